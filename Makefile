@@ -1,0 +1,51 @@
+# Every target sets up .venv by itself; a machine needs only Python 3.11+, pip and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check format bench demo clean services requirements
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
+	@echo "setting up $(VENV) (once; about two minutes)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+up: $(READY) ## train (first time), serve, print where it listens; Ctrl-C stops. ARGS="--dataset flows --data-dir DIR"
+	$(BIN)/vedette up $(ARGS)
+
+test: $(READY) ## all tests that can run on this machine
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## ruff, mypy --strict, the arrows between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## rewrite the code in the house format
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+bench: $(READY) ## benchmarks, side by side in one run; writes build/bench/NAME.json
+	$(BIN)/python -m loadtests.bench $(ARGS)
+
+demo: $(READY) ## a short tour on a throw-away store: train, serve, score, evaluate
+	$(BIN)/vedette demo $(ARGS)
+
+services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load
+	sh tests/install_services.sh
+
+requirements: ## compile requirements/*.txt from pyproject.toml
+	sh requirements/compile.sh
+
+clean: ## remove everything that make built; trained models and stores included
+	rm -rf $(VENV) build .vedette .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

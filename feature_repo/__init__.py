@@ -1,0 +1,1 @@
+"""The Feast repository: entities, sources, views, services. Imports none of the planes."""

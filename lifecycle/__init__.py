@@ -1,0 +1,1 @@
+"""Evidence: makes models and keeps them true. No Ray Serve."""

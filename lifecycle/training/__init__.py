@@ -1,0 +1,1 @@
+"""From a detector's declaration and its data to a bundle."""

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Compile requirements/*.txt from pyproject.toml: one set of versions for every image, with hashes, without index addresses.
+set -eu
+cd "$(dirname "$0")/.."
+uv=${UV:-.venv/bin/uv}
+common="--generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet"
+# shellcheck disable=SC2086
+"$uv" pip compile pyproject.toml --extra dev $common "$@" -o requirements/dev.txt
+for extra in serving lifecycle operators loadtests; do
+  # shellcheck disable=SC2086
+  "$uv" pip compile pyproject.toml --extra "$extra" -c requirements/dev.txt $common -o "requirements/$extra.txt"
+done
+awk '/^uv==/{on=1} on&&!/^uv==/&&!/--hash/{exit} on' requirements/dev.txt > requirements/uv.txt

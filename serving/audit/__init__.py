@@ -1,0 +1,1 @@
+"""The record of every answer, written off the hot path."""

@@ -1,0 +1,37 @@
+"""One record an answer: everything that is needed to account for it, and later to replay it.
+
+Pure. Written by serving.audit.writer; chained and verified by later work."""
+
+from typing import Any
+
+import msgspec
+
+
+class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The prediction log's line (JSON, one a line). Arrays have one element a row of the request."""
+
+    receipt: str
+    """Identifies this answer; the client has it in `parameters.receipt`."""
+    time_us: int
+    """When the answer was made, microseconds since the epoch, UTC."""
+    door: str
+    """http, grpc, batch or stream."""
+    model: str
+    version: str
+    revision: str
+    """Digest of everything that can change the answer."""
+    variant: str
+    source: str
+    """model, cache or rules."""
+    request_id: str | None
+    trace_id: str | None
+    rows: int
+    inputs: dict[str, Any]
+    """Columns or tensors as the client sent them: name -> {datatype, shape, data}; binary data in base64."""
+    features: dict[str, list[Any]]
+    event_times_us: dict[str, list[int]]
+    operating_point: str | None
+    scores: list[float]
+    verdicts: list[str]
+    degraded: list[bool]
+    latency_us: int

@@ -1,0 +1,1 @@
+"""Online features: the compiled read plan and its stores."""

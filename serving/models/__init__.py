@@ -1,0 +1,1 @@
+"""Bundles (models as they are shipped) and the sessions that run them."""

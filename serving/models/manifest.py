@@ -1,0 +1,193 @@
+"""bundle.json: what a bundle says of itself. Parsed once at the border; everything within is a value.
+
+Pure: reading, hashing and verifying files is serving.models.bundle's."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA: Final = 1
+SCENARIOS: Final = ("breach_response", "siem_alerting", "executive_dashboard")
+"""The operating points every detector of ours has. A bundle may name others."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?$")]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
+
+
+class TensorSpec(_Part):
+    """One input or output of the ONNX graph."""
+
+    name: str
+    datatype: str
+    """The protocol's datatype: FP32, INT64, BYTES, ..."""
+    shape: tuple[int, ...]
+    """-1 is a variable dimension."""
+
+
+class FieldSpec(_Part):
+    """A column a client sends: an entity key or a request-time field."""
+
+    name: str
+    datatype: str
+    description: str = ""
+
+
+class Assembly(_Part):
+    """How one input tensor is put together from named columns.
+
+    A tensor of shape [-1, k] takes k columns in order; a tensor of shape [-1] or [-1, 1] takes one."""
+
+    tensor: str
+    columns: tuple[str, ...]
+    """Names of request fields or features (`view__feature`)."""
+
+
+class ScoreSpec(_Part):
+    """Which number of which output is the score (higher: more like an attack)."""
+
+    output: str
+    column: int | None = None
+    """Index into the last dimension of an output of shape [n, k]; None for an output of shape [n] or [n, 1]."""
+
+
+class Expected(_Part):
+    """What an operating point did on the validation data. Precision holds for `attack_share` only."""
+
+    precision: Ratio
+    recall: Ratio
+    f1: Ratio
+    false_alarm_rate: Ratio
+    """Share of the benign rows that alert."""
+    attack_share: Ratio
+    """Share of attacks among the rows these figures were measured on."""
+    rows: int
+    """Rows they were measured on."""
+    is_met: bool = True
+    """Whether the scenario's requirement was reached on validation data."""
+
+
+class OperatingPoint(_Part):
+    """A named scenario: a score at or over `threshold` is an alert, one at or over `investigate` is to be looked at."""
+
+    threshold: float
+    investigate: float
+    requirement: str
+    """The rule the threshold was chosen by, e.g. `recall >= 0.98`."""
+    expected: Expected | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "OperatingPoint":
+        if self.investigate > self.threshold:
+            raise ValueError(
+                f"investigate ({self.investigate}) is over threshold ({self.threshold}); it is the lower of the two"
+            )
+        return self
+
+
+class Calibration(_Part):
+    """Inductive Venn-Abers: two non-decreasing step functions of the score.
+
+    For a score s with scores[i] <= s < scores[i+1], the probability of an attack lies in [low[i], high[i]]; below scores[0]
+    the first pair holds. Source: Vovk, Petej & Fedorova (2015), "Large-scale probabilistic predictors with and without
+    guarantees of validity", NIPS."""
+
+    method: Literal["venn-abers"] = "venn-abers"
+    scores: tuple[float, ...]
+    low: tuple[Ratio, ...]
+    high: tuple[Ratio, ...]
+    rows: int
+
+
+class Golden(_Part):
+    """How golden.json must reproduce."""
+
+    file: str = "golden.json"
+    processor: str
+    """The processor family that made it; there the outputs must agree to the bit."""
+    tolerance: float = 1e-5
+    """Largest absolute difference of a float output on any other processor family."""
+
+
+class Lineage(_Part):
+    """Where the model comes from."""
+
+    data_digest: str
+    code_commit: str
+    seed: int | None = None
+    parameters: Mapping[str, Any] = {}
+    metrics: Mapping[str, Any] = {}
+    detector: Mapping[str, Any] = {}
+    """The detector's declaration, as it was read."""
+
+
+class Manifest(_Part):
+    """The whole of bundle.json. Its own sha256 is the bundle's digest; `files` holds the sha256 of every other file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
+
+    schema_version: Literal[1] = SCHEMA
+    name: Name
+    version: Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
+    """A positive whole number: the newest is the largest."""
+    description: str = ""
+    platform: Literal["onnx_onnxv1"] = "onnx_onnxv1"
+    inputs: tuple[TensorSpec, ...]
+    """The graph's inputs, in order."""
+    outputs: tuple[TensorSpec, ...]
+    """The graph's outputs, in order."""
+    entity_keys: tuple[FieldSpec, ...] = ()
+    """What features are looked up by; never an input of the model."""
+    request_fields: tuple[FieldSpec, ...] = ()
+    feature_service: str | None = None
+    event_time_field: str | None = None
+    """Name of the optional input that says when the event happened (INT64 microseconds or BYTES RFC 3339, UTC)."""
+    assembly: tuple[Assembly, ...] = ()
+    """Empty: only tensors are taken. Else one per input."""
+    score: ScoreSpec | None = None
+    """None: the model's outputs are answered as they are, without a verdict."""
+    operating_points: Mapping[str, OperatingPoint] = {}
+    default_operating_point: str | None = None
+    calibration: Calibration | None = None
+    segments: tuple[str, ...] = ()
+    """Request fields that evaluation reports by."""
+    allow_nonfinite: bool = False
+    """Whether NaN and infinities may be sent."""
+    golden: Golden | None = None
+    lineage: Lineage | None = None
+    files: Mapping[str, str]
+    """Path within the bundle -> sha256 of its bytes, for every file but bundle.json."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> "Manifest":
+        def need(ok: bool, problem: str) -> None:
+            if not ok:
+                raise ValueError(problem)
+
+        names = [t.name for t in self.inputs]
+        need(len(set(names)) == len(names) > 0, "inputs must be at least one and have distinct names")
+        if self.assembly:
+            need([a.tensor for a in self.assembly] == names, f"assembly must name the inputs {names} in order")
+        need(self.feature_service is None or bool(self.assembly), "a bundle with a feature_service needs an assembly")
+        need(self.feature_service is None or bool(self.entity_keys), "a bundle with a feature_service needs entity_keys")
+        if self.score is not None:
+            need(self.score.output in {t.name for t in self.outputs}, f"score.output {self.score.output!r} is no output")
+            need(bool(self.operating_points), "a bundle with a score needs operating_points")
+            need(
+                self.default_operating_point in self.operating_points,
+                f"default_operating_point {self.default_operating_point!r} is not one of {sorted(self.operating_points)}",
+            )
+        keys = {k.name for k in self.entity_keys}
+        used = {c for a in self.assembly for c in a.columns}
+        need(
+            not keys & used,
+            f"entity keys {sorted(keys & used)} are inputs of the model; a key identifies, it is never a feature",
+        )
+        fields = {f.name for f in self.request_fields}
+        if self.feature_service is None:
+            need(used <= fields, f"assembly uses columns {sorted(used - fields)} that are no request_fields")
+        return self

@@ -1,0 +1,161 @@
+"""What the core asks of the world: protocols of one to four methods, and the values that cross them.
+
+Adapters implement these; the core imports nothing else of them. Each port has a fake in tests/fakes that passes the same
+contract tests as the real adapter."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.protocol.messages import InferAnswer, InferRequest, ModelMetadata, RepositoryEntry, ServerMetadata
+
+if TYPE_CHECKING:
+    from serving.audit.record import AuditRecord
+
+Columns = Mapping[str, NDArray[Any]]
+"""Named columns of one batch, each of shape (n,). Strings are object arrays of `bytes`."""
+
+
+class Clock(Protocol):
+    """Time comes in as an argument; this is where it comes from."""
+
+    def now_us(self) -> int:
+        """Wall clock, microseconds since the epoch, UTC."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """A clock that never goes back, seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FieldInfo:
+    """A join key or request-time field: its name and protocol datatype (BYTES for strings)."""
+
+    name: str
+    datatype: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureInfo:
+    """One feature of a service. name: `view__feature`. default: stands in when the value is missing or too old.
+
+    ttl_s: oldest age that is still used, seconds; None means any age. view: the feature view it comes from (an on-demand
+    view for computed features)."""
+
+    name: str
+    datatype: str
+    view: str
+    default: float | int | bool | str
+    ttl_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureServiceInfo:
+    """What one feature service needs and gives. `features` are in the service's own, fixed order."""
+
+    name: str
+    join_keys: tuple[FieldInfo, ...]
+    request_fields: tuple[FieldInfo, ...]
+    features: tuple[FeatureInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRows:
+    """Features of a batch of n rows.
+
+    columns: by feature name, each of shape (n,): float32/64, int or bool arrays, or object arrays (str, bytes, lists).
+    defaulted: by feature name, bool (n,), only for features where at least one row was defaulted.
+    degraded: bool (n,): a stored feature of the row was missing, too old or not read in time.
+    event_times_us: by view name, int64 (n,), microseconds since the epoch, 0 where there is none.
+    oldest_age_ms: the oldest age among the values used, milliseconds; None if no stored value was used."""
+
+    columns: Columns
+    defaulted: Mapping[str, NDArray[np.bool_]]
+    degraded: NDArray[np.bool_]
+    event_times_us: Mapping[str, NDArray[np.int64]]
+    oldest_age_ms: float | None
+
+
+class FeatureReader(Protocol):
+    """Online features for a batch."""
+
+    def service(self, name: str) -> FeatureServiceInfo:
+        """Describe a feature service. Raises FeatureError if there is none of that name."""
+        ...
+
+    async def read(
+        self, service: str, keys: Columns, request: Columns, at_us: NDArray[np.int64], timeout_s: float | None = None
+    ) -> FeatureRows:
+        """Read one batch.
+
+        keys: one column per join key. request: one column per request-time field (for on-demand views). at_us: int64 (n,),
+        the moment each row's ages are judged at, microseconds since the epoch (event time, else now).
+        A store that fails or does not answer within timeout_s gives defaults, with every row degraded; that never raises.
+        Raises FeatureError for an unknown service or a key or field that is missing or of the wrong type."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections and stop refreshing."""
+        ...
+
+
+class Model(Protocol):
+    """A loaded model: named tensors in, named tensors out."""
+
+    def run(self, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Run once. BYTES tensors are object arrays of `str`. Raises ModelError if the runtime refuses the input."""
+        ...
+
+
+class AuditSink(Protocol):
+    """Where the record of each answer goes. Never blocks, never raises: what cannot be kept is counted."""
+
+    def append(self, record: "AuditRecord") -> None:
+        """Take one record; returns at once."""
+        ...
+
+
+class InferenceService(Protocol):
+    """What the doors ask: the protocol's verbs over values. Raises only serving.errors.ServingError.
+
+    Implemented by serving.service.Inference; the doors know nothing behind it."""
+
+    def server_metadata(self) -> ServerMetadata:
+        """Name, version, extensions."""
+        ...
+
+    def is_live(self) -> bool:
+        """The process answers."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Every model that should be served is probed, its plan compiled and its connections warm."""
+        ...
+
+    def is_model_ready(self, name: str, version: str | None) -> bool:
+        """Raises NotFound for a model or version that is not known."""
+        ...
+
+    def model_metadata(self, name: str, version: str | None) -> ModelMetadata:
+        """Raises NotFound."""
+        ...
+
+    async def infer(self, request: InferRequest) -> InferAnswer:
+        """Answer one request."""
+        ...
+
+    def repository_index(self, *, only_ready: bool) -> tuple[RepositoryEntry, ...]:
+        """Every model version known, loaded or not."""
+        ...
+
+    async def load(self, name: str) -> None:
+        """Probe and load a model of the repository. Raises NotFound, or BadRequest if its bundle is refused."""
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Stop serving a model. Raises NotFound."""
+        ...

@@ -1,0 +1,128 @@
+"""The nouns of the Open Inference Protocol v2, as values: what the doors decode into and encode from.
+
+Pure: no HTTP, no gRPC, no JSON. Source: the Open Inference Protocol specification (kserve/open-inference-protocol), v2."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Parameters = Mapping[str, bool | int | float | str]
+NO_PARAMETERS: Final[Parameters] = MappingProxyType({})
+
+DTYPES: Final[Mapping[str, np.dtype[Any]]] = MappingProxyType(
+    {
+        "BOOL": np.dtype(np.bool_),
+        "UINT8": np.dtype(np.uint8),
+        "UINT16": np.dtype(np.uint16),
+        "UINT32": np.dtype(np.uint32),
+        "UINT64": np.dtype(np.uint64),
+        "INT8": np.dtype(np.int8),
+        "INT16": np.dtype(np.int16),
+        "INT32": np.dtype(np.int32),
+        "INT64": np.dtype(np.int64),
+        "FP16": np.dtype(np.float16),
+        "FP32": np.dtype(np.float32),
+        "FP64": np.dtype(np.float64),
+        "BYTES": np.dtype(np.object_),
+    }
+)
+"""Protocol datatype -> numpy dtype. BYTES tensors are object arrays of `bytes`."""
+
+DATATYPES: Final[Mapping[np.dtype[Any], str]] = MappingProxyType({dtype: name for name, dtype in DTYPES.items()})
+"""numpy dtype -> protocol datatype."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One named tensor. `data` has the tensor's shape and the dtype of DTYPES[datatype] (BYTES: object array of bytes)."""
+
+    name: str
+    datatype: str
+    data: NDArray[Any]
+    parameters: Parameters = NO_PARAMETERS
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The tensor's shape."""
+        return self.data.shape
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedOutput:
+    """An output the client asked for by name."""
+
+    name: str
+    parameters: Parameters = NO_PARAMETERS
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """One inference request, whichever door it came through.
+
+    version: None means the model's default version. deadline_s: seconds the client still waits, None if it did not say.
+    traceparent: W3C trace context header, if any. headers a door hands on are in `parameters` only if the protocol says so."""
+
+    model: str
+    version: str | None
+    inputs: tuple[Tensor, ...]
+    id: str | None = None
+    parameters: Parameters = NO_PARAMETERS
+    outputs: tuple[RequestedOutput, ...] = ()
+    deadline_s: float | None = None
+    traceparent: str | None = None
+    door: str = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class InferAnswer:
+    """One inference response. `outputs` are in the order the client asked for, or the model's own."""
+
+    model: str
+    version: str
+    outputs: tuple[Tensor, ...]
+    id: str | None = None
+    parameters: Parameters = NO_PARAMETERS
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMetadata:
+    """A model input or output; -1 in `shape` is a variable dimension."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """What a client may know of a model. `parameters` carries our own additions (revision, tensor inputs), JSON-able."""
+
+    name: str
+    versions: tuple[str, ...]
+    platform: str
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMetadata:
+    """Name, version and protocol extensions of this server."""
+
+    name: str
+    version: str
+    extensions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryEntry:
+    """One model version in the repository. state: READY, UNAVAILABLE, LOADING or UNLOADING; reason says why not READY."""
+
+    name: str
+    version: str
+    state: str
+    reason: str = ""

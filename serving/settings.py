@@ -1,0 +1,66 @@
+"""The one settings object of the serving image, read once in the composition root and handed down in parts.
+
+Every field is an environment variable `VEDETTE_<FIELD>` and, where it makes sense, an option of `vedette up`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class ServingSettings(BaseSettings):
+    """Settings of the data plane."""
+
+    model_config = SettingsConfigDict(env_prefix="VEDETTE_", frozen=True, use_attribute_docstrings=True, extra="ignore")
+
+    store_dir: Path = Path(".vedette")
+    """Folder of everything Vedette keeps on this machine: bundles, feature stores, the prediction log."""
+    host: str = "127.0.0.1"
+    """Address the listeners bind to; `0.0.0.0` in a container."""
+    http_port: Port = 8080
+    """Port of the HTTP door."""
+    grpc_port: Port = 8081
+    """Port of the gRPC door."""
+    replicas: PositiveInt = 1
+    """Ray Serve replicas on this machine; they share the ports."""
+    front_door: Literal["replica", "serve"] = "replica"
+    """`replica`: each replica runs its own listener (fast). `serve`: requests come through Ray Serve's proxy."""
+    max_body_bytes: PositiveInt = 16 * 1024 * 1024
+    """Largest request body; a larger one is answered 413 / RESOURCE_EXHAUSTED."""
+    max_rows: PositiveInt = 100_000
+    """Most rows in one request."""
+    default_deadline_s: PositiveFloat = 2.0
+    """How long a request may take when the client does not say."""
+    feature_timeout_s: PositiveFloat = 0.05
+    """How long one read of online features may take before defaults stand in for them."""
+    feature_refresh_s: PositiveFloat = 10.0
+    """How often the Feast registry is looked at for changes, off the request path."""
+    feature_repo: Path | None = None
+    """Folder of the Feast repository; the one that ships with Vedette if unset."""
+    redis_url: str | None = None
+    """Online store on Redis, e.g. `redis://127.0.0.1:6379/0`; SQLite in the store folder if unset."""
+    feature_server_url: str | None = None
+    """Read features from this HTTP feature server (Feast's own protocol) instead of the store directly."""
+    model_threads: PositiveInt = 1
+    """Threads of one model session."""
+    probe_timeout_s: PositiveFloat = 60.0
+    """How long probing a bundle in its own process may take."""
+    repository_control: bool = True
+    """Whether clients may load and unload models through the repository API."""
+    audit: bool = True
+    """Whether each answer is recorded in the prediction log."""
+    audit_segment_bytes: PositiveInt = 64 * 1024 * 1024
+    """The prediction log starts a new segment at this size."""
+    audit_segments: NonNegativeInt = 0
+    """Segments kept; 0 keeps all."""
+    audit_queue: PositiveInt = 10_000
+    """Records waiting to be written; beyond it records are dropped and counted."""
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of requests traced when the caller did not decide (head sampling)."""
+    otlp_endpoint: str | None = None
+    """OpenTelemetry collector, e.g. `http://127.0.0.1:4318`; spans are dropped if unset."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Level of the log on stderr."""
