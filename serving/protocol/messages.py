@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 Parameters = Mapping[str, bool | int | float | str]
 NO_PARAMETERS: Final[Parameters] = MappingProxyType({})
 
+
+def _none() -> Parameters:
+    return NO_PARAMETERS
+
+
 DTYPES: Final[Mapping[str, np.dtype[Any]]] = MappingProxyType(
     {
         "BOOL": np.dtype(np.bool_),
@@ -43,7 +48,7 @@ class Tensor:
     name: str
     datatype: str
     data: NDArray[Any]
-    parameters: Parameters = NO_PARAMETERS
+    parameters: Parameters = field(default_factory=_none)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,7 +61,7 @@ class RequestedOutput:
     """An output the client asked for by name."""
 
     name: str
-    parameters: Parameters = NO_PARAMETERS
+    parameters: Parameters = field(default_factory=_none)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class InferRequest:
     version: str | None
     inputs: tuple[Tensor, ...]
     id: str | None = None
-    parameters: Parameters = NO_PARAMETERS
+    parameters: Parameters = field(default_factory=_none)
     outputs: tuple[RequestedOutput, ...] = ()
     deadline_s: float | None = None
     traceparent: str | None = None
@@ -85,7 +90,7 @@ class InferAnswer:
     version: str
     outputs: tuple[Tensor, ...]
     id: str | None = None
-    parameters: Parameters = NO_PARAMETERS
+    parameters: Parameters = field(default_factory=_none)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,183 @@
+"""Bundles: read from a folder and verified before anything of them is used.
+
+The digest of a bundle is the sha256 of its bundle.json, which in turn holds the sha256 of every other file: one changed byte
+anywhere is a different bundle. Nothing is ever unpickled. Building is serving.models.build's, running serving.models.onnx's."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from pydantic import ValidationError
+
+from serving.models.errors import BundleError
+from serving.models.golden import decode_golden, differences
+from serving.models.graph import check_ops, external_files, read_graph
+from serving.models.manifest import Manifest
+from serving.models.processor import processor_family
+from serving.ports import FeatureServiceInfo, Model
+
+MANIFEST: Final = "bundle.json"
+MODEL: Final = "model.onnx"
+MANIFEST_LIMIT_BYTES: Final = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle: its manifest, its digest (`sha256:...`) and the folder it stands in."""
+
+    manifest: Manifest
+    digest: str
+    folder: Path
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX file."""
+        return self.folder / MODEL
+
+
+def read_bundle(folder: Path, digest: str | None = None) -> Bundle:
+    """Read and verify a bundle.
+
+    digest: what the bundle must be, if known. Raises BundleError if a file was changed, is missing or was added, the graph has
+    an operator that is not allowed, or external data points outside the folder."""
+    body = _manifest_bytes(folder)
+    actual = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    if digest is not None and actual != digest:
+        raise BundleError(
+            f"{folder / MANIFEST}: its digest is {actual}, expected {digest}; the bundle was changed, fetch or build it again"
+        )
+    try:
+        manifest = Manifest.model_validate_json(body)
+    except ValidationError as problem:
+        raise BundleError(f"{folder / MANIFEST}: {problems_in(problem)}") from problem
+    _check_files(folder, manifest)
+    check_graph(folder / MODEL, listed=manifest.files)
+    return Bundle(manifest, actual, folder)
+
+
+def check_graph(model: Path, *, listed: Iterable[str]) -> None:
+    """Operators and external data of the graph. listed: the files of the bundle. Raises BundleError."""
+    graph = read_graph(model)
+    try:
+        check_ops(graph)
+        stray = sorted(set(external_files(graph)) - set(listed))
+    except BundleError as problem:
+        raise BundleError(f"{model}: {problem}") from problem
+    if stray:
+        raise BundleError(
+            f"{model}: external data {stray} is not among the bundle's files; put it beside model.onnx and build again"
+        )
+
+
+def check_service(manifest: Manifest, service: FeatureServiceInfo) -> None:
+    """Does the bundle fit its feature service? Raises BundleError, naming the input that is missing."""
+    where = f"bundle {manifest.name}/{manifest.version}"
+    features = {f.name: f for f in service.features}
+    fields = {f.name for f in manifest.request_fields}
+    needed = [c for a in manifest.assembly for c in a.columns if c not in fields]
+    missing = [c for c in needed if c not in features]
+    if missing:
+        raise BundleError(
+            f"{where}: its inputs {missing} are not in feature service {service.name!r}, which has {sorted(features)}; "
+            "apply the feature repository the bundle was trained with"
+        )
+    keys, join_keys = {k.name: k.datatype for k in manifest.entity_keys}, {k.name: k.datatype for k in service.join_keys}
+    if keys != join_keys:
+        raise BundleError(
+            f"{where}: its entity keys {keys} differ from the join keys {join_keys} of feature service {service.name!r}"
+        )
+    absent = [f.name for f in service.request_fields if f.name not in fields]
+    if absent:
+        raise BundleError(
+            f"{where}: feature service {service.name!r} needs the request fields {absent}, which the bundle does not declare"
+        )
+    textual = {t.name for t in manifest.inputs if t.datatype == "BYTES"}
+    for part in manifest.assembly:
+        for column in part.columns:
+            if column in features and (features[column].datatype == "BYTES") != (part.tensor in textual):
+                raise BundleError(
+                    f"{where}: feature {column!r} is {features[column].datatype} in feature service {service.name!r}, "
+                    f"which input {part.tensor!r} cannot take"
+                )
+
+
+def check_signature(manifest: Manifest, model: Model) -> None:
+    """The loaded graph has the inputs and outputs the manifest promises. Raises BundleError."""
+    for kind, promised, actual in (
+        ("input", manifest.inputs, getattr(model, "inputs", manifest.inputs)),
+        ("output", manifest.outputs, getattr(model, "outputs", manifest.outputs)),
+    ):
+        if promised != actual:
+            wrong = [f"{p} is {a}" for p, a in zip(promised, actual, strict=False) if p != a] or [
+                f"{len(promised)} against {len(actual)}"
+            ]
+            raise BundleError(
+                f"bundle {manifest.name}/{manifest.version}: the graph's {kind}s are not those of bundle.json: {'; '.join(wrong)}"
+            )
+
+
+def check_golden(bundle: Bundle, model: Model) -> int:
+    """Run the golden cases; returns how many. Raises BundleError if an output does not reproduce."""
+    golden = bundle.manifest.golden
+    if golden is None:
+        return 0
+    cases = decode_golden((bundle.folder / golden.file).read_bytes())
+    tolerance = None if golden.processor == processor_family() else golden.tolerance
+    for index, case in enumerate(cases):
+        problems = differences(case.outputs, model.run(case.inputs), tolerance=tolerance)
+        if problems:
+            exactness = "to the bit" if tolerance is None else f"within {tolerance:g}"
+            raise BundleError(
+                f"{bundle.folder / golden.file}: case {index} does not reproduce {exactness}: {'; '.join(problems)}; "
+                "the model or its runtime is not the one the bundle was built with"
+            )
+    return len(cases)
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _manifest_bytes(folder: Path) -> bytes:
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > MANIFEST_LIMIT_BYTES:
+            raise BundleError(f"{path}: larger than {MANIFEST_LIMIT_BYTES} bytes; this is not a bundle.json of ours")
+        return path.read_bytes()
+    except OSError as problem:
+        raise BundleError(f"{path}: cannot be read ({problem.strerror}); a bundle is a folder with a bundle.json") from problem
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    if MODEL not in manifest.files:
+        raise BundleError(f"{folder / MANIFEST}: files does not list {MODEL}")
+    if manifest.golden is not None and manifest.golden.file not in manifest.files:
+        raise BundleError(f"{folder / MANIFEST}: files does not list {manifest.golden.file}, which golden names")
+    for name in manifest.files:
+        listed = PurePosixPath(name)
+        if listed.is_absolute() or ".." in listed.parts or "\\" in name:
+            raise BundleError(f"{folder / MANIFEST}: files names {name!r}, which is outside the bundle's folder")
+    for entry in sorted(folder.rglob("*")):
+        name = entry.relative_to(folder).as_posix()
+        if entry.is_symlink():
+            raise BundleError(f"{entry}: a bundle holds files, not links; copy the file in and build the bundle again")
+        if entry.is_file() and name != MANIFEST and name not in manifest.files:
+            raise BundleError(f"{entry}: bundle.json does not list this file; remove it or build the bundle again")
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"{path}: bundle.json lists this file and it is missing; fetch or build the bundle again")
+        actual = file_digest(path)
+        if actual != expected:
+            raise BundleError(
+                f"{path}: its sha256 is {actual}, bundle.json says {expected}; the file was changed, fetch or build the bundle again"
+            )
+
+
+def problems_in(problem: ValidationError) -> str:
+    """The first few problems of a validation, each with its place, in one line."""
+    return "; ".join(f"{'.'.join(str(p) for p in e['loc']) or 'bundle.json'}: {e['msg']}" for e in problem.errors()[:5])

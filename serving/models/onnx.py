@@ -1,0 +1,101 @@
+"""The one user of onnxruntime: loads a graph, says its signature, runs it.
+
+What a model may contain is serving.models.graph's to judge; what its outputs mean is the Scorer's."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from serving.models.errors import BundleError, RunError
+from serving.models.manifest import TensorSpec
+
+RUNTIME: Final = f"onnxruntime {ort.__version__}"
+
+_DATATYPES: Final = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+
+
+class OnnxModel:
+    """A loaded ONNX graph. Thread-safe: onnxruntime sessions may be run from several threads.
+
+    source: path of the model file, or its bytes (without external data). threads: of one run.
+    Raises BundleError if the runtime cannot load it or its signature has a type the protocol cannot carry."""
+
+    def __init__(self, source: Path | bytes, threads: int = 1) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(
+                source if isinstance(source, bytes) else str(source), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as problem:  # onnxruntime raises bare pybind exceptions of many kinds
+            where = "the model" if isinstance(source, bytes) else str(source)
+            raise BundleError(f"{where}: {RUNTIME} cannot load it: {_first_line(problem)}") from problem
+        self.inputs = tuple(_spec(i, "input") for i in self._session.get_inputs())
+        self.outputs = tuple(_spec(o, "output") for o in self._session.get_outputs())
+        self._output_names = [o.name for o in self.outputs]
+
+    def run(self, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Run once; see ports.Model. Raises RunError if the runtime refuses the input."""
+        names = self._output_names if outputs is None else list(outputs)
+        try:
+            values = self._session.run(names, tensors)
+        except Exception as problem:
+            raise RunError(f"the model refused this input: {_first_line(problem)}") from problem
+        return dict(zip(names, values, strict=True))
+
+
+def _spec(value: Any, kind: str) -> TensorSpec:
+    datatype = _DATATYPES.get(value.type)
+    if datatype is None:
+        raise BundleError(
+            f"{kind} {value.name!r} has type {value.type}, which the Open Inference Protocol cannot carry; export plain tensors "
+            "(for scikit-learn: options={'zipmap': False})"
+        )
+    return TensorSpec(name=value.name, datatype=datatype, shape=tuple(d if isinstance(d, int) else -1 for d in value.shape))
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).splitlines() or [type(problem).__name__])[0]
+
+
+def as_runtime_strings(values: NDArray[Any]) -> NDArray[np.object_]:
+    """BYTES as the doors carry them (object array of bytes) to what the runtime takes (object array of str).
+
+    Raises RunError if a value is not UTF-8."""
+    try:
+        flat = [v.decode() if isinstance(v, bytes) else str(v) for v in values.ravel().tolist()]
+    except UnicodeDecodeError as problem:
+        raise RunError(f"a string is not UTF-8: {problem}; send text as UTF-8") from problem
+    strings = np.empty(len(flat), dtype=object)
+    strings[:] = flat
+    return strings.reshape(values.shape)
+
+
+def as_wire_bytes(values: NDArray[Any]) -> NDArray[np.object_]:
+    """The runtime's strings to BYTES as the doors carry them (object array of bytes)."""
+    flat = [v.encode() if isinstance(v, str) else bytes(v) for v in values.ravel().tolist()]
+    out = np.empty(len(flat), dtype=object)
+    out[:] = flat
+    return out.reshape(values.shape)

@@ -1,0 +1,90 @@
+"""The store of bundles on this machine: content-addressed folders, and names with versions that point at them.
+
+    bundles/<sha256 in hex>/           a bundle
+    models/<name>/<version>.json       {"digest": "sha256:..."}
+
+Adding is atomic and idempotent; nothing is ever changed in place but the pointer of a version."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.models.bundle import Bundle, read_bundle
+from serving.models.errors import BundleError, NoSuchModel
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEntry:
+    """A name and version, and the digest of the bundle it points at."""
+
+    name: str
+    version: str
+    digest: str
+
+
+class BundleStore:
+    """Bundles under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder_of(self, digest: str) -> Path:
+        """Where the bundle of this digest stands, or would."""
+        return self.root / "bundles" / digest.removeprefix("sha256:")
+
+    def add(self, bundle: Bundle) -> str:
+        """Copy a bundle in and point its name and version at it; returns its digest."""
+        target = self.folder_of(bundle.digest)
+        if not target.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=".adding-"))
+            try:
+                shutil.copytree(bundle.folder, scratch / "bundle")
+                with contextlib.suppress(FileExistsError):
+                    os.rename(scratch / "bundle", target)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        pointer = self.root / "models" / bundle.manifest.name / f"{bundle.manifest.version}.json"
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        draft = pointer.with_name(f".{pointer.name}.{os.getpid()}")
+        draft.write_text(json.dumps({"digest": bundle.digest}) + "\n", encoding="utf-8")
+        draft.replace(pointer)
+        return bundle.digest
+
+    def entries(self) -> tuple[StoreEntry, ...]:
+        """Every name and version, by name, then oldest version first."""
+        found = [self._entry(p) for p in (self.root / "models").glob("*/*.json") if not p.name.startswith(".")]
+        return tuple(sorted(found, key=lambda e: (e.name, int(e.version))))
+
+    def resolve(self, name: str, version: str | None = None) -> Bundle:
+        """Read and verify a bundle by name; version None is the newest. Raises NoSuchModel, BundleError."""
+        of_name = [e for e in self.entries() if e.name == name]
+        if not of_name:
+            raise NoSuchModel(
+                f"no model {name!r} in the store {self.root}; it has {sorted({e.name for e in self.entries()}) or 'none'}"
+            )
+        chosen = [e for e in of_name if version in (None, e.version)]
+        if not chosen:
+            raise NoSuchModel(f"model {name!r} has no version {version!r}; it has {[e.version for e in of_name]}")
+        return self.read(chosen[-1].digest)
+
+    def read(self, digest: str) -> Bundle:
+        """Read and verify a bundle by its digest. Raises BundleError."""
+        return read_bundle(self.folder_of(digest), digest)
+
+    def next_version(self, name: str) -> str:
+        """The version a new bundle of this name would get."""
+        return str(max((int(e.version) for e in self.entries() if e.name == name), default=0) + 1)
+
+    def _entry(self, pointer: Path) -> StoreEntry:
+        try:
+            digest = json.loads(pointer.read_text(encoding="utf-8"))["digest"]
+            return StoreEntry(pointer.parent.name, str(int(pointer.stem)), str(digest))
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise BundleError(
+                f"{pointer}: is not a version pointer ({problem}); remove it and add the bundle again"
+            ) from problem
