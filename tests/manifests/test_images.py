@@ -1,0 +1,55 @@
+"""The Dockerfiles, as far as they can be judged without a container engine: what goes in, and who it runs as."""
+
+import fnmatch
+import re
+
+import pytest
+
+from .conftest import ROOT
+
+IMAGES = ROOT / "manifests" / "images"
+
+
+def _instructions(name):
+    text = re.sub(r"\\\n", " ", (IMAGES / name).read_text())
+    return [line.split(maxsplit=1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def _sources(name):
+    for word, rest in _instructions(name):
+        if word == "COPY" and not rest.startswith("--from"):
+            yield from rest.split()[:-1]
+
+
+@pytest.mark.parametrize("name", ["serving.Dockerfile", "bundles.Dockerfile"])
+def test_runs_as_the_user_the_pods_demand(name):
+    users = [rest for word, rest in _instructions(name) if word == "USER"]
+    assert users[-1] == "10001:10001"
+
+
+@pytest.mark.parametrize("name", ["serving.Dockerfile", "bundles.Dockerfile"])
+def test_what_is_copied_passes_the_ignore_file(name):
+    lines = (IMAGES / f"{name}.dockerignore").read_text().splitlines()
+    allowed = [line[1:] for line in lines if line.startswith("!")]
+    assert "*" in lines
+    assert all(any(fnmatch.fnmatch(source, pattern) for pattern in allowed) for source in _sources(name))
+    assert all(any(fnmatch.fnmatch(source, pattern) for source in _sources(name)) for pattern in allowed)
+
+
+def test_the_serving_image_copies_what_exists():
+    assert [s for s in _sources("serving.Dockerfile") if not (ROOT / s).exists()] == []
+
+
+def test_the_serving_image_installs_by_hash_and_carries_no_other_room():
+    text = (IMAGES / "serving.Dockerfile").read_text()
+    assert text.count("--require-hashes") == 2
+    assert "--compile-bytecode" in text
+    assert not any(
+        source.startswith(("lifecycle", "operators", "tests", "loadtests")) for source in _sources("serving.Dockerfile")
+    )
+
+
+def test_ray_in_the_image_is_the_one_the_cluster_expects(resources):
+    (service,) = (r for r in resources if r["kind"] == "RayService")
+    (pinned,) = re.findall(r"^ray(?:\[.*\])?==(\S+)", (ROOT / "requirements" / "serving.txt").read_text(), re.MULTILINE)
+    assert service["spec"]["rayClusterConfig"]["rayVersion"] == pinned

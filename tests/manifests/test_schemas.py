@@ -1,0 +1,57 @@
+"""The manifests against the schemas of the programs that read them: KubeRay, Ray Serve, Skaffold."""
+
+import copy
+import json
+
+import jsonschema
+import pytest
+import yaml
+
+from .conftest import ROOT
+from .schemas import crd_schema
+
+
+def _one(resources, kind):
+    (found,) = (r for r in resources if r["kind"] == kind)
+    return found
+
+
+@pytest.fixture(scope="module")
+def ray_service_validator(data_dir):
+    schema = crd_schema(data_dir / "crds" / "crds.tar.xz", "crds/kuberay/ray.io_rayservices.yaml", "v1")
+    return jsonschema.Draft202012Validator(schema)
+
+
+def test_kuberay_accepts_the_ray_service(resources, ray_service_validator):
+    problems = [f"{e.json_path}: {e.message[:200]}" for e in ray_service_validator.iter_errors(_one(resources, "RayService"))]
+    assert problems == []
+
+
+def test_the_strict_schema_sees_a_misspelt_field(resources, ray_service_validator):
+    service = copy.deepcopy(_one(resources, "RayService"))
+    service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    assert [e for e in ray_service_validator.iter_errors(service) if "readynessProbe" in e.message]
+
+
+def test_ray_serve_accepts_the_serve_config(resources):
+    from ray.serve.schema import ServeDeploySchema
+
+    config = ServeDeploySchema.model_validate(yaml.safe_load(_one(resources, "RayService")["spec"]["serveConfigV2"]))
+    assert str(config.proxy_location.value) == "Disabled"
+    assert [a.import_path for a in config.applications] == ["serving.app:build"]
+
+
+@pytest.mark.parametrize("profile", [None, "local", "production"])
+def test_skaffold_accepts_its_file(profile, data_dir):
+    schema = json.loads((data_dir / "skaffold" / "v4beta14.json").read_text())
+    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    jsonschema.Draft7Validator(schema).validate(config)
+    merged = config | next((p for p in config["profiles"] if p["name"] == profile), {})
+    for path in merged["manifests"]["kustomize"]["paths"]:
+        assert (ROOT / path / "kustomization.yaml").is_file()
+
+
+def test_each_overlay_has_a_skaffold_profile():
+    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    overlays = {p.parent.name for p in (ROOT / "manifests" / "overlays").glob("*/kustomization.yaml")}
+    assert {p["name"] for p in config["profiles"]} == overlays
