@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -28,32 +28,14 @@ class RevisionSpec(BaseModel):
         return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
-class VariantSpec(BaseModel):
-    """A named variant and its share of the requests."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = "stable"
-    revision: RevisionSpec
-    weight: Annotated[int, Field(ge=0, le=100)] = 100
-    """Percent of requests."""
-
-
 class ModelSpec(BaseModel):
-    """One model version to serve."""
+    """One model version to serve, by one revision."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     name: str
     version: str
-    variants: tuple[VariantSpec, ...]
-
-    @model_validator(mode="after")
-    def _weights(self) -> "ModelSpec":
-        total = sum(v.weight for v in self.variants)
-        if total != 100:
-            raise ValueError(f"model {self.name}: the variants' weights sum to {total}, expected 100")
-        return self
+    revision: RevisionSpec
 
 
 class ServingSpec(BaseModel):

@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+Series = Any
+"""A list; or, until the writer's thread encodes it, a numpy array of one dimension."""
+
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The prediction log's line (JSON, one a line). Arrays have one element a row of the request."""
@@ -28,10 +31,10 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     inputs: dict[str, Any]
     """Columns or tensors as the client sent them: name -> {datatype, shape, data}; binary data in base64."""
-    features: dict[str, list[Any]]
-    event_times_us: dict[str, list[int]]
+    features: dict[str, Series]
+    event_times_us: dict[str, Series]
     operating_point: str | None
-    scores: list[float]
+    scores: Series
     verdicts: list[str]
-    degraded: list[bool]
+    degraded: Series
     latency_us: int

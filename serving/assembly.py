@@ -1,0 +1,44 @@
+"""From columns and features to the graph's tensors. Core; worked out once per bundle, then a few array writes a request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.models.manifest import Manifest
+from serving.protocol.messages import DTYPES
+
+
+@dataclass(frozen=True, slots=True)
+class TensorPlan:
+    """One tensor: its dtype, the columns it takes, and whether it has a second dimension."""
+
+    name: str
+    dtype: np.dtype[Any]
+    columns: tuple[str, ...]
+    is_matrix: bool
+
+
+def plan_assembly(manifest: Manifest) -> tuple[TensorPlan, ...]:
+    """Work out how a bundle's tensors are put together. Empty if it only takes tensors."""
+    specs = {t.name: t for t in manifest.inputs}
+    return tuple(
+        TensorPlan(part.tensor, DTYPES[specs[part.tensor].datatype], part.columns, len(specs[part.tensor].shape) > 1)
+        for part in manifest.assembly
+    )
+
+
+def assemble(plan: tuple[TensorPlan, ...], columns: Mapping[str, NDArray[Any]], rows: int) -> dict[str, NDArray[Any]]:
+    """Tensors by name. columns: request fields and features, each (rows,). Raises KeyError for a column that is not there."""
+    return {part.name: _tensor(part, columns, rows) for part in plan}
+
+
+def _tensor(part: TensorPlan, columns: Mapping[str, NDArray[Any]], rows: int) -> NDArray[Any]:
+    if not part.is_matrix:
+        return columns[part.columns[0]].astype(part.dtype, copy=False)
+    tensor = np.empty((rows, len(part.columns)), dtype=part.dtype)
+    for index, name in enumerate(part.columns):
+        tensor[:, index] = columns[name]
+    return tensor

@@ -1,0 +1,61 @@
+"""From a model's output to scores, probabilities and verdicts. Core."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.models.manifest import Calibration, OperatingPoint, ScoreSpec
+
+VERDICTS: Final = ("benign", "investigate", "alert")
+VERDICT_BYTES: Final[NDArray[np.object_]] = np.array([v.encode() for v in VERDICTS], dtype=object)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationTable:
+    """A calibration as arrays; see models.manifest.Calibration."""
+
+    scores: NDArray[np.float64]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    merged: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, calibration: Calibration | None) -> "CalibrationTable | None":
+        """Arrays of a calibration, or None."""
+        if calibration is None:
+            return None
+        low, high = np.asarray(calibration.low), np.asarray(calibration.high)
+        merged = high / (1.0 - low + high)  # Vovk et al. (2015), equation 2: the log-loss minimax choice
+        return cls(
+            np.asarray(calibration.scores, dtype=np.float64),
+            low.astype(np.float32),
+            high.astype(np.float32),
+            merged.astype(np.float32),
+        )
+
+    def look_up(self, scores: NDArray[Any]) -> NDArray[np.intp]:
+        """Index of each score's step, shape (n,)."""
+        return np.maximum(np.searchsorted(self.scores, scores, side="right") - 1, 0)
+
+
+def scores_of(outputs: Mapping[str, NDArray[Any]], spec: ScoreSpec, rows: int) -> NDArray[np.float32]:
+    """The score of each row, shape (rows,). Raises ValueError if the output does not have one number a row."""
+    values = outputs[spec.output]
+    picked = values if spec.column is None else values[..., spec.column]
+    if picked.size != rows:
+        raise ValueError(
+            f"output {spec.output!r} has shape {list(values.shape)} for {rows} rows; score.column must pick one number a row"
+        )
+    return picked.reshape(rows).astype(np.float32, copy=False)
+
+
+def verdict_codes(scores: NDArray[np.float32], point: OperatingPoint) -> NDArray[np.intp]:
+    """0 benign, 1 investigate, 2 alert, shape (n,). A score that is not a number is to be investigated, never benign."""
+    codes = (scores >= point.investigate).astype(np.intp) + (scores >= point.threshold)
+    unknown = np.isnan(scores)
+    if unknown.any():
+        codes[unknown] = 1
+    return codes
