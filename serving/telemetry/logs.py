@@ -22,7 +22,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line.update({name: value for name, value in vars(record).items() if name not in _OWN and name not in line})
+        given = vars(record).items()  # a leading underscore marks what libraries leave on every record
+        line.update({name: value for name, value in given if name not in _OWN and name not in line and not name.startswith("_")})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str, ensure_ascii=False)
