@@ -23,7 +23,9 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         given = vars(record).items()  # a leading underscore marks what libraries leave on every record
-        line.update({name: value for name, value in given if name not in _OWN and name not in line and not name.startswith("_")})
+        line.update(
+            {name: value for name, value in given if name not in _OWN and name not in line and not name.startswith("_")}
+        )
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str, ensure_ascii=False)
