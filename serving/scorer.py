@@ -183,7 +183,7 @@ class Scorer:
                 request_id=request.id,
                 trace_id=work.trace.trace_id if work.trace else None,
                 rows=work.rows.rows,
-                inputs={t.name: {"datatype": t.datatype, "shape": list(t.shape), "data": t.data} for t in request.inputs},
+                inputs={t.name: t for t in request.inputs},
                 features=dict(features.columns) if features else {},
                 event_times_us=dict(features.event_times_us) if features else {},
                 operating_point=work.point,

@@ -1,6 +1,6 @@
 """One record an answer: everything that is needed to account for it, and later to replay it.
 
-Pure. Written by serving.audit.writer; chained and verified by later work."""
+Pure. Encoded by serving.audit.encoding, written by serving.audit.writer; chained and verified by later work."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str | None
     rows: int
     inputs: dict[str, Any]
-    """Columns or tensors as the client sent them: name -> {datatype, shape, data}; binary data in base64."""
+    """Columns or tensors as the client sent them: name -> Tensor, read back as {datatype, shape, data or raw}."""
     features: dict[str, Series]
     event_times_us: dict[str, Series]
     operating_point: str | None

@@ -1,0 +1,222 @@
+"""The prediction log on disk: JSON lines in rotating segments, written by one thread, never waited for.
+
+What is promised: `append` takes about a microsecond and never blocks or raises. What was appended is handed to the operating
+system within WRITE_EVERY_S, so the end of the process loses at most that; it is synced to the disk every SYNC_EVERY_S, when a
+segment ends and on close, so a power cut loses at most that. What cannot be kept (queue full, disk full, not encodable) is
+counted. Each writer has segments of its own, so replicas may share a folder. Encoding is serving.audit.encoding's, reading
+back serving.audit.reader's."""
+
+import fcntl
+import logging
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from serving.audit.encoding import encode_record
+from serving.audit.record import AuditRecord
+
+log = logging.getLogger(__name__)
+
+WRITE_EVERY_S: Final = 0.05
+SYNC_EVERY_S: Final = 1.0
+CHUNK: Final = 16
+"""Records encoded between two writes. A write lets go of the interpreter, so requests wait for at most one chunk's encoding."""
+ROWS_A_RECORD: Final = 20
+"""The queue also ends at this many rows for each record it may hold: a hundred thousand rows are one record, not one row."""
+
+PATTERN: Final = "segment-*.jsonl"
+
+
+class SegmentWriter:
+    """A ports.AuditSink in a folder.
+
+    segment_bytes: a segment that has reached this size is the last of its name. segments: how many are kept in the folder,
+    whoever wrote them, 0 for all; one that a living writer holds open is never removed. queue: records that may wait."""
+
+    def __init__(
+        self, folder: Path, *, segment_bytes: int, segments: int, queue: int, now_us: Callable[[], int] | None = None
+    ) -> None:
+        self._folder = folder
+        self._segments = segments
+        self._segment_bytes = segment_bytes
+        self._queue = queue
+        self._now_us = now_us or (lambda: time.time_ns() // 1000)
+        self._id = f"{os.getpid()}-{secrets.token_hex(3)}"
+        self._lock = threading.Lock()
+        self._pending: list[AuditRecord] = []
+        self._pending_rows = 0
+        self._refused = 0
+        self._lost = 0
+        self._written = 0
+        self._segment: _Segment | None = None
+        self._started = 0
+        self._is_failing = False
+        self._synced_s = time.monotonic()
+        self._closing = threading.Event()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
+        self._thread.start()
+
+    def append(self, record: AuditRecord) -> None:
+        """Take one record, or count it as dropped."""
+        with self._lock:
+            waiting, rows = len(self._pending), self._pending_rows + record.rows
+            if waiting >= self._queue or (waiting and rows > self._queue * ROWS_A_RECORD) or self._closing.is_set():
+                self._refused += 1
+                return
+            self._pending.append(record)
+            self._pending_rows = rows
+
+    @property
+    def written(self) -> int:
+        """Records handed to the operating system."""
+        return self._written
+
+    @property
+    def dropped(self) -> int:
+        """Records that were not kept."""
+        return self._refused + self._lost
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Write and sync what is waiting, then stop. Later records are dropped. Closing twice is closing once."""
+        with self._lock:
+            self._closing.set()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            log.error("the prediction log in %s did not finish writing within %s s", self._folder, timeout_s)
+
+    def _run(self) -> None:
+        while not self._closing.wait(WRITE_EVERY_S):
+            self._drain()
+            if time.monotonic() - self._synced_s >= SYNC_EVERY_S:
+                self._sync()
+        self._drain()
+        self._end_segment()
+
+    def _drain(self) -> None:
+        with self._lock:
+            records, self._pending, self._pending_rows = self._pending, [], 0
+        for start in range(0, len(records), CHUNK):
+            self._write(records[start : start + CHUNK])
+
+    def _write(self, records: Sequence[AuditRecord]) -> None:
+        lines = [line for line in map(self._encode, records) if line is not None]
+        if not lines:
+            return
+        try:
+            self._open_segment().write(b"".join(lines))
+        except OSError as error:
+            self._lost += len(lines)
+            if not self._is_failing:
+                log.error("the prediction log in %s cannot be written, records are lost: %s", self._folder, error)
+            self._is_failing = True
+            return
+        if self._is_failing:
+            log.warning("the prediction log in %s is written again; %d records were lost so far", self._folder, self.dropped)
+        self._is_failing = False
+        self._written += len(lines)
+
+    def _encode(self, record: AuditRecord) -> bytes | None:
+        try:
+            return encode_record(record)
+        except Exception:  # whatever it is, it must not end the log
+            log.exception("an audit record could not be encoded; it is lost")
+            self._lost += 1
+            return None
+
+    def _open_segment(self) -> "_Segment":
+        if self._segment is not None and self._segment.size < self._segment_bytes:
+            return self._segment
+        self._end_segment()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._started += 1
+        segment = _Segment(self._folder / f"segment-{self._now_us():016d}-{self._id}-{self._started:06d}.jsonl")
+        self._segment = segment
+        self._prune()
+        return segment
+
+    def _end_segment(self) -> None:
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
+
+    def _sync(self) -> None:
+        self._synced_s = time.monotonic()
+        try:
+            if self._segment is not None and not self._segment.sync():
+                log.warning("a segment of the prediction log was removed while it was written: %s", self._segment.path)
+                self._end_segment()
+        except OSError as error:
+            log.warning("the prediction log in %s cannot be synced: %s", self._folder, error)
+
+    def _prune(self) -> None:
+        if not self._segments:
+            return
+        for path in sorted(self._folder.glob(PATTERN))[: -self._segments]:
+            _remove_unless_held(path)
+
+
+class _Segment:
+    """One open file. It is locked while its writer lives, so that nobody's retention removes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._is_dirty = False
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def write(self, data: bytes) -> None:
+        """Write whole lines or nothing: on an error the part that got through is cut off again."""
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._fd, data[done:] if done else data)
+        except OSError:
+            if done:
+                self._cut()
+            raise
+        self.size += len(data)
+        self._is_dirty = True
+
+    def _cut(self) -> None:
+        try:
+            os.ftruncate(self._fd, self.size)
+        except OSError:
+            self.size = sys.maxsize  # a torn segment is over: the next line goes into another
+
+    def sync(self) -> bool:
+        """Sync if there is anything new. False: the file is no longer in its folder."""
+        if self._is_dirty:
+            os.fsync(self._fd)
+            self._is_dirty = False
+        return os.fstat(self._fd).st_nlink > 0
+
+    def close(self) -> None:
+        try:
+            self.sync()
+        except OSError as error:
+            log.warning("%s could not be synced: %s", self.path, error)
+        finally:
+            os.close(self._fd)
+
+
+def _remove_unless_held(path: Path) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # another writer's retention was faster
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except BlockingIOError:
+        pass  # a living writer's
+    except OSError as error:
+        log.warning("%s is past its retention and could not be removed: %s", path, error)
+    finally:
+        os.close(fd)

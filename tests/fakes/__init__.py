@@ -1,0 +1,1 @@
+"""Stand-ins that keep state and pass the same contract tests as the real adapters."""
