@@ -1,0 +1,55 @@
+"""Whether a server under test answers what onnxruntime answers: checked before it is measured, over both doors.
+
+A fast wrong answer, or an error that a load generator counts as an answer, would make its figures worthless."""
+
+import http.client
+
+import grpc
+import numpy as np
+import orjson
+
+from loadtests.bench.errors import BenchError
+from loadtests.bench.process import HOST, Running
+from loadtests.bench.workload import INFER_PATH, OUTPUT, Workload, infer_request, json_body
+from loadtests.stubs import infer_call
+
+CHECKED = 3
+TOLERANCE = 1e-5
+
+
+def check_http(server: Running, workload: Workload) -> None:
+    """Raises BenchError at the first wrong answer."""
+    for values, expected in zip(workload.inputs[:CHECKED], workload.answers, strict=False):
+        connection = http.client.HTTPConnection(HOST, server.http_port, timeout=10)
+        try:
+            connection.request("POST", INFER_PATH, json_body(values), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        if answer.status != http.client.OK:
+            raise BenchError(f"{server.name} answered {answer.status} over HTTP: {body[:300]!r}")
+        (score,) = (o for o in orjson.loads(body)["outputs"] if o["name"] == OUTPUT)
+        _compare(server.name, "HTTP", float(np.ravel(score["data"])[0]), float(expected))
+
+
+def check_grpc(server: Running, workload: Workload) -> None:
+    """Raises BenchError at the first wrong answer."""
+    with grpc.insecure_channel(f"{HOST}:{server.grpc_port}") as channel:
+        infer = infer_call(channel)
+        for values, expected in zip(workload.inputs[:CHECKED], workload.answers, strict=False):
+            try:
+                answer = infer(infer_request(values), timeout=10, wait_for_ready=True)
+            except grpc.RpcError as problem:
+                raise BenchError(f"{server.name} failed over gRPC: {problem}") from problem
+            index = [o.name for o in answer.outputs].index(OUTPUT)
+            if answer.raw_output_contents:
+                score = float(np.frombuffer(answer.raw_output_contents[index], dtype=np.float32)[0])
+            else:
+                score = float(answer.outputs[index].contents.fp32_contents[0])
+            _compare(server.name, "gRPC", score, float(expected))
+
+
+def _compare(name: str, door: str, score: float, expected: float) -> None:
+    if abs(score - expected) > TOLERANCE:
+        raise BenchError(f"{name} answered {score} over {door} where onnxruntime answers {expected}")

@@ -1,0 +1,83 @@
+"""gRPC load: h2load with a prepared message; without h2load Python's own client, which costs as much as the servers do.
+
+h2load sends one message over and over, so the caller gives another one each round. It sees HTTP statuses, not gRPC's: that the
+answers are right is checked before."""
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+import grpc
+
+from loadtests.bench.errors import BenchError
+from loadtests.bench.load import Sample, has, output_of, sample
+from loadtests.bench.process import HOST
+from loadtests.stubs import SERVICE, infer_call, messages
+
+WARM_UP_S = 0.3
+
+
+def generator() -> str:
+    """Which generator is used here, and why."""
+    return "h2load" if has("h2load") else "grpc.aio in Python: h2load is not installed (make services installs it)"
+
+
+def load_grpc(port: int, body: bytes, *, clients: int, duration_s: float) -> Sample:
+    """Measure one cell. body: a length-prefixed ModelInfer message. Raises BenchError if a request failed."""
+    if has("h2load"):
+        return _h2load(port, body, clients, duration_s)
+    return asyncio.run(_own(port, messages.ModelInferRequest.FromString(body[5:]), clients, duration_s))
+
+
+def _h2load(port: int, body: bytes, clients: int, duration_s: float) -> Sample:
+    with tempfile.TemporaryDirectory(prefix="vedette-h2load-") as folder:
+        message, log = Path(folder, "message"), Path(folder, "log")
+        message.write_bytes(body)
+        command = [
+            "h2load",
+            "-t1",
+            f"-c{clients}",
+            "-m1",
+            f"-D{round(duration_s * 1000)}ms",
+            f"--warm-up-time={round(WARM_UP_S * 1000)}ms",
+            f"--log-file={log}",
+        ]
+        command += ["-d", str(message), "-H", "content-type: application/grpc", "-H", "te: trailers"]
+        output_of([*command, f"http://{HOST}:{port}/{SERVICE}/ModelInfer"], duration_s + WARM_UP_S)
+        return _from_log(log.read_text(), port)
+
+
+def _from_log(text: str, port: int) -> Sample:
+    """h2load's log: start (microseconds), HTTP status, duration (microseconds), tab-separated; warm-up included."""
+    rows = [line.split("\t") for line in text.splitlines() if line]
+    if not rows:
+        raise BenchError(f"h2load got no answer from port {port}")
+    if failed := sum(r[1] != "200" for r in rows):
+        raise BenchError(f"{failed} of {len(rows)} gRPC requests to port {port} failed")
+    begin = min(int(r[0]) for r in rows) + int(WARM_UP_S * 1e6)
+    kept = [(int(start), int(took)) for start, _, took in rows if int(start) >= begin]
+    if not kept:
+        raise BenchError(f"port {port} answered no gRPC request after the warm-up")
+    last = max(start + took for start, took in kept)
+    return sample([took / 1e6 for _, took in kept], (last - begin) / 1e6)
+
+
+async def _own(port: int, request: object, clients: int, duration_s: float) -> Sample:
+    latencies: list[float] = []
+    start = time.perf_counter()
+    end = start + duration_s
+
+    async def client() -> None:
+        options = [("grpc.use_local_subchannel_pool", 1)]  # else all clients would share one connection
+        async with grpc.aio.insecure_channel(f"{HOST}:{port}", options=options) as channel:
+            infer = infer_call(channel)
+            while (before := time.perf_counter()) < end:
+                await infer(request, timeout=10)
+                latencies.append(time.perf_counter() - before)
+
+    try:
+        await asyncio.gather(*(client() for _ in range(clients)))
+    except grpc.aio.AioRpcError as problem:
+        raise BenchError(f"a gRPC request to port {port} failed: {problem.code().name} {problem.details()}") from problem
+    return sample(latencies, time.perf_counter() - start)

@@ -1,0 +1,50 @@
+"""What a load generator measured, and how the generators are run. Which one is used, the doors' modules decide."""
+
+import math
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadtests.bench.errors import BenchError
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One cell: a server, a number of clients, a few seconds. Latencies in milliseconds, rate in requests a second."""
+
+    p50_ms: float
+    p99_ms: float
+    rate: float
+
+
+def sample(latencies_s: Sequence[float], duration_s: float) -> Sample:
+    """Sum up single latencies. Percentiles are nearest-rank: a latency that was seen.
+
+    >>> sample([0.001, 0.002, 0.003, 0.004], 2.0)
+    Sample(p50_ms=2.0, p99_ms=4.0, rate=2.0)
+    """
+    if not latencies_s:
+        raise BenchError("no request was answered within the time")
+    ordered = sorted(latencies_s)
+
+    def percentile(p: int) -> float:
+        return ordered[math.ceil(p / 100 * len(ordered)) - 1] * 1000
+
+    return Sample(percentile(50), percentile(99), len(ordered) / duration_s)
+
+
+def has(program: str) -> bool:
+    """Whether the load generator is installed."""
+    return shutil.which(program) is not None
+
+
+def output_of(command: Sequence[str], duration_s: float) -> str:
+    """Run a load generator that stops by itself. Raises BenchError if it fails or does not."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=duration_s + 30, check=False)
+    except subprocess.TimeoutExpired as late:
+        raise BenchError(f"{command[0]} did not end {late.timeout:.0f} s after its start") from late
+    if done.returncode != 0:
+        raise BenchError(f"{command[0]} failed with status {done.returncode}: {(done.stderr or done.stdout)[-400:]}")
+    return done.stdout

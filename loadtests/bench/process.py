@@ -1,0 +1,110 @@
+"""Starting and stopping the servers under test: subprocesses of their own group, loopback, free ports, stopped by pid."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loadtests.bench.errors import BenchError
+
+LOGS: Final = Path("build/bench/logs")
+HOST: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUnderTest:
+    """A program to measure. command: with `{http_port}` and `{grpc_port}` where the ports go. environment: added to ours.
+
+    ready_path: answers 200 over HTTP once requests may be sent."""
+
+    name: str
+    command: tuple[str, ...]
+    ready_path: str = "/v2/health/ready"
+    environment: tuple[tuple[str, str], ...] = ()
+    start_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that answers."""
+
+    name: str
+    pid: int
+    http_port: int
+    grpc_port: int
+
+
+def python(module: str, *arguments: str) -> tuple[str, ...]:
+    """The command that runs one of our modules with this interpreter."""
+    return (sys.executable, "-m", module, *arguments)
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as s:
+        s.bind((HOST, 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(server: ServerUnderTest) -> Iterator[Running]:
+    """Start, wait until it is ready, and stop whatever happens. Raises BenchError, naming the log, if it does not get ready."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = LOGS / f"{server.name}.log"
+    ports = {"http_port": free_port(), "grpc_port": free_port()}
+    command = [part.format(**ports) for part in server.command]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **dict(server.environment)},
+        )
+        try:
+            _wait_ready(server, process, ports["http_port"], log)
+            yield Running(server.name, process.pid, **ports)
+        finally:
+            _stop(process)
+
+
+def _wait_ready(server: ServerUnderTest, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + server.start_s
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise BenchError(f"{server.name} ended with status {process.returncode} before it was ready; see {log}")
+        if _status(port, server.ready_path) == http.client.OK:
+            return
+        time.sleep(0.1)
+    raise BenchError(f"{server.name} was not ready within {server.start_s:.0f} s; see {log}")
+
+
+def _status(port: int, path: str) -> int | None:
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the server, time to go, then SIGKILL to what is left of its group."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=30)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=10)

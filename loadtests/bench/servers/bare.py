@@ -1,0 +1,86 @@
+"""The bare server: starlette on uvicorn, and grpc.aio, around one onnxruntime session; the least there can be in Python.
+
+No metadata, no checks beyond what the parser does, no log. It is the yardstick, not a server to use."""
+
+from typing import Any
+
+import grpc
+import numpy as np
+import onnxruntime
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from loadtests.bench.servers.arguments import Arguments, parse
+from loadtests.stubs import add_infer_to_server, messages
+
+
+def open_session(path: str) -> Any:
+    """One session, one thread: as the replicas run it."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def answer_json(session: Any, body: bytes) -> bytes:
+    """One HTTP body in, one out."""
+    tensor = orjson.loads(body)["inputs"][0]
+    rows = np.asarray(tensor["data"], dtype=np.float32).reshape(tensor["shape"])
+    score = session.run(["score"], {"features": rows})[0]
+    output = {"name": "score", "datatype": "FP32", "shape": score.shape, "data": score.ravel()}
+    answer = {"model_name": "bench", "model_version": "1", "outputs": [output]}
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def answer_message(session: Any, request: Any) -> Any:
+    """One ModelInferRequest in, one response out, raw contents both ways."""
+    rows = np.frombuffer(request.raw_input_contents[0], dtype=np.float32).reshape(list(request.inputs[0].shape))
+    score = session.run(["score"], {"features": rows})[0]
+    output = messages.ModelInferResponse.InferOutputTensor(name="score", datatype="FP32", shape=score.shape)
+    return messages.ModelInferResponse(
+        model_name="bench", model_version="1", outputs=[output], raw_output_contents=[score.tobytes()]
+    )
+
+
+class _Servicer:
+    def __init__(self, session: Any) -> None:
+        self.session = session
+
+    async def ModelInfer(self, request: Any, _context: Any) -> Any:  # noqa: N802  # the protocol's name
+        return answer_message(self.session, request)
+
+
+async def serve(arguments: Arguments) -> None:
+    """Listen on both doors until uvicorn is told to stop."""
+    session = open_session(str(arguments.model))
+
+    async def infer(request: Request) -> Response:
+        return Response(answer_json(session, await request.body()), media_type="application/json")
+
+    async def ready(_request: Request) -> Response:
+        return Response(b"{}", media_type="application/json")
+
+    grpc_server = grpc.aio.server()
+    add_infer_to_server(_Servicer(session), grpc_server)
+    grpc_server.add_insecure_port(f"127.0.0.1:{arguments.grpc_port}")
+    await grpc_server.start()
+    routes = [Route("/v2/models/bench/infer", infer, methods=["POST"]), Route("/v2/health/ready", ready)]
+    config = uvicorn.Config(
+        Starlette(routes=routes),
+        port=arguments.http_port,
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+    )
+    await uvicorn.Server(config).serve()
+    await grpc_server.stop(1)
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(serve(parse()))
