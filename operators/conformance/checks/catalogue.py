@@ -1,0 +1,16 @@
+"""Every check of the kit, in the order they are run: what asks little first, what might hurt the server later."""
+
+from typing import Final
+
+from operators.conformance.checks import binary, errors, health, inference, remote, remote_errors, repository
+from operators.conformance.values import Check
+
+ALL: Final[tuple[Check, ...]] = (
+    *health.CHECKS,
+    *inference.CHECKS,
+    *binary.CHECKS,
+    *remote.CHECKS,
+    *repository.CHECKS,
+    *errors.CHECKS,
+    *remote_errors.CHECKS,
+)

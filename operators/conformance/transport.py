@@ -1,0 +1,99 @@
+"""Makes the calls: HTTP by the standard library (which sends a malformed body as it is), gRPC by bytes without stubs.
+
+Shell: no judgement here. A connection that fails or is closed is a reply of its own, NoReply."""
+
+import http.client
+import ssl
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import grpc
+
+from operators.conformance.exchange import Call, GrpcCall, GrpcReply, HttpCall, HttpReply, NoReply, Reply
+
+_LARGEST_MESSAGE: Final = [
+    ("grpc.max_receive_message_length", 256 << 20),
+    ("grpc.max_send_message_length", 256 << 20),
+    ("grpc.enable_retries", 0),
+]
+
+
+class TransportError(Exception):
+    """The address given cannot be used; the message says why."""
+
+
+class Transport:
+    """The two doors of one server. url: `http(s)://host:port[/prefix]`; address: `host:port`, `grpcs://host:port` for TLS."""
+
+    def __init__(self, url: str | None, address: str | None, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._url = urlsplit(url) if url else None
+        if self._url is not None and (self._url.scheme not in ("http", "https") or not self._url.hostname):
+            raise TransportError(f"--http {url!r} is no address; give e.g. http://127.0.0.1:8080")
+        self._channel = _open(address) if address else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._channel is not None:
+            self._channel.close()
+
+    def send(self, call: Call) -> Reply:
+        """Make one call and wait for its reply."""
+        return self._send_http(call) if isinstance(call, HttpCall) else self._send_grpc(call)
+
+    def _send_http(self, call: HttpCall) -> Reply:
+        if self._url is None:
+            return NoReply("no HTTP address was given")
+        connection = self._connection(self._url.scheme, self._url.hostname or "", self._url.port)
+        try:
+            connection.request(call.method, self._url.path.rstrip("/") + call.path, body=call.body, headers=dict(call.headers))
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return HttpReply(response.status, headers, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            return NoReply(f"{type(error).__name__}: {error}")
+        finally:
+            connection.close()
+
+    def _connection(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+        if scheme == "https":
+            return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=ssl.create_default_context())
+        return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+
+    def _send_grpc(self, call: GrpcCall) -> Reply:
+        if self._channel is None:
+            return NoReply("no gRPC address was given")
+        try:
+            if not call.is_stream:
+                return GrpcReply("OK", "", self._channel.unary_unary(call.method)(call.message, timeout=self._timeout_s))
+            stream = self._channel.stream_stream(call.method)(iter([call.message]), timeout=self._timeout_s)
+            first = next(iter(stream), b"")
+            stream.cancel()
+            return GrpcReply("OK", "", first)
+        except grpc.RpcError as error:
+            return _status(error)
+
+
+def _status(error: Any) -> Reply:
+    """A status the server sent, or, where the channel made it up itself, NoReply."""
+    code, details = error.code().name, error.details() or ""
+    refused = code == "UNAVAILABLE" and any(
+        word in details for word in ("failed to connect", "Socket closed", "DNS resolution")
+    )
+    return NoReply(f"{code}: {details}") if refused else GrpcReply(code, details, b"")
+
+
+def _open(address: str) -> Any:
+    scheme, _, rest = address.rpartition("://")
+    if scheme not in ("", "grpc", "grpcs") or ":" not in rest:
+        raise TransportError(f"--grpc {address!r} is no address; give e.g. 127.0.0.1:8081")
+    if scheme == "grpcs":
+        return grpc.secure_channel(rest, grpc.ssl_channel_credentials(), options=_LARGEST_MESSAGE)
+    return grpc.insecure_channel(rest, options=_LARGEST_MESSAGE)
+
+
+Send = Callable[[Call], Reply]
