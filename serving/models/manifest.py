@@ -23,6 +23,7 @@ class TensorSpec(_Part):
     """One input or output of the ONNX graph."""
 
     name: str
+    """As the graph names it."""
     datatype: str
     """The protocol's datatype: FP32, INT64, BYTES, ..."""
     shape: tuple[int, ...]
@@ -33,8 +34,11 @@ class FieldSpec(_Part):
     """A column a client sends: an entity key or a request-time field."""
 
     name: str
+    """As clients send it."""
     datatype: str
+    """The protocol's datatype."""
     description: str = ""
+    """For people."""
 
 
 class Assembly(_Part):
@@ -43,6 +47,7 @@ class Assembly(_Part):
     A tensor of shape [-1, k] takes k columns in order; a tensor of shape [-1] or [-1, 1] takes one."""
 
     tensor: str
+    """Name of the graph's input."""
     columns: tuple[str, ...]
     """Names of request fields or features (`view__feature`)."""
 
@@ -51,6 +56,7 @@ class ScoreSpec(_Part):
     """Which number of which output is the score (higher: more like an attack)."""
 
     output: str
+    """Name of the graph's output."""
     column: int | None = None
     """Index into the last dimension of an output of shape [n, k]; None for an output of shape [n] or [n, 1]."""
 
@@ -59,8 +65,11 @@ class Expected(_Part):
     """What an operating point did on the validation data. Precision holds for `attack_share` only."""
 
     precision: Ratio
+    """Share of the alerts that were attacks."""
     recall: Ratio
+    """Share of the attacks that alerted."""
     f1: Ratio
+    """Harmonic mean of precision and recall."""
     false_alarm_rate: Ratio
     """Share of the benign rows that alert."""
     attack_share: Ratio
@@ -75,10 +84,13 @@ class OperatingPoint(_Part):
     """A named scenario: a score at or over `threshold` is an alert, one at or over `investigate` is to be looked at."""
 
     threshold: float
+    """Raw score from which a row is an alert."""
     investigate: float
+    """Raw score from which a row is to be looked at; not over `threshold`."""
     requirement: str
     """The rule the threshold was chosen by, e.g. `recall >= 0.98`."""
     expected: Expected | None = None
+    """What it did on the validation data; unset if nobody measured."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "OperatingPoint":
@@ -97,16 +109,22 @@ class Calibration(_Part):
     guarantees of validity", NIPS."""
 
     method: Literal["venn-abers"] = "venn-abers"
+    """How the steps were made."""
     scores: tuple[float, ...]
+    """Where the steps begin, rising."""
     low: tuple[Ratio, ...]
+    """Lower probability from each score on."""
     high: tuple[Ratio, ...]
+    """Upper probability from each score on."""
     rows: int
+    """Rows of validation data they were made from."""
 
 
 class Golden(_Part):
     """How golden.json must reproduce."""
 
     file: str = "golden.json"
+    """Path within the bundle."""
     processor: str
     """The processor family that made it; there the outputs must agree to the bit."""
     tolerance: float = 1e-5
@@ -117,10 +135,15 @@ class Lineage(_Part):
     """Where the model comes from."""
 
     data_digest: str
+    """Digest of the training data."""
     code_commit: str
+    """Commit of the code that trained."""
     seed: int | None = None
+    """Seed of everything random in training."""
     parameters: Mapping[str, Any] = {}
+    """Parameters of the model."""
     metrics: Mapping[str, Any] = {}
+    """What training measured."""
     detector: Mapping[str, Any] = {}
     """The detector's declaration, as it was read."""
 
@@ -131,11 +154,15 @@ class Manifest(_Part):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
 
     schema_version: Literal[1] = SCHEMA
+    """Version of this format."""
     name: Name
+    """What clients call the model."""
     version: Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
     """A positive whole number: the newest is the largest."""
     description: str = ""
+    """For people."""
     platform: Literal["onnx_onnxv1"] = "onnx_onnxv1"
+    """Always ONNX."""
     inputs: tuple[TensorSpec, ...]
     """The graph's inputs, in order."""
     outputs: tuple[TensorSpec, ...]
@@ -143,7 +170,9 @@ class Manifest(_Part):
     entity_keys: tuple[FieldSpec, ...] = ()
     """What features are looked up by; never an input of the model."""
     request_fields: tuple[FieldSpec, ...] = ()
+    """Columns a client sends with the request."""
     feature_service: str | None = None
+    """The Feast feature service its features come from; unset: none are fetched."""
     event_time_field: str | None = None
     """Name of the optional input that says when the event happened (INT64 microseconds or BYTES RFC 3339, UTC)."""
     assembly: tuple[Assembly, ...] = ()
@@ -151,14 +180,19 @@ class Manifest(_Part):
     score: ScoreSpec | None = None
     """None: the model's outputs are answered as they are, without a verdict."""
     operating_points: Mapping[str, OperatingPoint] = {}
+    """Scenarios by name; needed with a score."""
     default_operating_point: str | None = None
+    """The scenario when a request names none; needed with a score."""
     calibration: Calibration | None = None
+    """Turns scores into probabilities; unset: none are answered."""
     segments: tuple[str, ...] = ()
     """Request fields that evaluation reports by."""
     allow_nonfinite: bool = False
     """Whether NaN and infinities may be sent."""
     golden: Golden | None = None
+    """Cases that must reproduce before the bundle is served."""
     lineage: Lineage | None = None
+    """Where the model comes from; unset for one made elsewhere."""
     files: Mapping[str, str]
     """Path within the bundle -> sha256 of its bytes, for every file but bundle.json."""
 

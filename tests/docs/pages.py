@@ -1,0 +1,57 @@
+"""The documentation as text: which pages there are, their links, commands and generated parts."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+PAGES = tuple(sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]))
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    page: Path
+    language: str
+    text: str
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    for match in _FENCE.finditer(page.read_text()):
+        yield Block(page, match[1], match[2])
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Every command line in the page's sh blocks, continued lines joined, comments off."""
+    for block in blocks(page):
+        if block.language == "sh":
+            for line in block.text.replace("\\\n", " ").splitlines():
+                command = re.sub(r"(^|\s)#.*$", "", line).strip()
+                if command:
+                    yield command
+
+
+def links(page: Path) -> Iterator[str]:
+    text = _FENCE.sub("", page.read_text())
+    for match in _LINK.finditer(text):
+        yield match[1] or match[2]
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors as GitHub makes them from headings."""
+    text = _FENCE.sub("", page.read_text())
+    return {re.sub(r"[^\w\- ]", "", h.replace("`", "").lower()).replace(" ", "-") for h in _HEADING.findall(text)}
+
+
+def generated_part(text: str, part: str) -> re.Match[str] | None:
+    """What stands between `<!-- generated: PART -->` and `<!-- end -->`."""
+    return re.search(rf"(?<=<!-- generated: {re.escape(part)} -->\n)(.*?)(?=<!-- end -->)", text, re.DOTALL)

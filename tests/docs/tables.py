@@ -1,0 +1,143 @@
+"""Tables of the reference pages, made from the code they describe.
+
+`python -m tests.docs.tables` writes them into the pages; test_reference.py fails when a page is behind the code."""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from serving.models import manifest
+from serving.settings import ServingSettings
+from serving.telemetry import counts, metrics
+from tests.docs.pages import ROOT, generated_part
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join("| " + " | ".join(_cell(c) for c in line) + " |\n" for line in lines)
+
+
+def _type(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(annotation))
+    return _words(annotation)
+
+
+def _words(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _words(arguments[0])
+    if origin is Literal:
+        return " or ".join(map(str, arguments))
+    if origin in {Union, UnionType}:
+        return " or ".join(_words(a) for a in arguments if a is not NoneType)
+    if origin is tuple:
+        return f"list of {_words(arguments[0])}"
+    if origin in {Mapping, dict}:
+        return f"map of {_words(arguments[1])}"
+    return _PLAIN.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+_PLAIN = {str: "text", Path: "path", float: "number", int: "whole number", bool: "true or false", Any: "anything"}
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "needed"
+    value = field.default if field.default is not PydanticUndefined else field.default_factory()
+    if value is None:
+        return "unset"
+    if isinstance(value, BaseModel):
+        return "its own defaults"
+    if value in ("", (), {}):
+        return "empty"
+    return f"`{json.dumps(value, default=str)}`" if not isinstance(value, str | Path) else f"`{value}`"
+
+
+def settings() -> str:
+    rows = []
+    for field, info in ServingSettings.model_fields.items():
+        rows.append([f"`VEDETTE_{field.upper()}`", _type(info.annotation), _default(info), info.description or ""])
+    return _table(["Variable", "Type", "Default", "What it is"], rows)
+
+
+def metric_names() -> str:
+    rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in metrics.METRICS]
+    return _table(["Metric", "Kind", "Labels", "What it says"], rows)
+
+
+def buckets() -> str:
+    latency = ", ".join(f"{b * 1000:g}" for b in counts.LATENCY_BUCKETS_S)
+    age = ", ".join(f"{b:g}" for b in counts.AGE_BUCKETS_S)
+    return f"- `{metrics.SECONDS.name}`, in milliseconds: {latency}.\n- `{metrics.FEATURE_AGE.name}`, in seconds: {age}.\n"
+
+
+def models(module: Any, root: type[BaseModel]) -> str:
+    """A section a model: root first, then its parts in the order of their first mention."""
+    out = []
+    for part in _parts(module, root):
+        doc = inspect.cleandoc(part.__doc__ or "").split("\n\n")
+        rows = [
+            [f"`{field}`", _type(info.annotation), _default(info), info.description or ""]
+            for field, info in part.model_fields.items()
+        ]
+        title = part.__name__
+        out.append(f"### {title}\n\n" + "\n\n".join(" ".join(p.split()) for p in doc) + "\n\n")
+        out.append(_table(["Field", "Type", "Default", "What it is"], rows) + "\n")
+    return "".join(out)
+
+
+def _parts(module: Any, root: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    seen: list[type[BaseModel]] = []
+
+    def visit(model: type[BaseModel]) -> None:
+        if model in seen:
+            return
+        seen.append(model)
+        for info in model.model_fields.values():
+            for inner in _mentioned(info.annotation):
+                if inner.__module__ == module.__name__:
+                    visit(inner)
+
+    visit(root)
+    yield from seen
+
+
+def _mentioned(annotation: Any) -> Iterator[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _mentioned(argument)
+
+
+PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
+    ("docs/reference/settings.md", "settings"): settings,
+    ("docs/reference/metrics.md", "metrics"): metric_names,
+    ("docs/reference/metrics.md", "buckets"): buckets,
+    ("docs/reference/bundle.md", "manifest"): lambda: models(manifest, manifest.Manifest),
+}
+"""(page, part) -> what should stand there."""
+
+
+def write() -> None:
+    for (page, part), make in PARTS.items():
+        path = ROOT / page
+        text = path.read_text()
+        found = generated_part(text, part)
+        if found is None:
+            raise SystemExit(f"{page}: has no `<!-- generated: {part} -->`")
+        path.write_text(text[: found.start()] + make() + text[found.end() :])
+
+
+if __name__ == "__main__":
+    write()

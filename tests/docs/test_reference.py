@@ -1,0 +1,69 @@
+"""Everything a user can set, send or read has words in the reference."""
+
+import re
+
+import msgspec
+import pytest
+from pydantic import BaseModel
+
+from serving.audit.record import AuditRecord
+from serving.errors import ServingError
+from serving.models import manifest
+from serving.settings import ServingSettings
+from serving.telemetry.metrics import METRICS
+from tests.docs.pages import PAGES, ROOT, generated_part, name
+from tests.docs.tables import PARTS
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+@pytest.mark.parametrize(("page", "part"), [pytest.param(*key, id=f"{key[0]} {key[1]}") for key in PARTS])
+def test_generated_tables_are_what_the_code_says(page, part):
+    found = generated_part((ROOT / page).read_text(), part)
+    assert found is not None, f"{page} has no `<!-- generated: {part} -->`"
+    assert found[0] == PARTS[page, part](), f"{page} is behind the code; run: .venv/bin/python -m tests.docs.tables"
+
+
+def _models(module) -> list[type[BaseModel]]:
+    found = [m for m in vars(module).values() if isinstance(m, type) and issubclass(m, BaseModel)]
+    return [m for m in found if m.__module__ == module.__name__]
+
+
+@pytest.mark.parametrize("model", [ServingSettings, *_models(manifest)], ids=lambda m: m.__name__)
+def test_every_field_has_words(model):
+    silent = [field for field, info in model.model_fields.items() if not (info.description or "").strip()]
+    assert not silent, f"{model.__name__}: give {silent} a docstring below the field"
+
+
+def test_every_metric_says_something():
+    assert all(m.says.endswith(".") for m in METRICS if m.kind != "gauge")
+    assert len({m.name for m in METRICS}) == len(METRICS)
+
+
+def test_every_field_of_the_prediction_log_is_described():
+    page = (REFERENCE / "prediction-log.md").read_text()
+    assert not [f.name for f in msgspec.structs.fields(AuditRecord) if f"`{f.name}`" not in page]
+
+
+def test_every_error_is_described_with_its_statuses():
+    errors = pytest.importorskip("serving.protocol.errors")
+    rows = {}
+    for line in (REFERENCE / "errors.md").read_text().splitlines():
+        if match := re.match(r"\| `(\w+)` \| (\d+) \| (\w+) \| (yes|no)", line):
+            rows[match[1]] = (int(match[2]), match[3], match[4] == "yes")
+    expected = {e.__name__: (errors.HTTP_STATUS[e], errors.GRPC_CODE[e], e.can_retry) for e in ServingError.__subclasses__()}
+    assert rows == expected
+
+
+def test_every_variable_that_is_mentioned_exists():
+    known = {f"VEDETTE_{f.upper()}" for f in ServingSettings.model_fields} | {"VEDETTE_DATA_DIR"}
+    mentioned = {(name(p), v) for p in PAGES for v in re.findall(r"VEDETTE_[A-Z0-9_]+[A-Z0-9]", p.read_text())}
+    assert not [f"{page}: {variable}" for page, variable in sorted(mentioned) if variable not in known]
+
+
+def test_every_metric_that_is_mentioned_exists():
+    known = {m.name for m in METRICS} | {f"{m.name}_{end}" for m in METRICS for end in ("bucket", "sum", "count")}
+    mentioned = {
+        (name(p), m) for p in PAGES for m in re.findall(r"\bvedette_[a-z_]+(?:total|seconds\w*|info)\b", p.read_text())
+    }
+    assert not [f"{page}: {metric}" for page, metric in sorted(mentioned) if metric not in known]
