@@ -43,15 +43,6 @@ def infer_call(channel: grpc.Channel | grpc.aio.Channel) -> Callable[..., Any]:
     )
 
 
-def metadata_call(channel: grpc.Channel) -> Callable[..., Any]:
-    """The ModelMetadata method of a blocking channel."""
-    return channel.unary_unary(  # type: ignore[no-any-return]
-        f"/{SERVICE}/ModelMetadata",
-        request_serializer=messages.ModelMetadataRequest.SerializeToString,
-        response_deserializer=messages.ModelMetadataResponse.FromString,
-    )
-
-
 def add_infer_to_server(servicer: Any, server: Any) -> None:
     """Register `servicer.ModelInfer`, as the generated function of a service with this one method would."""
     handler = grpc.unary_unary_rpc_method_handler(

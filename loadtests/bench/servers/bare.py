@@ -1,6 +1,6 @@
 """The bare server: starlette on uvicorn, and grpc.aio, around one onnxruntime session; the least there can be in Python.
 
-No metadata, no checks beyond what the parser does, no log. It is the yardstick, not a server to use."""
+No checks beyond what the parser does, no log. It is the yardstick, not a server to use."""
 
 from typing import Any
 
@@ -16,6 +16,16 @@ from starlette.routing import Route
 
 from loadtests.bench.servers.arguments import Arguments, parse
 from loadtests.stubs import add_infer_to_server, messages
+
+METADATA = orjson.dumps(
+    {
+        "name": "bench",
+        "versions": ["1"],
+        "platform": "onnx_onnxv1",
+        "inputs": [{"name": "features", "datatype": "FP32", "shape": [-1, 40]}],
+        "outputs": [{"name": "score", "datatype": "FP32", "shape": [-1, 1]}],
+    }
+)
 
 
 def open_session(path: str) -> Any:
@@ -36,8 +46,10 @@ def answer_json(session: Any, body: bytes) -> bytes:
 
 
 def answer_message(session: Any, request: Any) -> Any:
-    """One ModelInferRequest in, one response out, raw contents both ways."""
-    rows = np.frombuffer(request.raw_input_contents[0], dtype=np.float32).reshape(list(request.inputs[0].shape))
+    """One ModelInferRequest in, raw or typed contents; one response out, raw."""
+    (tensor,), raw = request.inputs, request.raw_input_contents
+    values = np.frombuffer(raw[0], dtype=np.float32) if raw else np.asarray(tensor.contents.fp32_contents, dtype=np.float32)
+    rows = values.reshape(list(tensor.shape))
     score = session.run(["score"], {"features": rows})[0]
     output = messages.ModelInferResponse.InferOutputTensor(name="score", datatype="FP32", shape=score.shape)
     return messages.ModelInferResponse(
@@ -60,14 +72,18 @@ async def serve(arguments: Arguments) -> None:
     async def infer(request: Request) -> Response:
         return Response(answer_json(session, await request.body()), media_type="application/json")
 
-    async def ready(_request: Request) -> Response:
-        return Response(b"{}", media_type="application/json")
+    async def metadata(_request: Request) -> Response:  # for clients that ask what to send; not measured
+        return Response(METADATA, media_type="application/json")
 
     grpc_server = grpc.aio.server()
     add_infer_to_server(_Servicer(session), grpc_server)
     grpc_server.add_insecure_port(f"127.0.0.1:{arguments.grpc_port}")
     await grpc_server.start()
-    routes = [Route("/v2/models/bench/infer", infer, methods=["POST"]), Route("/v2/health/ready", ready)]
+    routes = [
+        Route("/v2/models/bench/infer", infer, methods=["POST"]),
+        Route("/v2/models/bench", metadata),
+        Route("/v2/health/ready", metadata),
+    ]
     config = uvicorn.Config(
         Starlette(routes=routes),
         port=arguments.http_port,

@@ -1,0 +1,187 @@
+"""What is sent: real events where there are some, shaped by the inputs that the model itself says it takes.
+
+In this order: the file that is named (JSON lines of whole requests, or of events; or Parquet); captures in the data folder whose
+columns are the model's inputs; flows from the training room's generator, if it is installed; values made up from the
+inputs' types. Reads and shapes only; who sends is users.py's."""
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from loadtests.stubs import messages
+
+KEPT: Final = 5000
+"""Events held in memory; users go round them."""
+
+Event = Mapping[str, Any]
+Value = bool | int | float | str
+
+_CONTENTS: Final = {
+    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents", "INT64": "int64_contents",
+    "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents", "UINT64": "uint64_contents",
+    "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input of the model. shape: -1 is a variable dimension."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Values in one row."""
+        return int(np.prod([max(d, 1) for d in self.shape[1:]], dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a request, flat."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One request, for either door."""
+
+    inputs: tuple[Tensor, ...]
+    parameters: Mapping[str, Value]
+
+    def as_json(self) -> bytes:
+        """The HTTP body."""
+        inputs = [{"name": t.name, "datatype": t.datatype, "shape": t.shape, "data": t.data} for t in self.inputs]
+        return orjson.dumps({"parameters": dict(self.parameters), "inputs": inputs} if self.parameters else {"inputs": inputs})
+
+    def as_message(self, model: str) -> Any:
+        """The gRPC request, with typed contents."""
+        request = messages.ModelInferRequest(model_name=model)
+        for t in self.inputs:
+            tensor = request.inputs.add(name=t.name, datatype=t.datatype, shape=t.shape)
+            data = [str(v).encode() for v in t.data] if t.datatype == "BYTES" else t.data
+            getattr(tensor.contents, _CONTENTS[t.datatype]).extend(data)
+        for name, value in self.parameters.items():
+            kind = {bool: "bool_param", int: "int64_param", str: "string_param"}.get(type(value))
+            if kind is None:
+                raise ValueError(f"parameter {name!r} is {value!r}; over gRPC a parameter is a bool, an integer or a string")
+            setattr(request.parameters[name], kind, value)
+        return request
+
+
+def read_inputs(metadata: bytes) -> tuple[Input, ...]:
+    """The model's inputs, from the body of GET /v2/models/NAME."""
+    return tuple(Input(i["name"], i["datatype"], tuple(i["shape"])) for i in orjson.loads(metadata)["inputs"])
+
+
+def load(inputs: Sequence[Input], *, file: Path | None, data_dir: Path | None, rows: int) -> tuple[str, list[Payload]]:
+    """The payloads for a model, and where they come from. Raises ValueError if the named file does not fit the model."""
+    if file is not None:
+        return str(file), list(_from_file(file, inputs, rows))
+    for capture in sorted(data_dir.glob("*/*.parquet")) if data_dir else ():
+        if fits(inputs, _columns(capture)):
+            return str(capture), list(from_events(inputs, _parquet(capture), rows))
+    if generated := _generated(inputs):
+        return "generated flows", list(from_events(inputs, generated, rows))
+    return "made-up values", made_up(inputs, rows=rows)
+
+
+def fits(inputs: Sequence[Input], columns: Iterable[str]) -> bool:
+    """Whether events with these columns can be sent: each input is one of them and takes one value a row."""
+    return {i.name for i in inputs} <= set(columns) and all(i.width == 1 for i in inputs)
+
+
+def from_events(inputs: Sequence[Input], events: Iterable[Event], rows: int) -> Iterator[Payload]:
+    """Requests of `rows` events each; a value that an event lacks is empty or zero. An incomplete last request is left out."""
+    source = iter(events)
+    while len(batch := list(islice(source, rows))) == rows:
+        yield Payload(tuple(_column(i, [e.get(i.name) for e in batch]) for i in inputs), {})
+
+
+def made_up(inputs: Sequence[Input], *, rows: int, count: int = 200, seed: int = 1) -> list[Payload]:
+    """Valid requests that mean nothing; the same seed gives the same ones."""
+    rng = np.random.default_rng(seed)
+
+    def values(i: Input) -> list[Value]:
+        n = rows * i.width
+        if i.datatype == "BYTES":
+            return [f"{i.name}-{v}" for v in rng.integers(0, 50, n)]
+        if i.datatype.startswith("FP"):
+            return [float(v) for v in rng.standard_normal(n).astype(np.float32)]
+        return [bool(v) if i.datatype == "BOOL" else int(v) for v in rng.integers(0, 2 if i.datatype == "BOOL" else 100, n)]
+
+    return [Payload(tuple(_tensor(i, rows, values(i)) for i in inputs), {}) for _ in range(count)]
+
+
+def _column(i: Input, values: Sequence[Any]) -> Tensor:
+    return _tensor(i, len(values), [_cast(i.datatype, v) for v in values])
+
+
+def _tensor(i: Input, rows: int, values: Sequence[Value]) -> Tensor:
+    shape = (rows, *(max(d, 1) for d in i.shape[1:])) if i.shape else ()
+    return Tensor(i.name, i.datatype, shape, tuple(values))
+
+
+def _cast(datatype: str, value: Any) -> Value:
+    if datatype == "BYTES":
+        return "" if value is None else str(value)
+    if datatype.startswith("FP"):
+        return 0.0 if value is None else float(value)
+    return bool(value) if datatype == "BOOL" else int(value or 0)
+
+
+def _from_file(file: Path, inputs: Sequence[Input], rows: int) -> Iterator[Payload]:
+    if file.suffix == ".parquet":
+        if not fits(inputs, _columns(file)):
+            raise ValueError(f"{file}: its columns are not the model's inputs {[i.name for i in inputs]}")
+        yield from from_events(inputs, _parquet(file), rows)
+        return
+    lines = [orjson.loads(line) for line in islice(file.read_bytes().splitlines(), KEPT) if line.strip()]
+    if lines and "inputs" in lines[0]:
+        yield from (_request(line) for line in lines)
+        return
+    if not lines or not fits(inputs, lines[0]):
+        raise ValueError(f"{file}: neither requests (with `inputs`) nor events with the fields {[i.name for i in inputs]}")
+    yield from from_events(inputs, lines, rows)
+
+
+def _request(line: Mapping[str, Any]) -> Payload:
+    tensors = (Tensor(t["name"], t["datatype"], tuple(t["shape"]), tuple(np.ravel(t["data"]).tolist())) for t in line["inputs"])
+    return Payload(tuple(tensors), line.get("parameters", {}))
+
+
+def _columns(file: Path) -> list[str]:
+    from pyarrow import parquet  # only a capture needs it
+
+    names: list[str] = parquet.read_schema(file).names
+    return names
+
+
+def _parquet(file: Path) -> list[Event]:
+    from pyarrow import parquet
+
+    batch = next(parquet.ParquetFile(file).iter_batches(KEPT))
+    events: list[Event] = batch.to_pylist()
+    return events
+
+
+def _generated(inputs: Sequence[Input]) -> list[Event]:
+    try:
+        room = importlib.import_module("lifecycle.training.generate")
+    except ImportError:  # an image without the training room
+        return []
+    if not fits(inputs, room.COLUMNS):
+        return []
+    events: list[Event] = room.generate_flows(1, hosts=40, flows_per_host=50).head(KEPT).to_dict("records")
+    return events
