@@ -1,0 +1,231 @@
+"""The lifecycle's one door to Feast: apply definitions, keep window rows, join training data, fill the online store.
+
+Everything lives in one folder, `STORE/feast/`: feature_store.yaml, registry.db, offline/*.parquet and, without Redis,
+online.db. Importing Feast takes seconds, so this module imports it when a store is opened, not before.
+
+    StoreError
+    |- UnknownService   no feature service of that name
+    `- BadRows          rows that do not fit their view: a column is missing or a time has no meaning"""
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import yaml
+
+from feature_repo.declaration import Declaration
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from feast import FeatureService, FeatureStore
+
+EVENT = "event_timestamp"
+
+
+class StoreError(Exception):
+    """Feast could not do what was asked; the message says what, where, and the way out."""
+
+
+class UnknownService(StoreError):
+    """No feature service of that name is registered."""
+
+
+class BadRows(StoreError):
+    """Rows lack a column or hold one that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Materialized:
+    """Progress of filling the online store: `done` of `total` views, `view` is the one just written."""
+
+    view: str
+    done: int
+    total: int
+
+
+class FeastStore:
+    """One Feast store folder."""
+
+    def __init__(self, folder: Path, redis_url: str | None = None) -> None:
+        """Open the store in `folder` (made if it is not there). redis_url: online store on Redis instead of SQLite."""
+        self.folder = folder.resolve()
+        (self.folder / "offline").mkdir(parents=True, exist_ok=True)
+        self._write_configuration(redis_url)
+        self._feast: FeatureStore | None = None
+
+    @property
+    def feast(self) -> "FeatureStore":
+        """Feast's own store object, opened on first use."""
+        if self._feast is None:
+            with quiet():
+                from feast import FeatureStore
+
+                self._feast = FeatureStore(repo_path=str(self.folder))
+        return self._feast
+
+    def apply(self, *what: Declaration | Sequence[object]) -> None:
+        """Register detectors' declarations, or Feast objects, beside what is registered already."""
+        from feature_repo.declared import objects_for
+
+        objects: list[object] = []
+        for item in what:
+            objects.extend(objects_for(item).all() if isinstance(item, Declaration) else item)
+        with quiet():
+            self.feast.apply(objects)
+
+    def write_rows(self, view: str, rows: "pd.DataFrame", *, keep: bool = False) -> Path:
+        """Write a stored view's rows to its file: the keys, `event_timestamp` (UTC) and one column a feature.
+
+        keep: add to the rows that are there (same key and time: the new row wins) instead of replacing them."""
+        import pandas as pd
+
+        definition = self._view(view)
+        keys = [column.name for column in definition.entity_columns]
+        columns = [*keys, EVENT, *(f.name for f in definition.features)]
+        missing = [column for column in columns if column not in rows.columns]
+        if missing:
+            raise BadRows(f"view {view}: the rows lack {missing}; they need the columns {columns}")
+        path: Path = self.folder / definition.batch_source.file_options.uri
+        table = rows[columns].assign(**{EVENT: as_utc(rows[EVENT], f"view {view}")})
+        if keep and path.exists():
+            table = pd.concat([pd.read_parquet(path)[columns], table])
+        table = table.sort_values([EVENT, *keys], kind="stable").drop_duplicates([*keys, EVENT], keep="last")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        table.to_parquet(part, index=False, compression="zstd")
+        part.replace(path)
+        return path
+
+    def training_frame(self, entities: "pd.DataFrame", service: str) -> "pd.DataFrame":
+        """Join a service's features to entity rows as of each row's `event_timestamp` (Feast's point-in-time join).
+
+        entities: the keys, the request-time fields, `event_timestamp` (UTC), any further columns. The result has the same
+        rows in the same order with the features added as `view__feature` in the service's order; where there was no row
+        within the TTL stands the declared default, as when serving."""
+        definition = self.service(service)
+        frame = entities.reset_index(drop=True).assign(**{EVENT: as_utc(entities[EVENT], f"service {service}").to_numpy()})
+        with quiet():
+            joined = self.feast.get_historical_features(frame, definition, full_feature_names=True).to_df()
+        for name, default, dtype in _columns(definition, self._defaults(definition)):
+            column = joined[name]
+            frame[name] = (column if default is None else column.fillna(default)).astype(dtype)
+        return frame
+
+    def materialize(
+        self, start: datetime, end: datetime, progress: Callable[[Materialized], None] | None = None, service: str | None = None
+    ) -> int:
+        """Write each key's newest row between start and end to the online store; returns how many views were written.
+
+        service: only the views it uses; all views otherwise."""
+        wanted = None if service is None else {p.name for p in self.service(service).feature_view_projections}
+        with quiet():
+            names = [view.name for view in self.feast.list_feature_views() if wanted is None or view.name in wanted]
+        names = [name for name in names if (self.folder / self._view(name).batch_source.file_options.uri).exists()]
+        for done, name in enumerate(names, 1):
+            with quiet():
+                self.feast.materialize(start.astimezone(UTC), end.astimezone(UTC), feature_views=[name])
+            if progress is not None:
+                progress(Materialized(name, done, len(names)))
+        return len(names)
+
+    def services(self) -> "list[FeatureService]":
+        """Every registered feature service."""
+        with quiet():
+            return sorted(self.feast.list_feature_services(), key=lambda service: str(service.name))
+
+    def service(self, name: str) -> "FeatureService":
+        """One feature service. Raises UnknownService."""
+        for service in self.services():
+            if service.name == name:
+                return service
+        known = ", ".join(str(service.name) for service in self.services()) or "none yet; train a detector first"
+        raise UnknownService(f"no feature service {name!r} in {self.folder}; there is: {known}")
+
+    def online(self, service: str, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+        """What Feast's own reader gives for these keys and request fields: for comparison and inspection, not for serving."""
+        definition = self.service(service)
+        with quiet():
+            return dict(self.feast.get_online_features(definition, rows, full_feature_names=True).to_dict())
+
+    def _view(self, name: str) -> Any:
+        with quiet():
+            return self.feast.get_feature_view(name)
+
+    def _defaults(self, service: "FeatureService") -> dict[str, Any]:
+        """`view__feature` -> default, from the tags of the registered fields."""
+        defaults: dict[str, Any] = {}
+        for projection in service.feature_view_projections:
+            for feature in projection.features:
+                tag = feature.tags.get("default")
+                defaults[f"{projection.name_to_use()}__{feature.name}"] = None if tag is None else yaml.safe_load(tag)
+        return defaults
+
+    def _write_configuration(self, redis_url: str | None) -> None:
+        text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text(encoding="utf-8")
+        if redis_url is not None:
+            configuration = yaml.safe_load(text)
+            configuration["online_store"] = {"type": "redis", "connection_string": connection_string(redis_url)}
+            text = yaml.safe_dump(configuration, sort_keys=False)
+        path = self.folder / "feature_store.yaml"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.touch(mode=0o600)  # may hold a password
+            path.write_text(text, encoding="utf-8")
+
+
+_NUMPY = {"Float32": "float32", "Float64": "float64", "Int32": "int32", "Int64": "int64", "Bool": "bool"}
+
+
+def _columns(service: "FeatureService", defaults: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Full name, default and dtype of each feature, in the service's own order (Feast's result order varies by hash seed)."""
+    for projection in service.feature_view_projections:
+        for feature in projection.features:
+            name, dtype = f"{projection.name_to_use()}__{feature.name}", _NUMPY.get(str(feature.dtype), "object")
+            default = defaults[name]
+            yield name, 0 if default is None and dtype != "object" else default, dtype
+
+
+def as_utc(times: "pd.Series[Any]", where: str) -> "pd.Series[Any]":
+    """Times as microseconds UTC. Times without a zone are taken for UTC. Raises BadRows."""
+    import pandas as pd
+
+    try:
+        return pd.to_datetime(times, utc=True).astype("datetime64[us, UTC]")
+    except (ValueError, TypeError) as error:
+        raise BadRows(f"{where}: {EVENT} cannot be read as times: {error}") from error
+
+
+def connection_string(redis_url: str) -> str:
+    """Feast's way of writing a Redis address, from a URL. Raises StoreError.
+
+    >>> connection_string("redis://:secret@cache:6380/2")
+    'cache:6380,db=2,password=secret'
+    """
+    url = urlsplit(redis_url)
+    if url.scheme not in ("redis", "rediss") or not url.hostname:
+        raise StoreError(f"VEDETTE_REDIS_URL is {redis_url!r}, expected redis://HOST:PORT/DB (rediss:// for TLS)")
+    parts = [f"{url.hostname}:{url.port or 6379}", f"db={url.path.strip('/') or 0}"]
+    if url.username:
+        parts.append(f"username={unquote(url.username)}")
+    if url.password:
+        parts.append(f"password={unquote(url.password)}")
+    if url.scheme == "rediss":
+        parts.append("ssl=true")
+    return ",".join(parts)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Feast's prints and warnings off the terminal: a command's stdout may be JSON."""
+    logging.getLogger("feast").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
