@@ -1,0 +1,111 @@
+"""The methods of inference.GRPCInferenceService, from request bytes to response bytes.
+
+Knows the service port and the codec; not how a call arrives. Bytes are parsed here, not by the gRPC library, because what is no
+message must be INVALID_ARGUMENT and the library would answer INTERNAL."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from serving.errors import BadRequest
+from serving.ports import InferenceService
+from serving.protocol import grpc_codec as codec
+from serving.protocol import stubs
+
+Call = Callable[[bytes, float | None, str | None], Awaitable[bytes]]
+"""Request bytes, seconds the client still waits, traceparent -> response bytes. Raises ServingError."""
+
+_LIVE = stubs.message("ServerLiveResponse")
+_READY = stubs.message("ServerReadyResponse")
+_MODEL_READY = stubs.message("ModelReadyRequest")
+_IS_MODEL_READY = stubs.message("ModelReadyResponse")
+_SERVER = stubs.message("ServerMetadataResponse")
+_MODEL = stubs.message("ModelMetadataRequest")
+_INDEX = stubs.message("RepositoryIndexRequest")
+_LOAD = stubs.message("RepositoryModelLoadRequest")
+_LOADED = stubs.message("RepositoryModelLoadResponse")
+_UNLOAD = stubs.message("RepositoryModelUnloadRequest")
+_UNLOADED = stubs.message("RepositoryModelUnloadResponse")
+
+
+class Calls:
+    """One coroutine a method."""
+
+    def __init__(self, service: InferenceService) -> None:
+        self._service = service
+
+    def methods(self) -> Mapping[str, Call]:
+        """Method name -> what answers it."""
+        return {
+            "ServerLive": self.server_live,
+            "ServerReady": self.server_ready,
+            "ServerMetadata": self.server_metadata,
+            "ModelReady": self.model_ready,
+            "ModelMetadata": self.model_metadata,
+            "ModelInfer": self.model_infer,
+            "RepositoryIndex": self.repository_index,
+            "RepositoryModelLoad": self.load,
+            "RepositoryModelUnload": self.unload,
+        }
+
+    async def model_infer(self, body: bytes, deadline_s: float | None, trace: str | None) -> bytes:
+        """Answer one inference."""
+        message = codec.parse(stubs.ModelInferRequest, body)
+        request = codec.read_request(message, deadline_s, trace)
+        answer = await self._service.infer(request)
+        return _bytes(codec.write_answer(answer, codec.is_raw(message, request)))
+
+    async def server_live(self, _body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+        """Whether the process answers."""
+        return _bytes(_LIVE(live=self._service.is_live()))
+
+    async def server_ready(self, _body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+        """Whether every model is ready."""
+        return _bytes(_READY(ready=self._service.is_ready()))
+
+    async def server_metadata(self, _body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+        """Name, version, extensions."""
+        server = self._service.server_metadata()
+        return _bytes(_SERVER(name=server.name, version=server.version, extensions=server.extensions))
+
+    async def model_ready(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+        """Whether one model is ready."""
+        asked = codec.parse(_MODEL_READY, body)
+        return _bytes(_IS_MODEL_READY(ready=self._service.is_model_ready(_named(asked.name), asked.version or None)))
+
+    async def model_metadata(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+        """Inputs and outputs of one model."""
+        asked = codec.parse(_MODEL, body)
+        return _bytes(codec.write_metadata(self._service.model_metadata(_named(asked.name), asked.version or None)))
+
+    async def repository_index(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+        """Every model version known."""
+        asked = codec.parse(_INDEX, body)
+        answer = stubs.RepositoryIndexResponse()
+        for entry in self._service.repository_index(only_ready=asked.ready):
+            answer.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
+        return _bytes(answer)
+
+    async def load(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+        """Load a model."""
+        asked = codec.parse(_LOAD, body)
+        name = _named(asked.triton_model_name or asked.model_name)
+        await self._service.load(name)
+        return _bytes(_LOADED(model_name=name, isLoaded=True))
+
+    async def unload(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+        """Unload a model."""
+        asked = codec.parse(_UNLOAD, body)
+        name = _named(asked.triton_model_name or asked.model_name)
+        await self._service.unload(name)
+        return _bytes(_UNLOADED(model_name=name, isUnloaded=True))
+
+
+def _named(name: str) -> str:
+    if not name:
+        raise BadRequest("the model's name is empty; say which model is meant")
+    return name
+
+
+def _bytes(message: Any) -> bytes:
+    written: bytes = message.SerializeToString()
+    return written

@@ -1,0 +1,184 @@
+"""The gRPC door: a grpc.aio server over the InferenceService port, with health checking and reflection.
+
+Only carries: bytes in, a call of serving.protocol.calls, bytes out; an error becomes its code, its message and google.rpc
+details. It runs on the loop it is started on, beside the HTTP door and all that is behind both."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha.reflection import aio as reflection
+
+from serving.errors import Internal, NotFound, ServingError
+from serving.ports import InferenceService
+from serving.protocol.calls import Call, Calls
+from serving.protocol.envelope import traceparent
+from serving.protocol.errors import INTERNAL_MESSAGE, grpc_code, reason, retry_after_s
+from serving.protocol.stubs import HEALTH, POOL, REFLECTION, REFLECTION_V1, SERVICE
+
+WATCH_EVERY_S: Final = 0.5
+"""How often a health watch looks."""
+MAX_DETAILS: Final = 2000
+"""Longest status message, characters; gRPC carries it in a header."""
+DOMAIN: Final = "vedette.dev"
+_HEALTHY: Final = health_pb2.HealthCheckResponse.ServingStatus
+
+_log = logging.getLogger(__name__)
+
+
+class GrpcDoor:
+    """A running gRPC server."""
+
+    def __init__(self, server: Any, port: int, health: "_Health") -> None:
+        self.port = port
+        self._server = server
+        self._health = health
+
+    async def stop(self, grace_s: float) -> None:
+        """Say not serving, accept nothing more, let calls under way finish within grace_s."""
+        self._health.is_closing.set()
+        await self._server.stop(grace_s)
+
+
+async def start_grpc(service: InferenceService, address: str, *, max_body_bytes: int, reuse_port: bool = False) -> GrpcDoor:
+    """Listen on address (`host:port`, port 0 for any). Raises OSError if it cannot be bound."""
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", max_body_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", int(reuse_port)),
+            ("grpc.http2.max_ping_strikes", 0),  # a client that keeps its idle connection alive is no attacker
+            ("grpc.keepalive_permit_without_calls", 1),
+        ]
+    )
+    health = _Health(service)
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                SERVICE, {name: _unary(call) for name, call in Calls(service).methods().items()}
+            ),
+            health.handler(),
+            _reflection(REFLECTION),
+            _reflection(REFLECTION_V1),
+        )
+    )
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as problem:
+        raise OSError(f"cannot listen on {address} for gRPC: {problem}; choose another port") from problem
+    if not port:
+        raise OSError(f"cannot listen on {address} for gRPC; choose another port")
+    await server.start()
+    return GrpcDoor(server, port, health)
+
+
+def _unary(call: Call) -> Any:
+    async def answer(body: bytes, context: Any) -> bytes:
+        trace = None
+        for key, value in context.invocation_metadata() or ():
+            if key == "traceparent":
+                trace = traceparent(value)
+        try:
+            return await call(body, context.time_remaining(), trace)
+        except ServingError as error:
+            return await _refuse(context, error)
+        except Exception:
+            _log.exception("a gRPC call failed")
+            return await _refuse(context, Internal(INTERNAL_MESSAGE))
+
+    return grpc.unary_unary_rpc_method_handler(answer)
+
+
+async def _refuse(context: Any, error: ServingError) -> bytes:
+    code = grpc_code(error)
+    message = error.message.encode("utf-8", "replace").decode()[:MAX_DETAILS]
+    await context.abort(grpc.StatusCode[code], message, (("grpc-status-details-bin", _details(error, code, message)),))
+    raise AssertionError("abort raises")
+
+
+def _details(error: ServingError, code: str, message: str) -> bytes:
+    """google.rpc.Status: the cause as ErrorInfo, and RetryInfo where trying again can help."""
+    parts: list[Any] = [error_details_pb2.ErrorInfo(reason=reason(error), domain=DOMAIN)]
+    wait_s = retry_after_s(error)
+    if wait_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(int(wait_s * 1e9))
+        parts.append(retry)
+    status = status_pb2.Status(code=code_pb2.Code.Value(code), message=message)
+    for part in parts:
+        packed = any_pb2.Any()
+        packed.Pack(part)
+        status.details.append(packed)
+    serialized: bytes = status.SerializeToString()
+    return serialized
+
+
+class _Health:
+    """grpc.health.v1: the server (""), the inference service, and each model by its name."""
+
+    def __init__(self, service: InferenceService) -> None:
+        self._service = service
+        self.is_closing = asyncio.Event()
+
+    def handler(self) -> Any:
+        """Check and Watch."""
+        request, response = health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString
+        return grpc.method_handlers_generic_handler(
+            HEALTH,
+            {
+                "Check": grpc.unary_unary_rpc_method_handler(self.check, request, response),
+                "Watch": grpc.unary_stream_rpc_method_handler(self.watch, request, response),
+            },
+        )
+
+    def _status(self, name: str) -> int:
+        """Raises NotFound for a name that is neither a service nor a model."""
+        if self.is_closing.is_set():
+            is_well = False
+        elif name in {"", SERVICE}:
+            is_well = self._service.is_ready()
+        else:
+            is_well = self._service.is_model_ready(name, None)
+        return int(_HEALTHY.Value("SERVING" if is_well else "NOT_SERVING"))
+
+    async def check(self, request: Any, context: Any) -> Any:
+        """The state now."""
+        try:
+            return health_pb2.HealthCheckResponse(status=self._status(request.service))
+        except ServingError as error:
+            return await _refuse(context, error)
+
+    async def watch(self, request: Any, _context: Any) -> AsyncIterator[Any]:
+        """The state now and whenever it changes."""
+        last = None
+        while True:
+            try:
+                status = self._status(request.service)
+            except NotFound:
+                status = int(_HEALTHY.Value("SERVICE_UNKNOWN"))
+            if status != last:
+                yield health_pb2.HealthCheckResponse(status=status)
+                last = status
+            if self.is_closing.is_set():
+                return
+            try:
+                await asyncio.wait_for(self.is_closing.wait(), WATCH_EVERY_S)
+            except TimeoutError:
+                continue
+
+
+def _reflection(name: str) -> Any:
+    """v1 and v1alpha differ in name only, so one servicer answers both."""
+    servicer = reflection.ReflectionServicer((SERVICE, HEALTH, REFLECTION, REFLECTION_V1), pool=POOL)
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler})

@@ -1,0 +1,260 @@
+"""Threads, loops and sockets: where the doors listen.
+
+A replica runs its doors in a thread of its own with an event loop of its own (uvloop), away from the thread that talks to Ray.
+`Listener` builds everything on that loop by the caller's `startup` hook, so that Scorer, feature connections and both doors
+live on one loop; `HttpListener` serves any ASGI application that needs nothing built. What the doors answer is not known here."""
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import uvicorn
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from serving.ports import InferenceService
+from serving.protocol.errors import error_body
+from serving.protocol.grpc import GrpcDoor, start_grpc
+from serving.protocol.http import HttpDoor
+
+KEEP_ALIVE_S: Final = 75
+"""Idle connections are kept this long: longer than a load balancer's usual 60 s, so that it is the one to close them."""
+BACKLOG: Final = 2048
+START_TIMEOUT_S: Final = 120.0
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+    """A listening socket. reuse_port: several replicas share the port and the kernel spreads connections over them.
+
+    Raises OSError, which names the address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((host, port))
+    except OSError as problem:
+        sock.close()
+        raise OSError(problem.errno, f"cannot listen on {host}:{port}: {problem.strerror}; choose another port") from problem
+    sock.setblocking(False)
+    return sock
+
+
+class LoopThread:
+    """One thread running one uvloop; coroutines are handed to it from anywhere."""
+
+    def __init__(self, name: str) -> None:
+        self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Run it there; the future is thread-safe."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def close(self) -> None:
+        """Stop the loop and wait for the thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(timeout=10)
+
+
+class _Http11(HttpToolsProtocol):
+    """uvicorn's protocol, refusing what is not HTTP in the protocol's own words."""
+
+    def send_400_response(self, msg: str) -> None:
+        body = error_body("the request is not HTTP/1.1: malformed request line, header or chunk")
+        head = (
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+            % len(body)
+        )
+        self.transport.write(head + body)
+        self.transport.close()
+
+
+class HttpServer:
+    """uvicorn on the running loop, serving one bound socket."""
+
+    def __init__(self, app: Any, sock: socket.socket) -> None:
+        config = uvicorn.Config(
+            app,
+            http=_Http11,
+            ws="none",
+            lifespan="off",
+            loop="none",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # else every client that is no HTTP client writes a line
+        self._config = config
+        self._server = uvicorn.Server(config)
+        self._sock = sock
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen; returns once connections are accepted."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._sock]))
+        while not self._server.started:
+            if self._task.done():
+                await self._task
+                raise RuntimeError("the HTTP listener ended while it started")
+            await asyncio.sleep(0.005)
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept nothing more, let requests under way finish within grace_s, close."""
+        if self._task is None:
+            return
+        self._config.timeout_graceful_shutdown = grace_s  # type: ignore[assignment]  # uvicorn passes it on to wait_for
+        self._server.should_exit = True
+        await asyncio.wait([self._task], timeout=grace_s + 2)
+        if not self._task.done():
+            self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+
+class HttpListener:
+    """Serves an ASGI application in a thread of its own: `start()` gives the port, `stop(grace_s)` drains."""
+
+    def __init__(
+        self, app: Any, host: str = "127.0.0.1", port: int = 0, *, reuse_port: bool = False, sock: socket.socket | None = None
+    ) -> None:
+        self._app = app
+        self._sock = sock or bind(host, port, reuse_port=reuse_port)
+        self._thread: LoopThread | None = None
+        self._server: HttpServer | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is bound."""
+        return int(self._sock.getsockname()[1])
+
+    def start(self) -> int:
+        """Listen; the bound port."""
+        port = self.port
+        self._thread = LoopThread("http")
+        self._server = HttpServer(self._app, self._sock)
+        self._thread.submit(self._server.start()).result(START_TIMEOUT_S)
+        return port
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """Drain and end the thread."""
+        if self._thread is not None and self._server is not None:
+            self._thread.submit(self._server.stop(grace_s)).result(grace_s + 10)
+            self._thread.close()
+            self._thread = None
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics."""
+
+    service: InferenceService
+    metrics: Callable[[], bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the doors listen. grpc is None if that door is closed."""
+
+    http: int
+    grpc: int | None
+
+
+class Listener:
+    """Both doors and all that is behind them on one loop in one thread.
+
+    startup runs on that loop before anything listens; shutdown runs there after the doors are closed, also when start fails
+    half-way. grpc_port None: no gRPC door."""
+
+    def __init__(
+        self,
+        startup: Callable[[], Awaitable[Behind]],
+        shutdown: Callable[[], Awaitable[None]],
+        *,
+        host: str,
+        http_port: int,
+        grpc_port: int | None,
+        max_body_bytes: int,
+        reuse_port: bool = False,
+    ) -> None:
+        self._startup, self._shutdown = startup, shutdown
+        self._host, self._grpc_port, self._max_body_bytes = host, grpc_port, max_body_bytes
+        self._reuse_port = reuse_port
+        self._sock = bind(host, http_port, reuse_port=reuse_port)
+        self._thread: LoopThread | None = None
+        self._http: HttpServer | None = None
+        self._grpc: GrpcDoor | None = None
+
+    def start(self, timeout_s: float = START_TIMEOUT_S) -> Ports:
+        """Build, then listen. Raises what startup raises, or OSError for a port that is taken."""
+        self._thread = LoopThread("doors")
+        try:
+            return self._thread.submit(self._open()).result(timeout_s)
+        except BaseException:
+            self.stop(0)
+            raise
+
+    async def _open(self) -> Ports:
+        http_port = int(self._sock.getsockname()[1])
+        behind = await self._startup()
+        door = HttpDoor(behind.service, max_body_bytes=self._max_body_bytes, metrics=behind.metrics)
+        if self._grpc_port is not None:
+            host = f"[{self._host}]" if ":" in self._host else self._host
+            self._grpc = await start_grpc(
+                behind.service,
+                f"{host}:{self._grpc_port}",
+                max_body_bytes=self._max_body_bytes,
+                reuse_port=self._reuse_port,
+            )
+        self._http = HttpServer(door, self._sock)
+        await self._http.start()
+        return Ports(http_port, None if self._grpc is None else self._grpc.port)
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Run something on the doors' loop, where everything behind them lives."""
+        if self._thread is None:
+            raise RuntimeError("the listener is not running")
+        return self._thread.submit(work)
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """Close both doors, letting requests under way finish within grace_s; then run shutdown and end the thread."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            self._sock.close()
+            return
+        try:
+            thread.submit(self._close(grace_s)).result(grace_s + 30)
+        finally:
+            thread.close()
+            self._sock.close()
+
+    async def _close(self, grace_s: float) -> None:
+        doors = [door.stop(grace_s) for door in (self._http, self._grpc) if door is not None]
+        for outcome in await asyncio.gather(*doors, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                _log.error("a door did not close cleanly", exc_info=outcome)
+        await self._shutdown()
