@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.protocol.messages import InferAnswer, InferRequest, ModelMetadata, RepositoryEntry, ServerMetadata
+from serving.protocol.messages import (
+    InferAnswer,
+    InferRequest,
+    ModelMetadata,
+    ModelStatistics,
+    RepositoryEntry,
+    ServerMetadata,
+)
 
 if TYPE_CHECKING:
     from serving.audit.record import AuditRecord
@@ -146,6 +153,10 @@ class InferenceService(Protocol):
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Answer one request."""
+        ...
+
+    def statistics(self, name: str | None, version: str | None) -> tuple[ModelStatistics, ...]:
+        """Of one model version, every version of a model, or (name None) everything loaded. Raises NotFound."""
         ...
 
     def repository_index(self, *, only_ready: bool) -> tuple[RepositoryEntry, ...]:

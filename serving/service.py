@@ -5,6 +5,7 @@ probes in other processes and threads, so that requests are never held up."""
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -16,14 +17,24 @@ from serving.models.errors import ModelError, NoSuchModel
 from serving.models.probe import probe
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader
-from serving.protocol.messages import InferAnswer, InferRequest, ModelMetadata, RepositoryEntry, ServerMetadata
+from serving.protocol.messages import (
+    InferAnswer,
+    InferRequest,
+    ModelMetadata,
+    ModelStatistics,
+    RepositoryEntry,
+    ServerMetadata,
+)
 from serving.scorer import Scorer
 from serving.served import VARIANT, Served, serve_bundle
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
+from serving.statistics import Tally
 from serving.telemetry.metrics import ServingMetrics, outcome_of
 from serving.telemetry.tracing import Tracer
 
-SERVER: Final = ServerMetadata("vedette", "0.1.0", ("binary_tensor_data", "model_repository", "parameters"))
+SERVER: Final = ServerMetadata("vedette", "0.1.0", ("binary_tensor_data", "model_repository", "statistics", "parameters"))
+UNKNOWN: Final = "Request for unknown model"
+"""The words that Triton's public example clients look for."""
 _log = logging.getLogger("vedette.service")
 
 Key = tuple[str, str]
@@ -48,8 +59,8 @@ class Snapshot:
         if reasons:
             raise Unavailable(f"model {name!r} is not loaded: {reasons[0]}")
         if name in self.newest:
-            raise NotFound(f"model {name!r} has no version {version!r} loaded; it has {self.versions(name)}")
-        raise NotFound(f"model {name!r} is unknown; loaded are {sorted(self.newest)}")
+            raise NotFound(f"{UNKNOWN}: {name!r} version {version!r} is not loaded; loaded versions are {self.versions(name)}")
+        raise NotFound(f"{UNKNOWN}: {name!r} is not found; loaded are {sorted(self.newest)}")
 
     def versions(self, name: str) -> tuple[str, ...]:
         """Loaded versions of a model, oldest first."""
@@ -79,6 +90,7 @@ class Inference:
         self._on_change = on_change
         self._snapshot = Snapshot()
         self._spec = ServingSpec()
+        self._tallies: dict[Key, Tally] = {}
         self._changing = asyncio.Lock()
 
     def server_metadata(self) -> ServerMetadata:
@@ -114,18 +126,34 @@ class Inference:
         """Answer one request; errors are counted and traced here, once."""
         trace = self._tracer.begin(request.traceparent, f"{request.door} infer")
         served: Served | None = None
+        began_ns = time.perf_counter_ns()
         try:
             served = self._snapshot.find(request.model, request.version)
             answer = await self._scorer.score(served, request, trace)
         except Exception as problem:
             error = problem if isinstance(problem, ServingError) else _defect(request, problem)
             self._count_error(served, request, error)
+            if served is not None:
+                self._tally(served).count(began_ns, is_success=False)
             if trace is not None:
                 trace.end({"model": request.model}, error=error.message)
             raise error from problem.__cause__
         if trace is not None:
             trace.end({"model": served.name, "version": served.version, "variant": served.variant, "revision": served.revision})
+        self._tally(served).count(began_ns, is_success=True)
         return answer
+
+    def statistics(self, name: str | None, version: str | None) -> tuple[ModelStatistics, ...]:
+        """Of one model version, every version of a model, or (name None) everything loaded. Raises NotFound, Unavailable."""
+        snapshot = self._snapshot
+        if name is None:
+            keys = sorted(snapshot.served)
+        elif version is None:
+            snapshot.find(name, None)
+            keys = [(name, v) for v in snapshot.versions(name)]
+        else:
+            keys = [(name, snapshot.find(name, version).version)]
+        return tuple(self._tallies.get(key, Tally()).read(*key) for key in keys)
 
     def repository_index(self, *, only_ready: bool) -> tuple[RepositoryEntry, ...]:
         """Every model version known, loaded or not."""
@@ -221,6 +249,10 @@ class Inference:
             self._metrics.for_unknown(request.door).refused(outcome_of(error))
         else:
             self._metrics.for_model(served.name, served.version, VARIANT, request.door).refused(outcome_of(error))
+
+    def _tally(self, served: Served) -> Tally:
+        key = (served.name, served.version)
+        return self._tallies.get(key) or self._tallies.setdefault(key, Tally())
 
     def _check_control(self) -> None:
         if not self._may_control:

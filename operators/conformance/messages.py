@@ -1,7 +1,7 @@
 """The gRPC messages of the protocol, described here and kept in a descriptor pool of their own.
 
 Generated stubs of other packages register the same names in the process-wide pool and collide there; these cannot. Field
-numbers are those of the specification (open_inference_grpc.proto, with the model repository extension), of grpc.health.v1
+numbers are those of the specification (open_inference_grpc.proto, with the model repository and statistics extensions), of grpc.health.v1
 and of grpc.reflection."""
 
 from functools import cache
@@ -45,6 +45,12 @@ ModelInferRequest: string model_name 1, string model_version 2, string id 3, Par
 RequestedOutput* outputs 6, bytes* raw_input_contents 7
 ModelInferResponse: string model_name 1, string model_version 2, string id 3, Parameter* parameters 4, Tensor* outputs 5, \
 bytes* raw_output_contents 6
+StatisticDuration: uint64 count 1, uint64 ns 2
+InferStatistics: StatisticDuration success 1, StatisticDuration fail 2
+ModelStatisticsRequest: string name 1, string version 2
+ModelStatistics: string name 1, string version 2, uint64 last_inference 3, uint64 inference_count 4, uint64 execution_count 5, \
+InferStatistics inference_stats 6
+ModelStatisticsResponse: ModelStatistics* model_stats 1
 RepositoryIndexRequest: string repository_name 1, bool ready 2
 ModelIndex: string name 1, string version 2, string state 3, string reason 4
 RepositoryIndexResponse: ModelIndex* models 1

@@ -20,6 +20,7 @@ _MODEL_READY = stubs.message("ModelReadyRequest")
 _IS_MODEL_READY = stubs.message("ModelReadyResponse")
 _SERVER = stubs.message("ServerMetadataResponse")
 _MODEL = stubs.message("ModelMetadataRequest")
+_STATISTICS = stubs.message("ModelStatisticsRequest")
 _INDEX = stubs.message("RepositoryIndexRequest")
 _LOAD = stubs.message("RepositoryModelLoadRequest")
 _LOADED = stubs.message("RepositoryModelLoadResponse")
@@ -42,6 +43,7 @@ class Calls:
             "ModelReady": self.model_ready,
             "ModelMetadata": self.model_metadata,
             "ModelInfer": self.model_infer,
+            "ModelStatistics": self.model_statistics,
             "RepositoryIndex": self.repository_index,
             "RepositoryModelLoad": self.load,
             "RepositoryModelUnload": self.unload,
@@ -76,6 +78,11 @@ class Calls:
         """Inputs and outputs of one model."""
         asked = codec.parse(_MODEL, body)
         return _bytes(codec.write_metadata(self._service.model_metadata(_named(asked.name), asked.version or None)))
+
+    async def model_statistics(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+        """What each model version has answered."""
+        asked = codec.parse(_STATISTICS, body)
+        return _bytes(codec.write_statistics(self._service.statistics(asked.name or None, asked.version or None)))
 
     async def repository_index(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
         """Every model version known."""

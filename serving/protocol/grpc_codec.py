@@ -4,7 +4,7 @@ Pure: messages in, values out; the server is serving.protocol.grpc's. Tensors co
 (`raw_input_contents`), never both in one request; FP16 has no typed field and is always raw. The answer is raw if the request's
 parameter `binary_data_output` says so, else if the request was raw, and always if an output is FP16."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,11 +19,12 @@ from serving.protocol.messages import (
     InferAnswer,
     InferRequest,
     ModelMetadata,
+    ModelStatistics,
     Parameters,
     RequestedOutput,
     Tensor,
 )
-from serving.protocol.stubs import ModelInferResponse, ModelMetadataResponse
+from serving.protocol.stubs import ModelInferResponse, ModelMetadataResponse, ModelStatisticsResponse
 from serving.protocol.tensors import (
     MAX_NAME,
     as_bytes,
@@ -203,6 +204,17 @@ def write_answer(answer: InferAnswer, raw: bool) -> Message:
         if tensor.datatype == "BYTES":
             elements = [as_bytes(element) for element in elements]
         getattr(output.contents, CONTENTS[tensor.datatype]).extend(elements)
+    return message
+
+
+def write_statistics(statistics: Sequence[ModelStatistics]) -> Message:
+    """Triton's statistics extension as a message; see json_codec.write_statistics."""
+    message = ModelStatisticsResponse()
+    for s in statistics:
+        of = message.model_stats.add(name=s.name, version=s.version, last_inference=s.last_ms)
+        of.inference_count = of.execution_count = s.successes
+        of.inference_stats.success.count, of.inference_stats.success.ns = s.successes, s.success_ns
+        of.inference_stats.fail.count, of.inference_stats.fail.ns = s.failures, s.failure_ns
     return message
 
 

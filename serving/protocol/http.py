@@ -96,6 +96,8 @@ class HttpDoor:
             Endpoint.READY: {"GET": self._ready},
             Endpoint.MODEL: {"GET": self._model},
             Endpoint.MODEL_READY: {"GET": self._model_ready},
+            Endpoint.STATISTICS: {"GET": self._statistics},
+            Endpoint.ALL_STATISTICS: {"GET": self._statistics},
             Endpoint.REPOSITORY_INDEX: {"POST": self._repository_index},
             Endpoint.LOAD: {"POST": self._load},
             Endpoint.UNLOAD: {"POST": self._unload},
@@ -187,6 +189,10 @@ class HttpDoor:
         _, name, version = request.target
         is_ready = self._service.is_model_ready(name, version)
         return _health({"name": name, "ready": is_ready}, is_ready, f'model "{name}" is not ready; try again soon')
+
+    async def _statistics(self, request: Request) -> Reply:
+        _, name, version = request.target
+        return Reply(json_codec.write_statistics(self._service.statistics(name or None, version)))
 
     async def _repository_index(self, request: Request) -> Reply:
         body = await request.body()

@@ -23,6 +23,7 @@ from serving.protocol.messages import (
     InferAnswer,
     InferRequest,
     ModelMetadata,
+    ModelStatistics,
     Parameters,
     RequestedOutput,
     Tensor,
@@ -321,6 +322,32 @@ def write_metadata(metadata: ModelMetadata) -> bytes:
     if metadata.parameters:
         document["parameters"] = dict(metadata.parameters)
     return dump(document)
+
+
+def write_statistics(statistics: Sequence[ModelStatistics]) -> bytes:
+    """Triton's statistics extension. One request is one inference and one execution here: nothing is batched or cached."""
+    nothing = {"count": 0, "ns": 0}
+    idle = ("queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
+    return dump(
+        {
+            "model_stats": [
+                {
+                    "name": s.name,
+                    "version": s.version,
+                    "last_inference": s.last_ms,
+                    "inference_count": s.successes,
+                    "execution_count": s.successes,
+                    "inference_stats": {
+                        "success": {"count": s.successes, "ns": s.success_ns},
+                        "fail": {"count": s.failures, "ns": s.failure_ns},
+                        **dict.fromkeys(idle, nothing),
+                    },
+                    "batch_stats": [],
+                }
+                for s in statistics
+            ]
+        }
+    )
 
 
 def read_index_request(body: bytes) -> bool:

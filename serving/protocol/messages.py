@@ -124,6 +124,21 @@ class ServerMetadata:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelStatistics:
+    """What one model version has answered since this replica started. Times are wall time within the server, nanoseconds.
+
+    last_ms: when it last answered, milliseconds since the epoch; 0 if it never did."""
+
+    name: str
+    version: str
+    successes: int = 0
+    success_ns: int = 0
+    failures: int = 0
+    failure_ns: int = 0
+    last_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryEntry:
     """One model version in the repository. state: READY, UNAVAILABLE, LOADING or UNLOADING; reason says why not READY."""
 

@@ -116,6 +116,7 @@ _SCHEMAS: Final[Json] = {
         },
         ("name", "platform", "inputs", "outputs"),
     ),
+    "statistics": _object({"model_stats": _array({"type": "object"})}, ("model_stats",), description="Of this replica."),
     "health": _object({"live": _FLAG, "ready": _FLAG, "name": _TEXT, "error": _TEXT}),
     "index_request": _object({"ready": _FLAG}),
     "index": _array(
@@ -200,6 +201,7 @@ def _model_paths(path: str, suffix: str) -> Json:
         path: _get(f"modelMetadata{suffix}", "Model metadata", "model", _READ_ERRORS),
         f"{path}/ready": _get(f"modelReady{suffix}", "Model readiness", "health", _READ_ERRORS),
         f"{path}/infer": _infer(f"modelInfer{suffix}"),
+        f"{path}/stats": _get(f"modelStatistics{suffix}", "What it has answered", "statistics", _READ_ERRORS),
     }
 
 
@@ -231,6 +233,7 @@ def _paths() -> Json:
         "/v2": _get("serverMetadata", "Server metadata", "server"),
         "/v2/health/live": _get("serverLive", "Liveness", "health", ("500", "503")),
         "/v2/health/ready": _get("serverReady", "Readiness", "health", ("500", "503")),
+        "/v2/models/stats": _get("allStatistics", "What every model has answered", "statistics", _READ_ERRORS),
         **_model_paths("/v2/models/{model}", ""),
         **_model_paths("/v2/models/{model}/versions/{version}", "Version"),
         "/v2/repository/index": {"post": index},

@@ -24,6 +24,8 @@ class Endpoint(Enum):
     MODEL = "/v2/models/{model}"
     MODEL_READY = "/v2/models/{model}/ready"
     INFER = "/v2/models/{model}/infer"
+    STATISTICS = "/v2/models/{model}/stats"
+    ALL_STATISTICS = "/v2/models/stats"
     REPOSITORY_INDEX = "/v2/repository/index"
     LOAD = "/v2/repository/models/{model}/load"
     UNLOAD = "/v2/repository/models/{model}/unload"
@@ -45,12 +47,11 @@ class Target(NamedTuple):
 _EXACT: Final = {
     endpoint.value: Target(endpoint) for endpoint in Endpoint if "{" not in endpoint.value and endpoint is not Endpoint.INDEX
 }
-_MODEL_PARTS: Final = {"ready": Endpoint.MODEL_READY, "infer": Endpoint.INFER}
+_MODEL_PARTS: Final = {"ready": Endpoint.MODEL_READY, "infer": Endpoint.INFER, "stats": Endpoint.STATISTICS}
 _REPOSITORY_PARTS: Final = {"load": Endpoint.LOAD, "unload": Endpoint.UNLOAD}
 _V1_VERBS: Final = {"predict": Endpoint.V1_PREDICT, "explain": Endpoint.V1_EXPLAIN}
 _EXTENSIONS: Final = {
     "config": "ask for the model's metadata instead",
-    "stats": "scrape /metrics instead",
     "trace": "send a traceparent header to have a request traced",
     "generate": "use infer",
     "generate_stream": "use infer",

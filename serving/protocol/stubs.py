@@ -5,8 +5,8 @@ pool, where any other copy of `inference.*` (tritonclient's, say) collides with 
 the package's file, completed with what Triton's clients know and KServe's file lacks, and built in a private pool. The bytes on
 the wire are those of either client.
 
-Added to KServe's file, with Triton's field numbers: InferParameter.double_param and .uint64_param, RepositoryIndex, and the
-model name where Triton's load and unload requests have it (field 2; KServe has it in field 1)."""
+Added to KServe's file, with Triton's field numbers: InferParameter.double_param and .uint64_param, RepositoryIndex,
+ModelStatistics, and the model name where Triton's load and unload requests have it (field 2; KServe has it in field 1)."""
 
 import ast
 import importlib.util
@@ -66,7 +66,36 @@ def _completed(file: Any) -> Any:
         models.type_name = f".{file.package}.RepositoryIndexResponse.ModelIndex"
         package = f".{file.package}.RepositoryIndex"
         file.service[0].method.add(name="RepositoryIndex", input_type=f"{package}Request", output_type=f"{package}Response")
+    _add_statistics(file)
     return file
+
+
+def _add_statistics(file: Any) -> None:
+    """Triton's statistics extension."""
+    duration = file.message_type.add(name="StatisticDuration")
+    for number, name in enumerate(("count", "ns"), start=1):
+        _add(duration, name, number, _Field.TYPE_UINT64)
+    statistics = file.message_type.add(name="InferStatistics")
+    parts = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
+    for number, name in enumerate(parts, start=1):
+        _refer(statistics, name, number, f".{file.package}.StatisticDuration")
+    request = file.message_type.add(name="ModelStatisticsRequest")
+    model = file.message_type.add(name="ModelStatistics")
+    for message in (request, model):
+        _add(message, "name", 1, _Field.TYPE_STRING)
+        _add(message, "version", 2, _Field.TYPE_STRING)
+    for number, name in enumerate(("last_inference", "inference_count", "execution_count"), start=3):
+        _add(model, name, number, _Field.TYPE_UINT64)
+    _refer(model, "inference_stats", 6, f".{file.package}.InferStatistics")
+    response = file.message_type.add(name="ModelStatisticsResponse")
+    _refer(response, "model_stats", 1, f".{file.package}.ModelStatistics", is_repeated=True)
+    package = f".{file.package}.ModelStatistics"
+    file.service[0].method.add(name="ModelStatistics", input_type=f"{package}Request", output_type=f"{package}Response")
+
+
+def _refer(message: Any, name: str, number: int, type_name: str, *, is_repeated: bool = False) -> None:
+    label = _Field.LABEL_REPEATED if is_repeated else _Field.LABEL_OPTIONAL
+    message.field.add(name=name, number=number, label=label, type=_Field.TYPE_MESSAGE, type_name=type_name)
 
 
 def _add(message: Any, name: str, number: int, kind: int, oneof: int | None = None) -> None:
@@ -114,4 +143,5 @@ def message(name: str) -> Any:
 ModelInferRequest: Final = message("ModelInferRequest")
 ModelInferResponse: Final = message("ModelInferResponse")
 ModelMetadataResponse: Final = message("ModelMetadataResponse")
+ModelStatisticsResponse: Final = message("ModelStatisticsResponse")
 RepositoryIndexResponse: Final = message("RepositoryIndexResponse")

@@ -12,6 +12,7 @@ from serving.protocol.messages import (
     InferAnswer,
     InferRequest,
     ModelMetadata,
+    ModelStatistics,
     RepositoryEntry,
     ServerMetadata,
     Tensor,
@@ -92,6 +93,16 @@ class FakeInference:
             await asyncio.wait_for(self.release.wait(), deadline_s)
         except TimeoutError:
             raise DeadlineExceeded("the deadline passed") from None
+
+    def statistics(self, name: str | None, version: str | None) -> tuple[ModelStatistics, ...]:
+        models = MODELS.values() if name is None else [self._find(name, version)]
+        asked = [r.model for r in self.seen]
+        return tuple(
+            ModelStatistics(m.name, v, asked.count(m.name), 1000 * asked.count(m.name), last_ms=1)
+            for m in models
+            for v in m.versions
+            if version in (None, v)
+        )
 
     def repository_index(self, *, only_ready: bool) -> tuple[RepositoryEntry, ...]:
         entries = []

@@ -292,3 +292,12 @@ def test_stopping_lets_calls_under_way_finish_then_runs_shutdown():
         assert doors.events == ["startup", "shutdown"]
         with pytest.raises(OSError, match="refused"):
             doors.http("GET", "/v2")
+
+
+def test_statistics(doors):
+    doors.service.seen.clear()
+    doors.call("ModelInfer", simple_message().SerializeToString())
+    asked = stubs.message("ModelStatisticsRequest")(name="simple", version="2").SerializeToString()
+    (found,) = doors.call("ModelStatistics", asked).model_stats
+    assert (found.name, found.version, found.inference_count) == ("simple", "2", 1)
+    assert (found.inference_stats.success.count, found.inference_stats.success.ns) == (1, 1000)

@@ -284,3 +284,16 @@ def test_many_requests_on_one_connection(doors):
         response.read()
         assert response.status == (400 if wrong else 200)
     connection.close()
+
+
+def test_statistics_of_one_model_and_of_all(doors):
+    doors.service.seen.clear()
+    doors.http("POST", INFER, simple_request())
+    (first, second) = doors.http("GET", "/v2/models/simple/stats").json["model_stats"]
+    assert (first["name"], first["version"], second["version"]) == ("simple", "1", "2")
+    assert first["inference_stats"]["success"] == {"count": 1, "ns": 1000}
+    assert first["inference_stats"]["queue"] == {"count": 0, "ns": 0}
+    (one,) = doors.http("GET", "/v2/models/simple/versions/2/stats").json["model_stats"]
+    assert one["version"] == "2"
+    assert len(doors.http("GET", "/v2/models/stats").json["model_stats"]) > 2
+    assert doors.http("GET", "/v2/models/nope/stats").status == 404

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from operators.conformance.checks import binary, errors, health, inference, remote, remote_errors, repository
+from operators.conformance.checks import binary, errors, health, inference, remote, remote_errors, repository, statistics
 from operators.conformance.values import Check
 
 ALL: Final[tuple[Check, ...]] = (
@@ -11,6 +11,7 @@ ALL: Final[tuple[Check, ...]] = (
     *binary.CHECKS,
     *remote.CHECKS,
     *repository.CHECKS,
+    *statistics.CHECKS,
     *errors.CHECKS,
     *remote_errors.CHECKS,
 )

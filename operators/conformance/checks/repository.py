@@ -29,6 +29,9 @@ INDEXED: Final = ("model_repository",)
 CONTROLLED: Final = (*INDEXED, "model_repository_extension")
 """KServe's extension of the second name loads and unloads, and has no index."""
 
+_UNKNOWN: Final = {"repository_name": UNKNOWN, "model_name": UNKNOWN}
+"""KServe's messages have the model's name where Triton's have the repository's; unknown either way."""
+
 
 def index_call(body: bytes = b"{}") -> HttpCall:
     """POST the repository index."""
@@ -127,7 +130,7 @@ CHECKS: Final = (
     Check("grpc.repository.index", EXTENSION, MUST, "RepositoryIndex lists a model that answers as READY",
           _declared(call("RepositoryIndex")), _grpc_lists_model),
     Check("grpc.repository.load-unknown", EXTENSION, MUST, "RepositoryModelLoad of an unknown model blames the request",
-          _declared(call("RepositoryModelLoad", model_name=UNKNOWN), names=CONTROLLED), client_code, False),
+          _declared(call("RepositoryModelLoad", **_UNKNOWN), names=CONTROLLED), client_code, False),
     Check("grpc.repository.unload-unknown", EXTENSION, SHOULD, "RepositoryModelUnload of an unknown model blames the request",
-          _declared(call("RepositoryModelUnload", model_name=UNKNOWN), names=CONTROLLED), client_code, False),
+          _declared(call("RepositoryModelUnload", **_UNKNOWN), names=CONTROLLED), client_code, False),
 )  # fmt: skip

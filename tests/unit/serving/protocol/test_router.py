@@ -25,6 +25,9 @@ from serving.protocol.router import REMEMBERED, Endpoint, Router, Target, resolv
         ("/v2/models/m/versions/3/infer", Target(Endpoint.INFER, "m", "3")),
         ("/v2/models/a%2Fb%20%C3%BC/infer", Target(Endpoint.INFER, "a/b ü")),
         ("/v2/models/versions/infer", Target(Endpoint.INFER, "versions")),
+        ("/v2/models/m/stats", Target(Endpoint.STATISTICS, "m")),
+        ("/v2/models/m/versions/3/stats", Target(Endpoint.STATISTICS, "m", "3")),
+        ("/v2/models/stats", Target(Endpoint.ALL_STATISTICS)),
         ("/v2/repository/index", Target(Endpoint.REPOSITORY_INDEX)),
         ("/v2/repository/models/m/load", Target(Endpoint.LOAD, "m")),
         ("/v2/repository/models/m/unload", Target(Endpoint.UNLOAD, "m")),
@@ -63,7 +66,7 @@ def test_paths_that_do_not_exist(path):
     "path",
     [
         "/v2/models/m/config",
-        "/v2/models/m/versions/1/stats",
+        "/v2/models/m/versions/1/config",
         "/v2/systemsharedmemory/status",
         "/v2/logging",
         "/v1/models/m:classify",
