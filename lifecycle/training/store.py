@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import os
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,10 @@ class FeastStore:
             objects.extend(objects_for(item).all() if isinstance(item, Declaration) else item)
         with quiet():
             self.feast.apply(objects)
+        online = self.folder / "online.db"
+        if online.exists():  # readers must not wait for a materialisation's transaction
+            with contextlib.closing(sqlite3.connect(online)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
 
     def write_rows(self, view: str, rows: "pd.DataFrame", *, keep: bool = False) -> Path:
         """Write a stored view's rows to its file: the keys, `event_timestamp` (UTC) and one column a feature.

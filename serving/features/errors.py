@@ -1,0 +1,26 @@
+"""What can be wrong about features.
+
+    FeatureError (a ServingError)
+    |- InvalidColumn        a key or request-time field is missing, of the wrong type or refused by a transform; BadRequest
+    |- UnknownService       no feature service of that name, or one that could not be compiled; Unavailable
+    `- RegistryError        the Feast registry cannot be read; never the client's doing
+
+A store that fails is not an error: the answer has defaults and says `degraded`."""
+
+from serving.errors import BadRequest, ServingError, Unavailable
+
+
+class FeatureError(ServingError):
+    """Something is wrong about features."""
+
+
+class InvalidColumn(FeatureError, BadRequest):
+    """A column of the request does not fit the feature service."""
+
+
+class UnknownService(FeatureError, Unavailable):
+    """There is no such feature service here (yet)."""
+
+
+class RegistryError(FeatureError):
+    """The registry or its configuration cannot be read or makes no sense."""

@@ -1,0 +1,138 @@
+"""The feature plan: a feature service compiled to what one request has to do, and doing it. Core; stores fetch for it.
+
+Compiled once a registry change, never in a request: which keys to build, which cells to fetch, how they decode, their
+defaults and ages, which functions compute the rest."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from serving.features.blocks import DATATYPES, Block, Cell, decoder, default_of
+from serving.features.computed import Computed
+from serving.features.definitions import ComputedView, Definitions, Feature, Service, StoredView
+from serving.features.errors import RegistryError
+from serving.features.keys import DATATYPES as KEY_DATATYPES
+from serving.features.keys import key_encoder
+from serving.ports import Columns, FeatureInfo, FeatureServiceInfo, FieldInfo
+
+Row = tuple[Sequence[Cell], Sequence[int]]
+"""What a store has for one key: the cells of the group's features, and each view's event time (us since the epoch, 0: none)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPlan:
+    """A stored view within a group. first: the place of its first cell; ttl_us None: any age."""
+
+    view: StoredView
+    first: int
+    ttl_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Views that are looked up by the same key, so that one command reads them all."""
+
+    encode: Callable[[Columns, int], list[bytes]]
+    views: tuple[ViewPlan, ...]
+    blocks: tuple[Block, ...]
+    cells: int
+
+
+class Store(Protocol):
+    """Where stored features are read. decodes: cells are values already, not serialised bytes."""
+
+    decodes: bool
+
+    def prepare(self, project: str, groups: Sequence[Group]) -> Any:
+        """Work out, once a plan, what reading these groups takes; handed back to `fetch`."""
+        ...
+
+    async def fetch(self, prepared: Any, keys: Sequence[Sequence[bytes]], timeout_s: float) -> list[list[Row]] | None:
+        """For each group and each of its keys (distinct within a group) the row; None if the store failed. Never raises."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One feature service, compiled. prepared: the store's own part. hidden: read only to compute others."""
+
+    info: FeatureServiceInfo
+    groups: tuple[Group, ...]
+    computed: tuple[Computed, ...]
+    prepared: Any
+    hidden: frozenset[str]
+    views: tuple[str, ...]
+
+
+def compile_service(service: Service, definitions: Definitions, store: Store, folder: Path | None = None) -> Plan:
+    """Compile one feature service. folder: of a feature repository of one's own. Raises RegistryError."""
+    groups = tuple(
+        _group(views, definitions.key_version, is_raw=not store.decodes) for views in _by_key(service.stored).values() if views
+    )
+    computed = tuple(Computed(view, folder) for view in service.computed)
+    stored = {f"{view.name}__{feature.name}" for view in service.stored for feature in view.features}
+    return Plan(
+        info=_info(service),
+        groups=groups,
+        computed=computed,
+        prepared=store.prepare(definitions.project, groups),
+        hidden=frozenset(stored - set(service.order)),
+        views=tuple(view.name for view in service.stored),
+    )
+
+
+def _by_key(views: Sequence[StoredView]) -> Mapping[Any, list[StoredView]]:
+    found: dict[Any, list[StoredView]] = {}
+    for view in views:
+        found.setdefault(tuple(sorted((k.stored, k.asked, k.type) for k in view.keys)), []).append(view)
+    return found
+
+
+def _group(views: Sequence[StoredView], key_version: int, *, is_raw: bool) -> Group:
+    plans: list[ViewPlan] = []
+    by_type: dict[str, list[tuple[int, int, StoredView, Feature]]] = {}
+    place = 0
+    for index, view in enumerate(views):
+        plans.append(ViewPlan(view, place, None if view.ttl_s is None else round(view.ttl_s * 1e6)))
+        for feature in view.features:
+            by_type.setdefault(feature.type, []).append((place, index, view, feature))
+            place += 1
+    blocks = tuple(
+        Block(
+            names=tuple(f"{view.name}__{feature.name}" for _, _, view, feature in members),
+            views=tuple(index for _, index, _, _ in members),
+            places=tuple(at for at, _, _, _ in members),
+            defaults=tuple(default_of(feature) for _, _, _, feature in members),
+            decode=decoder(type_name, is_raw=is_raw),
+        )
+        for type_name, members in by_type.items()
+    )
+    return Group(key_encoder(views[0].keys, key_version), tuple(plans), blocks, place)
+
+
+def _info(service: Service) -> FeatureServiceInfo:
+    keys: dict[str, str] = {}
+    for view in service.stored:
+        for key in view.keys:
+            if key.asked and keys.setdefault(key.asked, key.type) != key.type:
+                raise RegistryError(f"service {service.name}: join key {key.asked!r} is {keys[key.asked]} and {key.type}")
+    request = {field.name: field.type for view in service.computed for field in view.fields}
+    features: dict[str, FeatureInfo] = {}
+    every: tuple[StoredView | ComputedView, ...] = (*service.stored, *service.computed)
+    for owner in every:
+        ttl_s = owner.ttl_s if isinstance(owner, StoredView) else None
+        for feature in owner.features:
+            name, default = f"{owner.name}__{feature.name}", default_of(feature)
+            shown = default if isinstance(default, (float, int, bool, str)) else repr(default)
+            features[name] = FeatureInfo(name, DATATYPES.get(feature.type, "BYTES"), owner.name, shown, ttl_s)
+    return FeatureServiceInfo(
+        name=service.name,
+        join_keys=tuple(FieldInfo(name, KEY_DATATYPES[type_name]) for name, type_name in keys.items()),
+        request_fields=tuple(FieldInfo(name, DATATYPES.get(type_name, "BYTES")) for name, type_name in request.items()),
+        features=tuple(features[name] for name in service.order),
+    )

@@ -1,0 +1,90 @@
+"""The FeatureReader over compiled plans and a store. Plans are swapped whole; a request uses the ones it started with."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.features.errors import UnknownService
+from serving.features.plan import Plan, Store
+from serving.features.rows import Assembly
+from serving.ports import Columns, FeatureRows, FeatureServiceInfo
+
+DEFAULT_TIMEOUT_S: Final = 0.05
+
+
+class PlanReader:
+    """Implements ports.FeatureReader."""
+
+    def __init__(self, store: Store, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Read from a store; plans come with `swap`. timeout_s: of a read whose caller says none."""
+        self._store, self._timeout_s = store, timeout_s
+        self._plans: Mapping[str, Plan] = MappingProxyType({})
+        self._problems: Mapping[str, str] = MappingProxyType({})
+
+    def swap(self, plans: Mapping[str, Plan], problems: Mapping[str, str]) -> None:
+        """Use these plans from the next request on. problems: services that could not be compiled, and why."""
+        self._plans, self._problems = plans, problems
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Names of the services that can be read."""
+        return tuple(self._plans)
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Services that are registered but cannot be read, and why."""
+        return self._problems
+
+    def service(self, name: str) -> FeatureServiceInfo:
+        """Describe a feature service. Raises UnknownService."""
+        return self._plan(name).info
+
+    async def read(
+        self, service: str, keys: Columns, request: Columns, at_us: NDArray[np.int64], timeout_s: float | None = None
+    ) -> FeatureRows:
+        """Read one batch; see ports.FeatureReader.read."""
+        plan = self._plan(service)
+        assembly, rows = Assembly(at_us), len(at_us)
+        asked: list[Sequence[bytes]] = []
+        inverses: list[Sequence[int] | None] = []
+        for group in plan.groups:
+            distinct, inverse = _distinct(group.encode(keys, rows))
+            asked.append(distinct)
+            inverses.append(inverse)
+        if asked and rows:
+            found = await self._store.fetch(plan.prepared, asked, self._timeout_s if timeout_s is None else timeout_s)
+            for place, group in enumerate(plan.groups):
+                if found is None:
+                    assembly.add_failed(group)
+                else:
+                    assembly.add(group, found[place], inverses[place])
+        elif asked:
+            for group in plan.groups:
+                assembly.add_failed(group)
+        return assembly.finish(plan, request)
+
+    async def close(self) -> None:
+        """Close the store."""
+        await self._store.close()
+
+    def _plan(self, name: str) -> Plan:
+        plan = self._plans.get(name)
+        if plan is not None:
+            return plan
+        why = self._problems.get(name)
+        if why is not None:
+            raise UnknownService(f"feature service {name!r} cannot be read: {why}")
+        known = ", ".join(sorted(self._plans)) or "none: nothing was applied to the feature store yet"
+        raise UnknownService(f"no feature service {name!r}; there is: {known}")
+
+
+def _distinct(keys: list[bytes]) -> tuple[list[bytes], list[int] | None]:
+    """The distinct keys in order, and for each row the place of its key; None if they are distinct already."""
+    if len(keys) == 1:
+        return keys, None
+    places: dict[bytes, int] = {}
+    inverse = [places.setdefault(key, len(places)) for key in keys]
+    return (keys, None) if len(places) == len(keys) else (list(places), inverse)

@@ -1,0 +1,92 @@
+"""From a declaration to features that are served: apply, write, materialise, open, read. No Feast in the serving process."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from feature_repo.flows import FLOWS
+from lifecycle.training.store import FeastStore
+from serving.features.errors import RegistryError, UnknownService
+from serving.features.open import open_features
+from serving.settings import ServingSettings
+
+TICK = datetime(2026, 1, 1, 12, tzinfo=UTC)
+FLOW = {
+    "proto": np.array([b"tcp"], dtype=object),
+    "state": np.array([b"S_RA"], dtype=object),
+    "duration": np.array([0.5]),
+    **{name: np.array([7]) for name in ("sport", "dport", "packets", "bytes", "src_bytes")},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    store = FeastStore(folder / "feast")
+    store.apply(FLOWS)
+    for window in FLOWS.windows:
+        rows = {a.name: [float(i)] for i, a in enumerate(FLOWS.aggregates, 1)}
+        store.write_rows(FLOWS.view(window), pd.DataFrame({"host": ["10.0.0.1"], "event_timestamp": [TICK], **rows}))
+    store.materialize(TICK - timedelta(hours=1), TICK + timedelta(hours=1))
+    return folder
+
+
+def at(seconds):
+    return np.array([int((TICK.timestamp() + seconds) * 1e6)])
+
+
+def host(name):
+    return {"host": np.array([name], dtype=object)}
+
+
+async def test_what_was_declared_is_served(folder):
+    reader = await open_features(ServingSettings(store_dir=folder))
+    info = reader.service("flows_v1")
+    assert tuple(feature.name for feature in info.features) == FLOWS.features()
+    assert [(f.name, f.datatype) for f in info.request_fields] == [(c.name, c.datatype) for c in FLOWS.request_fields]
+    assert [(k.name, k.datatype) for k in info.join_keys] == [("host", "BYTES")]
+    rows = await reader.read("flows_v1", host(b"10.0.0.1"), FLOW, at(61))
+    assert rows.columns["host_10s__flows"].tolist() == [0.0]
+    assert rows.columns["host_60s__flows"].tolist() == [1.0]
+    assert rows.columns["flow__source_flags"].tolist() == [2.0]
+    assert set(rows.defaulted) == {f"host_10s__{a.name}" for a in FLOWS.aggregates}
+    assert rows.degraded.tolist() == [True]
+    assert rows.oldest_age_ms == 61_000
+    await reader.close()
+
+
+async def test_a_server_without_a_registry_opens_and_finds_it_later(tmp_path, folder):
+    reader = await open_features(ServingSettings(store_dir=tmp_path))
+    with pytest.raises(UnknownService, match="nothing was applied"):
+        reader.service("flows_v1")
+    (tmp_path / "feast").symlink_to(folder / "feast")
+    await reader.refresh()
+    assert reader.services == ("flows_v1",)
+    await reader.close()
+
+
+async def test_a_registry_that_breaks_keeps_the_last_good_plans(tmp_path):
+    store = FeastStore(tmp_path / "feast")
+    store.apply(FLOWS)
+    reader = await open_features(ServingSettings(store_dir=tmp_path))
+    (tmp_path / "feast" / "registry.db").write_bytes(b"\xff\xff\xff garbage")
+    await reader.refresh()
+    assert reader.services == ("flows_v1",)
+    await reader.close()
+    with pytest.raises(RegistryError, match="damaged"):
+        await open_features(ServingSettings(store_dir=tmp_path))
+
+
+def test_serving_features_never_imports_feast(folder):
+    code = (
+        "import asyncio, sys\nfrom pathlib import Path\n"
+        "from serving.features.open import open_features\nfrom serving.settings import ServingSettings\n"
+        f"reader = asyncio.run(open_features(ServingSettings(store_dir=Path({str(folder)!r}))))\n"
+        "assert reader.services == ('flows_v1',)\n"
+        "sys.exit('feast' in sys.modules or 'pandas' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
