@@ -121,6 +121,8 @@ class HttpDoor:
             return
         except ServingError as error:
             reply = _refusal(error)
+        except asyncio.CancelledError:  # only the listener cancels, when its grace is over
+            reply = _refusal(Unavailable("the server is shutting down and this request took too long; send it again"))
         except Exception:
             _log.exception("a request to %s failed", scope["path"][:200])
             reply = _refusal(Internal(INTERNAL_MESSAGE))

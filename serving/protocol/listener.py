@@ -108,7 +108,7 @@ class HttpServer:
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
         )
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # else every client that is no HTTP client writes a line
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the doors log what matters themselves
         self._config = config
         self._server = uvicorn.Server(config)
         self._sock = sock
