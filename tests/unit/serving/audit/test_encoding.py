@@ -30,6 +30,23 @@ def test_any_bytes_come_back(array):
     assert (back.shape, back.tolist()) == (array.shape, array.tolist())
 
 
+@given(hnp.arrays(np.float32, 200, elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
+def test_any_feature_column_comes_back_to_the_bit(column):
+    back = decode_record(encode_record(record(features={"f": column}))).features["f"]
+    assert np.array(back, np.float32).tobytes() == column.tobytes()
+
+
+def test_one_infinity_does_not_change_how_the_others_are_read():
+    features = {
+        "wide": np.arange(6, dtype=np.float64)[::2],
+        "odd": np.array([np.nan, 1.0, np.inf]),
+        "text": np.array(["null"] * 3, object),
+    }
+    back = decode_record(encode_record(record(rows=3, features=features, request_id="null"))).features
+    assert (back["wide"], back["text"]) == ([0.0, 2.0, 4.0], ["null"] * 3)
+    np.testing.assert_array_equal(decode_array(back["odd"]), features["odd"])
+
+
 def test_a_line_is_json_and_one_line():
     line = encode_record(record(request_id="two\nlines"))
     assert line.count(b"\n") == 1
@@ -46,6 +63,6 @@ def test_a_line_is_json_and_one_line():
     ],
 )
 def test_the_form_of_a_feature_column(array, is_list):
-    value = decode_record(encode_record(record(features={"f": array}))).features["f"]
+    value = decode_record(encode_record(record(rows=len(array), features={"f": array}))).features["f"]
     assert isinstance(value, list) is is_list
     assert decode_array(value).tolist() == (array.tolist() if array.dtype != np.object_ else [b"a", b"b"])
