@@ -40,7 +40,11 @@ _ACCEPTED: Final[Mapping[str, frozenset[type]]] = {
     "BOOL": frozenset({bool}),
     "BYTES": frozenset({str}),
 }
-_LARGEST: Final[Mapping[str, float]] = {"FP16": float(np.finfo(np.float16).max), "FP32": float(np.finfo(np.float32).max)}
+_LARGEST: Final[Mapping[str, float]] = {
+    "FP16": np.nextafter(65520.0, 0).item(),
+    "FP32": np.nextafter(2.0**128 - 2.0**103, 0).item(),
+}
+"""The largest number that still rounds to a finite one: the shortest text of FP32's own largest is a little over it."""
 _WORDS: Final[Mapping[type, str]] = {
     str: "a string",
     bool: "a boolean",

@@ -37,6 +37,7 @@ def one(datatype="INT32", shape=(2,), data=(1, 2), **more) -> dict:
         pytest.param("FP32", [2], [1, 2.5], [1.0, 2.5], id="whole numbers are fine as floats"),
         pytest.param("FP16", [2], [1, 0.5], [1.0, 0.5], id="FP16 may come as numbers"),
         pytest.param("FP64", [1], [1e308], [1e308], id="FP64 holds large numbers"),
+        pytest.param("FP32", [1], [3.4028235e38], [float(np.finfo(np.float32).max)], id="FP32's largest, in its shortest text"),
         pytest.param("BOOL", [2], [True, False], [True, False], id="BOOL is true and false"),
         pytest.param("BYTES", [2], ["a", "ü"], [b"a", "ü".encode()], id="strings are their UTF-8 bytes"),
         pytest.param("UINT64", [1], [2**64 - 1], [2**64 - 1], id="UINT64 keeps its largest number"),
