@@ -105,6 +105,10 @@ class Inference:
         """The last specification was taken whole: every model of it is probed, loaded and warm."""
         return self._snapshot.is_settled and not self._snapshot.failures
 
+    def why_not_ready(self) -> str:
+        """What was not loaded, in words; empty if everything was."""
+        return "; ".join(f"{name}/{version}: {why}" for (name, version), why in self._snapshot.failures.items())
+
     def is_model_ready(self, name: str, version: str | None) -> bool:
         """Raises NotFound for a model or version that is not known."""
         try:

@@ -1,0 +1,53 @@
+"""What the verbs of the command line share: tables and progress for people, JSON for programs, errors in one message."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+errors = Console(stderr=True, highlight=False)
+"""Progress and messages: stderr, so that stdout is only the result."""
+
+
+class CommandError(Exception):
+    """A verb cannot do what was asked; the message says what, where, and the way out."""
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> None:
+    """A table on stdout. right: columns that are numbers."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def print_records(title: str, records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """The same records as a table or as JSON."""
+    if as_json:
+        print_json(list(records))
+        return
+    columns = list(records[0]) if records else ["(none)"]
+    print_table(title, columns, [[r.get(c, "") for c in columns] for r in records])
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A progress display on stderr; nothing is drawn where stderr is no terminal."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as display:
+        yield display

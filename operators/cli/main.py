@@ -1,0 +1,60 @@
+"""The `vedette` command: its verbs, each a module of this package, and how its errors end.
+
+Heavy libraries are imported by the verbs that need them, when they run."""
+
+import importlib.metadata
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from operators.cli import demo, models, score, up
+from operators.cli.console import errors
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+app.command()(up.up)
+app.command()(score.score)
+app.command()(models.models)
+app.command()(demo.demo)
+
+
+@app.callback(invoke_without_command=True)
+def vedette(is_version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Serve threat-detection models: verdicts with their evidence."""
+    if is_version:
+        typer.echo(importlib.metadata.version("vedette"))
+        raise typer.Exit
+
+
+def run() -> None:
+    """Entry point: a known error ends in one message and exit code 1; a defect keeps its trace."""
+    try:
+        app()
+    except Exception as problem:
+        if not _is_known(problem) or os.environ.get("VEDETTE_LOG_LEVEL") == "debug":
+            raise
+        errors.print(f"[red]vedette:[/] {_words(problem)}", soft_wrap=True)
+        sys.exit(1)
+
+
+def _is_known(problem: Exception) -> bool:
+    from pydantic import ValidationError
+
+    is_ours = type(problem).__module__.split(".")[0] in {"serving", "lifecycle", "operators", "feature_repo"}
+    return is_ours or isinstance(problem, OSError | ValidationError)
+
+
+def _words(problem: Exception) -> str:
+    from pydantic import ValidationError
+    from rich.markup import escape
+
+    if isinstance(problem, ValidationError):
+        return escape("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors()))
+    return escape(str(problem))
+
+
+if __name__ == "__main__":
+    run()

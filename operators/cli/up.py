@@ -1,0 +1,144 @@
+"""`vedette up`: train (first time), verify, materialize, serve, say where; stay in the foreground until Ctrl-C."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from operators.cli.console import Json, errors, print_json
+
+if TYPE_CHECKING:
+    from serving.models.bundle import Bundle
+    from serving.models.store import BundleStore
+    from serving.settings import ServingSettings
+
+
+def up(
+    dataset: Annotated[str, typer.Option(help="flows, nsl-kdd or a detector file.")] = "flows",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the real data; without it `flows` is generated.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="HTTP port [default: 8080]; 0: any free one.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC port [default: 8081]; 0: any free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
+    store_dir: Annotated[Path | None, typer.Option(help="Store folder [default: .vedette].")] = None,
+    replicas: Annotated[int | None, typer.Option(help="Ray Serve replicas [default: 1].")] = None,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train even if the store has a model of this data.")] = False,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Serve what the store has; make only the example model.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train (first time), verify, materialize and serve; Ctrl-C stops."""
+    started = time.monotonic()
+    options = {
+        "http_port": http_port,
+        "grpc_port": grpc_port,
+        "host": host,
+        "store_dir": store_dir,
+        "replicas": replicas,
+    }
+    settings = _settings({name: value for name, value in options.items() if value is not None})
+    bundle = _prepare(settings, None if no_train else dataset, data_dir, retrain=retrain)
+    stopping = Event()
+    _stop_on_signals(stopping)
+    with errors.status("starting Ray Serve"), redirect_stdout(sys.stderr):  # stdout is for our answer alone
+        from serving.local import start_local
+
+        running = start_local(settings)
+    _stop_on_signals(stopping)  # Ray puts handlers of its own
+    try:
+        _announce(settings, running.http_port, running.grpc_port, bundle, time.monotonic() - started, as_json=as_json)
+        with redirect_stdout(sys.stderr):
+            while not stopping.wait(1.0):
+                pass
+    finally:
+        errors.print("stopping")
+        with redirect_stdout(StringIO()):  # Ray reports its own ending actors as failures
+            running.stop()
+        errors.print("stopped")
+
+
+def _settings(options: Mapping[str, Any]) -> "ServingSettings":
+    from serving.settings import ServingSettings
+
+    settings = ServingSettings(**options)
+    return settings.model_copy(update={"store_dir": settings.store_dir.resolve()})
+
+
+def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | None, *, retrain: bool) -> "Bundle | None":
+    from serving.models.store import BundleStore
+    from serving.served_file import ServedFile, newest_of_each
+
+    store = BundleStore(settings.store_dir)
+    _ensure_simple(store)
+    bundle = None
+    if dataset is not None:
+        from operators.cli.train import ensure_trained  # type: ignore[import-not-found]
+
+        bundle = ensure_trained(dataset, data_dir, settings, retrain=retrain)
+    ServedFile(settings.store_dir).write(newest_of_each(store))
+    return bundle
+
+
+def _ensure_simple(store: "BundleStore") -> None:
+    if any(e.name == "simple" for e in store.entries()):
+        return
+    from tempfile import TemporaryDirectory
+
+    from serving.models.simple import build_simple
+
+    with TemporaryDirectory() as scratch:
+        store.add(build_simple(Path(scratch) / "simple"))
+
+
+def _stop_on_signals(stopping: Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+
+
+def _announce(
+    settings: "ServingSettings", http_port: int, grpc_port: int | None, bundle: "Bundle | None", took_s: float, *, as_json: bool
+) -> None:
+    url = f"http://{settings.host}:{http_port}"
+    example = _example(settings, bundle)
+    model = bundle.manifest.name if bundle else "simple"
+    curl = f"curl -s {url}/v2/models/{model}/infer -d @{example}"
+    if as_json:
+        print_json(
+            {
+                "http": url,
+                "grpc": f"{settings.host}:{grpc_port}",
+                "model": model,
+                "curl": curl,
+                "ready_s": round(took_s, 1),
+                "pid": os.getpid(),
+            }
+        )
+        sys.stdout.flush()
+        return
+    errors.print(f"[bold green]ready[/] after {took_s:.1f} s, process {os.getpid()}; Ctrl-C stops")
+    print(f"HTTP   {url}\ngRPC   {settings.host}:{grpc_port}\nstore  {settings.store_dir}\n\nTry:\n  {curl}", flush=True)
+
+
+def _example(settings: "ServingSettings", bundle: "Bundle | None") -> Path:
+    folder = settings.store_dir / "examples"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = bundle.manifest.name if bundle else "simple"
+    path = folder / f"{name}.json"
+    own = bundle.folder / "example.json" if bundle else None
+    if own is not None and own.is_file():
+        path.write_bytes(own.read_bytes())
+    else:
+        sixteen = list(range(16))
+        tensors = [{"name": n, "shape": [1, 16], "datatype": "INT32", "data": sixteen} for n in ("INPUT0", "INPUT1")]
+        path.write_text(json.dumps({"inputs": tensors}) + "\n")
+    shown = os.path.relpath(path)
+    return Path(shown) if not shown.startswith("..") else path

@@ -1,0 +1,98 @@
+"""The composition root of the data plane: settings -> objects -> the Ray Serve application. Nowhere else are objects wired.
+
+`build` is what `serve run serving.app:build` and KubeRay import; `vedette up` calls it with settings of its own."""
+
+import logging
+import secrets
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+
+from ray import serve
+
+from serving.audit.writer import SegmentWriter
+from serving.clock import SystemClock
+from serving.features.open import open_features
+from serving.models.store import BundleStore
+from serving.protocol.listener import Behind
+from serving.replica import Composition, Replica
+from serving.scorer import Scorer, ScorerLimits
+from serving.served_file import ServedFile, newest_of_each
+from serving.service import Inference
+from serving.settings import ServingSettings
+from serving.telemetry.logs import configure_logging
+from serving.telemetry.metrics import ServingMetrics
+from serving.telemetry.tracing import Tracer
+
+
+def build(args: Mapping[str, str] | None = None) -> serve.Application:
+    """The Ray Serve application. args: settings by field name, over those of the environment."""
+    return application(ServingSettings.model_validate({**ServingSettings().model_dump(), **(args or {})}))
+
+
+def application(settings: ServingSettings) -> serve.Application:
+    """The Ray Serve application for these settings."""
+    deployment = Replica.options(num_replicas=settings.replicas, user_config={})  # type: ignore[attr-defined]
+    bound: serve.Application = deployment.bind(settings, compose)
+    return bound
+
+
+async def compose(settings: ServingSettings) -> Composition:
+    """Wire one replica's objects, on the event loop of its listeners."""
+    configure_logging(settings.log_level)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    identity = secrets.token_hex(6)
+    async with AsyncExitStack() as stack:
+        metrics = ServingMetrics(replica=identity if settings.replicas > 1 else None)
+        tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
+        stack.callback(tracer.close)
+        audit = _open_audit(settings, metrics, stack)
+        features = await open_features(settings)
+        if features is not None:
+            stack.push_async_callback(features.close)
+        executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="model")
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        scorer = Scorer(
+            features=features,
+            audit=audit,
+            clock=SystemClock(),
+            metrics=metrics,
+            limits=ScorerLimits(settings.default_deadline_s, settings.feature_timeout_s, settings.max_rows),
+            executor=executor,
+            identity=identity,
+        )
+        store, served = BundleStore(settings.store_dir), ServedFile(settings.store_dir)
+        service = Inference(
+            store=store,
+            scorer=scorer,
+            features=features,
+            metrics=metrics,
+            tracer=tracer,
+            executor=executor,
+            probe_timeout_s=settings.probe_timeout_s,
+            model_threads=settings.model_threads,
+            may_control=settings.repository_control,
+            on_change=served.write,
+        )
+        return Composition(
+            service=service,
+            behind=Behind(service, metrics.render),
+            served=served,
+            fallback=lambda: newest_of_each(store),
+            close=stack.pop_all().aclose,
+        )
+    raise AssertionError("not reached")
+
+
+def _open_audit(settings: ServingSettings, metrics: ServingMetrics, stack: AsyncExitStack) -> SegmentWriter | None:
+    if not settings.audit:
+        return None
+    audit = SegmentWriter(
+        settings.store_dir / "audit",
+        segment_bytes=settings.audit_segment_bytes,
+        segments=settings.audit_segments,
+        queue=settings.audit_queue,
+    )
+    stack.callback(audit.close)
+    metrics.watch_audit(lambda: (audit.written, audit.dropped))
+    return audit

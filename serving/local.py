@@ -1,0 +1,76 @@
+"""Ray and Ray Serve on this machine, for `vedette up`: a cluster of its own, started here and ended here."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import ray
+from ray import serve
+
+from serving.app import application
+from serving.settings import ServingSettings
+
+APPLICATION: Final = "vedette"
+_QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
+_OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServing:
+    """A running application and where its doors listen."""
+
+    http_port: int
+    grpc_port: int | None
+    stop: Callable[[], None]
+
+
+def start_local(settings: ServingSettings) -> LocalServing:
+    """Start Ray, deploy the application, wait until its replicas are up. Whatever fails, nothing is left running."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    folder = tempfile.mkdtemp(prefix="vedette-ray-")
+    ray.init(
+        address="local",
+        _node_ip_address="127.0.0.1",
+        _temp_dir=folder,
+        num_cpus=max(4, settings.replicas),
+        include_dashboard=False,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        logging_level=logging.WARNING,
+        log_to_driver=True,
+    )
+    try:
+        if settings.front_door == "serve":
+            http = {"host": settings.host, "port": settings.http_port}
+            serve.start(proxy_location="HeadOnly", http_options=http, logging_config=_QUIET)
+        else:
+            serve.start(proxy_location="Disabled", logging_config=_QUIET)
+        handle = serve.run(application(settings), name=APPLICATION, route_prefix="/", _local_testing_mode=False)
+        http_port, grpc_port = _ports(handle, settings)
+    except BaseException:
+        _stop()
+        raise
+
+    def stop() -> None:
+        _stop()
+        shutil.rmtree(folder, ignore_errors=True)  # Ray's own logs; kept when something failed
+
+    return LocalServing(http_port, grpc_port, stop)
+
+
+def _stop() -> None:
+    if ray.is_initialized():
+        try:
+            serve.shutdown()
+        finally:
+            ray.shutdown()
+
+
+def _ports(handle: Any, settings: ServingSettings) -> tuple[int, int | None]:
+    own_http, grpc_port = handle.ports.remote().result(timeout_s=30)
+    return (settings.http_port if settings.front_door == "serve" else own_http), grpc_port

@@ -1,0 +1,189 @@
+"""The Ray Serve shell: one replica with listeners of its own, a few lines a method.
+
+Ray Serve places, restarts and drains replicas; requests never pass through it, unless `front_door: serve` asks for that. What
+is behind the doors is composed by serving.app and lives on the listeners' loop."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ray import serve
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.models.errors import ModelError
+from serving.protocol.http import HttpDoor
+from serving.protocol.listener import Behind, Listener, Ports
+from serving.served_file import ServedFile
+from serving.service import Inference
+from serving.settings import ServingSettings
+from serving.spec import ServingSpec
+
+_FOLLOW_EVERY_S: Final = 1.0
+_GRACE_S: Final = 10.0
+_log = logging.getLogger("vedette.replica")
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What serving.app wires for one replica."""
+
+    service: Inference
+    behind: Behind
+    served: ServedFile
+    fallback: Callable[[], ServingSpec]
+    close: Callable[[], Awaitable[None]]
+
+
+Compose = Callable[[ServingSettings], Awaitable[Composition]]
+
+
+class ReplicaHost:
+    """A replica without Ray: the listeners and what is behind them. start() returns once every model is loaded or refused."""
+
+    def __init__(self, settings: ServingSettings, compose: Compose) -> None:
+        self._settings, self._compose = settings, compose
+        self._composition: Composition | None = None
+        self._following: asyncio.Task[None] | None = None
+        own_http = settings.http_port if settings.front_door == "replica" else 0
+        self._listener = Listener(
+            self._startup,
+            self._shutdown,
+            host=settings.host,
+            http_port=own_http,
+            grpc_port=settings.grpc_port,
+            max_body_bytes=settings.max_body_bytes,
+            reuse_port=settings.replicas > 1,
+        )
+
+    def start(self, config: Mapping[str, Any] | None = None) -> Ports:
+        """Open the doors and load what should be served. config: as for `reconfigure`."""
+        ports = self._listener.start()
+        self.reconfigure(config or {})
+        return ports
+
+    def reconfigure(self, config: Mapping[str, Any]) -> None:
+        """Serve what the specification in config names; without one, follow the store's served.json."""
+        self._listener.submit(self._reconfigure(config)).result()
+
+    def submit(self, work: Any) -> Any:
+        """Run a coroutine on the listeners' loop; a concurrent future."""
+        return self._listener.submit(work)
+
+    def stop(self) -> None:
+        """Close the doors, let requests under way finish, release everything."""
+        self._listener.stop(_GRACE_S)
+
+    @property
+    def behind(self) -> Behind:
+        """The service behind the doors."""
+        return self._composed().behind
+
+    def is_well(self) -> bool:
+        """The listeners' loop answers."""
+        try:
+            return bool(self._listener.submit(_alive()).result(5.0))
+        except (RuntimeError, TimeoutError):
+            return False
+
+    async def _startup(self) -> Behind:
+        self._composition = await self._compose(self._settings)
+        return self._composition.behind
+
+    async def _shutdown(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+        if self._composition is not None:
+            await self._composition.close()
+
+    async def _reconfigure(self, config: Mapping[str, Any]) -> None:
+        composition = self._composed()
+        if self._following is not None:
+            self._following.cancel()
+            self._following = None
+        if config.get("models"):
+            await composition.service.apply(ServingSpec.from_config(config))
+            return
+        composition.served.changed()
+        await composition.service.apply(await asyncio.to_thread(self._desired))
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    async def _follow(self) -> None:
+        composition = self._composed()
+        while True:
+            await asyncio.sleep(_FOLLOW_EVERY_S)
+            try:
+                if composition.served.changed():
+                    await composition.service.apply(await asyncio.to_thread(self._desired))
+            except ModelError as problem:
+                _log.error("%s; serving goes on as before", problem)
+
+    def _desired(self) -> ServingSpec:
+        composition = self._composed()
+        return composition.served.read() or composition.fallback()
+
+    def _composed(self) -> Composition:
+        if self._composition is None:
+            raise RuntimeError("the replica is not started")
+        return self._composition
+
+
+async def _alive() -> bool:
+    return True
+
+
+@serve.deployment(
+    name="Replica",
+    ray_actor_options={"num_cpus": 0.1},
+    graceful_shutdown_timeout_s=_GRACE_S + 5,
+    health_check_period_s=5,
+    logging_config={"enable_access_log": False, "log_level": "WARNING"},
+)
+class Replica:
+    """One replica in a Ray actor."""
+
+    def __init__(self, settings: ServingSettings, compose: Compose) -> None:
+        self._host = ReplicaHost(settings, compose)
+        self._ports = self._host.start()
+        self._door = HttpDoor(
+            self._host.behind.service, max_body_bytes=settings.max_body_bytes, metrics=self._host.behind.metrics
+        )
+
+    def reconfigure(self, config: Mapping[str, Any]) -> None:
+        """Ray Serve's user_config changed."""
+        if config:
+            self._host.reconfigure(config)
+
+    def check_health(self) -> None:
+        """Raise if the listeners are dead; Ray Serve then replaces this replica."""
+        if not self._host.is_well():
+            raise RuntimeError("the listeners' loop does not answer")
+
+    def ports(self) -> tuple[int, int | None]:
+        """Where the doors listen: HTTP, gRPC."""
+        return self._ports.http, self._ports.grpc
+
+    async def __call__(self, request: Request) -> Response:
+        """A request that came through Ray Serve's own proxy (`front_door: serve`)."""
+        body = await request.body()
+        return await asyncio.wrap_future(self._host.submit(_through(self._door, dict(request.scope), body)))
+
+    def __del__(self) -> None:
+        self._host.stop()
+
+
+async def _through(door: HttpDoor, scope: dict[str, Any], body: bytes) -> Response:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await door(scope, receive, send)
+    response = Response(sent[1]["body"], sent[0]["status"])
+    response.raw_headers = sent[0]["headers"]
+    return response

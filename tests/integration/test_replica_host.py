@@ -1,0 +1,138 @@
+"""A replica without Ray: real listeners, real bundles, real probes."""
+
+import json
+import time
+import urllib.request
+
+import pytest
+
+from serving.app import compose
+from serving.models.build import build_bundle
+from serving.models.simple import build_simple
+from serving.models.store import BundleStore
+from serving.replica import ReplicaHost
+from serving.served_file import ServedFile, newest_of_each
+from serving.settings import ServingSettings
+
+ASK = {"inputs": [{"name": n, "shape": [1, 16], "datatype": "INT32", "data": list(range(16))} for n in ("INPUT0", "INPUT1")]}
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = BundleStore(tmp_path / "store")
+    store.add(build_simple(tmp_path / "simple"))
+    return store
+
+
+def open_host(store, **settings):
+    settings = {"http_port": 0, "grpc_port": 0, "store_dir": store.root, **settings}
+    return ReplicaHost(ServingSettings(**settings), compose)
+
+
+@pytest.fixture
+def host(store):
+    host = open_host(store)
+    ports = host.start()
+    yield host, f"http://127.0.0.1:{ports.http}"
+    host.stop()
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def ask(base, model="simple"):
+    request = urllib.request.Request(f"{base}/v2/models/{model}/infer", json.dumps(ASK).encode())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_it_is_ready_with_every_model_of_the_store_once_start_returns(host):
+    _, base = host
+    assert get(f"{base}/v2/health/ready")["ready"] is True
+    answer = ask(base)
+    assert answer["outputs"][0]["data"] == [2 * i for i in range(16)]
+
+
+def test_each_answer_is_in_the_prediction_log_when_it_has_stopped(store):
+    from serving.audit.reader import read_records
+
+    host = open_host(store)
+    base = f"http://127.0.0.1:{host.start().http}"
+    receipts = [ask(base)["parameters"]["receipt"] for _ in range(20)]
+    host.stop()
+    assert [r.receipt for r in read_records(store.root / "audit")] == receipts
+
+
+def test_it_follows_the_served_file(host, store, tmp_path):
+    _, base = host
+    model = (store.resolve("simple").folder / "model.onnx").read_bytes()
+    store.add(build_bundle(tmp_path / "2", model=model, name="simple", version="2"))
+    ServedFile(store.root).write(newest_of_each(store))
+    until(lambda: get(f"{base}/v2/models/simple")["versions"] == ["2"])
+    assert ask(base)["model_version"] == "2"
+
+
+def test_a_damaged_served_file_leaves_it_serving(host, store):
+    _, base = host
+    (store.root / "served.json").write_text("{")
+    time.sleep(1.5)
+    assert ask(base)["model_version"] == "1"
+    assert get(f"{base}/v2/health/ready")["ready"] is True
+
+
+def test_user_config_wins_over_the_served_file(host, store, tmp_path):
+    replica, base = host
+    replica.reconfigure({"models": []})
+    model = (store.resolve("simple").folder / "model.onnx").read_bytes()
+    store.add(build_bundle(tmp_path / "2", model=model, name="simple", version="2"))
+    config = newest_of_each(store).model_dump(mode="json")
+    replica.reconfigure(config)
+    assert ask(base)["model_version"] == "2"
+
+
+def test_two_replicas_share_a_port(store):
+    first = open_host(store, replicas=2)
+    port = first.start().http
+    second = open_host(store, replicas=2, http_port=port)
+    try:
+        assert second.start().http == port
+        receipts = {ask(f"http://127.0.0.1:{port}")["parameters"]["receipt"].split("-")[0] for _ in range(60)}
+        assert len(receipts) == 2
+    finally:
+        second.stop()
+        first.stop()
+
+
+def test_a_taken_port_is_an_error_that_names_it(host, store):
+    _, base = host
+    port = int(base.rsplit(":", 1)[1])
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
+        open_host(store, http_port=port)
+
+
+def test_a_broken_bundle_leaves_the_others_served_and_the_replica_not_ready(store, tmp_path):
+    model = (store.resolve("simple").folder / "model.onnx").read_bytes()
+    store.add(build_bundle(tmp_path / "b", model=model, name="broken", version="1"))
+    (store.resolve("broken").folder / "model.onnx").write_bytes(b"x")
+    host = open_host(store)
+    base = f"http://127.0.0.1:{host.start().http}"
+    try:
+        assert ask(base)["model_version"] == "1"
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(f"{base}/v2/health/ready")
+        assert refused.value.code == 503
+        index = urllib.request.Request(f"{base}/v2/repository/index", b"{}")
+        with urllib.request.urlopen(index, timeout=10) as answer:
+            entries = {e["name"]: e for e in json.loads(answer.read())}
+        assert "the file was changed" in entries["broken"]["reason"]
+    finally:
+        host.stop()
