@@ -101,11 +101,13 @@ async def test_outputs_come_as_asked_for(world):
 @pytest.mark.parametrize(
     ("request_", "error", "says"),
     [
-        pytest.param(ask(version="9"), NotFound, r"no version '9' loaded; it has \('1',\)", id="an unknown version"),
+        pytest.param(
+            ask(version="9"), NotFound, r"version '9' is not loaded; loaded versions are \('1',\)", id="an unknown version"
+        ),
         pytest.param(ask(outputs=["NO"]), BadRequest, "outputs .'NO'. are unknown", id="an unknown output"),
         pytest.param(ask(outputs=["OUTPUT0"] * 2), BadRequest, "more than once", id="an output twice"),
         pytest.param(ask(scenario="x"), BadRequest, "has none", id="a scenario for a model without"),
-        pytest.param(InferRequest("nope", None, ()), NotFound, "model 'nope' is unknown", id="an unknown model"),
+        pytest.param(InferRequest("nope", None, ()), NotFound, "'nope' is not found", id="an unknown model"),
     ],
 )
 async def test_a_wrong_request_is_told_so_and_counted(world, request_, error, says):
