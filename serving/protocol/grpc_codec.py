@@ -208,7 +208,7 @@ def write_answer(answer: InferAnswer, raw: bool) -> Message:
 
 
 def write_statistics(statistics: Sequence[ModelStatistics]) -> Message:
-    """Triton's statistics extension as a message; see json_codec.write_statistics."""
+    """Triton's statistics extension as a message; see control_codec.write_statistics."""
     message = ModelStatisticsResponse()
     for s in statistics:
         of = message.model_stats.add(name=s.name, version=s.version, last_inference=s.last_ms)

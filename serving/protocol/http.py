@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from serving.errors import Internal, NotFound, ServingError, Unavailable
 from serving.ports import InferenceService
-from serving.protocol import binary_codec, json_codec, openapi, v1
+from serving.protocol import binary_codec, control_codec, json_codec, openapi, v1
 from serving.protocol.body import ClientGone, Headers, Receive, accepted_encoding, deflate, read_body
 from serving.protocol.envelope import TIMEOUT_HEADERS, Envelope, sooner, timeout_s, traceparent
 from serving.protocol.errors import INTERNAL_MESSAGE, error_body, http_status, retry_after_header
@@ -185,7 +185,7 @@ class HttpDoor:
 
     async def _model(self, request: Request) -> Reply:
         _, name, version = request.target
-        return Reply(json_codec.write_metadata(self._service.model_metadata(name, version)))
+        return Reply(control_codec.write_metadata(self._service.model_metadata(name, version)))
 
     async def _model_ready(self, request: Request) -> Reply:
         _, name, version = request.target
@@ -194,20 +194,20 @@ class HttpDoor:
 
     async def _statistics(self, request: Request) -> Reply:
         _, name, version = request.target
-        return Reply(json_codec.write_statistics(self._service.statistics(name or None, version)))
+        return Reply(control_codec.write_statistics(self._service.statistics(name or None, version)))
 
     async def _repository_index(self, request: Request) -> Reply:
         body = await request.body()
-        entries = self._service.repository_index(only_ready=json_codec.read_index_request(body))
+        entries = self._service.repository_index(only_ready=control_codec.read_index_request(body))
         return _json([{"name": e.name, "version": e.version, "state": e.state, "reason": e.reason} for e in entries])
 
     async def _load(self, request: Request) -> Reply:
-        json_codec.check_load_request(await request.body())
+        control_codec.check_load_request(await request.body())
         await self._service.load(request.target.model)
         return _json({"name": request.target.model, "load": True})
 
     async def _unload(self, request: Request) -> Reply:
-        json_codec.check_load_request(await request.body())
+        control_codec.check_load_request(await request.body())
         await self._service.unload(request.target.model)
         return _json({"name": request.target.model, "unload": True})
 

@@ -10,44 +10,20 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.ports import InferenceService
-from serving.protocol.errors import error_body
 from serving.protocol.grpc import GrpcDoor, start_grpc
 from serving.protocol.http import HttpDoor
+from serving.protocol.http_server import HttpServer, bind
 
-KEEP_ALIVE_S: Final = 75
-"""Idle connections are kept this long: longer than a load balancer's usual 60 s, so that it is the one to close them."""
-BACKLOG: Final = 2048
 START_TIMEOUT_S: Final = 120.0
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-
-
-def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
-    """A listening socket. reuse_port: several replicas share the port and the kernel spreads connections over them.
-
-    Raises OSError, which names the address."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((host, port))
-    except OSError as problem:
-        sock.close()
-        raise OSError(problem.errno, f"cannot listen on {host}:{port}: {problem.strerror}; choose another port") from problem
-    sock.setblocking(False)
-    return sock
 
 
 class LoopThread:
@@ -74,66 +50,6 @@ class LoopThread:
         """Stop the loop and wait for the thread."""
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=10)
-
-
-class _Http11(HttpToolsProtocol):
-    """uvicorn's protocol, refusing what is not HTTP in the protocol's own words."""
-
-    def send_400_response(self, msg: str) -> None:
-        body = error_body("the request is not HTTP/1.1: malformed request line, header or chunk")
-        head = (
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-            % len(body)
-        )
-        self.transport.write(head + body)
-        self.transport.close()
-
-
-class HttpServer:
-    """uvicorn on the running loop, serving one bound socket."""
-
-    def __init__(self, app: Any, sock: socket.socket) -> None:
-        config = uvicorn.Config(
-            app,
-            http=_Http11,
-            ws="none",
-            lifespan="off",
-            loop="none",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-        )
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the doors log what matters themselves
-        self._config = config
-        self._server = uvicorn.Server(config)
-        self._sock = sock
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Listen; returns once connections are accepted."""
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._sock]))
-        while not self._server.started:
-            if self._task.done():
-                await self._task
-                raise RuntimeError("the HTTP listener ended while it started")
-            await asyncio.sleep(0.005)
-
-    async def stop(self, grace_s: float) -> None:
-        """Accept nothing more, let requests under way finish within grace_s, close."""
-        if self._task is None:
-            return
-        self._config.timeout_graceful_shutdown = grace_s  # type: ignore[assignment]  # uvicorn passes it on to wait_for
-        self._server.should_exit = True
-        await asyncio.wait([self._task], timeout=grace_s + 2)
-        if not self._task.done():
-            self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
 
 
 class HttpListener:

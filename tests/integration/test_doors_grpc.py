@@ -179,6 +179,12 @@ def test_a_message_over_the_limit(doors):
     assert refused(doors, message).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+def test_a_message_that_inflates_over_the_limit(doors):
+    message = simple_message("echo", raw=True)
+    message.raw_input_contents[0] = bytes(64 * MAX_BODY_BYTES)
+    assert refused(doors, message, compression=grpc.Compression.Gzip).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 def test_an_unknown_method(doors):
     with pytest.raises(grpc.RpcError, match="UNIMPLEMENTED"):
         doors.call("ModelConfig", b"", "ServerLiveResponse")

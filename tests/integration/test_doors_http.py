@@ -182,7 +182,7 @@ def test_compressed_requests_that_are_refused(doors, body, encoding, status):
     ("accept", "unpack"), [("gzip", gzip.decompress), ("deflate", zlib.decompress), ("br, gzip;q=0.5", gzip.decompress)]
 )
 def test_answers_are_compressed_for_those_who_accept_it(doors, accept, unpack):
-    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [500], "data": [0.5] * 500}]}
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [5000], "data": [0.5] * 5000}]}
     plain = doors.http("POST", "/v2/models/echo/infer", body)
     packed = doors.http("POST", "/v2/models/echo/infer", body, {"Accept-Encoding": accept})
     assert "content-encoding" not in plain.headers
@@ -297,3 +297,29 @@ def test_statistics_of_one_model_and_of_all(doors):
     assert one["version"] == "2"
     assert len(doors.http("GET", "/v2/models/stats").json["model_stats"]) > 2
     assert doors.http("GET", "/v2/models/nope/stats").status == 404
+
+
+def test_a_head_without_end_is_refused(doors):
+    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=5) as wire:
+        wire.sendall(b"GET /v2 HTTP/1.1\r\nx: ")
+        answer = b""
+        for _ in range(100):
+            try:
+                wire.sendall(b"y" * 4096)
+            except OSError:
+                break
+            time.sleep(0.001)
+        while part := wire.recv(4096):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 431")
+    assert list(json.loads(answer.partition(b"\r\n\r\n")[2])) == ["error"]
+
+
+def test_large_bodies_and_many_requests_do_not_count_as_heads(doors):
+    connection = doors.connection()
+    for _ in range(5):
+        connection.request("POST", INFER, json.dumps(simple_request()).ljust(300_000))
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 200
+    connection.close()

@@ -2,14 +2,17 @@
 
 import http.client
 import json
+import socket
 import threading
 import time
 
 import pytest
 
 from serving.errors import Unavailable
+from serving.protocol import http_server
 from serving.protocol.http import HttpDoor
-from serving.protocol.listener import Behind, HttpListener, Listener, bind
+from serving.protocol.http_server import bind
+from serving.protocol.listener import Behind, HttpListener, Listener
 from tests.fakes.doors import MAX_BODY_BYTES, simple_request
 from tests.fakes.inference import FakeInference
 
@@ -152,3 +155,18 @@ def test_any_asgi_application_can_be_served():
     listening.stop(1)
     with pytest.raises(ConnectionRefusedError):
         get(port)
+
+
+def test_a_connection_that_stays_silent_is_closed(monkeypatch):
+    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_S", 0.2)
+    opened = listener()
+    port = opened.start(30).http
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as silent,
+        socket.create_connection(("127.0.0.1", port), timeout=5) as half,
+    ):
+        half.sendall(b"GET /v2 HT")
+        assert silent.recv(10) == b""
+        assert half.recv(10) == b""
+    assert get(port) == 200
+    opened.stop(1)

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from hypothesis import given
 
-from serving.errors import BadRequest, ServingError, Unsupported
+from serving.errors import BadRequest, Unsupported
 from serving.protocol import binary_codec, json_codec
 from serving.protocol.envelope import Envelope
 from serving.protocol.messages import InferAnswer, InferRequest, RequestedOutput, Tensor
@@ -216,21 +216,3 @@ def test_any_tensor_survives_a_json_answer(answer):
     for sent, got in zip(answer.outputs, back, strict=True):
         assert_same(sent, got)
     assert written.get("parameters", {}) == answer.parameters
-
-
-@pytest.mark.parametrize("body", [b'{"ready": 1}', b"[]", b"{"], ids=["a flag as a number", "an array", "half an object"])
-def test_an_index_request_that_is_refused(body):
-    with pytest.raises(BadRequest):
-        json_codec.read_index_request(body)
-
-
-def test_an_index_request_may_be_empty():
-    assert json_codec.read_index_request(b"") is False
-    assert json_codec.read_index_request(b'{"ready": true}') is True
-
-
-def test_a_load_request_may_not_override_the_bundle():
-    json_codec.check_load_request(b"")
-    json_codec.check_load_request(b'{"parameters": {"unload_dependents": false}}')
-    with pytest.raises(ServingError, match="not offered"):
-        json_codec.check_load_request(b'{"parameters": {"config": "{}"}}')
