@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli import demo, models, score, up
+from operators.cli import demo, evaluate, models, score, train, up
 from operators.cli.console import errors
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app.command()(up.up)
 app.command()(score.score)
 app.command()(models.models)
 app.command()(demo.demo)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
 
 
 @app.callback(invoke_without_command=True)

@@ -81,7 +81,7 @@ def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | 
     _ensure_simple(store)
     bundle = None
     if dataset is not None:
-        from operators.cli.train import ensure_trained  # type: ignore[import-not-found]
+        from operators.cli.train import ensure_trained
 
         bundle = ensure_trained(dataset, data_dir, settings, retrain=retrain)
     ServedFile(settings.store_dir).write(newest_of_each(store))

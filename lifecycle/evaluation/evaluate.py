@@ -1,0 +1,110 @@
+"""Evaluating a detector: train it, build its bundle, score unseen rows with the code that serves, report.
+
+A bundle is written, read back and verified, and its ONNX graph and thresholds are what is judged; nothing is chosen here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from lifecycle.evaluation.report import Scored, SegmentReport, UnitReport, by_segment, report
+from lifecycle.training.data import Dataset
+from lifecycle.training.detector import Detector
+from lifecycle.training.features import FeatureStore, with_features
+from lifecycle.training.train import Prepared, Progress, model_scores, prepare, train, write_bundle
+from serving.models.bundle import Bundle
+from serving.models.onnx import OnnxModel
+
+
+@dataclass(frozen=True, slots=True)
+class SeedReport:
+    """What the bundle of one seed was worth."""
+
+    seed: int
+    digest: str
+    units: tuple[UnitReport, ...]
+    segments: tuple[SegmentReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The whole result. test: where the judged rows come from; parts: rows, attacks and entities of each part."""
+
+    detector: Detector
+    data_digest: str
+    test: str
+    parts: dict[str, dict[str, int]]
+    seeds: tuple[SeedReport, ...]
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    detector: Detector,
+    data: Dataset,
+    test: Dataset | None,
+    store: FeatureStore,
+    *,
+    seeds: int,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Train and judge once per seed. test: rows of a file kept for evaluation; None: the part that the split takes off.
+
+    Raises TrainingError, BundleError."""
+    tell = progress or (lambda what, share: None)
+    prepared = prepare(detector, data, store, with_test=test is None, progress=tell)
+    if test is None:
+        judged, frame = data.take(prepared.parts.test), prepared.frame.iloc[np.flatnonzero(prepared.parts.test)]
+    else:
+        judged = test
+        frame, _ = with_features(detector, judged, store)
+    results = [_one_seed(prepared, judged, frame, detector.model.seed + i, _within(tell, i, seeds)) for i in range(seeds)]
+    return Evaluation(
+        detector, data.digest, "split" if test is None else test.digest, _parts(prepared, judged), tuple(results), data.notes
+    )
+
+
+def score_rows(bundle: Bundle, detector: Detector, judged: Dataset, frame: Any, encoding: Any) -> Scored:
+    """Score rows with the bundle's graph."""
+    score = model_scores(OnnxModel(bundle.model_path), encoding, frame)
+    entity = judged.frame[detector.entity.key].to_numpy(dtype=object) if detector.entity else None
+    segments = {s: judged.frame[s].astype(str).to_numpy(dtype=object) for s in bundle.manifest.segments}
+    return Scored(score, judged.attack, judged.verified, entity, judged.at_us, segments)
+
+
+def _one_seed(prepared: Prepared, judged: Dataset, frame: Any, seed: int, tell: Progress) -> SeedReport:
+    detector = prepared.detector
+    trained = train(prepared, seed=seed, progress=tell)
+    with TemporaryDirectory(prefix="vedette-") as scratch:
+        bundle = write_bundle(trained, Path(scratch) / "bundle")
+        scored = score_rows(bundle, detector, judged, frame, trained.encoding)
+    points = bundle.manifest.operating_points
+    how = detector.evaluation
+    default = detector.default_operating_point
+    return SeedReport(
+        seed, bundle.digest, report(scored, points, window_s=how.window_s, minutes_per_alert=how.minutes_per_alert),
+        by_segment(scored, default, points[default]),
+    )  # fmt: skip
+
+
+def _within(tell: Progress, i: int, of: int) -> Callable[[str, float], None]:
+    return lambda what, share: tell(f"seed {i + 1} of {of}: {what}", (i + share) / of)
+
+
+def _parts(prepared: Prepared, judged: Dataset) -> dict[str, dict[str, int]]:
+    data, parts = prepared.data, prepared.parts
+    found = {"train": data.take(parts.train), "validation": data.take(parts.validation), "test": judged}
+    return {name: _counts(prepared.detector, part) for name, part in found.items() if len(part)}
+
+
+def _counts(detector: Detector, part: Dataset) -> dict[str, int]:
+    counts = {
+        "rows": len(part), "attacks": int(part.attack.sum()),
+        "verified_benign": int((part.verified & ~part.attack).sum()), "unverified": int((~part.verified).sum()),
+    }  # fmt: skip
+    if detector.entity:
+        key = part.frame[detector.entity.key]
+        counts |= {"entities": int(key.nunique()), "attacked_entities": int(key[part.attack].nunique())}
+    return counts

@@ -1,0 +1,249 @@
+"""Rows from a file, checked against the detector's declaration.
+
+A wrong column, type, label or null is a DataError that says where and the way out; what only looks wrong (rows out of order, a
+column that gives the label away) is a note. Splitting and features come after."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from feature_repo.transforms import parse_port
+from lifecycle.training.detector import Detector, Match
+from lifecycle.training.errors import DataError
+
+_SHOWN: Final = 5
+_TRUE_FALSE: Final = {"true": True, "false": False, "1": True, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Checked rows in event-time order. Arrays have shape (n,).
+
+    frame: the declared columns (strings are str, numbers float64 or int64; nulls only where a column may have them).
+    attack: the label. verified: the row is known to be what the label says (False: unverified, taken as benign).
+    kind: the type of attack, or None. at_us: when the row counts, microseconds UTC, or None. notes: said to whoever trains."""
+
+    frame: Any
+    attack: NDArray[np.bool_]
+    verified: NDArray[np.bool_]
+    kind: NDArray[np.object_] | None
+    at_us: NDArray[np.int64] | None
+    digest: str
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.attack)
+
+    def take(self, rows: NDArray[Any]) -> "Dataset":
+        """Some of the rows, by mask or position; the digest stays that of the whole."""
+        return replace(
+            self,
+            frame=self.frame.iloc[np.flatnonzero(rows) if rows.dtype == bool else rows].reset_index(drop=True),
+            attack=self.attack[rows],
+            verified=self.verified[rows],
+            kind=None if self.kind is None else self.kind[rows],
+            at_us=None if self.at_us is None else self.at_us[rows],
+        )
+
+
+def find_file(detector: Detector, folder: Path, role: str = "train") -> Path:
+    """The detector's file in a data folder, or in the folder's sub-folder of the detector's name. Raises DataError."""
+    name = detector.source.train if role == "train" else detector.source.test
+    if name is None:
+        raise DataError(f"detector {detector.name!r} names no source.{role} file; give one with --data FILE")
+    for path in (folder / name, folder / detector.name / name):
+        if path.is_file():
+            return path
+    raise DataError(f"{folder / name}: no such file; --data-dir is the folder that has {name!r}, or give it with --data FILE")
+
+
+def read_data(detector: Detector, path: Path) -> Dataset:
+    """Load and check a file. Raises DataError."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    return check_data(detector, _read_frame(detector, path), where=str(path))
+
+
+def check_data(detector: Detector, raw: Any, *, where: str) -> Dataset:
+    """Check a data frame. Raises DataError."""
+    if len(raw) == 0:
+        raise DataError(f"{where}: has no rows")
+    wanted = detector.source.columns
+    in_file = {name: spec.source or name for name, spec in wanted.items()}
+    missing = [c for c in in_file.values() if c not in raw.columns]
+    if missing:
+        raise DataError(
+            f"{where}: has no column {', '.join(map(repr, missing))}; it has {sorted(map(str, raw.columns))}; "
+            f"mend the file, or source.columns of detector {detector.name!r}"
+        )
+    frame = pd.DataFrame(
+        {c: _typed(raw[in_file[c]], spec.type, f"{where}: column {in_file[c]!r}") for c, spec in wanted.items()}
+    )
+    notes: list[str] = []
+    frame = _without_nulls(detector, frame, where)
+    at_us = _event_times(detector, frame, where)
+    if at_us is not None and np.any(np.diff(at_us) < 0):
+        notes.append(f"{int((np.diff(at_us) < 0).sum())} rows are out of event-time order; sorted (stable)")
+    if at_us is not None:
+        order = np.argsort(at_us, kind="stable")
+        frame, at_us = frame.iloc[order].reset_index(drop=True), at_us[order]
+    data = _labelled(detector, frame, at_us, where)
+    return replace(data, notes=(*notes, *data.notes, *_given_away(detector, data)))
+
+
+def matches(column: Any, rule: Match) -> NDArray[np.bool_]:
+    """Which values a rule means. column: a pandas Series; nulls never match."""
+    if rule.contains is not None:
+        found = column.astype(str).str.contains(rule.contains, regex=False)
+    elif rule.equals is not None:
+        found = column.isin(list(rule.equals))
+    else:
+        found = ~column.isin(list(rule.not_equals or ()))
+    return np.asarray(found & column.notna(), dtype=np.bool_)
+
+
+def _read_frame(detector: Detector, path: Path) -> Any:
+    columns = detector.source.columns
+    try:
+        match detector.source.format:
+            case "parquet":
+                return pd.read_parquet(path)
+            case "csv":
+                text = {spec.source or c: str for c, spec in columns.items() if spec.type in ("string", "port")}
+                return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
+            case _:
+                return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+    except Exception as problem:  # pandas and pyarrow raise many kinds for a file that is not what it should be
+        reason = " ".join(str(problem).split())[:300]
+        raise DataError(
+            f"{path}: cannot be read as {detector.source.format} ({type(problem).__name__}: {reason}); "
+            "mend the file, or source.format of the detector"
+        ) from problem
+
+
+def _typed(values: Any, kind: str, where: str) -> Any:
+    match kind:
+        case "string":
+            return values.map(lambda v: v if isinstance(v, str) else str(v), na_action="ignore").astype(object)
+        case "timestamp":
+            typed = pd.to_datetime(values, errors="coerce", format="ISO8601") if values.dtype == object else values
+            if not pd.api.types.is_datetime64_any_dtype(typed):
+                raise DataError(f"{where} is {values.dtype}, expected timestamp (ISO 8601 text or a timestamp column)")
+        case "port":
+            return values.map(lambda v: parse_port(None if pd.isna(v) else str(v))).astype(np.int64)
+        case "bool":
+            typed = (
+                values if values.dtype == bool else values.map(lambda v: _TRUE_FALSE.get(str(v).lower()), na_action="ignore")
+            )
+        case _:
+            typed = pd.to_numeric(values, errors="coerce")
+    bad = np.asarray(typed.isna() & values.notna())
+    if kind == "int" and not bad.any():
+        bad = np.asarray(typed.notna() & (typed != np.floor(typed)))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(f"{where}, row {row}: {values.iloc[row]!r} is no {kind}; mend the data, or the type in source.columns")
+    return typed
+
+
+def _without_nulls(detector: Detector, frame: Any, where: str) -> Any:
+    defaults = {name: f.default for name, f in detector.request_fields.items() if f.default is not None}
+    frame = frame.fillna(defaults) if defaults else frame
+    times = [detector.event_time.column, detector.event_time.duration] if detector.event_time else []
+    key = [detector.entity.key] if detector.entity else []
+    for column in (*detector.request_fields, *key, *times, detector.label.column):
+        if column is not None and (gone := np.asarray(frame[column].isna())).any():
+            way_out = "give it a default in request_fields" if column in detector.request_fields else "mend the data"
+            raise DataError(
+                f"{where}: column {column!r} is null in {int(gone.sum())} rows, first in row {int(np.argmax(gone))}; {way_out}"
+            )
+    for column in detector.request_fields:
+        if detector.source.columns[column].type == "float" and not np.isfinite(frame[column]).all():
+            raise DataError(f"{where}: column {column!r} holds infinities; mend the data")
+    return frame
+
+
+def _event_times(detector: Detector, frame: Any, where: str) -> NDArray[np.int64] | None:
+    spec = detector.event_time
+    if spec is None:
+        return None
+    times = frame[spec.column]
+    if times.dt.tz is None:
+        try:
+            times = times.dt.tz_localize(ZoneInfo(spec.timezone))
+        except ZoneInfoNotFoundError as problem:
+            raise DataError(
+                f"detector {detector.name!r}: event_time.timezone {spec.timezone!r} is not known; write e.g. UTC"
+            ) from problem
+        except Exception as problem:  # ambiguous or non-existing times around a change of clocks
+            raise DataError(
+                f"{where}: column {spec.column!r}: {problem}; store UTC times instead of {spec.timezone} ones"
+            ) from problem
+    micros = times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+    if spec.duration is not None:
+        seconds = frame[spec.duration].to_numpy(dtype=np.float64)
+        if (seconds < 0).any():
+            raise DataError(
+                f"{where}: column {spec.duration!r} is negative in row {int(np.argmax(seconds < 0))}; it is a duration in seconds"
+            )
+        micros = micros + np.round(seconds * 1e6).astype(np.int64)
+    return np.asarray(micros, dtype=np.int64)
+
+
+def _labelled(detector: Detector, frame: Any, at_us: NDArray[np.int64] | None, where: str) -> Dataset:
+    label = detector.label
+    attack = matches(frame[label.column], label.positive)
+    benign = ~attack if label.negative is None else matches(frame[label.column], label.negative)
+    if (attack & benign).any():
+        row = int(np.argmax(attack & benign))
+        raise DataError(
+            f"{where}, row {row}: label {frame[label.column].iloc[row]!r} is positive and negative at once; mend label.negative"
+        )
+    for what, mask in (("positive", attack), ("negative", benign)):
+        if not mask.any():
+            seen = [repr(v) for v in frame[label.column].value_counts().index[:_SHOWN]]
+            raise DataError(
+                f"{where}: no row is {what}: column {label.column!r} holds {', '.join(seen)}; mend label.{what} of the detector"
+            )
+    kind = frame[label.type_column].astype(str).to_numpy(dtype=object) if label.type_column else None
+    data = Dataset(frame, attack, attack | benign, kind, at_us, _digest(frame))
+    others = int((~data.verified).sum())
+    if others and label.others == "unverified":
+        note = f"{others} rows are neither positive nor negative: unverified, trained on as benign, reported apart"
+        return replace(data, notes=(note,))
+    return data
+
+
+def _digest(frame: Any) -> str:
+    """Of the declared columns in event-time order, whatever the file's format."""
+    state = hashlib.sha256()
+    for column in sorted(frame.columns):
+        state.update(column.encode())
+        values = frame[column]
+        hashed = pd.util.hash_pandas_object(values.astype(str) if values.dtype == object else values, index=False)
+        state.update(hashed.to_numpy().astype("<u8").tobytes())
+    return f"sha256:{state.hexdigest()}"
+
+
+def _given_away(detector: Detector, data: Dataset) -> tuple[str, ...]:
+    """Notes on request fields that alone tell attacks from all other rows."""
+    found = [c for c in detector.request_fields if _separates(data.frame[c], data.attack)]
+    return tuple(
+        f"request field {c!r} alone tells every attack from every other row; is it made from the label?" for c in found
+    )
+
+
+def _separates(values: Any, attack: NDArray[np.bool_]) -> bool:
+    if values.dtype == object:
+        of_value: Mapping[str, float] = pd.Series(attack).groupby(values.to_numpy()).mean().to_dict()
+        return len(of_value) < len(attack) / 10 and all(share in (0.0, 1.0) for share in of_value.values())
+    numbers = values.to_numpy(dtype=np.float64)
+    yes, no = numbers[attack], numbers[~attack]
+    return bool(yes.min() > no.max() or yes.max() < no.min())

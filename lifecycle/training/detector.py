@@ -1,0 +1,360 @@
+"""A detector's declaration: what it is trained on, how, and what it must reach. Text in, values out.
+
+Detectors are declared, not coded: nothing in this package asks for a detector's name. Reading data is data.py's, splitting it
+split.py's; this module only says what can be said, and refuses what contradicts itself."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from lifecycle.training.errors import DetectorError
+from serving.models.manifest import SCENARIOS, Name
+
+BUILT_IN: Final = Path(__file__).parent / "detectors"
+ColumnType = Literal["string", "float", "int", "bool", "timestamp", "port"]
+Share = Annotated[float, Field(ge=0, le=1)]
+_REQUIREMENT: Final = re.compile(r"^\s*(recall|f1|precision)\s*>=\s*(0?\.\d+|[01](?:\.0*)?)\s*$")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
+
+
+def _as_column(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) else value
+
+
+class ColumnSpec(_Part):
+    """One column: its type, and its name in the file where that is another one."""
+
+    type: ColumnType
+    """`port`: a port as a flow record writes it (decimal, hexadecimal or nothing), a whole number here, -1 for none."""
+    source: Annotated[str | None, Field(alias="from")] = None
+
+
+class Source(_Part):
+    """Where rows come from, and what their columns are."""
+
+    format: Literal["parquet", "csv", "jsonl"]
+    columns: Mapping[str, Annotated[ColumnSpec, BeforeValidator(_as_column)]]
+    """Every column that the detector uses: name -> type, or {type, from}; others in the file are left alone."""
+    train: str | None = None
+    """File name within the data folder."""
+    test: str | None = None
+    """A second file kept for evaluation only; nothing is ever chosen on it."""
+    generator: Literal["flows"] | None = None
+    """Makes plausible rows when no data is given."""
+
+
+class Entity(_Part):
+    """Whom an event is about. A key identifies; it is never a feature."""
+
+    key: str
+
+
+class EventTime(_Part):
+    """When an event counts: at `column`, plus `duration` seconds where a record is only known at its end."""
+
+    column: str
+    timezone: str = "UTC"
+    """What naive times mean, e.g. `Europe/Prague`."""
+    duration: str | None = None
+
+
+class Match(_Part):
+    """Which label values are meant: exactly one of the three."""
+
+    equals: tuple[str | int | float | bool, ...] | None = None
+    contains: str | None = None
+    not_equals: tuple[str | int | float | bool, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(v is not None for v in (self.equals, self.contains, self.not_equals)) != 1:
+            raise ValueError("say exactly one of equals, contains, not_equals")
+        return self
+
+
+class Label(_Part):
+    """How ground truth is read from one column."""
+
+    column: str
+    positive: Match
+    negative: Match | None = None
+    """Rows verified to be benign; None: all that is not positive."""
+    others: Literal["unverified", "ignore"] = "unverified"
+    """Rows that are neither. `unverified`: trained on as benign, reported apart. `ignore`: left out."""
+    type_column: str | None = None
+    """Names the kind of attack, if rows say it."""
+    derived: tuple[str, ...] = ()
+    """Columns made from the label; refused as features."""
+
+
+def _as_mapping(value: Any) -> Any:
+    return {name: {} for name in value} if isinstance(value, list | tuple) else value
+
+
+class RequestField(_Part):
+    """A column that a client sends with the request."""
+
+    description: str = ""
+    default: str | float | None = None
+    """Stands in for a null; without it a null is an error."""
+
+
+class Aggregate(_Part):
+    """One number about an entity's events in a window."""
+
+    op: Literal["count", "sum", "mean", "distinct", "share"]
+    column: str | None = None
+    where: Match | None = None
+    """For `share`: the share of events whose `column` matches."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.op == "count") != (self.column is None):
+            raise ValueError(f"{self.op} {'takes no' if self.op == 'count' else 'needs a'} column")
+        if (self.op == "share") != (self.where is not None):
+            raise ValueError(f"{self.op} {'needs' if self.op == 'share' else 'takes no'} where")
+        return self
+
+
+class Window(_Part):
+    """One feature view: the aggregates over the last `seconds`."""
+
+    seconds: PositiveInt
+    ttl_s: PositiveInt
+    """Oldest age at which its values are still used."""
+
+
+class Features(_Part):
+    """Features from the store. Exactly one of three: windows declared here; `declared`, a declaration in the feature repository;
+
+    `service`, a feature service that is registered and filled elsewhere."""
+
+    windows: tuple[Window, ...] = ()
+    declared: Annotated[str | None, Field(pattern=r"^feature_repo\.[a-z_]+:[A-Z_]+$")] = None
+    """`feature_repo.module:NAME`."""
+    service: Name | None = None
+    aggregates: Mapping[str, Aggregate] = {}
+    """Feature name -> how it is counted; every window has them all."""
+    version: PositiveInt = 1
+    """Of the feature service; change it when what is counted changes."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(map(bool, (self.windows, self.declared, self.service))) != 1:
+            raise ValueError("say exactly one of windows, declared, service")
+        if bool(self.aggregates) != (self.service is None):
+            raise ValueError(
+                "aggregates say how windows are counted; a service filled elsewhere takes none, the others need them"
+            )
+        return self
+
+
+class ModelSpec(_Part):
+    """The model and how it is fitted."""
+
+    kind: Literal["lightgbm"] = "lightgbm"
+    parameters: Mapping[str, int | float | bool | str] = {}
+    """LightGBM's own, e.g. num_leaves."""
+    trees: PositiveInt = 100
+    seed: int = 0
+    members: PositiveInt = 1
+    """Models with different seeds whose margins are averaged."""
+    balance: Literal["none", "classes", "types"] = "none"
+    """`classes`: attacks weigh as much as benign rows; `types`: and every type of attack weighs the same."""
+    balance_cap: PositiveFloat = 50.0
+    """Largest weight of one row."""
+    contrast: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Artificial contrast: this many made-up rows per benign row, each column drawn on its own from benign rows, count as
+    attacks, so that what resembles no benign row scores high although no known attack resembles it."""
+    columns: tuple[str, ...] = ()
+    """Inputs in order; empty: the request fields that no on-demand view turns into features, then all features."""
+
+
+class Split(_Part):
+    """Which rows train, which choose thresholds (validation), which are only reported on (test)."""
+
+    by: Literal["rows", "time", "entity", "group", "types"]
+    """`types`: thresholds are chosen on attack types that the scoring model did not see (cross-fitted)."""
+    group: str | None = None
+    validation: Share = 0.2
+    test: Share = 0.2
+    """Share of rows, entities, groups or of the time range. Nothing is taken off if the source has a test file."""
+    validation_in_time: bool = False
+    """For `entity`, `group`: validation is the last share of the time of the training entities, not other entities."""
+    assign: Mapping[str, Literal["train", "validation", "test"]] = {}
+    """Entities or groups put by hand; the others fall by a hash of their name."""
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    families: Mapping[str, tuple[str, ...]] = {}
+    """For `types`: attack types by family; each fold leaves out some of every family."""
+    benign_kinds: Annotated[int, Field(ge=0, le=1000)] = 0
+    """For `types`: benign rows are left out by kinds as well, this many clusters of similar rows; 0: at random."""
+    why: str = ""
+    """Said with the figures: why this split, and what it cannot show."""
+
+
+class Scenario(_Part):
+    """One operating point and the rule its threshold is chosen by."""
+
+    require: str
+    margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Added to the requirement when choosing, because unseen data is harder; declared before the test is seen."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        _ = self.rule
+        return self
+
+    @property
+    def rule(self) -> tuple[str, float]:
+        """(`recall` | `f1` | `precision`, the least value)."""
+        found = _REQUIREMENT.match(self.require)
+        if found is None:
+            raise ValueError(
+                f"{self.require!r} is no requirement; write e.g. `recall >= 0.98`, `f1 >= 0.85`, `precision >= 0.95`"
+            )
+        return found.group(1), float(found.group(2))
+
+
+class Evaluation(_Part):
+    """How results are reported."""
+
+    seeds: PositiveInt = 1
+    window_s: PositiveInt = 60
+    """An entity-window is one entity in this many seconds."""
+    minutes_per_alert: PositiveFloat = 10.0
+    """An analyst's time for one false alarm."""
+
+
+class Detector(_Part):
+    """The whole declaration."""
+
+    name: Name
+    description: str = ""
+    source: Source
+    entity: Entity | None = None
+    event_time: EventTime | None = None
+    label: Label
+    request_fields: Annotated[Mapping[str, RequestField], BeforeValidator(_as_mapping)]
+    """Columns sent with a request: a list of names, or names with a description and a default."""
+    features: Features | None = None
+    model: ModelSpec = ModelSpec()
+    split: Split
+    operating_points: Mapping[str, Scenario]
+    default_operating_point: str = "siem_alerting"
+    segments: tuple[str, ...] = ()
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        for where, column in self._named_columns():
+            if column not in self.source.columns:
+                raise ValueError(
+                    f"{where} names column {column!r}, which source.columns does not have; it has {sorted(self.source.columns)}"
+                )
+        self._no_leak()
+        self._times()
+        if self.default_operating_point not in self.operating_points:
+            raise ValueError(
+                f"default_operating_point {self.default_operating_point!r} is not one of {sorted(self.operating_points)}"
+            )
+        if self.split.by == "types" and not (self.label.type_column and self.split.families):
+            raise ValueError("split.by types needs label.type_column and split.families")
+        if self.split.by == "group" and not self.split.group:
+            raise ValueError("split.by group needs split.group, the column to group by")
+        return self
+
+    def _named_columns(self) -> list[tuple[str, str]]:
+        named = [("label.column", self.label.column), *(("request_fields", f) for f in self.request_fields)]
+        named += [("segments", s) for s in self.segments]
+        optional = {"label.type_column": self.label.type_column, "split.group": self.split.group}
+        if self.entity:
+            optional["entity.key"] = self.entity.key
+        if self.event_time:
+            optional |= {"event_time.column": self.event_time.column, "event_time.duration": self.event_time.duration}
+        named += [(where, column) for where, column in optional.items() if column]
+        if self.features:
+            named += [(f"features.aggregates.{n}", a.column) for n, a in self.features.aggregates.items() if a.column]
+        return named
+
+    def _no_leak(self) -> None:
+        used = [*self.request_fields, *self.model.columns]
+        key = self.entity.key if self.entity else None
+        forbidden = {self.label.column: "it is the label", **dict.fromkeys(self.label.derived, "it is made from the label")}
+        if self.label.type_column:
+            forbidden[self.label.type_column] = "it is the label"
+        if key:
+            forbidden[key] = "it is the entity key; a key identifies, it is never a feature"
+        for column in used:
+            if column in forbidden:
+                raise ValueError(
+                    f"column {column!r} leaks into the features: {forbidden[column]}; take it out of "
+                    "request_fields and model.columns"
+                )
+
+    def _times(self) -> None:
+        if self.features and not (self.entity and self.event_time):
+            raise ValueError("features need an entity and an event_time: they are looked up by key, as of the event")
+        if (self.split.by == "time" or self.split.validation_in_time) and not self.event_time:
+            raise ValueError(f"split.by {self.split.by} needs an event_time")
+        if self.split.by == "entity" and not self.entity:
+            raise ValueError("split.by entity needs an entity")
+        if self.event_time:
+            types = self.source.columns
+            if types[self.event_time.column].type != "timestamp":
+                raise ValueError(
+                    f"event_time.column {self.event_time.column!r} is {types[self.event_time.column].type}, expected timestamp"
+                )
+            if self.event_time.duration and types[self.event_time.duration].type not in ("float", "int"):
+                raise ValueError(f"event_time.duration {self.event_time.duration!r} must be a number of seconds")
+
+
+def read_detector(name_or_path: str) -> Detector:
+    """A built-in detector by name, or a declaration by path. Raises DetectorError."""
+    path = Path(name_or_path)
+    built_in = BUILT_IN / f"{name_or_path}.yaml"
+    if path.suffix not in (".yaml", ".yml"):
+        if not built_in.is_file():
+            known = sorted(p.stem for p in BUILT_IN.glob("*.yaml"))
+            raise DetectorError(f"no detector {name_or_path!r}: built in are {known}; or give the path of a .yaml file")
+        path = built_in
+    try:
+        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise DetectorError(
+            f"{path}: cannot be read ({problem.strerror}); give a detector's name or the path of its .yaml"
+        ) from problem
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise DetectorError(f"{path}: is no YAML: {' '.join(str(problem).split())}") from problem
+    return parse_detector(body, where=str(path))
+
+
+def parse_detector(body: object, *, where: str) -> Detector:
+    """Check a declaration. Raises DetectorError that names every wrong place."""
+    if not isinstance(body, dict):
+        raise DetectorError(
+            f"{where}: expected a mapping with name, source, label, ...; see {BUILT_IN / 'flows.yaml'} for a whole one"
+        )
+    try:
+        return Detector.model_validate(body)
+    except ValidationError as problem:
+        said = [f"{'.'.join(str(p) for p in e['loc']) or 'detector'}: {_plain(e)}" for e in problem.errors()]
+        raise DetectorError(f"{where}: {'; '.join(said)}") from problem
+
+
+def _plain(error: Any) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return "there is no such field"
+    if error["type"] == "missing":
+        return "this field is needed"
+    return message
+
+
+__all__ = ["SCENARIOS", "Detector", "Match", "parse_detector", "read_detector"]

@@ -1,0 +1,24 @@
+"""The errors of training.
+
+    TrainingError
+    |- DetectorError   the declaration is wrong
+    |- DataError       the data does not fit the declaration, or gives the label away
+    `- ExportError     the ONNX graph does not answer as the trained model does
+
+None of them gets better by trying again with the same declaration and data."""
+
+
+class TrainingError(Exception):
+    """A detector cannot be trained; the message says what, where, and the way out."""
+
+
+class DetectorError(TrainingError):
+    """The declaration is wrong."""
+
+
+class DataError(TrainingError):
+    """The data does not fit the declaration."""
+
+
+class ExportError(TrainingError):
+    """The exported graph differs from the trained model."""

@@ -1,0 +1,157 @@
+"""A fitted model as an ONNX graph, with the same answers: text codes, trees and the logistic in one graph.
+
+Trees go over node by node, their thresholds rounded down to float32: for a float32 input, x <= t holds exactly when x <= that. So
+every row takes the same way through every tree as in LightGBM, and only the last bits of the sum differ.
+
+Graph: text columns (BYTES [-1, 1] each) and one FP32 [-1, k] tensor -> `label` INT64 [-1], `probabilities` FP32 [-1, 2]."""
+
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from lifecycle.training.errors import ExportError
+from lifecycle.training.fit import UNKNOWN, Encoding, Fitted
+from serving.models.manifest import Assembly
+from serving.models.onnx import OnnxModel
+
+OPSET: Final = 17
+OPSET_ML: Final = 3
+IR_VERSION: Final = 8
+NUMBERS: Final = "numeric"
+FEATURES: Final = "features"
+TOLERANCE: Final = 2e-6
+
+
+def assembly_of(encoding: Encoding) -> tuple[Assembly, ...]:
+    """The graph's inputs and the columns they are made of."""
+    text = tuple(Assembly(tensor=c, columns=(c,)) for c in encoding.codes)
+    tensor = NUMBERS if text else FEATURES
+    return (*text, Assembly(tensor=tensor, columns=encoding.numbers)) if encoding.numbers else text
+
+
+def tensors_of(encoding: Encoding, frame: Any) -> dict[str, NDArray[Any]]:
+    """The graph's inputs for rows of columns."""
+    tensors: dict[str, NDArray[Any]] = {c: frame[c].to_numpy(dtype=object).reshape(-1, 1) for c in encoding.codes}
+    if encoding.numbers:
+        name = NUMBERS if encoding.codes else FEATURES
+        tensors[name] = np.column_stack([frame[c].to_numpy(dtype=np.float32) for c in encoding.numbers])
+    return tensors
+
+
+def to_onnx(fitted: Fitted, encoding: Encoding) -> bytes:
+    """The graph's bytes; the same model gives the same bytes."""
+    inputs = [helper.make_tensor_value_info(c, TensorProto.STRING, [None, 1]) for c in encoding.codes]
+    nodes, parts = [], []
+    for i, (column, codes) in enumerate(encoding.codes.items()):
+        nodes.append(_label_encoder(column, f"code_{i}", codes))
+        parts.append(f"code_{i}")
+    if encoding.numbers:
+        name = NUMBERS if encoding.codes else FEATURES
+        inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, len(encoding.numbers)]))
+        parts.append(name)
+    matrix = parts[0] if len(parts) == 1 else "matrix"
+    if len(parts) > 1:
+        nodes.append(helper.make_node("Concat", parts, [matrix], axis=1))
+    nodes += [_trees(fitted, matrix), *_logistic()]
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
+    ]
+    constants = [numpy_helper.from_array(np.array(v), n) for n, v in _CONSTANTS.items()]
+    graph = helper.make_graph(nodes, "detector", inputs, outputs, constants)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", OPSET_ML)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="vedette")
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def check_parity(model: OnnxModel, fitted: Fitted, encoding: Encoding, frame: Any) -> float:
+    """Largest difference of a score between the graph and LightGBM on these rows. Raises ExportError if it is over TOLERANCE."""
+    expected = fitted.scores(encoding.matrix(frame))
+    got = model.run(tensors_of(encoding, frame), ["probabilities"])["probabilities"][:, 1].astype(np.float64)
+    worst = float(np.abs(expected - got).max())
+    if not worst <= TOLERANCE:
+        row = int(np.abs(expected - got).argmax())
+        raise ExportError(
+            f"the ONNX graph scores row {row} {got[row]:.7f}, LightGBM {expected[row]:.7f}; they must agree within {TOLERANCE:g}, "
+            "so no bundle was made; use other model.parameters, or report this with the detector's file"
+        )
+    return worst
+
+
+_CONSTANTS: Final[dict[str, Any]] = {"one": np.float32(1), "half": np.float32(0.5), "last": np.array([1], dtype=np.int64)}
+
+
+def _label_encoder(source: str, target: str, codes: Any) -> Any:
+    return helper.make_node(
+        "LabelEncoder", [source], [target], domain="ai.onnx.ml",
+        keys_strings=list(codes), values_floats=list(codes.values()), default_float=UNKNOWN,
+    )  # fmt: skip
+
+
+def _logistic() -> list[Any]:
+    """1 / (1 + exp(-margin)): keeps the relative precision of very small scores, which thresholds are often chosen among."""
+    return [
+        helper.make_node("Neg", ["margin"], ["against"]),
+        helper.make_node("Exp", ["against"], ["odds"]),
+        helper.make_node("Add", ["odds", "one"], ["odds_plus_one"]),
+        helper.make_node("Reciprocal", ["odds_plus_one"], ["attack"]),
+        helper.make_node("Sub", ["one", "attack"], ["benign"]),
+        helper.make_node("Concat", ["benign", "attack"], ["probabilities"], axis=1),
+        helper.make_node("GreaterOrEqual", ["attack", "half"], ["is_attack"]),
+        helper.make_node("Cast", ["is_attack"], ["labels"], to=TensorProto.INT64),
+        helper.make_node("Squeeze", ["labels", "last"], ["label"]),
+    ]
+
+
+def _trees(fitted: Fitted, matrix: str) -> Any:
+    nodes: dict[str, list[Any]] = {
+        k: [] for k in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")
+    }
+    leaves: dict[str, list[Any]] = {k: [] for k in ("treeids", "nodeids", "ids", "weights")}
+    tree_id = 0
+    for booster in fitted.boosters:
+        for tree in booster.dump_model()["tree_info"]:
+            _Tree(tree_id, nodes, leaves, 1.0 / len(fitted.boosters)).add(tree["tree_structure"])
+            tree_id += 1
+    return helper.make_node(
+        "TreeEnsembleRegressor", [matrix], ["margin"], domain="ai.onnx.ml", n_targets=1, post_transform="NONE",
+        **{f"nodes_{k}": v for k, v in nodes.items()}, **{f"target_{k}": v for k, v in leaves.items()},
+    )  # fmt: skip
+
+
+class _Tree:
+    """Appends one tree's nodes to the ensemble's flat lists."""
+
+    def __init__(self, tree_id: int, nodes: dict[str, list[Any]], leaves: dict[str, list[Any]], share: float) -> None:
+        self.tree_id, self.nodes, self.leaves, self.share, self.size = tree_id, nodes, leaves, share, 0
+
+    def add(self, node: Any) -> int:
+        """Append a node and what is below it; returns its id."""
+        node_id, self.size = self.size, self.size + 1
+        if "split_feature" not in node:
+            self._row(node_id, 0, 0.0, "LEAF")
+            for key, value in zip(self.leaves, (self.tree_id, node_id, 0, float(node["leaf_value"]) * self.share), strict=True):
+                self.leaves[key].append(value)
+            return node_id
+        if node["decision_type"] != "<=":
+            raise ExportError(
+                f"a tree splits by {node['decision_type']!r}; only numeric splits are exported (no categorical_feature)"
+            )
+        at = self._row(node_id, int(node["split_feature"]), _float32_at_most(float(node["threshold"])), "BRANCH_LEQ")
+        self.nodes["truenodeids"][at] = self.add(node["left_child"])
+        self.nodes["falsenodeids"][at] = self.add(node["right_child"])
+        return node_id
+
+    def _row(self, node_id: int, feature: int, value: float, mode: str) -> int:
+        for key, item in zip(self.nodes, (self.tree_id, node_id, feature, value, mode, 0, 0), strict=True):
+            self.nodes[key].append(item)
+        return len(self.nodes["nodeids"]) - 1
+
+
+def _float32_at_most(threshold: float) -> float:
+    nearest = np.float32(threshold)
+    return float(nearest if float(nearest) <= threshold else np.nextafter(nearest, np.float32(-np.inf)))

@@ -1,0 +1,168 @@
+"""The features of a dataset's rows: declared windows computed, handed to the store, joined back as of each event.
+
+What a window holds is windows.py's; how the store keeps it and joins it is behind `FeatureJoin`."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pandas as pd
+
+from feature_repo.declaration import Column, Declaration, DeclarationError, Window
+from lifecycle.training.data import Dataset, matches
+from lifecycle.training.detector import Aggregate, Detector
+from lifecycle.training.errors import DetectorError
+from lifecycle.training.windows import Measure, Ticks, aggregate
+from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
+
+DATATYPES: Final = {"string": "BYTES", "float": "FP64", "int": "INT64", "port": "INT64", "bool": "BOOL"}
+"""A declared column's type -> the datatype it has in requests and in the store."""
+NO_PORT: Final = -1
+
+
+class FeatureStore(Protocol):
+    """The feature store, as training needs it; lifecycle.training.store has the real one."""
+
+    def apply(self, *what: Declaration) -> None:
+        """Register declarations."""
+        ...
+
+    def write_rows(self, view: str, rows: Any) -> object:
+        """Replace a stored view's rows: keys, event_timestamp (UTC), features."""
+        ...
+
+    def training_frame(self, entities: Any, service: str) -> Any:
+        """Rows with their features as of each row's event_timestamp, as `view__feature`, in order."""
+        ...
+
+
+def with_features(detector: Detector, data: Dataset, store: FeatureStore) -> tuple[Any, FeatureServiceInfo | None]:
+    """The dataset's frame with its features beside it, in the service's order; without declared features, the frame itself."""
+    if detector.features is None or detector.entity is None or data.at_us is None:
+        return data.frame, None
+    declaration = declaration_of(detector)
+    if declaration is None:
+        raise DetectorError(f"detector {detector.name!r}: features.service is not supported yet; declare windows")
+    store.apply(declaration)
+    for view, rows in window_views(detector, declaration, data).items():
+        store.write_rows(view, rows)
+    fields = [c.name for c in declaration.request_fields]
+    rows = data.frame[[detector.entity.key, *fields]].assign(event_timestamp=_stamps(data.at_us))
+    joined = store.training_frame(rows, declaration.service)[list(declaration.features())]
+    return pd.concat([data.frame, joined.reset_index(drop=True)], axis=1), service_of(declaration)
+
+
+def declaration_of(detector: Detector) -> Declaration | None:
+    """What the feature store has to know; None if the service is filled elsewhere. Raises DetectorError."""
+    spec, entity = detector.features, detector.entity
+    if spec is None or entity is None or spec.service is not None:
+        return None
+    try:
+        if spec.declared is None:
+            return _own_declaration(detector, entity.key)
+        module, _, name = spec.declared.partition(":")
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, DeclarationError) as problem:
+        raise DetectorError(f"detector {detector.name!r}: features: {problem}") from problem
+    if not isinstance(found, Declaration):
+        raise DetectorError(f"detector {detector.name!r}: features.declared {spec.declared} is no Declaration")
+    _check_fits(detector, found, entity.key)
+    return found
+
+
+def service_of(declaration: Declaration) -> FeatureServiceInfo:
+    """The declaration's feature service, as the data plane will see it."""
+    infos = []
+    for window in declaration.windows:
+        view = declaration.view(window)
+        infos += [
+            FeatureInfo(f"{view}__{a.name}", a.datatype, view, a.default, float(window.ttl_s)) for a in declaration.aggregates
+        ]
+    transform = declaration.transform
+    if transform is not None:
+        view = declaration.on_demand_view
+        infos += [FeatureInfo(f"{view}__{c.name}", c.datatype, view, c.default, None) for c in transform.outputs]
+    fields = declaration.request_fields if transform is not None else ()
+    return FeatureServiceInfo(
+        declaration.service, tuple(FieldInfo(k.name, k.datatype) for k in declaration.keys),
+        tuple(FieldInfo(f.name, f.datatype) for f in fields), tuple(infos),
+    )  # fmt: skip
+
+
+def window_views(detector: Detector, declaration: Declaration, data: Dataset) -> dict[str, Any]:
+    """One data frame per view: the key, event_timestamp (UTC) and the aggregates."""
+    spec, entity = detector.features, detector.entity
+    if spec is None or entity is None or data.at_us is None:
+        return {}
+    codes, names = pd.factorize(data.frame[entity.key], sort=True)
+    measures = {a.name: _measure(data.frame, spec.aggregates[a.name], detector.source.columns) for a in declaration.aggregates}
+    windows = {declaration.view(w): w.seconds for w in declaration.windows}
+    ticks = aggregate(codes.astype(np.int64), data.at_us, measures, windows)
+    return {view: _frame(entity.key, names, ticks, view) for view in windows}
+
+
+def _own_declaration(detector: Detector, key: str) -> Declaration:
+    spec = detector.features
+    assert spec is not None  # noqa: S101  (the caller looked)
+    return Declaration(
+        name=detector.name,
+        keys=(Column(key, DATATYPES[detector.source.columns[key].type]),),
+        windows=tuple(Window(w.seconds, w.ttl_s) for w in spec.windows),
+        aggregates=tuple(Column(name, "FP64", 0.0) for name in spec.aggregates),
+        version=spec.version,
+    )
+
+
+def _check_fits(detector: Detector, declaration: Declaration, key: str) -> None:
+    wanted: Mapping[str, tuple[list[str], list[str]]] = {
+        "entity.key": ([key], [k.name for k in declaration.keys]),
+        "features.aggregates": (
+            sorted(detector.features.aggregates) if detector.features else [],
+            sorted(a.name for a in declaration.aggregates),
+        ),
+        "request_fields": (
+            sorted(set(detector.request_fields)),
+            sorted({c.name for c in declaration.request_fields} | set(detector.request_fields)),
+        ),
+    }
+    for where, (said, needed) in wanted.items():
+        if said != needed:
+            raise DetectorError(
+                f"detector {detector.name!r}: {where} says {said}, the feature declaration {declaration.name!r} has {needed}"
+            )
+
+
+def input_columns(detector: Detector, service: FeatureServiceInfo | None) -> tuple[str, ...]:
+    """The model's inputs: as declared, else the request fields that no on-demand view turns into features, then all features.
+
+    Raises DetectorError for a declared column that there is not."""
+    features = [f.name for f in service.features] if service else []
+    turned = {f.name for f in service.request_fields} if service else set()
+    if unknown := [c for c in detector.model.columns if c not in (*detector.request_fields, *features)]:
+        raise DetectorError(
+            f"detector {detector.name!r}: model.columns names {unknown}; there are {[*detector.request_fields, *features]}"
+        )
+    return detector.model.columns or (*(f for f in detector.request_fields if f not in turned), *features)
+
+
+def _measure(frame: Any, spec: Aggregate, types: Mapping[str, Any]) -> Measure:
+    if spec.column is None:
+        return Measure("count", np.zeros(len(frame)))
+    column = frame[spec.column]
+    if spec.op == "distinct":
+        blank = column.isna() | (column == (NO_PORT if types[spec.column].type == "port" else ""))
+        return Measure("distinct", pd.factorize(column.where(~blank))[0])
+    if spec.where is not None:
+        return Measure("mean", matches(column, spec.where))
+    return Measure(spec.op, column.to_numpy(dtype=np.float64))
+
+
+def _frame(key: str, names: Any, ticks: Ticks, view: str) -> Any:
+    return pd.DataFrame(
+        {key: np.asarray(names, dtype=object)[ticks.entity], "event_timestamp": _stamps(ticks.at_us), **ticks.columns[view]}
+    )
+
+
+def _stamps(at_us: Any) -> Any:
+    return pd.to_datetime(at_us, unit="us", utc=True)

@@ -1,0 +1,110 @@
+"""Fitting: columns to a matrix, a matrix to a gradient-boosted model. The one user of LightGBM.
+
+Deterministic: the same rows, parameters and seed give the same trees, whatever the hash seed or the load of the machine."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from lifecycle.training.detector import ModelSpec
+from lifecycle.training.errors import DetectorError
+
+Matrix = NDArray[np.float32]
+UNKNOWN: Final = -1.0
+_FIXED: Final = {
+    "objective": "binary", "verbose": -1, "num_threads": 1, "deterministic": True, "force_row_wise": True, "use_missing": False,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How columns become a matrix: text columns first, by code, then the numbers.
+
+    codes: text column -> value -> code, in the order of the values; a value that is not there is UNKNOWN."""
+
+    codes: Mapping[str, Mapping[str, float]]
+    numbers: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The matrix's columns in order."""
+        return (*self.codes, *self.numbers)
+
+    def matrix(self, frame: Any) -> Matrix:
+        """Shape (n, len(columns)), float32: what the ONNX graph computes from the same columns."""
+        text = [frame[c].map(codes).fillna(UNKNOWN).to_numpy(dtype=np.float32) for c, codes in self.codes.items()]
+        return np.column_stack([*text, *(frame[c].to_numpy(dtype=np.float32) for c in self.numbers)]).astype(np.float32)
+
+
+def encoding_of(frame: Any, columns: Sequence[str]) -> Encoding:
+    """Codes from the training rows; the text columns are those with values of dtype object."""
+    text = [c for c in columns if frame[c].dtype == object]
+    codes = {c: {v: float(i) for i, v in enumerate(sorted(set(frame[c].astype(str).tolist())))} for c in text}
+    return Encoding(codes, tuple(c for c in columns if c not in text))
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The boosters whose margins are averaged."""
+
+    boosters: tuple[Any, ...]
+
+    def margins(self, matrix: Matrix) -> NDArray[np.float64]:
+        """Log-odds, shape (n,)."""
+        return np.asarray(
+            np.mean([b.predict(matrix, raw_score=True, num_threads=1) for b in self.boosters], axis=0), dtype=np.float64
+        )
+
+    def scores(self, matrix: Matrix) -> NDArray[np.float64]:
+        """The logistic of the margin, shape (n,)."""
+        return np.asarray(1.0 / (1.0 + np.exp(-self.margins(matrix))), dtype=np.float64)
+
+
+def fit(spec: ModelSpec, matrix: Matrix, attack: NDArray[np.bool_], kind: NDArray[np.object_] | None, seed: int) -> Fitted:
+    """Fit the declared model. Raises DetectorError if LightGBM refuses its parameters."""
+    weights = row_weights(spec, attack, kind)
+    return Fitted(tuple(_one(spec, matrix, attack, weights, seed * 1000 + member) for member in range(spec.members)))
+
+
+def _one(spec: ModelSpec, matrix: Matrix, attack: NDArray[np.bool_], weights: NDArray[np.float64], seed: int) -> Any:
+    made_up = contrast(matrix[~attack], int(spec.contrast * (~attack).sum()), np.random.default_rng(seed))
+    labels = np.concatenate([attack, np.ones(len(made_up), dtype=bool)]).astype(np.float32)
+    every = np.concatenate([weights, np.ones(len(made_up))])
+    dataset = lightgbm.Dataset(np.concatenate([matrix, made_up]), labels, weight=every, params={"verbose": -1})
+    try:
+        return lightgbm.train({**spec.parameters, **_FIXED, "seed": seed}, dataset, num_boost_round=spec.trees)
+    except lightgbm.basic.LightGBMError as problem:
+        raise DetectorError(f"model.parameters: LightGBM refuses them: {problem}") from problem
+
+
+def row_weights(spec: ModelSpec, attack: NDArray[np.bool_], kind: NDArray[np.object_] | None) -> NDArray[np.float64]:
+    """Shape (n,); benign rows weigh 1."""
+    weights = np.ones(len(attack))
+    if spec.balance == "none" or not attack.any():
+        return weights
+    benign = float((~attack).sum())
+    if spec.balance == "types" and kind is not None:
+        weights[attack] = benign * even_over_types(kind[attack])
+    else:
+        weights[attack] = benign / attack.sum()
+    return np.minimum(weights, spec.balance_cap)
+
+
+def even_over_types(kind: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Weights that sum to 1 and give every type the same part. kind: shape (n,)."""
+    _, which, counts = np.unique(kind.astype(str), return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / (counts[which] * len(counts)), dtype=np.float64)
+
+
+def contrast(benign: Matrix, rows: int, rng: np.random.Generator) -> Matrix:
+    """Made-up rows whose columns are drawn one by one from benign rows, so that they break what ties benign columns together.
+
+    Source: Hastie, Tibshirani & Friedman (2009), "The Elements of Statistical Learning", 14.2.4: unsupervised as supervised."""
+    made_up = np.empty((rows, benign.shape[1]), dtype=np.float32)
+    for column in range(benign.shape[1]):
+        made_up[:, column] = benign[rng.integers(0, len(benign), rows), column]
+    return made_up

@@ -1,0 +1,217 @@
+"""From a declaration and its data to a bundle: features, split, fit, export, operating points, calibration, bundle.
+
+Same seed and data, same digest. What each step does is its own module's; the order and what flows between them is here."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifecycle.evaluation.metrics import ranking
+from lifecycle.training.calibrate import venn_abers
+from lifecycle.training.data import Dataset
+from lifecycle.training.detector import Detector
+from lifecycle.training.example import EVENT_TIME, example_request
+from lifecycle.training.export import assembly_of, check_parity, tensors_of, to_onnx
+from lifecycle.training.features import DATATYPES, FeatureStore, input_columns, with_features
+from lifecycle.training.fit import Encoding, Fitted, encoding_of, even_over_types, fit
+from lifecycle.training.points import choose_points
+from lifecycle.training.reference import golden_rows, reference_files
+from lifecycle.training.split import Parts, split
+from serving.models.build import build_bundle
+from serving.models.bundle import Bundle
+from serving.models.manifest import FieldSpec, Lineage, ScoreSpec
+from serving.models.onnx import OnnxModel
+from serving.models.store import BundleStore
+from serving.ports import FeatureServiceInfo
+
+Progress = Callable[[str, float], None]
+"""(what is being done, share of the whole that is done)."""
+
+PARITY_ROWS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that does not depend on the seed. frame: the declared columns and the features, in event-time order."""
+
+    detector: Detector
+    data: Dataset
+    frame: Any
+    service: FeatureServiceInfo | None
+    columns: tuple[str, ...]
+    parts: Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model and all that its bundle says, before it is written."""
+
+    model: bytes
+    encoding: Encoding
+    manifest: Mapping[str, Any]
+    golden: Mapping[str, NDArray[Any]]
+    files: Mapping[str, bytes]
+    parity: float
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Says how far the work is."""
+
+    tell: Progress
+    total: int
+    done: int = field(default=0)
+
+    def next(self, what: str) -> None:
+        """One step begins."""
+        self.tell(what, self.done / self.total)
+        self.done += 1
+
+
+def prepare(
+    detector: Detector, data: Dataset, store: FeatureStore, *, with_test: bool, progress: Progress | None = None
+) -> Prepared:
+    """Features and split. with_test: a test part is taken off (the source has no test file of its own). Raises TrainingError."""
+    if progress:
+        progress("joining features as of each event", 0.0)
+    frame, service = with_features(detector, data, store)
+    return Prepared(
+        detector, data, frame, service, input_columns(detector, service), split(detector, data, with_test=with_test)
+    )
+
+
+def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | None = None) -> Trained:
+    """Fit, export, choose. Raises TrainingError."""
+    detector, parts = prepared.detector, prepared.parts
+    chosen_seed = detector.model.seed if seed is None else seed
+    steps = _Steps(progress or (lambda what, share: None), len(parts.folds) + 3)
+    steps.next("fitting the model")
+    encoding, fitted = _fit(prepared, parts.train, chosen_seed)
+    model = to_onnx(fitted, encoding)
+    session = OnnxModel(model)
+    parity = check_parity(session, fitted, encoding, prepared.frame.iloc[:PARITY_ROWS])
+    if parts.folds:
+        rows, scores = _cross_fitted(prepared, chosen_seed, steps)
+    else:
+        rows = np.flatnonzero(parts.validation)
+        scores = model_scores(session, encoding, prepared.frame.iloc[rows])
+    steps.next("choosing operating points and calibrating")
+    attack = prepared.data.attack[rows]
+    weights = _weights(prepared, rows)
+    points = choose_points(detector, scores, attack, weights)
+    own = model_scores(session, encoding, prepared.frame.iloc[np.flatnonzero(parts.train)])
+    trained_on = prepared.frame.iloc[np.flatnonzero(parts.train)]
+    lineage = Lineage(
+        data_digest=prepared.data.digest, code_commit=code_commit(), seed=chosen_seed,
+        parameters={**detector.model.model_dump(mode="json"), "columns": list(encoding.columns)},
+        metrics={"validation": {"rows": len(rows), **ranking(scores, attack)}, "onnx_largest_difference": parity},
+        detector=detector.model_dump(mode="json"),
+    )  # fmt: skip
+    manifest = {
+        **_contract(prepared, encoding),
+        "score": ScoreSpec(output="probabilities", column=1),
+        "operating_points": points,
+        "default_operating_point": detector.default_operating_point,
+        "calibration": venn_abers(scores, attack),
+        "segments": detector.segments,
+        "lineage": lineage,
+    }
+    files = reference_files(encoding, trained_on, own, prepared.data.attack[parts.train], chosen_seed)
+    files["example.json"] = example_request(detector, prepared.data)
+    return Trained(
+        model, encoding, manifest, golden_rows(encoding, prepared.frame, prepared.data.attack, chosen_seed), files, parity
+    )
+
+
+def add_to_store(trained: Trained, store: BundleStore) -> Bundle:
+    """Build the bundle and add it. The very same model again keeps its version; a new one gets the next."""
+    name = trained.manifest["name"]
+    versions = [e for e in store.entries() if e.name == name]
+    with TemporaryDirectory(prefix="vedette-") as scratch:
+        for i, entry in enumerate(versions[-1:]):
+            again = _build(trained, Path(scratch) / str(i), entry.version)
+            if again.digest == entry.digest:
+                return store.resolve(name, entry.version)
+        store.add(_build(trained, Path(scratch) / "new", store.next_version(name)))
+    return store.resolve(name)
+
+
+def write_bundle(trained: Trained, folder: Path, version: str = "1") -> Bundle:
+    """Build the bundle in a folder, without a store."""
+    return _build(trained, folder, version)
+
+
+def model_scores(session: OnnxModel, encoding: Encoding, frame: Any) -> NDArray[np.float32]:
+    """The served graph's scores, shape (n,)."""
+    return np.ascontiguousarray(session.run(tensors_of(encoding, frame), ["probabilities"])["probabilities"][:, 1])
+
+
+def code_commit() -> str:
+    """The commit of this code, `unknown` outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _build(trained: Trained, folder: Path, version: str) -> Bundle:
+    return build_bundle(
+        folder, model=trained.model, golden_inputs=trained.golden, files=trained.files, version=version, **trained.manifest
+    )
+
+
+def _fit(prepared: Prepared, rows: NDArray[np.bool_], seed: int) -> tuple[Encoding, Fitted]:
+    where = np.flatnonzero(rows)
+    part, kind = prepared.frame.iloc[where], prepared.data.kind
+    encoding = encoding_of(part, prepared.columns)
+    attack = prepared.data.attack[where]
+    return encoding, fit(prepared.detector.model, encoding.matrix(part), attack, None if kind is None else kind[where], seed)
+
+
+def _cross_fitted(prepared: Prepared, seed: int, steps: _Steps) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows and their scores by models that have not seen them, nor their attack type."""
+    rows, scores = [], []
+    for i, fold in enumerate(prepared.parts.folds):
+        steps.next(f"scoring left-out attack types, {i + 1} of {len(prepared.parts.folds)}")
+        encoding, fitted = _fit(prepared, fold.train, seed)
+        held = np.flatnonzero(fold.held)
+        rows.append(held)
+        scores.append(fitted.scores(encoding.matrix(prepared.frame.iloc[held])).astype(np.float32))
+    order = np.argsort(np.concatenate(rows), kind="stable")
+    return np.concatenate(rows)[order], np.concatenate(scores)[order]
+
+
+def _weights(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What a row counts for when thresholds are chosen: 1, or with left-out types the same for every type."""
+    weights = np.ones(len(rows))
+    attack, kind = prepared.data.attack[rows], prepared.data.kind
+    if prepared.parts.folds and kind is not None:
+        weights[attack] = even_over_types(kind[rows][attack]) * attack.sum()
+    return weights
+
+
+def _contract(prepared: Prepared, encoding: Encoding) -> dict[str, Any]:
+    detector, types = prepared.detector, prepared.detector.source.columns
+    fields = tuple(
+        FieldSpec(name=name, datatype=DATATYPES[types[name].type], description=f.description)
+        for name, f in detector.request_fields.items()
+    )
+    body: dict[str, Any] = {
+        "name": detector.name, "description": detector.description, "request_fields": fields, "assembly": assembly_of(encoding),
+    }  # fmt: skip
+    if prepared.service is not None and detector.entity is not None:
+        body["feature_service"] = prepared.service.name
+        body["entity_keys"] = tuple(FieldSpec(name=k.name, datatype=k.datatype) for k in prepared.service.join_keys)
+    if detector.event_time is not None:
+        body["event_time_field"] = EVENT_TIME
+    return body

@@ -1,0 +1,174 @@
+"""`vedette train`: from a detector's declaration and its data to a bundle in the store."""
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lifecycle.training.data import Dataset
+    from lifecycle.training.detector import Detector
+    from lifecycle.training.store import FeastStore
+    from lifecycle.training.train import Progress
+    from serving.models.bundle import Bundle
+    from serving.settings import ServingSettings
+
+DataFile = Annotated[Path | None, typer.Option("--data", help="File with the rows; format and columns are the detector's.")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder with the detector's own files.")]
+StoreDir = Annotated[Path | None, typer.Option(help="Store folder [default: VEDETTE_STORE_DIR or .vedette].")]
+Which = Annotated[str, typer.Argument(metavar="DETECTOR", help="flows, nsl-kdd or a detector file (.yaml).")]
+
+
+def train(
+    detector: Which,
+    data: DataFile = None,
+    data_dir: DataDir = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the fit [default: the detector's].")] = None,
+    store_dir: StoreDir = None,
+    as_json: Json = False,
+) -> None:
+    """Train a detector and put its bundle into the store."""
+    from lifecycle.training.detector import read_detector
+    from serving.settings import ServingSettings
+
+    settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
+    bundle = _train(read_detector(detector), data, data_dir, settings, seed)
+    _show(bundle, as_json=as_json)
+
+
+def ensure_trained(detector: str, data_dir: Path | None, settings: "ServingSettings", *, retrain: bool) -> "Bundle":
+    """The store's bundle of this detector and data; trained now if there is none, or if asked to."""
+    from lifecycle.training.detector import read_detector
+    from serving.models.errors import ModelError
+    from serving.models.store import BundleStore
+
+    declared = read_detector(detector)
+    memo = settings.store_dir / "trained" / f"{_identity(declared, data_dir)}.json"
+    if memo.is_file() and not retrain:
+        try:
+            return BundleStore(settings.store_dir).read(json.loads(memo.read_text(encoding="utf-8"))["digest"])
+        except (ModelError, ValueError, KeyError, OSError) as problem:
+            errors.print(f"training again: {problem}", markup=False)
+    bundle = _train(declared, None, data_dir, settings, None)
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    memo.write_text(json.dumps({"digest": bundle.digest}) + "\n", encoding="utf-8")
+    return bundle
+
+
+def load(detector: "Detector", data: Path | None, data_dir: Path | None, tell: "Progress") -> "Dataset":
+    """The detector's rows: a file, the detector's own file in a folder, or generated ones. Raises TrainingError."""
+    from lifecycle.training.data import check_data, find_file, read_data
+    from lifecycle.training.generate import generate_flows
+
+    if data is not None and data_dir is not None:
+        raise CommandError("give --data FILE or --data-dir DIR, not both")
+    if data is not None or data_dir is not None:
+        path = data if data is not None else find_file(detector, data_dir or Path())
+        tell(f"reading {path.name}", 0.0)
+        return read_data(detector, path)
+    if detector.source.generator is None:
+        raise CommandError(
+            f"detector {detector.name!r} needs data: give --data-dir DIR (with {detector.source.train}) or --data FILE"
+        )
+    tell("generating flows", 0.0)
+    return check_data(detector, generate_flows(detector.model.seed), where="generated flows")
+
+
+def feature_store(folder: Path, redis_url: str | None = None) -> "FeastStore":
+    """The feature store that training joins from."""
+    from lifecycle.training.store import FeastStore
+
+    return FeastStore(folder, redis_url)
+
+
+def _train(
+    detector: "Detector", data: Path | None, data_dir: Path | None, settings: "ServingSettings", seed: int | None
+) -> "Bundle":
+    from lifecycle.training.train import add_to_store, prepare, train
+    from serving.models.store import BundleStore
+
+    with progress() as display:
+        task = display.add_task("reading", total=100)
+
+        def tell(what: str, share: float) -> None:
+            display.update(task, description=what, completed=round(share * 100))
+
+        rows = load(detector, data, data_dir, tell)
+        store = feature_store(settings.store_dir / "feast", settings.redis_url)
+        prepared = prepare(
+            detector,
+            rows,
+            store,
+            with_test=detector.source.test is None,
+            progress=tell,
+        )
+        trained = train(prepared, seed=seed, progress=tell)
+        bundle = add_to_store(trained, BundleStore(settings.store_dir))
+        if prepared.service is not None and rows.at_us is not None:
+            _materialize(store, rows.at_us, prepared.service.name, tell)
+    for note in rows.notes:
+        errors.print(f"note: {note}", markup=False)
+    return bundle
+
+
+def _materialize(store: "FeastStore", at_us: "NDArray[np.int64]", service: str, tell: "Progress") -> None:
+    """Put each entity's newest features into the online store, so that the bundle can be served at once."""
+    first, last = (datetime.fromtimestamp(int(t) / 1e6, tz=UTC) for t in (at_us.min(), at_us.max()))
+    minute = timedelta(minutes=1)
+    store.materialize(
+        first - minute, last + minute, lambda m: tell(f"materializing {m.view}", m.done / m.total), service=service
+    )
+
+
+def _identity(detector: "Detector", data_dir: Path | None) -> str:
+    """What training depends on, without reading the data: the declaration, and the file's name, size and time."""
+    from lifecycle.training.data import find_file
+
+    known: dict[str, Any] = {"detector": detector.model_dump(mode="json")}
+    if data_dir is not None:
+        path = find_file(detector, data_dir)
+        known["file"] = [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _show(bundle: "Bundle", *, as_json: bool) -> None:
+    manifest = bundle.manifest
+    if as_json:
+        points = {name: p.model_dump(mode="json") for name, p in manifest.operating_points.items()}
+        metrics = dict(manifest.lineage.metrics) if manifest.lineage else {}
+        print_json(
+            {
+                "name": manifest.name, "version": manifest.version, "digest": bundle.digest, "folder": str(bundle.folder),
+                "data_digest": manifest.lineage.data_digest if manifest.lineage else None,
+                "operating_points": points, "metrics": metrics,
+            }
+        )  # fmt: skip
+        return
+    rows = []
+    for name, point in manifest.operating_points.items():
+        e = point.expected
+        if e is not None:
+            met = "yes" if e.is_met else "NO"
+            rows.append([name, point.requirement, met, f"{point.threshold:.4g}", *(f"{v:.3f}" for v in (e.precision, e.recall, e.f1)),
+                         f"{e.false_alarm_rate:.2%}", f"{e.attack_share:.1%}"])  # fmt: skip
+    columns = [
+        "operating point",
+        "requirement",
+        "met",
+        "threshold",
+        "precision",
+        "recall",
+        "F1",
+        "false alarms",
+        "attack share",
+    ]
+    print_table(f"{manifest.name} version {manifest.version}: expected, from validation data", columns, rows, right=columns[3:])
+    print(f"bundle {bundle.digest}\nin {bundle.folder}")

@@ -1,0 +1,132 @@
+"""A file is taken only if it is what the declaration says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lifecycle.training.data import check_data, find_file, read_data
+from lifecycle.training.errors import DataError
+from tests.unit.lifecycle.declared import PLAIN, detector, rows
+
+
+def changed(column, at, value):
+    frame = rows(50).astype(object)
+    frame.loc[at, column] = value
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        pytest.param(rows(50).drop(columns="seconds"), "has no column 'seconds'; it has", id="a missing column"),
+        pytest.param(
+            changed("failures", 3, "many"), "column 'failures', row 3: 'many' is no int", id="text where a number is declared"
+        ),
+        pytest.param(changed("failures", 3, 1.5), "row 3: 1.5 is no int", id="a fraction where a whole number is declared"),
+        pytest.param(
+            changed("failures", 3, None), "null in 1 rows, first in row 3; give it a default", id="a null without a default"
+        ),
+        pytest.param(changed("verdict", 3, None), "column 'verdict' is null in 1 rows", id="a row without a label"),
+        pytest.param(changed("seconds", 3, np.inf), "holds infinities", id="an infinity"),
+        pytest.param(rows(50).assign(verdict="fine"), "no row is positive: column 'verdict' holds 'fine'", id="no attacks"),
+        pytest.param(rows(50).assign(verdict="attack"), "no row is negative", id="nothing but attacks"),
+        pytest.param(rows(0), "has no rows", id="no rows"),
+    ],
+)
+def test_refuses(frame, says):
+    with pytest.raises(DataError, match=says) as refused:
+        check_data(detector(), frame, where="mine.csv")
+    assert str(refused.value).startswith("mine.csv")
+
+
+def test_a_default_stands_in_for_a_null():
+    declared = detector(request_fields={"method": {}, "failures": {"default": 0}, "seconds": {}})
+    assert check_data(declared, changed("failures", 3, None), where="x").frame["failures"][3] == 0
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_every_format_gives_the_same_rows(tmp_path, kind):
+    frame, path = rows(80), tmp_path / f"rows.{kind}"
+    match kind:
+        case "csv":
+            frame.to_csv(path, index=False)
+        case "jsonl":
+            frame.to_json(path, orient="records", lines=True, double_precision=15)
+        case _:
+            frame.to_parquet(path)
+    data = read_data(detector(source__format=kind), path)
+    assert data.attack.tolist() == (frame["verdict"] == "attack").tolist()
+    np.testing.assert_allclose(data.frame["seconds"], frame["seconds"], rtol=1e-12)
+
+
+def test_a_file_of_another_format_is_refused(tmp_path):
+    path = tmp_path / "rows.csv"
+    rows(10).to_csv(path)
+    with pytest.raises(DataError, match="cannot be read as parquet"):
+        read_data(detector(source__format="parquet"), path)
+
+
+def test_the_digest_is_of_the_content():
+    one, two = (check_data(detector(), f, where="x").digest for f in (rows(50), rows(50)))
+    assert one == two != check_data(detector(), rows(50, seed=1), where="x").digest
+
+
+def timed(times, durations=None):
+    declared = detector(
+        source__columns={**PLAIN["source"]["columns"], "at": "timestamp"},
+        event_time={"column": "at", "timezone": "Europe/Prague", "duration": "seconds"},
+    )  # fmt: skip
+    frame = rows(len(times)).assign(at=times, seconds=durations or [0.0] * len(times))
+    frame["verdict"] = ["attack", "fine"] * (len(times) // 2)
+    return check_data(declared, frame, where="x")
+
+
+def test_an_event_counts_at_its_end_and_rows_are_sorted_by_it():
+    data = timed(["2026-07-01T12:00:02", "2026-07-01T12:00:00"], [0.0, 1.5])
+    assert data.at_us.tolist() == [1782900001500000, 1782900002000000]  # 12:00 in Prague in July is 10:00 UTC
+    assert "out of event-time order" in data.notes[0]
+
+
+def test_bad_times_are_refused():
+    with pytest.raises(DataError, match="no timestamp"):
+        timed(["2026-07-01T12:00:02", "yesterday"])
+    with pytest.raises(DataError, match="negative"):
+        timed(["2026-07-01T12:00:02"] * 2, [1.0, -1.0])
+    with pytest.raises(DataError, match="store UTC"):
+        timed(["2026-10-25T02:30:00"] * 2)
+
+
+def test_unverified_rows_are_said_to_be():
+    declared = detector(label__negative={"equals": ["fine"]})
+    frame = rows(50)
+    frame.loc[:9, "verdict"] = "unknown"
+    data = check_data(declared, frame, where="x")
+    assert not data.verified[:10].any()
+    assert "10 rows are neither positive nor negative" in data.notes[0]
+
+
+def test_a_field_that_gives_the_label_away_is_noted():
+    frame = rows(100).assign(failures=lambda f: np.where(f["verdict"] == "attack", 9, 1))
+    assert any("'failures' alone tells every attack" in n for n in check_data(detector(), frame, where="x").notes)
+    assert not check_data(detector(), rows(100), where="x").notes
+
+
+def test_ports_are_numbers():
+    declared = detector(source__columns__failures={"from": "Port", "type": "port"})
+    frame = rows(4).drop(columns="failures").assign(Port=["80", "0x0303", None, ""], verdict=["attack", "fine"] * 2)
+    assert check_data(declared, frame, where="x").frame["failures"].tolist() == [80, 771, -1, -1]
+
+
+def test_a_data_folder_may_be_the_detectors_or_the_one_above(tmp_path):
+    declared = detector(source__train="rows.csv")
+    (tmp_path / "logins").mkdir()
+    rows(10).to_csv(tmp_path / "logins" / "rows.csv", index=False)
+    assert find_file(declared, tmp_path) == tmp_path / "logins" / "rows.csv"
+    assert find_file(declared, tmp_path / "logins") == tmp_path / "logins" / "rows.csv"
+    with pytest.raises(DataError, match="no such file"):
+        find_file(declared, tmp_path / "other")
+
+
+def test_a_typed_column_may_be_timestamps_already():
+    data = timed(pd.to_datetime(["2026-07-01T10:00:00Z", "2026-07-01T10:00:01Z"]))
+    assert data.at_us.tolist() == [1782900000000000, 1782900001000000]

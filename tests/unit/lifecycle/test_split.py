@@ -1,0 +1,72 @@
+"""A split keeps apart what the declaration says to keep apart."""
+
+import numpy as np
+import pytest
+
+from lifecycle.training.data import check_data
+from lifecycle.training.errors import DataError
+from lifecycle.training.split import split
+from tests.unit.lifecycle.declared import detector, rows
+
+TYPES = {
+    "source__columns__kind": "string",
+    "label": {"column": "verdict", "positive": {"equals": ["attack"]}, "type_column": "kind"},
+    "split": {"by": "types", "folds": 2, "test": 0.0, "families": {"one": ["a", "b"], "two": ["c", "d"]}},
+}
+
+
+def parts(frame, *, with_test=True, **changes):
+    declared = detector(**changes)
+    data = check_data(declared, frame, where="x")
+    return data, split(declared, data, with_test=with_test)
+
+
+def typed(n=400):
+    frame = rows(n)
+    return frame.assign(kind=np.where(frame["verdict"] == "attack", np.array(list("abcd"))[np.arange(n) % 4], "normal"))
+
+
+@pytest.mark.parametrize(
+    "by", [pytest.param({"by": "rows"}, id="rows"), pytest.param({"by": "group", "group": "user"}, id="groups")]
+)
+def test_every_row_is_in_one_part(by):
+    _, got = parts(rows(), split=by)
+    assert (got.train.astype(int) + got.validation + got.test == 1).all()
+    assert 0.05 < got.test.mean() < 0.4
+
+
+def test_an_entity_is_in_one_part_only():
+    data, got = parts(rows(), entity={"key": "user"}, split={"by": "entity", "assign": {"u0": "test", "u1": "train"}})
+    users = data.frame["user"].to_numpy()
+    assert not set(users[got.train]) & set(users[got.test])
+    assert not set(users[got.train]) & set(users[got.validation])
+    assert "u0" in users[got.test]
+    assert "u1" in users[got.train]
+
+
+def test_an_entity_keeps_its_part_when_others_come():
+    _, few = parts(rows(400), entity={"key": "user"}, split={"by": "entity"})
+    _, more = parts(rows(600), entity={"key": "user"}, split={"by": "entity"})
+    assert (few.test == more.test[:400]).all()
+
+
+def test_left_out_types_are_never_trained_on():
+    data, got = parts(typed(), **TYPES)
+    for fold in got.folds:
+        assert not (fold.train & fold.held).any()
+        assert not set(data.kind[fold.train & data.attack]) & set(data.kind[fold.held & data.attack])
+        assert {k in "ab" for k in set(data.kind[fold.held & data.attack])} == {True, False}, "some of every family"
+        assert (fold.held & ~data.attack).any()
+    assert sum(f.held.astype(int) for f in got.folds).tolist() == [1] * len(data)
+
+
+def test_a_type_without_family_is_refused():
+    frame = typed()
+    frame.loc[frame["kind"] == "d", "kind"] = "new"
+    with pytest.raises(DataError, match=r"attack types \['new'\] are in no family"):
+        parts(frame, **TYPES)
+
+
+def test_a_part_without_attacks_is_refused():
+    with pytest.raises(DataError, match="has no attack rows"):
+        parts(rows(40), entity={"key": "user"}, split={"by": "entity", "validation": 0.0001})

@@ -1,0 +1,62 @@
+"""Windowed aggregates agree with counting by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lifecycle.training.windows import SECOND_US, Measure, aggregate
+
+EVENTS = st.lists(
+    st.tuples(
+        st.integers(0, 3),  # entity
+        st.integers(0, 40 * 4).map(lambda quarter: quarter * SECOND_US // 4),  # whole seconds are met often
+        st.integers(-1, 3),  # value, -1: none
+        st.integers(0, 5),  # amount
+    ),
+    max_size=60,
+)
+
+
+def naive(events, window_us):
+    ticks = sorted({(-(-at // SECOND_US) * SECOND_US, who) for who, at, _, _ in events})
+    rows = {}
+    for tick, who in ticks:
+        inside = [e for e in events if e[0] == who and tick - window_us < e[1] <= tick]
+        amounts = [e[3] for e in inside]
+        rows[who, tick] = (len(inside), sum(amounts), sum(amounts) / len(inside), len({e[2] for e in inside if e[2] >= 0}))
+    return ticks, rows
+
+
+@settings(max_examples=150, deadline=None)
+@given(EVENTS, st.sampled_from([1, 3, 10]))
+def test_agrees_with_counting_by_hand(events, seconds):
+    who, at, value, amount = (np.array([e[i] for e in events], dtype=np.int64) for i in range(4))
+    measures = {
+        "n": Measure("count", value),
+        "sum": Measure("sum", amount),
+        "mean": Measure("mean", amount),
+        "distinct": Measure("distinct", value),
+    }
+    got = aggregate(who, at, measures, {"w": seconds})
+    ticks, rows = naive(events, seconds * SECOND_US)
+    assert list(zip(got.at_us.tolist(), got.entity.tolist(), strict=True)) == ticks
+    for i, (tick, entity) in enumerate(ticks):
+        mine = tuple(got.columns["w"][name][i] for name in ("n", "sum", "mean", "distinct"))
+        assert mine == pytest.approx(rows[entity, tick])
+
+
+def test_fractions_are_summed_too():
+    at = np.array([1, 2, 3]) * SECOND_US
+    got = aggregate(np.zeros(3, dtype=np.int64), at, {"s": Measure("sum", np.array([0.5, 0.25, 0.125]))}, {"w": 2})
+    assert got.columns["w"]["s"].tolist() == [0.5, 0.75, 0.375]
+
+
+def test_an_event_is_in_no_tick_before_it():
+    at = np.array([10 * SECOND_US + 1])
+    assert aggregate(np.zeros(1, dtype=np.int64), at, {"n": Measure("count", at)}, {"w": 10}).at_us.tolist() == [11 * SECOND_US]
+
+
+def test_unknown_aggregate_is_refused():
+    with pytest.raises(ValueError, match="unknown aggregate"):
+        aggregate(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64), {"x": Measure("median", np.ones(1))}, {"w": 1})
