@@ -12,6 +12,7 @@ import ray
 from ray import serve
 
 from serving.app import application
+from serving.protocol.http_server import bind
 from serving.settings import ServingSettings
 
 APPLICATION: Final = "vedette"
@@ -29,7 +30,11 @@ class LocalServing:
 
 
 def start_local(settings: ServingSettings) -> LocalServing:
-    """Start Ray, deploy the application, wait until its replicas are up. Whatever fails, nothing is left running."""
+    """Start Ray, deploy the application, wait until its replicas are up. Whatever fails, nothing is left running.
+
+    Raises OSError at once for a port that is taken; Serve itself would try for a minute and not say why."""
+    for port in sorted({settings.http_port, settings.grpc_port} - {0}):
+        bind(settings.host, port).close()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray").setLevel(logging.WARNING)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
