@@ -34,12 +34,14 @@ class ColumnSpec(_Part):
     type: ColumnType
     """`port`: a port as a flow record writes it (decimal, hexadecimal or nothing), a whole number here, -1 for none."""
     source: Annotated[str | None, Field(alias="from")] = None
+    """Name of the column in the file; unset: the same."""
 
 
 class Source(_Part):
     """Where rows come from, and what their columns are."""
 
     format: Literal["parquet", "csv", "jsonl"]
+    """Of the file."""
     columns: Mapping[str, Annotated[ColumnSpec, BeforeValidator(_as_column)]]
     """Every column that the detector uses: name -> type, or {type, from}; others in the file are left alone."""
     train: str | None = None
@@ -54,23 +56,29 @@ class Entity(_Part):
     """Whom an event is about. A key identifies; it is never a feature."""
 
     key: str
+    """Its column."""
 
 
 class EventTime(_Part):
     """When an event counts: at `column`, plus `duration` seconds where a record is only known at its end."""
 
     column: str
+    """A timestamp column."""
     timezone: str = "UTC"
     """What naive times mean, e.g. `Europe/Prague`."""
     duration: str | None = None
+    """Column with seconds to add; unset: the event is known at once."""
 
 
 class Match(_Part):
     """Which label values are meant: exactly one of the three."""
 
     equals: tuple[str | int | float | bool, ...] | None = None
+    """One of these values."""
     contains: str | None = None
+    """Text that holds this."""
     not_equals: tuple[str | int | float | bool, ...] | None = None
+    """None of these values."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -83,7 +91,9 @@ class Label(_Part):
     """How ground truth is read from one column."""
 
     column: str
+    """Where ground truth stands."""
     positive: Match
+    """Which values are attacks."""
     negative: Match | None = None
     """Rows verified to be benign; None: all that is not positive."""
     others: Literal["unverified", "ignore"] = "unverified"
@@ -102,6 +112,7 @@ class RequestField(_Part):
     """A column that a client sends with the request."""
 
     description: str = ""
+    """For people."""
     default: str | float | None = None
     """Stands in for a null; without it a null is an error."""
 
@@ -110,7 +121,9 @@ class Aggregate(_Part):
     """One number about an entity's events in a window."""
 
     op: Literal["count", "sum", "mean", "distinct", "share"]
+    """How: `count` of events, `sum` or `mean` of a column, number of `distinct` values, `share` that matches."""
     column: str | None = None
+    """Over which column; `count` takes none."""
     where: Match | None = None
     """For `share`: the share of events whose `column` matches."""
 
@@ -127,6 +140,7 @@ class Window(_Part):
     """One feature view: the aggregates over the last `seconds`."""
 
     seconds: PositiveInt
+    """Its length."""
     ttl_s: PositiveInt
     """Oldest age at which its values are still used."""
 
@@ -137,9 +151,11 @@ class Features(_Part):
     `service`, a feature service that is registered and filled elsewhere."""
 
     windows: tuple[Window, ...] = ()
+    """Windows declared here; each is a view, `DETECTOR_KEY_60s`."""
     declared: Annotated[str | None, Field(pattern=r"^feature_repo\.[a-z_]+:[A-Z_]+$")] = None
     """`feature_repo.module:NAME`."""
     service: Name | None = None
+    """Name of the feature service."""
     aggregates: Mapping[str, Aggregate] = {}
     """Feature name -> how it is counted; every window has them all."""
     version: PositiveInt = 1
@@ -160,10 +176,13 @@ class ModelSpec(_Part):
     """The model and how it is fitted."""
 
     kind: Literal["lightgbm"] = "lightgbm"
+    """The only kind so far: gradient-boosted trees."""
     parameters: Mapping[str, int | float | bool | str] = {}
     """LightGBM's own, e.g. num_leaves."""
     trees: PositiveInt = 100
+    """How many."""
     seed: int = 0
+    """Of everything random in the fit."""
     members: PositiveInt = 1
     """Models with different seeds whose margins are averaged."""
     balance: Literal["none", "classes", "types"] = "none"
@@ -183,7 +202,9 @@ class Split(_Part):
     by: Literal["rows", "time", "entity", "group", "types"]
     """`types`: thresholds are chosen on attack types that the scoring model did not see (cross-fitted)."""
     group: str | None = None
+    """For `group`: the column to group by."""
     validation: Share = 0.2
+    """Share of what is split that chooses thresholds."""
     test: Share = 0.2
     """Share of rows, entities, groups or of the time range. Nothing is taken off if the source has a test file."""
     validation_in_time: bool = False
@@ -191,6 +212,7 @@ class Split(_Part):
     assign: Mapping[str, Literal["train", "validation", "test"]] = {}
     """Entities or groups put by hand; the others fall by a hash of their name."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """For `types`: how many sub-models."""
     families: Mapping[str, tuple[str, ...]] = {}
     """For `types`: attack types by family; each fold leaves out some of every family."""
     benign_kinds: Annotated[int, Field(ge=0, le=1000)] = 0
@@ -203,6 +225,7 @@ class Scenario(_Part):
     """One operating point and the rule its threshold is chosen by."""
 
     require: str
+    """`recall`, `f1` or `precision` `>=` a number, on validation rows."""
     margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Added to the requirement when choosing, because unseen data is harder; declared before the test is seen."""
 
@@ -226,6 +249,7 @@ class Evaluation(_Part):
     """How results are reported."""
 
     seeds: PositiveInt = 1
+    """How many fits the figures are over."""
     window_s: PositiveInt = 60
     """An entity-window is one entity in this many seconds."""
     minutes_per_alert: PositiveFloat = 10.0
@@ -236,20 +260,33 @@ class Detector(_Part):
     """The whole declaration."""
 
     name: Name
+    """What the model will be called."""
     description: str = ""
+    """For people."""
     source: Source
+    """Where rows come from."""
     entity: Entity | None = None
+    """Whom an event is about; unset: no features are looked up."""
     event_time: EventTime | None = None
+    """When an event counts; needed with features."""
     label: Label
+    """What is an attack."""
     request_fields: Annotated[Mapping[str, RequestField], BeforeValidator(_as_mapping)]
     """Columns sent with a request: a list of names, or names with a description and a default."""
     features: Features | None = None
+    """What is kept about each entity; unset: the request's fields are all there is."""
     model: ModelSpec = ModelSpec()
+    """What is fitted, and how."""
     split: Split
+    """Which rows train, choose and test."""
     operating_points: Mapping[str, Scenario]
+    """Scenarios by name."""
     default_operating_point: str = "siem_alerting"
+    """The scenario when a request names none."""
     segments: tuple[str, ...] = ()
+    """Request fields that evaluation reports by."""
     evaluation: Evaluation = Evaluation()
+    """How results are reported."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

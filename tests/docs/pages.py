@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PAGES = tuple(sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]))
+PAGES = tuple(sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md")]))
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
@@ -55,3 +55,9 @@ def anchors(page: Path) -> set[str]:
 def generated_part(text: str, part: str) -> re.Match[str] | None:
     """What stands between `<!-- generated: PART -->` and `<!-- end -->`."""
     return re.search(rf"(?<=<!-- generated: {re.escape(part)} -->\n)(.*?)(?=<!-- end -->)", text, re.DOTALL)
+
+
+def files(page: Path) -> dict[str, str]:
+    """Files that a page asks its reader to make: a block after a line that ends in `NAME`:"""
+    found = re.finditer(r"`([\w./-]+)`[^\n`]*:\n\n```\w+\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return {match[1]: match[2] for match in found}

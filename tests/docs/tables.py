@@ -11,11 +11,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
 
+from lifecycle.training import detector
+from loadtests.settings import LoadSettings
 from serving.models import manifest
 from serving.settings import ServingSettings
 from serving.telemetry import counts, metrics
 from tests.docs.pages import ROOT, generated_part
+from tests.docs.verbs import verbs
 
 
 def _cell(text: str) -> str:
@@ -64,11 +68,16 @@ def _default(field: Any) -> str:
     return f"`{json.dumps(value, default=str)}`" if not isinstance(value, str | Path) else f"`{value}`"
 
 
-def settings() -> str:
+def settings(model: type[BaseSettings]) -> str:
     rows = []
-    for field, info in ServingSettings.model_fields.items():
-        rows.append([f"`VEDETTE_{field.upper()}`", _type(info.annotation), _default(info), info.description or ""])
+    for field, info in model.model_fields.items():
+        rows.append([f"`{variable(model, field)}`", _type(info.annotation), _default(info), info.description or ""])
     return _table(["Variable", "Type", "Default", "What it is"], rows)
+
+
+def variable(model: type[BaseSettings], field: str) -> str:
+    alias = model.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"{model.model_config['env_prefix']}{field.upper()}"
 
 
 def metric_names() -> str:
@@ -88,7 +97,7 @@ def models(module: Any, root: type[BaseModel]) -> str:
     for part in _parts(module, root):
         doc = inspect.cleandoc(part.__doc__ or "").split("\n\n")
         rows = [
-            [f"`{field}`", _type(info.annotation), _default(info), info.description or ""]
+            [f"`{info.alias or field}`", _type(info.annotation), _default(info), info.description or ""]
             for field, info in part.model_fields.items()
         ]
         title = part.__name__
@@ -120,11 +129,30 @@ def _mentioned(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _mentioned(argument)
 
 
+def command_line() -> str:
+    out = []
+    for verb in verbs():
+        if not verb.words:
+            continue
+        out.append(f"### {verb.name}\n\n{verb.says}\n\n")
+        rows = [
+            [", ".join(f"`{f}{' …' if o.takes_value else ''}`" for f in o.flags) + (" (needed)" if o.is_needed else ""), o.says]
+            for o in verb.options
+            if "--help" not in o.flags
+        ]
+        out.append(_table(["Argument or option", "What it is"], rows) + "\n" if rows else "")
+    return "".join(out)
+
+
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
-    ("docs/reference/settings.md", "settings"): settings,
+    ("docs/reference/settings.md", "settings"): lambda: settings(ServingSettings),
+    ("docs/reference/settings.md", "load settings"): lambda: settings(LoadSettings),
     ("docs/reference/metrics.md", "metrics"): metric_names,
     ("docs/reference/metrics.md", "buckets"): buckets,
     ("docs/reference/bundle.md", "manifest"): lambda: models(manifest, manifest.Manifest),
+    ("docs/reference/detector.md", "detector"): lambda: models(detector, detector.Detector),
+    ("docs/reference/detector.md", "flows"): lambda: f"```yaml\n{(detector.BUILT_IN / 'flows.yaml').read_text()}```\n",
+    ("docs/reference/cli.md", "verbs"): command_line,
 }
 """(page, part) -> what should stand there."""
 

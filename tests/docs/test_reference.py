@@ -1,19 +1,28 @@
 """Everything a user can set, send or read has words in the reference."""
 
+import inspect
 import re
 
 import msgspec
 import pytest
 from pydantic import BaseModel
 
+from lifecycle.training import detector
+from loadtests.settings import LoadSettings
+from serving.answers import answer_parameters
 from serving.audit.record import AuditRecord
 from serving.errors import ServingError
 from serving.models import manifest
+from serving.protocol.calls import Calls
+from serving.protocol.envelope import TIMEOUT_HEADERS
+from serving.protocol.errors import GRPC_CODE, HTTP_STATUS
+from serving.protocol.router import Endpoint
 from serving.settings import ServingSettings
 from serving.telemetry.metrics import METRICS
 from tests.docs.pages import PAGES, ROOT, generated_part, name
-from tests.docs.tables import PARTS
+from tests.docs.tables import PARTS, variable
 
+OF_THE_TESTS = {"VEDETTE_DATA_DIR"}
 REFERENCE = ROOT / "docs" / "reference"
 
 
@@ -29,7 +38,11 @@ def _models(module) -> list[type[BaseModel]]:
     return [m for m in found if m.__module__ == module.__name__]
 
 
-@pytest.mark.parametrize("model", [ServingSettings, *_models(manifest)], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "model",
+    [ServingSettings, LoadSettings, *_models(manifest), *_models(detector)],
+    ids=lambda m: f"{m.__module__.rpartition('.')[2]}.{m.__name__}",
+)
 def test_every_field_has_words(model):
     silent = [field for field, info in model.model_fields.items() if not (info.description or "").strip()]
     assert not silent, f"{model.__name__}: give {silent} a docstring below the field"
@@ -46,21 +59,30 @@ def test_every_field_of_the_prediction_log_is_described():
 
 
 def test_every_error_is_described_with_its_statuses():
-    errors = pytest.importorskip("serving.protocol.errors")
     rows = {}
     for line in (REFERENCE / "errors.md").read_text().splitlines():
         if match := re.match(r"\| `(\w+)` \| (\d+) \| (\w+) \| (yes|no)", line):
             rows[match[1]] = (int(match[2]), match[3], match[4] == "yes")
-    expected = {
-        e.__name__: (errors.HTTP_STATUS[e], errors.GRPC_CODE[e], e.can_retry)
-        for e in ServingError.__subclasses__()
-        if e.__module__ == "serving.errors"
-    }
+    expected = {e.__name__: (HTTP_STATUS[e], GRPC_CODE[e], e.can_retry) for e in ServingError.__subclasses__()}
     assert rows == expected
 
 
+def test_every_path_method_and_timeout_header_is_described():
+    page = (REFERENCE / "protocol.md").read_text()
+    wanted = [f"`{e.value}`" for e in Endpoint] + [h.decode() for h in TIMEOUT_HEADERS] + [*Calls(None).methods()]
+    assert not [w for w in wanted if w not in page]
+
+
+def test_every_parameter_of_an_answer_is_described():
+    page = (REFERENCE / "protocol.md").read_text()
+    source = inspect.getsource(answer_parameters)
+    given = set(re.findall(r'parameters\["(\w+)"\]', source)) | set(re.findall(r'^        "(\w+)":', source, re.MULTILINE))
+    assert {"revision", "receipt", "degraded"} <= given
+    assert not [g for g in given if f"| `{g}` |" not in page]
+
+
 def test_every_variable_that_is_mentioned_exists():
-    known = {f"VEDETTE_{f.upper()}" for f in ServingSettings.model_fields} | {"VEDETTE_DATA_DIR"}
+    known = {variable(model, f) for model in (ServingSettings, LoadSettings) for f in model.model_fields} | OF_THE_TESTS
     mentioned = {(name(p), v) for p in PAGES for v in re.findall(r"VEDETTE_[A-Z0-9_]+[A-Z0-9]", p.read_text())}
     assert not [f"{page}: {variable}" for page, variable in sorted(mentioned) if variable not in known]
 
