@@ -4,6 +4,8 @@ import copy
 import json
 
 import jsonschema
+import kubernetes.client
+import pydantic
 import pytest
 import yaml
 
@@ -31,6 +33,27 @@ def test_the_strict_schema_sees_a_misspelt_field(resources, ray_service_validato
     service = copy.deepcopy(_one(resources, "RayService"))
     service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     assert [e for e in ray_service_validator.iter_errors(service) if "readynessProbe" in e.message]
+
+
+# The client's models come from Kubernetes' own OpenAPI description and refuse what it does not have.
+KINDS = {
+    "ConfigMap": kubernetes.client.V1ConfigMap,
+    "PodDisruptionBudget": kubernetes.client.V1PodDisruptionBudget,
+    "Service": kubernetes.client.V1Service,
+}
+
+
+def test_kubernetes_knows_every_field_of_the_rest(resources):
+    for resource in resources:
+        if resource["kind"] != "RayService":
+            KINDS[resource["kind"]].model_validate(resource)
+
+
+def test_a_misspelt_field_of_a_service_is_seen(resources):
+    service = copy.deepcopy(_one(resources, "Service"))
+    service["spec"]["ports"][1]["targetport"] = 1
+    with pytest.raises(pydantic.ValidationError, match="targetport"):
+        KINDS["Service"].model_validate(service)
 
 
 def test_ray_serve_accepts_the_serve_config(resources):
