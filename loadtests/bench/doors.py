@@ -18,10 +18,11 @@ from loadtests.bench.http_load import load_http
 from loadtests.bench.load import Sample
 from loadtests.bench.process import Running, ServerUnderTest, python, running
 from loadtests.bench.report import Row, row
+from loadtests.bench.vedette import NAME as OURS
+from loadtests.bench.vedette import vedette
 from loadtests.bench.workload import INFER_PATH, Workload, build_workload
 
 BARE = "bare"
-OURS = "vedette"
 DOORS = ("http", "grpc")
 CLIENTS = (1, 8, 32)
 FIGURES = (("p50", "ms", "p50_ms"), ("p99", "ms", "p99_ms"), ("rate", "req/s", "rate"))
@@ -36,6 +37,7 @@ def servers(workload: Workload, folder: Path) -> list[ServerUnderTest]:
     package = "loadtests.bench.servers"
     return [
         ServerUnderTest(BARE, python(f"{package}.bare", *common)),
+        vedette(workload, folder / "store"),
         ServerUnderTest("serve-proxy", python(f"{package}.serve_proxy", *common), ready_path="/"),
         ServerUnderTest("kserve", python(f"{package}.kserve_server", *common)),
     ]

@@ -112,3 +112,7 @@ def test_nothing_names_a_namespace_or_a_floating_tag(resources):
 
 def test_no_password_travels_in_the_open(resources):
     assert not {"VEDETTE_REDIS_URL"} & _settings(resources).keys()
+
+
+def test_nobody_joins_or_commands_the_ray_cluster_without_its_token(resources):
+    assert _one(resources, "RayService")["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "token"}

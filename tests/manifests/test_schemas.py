@@ -9,6 +9,8 @@ import pydantic
 import pytest
 import yaml
 
+from serving.spec import ServingSpec
+
 from .conftest import ROOT
 from .schemas import crd_schema
 
@@ -78,3 +80,11 @@ def test_each_overlay_has_a_skaffold_profile():
     config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
     overlays = {p.parent.name for p in (ROOT / "manifests" / "overlays").glob("*/kustomization.yaml")}
     assert {p["name"] for p in config["profiles"]} == overlays
+
+
+def test_the_readme_shows_a_user_config_that_the_replicas_take():
+    text = (ROOT / "manifests" / "README.md").read_text()
+    (example,) = (block.split("```")[0] for block in text.split("```yaml\n")[1:])
+    (deployment,) = yaml.safe_load(example)["deployments"]
+    shown = yaml.safe_load(json.dumps(deployment["user_config"]).replace("sha256:...", f"sha256:{'0' * 64}"))
+    assert ServingSpec.from_config(shown).models[0].name == "flows"
