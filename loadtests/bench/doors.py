@@ -58,11 +58,17 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def measure(
-    up: Sequence[Running], workload: Workload, *, clients: Sequence[int], rounds: int, duration_s: float
+    up: Sequence[Running],
+    workload: Workload,
+    *,
+    clients: Sequence[int],
+    rounds: int,
+    duration_s: float,
+    doors: Sequence[str] = DOORS,
 ) -> dict[Cell, list[Sample]]:
     """Every cell `rounds` times, round by round, each round beginning with another server; one warm-up before, not counted."""
     found: dict[Cell, list[Sample]] = {}
-    for door in DOORS:
+    for door in doors:
         for server in up:
             _cell(door, server, workload, clients=max(clients), index=0, duration_s=1.0)
         for count in clients:
