@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -62,14 +63,10 @@ def running(server: ServerUnderTest) -> Iterator[Running]:
     log = LOGS / f"{server.name}.log"
     ports = {"http_port": free_port(), "grpc_port": free_port()}
     command = [part.format(**ports) for part in server.command]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, **dict(server.environment)},
-        )
+    # A folder for what the server leaves lying: removed when nothing of its process group can write there any more.
+    with log.open("wb") as output, tempfile.TemporaryDirectory(prefix="vb", ignore_cleanup_errors=True) as scratch:
+        environment = {**os.environ, "TMPDIR": scratch, **dict(server.environment)}
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment)
         try:
             _wait_ready(server, process, ports["http_port"], log)
             yield Running(server.name, process.pid, **ports)
