@@ -177,6 +177,8 @@ def _parquet(file: Path) -> list[Event]:
 
 
 def _generated(inputs: Sequence[Input]) -> list[Event]:
+    if any(i.width != 1 for i in inputs):
+        return []
     try:
         room = importlib.import_module("lifecycle.training.generate")
     except ImportError:  # an image without the training room

@@ -25,13 +25,13 @@ def server(tmp_path_factory):
 def _locust(server, *arguments, **settings):
     settings = {"VEDETTE_LOAD_MODEL": "bench", "VEDETTE_LOAD_GRPC": f"127.0.0.1:{server.grpc_port}"} | settings
     command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "--only-summary", *arguments]
-    command += ["--host", f"http://127.0.0.1:{server.http_port}", "-u", "4", "-r", "4", "-t", "2s", "--stop-timeout", "2"]
+    command += ["--host", f"http://127.0.0.1:{server.http_port}", "-u", "4", "-r", "4", "-t", "3s", "--stop-timeout", "2"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("VEDETTE_")} | settings
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
 
 
 def test_both_doors_are_asked_and_judged(server):
-    done = _locust(server, VEDETTE_LOAD_P99_MS="5000", VEDETTE_LOAD_WAIT_S="0.01", VEDETTE_LOAD_MIN_REQUESTS="20")
+    done = _locust(server, VEDETTE_LOAD_P99_MS="5000", VEDETTE_LOAD_WAIT_S="0.01", VEDETTE_LOAD_MIN_REQUESTS="1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "met     http infer" in done.stdout
     assert "met     grpc infer" in done.stdout
@@ -39,7 +39,7 @@ def test_both_doors_are_asked_and_judged(server):
 
 
 def test_a_missed_objective_is_the_exit_status(server):
-    done = _locust(server, "HttpDoor", VEDETTE_LOAD_P99_MS="0.001")
+    done = _locust(server, "HttpDoor", VEDETTE_LOAD_P99_MS="0.001", VEDETTE_LOAD_MIN_REQUESTS="1")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "NOT MET http infer: p99" in done.stdout
     assert "grpc infer" not in done.stdout
