@@ -25,7 +25,7 @@ def server(tmp_path_factory):
 def _locust(server, *arguments, **settings):
     settings = {"VEDETTE_LOAD_MODEL": "bench", "VEDETTE_LOAD_GRPC": f"127.0.0.1:{server.grpc_port}"} | settings
     command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "--only-summary", *arguments]
-    command += ["--host", f"http://127.0.0.1:{server.http_port}", "-u", "4", "-r", "4", "-t", "3s", "--stop-timeout", "2"]
+    command += ["--host", f"http://127.0.0.1:{server.http_port}", "-u", "4", "-r", "4", "-t", "2s", "--stop-timeout", "2"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("VEDETTE_")} | settings
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
 
