@@ -13,6 +13,9 @@ from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
+PAGE_WIDTH = 160
+"""Columns of a table that is written to a file or pipe, where no terminal says."""
+
 errors = Console(stderr=True, highlight=False)
 """Progress and messages: stderr, so that stdout is only the result."""
 
@@ -29,11 +32,11 @@ def print_json(value: object) -> None:
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> None:
     """A table on stdout. right: columns that are numbers."""
     table = Table(title=title, title_justify="left", header_style="bold")
-    for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    Console(highlight=False).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH).print(table)
 
 
 def print_records(title: str, records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

@@ -22,7 +22,7 @@ def demo() -> None:
         with _served(folder) as running:
             _step("ask it over HTTP", running["curl"].split(), program=None)
             _step("is it an Open Inference Protocol server?", ["conform", "--http", running["http"], "--grpc", running["grpc"]])
-        _step("how good is it, at each operating point?", ["evaluate", "flows", *store])
+        _step("how good is it, at each operating point?", ["evaluate", "flows"])
     errors.print("\n[bold green]the demo is over[/]; `make up` serves for good")
 
 
