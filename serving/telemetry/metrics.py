@@ -72,7 +72,8 @@ DEFAULTED: Final = MetricDoc(
     "vedette_features_defaulted_total",
     "counter",
     ("feature_service", "reason"),
-    "Feature values replaced by their declared default, by reason.",
+    "Feature values replaced by their declared default, by reason: missing_or_old (there was none, it was past its TTL, or the "
+    "store did not answer in time).",
 )
 AUDIT: Final = MetricDoc(
     "vedette_audit_records_total",
