@@ -111,7 +111,7 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
         data_digest=prepared.data.digest, code_commit=code_commit(), seed=chosen_seed,
         parameters={**detector.model.model_dump(mode="json"), "columns": list(encoding.columns)},
         metrics={"validation": {"rows": len(rows), **ranking(scores, attack)}, "onnx_largest_difference": parity},
-        detector=detector.model_dump(mode="json"),
+        detector=detector.model_dump(mode="json", by_alias=True),
     )  # fmt: skip
     manifest = {
         **_contract(prepared, encoding),

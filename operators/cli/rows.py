@@ -1,9 +1,10 @@
 """Rows of a JSON-lines or Parquet file, as the columns a model takes.
 
+A file may have the model's own columns, or those of the source the detector was trained on; the first row decides.
 A row with a missing or wrong value is set aside with its reason; the others go on."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.training.detector import parse_detector
+from lifecycle.training.errors import DetectorError
+from lifecycle.training.sending import Row, is_source_row, sender
 from operators.cli.console import CommandError
 from serving.models.manifest import Manifest
 from serving.protocol.messages import DTYPES, Tensor
@@ -52,11 +56,33 @@ def read_chunks(file: Path, manifest: Manifest) -> Iterator[Chunk]:
     """The rows of a file, some at a time, in order. Raises CommandError if the model takes no columns or the file is of another kind."""
     wanted = _columns(manifest)
     keys = [k.name for k in manifest.entity_keys]
-    stamp = manifest.event_time_field
-    start = 0
+    start, send = 0, None
     for batch in _batches(file):
-        yield _chunk(batch, start, wanted, keys, stamp, manifest)
+        if start == 0:
+            send = _sender(manifest, batch)
+        yield _chunk(batch if send is None else [_sent(send, row) for row in batch], start, wanted, keys, manifest)
         start += len(batch)
+
+
+def _sender(manifest: Manifest, batch: Sequence[dict[str, Any] | str]) -> Callable[[Row], dict[str, Any]] | None:
+    declared = manifest.lineage.detector if manifest.lineage else None
+    first = next((row for row in batch if isinstance(row, dict)), None)
+    if not declared or first is None:
+        return None
+    try:
+        detector = parse_detector(dict(declared), where=f"bundle {manifest.name}")
+    except DetectorError:
+        return None  # a bundle made elsewhere: its own columns only
+    return sender(detector) if is_source_row(detector, first) else None
+
+
+def _sent(send: Callable[[Row], dict[str, Any]], row: dict[str, Any] | str) -> dict[str, Any] | str:
+    if isinstance(row, str):
+        return row
+    try:
+        return send(row)
+    except ValueError as problem:
+        return str(problem)
 
 
 def _columns(manifest: Manifest) -> dict[str, str]:
@@ -107,13 +133,9 @@ def _parquet(opener: Any, file: Path) -> Any:
 
 
 def _chunk(
-    batch: Sequence[dict[str, Any] | str],
-    start: int,
-    wanted: Mapping[str, str],
-    keys: Sequence[str],
-    stamp: str | None,
-    manifest: Manifest,
+    batch: Sequence[dict[str, Any] | str], start: int, wanted: Mapping[str, str], keys: Sequence[str], manifest: Manifest
 ) -> Chunk:
+    stamp = manifest.event_time_field
     good: list[dict[str, Any]] = []
     rows: list[int] = []
     rejected: list[tuple[int, str]] = []

@@ -79,6 +79,8 @@ async def _score(
             task = display.add_task(f"scoring {file.name}", total=total)
             for chunk in read_chunks(file, bundle.manifest):
                 for line in await _lines(composition.service, model, parameters, chunk):
+                    if "error" in line and not counts["rejected"]:
+                        errors.print(f"row {line['row']} is rejected: {line['error']}", markup=False)
                     counts["rejected" if "error" in line else str(line.get("verdict", "answered"))] += 1
                     stream.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY))
                 display.advance(task, chunk.size)
