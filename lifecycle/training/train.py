@@ -2,8 +2,10 @@
 
 Same seed and data, same digest. What each step does is its own module's; the order and what flows between them is here."""
 
+import os
 import subprocess
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -179,16 +181,21 @@ def _fit(prepared: Prepared, rows: NDArray[np.bool_], seed: int) -> tuple[Encodi
 
 
 def _cross_fitted(prepared: Prepared, seed: int, steps: _Steps) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows and their scores by models that have not seen them, nor their attack type."""
-    rows, scores = [], []
-    for i, fold in enumerate(prepared.parts.folds):
-        steps.next(f"scoring left-out attack types, {i + 1} of {len(prepared.parts.folds)}")
-        encoding, fitted = _fit(prepared, fold.train, seed)
-        held = np.flatnonzero(fold.held)
-        rows.append(held)
-        scores.append(fitted.scores(encoding.matrix(prepared.frame.iloc[held])).astype(np.float32))
-    order = np.argsort(np.concatenate(rows), kind="stable")
-    return np.concatenate(rows)[order], np.concatenate(scores)[order]
+    """Rows and their scores by models that have not seen them, nor their attack type. Folds are fitted side by side."""
+    folds = prepared.parts.folds
+    held = [np.flatnonzero(fold.held) for fold in folds]
+
+    def scores_of(i: int) -> NDArray[np.float32]:
+        encoding, fitted = _fit(prepared, folds[i].train, seed)
+        return fitted.scores(encoding.matrix(prepared.frame.iloc[held[i]])).astype(np.float32)
+
+    scores = []
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(folds))) as pool:
+        for i, found in enumerate(pool.map(scores_of, range(len(folds)))):
+            steps.next(f"scoring what was left out, {i + 1} of {len(folds)}")
+            scores.append(found)
+    order = np.argsort(np.concatenate(held), kind="stable")
+    return np.concatenate(held)[order], np.concatenate(scores)[order]
 
 
 def _weights(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli import demo, evaluate, models, score, train, up
+from operators.cli import bundle, demo, evaluate, models, score, train, up
 from operators.cli.console import errors
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command()(models.models)
 app.command()(demo.demo)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.add_typer(bundle.app, name="bundle")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,155 @@
+"""`vedette train`, `evaluate` and `bundle`, as they are typed."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import TensorProto, helper
+from typer.testing import CliRunner
+
+from operators.cli.main import app
+from serving.models.onnx import OnnxModel
+from serving.models.store import BundleStore
+from tests.unit.lifecycle.declared import body, rows
+
+
+@pytest.fixture
+def vedette(tmp_path, monkeypatch):
+    monkeypatch.setenv("VEDETTE_STORE_DIR", str(tmp_path / "store"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        return CliRunner().invoke(app, [str(w) for w in words])
+
+    return run
+
+
+@pytest.fixture
+def own(tmp_path):
+    (tmp_path / "logins.yaml").write_text(yaml.safe_dump(body()))
+    rows().to_csv(tmp_path / "logins.csv", index=False)
+    return tmp_path
+
+
+def graph(path, nodes, inputs, outputs, opset=20):
+    value = helper.make_tensor_value_info
+    made = helper.make_graph(nodes, "g", [value(*i) for i in inputs], [value(*o) for o in outputs])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=9), path)
+    return path
+
+
+def test_a_detector_of_ones_own_is_trained_and_shown(vedette, own):
+    done = vedette("train", own / "logins.yaml", "--data", own / "logins.csv", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert set(said["operating_points"]) == {"breach_response", "siem_alerting", "executive_dashboard"}
+    assert vedette("bundle", "verify", "logins").exit_code == 0
+    assert "breach_response" in vedette("bundle", "show", "logins").stdout
+    assert "false alarms" in vedette("train", own / "logins.yaml", "--data", own / "logins.csv").stdout
+
+
+def test_a_detector_is_evaluated_on_rows_it_has_not_seen(vedette, own):
+    done = vedette("evaluate", own / "logins.yaml", "--data", own / "logins.csv", "--seeds", 2, "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    points = said["summary"][0]["operating_points"]
+    assert {p["operating_point"] for p in points} == {"breach_response", "siem_alerting", "executive_dashboard"}
+    assert 0 <= points[0]["recall"]["mean"] <= 1
+    assert [s["seed"] for s in said["seeds"]] == [0, 1]
+    table = vedette("evaluate", own / "logins.yaml", "--data", own / "logins.csv")
+    assert "false alarms" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param(["train", "flowz"], "built in are", id="a detector that is not there"),
+        pytest.param(["train", "nsl-kdd"], "needs data", id="a detector without data"),
+        pytest.param(["train", "nsl-kdd", "--data-dir", "."], "no such file", id="a folder without the file"),
+        pytest.param(["train", "logins.yaml", "--data", "none.csv"], "no such file", id="data that is not there"),
+        pytest.param(["train", "logins.yaml", "--data", "logins.yaml"], "logins.yaml", id="data of another kind"),
+        pytest.param(["bundle", "create", "--onnx", "none.onnx"], "no such file", id="a model that is not there"),
+        pytest.param(["bundle", "create", "--onnx", "logins.csv"], "not an ONNX model", id="a model that is none"),
+        pytest.param(["bundle", "verify", "nobody"], "no model 'nobody'", id="a bundle that is not there"),
+    ],
+)
+def test_what_is_wrong_is_said(vedette, own, words, says):
+    done = vedette(*words)
+    assert done.exit_code != 0
+    assert says in str(done.exception)
+
+
+def test_any_graph_becomes_a_bundle(vedette, tmp_path):
+    strings = graph(
+        tmp_path / "strings.onnx",
+        [helper.make_node("StringConcat", ["a", "b"], ["c"])],
+        [("a", TensorProto.STRING, [None]), ("b", TensorProto.STRING, [None])],
+        [("c", TensorProto.STRING, [None])],
+    )
+    half = graph(
+        tmp_path / "half.onnx",
+        [helper.make_node("MatMul", ["a", "b"], ["c"]), helper.make_node("Neg", ["c"], ["d"])],
+        [("a", TensorProto.FLOAT16, [None, None]), ("b", TensorProto.FLOAT16, [None, 7])],
+        [("c", TensorProto.FLOAT16, [None, 7]), ("d", TensorProto.FLOAT16, [None, 7])],
+    )
+    for path in (strings, half):
+        done = vedette("bundle", "create", "--onnx", path)
+        assert done.exit_code == 0, done.output
+        assert vedette("bundle", "verify", path.stem).exit_code == 0
+
+
+def test_a_scikit_learn_pipeline_with_zipmap_is_a_detector(vedette, tmp_path):
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LogisticRegression
+
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    path = tmp_path / "logistic.onnx"
+    path.write_bytes(to_onnx(LogisticRegression().fit(x, x[:, 0] > 0), x[:1]).SerializeToString())
+    made = ["bundle", "create", "--onnx", path, "--name", "mine", "--input", "X=a,b,c", "--score", "output_probability:1"]
+    done = vedette(*made, "--threshold", "siem_alerting=0.7", "--threshold", "breach_response=0.2")
+    assert done.exit_code == 0, done.output
+    bundle = BundleStore(tmp_path / "store").resolve("mine")
+    assert bundle.manifest.operating_points["siem_alerting"].investigate == 0.2
+    assert OnnxModel(bundle.model_path).run({"X": x})["output_probability"].shape == (50, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param(["--score", "y"], "no such output", id="a score from nowhere"),
+        pytest.param(["--score", "c"], "say which", id="a score of several columns"),
+        pytest.param(["--score", "c:9"], "counted from 0", id="a column that is not there"),
+        pytest.param(["--score", "c:1", "--threshold", "x=high"], "NAME=NUMBER", id="a threshold that is no number"),
+        pytest.param(["--threshold", "0.5"], "needs --score", id="a threshold for nothing"),
+        pytest.param(["--input", "a=x"], "takes 2", id="too few columns"),
+        pytest.param(["--input", "z=x"], "the model's are", id="a tensor that is not there"),
+        pytest.param(["--input", "a"], "write TENSOR=", id="columns without a tensor"),
+        pytest.param(["--golden", "request.json"], "is no infer request", id="golden inputs that are none"),
+    ],
+)
+def test_wrong_options_are_said(vedette, tmp_path, words, says):
+    plain = graph(
+        tmp_path / "plain.onnx",
+        [helper.make_node("Abs", ["a"], ["c"])],
+        [("a", TensorProto.FLOAT, [None, 2])],
+        [("c", TensorProto.FLOAT, [None, 2])],
+    )
+    done = vedette("bundle", "create", "--onnx", plain, *words)
+    assert done.exit_code != 0
+    assert says in str(done.exception)
+
+
+def test_golden_inputs_may_be_given(vedette, tmp_path):
+    plain = graph(
+        tmp_path / "plain.onnx",
+        [helper.make_node("Abs", ["a"], ["c"])],
+        [("a", TensorProto.FLOAT, [None, 2])],
+        [("c", TensorProto.FLOAT, [None, 2])],
+    )
+    request = {"inputs": [{"name": "a", "datatype": "FP32", "shape": [1, 2], "data": [1.0, -2.0]}]}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    assert vedette("bundle", "create", "--onnx", plain, "--golden", tmp_path / "request.json").exit_code == 0
+    assert "1 golden cases" in vedette("bundle", "verify", "plain").stdout
