@@ -56,7 +56,12 @@ def signature(folder: Path) -> tuple[object, ...] | None:
         stat = path.stat() if path is not None else None
     except (OSError, yaml.YAMLError, RegistryError, AttributeError):
         return None
-    return (configuration, stat and (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return (configuration, None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+
+
+def is_local(seen: tuple[object, ...]) -> bool:
+    """Whether a signature tells that nothing changed; that of a registry elsewhere does not."""
+    return seen[1] is not None
 
 
 def read(folder: Path) -> Definitions:
@@ -227,11 +232,20 @@ def _computed(spec: Any, name: str, projection: Any) -> ComputedView:
     )
 
 
+_BYTES_LIKE: Final = (30, 31)
+"""PDF_BYTES and IMAGE_BYTES: in Feast's Python, not in its messages."""
+
+
 def _type(field: Any) -> str:
-    """Feast's name of a field's type: of its enum where the message does not say."""
+    """Feast's name of a field's type."""
     from feast.protos.feast.types.Value_pb2 import ValueType
 
-    return str(ValueType.Enum.Name(field.value_type))
+    if field.value_type in _BYTES_LIKE:
+        return "BYTES"
+    try:
+        return str(ValueType.Enum.Name(field.value_type))
+    except ValueError as error:
+        raise RegistryError(f"feature {field.name!r} has type number {field.value_type}, which is not known here") from error
 
 
 def _default(tags: Mapping[str, str], name: str) -> Any:

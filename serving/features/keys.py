@@ -32,6 +32,9 @@ def key_encoder(keys: Sequence[Key], version: int) -> Callable[[Columns, int], l
     for key in ordered:
         if key.type not in DATATYPES:
             raise RegistryError(f"join key {key.stored!r} is {key.type}; Feast serialises {', '.join(DATATYPES)} only")
+    if any(not key.asked for key in ordered):  # a view without an entity: one row for everybody, under an empty text
+        constant = _u32(1) + _two_u32(2, len(ordered[0].stored)) + ordered[0].stored.encode() + _two_u32(2, 0)
+        return lambda columns, rows: [constant] * rows
     prefix = _u32(len(ordered)) + b"".join(_two_u32(2, len(k.stored.encode())) + k.stored.encode() for k in ordered)
     parts = [(key.asked, _part(key.type)) for key in ordered]
 

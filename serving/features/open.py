@@ -6,11 +6,10 @@ the last good plans stay."""
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 
 from serving.features import feast
-from serving.features.definitions import Definitions
+from serving.features.definitions import Definitions, OnlineStore
 from serving.features.errors import RegistryError
 from serving.features.plan import Plan, Store, compile_service
 from serving.features.reader import PlanReader
@@ -23,56 +22,66 @@ log = logging.getLogger(__name__)
 class OpenReader(PlanReader):
     """A PlanReader that follows its registry until it is closed."""
 
-    def __init__(self, store: Store, folder: Path, code: Path | None, settings: ServingSettings) -> None:
-        """Follow the registry configured in `folder`; `code` is a feature repository of one's own."""
-        super().__init__(store, settings.feature_timeout_s)
-        self._backend, self._folder, self._code = store, folder, code
-        self._refresh_s = settings.feature_refresh_s
+    def __init__(self, settings: ServingSettings) -> None:
+        """Nothing is read yet; see `open_features`."""
+        super().__init__(settings.feature_timeout_s)
+        self._settings = settings
+        self._folder = settings.feature_repo or settings.store_dir / "feast"
+        self._backend: Store | None = None
+        self._online: OnlineStore | None = None
         self._seen: tuple[object, ...] | None = None
         self._following: asyncio.Task[None] | None = None
 
-    def use(self, definitions: Definitions, seen: tuple[object, ...] | None) -> None:
-        """Compile every service and swap the plans in; a service that does not compile is a problem of its own."""
-        plans: dict[str, Plan] = {}
-        problems: dict[str, str] = dict(definitions.problems)
-        for service in definitions.services:
-            try:
-                plans[service.name] = compile_service(service, definitions, self._backend, self._code)
-            except RegistryError as error:
-                problems[service.name] = error.message
-        for name, problem in problems.items():
-            log.warning("features: service %s cannot be served: %s", name, problem)
-        self.swap(plans, problems)
-        self._seen = seen
-
-    def follow(self) -> None:
-        """Look for changes of the registry every `feature_refresh_s`."""
+    async def start(self) -> None:
+        """Compile the plans of the registry, if there is one, and begin to follow it. Raises RegistryError."""
+        seen = feast.signature(self._folder)
+        if seen is not None:
+            await self._use(await asyncio.to_thread(feast.load, self._folder), seen)
         self._following = asyncio.get_running_loop().create_task(self._follow())
 
     async def refresh(self) -> None:
-        """Look once; a registry that cannot be read leaves the plans as they are."""
+        """Look once for a change; a registry that cannot be read leaves the plans as they are."""
         seen = await asyncio.to_thread(feast.signature, self._folder)
-        if seen is None or (seen == self._seen and seen[1] is not None):
+        if seen is None or (seen == self._seen and feast.is_local(seen)):
             return
         try:
-            definitions = await asyncio.to_thread(feast.load, self._folder)
+            await self._use(await asyncio.to_thread(feast.load, self._folder), seen)
         except RegistryError as error:
             log.warning("features: keeping the last good plans: %s", error.message)
             self._seen = seen  # not again until it changes
-            return
-        self.use(definitions, seen)
-        log.info("features: plans of %d services compiled", len(self.services))
+        else:
+            log.info("features: compiled the plans of %d services", len(self.services))
 
     async def close(self) -> None:
         """Stop following and close the store."""
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
-        await super().close()
+        if self._backend is not None:
+            await self._backend.close()
+
+    async def _use(self, definitions: Definitions, seen: tuple[object, ...]) -> None:
+        """Compile every service and swap the plans in; a service that does not compile is a problem of its own."""
+        former = self._backend
+        if self._backend is None or definitions.online != self._online:
+            self._backend, self._online = await _open_store(self._settings, definitions.online), definitions.online
+        plans: dict[str, Plan] = {}
+        problems = dict(definitions.problems)
+        for service in definitions.services:
+            try:
+                plans[service.name] = compile_service(service, definitions, self._backend, self._settings.feature_repo)
+            except RegistryError as error:
+                problems[service.name] = error.message
+        for name, problem in problems.items():
+            log.warning("features: service %s cannot be served: %s", name, problem)
+        self.swap(plans, problems)
+        self._seen = seen
+        if former is not None and former is not self._backend:
+            await former.close()
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(self._refresh_s)
+            await asyncio.sleep(self._settings.feature_refresh_s)
             try:
                 await self.refresh()
             except Exception:
@@ -81,25 +90,24 @@ class OpenReader(PlanReader):
 
 async def open_features(settings: ServingSettings) -> OpenReader:
     """Open the reader: plans compiled, connection warm. Raises RegistryError if there is a registry and it cannot be read."""
-    folder = settings.feature_repo or settings.store_dir / "feast"
-    seen = feast.signature(folder)
-    definitions = await asyncio.to_thread(feast.load, folder) if seen is not None else None
-    reader = OpenReader(await _store(settings, definitions, folder), folder, settings.feature_repo, settings)
-    if definitions is not None:
-        reader.use(definitions, seen)
-    reader.follow()
+    reader = OpenReader(settings)
+    await reader.start()
     return reader
 
 
-async def _store(settings: ServingSettings, definitions: Definitions | None, folder: Path) -> Store:
-    online = definitions.online if definitions is not None else None
-    if online is not None and online.type != "sqlite":
+async def _open_store(settings: ServingSettings, online: OnlineStore) -> Store:
+    url = settings.redis_url or (online.url if online.type == "redis" else None)
+    if url is not None:
+        from serving.features.redis import RedisStore
+
+        try:
+            store = RedisStore(url)
+        except ValueError as error:
+            raise RegistryError(str(error)) from error
+        await store.start()
+        return store
+    if online.type != "sqlite":
         raise RegistryError(
-            f"online store {online.type!r} has no adapter here; put a feature server before it: feature_server_url"
+            f"online store {online.type!r} has no adapter here; put Feast's feature server before it and set VEDETTE_FEATURE_SERVER_URL"
         )
-    return SqliteStore(Path(online.path) if online is not None else folder / "online.db")
-
-
-def defaults_of(reader: PlanReader, service: str) -> Mapping[str, object]:
-    """Each feature's default, for showing."""
-    return {feature.name: feature.default for feature in reader.service(service).features}
+    return SqliteStore(Path(online.path))

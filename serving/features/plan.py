@@ -59,11 +59,12 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One feature service, compiled. prepared: the store's own part. hidden: read only to compute others."""
+    """One feature service, compiled. prepared: the store's own part of it. hidden: read only to compute others."""
 
     info: FeatureServiceInfo
     groups: tuple[Group, ...]
     computed: tuple[Computed, ...]
+    store: Store
     prepared: Any
     hidden: frozenset[str]
     views: tuple[str, ...]
@@ -80,6 +81,7 @@ def compile_service(service: Service, definitions: Definitions, store: Store, fo
         info=_info(service),
         groups=groups,
         computed=computed,
+        store=store,
         prepared=store.prepare(definitions.project, groups),
         hidden=frozenset(stored - set(service.order)),
         views=tuple(view.name for view in service.stored),

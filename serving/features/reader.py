@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.features.errors import UnknownService
-from serving.features.plan import Plan, Store
+from serving.features.plan import Plan
 from serving.features.rows import Assembly
 from serving.ports import Columns, FeatureRows, FeatureServiceInfo
 
@@ -18,9 +18,9 @@ DEFAULT_TIMEOUT_S: Final = 0.05
 class PlanReader:
     """Implements ports.FeatureReader."""
 
-    def __init__(self, store: Store, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Read from a store; plans come with `swap`. timeout_s: of a read whose caller says none."""
-        self._store, self._timeout_s = store, timeout_s
+    def __init__(self, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Plans come with `swap`. timeout_s: of a read whose caller says none."""
+        self._timeout_s = timeout_s
         self._plans: Mapping[str, Plan] = MappingProxyType({})
         self._problems: Mapping[str, str] = MappingProxyType({})
 
@@ -55,7 +55,7 @@ class PlanReader:
             asked.append(distinct)
             inverses.append(inverse)
         if asked and rows:
-            found = await self._store.fetch(plan.prepared, asked, self._timeout_s if timeout_s is None else timeout_s)
+            found = await plan.store.fetch(plan.prepared, asked, self._timeout_s if timeout_s is None else timeout_s)
             for place, group in enumerate(plan.groups):
                 if found is None:
                     assembly.add_failed(group)
@@ -67,8 +67,9 @@ class PlanReader:
         return assembly.finish(plan, request)
 
     async def close(self) -> None:
-        """Close the store."""
-        await self._store.close()
+        """Close the stores."""
+        for store in {id(plan.store): plan.store for plan in self._plans.values()}.values():
+            await store.close()
 
     def _plan(self, name: str) -> Plan:
         plan = self._plans.get(name)

@@ -1,0 +1,150 @@
+"""Redis that is slow, gone, back, refusing: reads say so in time, never raise, and are right again afterwards."""
+
+import asyncio
+import time
+
+import pytest
+
+from serving.features.redis import RedisStore
+from serving.features.wire import STALLED_S, Address
+from tests.fakes.redis_server import RedisServer, free_port
+
+pytestmark = pytest.mark.integration
+
+
+class OneField:
+    """The least a plan asks: one key, one cell, no event time."""
+
+    def __init__(self, url):
+        self.store = RedisStore(url)
+
+    async def read(self, key=b"k", timeout_s=0.1):
+        from serving.features.redis import Prepared
+
+        prepared = (Prepared(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", b"", 1),)
+        found = await self.store.fetch(prepared, [[key]], timeout_s)
+        return None if found is None else found[0][0][0]
+
+
+@pytest.fixture
+async def field(redis_server):
+    import redis
+
+    redis.Redis.from_url(redis_server.url).hset("k", "f", "value")
+    field = OneField(redis_server.url)
+    await field.store.start()
+    yield field
+    await field.store.close()
+
+
+async def eventually(read, expected, within_s=5.0):
+    until = time.monotonic() + within_s
+    while (found := await read()) != expected:
+        assert time.monotonic() < until, f"still {found}"
+        await asyncio.sleep(0.02)
+
+
+async def test_a_read(field):
+    assert await field.read() == [b"value"]
+    assert await field.read(b"other") == [None]
+
+
+async def test_a_paused_redis_costs_the_timeout_and_no_more_and_late_answers_go_to_nobody_else(field, redis_server):
+    redis_server.pause()
+    started = time.monotonic()
+    assert await asyncio.gather(*(field.read() for _ in range(50))) == [None] * 50
+    assert 0.09 < time.monotonic() - started < 0.3
+    waiting = asyncio.ensure_future(field.read(b"other", timeout_s=5.0))
+    await asyncio.sleep(0)
+    redis_server.resume()
+    assert await waiting == [None]
+    assert await field.read() == [b"value"]
+
+
+async def test_each_read_has_its_own_timeout(field, redis_server):
+    redis_server.pause()
+    long = asyncio.ensure_future(field.read(timeout_s=0.3))
+    started = time.monotonic()
+    assert await field.read(timeout_s=0.05) is None
+    assert time.monotonic() - started < 0.2
+    assert not long.done()
+    redis_server.resume()
+    assert await long == [b"value"]
+
+
+async def test_a_redis_that_stalls_is_left_and_found_again(field, redis_server):
+    redis_server.pause()
+    assert await field.read(timeout_s=STALLED_S + 0.5) is None
+    started = time.monotonic()
+    assert await field.read(timeout_s=1.0) is None
+    assert time.monotonic() - started < 0.2  # no connection: nobody waits
+    redis_server.resume()
+    await eventually(field.read, [b"value"])
+
+
+async def test_a_redis_that_dies_is_noticed_at_once_and_found_again(field, redis_server):
+    reads = [asyncio.ensure_future(field.read(timeout_s=5.0)) for _ in range(3)]
+    redis_server.pause()
+    await asyncio.sleep(0.05)
+    redis_server.kill()
+    started = time.monotonic()
+    assert set(map(repr, await asyncio.gather(*reads))) <= {"None", "[b'value']"}
+    assert await field.read(timeout_s=1.0) is None
+    assert time.monotonic() - started < 0.5
+    redis_server.start()
+    await eventually(field.read, [None])
+
+
+async def test_no_redis_at_the_start_is_no_error():
+    field = OneField(f"redis://127.0.0.1:{free_port()}/0")
+    await field.store.start()
+    assert await field.read() is None
+    await field.store.close()
+
+
+async def test_a_reply_that_is_an_error_is_a_store_that_failed(field, redis_server):
+    import redis
+
+    redis.Redis.from_url(redis_server.url).set("text", "x")
+    assert await field.read(b"text") is None
+    assert await field.read() == [b"value"]
+
+
+async def test_a_given_up_caller_disturbs_nobody(field):
+    reads = [asyncio.ensure_future(field.read()) for _ in range(20)]
+    await asyncio.sleep(0)
+    for read in reads[::2]:
+        read.cancel()
+    results = await asyncio.gather(*reads, return_exceptions=True)
+    assert results[1::2] == [[b"value"]] * 10
+    assert await field.read() == [b"value"]
+
+
+async def test_password_and_database():
+    import redis
+
+    server = RedisServer("--requirepass", "s p@ce")
+    try:
+        redis.Redis(port=server.port, password="s p@ce", db=3).hset("k", "f", "three")
+        right, wrong = (OneField(f"redis://:{p}@127.0.0.1:{server.port}/3") for p in ("s%20p%40ce", "no"))
+        await right.store.start()
+        await wrong.store.start()
+        assert await right.read() == [b"three"]
+        assert await wrong.read() is None
+        await right.store.close()
+        await wrong.store.close()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("url", ["http://x", "redis://", "redis://h/x", "localhost:6379"])
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(ValueError, match=r"redis://|number"):
+        Address.of(url)
+
+
+def test_addresses():
+    assert Address.of("redis://h").handshake() == [b"*1\r\n$4\r\nPING\r\n"]
+    assert Address.of("rediss://u:p@h:1/2") == Address("h", 1, 2, "u", "p", True)
+    assert Address.of("unix:///run/r.sock").socket == "/run/r.sock"
+    assert len(Address.of("redis://u:p@h/2").handshake()) == 3
