@@ -5,6 +5,7 @@ A replica runs its doors in a thread of its own with an event loop of its own (u
 live on one loop; `HttpListener` serves any ASGI application that needs nothing built. What the doors answer is not known here."""
 
 import asyncio
+import gc
 import logging
 import socket
 import threading
@@ -148,6 +149,8 @@ class Listener:
             )
         self._http = HttpServer(door, self._sock)
         await self._http.start()
+        gc.collect()
+        gc.freeze()  # what start-up made stays: the collector need not walk it while requests wait
         return Ports(http_port, None if self._grpc is None else self._grpc.port)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":

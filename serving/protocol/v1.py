@@ -7,7 +7,7 @@ Source: KServe "V1 inference protocol"; TensorFlow Serving "RESTful API"."""
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from itertools import chain
 from typing import Any, Final
@@ -22,6 +22,8 @@ from serving.protocol.tensors import MAX_RANK, as_bytes, brief, objects, shaped
 
 TENSOR_INPUTS: Final = "tensor_inputs"
 """Key of ModelMetadata.parameters: the tensors that may be sent instead of `inputs`, as name, datatype and shape."""
+EVENT_TIME: Final = "event_time_field"
+"""Key of ModelMetadata.parameters: the optional input that says when the events happened."""
 _TF_TYPES: Final = {
     "BOOL": "DT_BOOL",
     "UINT8": "DT_UINT8",
@@ -59,7 +61,7 @@ def read_request(document: json_codec.Json, form: Form, metadata: ModelMetadata,
     """The request a body states, typed by the model's metadata. Raises BadRequest."""
     given = document[form.value]
     columns = _columns_of_rows(given, metadata) if form is Form.ROWS else _columns(given, metadata)
-    known = _known(metadata)
+    known = _known(metadata, columns)
     unknown = next((name for name in columns if name not in known), None)
     if unknown is not None:
         raise BadRequest(f'{form.value}: model "{metadata.name}" has no input {brief(unknown)}; it has {", ".join(known)}')
@@ -79,10 +81,18 @@ def read_request(document: json_codec.Json, form: Form, metadata: ModelMetadata,
     )
 
 
-def _known(metadata: ModelMetadata) -> dict[str, TensorMetadata]:
-    tensors: Sequence[Any] = metadata.parameters.get(TENSOR_INPUTS, ())
-    others = [TensorMetadata(t["name"], t["datatype"], tuple(t["shape"])) for t in tensors]
-    return {spec.name: spec for spec in (*others, *metadata.inputs)}
+def _known(metadata: ModelMetadata, columns: Mapping[str, Any]) -> dict[str, TensorMetadata]:
+    """Everything the model takes. The time of an event comes as text or as microseconds; what was sent decides."""
+    known = {spec.name: spec for spec in (*_tensors(metadata), *metadata.inputs)}
+    time = metadata.parameters.get(EVENT_TIME)
+    if isinstance(time, str) and time in columns:
+        first = columns[time][0] if type(columns[time]) is list and columns[time] else columns[time]
+        known[time] = TensorMetadata(time, "BYTES" if type(first) is str else "INT64", (-1,))
+    return known
+
+
+def _tensors(metadata: ModelMetadata) -> list[TensorMetadata]:
+    return [TensorMetadata(t["name"], t["datatype"], tuple(t["shape"])) for t in metadata.parameters.get(TENSOR_INPUTS, ())]
 
 
 def _columns_of_rows(rows: object, metadata: ModelMetadata) -> dict[str, Any]:
@@ -113,10 +123,12 @@ def _is_named(value: object) -> bool:
 
 
 def _only(metadata: ModelMetadata, where: str) -> str:
-    if len(metadata.inputs) != 1:
-        names = ", ".join(spec.name for spec in metadata.inputs)
-        raise BadRequest(f'{where}: model "{metadata.name}" has several inputs; send objects with the keys {names}')
-    return metadata.inputs[0].name
+    """The input that bare values are for: the only one, or the only tensor of a model that also takes columns."""
+    for inputs in (metadata.inputs, _tensors(metadata)):
+        if len(inputs) == 1:
+            return inputs[0].name
+    names = ", ".join(spec.name for spec in metadata.inputs)
+    raise BadRequest(f'{where}: model "{metadata.name}" has several inputs; send objects with the keys {names}')
 
 
 def _tensor(spec: TensorMetadata, value: object, form: Form) -> Tensor:

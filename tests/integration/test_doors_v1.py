@@ -39,6 +39,30 @@ def doors():
             {"predictions": [["a"], [{"b64": "/w=="}]]},
             id="strings; bytes that are no text in base64; a trailing 1 where the model has one",
         ),
+        pytest.param(
+            "flows",
+            {"instances": [{"bytes": 1, "proto": "tcp"}, {"bytes": 2, "proto": "udp"}]},
+            {"predictions": [{"bytes": 1.0, "proto": "tcp"}, {"bytes": 2.0, "proto": "udp"}]},
+            id="rows of a model's columns",
+        ),
+        pytest.param(
+            "flows",
+            {"instances": [{"bytes": 1, "proto": "tcp", "when": "2011-08-18T13:52:31Z"}]},
+            {"predictions": [{"bytes": 1.0, "proto": "tcp", "when": "2011-08-18T13:52:31Z"}]},
+            id="the time of an event as text",
+        ),
+        pytest.param(
+            "flows",
+            {"inputs": {"bytes": [1], "when": [5]}},
+            {"outputs": {"bytes": [1.0], "when": [5]}},
+            id="or in microseconds",
+        ),
+        pytest.param(
+            "flows",
+            {"instances": [[1, 2], [3, 4]]},
+            {"predictions": [[1.0, 2.0], [3.0, 4.0]]},
+            id="bare rows are the only tensor's",
+        ),
     ],
 )
 def test_predictions(doors, model, body, expected):
