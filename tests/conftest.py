@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fakes.redis_server import PROGRAM, RedisServer
+
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")  # laws are judged, not the speed of a busy machine
 
 
 @pytest.fixture(scope="session")
