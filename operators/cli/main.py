@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli import bundle, demo, evaluate, models, score, train, up
+from operators.cli import bundle, conform, demo, evaluate, models, score, train, up
 from operators.cli.console import errors
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command()(demo.demo)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.add_typer(bundle.app, name="bundle")
+app.command()(conform.conform)
 
 
 @app.callback(invoke_without_command=True)

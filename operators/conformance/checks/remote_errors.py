@@ -46,6 +46,7 @@ def _mix(message: Any) -> None:
 
 
 def _no_contents(message: Any) -> None:
+    del message.raw_input_contents[:]
     for tensor in message.inputs:
         tensor.ClearField("contents")
 

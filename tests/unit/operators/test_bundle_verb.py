@@ -1,0 +1,113 @@
+"""`vedette bundle`: a bundle of any ONNX model, and what is refused."""
+
+import json
+
+import pytest
+from onnx import TensorProto, helper
+from typer.testing import CliRunner
+
+from operators.cli.bundle import app
+from operators.cli.console import CommandError
+from serving.models.errors import BundleError
+from serving.models.golden import decode_golden
+from serving.models.store import BundleStore
+
+
+@pytest.fixture
+def onnx_file(tmp_path):
+    """FP32 [n, 2] -> its mean [n]."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1], keepdims=0)],
+        "mean",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
+        [helper.make_tensor_value_info("mean", TensorProto.FLOAT, [None])],
+    )
+    path = tmp_path / "mean.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def create(tmp_path, *options):
+    done = CliRunner().invoke(app, ["create", "--store-dir", str(tmp_path / "store"), "--json", *options])
+    if done.exception:
+        raise done.exception
+    return json.loads(done.stdout)
+
+
+def manifest_of(tmp_path, made):
+    said = made["manifest"]
+    return BundleStore(tmp_path / "store").resolve(said["name"], said["version"]).manifest
+
+
+def test_a_model_alone_is_enough(tmp_path, onnx_file):
+    made = create(tmp_path, "--onnx", str(onnx_file))
+    manifest = manifest_of(tmp_path, made)
+    assert (manifest.name, manifest.version) == ("mean", "1")
+    assert manifest.score is None
+    assert manifest.golden is not None, "inputs are made up from the signature"
+    assert [(t.name, t.shape) for t in manifest.inputs] == [("x", (-1, 2))]
+
+
+def test_the_next_one_of_a_name_is_the_next_version(tmp_path, onnx_file):
+    create(tmp_path, "--onnx", str(onnx_file))
+    assert create(tmp_path, "--onnx", str(onnx_file))["manifest"]["version"] == "2"
+
+
+def test_a_score_with_thresholds_answers_verdicts(tmp_path, onnx_file):
+    thresholds = ("--threshold", "siem_alerting=0.8", "--threshold", "night=0.9")
+    manifest = manifest_of(tmp_path, create(tmp_path, "--onnx", str(onnx_file), "--score", "mean", *thresholds))
+    assert manifest.default_operating_point == "siem_alerting"
+    assert {name: point.threshold for name, point in manifest.operating_points.items()} == {"siem_alerting": 0.8, "night": 0.9}
+
+
+def test_columns_are_put_together_to_tensors(tmp_path, onnx_file):
+    manifest = manifest_of(tmp_path, create(tmp_path, "--onnx", str(onnx_file), "--input", "x=a,b", "--name", "by-columns"))
+    assert (manifest.name, manifest.assembly[0].columns) == ("by-columns", ("a", "b"))
+    assert [(f.name, f.datatype) for f in manifest.request_fields] == [("a", "FP32"), ("b", "FP32")]
+
+
+def test_a_golden_request_is_kept(tmp_path, onnx_file):
+    request = tmp_path / "request.json"
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [3, 5]}
+    request.write_text(json.dumps({"inputs": [tensor]}))
+    made = create(tmp_path, "--onnx", str(onnx_file), "--golden", str(request))
+    bundle = BundleStore(tmp_path / "store").resolve(made["manifest"]["name"])
+    (case,) = decode_golden((bundle.folder / "golden.json").read_bytes())
+    assert case.outputs["mean"].tolist() == [4.0]
+
+
+def test_output_writes_a_folder_and_leaves_the_store_alone(tmp_path, onnx_file):
+    made = create(tmp_path, "--onnx", str(onnx_file), "--output", str(tmp_path / "made"))
+    assert made["folder"] == str(tmp_path / "made")
+    assert BundleStore(tmp_path / "store").entries() == ()
+
+
+@pytest.mark.parametrize(("options", "error", "says"), [
+    pytest.param(["--onnx", "nowhere.onnx"], CommandError, "no such file", id="no file"),
+    pytest.param(["--threshold", "a=1"], CommandError, "needs --score", id="a threshold of what?"),
+    pytest.param(["--score", "mean", "--threshold", "a=b"], CommandError, "NAME=NUMBER", id="a threshold without a number"),
+    pytest.param(["--score", "nope"], CommandError, "no such output", id="a score the model does not have"),
+    pytest.param(["--score", "mean:3"], CommandError, "columns", id="a column the score does not have"),
+    pytest.param(["--input", "x=a"], CommandError, "takes 2", id="too few columns"),
+    pytest.param(["--input", "y=a,b"], CommandError, "model's are", id="columns of no tensor"),
+    pytest.param(["--name", "a/b"], BundleError, "name", id="a name that is a path"),
+])  # fmt: skip
+def test_refusals(tmp_path, onnx_file, options, error, says):
+    given = options if "--onnx" in options else ["--onnx", str(onnx_file), *options]
+    with pytest.raises(error, match=says):
+        create(tmp_path, *given)
+
+
+def test_verify_names_the_file_that_was_changed(tmp_path, onnx_file):
+    create(tmp_path, "--onnx", str(onnx_file), "--output", str(tmp_path / "made"))
+    (tmp_path / "made" / "golden.json").write_text("{}")
+    done = CliRunner().invoke(app, ["verify", str(tmp_path / "made")])
+    assert isinstance(done.exception, BundleError)
+    assert "golden.json" in str(done.exception)
+
+
+def test_verify_runs_the_golden_cases(tmp_path, onnx_file):
+    create(tmp_path, "--onnx", str(onnx_file))
+    done = CliRunner().invoke(app, ["verify", "mean", "--store-dir", str(tmp_path / "store")])
+    assert "golden cases reproduce" in done.stdout
