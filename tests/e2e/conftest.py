@@ -1,0 +1,26 @@
+"""One `vedette up` for all of tests/e2e, started as a user starts it, stopped with SIGINT, leaving no process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.vedette import Vedette, processes_of, up
+
+FIRST_START_S = 180.0
+"""The first start trains a model on a shared machine; the second is measured in test_up.py."""
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store folder of the shared server."""
+    return tmp_path_factory.mktemp("vedette") / "store"
+
+
+@pytest.fixture(scope="session")
+def vedette(store: Path) -> Iterator[Vedette]:
+    """The shared server. Tests leave it as they found it: what they load they unload."""
+    with up(store, timeout_s=FIRST_START_S) as served:
+        print(f"\nvedette up, first time: ready after {served.waited_s:.1f} s")
+        yield served
+    assert processes_of(served.mark) == [], "Ctrl-C left processes behind"

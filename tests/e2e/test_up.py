@@ -1,0 +1,61 @@
+"""`vedette up` as a newcomer meets it: the curl it prints, a quick second start, two copies at once, nothing left behind."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import ROOT
+from tests.e2e.vedette import Vedette, environment, processes_of, up
+
+pytestmark = pytest.mark.e2e
+
+
+def ready_within_s() -> float:
+    """Generous: the aim is 25 s, and the time is printed. Where others share the processors, in proportion to their load."""
+    return 60.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def curl(command: str) -> dict:
+    done = subprocess.run(
+        shlex.split(command), capture_output=True, text=True, cwd=ROOT, timeout=30, env=environment(), check=True
+    )
+    return json.loads(done.stdout)
+
+
+def verdicts(answer: dict) -> list[str]:
+    (found,) = [output["data"] for output in answer["outputs"] if output["name"] == "verdict"]
+    return found
+
+
+def test_the_curl_that_is_printed_gives_a_verdict(vedette: Vedette):
+    answer = curl(vedette.curl)
+    assert answer["model_name"] == vedette.model
+    assert set(verdicts(answer)) <= {"benign", "investigate", "alert"}
+    assert {"revision", "variant", "operating_point"} <= answer["parameters"].keys()
+
+
+def test_metrics_count_what_was_answered(vedette: Vedette):
+    curl(vedette.curl)
+    with urllib.request.urlopen(f"{vedette.http}/metrics", timeout=10) as reply:
+        text = reply.read().decode()
+    assert f'"{vedette.model}"' in text
+
+
+def test_two_copies_run_side_by_side_and_the_second_start_is_quick(vedette: Vedette, tmp_path: Path):
+    store = tmp_path / "copy" / "store"
+    shutil.copytree(vedette.store, store)
+    allowed_s = ready_within_s()
+    with up(store, timeout_s=2 * allowed_s) as second:
+        print(f"\nvedette up, second time, beside the first: ready after {second.waited_s:.1f} s (allowed {allowed_s:.0f} s)")
+        assert second.waited_s <= allowed_s
+        assert "training" not in second.log.read_text(), "the second start trains nothing"
+        assert second.http != vedette.http
+        assert verdicts(curl(second.curl)) == verdicts(curl(vedette.curl))
+    assert processes_of(second.mark) == []
+    assert curl(vedette.curl)["model_name"] == vedette.model, "stopping one copy must not touch the other"
