@@ -19,6 +19,8 @@ from lifecycle.training.detector import Detector, Match
 from lifecycle.training.errors import DataError
 
 _SHOWN: Final = 5
+MOST_VALUES: Final = 200
+"""A text column with more values (and more than a tenth of the rows) identifies rather than describes."""
 _TRUE_FALSE: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -95,6 +97,7 @@ def check_data(detector: Detector, raw: Any, *, where: str) -> Dataset:
         order = np.argsort(at_us, kind="stable")
         frame, at_us = frame.iloc[order].reset_index(drop=True), at_us[order]
     data = _labelled(detector, frame, at_us, where)
+    _no_copy_of_the_key(detector, data, where)
     return replace(data, notes=(*notes, *data.notes, *_given_away(detector, data)))
 
 
@@ -232,11 +235,30 @@ def _digest(frame: Any) -> str:
     return f"sha256:{state.hexdigest()}"
 
 
+def _no_copy_of_the_key(detector: Detector, data: Dataset, where: str) -> None:
+    """A key under another name is still a key."""
+    if detector.entity is None:
+        return
+    key = data.frame[detector.entity.key].astype(str)
+    for column in detector.request_fields:
+        if key.nunique() > 1 and (data.frame[column].astype(str) == key).all():
+            raise DataError(
+                f"{where}: request field {column!r} is the entity key {detector.entity.key!r} under another name; "
+                "a key identifies, it is never a feature: take it out of request_fields"
+            )
+
+
 def _given_away(detector: Detector, data: Dataset) -> tuple[str, ...]:
     """Notes on request fields that alone tell attacks from all other rows."""
-    found = [c for c in detector.request_fields if _separates(data.frame[c], data.attack)]
-    return tuple(
-        f"request field {c!r} alone tells every attack from every other row; is it made from the label?" for c in found
+    told = [c for c in detector.request_fields if _separates(data.frame[c], data.attack)]
+    text = [c for c in detector.request_fields if data.frame[c].dtype == object]
+    names = [c for c in text if data.frame[c].nunique() > max(MOST_VALUES, len(data) // 10)]
+    return (
+        *(f"request field {c!r} alone tells every attack from every other row; is it made from the label?" for c in told),
+        *(
+            f"request field {c!r} has {data.frame[c].nunique()} values: a name rather than a feature; is it a key?"
+            for c in names
+        ),
     )
 
 

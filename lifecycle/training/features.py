@@ -4,6 +4,7 @@ What a window holds is windows.py's; how the store keeps it and joins it is behi
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -14,6 +15,8 @@ from lifecycle.training.data import Dataset, matches
 from lifecycle.training.detector import Aggregate, Detector
 from lifecycle.training.errors import DetectorError
 from lifecycle.training.windows import Measure, Ticks, aggregate
+from serving.features.feast import load
+from serving.features.plan import service_info
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
 
 DATATYPES: Final = {"string": "BYTES", "float": "FP64", "int": "INT64", "port": "INT64", "bool": "BOOL"}
@@ -23,6 +26,8 @@ NO_PORT: Final = -1
 
 class FeatureStore(Protocol):
     """The feature store, as training needs it; lifecycle.training.store has the real one."""
+
+    folder: Path
 
     def apply(self, *what: Declaration) -> None:
         """Register declarations."""
@@ -43,7 +48,7 @@ def with_features(detector: Detector, data: Dataset, store: FeatureStore) -> tup
         return data.frame, None
     declaration = declaration_of(detector)
     if declaration is None:
-        raise DetectorError(f"detector {detector.name!r}: features.service is not supported yet; declare windows")
+        return _with_registered(detector, data, store)
     store.apply(declaration)
     for view, rows in window_views(detector, declaration, data).items():
         store.write_rows(view, rows)
@@ -51,6 +56,30 @@ def with_features(detector: Detector, data: Dataset, store: FeatureStore) -> tup
     rows = data.frame[[detector.entity.key, *fields]].assign(event_timestamp=_stamps(data.at_us))
     joined = store.training_frame(rows, declaration.service)[list(declaration.features())]
     return pd.concat([data.frame, joined.reset_index(drop=True)], axis=1), service_of(declaration)
+
+
+def _with_registered(detector: Detector, data: Dataset, store: FeatureStore) -> tuple[Any, FeatureServiceInfo]:
+    """Features of a service that is registered and filled elsewhere."""
+    spec, entity = detector.features, detector.entity
+    if spec is None or spec.service is None or entity is None or data.at_us is None:
+        raise DetectorError(f"detector {detector.name!r}: features.service is not given")
+    registered = {s.name: service_info(s) for s in load(store.folder).services}
+    service = registered.get(spec.service)
+    if service is None:
+        raise DetectorError(
+            f"detector {detector.name!r}: no feature service {spec.service!r} in {store.folder}; it has {sorted(registered) or 'none'}"
+        )
+    if [k.name for k in service.join_keys] != [entity.key]:
+        raise DetectorError(
+            f"detector {detector.name!r}: entity.key is {entity.key!r}, feature service {service.name!r} is looked up by "
+            f"{[k.name for k in service.join_keys]}"
+        )
+    fields = [f.name for f in service.request_fields]
+    if missing := [f for f in fields if f not in detector.request_fields]:
+        raise DetectorError(f"detector {detector.name!r}: feature service {service.name!r} needs the request fields {missing}")
+    rows = data.frame[[entity.key, *fields]].assign(event_timestamp=_stamps(data.at_us))
+    joined = store.training_frame(rows, service.name)[[f.name for f in service.features]]
+    return pd.concat([data.frame, joined.reset_index(drop=True)], axis=1), service
 
 
 def declaration_of(detector: Detector) -> Declaration | None:

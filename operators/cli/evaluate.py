@@ -14,6 +14,8 @@ from operators.cli.train import DataDir, DataFile, Which, feature_store, load
 if TYPE_CHECKING:
     from lifecycle.evaluation.evaluate import Evaluation
     from lifecycle.evaluation.report import PointReport, UnitReport
+    from lifecycle.training.detector import Detector
+    from lifecycle.training.store import FeastStore
 
 UNITS = {"row": "per row", "entity_window": "per entity-window"}
 BENIGN = {"all": "unverified rows counted as benign", "verified": "verified rows only"}
@@ -46,12 +48,22 @@ def evaluate(
             test = find_file(declared, data_dir, "test")
         judged = None if test is None else read_data(declared, test)
         result = run(
-            declared, rows, judged, feature_store(Path(scratch)), seeds=seeds or declared.evaluation.seeds, progress=tell
+            declared, rows, judged, _store(declared, Path(scratch)), seeds=seeds or declared.evaluation.seeds, progress=tell
         )
     if as_json:
         print_json(as_record(result))
     else:
         _show(result)
+
+
+def _store(detector: "Detector", scratch: Path) -> "FeastStore":
+    """A store of its own, so that judging changes nothing; the machine's where the features are filled elsewhere."""
+    from serving.settings import ServingSettings
+
+    settings = ServingSettings()
+    if detector.features is not None and detector.features.service is not None:
+        return feature_store(settings.store_dir / "feast", settings.redis_url)
+    return feature_store(scratch)
 
 
 def as_record(result: "Evaluation") -> dict[str, Any]:
@@ -159,6 +171,8 @@ def _show(result: "Evaluation") -> None:
     )
     for units in _over_seeds(result):
         _show_unit(result, units, over)
+    if any(len({p.threshold for p in s.units[0].points}) == 1 for s in result.seeds):
+        print("The operating points fall together: on the validation rows one threshold meets every requirement best.\n")
     _show_segments(result)
     expected = [
         [

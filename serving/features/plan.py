@@ -78,7 +78,7 @@ def compile_service(service: Service, definitions: Definitions, store: Store, fo
     computed = tuple(Computed(view, folder) for view in service.computed)
     stored = {f"{view.name}__{feature.name}" for view in service.stored for feature in view.features}
     return Plan(
-        info=_info(service),
+        info=service_info(service),
         groups=groups,
         computed=computed,
         store=store,
@@ -117,7 +117,8 @@ def _group(views: Sequence[StoredView], key_version: int, *, is_raw: bool) -> Gr
     return Group(key_encoder(views[0].keys, key_version), tuple(plans), blocks, place)
 
 
-def _info(service: Service) -> FeatureServiceInfo:
+def service_info(service: Service) -> FeatureServiceInfo:
+    """What a service needs and gives. Raises RegistryError if two views want one key as different types."""
     keys: dict[str, str] = {}
     for view in service.stored:
         for key in view.keys:

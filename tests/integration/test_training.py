@@ -10,6 +10,7 @@ import pytest
 from lifecycle.evaluation.evaluate import evaluate
 from lifecycle.training.data import check_data, find_file, read_data
 from lifecycle.training.detector import parse_detector, read_detector
+from lifecycle.training.errors import DetectorError
 from lifecycle.training.features import declaration_of, service_of
 from lifecycle.training.generate import generate_flows
 from lifecycle.training.store import FeastStore
@@ -69,6 +70,25 @@ def test_a_detector_of_ones_own_has_windows_of_its_own(tmp_path):
     assert bundle.manifest.feature_service == "sessions_v1"
     assert [a.tensor for a in bundle.manifest.assembly] == ["page", "numeric"]
     check_service(bundle.manifest, service_of(declaration_of(detector)))
+
+
+def test_features_of_a_service_that_is_filled_elsewhere(tmp_path):
+    store = FeastStore(tmp_path / "feast")
+    own = parse_detector(OWN, where="own.yaml")
+    data = check_data(own, sessions(), where="x")
+    first = prepare(own, data, store, with_test=True)
+    other = parse_detector({**OWN, "name": "other", "features": {"service": "sessions_v1"}}, where="other.yaml")
+    second = prepare(other, data, store, with_test=True)
+    assert second.columns == first.columns
+    pd.testing.assert_frame_equal(second.frame, first.frame)
+    assert second.service == first.service
+    for change, says in (
+        ({"features": {"service": "nobody"}}, "no feature service 'nobody'"),
+        ({"entity": {"key": "page"}}, "looked up by"),
+    ):
+        body = {**OWN, "features": {"service": "sessions_v1"}, "request_fields": ["bytes"], **change}
+        with pytest.raises(DetectorError, match=says):
+            prepare(parse_detector(body, where="x"), data, store, with_test=True)
 
 
 def _visits_before(data, i):

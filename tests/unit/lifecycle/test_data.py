@@ -111,6 +111,17 @@ def test_a_field_that_gives_the_label_away_is_noted():
     assert not check_data(detector(), rows(100), where="x").notes
 
 
+def test_a_key_under_another_name_is_refused():
+    declared = detector(source__columns__alias="string", entity={"key": "user"}, request_fields=["alias", "failures"])
+    with pytest.raises(DataError, match="'alias' is the entity key 'user' under another name"):
+        check_data(declared, rows(50).assign(alias=lambda f: f["user"]), where="x")
+
+
+def test_a_text_field_that_identifies_is_noted():
+    frame = rows(600).assign(method=[f"m{i}" for i in range(600)])
+    assert any("600 values: a name rather than a feature" in n for n in check_data(detector(), frame, where="x").notes)
+
+
 def test_ports_are_numbers():
     declared = detector(source__columns__failures={"from": "Port", "type": "port"})
     frame = rows(4).drop(columns="failures").assign(Port=["80", "0x0303", None, ""], verdict=["attack", "fine"] * 2)
