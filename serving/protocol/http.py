@@ -94,6 +94,7 @@ class HttpDoor:
             Endpoint.SERVER: {"GET": self._server},
             Endpoint.LIVE: {"GET": self._live},
             Endpoint.READY: {"GET": self._ready},
+            Endpoint.MODELS: {"GET": self._models},
             Endpoint.MODEL: {"GET": self._model},
             Endpoint.MODEL_READY: {"GET": self._model_ready},
             Endpoint.STATISTICS: {"GET": self._statistics},
@@ -101,7 +102,7 @@ class HttpDoor:
             Endpoint.REPOSITORY_INDEX: {"POST": self._repository_index},
             Endpoint.LOAD: {"POST": self._load},
             Endpoint.UNLOAD: {"POST": self._unload},
-            Endpoint.V1_MODELS: {"GET": self._v1_models},
+            Endpoint.V1_MODELS: {"GET": self._models},
             Endpoint.V1_MODEL: {"GET": self._v1_model},
             Endpoint.V1_METADATA: {"GET": self._v1_metadata},
             Endpoint.V1_PREDICT: {"POST": self._v1_predict},
@@ -211,7 +212,7 @@ class HttpDoor:
         await self._service.unload(request.target.model)
         return _json({"name": request.target.model, "unload": True})
 
-    async def _v1_models(self, _: Request) -> Reply:
+    async def _models(self, _: Request) -> Reply:
         entries = self._service.repository_index(only_ready=True)
         return _json({"models": list(dict.fromkeys(entry.name for entry in entries))})
 

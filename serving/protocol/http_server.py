@@ -95,7 +95,6 @@ class HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
-            date_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,

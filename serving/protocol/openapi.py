@@ -132,7 +132,7 @@ _SCHEMAS: Final[Json] = {
     ),
     "control_request": _object({"parameters": _ref("parameters")}),
     "control_response": _object({"name": _TEXT, "load": _FLAG, "unload": _FLAG}, ("name",)),
-    "v1_models": _object({"models": _array(_TEXT)}, ("models",)),
+    "models": _object({"models": _array(_TEXT)}, ("models",)),
     "v1_model": _object(
         {"name": _TEXT, "ready": _FLAG, "model_version_status": _array({"type": "object"}), "error": _TEXT}, ("name", "ready")
     ),
@@ -233,13 +233,14 @@ def _paths() -> Json:
         "/v2": _get("serverMetadata", "Server metadata", "server"),
         "/v2/health/live": _get("serverLive", "Liveness", "health", ("500", "503")),
         "/v2/health/ready": _get("serverReady", "Readiness", "health", ("500", "503")),
+        "/v2/models": _get("models", "Names of the models that answer, as KServe lists them", "models"),
         "/v2/models/stats": _get("allStatistics", "What every model has answered", "statistics", _READ_ERRORS),
         **_model_paths("/v2/models/{model}", ""),
         **_model_paths("/v2/models/{model}/versions/{version}", "Version"),
         "/v2/repository/index": {"post": index},
         "/v2/repository/models/{model}/load": _control("repositoryLoad", "Load a model"),
         "/v2/repository/models/{model}/unload": _control("repositoryUnload", "Unload a model"),
-        "/v1/models": _get("v1Models", "V1 list of models", "v1_models"),
+        "/v1/models": _get("v1Models", "V1 list of models", "models"),
         **_v1_paths("/v1/models/{model}", ""),
         **_v1_paths("/v1/models/{model}/versions/{version}", "Version"),
     }

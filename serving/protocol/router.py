@@ -21,6 +21,7 @@ class Endpoint(Enum):
     SERVER = "/v2"
     LIVE = "/v2/health/live"
     READY = "/v2/health/ready"
+    MODELS = "/v2/models"
     MODEL = "/v2/models/{model}"
     MODEL_READY = "/v2/models/{model}/ready"
     INFER = "/v2/models/{model}/infer"

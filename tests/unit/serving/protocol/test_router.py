@@ -16,6 +16,8 @@ from serving.protocol.router import REMEMBERED, Endpoint, Router, Target, resolv
         ("/v2/", Target(Endpoint.SERVER)),
         ("/v2/health/live", Target(Endpoint.LIVE)),
         ("/v2/health/ready", Target(Endpoint.READY)),
+        ("/v2/models", Target(Endpoint.MODELS)),
+        ("/v2/models/", Target(Endpoint.MODELS)),
         ("/v2/models/m", Target(Endpoint.MODEL, "m")),
         ("/v2/models/m/ready", Target(Endpoint.MODEL_READY, "m")),
         ("/v2/models/m/infer", Target(Endpoint.INFER, "m")),
@@ -52,7 +54,7 @@ def test_paths(path, target):
 @pytest.mark.parametrize(
     "path",
     [
-        "/v3", "/v2/models", "/v2/models/", "/v2/models//infer", "/v2/models/m/nope", "/v2/models/m/versions", "/v2//models/m",
+        "/v3", "/v2/models//infer", "/v2/models/m/nope", "/v2/models/m/versions", "/v2//models/m",
         "/v2/models/m/versions//infer", "/v2/models/m/infer/more", "/v1/models/:predict", "/v1/models/m/nope", "//", "/v2/health",
         "/v2/repository/models/m/explode", "/v1/models/m/versions/:predict", "/%2e%2e/etc/passwd", "/v2/models/m/",
     ][:-1],
