@@ -14,7 +14,7 @@ from locust.stats import RequestStats
 
 from loadtests.objectives import Finding, Objective, Totals, judge
 from loadtests.shapes import STAGES, Stages
-from loadtests.users import GRPC, HTTP, SETTINGS, GrpcDoor, HttpDoor
+from loadtests.users import GRPC, HTTP, SETTINGS, GrpcDoor, HttpDoor, prepare
 
 __all__ = ["GrpcDoor", "HttpDoor"]
 
@@ -42,8 +42,11 @@ def findings(environment: Any) -> tuple[Finding, ...]:
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def wind_the_clock(**_: Any) -> None:
-    """gevent's loop keeps the time of its last turn, which was before the imports: --run-time would be over too early."""
+def get_ready(environment: Any, **_: Any) -> None:
+    """Payloads first. And gevent's loop keeps the time of its last turn, which was before all imports: --run-time would be over
+    too early."""
+    if environment.host:
+        prepare(environment.host)
     gevent.get_hub().loop.update_now()
 
 

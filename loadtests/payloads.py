@@ -1,10 +1,9 @@
 """What is sent: real events where there are some, shaped by the inputs that the model itself says it takes.
 
-In this order: the file that is named (JSON lines of whole requests, or of events; or Parquet); captures in the data folder whose
-columns are the model's inputs; flows from the training room's generator, if it is installed; values made up from the
-inputs' types. Reads and shapes only; who sends is users.py's."""
+In this order: the file that is named (JSON lines of whole requests, or of events; or Parquet); events of a shipped detector
+(captures.py); captures in the data folder whose columns are the model's inputs; values made up from the inputs' types.
+Reads and shapes only; who sends is users.py's."""
 
-import importlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,12 +13,9 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from loadtests.captures import KEPT, Event, events_of, parquet_columns, parquet_rows
 from loadtests.stubs import messages
 
-KEPT: Final = 5000
-"""Events held in memory; users go round them."""
-
-Event = Mapping[str, Any]
 Value = bool | int | float | str
 
 _CONTENTS: Final = {
@@ -85,15 +81,25 @@ def read_inputs(metadata: bytes) -> tuple[Input, ...]:
     return tuple(Input(i["name"], i["datatype"], tuple(i["shape"])) for i in orjson.loads(metadata)["inputs"])
 
 
-def load(inputs: Sequence[Input], *, file: Path | None, data_dir: Path | None, rows: int) -> tuple[str, list[Payload]]:
+def read_event_time(metadata: bytes) -> tuple[Input, ...]:
+    """The optional input that says when an event happened, if the model has one (Vedette says so in its parameters)."""
+    name = orjson.loads(metadata).get("parameters", {}).get("event_time_field")
+    return (Input(name, "BYTES", (-1,)),) if isinstance(name, str) else ()
+
+
+def load(metadata: bytes, *, model: str, file: Path | None, data_dir: Path | None, rows: int) -> tuple[str, list[Payload]]:
     """The payloads for a model, and where they come from. Raises ValueError if the named file does not fit the model."""
+    inputs = read_inputs(metadata)
     if file is not None:
         return str(file), list(_from_file(file, inputs, rows))
+    shipped = events_of(model, data_dir)
+    if shipped is not None and shipped[1] and fits(inputs, shipped[1][0]):
+        source, events = shipped
+        timed = tuple(i for i in read_event_time(metadata) if i.name in events[0])
+        return source, list(from_events((*inputs, *timed), events, rows))
     for capture in sorted(data_dir.glob("*/*.parquet")) if data_dir else ():
-        if fits(inputs, _columns(capture)):
-            return str(capture), list(from_events(inputs, _parquet(capture), rows))
-    if generated := _generated(inputs):
-        return "generated flows", list(from_events(inputs, generated, rows))
+        if fits(inputs, parquet_columns(capture)):
+            return str(capture), list(from_events(inputs, parquet_rows(capture), rows))
     return "made-up values", made_up(inputs, rows=rows)
 
 
@@ -143,9 +149,9 @@ def _cast(datatype: str, value: Any) -> Value:
 
 def _from_file(file: Path, inputs: Sequence[Input], rows: int) -> Iterator[Payload]:
     if file.suffix == ".parquet":
-        if not fits(inputs, _columns(file)):
+        if not fits(inputs, parquet_columns(file)):
             raise ValueError(f"{file}: its columns are not the model's inputs {[i.name for i in inputs]}")
-        yield from from_events(inputs, _parquet(file), rows)
+        yield from from_events(inputs, parquet_rows(file), rows)
         return
     lines = [orjson.loads(line) for line in islice(file.read_bytes().splitlines(), KEPT) if line.strip()]
     if lines and "inputs" in lines[0]:
@@ -159,31 +165,3 @@ def _from_file(file: Path, inputs: Sequence[Input], rows: int) -> Iterator[Paylo
 def _request(line: Mapping[str, Any]) -> Payload:
     tensors = (Tensor(t["name"], t["datatype"], tuple(t["shape"]), tuple(np.ravel(t["data"]).tolist())) for t in line["inputs"])
     return Payload(tuple(tensors), line.get("parameters", {}))
-
-
-def _columns(file: Path) -> list[str]:
-    from pyarrow import parquet  # only a capture needs it
-
-    names: list[str] = parquet.read_schema(file).names
-    return names
-
-
-def _parquet(file: Path) -> list[Event]:
-    from pyarrow import parquet
-
-    batch = next(parquet.ParquetFile(file).iter_batches(KEPT))
-    events: list[Event] = batch.to_pylist()
-    return events
-
-
-def _generated(inputs: Sequence[Input]) -> list[Event]:
-    if any(i.width != 1 for i in inputs):
-        return []
-    try:
-        room = importlib.import_module("lifecycle.training.generate")
-    except ImportError:  # an image without the training room
-        return []
-    if not fits(inputs, room.COLUMNS):
-        return []
-    events: list[Event] = room.generate_flows(1, hosts=40, flows_per_host=50).head(KEPT).to_dict("records")
-    return events

@@ -3,6 +3,8 @@
 An answer counts as a failure unless it is a verdict: a status of 200 is not enough. What is too slow is objectives.py's."""
 
 import time
+import urllib.request
+from contextlib import suppress
 from functools import cache
 from itertools import cycle
 from typing import Any
@@ -29,8 +31,9 @@ class LoadError(Exception):
 
 @cache
 def _payloads(metadata: bytes) -> tuple[payloads.Payload, ...]:
-    inputs = payloads.read_inputs(metadata)
-    source, found = payloads.load(inputs, file=SETTINGS.payloads, data_dir=SETTINGS.data_dir, rows=SETTINGS.rows)
+    source, found = payloads.load(
+        metadata, model=SETTINGS.model, file=SETTINGS.payloads, data_dir=SETTINGS.data_dir, rows=SETTINGS.rows
+    )
     if not found:
         raise ValueError(f"{source} has no request of {SETTINGS.rows} rows")
     print(f"model {SETTINGS.model}: {len(found)} payloads from {source}")  # Locust shows it in its log
@@ -45,6 +48,22 @@ def _bodies(metadata: bytes) -> tuple[bytes, ...]:
 @cache
 def _messages(metadata: bytes) -> tuple[Any, ...]:
     return tuple(p.as_message(SETTINGS.model) for p in _payloads(metadata))
+
+
+def fetch_metadata(host: str) -> bytes:
+    """What the model says of itself, over HTTP. Raises OSError."""
+    with urllib.request.urlopen(f"{host}/v2/models/{SETTINGS.model}", timeout=10) as answer:  # noqa: S310
+        body: bytes = answer.read()
+        return body
+
+
+def prepare(host: str) -> None:
+    """Have the payloads ready before the first user comes: reading a capture takes seconds. A host that does not answer is left
+    to the users to report."""
+    with suppress(OSError):
+        metadata = fetch_metadata(host)
+        _bodies(metadata)
+        _messages(metadata)
 
 
 def _from_somewhere(items: tuple[Any, ...]) -> Any:
@@ -84,11 +103,8 @@ class GrpcDoor(User):  # type: ignore[misc]
 
     def on_start(self) -> None:
         """Connect, and learn what the model takes."""
-        import urllib.request
-
         try:
-            with urllib.request.urlopen(f"{self.host}/v2/models/{SETTINGS.model}", timeout=10) as answer:  # noqa: S310
-                self.requests = _from_somewhere(_messages(answer.read()))
+            self.requests = _from_somewhere(_messages(fetch_metadata(self.host)))
         except OSError as problem:
             self._report(0.0, 0, problem)
             raise StopUser from problem

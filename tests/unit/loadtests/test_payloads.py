@@ -1,6 +1,7 @@
 """What is sent: events shaped by the model's own metadata, alike over both doors."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,12 +13,19 @@ from loadtests.payloads import Input, from_events, made_up, read_inputs
 
 HOST, BYTES_SENT, TOS = Input("SrcAddr", "BYTES", (-1,)), Input("SrcBytes", "FP32", (-1, 1)), Input("sTos", "INT64", (-1,))
 INPUTS = (HOST, BYTES_SENT, TOS)
+
+
+def _metadata(*inputs, **parameters):
+    described = [{"name": i.name, "datatype": i.datatype, "shape": i.shape} for i in inputs]
+    return json.dumps({"name": "m", "inputs": described, "parameters": parameters}).encode()
+
+
+METADATA = _metadata(*INPUTS)
 EVENTS = [{"SrcAddr": "10.0.0.1", "SrcBytes": 7, "sTos": None, "Label": "x"}, {"SrcAddr": None, "SrcBytes": 8.5, "sTos": 4}]
 
 
 def test_inputs_come_from_the_metadata():
-    body = json.dumps({"name": "m", "inputs": [{"name": "SrcAddr", "datatype": "BYTES", "shape": [-1]}]}).encode()
-    assert read_inputs(body) == (HOST,)
+    assert read_inputs(METADATA) == INPUTS
 
 
 def test_an_event_becomes_a_request_of_the_models_columns_only():
@@ -62,7 +70,7 @@ def test_whole_requests_are_sent_as_they_are(tmp_path):
     }
     file = tmp_path / "requests.jsonl"
     file.write_text(json.dumps(request) + "\n")
-    source, (payload,) = payloads.load(INPUTS, file=file, data_dir=None, rows=1)
+    source, (payload,) = payloads.load(METADATA, model="m", file=file, data_dir=None, rows=1)
     assert source == str(file)
     assert json.loads(payload.as_json())["parameters"] == request["parameters"]
     parameters = payload.as_message("m").parameters
@@ -79,8 +87,8 @@ def test_events_of_a_named_file_must_fit_the_model(tmp_path):
     file = tmp_path / "events.jsonl"
     file.write_text("\n".join(json.dumps(e) for e in EVENTS))
     with pytest.raises(ValueError, match="no_such_input"):
-        payloads.load([Input("no_such_input", "FP32", (-1,))], file=file, data_dir=None, rows=1)
-    _, found = payloads.load([HOST], file=file, data_dir=None, rows=1)
+        payloads.load(_metadata(Input("no_such_input", "FP32", (-1,))), model="m", file=file, data_dir=None, rows=1)
+    _, found = payloads.load(_metadata(HOST), model="m", file=file, data_dir=None, rows=1)
     assert [p.inputs[0].data for p in found] == [("10.0.0.1",), ("",)]
 
 
@@ -88,9 +96,39 @@ def test_a_capture_whose_columns_fit_is_preferred_to_made_up_values(tmp_path):
     folder = tmp_path / "flows"
     folder.mkdir()
     parquet.write_table(pa.Table.from_pylist(EVENTS), folder / "capture.parquet")
-    source, found = payloads.load(INPUTS, file=None, data_dir=tmp_path, rows=1)
+    source, found = payloads.load(METADATA, model="m", file=None, data_dir=tmp_path, rows=1)
     assert Path(source).name == "capture.parquet"
     assert found[0].inputs[0].data == ("10.0.0.1",)
-    source, found = payloads.load([Input("features", "FP32", (-1, 40))], file=None, data_dir=tmp_path, rows=1)
+    source, found = payloads.load(
+        _metadata(Input("features", "FP32", (-1, 40))), model="m", file=None, data_dir=tmp_path, rows=1
+    )
     assert source == "made-up values"
     assert len(found[0].inputs[0].data) == 40
+
+
+FLOWS = (
+    Input("host", "BYTES", (-1,)), Input("proto", "BYTES", (-1,)), Input("sport", "INT64", (-1,)), Input("duration", "FP64", (-1,)),
+)  # fmt: skip
+
+
+def test_a_shipped_detectors_events_are_generated_under_the_models_own_names():
+    metadata = _metadata(*FLOWS, event_time_field="event_time")
+    source, found = payloads.load(metadata, model="flows", file=None, data_dir=None, rows=2)
+    assert source == "generated flows"
+    tensors = {t.name: t for t in found[0].inputs}
+    assert tensors.keys() == {"host", "proto", "sport", "duration", "event_time"}
+    assert all(host.startswith("10.10.") for host in tensors["host"].data)
+    assert all(isinstance(port, int) for port in tensors["sport"].data)
+    assert [datetime.fromisoformat(t).tzinfo is not None for t in tensors["event_time"].data] == [True, True]
+
+
+def test_a_shipped_detectors_real_capture_is_preferred(tmp_path):
+    from lifecycle.training.detector import read_detector
+    from lifecycle.training.generate import generate_flows
+
+    file = tmp_path / "flows" / read_detector("flows").source.train
+    file.parent.mkdir()
+    generate_flows(3, hosts=8, flows_per_host=5).to_parquet(file)
+    source, found = payloads.load(_metadata(*FLOWS), model="flows", file=None, data_dir=tmp_path, rows=1)
+    assert source == str(file)
+    assert [t.name for t in found[0].inputs] == [i.name for i in FLOWS]

@@ -1,0 +1,63 @@
+"""Events of the shipped detectors, as a client would send them: from their real capture where it is, else generated.
+
+The training room knows a detector's source, its column names and when an event counts; where that room is not installed, or the
+model is no shipped detector, there is nothing here."""
+
+import importlib
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+KEPT: Final = 5000
+"""Events held in memory; users go round them."""
+
+Event = Mapping[str, Any]
+
+
+def events_of(model: str, data_dir: Path | None) -> tuple[str, list[Event]] | None:
+    """Where the events come from, and the events with the model's own column names; None if there are none for this model."""
+    try:
+        detectors = importlib.import_module("lifecycle.training.detector")
+        sending = importlib.import_module("lifecycle.training.sending")
+    except ImportError:
+        return None
+    if not (detectors.BUILT_IN / f"{model}.yaml").is_file():
+        return None
+    detector = detectors.read_detector(model)
+    capture = next(data_dir.glob(f"*/{detector.source.train}"), None) if data_dir and detector.source.train else None
+    if capture is not None and capture.suffix == ".parquet":
+        rows = parquet_rows(capture)
+    elif detector.source.generator:
+        capture, rows = None, _generated()
+    else:
+        return None
+    send = sending.sender(detector)
+    return str(capture or "generated flows"), [_plain(send(row)) for row in rows]
+
+
+def parquet_columns(file: Path) -> list[str]:
+    """Column names of a Parquet file."""
+    from pyarrow import parquet  # only a capture needs it
+
+    names: list[str] = parquet.read_schema(file).names
+    return names
+
+
+def parquet_rows(file: Path) -> list[Event]:
+    """The first rows of a Parquet file."""
+    from pyarrow import parquet
+
+    rows: list[Event] = next(parquet.ParquetFile(file).iter_batches(KEPT)).to_pylist()
+    return rows
+
+
+def _generated() -> list[Event]:
+    generate = importlib.import_module("lifecycle.training.generate").generate_flows
+    rows: list[Event] = list(islice(generate(1, hosts=40, flows_per_host=50).to_dict("records"), KEPT))
+    return rows
+
+
+def _plain(event: Mapping[str, Any]) -> Event:
+    """Moments as RFC 3339 text, as the protocol carries them."""
+    return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in event.items()}
