@@ -20,6 +20,13 @@ _QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 _OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 
 
+START_ATTEMPTS: Final = 2
+
+
+class StartError(Exception):
+    """Ray could not be started on this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalServing:
     """A running application and where its doors listen."""
@@ -32,23 +39,13 @@ class LocalServing:
 def start_local(settings: ServingSettings) -> LocalServing:
     """Start Ray, deploy the application, wait until its replicas are up. Whatever fails, nothing is left running.
 
-    Raises OSError at once for a port that is taken; Serve itself would try for a minute and not say why."""
+    Raises StartError, or OSError at once for a port that is taken; Serve itself would try for a minute and not say why."""
     for port in sorted({settings.http_port, settings.grpc_port} - {0}):
         bind(settings.host, port).close()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray").setLevel(logging.WARNING)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    folder = tempfile.mkdtemp(prefix="vedette-ray-")
-    ray.init(
-        address="local",
-        _node_ip_address="127.0.0.1",
-        _temp_dir=folder,
-        num_cpus=max(4, settings.replicas),
-        include_dashboard=False,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        logging_level=logging.WARNING,
-        log_to_driver=True,
-    )
+    folder = _start_ray(settings.replicas + 1)
     try:
         if settings.front_door == "serve":
             http = {"host": settings.host, "port": settings.http_port}
@@ -66,6 +63,32 @@ def start_local(settings: ServingSettings) -> LocalServing:
         shutil.rmtree(folder, ignore_errors=True)  # Ray's own logs; kept when something failed
 
     return LocalServing(http_port, grpc_port, stop)
+
+
+def _start_ray(workers: int) -> str:
+    """Start a cluster; its folder. workers: as many as the controller and the replicas need, Ray starts them all at once."""
+    for attempt in range(START_ATTEMPTS):
+        folder = tempfile.mkdtemp(prefix="vedette-ray-")
+        try:
+            ray.init(
+                address="local",
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+                num_cpus=workers,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                logging_level=logging.WARNING,
+                log_to_driver=True,
+            )
+        except Exception as problem:  # Ray gives a node 30 s to start, and raises a bare Exception
+            ray.shutdown()
+            if attempt + 1 == START_ATTEMPTS:
+                raise StartError(
+                    f"Ray did not start here: {problem} Its logs are in {folder}; is the machine overloaded?"
+                ) from problem
+        else:
+            return folder
+    raise AssertionError("not reached")
 
 
 def _stop() -> None:
