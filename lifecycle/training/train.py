@@ -97,17 +97,17 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
     encoding, fitted = _fit(prepared, parts.train, chosen_seed)
     model = to_onnx(fitted, encoding)
     session = OnnxModel(model)
+    every = model_scores(session, encoding, prepared.frame)
     parity = check_parity(session, fitted, encoding, prepared.frame.iloc[:PARITY_ROWS])
     if parts.folds:
         rows, scores = _cross_fitted(prepared, chosen_seed, steps)
     else:
         rows = np.flatnonzero(parts.validation)
-        scores = model_scores(session, encoding, prepared.frame.iloc[rows])
+        scores = every[rows]
     steps.next("choosing operating points and calibrating")
     attack = prepared.data.attack[rows]
     weights = _weights(prepared, rows)
     points = choose_points(detector, scores, attack, weights)
-    own = model_scores(session, encoding, prepared.frame.iloc[np.flatnonzero(parts.train)])
     trained_on = prepared.frame.iloc[np.flatnonzero(parts.train)]
     lineage = Lineage(
         data_digest=prepared.data.digest, code_commit=code_commit(), seed=chosen_seed,
@@ -124,8 +124,8 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
         "segments": detector.segments,
         "lineage": lineage,
     }
-    files = reference_files(encoding, trained_on, own, prepared.data.attack[parts.train], chosen_seed)
-    files["example.json"] = example_request(detector, prepared.data)
+    files = reference_files(encoding, trained_on, every[parts.train], prepared.data.attack[parts.train], chosen_seed)
+    files["example.json"] = example_request(detector, prepared.data, every)
     return Trained(
         model, encoding, manifest, golden_rows(encoding, prepared.frame, prepared.data.attack, chosen_seed), files, parity
     )

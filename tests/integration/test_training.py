@@ -1,5 +1,6 @@
 """Training on what the feature store gives: windows as of each event, and the figures on real data where it can be had."""
 
+import json
 import os
 from pathlib import Path
 
@@ -70,6 +71,10 @@ def test_a_detector_of_ones_own_has_windows_of_its_own(tmp_path):
     assert bundle.manifest.feature_service == "sessions_v1"
     assert [a.tensor for a in bundle.manifest.assembly] == ["page", "numeric"]
     check_service(bundle.manifest, service_of(declaration_of(detector)))
+    example = {t["name"]: t["data"] for t in json.loads((bundle.folder / "example.json").read_bytes())["inputs"]}
+    assert list(example) == ["user", "page", "bytes", "event_time"]
+    assert example["page"][:2] == ["/admin", "/admin"], "attacks come first"
+    assert len(set(example["user"][:2])) == 2
 
 
 def test_features_of_a_service_that_is_filled_elsewhere(tmp_path):
