@@ -2,6 +2,9 @@
 
 import fnmatch
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -38,6 +41,29 @@ def test_what_is_copied_passes_the_ignore_file(name):
 
 def test_the_serving_image_copies_what_exists():
     assert [s for s in _sources("serving.Dockerfile") if not (ROOT / s).exists()] == []
+
+
+def test_what_is_copied_is_all_that_the_application_imports(tmp_path):
+    for source in _sources("serving.Dockerfile"):
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, tmp_path / source, ignore=shutil.ignore_patterns("__pycache__"))
+    program = """
+import sys
+import serving.app
+import serving.features.open
+print(serving.app.__file__)
+print(sorted({m.split(".")[0] for m in sys.modules} & {"lifecycle", "operators", "loadtests", "tests", "lightgbm", "locust", "kopf"}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    where, others = done.stdout.splitlines()[-2:]
+    assert (where, others) == (str(tmp_path / "serving" / "app.py"), "[]")
 
 
 def test_the_serving_image_installs_by_hash_and_carries_no_other_room():
