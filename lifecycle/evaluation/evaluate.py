@@ -58,7 +58,7 @@ def evaluate(
     if test is None:
         judged, frame = data.take(prepared.parts.test), prepared.frame.iloc[np.flatnonzero(prepared.parts.test)]
     else:
-        judged = test
+        judged = test if detector.label.others == "unverified" else test.take(test.verified)
         frame, _ = with_features(detector, judged, store)
     results = [_one_seed(prepared, judged, frame, detector.model.seed + i, _within(tell, i, seeds)) for i in range(seeds)]
     return Evaluation(

@@ -97,7 +97,8 @@ class Label(_Part):
     negative: Match | None = None
     """Rows verified to be benign; None: all that is not positive."""
     others: Literal["unverified", "ignore"] = "unverified"
-    """Rows that are neither. `unverified`: trained on as benign, reported apart. `ignore`: left out."""
+    """Rows that are neither. `unverified`: trained on as benign, reported apart. `ignore`: left out of every part, though an
+    entity's windows still count them."""
     type_column: str | None = None
     """Names the kind of attack, if rows say it."""
     derived: tuple[str, ...] = ()

@@ -54,8 +54,15 @@ def split(detector: Detector, data: Dataset, *, with_test: bool) -> Parts:
             parts = _by_owner(detector, data, share)
         case "types":
             parts = _by_types(detector, data, share)
+    if detector.label.others == "ignore":
+        parts = _only(parts, data.verified)
     _not_empty(detector, data, parts, with_test=with_test)
     return parts
+
+
+def _only(parts: Parts, rows: Mask) -> Parts:
+    folds = tuple(Fold(f.train & rows, f.held & rows) for f in parts.folds)
+    return Parts(parts.train & rows, parts.validation & rows, parts.test & rows, folds)
 
 
 def _by_place(place: NDArray[np.float64], test: float, validation: float) -> Parts:

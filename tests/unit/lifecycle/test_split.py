@@ -5,6 +5,7 @@ import pytest
 
 from lifecycle.training.data import check_data
 from lifecycle.training.errors import DataError
+from lifecycle.training.kinds import kinds_of
 from lifecycle.training.split import split
 from tests.unit.lifecycle.declared import detector, rows
 
@@ -58,6 +59,33 @@ def test_left_out_types_are_never_trained_on():
         assert {k in "ab" for k in set(data.kind[fold.held & data.attack])} == {True, False}, "some of every family"
         assert (fold.held & ~data.attack).any()
     assert sum(f.held.astype(int) for f in got.folds).tolist() == [1] * len(data)
+
+
+def test_ignored_rows_are_in_no_part():
+    frame = rows()
+    frame.loc[::3, "verdict"] = "unknown"
+    label = {"column": "verdict", "positive": {"equals": ["attack"]}, "negative": {"equals": ["fine"]}, "others": "ignore"}
+    data, got = parts(frame, label=label)
+    assert not ((got.train | got.validation | got.test) & ~data.verified).any()
+
+
+def test_kinds_of_benign_rows_are_left_out_whole():
+    frame = typed(2000)
+    wanted = {**TYPES, "split": {**TYPES["split"], "benign_kinds": 8}}
+    data, got = parts(frame, **wanted)
+    benign = ~data.attack
+    kinds = kinds_of(data.frame[benign], ("method", "failures", "seconds"), 8)
+    for fold in got.folds:
+        assert not set(kinds[fold.held[benign]]) & set(kinds[fold.train[benign]])
+    sizes = [int((f.held & benign).sum()) for f in got.folds]
+    assert max(sizes) < 2 * min(sizes)
+
+
+def test_the_same_rows_have_the_same_kinds():
+    frame = rows(500)
+    one, two = (kinds_of(frame, ("method", "failures", "seconds"), 6) for _ in range(2))
+    assert (one == two).all()
+    assert len(set(one.tolist())) > 1
 
 
 def test_a_type_without_family_is_refused():
