@@ -23,6 +23,8 @@ app = typer.Typer(no_args_is_help=True, help="Make, verify and show bundles.")
 Which = Annotated[
     str, typer.Argument(metavar="NAME|FOLDER", help="A model of the store (NAME or NAME/VERSION), or a bundle's folder.")
 ]
+DERIVED = frozenset({"inputs", "outputs", "files", "golden", "schema_version", "platform"})
+"""Fields of bundle.json that follow from the model's file."""
 GOLDEN_ROWS = (3, 1)
 GOLDEN_SIZES = (4, 1, 16, 3)
 """First variable dimension, and further ones, tried for the golden inputs of a graph that does not say what fits."""
@@ -42,6 +44,9 @@ def create(
     threshold: Annotated[
         list[str] | None, typer.Option(help="NAME=THRESHOLD of an operating point; repeat [default: siem_alerting=0.5].")
     ] = None,
+    describe: Annotated[
+        Path | None, typer.Option(help="YAML or JSON with more fields of bundle.json, e.g. for features; options win over it.")
+    ] = None,
     golden: Annotated[Path | None, typer.Option(help="JSON with golden inputs, as the body of an infer request.")] = None,
     no_golden: Annotated[bool, typer.Option("--no-golden", help="Make no golden cases.")] = False,
     allow_nonfinite: Annotated[bool, typer.Option("--allow-nonfinite", help="Clients may send NaN and infinities.")] = False,
@@ -55,10 +60,12 @@ def create(
     if not onnx.is_file():
         raise CommandError(f"{onnx}: no such file; --onnx is the path of a .onnx model")
     store = _store(store_dir)
-    chosen = name or onnx.stem
     model = _load(onnx)
-    fields: dict[str, Any] = {"name": chosen, "version": version or store.next_version(chosen), "description": description}
-    fields |= {"allow_nonfinite": allow_nonfinite, **_columns(model, columns or []), **_score(model, score, threshold or [])}
+    fields = {**_described(describe), **_columns(model, columns or []), **_score(model, score, threshold or [])}
+    fields["name"] = name or fields.get("name", onnx.stem)
+    fields["version"] = version or fields.get("version", store.next_version(str(fields["name"])))
+    fields |= {"description": description} if description else {}
+    fields |= {"allow_nonfinite": True} if allow_nonfinite else {}
     with TemporaryDirectory(prefix="vedette-") as scratch:
         folder = output or Path(scratch) / "bundle"
         cases: Any = () if no_golden else _golden(onnx, model, golden)
@@ -113,6 +120,22 @@ def _load(onnx: Path) -> "OnnxModel":
 
     graph = read_graph(onnx)
     return OnnxModel(onnx) if external_files(graph) else OnnxModel(without_zipmap(graph).SerializeToString())
+
+
+def _described(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    import yaml
+
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise CommandError(f"{path}: cannot be read as YAML or JSON: {' '.join(str(problem).split())}") from problem
+    if not isinstance(fields, dict):
+        raise CommandError(f"{path}: holds no fields of bundle.json; docs/reference/bundle.md lists them")
+    if given := sorted(DERIVED & fields.keys()):
+        raise CommandError(f"{path}: {given} follow from the model and cannot be given; take them out")
+    return fields
 
 
 def _columns(model: "OnnxModel", options: Sequence[str]) -> dict[str, Any]:

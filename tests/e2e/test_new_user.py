@@ -13,6 +13,7 @@ from tests.e2e.vedette import Vedette, environment, up
 
 pytestmark = pytest.mark.e2e
 OWN_DETECTOR = ROOT / "docs" / "how-to" / "serve-your-own-detector.md"
+ANY_MODEL = ROOT / "docs" / "how-to" / "serve-any-onnx-model.md"
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
@@ -61,3 +62,15 @@ def test_a_detector_of_ones_own_by_the_how_to(tmp_path: Path):
             answered = outputs(run(step.replace(DEFAULT_URL, served.http), tmp_path))
             assert answered["verdict"] == ["alert"], "one.json is a guesser's login"
             assert answered["degraded"] == [False]
+
+
+def test_a_model_made_elsewhere_by_the_how_to(tmp_path: Path):
+    (tmp_path / "export.py").write_text(next(block.text for block in blocks(ANY_MODEL) if block.language == "python"))
+    steps = list(commands(ANY_MODEL))
+    serve = next(i for i, step in enumerate(steps) if step.startswith("vedette up"))
+    for step in steps[:serve]:
+        run(step, tmp_path)
+    with up(tmp_path / ".vedette", *shlex.split(steps[serve])[2:], timeout_s=180) as served:
+        verdict, metadata = (run(step.replace(DEFAULT_URL, served.http), tmp_path) for step in steps[serve + 1 :])
+        assert outputs(verdict)["verdict"] == ["benign", "alert"]
+        assert {t["name"] for t in json.loads(metadata)["inputs"]} == {"country", "attempts"}

@@ -153,3 +153,43 @@ def test_golden_inputs_may_be_given(vedette, tmp_path):
     (tmp_path / "request.json").write_text(json.dumps(request))
     assert vedette("bundle", "create", "--onnx", plain, "--golden", tmp_path / "request.json").exit_code == 0
     assert "1 golden cases" in vedette("bundle", "verify", "plain").stdout
+
+
+FEATURES = """
+name: with-features
+entity_keys: [{name: host, datatype: BYTES}]
+request_fields: [{name: a, datatype: FP32}]
+feature_service: hosts_v1
+assembly: [{tensor: X, columns: [a, host_60s__flows]}]
+"""
+
+
+def test_a_file_says_where_a_graph_gets_its_features(vedette, tmp_path):
+    graph(tmp_path / "g.onnx", [helper.make_node("ReduceSum", ["X"], ["Y"], keepdims=1)], [("X", TensorProto.FLOAT, [None, 2])],
+          [("Y", TensorProto.FLOAT, [1, 1])])  # fmt: skip
+    (tmp_path / "more.yaml").write_text(FEATURES)
+    done = vedette("bundle", "create", "--onnx", "g.onnx", "--describe", "more.yaml", "--version", "7")
+    assert done.exit_code == 0, done.output
+    manifest = BundleStore(tmp_path / "store").resolve("with-features").manifest
+    assert (manifest.version, manifest.feature_service, manifest.entity_keys[0].name) == ("7", "hosts_v1", "host")
+    assert vedette("bundle", "create", "--onnx", "g.onnx", "--describe", "more.yaml", "--name", "mine").exit_code == 0
+    assert BundleStore(tmp_path / "store").resolve("mine").manifest.version == "1"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("[]", "holds no fields", id="no mapping"),
+        pytest.param("files: {}", "follow from the model", id="a field that is derived"),
+        pytest.param("a: [", "cannot be read", id="no YAML"),
+        pytest.param("feature_service: x", "needs an assembly", id="what bundle.json itself refuses"),
+        pytest.param("colour: red", "colour", id="a field that is none"),
+    ],
+)
+def test_a_description_that_is_refused(vedette, tmp_path, text, says):
+    graph(tmp_path / "g.onnx", [helper.make_node("Identity", ["X"], ["Y"])], [("X", TensorProto.FLOAT, [None, 2])],
+          [("Y", TensorProto.FLOAT, [None, 2])])  # fmt: skip
+    (tmp_path / "more.yaml").write_text(text)
+    done = vedette("bundle", "create", "--onnx", "g.onnx", "--describe", "more.yaml")
+    assert done.exit_code == 1
+    assert says in str(done.exception)
