@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli import bundle, conform, demo, evaluate, models, score, train, up
+from operators.cli import bundle, conform, demo, evaluate, features, models, score, train, up
 from operators.cli.console import errors
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command()(demo.demo)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(features.app, name="features")
 app.command()(conform.conform)
 
 
