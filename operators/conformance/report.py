@@ -1,16 +1,12 @@
-"""What came of a run: as a table for people and as JSON for programs."""
+"""What came of a run, in words and as JSON. Pure; drawing a table is the command line's."""
 
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from operators.conformance.run import broken
 from operators.conformance.values import Level, Result, Status
 
-_COLOURS = {Status.PASS: "green", Status.FAIL: "red", Status.SKIP: "dim"}
+COLUMNS = ("check", "model", "level", "", "requires", "seen")
 
 
 def summary(results: Sequence[Result]) -> dict[str, int]:
@@ -21,6 +17,24 @@ def summary(results: Sequence[Result]) -> dict[str, int]:
         "must_failures": len(broken(results, Level.MUST)),
         "should_failures": len(broken(results, Level.SHOULD)),
     }
+
+
+def in_words(results: Sequence[Result]) -> str:
+    """The summary in one line."""
+    counts = summary(results)
+    return (
+        f"{counts['pass']} passed, {counts['fail']} failed ({counts['must_failures']} MUST, "
+        f"{counts['should_failures']} SHOULD), {counts['skip']} skipped"
+    )
+
+
+def rows(results: Sequence[Result], *, is_verbose: bool) -> list[tuple[str, ...]]:
+    """Failures with what was required and seen; with is_verbose every check. The columns are COLUMNS."""
+    return [
+        (r.check.id, r.model or "", str(r.check.level), str(r.status), r.check.requires, r.detail)
+        for r in results
+        if is_verbose or r.status is Status.FAIL
+    ]
 
 
 def as_json(results: Sequence[Result]) -> dict[str, object]:
@@ -42,31 +56,3 @@ def as_json(results: Sequence[Result]) -> dict[str, object]:
             for r in results
         ],
     }
-
-
-def table(results: Sequence[Result], *, is_verbose: bool) -> Table:
-    """Failures with what was required and seen; with is_verbose every check."""
-    shown = [r for r in results if is_verbose or r.status is Status.FAIL]
-    grid = Table("check", "model", "level", "", "requires", "seen", title=None if shown else "every check passed")
-    for r in shown:
-        colour = _COLOURS[r.status]
-        grid.add_row(
-            r.check.id,
-            r.model or "",
-            str(r.check.level),
-            f"[{colour}]{r.status}[/]",
-            escape(r.check.requires),
-            escape(r.detail),
-        )
-    return grid
-
-
-def show(console: Console, results: Sequence[Result], *, is_verbose: bool) -> None:
-    """Print the table and one line of counts."""
-    if is_verbose or broken(results):
-        console.print(table(results, is_verbose=is_verbose))
-    counts = summary(results)
-    console.print(
-        f"{counts['pass']} passed, {counts['fail']} failed ({counts['must_failures']} MUST, "
-        f"{counts['should_failures']} SHOULD), {counts['skip']} skipped"
-    )

@@ -1,11 +1,11 @@
 """Goes through the checks: asks, sends, judges, and keeps what came of each.
 
-Knows neither tables nor sockets: `send` is given, and every result is yielded as it comes."""
+Knows neither tables nor sockets: `exchange` is given, and every result is yielded as it comes."""
 
 from collections.abc import Iterator, Sequence
 from time import perf_counter
 
-from operators.conformance.transport import Send
+from operators.conformance.transport import Exchange
 from operators.conformance.values import Check, Failed, Level, ModelFacts, Result, ServerFacts, Skipped, Status, Subject
 
 
@@ -18,18 +18,17 @@ def plan(
     return [(check, model) for check in chosen for model in (models if check.per_model else models[:1])]
 
 
-def run(planned: Sequence[tuple[Check, ModelFacts]], server: ServerFacts, send: Send) -> Iterator[Result]:
+def run(planned: Sequence[tuple[Check, ModelFacts]], server: ServerFacts, exchange: Exchange) -> Iterator[Result]:
     """Run the checks in order."""
     for check, model in planned:
         began = perf_counter()
-        status, detail = _judged(check, Subject(server, model), send)
+        status, detail = _judged(check, Subject(server, model), exchange)
         yield Result(check, model.name if check.per_model else None, status, detail, perf_counter() - began)
 
 
-def _judged(check: Check, subject: Subject, send: Send) -> tuple[Status, str]:
+def _judged(check: Check, subject: Subject, exchange: Exchange) -> tuple[Status, str]:
     try:
-        replies = tuple(send(call) for call in check.ask(subject))
-        return Status.PASS, check.judge(subject, replies) or ""
+        return Status.PASS, check.judge(subject, exchange(check.ask(subject))) or ""
     except Failed as failed:
         return Status.FAIL, str(failed)
     except Skipped as skipped:

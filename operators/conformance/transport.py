@@ -4,7 +4,7 @@ Shell: no judgement here. A connection that fails or is closed is a reply of its
 
 import http.client
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -41,26 +41,53 @@ class Transport:
         if self._channel is not None:
             self._channel.close()
 
-    def send(self, call: Call) -> Reply:
-        """Make one call and wait for its reply."""
-        return self._send_http(call) if isinstance(call, HttpCall) else self._send_grpc(call)
+    @property
+    def has_http(self) -> bool:
+        """An HTTP address was given."""
+        return self._url is not None
 
-    def _send_http(self, call: HttpCall) -> Reply:
-        if self._url is None:
+    @property
+    def has_grpc(self) -> bool:
+        """A gRPC address was given."""
+        return self._channel is not None
+
+    def send(self, call: Call) -> Reply:
+        """Make one call on a connection of its own and wait for its reply."""
+        return self.exchange((call,))[0]
+
+    def exchange(self, calls: Sequence[Call]) -> tuple[Reply, ...]:
+        """Make calls one after the other, those over HTTP on one connection: behind a shared port, the same replica."""
+        connection: http.client.HTTPConnection | None = None
+        replies: list[Reply] = []
+        try:
+            for call in calls:
+                if isinstance(call, HttpCall):
+                    connection = connection or self._connection()
+                    replies.append(self._send_http(connection, call))
+                else:
+                    replies.append(self._send_grpc(call))
+        finally:
+            if connection is not None:
+                connection.close()
+        return tuple(replies)
+
+    def _send_http(self, connection: http.client.HTTPConnection | None, call: HttpCall) -> Reply:
+        if self._url is None or connection is None:
             return NoReply("no HTTP address was given")
-        connection = self._connection(self._url.scheme, self._url.hostname or "", self._url.port)
         try:
             connection.request(call.method, self._url.path.rstrip("/") + call.path, body=call.body, headers=dict(call.headers))
             response = connection.getresponse()
             headers = {name.lower(): value for name, value in response.getheaders()}
             return HttpReply(response.status, headers, response.read())
         except (OSError, http.client.HTTPException) as error:
+            connection.close()  # the next call opens it anew
             return NoReply(f"{type(error).__name__}: {error}")
-        finally:
-            connection.close()
 
-    def _connection(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
-        if scheme == "https":
+    def _connection(self) -> http.client.HTTPConnection | None:
+        if self._url is None:
+            return None
+        host, port = self._url.hostname or "", self._url.port
+        if self._url.scheme == "https":
             return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=ssl.create_default_context())
         return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
 
@@ -97,3 +124,4 @@ def _open(address: str) -> Any:
 
 
 Send = Callable[[Call], Reply]
+Exchange = Callable[[Sequence[Call]], tuple[Reply, ...]]

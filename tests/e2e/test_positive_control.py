@@ -4,12 +4,11 @@ Each check listed here was looked at, and is the server's own doing, not the mod
 must also leave KServe alone where KServe is right, or it would prove nothing."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from tests.e2e.processes import ROOT, free_ports, running, wait_until_answering
+from tests.e2e.processes import free_ports, running, wait_until_answering
+from tests.e2e.vedette import verb
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
@@ -63,9 +62,7 @@ def kserve(tmp_path_factory):
 def conformed(kserve):
     """`vedette conform` against it, run as a user does; its exit code and report."""
     http, grpc = kserve
-    program = "import typer; from operators.cli.conform import conform; typer.run(conform)"
-    options = ["--http", http, "--grpc", grpc, "--model", "simple", "--json"]
-    done = subprocess.run([sys.executable, "-c", program, *options], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    done = verb("conform", "--http", http, "--grpc", grpc, "--model", "simple", "--json", check=False)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 

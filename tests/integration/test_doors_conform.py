@@ -125,7 +125,7 @@ def test_every_model_conforms(doors):
     with Transport(*doors, 20) as transport:
         server = server_facts(transport.send, has_http=True, has_grpc=True, may_change=True)
         models = [model_facts(transport.send, server, name) for name in model_names(transport.send, server, ())]
-        results = list(run(plan(ALL, server, models), server, transport.send))
+        results = list(run(plan(ALL, server, models), server, transport.exchange))
     assert {m.name for m in models if m.baseline is not None} == {"simple", "detector", "words"}
     assert [f"{r.check.id} ({r.model}): {r.detail}" for r in broken(results)] == []
     passed = {r.check.id for r in results if r.status is Status.PASS}

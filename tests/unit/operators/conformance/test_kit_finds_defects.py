@@ -17,7 +17,7 @@ def conform(defect: Defect | None = None, only: tuple[str, ...] = (), may_change
     send = SimpleServer(defect).send
     server = server_facts(send, has_http=True, has_grpc=False, may_change=may_change)
     models = [model_facts(send, server, name) for name in model_names(send, server, ())]
-    return list(run(plan(ALL, server, models, only), server, send))
+    return list(run(plan(ALL, server, models, only), server, lambda calls: tuple(map(send, calls))))
 
 
 def is_infer(call: HttpCall) -> bool:
