@@ -40,6 +40,7 @@ def start_local(settings: ServingSettings) -> LocalServing:
     """Start Ray, deploy the application, wait until its replicas are up. Whatever fails, nothing is left running.
 
     Raises StartError, or OSError at once for a port that is taken; Serve itself would try for a minute and not say why."""
+    settings = with_ports(settings)
     for port in sorted({settings.http_port, settings.grpc_port} - {0}):
         bind(settings.host, port).close()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -63,6 +64,22 @@ def start_local(settings: ServingSettings) -> LocalServing:
         shutil.rmtree(folder, ignore_errors=True)  # Ray's own logs; kept when something failed
 
     return LocalServing(http_port, grpc_port, stop)
+
+
+def with_ports(settings: ServingSettings) -> ServingSettings:
+    """Port 0 made definite where several must agree on one before they listen: replicas that share it, or Serve's proxy."""
+    is_shared = settings.replicas > 1
+    chosen = {}
+    if settings.http_port == 0 and (is_shared or settings.front_door == "serve"):
+        chosen["http_port"] = _free_port(settings.host)
+    if settings.grpc_port == 0 and is_shared:
+        chosen["grpc_port"] = _free_port(settings.host)
+    return settings.model_copy(update=chosen)
+
+
+def _free_port(host: str) -> int:
+    with bind(host, 0) as sock:
+        return int(sock.getsockname()[1])
 
 
 def _start_ray(workers: int) -> str:

@@ -1,4 +1,4 @@
-"""`vedette up` as a newcomer meets it: the curl it prints, a quick second start, two copies at once, nothing left behind."""
+"""`vedette up` as a newcomer meets it: the curl it prints, a quick second start, two copies at once, two replicas, nothing left behind."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import ROOT
-from tests.e2e.vedette import Vedette, environment, processes_of, up
+from tests.e2e.vedette import Vedette, environment, processes_of, replica_pids, up
 
 pytestmark = pytest.mark.e2e
 
@@ -51,11 +51,14 @@ def test_two_copies_run_side_by_side_and_the_second_start_is_quick(vedette: Vede
     store = tmp_path / "copy" / "store"
     shutil.copytree(vedette.store, store)
     allowed_s = ready_within_s()
-    with up(store, timeout_s=2 * allowed_s) as second:
+    with up(store, "--replicas", "2", timeout_s=2 * allowed_s) as second:
         print(f"\nvedette up, second time, beside the first: ready after {second.waited_s:.1f} s (allowed {allowed_s:.0f} s)")
         assert second.waited_s <= allowed_s
         assert "training" not in second.log.read_text(), "the second start trains nothing"
         assert second.http != vedette.http
-        assert verdicts(curl(second.curl)) == verdicts(curl(vedette.curl))
+        assert len(replica_pids(second.mark)) == 2
+        assert [verdicts(curl(second.curl)) for _ in range(6)] == [verdicts(curl(vedette.curl))] * 6, (
+            "whichever replica answers"
+        )
     assert processes_of(second.mark) == []
     assert curl(vedette.curl)["model_name"] == vedette.model, "stopping one copy must not touch the other"
