@@ -69,11 +69,12 @@ Decoder = Callable[[Sequence[Cell], Sequence[Any]], tuple[NDArray[Any], list[int
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Features of one type of one group of views. places: of their cells in a row of the group."""
+    """Features of one type of one group of views. places: of their cells in a row of the group; take: picks them from a row."""
 
     names: tuple[str, ...]
     views: tuple[int, ...]
     places: tuple[int, ...]
+    take: Callable[[Sequence[Cell]], Sequence[Cell]]
     defaults: tuple[Any, ...]
     decode: Decoder
 
@@ -92,15 +93,17 @@ def decoder(type_name: str, *, is_raw: bool) -> Decoder:
 
 def _fixed(tag: int, size: int, dtype: np.dtype[Any]) -> Decoder:
     layout = np.dtype([("tag", np.uint8), ("value", dtype.newbyteorder("<"))])
-    sizes = {size}
 
     def read(cells: Sequence[Cell], defaults: Sequence[Any]) -> tuple[NDArray[Any], list[int]]:
         try:
             joined = b"".join(cells)
-            if set(map(len, cells)) == sizes and joined[::size].count(tag) == len(cells):
+            count = len(cells)
+            if (
+                len(joined) == count * size == count * max(map(len, cells)) and joined[::size].count(tag) == count
+            ):  # all of one size
                 return np.frombuffer(joined, layout)["value"].astype(dtype), []
-        except TypeError:
-            pass  # an absent cell is None
+        except (TypeError, ValueError):
+            pass  # an absent cell is None, or there are no cells
         return _gather(cells, defaults, dtype, decode)
 
     return read

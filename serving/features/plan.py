@@ -5,8 +5,9 @@ defaults and ages, which functions compute the rest."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from serving.features.blocks import DATATYPES, Block, Cell, decoder, default_of
 from serving.features.computed import Computed
@@ -20,21 +21,27 @@ Row = tuple[Sequence[Cell], Sequence[int]]
 """What a store has for one key: the cells of the group's features, and each view's event time (us since the epoch, 0: none)."""
 
 
+_ANY_AGE_US: Final = 2**63 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class ViewPlan:
-    """A stored view within a group. first: the place of its first cell; ttl_us None: any age."""
+    """A stored view within a group. first: the place of its first cell."""
 
     view: StoredView
     first: int
-    ttl_us: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Views that are looked up by the same key, so that one command reads them all."""
+    """Views that are looked up by the same key, so that one command reads them all.
+
+    names and ttls_us (microseconds; any age is 2**63 - 1) are in the views' order. cells: how many features they have together."""
 
     encode: Callable[[Columns, int], list[bytes]]
     views: tuple[ViewPlan, ...]
+    names: tuple[str, ...]
+    ttls_us: tuple[int, ...]
     blocks: tuple[Block, ...]
     cells: int
 
@@ -100,7 +107,7 @@ def _group(views: Sequence[StoredView], key_version: int, *, is_raw: bool) -> Gr
     by_type: dict[str, list[tuple[int, int, StoredView, Feature]]] = {}
     place = 0
     for index, view in enumerate(views):
-        plans.append(ViewPlan(view, place, None if view.ttl_s is None else round(view.ttl_s * 1e6)))
+        plans.append(ViewPlan(view, place))
         for feature in view.features:
             by_type.setdefault(feature.type, []).append((place, index, view, feature))
             place += 1
@@ -109,12 +116,25 @@ def _group(views: Sequence[StoredView], key_version: int, *, is_raw: bool) -> Gr
             names=tuple(f"{view.name}__{feature.name}" for _, _, view, feature in members),
             views=tuple(index for _, index, _, _ in members),
             places=tuple(at for at, _, _, _ in members),
+            take=_taker([at for at, _, _, _ in members]),
             defaults=tuple(default_of(feature) for _, _, _, feature in members),
             decode=decoder(type_name, is_raw=is_raw),
         )
         for type_name, members in by_type.items()
     )
-    return Group(key_encoder(views[0].keys, key_version), tuple(plans), blocks, place)
+    return Group(
+        encode=key_encoder(views[0].keys, key_version),
+        views=tuple(plans),
+        names=tuple(view.name for view in views),
+        ttls_us=tuple(_ANY_AGE_US if view.ttl_s is None else round(view.ttl_s * 1e6) for view in views),
+        blocks=blocks,
+        cells=place,
+    )
+
+
+def _taker(places: Sequence[int]) -> Callable[[Sequence[Cell]], Sequence[Cell]]:
+    """A function of a row's cells to those at `places`."""
+    return itemgetter(*places) if len(places) > 1 else lambda cells: (cells[places[0]],)
 
 
 def service_info(service: Service) -> FeatureServiceInfo:

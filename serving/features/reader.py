@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.features.errors import UnknownService
-from serving.features.plan import Plan
+from serving.features.plan import Plan, Row
 from serving.features.rows import Assembly
+from serving.features.single import single_row
 from serving.ports import Columns, FeatureRows, FeatureServiceInfo
 
 DEFAULT_TIMEOUT_S: Final = 0.05
@@ -47,23 +48,36 @@ class PlanReader:
     ) -> FeatureRows:
         """Read one batch; see ports.FeatureReader.read."""
         plan = self._plan(service)
-        assembly, rows = Assembly(at_us), len(at_us)
+        rows = len(at_us)
+        if rows == 1:
+            return await self._read_one(plan, keys, request, int(at_us[0]), timeout_s)
         asked: list[Sequence[bytes]] = []
         inverses: list[Sequence[int] | None] = []
         for group in plan.groups:
             distinct, inverse = _distinct(group.encode(keys, rows))
             asked.append(distinct)
             inverses.append(inverse)
+        found: Sequence[Sequence[Row]] | None = [] if not asked else None
         if asked and rows:
             found = await plan.store.fetch(plan.prepared, asked, self._timeout_s if timeout_s is None else timeout_s)
-            for place, group in enumerate(plan.groups):
-                if found is None:
-                    assembly.add_failed(group)
-                else:
-                    assembly.add(group, found[place], inverses[place])
-        elif asked:
-            for group in plan.groups:
+        assembly = Assembly(at_us)
+        for place, group in enumerate(plan.groups):
+            if found is None:
                 assembly.add_failed(group)
+            else:
+                assembly.add(group, found[place], inverses[place])
+        return assembly.finish(plan, request)
+
+    async def _read_one(self, plan: Plan, keys: Columns, request: Columns, at_us: int, timeout_s: float | None) -> FeatureRows:
+        asked = [group.encode(keys, 1) for group in plan.groups]
+        found: Sequence[Sequence[Row]] | None = ()
+        if asked:
+            found = await plan.store.fetch(plan.prepared, asked, self._timeout_s if timeout_s is None else timeout_s)
+        if found is not None:
+            return single_row(plan, found, request, at_us)
+        assembly = Assembly(np.array((at_us,), dtype=np.int64))
+        for group in plan.groups:
+            assembly.add_failed(group)
         return assembly.finish(plan, request)
 
     async def close(self) -> None:

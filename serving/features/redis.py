@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import mmh3
 
@@ -62,26 +62,17 @@ class RedisStore:
         connection = self._connection
         if connection is None:
             return None
+        if len(prepared) == 1 == len(keys[0]):
+            (group,), ((key,),) = prepared, keys
+            whole = b"%b$%d\r\n%b%b%b" % (group.head, len(key) + len(group.project), key, group.project, group.tail)
+            replies = await connection.ask(whole, 1, timeout_s)
+            return None if replies is None else _rows(prepared, keys, replies)
         commands: list[bytes] = []
         for group, asked in zip(prepared, keys, strict=True):
             head, tail, project = group.head, group.tail, group.project
             commands += [b"%b$%d\r\n%b%b%b" % (head, len(key) + len(project), key, project, tail) for key in asked]
         replies = await connection.ask(b"".join(commands), len(commands), timeout_s)
-        if replies is None:
-            return None
-        found: list[list[Row]] = []
-        start = 0
-        try:
-            for group, asked in zip(prepared, keys, strict=True):
-                cells = group.cells
-                rows = replies[start : start + len(asked)]
-                found.append([(reply[:cells], [_microseconds(at) for at in reply[cells:]]) for reply in rows])
-                start += len(asked)
-        except (TypeError, Malformed):
-            refused = next((reply for reply in replies if isinstance(reply, ReplyError)), "an unexpected reply")
-            log.warning("features: Redis refused a read: %s", refused)
-            return None
-        return found
+        return None if replies is None else _rows(prepared, keys, replies)
 
     async def close(self) -> None:
         """Close the connection and stop connecting."""
@@ -118,6 +109,22 @@ class RedisStore:
             log.debug("features: Redis at %s:%s: %s", self._address.host, self._address.port, error)
             return False
         return True
+
+
+def _rows(prepared: Sequence[Prepared], keys: Sequence[Sequence[bytes]], replies: list[Any]) -> list[list[Row]] | None:
+    """The replies as rows; None if Redis refused one of the commands."""
+    found: list[list[Row]] = []
+    start = 0
+    try:
+        for group, asked in zip(prepared, keys, strict=True):
+            cells, end = group.cells, start + len(asked)
+            found.append([(reply[:cells], [_microseconds(at) for at in reply[cells:]]) for reply in replies[start:end]])
+            start = end
+    except (TypeError, Malformed):
+        refused = next((reply for reply in replies if isinstance(reply, ReplyError)), "an unexpected reply")
+        log.warning("features: Redis refused a read: %s", refused)
+        return None
+    return found
 
 
 def _prepare(project: bytes, group: Group) -> Prepared:

@@ -36,8 +36,7 @@ class Assembly:
         everything = np.ones(self.rows, dtype=np.bool_)
         nothing = np.zeros(self.rows, dtype=np.int64)
         self.degraded = everything
-        for plan in group.views:
-            self.event_times_us[plan.view.name] = nothing
+        self.event_times_us.update(dict.fromkeys(group.names, nothing))
         for block in group.blocks:
             values, _ = block.decode([None] * len(block.names), block.defaults)
             for place, name in enumerate(block.names):
@@ -46,15 +45,13 @@ class Assembly:
 
     def _ages(self, group: Group, index: int, found: Sequence[Row], inverse: Sequence[int] | None) -> NDArray[np.bool_] | None:
         """Which rows of the batch are too old, from the future or absent in one view; None if none is."""
-        plan = group.views[index]
         times = np.array([row[1][index] for row in found], dtype=np.int64)
         if inverse is not None:
             times = times[inverse]
-        self.event_times_us[plan.view.name] = times
+        self.event_times_us[group.names[index]] = times
         ages = self.at_us - times
         stale: NDArray[np.bool_] = (ages < 0) | (times == 0)
-        if plan.ttl_us is not None:
-            stale |= ages > plan.ttl_us
+        stale |= ages > group.ttls_us[index]
         is_stale = bool(stale.any())
         if is_stale:
             self.degraded |= stale

@@ -9,7 +9,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 import hiredis
@@ -18,6 +18,9 @@ STALLED_S: Final = 1.0
 """A connection whose oldest read waits this long is dropped."""
 MOST_WAITING: Final = 20_000
 """Reads that may wait at once; one more is answered None at once."""
+
+_AT_ONCE: Final = 8
+"""Reads that leave together without waiting for the tick to end, so that Redis works while the loop still decodes."""
 
 ReplyError = hiredis.ReplyError
 
@@ -100,9 +103,12 @@ class Connection(asyncio.Protocol):
         if not self._waiting:
             self._heard_s = now_s
         self._waiting.append(_Waiting(future, replies, until_s))
-        if not self._out:
+        out = self._out
+        out.append(commands)
+        if len(out) == 1:
             loop.call_soon(self._flush)
-        self._out.append(commands)
+        elif len(out) >= _AT_ONCE:
+            self._flush()
         if self._timer is None or until_s < self._timer.when():
             self._arm(until_s)
         return future
@@ -114,8 +120,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's call."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_connection gives
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
 
     def data_received(self, data: bytes) -> None:
         """asyncio's call: hand the replies out."""
@@ -147,7 +152,7 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        if self._transport is not None:
+        if out and self._transport is not None:
             self._transport.write(b"".join(out))
 
     def _arm(self, when_s: float) -> None:

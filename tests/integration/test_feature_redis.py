@@ -4,12 +4,18 @@ import asyncio
 import time
 
 import pytest
+import uvloop
 
 from serving.features.redis import RedisStore
 from serving.features.wire import STALLED_S, Address
 from tests.fakes.redis_server import RedisServer, free_port
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def event_loop_policy(request):
+    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
 
 
 class OneField:
