@@ -52,5 +52,5 @@ def print_records(title: str, records: Sequence[Mapping[str, Any]], *, as_json: 
 def progress() -> Iterator[Progress]:
     """A progress display on stderr; nothing is drawn where stderr is no terminal."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True) as display:
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as display:
         yield display
