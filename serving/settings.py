@@ -39,7 +39,7 @@ class ServingSettings(BaseSettings):
     feature_refresh_s: PositiveFloat = 10.0
     """How often the Feast registry is looked at for changes, off the request path."""
     feature_repo: Path | None = None
-    """Folder of the Feast repository; the one that ships with Vedette if unset."""
+    """Folder with the feature_store.yaml to read from; `feast` in the store folder if unset."""
     redis_url: str | None = None
     """Online store on Redis, e.g. `redis://127.0.0.1:6379/0`; SQLite in the store folder if unset."""
     feature_server_url: str | None = None
