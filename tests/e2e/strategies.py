@@ -1,9 +1,11 @@
 """Requests nobody should send: hypothesis strategies over both doors, near-valid more often than noise.
 
-A valid request is changed in one to three places, so that it gets past the first check it meets."""
+A valid request is changed in one to three places, so that it gets past the first check it meets; or it is of the right form with
+values that nobody expects."""
 
 import json
 from copy import deepcopy
+from math import prod
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +16,7 @@ from operators.conformance.encoding import HEADER_LENGTH, model_path, request_ob
 from operators.conformance.exchange import GrpcCall, HttpCall
 from operators.conformance.messages import INFERENCE
 from operators.conformance.rpc import infer_message
-from operators.conformance.values import ModelFacts, Request
+from operators.conformance.values import INTEGERS, ModelFacts, Request, Tensor
 
 NUMBERS = st.one_of(
     st.integers(),
@@ -100,13 +102,63 @@ def scarred(draw: st.DrawFn, raw: bytes) -> bytes:
     return bytes(made)
 
 
+def elements_of(datatype: str) -> st.SearchStrategy[Any]:
+    """Any element of a datatype, its limits more often than chance would have them."""
+    if datatype == "BOOL":
+        return st.booleans()
+    if datatype == "BYTES":
+        return st.one_of(
+            WORDS.map(str.encode), st.sampled_from([b"", b"10.0.0.1", b"tcp", b"2026-03-02T08:00:00Z", b"9" * 400])
+        )
+    if datatype in INTEGERS:
+        bits = int("".join(c for c in datatype if c.isdigit()))
+        low, high = (0, 2**bits - 1) if datatype.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        return st.one_of(st.integers(low, high), st.sampled_from([low, high, 0]))
+    return st.floats(width=int(datatype[2:]), allow_nan=False, allow_infinity=False)
+
+
+PARAMETERS = st.dictionaries(
+    st.sampled_from(["operating_point", "scenario", "event_time", "timeout", "binary_data_output", "sequence_id", "é"]),
+    st.one_of(
+        st.sampled_from(
+            ["siem_alerting", "breach_response", "2026-03-02T08:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59+14:00"]
+        ),
+        st.integers(-(2**63), 2**63 - 1),
+        st.booleans(),
+        WORDS,
+    ),
+    max_size=2,
+)
+
+
+@st.composite
+def valued(draw: st.DrawFn, model: ModelFacts) -> Request:
+    """A request of the right form with any values, up to five rows, none among them."""
+    rows = draw(st.integers(0, 5))
+    inputs = []
+    for info in model.inputs:
+        shape = tuple((rows if i == 0 else 1) if dim < 0 else dim for i, dim in enumerate(info.shape))
+        count = prod(shape)
+        found = draw(st.lists(elements_of(info.datatype), min_size=count, max_size=count))
+        inputs.append(Tensor(info.name, info.datatype, shape, tuple(found)))
+    return Request(tuple(inputs), parameters=draw(PARAMETERS))
+
+
 @st.composite
 def http_calls(draw: st.DrawFn, model: ModelFacts) -> HttpCall:
     """One HTTP request."""
     request = Request(model.valid)
     infer = model_path(model.name, "infer", draw(st.sampled_from([None, None, None, "1", "7", "x"])))
-    kind = draw(st.sampled_from(["json", "json", "json", "v1", "bytes", "binary", "binary-bytes", "path", "index"]))
+    kind = draw(
+        st.sampled_from(
+            ["values", "values", "values", "json", "json", "v1", "bytes", "binary", "binary-bytes", "path", "index"]
+        )
+    )
     headers = draw(HEADERS)
+    if kind == "values":
+        made = draw(valued(model))
+        head, tail = binary_body(made, json_inputs=draw(st.integers(0, len(made.inputs))))
+        return HttpCall("POST", infer, head + tail, {HEADER_LENGTH: str(len(head))})
     if kind == "json":
         return HttpCall("POST", infer, json.dumps(draw(changed(request_object(request)))).encode(), headers)
     if kind == "v1":
@@ -132,6 +184,11 @@ def http_calls(draw: st.DrawFn, model: ModelFacts) -> HttpCall:
 @st.composite
 def grpc_calls(draw: st.DrawFn, model: ModelFacts) -> GrpcCall:
     """One gRPC request: a message changed field by field, or its bytes scarred."""
+    if draw(st.booleans()):
+        made = draw(valued(model))
+        return GrpcCall(
+            f"/{INFERENCE}/ModelInfer", infer_message(model.name, made, is_raw=draw(st.booleans())).SerializeToString()
+        )
     message = infer_message(model.name, Request(model.valid), is_raw=draw(st.booleans()))
     for tensor in message.inputs:
         if draw(st.integers(0, 3)) == 0:
