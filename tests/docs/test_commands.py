@@ -85,3 +85,8 @@ def test_every_verb_and_option_says_what_it_is(verb):
 def test_every_make_target_is_in_the_help():
     helped = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert helped == TARGETS
+
+
+def test_every_make_target_is_in_the_reference():
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    assert not [target for target in TARGETS if f"`make {target}`" not in page]
