@@ -12,6 +12,15 @@ pytestmark = pytest.mark.e2e
 CLIENTS = Path(__file__).parent / "clients"
 
 
+def check_passes(script: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(CLIENTS / script), *arguments],
+        capture_output=True, text=True, timeout=60, env=environment(), check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip().endswith("PASS")
+
+
 @pytest.mark.parametrize(("script", "door"), [
     pytest.param("triton_http.py", "http", id="tritonclient over HTTP, JSON and binary, sync, async and compressed"),
     pytest.param("triton_http_aio.py", "http", id="tritonclient over HTTP on asyncio"),
@@ -23,13 +32,10 @@ CLIENTS = Path(__file__).parent / "clients"
 ])  # fmt: skip
 def test_a_public_client_works_unmodified(vedette: Vedette, script: str, door: str):
     address = vedette.http if door == "http" else vedette.grpc
-    done = subprocess.run(
-        [sys.executable, str(CLIENTS / script), address],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip().endswith("PASS")
+    check_passes(script, address)
+
+
+def test_a_detector_is_asked_by_its_columns_through_a_public_client(vedette: Vedette):
+    """Strings, numbers and a parameter; JSON, binary and gRPC give the same scores."""
+    example = vedette.store / "examples" / f"{vedette.model}.json"
+    check_passes("triton_detector.py", vedette.http, vedette.grpc, vedette.model, str(example))
