@@ -94,3 +94,24 @@ def _integers(type_name: str) -> Callable[[NDArray[Any]], list[bytes]]:
             raise InvalidColumn(f"a value does not fit a {type_name} key: {error}") from error
 
     return encode
+
+
+def decode_key(raw: bytes) -> dict[str, str | int | bytes]:
+    """The names and values of a serialised key: for stores that are asked by value. Text that is not UTF-8 stays bytes."""
+    (count,) = struct.unpack_from("<I", raw)
+    at, parts = 4, []
+    for _ in range(2 * count):  # the names, then the values, each with a type and a length
+        number, size = struct.unpack_from("<II", raw, at)
+        at += 8 + size
+        parts.append((number, raw[at - size : at]))
+    names, values = parts[:count], parts[count:]
+    return {name.decode(): _value(number, value) for (_, name), (number, value) in zip(names, values, strict=True)}
+
+
+def _value(number: int, raw: bytes) -> str | int | bytes:
+    if number == _NUMBERS["STRING"]:
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return raw
+    return raw if number == _NUMBERS["BYTES"] else int.from_bytes(raw, "little", signed=True)

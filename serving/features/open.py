@@ -96,6 +96,10 @@ async def open_features(settings: ServingSettings) -> OpenReader:
 
 
 async def _open_store(settings: ServingSettings, online: OnlineStore) -> Store:
+    if settings.feature_server_url is not None:
+        from serving.features.http import HttpStore
+
+        return HttpStore(settings.feature_server_url)
     url = settings.redis_url or (online.url if online.type == "redis" else None)
     if url is not None:
         from serving.features.redis import RedisStore

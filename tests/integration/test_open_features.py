@@ -1,5 +1,6 @@
 """From a declaration to features that are served: apply, write, materialise, open, read. No Feast in the serving process."""
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ import pytest
 
 from feature_repo.flows import FLOWS
 from lifecycle.training.store import FeastStore
+from operators.cli.console import CommandError
 from serving.features.errors import RegistryError, UnknownService
 from serving.features.open import open_features
 from serving.settings import ServingSettings
@@ -90,3 +92,45 @@ def test_serving_features_never_imports_feast(folder):
         "sys.exit('feast' in sys.modules or 'pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def command(folder, *words):
+    from typer.testing import CliRunner
+
+    from operators.cli.main import app
+
+    done = CliRunner().invoke(app, ["features", *words, "--store-dir", str(folder), "--json"])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return json.loads(done.stdout)
+
+
+def test_the_command_line_reads_what_the_data_plane_reads(folder):
+    records = command(folder, "read", "flows_v1", "host=10.0.0.1", "--at", (TICK + timedelta(seconds=61)).isoformat())
+    found = {record["feature"]: record for record in records}
+    assert list(found) == [name for name in FLOWS.features() if not name.startswith("flow__")]
+    assert found["host_60s__flows"]["value"] == 1.0
+    assert found["host_60s__flows"]["age_s"] == 61.0
+    assert (found["host_10s__flows"]["is_default"], found["host_60s__flows"]["is_default"]) == (True, False)
+
+
+def test_with_its_request_fields_the_computed_features_are_there_too(folder):
+    fields = [f"{name}={value}" for name, value in (("proto", "tcp"), ("state", "S_RA"), ("duration", 0.5))]
+    fields += [f"{name}=7" for name in ("sport", "dport", "packets", "bytes", "src_bytes")]
+    records = command(folder, "read", "flows_v1", "host=10.0.0.1", *fields)
+    assert {r["feature"]: r["value"] for r in records}["flow__source_flags"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        pytest.param(["host"], "no KEY=VALUE", id="a word without a value"),
+        pytest.param(["user=x"], "'user' is not among", id="a key it does not know"),
+        pytest.param(["proto=tcp"], "'host' is needed", id="the key is missing"),
+        pytest.param(["host=x", "sport=ssh"], "expected INT64", id="a number that is none"),
+        pytest.param(["host=x", "--at", "noon"], "RFC 3339", id="a time that is none"),
+    ],
+)
+def test_reading_refuses_what_it_cannot_ask(folder, words, problem):
+    with pytest.raises(CommandError, match=problem):
+        command(folder, "read", "flows_v1", *words)
