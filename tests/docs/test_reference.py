@@ -48,6 +48,13 @@ def test_every_field_has_words(model):
     assert not silent, f"{model.__name__}: give {silent} a docstring below the field"
 
 
+def test_every_setting_does_something():
+    code = "".join(
+        p.read_text() for room in ("serving", "operators") for p in (ROOT / room).rglob("*.py") if p.name != "settings.py"
+    )
+    assert not [field for field in ServingSettings.model_fields if f"settings.{field}" not in code]
+
+
 def test_every_metric_says_something():
     assert all(m.says.endswith(".") for m in METRICS if m.kind != "gauge")
     assert len({m.name for m in METRICS}) == len(METRICS)
