@@ -1,6 +1,5 @@
 """A revision that is loaded and ready to answer: everything a request needs, worked out beforehand."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -9,9 +8,9 @@ from serving.assembly import TensorPlan, plan_assembly
 from serving.inputs import InputPlan
 from serving.models.bundle import Bundle, check_service, check_signature
 from serving.models.errors import BundleError
-from serving.models.golden import decode_golden
 from serving.models.manifest import Manifest, OperatingPoint
 from serving.models.onnx import OnnxModel
+from serving.models.timing import median_run_us
 from serving.ports import FeatureReader, Model
 from serving.protocol.messages import ModelMetadata, TensorMetadata
 from serving.spec import RevisionSpec
@@ -69,7 +68,9 @@ def serve_bundle(bundle: Bundle, spec: RevisionSpec, features: FeatureReader | N
         )
     model = OnnxModel(bundle.model_path, threads)
     check_signature(manifest, model)
-    run_us = _warm(bundle, model)
+    run_us = median_run_us(bundle, model, _WARM_RUNS)
+    if run_us is None:
+        run_us = _INLINE_BUDGET_US  # nothing known of its cost: one row on the loop, more in a thread
     verdict_outputs = _verdict_outputs(manifest)
     return Served(
         name=manifest.name,
@@ -127,16 +128,3 @@ def _metadata(
         verdicts or outputs,
         parameters,
     )
-
-
-def _warm(bundle: Bundle, model: Model) -> float:
-    golden = bundle.manifest.golden
-    if golden is None:
-        return _INLINE_BUDGET_US  # nothing known of its cost: one row inline, more in a thread
-    inputs = decode_golden((bundle.folder / golden.file).read_bytes())[0].inputs
-    times = []
-    for _ in range(_WARM_RUNS):
-        start = time.perf_counter_ns()
-        model.run(inputs)
-        times.append(time.perf_counter_ns() - start)
-    return sorted(times)[_WARM_RUNS // 2] / 1000

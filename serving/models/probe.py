@@ -7,14 +7,12 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from serving.models.bundle import Bundle, check_golden, check_signature, read_bundle
 from serving.models.errors import BundleError, ModelError
-from serving.models.golden import decode_golden
-from serving.ports import Model
+from serving.models.timing import median_run_us
 
 _LATENCY_RUNS = 50
 
@@ -58,20 +56,7 @@ def examine(folder: Path, digest: str) -> ProbeReport:
     model = OnnxModel(bundle.model_path)
     check_signature(bundle.manifest, model)
     cases = check_golden(bundle, model)
-    return ProbeReport(digest, cases, _latency_us(bundle, model) if cases else 0.0, _peak_mib())
-
-
-def _latency_us(bundle: Bundle, model: Model) -> float:
-    golden = bundle.manifest.golden
-    if golden is None:
-        return 0.0
-    inputs = decode_golden((bundle.folder / golden.file).read_bytes())[0].inputs
-    times = []
-    for _ in range(_LATENCY_RUNS):
-        start = time.perf_counter_ns()
-        model.run(inputs)
-        times.append(time.perf_counter_ns() - start)
-    return sorted(times)[len(times) // 2] / 1000
+    return ProbeReport(digest, cases, median_run_us(bundle, model, _LATENCY_RUNS) or 0.0, _peak_mib())
 
 
 def _peak_mib() -> float:
