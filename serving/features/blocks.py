@@ -92,16 +92,14 @@ def decoder(type_name: str, *, is_raw: bool) -> Decoder:
 
 
 def _fixed(tag: int, size: int, dtype: np.dtype[Any]) -> Decoder:
-    layout = np.dtype([("tag", np.uint8), ("value", dtype.newbyteorder("<"))])
+    stored = dtype.newbyteorder("<")
 
     def read(cells: Sequence[Cell], defaults: Sequence[Any]) -> tuple[NDArray[Any], list[int]]:
         try:
-            joined = b"".join(cells)
-            count = len(cells)
-            if (
-                len(joined) == count * size == count * max(map(len, cells)) and joined[::size].count(tag) == count
-            ):  # all of one size
-                return np.frombuffer(joined, layout)["value"].astype(dtype), []
+            joined, count = b"".join(cells), len(cells)
+            is_of_one_size = len(joined) == count * size == count * max(map(len, cells))
+            if is_of_one_size and joined[::size].count(tag) == count:
+                return np.ndarray((count,), stored, joined, offset=1, strides=(size,)).astype(dtype), []
         except (TypeError, ValueError):
             pass  # an absent cell is None, or there are no cells
         return _gather(cells, defaults, dtype, decode)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,8 @@ _KINDS: Final = {"FLOAT": "fiu", "DOUBLE": "fiu", "INT32": "iu", "INT64": "iu", 
 def find_function(reference: str, folder: Path | None) -> Function:
     """Import `module:function` of the feature repository, or of `folder`. Raises RegistryError."""
     module, _, name = reference.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise RegistryError(f"transform {reference!r} is not written as module:function")
     try:
         if folder is not None and (path := folder / f"{module.removeprefix(f'{HOME}.').replace('.', '/')}.py").is_file():
             spec = spec_from_file_location(f"vedette_features_{path.stem}", path)
@@ -40,9 +43,11 @@ def find_function(reference: str, folder: Path | None) -> Function:
             loaded = import_module(module)
         else:
             raise RegistryError(f"transform {reference!r} is outside the feature repository; only {HOME}.* is called")
-        found: Function = getattr(loaded, name)
+        found = getattr(loaded, name)
     except (ImportError, AttributeError, ValueError, OSError, SyntaxError) as error:
         raise RegistryError(f"transform {reference!r} cannot be imported: {error}") from error
+    if not isinstance(found, FunctionType) or found.__module__ != loaded.__name__:
+        raise RegistryError(f"transform {reference!r} is no function of that module's own")
     return found
 
 

@@ -7,6 +7,7 @@ the last good plans stay."""
 import asyncio
 import logging
 from pathlib import Path
+from typing import Final
 
 from serving.features import feast
 from serving.features.definitions import Definitions, OnlineStore
@@ -17,6 +18,9 @@ from serving.features.sqlite import SqliteStore
 from serving.settings import ServingSettings
 
 log = logging.getLogger(__name__)
+
+_REMOTE_S: Final = 60.0
+"""A registry that is not a local file is not looked at more often: Feast itself has to read it, which takes seconds."""
 
 
 class OpenReader(PlanReader):
@@ -81,7 +85,10 @@ class OpenReader(PlanReader):
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.feature_refresh_s)
+            is_cheap = self._seen is None or feast.is_local(self._seen)
+            await asyncio.sleep(
+                self._settings.feature_refresh_s if is_cheap else max(self._settings.feature_refresh_s, _REMOTE_S)
+            )
             try:
                 await self.refresh()
             except Exception:

@@ -118,7 +118,7 @@ def _rows(prepared: Sequence[Prepared], keys: Sequence[Sequence[bytes]], replies
     try:
         for group, asked in zip(prepared, keys, strict=True):
             cells, end = group.cells, start + len(asked)
-            found.append([(reply[:cells], [_microseconds(at) for at in reply[cells:]]) for reply in replies[start:end]])
+            found.append([(reply[:cells], _microseconds(*reply[cells:])) for reply in replies[start:end]])
             start = end
     except (TypeError, Malformed):
         refused = next((reply for reply in replies if isinstance(reply, ReplyError)), "an unexpected reply")
@@ -141,9 +141,7 @@ def _field(name: str) -> bytes:
 
 
 @lru_cache(maxsize=8192)
-def _microseconds(raw: bytes | None) -> int:
-    """An event time as Feast writes it; 0 if there is none."""
-    if not raw:
-        return 0
-    seconds, nanos = seconds_and_nanos(raw)
-    return seconds * 1_000_000 + nanos // 1000
+def _microseconds(*stamps: bytes | None) -> tuple[int, ...]:
+    """Event times as Feast writes them; 0 where there is none."""
+    parts = [seconds_and_nanos(raw) if raw else (0, 0) for raw in stamps]
+    return tuple(seconds * 1_000_000 + nanos // 1000 for seconds, nanos in parts)

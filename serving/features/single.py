@@ -26,10 +26,10 @@ def single_row(plan: Plan, found: Sequence[Sequence[Row]], request: Columns, at_
         stale: list[int] = []
         for index, time_us in enumerate(times):
             age_us = at_us - time_us
-            if 0 <= age_us <= group.ttls_us[index] and time_us:
-                oldest_us = max(oldest_us, age_us)
-            else:
+            if not 0 <= age_us <= group.ttls_us[index] or not time_us:
                 stale.append(index)
+            elif age_us > oldest_us:
+                oldest_us = age_us
         for block in group.blocks:
             own = block.take(cells)
             if stale:

@@ -19,7 +19,7 @@ STALLED_S: Final = 1.0
 MOST_WAITING: Final = 20_000
 """Reads that may wait at once; one more is answered None at once."""
 
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 16
 """Reads that leave together without waiting for the tick to end, so that Redis works while the loop still decodes."""
 
 ReplyError = hiredis.ReplyError

@@ -1,6 +1,7 @@
 """From a declaration to features that are served: apply, write, materialise, open, read. No Feast in the serving process."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -92,6 +93,14 @@ def test_serving_features_never_imports_feast(folder):
         "sys.exit('feast' in sys.modules or 'pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_plans_do_not_depend_on_the_hash_seed(folder):
+    command = [sys.executable, "-m", "serving.features.feast", str(folder / "feast")]
+    said = {
+        subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": s}).stdout for s in "0123"
+    }
+    assert len(said) == 1
 
 
 def command(folder, *words):

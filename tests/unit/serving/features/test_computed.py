@@ -31,12 +31,31 @@ def test_a_batch():
     assert {name: column.tolist() for name, column in computed.items()} == {"v__kind": [1.0, 0.0], "v__size": [1.0, 2.0]}
 
 
-@pytest.mark.parametrize(
-    "reference", ["os:system", "subprocess:run", "feature_repo.nothing:f", "feature_repo.transforms:nothing", "x"]
-)
+OUTSIDE = [
+    "os:system",
+    "subprocess:run",
+    "x",
+    "/etc/x:f",
+    "../x:f",
+    "feature_repo.nothing:f",
+    "feature_repo.transforms:nothing",
+]
+NO_FUNCTION_OF_ITS_OWN = ["feature_repo.views:import_module", "feature_repo.transforms:FLAGS"]
+
+
+@pytest.mark.parametrize("reference", OUTSIDE + NO_FUNCTION_OF_ITS_OWN)
 def test_who_can_write_the_registry_cannot_choose_what_code_runs(reference):
     with pytest.raises(RegistryError):
         find_function(reference, None)
+
+
+def test_a_repository_of_ones_own_is_not_left_either(tmp_path):
+    (tmp_path / "evil.py").write_text("def f(columns):\n    return {}\n")
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    for reference in ("../evil:f", f"{tmp_path}/evil:f", "..evil:f"):
+        with pytest.raises(RegistryError):
+            find_function(reference, repository)
 
 
 def test_a_view_that_names_no_function_is_refused():
