@@ -97,11 +97,11 @@ def _fixed(tag: int, size: int, dtype: np.dtype[Any]) -> Decoder:
     def read(cells: Sequence[Cell], defaults: Sequence[Any]) -> tuple[NDArray[Any], list[int]]:
         try:
             joined, count = b"".join(cells), len(cells)
-            is_of_one_size = len(joined) == count * size == count * max(map(len, cells))
-            if is_of_one_size and joined[::size].count(tag) == count:
+            # A value with this tag has this size, so the next cell begins where the next tag is looked for: all or none.
+            if len(joined) == count * size and joined[::size].count(tag) == count:
                 return np.ndarray((count,), stored, joined, offset=1, strides=(size,)).astype(dtype), []
-        except (TypeError, ValueError):
-            pass  # an absent cell is None, or there are no cells
+        except TypeError:
+            pass  # an absent cell is None
         return _gather(cells, defaults, dtype, decode)
 
     return read

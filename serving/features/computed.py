@@ -64,6 +64,8 @@ class Computed:
         self.view = view
         self._function = find_function(view.transform, folder)
         self._outputs = [(f.name, f"{view.name}__{f.name}", DTYPES.get(f.type, OBJECT), default_of(f)) for f in view.features]
+        self._names = tuple(name for name, *_ in self._outputs)
+        self._full_names = tuple(full for _, full, _, _ in self._outputs)
         dtypes = {dtype for _, _, dtype, _ in self._outputs}
         self._only_dtype = dtypes.pop() if len(dtypes) == 1 and OBJECT not in dtypes else None
 
@@ -89,9 +91,13 @@ class Computed:
     def _pack(self, given: Mapping[str, Sequence[Any]], rows: int) -> dict[str, NDArray[Any]]:
         if self._only_dtype is not None:
             try:
-                together = np.array([given[name] for name, *_ in self._outputs], dtype=self._only_dtype)
-                if together.shape == (len(self._outputs), rows):
-                    return {full: together[i] for i, (_, full, _, _) in enumerate(self._outputs)}
+                if rows == 1:  # flat: numpy takes long over a list of lists
+                    together = np.array([value for name in self._names for (value,) in (given[name],)], dtype=self._only_dtype)
+                    together = together.reshape(-1, 1)
+                else:
+                    together = np.array([given[name] for name in self._names], dtype=self._only_dtype)
+                if together.shape == (len(self._names), rows):
+                    return dict(zip(self._full_names, together, strict=True))
             except TypeError:
                 pass  # a None among the values
         return {full: _array(given[name], dtype, default, rows) for name, full, dtype, default in self._outputs}

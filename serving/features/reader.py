@@ -49,35 +49,26 @@ class PlanReader:
         """Read one batch; see ports.FeatureReader.read."""
         plan = self._plan(service)
         rows = len(at_us)
+        found: Sequence[Sequence[Row]] | None
         if rows == 1:
-            return await self._read_one(plan, keys, request, int(at_us[0]), timeout_s)
+            one = [group.encode(keys, 1) for group in plan.groups]
+            wait_s = self._timeout_s if timeout_s is None else timeout_s
+            found = await plan.store.fetch(plan.prepared, one, wait_s) if one else ()
+            return _failed(plan, request, at_us) if found is None else single_row(plan, found, request, int(at_us[0]))
         asked: list[Sequence[bytes]] = []
         inverses: list[Sequence[int] | None] = []
         for group in plan.groups:
             distinct, inverse = _distinct(group.encode(keys, rows))
             asked.append(distinct)
             inverses.append(inverse)
-        found: Sequence[Sequence[Row]] | None = [] if not asked else None
+        found = [] if not asked else None
         if asked and rows:
             found = await plan.store.fetch(plan.prepared, asked, self._timeout_s if timeout_s is None else timeout_s)
+        if found is None:
+            return _failed(plan, request, at_us)
         assembly = Assembly(at_us)
-        for place, group in enumerate(plan.groups):
-            if found is None:
-                assembly.add_failed(group)
-            else:
-                assembly.add(group, found[place], inverses[place])
-        return assembly.finish(plan, request)
-
-    async def _read_one(self, plan: Plan, keys: Columns, request: Columns, at_us: int, timeout_s: float | None) -> FeatureRows:
-        asked = [group.encode(keys, 1) for group in plan.groups]
-        found: Sequence[Sequence[Row]] | None = ()
-        if asked:
-            found = await plan.store.fetch(plan.prepared, asked, self._timeout_s if timeout_s is None else timeout_s)
-        if found is not None:
-            return single_row(plan, found, request, at_us)
-        assembly = Assembly(np.array((at_us,), dtype=np.int64))
-        for group in plan.groups:
-            assembly.add_failed(group)
+        for group, rows_found, inverse in zip(plan.groups, found, inverses, strict=True):
+            assembly.add(group, rows_found, inverse)
         return assembly.finish(plan, request)
 
     async def close(self) -> None:
@@ -94,6 +85,14 @@ class PlanReader:
             raise UnknownService(f"feature service {name!r} cannot be read: {why}")
         known = ", ".join(sorted(self._plans)) or "none: nothing was applied to the feature store yet"
         raise UnknownService(f"no feature service {name!r}; there is: {known}")
+
+
+def _failed(plan: Plan, request: Columns, at_us: NDArray[np.int64]) -> FeatureRows:
+    """The store did not answer: defaults everywhere."""
+    assembly = Assembly(at_us)
+    for group in plan.groups:
+        assembly.add_failed(group)
+    return assembly.finish(plan, request)
 
 
 def _distinct(keys: list[bytes]) -> tuple[list[bytes], list[int] | None]:

@@ -66,6 +66,8 @@ class RedisStore:
             (group,), ((key,),) = prepared, keys
             whole = b"%b$%d\r\n%b%b%b" % (group.head, len(key) + len(group.project), key, group.project, group.tail)
             replies = await connection.ask(whole, 1, timeout_s)
+            if replies is not None and type(reply := replies[0]) is list:
+                return [[(reply[: group.cells], _microseconds(*reply[group.cells :]))]]
             return None if replies is None else _rows(prepared, keys, replies)
         commands: list[bytes] = []
         for group, asked in zip(prepared, keys, strict=True):
