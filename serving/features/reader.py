@@ -67,8 +67,8 @@ class PlanReader:
         if found is None:
             return _failed(plan, request, at_us)
         assembly = Assembly(at_us)
-        for group, rows_found, inverse in zip(plan.groups, found, inverses, strict=True):
-            assembly.add(group, rows_found, inverse)
+        for group, rows_found, places in zip(plan.groups, found, inverses, strict=True):
+            assembly.add(group, rows_found, places)
         return assembly.finish(plan, request)
 
     async def close(self) -> None:
