@@ -7,8 +7,19 @@ from collections.abc import Sequence
 from feast import FeatureService, FeatureView, OnDemandFeatureView
 
 from feature_repo.declaration import Declaration
+from feature_repo.entities import host
 from feature_repo.flows import FLOWS
 from feature_repo.views import flow, host_10s, host_60s, host_600s
+
+__all__ = [
+    "flow",
+    "flows_v1",
+    "host",
+    "host_10s",
+    "host_60s",
+    "host_600s",
+    "service",
+]  # what `feast apply` finds (.feastignore)
 
 
 def service(declaration: Declaration, views: Sequence[FeatureView | OnDemandFeatureView]) -> FeatureService:
