@@ -5,7 +5,6 @@ Heavy libraries are imported by the verbs that need them, when they run."""
 import importlib.metadata
 import os
 import sys
-import warnings
 from typing import Annotated
 
 import typer
@@ -37,7 +36,6 @@ def vedette(is_version: Annotated[bool, typer.Option("--version", help="Print th
 
 def run() -> None:
     """Entry point: a known error ends in one message and exit code 1; a defect keeps its trace."""
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")  # theirs to mend
     try:
         app()
     except Exception as problem:

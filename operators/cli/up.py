@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from io import StringIO
@@ -50,6 +51,7 @@ def up(
     stopping = Event()
     _stop_on_signals(stopping)
     with errors.status("starting Ray Serve"), redirect_stdout(sys.stderr):  # stdout is for our answer alone
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")  # Feast, if it trained, shows them all
         from serving.local import start_local
 
         running = start_local(settings)
