@@ -68,7 +68,6 @@ async def compose(settings: ServingSettings) -> Composition:
             features=features,
             metrics=metrics,
             tracer=tracer,
-            executor=executor,
             probe_timeout_s=settings.probe_timeout_s,
             model_threads=settings.model_threads,
             may_control=settings.repository_control,

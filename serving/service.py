@@ -7,7 +7,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
@@ -78,14 +77,13 @@ class Inference:
         features: FeatureReader | None,
         metrics: ServingMetrics,
         tracer: Tracer,
-        executor: Executor | None,
         probe_timeout_s: float,
         model_threads: int,
         may_control: bool,
         on_change: Callable[[ServingSpec], None] | None = None,
     ) -> None:
         self._store, self._scorer, self._features, self._metrics = store, scorer, features, metrics
-        self._tracer, self._executor = tracer, executor
+        self._tracer = tracer
         self._probe_timeout_s, self._model_threads, self._may_control = probe_timeout_s, model_threads, may_control
         self._on_change = on_change
         self._snapshot = Snapshot()

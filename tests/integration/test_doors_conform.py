@@ -99,7 +99,7 @@ def doors(tmp_path_factory):
         executor=None, identity="test",
     )  # fmt: skip
     service = Inference(
-        store=store, scorer=scorer, features=None, metrics=metrics, tracer=Tracer(0.0, None), executor=None, probe_timeout_s=30,
+        store=store, scorer=scorer, features=None, metrics=metrics, tracer=Tracer(0.0, None), probe_timeout_s=30,
         model_threads=1, may_control=True,
     )  # fmt: skip
     spec = ServingSpec(

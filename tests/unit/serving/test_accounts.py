@@ -38,7 +38,6 @@ class World:
             features=None,
             metrics=self.metrics,
             tracer=Tracer(ratio, None, exporter=self.spans.exporter),
-            executor=None,
             probe_timeout_s=60,
             model_threads=1,
             may_control=False,

@@ -46,7 +46,6 @@ class World:
             features=None,
             metrics=self.metrics,
             tracer=Tracer(0.0, None),
-            executor=None,
             probe_timeout_s=60,
             model_threads=1,
             may_control=may_control,
