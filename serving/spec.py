@@ -7,35 +7,79 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
+VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
 class RevisionSpec(BaseModel):
-    """Everything that can change an answer."""
+    """Everything that can change an answer. The model, its feature view and its rules are in the bundle."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bundle: Digest
     operating_point: str | None = None
     """Overrides the bundle's default operating point."""
+    thresholds: Mapping[str, float] = {}
+    """Alert thresholds that replace the bundle's, by operating point."""
+    feature_service: str | None = None
+    """Replaces the bundle's feature service; it must give the same features."""
 
     @property
     def digest(self) -> str:
-        """Identity of this revision: sha256 over its canonical JSON."""
-        body = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":")).encode()
+        """Identity of this revision: sha256 over its canonical JSON. Overrides that are not used do not count."""
+        content: dict[str, Any] = {"bundle": self.bundle, "operating_point": self.operating_point}
+        if self.thresholds:
+            content["thresholds"] = dict(self.thresholds)
+        if self.feature_service is not None:
+            content["feature_service"] = self.feature_service
+        body = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
         return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
+class VariantSpec(BaseModel):
+    """A revision beside stable in the same replica."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: VariantName
+    """`candidate`, or any name in an experiment."""
+    version: str
+    revision: RevisionSpec
+    weight: Percent = 0.0
+    """Percentage of entities that meet it; 0 is dark: loaded, and met only by who asks for it."""
+    mirror: Percent = 0.0
+    """Percentage of stable's requests it scores a copy of, after the answer has left."""
+
+
 class ModelSpec(BaseModel):
-    """One model version to serve, by one revision."""
+    """One model version to serve as stable, and the variants beside it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     name: str
     version: str
     revision: RevisionSpec
+    variants: tuple[VariantSpec, ...] = ()
+    """In a fixed order; stable takes what their weights leave of 100."""
+    latency_objective_ms: float = 100.0
+    """A request that takes longer counts as slow in the evidence."""
+
+    @model_validator(mode="after")
+    def _split(self) -> "ModelSpec":
+        names = [v.name for v in self.variants]
+        if len(set(names)) != len(names) or "stable" in names:
+            raise ValueError(f"variants of {self.name!r} are {names}; names are distinct, and `stable` is the model itself")
+        total = sum(v.weight for v in self.variants)
+        if total > 100 + 1e-9:
+            raise ValueError(
+                f"weights of the variants of {self.name!r} sum to {total:g}; they are percentages of the same entities"
+            )
+        return self
 
 
 class ServingSpec(BaseModel):

@@ -1,0 +1,1 @@
+"""Adapters of the control plane: where it acts and what it observes."""

@@ -1,0 +1,71 @@
+"""What the control plane asks of a place that serves: make this true; what is observed; how loaded is it.
+
+Three methods; `local`, `ray` and `kserve` implement them, tests.fakes has one that keeps state, and one contract suite holds
+them all to it. Decisions are made elsewhere (operators.rollout, operators.autoscaling)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from operators.rollout.evidence import Observation
+from operators.rollout.status import Target
+
+
+class BackendError(Exception):
+    """The backend could not do or say what was asked. The message says what, where, and the way out.
+
+    can_retry: whether trying again by itself can help."""
+
+    def __init__(self, message: str, *, can_retry: bool = True) -> None:
+        super().__init__(message)
+        self.can_retry = can_retry
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRef:
+    """Which service: namespace (`local` on this machine), resource name, and the model's name that clients call."""
+
+    namespace: str
+    name: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a service is, at one moment. Sums over ready replicas.
+
+    ongoing: requests under way. queued: waiting, of those. rate_per_s: requests answered a second, lately. p99_ms: of the last
+    window; None if nothing was answered. stream_lag: events waiting in the stream; None if there is none. ready_replicas,
+    wanted_replicas: as they are. problem: why this could not be measured."""
+
+    at: datetime
+    ongoing: float = 0.0
+    queued: float = 0.0
+    rate_per_s: float = 0.0
+    p99_ms: float | None = None
+    stream_lag: float | None = None
+    ready_replicas: int = 0
+    wanted_replicas: int = 0
+    mirror_ratio: float = 0.0
+    problem: str | None = None
+
+
+class Backend(Protocol):
+    """Where a service runs. Every method is idempotent."""
+
+    async def carry_out(self, service: ServiceRef, target: Target) -> None:
+        """Make the target true: revisions loaded, split and mirror as said, replicas if said. Returns when it is told, not
+        when it is done; `observe` says what is loaded. Raises BackendError."""
+        ...
+
+    async def observe(self, service: ServiceRef) -> Observation:
+        """Counters and what is loaded in each replica. Never raises for a measurement that fails: Observation.problem says so."""
+        ...
+
+    async def load(self, service: ServiceRef) -> Load:
+        """How busy it is; Load.problem if that could not be measured."""
+        ...
+
+    async def remove(self, service: ServiceRef) -> None:
+        """Take down what this backend made for the service; nothing that was there before."""
+        ...

@@ -1,0 +1,1 @@
+"""The rollout core: pure. Decides; acts on nothing."""

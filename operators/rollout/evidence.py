@@ -1,0 +1,71 @@
+"""What was observed of the variants: counters as scraped, and what they grew by between two looks. Pure.
+
+Counters only grow; a replica that restarts has a new identity, so a counter that falls is a fault of measuring. Where they
+come from is operators.backends.evidence's; what they mean is operators.rollout.judge's."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from operators.rollout.spec import GateName, Value
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Tally(Value):
+    """Counters of one variant's revision, in one replica or summed. All evidence is of the split and the mirror; requests that
+    asked for a variant by name are not in it."""
+
+    requests: Count = 0
+    """Requests the split sent here (errors included)."""
+    bad: Mapping[GateName, Count] = Field(default_factory=dict)
+    """Of `requests`: errors, latency. Of `rows`: degraded, alertRate."""
+    rows: Count = 0
+    """Rows answered."""
+    entities: Count = 0
+    """Distinct entities met (counted once a replica, as long as it remembers them)."""
+    entities_bad: Mapping[GateName, Count] = Field(default_factory=dict)
+    """Of `entities`: those whose first request (row) was bad. One entity's requests are alike; its first is one observation."""
+    mirrored: Count = 0
+    """Mirrored requests scored."""
+    mirrored_bad: Mapping[GateName, Count] = Field(default_factory=dict)
+    """The same gates, of mirrored requests and rows."""
+    mirrored_rows: Count = 0
+    pairs: Mapping[str, Count] = Field(default_factory=dict)
+    """Mirrored rows that both scored, by `reference>candidate` verdict, e.g. `benign>alert`; on the candidate's tally."""
+    scores: Mapping[str, Count] = Field(default_factory=dict)
+    """Mirrored rows by upper edge of the score's bin (text of a float), on the candidate's tally; not cumulative."""
+    labels: Mapping[GateName, tuple[Count, Count]] = Field(default_factory=dict)
+    """Analysts' labels by event time: (n, k) for precision and recall, where somebody gives them without bias."""
+
+
+class ReplicaEvidence(Value):
+    """One replica's counters by revision digest and variant name."""
+
+    replica: str
+    """Its identity: new with every start."""
+    loaded: tuple[str, ...] = ()
+    """Revision digests that are loaded, probed and warm."""
+    failed: Mapping[str, str] = Field(default_factory=dict)
+    """Revision digests it could not load, and why."""
+    tallies: Mapping[str, Tally] = Field(default_factory=dict)
+    """By `variant@revision`."""
+
+
+class Observation(Value):
+    """One look at a service."""
+
+    at: datetime
+    """When the counters were read, UTC."""
+    replicas: tuple[ReplicaEvidence, ...] = ()
+    expected_replicas: int = 0
+    """How many should be there; fewer answered means the look is partial."""
+    problem: str | None = None
+    """Why nothing, or not everything, could be measured."""
+
+
+def key(variant: str, revision: str) -> str:
+    """Name of a tally: variant and revision digest."""
+    return f"{variant}@{revision}"

@@ -1,0 +1,314 @@
+"""How a change of revision is rolled out: steps, gates, limits. The contract of the rollout core.
+
+Pure: frozen values that exist only if they are valid; written in camelCase where people write them (resources, files), see
+docs/reference. What is decided about them is operators.rollout.decide's; how evidence is judged, operators.rollout.judge's.
+Words follow Argo Rollouts."""
+
+import re
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic.alias_generators import to_camel
+
+from serving.spec import RevisionSpec
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+
+
+def parse_duration(value: object) -> timedelta:
+    """`1h30m`, `90s`, `250ms`, or a number of seconds. Raises ValueError."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return timedelta(seconds=value)
+    if isinstance(value, str) and re.fullmatch(_DURATION, value):
+        return timedelta(seconds=sum(float(n) * _UNITS[u] for n, _, u in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h|d)", value)))
+    raise ValueError(f"is {value!r}, expected a duration such as 30s, 5m or 1h30m")
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest text that `parse_duration` reads back."""
+    seconds = value.total_seconds()
+    if seconds != int(seconds):
+        return f"{round(seconds * 1000)}ms"
+    whole, parts = int(seconds), []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if whole >= size:
+            parts.append(f"{whole // size}{unit}")
+            whole %= size
+    return "".join(parts) or "0s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _DURATION, "maxLength": 32}),
+]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", max_length=31)]
+
+
+class Value(BaseModel):
+    """A frozen value, camelCase outside."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+    )
+
+
+class Revision(Value):
+    """One revision of a model: everything that can change an answer. A change to any part is a rollout."""
+
+    version: Annotated[str, Field(pattern=r"^[0-9]{1,18}$", max_length=18)]
+    """Version of the model, as in its bundle."""
+    bundle: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
+    """Digest of the bundle, never a tag: a tag can move under a running rollout."""
+    operating_point: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", max_length=63)] | None = None
+    """Scenario whose threshold decides; the bundle's default if unset."""
+    thresholds: Annotated[dict[str, float], Field(max_length=16)] = Field(default_factory=dict)
+    """Thresholds that replace the bundle's, by operating point."""
+    feature_service: Annotated[str, Field(max_length=253)] | None = None
+    """Feature service that replaces the bundle's; it must give the same features."""
+
+    def serving(self) -> RevisionSpec:
+        """What the data plane is told."""
+        return RevisionSpec(
+            bundle=self.bundle,
+            operating_point=self.operating_point,
+            thresholds=self.thresholds,
+            feature_service=self.feature_service,
+        )
+
+    @property
+    def digest(self) -> str:
+        """Its identity, the same as in the data plane's answers, metrics and records."""
+        return self.serving().digest
+
+
+class GateName(StrEnum):
+    """What a gate looks at; see docs for the bad event of each."""
+
+    ERRORS = "errors"
+    LATENCY = "latency"
+    DEGRADED = "degraded"
+    ALERT_RATE = "alertRate"
+    FLIPS = "flips"
+    PRECISION = "precision"
+    RECALL = "recall"
+
+
+class Gate(Value):
+    """One proportion that is compared between stable and candidate."""
+
+    name: GateName
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """How much worse the candidate may be, as an absolute difference of proportions."""
+    unit: Literal["request", "entity"] = "request"
+    """One observation: a request (a row, for verdicts), or the first request of each entity. Requests of one entity are alike and
+    all meet one variant; where few entities make most of the traffic, only `entity` keeps the error bounds."""
+    two_sided: bool | None = None
+    """Whether less is a fault as well (silence as well as flood). Default: only for alertRate."""
+
+    @property
+    def is_two_sided(self) -> bool:
+        """The choice, or its default."""
+        return self.name is GateName.ALERT_RATE if self.two_sided is None else self.two_sided
+
+
+class Analysis(Value):
+    """Which gates judge the candidate, and how surely. Looked at continuously, valid at every look."""
+
+    gates: Annotated[tuple[Gate, ...], Field(min_length=1, max_length=7)] = (
+        Gate(name=GateName.ERRORS, margin=0.01),
+        Gate(name=GateName.LATENCY, margin=0.02),
+        Gate(name=GateName.ALERT_RATE, margin=0.02),
+    )
+    alpha: Probability = 0.05
+    """Bound on ever calling a candidate worse that is not, over all gates and looks together."""
+    beta: Probability = 0.05
+    """Bound on ever calling a candidate no worse that is worse than its margin."""
+    combine: Literal["bonferroni", "average"] = "bonferroni"
+    """How gates share alpha: each gets its part, or their e-values are averaged."""
+    min_requests: Annotated[int, Field(ge=0, le=1_000_000_000)] = 100
+    """Candidate requests before `no_worse` may let a rollout go on."""
+    stale_after: Duration = timedelta(seconds=60)
+    """Evidence older than this is invalid."""
+    latency_objective: Duration = timedelta(milliseconds=100)
+    """A request that takes longer counts as slow."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Analysis":
+        names = [g.name for g in self.gates]
+        if len(set(names)) != len(names):
+            raise ValueError(f"gates {sorted(names)} name one gate twice; name each once")
+        return self
+
+
+class MirrorStep(Value):
+    """The candidate scores copies of stable's requests, after the answer has left. Nobody meets it."""
+
+    percent: Percent = 100.0
+    """Share of requests mirrored."""
+
+
+class PauseStep(Value):
+    """Wait; without a duration, until somebody promotes."""
+
+    duration: Duration | None = None
+
+
+class AnalysisStep(Value):
+    """Wait until every gate says the candidate is no worse (or aborts because one says worse)."""
+
+    min_requests: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
+    """Overrides the analysis' own."""
+    max_duration: Duration | None = None
+    """Give up waiting after this long: the rollout pauses as inconclusive; it is neither promoted nor blamed."""
+
+
+class ApprovalStep(Value):
+    """Wait until people approve."""
+
+    approvers: Annotated[int, Field(ge=1, le=16)] = 1
+    """How many different people must approve; whoever started the rollout does not count."""
+    groups: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=16)] = ()
+    """Who may: members of these groups; empty: anybody who may edit the resource."""
+
+
+class ReplicasStep(Value):
+    """Hold the replica count at no less than this while the rollout lasts."""
+
+    replicas: Annotated[int, Field(ge=0, le=1000)]
+
+
+class Step(Value):
+    """One step; exactly one of its fields is set."""
+
+    mirror: MirrorStep | None = None
+    set_weight: Percent | None = None
+    """Percentage of entities that meet the candidate, 0 to 100; 0 is dark."""
+    pause: PauseStep | None = None
+    analysis: AnalysisStep | None = None
+    approval: ApprovalStep | None = None
+    set_replicas: ReplicasStep | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Step":
+        chosen = [
+            n for n in ("mirror", "set_weight", "pause", "analysis", "approval", "set_replicas") if getattr(self, n) is not None
+        ]
+        if len(chosen) != 1:
+            said = ", ".join(map(to_camel, chosen)) or "nothing"
+            raise ValueError(
+                f"a step does one thing, this one says {said}; write one of mirror, setWeight, pause, analysis, approval, setReplicas"
+            )
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Its camelCase name."""
+        names = ("mirror", "set_weight", "pause", "analysis", "approval", "set_replicas")
+        return next(to_camel(n) for n in names if getattr(self, n) is not None)
+
+
+class AlertBudget(Value):
+    """Compare at equal alerts, not at equal thresholds: the candidate's threshold is set on mirrored scores so that both variants
+    spend the same alerts a day. Needs a mirror step first."""
+
+    min_requests: Annotated[int, Field(ge=100, le=1_000_000_000)] = 2000
+    """Mirrored rows before the threshold is set."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """How far the alerts at the new threshold may be from stable's, as a ratio."""
+
+
+class RolloutSpec(Value):
+    """The steps of a rollout and what judges it."""
+
+    steps: Annotated[tuple[Step, ...], Field(max_length=64)] = (
+        Step(mirror=MirrorStep()),
+        Step(analysis=AnalysisStep()),
+        Step(set_weight=5.0),
+        Step(analysis=AnalysisStep()),
+        Step(set_weight=25.0),
+        Step(analysis=AnalysisStep()),
+        Step(set_weight=100.0),
+    )
+    analysis: Analysis = Analysis()
+    """Judged throughout, from the first step; `worse` aborts at once."""
+    progress_deadline: Duration | None = timedelta(hours=24)
+    """A step that makes no progress for this long is reported (condition Progressing=False); it is not aborted unless..."""
+    abort_on_deadline: bool = False
+    """...this is set."""
+    rollback_window: Duration = timedelta(hours=24)
+    """For this long after promotion the former stable stays loaded at weight 0 and `undo` is immediate: no steps."""
+    alert_budget: AlertBudget | None = None
+    history_limit: Annotated[int, Field(ge=1, le=100)] = 10
+    """Finished rollouts kept in the status."""
+
+    @model_validator(mode="after")
+    def _weights_rise(self) -> "RolloutSpec":
+        before = 0.0
+        for index, step in enumerate(self.steps):
+            if step.set_weight is None:
+                continue
+            if step.set_weight < before:
+                raise ValueError(
+                    f"steps[{index}].setWeight is {step.set_weight:g} after {before:g}; weights never fall within a rollout, "
+                    "or entities would move back and forth: write them in rising order"
+                )
+            before = step.set_weight
+        if self.alert_budget is not None and not any(s.mirror for s in self.steps):
+            raise ValueError("alertBudget needs mirrored scores; add a mirror step before the first setWeight above 0")
+        return self
+
+
+class ExperimentVariant(Value):
+    """One named variant of an A/B experiment."""
+
+    name: VariantName
+    weight: Percent
+    revision: Revision | None = None
+    """None: the revision that is stable now."""
+
+
+class ExperimentSpec(Value):
+    """An A/B test: named variants side by side for a while; reports a winner and promotes nothing by itself."""
+
+    variants: Annotated[tuple[ExperimentVariant, ...], Field(min_length=2, max_length=8)]
+    """The first is the baseline. Weights sum to 100."""
+    duration: Duration = timedelta(days=7)
+    metric: GateName = GateName.ALERT_RATE
+    """What the winner is judged by."""
+    goal: Literal["lower", "higher"] = "lower"
+    """Which way is better."""
+    analysis: Analysis = Analysis()
+    """Guard gates; a variant that is worse than the baseline on one of them loses its traffic to the baseline."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "ExperimentSpec":
+        names = [v.name for v in self.variants]
+        if len(set(names)) != len(names):
+            raise ValueError(f"variants {names} repeat a name; name each once")
+        total = sum(v.weight for v in self.variants)
+        if abs(total - 100) > 1e-6:
+            raise ValueError(f"the variants' weights sum to {total:g}, expected 100; weight is the percentage of entities")
+        return self
+
+
+def words(problem: Any, root: str = "") -> list[str]:
+    """A pydantic.ValidationError as lines of `path: what; the way out`, in the words of the file that was written."""
+    lines = []
+    for error in problem.errors(include_url=False):
+        path = root
+        for part in error["loc"]:
+            path += f"[{part}]" if isinstance(part, int) else (f".{part}" if path else str(part))
+        message = str(error["msg"]).removeprefix("Value error, ")
+        given = error.get("input")
+        shown = f" (is {given!r})" if isinstance(given, str | int | float | bool) and repr(given) not in message else ""
+        lines.append(f"{path or 'spec'}: {message}{shown}")
+    return lines
