@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli import bundle, conform, demo, evaluate, features, models, score, train, up
+from operators.cli import bundle, conform, demo, evaluate, features, models, rollout, score, train, up
 from operators.cli.console import errors
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command()(evaluate.evaluate)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(features.app, name="features")
 app.command()(conform.conform)
+app.add_typer(rollout.app, name="rollout")
 
 
 @app.callback(invoke_without_command=True)
