@@ -1,0 +1,141 @@
+"""How a service is scaled: bounds, targets, windows of the week, how fast. The contract of the autoscaling core.
+
+Pure: frozen values that exist only if they are valid; camelCase outside. What follows from them is operators.autoscaling.decide's;
+when a window is open, operators.autoscaling.schedule's."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+from pydantic import Field, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from operators.rollout.spec import Duration, Value
+
+Replicas = Annotated[int, Field(ge=0, le=1000)]
+
+
+class ScheduleWindow(Value):
+    """A recurring stretch of time with bounds of its own: the working day, a nightly batch, a patch day."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", max_length=31)]
+    """Names it in reasons and in `vedette scale schedule`."""
+    start: Annotated[str, Field(min_length=9, max_length=100)]
+    """When it opens: a cron expression of five fields (minute, hour, day of month, month, day of week), e.g. `0 8 * * MON-FRI`."""
+    duration: Duration
+    """How long it stays open, e.g. `10h`; 1 minute to 7 days."""
+    time_zone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
+    """Whose clock `start` is read from, e.g. `Europe/Rome`; summer time is followed as cron does."""
+    min_replicas: Replicas | None = None
+    """Replaces the least number of replicas while open, if higher; asked for `startUp` before the window opens."""
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Replaces the greatest number of replicas while open."""
+
+    @field_validator("start")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        try:
+            if len(value.split()) != 5:
+                raise CronSimError("expected five fields")
+            next(CronSim(value, datetime(2024, 1, 1, tzinfo=UTC)))
+        except (CronSimError, StopIteration) as problem:
+            why = str(problem) or "it names no moment"
+            raise ValueError(f"is {value!r}, which is no cron expression ({why}); write e.g. 0 8 * * MON-FRI") from problem
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, KeyError) as problem:  # unknown is a KeyError, a folder of zones an OSError
+            raise ValueError(
+                f"is {value!r}, which is no time zone of the IANA database; write e.g. UTC or Europe/Rome"
+            ) from problem
+        return value
+
+    @field_validator("duration")
+    @classmethod
+    def _is_a_week_at_most(cls, value: timedelta) -> timedelta:
+        if not timedelta(minutes=1) <= value <= timedelta(days=7):
+            raise ValueError("is outside 1m to 7d; write a window that is always open as minReplicas and maxReplicas instead")
+        return value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "ScheduleWindow":
+        low, high = self.min_replicas, self.max_replicas
+        if low is None and high is None:
+            raise ValueError(f"window {self.name!r} changes nothing; give it minReplicas, maxReplicas or both")
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"minReplicas is {low}, above maxReplicas {high}; write bounds that contain a number")
+        return self
+
+
+class StepLimit(Value):
+    """How far the count may move in any stretch of `per`: by `replicas` or by `percent`, whichever is more."""
+
+    replicas: Annotated[int, Field(ge=1, le=1000)]
+    """Replicas added or removed."""
+    percent: Annotated[float, Field(ge=0, le=1000)]
+    """Of the count at the beginning of that stretch."""
+    per: Duration = timedelta(seconds=15)
+    """The stretch, at most 1 hour."""
+
+    @field_validator("per")
+    @classmethod
+    def _is_short(cls, value: timedelta) -> timedelta:
+        if not timedelta(seconds=1) <= value <= timedelta(hours=1):
+            raise ValueError("is outside 1s to 1h; it is the stretch in which the limit holds, e.g. 15s")
+        return value
+
+
+class ScalingSpec(Value):
+    """How many replicas, and by what. The autoscaler is then the one owner of the count: nothing else may set it."""
+
+    min_replicas: Replicas = 1
+    """The least. 0: scale to zero after `idle`, where the backend can wake up again; elsewhere it counts as 1."""
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] = 4
+    """The most; never exceeded, also not by a rollout's setReplicas."""
+    target_ongoing_requests: Annotated[float, Field(gt=0, le=100_000)] = 8.0
+    """Requests under way in one replica that are just right, averaged over `lookBack`."""
+    latency_objective: Duration | None = None
+    """99 of 100 requests should be answered within this. Slower and busy: more replicas; close to it: none are taken away."""
+    stream_lag: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """Events waiting in the stream for each replica that are just right; unset: the stream does not count."""
+    schedule: Annotated[tuple[ScheduleWindow, ...], Field(max_length=16)] = ()
+    """Windows with bounds of their own. Where several are open, the highest minimum and the lowest maximum hold; a minimum wins
+    over a maximum."""
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """A load this close to the target, as a ratio, changes nothing."""
+    look_back: Duration = timedelta(seconds=15)
+    """The load is averaged over this long, so that one unlucky look moves nothing."""
+    start_up: Duration = timedelta(seconds=20)
+    """How long a new replica takes until it answers. A rising load is followed this far ahead by its trend, and a window's minimum
+    is asked for this much earlier. 0s: neither."""
+    up_window: Duration = timedelta(0)
+    """Stabilisation: goes up to the least that was wanted within this long."""
+    down_window: Duration = timedelta(minutes=5)
+    """Stabilisation: goes down to the most that was wanted within this long."""
+    up_limit: StepLimit = StepLimit(replicas=4, percent=100)
+    """How fast it grows."""
+    down_limit: StepLimit = StepLimit(replicas=1, percent=25, per=timedelta(seconds=60))
+    """How fast it shrinks."""
+    idle: Duration = timedelta(minutes=15)
+    """With minReplicas 0: nothing asked and nothing waiting for this long, and the last replica goes."""
+    stale_after: Duration = timedelta(seconds=60)
+    """A load measured longer ago than this is not believed: the count is held."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> "ScalingSpec":
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"minReplicas is {self.min_replicas}, above maxReplicas {self.max_replicas}; write bounds that contain a number"
+            )
+        names = [w.name for w in self.schedule]
+        if len(set(names)) != len(names):
+            raise ValueError(f"schedule names {sorted(names)} repeat; name each window once")
+        for name in ("look_back", "start_up", "up_window", "down_window"):
+            if getattr(self, name) > timedelta(hours=1):
+                raise ValueError(f"{to_camel(name)} is over 1h; the loop remembers one hour")
+        return self
