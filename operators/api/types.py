@@ -1,0 +1,260 @@
+"""The resources people write and the operator answers on: ModelService and RolloutPolicy, vedette.dev/v1alpha1.
+
+Pure: frozen values, camelCase outside. What a rollout is made of is operators.rollout.spec's, how replicas are chosen
+operators.autoscaling.spec's; here they become resources. Parsing with words is operators.api.read's, the CRDs operators.api.crds'."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from operators.backends.port import ServiceRef
+from operators.rollout.spec import ExperimentSpec, Revision, RolloutSpec, Value
+from operators.rollout.status import RolloutStatus
+from serving.models.manifest import SCENARIOS
+
+GROUP: Final = "vedette.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+FIELD_MANAGER: Final = "vedette-operator"
+"""Who owns the fields that the operator applies."""
+FINALIZER: Final = f"{GROUP}/release"
+"""Held until the backend has let go of what was made for the service."""
+REQUESTS_ANNOTATION: Final = f"{GROUP}/requests"
+"""A JSON list of operators.rollout.status.Request: verbs that people said and the operator has not handled yet."""
+
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
+ScenarioName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", max_length=63)]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?$", max_length=128)]
+
+
+class Metadata(Value):
+    """What the API server keeps of every resource, as far as it is read here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Annotated[str, Field(max_length=253)] = ""
+    """Name of the resource."""
+    namespace: Annotated[str, Field(max_length=63)] | None = None
+    """Its namespace; on this machine: local."""
+    uid: str | None = None
+    """Identity of this very object."""
+    generation: int = 0
+    """Grows with every change of the spec."""
+    annotations: Mapping[str, str] = Field(default_factory=dict)
+    """Verbs that people said wait in one of them."""
+
+
+class PolicyRef(Value):
+    """Names a RolloutPolicy in the same namespace."""
+
+    name: ObjectName
+    """Name of the RolloutPolicy."""
+
+
+class RolloutChoice(Value):
+    """How a change of revision is rolled out: by a shared policy, or by steps of its own; by the default steps if neither is said."""
+
+    policy_ref: PolicyRef | None = None
+    """A RolloutPolicy of the same namespace."""
+    policy: RolloutSpec | None = None
+    """The same fields as a RolloutPolicy's spec, written here."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "RolloutChoice":
+        if self.policy_ref is not None and self.policy is not None:
+            raise ValueError(
+                f"has both policyRef ({self.policy_ref.name}) and policy; the steps come from one place: take one of them away"
+            )
+        return self
+
+
+class RayBackend(Value):
+    """Served by a KubeRay RayService: revisions and weights change in its `user_config`, without a restart."""
+
+    ray_service: ObjectName = "vedette"
+    """Name of the RayService, in the same namespace. Several ModelServices may share one."""
+    application: Annotated[str, Field(min_length=1, max_length=128)] = "vedette"
+    """Application within serveConfigV2."""
+    deployment: Annotated[str, Field(min_length=1, max_length=128)] = "Replica"
+    """Deployment within the application."""
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    """Port of the replicas' pods that answers /metrics."""
+
+
+class KserveBackend(Value):
+    """Served by KServe: an InferenceService that the operator makes, running our ServingRuntime; weights by its canary fields."""
+
+    inference_service: ObjectName | None = None
+    """Name of the InferenceService [default: the resource's name]."""
+    runtime: ObjectName = "vedette"
+    """Name of the ServingRuntime or ClusterServingRuntime."""
+    storage_uri: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Where KServe finds a bundle. `{digest}` becomes the 64 hex digits of its digest, `{model}` and `{version}` the others."""
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    """Port of the predictor's pods that answers /metrics."""
+
+
+class BackendChoice(Value):
+    """Where the service runs in a cluster; exactly one. On a machine of one's own it is not looked at."""
+
+    ray: RayBackend | None = None
+    """KubeRay."""
+    kserve: KserveBackend | None = None
+    """KServe."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "BackendChoice":
+        if (self.ray is None) == (self.kserve is None):
+            said = "neither ray nor kserve" if self.ray is None else "both ray and kserve"
+            raise ValueError(f"names {said}; a service runs in one place: write exactly one of them")
+        return self
+
+
+class ModelServiceSpec(Value):
+    """What is served, by which revision, changed how, on which backend."""
+
+    model: ModelName | None = None
+    """Name that clients call [default: the resource's name]."""
+    revision: Revision
+    """What should serve. A change of any part of it is a rollout; the first one is served at once."""
+    rollout: RolloutChoice = RolloutChoice()
+    """How a change is rolled out."""
+    experiment: ExperimentSpec | None = None
+    """An A/B test beside `revision`; ends by its duration, by `vedette experiment`, or by taking it away here."""
+    backend: BackendChoice = BackendChoice(ray=RayBackend())
+    """Where it runs; the type of backend cannot be changed later."""
+    replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """How many replicas, said by people or by a HorizontalPodAutoscaler (scale subresource); not together with `scaling`. Unset: the
+    backend's own number is left alone."""
+    scenarios: Annotated[tuple[ScenarioName, ...], Field(max_length=16)] = ()
+    """Operating points that the service's bundles have besides breach_response, siem_alerting and executive_dashboard."""
+    paused: bool = False
+    """Nothing moves by itself while this is set; evidence is still gathered, and a candidate that is worse is still aborted."""
+
+    @model_validator(mode="after")
+    def _known_scenarios(self) -> "ModelServiceSpec":
+        known = (*SCENARIOS, *self.scenarios)
+        named = {"revision": self.revision}
+        variants = self.experiment.variants if self.experiment else ()
+        named |= {f"experiment.variants[{i}].revision": v.revision for i, v in enumerate(variants) if v.revision is not None}
+        for where, revision in named.items():
+            points = {f"{where}.thresholds": point for point in revision.thresholds}
+            points |= {f"{where}.operatingPoint": revision.operating_point} if revision.operating_point else {}
+            for path, point in points.items():
+                if point not in known:
+                    raise ValueError(
+                        f"{path} names the scenario {point!r}, which is none of {', '.join(known)}; write one of them, or list it "
+                        "in spec.scenarios if the bundle has it"
+                    )
+        return self
+
+
+class Condition(Value):
+    """One thing that is so, or is not, or cannot be told; as everywhere in Kubernetes."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """Ready, Progressing, Paused, Invalid... one condition a type."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it is so."""
+    reason: Annotated[str, Field(max_length=1024)]
+    """Why, in one CamelCase word."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """Why, for people."""
+    last_transition_time: datetime
+    """When `status` last changed."""
+    observed_generation: int = 0
+    """The generation of the spec this was said of."""
+
+
+class ModelServiceStatus(Value):
+    """Where the service stands. Written by the operator only."""
+
+    observed_generation: int = 0
+    """The generation of the spec that this status speaks of."""
+    conditions: tuple[Condition, ...] = ()
+    """What is so."""
+    phase: str = ""
+    """Healthy, Progressing, Paused, Aborted or Experiment."""
+    stable: str = ""
+    """Version and short digest of the revision that serves."""
+    candidate: str = ""
+    """The same of the candidate; empty if there is none."""
+    step: str = ""
+    """Step under way of how many, e.g. 3/7."""
+    weight: float = 0.0
+    """Percentage of entities that meet the candidate."""
+    verdict: str = ""
+    """Of the evidence: better, no_worse, worse, undecided or invalid; empty if nothing is judged."""
+    waiting_for: str = ""
+    """What the rollout waits for, for people."""
+    replicas: int = 0
+    """How many replicas there are (scale subresource)."""
+    selector: str = ""
+    """Label selector of their pods (scale subresource)."""
+    rollout: RolloutStatus | None = None
+    """Everything the next decision rests on."""
+
+
+class ModelService(Value):
+    """One served model."""
+
+    api_version: Literal["vedette.dev/v1alpha1"] = "vedette.dev/v1alpha1"
+    """vedette.dev/v1alpha1"""
+    kind: Literal["ModelService"] = "ModelService"
+    """ModelService"""
+    metadata: Metadata
+    """Name, namespace, labels, annotations."""
+    spec: ModelServiceSpec
+    """What should be."""
+    status: ModelServiceStatus = ModelServiceStatus()
+    """What is; the operator's."""
+
+    @property
+    def ref(self) -> ServiceRef:
+        """How backends and people call it."""
+        return ServiceRef(self.metadata.namespace or "local", self.metadata.name, self.spec.model or self.metadata.name)
+
+
+class RolloutPolicyStatus(Value):
+    """Who uses the policy. Written by the operator only."""
+
+    observed_generation: int = 0
+    """The generation of the spec that this status speaks of."""
+    conditions: tuple[Condition, ...] = ()
+    """Valid: whether services can follow it."""
+    services: int = 0
+    """ModelServices of the namespace that name it."""
+
+
+class RolloutPolicy(Value):
+    """Steps and gates that several services share."""
+
+    api_version: Literal["vedette.dev/v1alpha1"] = "vedette.dev/v1alpha1"
+    """vedette.dev/v1alpha1"""
+    kind: Literal["RolloutPolicy"] = "RolloutPolicy"
+    """RolloutPolicy"""
+    metadata: Metadata
+    """Name, namespace, labels, annotations."""
+    spec: RolloutSpec = RolloutSpec()
+    """The steps and what judges them."""
+    status: RolloutPolicyStatus = RolloutPolicyStatus()
+    """Who uses it; the operator's."""
+
+
+def rollout_of(service: ModelService, policy: RolloutPolicy | None = None) -> RolloutSpec:
+    """The rollout a service follows: its own, else that of the policy it names, else the default.
+
+    policy: the one that `policyRef` names. Raises LookupError if it is named and not given."""
+    choice = service.spec.rollout
+    if choice.policy is not None:
+        return choice.policy
+    if choice.policy_ref is None:
+        return RolloutSpec()
+    if policy is None or policy.metadata.name != choice.policy_ref.name:
+        raise LookupError(
+            f"ModelService {service.ref.namespace}/{service.ref.name}: spec.rollout.policyRef.name is {choice.policy_ref.name!r}, "
+            f"and namespace {service.ref.namespace} has no such RolloutPolicy; create it, or name one of `kubectl get rolloutpolicies`"
+        )
+    return policy.spec
