@@ -1,0 +1,59 @@
+"""Prometheus' text exposition, read for the few families that are ours. Pure.
+
+A page of a busy node is thousands of lines, and the same lines come back at every look with other numbers: so a line is cut
+once at its value, and what is left of it (name and labels) is taken apart once and remembered. What the numbers mean is
+operators.backends.evidence's."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Final
+
+_LABEL: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*,?\s*')
+_ESCAPE: Final = re.compile(r"\\(.)")
+_PREFIX: Final = "vedette_"
+
+Series = tuple[str, Mapping[str, str]]
+"""A metric's name as exposed (with `_total`, `_bucket`) and its labels."""
+
+
+class ExpositionError(ValueError):
+    """A page is not in Prometheus' text format; says the line."""
+
+
+def samples(page: str) -> Iterator[tuple[str, float]]:
+    """The page's samples of our families, each as (series text, value). Raises ExpositionError.
+
+    >>> list(samples('# HELP x y\\nup 1\\nvedette_a{b="1 2"} 3 1700000000000\\n'))
+    [('vedette_a{b="1 2"}', 3.0)]
+    """
+    for line in page.split("\n"):
+        if not line.startswith(_PREFIX):
+            continue
+        brace = line.rfind("}")
+        cut = brace + 1 if brace >= 0 else line.find(" ")
+        try:
+            yield line[:cut], float(line[cut:].split(None, 1)[0])
+        except (ValueError, IndexError):
+            raise ExpositionError(f"{line[:200]!r} is not a sample of Prometheus' text format") from None
+
+
+@lru_cache(maxsize=1 << 17)
+def series(text: str) -> Series:
+    """Take a series' text apart. Raises ExpositionError.
+
+    >>> series('vedette_a{b="1",c="x\\\\"y"}')
+    ('vedette_a', {'b': '1', 'c': 'x"y'})
+    """
+    name, brace, rest = text.partition("{")
+    if not brace:
+        return name, {}
+    labels, position, end = {}, 0, len(rest) - 1
+    while position < end:
+        found = _LABEL.match(rest, position)
+        if found is None:
+            raise ExpositionError(f"{text[:200]!r} has labels that are not Prometheus' text format")
+        value = found[2]
+        labels[found[1]] = _ESCAPE.sub(lambda m: "\n" if m[1] == "n" else m[1], value) if "\\" in value else value
+        position = found.end()
+    return name, labels

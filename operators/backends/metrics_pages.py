@@ -1,0 +1,78 @@
+"""Evidence straight from the replicas: asks `/metrics` of every address at once and folds the pages into one scrape.
+
+Asks over HTTP and nothing else; what the pages mean is operators.backends.evidence's. An address that does not answer makes
+the look partial, never an exception."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+import aiohttp
+
+from operators.backends.evidence import Scrape, read_samples
+from operators.backends.exposition import ExpositionError, Series, samples, series
+
+_LARGEST_PAGE = 16 << 20
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+class MetricsPages:
+    """Pages of replicas.
+
+    session: the caller's, who closes it. timeout_s: how long one address may take. together: how many are asked at once."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        timeout_s: float = 3.0,
+        together: int = 64,
+        now: Callable[[], datetime] = _utc,
+    ) -> None:
+        self._session, self._now = session, now
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._places = asyncio.Semaphore(together)
+
+    async def read(self, model: str, addresses: Sequence[str]) -> Scrape:
+        """Read one model's counters. addresses: base URLs, e.g. `http://10.0.0.7:8080`; each may speak for several replicas."""
+        at = self._now()
+        if not addresses:
+            return Scrape(at, problem="there is no replica to ask")
+        answers = await asyncio.gather(*(self._page(a) for a in addresses))
+        problems = [a for a in answers if isinstance(a, _Silence)]
+        problem = "; ".join(p.why for p in problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+        try:
+            return read_samples(model, _all(a for a in answers if isinstance(a, str)), at, problem=problem or None)
+        except (ExpositionError, KeyError) as damaged:
+            return Scrape(at, problem=f"{', '.join(addresses[:3])}: /metrics is not readable: {damaged}")
+
+    async def _page(self, address: str) -> "str | _Silence":
+        url = address.rstrip("/") + "/metrics"
+        try:
+            async with self._places, self._session.get(url, timeout=self._timeout) as answer:
+                if answer.status != 200:
+                    return _Silence(f"{url} answers {answer.status}")
+                body = await answer.content.read(_LARGEST_PAGE)
+                while not answer.content.at_eof() and len(body) < _LARGEST_PAGE:
+                    body += await answer.content.read(_LARGEST_PAGE - len(body))
+                return body.decode("utf-8", "replace")
+        except TimeoutError:
+            return _Silence(f"{url} did not answer within {self._timeout.total:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            return _Silence(f"{url} did not answer: {problem or type(problem).__name__}")
+
+
+class _Silence:
+    """An address that did not answer, and why."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+def _all(pages: "Iterator[str]") -> Iterator[tuple[Series, float]]:
+    for page in pages:
+        for text, value in samples(page):
+            yield series(text), value

@@ -1,0 +1,132 @@
+"""Every source of evidence tells the same of the same replicas: their own pages, and a Prometheus that scraped them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import pytest
+
+from operators.backends.evidence import Scrape
+from operators.backends.metrics_pages import MetricsPages
+from operators.backends.port import ServiceRef
+from operators.backends.prometheus import PrometheusEvidence
+from tests.fakes.metrics_page import CANDIDATE, STABLE, Page, page, served
+from tests.fakes.prometheus_server import PROGRAM, PrometheusServer
+
+SERVICE = ServiceRef("soc", "ids", "ids")
+Read = Callable[[], Awaitable[Scrape]]
+
+
+@asynccontextmanager
+async def direct(session: aiohttp.ClientSession, addresses: list[str]) -> AsyncIterator[Read]:
+    pages = MetricsPages(session, timeout_s=1)
+    yield lambda: pages.read(SERVICE.model, addresses)
+
+
+@asynccontextmanager
+async def through_prometheus(session: aiohttp.ClientSession, addresses: list[str]) -> AsyncIterator[Read]:
+    if PROGRAM is None:
+        pytest.skip("prometheus is not installed; `make services` installs it")
+    targets = [a.removeprefix("http://") for a in addresses]
+    server = await asyncio.to_thread(PrometheusServer, targets, {"namespace": "soc"})
+    source = PrometheusEvidence(session, server.url, max_age=timedelta(seconds=4))
+    try:
+        yield lambda: source.read(SERVICE)
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def until(read: Read, holds: Callable[[Scrape], bool]) -> Scrape:
+    for _ in range(150):
+        scrape = await read()
+        if holds(scrape):
+            return scrape
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"never came about; the last look was {scrape}")
+
+
+@pytest.fixture(params=[pytest.param(direct, id="pages"), pytest.param(through_prometheus, id="prometheus")])
+def source(request):
+    return request.param
+
+
+async def test_both_tell_the_same_and_follow(source):
+    one, two = Page(page("r1")), Page(page("r2", 400))
+    async with served(one, two) as addresses, aiohttp.ClientSession() as session, source(session, addresses) as read:
+        scrape = await until(read, lambda s: len(s.replicas) == 2)
+        assert scrape.problem is None
+        assert abs((datetime.now(UTC) - scrape.at).total_seconds()) < 5
+        by_name = {r.replica: r for r in scrape.replicas}
+        assert by_name["r1"].tallies[f"stable@{STABLE}"].requests == 900
+        assert by_name["r2"].tallies[f"stable@{STABLE}"].requests == 400
+        candidate = by_name["r1"].tallies[f"candidate@{CANDIDATE}"]
+        assert candidate.pairs == {"benign>benign": 690, "benign>alert": 30}
+        assert candidate.scores == {"0.5": 700, "0.9": 20}
+        assert sorted(by_name["r1"].loaded) == [STABLE, CANDIDATE]
+        assert scrape.traffic["r1"].ongoing == 4
+        one.text = page("r1", 1000)
+        await until(read, lambda s: s.replicas[0].tallies[f"stable@{STABLE}"].requests == 1000)
+
+
+async def test_a_replica_that_falls_silent_makes_the_look_partial(source):
+    one, two = Page(page("r1")), Page(page("r2"))
+    async with served(one, two) as addresses, aiohttp.ClientSession() as session, source(session, addresses) as read:
+        await until(read, lambda s: len(s.replicas) == 2)
+        two.status = 503
+        scrape = await until(read, lambda s: len(s.replicas) == 1)
+        assert scrape.replicas[0].replica == "r1"
+        assert scrape.observation(2).expected_replicas == 2
+
+
+async def test_nobody_there_is_a_problem_not_an_error(source):
+    silent = Page("", 503)
+    async with served(silent) as addresses, aiohttp.ClientSession() as session, source(session, addresses) as read:
+        scrape = await read()
+        assert scrape.replicas == ()
+        assert scrape.problem
+
+
+async def test_an_address_that_hangs_costs_its_timeout_and_no_more():
+    async def hang(_reader, writer):
+        await asyncio.sleep(30)
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    hanging = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with served(Page(page("r1"))) as addresses, aiohttp.ClientSession() as session:
+        started = asyncio.get_running_loop().time()
+        scrape = await MetricsPages(session, timeout_s=0.3).read("ids", [hanging, *addresses])
+        assert asyncio.get_running_loop().time() - started < 2
+    server.close()
+    assert [r.replica for r in scrape.replicas] == ["r1"]
+    assert "did not answer within 0.3 s" in (scrape.problem or "")
+
+
+@pytest.mark.parametrize(
+    ("page_text", "status", "expected"),
+    [
+        pytest.param(
+            '{"status":"error","errorType":"bad_data","error":"parse error"}', 400, "bad_data: parse error", id="refused"
+        ),
+        pytest.param("<html>login</html>", 200, "not JSON", id="a login page in between"),
+        pytest.param('{"status":"success","data":{"resultType":"vector","result":[]}}', 200, "check its scrape", id="empty"),
+    ],
+)
+async def test_what_prometheus_refuses_is_said(page_text, status, expected):
+    from aiohttp import web
+
+    async def answer(_: web.Request) -> web.Response:
+        kind = "application/json" if page_text.startswith("{") else "text/html"
+        return web.Response(text=page_text, status=status, content_type=kind)
+
+    app = web.Application()
+    app.router.add_post("/api/v1/query", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with aiohttp.ClientSession() as session:
+        scrape = await PrometheusEvidence(session, f"http://127.0.0.1:{runner.addresses[0][1]}").read(SERVICE)
+    await runner.cleanup()
+    assert expected in (scrape.problem or "")
