@@ -96,7 +96,7 @@ class ScalingSpec(Value):
     min_replicas: Replicas = 1
     """The least. 0: scale to zero after `idle`, where the backend can wake up again; elsewhere it counts as 1."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = 4
-    """The most; never exceeded, also not by a rollout's setReplicas."""
+    """The most, also for a rollout's setReplicas."""
     target_ongoing_requests: Annotated[float, Field(gt=0, le=100_000)] = 8.0
     """Requests under way in one replica that are just right, averaged over `lookBack`."""
     latency_objective: Duration | None = None
