@@ -1,0 +1,49 @@
+"""About how many more candidate requests a gate needs until it speaks, if the estimates of now hold. Pure."""
+
+import math
+
+from operators.rollout import paired
+from operators.rollout.gate_state import Part, is_two_sided
+from operators.rollout.paired import Pairs
+from operators.rollout.spec import Gate, GateName
+
+_AT_MOST = 1_000_000_000
+
+
+def more(part: Part | None, gate: Gate, missing_worse: float, missing_no_worse: float, requests_per: float) -> int | None:
+    """Candidate requests until the sooner of both verdicts; None where neither is in sight.
+
+    missing_worse, missing_no_worse: logs still missing to each limit. requests_per: candidate requests behind one observation."""
+    if part is None:
+        return None
+    worse, no_worse = _growth_of_stream(part) if part.stream is not None else _growth_of_pairs(part.pairs or Pairs(), gate)
+    needs = [missing / rate for missing, rate in ((missing_worse, worse), (missing_no_worse, no_worse)) if rate > 0]
+    least = min(needs, default=math.inf) * requests_per
+    return None if least > _AT_MOST else max(1, math.ceil(least))
+
+
+def _growth_of_stream(part: Part) -> tuple[float, float]:
+    """(towards worse, towards no worse or better): nats per further candidate observation."""
+    stream = part.stream
+    assert stream is not None  # noqa: S101
+    a, b = stream.stable, stream.candidate
+    rate_a, rate_b = (a.k + 0.5) / (a.n + 1), (b.k + 0.5) / (b.n + 1)
+    each = a.n / max(b.n, 1)
+    up = stream.above.growth(rate_a, rate_b, each)
+    down = stream.below.growth(rate_a, rate_b, each) if stream.below else 0.0
+    within = stream.not_above.growth(rate_a, rate_b, each)
+    if stream.not_below is not None:
+        return max(up, down), min(within, stream.not_below.growth(rate_a, rate_b, each))
+    return up, max(within, stream.lower.growth(rate_a, rate_b, each))
+
+
+def _growth_of_pairs(pairs: Pairs, gate: Gate) -> tuple[float, float]:
+    """The same, per further pair."""
+    n = pairs.n + 1
+    up, down = (pairs.up + 0.25) / n, (pairs.down + 0.25) / n
+    if gate.name is GateName.FLIPS and gate.margin > 0:
+        differ = up + down
+        return paired.growth(differ, 0, gate.margin, 0.0), paired.growth(1 - differ, 0, 1 - gate.margin, 0.0)
+    above, below = paired.growth(up, down, gate.margin), paired.growth(down, up, gate.margin)
+    not_above, not_below = paired.growth(down, up, -gate.margin), paired.growth(up, down, -gate.margin)
+    return (max(above, below), min(not_above, not_below)) if is_two_sided(gate) else (above, not_above)

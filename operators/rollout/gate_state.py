@@ -1,0 +1,165 @@
+"""One gate's memory: its e-processes on live and on mirrored evidence, and how they share the gate's capital. Pure.
+
+The capital starts at 1. Each part takes a share of what is left when it first has something to see, and they add up: the sum is an
+e-process whatever the parts have to do with each other. `worse` is the sum reaching its limit; `no_worse` is said by one part with
+its own share: live evidence once the candidate has a weight (what clients meet decides), mirrored evidence before.
+A split that changes makes replicas forget their entities: with unit `entity` each split has a part of its own."""
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from operators.rollout import gates, paired
+from operators.rollout.eprocess import Counts, TwoStream, log_sum
+from operators.rollout.evidence import Tally
+from operators.rollout.paired import Pairs
+from operators.rollout.spec import Gate, GateName, Value
+
+LIVE_SHARE = 0.9
+"""Of what is left of the capital, for live requests; the rest waits for a mirror that may come later."""
+SHARE = 0.5
+"""For mirrored evidence, and for each split's entities."""
+
+
+class Part(Value):
+    """One e-process and the share of capital it plays with."""
+
+    kind: Literal["live", "mirror"]
+    log_share: float
+    split: int = 0
+    """Which split, for entities."""
+    base: tuple[Counts, Counts] = (Counts(), Counts())
+    """Where stable's and the candidate's counts stood when it began."""
+    stream: TwoStream | None = None
+    pairs: Pairs | None = None
+
+    def log_worse(self, gate: Gate) -> float:
+        """log e-value against "no worse than the margin"."""
+        if self.stream is not None:
+            return self.stream.log_worse
+        p = self.pairs or Pairs()
+        if gate.name is GateName.FLIPS and gate.margin > 0:
+            return paired.log_e(p.differ, 0, p.n - p.differ, gate.margin, 0.0)
+        up = paired.log_e(p.up, p.down, p.n - p.differ, gate.margin)
+        if not is_two_sided(gate):
+            return up
+        return float(np.logaddexp(up, paired.log_e(p.down, p.up, p.n - p.differ, gate.margin))) - math.log(2)
+
+    def log_no_worse(self, gate: Gate) -> float:
+        """log e-value against "worse than the margin"."""
+        if self.stream is not None:
+            return self.stream.log_no_worse
+        p = self.pairs or Pairs()
+        if gate.name is GateName.FLIPS and gate.margin > 0:
+            return _log_rare(p.differ, p.n, gate.margin)
+        above = paired.log_e(p.down, p.up, p.n - p.differ, -gate.margin)
+        return min(above, paired.log_e(p.up, p.down, p.n - p.differ, -gate.margin)) if is_two_sided(gate) else above
+
+    def log_better(self, gate: Gate) -> float:
+        """log e-value against "no better than stable"; one-sided gates only."""
+        if self.stream is not None:
+            return self.stream.log_better
+        p = self.pairs or Pairs()
+        return (
+            -math.inf if is_two_sided(gate) or gate.name is GateName.FLIPS else paired.log_e(p.down, p.up, p.n - p.differ, 0.0)
+        )
+
+
+def is_two_sided(gate: Gate) -> bool:
+    """Flips without a margin are judged by which way they go, and either way counts."""
+    return gate.is_two_sided or (gate.name is GateName.FLIPS and gate.margin == 0)
+
+
+def _log_rare(k: int, n: int, margin: float) -> float:
+    """log e-value against "at least margin of them", by the same bets on 1 - x."""
+    return paired.log_e(n - k, 0, k, 1 - margin, 0.0)
+
+
+class GateState(Value):
+    """A gate's parts. `look` gives the next state."""
+
+    gate: Gate
+    log_left: float | None = 0.0
+    """log of the capital no part has taken; None: nothing is left."""
+    log_retired: float | None = None
+    """log of what ended parts brought home."""
+    parts: tuple[Part, ...] = ()
+    last: tuple[Counts, Counts] = (Counts(), Counts())
+    """Live counts of stable and candidate at the last look."""
+
+    def look(self, stable: Tally, candidate: Tally, split: int, replicas: int) -> "GateState":
+        """After a look at which the totals stood like this. split: number of the split that stands. replicas: how many count
+        entities; each counts the same ones, so what they show together is the geometric mean of what each would show."""
+        state = self
+        if self.gate.unit == "entity":
+            state = state._retire(split)
+        live, at_stable = gates.live(candidate, self.gate), gates.live(stable, self.gate)
+        mirrored, pairs = gates.mirrored(candidate, self.gate), gates.pairs(candidate, self.gate)
+        state = state._stream("live", at_stable, live, split, replicas if self.gate.unit == "entity" else 1)
+        state = state._stream("mirror", at_stable, mirrored, 0, 1)
+        state = state._paired(pairs) if gates.is_paired(self.gate) and pairs.n else state
+        return state.model_copy(update={"last": (at_stable, live)})
+
+    def part(self, kind: str) -> Part | None:
+        """The part that is played now."""
+        return next((p for p in self.parts if p.kind == kind), None)
+
+    @property
+    def log_worse(self) -> float:
+        """log of the gate's e-value against "no worse than the margin"."""
+        logs = [p.log_share + p.log_worse(self.gate) for p in self.parts]
+        logs += [v for v in (self.log_left, self.log_retired) if v is not None]
+        return float(log_sum(np.asarray(logs)))
+
+    def _take(self, share: float) -> tuple["GateState", float]:
+        left = self.log_left if self.log_left is not None else -math.inf
+        return self.model_copy(update={"log_left": left + math.log1p(-share)}), left + math.log(share)
+
+    def _retire(self, split: int) -> "GateState":
+        ended = [p for p in self.parts if p.split != split]
+        if not ended:
+            return self
+        logs = [p.log_share + p.log_worse(self.gate) for p in ended]
+        logs += [] if self.log_retired is None else [self.log_retired]
+        return self.model_copy(
+            update={"log_retired": float(log_sum(np.asarray(logs))), "parts": tuple(p for p in self.parts if p.split == split)}
+        )
+
+    def _stream(
+        self, kind: Literal["live", "mirror"], stable: Counts, candidate: Counts, split: int, replicas: int
+    ) -> "GateState":
+        state, part = self, self.part(kind)
+        if part is None:
+            is_by_entity = self.gate.unit == "entity"
+            base = self.last if is_by_entity else (Counts(), Counts())
+            if candidate.n == base[1].n:
+                return self
+            state, log_share = self._take(LIVE_SHARE if kind == "live" and not is_by_entity else SHARE)
+            stream = TwoStream.start(self.gate.margin, is_two_sided=self.gate.is_two_sided)
+            if not is_by_entity:
+                stream = stream.model_copy(
+                    update={"stable": self.last[0]}
+                )  # stable's history teaches the bets, and is no evidence
+            part = Part(kind=kind, log_share=log_share, split=split, base=base, stream=stream)
+        assert part.stream is not None  # noqa: S101
+        seen = part.stream
+        grown = seen.look(_new(stable, part.base[0], seen.stable), _new(candidate, part.base[1], seen.candidate), replicas)
+        return state._with(part.model_copy(update={"stream": grown}))
+
+    def _paired(self, pairs: Pairs) -> "GateState":
+        state, part = self, self.part("mirror")
+        if part is None:
+            state, log_share = self._take(SHARE)
+            part = Part(kind="mirror", log_share=log_share)
+        return state._with(part.model_copy(update={"pairs": pairs}))
+
+    def _with(self, part: Part) -> "GateState":
+        others = tuple(p for p in self.parts if p.kind != part.kind)
+        return self.model_copy(update={"parts": (*others, part)})
+
+
+def _new(total: Counts, base: Counts, seen: Counts) -> Counts:
+    """What is not yet in the e-process; a bad event whose observation is not counted yet waits for it."""
+    n = total.n - base.n - seen.n
+    return Counts(n=n, k=min(n, total.k - base.k - seen.k))

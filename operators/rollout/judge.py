@@ -1,0 +1,190 @@
+"""One look at a rollout's evidence: what the variants showed, whether it can be trusted, and what each gate says. Pure.
+
+Looked at every few seconds, valid at every look: the chance of ever calling a sound candidate worse is at most alpha, over all
+gates and looks; of ever calling one no worse that is worse than a margin, at most beta. Invalid evidence (stale, partial, a counter
+that fell, a broken split) never promotes and never blames. What follows from a verdict is operators.rollout.decide's."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from operators.rollout import estimate, gates, say
+from operators.rollout.evidence import Observation, Tally
+from operators.rollout.gate_state import GateState, Part
+from operators.rollout.ledger import Growth, Ledger, absorb
+from operators.rollout.mismatch import finding, follow
+from operators.rollout.sequence import proportion
+from operators.rollout.spec import Analysis, GateName
+from operators.rollout.status import Assessment, GateView, Verdict
+
+_LARGEST = 1e300
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look gave. ledger: to be kept for the next look, JSON. totals: everything counted since the ledger began."""
+
+    ledger: Mapping[str, Any]
+    assessment: Assessment
+    totals: Mapping[str, Tally]
+
+
+def look(
+    ledger: Mapping[str, Any],
+    analysis: Analysis,
+    split: Mapping[str, float],
+    baseline: str,
+    candidate: str,
+    observation: Observation,
+    now: datetime,
+) -> Look:
+    """Judge the candidate's tally against the baseline's. Looking twice at one observation changes nothing.
+
+    ledger: of the last look; empty at the start. split: percent of entities by variant that was in force since the last look;
+    the mirror is not in it. baseline, candidate: `variant@revision`. With several candidates: one call each, the ledger handed on."""
+    before = Ledger.read(ledger)
+    book, growth = absorb(before, observation)
+    if book.at != before.at:
+        book = _follow(book, split, growth, observation.at)
+    stable, tried = book.totals.get(baseline, Tally()), book.totals.get(candidate, Tally())
+    name = f"{baseline}>{candidate}"
+    states = _gate_states(book, name, analysis)
+    number = book.split.number if book.split else 0
+    copies = max(1, len(book.split.counts)) if book.split else 1
+    states = tuple(s.look(stable, tried, number, copies) for s in states)
+    kept = {**book.comparisons, name: [s.model_dump(mode="json", by_alias=True, exclude_defaults=True) for s in states]}
+    book = book.model_copy(update={"comparisons": kept})
+    is_live = split.get(candidate.split("@", maxsplit=1)[0], 0) > 0
+    assessment = _assess(states, analysis, is_live, stable, tried, now)
+    problem = _invalid(book, observation, analysis.stale_after, now)
+    if problem:
+        assessment = assessment.model_copy(update={"verdict": Verdict.INVALID, "reason": problem, "more": None})
+    return Look(book.write(), assessment, book.totals)
+
+
+def _follow(book: Ledger, shares: Mapping[str, float], growth: Growth, at: datetime) -> Ledger:
+    """With the split's own test one look further."""
+    fresh = {
+        replica: {name.split("@")[0]: tally.entities for name, tally in tallies.items() if tally.entities}
+        for replica, tallies in growth.items()
+    }
+    whole = shares if "stable" in shares else {"stable": 100 - sum(shares.values()), **shares}
+    split = follow(book.split, whole, fresh, at)
+    return book.model_copy(update={"split": split, "mismatch": book.mismatch or finding(split)})
+
+
+def _gate_states(book: Ledger, name: str, analysis: Analysis) -> tuple[GateState, ...]:
+    """As remembered; a gate that is new or was edited starts anew."""
+    kept = {s.gate.name: s for s in (GateState.model_validate(k) for k in book.comparisons.get(name, ()))}
+    return tuple(kept[g.name] if g.name in kept and kept[g.name].gate == g else GateState(gate=g) for g in analysis.gates)
+
+
+def _invalid(book: Ledger, observation: Observation, stale_after: timedelta, now: datetime) -> str:
+    """Why this look's evidence cannot be trusted; empty if it can."""
+    if observation.problem is not None:
+        return f"could not be measured: {observation.problem}"
+    if now - observation.at > stale_after:
+        age = (now - observation.at).total_seconds()
+        most = stale_after.total_seconds()
+        return f"the evidence is {age:.0f} s old, expected at most {most:.0f} s; see that the replicas' /metrics answer"
+    if len(observation.replicas) < observation.expected_replicas:
+        return f"{len(observation.replicas)} of {observation.expected_replicas} replicas answered; waiting for the rest"
+    if book.fallen:
+        more = f" (and {len(book.fallen) - 1} more)" if len(book.fallen) > 1 else ""
+        return f"{book.fallen[0]}{more}; restart that replica, or retry the rollout to count anew"
+    return book.mismatch
+
+
+def _assess(
+    states: tuple[GateState, ...], analysis: Analysis, is_live: bool, stable: Tally, tried: Tally, now: datetime
+) -> Assessment:
+    """All gates together."""
+    limit = math.log(len(states) / analysis.alpha) if analysis.combine == "bonferroni" else math.log(1 / analysis.alpha)
+    pooled = _log_mean([s.log_worse for s in states]) if analysis.combine == "average" else None
+    blamed = max(states, key=lambda s: s.log_worse).gate.name if pooled is not None and pooled >= limit else None
+    views = tuple(_view(s, analysis, is_live, tried, limit, pooled is not None, blamed) for s in states)
+    requests = tried.requests + tried.mirrored
+    short = max(0, analysis.min_requests - (tried.requests if is_live else tried.mirrored))
+    verdict, reason, more = _overall(views, short, analysis)
+    return Assessment(verdict=verdict, reason=reason, gates=views, requests=requests, more=more, at=now)
+
+
+def _overall(views: tuple[GateView, ...], short: int, analysis: Analysis) -> tuple[Verdict, str, int | None]:
+    worse = [v for v in views if v.verdict is Verdict.WORSE]
+    if worse:
+        return Verdict.WORSE, "; ".join(v.reason for v in worse), None
+    waiting = [v for v in views if v.verdict is Verdict.UNDECIDED]
+    if waiting:
+        known = [v.more for v in waiting if v.more is not None]
+        more = max(known) if len(known) == len(waiting) else None
+        slowest = max(waiting, key=lambda v: math.inf if v.more is None else v.more)
+        return Verdict.UNDECIDED, slowest.reason, None if more is None else max(more, short)
+    if short:
+        return Verdict.UNDECIDED, f"needs {short} more candidate requests: minRequests is {analysis.min_requests}", short
+    verdict = Verdict.BETTER if any(v.verdict is Verdict.BETTER for v in views) else Verdict.NO_WORSE
+    return verdict, "; ".join(v.reason for v in views), None
+
+
+def _view(
+    state: GateState, analysis: Analysis, is_live: bool, tried: Tally, limit: float, is_pooled: bool, blamed: GateName | None
+) -> GateView:
+    """One gate, for people."""
+    gate, log_worse = state.gate, state.log_worse
+    part = _speaker(state, is_live)
+    log_no_worse = log_better = -math.inf
+    if part is not None:
+        log_no_worse, log_better = part.log_share + part.log_no_worse(gate), part.log_share + part.log_better(gate)
+    passed = math.log(1 / analysis.beta)
+    more = None
+    if gate.name is blamed or (not is_pooled and log_worse >= limit):
+        verdict = Verdict.WORSE
+        part = max(state.parts, key=lambda p: p.log_share + p.log_worse(gate), default=part)
+    elif log_better >= passed:
+        verdict = Verdict.BETTER
+    elif log_no_worse >= passed:
+        verdict = Verdict.NO_WORSE
+    else:
+        verdict = Verdict.UNDECIDED
+        more = estimate.more(part, gate, limit - log_worse, passed - log_no_worse, gates.requests_per(tried, gate))
+    stable, candidate = _counts(part)
+    return GateView(
+        name=gate.name,
+        verdict=verdict,
+        e_worse=_e(log_worse),
+        e_no_worse=_e(log_no_worse) if part is not None else 1.0,
+        stable=stable,
+        candidate=candidate,
+        stable_interval=proportion(*stable, analysis.alpha) if stable[0] else None,
+        candidate_interval=proportion(*candidate, analysis.alpha) if candidate[0] else None,
+        more=more,
+        reason=say.gate(gate, verdict, part, is_live, more),
+    )
+
+
+def _speaker(state: GateState, is_live: bool) -> Part | None:
+    """Whose word `no_worse` is: live evidence once the candidate has a weight, mirrored before; flips are always mirrored."""
+    if state.gate.name is GateName.FLIPS:
+        return state.part("mirror")
+    return state.part("live") if is_live or state.gate.name in gates.LABELLED else state.part("mirror")
+
+
+def _counts(part: Part | None) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(n, k) of stable and candidate; of pairs: those judged lower and those judged higher by the candidate."""
+    if part is None:
+        return (0, 0), (0, 0)
+    if part.stream is not None:
+        a, b = part.stream.stable, part.stream.candidate
+        return (a.n, a.k), (b.n, b.k)
+    assert part.pairs is not None  # noqa: S101
+    return (part.pairs.n, part.pairs.down), (part.pairs.n, part.pairs.up)
+
+
+def _log_mean(logs: list[float]) -> float:
+    top = max(logs)
+    return top + math.log(sum(math.exp(v - top) for v in logs) / len(logs))
+
+
+def _e(log: float) -> float:
+    return min(math.exp(min(log, 700.0)), _LARGEST)

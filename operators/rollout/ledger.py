@@ -1,0 +1,158 @@
+"""What replicas' counters have grown by: differences that survive restarts, vanished replicas and partial looks. Pure.
+
+Counters are differenced per replica identity. A new identity started from zero; one that vanished keeps what it counted; a counter
+that falls within one identity is a fault of measuring: its replica counts nothing until it is back above its mark, and the look is
+invalid. An observation no newer than the last one adds nothing. What was counted before the ledger began is not evidence: replicas
+met up to the first complete look only give their mark. Round-trips through JSON (a resource's status, a file).
+What the differences mean is operators.rollout.judge's."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
+from operators.rollout.mismatch import Split
+from operators.rollout.spec import Value
+
+REMEMBER = timedelta(hours=24)
+"""How long a vanished replica's mark is kept, should it come back."""
+REMEMBER_AT_MOST = 256
+"""Marks of vanished replicas."""
+
+
+class Mark(Value):
+    """A replica's counters when it was last seen."""
+
+    at: datetime
+    tallies: Mapping[str, Tally] = {}
+
+
+class Ledger(Value):
+    """Everything remembered between two looks."""
+
+    at: datetime | None = None
+    """Of the newest observation counted."""
+    is_open: bool = False
+    """A complete look has been seen: whoever appears from now on has started since."""
+    marks: Mapping[str, Mark] = {}
+    totals: Mapping[str, Tally] = {}
+    """By `variant@revision`: everything since the ledger began, of all replicas, also gone ones."""
+    fallen: tuple[str, ...] = ()
+    """Counters that had fallen at the last look, in words."""
+    split: Split | None = None
+    mismatch: str = ""
+    """What was found wrong with the split; once found it stays, for the evidence is spoilt."""
+    comparisons: Mapping[str, Any] = {}
+    """operators.rollout.judge's: e-processes by pair of tallies."""
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> "Ledger":
+        """From JSON; an empty mapping is a new ledger."""
+        return cls.model_validate(kept)
+
+    def write(self) -> dict[str, Any]:
+        """To JSON."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+Growth = Mapping[str, Mapping[str, Tally]]
+"""What one observation added, by replica and tally."""
+
+
+def absorb(ledger: Ledger, observation: Observation) -> tuple[Ledger, Growth]:
+    """Count what an observation adds. Absorbing it twice is the same as once."""
+    if observation.problem is not None and not observation.replicas:
+        return ledger, {}
+    if ledger.at is not None and observation.at <= ledger.at:
+        return ledger, {}
+    marks, added, fallen = dict(ledger.marks), dict[str, Mapping[str, Tally]](), list[str]()
+    for replica in observation.replicas:
+        marks[replica.replica], gains, fell = _one(ledger, replica, observation.at)
+        fallen += fell
+        if gains:
+            added[replica.replica] = gains
+    totals = dict(ledger.totals)
+    for gained in added.values():
+        for name, tally in gained.items():
+            totals[name] = plus(totals.get(name, Tally()), tally)
+    is_complete = observation.problem is None and len(observation.replicas) >= max(1, observation.expected_replicas)
+    after = ledger.model_copy(
+        update={
+            "at": observation.at,
+            "is_open": ledger.is_open or is_complete,
+            "marks": _bounded(marks, observation),
+            "totals": totals,
+            "fallen": tuple(fallen),
+        }
+    )
+    return after, added
+
+
+def _one(ledger: Ledger, replica: ReplicaEvidence, at: datetime) -> tuple[Mark, dict[str, Tally], list[str]]:
+    """One replica's new mark, what it gained by tally, and which of its counters fell."""
+    known = ledger.marks.get(replica.replica)
+    if known is None and not ledger.is_open:
+        return Mark(at=at, tallies=replica.tallies), {}, []
+    marked = dict(known.tallies) if known is not None else {}
+    gained, fallen = dict[str, Tally](), list[str]()
+    for name, now in replica.tallies.items():
+        before = marked.get(name, Tally())
+        fell = [(path, b, n) for path, b, n in _counters(before, now) if n < b]
+        if fell:
+            path, b, n = fell[0]
+            fallen.append(f"replica {replica.replica}: {path} of {name} fell from {b} to {n} without a restart")
+            continue
+        growth = minus(now, before)
+        if growth != Tally():
+            gained[name] = growth
+        marked[name] = now
+    return Mark(at=at, tallies=marked), gained, fallen
+
+
+def _bounded(marks: dict[str, Mark], observation: Observation) -> dict[str, Mark]:
+    """Without the marks of replicas long gone: what they counted is in the totals."""
+    present = {r.replica for r in observation.replicas}
+    gone = sorted((m.at, name) for name, m in marks.items() if name not in present and observation.at - m.at <= REMEMBER)
+    kept = present | {name for _, name in gone[-REMEMBER_AT_MOST:]}
+    return {name: mark for name, mark in marks.items() if name in kept}
+
+
+_PLAIN = ("requests", "rows", "entities", "mirrored", "mirrored_rows")
+_MAPS = ("bad", "entities_bad", "mirrored_bad", "pairs", "scores")
+
+
+def _counters(before: Tally, now: Tally) -> list[tuple[str, int, int]]:
+    """(name, before, now) of every counter either has."""
+    listed = [(name, int(getattr(before, name)), int(getattr(now, name))) for name in _PLAIN]
+    for name in _MAPS:
+        a, b = getattr(before, name), getattr(now, name)
+        listed += [(f"{name}[{part}]", a.get(part, 0), b.get(part, 0)) for part in {**a, **b}]
+    for gate in {**before.labels, **now.labels}:
+        (n_a, k_a), (n_b, k_b) = before.labels.get(gate, (0, 0)), now.labels.get(gate, (0, 0))
+        listed += [(f"labels[{gate}].n", n_a, n_b), (f"labels[{gate}].k", k_a, k_b)]
+    return listed
+
+
+def plus(a: Tally, b: Tally) -> Tally:
+    """Both together."""
+    return _combine(a, b, 1)
+
+
+def minus(now: Tally, before: Tally) -> Tally:
+    """What has come since; every counter of `now` is at least that of `before`."""
+    return _combine(now, before, -1)
+
+
+def _combine(a: Tally, b: Tally, sign: int) -> Tally:
+    plain = {name: getattr(a, name) + sign * getattr(b, name) for name in _PLAIN}
+    maps: dict[str, Any] = {}
+    for name in _MAPS:
+        x, y = getattr(a, name), getattr(b, name)
+        summed = {part: x.get(part, 0) + sign * y.get(part, 0) for part in {**x, **y}}
+        maps[name] = {part: count for part, count in summed.items() if count}
+    labels = {}
+    for gate in {**a.labels, **b.labels}:
+        (n_a, k_a), (n_b, k_b) = a.labels.get(gate, (0, 0)), b.labels.get(gate, (0, 0))
+        if n_a + sign * n_b or k_a + sign * k_b:
+            labels[gate] = (n_a + sign * n_b, k_a + sign * k_b)
+    return Tally(**plain, **maps, labels=labels)

@@ -1,0 +1,79 @@
+"""Sample-ratio mismatch: whether entities were split as the weights say. A split that is not is broken, and so is what it shows. Pure.
+
+The unit is the entity: the split hashes entities, so the requests of one are no separate draws. An always-valid multinomial test
+per replica and per split: a replica counts each entity once while a split stands and forgets them when it changes, so within one
+(replica, split) the counts are independent draws; what two replicas or two splits count of one entity is not, so nothing is added
+up over them and each pays its part of alpha.
+Source: Lindon & Malek (2022), "Anytime-Valid Inference for Multinomial Count Data", NeurIPS 35 (arXiv:2011.03567), section 3."""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from operators.rollout.spec import Value
+
+ALPHA = 0.001
+"""Bound on ever calling a sound split broken."""
+SETTLE = timedelta(seconds=15)
+"""A new split reaches every replica within this; what they count meanwhile is not held against it."""
+_CONCENTRATION = 10.0
+"""Weight of the prior around the expected shares, in entities."""
+
+
+class Split(Value):
+    """The split that stands, and what replicas have counted of it."""
+
+    shares: Mapping[str, float]
+    """Expected, in percent of entities, by variant."""
+    since: datetime
+    """When it was first looked at."""
+    number: int = 1
+    """How many splits there were so far, this one among them."""
+    counts: Mapping[str, Mapping[str, int]] = {}
+    """New entities by replica and variant, counted once the split had `SETTLE` to reach every replica."""
+
+
+def follow(split: Split | None, shares: Mapping[str, float], added: Mapping[str, Mapping[str, int]], at: datetime) -> Split:
+    """The split after a look. added: entities new since the last look, by replica and variant."""
+    if split is None or dict(split.shares) != dict(shares):
+        return Split(shares=shares, since=at, number=1 if split is None else split.number + 1)
+    if at - split.since < SETTLE:
+        return split
+    counts = {replica: dict(seen) for replica, seen in split.counts.items()}
+    for replica, fresh in added.items():
+        seen = counts.setdefault(replica, {})
+        for variant, count in fresh.items():
+            seen[variant] = seen.get(variant, 0) + count
+    return split.model_copy(update={"counts": counts})
+
+
+def finding(split: Split) -> str:
+    """What is wrong with the split, in words; empty: nothing was found.
+
+    Replica r (in order of first count) of split s is held to alpha / (r (r + 1) s (s + 1)): these sum to alpha."""
+    for place, (replica, seen) in enumerate(split.counts.items(), 1):
+        log_limit = math.log(place * (place + 1) * split.number * (split.number + 1) / ALPHA)
+        expected = {v: share / 100 for v, share in split.shares.items() if share > 0}
+        stray = [v for v, count in seen.items() if count and v not in expected]
+        counts = [seen.get(v, 0) for v in expected]
+        if len(expected) > 1 and not stray and log_bayes_factor(counts, list(expected.values())) >= log_limit:
+            total = sum(counts)
+            parts = ", ".join(
+                f"{v} {100 * c / total:.1f} % (expected {100 * p:g} %)"
+                for (v, p), c in zip(expected.items(), counts, strict=True)
+            )
+            return (
+                f"the split is broken (sample-ratio mismatch): of {total:,} entities at replica {replica} {parts}; "
+                "what it shows cannot be compared: find out who is missing, then retry the rollout"
+            )
+    return ""
+
+
+def log_bayes_factor(counts: list[int], shares: list[float], concentration: float = _CONCENTRATION) -> float:
+    """Dirichlet mixture centred on the shares, over the shares themselves; counts and shares in the same order."""
+    total = sum(counts)
+    value = math.lgamma(concentration) - math.lgamma(concentration + total)
+    for count, share in zip(counts, shares, strict=True):
+        weight = concentration * share
+        value += math.lgamma(weight + count) - math.lgamma(weight) - count * math.log(share)
+    return value

@@ -1,0 +1,112 @@
+"""What one look says of counters, and when it refuses to say anything."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
+from operators.rollout.judge import Look, look
+from operators.rollout.spec import Analysis, Gate, GateName
+from operators.rollout.status import Verdict
+
+START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+STABLE, CANDIDATE = "stable@sha256:aa", "candidate@sha256:bb"
+ERRORS = Analysis(gates=(Gate(name=GateName.ERRORS, margin=0.01),))
+LIVE = {"stable": 90.0, "candidate": 10.0}
+DARK = {"stable": 100.0, "candidate": 0.0}
+
+
+def seen(seconds: float, *replicas: ReplicaEvidence, expected: int | None = None, problem: str | None = None) -> Observation:
+    at = START + timedelta(seconds=seconds)
+    return Observation(
+        at=at, replicas=replicas, expected_replicas=len(replicas) if expected is None else expected, problem=problem
+    )
+
+
+def replica(stable: Tally, candidate: Tally, name: str = "r1") -> ReplicaEvidence:
+    return ReplicaEvidence(replica=name, tallies={STABLE: stable, CANDIDATE: candidate})
+
+
+def requests(n: int, errors: int = 0, **more: object) -> Tally:
+    return Tally(requests=n, rows=n, bad={GateName.ERRORS: errors}, **more)  # type: ignore[arg-type]
+
+
+def judged(*observations: Observation, analysis: Analysis = ERRORS, split: dict[str, float] = LIVE, late_s: float = 0) -> Look:
+    """Look at each in turn, the ledger going through JSON as it does in a resource's status."""
+    result = look({}, analysis, split, STABLE, CANDIDATE, seen(0, replica(Tally(), Tally())), START)
+    for observation in observations:
+        kept = json.loads(json.dumps(result.ledger))
+        result = look(kept, analysis, split, STABLE, CANDIDATE, observation, observation.at + timedelta(seconds=late_s))
+    return result
+
+
+def ramp(steps: int, stable_bad: int, candidate_bad: int) -> list[Observation]:
+    """Looks of 900 and 100 requests each."""
+    return [
+        seen(10 * i, replica(requests(900 * i, stable_bad * i), requests(100 * i, candidate_bad * i)))
+        for i in range(1, steps + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("observations", "verdict", "words"),
+    [
+        pytest.param(ramp(20, 9, 12), Verdict.WORSE, "240 of 2,000", id="twelve times the errors is worse"),
+        pytest.param(ramp(40, 9, 1), Verdict.NO_WORSE, "40 of 4,000", id="equal within the margin is no worse"),
+        pytest.param(ramp(60, 90, 1), Verdict.BETTER, "60 of 6,000", id="a tenth of the errors is better"),
+        pytest.param(
+            ramp(2, 9, 1),
+            Verdict.UNDECIDED,
+            "more candidate requests",
+            id="little evidence is undecided, and says how much is missing",
+        ),
+        pytest.param(
+            [seen(10, replica(requests(900), requests(0)))],
+            Verdict.UNDECIDED,
+            "no requests of the candidate",
+            id="no request, no verdict",
+        ),
+        pytest.param(
+            [seen(10, replica(requests(900), requests(100)), expected=2)],
+            Verdict.INVALID,
+            "1 of 2 replicas",
+            id="a partial look is invalid",
+        ),
+        pytest.param(
+            [seen(10, problem="connection refused")], Verdict.INVALID, "connection refused", id="a look that failed is invalid"
+        ),
+        pytest.param(
+            [*ramp(20, 9, 12), seen(300, replica(requests(17000, 180), requests(2000, 240)))],
+            Verdict.INVALID,
+            "replica r1: requests of stable@sha256:aa fell from 18000 to 17000",
+            id="a counter that falls blames nobody",
+        ),
+    ],
+)
+def test_verdict(observations: list[Observation], verdict: Verdict, words: str) -> None:
+    result = judged(*observations)
+    assert result.assessment.verdict is verdict, result.assessment
+    assert words in result.assessment.reason
+
+
+def test_old_evidence_is_invalid_even_if_it_says_worse() -> None:
+    result = judged(*ramp(20, 9, 12), late_s=61)
+    assert result.assessment.verdict is Verdict.INVALID
+    assert "61 s old" in result.assessment.reason
+
+
+def test_looking_twice_changes_nothing() -> None:
+    once, twice = judged(*ramp(5, 9, 3)), judged(*[o for o in ramp(5, 9, 3) for _ in range(2)])
+    assert once.ledger == twice.ledger
+    assert once.assessment == twice.assessment
+
+
+def test_a_dark_candidate_is_judged_by_its_mirror() -> None:
+    looks = [
+        seen(10 * i, replica(requests(1000 * i, 10 * i), Tally(mirrored=1000 * i, mirrored_bad={GateName.ERRORS: 200 * i})))
+        for i in range(1, 11)
+    ]
+    result = judged(*looks, split=DARK)
+    assert result.assessment.verdict is Verdict.WORSE
+    assert "mirrored requests failed" in result.assessment.reason
