@@ -50,6 +50,8 @@ class ReplicaEvidence(Value):
     """Revision digests that are loaded, probed and warm."""
     failed: Mapping[str, str] = Field(default_factory=dict)
     """Revision digests it could not load, and why."""
+    holds: tuple[str, ...] | None = None
+    """Variants this replica is meant to have; None: all of them (they share replicas)."""
     tallies: Mapping[str, Tally] = Field(default_factory=dict)
     """By `variant@revision`."""
 
@@ -62,6 +64,8 @@ class Observation(Value):
     replicas: tuple[ReplicaEvidence, ...] = ()
     expected_replicas: int = 0
     """How many should be there; fewer answered means the look is partial."""
+    expected_by_variant: Mapping[str, int] = Field(default_factory=dict)
+    """The same by variant, where a variant has replicas of its own."""
     problem: str | None = None
     """Why nothing, or not everything, could be measured."""
 

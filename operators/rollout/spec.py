@@ -262,7 +262,8 @@ class RolloutSpec(Value):
                     "or entities would move back and forth: write them in rising order"
                 )
             before = step.set_weight
-        if self.alert_budget is not None and not any(s.mirror for s in self.steps):
+        kinds = [s.kind for s in self.steps if s.mirror or s.set_weight]
+        if self.alert_budget is not None and kinds[:1] != ["mirror"]:
             raise ValueError("alertBudget needs mirrored scores; add a mirror step before the first setWeight above 0")
         return self
 

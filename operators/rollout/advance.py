@@ -1,0 +1,122 @@
+"""One look at a service, whole: judge the evidence, decide, and say what should be true now. Pure.
+
+The operator's handler and the local loop are thin shells around `advance`: observe, advance, act, record. Both orders of acting and
+recording are safe for traffic that is taken away; traffic that is given should be recorded first (see `Outcome.acts_first`)."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from operators.rollout import history, moves
+from operators.rollout.decide import decide
+from operators.rollout.events import Event, events
+from operators.rollout.evidence import Observation
+from operators.rollout.facts import Desired, Facts, see, within_rollback_window
+from operators.rollout.judging import Tools, analysis_of, judged, standard_tools
+from operators.rollout.replicas import wanted_replicas
+from operators.rollout.status import Request, RolloutStatus, Target, TargetVariant
+from operators.rollout.transitions import after
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """status: to record. target: to carry out; None: nothing is served yet. decision: the move that counts most; made: all of them,
+    in order. acts_first: traffic is taken from a candidate, so act at once, even if recording fails; otherwise record first, so that
+    a look at an old status, which cannot be recorded, gives nobody traffic."""
+
+    status: RolloutStatus
+    target: Target | None
+    decision: moves.Move
+    made: tuple[moves.Move, ...] = ()
+    events: tuple[Event, ...] = ()
+    acts_first: bool = False
+
+
+MOVES_A_LOOK = 64
+"""More would be a loop in the rules."""
+
+_TAKES_TRAFFIC = (moves.Abort, moves.Undo, moves.StopVariant, moves.Conclude)
+_LAST = (moves.SetWeight, moves.Split)
+"""After giving traffic, the next move waits for the next look."""
+
+
+def advance(
+    desired: Desired,
+    status: RolloutStatus,
+    observation: Observation,
+    requests: tuple[Request, ...],
+    now: datetime,
+    tools: Tools | None = None,
+) -> Outcome:
+    """Judge, decide and apply, until nothing more moves at this look.
+
+    The same arguments give the same outcome. At rest the status comes back equal, so that nothing needs to be written."""
+    tools = tools or standard_tools()
+    before = status
+    status = _forget_former(desired, _not_in_future(status, now), now)
+    status = judged(desired, status, observation, now, tools)
+    made: list[moves.Move] = []
+    for _ in range(MOVES_A_LOOK):
+        facts = _facts(desired, status, observation, now, tools)
+        move = decide(status.policy or desired.rollout, status, status.assessment, facts, requests, now)
+        status = after(status, move, facts, now)
+        made.append(move)
+        if isinstance(move, (moves.Hold, *_LAST)):
+            break
+    else:
+        raise RuntimeError(f"{MOVES_A_LOOK} moves in one look, the last {made[-1]}; the rules go round in circles")
+    facts = _facts(desired, status, observation, now, tools)
+    is_ready = status.is_under_way and facts.candidate.is_everywhere
+    status = history.pruned(status.model_copy(update={"is_ready": is_ready}), requests)
+    return Outcome(
+        status=status,
+        target=target(desired, status),
+        decision=max(made, key=lambda m: not isinstance(m, moves.Hold | moves.Adopt | moves.Refuse)),
+        made=tuple(made),
+        events=events(before, status, made),
+        acts_first=any(isinstance(m, _TAKES_TRAFFIC) for m in made),
+    )
+
+
+def target(desired: Desired, status: RolloutStatus) -> Target | None:
+    """What should be true of a service in this status. None: there is no revision yet."""
+    stable = status.stable or status.candidate
+    if stable is None:
+        return None
+    variants: list[TargetVariant] = list(status.variants)
+    if status.stable is not None and status.is_under_way and status.candidate is not None:
+        variants.append(
+            TargetVariant(name="candidate", revision=status.candidate, weight=status.weight, mirror=status.mirror),
+        )
+    if status.former is not None and status.former not in [v.revision for v in variants]:
+        variants.append(TargetVariant(name="former", revision=status.former))
+    analysis = analysis_of(desired, status)
+    return Target(
+        stable=stable,
+        variants=tuple(variants),
+        latency_objective_ms=analysis.latency_objective / timedelta(milliseconds=1),
+        replicas=wanted_replicas(desired.replicas, status.min_replicas, desired.min_replicas, desired.max_replicas),
+    )
+
+
+def _facts(desired: Desired, status: RolloutStatus, observation: Observation, now: datetime, tools: Tools) -> Facts:
+    facts = see(desired, status, observation, now)
+    spec = status.policy
+    if spec is None or spec.alert_budget is None or status.candidate_wanted is not None:
+        return facts
+    if facts.tally.mirrored_rows < spec.alert_budget.min_requests:
+        return facts
+    return replace(facts, calibration=tools.calibrate(spec, facts.tally))
+
+
+def _not_in_future(status: RolloutStatus, now: datetime) -> RolloutStatus:
+    """A clock that was set back must not make anything wait for the old time."""
+    names = ("started", "step_started", "last_progress", "split_since", "promoted_at")
+    late = {name: now for name in names if (at := getattr(status, name)) is not None and at > now}
+    return status.model_copy(update=late) if late else status
+
+
+def _forget_former(desired: Desired, status: RolloutStatus, now: datetime) -> RolloutStatus:
+    """After the rollback window the former stable is no longer kept loaded."""
+    if status.former is None or within_rollback_window(status, desired.rollout.rollback_window, now):
+        return status
+    return status.model_copy(update={"former": None, "promoted_at": None})

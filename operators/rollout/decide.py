@@ -1,0 +1,317 @@
+"""The rollout decision: what one look at a rollout should lead to, and why.
+
+Pure: no clock, cluster or metrics server. Every rule that moves a rollout by itself is in this file; the rules of what people say
+are in operators.rollout.verbs, of experiments in operators.rollout.experiment. The order of the rules is their rank: harm first,
+then what the spec asks for, then what people say, then the steps."""
+
+from datetime import datetime
+
+from operators.rollout import experiment, verbs
+from operators.rollout.facts import Facts, within_rollback_window
+from operators.rollout.moves import (
+    Abort,
+    Adopt,
+    Calibrate,
+    GiveUp,
+    Hold,
+    Move,
+    Overdue,
+    Pass,
+    Promote,
+    SetMirror,
+    SetReplicas,
+    SetWeight,
+    Start,
+    Undo,
+)
+from operators.rollout.spec import (
+    AlertBudget,
+    AnalysisStep,
+    ApprovalStep,
+    PauseStep,
+    Revision,
+    RolloutSpec,
+    Step,
+    format_duration,
+)
+from operators.rollout.status import Assessment, Phase, Request, RolloutStatus, Verdict
+
+PASSING = (Verdict.NO_WORSE, Verdict.BETTER)
+
+
+def decide(
+    spec: RolloutSpec,
+    status: RolloutStatus,
+    assessment: Assessment,
+    facts: Facts,
+    requests: tuple[Request, ...],
+    now: datetime,
+) -> Move:
+    """Choose the next move. Deciding twice on the same facts gives the same move.
+
+    spec: the policy that the rollout keeps to. requests: what people said, the oldest first; those in `status.handled` are done."""
+    return (
+        _harm(status, assessment, facts)
+        or _spec_changed(spec, status, facts, now)
+        or verbs.answer(spec, status, facts, requests, now)
+        or experiment.decide(status, facts, requests, now)
+        or _deadline(spec, status, now)
+        or _rest(status, facts)
+        or _held(status, facts)
+        or _next_step(spec, status, assessment, facts, now)
+    )
+
+
+def _harm(status: RolloutStatus, assessment: Assessment, facts: Facts) -> Move | None:
+    """Worse evidence, or a candidate that cannot be loaded, ends a rollout at once, whatever it waits for."""
+    if not status.is_under_way or status.stable is None:
+        return None
+    if assessment.verdict is Verdict.WORSE:
+        return Abort(reason=f"worse: {assessment.reason}", assessment=assessment, is_settled=_is_settled(status, facts))
+    if facts.candidate.failure is not None:
+        return Abort(reason=facts.candidate.failure, is_settled=_is_settled(status, facts))
+    return None
+
+
+def _is_settled(status: RolloutStatus, facts: Facts) -> bool:
+    asked = facts.desired.revision
+    return asked is None or status.is_stable(asked.digest)
+
+
+def _spec_changed(spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move | None:
+    """Another revision in the spec supersedes what is under way; stable again takes it back; the former one undoes."""
+    desired = facts.desired
+    if desired.revision is None or (asked := desired.revision.digest) == status.seen:
+        return None
+    if status.is_stable(asked):
+        if status.is_under_way:
+            return Abort(reason="the spec asks for stable again", by=desired.by, seen=asked, is_settled=True)
+        return Adopt(seen=asked, reason="the spec asks for what is stable")
+    if status.experiment is not None:
+        return None
+    if status.is_under_way and status.wanted is not None and asked == status.wanted.digest:
+        return Adopt(seen=asked, reason="the spec asks for the candidate")
+    why = desired.why or f"the spec asks for version {desired.revision.version}"
+    is_former = status.former is not None and asked == status.former.digest
+    if is_former and within_rollback_window(status, desired.rollout.rollback_window, now):
+        why = f"{why}, which was stable until {status.promoted_at:%Y-%m-%d %H:%M:%SZ}, within the rollback window"
+        if facts.former.is_everywhere:
+            return Undo(reason=why, by=desired.by, seen=asked)
+        return Start(revision=desired.revision, reason=why, by=desired.by, seen=asked, is_full=True)
+    return Start(revision=desired.revision, reason=why, by=desired.by, seen=asked)
+
+
+def _deadline(spec: RolloutSpec, status: RolloutStatus, now: datetime) -> Move | None:
+    """No progress for too long is reported once, or aborts where the policy says so. Waiting for people, or in a timed pause, is
+    not lack of progress."""
+    limit = spec.progress_deadline
+    if not status.is_under_way or limit is None or status.phase is Phase.PAUSED or status.last_progress is None:
+        return None
+    if _is_pause(spec, status) or now - status.last_progress <= limit:
+        return None
+    reason = f"no progress for {format_duration(limit)}; waiting for {status.waiting_for or 'the next look'}"
+    if spec.abort_on_deadline and status.stable is not None:
+        return Abort(reason=reason)
+    return None if status.is_overdue else Overdue(reason=reason)
+
+
+def _is_pause(spec: RolloutSpec, status: RolloutStatus) -> bool:
+    return status.step_index < len(spec.steps) and spec.steps[status.step_index].pause is not None
+
+
+def _rest(status: RolloutStatus, facts: Facts) -> Move | None:
+    """Nothing is under way; or the first revision ever comes up, with nothing to compare it with."""
+    if status.phase is Phase.ABORTED:
+        return Hold(phase=Phase.ABORTED, waiting_for="a new revision, or retry", reason=status.message)
+    if status.candidate is None:
+        return Hold(phase=Phase.HEALTHY, reason=status.message)
+    if status.stable is not None:
+        return None
+    if facts.candidate.is_everywhere:
+        return Promote(reason="the first revision: there is no stable to compare it with")
+    failure = facts.candidate.failure
+    return Hold(
+        phase=Phase.PROGRESSING,
+        waiting_for=f"a revision that can be loaded: {failure}" if failure else f"loading: {facts.candidate.words}",
+    )
+
+
+def _held(status: RolloutStatus, facts: Facts) -> Move | None:
+    """People hold it; evidence may still abort it."""
+    if status.paused_by is not None:
+        return Hold(phase=Phase.PAUSED, waiting_for=f"resume; paused by {status.paused_by}")
+    if facts.desired.is_paused:
+        return Hold(phase=Phase.PAUSED, waiting_for="spec.paused to become false")
+    if status.is_inconclusive and status.full_by is None:
+        return Hold(phase=Phase.PAUSED, waiting_for="people: the analysis is inconclusive; promote, resume (wait on) or abort")
+    return None
+
+
+def _next_step(spec: RolloutSpec, status: RolloutStatus, assessment: Assessment, facts: Facts, now: datetime) -> Move:
+    """The rule of the step under way."""
+    if status.step_index >= len(spec.steps):
+        return _finish(spec, status, assessment, facts)
+    step = spec.steps[status.step_index]
+    if step.approval is not None:
+        return _approval(step.approval, status)
+    if status.full_by is not None:
+        return Pass(reason=f"{status.full_by} said promote-full")
+    if step.pause is not None:
+        return _pause(step.pause, status, now)
+    if step.analysis is not None:
+        return _analysis(step.analysis, spec, status, assessment, facts, now)
+    return _set(step, spec, status, assessment, facts)
+
+
+def _set(step: Step, spec: RolloutSpec, status: RolloutStatus, assessment: Assessment, facts: Facts) -> Move:
+    """Steps that change what is served: nothing is changed before every replica has the candidate."""
+    if not facts.candidate.is_everywhere:
+        return _loading(facts)
+    if step.set_weight is not None:
+        return _raise(step.set_weight, status, assessment)
+    if step.mirror is not None:
+        return _mirror(step.mirror.percent, spec, status, facts)
+    replicas = step.set_replicas.replicas if step.set_replicas else 0
+    if status.min_replicas != replicas:
+        return SetReplicas(replicas=replicas, reason=f"step {status.step_index + 1} asks for them")
+    if facts.replicas < replicas:
+        return Hold(phase=Phase.PROGRESSING, waiting_for=f"replicas: {facts.replicas} of {replicas} are there")
+    return Pass(reason=f"{facts.replicas} replicas are there")
+
+
+def _loading(facts: Facts) -> Move:
+    return Hold(phase=Phase.PROGRESSING, waiting_for=f"loading: {facts.candidate.words}")
+
+
+def _raise(weight: float, status: RolloutStatus, assessment: Assessment) -> Move:
+    """More traffic needs evidence that is valid: an error in measuring never promotes."""
+    if status.weight >= weight:
+        return Pass(reason=f"the weight is {status.weight:g} %")
+    if assessment.verdict is Verdict.INVALID:
+        return _invalid(assessment)
+    return SetWeight(weight=weight, reason=f"step {status.step_index + 1}", assessment=assessment)
+
+
+def _invalid(assessment: Assessment) -> Move:
+    return Hold(phase=Phase.PROGRESSING, waiting_for=f"valid evidence: {assessment.reason}")
+
+
+def _mirror(percent: float, spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Move:
+    """Mirror; then, with an alert budget, stay until the candidate's threshold is set."""
+    if status.mirror != percent:
+        return SetMirror(percent=percent, reason=f"step {status.step_index + 1}")
+    if spec.alert_budget is None or status.candidate_wanted is not None or percent == 0:
+        return Pass(reason=f"{percent:g} % of requests are mirrored")
+    return _calibrate(spec.alert_budget, status.candidate, facts)
+
+
+def _calibrate(budget: AlertBudget, candidate: Revision | None, facts: Facts) -> Move:
+    """The threshold at which the candidate's alerts equal stable's, once there are scores enough."""
+    found = facts.calibration
+    rows = facts.tally.mirrored_rows
+    if rows < budget.min_requests:
+        return Hold(phase=Phase.PROGRESSING, waiting_for=f"alertBudget: {budget.min_requests - rows} more mirrored rows")
+    if candidate is None or candidate.operating_point is None:
+        return Hold(phase=Phase.PROGRESSING, waiting_for="alertBudget: revision.operatingPoint must say whose threshold to set")
+    if found is None or found.threshold is None:
+        why = found.reason if found else "no scores were counted"
+        return Hold(phase=Phase.PROGRESSING, waiting_for=f"alertBudget: {why}")
+    thresholds = {**candidate.thresholds, candidate.operating_point: found.threshold}
+    return Calibrate(revision=candidate.model_copy(update={"thresholds": thresholds}), reason=found.reason)
+
+
+def _pause(step: PauseStep, status: RolloutStatus, now: datetime) -> Move:
+    if step.duration is None:
+        return Hold(phase=Phase.PAUSED, waiting_for="people: promote goes on from this pause")
+    began = status.step_started or now
+    if now - began >= step.duration:
+        return Pass(reason=f"paused for {format_duration(step.duration)}")
+    return Hold(phase=Phase.PROGRESSING, waiting_for=f"the pause to end at {began + step.duration:%H:%M:%SZ}")
+
+
+def _approval(step: ApprovalStep, status: RolloutStatus) -> Move:
+    given = [a.by for a in status.approvals]
+    if len(set(given)) >= step.approvers:
+        return Pass(reason=f"approved by {', '.join(given)}")
+    whose = f" from {' or '.join(step.groups)}" if step.groups else ""
+    return Hold(phase=Phase.PAUSED, waiting_for=f"approval{whose}: {len(set(given))} of {step.approvers}")
+
+
+def _analysis(
+    step: AnalysisStep, spec: RolloutSpec, status: RolloutStatus, assessment: Assessment, facts: Facts, now: datetime
+) -> Move:
+    """Passes on `no_worse` or `better` with enough requests of this very step behind it."""
+    least = spec.analysis.min_requests if step.min_requests is None else step.min_requests
+    seen = facts.judged_requests(status) - status.requests_before
+    if assessment.verdict in PASSING and seen >= least:
+        return Pass(reason=f"{assessment.verdict}: {assessment.reason}", assessment=assessment)
+    if step.max_duration is not None and now - (status.step_started or now) >= step.max_duration:
+        return GiveUp(
+            reason=f"inconclusive after {format_duration(step.max_duration)}: {assessment.verdict}, {assessment.reason}",
+            assessment=assessment,
+        )
+    if assessment.verdict is Verdict.INVALID:
+        return _invalid(assessment)
+    return Hold(phase=Phase.PROGRESSING, waiting_for=_more(assessment, least - seen))
+
+
+def _more(assessment: Assessment, missing: int) -> str:
+    if assessment.verdict in PASSING:
+        return f"evidence of this step: {missing} more requests"
+    if assessment.more is not None:
+        return f"evidence: about {max(assessment.more, missing)} more requests"
+    return f"evidence: {assessment.reason or 'undecided'}"
+
+
+def _finish(spec: RolloutSpec, status: RolloutStatus, assessment: Assessment, facts: Facts) -> Move:
+    """After the last step: all traffic, then promotion, which needs evidence that is valid and not worse.
+
+    A policy with analysis steps has had its evidence there. One without any waits for `analysis.minRequests` of the candidate's
+    requests: silence is not success."""
+    if not facts.candidate.is_everywhere:
+        return _loading(facts)
+    is_full = status.full_by is not None
+    if status.weight < 100:
+        if is_full:
+            return SetWeight(weight=100.0, reason=f"{status.full_by} said promote-full", by=status.full_by or "operator")
+        return _raise(100.0, status, assessment)
+    if is_full:
+        return Promote(reason=f"{status.full_by} said promote-full", by=status.full_by or "operator", assessment=assessment)
+    if assessment.verdict is Verdict.INVALID:
+        return _invalid(assessment)
+    is_judged = any(s.analysis for s in spec.steps)
+    seen = facts.tally.requests + facts.tally.mirrored
+    if not is_judged and assessment.verdict not in PASSING and seen < spec.analysis.min_requests:
+        return Hold(phase=Phase.PROGRESSING, waiting_for=f"evidence: {spec.analysis.min_requests - seen} more requests")
+    return Promote(reason=f"all {len(spec.steps)} steps passed; {assessment.verdict}", assessment=assessment)
+
+
+def hints(spec: RolloutSpec) -> list[str]:
+    """What a policy says that its writer may not have meant; none of it is wrong. For `lint`."""
+    found, before, is_waited = [], 0.0, True
+    if not any(s.analysis for s in spec.steps):
+        found.append(
+            "steps: there is no analysis step, so nothing waits for `no_worse`; `worse` still aborts, and promotion waits for "
+            f"{spec.analysis.min_requests} requests (analysis.minRequests): add `- analysis: {{}}` after each setWeight"
+        )
+    for index, step in enumerate(spec.steps):
+        if step.set_weight is None:
+            is_waited = is_waited or any((step.analysis, step.pause, step.approval))
+            continue
+        if before and not is_waited:
+            found.append(
+                f"steps[{index}].setWeight: {before:g} goes to {step.set_weight:g} at the next look; nothing waits between"
+            )
+        before, is_waited = step.set_weight, False
+    waits = [s.analysis.max_duration for s in spec.steps if s.analysis and s.analysis.max_duration]
+    if spec.progress_deadline is not None and any(w > spec.progress_deadline for w in waits):
+        found.append(
+            f"progressDeadline: {format_duration(spec.progress_deadline)} is over before an analysis' maxDuration is, "
+            "so the rollout is overdue before it is inconclusive"
+        )
+    if not spec.rollback_window:
+        found.append("rollbackWindow: 0s, so `undo` goes through all steps")
+    return found
+
+
+__all__ = ["PASSING", "decide", "hints"]

@@ -1,0 +1,133 @@
+"""What `decide` is told besides status and evidence: what is wanted, and what the replicas have loaded. Pure.
+
+Built from one observation by `see`; which replicas there are to observe is a backend's."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from operators.rollout.evidence import Observation, ReplicaEvidence, Tally, key
+from operators.rollout.spec import ExperimentSpec, Revision, RolloutSpec
+from operators.rollout.status import RolloutStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What people ask for.
+
+    revision: what should be stable in the end; None: nothing is asked. experiment: an A/B test to run. replicas: the count, where
+    no autoscaler owns it; min_replicas, max_replicas: bounds of either. is_paused: steps should not move. by, why: who changed this,
+    and why, as far as that is known; `by` may not approve what they started."""
+
+    revision: Revision | None
+    rollout: RolloutSpec = field(default_factory=RolloutSpec)
+    experiment: ExperimentSpec | None = None
+    replicas: int | None = None
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+    is_paused: bool = False
+    by: str = "operator"
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How far one revision is loaded. ready, expected: replicas; failure: why one could not load it."""
+
+    ready: int = 0
+    expected: int = 0
+    failure: str | None = None
+    is_fresh: bool = True
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether every replica that should be there has it loaded, probed and warm, as of now."""
+        return self.is_fresh and self.failure is None and 0 < self.expected <= self.ready
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        stale = "" if self.is_fresh else ", by an old look"
+        return f"{self.ready} of {self.expected} replicas have it loaded{stale}"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Outcome of an alert budget. threshold: where the candidate's alerts equal stable's; None: none does, see reason."""
+
+    threshold: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """candidate, former: how far they are loaded (of an experiment: every variant together). tally: the candidate's, since the
+    evidence began. replicas: how many reported. calibration: None until there are rows enough."""
+
+    desired: Desired
+    candidate: Loading = Loading()
+    former: Loading = Loading()
+    tally: Tally = field(default_factory=Tally)
+    replicas: int = 0
+    calibration: Calibration | None = None
+
+    def judged_requests(self, status: RolloutStatus) -> int:
+        """The candidate's requests that an analysis step counts: live ones once it has a weight, mirrored ones before."""
+        return self.tally.requests if status.weight > 0 or status.mirror == 0 else self.tally.mirrored
+
+
+def loading(
+    observation: Observation, variant: str, revision: Revision | None, now: datetime, stale_after: timedelta
+) -> Loading:
+    """How far `revision` is loaded in the replicas that should hold `variant`.
+
+    A replica that reports without having it counts against it, also when it is one more than expected."""
+    if revision is None:
+        return Loading()
+    holders = [r for r in observation.replicas if r.holds is None or variant in r.holds]
+    expected = max(observation.expected_by_variant.get(variant, observation.expected_replicas), len(holders))
+    return Loading(
+        ready=sum(revision.digest in r.loaded for r in holders),
+        expected=expected,
+        failure=_failure(holders, revision),
+        is_fresh=now - observation.at <= stale_after,
+    )
+
+
+def _failure(holders: list[ReplicaEvidence], revision: Revision) -> str | None:
+    for replica in holders:
+        if revision.digest in replica.failed:
+            return f"replica {replica.replica} could not load it: {replica.failed[revision.digest]}"
+    return None
+
+
+def see(desired: Desired, status: RolloutStatus, observation: Observation, now: datetime) -> Facts:
+    """The facts of one look. A failure to load that was observed before the rollout started is of an earlier attempt."""
+    stale_after = (status.policy or desired.rollout).analysis.stale_after
+    if status.experiment is not None:
+        each = [loading(observation, v.name, v.revision, now, stale_after) for v in status.variants]
+        candidate = _together(each)
+    else:
+        candidate = loading(observation, "candidate", status.candidate, now, stale_after)
+    if status.started is not None and observation.at <= status.started:
+        candidate = Loading(candidate.ready, candidate.expected, None, candidate.is_fresh)
+    return Facts(
+        desired=desired,
+        candidate=candidate,
+        former=loading(observation, "former", status.former, now, stale_after),
+        tally=status.totals.get(key("candidate", status.candidate.digest), Tally()) if status.candidate else Tally(),
+        replicas=len(observation.replicas),
+    )
+
+
+def _together(each: list[Loading]) -> Loading:
+    """Of several revisions: the one that is furthest from loaded, and the first failure."""
+    if not each:
+        return Loading()
+    worst = min(each, key=lambda x: x.ready - x.expected)
+    failure = next((x.failure for x in each if x.failure), None)
+    return Loading(worst.ready, worst.expected, failure, all(x.is_fresh for x in each))
+
+
+def within_rollback_window(status: RolloutStatus, window: timedelta, now: datetime) -> bool:
+    """Whether the former stable is still kept loaded."""
+    return status.former is not None and status.promoted_at is not None and now - status.promoted_at < window

@@ -1,0 +1,59 @@
+"""What is remembered of a rollout: its moves, each with the evidence behind it, and the rollouts that ended. Pure.
+
+Bounded, because it is kept in a resource: the newest 40 moves of a rollout, `historyLimit` rollouts."""
+
+from datetime import datetime
+from typing import Literal
+
+from operators.rollout.status import FinishedRollout, HistoryEntry, Request, RolloutStatus
+
+MOVES = 40
+HANDLED = 64
+"""Ids of handled verbs that are remembered at least, besides those still being said."""
+
+
+def with_move(status: RolloutStatus, entry: HistoryEntry) -> RolloutStatus:
+    """The status with one more move; the first one, the start, is never dropped."""
+    moves = (*status.moves, entry)
+    if len(moves) > MOVES:
+        moves = (moves[0], *moves[-(MOVES - 1) :])
+    return status.model_copy(update={"moves": moves})
+
+
+Ending = Literal["promoted", "aborted", "superseded", "undone", "concluded"]
+
+
+def with_finished(status: RolloutStatus, outcome: Ending, by: str, reason: str, now: datetime, limit: int) -> RolloutStatus:
+    """The status with the rollout under way among the finished ones, the newest first. Without a candidate: unchanged."""
+    if status.candidate is None:
+        return status
+    ended = FinishedRollout(
+        candidate=status.candidate,
+        stable=status.stable,
+        started=status.started or now,
+        ended=now,
+        outcome=outcome,
+        by=by,
+        reason=reason,
+        moves=status.moves,
+    )
+    return with_ended(status, ended, limit)
+
+
+def with_ended(status: RolloutStatus, ended: FinishedRollout, limit: int) -> RolloutStatus:
+    """The same for a value made elsewhere."""
+    return status.model_copy(update={"history": (ended, *status.history)[:limit]})
+
+
+def with_handled(status: RolloutStatus, request: str | None) -> RolloutStatus:
+    """The status with a verb's id among the handled ones."""
+    if request is None or request in status.handled:
+        return status
+    return status.model_copy(update={"handled": (*status.handled, request)})
+
+
+def pruned(status: RolloutStatus, requests: tuple[Request, ...]) -> RolloutStatus:
+    """The status without the ids that nobody says any more, but for the newest."""
+    said = {r.id for r in requests}
+    kept = tuple(h for i, h in enumerate(status.handled) if h in said or i >= len(status.handled) - HANDLED)
+    return status if kept == status.handled else status.model_copy(update={"handled": kept})

@@ -1,0 +1,144 @@
+"""The evidence of one look, brought to the status: who is compared with whom, and which split was to be expected. Pure.
+
+The statistics themselves are `Tools`: operators.rollout.judge, sequence and budget, or a test's own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from operators.rollout import experiment
+from operators.rollout.evidence import Observation, Tally, key
+from operators.rollout.facts import Calibration, Desired
+from operators.rollout.spec import Analysis, RolloutSpec
+from operators.rollout.status import Assessment, RolloutStatus
+
+
+class Judged(Protocol):
+    """What judging one look gives: the ledger to keep, the assessment, and the variants' totals by tally key."""
+
+    @property
+    def ledger(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def assessment(self) -> Assessment: ...  # noqa: D102
+    @property
+    def totals(self) -> Mapping[str, Tally]: ...  # noqa: D102
+
+
+class Judge(Protocol):
+    """operators.rollout.judge.look."""
+
+    def __call__(  # noqa: D102
+        self,
+        ledger: Mapping[str, Any],
+        analysis: Analysis,
+        split: Mapping[str, float],
+        baseline: str,
+        candidate: str,
+        observation: Observation,
+        now: datetime,
+    ) -> Judged: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The statistics that `advance` asks. judge: one look. intervals: of proportions and their differences, always valid. calibrate:
+    (policy, stable's key, candidate's key, totals) -> the threshold that spends the alert budget."""
+
+    judge: Judge
+    intervals: experiment.Intervals
+    calibrate: Callable[[RolloutSpec, Tally], Calibration]
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """No statistics: nothing is ever decided by evidence."""
+
+    ledger: Mapping[str, Any]
+    assessment: Assessment
+    totals: Mapping[str, Tally]
+
+
+def _unjudged(
+    ledger: Mapping[str, Any],
+    analysis: Analysis,
+    split: Mapping[str, float],
+    baseline: str,
+    candidate: str,
+    observation: Observation,
+    now: datetime,
+) -> Judged:
+    return Unjudged(ledger, Assessment(reason="there is no judge"), {})
+
+
+def standard_tools() -> Tools:
+    """The project's own statistics."""
+    return Tools(
+        judge=_unjudged,
+        intervals=experiment.Intervals(lambda n, k, alpha: (0.0, 1.0), lambda a, b, alpha: (-1.0, 1.0)),
+        calibrate=lambda spec, tally: Calibration(None, "there is no judge"),
+    )
+
+
+def expected_split(status: RolloutStatus, stale_after: timedelta, now: datetime) -> Mapping[str, float]:
+    """Share of entities by variant, in percent, that the evidence since the last look should show; empty: not known.
+
+    Unknown while evidence may be from before the last change of the split: until both this look and the last are later than it by
+    as long as evidence may be old."""
+    last = status.assessment.at or max((a.at for a in status.variant_assessments.values() if a.at), default=None)
+    if status.split_since is None or last is None or last - status.split_since < stale_after:
+        return {}
+    shares = {v.name: v.weight for v in status.variants} if status.experiment else {"candidate": status.weight}
+    return {"stable": 100.0 - sum(shares.values()), **shares}
+
+
+def analysis_of(desired: Desired, status: RolloutStatus) -> Analysis:
+    """What judges: the experiment's own gates, or those of the policy that the rollout keeps to."""
+    if status.experiment is not None:
+        return status.experiment.analysis
+    return (status.policy or desired.rollout).analysis
+
+
+def judged(desired: Desired, status: RolloutStatus, observation: Observation, now: datetime, tools: Tools) -> RolloutStatus:
+    """The status with the evidence of this look."""
+    stable = status.stable
+    if stable is None:
+        return status
+    if status.experiment is not None:
+        return _judged_variants(status, observation, now, tools)
+    if not status.is_under_way or status.candidate is None:
+        return status
+    analysis = analysis_of(desired, status)
+    look = tools.judge(
+        status.ledger,
+        analysis,
+        expected_split(status, analysis.stale_after, now),
+        key("stable", stable.digest),
+        key("candidate", status.candidate.digest),
+        observation,
+        now,
+    )
+    assessment = look.assessment.model_copy(update={"at": look.assessment.at or observation.at})
+    return status.model_copy(update={"ledger": look.ledger, "totals": look.totals, "assessment": assessment})
+
+
+def _judged_variants(status: RolloutStatus, observation: Observation, now: datetime, tools: Tools) -> RolloutStatus:
+    """An experiment's: each variant against the baseline, sharing alpha among the comparisons."""
+    spec, stable = status.experiment, status.stable
+    if spec is None or stable is None:
+        return status
+    others = spec.variants[1:]
+    analysis = spec.analysis.model_copy(update={"alpha": spec.analysis.alpha / len(others)})
+    split = expected_split(status, analysis.stale_after, now)
+    ledger, totals, found = dict(status.ledger), dict(status.totals), dict(status.variant_assessments)
+    baseline = experiment.tally_key(spec, spec.variants[0], stable)
+    for variant in others:
+        if variant.name in status.stopped:
+            continue
+        candidate = experiment.tally_key(spec, variant, stable)
+        look = tools.judge(ledger.get(variant.name, {}), analysis, split, baseline, candidate, observation, now)
+        ledger[variant.name] = look.ledger
+        totals |= look.totals
+        found[variant.name] = look.assessment.model_copy(update={"at": look.assessment.at or observation.at})
+    judged = status.model_copy(update={"ledger": ledger, "totals": totals, "variant_assessments": found})
+    return judged.model_copy(update={"report": experiment.report(judged, totals, tools.intervals, now)})

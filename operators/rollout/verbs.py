@@ -1,0 +1,210 @@
+"""What people say to a rollout, and what comes of it: each verb either moves it or is refused with the way out. Pure.
+
+A verb is handled once, by its id. Who may say it is the API server's and the webhook's to know; here count only the rules of the
+rollout itself, such as that nobody approves what they started."""
+
+from datetime import datetime
+
+from operators.rollout.facts import Facts, within_rollback_window
+from operators.rollout.moves import Abort, Approve, Move, Pass, Pause, PromoteFull, Refuse, Resume, Start, Undo, WaitOn
+from operators.rollout.spec import ApprovalStep, Revision, RolloutSpec, Step
+from operators.rollout.status import Phase, Request, RolloutStatus
+
+
+class _Refused(Exception):
+    """Why a verb makes no sense now, and what would."""
+
+
+def answer(spec: RolloutSpec, status: RolloutStatus, facts: Facts, requests: tuple[Request, ...], now: datetime) -> Move | None:
+    """The move that the oldest verb not yet handled leads to; None if there is none.
+
+    `conclude` of an experiment under way is operators.rollout.experiment's to answer."""
+    request = next((r for r in requests if r.id not in status.handled), None)
+    if request is None or (request.verb == "conclude" and status.experiment is not None):
+        return None
+    try:
+        _is_meant(request, status)
+        return _ANSWERS[request.verb](request, spec, status, facts, now)
+    except _Refused as refusal:
+        return Refuse(verb=request.verb, reason=str(refusal), by=request.by, request=request.id)
+
+
+def starters(status: RolloutStatus) -> set[str]:
+    """Who started the rollout under way, or started it anew: none of them approves it."""
+    return {status.started_by} | {m.by for m in status.moves if m.move in ("start", "retry", "restart", "undo")}
+
+
+def _is_meant(request: Request, status: RolloutStatus) -> None:
+    """A verb may say which revision and step it was said of; between saying and reading, those may have changed."""
+    revision = status.candidate or status.stable
+    meant = request.args.get("revision")
+    if meant and (revision is None or not revision.digest.removeprefix("sha256:").startswith(meant.removeprefix("sha256:"))):
+        now_is = revision.digest if revision else "nothing"
+        raise _Refused(f"it was said of revision {meant}, and now there is {now_is}; look again")
+    step = request.args.get("step")
+    if step and status.is_under_way and step != str(status.step_index + 1):
+        raise _Refused(f"it was said of step {step}, and the rollout is at step {status.step_index + 1}; look again")
+
+
+def _under_way(status: RolloutStatus) -> None:
+    if status.experiment is not None:
+        raise _Refused("an experiment is under way, not a rollout; `conclude` ends it")
+    if not status.is_under_way:
+        raise _Refused(f"no rollout is under way (phase {status.phase}); change spec.revision to start one")
+    if status.stable is None:
+        raise _Refused("the first revision is coming up and has no steps; there is no stable to go back to")
+
+
+def _step(spec: RolloutSpec, status: RolloutStatus) -> Step | None:
+    return spec.steps[status.step_index] if status.step_index < len(spec.steps) else None
+
+
+def _promote(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    _under_way(status)
+    if status.paused_by is not None:
+        raise _Refused(f"it is paused by {status.paused_by}; resume it first")
+    if facts.desired.is_paused:
+        raise _Refused("spec.paused holds it; set it to false first")
+    step = _step(spec, status)
+    if step is None:
+        raise _Refused("all steps are passed and only valid evidence is missing; promote-full goes without it")
+    if step.approval is not None:
+        raise _Refused("this step is an approval, which nobody skips; ask somebody who did not start it to approve")
+    if step.pause is None and step.analysis is None:
+        raise _Refused(f"step {step.kind} is not skipped: it waits for {status.waiting_for or 'its turn'}")
+    return Pass(reason=_why(request, f"skipped by {request.by}"), by=request.by, request=request.id)
+
+
+def _promote_full(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    _under_way(status)
+    if status.full_by is not None:
+        raise _Refused(f"{status.full_by} said so already")
+    return PromoteFull(reason=_why(request, "no reason given"), by=request.by, request=request.id)
+
+
+def _pause(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    _under_way(status)
+    if status.paused_by is not None:
+        raise _Refused(f"it is paused already, by {status.paused_by}")
+    return Pause(reason=_why(request, "no reason given"), by=request.by, request=request.id)
+
+
+def _resume(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    _under_way(status)
+    if status.paused_by is not None:
+        return Resume(reason=_why(request, "no reason given"), by=request.by, request=request.id)
+    if facts.desired.is_paused:
+        raise _Refused("spec.paused holds it; set it to false")
+    if status.is_inconclusive:
+        return WaitOn(reason=_why(request, "no reason given"), by=request.by, request=request.id)
+    raise _Refused("nobody paused it; `promote` goes on from a pause step")
+
+
+def _abort(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    _under_way(status)
+    asked = facts.desired.revision
+    is_settled = asked is None or status.is_stable(asked.digest)
+    return Abort(reason=_why(request, "no reason given"), by=request.by, request=request.id, is_settled=is_settled)
+
+
+def _retry(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    if status.phase is not Phase.ABORTED:
+        raise _Refused(f"only an aborted rollout is retried (phase {status.phase}); `restart` begins one under way anew")
+    revision = facts.desired.revision
+    if revision is None:
+        raise _Refused("the spec asks for no revision; set spec.revision")
+    return Start(
+        revision=revision,
+        how="retry",
+        reason=_why(request, "no reason given"),
+        by=request.by,
+        request=request.id,
+        seen=revision.digest,
+        started_by=status.started_by,
+    )
+
+
+def _restart(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    _under_way(status)
+    revision = status.wanted
+    if revision is None:
+        raise _Refused("there is no candidate")
+    return Start(
+        revision=revision,
+        how="restart",
+        reason=_why(request, "no reason given"),
+        by=request.by,
+        request=request.id,
+        undo_of=status.undo_of,
+        started_by=status.started_by,
+    )
+
+
+def _undo(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    if status.experiment is not None:
+        raise _Refused("an experiment is under way; `conclude` ends it")
+    if status.is_under_way:
+        raise _Refused("a rollout is under way; `abort` ends it, then `undo` takes back the one before")
+    back, is_in_window = _former(status), within_rollback_window(status, facts.desired.rollout.rollback_window, now)
+    if back is None or status.stable is None:
+        raise _Refused("there is no stable before this one in the history")
+    reason = _why(request, "no reason given")
+    if is_in_window and facts.former.is_everywhere:
+        return Undo(reason=reason, by=request.by, request=request.id)
+    return Start(
+        revision=back,
+        how="undo",
+        reason=reason,
+        by=request.by,
+        request=request.id,
+        is_full=is_in_window,
+        undo_of=status.stable.digest,
+    )
+
+
+def _former(status: RolloutStatus) -> Revision | None:
+    """The stable before this one: still kept, or from the history."""
+    if status.former is not None:
+        return status.former
+    return next((f.stable for f in status.history if f.outcome == "promoted" and f.candidate == status.stable), None)
+
+
+def _approve(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    _under_way(status)
+    step = _step(spec, status)
+    if step is None or step.approval is None:
+        raise _Refused("this step asks for no approval; approve when it does")
+    _may_approve(request, step.approval, status)
+    return Approve(reason=request.why, by=request.by, request=request.id, at=request.at)
+
+
+def _may_approve(request: Request, step: ApprovalStep, status: RolloutStatus) -> None:
+    if request.by in starters(status):
+        raise _Refused(f"{request.by} started this rollout; somebody else must approve it")
+    if request.by in {a.by for a in status.approvals}:
+        raise _Refused(f"{request.by} has approved already; {step.approvers} different people must")
+    groups = {g for g in request.args.get("groups", "").split(",") if g}
+    if step.groups and not groups & set(step.groups):
+        raise _Refused(f"{request.by} is in none of the groups {', '.join(step.groups)}; a member must approve")
+
+
+def _conclude(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    raise _Refused("no experiment is under way; `promote` or `abort` is for rollouts")
+
+
+def _why(request: Request, otherwise: str) -> str:
+    return request.why or otherwise
+
+
+_ANSWERS = {
+    "promote": _promote,
+    "promote-full": _promote_full,
+    "pause": _pause,
+    "resume": _resume,
+    "abort": _abort,
+    "retry": _retry,
+    "restart": _restart,
+    "undo": _undo,
+    "approve": _approve,
+    "conclude": _conclude,
+}

@@ -1,0 +1,98 @@
+"""Revisions, replicas and a judge that says what a test wants, for tests of the rollout core. The judge keeps no statistics: only
+operators.rollout.judge does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from operators.rollout.evidence import Observation, ReplicaEvidence, Tally, key
+from operators.rollout.experiment import Intervals
+from operators.rollout.facts import Calibration
+from operators.rollout.judging import Tools
+from operators.rollout.spec import Analysis, Revision, RolloutSpec
+from operators.rollout.status import Assessment, Request, Verdict
+
+T0 = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def revision(name: str, point: str | None = "siem_alerting") -> Revision:
+    """Revisions `a`, `b`, ...: one bundle each; version by the letter."""
+    return Revision(version=str(ord(name[0]) - 96), bundle="sha256:" + name[0].encode().hex() * 32, operating_point=point)
+
+
+A, B, C = revision("a"), revision("b"), revision("c")
+
+
+def observed(
+    seconds: float, *loaded: Revision, replicas: int = 2, failed: Mapping[str, str] | None = None, expected: int | None = None
+) -> Observation:
+    """`replicas` replicas, each with the given revisions loaded."""
+    each = tuple(
+        ReplicaEvidence(replica=f"r{i}", loaded=tuple(r.digest for r in loaded), failed=failed or {}) for i in range(replicas)
+    )
+    return Observation(at=at(seconds), replicas=each, expected_replicas=replicas if expected is None else expected)
+
+
+@dataclass(frozen=True)
+class ScriptedLook:
+    ledger: Mapping[str, Any]
+    assessment: Assessment
+    totals: Mapping[str, Tally]
+
+
+@dataclass
+class ScriptedJudge:
+    """Says `verdict` of every candidate (or what `by_candidate` says of its tally key), on `requests` live and mirrored requests."""
+
+    verdict: Verdict = Verdict.NO_WORSE
+    requests: int = 0
+    mirrored: int = 0
+    by_candidate: dict[str, Verdict] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    splits: list[Mapping[str, float]] = field(default_factory=list)
+
+    def __call__(
+        self,
+        ledger: Mapping[str, Any],
+        analysis: Analysis,
+        split: Mapping[str, float],
+        baseline: str,
+        candidate: str,
+        observation: Observation,
+        now: datetime,
+    ) -> ScriptedLook:
+        self.splits.append(split)
+        verdict = self.by_candidate.get(candidate, self.verdict)
+        tally = Tally(requests=self.requests, rows=self.requests, mirrored=self.mirrored, mirrored_rows=self.mirrored)
+        assessment = Assessment(verdict=verdict, reason=f"scripted {verdict}", requests=self.requests + self.mirrored)
+        return ScriptedLook({"looks": ledger.get("looks", 0) + 1}, assessment, {candidate: tally, **self.tallies})
+
+
+def tools(judge: ScriptedJudge, calibration: Calibration | None = None) -> Tools:
+    """The judge, and intervals that are the rate give or take 0.01."""
+
+    def proportion(n: int, k: int, alpha: float) -> tuple[float, float]:
+        return k / n - 0.01, k / n + 0.01
+
+    def difference(a: tuple[int, int], b: tuple[int, int], alpha: float) -> tuple[float, float]:
+        gap = b[1] / b[0] - a[1] / a[0]
+        return gap - 0.02, gap + 0.02
+
+    def calibrate(spec: RolloutSpec, tally: Tally) -> Calibration:
+        return calibration or Calibration(None, "nothing was scripted")
+
+    return Tools(judge=judge, intervals=Intervals(proportion, difference), calibrate=calibrate)
+
+
+def said(
+    verb: str, by: str = "ada", *, id: str | None = None, why: str = "because", seconds: float = 0, **args: str
+) -> Request:
+    return Request(id=id or f"{verb}-{by}", verb=verb, by=by, why=why, at=at(seconds), args=args)  # type: ignore[arg-type]
+
+
+__all__ = ["T0", "A", "B", "C", "ScriptedJudge", "at", "key", "observed", "revision", "said", "tools"]
