@@ -33,6 +33,7 @@ class Tally(Value):
     mirrored_bad: Mapping[GateName, Count] = Field(default_factory=dict)
     """The same gates, of mirrored requests and rows."""
     mirrored_rows: Count = 0
+    """Rows of mirrored requests."""
     pairs: Mapping[str, Count] = Field(default_factory=dict)
     """Mirrored rows that both scored, by `reference>candidate` verdict, e.g. `benign>alert`; on the candidate's tally."""
     scores: Mapping[str, Count] = Field(default_factory=dict)
@@ -62,6 +63,7 @@ class Observation(Value):
     at: datetime
     """When the counters were read, UTC."""
     replicas: tuple[ReplicaEvidence, ...] = ()
+    """Those that answered."""
     expected_replicas: int = 0
     """How many should be there; fewer answered means the look is partial."""
     expected_by_variant: Mapping[str, int] = Field(default_factory=dict)

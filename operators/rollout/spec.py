@@ -15,7 +15,8 @@ from pydantic.alias_generators import to_camel
 from serving.spec import RevisionSpec
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+"""How a duration is written, as a regular expression."""
 
 
 def parse_duration(value: object) -> timedelta:
@@ -24,7 +25,7 @@ def parse_duration(value: object) -> timedelta:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         return timedelta(seconds=value)
-    if isinstance(value, str) and re.fullmatch(_DURATION, value):
+    if isinstance(value, str) and re.fullmatch(DURATION, value):
         return timedelta(seconds=sum(float(n) * _UNITS[u] for n, _, u in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h|d)", value)))
     raise ValueError(f"is {value!r}, expected a duration such as 30s, 5m or 1h30m")
 
@@ -46,7 +47,7 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _DURATION, "maxLength": 32}),
+    WithJsonSchema({"type": "string", "pattern": DURATION, "maxLength": 32}),
 ]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -106,6 +107,7 @@ class Gate(Value):
     """One proportion that is compared between stable and candidate."""
 
     name: GateName
+    """Which proportion."""
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """How much worse the candidate may be, as an absolute difference of proportions."""
     unit: Literal["request", "entity"] = "request"
@@ -128,6 +130,7 @@ class Analysis(Value):
         Gate(name=GateName.LATENCY, margin=0.02),
         Gate(name=GateName.ALERT_RATE, margin=0.02),
     )
+    """What is compared; one that says worse aborts, all must say no worse (or better) for a step to pass."""
     alpha: Probability = 0.05
     """Bound on ever calling a candidate worse that is not, over all gates and looks together."""
     beta: Probability = 0.05
@@ -160,6 +163,7 @@ class PauseStep(Value):
     """Wait; without a duration, until somebody promotes."""
 
     duration: Duration | None = None
+    """How long; unset: until somebody promotes."""
 
 
 class AnalysisStep(Value):
@@ -184,18 +188,24 @@ class ReplicasStep(Value):
     """Hold the replica count at no less than this while the rollout lasts."""
 
     replicas: Annotated[int, Field(ge=0, le=1000)]
+    """The least number of replicas."""
 
 
 class Step(Value):
     """One step; exactly one of its fields is set."""
 
     mirror: MirrorStep | None = None
+    """Give the candidate copies of requests."""
     set_weight: Percent | None = None
     """Percentage of entities that meet the candidate, 0 to 100; 0 is dark."""
     pause: PauseStep | None = None
+    """Wait."""
     analysis: AnalysisStep | None = None
+    """Wait for the evidence."""
     approval: ApprovalStep | None = None
+    """Wait for people."""
     set_replicas: ReplicasStep | None = None
+    """Hold replicas ready."""
 
     @model_validator(mode="after")
     def _one(self) -> "Step":
@@ -238,6 +248,7 @@ class RolloutSpec(Value):
         Step(analysis=AnalysisStep()),
         Step(set_weight=100.0),
     )
+    """Taken one after another; after the last the candidate is promoted. An empty list promotes at once."""
     analysis: Analysis = Analysis()
     """Judged throughout, from the first step; `worse` aborts at once."""
     progress_deadline: Duration | None = timedelta(hours=24)
@@ -247,6 +258,7 @@ class RolloutSpec(Value):
     rollback_window: Duration = timedelta(hours=24)
     """For this long after promotion the former stable stays loaded at weight 0 and `undo` is immediate: no steps."""
     alert_budget: AlertBudget | None = None
+    """Compare at equal alerts a day instead of at equal thresholds."""
     history_limit: Annotated[int, Field(ge=1, le=100)] = 10
     """Finished rollouts kept in the status."""
 
@@ -272,7 +284,9 @@ class ExperimentVariant(Value):
     """One named variant of an A/B experiment."""
 
     name: VariantName
+    """Names it in answers, metrics and the report."""
     weight: Percent
+    """Percentage of entities that meet it."""
     revision: Revision | None = None
     """None: the revision that is stable now."""
 
@@ -283,6 +297,7 @@ class ExperimentSpec(Value):
     variants: Annotated[tuple[ExperimentVariant, ...], Field(min_length=2, max_length=8)]
     """The first is the baseline. Weights sum to 100."""
     duration: Duration = timedelta(days=7)
+    """How long it runs; then it is concluded and stable serves everybody."""
     metric: GateName = GateName.ALERT_RATE
     """What the winner is judged by."""
     goal: Literal["lower", "higher"] = "lower"

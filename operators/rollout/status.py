@@ -43,7 +43,9 @@ class GateView(Value):
     """One gate at the last look, for people."""
 
     name: str
+    """Which proportion."""
     verdict: Verdict = Verdict.UNDECIDED
+    """What the evidence says."""
     e_worse: float = 1.0
     """E-value against `no worse than the margin`; 1/alpha and more: worse."""
     e_no_worse: float = 1.0
@@ -51,33 +53,43 @@ class GateView(Value):
     stable: tuple[int, int] = (0, 0)
     """(n, k) of the baseline."""
     candidate: tuple[int, int] = (0, 0)
+    """(n, k) of the candidate."""
     stable_interval: tuple[float, float] | None = None
     """Anytime-valid confidence sequence of the proportion."""
     candidate_interval: tuple[float, float] | None = None
+    """The same of the candidate."""
     more: int | None = None
     """About how many more candidate requests until a verdict, if the estimates hold; None: unknown or not needed."""
     reason: Text = ""
+    """Why the verdict is what it is."""
 
 
 class Assessment(Value):
     """All gates together at one look."""
 
     verdict: Verdict = Verdict.UNDECIDED
+    """Worse if one gate says so; no worse (or better) if all do."""
     reason: Text = ""
+    """Which gate, and why."""
     gates: tuple[GateView, ...] = ()
+    """Each on its own."""
     requests: int = 0
     """Candidate requests behind it (live and mirrored)."""
     more: int | None = None
     """About how many more candidate requests the slowest gate needs."""
     at: datetime | None = None
+    """When it was looked at."""
 
 
 class Target(Value):
     """What a backend should make true. Whole and declarative: carrying it out twice is the same as once."""
 
     stable: Revision
+    """What serves everybody the variants leave."""
     variants: tuple["TargetVariant", ...] = ()
+    """What is loaded beside it, with its share."""
     latency_objective_ms: float = 100.0
+    """A request that takes longer counts as slow in the evidence."""
     replicas: int | None = None
     """None: the autoscaler's own choice."""
 
@@ -86,32 +98,47 @@ class TargetVariant(Value):
     """One revision beside stable."""
 
     name: str
+    """Names it in answers and metrics."""
     revision: Revision
+    """What it serves."""
     weight: float = 0.0
+    """Percentage of entities that meet it."""
     mirror: float = 0.0
+    """Percentage of stable's requests that it scores a copy of."""
 
 
 class Request(Value):
     """A verb somebody said. Handled once, by id."""
 
     id: Annotated[str, Field(max_length=64)]
+    """Its identity, made by who says it."""
     verb: Literal["promote", "promote-full", "pause", "resume", "abort", "retry", "undo", "approve", "restart", "conclude"]
+    """What should happen."""
     by: Annotated[str, Field(max_length=253)]
+    """Who said it."""
     why: Annotated[str, Field(max_length=1024)] = ""
+    """And why."""
     at: datetime
+    """When it was said."""
     args: Mapping[str, str] = Field(default_factory=dict)
+    """More, by verb."""
 
 
 class HistoryEntry(Value):
     """One move and what was behind it."""
 
     at: datetime
+    """When."""
     move: str
     """start, setWeight, mirror, pause, resume, calibrate, promote, abort, approve, undo, retry, conclude..."""
     step: int | None = None
+    """Step it was made in, from 0."""
     weight: float | None = None
+    """Weight after it."""
     by: str = "operator"
+    """Who made it."""
     reason: Text = ""
+    """Why."""
     assessment: Assessment | None = None
     """The evidence at that moment, if the move rests on it."""
 
@@ -120,18 +147,24 @@ class Approval(Value):
     """One person's yes."""
 
     by: str
+    """Who."""
     at: datetime
+    """When."""
     why: str = ""
+    """And why."""
 
 
 class VariantReport(Value):
     """One variant of an experiment: what it did by the experiment's metric."""
 
     name: str
+    """Names it."""
     revision: str
     """Digest."""
     n: int = 0
+    """Observations."""
     k: int = 0
+    """Bad events among them."""
     rate: float | None = None
     """k of n; None: nothing was measured."""
     interval: tuple[float, float] | None = None
@@ -146,28 +179,40 @@ class ExperimentReport(Value):
     """What an experiment showed, so far or in the end. It promotes nothing."""
 
     metric: GateName
+    """What the winner is judged by."""
     goal: Literal["lower", "higher"]
+    """Which way is better."""
     started: datetime
+    """When the experiment began."""
     at: datetime
+    """When this was judged."""
     is_final: bool = False
+    """Whether the experiment has ended."""
     variants: tuple[VariantReport, ...] = ()
     """The first is the baseline."""
     winner: str | None = None
     """Name of the variant that beats every other; None: no winner (yet)."""
     reason: Text = ""
+    """Why this is the result."""
 
 
 class FinishedRollout(Value):
     """A rollout that ended."""
 
     candidate: Revision
+    """What was rolled out."""
     stable: Revision | None
     """What it was to replace; None: it was the first."""
     started: datetime
+    """When it began."""
     ended: datetime
+    """When it ended."""
     outcome: Literal["promoted", "aborted", "superseded", "undone", "concluded"]
+    """How it ended."""
     by: str = "operator"
+    """Who or what ended it."""
     reason: Text = ""
+    """Why it ended so."""
     moves: tuple[HistoryEntry, ...] = ()
     """The newest 40."""
     report: ExperimentReport | None = None
@@ -178,9 +223,11 @@ class RolloutStatus(Value):
     """All of it."""
 
     phase: Phase = Phase.HEALTHY
+    """Where it stands."""
     stable: Revision | None = None
     """What serves everybody the split does not give away."""
     candidate: Revision | None = None
+    """What is rolled out, if anything is."""
     candidate_wanted: Revision | None = None
     """The candidate as it was asked for, where alertBudget set a threshold of its own."""
     stable_wanted: Revision | None = None
@@ -202,11 +249,17 @@ class RolloutStatus(Value):
     report: ExperimentReport | None = None
     """Of the experiment under way, or of the last one."""
     step_index: int = 0
+    """Step under way, from 0."""
     step_started: datetime | None = None
+    """When that step began."""
     started: datetime | None = None
+    """When the rollout began."""
     started_by: str = "operator"
+    """Who began it."""
     weight: float = 0.0
+    """Percentage of entities that meet the candidate."""
     mirror: float = 0.0
+    """Percentage of requests mirrored to it."""
     split_since: datetime | None = None
     """When weight, mirror or an experiment's split last changed. Traffic follows a moment later: until the evidence is all from
     after it, the expected split is unknown and the sample ratio is not tested."""
@@ -225,12 +278,15 @@ class RolloutStatus(Value):
     is_ready: bool = False
     """Every replica has the candidate loaded, probed and warm."""
     paused_by: str | None = None
+    """Who paused it; unset: nobody did."""
     waiting_for: Text = ""
     """For people and the WAITING-FOR column; empty: nothing."""
     message: Text = ""
     """Why the phase is what it is."""
     assessment: Assessment = Assessment()
+    """What the evidence said at the last look."""
     approvals: tuple[Approval, ...] = ()
+    """Of the step under way."""
     ledger: Mapping[str, Any] = Field(default_factory=dict)
     """Judge's memory: counters last seen per replica, e-processes. Only operators.rollout.judge reads it."""
     totals: Mapping[str, Tally] = Field(default_factory=dict)
@@ -238,11 +294,13 @@ class RolloutStatus(Value):
     former: Revision | None = None
     """Stable before the last promotion, kept loaded within the rollback window."""
     promoted_at: datetime | None = None
+    """When that promotion was."""
     aborted_revision: str | None = None
     """Digest of the candidate that was aborted: it is not tried again by itself."""
     moves: tuple[HistoryEntry, ...] = ()
     """Of the rollout under way."""
     history: tuple[FinishedRollout, ...] = ()
+    """Rollouts that ended, the newest last."""
     handled: tuple[str, ...] = ()
     """Ids of the requests already acted on, the newest last."""
     last_progress: datetime | None = None
