@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check format bench demo clean services requirements
+.PHONY: help up test check format bench demo clean services requirements crds
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ demo: $(READY) ## a short tour on a throw-away store: train, serve, score, evalu
 
 services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load
 	sh tests/install_services.sh
+
+crds: $(READY) ## write manifests/crds from the types
+	$(BIN)/python -m operators.api.crds
 
 requirements: ## compile requirements/*.txt from pyproject.toml
 	sh requirements/compile.sh

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from operators.autoscaling.spec import ScalingSpec
 from operators.backends.port import ServiceRef
 from operators.rollout.spec import ExperimentSpec, Revision, RolloutSpec, Value
 from operators.rollout.status import RolloutStatus
@@ -95,6 +96,16 @@ class KserveBackend(Value):
     metrics_port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """Port of the predictor's pods that answers /metrics."""
 
+    @field_validator("storage_uri")
+    @classmethod
+    def _names_the_digest(cls, value: str) -> str:
+        if "{digest}" not in value:
+            raise ValueError(
+                f"is {value!r}, expected {{digest}} in it, or stable and candidate would be the same files; "
+                "e.g. s3://bundles/{model}/{digest}"
+            )
+        return value
+
 
 class BackendChoice(Value):
     """Where the service runs in a cluster; exactly one. On a machine of one's own it is not looked at."""
@@ -125,6 +136,8 @@ class ModelServiceSpec(Value):
     """An A/B test beside `revision`; ends by its duration, by `vedette experiment`, or by taking it away here."""
     backend: BackendChoice = BackendChoice(ray=RayBackend())
     """Where it runs; the type of backend cannot be changed later."""
+    scaling: ScalingSpec | None = None
+    """How many replicas, by load, latency, schedule and stream; unset: `replicas` says."""
     replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
     """How many replicas, said by people or by a HorizontalPodAutoscaler (scale subresource); not together with `scaling`. Unset: the
     backend's own number is left alone."""
@@ -132,6 +145,15 @@ class ModelServiceSpec(Value):
     """Operating points that the service's bundles have besides breach_response, siem_alerting and executive_dashboard."""
     paused: bool = False
     """Nothing moves by itself while this is set; evidence is still gathered, and a candidate that is worse is still aborted."""
+
+    @model_validator(mode="after")
+    def _one_owner(self) -> "ModelServiceSpec":
+        if self.replicas is not None and self.scaling is not None:
+            raise ValueError(
+                f"has replicas ({self.replicas}) and scaling; the count has one owner: take replicas away and let "
+                "scaling.minReplicas and maxReplicas bound it, or take scaling away"
+            )
+        return self
 
     @model_validator(mode="after")
     def _known_scenarios(self) -> "ModelServiceSpec":
