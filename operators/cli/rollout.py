@@ -2,9 +2,14 @@
 
 import typer
 
+from operators.cli import rollout_lint
+
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
 def rollout() -> None:
     """Change the model without anyone getting hurt: plan, start, watch, promote, abort, undo."""
+
+
+app.command()(rollout_lint.lint)

@@ -1,0 +1,131 @@
+"""What is allowed and still likely a mistake: a rollout that nobody judges, a jump, a gate that can never decide.
+
+Pure; advice, never a refusal. What is wrong is operators.api.read's."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from operators.api.admission import Finding, Path
+from operators.api.read import Resource
+from operators.api.types import ModelService
+from operators.rollout.spec import ExperimentSpec, GateName, RolloutSpec
+
+JUMP: Final = 5.0
+"""How many times as many entities one step may take without a hint; the default steps take 5."""
+FIRST: Final = 10.0
+"""Percentage that a candidate may meet at first, if nothing was mirrored to it."""
+FEW: Final = 30
+"""Requests below which no proportion says much."""
+
+
+def hints(resource: Resource) -> tuple[Finding, ...]:
+    """All hints on a valid resource, by the fields they are about."""
+    if not isinstance(resource, ModelService):
+        return tuple(_of_rollout(resource.spec, ("spec",)))
+    return tuple(_of_service(resource))
+
+
+def _of_service(service: ModelService) -> Iterator[Finding]:
+    spec = service.spec
+    if spec.rollout.policy is not None:
+        yield from _of_rollout(spec.rollout.policy, ("spec", "rollout", "policy"))
+    if spec.experiment is not None:
+        yield from _of_experiment(spec.experiment, ("spec", "experiment"))
+    steps = spec.rollout.policy.steps if spec.rollout.policy else ()
+    for index, step in enumerate(steps):
+        if step.set_replicas and spec.scaling and step.set_replicas.replicas > spec.scaling.max_replicas:
+            yield Finding(
+                ("spec", "rollout", "policy", "steps", index, "setReplicas", "replicas"),
+                f"is {step.set_replicas.replicas}, above scaling.maxReplicas {spec.scaling.max_replicas}, which is never exceeded; "
+                "raise maxReplicas",
+            )
+
+
+def _of_rollout(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
+    yield from _of_weights(spec, (*at, "steps"))
+    yield from _of_gates(spec, (*at, "analysis"))
+    pauses = sum((s.pause.duration for s in spec.steps if s.pause and s.pause.duration), timedelta(0))
+    longest = max((s.pause.duration for s in spec.steps if s.pause and s.pause.duration), default=timedelta(0))
+    if spec.progress_deadline is not None and pauses and longest >= spec.progress_deadline:
+        yield Finding(
+            (*at, "progressDeadline"),
+            f"is {spec.progress_deadline}, no longer than the longest pause ({longest}); every rollout would be late: make it longer",
+        )
+    if spec.rollback_window == timedelta(0):
+        yield Finding((*at, "rollbackWindow"), "is 0s; `undo` would take every step again: leave it at 24h")
+
+
+def _of_weights(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
+    before, is_judged, is_mirrored = 0.0, False, False
+    for index, step in enumerate(spec.steps):
+        is_judged |= step.analysis is not None or step.approval is not None
+        is_mirrored |= step.mirror is not None
+        if step.set_weight is None or step.set_weight <= before:
+            continue
+        place, weight = (*at, index, "setWeight"), step.set_weight
+        if before == 0 and not is_mirrored and weight > FIRST:
+            yield Finding(
+                place, f"is {weight:g} at once, and nothing was mirrored before; begin with a mirror step or a smaller weight"
+            )
+        elif before > 0 and weight > before * JUMP:
+            yield Finding(place, f"is {weight:g} after {before:g}, {weight / before:.0f} times as many; put a step between")
+        if before > 0 and not is_judged:
+            yield Finding(
+                place, f"is {weight:g}, and nothing judges the candidate at {before:g}; put an analysis step before it"
+            )
+        before, is_judged = weight, False
+    if before < 100:
+        yield Finding(
+            at,
+            f"end at {before:g}; after the last step the candidate is promoted to 100 at once: end with an analysis and setWeight: 100",
+        )
+
+
+def _of_gates(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
+    analysis = spec.analysis
+    is_mirrored = any(s.mirror for s in spec.steps)
+    for index, gate in enumerate(analysis.gates if "gates" in analysis.model_fields_set else ()):
+        place: Path = (*at, "gates", index)
+        if gate.margin == 0:
+            yield Finding(
+                (*place, "margin"),
+                f"of {gate.name} is 0; a candidate that is exactly as good is never shown to be no worse: allow e.g. 0.01",
+            )
+        if gate.name is GateName.FLIPS and not is_mirrored:
+            yield Finding((*place, "name"), "is flips, which only a mirrored request can show; add a mirror step")
+        if gate.name in {GateName.PRECISION, GateName.RECALL}:
+            yield Finding(
+                (*place, "name"), f"is {gate.name}, which stays undecided until analysts' labels arrive; pause for that long"
+            )
+        if gate.unit == "request" and gate.name in {GateName.ALERT_RATE, GateName.FLIPS}:
+            yield Finding(
+                (*place, "unit"),
+                f"of {gate.name} is request; where few entities make most of the traffic, only unit: entity keeps the error bounds",
+            )
+    if analysis.min_requests < FEW:
+        yield Finding((*at, "minRequests"), f"is {analysis.min_requests}; fewer than {FEW} requests say little of a proportion")
+    if analysis.alpha > 0.2:
+        yield Finding((*at, "alpha"), f"is {analysis.alpha:g}; that often a good candidate would be aborted: 0.05 is usual")
+    if spec.alert_budget is not None:
+        yield from _of_budget(spec, (*at[:-1], "alertBudget"))
+
+
+def _of_budget(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
+    mirror = next((i for i, s in enumerate(spec.steps) if s.mirror), len(spec.steps))
+    live = next((i for i, s in enumerate(spec.steps) if s.set_weight), len(spec.steps))
+    if live < mirror:
+        yield Finding(
+            at, f"is set from mirrored scores, but steps[{live}] comes before the mirror step: put the mirror step first"
+        )
+
+
+def _of_experiment(spec: ExperimentSpec, at: Path) -> Iterator[Finding]:
+    if spec.duration < timedelta(days=1):
+        yield Finding((*at, "duration"), f"is {spec.duration}; traffic has a day and a week: 7d shows both")
+    same = [v.name for v in spec.variants[1:] if v.revision == spec.variants[0].revision]
+    if same:
+        yield Finding(
+            (*at, "variants"),
+            f"{', '.join(same)} is the baseline's own revision; an A/A test shows how the judge errs, nothing else",
+        )

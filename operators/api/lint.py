@@ -1,0 +1,102 @@
+"""`vedette rollout lint` without its terminal: texts -> notes, each with its file, line, place and the way out.
+
+Pure. What is wrong is operators.api.read's to say, what is unwise operators.api.hints'."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from operators.api.admission import Finding, where
+from operators.api.documents import Document, NotYaml, documents
+from operators.api.hints import hints
+from operators.api.read import ApiError, Resource, problems, read, subject
+from operators.api.types import GROUP, ModelService, RolloutPolicy
+
+Level = Literal["error", "hint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing to say. line: from 1. path: as people write it."""
+
+    level: Level
+    file: str
+    line: int
+    subject: str
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.level}: {self.subject}: {self.path}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found in all files. resources: how many are ours. skipped: how many documents are of another kind."""
+
+    notes: tuple[Note, ...]
+    resources: int
+    skipped: int
+
+    @property
+    def errors(self) -> int:
+        """How many of the notes are errors."""
+        return sum(n.level == "error" for n in self.notes)
+
+
+def lint(texts: Iterable[tuple[str, str]]) -> Report:
+    """Judge files, given as (name, text). A policy that one of them holds may be named by a service in another."""
+    notes: list[Note] = []
+    read_: list[tuple[str, Document, Resource]] = []
+    count = skipped = 0
+    for name, text in texts:
+        try:
+            found = list(documents(text))
+        except NotYaml as problem:
+            notes.append(Note("error", name, problem.line, "file", "the document", str(problem)))
+            continue
+        for document in found:
+            if not _is_ours(document.value):
+                skipped += 1
+                continue
+            count += 1
+            errors = (*document.slips, *problems(document.value))
+            notes += [_note("error", name, document, f) for f in errors]
+            if not errors:
+                read_.append((name, document, _read(document.value)))
+    for name, document, resource in read_:
+        notes += [_note("hint", name, document, f) for f in (*hints(resource), *_policy_is_there(resource, read_))]
+    order = {name: index for index, name in enumerate(dict.fromkeys(n.file for n in notes))}
+    return Report(tuple(sorted(notes, key=lambda n: (order[n.file], n.line, n.level))), count, skipped)
+
+
+def _is_ours(value: Any) -> bool:
+    """Whether somebody meant one of our resources; a misspelt kind or version of our group still is."""
+    if not isinstance(value, Mapping):
+        return False
+    group = str(value.get("apiVersion", "")).partition("/")[0]
+    return group == GROUP or value.get("kind") in {"ModelService", "RolloutPolicy"}
+
+
+def _read(value: Mapping[str, Any]) -> Resource:
+    try:
+        return read({k: v for k, v in value.items() if k != "status"})
+    except ApiError as problem:  # pragma: no cover - `problems` found none
+        raise AssertionError(f"judged valid, and cannot be read: {problem}") from problem
+
+
+def _policy_is_there(resource: Resource, all_: list[tuple[str, Document, Resource]]) -> Iterator[Finding]:
+    """Only where policies are given at all: they may well be in the cluster."""
+    if not isinstance(resource, ModelService) or resource.spec.rollout.policy_ref is None:
+        return
+    policies = {r.metadata.name for _, _, r in all_ if isinstance(r, RolloutPolicy)}
+    name = resource.spec.rollout.policy_ref.name
+    if policies and name not in policies:
+        known = ", ".join(sorted(policies))
+        yield Finding(
+            ("spec", "rollout", "policyRef", "name"), f"is {name}, which is none of the policies given here ({known})"
+        )
+
+
+def _note(level: Level, name: str, document: Document, finding: Finding) -> Note:
+    return Note(level, name, document.line(finding.path), subject(document.value), where(finding.path), finding.what)
