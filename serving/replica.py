@@ -137,7 +137,7 @@ async def _alive() -> bool:
 @serve.deployment(
     name="Replica",
     ray_actor_options={"num_cpus": 0.1},
-    graceful_shutdown_timeout_s=_GRACE_S + 5,
+    graceful_shutdown_timeout_s=_GRACE_S + 20,  # gRPC's clients are first left the time to go: see serving.protocol.grpc
     health_check_period_s=5,
     logging_config={"enable_access_log": False, "log_level": "WARNING"},
 )

@@ -5,6 +5,7 @@ details. It runs on the loop it is started on, beside the HTTP door and all that
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -21,12 +22,17 @@ from serving.protocol.calls import Call, Calls
 from serving.protocol.envelope import traceparent
 from serving.protocol.errors import INTERNAL_MESSAGE, grpc_code, reason, retry_after_s
 from serving.protocol.stubs import HEALTH, POOL, REFLECTION, REFLECTION_V1, SERVICE
+from serving.protocol.turning_away import SETTLE_S, connections, listening, turn_away
 
 WATCH_EVERY_S: Final = 0.5
 """How often a health watch looks."""
 MAX_DETAILS: Final = 2000
 """Longest status message, characters; gRPC carries it in a header."""
 DOMAIN: Final = "vedette.dev"
+CONNECTION_AGE_S: Final = 10.0
+"""Where replicas share the port, a connection is asked to go at this age (a tenth more or less): its client opens another, which
+any replica may get. gRPC's clients keep one connection for good, so replicas added later would never meet them; and a replica
+that closes waits this long for its clients to go, since a call that crosses gRPC's own closing is cancelled."""
 _HEALTHY: Final = health_pb2.HealthCheckResponse.ServingStatus
 
 _log = logging.getLogger(__name__)
@@ -35,15 +41,33 @@ _log = logging.getLogger(__name__)
 class GrpcDoor:
     """A running gRPC server."""
 
-    def __init__(self, server: Any, port: int, health: "_Health") -> None:
+    def __init__(self, server: Any, port: int, health: "_Health", shared: frozenset[int]) -> None:
         self.port = port
         self._server = server
         self._health = health
+        self._shared = shared
 
     async def stop(self, grace_s: float) -> None:
-        """Say not serving, accept nothing more, let calls under way finish within grace_s."""
+        """Say not serving, accept nothing more, let calls under way finish within grace_s. Where others share the port and
+        grace_s is not 0, clients are first left the time to go to them."""
         self._health.is_closing.set()
+        if grace_s > 0 and self._turn_away():
+            await self._see_off()
         await self._server.stop(grace_s)
+
+    def _turn_away(self) -> bool:
+        for fd in self._shared:
+            sock = socket.socket(fileno=fd)
+            turn_away(sock)
+            sock.detach()  # it is gRPC's
+        return bool(self._shared)
+
+    async def _see_off(self) -> None:
+        """Wait until no connection is left; every one is asked to go at its age."""
+        deadline = asyncio.get_running_loop().time() + CONNECTION_AGE_S * 1.1 + 1.0
+        await asyncio.sleep(SETTLE_S)
+        while connections(self.port) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  # nobody tells of it
+            await asyncio.sleep(0.05)
 
 
 async def start_grpc(service: InferenceService, address: str, *, max_body_bytes: int, reuse_port: bool = False) -> GrpcDoor:
@@ -53,6 +77,7 @@ async def start_grpc(service: InferenceService, address: str, *, max_body_bytes:
             ("grpc.max_receive_message_length", max_body_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", int(reuse_port)),
+            *((("grpc.max_connection_age_ms", int(CONNECTION_AGE_S * 1000)),) if reuse_port else ()),
             ("grpc.http2.max_ping_strikes", 0),  # a client that keeps its idle connection alive is no attacker
             ("grpc.keepalive_permit_without_calls", 1),
         ]
@@ -68,6 +93,7 @@ async def start_grpc(service: InferenceService, address: str, *, max_body_bytes:
             _reflection(REFLECTION_V1),
         )
     )
+    before = listening(int(address.rpartition(":")[2]))
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as problem:
@@ -75,7 +101,7 @@ async def start_grpc(service: InferenceService, address: str, *, max_body_bytes:
     if not port:
         raise OSError(f"cannot listen on {address} for gRPC; choose another port")
     await server.start()
-    return GrpcDoor(server, port, health)
+    return GrpcDoor(server, port, health, listening(port) - before if reuse_port else frozenset())
 
 
 def _unary(call: Call) -> Any:
