@@ -9,7 +9,7 @@ from typing import Final
 from operators.api.admission import Finding, Path
 from operators.api.read import Resource
 from operators.api.types import ModelService
-from operators.rollout.spec import ExperimentSpec, GateName, RolloutSpec
+from operators.rollout.spec import Analysis, ExperimentSpec, GateName, RolloutSpec
 
 JUMP: Final = 5.0
 """How many times as many entities one step may take without a hint; the default steps take 5."""
@@ -85,7 +85,7 @@ def _of_weights(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
 def _of_gates(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
     analysis = spec.analysis
     is_mirrored = any(s.mirror for s in spec.steps)
-    for index, gate in enumerate(analysis.gates if "gates" in analysis.model_fields_set else ()):
+    for index, gate in enumerate(analysis.gates if analysis.gates != Analysis().gates else ()):
         place: Path = (*at, "gates", index)
         if gate.margin == 0:
             yield Finding(
@@ -107,17 +107,6 @@ def _of_gates(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
         yield Finding((*at, "minRequests"), f"is {analysis.min_requests}; fewer than {FEW} requests say little of a proportion")
     if analysis.alpha > 0.2:
         yield Finding((*at, "alpha"), f"is {analysis.alpha:g}; that often a good candidate would be aborted: 0.05 is usual")
-    if spec.alert_budget is not None:
-        yield from _of_budget(spec, (*at[:-1], "alertBudget"))
-
-
-def _of_budget(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
-    mirror = next((i for i, s in enumerate(spec.steps) if s.mirror), len(spec.steps))
-    live = next((i for i, s in enumerate(spec.steps) if s.set_weight), len(spec.steps))
-    if live < mirror:
-        yield Finding(
-            at, f"is set from mirrored scores, but steps[{live}] comes before the mirror step: put the mirror step first"
-        )
 
 
 def _of_experiment(spec: ExperimentSpec, at: Path) -> Iterator[Finding]:

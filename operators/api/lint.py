@@ -9,7 +9,7 @@ from typing import Any, Literal
 from operators.api.admission import Finding, where
 from operators.api.documents import Document, NotYaml, documents
 from operators.api.hints import hints
-from operators.api.read import ApiError, Resource, problems, read, subject
+from operators.api.read import Resource, problems, read_defaulted, subject, without_status
 from operators.api.types import GROUP, ModelService, RolloutPolicy
 
 Level = Literal["error", "hint"]
@@ -63,7 +63,7 @@ def lint(texts: Iterable[tuple[str, str]]) -> Report:
             errors = (*document.slips, *problems(document.value))
             notes += [_note("error", name, document, f) for f in errors]
             if not errors:
-                read_.append((name, document, _read(document.value)))
+                read_.append((name, document, read_defaulted(without_status(document.value))))
     for name, document, resource in read_:
         notes += [_note("hint", name, document, f) for f in (*hints(resource), *_policy_is_there(resource, read_))]
     order = {name: index for index, name in enumerate(dict.fromkeys(n.file for n in notes))}
@@ -76,13 +76,6 @@ def _is_ours(value: Any) -> bool:
         return False
     group = str(value.get("apiVersion", "")).partition("/")[0]
     return group == GROUP or value.get("kind") in {"ModelService", "RolloutPolicy"}
-
-
-def _read(value: Mapping[str, Any]) -> Resource:
-    try:
-        return read({k: v for k, v in value.items() if k != "status"})
-    except ApiError as problem:  # pragma: no cover - `problems` found none
-        raise AssertionError(f"judged valid, and cannot be read: {problem}") from problem
 
 
 def _policy_is_there(resource: Resource, all_: list[tuple[str, Document, Resource]]) -> Iterator[Finding]:

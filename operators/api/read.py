@@ -60,6 +60,11 @@ def check(document: Mapping[str, Any]) -> Resource:
     found = problems(document)
     if found:
         raise ApiError(subject(document), tuple(map(str, found)))
+    return read_defaulted(without_status(document))
+
+
+def read_defaulted(document: Mapping[str, Any]) -> Resource:
+    """A document in which `problems` found none, its defaults filled in as the API server does. Raises ApiError."""
     return read(defaulted(_schema(KINDS[document["kind"]]), document))
 
 
@@ -76,6 +81,11 @@ def problems(document: Mapping[str, Any], old: Mapping[str, Any] | None = None) 
     filled = defaulted(schema, document)
     ruled = tuple(judge(schema, filled, before))
     return (*ruled, *(f for f in _of_the_types(kind, filled) if not _is_said(f.path, ruled)))
+
+
+def without_status(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What people write of a resource; a status that came along in a file is not theirs."""
+    return {k: v for k, v in document.items() if k != "status"}
 
 
 def subject(document: Mapping[str, Any]) -> str:
@@ -98,7 +108,7 @@ def _schema(kind: type[ModelService] | type[RolloutPolicy]) -> Schema:
 
 def _of_the_types(kind: type[ModelService] | type[RolloutPolicy], document: Mapping[str, Any]) -> Iterator[Finding]:
     try:
-        kind.model_validate({k: v for k, v in document.items() if k != "status"})
+        kind.model_validate(without_status(document))
     except ValidationError as problem:
         for error in problem.errors(include_url=False):
             yield Finding(tuple(error["loc"]), str(error["msg"]).removeprefix("Value error, "))

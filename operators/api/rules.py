@@ -88,6 +88,7 @@ _BOUNDS: Final = Rule(
 _STEPS: Final = ("mirror", "setWeight", "pause", "analysis", "approval", "setReplicas")
 _SAID: Final = "[" + ", ".join(f"has(self.{kind}) ? '{kind}' : ''" for kind in _STEPS) + "].filter(kind, kind != '')"
 _WEIGHTED: Final = "self.steps.filter(s, has(s.setWeight))"
+_MET: Final = "self.steps.filter(s, has(s.mirror) || (has(s.setWeight) && s.setWeight > 0.0))"
 
 _KNOWN: Final = f"[{', '.join(repr(s) for s in SCENARIOS)}]"
 _LISTED: Final = "(has(self.scenarios) ? self.scenarios : [])"
@@ -139,8 +140,8 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
             ".steps",
         ),
         Rule(
-            "!has(self.alertBudget) || self.steps.exists(s, has(s.mirror))",
-            "needs mirrored scores",
+            f"!has(self.alertBudget) || ({_MET}.size() > 0 && has({_MET}[0].mirror))",
+            "needs mirrored scores before anybody meets the candidate",
             "add a mirror step before the first setWeight above 0",
             field=".alertBudget",
         ),

@@ -277,6 +277,12 @@ BAD = (
         ("mirrored scores", "add a mirror step"),
     ),
     Bad(
+        "a budget after people have met the candidate",
+        steps({"setWeight": 5}, {"mirror": {}}, {"analysis": {}}, {"setWeight": 25}, alertBudget={}),
+        "spec.rollout.policy.alertBudget",
+        ("mirrored scores", "add a mirror step before the first setWeight"),
+    ),
+    Bad(
         "a duration in words",
         steps({"pause": {"duration": "5 minutes"}}),
         "spec.rollout.policy.steps[0].pause.duration",
