@@ -97,8 +97,10 @@ class GateState(Value):
         live, at_stable = gates.live(candidate, self.gate), gates.live(stable, self.gate)
         mirrored, pairs = gates.mirrored(candidate, self.gate), gates.pairs(candidate, self.gate)
         state = state._stream("live", at_stable, live, split, replicas if self.gate.unit == "entity" else 1)
-        state = state._stream("mirror", at_stable, mirrored, 0, 1)
-        state = state._paired(pairs) if gates.is_paired(self.gate) and pairs.n else state
+        if not gates.is_paired(self.gate):
+            state = state._stream("mirror", at_stable, mirrored, 0, 1)
+        elif pairs.n:
+            state = state._paired(pairs)
         return state.model_copy(update={"last": (at_stable, live)})
 
     def part(self, kind: str) -> Part | None:

@@ -110,3 +110,18 @@ def test_a_dark_candidate_is_judged_by_its_mirror() -> None:
     result = judged(*looks, split=DARK)
     assert result.assessment.verdict is Verdict.WORSE
     assert "mirrored requests failed" in result.assessment.reason
+
+
+def test_pairs_of_a_mirror_are_judged_look_after_look() -> None:
+    flood = Analysis(gates=(Gate(name=GateName.ALERT_RATE, margin=0.02),))
+    looks = [
+        seen(
+            10 * i,
+            replica(
+                requests(1000 * i),
+                Tally(mirrored=100 * i, mirrored_rows=100 * i, pairs={"benign>benign": 80 * i, "benign>alert": 20 * i}),
+            ),
+        )
+        for i in range(1, 6)
+    ]
+    assert judged(*looks, analysis=flood, split=DARK).assessment.verdict is Verdict.WORSE
