@@ -43,7 +43,7 @@ async def compose(settings: ServingSettings) -> Composition:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
-        metrics = ServingMetrics(replica=identity if settings.replicas > 1 else None)
+        metrics = ServingMetrics(identity)
         tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
         stack.callback(tracer.close)
         audit = _open_audit(settings, metrics, stack)

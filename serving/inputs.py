@@ -25,6 +25,10 @@ class TensorRows:
     tensors: Mapping[str, NDArray[Any]]
     rows: int
 
+    def take(self, index: NDArray[np.intp]) -> "TensorRows":
+        """These rows only."""
+        return TensorRows({name: tensor[index] for name, tensor in self.tensors.items()}, len(index))
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnRows:
@@ -34,6 +38,12 @@ class ColumnRows:
     fields: Mapping[str, NDArray[Any]]
     at_us: NDArray[np.int64]
     rows: int
+
+    def take(self, index: NDArray[np.intp]) -> "ColumnRows":
+        """These rows only."""
+        keys = {name: column[index] for name, column in self.keys.items()}
+        fields = {name: column[index] for name, column in self.fields.items()}
+        return ColumnRows(keys, fields, self.at_us[index], len(index))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,33 @@
-"""The Scorer: request -> features -> model -> verdict, with the record of it. Core; asks only the ports.
+"""The Scorer: request -> variants -> features -> model -> verdict, with the account of it. Core; asks only the ports.
 
-Doors decode and encode; which revisions are loaded is serving.service's; what an answer says is serving.answers'."""
+Doors decode and encode; which revisions are loaded is serving.service's; what one variant does with its rows is serving.stages';
+what an answer says is serving.answers'. Each row of a request goes to the variant its entity meets. Where a variant fails, stable
+answers: the failure is evidence against the variant, and no client meets it."""
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+import logging
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.answers import SOURCE, Judged, answer_parameters, judge, operating_point_of, output_tensor, wanted_outputs
-from serving.assembly import assemble
+from serving.answers import SOURCE, Part, answer_parameters, operating_point_of, output_tensor, wanted_outputs
 from serving.audit.record import AuditRecord
-from serving.errors import BadRequest, DeadlineExceeded
-from serving.inputs import ColumnRows, TensorRows
+from serving.errors import BadRequest, NotFound, Overloaded, TooLarge, Unsupported
+from serving.lineup import Lineup, Member
 from serving.models.errors import RunError
-from serving.models.onnx import as_runtime_strings
-from serving.ports import AuditSink, Clock, FeatureReader, FeatureRows
+from serving.ports import AuditSink, Clock, FeatureReader
 from serving.protocol.messages import InferAnswer, InferRequest
-from serving.served import Served
+from serving.stages import Stages, Work
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
 from serving.verdicts import VERDICTS
+
+_NOT_OURS = (BadRequest, NotFound, TooLarge, Unsupported, Overloaded)
+"""Errors that blame no variant."""
+_log = logging.getLogger("vedette.scorer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +37,6 @@ class ScorerLimits:
     default_deadline_s: float
     feature_timeout_s: float
     max_rows: int
-
-
-@dataclass(slots=True)
-class _Work:
-    """One request on its way. Times are the clock's monotonic seconds; None: the stage did not happen."""
-
-    served: Served
-    request: InferRequest
-    trace: Trace | None
-    started_s: float
-    deadline_s: float
-    now_us: int
-    wanted: tuple[str, ...]
-    point: str | None
-    rows: TensorRows | ColumnRows
-    features: FeatureRows | None = None
-    feature_s: float | None = None
-    model_s: float | None = None
 
 
 class Scorer:
@@ -68,140 +53,179 @@ class Scorer:
         executor: Executor | None,
         identity: str,
     ) -> None:
-        self._features, self._audit, self._clock, self._metrics = features, audit, clock, metrics
-        self._limits, self._executor, self._identity = limits, executor, identity
+        self._audit, self._clock, self._metrics = audit, clock, metrics
+        self._limits, self._identity = limits, identity
+        self._stages = Stages(features, clock, metrics, feature_timeout_s=limits.feature_timeout_s, executor=executor)
         self._numbers = itertools.count(1)
 
-    async def score(self, served: Served, request: InferRequest, trace: Trace | None = None) -> InferAnswer:
-        """Answer one request with this revision. Raises BadRequest, DeadlineExceeded."""
-        work = self._accept(served, request, trace)
-        tensors = await self._tensors(work)
-        raw = await self._run(work, tensors)
-        judged = judge(served, raw, work.rows.rows, work.point)
-        degraded = work.features.degraded if work.features is not None else np.zeros(work.rows.rows, dtype=np.bool_)
+    async def score(self, lineup: Lineup, request: InferRequest, trace: Trace | None = None) -> InferAnswer:
+        """Answer one request with this lineup. Raises BadRequest, DeadlineExceeded."""
+        work, parts = self._accept(lineup, request, trace)
+        if len(parts) == 1:
+            parts = [await self._answer(lineup, work, parts[0])]
+        else:
+            parts = await self._answer_all(lineup, work, parts)
         receipt = f"{self._identity}-{next(self._numbers):x}"
+        first = parts[0].member.served
         answer = InferAnswer(
-            model=served.name,
-            version=served.version,
-            outputs=tuple(output_tensor(name, served, raw, judged, degraded) for name in work.wanted),
+            model=first.name,
+            version=first.version if len(parts) == 1 else lineup.stable.served.version,
+            outputs=tuple([output_tensor(name, parts, work.rows.rows) for name in work.wanted]),
             id=request.id,
-            parameters=answer_parameters(served, judged, work.features, receipt, trace.trace_id if trace else None),
+            parameters=answer_parameters(parts, receipt, trace.trace_id if trace else None),
         )
-        self._account(work, judged, degraded, receipt)
+        self._account(work, parts, receipt)
         return answer
 
-    def _accept(self, served: Served, request: InferRequest, trace: Trace | None) -> _Work:
+    def _accept(self, lineup: Lineup, request: InferRequest, trace: Trace | None) -> tuple[Work, list[Part]]:
+        """Read the request as stable takes it, and say which variant gets which rows."""
         started, now_us = self._clock.monotonic_s(), self._clock.now_us()
         allowed_s = self._limits.default_deadline_s if request.deadline_s is None else request.deadline_s
-        return _Work(
-            served=served,
-            request=request,
-            trace=trace,
-            started_s=started,
-            deadline_s=started + allowed_s,
-            now_us=now_us,
-            wanted=wanted_outputs(served, request),
-            point=operating_point_of(served, request),
-            rows=served.inputs.read(request, now_us, self._limits.max_rows),
-        )
+        stable = lineup.stable
+        wanted = wanted_outputs(stable.served, request)
+        point = operating_point_of(stable.served, request)
+        rows = stable.served.inputs.read(request, now_us, self._limits.max_rows)
+        work = Work(request, trace, started, started + allowed_s, now_us, wanted, rows)
+        whole = Part(stable, rows, point)
+        if not lineup.others:
+            work.is_evidence = stable.evidence is not None
+            return work, [whole]
+        if not lineup.can_split(request, rows):
+            return work, [whole]
+        work.is_evidence = True
+        work.places = lineup.places(request, rows)
+        return work, _split(lineup, work) if lineup.split.gives_away else [whole]
 
-    async def _tensors(self, work: _Work) -> Mapping[str, NDArray[Any]]:
-        rows = work.rows
-        if isinstance(rows, TensorRows):
-            return rows.tensors
-        service = work.served.manifest.feature_service
-        if service is None or self._features is None:
-            return assemble(work.served.assembly, rows.fields, rows.rows)
-        start = self._clock.monotonic_s()
-        budget_s = min(self._limits.feature_timeout_s, work.deadline_s - start)
-        if budget_s <= 0:
-            raise DeadlineExceeded("the deadline passed before features were read; allow more time")
-        found = work.features = await self._features.read(service, rows.keys, rows.fields, rows.at_us, budget_s)
-        work.feature_s = self._clock.monotonic_s() - start
-        self._span(work, "features", work.feature_s, {"feature_service": service, "rows": rows.rows})
-        if found.defaulted:
-            self._metrics.features_defaulted(service, "missing_or_old", sum(int(m.sum()) for m in found.defaulted.values()))
-        return assemble(work.served.assembly, {**rows.fields, **found.columns}, rows.rows)
-
-    async def _run(self, work: _Work, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        served, rows, start = work.served, work.rows.rows, self._clock.monotonic_s()
-        names = _outputs_to_run(served, work.wanted)
+    async def _answer(self, lineup: Lineup, work: Work, part: Part) -> Part:
+        """One part, by its variant or, if that fails, by stable; either way its variant's evidence. Raises BadRequest, ServingError."""
         try:
-            feed = {name: as_runtime_strings(a) if a.dtype == object else a for name, a in tensors.items()}
-            if served.may_run_inline(rows) or self._executor is None:
-                raw = served.model.run(feed, names)
-            else:
-                raw = await self._run_in_thread(served, feed, names, work.deadline_s - start)
-        except RunError as problem:
-            raise BadRequest(f"model {served.name!r}: {problem}") from problem
-        end = self._clock.monotonic_s()
-        work.model_s = end - start
-        if end > work.deadline_s:
-            raise DeadlineExceeded(
-                f"model {served.name!r} answered {end - work.deadline_s:.3f} s after the deadline; allow more time"
-            )
-        self._span(work, "model", work.model_s, {"model": served.name, "rows": rows})
-        return raw
+            await self._stages.run(work, part)
+        except Exception as problem:
+            if part.member is lineup.stable:
+                self._blame(work, part, problem)
+                if isinstance(problem, RunError):
+                    raise BadRequest(f"model {part.member.served.name!r}: {problem}") from problem
+                raise
+            return await self._rescue(lineup, work, part, problem)
+        if work.is_evidence:
+            self._count(lineup, work, part)
+        return part
 
-    async def _run_in_thread(
-        self, served: Served, feed: Mapping[str, NDArray[Any]], names: list[str], remaining_s: float
-    ) -> dict[str, NDArray[Any]]:
-        running = asyncio.get_running_loop().run_in_executor(self._executor, served.model.run, feed, names)
+    async def _answer_all(self, lineup: Lineup, work: Work, parts: list[Part]) -> list[Part]:
+        found = await asyncio.gather(*(self._answer(lineup, work, part) for part in parts), return_exceptions=True)
+        done = [part for part in found if isinstance(part, Part)]
+        if len(done) < len(parts):
+            raise next(problem for problem in found if isinstance(problem, BaseException))
+        return done
+
+    async def _rescue(self, lineup: Lineup, work: Work, part: Part, problem: Exception) -> Part:
+        """Stable answers the rows a variant failed on. A row that stable cannot take either is the client's mistake."""
+        served = part.member.served
+        point = operating_point_of(lineup.stable.served, work.request)
+        instead = Part(lineup.stable, part.rows, point, part.index, fallback_from=served.variant)
         try:
-            return await asyncio.wait_for(running, max(remaining_s, 0.0))
-        except TimeoutError as problem:
-            raise DeadlineExceeded(
-                f"model {served.name!r} did not answer within the deadline; allow more time or send fewer rows"
-            ) from problem
+            await self._stages.run(work, instead)
+        except RunError as same:
+            raise BadRequest(f"model {served.name!r}: {same}") from same
+        except Exception:
+            self._blame(work, part, problem)
+            raise
+        self._blame(work, part, RuntimeError())
+        if self._metrics.fell_back(served.name, served.version, served.variant) == 1:
+            _log.warning("%s of %s fails, stable answers (said once): %s", served.variant, served.name, problem)
+        return instead
 
-    def _account(self, work: _Work, judged: Judged | None, degraded: NDArray[np.bool_], receipt: str) -> None:
-        served, request, features = work.served, work.request, work.features
-        latency_s = self._clock.monotonic_s() - work.started_s
-        counts = np.bincount(judged.codes, minlength=3).tolist() if judged is not None else None
-        self._metrics.for_model(served.name, served.version, served.variant, request.door).answered(
-            latency_s,
-            work.rows.rows,
-            operating_point=work.point,
-            verdicts=(counts[0], counts[1], counts[2]) if counts else None,
-            degraded_rows=int(degraded.sum()),
-            feature_s=work.feature_s,
-            model_s=work.model_s,
-            feature_age_ms=features.oldest_age_ms if features else None,
-        )
-        if self._audit is None:
+    def _blame(self, work: Work, part: Part, problem: Exception) -> None:
+        evidence = part.member.evidence
+        if not work.is_evidence or evidence is None or isinstance(problem, (*_NOT_OURS, RunError)):
             return
-        self._audit.append(
-            AuditRecord(
-                receipt=receipt,
-                time_us=work.now_us,
-                door=request.door,
-                model=served.name,
-                version=served.version,
-                revision=served.revision,
-                variant=served.variant,
-                source=SOURCE,
-                request_id=request.id,
-                trace_id=work.trace.trace_id if work.trace else None,
-                rows=work.rows.rows,
-                inputs={t.name: t for t in request.inputs},
-                features=dict(features.columns) if features else {},
-                event_times_us=dict(features.event_times_us) if features else {},
-                operating_point=work.point,
-                scores=judged.scores if judged else [],
-                verdicts=[VERDICTS[c] for c in judged.codes.tolist()] if judged else [],
-                degraded=degraded,
-                latency_us=int(latency_s * 1e6),
+        evidence.live.failed()
+        for place in _places(work, part):
+            evidence.entities.met(place[1], is_error=True, is_slow=False, is_degraded=False, is_alert=False)
+
+    def _count(self, lineup: Lineup, work: Work, part: Part) -> None:
+        evidence = part.member.evidence
+        if evidence is None:
+            return
+        is_slow = self._clock.monotonic_s() - work.started_s > lineup.objective_s
+        alerts = part.counts[2] if part.counts is not None else 0
+        evidence.live.answered(part.rows.rows, is_slow=is_slow, degraded=part.degraded_rows, alerts=alerts)
+        if work.places:
+            places, met = _places(work, part), evidence.entities.met
+            codes = part.judged.codes.tolist() if part.judged is not None else [0] * part.rows.rows
+            for place, code, degraded in zip(places, codes, part.degraded.tolist(), strict=False):
+                met(place[1], is_error=False, is_slow=is_slow, is_degraded=degraded, is_alert=code == 2)
+
+    def _account(self, work: Work, parts: list[Part], receipt: str) -> None:
+        latency_s = self._clock.monotonic_s() - work.started_s
+        for part in parts:
+            served, features = part.member.served, part.features
+            self._metrics.for_model(served.name, served.version, served.variant, work.request.door).answered(
+                latency_s,
+                part.rows.rows,
+                operating_point=part.point,
+                verdicts=part.counts,
+                degraded_rows=part.degraded_rows,
+                feature_s=part.feature_s,
+                model_s=part.model_s,
+                feature_age_ms=features.oldest_age_ms if features else None,
             )
-        )
-
-    def _span(self, work: _Work, name: str, lasted_s: float, attributes: Mapping[str, str | int]) -> None:
-        if work.trace is not None:
-            end_ns = self._clock.now_us() * 1000
-            work.trace.span(name, end_ns - int(lasted_s * 1e9), end_ns, attributes)
+            if self._audit is not None:
+                self._audit.append(_record(work, part, receipt, latency_s))
 
 
-def _outputs_to_run(served: Served, wanted: tuple[str, ...]) -> list[str]:
-    needed = {name for name in wanted if name in served.model_outputs}
-    if served.manifest.score is not None:
-        needed.add(served.manifest.score.output)
-    return [o.name for o in served.manifest.outputs if o.name in needed]
+def _split(lineup: Lineup, work: Work) -> list[Part]:
+    """One part a variant that some row's entity meets; a variant's own default operating point is its revision's."""
+    if len(work.places) == 1:
+        member = lineup.ranges[lineup.split.choose(work.places[0])]
+        return [_part(work, member, None)]
+    codes = lineup.split.choose_all(work.places)
+    members: dict[str, tuple[Member, list[int]]] = {}
+    for code in np.unique(codes).tolist():
+        member = lineup.ranges[code]
+        members.setdefault(member.served.variant, (member, []))[1].append(code)
+    if len(members) == 1:
+        return [_part(work, member, None) for member, _ in members.values()]
+    return [_part(work, member, np.flatnonzero(np.isin(codes, ranges))) for member, ranges in members.values()]
+
+
+def _part(work: Work, member: Member, index: NDArray[np.intp] | None) -> Part:
+    rows = work.rows if index is None else work.rows.take(index)
+    return Part(member, rows, operating_point_of(member.served, work.request), index)
+
+
+def _places(work: Work, part: Part) -> list[tuple[int, int]]:
+    if part.index is None or len(work.places) == 1:
+        return work.places
+    return [work.places[i] for i in part.index.tolist()]
+
+
+def _record(work: Work, part: Part, receipt: str, latency_s: float) -> AuditRecord:
+    """One variant's record: of a request whose rows met several there are several, with one receipt."""
+    served, features, judged, request = part.member.served, part.features, part.judged, work.request
+    inputs = {t.name: t for t in request.inputs}
+    if part.index is not None:
+        inputs = {name: tensor.take(part.index) for name, tensor in inputs.items()}
+    return AuditRecord(
+        receipt=receipt,
+        time_us=work.now_us,
+        door=request.door,
+        model=served.name,
+        version=served.version,
+        revision=served.revision,
+        variant=served.variant,
+        source=SOURCE,
+        request_id=request.id,
+        trace_id=work.trace.trace_id if work.trace else None,
+        rows=part.rows.rows,
+        inputs=inputs,
+        features=dict(features.columns) if features else {},
+        event_times_us=dict(features.event_times_us) if features else {},
+        operating_point=part.point,
+        scores=judged.scores if judged else [],
+        verdicts=[VERDICTS[c] for c in judged.codes.tolist()] if judged else [],
+        degraded=part.degraded,
+        latency_us=int(latency_s * 1e6),
+        row_numbers=part.index,
+        fallback_from=part.fallback_from,
+    )

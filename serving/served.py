@@ -1,8 +1,8 @@
 """A revision that is loaded and ready to answer: everything a request needs, worked out beforehand."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from serving.assembly import TensorPlan, plan_assembly
 from serving.inputs import InputPlan
@@ -16,18 +16,14 @@ from serving.protocol.messages import ModelMetadata, TensorMetadata
 from serving.spec import RevisionSpec
 from serving.verdicts import CalibrationTable
 
-VARIANT: Final = "stable"
+STABLE: Final = "stable"
 _WARM_RUNS: Final = 20
 _INLINE_BUDGET_US: Final = 2_000.0
 
 
-class _Loader(Protocol):
-    def __call__(self, bundle: Bundle, threads: int) -> Model: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One loaded revision of one model version."""
+    """One loaded revision of one model version, under the name of the variant it answers as."""
 
     name: str
     version: str
@@ -39,6 +35,7 @@ class Served:
     inputs: InputPlan
     assembly: tuple[TensorPlan, ...]
     calibration: CalibrationTable | None
+    feature_service: str | None
     points: Mapping[str, OperatingPoint]
     default_point: str | None
     verdict_outputs: tuple[str, ...]
@@ -51,44 +48,89 @@ class Served:
         """Whether running this many rows on the event loop keeps the others waiting less than a hop to a thread would cost them."""
         return self.run_us * rows <= _INLINE_BUDGET_US
 
+    def as_variant(self, name: str) -> "Served":
+        """The same revision under another name: a promotion loads nothing."""
+        return self if self.variant == name else replace(self, variant=name)
 
-def serve_bundle(bundle: Bundle, spec: RevisionSpec, features: FeatureReader | None, *, threads: int = 1) -> Served:
-    """Load a probed bundle and warm it. Raises BundleError if it does not fit its feature service or the specification."""
-    manifest = bundle.manifest
-    if manifest.feature_service is not None:
-        if features is None:
-            raise BundleError(
-                f"bundle {manifest.name}/{manifest.version} needs feature service {manifest.feature_service!r}; none is open"
-            )
-        check_service(manifest, features.service(manifest.feature_service))
-    point = spec.operating_point or manifest.default_operating_point
-    if point is not None and point not in manifest.operating_points:
-        raise BundleError(
-            f"bundle {manifest.name}/{manifest.version} has no operating point {point!r}; it has {sorted(manifest.operating_points)}"
-        )
+
+@dataclass(frozen=True, slots=True)
+class LoadedBundle:
+    """A bundle's session, warm; revisions of the bundle share it. run_us: see Served."""
+
+    digest: str
+    manifest: Manifest
+    model: Model
+    run_us: float
+
+
+def load_bundle(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
+    """Load a probed bundle and warm it. Raises BundleError."""
     model = OnnxModel(bundle.model_path, threads)
-    check_signature(manifest, model)
+    check_signature(bundle.manifest, model)
     run_us = median_run_us(bundle, model, _WARM_RUNS)
     if run_us is None:
         run_us = _INLINE_BUDGET_US  # nothing known of its cost: one row on the loop, more in a thread
+    return LoadedBundle(bundle.digest, bundle.manifest, model, run_us)
+
+
+def check_fit(manifest: Manifest, spec: RevisionSpec, features: FeatureReader | None) -> None:
+    """Raises BundleError unless the specification's operating points and feature service fit the bundle."""
+    where = f"bundle {manifest.name}/{manifest.version}"
+    unknown = sorted(
+        {*spec.thresholds, *([spec.operating_point] if spec.operating_point else [])} - set(manifest.operating_points)
+    )
+    if unknown:
+        raise BundleError(f"{where} has no operating point {unknown}; it has {sorted(manifest.operating_points)}")
+    service = _feature_service(manifest, spec)
+    if service is None:
+        return
+    if manifest.feature_service is None:
+        raise BundleError(f"{where} takes no features; leave feature_service out of its revision")
+    if features is None:
+        raise BundleError(f"{where} needs feature service {service!r}; none is open")
+    check_service(manifest, features.service(service))
+
+
+def _feature_service(manifest: Manifest, spec: RevisionSpec) -> str | None:
+    return spec.feature_service or manifest.feature_service
+
+
+def _points(manifest: Manifest, spec: RevisionSpec) -> dict[str, OperatingPoint]:
+    """The bundle's operating points under the revision's thresholds.
+
+    The threshold to investigate stays where it was, unless the alert's falls below it: then it falls along, never over it. So a
+    raised threshold turns alerts into rows to investigate, never into benign ones."""
+    points = dict(manifest.operating_points)
+    for name, threshold in spec.thresholds.items():
+        investigate = min(points[name].investigate, threshold)
+        points[name] = OperatingPoint(threshold=threshold, investigate=investigate, requirement="set by the revision")
+    return points
+
+
+def serve(loaded: LoadedBundle, spec: RevisionSpec) -> Served:
+    """One revision of a loaded bundle, as stable; `check_fit` has been asked before."""
+    manifest, bundle = loaded.manifest, loaded.digest
     verdict_outputs = _verdict_outputs(manifest)
+    points, point = _points(manifest, spec), spec.operating_point or manifest.default_operating_point
+    service = _feature_service(manifest, spec)
     return Served(
         name=manifest.name,
         version=manifest.version,
-        variant=VARIANT,
+        variant=STABLE,
         revision=spec.digest,
-        bundle=bundle.digest,
+        bundle=bundle,
         manifest=manifest,
-        model=model,
+        model=loaded.model,
         inputs=InputPlan.of(manifest),
         assembly=plan_assembly(manifest),
         calibration=CalibrationTable.of(manifest.calibration),
-        points=manifest.operating_points,
+        feature_service=service,
+        points=points,
         default_point=point,
         verdict_outputs=verdict_outputs,
         model_outputs=frozenset(o.name for o in manifest.outputs),
-        metadata=_metadata(manifest, verdict_outputs, bundle.digest, spec.digest, point),
-        run_us=run_us,
+        metadata=_metadata(manifest, verdict_outputs, bundle, spec.digest, service, points, point),
+        run_us=loaded.run_us,
     )
 
 
@@ -103,7 +145,13 @@ _OUTPUT_DATATYPES: Final = {"verdict": "BYTES", "degraded": "BOOL"}
 
 
 def _metadata(
-    manifest: Manifest, verdict_outputs: tuple[str, ...], bundle: str, revision: str, point: str | None
+    manifest: Manifest,
+    verdict_outputs: tuple[str, ...],
+    bundle: str,
+    revision: str,
+    service: str | None,
+    points: Mapping[str, OperatingPoint],
+    point: str | None,
 ) -> ModelMetadata:
     tensors = tuple(TensorMetadata(t.name, t.datatype, t.shape) for t in manifest.inputs)
     columns = tuple(TensorMetadata(f.name, f.datatype, (-1,)) for f in (*manifest.entity_keys, *manifest.request_fields))
@@ -115,9 +163,9 @@ def _metadata(
     if verdicts:
         parameters["tensor_outputs"] = [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in outputs]
         parameters["operating_point"] = point
-        parameters["operating_points"] = {n: p.threshold for n, p in manifest.operating_points.items()}
-    if manifest.feature_service:
-        parameters["feature_service"] = manifest.feature_service
+        parameters["operating_points"] = {n: p.threshold for n, p in points.items()}
+    if service:
+        parameters["feature_service"] = service
     if manifest.event_time_field:
         parameters["event_time_field"] = manifest.event_time_field
     return ModelMetadata(

@@ -1,19 +1,20 @@
 """The inference service behind the doors: which models are loaded, and their answers (port InferenceService).
 
-What is loaded is an immutable snapshot that is swapped whole; a request works on the snapshot it found. Loading verifies and
-probes in other processes and threads, so that requests are never held up."""
+What is loaded is an immutable snapshot (serving.snapshot) that is swapped whole; a request works on the snapshot it found. A
+change takes what is loaded already (a weight, a promotion, an abort) at once, and the rest when it is loaded (serving.loading),
+in other processes and threads, so that requests are never held up."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from serving.errors import BadRequest, Internal, NotFound, ServingError, Unavailable, Unsupported
+from serving.lineup import VARIANT, Lineup
+from serving.loading import Loader, wanted_by
 from serving.models.errors import ModelError, NoSuchModel
-from serving.models.probe import probe
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader
 from serving.protocol.messages import (
@@ -25,45 +26,14 @@ from serving.protocol.messages import (
     ServerMetadata,
 )
 from serving.scorer import Scorer
-from serving.served import VARIANT, Served, serve_bundle
+from serving.snapshot import Key, Snapshot, take_snapshot
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 from serving.statistics import Tally
 from serving.telemetry.metrics import ServingMetrics, outcome_of
 from serving.telemetry.tracing import Tracer
 
 SERVER: Final = ServerMetadata("vedette", "0.1.0", ("binary_tensor_data", "model_repository", "statistics", "parameters"))
-UNKNOWN: Final = "Request for unknown model"
-"""The words that Triton's public example clients look for."""
 _log = logging.getLogger("vedette.service")
-
-Key = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What is loaded, by (name, version), the version each name answers with, and why something is not loaded."""
-
-    served: Mapping[Key, Served] = field(default_factory=lambda: MappingProxyType({}))
-    newest: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    failures: Mapping[Key, str] = field(default_factory=lambda: MappingProxyType({}))
-    is_settled: bool = False
-
-    def find(self, name: str, version: str | None) -> Served:
-        """The revision that answers. Raises NotFound, Unavailable."""
-        chosen = version or self.newest.get(name)
-        found = self.served.get((name, chosen)) if chosen is not None else None
-        if found is not None:
-            return found
-        reasons = [why for key, why in self.failures.items() if key[0] == name and version in (None, key[1])]
-        if reasons:
-            raise Unavailable(f"model {name!r} is not loaded: {reasons[0]}")
-        if name in self.newest:
-            raise NotFound(f"{UNKNOWN}: {name!r} version {version!r} is not loaded; loaded versions are {self.versions(name)}")
-        raise NotFound(f"{UNKNOWN}: {name!r} is not found; loaded are {sorted(self.newest)}")
-
-    def versions(self, name: str) -> tuple[str, ...]:
-        """Loaded versions of a model, oldest first."""
-        return tuple(sorted((v for n, v in self.served if n == name), key=int))
 
 
 class Inference:
@@ -82,14 +52,14 @@ class Inference:
         may_control: bool,
         on_change: Callable[[ServingSpec], None] | None = None,
     ) -> None:
-        self._store, self._scorer, self._features, self._metrics = store, scorer, features, metrics
-        self._tracer = tracer
-        self._probe_timeout_s, self._model_threads, self._may_control = probe_timeout_s, model_threads, may_control
-        self._on_change = on_change
+        self._store, self._scorer, self._metrics, self._tracer = store, scorer, metrics, tracer
+        self._loader = Loader(store, features, probe_timeout_s=probe_timeout_s, model_threads=model_threads)
+        self._may_control, self._on_change = may_control, on_change
         self._snapshot = Snapshot()
         self._spec = ServingSpec()
         self._tallies: dict[Key, Tally] = {}
-        self._changing = asyncio.Lock()
+        self._turn = 0
+        self._is_done = asyncio.Event()
 
     def server_metadata(self) -> ServerMetadata:
         """Name, version, extensions."""
@@ -100,12 +70,13 @@ class Inference:
         return True
 
     def is_ready(self) -> bool:
-        """The last specification was taken whole: every model of it is probed, loaded and warm."""
-        return self._snapshot.is_settled and not self._snapshot.failures
+        """Every model of the specification answers: by the revision it names, or the one before it while or because that is not
+        loaded. A variant that is not loaded is said by the metrics, not here: stable answers for it."""
+        return self._snapshot.is_settled and not self._snapshot.unmet
 
     def why_not_ready(self) -> str:
         """What was not loaded, in words; empty if everything was."""
-        return "; ".join(f"{name}/{version}: {why}" for (name, version), why in self._snapshot.failures.items())
+        return "; ".join(f"{f.name}/{f.version} ({f.variant}): {f.reason}" for f in self._snapshot.failures)
 
     def is_model_ready(self, name: str, version: str | None) -> bool:
         """Raises NotFound for a model or version that is not known."""
@@ -122,49 +93,69 @@ class Inference:
     def model_metadata(self, name: str, version: str | None) -> ModelMetadata:
         """Raises NotFound, Unavailable."""
         snapshot = self._snapshot
-        return replace(snapshot.find(name, version).metadata, versions=snapshot.versions(name))
+        return replace(snapshot.find(name, version).stable.served.metadata, versions=snapshot.versions(name))
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Answer one request; errors are counted and traced here, once."""
         trace = self._tracer.begin(request.traceparent, f"{request.door} infer")
-        served: Served | None = None
+        lineup: Lineup | None = None
         began_ns = time.perf_counter_ns()
+        self._metrics.ongoing += 1
         try:
-            served = self._snapshot.find(request.model, request.version)
-            answer = await self._scorer.score(served, request, trace)
+            lineup = self._snapshot.find(request.model, request.version)
+            asked = request.variant if request.variant is not None else request.parameters.get(VARIANT)
+            if asked is not None:
+                lineup = self._named(lineup, request, asked)
+            answer = await self._scorer.score(lineup, request, trace)
         except Exception as problem:
             error = problem if isinstance(problem, ServingError) else _defect(request, problem)
-            self._count_error(served, request, error)
-            if served is not None:
-                self._tally(served).count(began_ns, is_success=False)
+            self._count_error(lineup, request, error)
+            if lineup is not None:
+                self._tally(request.model, lineup.stable.served.version).count(began_ns, is_success=False)
             if trace is not None:
                 trace.end({"model": request.model}, error=error.message)
             raise error from problem.__cause__
+        finally:
+            self._metrics.ongoing -= 1
         if trace is not None:
-            trace.end({"model": served.name, "version": served.version, "variant": served.variant, "revision": served.revision})
-        self._tally(served).count(began_ns, is_success=True)
+            said = {name: answer.parameters[name] for name in (VARIANT, "revision")}
+            trace.end({"model": answer.model, "version": answer.version, **said})
+        self._tally(answer.model, answer.version).count(began_ns, is_success=True)
         return answer
+
+    def _named(self, lineup: Lineup, request: InferRequest, asked: object) -> Lineup:
+        """The variant a client asks for; of the current lineup also where it asks for that variant's version as well."""
+        if request.version is None:
+            return lineup.named(asked)
+        named = self._snapshot.current[request.model].named(asked)
+        if named.stable.served.version != request.version:
+            raise BadRequest(
+                f"variant {asked!r} of model {request.model!r} is version {named.stable.served.version}, the request asks for "
+                f"version {request.version!r} as well; ask for one of them"
+            )
+        return named
 
     def statistics(self, name: str | None, version: str | None) -> tuple[ModelStatistics, ...]:
         """Of one model version, every version of a model, or (name None) everything loaded. Raises NotFound, Unavailable."""
         snapshot = self._snapshot
         if name is None:
-            keys = sorted(snapshot.served)
+            keys = sorted(snapshot.by_version)
         elif version is None:
             snapshot.find(name, None)
             keys = [(name, v) for v in snapshot.versions(name)]
         else:
-            keys = [(name, snapshot.find(name, version).version)]
+            snapshot.find(name, version)
+            keys = [(name, version)]
         return tuple(self._tallies.get(key, Tally()).read(*key) for key in keys)
 
     def repository_index(self, *, only_ready: bool) -> tuple[RepositoryEntry, ...]:
         """Every model version known, loaded or not."""
         snapshot = self._snapshot
-        known = {(e.name, e.version) for e in self._store.entries()} | set(snapshot.served)
+        known = {(e.name, e.version) for e in self._store.entries()} | set(snapshot.by_version)
         entries = [
             RepositoryEntry(n, v, "READY")
-            if (n, v) in snapshot.served
-            else RepositoryEntry(n, v, "UNAVAILABLE", _why(snapshot, (n, v)))
+            if (n, v) in snapshot.by_version
+            else RepositoryEntry(n, v, "UNAVAILABLE", snapshot.reason((n, v)))
             for n, v in sorted(known, key=lambda key: (key[0], int(key[1])))
         ]
         return tuple(e for e in entries if e.state == "READY" or not only_ready)
@@ -183,8 +174,9 @@ class Inference:
         before = self._spec
         spec = ServingSpec(models=(*others, wanted))
         await self.apply(spec)
-        failure = self._snapshot.failures.get((name, wanted.version))
-        if failure is not None:
+        loaded = self._snapshot.lineups.get((name, wanted.version))
+        if loaded is None or loaded.stable.served.revision != wanted.revision.digest:
+            failure = self._snapshot.reason((name, wanted.version))
             await self.apply(before)
             raise BadRequest(failure)
         self._tell(spec)
@@ -193,67 +185,55 @@ class Inference:
         """Stop serving every version of a model."""
         self._check_control()
         if not any(m.name == name for m in self._spec.models):
-            raise NotFound(f"model {name!r} is not loaded; loaded are {sorted(self._snapshot.newest)}")
+            raise NotFound(f"model {name!r} is not loaded; loaded are {sorted(self._snapshot.current)}")
         spec = ServingSpec(models=tuple(m for m in self._spec.models if m.name != name))
         await self.apply(spec)
         self._tell(spec)
 
     async def apply(self, spec: ServingSpec) -> None:
-        """Load what the specification names and stop serving the rest. What cannot be loaded is said by `is_ready` and the index;
-        what was loaded before under the same revision goes on."""
-        async with self._changing:
-            before = self._snapshot
-            served: dict[Key, Served] = {}
-            failures: dict[Key, str] = {}
-            results = await asyncio.gather(*(self._serve(m, before) for m in spec.models), return_exceptions=True)
-            for model, result in zip(spec.models, results, strict=True):
-                key = (model.name, model.version)
-                if isinstance(result, Served):
-                    served[key] = result
-                elif isinstance(result, Exception):
-                    failures[key] = str(result)
-                    _log.error("model %s/%s is not loaded: %s", *key, result)
-                else:
-                    raise result
-            newest = dict(sorted(served, key=lambda key: int(key[1])))  # the last of a name wins: its newest version
-            self._spec = spec
-            self._snapshot = Snapshot(
-                MappingProxyType(served), MappingProxyType(newest), MappingProxyType(failures), is_settled=True
-            )
-            self._metrics.set_loaded(tuple((s.name, s.version, s.variant, s.bundle, s.revision) for s in served.values()))
+        """Serve what the specification names and stop serving the rest; returns when all of it is loaded or refused.
 
-    async def _serve(self, model: ModelSpec, before: Snapshot) -> Served:
-        loaded = before.served.get((model.name, model.version))
-        if loaded is not None and loaded.revision == model.revision.digest:
-            return loaded
-        return await asyncio.to_thread(self._load, model)
+        What is loaded already is taken at once. What cannot be loaded is said by the metrics and the index, see serving.snapshot
+        for who answers then. A later call overtakes an earlier one that still loads."""
+        self._turn, self._spec = self._turn + 1, spec
+        turn, wanted = self._turn, wanted_by(spec)
+        self._is_done.clear()
+        self._loader.forget_refusals(wanted)
+        self._swap(spec, is_settled=self._snapshot.is_settled)
+        await self._loader.load(wanted)
+        if turn != self._turn:
+            await self._is_done.wait()
+            return
+        self._swap(spec, is_settled=True)
+        self._loader.keep([member.served for member in self._snapshot.members()])
+        self._is_done.set()
 
-    def _load(self, model: ModelSpec) -> Served:
-        bundle = self._store.read(model.revision.bundle)
-        if (bundle.manifest.name, bundle.manifest.version) != (model.name, model.version):
-            raise ModelError(
-                f"bundle {bundle.digest} is {bundle.manifest.name}/{bundle.manifest.version}, expected {model.name}/{model.version}; "
-                "name the bundle of this model"
-            )
-        report = probe(bundle, timeout_s=self._probe_timeout_s)
-        _log.info(
-            "probed %s/%s: %d golden cases, %.0f us, %.0f MiB",
-            model.name,
-            model.version,
-            report.golden_cases,
-            report.latency_us,
-            report.memory_mib,
+    def _swap(self, spec: ServingSpec, *, is_settled: bool) -> None:
+        loader, metrics = self._loader, self._metrics
+        snapshot = self._snapshot = take_snapshot(
+            spec, loader.served, loader.refused, self._snapshot, metrics.evidence, is_settled=is_settled
         )
-        return serve_bundle(bundle, model.revision, self._features, threads=self._model_threads)
+        served = [m.served for m in snapshot.members()]
+        metrics.set_loaded([(s.name, s.version, s.variant, s.bundle, s.revision) for s in served])
+        metrics.set_failed([(f.name, f.version, f.variant, f.revision, f.reason) for f in snapshot.failures])
+        metrics.remember_entities(
+            {
+                (m.served.name, m.served.variant, m.served.revision)
+                for lineup in snapshot.lineups.values()
+                if lineup.others
+                for m in (lineup.stable, *lineup.others)
+            }
+        )
 
-    def _count_error(self, served: Served | None, request: InferRequest, error: ServingError) -> None:
-        if served is None:
+    def _count_error(self, lineup: Lineup | None, request: InferRequest, error: ServingError) -> None:
+        if lineup is None:
             self._metrics.for_unknown(request.door).refused(outcome_of(error))
         else:
-            self._metrics.for_model(served.name, served.version, VARIANT, request.door).refused(outcome_of(error))
+            served = lineup.stable.served
+            self._metrics.for_model(served.name, served.version, served.variant, request.door).refused(outcome_of(error))
 
-    def _tally(self, served: Served) -> Tally:
-        key = (served.name, served.version)
+    def _tally(self, name: str, version: str) -> Tally:
+        key = (name, version)
         return self._tallies.get(key) or self._tallies.setdefault(key, Tally())
 
     def _check_control(self) -> None:
@@ -263,10 +243,6 @@ class Inference:
     def _tell(self, spec: ServingSpec) -> None:
         if self._on_change is not None:
             self._on_change(spec)
-
-
-def _why(snapshot: Snapshot, key: Key) -> str:
-    return snapshot.failures.get(key, "not loaded")
 
 
 def _defect(request: InferRequest, problem: Exception) -> Internal:

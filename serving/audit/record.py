@@ -38,3 +38,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: list[str]
     degraded: Series
     latency_us: int
+    row_numbers: Series | None = None
+    """Which rows of the request these are, from 0, where several variants answered it: one record each, with one receipt."""
+    fallback_from: str | None = None
+    """The variant that failed on these rows, where stable answered in its place."""

@@ -4,15 +4,24 @@ Knows the service port and the codec; not how a call arrives. Bytes are parsed h
 message must be INVALID_ARGUMENT and the library would answer INTERNAL."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from serving.errors import BadRequest
 from serving.ports import InferenceService
 from serving.protocol import grpc_codec as codec
 from serving.protocol import stubs
 
-Call = Callable[[bytes, float | None, str | None], Awaitable[bytes]]
-"""Request bytes, seconds the client still waits, traceparent -> response bytes. Raises ServingError."""
+
+class Around(NamedTuple):
+    """What comes with a call. deadline_s: seconds the client still waits, None for any. variant: the one it asks for."""
+
+    deadline_s: float | None = None
+    traceparent: str | None = None
+    variant: str | None = None
+
+
+Call = Callable[[bytes, Around], Awaitable[bytes]]
+"""Request bytes and what comes with them -> response bytes. Raises ServingError."""
 
 _LIVE = stubs.message("ServerLiveResponse")
 _READY = stubs.message("ServerReadyResponse")
@@ -49,42 +58,42 @@ class Calls:
             "RepositoryModelUnload": self.unload,
         }
 
-    async def model_infer(self, body: bytes, deadline_s: float | None, trace: str | None) -> bytes:
+    async def model_infer(self, body: bytes, around: Around) -> bytes:
         """Answer one inference."""
         message = codec.parse(stubs.ModelInferRequest, body)
-        request = codec.read_request(message, deadline_s, trace)
+        request = codec.read_request(message, *around)
         answer = await self._service.infer(request)
         return _bytes(codec.write_answer(answer, codec.is_raw(message, request)))
 
-    async def server_live(self, _body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+    async def server_live(self, _body: bytes, _: Around) -> bytes:
         """Whether the process answers."""
         return _bytes(_LIVE(live=self._service.is_live()))
 
-    async def server_ready(self, _body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+    async def server_ready(self, _body: bytes, _: Around) -> bytes:
         """Whether every model is ready."""
         return _bytes(_READY(ready=self._service.is_ready()))
 
-    async def server_metadata(self, _body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+    async def server_metadata(self, _body: bytes, _: Around) -> bytes:
         """Name, version, extensions."""
         server = self._service.server_metadata()
         return _bytes(_SERVER(name=server.name, version=server.version, extensions=server.extensions))
 
-    async def model_ready(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+    async def model_ready(self, body: bytes, _: Around) -> bytes:
         """Whether one model is ready."""
         asked = codec.parse(_MODEL_READY, body)
         return _bytes(_IS_MODEL_READY(ready=self._service.is_model_ready(_named(asked.name), asked.version or None)))
 
-    async def model_metadata(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+    async def model_metadata(self, body: bytes, _: Around) -> bytes:
         """Inputs and outputs of one model."""
         asked = codec.parse(_MODEL, body)
         return _bytes(codec.write_metadata(self._service.model_metadata(_named(asked.name), asked.version or None)))
 
-    async def model_statistics(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+    async def model_statistics(self, body: bytes, _: Around) -> bytes:
         """What each model version has answered."""
         asked = codec.parse(_STATISTICS, body)
         return _bytes(codec.write_statistics(self._service.statistics(asked.name or None, asked.version or None)))
 
-    async def repository_index(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+    async def repository_index(self, body: bytes, _: Around) -> bytes:
         """Every model version known."""
         asked = codec.parse(_INDEX, body)
         answer = stubs.RepositoryIndexResponse()
@@ -92,14 +101,14 @@ class Calls:
             answer.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return _bytes(answer)
 
-    async def load(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+    async def load(self, body: bytes, _: Around) -> bytes:
         """Load a model."""
         asked = codec.parse(_LOAD, body)
         name = _named(asked.triton_model_name or asked.model_name)
         await self._service.load(name)
         return _bytes(_LOADED(model_name=name, isLoaded=True))
 
-    async def unload(self, body: bytes, _deadline_s: float | None, _trace: str | None) -> bytes:
+    async def unload(self, body: bytes, _: Around) -> bytes:
         """Unload a model."""
         asked = codec.parse(_UNLOAD, body)
         name = _named(asked.triton_model_name or asked.model_name)

@@ -17,19 +17,23 @@ from serving.protocol.tensors import brief
 TIMEOUT_HEADER: Final = b"x-request-timeout-ms"
 ENVOY_TIMEOUT_HEADER: Final = b"x-envoy-expected-rq-timeout-ms"
 GRPC_TIMEOUT_HEADER: Final = b"grpc-timeout"
+VARIANT_HEADER: Final = b"x-vedette-variant"
+"""HTTP header, and gRPC metadata, that asks for a variant by name."""
 TIMEOUT_HEADERS: Final = frozenset({TIMEOUT_HEADER, ENVOY_TIMEOUT_HEADER, GRPC_TIMEOUT_HEADER})
 _GRPC_UNITS_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
 class Envelope(NamedTuple):
-    """version: None means the model's default. deadline_s: seconds the client still waits. traceparent: W3C trace context."""
+    """version: None means the model's default. deadline_s: seconds the client still waits. traceparent: W3C trace context.
+    variant: the variant a header asks for."""
 
     model: str
     version: str | None = None
     deadline_s: float | None = None
     traceparent: str | None = None
     door: str = "http"
+    variant: str | None = None
 
 
 def timeout_s(name: bytes, value: bytes) -> float | None:

@@ -18,8 +18,8 @@ from grpc_reflection.v1alpha.reflection import aio as reflection
 
 from serving.errors import Internal, NotFound, ServingError
 from serving.ports import InferenceService
-from serving.protocol.calls import Call, Calls
-from serving.protocol.envelope import traceparent
+from serving.protocol.calls import Around, Call, Calls
+from serving.protocol.envelope import VARIANT_HEADER, traceparent
 from serving.protocol.errors import INTERNAL_MESSAGE, grpc_code, reason, retry_after_s
 from serving.protocol.stubs import HEALTH, POOL, REFLECTION, REFLECTION_V1, SERVICE
 from serving.protocol.turning_away import SETTLE_S, connections, listening, turn_away
@@ -33,6 +33,7 @@ CONNECTION_AGE_S: Final = 10.0
 """Where replicas share the port, a connection is asked to go at this age (a tenth more or less): its client opens another, which
 any replica may get. gRPC's clients keep one connection for good, so replicas added later would never meet them; and a replica
 that closes waits this long for its clients to go, since a call that crosses gRPC's own closing is cancelled."""
+_VARIANT: Final = VARIANT_HEADER.decode()
 _HEALTHY: Final = health_pb2.HealthCheckResponse.ServingStatus
 
 _log = logging.getLogger(__name__)
@@ -106,12 +107,14 @@ async def start_grpc(service: InferenceService, address: str, *, max_body_bytes:
 
 def _unary(call: Call) -> Any:
     async def answer(body: bytes, context: Any) -> bytes:
-        trace = None
+        trace = variant = None
         for key, value in context.invocation_metadata() or ():
             if key == "traceparent":
                 trace = traceparent(value)
+            elif key == _VARIANT:
+                variant = value
         try:
-            return await call(body, context.time_remaining(), trace)
+            return await call(body, Around(context.time_remaining(), trace, variant))
         except ServingError as error:
             return await _refuse(context, error)
         except Exception:

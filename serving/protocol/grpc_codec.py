@@ -63,8 +63,8 @@ def parse(kind: Message, body: bytes) -> Message:
         raise BadRequest(f"the request is not a {kind.DESCRIPTOR.full_name} message: {problem}") from None
 
 
-def read_request(message: Message, deadline_s: float | None, trace: str | None) -> InferRequest:
-    """The request a message states. Raises BadRequest or Unsupported."""
+def read_request(message: Message, deadline_s: float | None, trace: str | None, variant: str | None = None) -> InferRequest:
+    """The request a message states. variant: the one its metadata asks for. Raises BadRequest or Unsupported."""
     if not message.model_name:
         raise BadRequest("model_name is empty; say which model should answer")
     given = message.inputs
@@ -92,6 +92,7 @@ def read_request(message: Message, deadline_s: float | None, trace: str | None) 
         sooner(deadline_s, parameter_timeout_s(parameters)),
         trace,
         "grpc",
+        variant,
     )
 
 

@@ -13,7 +13,7 @@ from serving.errors import Internal, NotFound, ServingError, Unavailable
 from serving.ports import InferenceService
 from serving.protocol import binary_codec, control_codec, json_codec, openapi, v1
 from serving.protocol.body import ClientGone, Headers, Receive, accepted_encoding, deflate, read_body
-from serving.protocol.envelope import TIMEOUT_HEADERS, Envelope, sooner, timeout_s, traceparent
+from serving.protocol.envelope import TIMEOUT_HEADERS, VARIANT_HEADER, Envelope, sooner, timeout_s, traceparent
 from serving.protocol.errors import INTERNAL_MESSAGE, error_body, http_status, retry_after_header
 from serving.protocol.router import Endpoint, Router, Target
 
@@ -57,14 +57,21 @@ class Request:
         return await read_body(self._receive, self.headers, self._door.max_body_bytes, self._door.body_timeout_s)
 
     def envelope(self) -> Envelope:
-        """Model, deadline and trace, from path and headers. Raises BadRequest for a timeout that is no number."""
+        """Model, deadline, trace and variant, from path and headers. Raises BadRequest for a timeout that is no number."""
         headers, deadline_s = self.headers, None
         if not TIMEOUT_HEADERS.isdisjoint(headers):
             for name in TIMEOUT_HEADERS & headers.keys():
                 deadline_s = sooner(deadline_s, timeout_s(name, headers[name]))
         trace = headers.get(b"traceparent")
         _, model, version = self.target
-        return Envelope(model, version, deadline_s, None if trace is None else traceparent(trace.decode("latin-1")))
+        asked = headers.get(VARIANT_HEADER)
+        return Envelope(
+            model,
+            version,
+            deadline_s,
+            None if trace is None else traceparent(trace.decode("latin-1")),
+            variant=None if asked is None else asked.decode("latin-1"),
+        )
 
 
 Handler = Callable[[Request], Awaitable[Reply]]

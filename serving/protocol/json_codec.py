@@ -114,8 +114,8 @@ def read_request(document: Json, envelope: Envelope, tail: Tail | None = None) -
         parameters = read_parameters(given, "parameters")
         deadline_s = sooner(deadline_s, parameter_timeout_s(parameters))
     outputs = () if wanted is None else _outputs(wanted)
-    model, version, _, trace, door = envelope
-    return InferRequest(model, version, inputs, identity, parameters, outputs, deadline_s, trace, door)
+    model, version, _, trace, door, variant = envelope
+    return InferRequest(model, version, inputs, identity, parameters, outputs, deadline_s, trace, door, variant)
 
 
 def _input(index: int, item: object, tail: Tail | None) -> Tensor:

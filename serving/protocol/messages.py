@@ -55,6 +55,10 @@ class Tensor:
         """The tensor's shape."""
         return self.data.shape
 
+    def take(self, index: NDArray[np.intp]) -> "Tensor":
+        """These rows of it."""
+        return Tensor(self.name, self.datatype, self.data[index], self.parameters)
+
 
 @dataclass(frozen=True, slots=True)
 class RequestedOutput:
@@ -69,7 +73,8 @@ class InferRequest:
     """One inference request, whichever door it came through.
 
     version: None means the model's default version. deadline_s: seconds the client still waits, None if it did not say.
-    traceparent: W3C trace context header, if any. headers a door hands on are in `parameters` only if the protocol says so."""
+    traceparent: W3C trace context header, if any. variant: the variant a header asks for, None if none does (the parameter of
+    that name may). headers a door hands on are in `parameters` only if the protocol says so."""
 
     model: str
     version: str | None
@@ -80,6 +85,7 @@ class InferRequest:
     deadline_s: float | None = None
     traceparent: str | None = None
     door: str = "http"
+    variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

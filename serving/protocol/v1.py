@@ -78,6 +78,7 @@ def read_request(document: json_codec.Json, form: Form, metadata: ModelMetadata,
         sooner(envelope.deadline_s, parameter_timeout_s(parameters)),
         envelope.traceparent,
         envelope.door,
+        envelope.variant,
     )
 
 

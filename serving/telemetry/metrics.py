@@ -1,14 +1,14 @@
-"""Prometheus metrics of the data plane: every metric name, once.
+"""Prometheus metrics of one replica.
 
 A request counts on a `ModelMetrics` of its (model, version, variant, door), see serving.telemetry.counts; the Prometheus
-objects are only built when somebody scrapes. What the numbers mean for a rollout is decided elsewhere
+objects are only built when somebody scrapes. Names are serving.telemetry.names'. What the numbers mean for a rollout is decided elsewhere
 (operators); serving the bytes of `render()` is the HTTP door's."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from threading import Lock
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -16,85 +16,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from serving.errors import Internal, ServingError
+from serving.telemetry import names
 from serving.telemetry.counts import VERDICTS, Histogram, ModelMetrics, Outcome
+from serving.telemetry.evidence import ROUTES, VariantEvidence
+from serving.telemetry.names import MetricDoc
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
 """Content type of `ServingMetrics.render()`."""
-
-UNKNOWN: Final = "_unknown"
-"""Label of requests that name no model we have; no model can be called so."""
-
-
-class MetricDoc(NamedTuple):
-    """One metric: its full name as scraped (without `_bucket`, `_sum`, `_count`), kind, labels, and what it says."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: tuple[str, ...]
-    says: str
-
-
-_MODEL = ("model", "version", "variant")
-REQUESTS: Final = MetricDoc(
-    "vedette_requests_total",
-    "counter",
-    (*_MODEL, "door", "outcome"),
-    "Inference requests by outcome: ok; client_error (wrong, the same again cannot help); refused (not ready, overloaded, "
-    "deadline passed: try again); failed (a defect of ours).",
-)
-SECONDS: Final = MetricDoc(
-    "vedette_request_seconds",
-    "histogram",
-    (*_MODEL, "door", "stage"),
-    "Time of answered requests by stage: total (in the service, without the door's decoding), features (the online read), "
-    "model (the ONNX run).",
-)
-ROWS: Final = MetricDoc("vedette_rows_total", "counter", (*_MODEL, "door"), "Rows scored in answered requests.")
-VERDICT: Final = MetricDoc(
-    "vedette_verdicts_total",
-    "counter",
-    (*_MODEL, "door", "operating_point", "verdict"),
-    "Verdicts given, one a row, by the operating point they were judged at: benign, investigate or alert.",
-)
-DEGRADED: Final = MetricDoc(
-    "vedette_degraded_rows_total",
-    "counter",
-    (*_MODEL, "door"),
-    "Rows answered with at least one stored feature missing, too old or not read in time.",
-)
-FEATURE_AGE: Final = MetricDoc(
-    "vedette_feature_age_seconds",
-    "histogram",
-    (*_MODEL, "door"),
-    "Age of the oldest stored feature value used in an answer.",
-)
-DEFAULTED: Final = MetricDoc(
-    "vedette_features_defaulted_total",
-    "counter",
-    ("feature_service", "reason"),
-    "Feature values replaced by their declared default, by reason: missing_or_old (there was none, it was past its TTL, or the "
-    "store did not answer in time).",
-)
-AUDIT: Final = MetricDoc(
-    "vedette_audit_records_total",
-    "counter",
-    ("outcome",),
-    "Records of the prediction log: written, or dropped (queue full, disk full, not encodable).",
-)
-MODEL_INFO: Final = MetricDoc(
-    "vedette_model_info",
-    "gauge",
-    (*_MODEL, "bundle", "revision"),
-    "1 for each model variant that is loaded; bundle and revision are content digests.",
-)
-START: Final = MetricDoc(
-    "vedette_start_time_seconds",
-    "gauge",
-    (),
-    "When this replica's metrics began, seconds since the epoch (counters are 0 then).",
-)
-METRICS: Final = (REQUESTS, SECONDS, ROWS, VERDICT, DEGRADED, FEATURE_AGE, DEFAULTED, AUDIT, MODEL_INFO, START)
-"""Every metric of our own; docs/reference/metrics.md holds each. The standard `process_*` metrics come along."""
 
 
 def outcome_of(error: ServingError) -> Outcome:
@@ -110,20 +38,25 @@ _F = TypeVar("_F", CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 class ServingMetrics(Collector):
     """All metrics of one replica, on a registry of its own.
 
-    replica: when given, a label of that name on every series; needed where replicas share one port, because a scrape then
-    reaches any one of them."""
+    replica: its identity, a label on every series; replicas of one machine share a port, and a scrape reaches any one of them."""
 
-    def __init__(self, replica: str | None = None, *, now: Callable[[], float] = time.time) -> None:
-        self._replica: dict[str, str] = {} if replica is None else {"replica": replica}
+    def __init__(self, replica: str, *, now: Callable[[], float] = time.time) -> None:
+        self._replica: dict[str, str] = {"replica": replica}
         self._handles: dict[tuple[str, str, str, str], ModelMetrics] = {}
+        self._evidence: dict[tuple[str, str, str], VariantEvidence] = {}
         self._defaulted: dict[tuple[str, str], int] = {}
+        self._fallbacks: dict[tuple[str, str, str], int] = {}
+        self._mirrored: dict[tuple[str, str, str], int] = {}
         self._loaded: Mapping[tuple[str, ...], None] = MappingProxyType({})
+        self._failed: Mapping[tuple[str, ...], None] = MappingProxyType({})
         self._audit: Callable[[], tuple[int, int]] | None = None
         self._lock = Lock()
         self._started_s = now()
+        self._process = ProcessCollector(registry=None)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
-        ProcessCollector(registry=self._registry)
+        self.ongoing = 0
+        """Inference requests under way; only the listeners' loop changes it."""
 
     def for_model(self, model: str, version: str, variant: str, door: str) -> ModelMetrics:
         """The counts of one model variant at one door, made on first use. Only for models we have: labels are kept forever."""
@@ -136,7 +69,7 @@ class ServingMetrics(Collector):
 
     def for_unknown(self, door: str) -> ModelMetrics:
         """The counts of requests that could not be given to a model: unreadable, or for a model we do not have."""
-        return self.for_model(UNKNOWN, UNKNOWN, UNKNOWN, door)
+        return self.for_model(names.UNKNOWN, names.UNKNOWN, names.UNKNOWN, door)
 
     def features_defaulted(self, feature_service: str, reason: str, values: int) -> None:
         """Count feature values that were replaced by their default."""
@@ -144,9 +77,35 @@ class ServingMetrics(Collector):
             key = (feature_service, reason)
             self._defaulted[key] = self._defaulted.get(key, 0) + values
 
-    def set_loaded(self, loaded: tuple[tuple[str, str, str, str, str], ...]) -> None:
+    def evidence(self, model: str, variant: str, revision: str) -> VariantEvidence:
+        """Where one variant's revision is accounted for, made on first use and kept: counters never go back."""
+        key = (model, variant, revision)
+        return self._evidence.get(key) or self._evidence.setdefault(key, VariantEvidence(*key))
+
+    def remember_entities(self, under_way: Collection[tuple[str, str, str]]) -> None:
+        """Forget the entities of every other (model, variant, revision): nobody compares them."""
+        for key, evidence in self._evidence.items():
+            if key not in under_way:
+                evidence.entities.forget()
+
+    def fell_back(self, model: str, version: str, variant: str) -> int:
+        """Count a request that stable answered in this variant's place; how many there are now."""
+        key = (model, version, variant)
+        self._fallbacks[key] = self._fallbacks.get(key, 0) + 1
+        return self._fallbacks[key]
+
+    def mirrored(self, model: str, variant: str, outcome: Literal["scored", "failed", "dropped"]) -> None:
+        """Count what became of a mirrored copy."""
+        key = (model, variant, outcome)
+        self._mirrored[key] = self._mirrored.get(key, 0) + 1
+
+    def set_loaded(self, loaded: Iterable[tuple[str, str, str, str, str]]) -> None:
         """Say which variants are loaded: (model, version, variant, bundle digest, revision digest) each."""
         self._loaded = MappingProxyType(dict.fromkeys(loaded))
+
+    def set_failed(self, failed: Iterable[tuple[str, str, str, str, str]]) -> None:
+        """Say which variants could not be loaded: (model, version, variant, revision digest, reason) each."""
+        self._failed = MappingProxyType(dict.fromkeys(failed))
 
     def watch_audit(self, counts: Callable[[], tuple[int, int]]) -> None:
         """Read (written, dropped) from here at each scrape."""
@@ -161,18 +120,27 @@ class ServingMetrics(Collector):
         yield from self._collect_models()
         with self._lock:
             defaulted = dict(self._defaulted)
-        yield self._counter(DEFAULTED, {key: float(n) for key, n in defaulted.items()})
+        yield self._counter(names.DEFAULTED, {key: float(n) for key, n in defaulted.items()})
         written, dropped = self._audit() if self._audit is not None else (0, 0)
-        yield self._counter(AUDIT, {("written",): float(written), ("dropped",): float(dropped)})
-        yield self._gauge(MODEL_INFO, dict.fromkeys(self._loaded, 1.0))
-        yield self._gauge(START, {(): self._started_s})
+        yield self._counter(names.AUDIT, {("written",): float(written), ("dropped",): float(dropped)})
+        yield self._gauge(names.MODEL_INFO, dict.fromkeys(self._loaded, 1.0))
+        yield self._gauge(names.MODEL_FAILED, dict.fromkeys(self._failed, 1.0))
+        yield self._gauge(names.ONGOING, {(): float(self.ongoing)})
+        yield self._counter(names.FALLBACKS, {key: float(n) for key, n in dict(self._fallbacks).items()})
+        yield self._counter(names.MIRRORED, {key: float(n) for key, n in dict(self._mirrored).items()})
+        yield from self._collect_evidence()
+        yield from self._collect_process()
+        yield self._gauge(names.START, {(): self._started_s})
 
     def _collect_models(self) -> Iterator[Metric]:
         requests: dict[tuple[str, ...], float] = {}
         rows: dict[tuple[str, ...], float] = {}
         verdicts: dict[tuple[str, ...], float] = {}
         degraded: dict[tuple[str, ...], float] = {}
-        seconds, ages = self._family(HistogramMetricFamily, SECONDS), self._family(HistogramMetricFamily, FEATURE_AGE)
+        seconds, ages = (
+            self._family(HistogramMetricFamily, names.SECONDS),
+            self._family(HistogramMetricFamily, names.FEATURE_AGE),
+        )
         with self._lock:
             handles = tuple(self._handles.values())
         for handle in handles:
@@ -184,12 +152,43 @@ class ServingMetrics(Collector):
             for stage, histogram in counts.seconds.items():
                 self._add_histogram(seconds, (*labels, stage), histogram)
             self._add_histogram(ages, labels, counts.ages)
-        yield self._counter(REQUESTS, requests)
+        yield self._counter(names.REQUESTS, requests)
         yield seconds
-        yield self._counter(ROWS, rows)
-        yield self._counter(VERDICT, verdicts)
-        yield self._counter(DEGRADED, degraded)
+        yield self._counter(names.ROWS, rows)
+        yield self._counter(names.VERDICT, verdicts)
+        yield self._counter(names.DEGRADED, degraded)
         yield ages
+
+    def _collect_evidence(self) -> Iterator[Metric]:
+        requests: dict[tuple[str, ...], float] = {}
+        rows: dict[tuple[str, ...], float] = {}
+        bad: dict[tuple[str, ...], float] = {}
+        entities: dict[tuple[str, ...], float] = {}
+        entities_bad: dict[tuple[str, ...], float] = {}
+        pairs: dict[tuple[str, ...], float] = {}
+        bins: dict[tuple[str, ...], float] = {}
+        for evidence in tuple(self._evidence.values()):
+            labels, (model, _, revision) = evidence.labels, evidence.labels
+            for route in ROUTES:
+                counts = evidence.route(route)
+                bad.update({(*labels, route, gate): float(n) for gate, n in counts.bad().items()})
+                requests[(*labels, route)], rows[(*labels, route)] = float(counts.requests), float(counts.rows)
+            entities_bad.update({(*labels, gate): float(n) for gate, n in evidence.entities.bad().items()})
+            entities[labels] = float(evidence.entities.count)
+            pairs.update({(model, revision, *key): float(n) for key, n in evidence.pairs.copy().items()})
+            bins.update({(*labels, edge): float(n) for edge, n in evidence.scores.copy().items()})
+        yield self._counter(names.EVIDENCE_REQUESTS, requests)
+        yield self._counter(names.EVIDENCE_ROWS, rows)
+        yield self._counter(names.EVIDENCE_BAD, bad)
+        yield self._counter(names.EVIDENCE_ENTITIES, entities)
+        yield self._counter(names.EVIDENCE_ENTITIES_BAD, entities_bad)
+        yield self._counter(names.EVIDENCE_PAIRS, pairs)
+        yield self._counter(names.EVIDENCE_SCORE_BINS, bins)
+
+    def _collect_process(self) -> Iterator[Metric]:
+        for family in self._process.collect():
+            family.samples = [sample._replace(labels={**self._replica, **sample.labels}) for sample in family.samples]
+            yield family
 
     def _family(self, kind: type[_F], doc: MetricDoc) -> _F:
         return kind(doc.name, doc.says, labels=(*self._replica, *doc.labels))

@@ -17,7 +17,7 @@ from lifecycle.training import detector
 from loadtests.settings import LoadSettings
 from serving.models import manifest
 from serving.settings import ServingSettings
-from serving.telemetry import counts, metrics
+from serving.telemetry import counts, names
 from tests.docs.pages import ROOT, generated_part
 from tests.docs.verbs import verbs
 
@@ -81,14 +81,14 @@ def variable(model: type[BaseSettings], field: str) -> str:
 
 
 def metric_names() -> str:
-    rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in metrics.METRICS]
+    rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in names.METRICS]
     return _table(["Metric", "Kind", "Labels", "What it says"], rows)
 
 
 def buckets() -> str:
     latency = ", ".join(f"{b * 1000:g}" for b in counts.LATENCY_BUCKETS_S)
     age = ", ".join(f"{b:g}" for b in counts.AGE_BUCKETS_S)
-    return f"- `{metrics.SECONDS.name}`, in milliseconds: {latency}.\n- `{metrics.FEATURE_AGE.name}`, in seconds: {age}.\n"
+    return f"- `{names.SECONDS.name}`, in milliseconds: {latency}.\n- `{names.FEATURE_AGE.name}`, in seconds: {age}.\n"
 
 
 def models(module: Any, root: type[BaseModel]) -> str:

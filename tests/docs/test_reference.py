@@ -18,7 +18,7 @@ from serving.protocol.envelope import TIMEOUT_HEADERS
 from serving.protocol.errors import GRPC_CODE, HTTP_STATUS
 from serving.protocol.router import Endpoint
 from serving.settings import ServingSettings
-from serving.telemetry.metrics import METRICS
+from serving.telemetry.names import METRICS
 from tests.docs.pages import PAGES, ROOT, generated_part, name
 from tests.docs.tables import PARTS, variable
 

@@ -93,7 +93,7 @@ def doors(tmp_path_factory):
     bundles = [build_simple(scratch / "simple"), detector(scratch / "detector"), words(scratch / "words")]
     for bundle in bundles:
         store.add(bundle)
-    metrics = ServingMetrics()
+    metrics = ServingMetrics("r")
     scorer = Scorer(
         features=None, audit=MemoryAudit(), clock=ManualClock(), metrics=metrics, limits=ScorerLimits(2.0, 0.05, 1000),
         executor=None, identity="test",

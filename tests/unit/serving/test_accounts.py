@@ -22,7 +22,7 @@ ROW = np.arange(16, dtype=np.int32).reshape(1, 16)
 
 class World:
     def __init__(self, store: BundleStore, ratio: float) -> None:
-        self.spans, self.audit, self.metrics = MemorySpans(), MemoryAudit(), ServingMetrics()
+        self.spans, self.audit, self.metrics = MemorySpans(), MemoryAudit(), ServingMetrics("r")
         scorer = Scorer(
             features=None,
             audit=self.audit,
@@ -69,7 +69,7 @@ async def test_a_sampled_request_is_one_story_everywhere(store):
     assert (root.name, model.name) == ("grpc infer", "model")
     assert model.parent.span_id == root.context.span_id
     assert root.attributes["revision"] == record.revision
-    assert b'vedette_requests_total{door="grpc",model="simple",outcome="ok",variant="stable",version="1"} 1.0' in (
+    assert b'vedette_requests_total{door="grpc",model="simple",outcome="ok",replica="r",variant="stable",version="1"} 1.0' in (
         world.metrics.render()
     )
 

@@ -30,7 +30,7 @@ class World:
         self.store = BundleStore(tmp_path / "store")
         self.store.add(simple)
         self.simple = simple
-        self.clock, self.audit, self.metrics, self.told = ManualClock(), MemoryAudit(), ServingMetrics(), []
+        self.clock, self.audit, self.metrics, self.told = ManualClock(), MemoryAudit(), ServingMetrics("r"), []
         scorer = Scorer(
             features=None,
             audit=self.audit,
@@ -86,7 +86,7 @@ async def test_an_answer_carries_where_it_came_from(world):
     assert record.receipt == answer.parameters["receipt"]
     assert record.inputs["INPUT0"]["shape"] == [1, 16]
     assert (
-        b'vedette_requests_total{door="http",model="simple",outcome="ok",variant="stable",version="1"} 1.0'
+        b'vedette_requests_total{door="http",model="simple",outcome="ok",replica="r",variant="stable",version="1"} 1.0'
         in world.metrics.render()
     )
 
@@ -119,7 +119,7 @@ async def test_a_wrong_request_is_told_so_and_counted(world, request_, error, sa
 
 async def test_an_answer_after_the_deadline_is_none(world):
     await world.service.apply(newest_of_each(world.store))
-    served = world.service._snapshot.find("simple", None)
+    served = world.service._snapshot.find("simple", None).stable.served
 
     class Slow:
         def __init__(self, model):
@@ -180,9 +180,9 @@ async def test_a_specification_that_cannot_be_met_is_not_ready_and_says_why(worl
 
 async def test_a_revision_that_did_not_change_is_not_loaded_again(world):
     await world.service.apply(newest_of_each(world.store))
-    before = world.service._snapshot.find("simple", None)
+    before = world.service._snapshot.find("simple", None).stable.served
     await world.service.apply(newest_of_each(world.store))
-    assert world.service._snapshot.find("simple", None) is before
+    assert world.service._snapshot.find("simple", None).stable.served is before
 
 
 async def test_control_can_be_switched_off(tmp_path, simple):

@@ -7,7 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, Overloaded, Unavailable
-from serving.telemetry.metrics import CONTENT_TYPE, METRICS, ServingMetrics, outcome_of
+from serving.telemetry.metrics import CONTENT_TYPE, ServingMetrics, outcome_of
+from serving.telemetry.names import METRICS
 
 LABELS = {"model": "flows", "version": "1", "variant": "stable", "door": "http"}
 
@@ -18,12 +19,12 @@ def samples(metrics: ServingMetrics) -> dict[tuple[str, frozenset], float]:
 
 
 def value(metrics: ServingMetrics, name: str, **labels: str) -> float | None:
-    return samples(metrics).get((name, frozenset(labels.items())))
+    return samples(metrics).get((name, frozenset({"replica": "r", **labels}.items())))
 
 
 @pytest.fixture
 def metrics() -> ServingMetrics:
-    return ServingMetrics(now=lambda: 1_700_000_000.0)
+    return ServingMetrics("r", now=lambda: 1_700_000_000.0)
 
 
 def test_an_answer_is_counted_once_everywhere(metrics):

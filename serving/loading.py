@@ -1,0 +1,114 @@
+"""Revisions that are loaded, and how they come and go: verified, probed in a process of their own, loaded once, shared, released.
+
+A revision that is loaded is never loaded again; revisions of one bundle share its session, so that a threshold costs no memory
+and a promotion no probe. Which of them answers whom is serving.snapshot's."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from serving.models.bundle import Bundle
+from serving.models.errors import ModelError
+from serving.models.probe import probe
+from serving.models.store import BundleStore
+from serving.ports import FeatureReader
+from serving.served import LoadedBundle, Served, check_fit, load_bundle, serve
+from serving.snapshot import RevisionKey
+from serving.spec import RevisionSpec, ServingSpec
+
+_log = logging.getLogger("vedette.loading")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One revision of a model version."""
+
+    name: str
+    version: str
+    revision: RevisionSpec
+
+    @property
+    def key(self) -> RevisionKey:
+        """Name and revision digest."""
+        return self.name, self.revision.digest
+
+
+def wanted_by(spec: ServingSpec) -> tuple[Wanted, ...]:
+    """Every revision a specification names, stable ones first."""
+    stable = [Wanted(m.name, m.version, m.revision) for m in spec.models]
+    variants = [Wanted(m.name, v.version, v.revision) for m in spec.models for v in m.variants]
+    return tuple({w.key: w for w in (*reversed(variants), *reversed(stable))}.values())[::-1]
+
+
+class Loader:
+    """The revisions in memory. All methods run on the listeners' loop; loading itself in threads and processes."""
+
+    def __init__(
+        self, store: BundleStore, features: FeatureReader | None, *, probe_timeout_s: float, model_threads: int
+    ) -> None:
+        self._store, self._features = store, features
+        self._probe_timeout_s, self._model_threads = probe_timeout_s, model_threads
+        self._served: dict[RevisionKey, Served] = {}
+        self._bundles: dict[str, asyncio.Task[LoadedBundle]] = {}
+        self._refused: dict[RevisionKey, str] = {}
+
+    @property
+    def served(self) -> Mapping[RevisionKey, Served]:
+        """What is loaded."""
+        return self._served
+
+    @property
+    def refused(self) -> Mapping[RevisionKey, str]:
+        """What could not be loaded when it was last tried, and why."""
+        return self._refused
+
+    async def load(self, wanted: Iterable[Wanted]) -> None:
+        """Load what is not loaded yet; `served` or `refused` holds each afterwards."""
+        await asyncio.gather(*(self._load(w) for w in wanted if w.key not in self._served))
+
+    def keep(self, revisions: Iterable[Served]) -> None:
+        """Release everything else, once no request uses it."""
+        kept = {(s.name, s.revision): s.bundle for s in revisions}
+        self._served = {key: served for key, served in self._served.items() if key in kept}
+        in_use = set(kept.values())
+        self._bundles = {digest: task for digest, task in self._bundles.items() if digest in in_use or not task.done()}
+
+    def forget_refusals(self, wanted: Iterable[Wanted]) -> None:
+        """Remember only what is still wanted."""
+        keys = {w.key for w in wanted}
+        self._refused = {key: why for key, why in self._refused.items() if key in keys}
+
+    async def _load(self, wanted: Wanted) -> None:
+        try:
+            bundle = await asyncio.to_thread(self._store.read, wanted.revision.bundle)
+            _check_name(bundle, wanted)
+            check_fit(bundle.manifest, wanted.revision, self._features)
+            self._served[wanted.key] = serve(await self._session(bundle), wanted.revision)
+            self._refused.pop(wanted.key, None)
+        except Exception as problem:  # whatever is wrong with a bundle, what is loaded goes on
+            if self._refused.get(wanted.key) != str(problem):
+                _log.error("model %s/%s is not loaded: %s", wanted.name, wanted.version, problem)
+            self._refused[wanted.key] = str(problem) or type(problem).__name__
+
+    async def _session(self, bundle: Bundle) -> LoadedBundle:
+        task = self._bundles.get(bundle.digest)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._bundles[bundle.digest] = asyncio.create_task(asyncio.to_thread(self._probe_and_load, bundle))
+        return await asyncio.shield(task)
+
+    def _probe_and_load(self, bundle: Bundle) -> LoadedBundle:
+        report = probe(bundle, timeout_s=self._probe_timeout_s)
+        name = f"{bundle.manifest.name}/{bundle.manifest.version}"
+        found = (report.golden_cases, report.latency_us, report.memory_mib)
+        _log.info("probed %s: %d golden cases, %.0f us, %.0f MiB", name, *found)
+        return load_bundle(bundle, threads=self._model_threads)
+
+
+def _check_name(bundle: Bundle, wanted: Wanted) -> None:
+    manifest = bundle.manifest
+    if (manifest.name, manifest.version) != (wanted.name, wanted.version):
+        raise ModelError(
+            f"bundle {bundle.digest} is {manifest.name}/{manifest.version}, expected {wanted.name}/{wanted.version}; "
+            "name the bundle of this model"
+        )

@@ -1,0 +1,148 @@
+"""The names of every metric of the data plane, once, with what each says. docs/reference/metrics.md is made from this.
+
+Core: the numbers are kept in serving.telemetry.counts and .evidence, and scraped through serving.telemetry.metrics. Every series
+carries `replica`, the identity of the replica that counted it."""
+
+from typing import Final, Literal, NamedTuple
+
+UNKNOWN: Final = "_unknown"
+"""Label of requests that name no model we have; no model can be called so."""
+
+
+class MetricDoc(NamedTuple):
+    """One metric: its full name as scraped (without `_bucket`, `_sum`, `_count`), kind, labels, and what it says."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    says: str
+
+
+_MODEL: Final = ("model", "version", "variant")
+_EVIDENCE: Final = ("model", "variant", "revision")
+REQUESTS: Final = MetricDoc(
+    "vedette_requests_total",
+    "counter",
+    (*_MODEL, "door", "outcome"),
+    "Inference requests by outcome: ok; client_error (wrong, the same again cannot help); refused (not ready, overloaded, "
+    "deadline passed: try again); failed (a defect of ours).",
+)
+SECONDS: Final = MetricDoc(
+    "vedette_request_seconds",
+    "histogram",
+    (*_MODEL, "door", "stage"),
+    "Time of answered requests by stage: total (in the service, without the door's decoding), features (the online read), "
+    "model (the ONNX run).",
+)
+ROWS: Final = MetricDoc("vedette_rows_total", "counter", (*_MODEL, "door"), "Rows scored in answered requests.")
+VERDICT: Final = MetricDoc(
+    "vedette_verdicts_total",
+    "counter",
+    (*_MODEL, "door", "operating_point", "verdict"),
+    "Verdicts given, one a row, by the operating point they were judged at: benign, investigate or alert.",
+)
+DEGRADED: Final = MetricDoc(
+    "vedette_degraded_rows_total",
+    "counter",
+    (*_MODEL, "door"),
+    "Rows answered with at least one stored feature missing, too old or not read in time.",
+)
+FEATURE_AGE: Final = MetricDoc(
+    "vedette_feature_age_seconds",
+    "histogram",
+    (*_MODEL, "door"),
+    "Age of the oldest stored feature value used in an answer.",
+)
+DEFAULTED: Final = MetricDoc(
+    "vedette_features_defaulted_total",
+    "counter",
+    ("feature_service", "reason"),
+    "Feature values replaced by their declared default, by reason: missing_or_old (there was none, it was past its TTL, or the "
+    "store did not answer in time).",
+)
+AUDIT: Final = MetricDoc(
+    "vedette_audit_records_total",
+    "counter",
+    ("outcome",),
+    "Records of the prediction log: written, or dropped (queue full, disk full, not encodable).",
+)
+MODEL_INFO: Final = MetricDoc(
+    "vedette_model_info",
+    "gauge",
+    (*_MODEL, "bundle", "revision"),
+    "1 for each model variant that is loaded; bundle and revision are content digests.",
+)
+START: Final = MetricDoc(
+    "vedette_start_time_seconds",
+    "gauge",
+    (),
+    "When this replica's metrics began, seconds since the epoch (counters are 0 then).",
+)
+MODEL_FAILED: Final = MetricDoc(
+    "vedette_model_failed",
+    "gauge",
+    (*_MODEL, "revision", "reason"),
+    "1 for each model variant that should be loaded and could not be; what was loaded before goes on.",
+)
+ONGOING: Final = MetricDoc("vedette_ongoing_requests", "gauge", (), "Inference requests under way.")
+FALLBACKS: Final = MetricDoc(
+    "vedette_fallbacks_total",
+    "counter",
+    _MODEL,
+    "Requests this variant failed and stable answered in its place.",
+)
+EVIDENCE_REQUESTS: Final = MetricDoc(
+    "vedette_evidence_requests_total",
+    "counter",
+    (*_EVIDENCE, "route"),
+    "Requests the split (route live) or the mirror (route mirror) gave to this variant's revision, failed ones included. Neither "
+    "those that asked for a variant or version by name nor a client's own mistakes. A request whose rows meet several variants "
+    "counts once for each.",
+)
+EVIDENCE_ROWS: Final = MetricDoc(
+    "vedette_evidence_rows_total", "counter", (*_EVIDENCE, "route"), "Rows answered in those requests."
+)
+EVIDENCE_BAD: Final = MetricDoc(
+    "vedette_evidence_bad_total",
+    "counter",
+    (*_EVIDENCE, "route", "gate"),
+    "Of those requests: errors (it failed by our fault) and latency (over the model's objective). Of the rows: degraded and "
+    "alertRate (verdict alert).",
+)
+EVIDENCE_ENTITIES: Final = MetricDoc(
+    "vedette_evidence_entities_total",
+    "counter",
+    _EVIDENCE,
+    "Distinct entities the split gave to this variant's revision; counted while a variant stands beside stable.",
+)
+EVIDENCE_ENTITIES_BAD: Final = MetricDoc(
+    "vedette_evidence_entities_bad_total",
+    "counter",
+    (*_EVIDENCE, "gate"),
+    "Of those entities: the ones whose first live request (its first row) was bad, by gate.",
+)
+EVIDENCE_PAIRS: Final = MetricDoc(
+    "vedette_evidence_pairs_total",
+    "counter",
+    ("model", "revision", "against", "reference", "candidate"),
+    "Mirrored rows that both scored: the mirrored revision, stable's revision (against), stable's verdict (reference) and the "
+    "mirrored one's (candidate).",
+)
+EVIDENCE_SCORE_BINS: Final = MetricDoc(
+    "vedette_evidence_score_bins_total",
+    "counter",
+    (*_EVIDENCE, "le"),
+    "Mirrored rows by score, not cumulative: below `le` and at or over the edge before it. A threshold on an edge splits them.",
+)
+MIRRORED: Final = MetricDoc(
+    "vedette_mirrored_total",
+    "counter",
+    ("model", "variant", "outcome"),
+    "Copies of requests for the mirror: scored, failed, or dropped (the queue was full, or it came too late).",
+)
+METRICS: Final = (
+    *(REQUESTS, SECONDS, ROWS, VERDICT, DEGRADED, FEATURE_AGE, DEFAULTED, AUDIT, MODEL_INFO, MODEL_FAILED, START, ONGOING),
+    *(FALLBACKS, EVIDENCE_REQUESTS, EVIDENCE_ROWS, EVIDENCE_BAD, EVIDENCE_ENTITIES, EVIDENCE_ENTITIES_BAD, EVIDENCE_PAIRS),
+    *(EVIDENCE_SCORE_BINS, MIRRORED),
+)
+"""Every metric of our own. The standard `process_*` metrics come along."""
