@@ -69,7 +69,7 @@ def advance(
     status = history.pruned(status.model_copy(update={"is_ready": is_ready}), requests)
     return Outcome(
         status=status,
-        target=target(desired, status),
+        target=_still_loaded(target(desired, status), before, made),
         decision=max(made, key=lambda m: not isinstance(m, moves.Hold | moves.Adopt | moves.Refuse)),
         made=tuple(made),
         events=events(before, status, made),
@@ -96,6 +96,23 @@ def target(desired: Desired, status: RolloutStatus) -> Target | None:
         latency_objective_ms=analysis.latency_objective / timedelta(milliseconds=1),
         replicas=wanted_replicas(desired.replicas, status.min_replicas, desired.min_replicas, desired.max_replicas),
     )
+
+
+def _still_loaded(aimed: Target | None, before: RolloutStatus, made: list[moves.Move]) -> Target | None:
+    """The target of a look that takes traffic away keeps what lost it loaded, dark: should recording fail, the next look may see
+    things otherwise, and no weight may then reach a revision that was just unloaded. The look after it lets go."""
+    if aimed is None or not any(isinstance(m, _TAKES_TRAFFIC) for m in made):
+        return aimed
+    lost = [(v.name, v.revision) for v in before.variants]
+    lost += [("candidate", before.candidate)] if before.candidate is not None else []
+    lost += [("undone", before.stable)] if before.stable is not None else []
+    loaded, names = {aimed.stable.digest, *(v.revision.digest for v in aimed.variants)}, {v.name for v in aimed.variants}
+    dark = tuple(
+        TargetVariant(name=f"{name[:26]}-gone" if name in names else name, revision=revision)
+        for name, revision in lost
+        if revision.digest not in loaded
+    )
+    return aimed.model_copy(update={"variants": (*aimed.variants, *dark)})
 
 
 def _facts(desired: Desired, status: RolloutStatus, observation: Observation, now: datetime, tools: Tools) -> Facts:

@@ -155,7 +155,7 @@ def _next_step(spec: RolloutSpec, status: RolloutStatus, assessment: Assessment,
     if step.approval is not None:
         return _approval(step.approval, status)
     if status.full_by is not None:
-        return Pass(reason=f"{status.full_by} said promote-full")
+        return Pass(reason=f"in full, by {status.full_by}")
     if step.pause is not None:
         return _pause(step.pause, status, now)
     if step.analysis is not None:
@@ -273,10 +273,10 @@ def _finish(spec: RolloutSpec, status: RolloutStatus, assessment: Assessment, fa
     is_full = status.full_by is not None
     if status.weight < 100:
         if is_full:
-            return SetWeight(weight=100.0, reason=f"{status.full_by} said promote-full", by=status.full_by or "operator")
+            return SetWeight(weight=100.0, reason=f"in full, by {status.full_by}", by=status.full_by or "operator")
         return _raise(100.0, status, assessment)
     if is_full:
-        return Promote(reason=f"{status.full_by} said promote-full", by=status.full_by or "operator", assessment=assessment)
+        return Promote(reason=f"in full, by {status.full_by}", by=status.full_by or "operator", assessment=assessment)
     if assessment.verdict is Verdict.INVALID:
         return _invalid(assessment)
     is_judged = any(s.analysis for s in spec.steps)

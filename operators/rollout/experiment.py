@@ -134,7 +134,9 @@ def _split(spec: ExperimentSpec, stable: Revision, status: RolloutStatus, facts:
 def _waiting_for(spec: ExperimentSpec, status: RolloutStatus, facts: Facts) -> str:
     if status.split_since is None:
         return f"loading: {facts.candidate.words}"
-    return f"its end at {status.split_since + spec.duration:%Y-%m-%d %H:%M:%SZ}, or conclude"
+    asked = facts.desired.revision
+    next_up = "" if asked is None or asked.digest == status.seen else f"; version {asked.version} waits for that"
+    return f"its end at {status.split_since + spec.duration:%Y-%m-%d %H:%M:%SZ}, or conclude{next_up}"
 
 
 def observed(tally: Tally, gate: GateName, unit: str) -> tuple[int, int]:

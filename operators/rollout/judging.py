@@ -4,10 +4,10 @@ The statistics themselves are `Tools`: operators.rollout.judge, sequence and bud
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
-from operators.rollout import experiment
+from operators.rollout import experiment, judge, sequence
 from operators.rollout.evidence import Observation, Tally, key
 from operators.rollout.facts import Calibration, Desired
 from operators.rollout.spec import Analysis, RolloutSpec
@@ -50,46 +50,18 @@ class Tools:
     calibrate: Callable[[RolloutSpec, Tally], Calibration]
 
 
-@dataclass(frozen=True, slots=True)
-class Unjudged:
-    """No statistics: nothing is ever decided by evidence."""
-
-    ledger: Mapping[str, Any]
-    assessment: Assessment
-    totals: Mapping[str, Tally]
-
-
-def _unjudged(
-    ledger: Mapping[str, Any],
-    analysis: Analysis,
-    split: Mapping[str, float],
-    baseline: str,
-    candidate: str,
-    observation: Observation,
-    now: datetime,
-) -> Judged:
-    return Unjudged(ledger, Assessment(reason="there is no judge"), {})
-
-
 def standard_tools() -> Tools:
     """The project's own statistics."""
     return Tools(
-        judge=_unjudged,
-        intervals=experiment.Intervals(lambda n, k, alpha: (0.0, 1.0), lambda a, b, alpha: (-1.0, 1.0)),
+        judge=judge.look,
+        intervals=experiment.Intervals(sequence.proportion, sequence.difference),
         calibrate=lambda spec, tally: Calibration(None, "there is no judge"),
     )
 
 
-def expected_split(status: RolloutStatus, stale_after: timedelta, now: datetime) -> Mapping[str, float]:
-    """Share of entities by variant, in percent, that the evidence since the last look should show; empty: not known.
-
-    Unknown while evidence may be from before the last change of the split: until both this look and the last are later than it by
-    as long as evidence may be old."""
-    last = status.assessment.at or max((a.at for a in status.variant_assessments.values() if a.at), default=None)
-    if status.split_since is None or last is None or last - status.split_since < stale_after:
-        return {}
-    shares = {v.name: v.weight for v in status.variants} if status.experiment else {"candidate": status.weight}
-    return {"stable": 100.0 - sum(shares.values()), **shares}
+def split_in_force(status: RolloutStatus) -> Mapping[str, float]:
+    """Share of entities by variant since the last look, in percent; stable has the rest."""
+    return {v.name: v.weight for v in status.variants} if status.experiment else {"candidate": status.weight}
 
 
 def analysis_of(desired: Desired, status: RolloutStatus) -> Analysis:
@@ -112,7 +84,7 @@ def judged(desired: Desired, status: RolloutStatus, observation: Observation, no
     look = tools.judge(
         status.ledger,
         analysis,
-        expected_split(status, analysis.stale_after, now),
+        split_in_force(status),
         key("stable", stable.digest),
         key("candidate", status.candidate.digest),
         observation,
@@ -129,16 +101,15 @@ def _judged_variants(status: RolloutStatus, observation: Observation, now: datet
         return status
     others = spec.variants[1:]
     analysis = spec.analysis.model_copy(update={"alpha": spec.analysis.alpha / len(others)})
-    split = expected_split(status, analysis.stale_after, now)
-    ledger, totals, found = dict(status.ledger), dict(status.totals), dict(status.variant_assessments)
+    split = split_in_force(status)
+    ledger, totals, found = status.ledger, status.totals, dict(status.variant_assessments)
     baseline = experiment.tally_key(spec, spec.variants[0], stable)
     for variant in others:
         if variant.name in status.stopped:
             continue
         candidate = experiment.tally_key(spec, variant, stable)
-        look = tools.judge(ledger.get(variant.name, {}), analysis, split, baseline, candidate, observation, now)
-        ledger[variant.name] = look.ledger
-        totals |= look.totals
+        look = tools.judge(ledger, analysis, split, baseline, candidate, observation, now)
+        ledger, totals = look.ledger, look.totals
         found[variant.name] = look.assessment.model_copy(update={"at": look.assessment.at or observation.at})
     judged = status.model_copy(update={"ledger": ledger, "totals": totals, "variant_assessments": found})
     return judged.model_copy(update={"report": experiment.report(judged, totals, tools.intervals, now)})

@@ -32,8 +32,8 @@ class Hold(Move):
 class Start(Move):
     """Begin with `revision` as the candidate; what is under way ends as superseded.
 
-    seen: digest the spec asks for, if the spec is why. is_full: no steps, only loading. undo_of: what it takes back. how: for
-    people."""
+    seen: digest the spec asks for, if the spec is why. is_full: no steps and no evidence, only loading. undo_of: what it
+    takes back. how: for people."""
 
     revision: Revision
     seen: str | None = None

@@ -310,6 +310,15 @@ class ExperimentSpec(Value):
         names = [v.name for v in self.variants]
         if len(set(names)) != len(names):
             raise ValueError(f"variants {names} repeat a name; name each once")
+        taken = [
+            v.name
+            for i, v in enumerate(self.variants)
+            if v.name in ("former", "undone") or (v.name == "stable" and (i or v.revision))
+        ]
+        if taken:
+            raise ValueError(
+                f"variant {taken[0]!r} has a name that rollouts use; only a baseline without a revision is `stable`"
+            )
         total = sum(v.weight for v in self.variants)
         if abs(total - 100) > 1e-6:
             raise ValueError(f"the variants' weights sum to {total:g}, expected 100; weight is the percentage of entities")

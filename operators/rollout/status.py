@@ -261,8 +261,7 @@ class RolloutStatus(Value):
     mirror: float = 0.0
     """Percentage of requests mirrored to it."""
     split_since: datetime | None = None
-    """When weight, mirror or an experiment's split last changed. Traffic follows a moment later: until the evidence is all from
-    after it, the expected split is unknown and the sample ratio is not tested."""
+    """When weight, mirror or an experiment's split last changed; an experiment's duration counts from its split."""
     requests_before: int = 0
     """The candidate's requests when the step under way began; an analysis step counts from there."""
     full_by: str | None = None

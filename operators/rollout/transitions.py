@@ -3,6 +3,7 @@
 Which move is made is operators.rollout.decide's. Each move leaves an entry in the history, with the evidence it rests on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +23,9 @@ from operators.rollout.status import (
 class IllegalMove(Exception):
     """A move that the rules do not allow here: a fault of the caller. The message says which rule."""
 
+
+_REASON = 1500
+"""Characters of a reason that are kept."""
 
 NOTHING_UNDER_WAY: dict[str, Any] = {
     "candidate": None,
@@ -53,8 +57,8 @@ NOTHING_UNDER_WAY: dict[str, Any] = {
 
 def after(status: RolloutStatus, move: moves.Move, facts: Facts, now: datetime) -> RolloutStatus:
     """The status after `move`. Raises IllegalMove."""
-    apply = _APPLY[type(move)]
-    changed = apply(status, move, facts, now)
+    said = replace(move, reason=move.reason[:_REASON])
+    changed = _APPLY[type(move)](status, said, facts, now)
     return history.with_handled(changed, move.request)
 
 
@@ -73,7 +77,7 @@ def _note(status: RolloutStatus, move: moves.Move, name: str, now: datetime, **m
         move=name,
         step=status.step_index + 1 if status.is_under_way else None,
         by=move.by,
-        reason=move.reason[:2048],
+        reason=move.reason,
         assessment=move.assessment,
         **more,
     )
@@ -104,6 +108,7 @@ def _start(status: RolloutStatus, move: moves.Start, facts: Facts, now: datetime
             "candidate": move.revision,
             "policy": facts.desired.rollout,
             "started": now,
+            "step_index": len(facts.desired.rollout.steps) if move.is_full else 0,
             "step_started": now,
             "last_progress": now,
             "started_by": move.started_by or move.by,
@@ -274,7 +279,7 @@ def _undo(status: RolloutStatus, move: moves.Undo, facts: Facts, now: datetime) 
     taken_back, former = status.stable, status.former
     if taken_back is None or former is None:
         raise IllegalMove("undo, but no former stable is kept")
-    entry = HistoryEntry(at=now, move="undo", by=move.by, reason=move.reason[:2048], weight=0.0)
+    entry = HistoryEntry(at=now, move="undo", by=move.by, reason=move.reason, weight=0.0)
     ended = FinishedRollout(
         candidate=taken_back,
         stable=former,
@@ -334,7 +339,7 @@ def _split(status: RolloutStatus, move: moves.Split, facts: Facts, now: datetime
 
 def _stop_variant(status: RolloutStatus, move: moves.StopVariant, facts: Facts, now: datetime) -> RolloutStatus:
     _must(status.experiment is not None, "a variant is stopped, but no experiment is under way")
-    stopped = {**status.stopped, move.name: move.reason[:2048]}
+    stopped = {**status.stopped, move.name: move.reason}
     return _note(_to(status, variants=move.variants, stopped=stopped), move, f"stop {move.name}", now)
 
 

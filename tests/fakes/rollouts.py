@@ -8,10 +8,10 @@ from typing import Any
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally, key
 from operators.rollout.experiment import Intervals
-from operators.rollout.facts import Calibration
+from operators.rollout.facts import Calibration, Desired, Facts, Loading
 from operators.rollout.judging import Tools
 from operators.rollout.spec import Analysis, Revision, RolloutSpec
-from operators.rollout.status import Assessment, Request, Verdict
+from operators.rollout.status import Assessment, Phase, Request, RolloutStatus, Verdict
 
 T0 = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 
@@ -89,10 +89,94 @@ def tools(judge: ScriptedJudge, calibration: Calibration | None = None) -> Tools
     return Tools(judge=judge, intervals=Intervals(proportion, difference), calibrate=calibrate)
 
 
+POLICY = RolloutSpec.model_validate(
+    {
+        "steps": [
+            {"mirror": {"percent": 50}},
+            {"analysis": {}},
+            {"setWeight": 5},
+            {"pause": {"duration": "60s"}},
+            {"setReplicas": {"replicas": 3}},
+            {"analysis": {"minRequests": 40, "maxDuration": "10m"}},
+            {"approval": {"approvers": 2, "groups": ["sre"]}},
+            {"pause": {}},
+            {"setWeight": 50},
+        ],
+        "analysis": {"minRequests": 100},
+        "progressDeadline": "1h",
+    }
+)
+"""Every kind of step; `STEP` gives their places."""
+
+STEP = {
+    "mirror": 0,
+    "analysis of the mirror": 1,
+    "setWeight": 2,
+    "timed pause": 3,
+    "setReplicas": 4,
+    "analysis": 5,
+    "approval": 6,
+    "pause": 7,
+    "last setWeight": 8,
+    "over": 9,
+}
+
+
+def under_way(step: str = "mirror", policy: RolloutSpec = POLICY, **more: Any) -> RolloutStatus:
+    """A rollout from A to B, started by grace, that is at a step since T0, with the weight and mirror of the steps before."""
+    index = STEP[step]
+    before = policy.steps[:index]
+    found = RolloutStatus(
+        phase=Phase.PROGRESSING,
+        stable=A,
+        candidate=B,
+        seen=B.digest,
+        policy=policy,
+        step_index=index,
+        weight=max((s.set_weight for s in before if s.set_weight), default=0.0),
+        mirror=max((s.mirror.percent for s in before if s.mirror), default=0.0),
+        started=at(-3600),
+        step_started=T0,
+        last_progress=T0,
+        started_by="grace",
+        is_ready=True,
+    )
+    return found.model_copy(update=more)
+
+
+LOADED = Loading(ready=2, expected=2)
+HALF = Loading(ready=1, expected=2)
+
+
+def facts(**more: Any) -> Facts:
+    """The spec asks for B, which every replica has loaded; 1000 live and 1000 mirrored requests were seen."""
+    tally = Tally(requests=1000, rows=1000, mirrored=1000, mirrored_rows=1000)
+    given = {"desired": Desired(revision=B, rollout=POLICY), "candidate": LOADED, "tally": tally, "replicas": 3, **more}
+    return Facts(**given)
+
+
 def said(
     verb: str, by: str = "ada", *, id: str | None = None, why: str = "because", seconds: float = 0, **args: str
 ) -> Request:
     return Request(id=id or f"{verb}-{by}", verb=verb, by=by, why=why, at=at(seconds), args=args)  # type: ignore[arg-type]
 
 
-__all__ = ["T0", "A", "B", "C", "ScriptedJudge", "at", "key", "observed", "revision", "said", "tools"]
+__all__ = [
+    "HALF",
+    "LOADED",
+    "POLICY",
+    "STEP",
+    "T0",
+    "A",
+    "B",
+    "C",
+    "ScriptedJudge",
+    "at",
+    "facts",
+    "key",
+    "observed",
+    "revision",
+    "said",
+    "tools",
+    "under_way",
+]

@@ -36,7 +36,10 @@ def test_a_worse_candidate_has_no_traffic_in_the_same_look(look: int) -> None:
     last = looks(status, Desired(revision=B), judge, 1, look)[-1]
     assert (last.status.phase, last.status.weight, last.acts_first) == (Phase.ABORTED, 0, True)
     assert last.target is not None
-    assert last.target.variants == ()
+    assert [(v.revision, v.weight, v.mirror) for v in last.target.variants] == [(B, 0, 0)], "dark, still loaded"
+    after = looks(last.status, Desired(revision=B), judge, 1, look + 1)[-1]
+    assert after.target is not None
+    assert after.target.variants == (), "and let go at the next look"
 
 
 def test_nothing_is_written_at_rest() -> None:
