@@ -1,0 +1,140 @@
+"""A KServe InferenceService for a target: one predictor a revision, named by it, with weights in `spec.canary`. Pure.
+
+KServe (0.20, Standard mode) makes a Deployment of each predictor's name, so that a promotion renames nothing: the stable
+predictor takes the candidate's name and its pods stay. KServe splits by request, not by entity, in whole percents, and mirrors
+nothing: what it cannot do is refused here, in words."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from operators.api.types import KserveBackend
+from operators.backends.port import BackendError, ServiceRef
+from operators.rollout.spec import Revision
+from operators.rollout.status import Target
+from serving.spec import ModelSpec, ServingSpec
+
+VARIANTS: Final = "vedette.dev/variants"
+"""Annotation: {variant: [predictor's name, revision digest]} as JSON."""
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+SERVED: Final = "VEDETTE_SERVED"
+"""Environment variable of the pods: the ServingSpec of their one revision, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One predictor of an InferenceService: which variant it is, and by which revision."""
+
+    variant: str
+    predictor: str
+    revision: str
+
+
+def predictor_name(revision: Revision) -> str:
+    """Name of a revision's predictor, within what a DNS label leaves."""
+    return f"r{revision.digest.removeprefix('sha256:')[:12]}"
+
+
+def fields_of(service: ServiceRef, place: KserveBackend, target: Target, replicas: int) -> dict[str, Any]:
+    """What we own of the InferenceService. replicas: least of stable and candidate together.
+
+    Raises BackendError for a target that KServe cannot carry out."""
+    subject = f"InferenceService {service.namespace}/{place.inference_service or service.name}"
+    _check(subject, target)
+    held = {"stable": [predictor_name(target.stable), target.stable.digest]}
+    held |= {v.name: [predictor_name(v.revision), v.revision.digest] for v in target.variants}
+    return {
+        "metadata": {
+            "labels": {MANAGED_BY: "vedette-operator", "app.kubernetes.io/name": "vedette"},
+            "annotations": {"serving.kserve.io/deploymentMode": "Standard", VARIANTS: json.dumps(held, sort_keys=True)},
+        },
+        "spec": {
+            "predictor": {"minReplicas": replicas, **_predictor(service, place, target.stable, target.latency_objective_ms)},
+            "canary": [
+                {
+                    "trafficPercent": round(v.weight),
+                    "predictor": {
+                        "minReplicas": candidate_replicas(replicas, v.weight),
+                        **_predictor(service, place, v.revision, target.latency_objective_ms),
+                    },
+                }
+                for v in target.variants
+            ],
+        },
+    }
+
+
+def candidate_replicas(replicas: int, weight: float) -> int:
+    """Replicas of a variant of its own, by its share; at least one, or a dark one could not be looked at; at most stable's."""
+    return min(max(1, math.ceil(replicas * weight / 100)), max(1, replicas))
+
+
+def held_by(found: Mapping[str, Any]) -> tuple[Held, ...]:
+    """The predictors of an InferenceService that `fields_of` made."""
+    told = json.loads((found["metadata"].get("annotations") or {}).get(VARIANTS) or "{}")
+    return tuple(Held(variant, predictor, revision) for variant, (predictor, revision) in told.items())
+
+
+def is_within(wanted: object, found: object) -> bool:
+    """Whether what we own is so already; fields of others (and the cluster's defaults) do not count.
+
+    >>> is_within({"a": [{"b": 1}]}, {"a": [{"b": 1, "c": 2}], "d": 3})
+    True
+    """
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(k in found and is_within(v, found[k]) for k, v in wanted.items())
+    if isinstance(wanted, list):
+        if not wanted and found is None:
+            return True
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(is_within, wanted, found))
+    return wanted == found
+
+
+def _predictor(service: ServiceRef, place: KserveBackend, revision: Revision, latency_objective_ms: float) -> dict[str, Any]:
+    served = ServingSpec(
+        models=(
+            ModelSpec(
+                name=service.model,
+                version=revision.version,
+                revision=revision.serving(),
+                latency_objective_ms=latency_objective_ms,
+            ),
+        )
+    )
+    digest = revision.bundle.removeprefix("sha256:")
+    uri = place.storage_uri.replace("{digest}", digest).replace("{version}", revision.version).replace("{model}", service.model)
+    told = json.dumps(served.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return {
+        "name": predictor_name(revision),
+        "model": {
+            "runtime": place.runtime,
+            "modelFormat": {"name": "vedette"},
+            "protocolVersion": "v2",
+            "storageUri": uri,
+            "env": [{"name": SERVED, "value": told}],
+        },
+    }
+
+
+def _check(subject: str, target: Target) -> None:
+    mirrored = [v.name for v in target.variants if v.mirror > 0]
+    if mirrored:
+        raise BackendError(
+            f"{subject}: KServe cannot mirror, and {', '.join(mirrored)} should score copies; take the mirror steps and alertBudget "
+            "out of the rollout's policy, or serve by the ray backend",
+            can_retry=False,
+        )
+    broken = [f"{v.name} {v.weight:g}" for v in target.variants if v.weight != round(v.weight)]
+    if broken:
+        raise BackendError(
+            f"{subject}: KServe's weights are whole percents, and {', '.join(broken)} is not; write setWeight as a whole number",
+            can_retry=False,
+        )
+    names = [predictor_name(target.stable), *(predictor_name(v.revision) for v in target.variants)]
+    if len(set(names)) != len(names):
+        raise BackendError(
+            f"{subject}: two variants have the same revision, and KServe names predictors by it; give each a revision of its own",
+            can_retry=False,
+        )

@@ -1,0 +1,147 @@
+"""The `kserve` backend: an InferenceService that the operator makes and owns.
+
+Each variant has pods of its own, so the candidate scales too, and each pod holds one revision. What the InferenceService says
+is operators.backends.inference_service's; what the pods say, operators.backends.evidence's."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from operators.api.types import KserveBackend
+from operators.backends.evidence import Scrape
+from operators.backends.inference_service import MANAGED_BY, Held, fields_of, held_by, is_within
+from operators.backends.kube import INFERENCE_SERVICES, PODS, Document, Kube, KubeError, NotFound
+from operators.backends.load import LoadMeter
+from operators.backends.pods import addresses, is_ready
+from operators.backends.port import BackendError, Load, ServiceRef
+from operators.backends.ray import Read
+from operators.rollout.evidence import Observation, ReplicaEvidence, key
+from operators.rollout.spec import Revision
+from operators.rollout.status import Target
+
+
+class KserveInference:
+    """One service's InferenceService. owner: the ModelService's ownerReference."""
+
+    shares_replicas = False
+
+    def __init__(
+        self, kube: Kube, place: KserveBackend, read: Read, meter: LoadMeter, owner: Mapping[str, Any] | None = None
+    ) -> None:
+        self._kube, self._place, self._read, self._meter, self._owner = kube, place, read, meter, owner
+
+    async def carry_out(self, service: ServiceRef, target: Target) -> None:
+        """Apply the InferenceService; nothing is written if it is so already. Raises BackendError."""
+        name = self._name(service)
+        try:
+            found = await self._found(service)
+            self._refuse_others(service, found)
+            fields = fields_of(service, self._place, target, _replicas(target, found))
+            if found is not None and is_within(fields, found):
+                return
+            if self._owner is not None:
+                fields["metadata"]["ownerReferences"] = [dict(self._owner)]
+            await self._kube.apply(INFERENCE_SERVICES, service.namespace, name, fields)
+        except KubeError as problem:
+            raise BackendError(str(problem), can_retry=problem.can_retry) from problem
+
+    async def observe(self, service: ServiceRef) -> Observation:
+        """Ask every pod; tallies are named by the variant that holds their revision now."""
+        try:
+            found, pods = await self._look(service)
+        except (KubeError, BackendError) as problem:
+            return Observation(at=datetime.now(UTC), problem=str(problem))
+        scrape = await self._read(service, addresses(pods, self._place.metrics_port))
+        held = held_by(found)
+        expected = {h.variant: max(1, len(_of(service, self._place, h, pods))) for h in held}
+        return Observation(
+            at=scrape.at,
+            replicas=tuple(_renamed(r, held) for r in scrape.replicas),
+            expected_replicas=sum(expected.values()),
+            expected_by_variant=expected,
+            problem=scrape.problem,
+        )
+
+    async def load(self, service: ServiceRef) -> Load:
+        """How busy all variants' pods are."""
+        try:
+            _, pods = await self._look(service)
+        except (KubeError, BackendError) as problem:
+            return Load(datetime.now(UTC), problem=str(problem))
+        scrape: Scrape = await self._read(service, addresses(pods, self._place.metrics_port))
+        return self._meter.measure(service, scrape, ready_replicas=sum(map(is_ready, pods)), wanted_replicas=len(pods))
+
+    async def remove(self, service: ServiceRef) -> None:
+        """Delete the InferenceService, if it is ours."""
+        try:
+            found = await self._found(service)
+            if found is not None and _is_ours(found):
+                await self._kube.delete(INFERENCE_SERVICES, service.namespace, self._name(service))
+        except KubeError as problem:
+            raise BackendError(str(problem), can_retry=problem.can_retry) from problem
+        self._meter.forget(service)
+
+    async def serves(self, service: ServiceRef) -> Revision | None:
+        """Nothing: an InferenceService that is not ours is not taken over."""
+        return None
+
+    @property
+    def selector(self) -> str:
+        """Label selector of its pods, for the scale subresource; empty as long as the name is not known."""
+        name = self._place.inference_service
+        return f"serving.kserve.io/inferenceservice={name}" if name else ""
+
+    def _name(self, service: ServiceRef) -> str:
+        return self._place.inference_service or service.name
+
+    async def _found(self, service: ServiceRef) -> Document | None:
+        try:
+            return await self._kube.get(INFERENCE_SERVICES, service.namespace, self._name(service))
+        except NotFound:
+            return None
+
+    def _refuse_others(self, service: ServiceRef, found: Document | None) -> None:
+        if found is not None and not _is_ours(found):
+            raise BackendError(
+                f"InferenceService {service.namespace}/{self._name(service)} is there and is not ours; delete it, or write another "
+                "name in spec.backend.kserve.inferenceService",
+                can_retry=False,
+            )
+
+    async def _look(self, service: ServiceRef) -> tuple[Document, Sequence[Mapping[str, Any]]]:
+        found = await self._found(service)
+        if found is None:
+            raise BackendError(f"InferenceService {service.namespace}/{self._name(service)} is not there yet")
+        label = f"serving.kserve.io/inferenceservice={self._name(service)}"
+        pods = await self._kube.list(PODS, service.namespace, label)
+        return found, [p for p in pods if not p["metadata"].get("deletionTimestamp")]
+
+
+def _is_ours(found: Document) -> bool:
+    labels: Mapping[str, str] = found["metadata"].get("labels") or {}
+    return labels.get(MANAGED_BY) == "vedette-operator"
+
+
+def _replicas(target: Target, found: Document | None) -> int:
+    """What is decided; else what there is; else one."""
+    if target.replicas is not None:
+        return target.replicas
+    return int(found["spec"]["predictor"].get("minReplicas", 1)) if found is not None else 1
+
+
+def _of(service: ServiceRef, place: KserveBackend, held: Held, pods: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The pods of one predictor, by KServe's label."""
+    app = f"isvc.{place.inference_service or service.name}-{held.predictor}-predictor"
+    return [p for p in pods if (p["metadata"].get("labels") or {}).get("app") == app]
+
+
+def _renamed(replica: ReplicaEvidence, held: Sequence[Held]) -> ReplicaEvidence:
+    """A pod knows its revision and calls it stable; which variant that is, the InferenceService says."""
+    variants = {h.revision: h.variant for h in held}
+    tallies = {}
+    for told, tally in replica.tallies.items():
+        variant, _, revision = told.partition("@")
+        tallies[key(variants.get(revision, variant), revision)] = tally
+    mine = {*replica.loaded, *replica.failed}
+    holds = tuple(h.variant for h in held if h.revision in mine)
+    return replica.model_copy(update={"tallies": tallies, "holds": holds})

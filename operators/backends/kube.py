@@ -1,0 +1,258 @@
+"""The one door to Kubernetes' API: get, list, apply, patch, create, delete; asynchronous, and nothing is tried twice by itself.
+
+Where the cluster is and who we are comes from the official client's configuration (kubeconfig or the pod's service account);
+the requests are plain HTTP, so that five hundred services cost one connection pool and no thread. Watching is kopf's
+(operators.handlers)."""
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import quote
+
+import aiohttp
+from kubernetes import client as official
+from kubernetes import config as official_config
+
+Document = dict[str, Any]
+OnRequest = Callable[[str, str, int, float], None]
+"""(verb, plural, HTTP status or 0 for no answer, seconds)."""
+
+
+class KubeError(Exception):
+    """The API server did not do what was asked.
+
+    `NotFound`, `Conflict` (somebody changed it meanwhile: read again), others by status; 0: no answer.
+    can_retry: whether the same request may go through later."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def can_retry(self) -> bool:
+        """No answer, 409, 429 and 5xx pass; the rest needs somebody."""
+        return self.status in {0, 408, 409, 429} or self.status >= 500
+
+
+class NotFound(KubeError):
+    """404: there is no such object, or no such kind."""
+
+
+class Conflict(KubeError):
+    """409: the object is not as it was read, exists already, or another manager owns a field."""
+
+
+class Kind(NamedTuple):
+    """A kind of resource and where it lives."""
+
+    api_version: str
+    kind: str
+    plural: str
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """The URL's path. namespace None: of the whole cluster."""
+        root = f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
+        parts = [root, *(("namespaces", quote(namespace)) if namespace else ()), self.plural]
+        return "/".join([*parts, *((quote(name),) if name else ()), *((subresource,) if subresource else ())])
+
+
+PODS: Final = Kind("v1", "Pod", "pods")
+EVENTS: Final = Kind("v1", "Event", "events")
+LEASES: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
+MODEL_SERVICES: Final = Kind("vedette.dev/v1alpha1", "ModelService", "modelservices")
+ROLLOUT_POLICIES: Final = Kind("vedette.dev/v1alpha1", "RolloutPolicy", "rolloutpolicies")
+RAY_SERVICES: Final = Kind("ray.io/v1", "RayService", "rayservices")
+INFERENCE_SERVICES: Final = Kind("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
+
+
+class Access(NamedTuple):
+    """How the API server is reached. header: gives the Authorization header's value; asked often, tokens change."""
+
+    server: str
+    tls: ssl.SSLContext | None
+    header: Callable[[], str | None]
+    official: Any
+    namespace: str
+
+
+def access(kubeconfig: Path | None = None) -> Access:
+    """From a kubeconfig file, else the pod's service account, else the usual kubeconfig. Raises KubeError with the way out."""
+    found = official.Configuration()
+    try:
+        if kubeconfig is not None:
+            official_config.load_kube_config(str(kubeconfig), client_configuration=found)
+        else:
+            official_config.load_config(client_configuration=found)
+    except (official_config.ConfigException, OSError) as problem:
+        raise KubeError(
+            f"no cluster to talk to: {problem}; set KUBECONFIG, or run in a pod with a service account"
+        ) from problem
+    return Access(found.host.rstrip("/"), _tls(found), lambda: _header(found), found, _namespace(kubeconfig))
+
+
+def _header(found: Any) -> str | None:
+    value: str | None = found.get_api_key_with_prefix("BearerToken", alias="authorization")
+    if value is None and found.username:
+        value = found.get_basic_auth_token()
+    return value
+
+
+def _tls(found: Any) -> ssl.SSLContext | None:
+    if not found.host.startswith("https"):
+        return None
+    context = ssl.create_default_context(cafile=found.ssl_ca_cert)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # clusters' own CAs often lack an extension it wants
+    if not found.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if found.cert_file:
+        context.load_cert_chain(found.cert_file, found.key_file)
+    return context
+
+
+def _namespace(kubeconfig: Path | None) -> str:
+    """The namespace we live in."""
+    own = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+    if kubeconfig is None and own.is_file():
+        return own.read_text(encoding="utf-8").strip()
+    return "default"
+
+
+class Kube:
+    """A client. Use as `async with`. on_request: told of every request, for metrics."""
+
+    def __init__(
+        self, reached: Access, *, manager: str, timeout_s: float = 15.0, on_request: OnRequest = lambda *_: None
+    ) -> None:
+        self._reached, self._manager, self._told = reached, manager, on_request
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Kube":
+        connector = aiohttp.TCPConnector(limit=32, ssl=self._reached.tls or True)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Document:
+        """One object. Raises NotFound, KubeError."""
+        return await self._ask("get", kind, kind.path(namespace, name))
+
+    async def list(self, kind: Kind, namespace: str | None, labels: str = "") -> Sequence[Document]:
+        """All objects, of one namespace or of all. labels: a label selector. Raises KubeError."""
+        query = {"labelSelector": labels} if labels else {}
+        answer = await self._ask("list", kind, kind.path(namespace), query=query)
+        items: list[Document] = answer.get("items") or []
+        return items
+
+    async def apply(
+        self, kind: Kind, namespace: str | None, name: str, fields: Mapping[str, Any], *, subresource: str | None = None
+    ) -> Document:
+        """Server-side apply of the fields that are ours, by our field manager, over others' claims.
+
+        fields: without apiVersion and kind; a metadata.resourceVersion in it is a precondition. Raises Conflict, KubeError."""
+        metadata = {"name": name, **({"namespace": namespace} if namespace else {}), **fields.get("metadata", {})}
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, **fields, "metadata": metadata}
+        return await self._ask(
+            "apply",
+            kind,
+            kind.path(namespace, name, subresource),
+            query={"fieldManager": self._manager, "force": "true"},
+            body=body,
+            content="application/apply-patch+yaml",
+        )
+
+    async def patch(
+        self, kind: Kind, namespace: str | None, name: str, patch: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    ) -> Document:
+        """A merge patch (mapping) or a JSON patch (list). Raises NotFound, Conflict, KubeError."""
+        content = "application/merge-patch+json" if isinstance(patch, Mapping) else "application/json-patch+json"
+        query = {"fieldManager": self._manager}
+        return await self._ask("patch", kind, kind.path(namespace, name), query=query, body=patch, content=content)
+
+    async def create(self, kind: Kind, namespace: str | None, body: Mapping[str, Any]) -> Document:
+        """A new object. Raises Conflict if the name is taken, KubeError."""
+        whole = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
+        query = {"fieldManager": self._manager}
+        return await self._ask("create", kind, kind.path(namespace), query=query, body=whole)
+
+    async def replace(self, kind: Kind, namespace: str | None, name: str, body: Mapping[str, Any]) -> Document:
+        """A whole object; its metadata.resourceVersion is a precondition. Raises Conflict, KubeError."""
+        query = {"fieldManager": self._manager}
+        return await self._ask("update", kind, kind.path(namespace, name), query=query, body=body)
+
+    async def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
+        """Delete one object; that it is gone already is no error. Raises KubeError."""
+        try:
+            await self._ask("delete", kind, kind.path(namespace, name))
+        except NotFound:
+            return
+
+    async def _ask(
+        self,
+        verb: Literal["get", "list", "apply", "patch", "create", "update", "delete"],
+        kind: Kind,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        content: str = "application/json",
+    ) -> Document:
+        if self._session is None:
+            raise RuntimeError("use the client as `async with Kube(...)`")
+        headers = {"Accept": "application/json", **({"Content-Type": content} if body is not None else {})}
+        authorization = await asyncio.to_thread(self._reached.header) if _may_block(self._reached) else self._reached.header()
+        if authorization:
+            headers["Authorization"] = authorization
+        started, status = time.monotonic(), 0
+        try:
+            async with self._session.request(
+                _METHODS[verb],
+                self._reached.server + path,
+                params=dict(query or {}),
+                data=None if body is None else json.dumps(body),
+                headers=headers,
+            ) as answer:
+                status, text = answer.status, await answer.text()
+        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+            why = str(problem) or type(problem).__name__
+            raise KubeError(f"{verb} {path}: the API server did not answer: {why}") from problem
+        finally:
+            self._told(verb, kind.plural, status, time.monotonic() - started)
+        if status < 300:
+            found: Document = json.loads(text)
+            return found
+        raise _refused(f"{verb} {path}", status, text)
+
+
+_METHODS: Final = {
+    "get": "GET",
+    "list": "GET",
+    "apply": "PATCH",
+    "patch": "PATCH",
+    "create": "POST",
+    "update": "PUT",
+    "delete": "DELETE",
+}
+
+
+def _may_block(reached: Access) -> bool:
+    """Refreshing a token may run a program or ask a server."""
+    return getattr(reached.official, "refresh_api_key_hook", None) is not None
+
+
+def _refused(what: str, status: int, text: str) -> KubeError:
+    try:
+        message = json.loads(text).get("message") or text
+    except (ValueError, AttributeError):
+        message = text
+    kind = {404: NotFound, 409: Conflict}.get(status, KubeError)
+    hint = "; see `kubectl auth can-i` and the operator's ClusterRole" if status == 403 else ""
+    return kind(f"{what}: {status} {str(message)[:500]}{hint}", status)

@@ -1,0 +1,156 @@
+"""A RayService's `serveConfigV2`, edited: our model within one deployment's `user_config`, and its `num_replicas`. Pure.
+
+Everything else in it is other people's and stays. Comments do not survive an edit: it is one text to Kubernetes, and YAML's
+reader drops them; the file in their repository keeps them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from operators.backends.port import BackendError
+from operators.rollout.spec import Revision
+from operators.rollout.status import Target
+from serving.spec import ModelSpec, VariantSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model lives in a RayService. subject: how messages call it, e.g. `RayService soc/vedette`."""
+
+    subject: str
+    application: str
+    deployment: str
+
+
+def model_spec(name: str, target: Target) -> ModelSpec:
+    """What the replicas are told of a target."""
+    return ModelSpec(
+        name=name,
+        version=target.stable.version,
+        revision=target.stable.serving(),
+        variants=tuple(
+            VariantSpec(
+                name=v.name, version=v.revision.version, revision=v.revision.serving(), weight=v.weight, mirror=v.mirror
+            )
+            for v in target.variants
+        ),
+        latency_objective_ms=target.latency_objective_ms,
+    )
+
+
+def with_model(text: str, place: Place, model: ModelSpec, replicas: int | None) -> str:
+    """The configuration that serves `model` beside the models of others; the same text if it does so already.
+
+    replicas: None leaves the count alone. Raises BackendError if the place is not in it, or has an autoscaler of its own."""
+    config = _parsed(text, place)
+    deployment = _deployment(config, place)
+    before = _fingerprint(deployment)
+    user_config = dict(deployment.get("user_config") or {})
+    told = model.model_dump(mode="json")
+    models = list(user_config.get("models") or [])
+    if any(m.get("name") == model.name for m in models):
+        user_config["models"] = [told if m.get("name") == model.name else m for m in models]
+    else:
+        user_config["models"] = [*models, told]
+    deployment["user_config"] = user_config
+    if replicas is not None:
+        _without_autoscaler(deployment, place)
+        deployment["num_replicas"] = replicas
+    return text if _fingerprint(deployment) == before else _text(config)
+
+
+def without_model(text: str, place: Place, name: str) -> str:
+    """The configuration without the model. With the last one goes the list: the replicas then go on as they are."""
+    try:
+        config = _parsed(text, place)
+        deployment = _deployment(config, place)
+    except BackendError:
+        return text
+    user_config = dict(deployment.get("user_config") or {})
+    models = [m for m in user_config.get("models") or [] if m.get("name") != name]
+    if len(models) == len(user_config.get("models") or []):
+        return text
+    user_config["models"] = models
+    if not models:
+        del user_config["models"]
+    deployment["user_config"] = user_config
+    if not user_config:
+        del deployment["user_config"]
+    return _text(config)
+
+
+def served_revision(text: str, place: Place, name: str) -> Revision | None:
+    """The revision of a model that is stable in it; None: it has no such model. Raises BackendError."""
+    models = (_deployment(_parsed(text, place), place).get("user_config") or {}).get("models") or []
+    for entry in models:
+        if entry.get("name") == name:
+            try:
+                model = ModelSpec.model_validate(entry)
+            except ValidationError as problem:
+                raise BackendError(
+                    f"{place.subject}: user_config has {name!r} in another form: {problem.errors()[0]['msg']}; take it out",
+                    can_retry=False,
+                ) from problem
+            told = model.revision.model_dump()
+            return Revision(version=model.version, **{**told, "thresholds": dict(model.revision.thresholds)})
+    return None
+
+
+def replicas_of(text: str, place: Place) -> int | None:
+    """How many replicas it asks for; None: an autoscaler decides, or it does not say. Raises BackendError."""
+    count = _deployment(_parsed(text, place), place).get("num_replicas")
+    return count if isinstance(count, int) else None
+
+
+def _parsed(text: str, place: Place) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(text) if text.strip() else None
+    except yaml.YAMLError as problem:
+        raise BackendError(f"{place.subject}: spec.serveConfigV2 is not YAML: {problem}", can_retry=False) from problem
+    if not isinstance(config, dict):
+        raise BackendError(
+            f"{place.subject}: spec.serveConfigV2 is empty; it must have the application {place.application!r}", can_retry=False
+        )
+    return config
+
+
+def _deployment(config: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Find the deployment, adding it to an application that leaves it to its defaults."""
+    applications = config.get("applications") or []
+    names = [a.get("name") for a in applications]
+    if place.application not in names:
+        raise BackendError(
+            f"{place.subject}: spec.serveConfigV2 has the applications {names}, not {place.application!r}; "
+            "write one of them in spec.backend.ray.application",
+            can_retry=False,
+        )
+    application = applications[names.index(place.application)]
+    deployments = application.setdefault("deployments", [])
+    for deployment in deployments:
+        if deployment.get("name") == place.deployment:
+            found: dict[str, Any] = deployment
+            return found
+    deployments.append({"name": place.deployment})
+    added: dict[str, Any] = deployments[-1]
+    return added
+
+
+def _without_autoscaler(deployment: Mapping[str, Any], place: Place) -> None:
+    if deployment.get("num_replicas") == "auto" or "autoscaling_config" in deployment:
+        raise BackendError(
+            f"{place.subject}: deployment {place.deployment!r} has an autoscaling_config, and the ModelService sets the count too; "
+            "the count has one owner: take autoscaling_config away, or the ModelService's replicas and scaling",
+            can_retry=False,
+        )
+
+
+def _fingerprint(deployment: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(deployment, sort_keys=True)
+
+
+def _text(config: Mapping[str, Any]) -> str:
+    text: str = yaml.safe_dump(config, sort_keys=False, width=120)
+    return text

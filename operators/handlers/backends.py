@@ -1,0 +1,81 @@
+"""Which backend a service runs on, and where its evidence comes from. Wires; acts on nothing."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+
+import aiohttp
+
+from operators.api.types import KserveBackend, ModelService, RayBackend
+from operators.backends.evidence import Scrape
+from operators.backends.kserve import KserveInference
+from operators.backends.kube import Kube
+from operators.backends.load import LoadMeter
+from operators.backends.metrics_pages import MetricsPages
+from operators.backends.port import Backend, ServiceRef
+from operators.backends.prometheus import PrometheusEvidence
+from operators.backends.ray import RayServeBackend, Read
+from operators.handlers.documents import owner_reference
+from operators.handlers.settings import OperatorSettings
+from operators.rollout.spec import Revision
+
+
+class ClusterBackend(Backend, Protocol):
+    """A backend of a cluster: also says what of it the resource's status shows."""
+
+    @property
+    def shares_replicas(self) -> bool:
+        """Whether variants live in the same replicas."""
+        ...
+
+    @property
+    def selector(self) -> str:
+        """Label selector of the pods; empty: not known (yet)."""
+        ...
+
+    async def serves(self, service: ServiceRef) -> Revision | None:
+        """What is served as stable before the operator did anything; None: nothing, or nobody can tell. Raises BackendError."""
+        ...
+
+
+class Backends:
+    """Makes the backend of a service. Cheap; ask again at each look."""
+
+    def __init__(self, kube: Kube, session: aiohttp.ClientSession, settings: OperatorSettings) -> None:
+        self._kube, self._meter = kube, LoadMeter()
+        self._read = _reader(session, settings)
+
+    def of(self, service: ModelService, document: Mapping[str, Any]) -> ClusterBackend:
+        """The backend that the resource names."""
+        kserve, ray = service.spec.backend.kserve, service.spec.backend.ray
+        if kserve is not None:
+            named = kserve.model_copy(update={"inference_service": kserve.inference_service or service.metadata.name})
+            return self._kserve(named, document)
+        return RayServeBackend(self._kube, ray or RayBackend(), self._read, self._meter)
+
+    def _kserve(self, place: KserveBackend, document: Mapping[str, Any]) -> KserveInference:
+        return KserveInference(self._kube, place, self._read, self._meter, owner_reference(document))
+
+
+def _reader(session: aiohttp.ClientSession, settings: OperatorSettings) -> Read:
+    if settings.evidence == "prometheus":
+        token = settings.prometheus_token_file
+        source = PrometheusEvidence(
+            session,
+            settings.prometheus_url,
+            matchers=settings.prometheus_matchers,
+            max_age=timedelta(seconds=settings.prometheus_max_age_s),
+            headers={"Authorization": f"Bearer {token.read_text(encoding='utf-8').strip()}"} if token else None,
+        )
+
+        async def ask_prometheus(service: ServiceRef, addresses: Sequence[str]) -> Scrape:
+            del addresses
+            return await source.read(service)
+
+        return ask_prometheus
+    pages = MetricsPages(session, timeout_s=settings.scrape_timeout_s)
+
+    async def ask_pods(service: ServiceRef, addresses: Sequence[str]) -> Scrape:
+        return await pages.read(service.model, addresses)
+
+    return ask_pods

@@ -1,0 +1,105 @@
+"""A ModelService as the API server gives it -> what the rollout core is asked. Pure.
+
+What makes the resource valid is operators.api's."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from operators.api.types import REQUESTS_ANNOTATION, ModelService
+from operators.rollout.facts import Desired
+from operators.rollout.spec import RolloutSpec, words
+from operators.rollout.status import Request
+
+Document = Mapping[str, Any]
+Key = tuple[str, str]
+"""(namespace, name)."""
+CHANGED_BY: Final = "vedette.dev/changed-by"
+"""Annotation: who last changed the spec through the command line."""
+CHANGE_CAUSE: Final = "vedette.dev/change-cause"
+"""Annotation: why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Verbs of the annotation. damaged: why it, or one of its entries, could not be read; None: it could."""
+
+    requests: tuple[Request, ...] = ()
+    damaged: str | None = None
+
+
+def key_of(document: Document) -> Key:
+    """Namespace and name."""
+    return document["metadata"]["namespace"], document["metadata"]["name"]
+
+
+def version_of(document: Document) -> str:
+    """Its resourceVersion."""
+    return str(document["metadata"].get("resourceVersion", ""))
+
+
+def annotations(document: Document) -> Mapping[str, str]:
+    """Its annotations."""
+    found: Mapping[str, str] = document["metadata"].get("annotations") or {}
+    return found
+
+
+def said(document: Document) -> Said:
+    """The verbs that people said, the oldest first. An entry that is no request is left out and told of."""
+    text = annotations(document).get(REQUESTS_ANNOTATION)
+    if not text:
+        return Said()
+    try:
+        entries = json.loads(text)
+        if not isinstance(entries, list):
+            raise ValueError("it is not a list")
+    except ValueError as problem:
+        return Said(damaged=f"annotation {REQUESTS_ANNOTATION} is not a JSON list of requests ({problem}); it was left out")
+    found, damaged = [], []
+    for index, entry in enumerate(entries):
+        try:
+            found.append(Request.model_validate(entry))
+        except ValidationError as problem:
+            damaged.append(f"[{index}]: {'; '.join(words(problem, 'request'))}")
+    why = f"annotation {REQUESTS_ANNOTATION}{', '.join(damaged)}; it was left out" if damaged else None
+    return Said(tuple(sorted(found, key=lambda r: r.at)), why)
+
+
+def desired_of(service: ModelService, document: Document, rollout: RolloutSpec) -> Desired:
+    """What is asked for, and by whom as far as that is known."""
+    notes = annotations(document)
+    return Desired(
+        revision=service.spec.revision,
+        rollout=rollout,
+        experiment=service.spec.experiment,
+        replicas=service.spec.replicas,
+        is_paused=service.spec.paused,
+        by=notes.get(CHANGED_BY) or _manager_of_revision(document) or "operator",
+        why=notes.get(CHANGE_CAUSE, ""),
+    )
+
+
+def owner_reference(document: Document) -> dict[str, Any]:
+    """What an object that is made for this service says of it, so that it goes when the service goes."""
+    return {
+        "apiVersion": document["apiVersion"],
+        "kind": document["kind"],
+        "name": document["metadata"]["name"],
+        "uid": document["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _manager_of_revision(document: Document) -> str | None:
+    """The field manager that last wrote spec.revision, e.g. `argocd-controller` or `kubectl-client-side-apply`."""
+    entries = [
+        e
+        for e in document["metadata"].get("managedFields") or []
+        if not e.get("subresource") and "f:revision" in ((e.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+    newest = max(entries, key=lambda e: e.get("time") or "", default=None)
+    return newest.get("manager") if newest else None

@@ -1,0 +1,143 @@
+"""Only one operator acts: whoever holds a coordination.k8s.io Lease.
+
+The holder renews; one that could not renew for `renew_s` by its own monotonic clock stops acting before `duration_s` lets another
+take over, so no clock of two machines is ever compared. What it was doing when it stopped is harmless: a status is written only
+over the version that was read."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from operators.backends.kube import LEASES, Conflict, Document, Kube, KubeError, NotFound
+
+_log = logging.getLogger("vedette.operator")
+
+
+class Leadership:
+    """Whether we may act.
+
+    duration_s > renew_s > retry_s. monotonic: the clock that counts."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        namespace: str,
+        name: str,
+        identity: str,
+        *,
+        duration_s: float = 15.0,
+        renew_s: float = 10.0,
+        retry_s: float = 2.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not duration_s > renew_s > retry_s > 0:
+            raise ValueError(
+                f"lease_duration_s {duration_s:g}, lease_renew_s {renew_s:g} and lease_retry_s {retry_s:g} must fall in this order, "
+                "or two operators could act at once; e.g. 15, 10, 2"
+            )
+        self._kube, self._namespace, self._name, self._identity = kube, namespace, name, identity
+        self._duration_s, self._renew_s, self._retry_s, self._monotonic = duration_s, renew_s, retry_s, monotonic
+        self._renewed: float | None = None
+        self._seen: tuple[str, float] | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Asked before every act."""
+        return self._renewed is not None and self._monotonic() - self._renewed < self._renew_s
+
+    async def run(self, gained: Callable[[], Awaitable[None]], lost: Callable[[], Awaitable[None]]) -> None:
+        """Try for it, hold it, try again, until cancelled; then let go of it. gained, lost: told of each change."""
+        was_ours = False
+        try:
+            while True:
+                await self.once()
+                if self.is_ours and not was_ours:
+                    _log.info("%s leads", self._identity)
+                    await gained()
+                if was_ours and not self.is_ours:
+                    _log.warning("%s no longer leads", self._identity)
+                    await lost()
+                was_ours = self.is_ours
+                await asyncio.sleep(self._retry_s)
+        finally:
+            await self._release()
+
+    async def once(self) -> None:
+        """One try to get or renew it. A failure changes nothing: time runs out by itself."""
+        started = self._monotonic()
+        try:
+            async with asyncio.timeout(self._renew_s / 2):
+                is_held = await self._hold()
+        except (KubeError, TimeoutError) as problem:
+            _log.warning("Lease %s/%s: %s", self._namespace, self._name, problem or "no answer in time")
+            return
+        self._renewed = started if is_held else None
+
+    async def _hold(self) -> bool:
+        try:
+            lease = await self._kube.get(LEASES, self._namespace, self._name)
+        except NotFound:
+            return await self._write(None)
+        spec = lease.get("spec") or {}
+        holder = spec.get("holderIdentity")
+        if holder and holder != self._identity and not self._is_expired(lease):
+            return False
+        return await self._write(lease)
+
+    def _is_expired(self, lease: Document) -> bool:
+        """Not renewed for its duration, since we first saw this very renewal, by our clock."""
+        version = str(lease["metadata"]["resourceVersion"])
+        if self._seen is None or self._seen[0] != version:
+            self._seen = version, self._monotonic()
+            return False
+        lasts = float((lease.get("spec") or {}).get("leaseDurationSeconds") or self._duration_s)
+        return self._monotonic() - self._seen[1] > lasts
+
+    async def _write(self, before: Document | None) -> bool:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        spec: dict[str, Any] = dict((before or {}).get("spec") or {})
+        if spec.get("holderIdentity") != self._identity:
+            spec["acquireTime"] = now
+            spec["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + (1 if before is not None else 0)
+        spec |= {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": max(1, round(self._duration_s)),
+            "renewTime": now,
+        }
+        try:
+            if before is None:
+                body = {"metadata": {"name": self._name, "namespace": self._namespace}, "spec": spec}
+                await self._kube.create(LEASES, self._namespace, body)
+            else:
+                await self._kube.replace(LEASES, self._namespace, self._name, {**before, "spec": spec})
+        except Conflict:
+            return False
+        return True
+
+    async def _release(self) -> None:
+        """Let another take over at once."""
+        if not self.is_ours:
+            return
+        self._renewed = None
+        try:
+            lease = await self._kube.get(LEASES, self._namespace, self._name)
+            if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
+                await self._kube.replace(
+                    LEASES, self._namespace, self._name, {**lease, "spec": {**lease["spec"], "holderIdentity": ""}}
+                )
+        except KubeError as problem:
+            _log.info("Lease %s/%s runs out by itself: %s", self._namespace, self._name, problem)
+
+
+class Alone:
+    """Without an election: we always may."""
+
+    is_ours = True
+
+    async def run(self, gained: Callable[[], Awaitable[None]], lost: Callable[[], Awaitable[None]]) -> None:
+        """Leads from the start."""
+        await gained()
+        await asyncio.Event().wait()

@@ -1,0 +1,298 @@
+"""One look at one service: parse, observe, advance, record, act. The handler of the operator; thin, and it decides nothing.
+
+It records before it acts (docs/decisions/0016-record-then-act.md): a status is written over the version that was read or not at all, so an
+operator with an old view is stopped before it touches traffic, and one that is killed in between finds in the status what it
+was about to do, and does it: acting is idempotent. Only traffic that is taken from a candidate does not wait for a record that
+fails."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from operators.api.read import ApiError, read_policy, read_service
+from operators.api.types import ModelService, RolloutPolicy, rollout_of
+from operators.autoscaling.decide import decide as decide_scale
+from operators.autoscaling.plan import facts_of, with_room
+from operators.autoscaling.spec import ScalingSpec
+from operators.autoscaling.values import ScalingState
+from operators.backends.kube import ROLLOUT_POLICIES, Conflict, Kube, KubeError, NotFound
+from operators.backends.port import BackendError
+from operators.handlers.agenda import TryLater
+from operators.handlers.backends import Backends, ClusterBackend
+from operators.handlers.documents import Document, Key, desired_of, said
+from operators.handlers.metrics import OperatorMetrics, ServiceView
+from operators.handlers.record import Recorder
+from operators.handlers.settings import OperatorSettings
+from operators.handlers.shelf import Shelf
+from operators.handlers.view import Seen, as_json, invalid_status, is_material, service_status
+from operators.rollout.advance import Outcome, advance
+from operators.rollout.events import Event
+from operators.rollout.spec import RolloutSpec
+from operators.rollout.status import Phase, RolloutStatus, Target
+
+_log = logging.getLogger("vedette.operator")
+_UNDER_WAY = (Phase.PROGRESSING, Phase.EXPERIMENT)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is remembered of a service between two looks. Losing it is safe: it is the status, and what can be seen again.
+
+    base: the status that the API server has. status: the same with the evidence since, which is not written at every look."""
+
+    uid: str
+    base: RolloutStatus | None
+    status: RolloutStatus
+    written_s: float
+    carried: Target | None = None
+    carried_s: float = 0.0
+    scaling: ScalingState | None = None
+    problem: str | None = None
+    told: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One look's service, parsed."""
+
+    key: Key
+    document: Document
+    service: ModelService
+    rollout: RolloutSpec
+    backend: ClusterBackend
+    memory: Memory
+
+    @property
+    def scaling(self) -> ScalingSpec | None:
+        """How it is scaled by load, if it is."""
+        return getattr(self.service.spec, "scaling", None)
+
+
+class Looker:
+    """Looks at services. leads: asked before each write."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        shelf: Shelf,
+        backends: Backends,
+        metrics: OperatorMetrics,
+        settings: OperatorSettings,
+        *,
+        leads: Callable[[], bool],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kube, self._shelf, self._backends, self._metrics, self._settings = kube, shelf, backends, metrics, settings
+        self._leads, self._now, self._monotonic = leads, now, monotonic
+        self._recorder = Recorder(kube)
+        self._memories: dict[Key, Memory] = {}
+
+    async def look(self, key: Key) -> float | None:
+        """One look; in how many seconds the next is due, None: when something changes. Raises TryLater."""
+        document = self._shelf.service(key)
+        if document is None or not self._leads():
+            self._forget(key)
+            return None
+        started = self._monotonic()
+        try:
+            after_s = await self._look(key, document)
+        except Conflict:
+            await self._refresh(key, document)
+            self._metrics.looks.labels("retried").inc()
+            return 0.0
+        except (KubeError, BackendError) as problem:
+            self._metrics.looks.labels("failed").inc()
+            raise TryLater(str(problem)) from problem
+        self._metrics.looks.labels("done").inc()
+        self._metrics.look_seconds.observe(self._monotonic() - started)
+        return after_s
+
+    def forget_all(self) -> None:
+        """Another operator leads now."""
+        self._memories.clear()
+
+    async def _look(self, key: Key, document: Document) -> float | None:
+        if document["metadata"].get("deletionTimestamp"):
+            await self._release(key, document)
+            return None
+        try:
+            service = read_service(document)
+            rollout = rollout_of(service, await self._policy(service))
+        except (ApiError, LookupError) as problem:
+            await self._refuse(key, document, problem)
+            return self._settings.quiet_interval_s
+        document = self._keep(await self._recorder.hold(document))
+        backend = self._backends.of(service, document)
+        memory = await self._remembered(key, document, service, backend)
+        return await self._advance(Case(key, document, service, rollout, backend, memory))
+
+    async def _advance(self, case: Case) -> float:
+        """The five lines."""
+        verbs = said(case.document)
+        observation = await case.backend.observe(case.service.ref)
+        now = self._now()
+        desired = desired_of(case.service, case.document, case.rollout)
+        outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
+        target = await self._scaled(case, outcome, now)
+        seen = Seen(observation, len(observation.replicas), case.backend.selector, case.memory.problem)
+        await self._settle(case, outcome, target, seen, now)
+        if verbs.damaged and verbs.damaged not in case.memory.told:
+            case.memory.told.add(verbs.damaged)
+            await self._recorder.event(case.document, Event("Warning", "RequestDamaged", verbs.damaged), now)
+        self._show(case, seen, now)
+        is_busy = outcome.status.phase in _UNDER_WAY or case.scaling is not None
+        return self._settings.active_interval_s if is_busy else self._settings.rest_interval_s
+
+    async def _settle(self, case: Case, outcome: Outcome, target: Target | None, seen: Seen, now: datetime) -> None:
+        """Record, act, tell. Raises Conflict (somebody wrote since: nothing was done), KubeError, BackendError."""
+        memory, before = case.memory, case.memory.problem
+        document = case.document
+        try:
+            document = await self._record(case, document, outcome.status, seen, now)
+        except Conflict:
+            raise
+        except KubeError:
+            if outcome.acts_first and target is not None and self._leads():
+                await case.backend.carry_out(case.service.ref, target)
+            raise
+        for event in outcome.events:
+            self._metrics.moves.labels(*case.key, event.reason).inc()
+            await self._recorder.event(document, event, now)
+        try:
+            await self._act(case, target)
+        finally:
+            if memory.problem != before:
+                seen = Seen(seen.observation, seen.replicas, seen.selector, memory.problem)
+                document = await self._record(case, document, outcome.status, seen, now)
+        self._keep(await self._recorder.prune(document, outcome.status.handled))
+
+    async def _record(self, case: Case, document: Document, rollout: RolloutStatus, seen: Seen, now: datetime) -> Document:
+        """Write the status if it says something new: at once what matters, evidence now and then."""
+        memory = case.memory
+        service = read_service(document) if document is not case.document else case.service
+        view = as_json(service_status(service, rollout, seen, now))
+        before = as_json(service.status)
+        if view != before and (is_material(before, view) or self._is_due(memory, rollout)):
+            if not self._leads():
+                raise TryLater("this operator no longer leads")
+            document = self._keep(await self._recorder.status(document, view))
+            memory.base, memory.written_s = read_service(document).status.rollout, self._monotonic()
+        memory.status = rollout
+        return document
+
+    def _is_due(self, memory: Memory, rollout: RolloutStatus) -> bool:
+        is_busy = rollout.is_under_way or rollout.phase is Phase.EXPERIMENT
+        interval_s = self._settings.record_interval_s if is_busy else self._settings.quiet_interval_s
+        return self._monotonic() - memory.written_s >= interval_s
+
+    async def _act(self, case: Case, target: Target | None) -> None:
+        """Carry out what is not carried out yet, or may have been undone by others. Raises BackendError."""
+        memory = case.memory
+        is_old = self._monotonic() - memory.carried_s >= self._settings.resync_interval_s
+        is_busy = memory.status.phase in _UNDER_WAY
+        if target is None or (target == memory.carried and not is_old and not is_busy):
+            return
+        if not self._leads():
+            raise TryLater("this operator no longer leads")
+        try:
+            await case.backend.carry_out(case.service.ref, target)
+        except BackendError as problem:
+            memory.problem, memory.carried = str(problem), None
+            if memory.problem not in memory.told:
+                memory.told.add(memory.problem)
+                await self._recorder.event(case.document, Event("Warning", "ActFailed", memory.problem), self._now())
+            raise
+        memory.problem, memory.carried, memory.carried_s = None, target, self._monotonic()
+        memory.told.clear()
+
+    async def _scaled(self, case: Case, outcome: Outcome, now: datetime) -> Target | None:
+        """The target with the autoscaler's count, where it owns it."""
+        spec, target = case.scaling, outcome.target
+        if spec is None or target is None:
+            return target
+        load = await case.backend.load(case.service.ref)
+        policy = outcome.status.policy or case.rollout
+        facts = facts_of(policy, outcome.status, shares_replicas=case.backend.shares_replicas)
+        decision = decide_scale(spec, case.memory.scaling, load, facts, now)
+        case.memory.scaling = decision.state
+        if case.memory.carried is not None and case.memory.carried.replicas != decision.replicas:
+            await self._recorder.event(case.document, Event("Normal", "Scaled", decision.reason), now)
+        return with_room(target, case.memory.carried, decision, load)
+
+    async def _remembered(self, key: Key, document: Document, service: ModelService, backend: ClusterBackend) -> Memory:
+        """What was remembered, if the API server's status is the one it rests on; else the API server's."""
+        base, uid = service.status.rollout, str(document["metadata"].get("uid"))
+        memory = self._memories.get(key)
+        if memory is not None and memory.uid == uid and memory.base == base:
+            return memory
+        status = base or RolloutStatus(stable=await backend.serves(service.ref))
+        told = memory.told if memory is not None else set()
+        memory = Memory(uid, base, status, self._monotonic(), told=told)
+        self._memories[key] = memory
+        return memory
+
+    async def _policy(self, service: ModelService) -> RolloutPolicy | None:
+        """The policy it names. Raises ApiError if that is damaged; None: there is none."""
+        named = service.spec.rollout.policy_ref
+        if named is None:
+            return None
+        document = self._shelf.policy((service.ref.namespace, named.name))
+        if document is None:
+            try:
+                document = await self._kube.get(ROLLOUT_POLICIES, service.ref.namespace, named.name)
+            except NotFound:
+                return None
+            self._shelf.put_policy(document)
+        return read_policy(document)
+
+    async def _refuse(self, key: Key, document: Document, problem: Exception) -> None:
+        """A resource that cannot be followed: what was served goes on, and the status says why nothing moves."""
+        now, before = self._now(), document.get("status") or {}
+        after = invalid_status(before, str(problem), int(document["metadata"].get("generation") or 0), now)
+        if is_material(before, after):
+            self._keep(await self._recorder.status(document, after))
+            await self._recorder.event(document, Event("Warning", "Refused", str(problem)), now)
+        memory = self._memories.get(key)
+        status = memory.status if memory is not None else RolloutStatus()
+        self._metrics.saw(key, ServiceView(status, 0, 0.0, frozenset({"invalid"})))
+
+    async def _release(self, key: Key, document: Document) -> None:
+        """Take down what was made for it, then let it go. One that cannot be read had nothing made since."""
+        try:
+            service = read_service(document)
+        except ApiError as problem:
+            _log.warning("%s: let go of without taking anything down: %s", "/".join(key), problem)
+        else:
+            await self._backends.of(service, document).remove(service.ref)
+        await self._recorder.let_go(document)
+        self._forget(key)
+
+    async def _refresh(self, key: Key, document: Document) -> None:
+        """Read again what somebody else wrote."""
+        found = await self._recorder.read(document)
+        if found is None:
+            self._shelf.drop_service(key)
+        else:
+            self._shelf.put_service(found)
+
+    def _keep(self, document: Document) -> Document:
+        self._shelf.put_service(document)
+        return document
+
+    def _forget(self, key: Key) -> None:
+        self._memories.pop(key, None)
+        self._metrics.forget(key)
+
+    def _show(self, case: Case, seen: Seen, now: datetime) -> None:
+        rollout = case.memory.status
+        since = rollout.step_started
+        flags = {
+            "measured": seen.observation is not None and seen.observation.problem is not None,
+            "acted": case.memory.problem is not None,
+            "overdue": rollout.is_overdue,
+        }
+        step_s = (now - since).total_seconds() if since is not None and rollout.is_under_way else 0.0
+        self._metrics.saw(case.key, ServiceView(rollout, seen.replicas, step_s, frozenset(k for k, on in flags.items() if on)))

@@ -1,0 +1,107 @@
+"""Writes of the operator to its own resources: status, finalizer, handled verbs, events. Each over the version that was read.
+
+What is written is decided elsewhere; here is how, and that nothing is written that says nothing new."""
+
+import json
+import logging
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from operators.api.types import FINALIZER, REQUESTS_ANNOTATION
+from operators.backends.kube import EVENTS, MODEL_SERVICES, ROLLOUT_POLICIES, Conflict, Kind, Kube, KubeError, NotFound
+from operators.handlers.documents import Document, key_of, said, version_of
+from operators.rollout.events import Event
+
+COMPONENT: Final = "vedette-operator"
+_log = logging.getLogger("vedette.operator")
+
+
+class Recorder:
+    """Writes."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    async def read(self, document: Document) -> Document | None:
+        """The resource as it is now; None: it is gone. Raises KubeError."""
+        namespace, name = key_of(document)
+        try:
+            return await self._kube.get(MODEL_SERVICES, namespace, name)
+        except NotFound:
+            return None
+
+    async def status(self, document: Document, status: Mapping[str, Any], kind: Kind = MODEL_SERVICES) -> Document:
+        """Apply the status, if the resource is still as it was read. Raises Conflict, KubeError."""
+        namespace, name = key_of(document)
+        fields = {"metadata": {"resourceVersion": version_of(document)}, "status": dict(status)}
+        return await self._kube.apply(kind, namespace, name, fields, subresource="status")
+
+    async def policy_status(self, document: Document, status: Mapping[str, Any]) -> Document:
+        """The same for a RolloutPolicy."""
+        return await self.status(document, status, ROLLOUT_POLICIES)
+
+    async def hold(self, document: Document) -> Document:
+        """Add our finalizer, so that a deletion waits for us. Raises Conflict, KubeError."""
+        held = document["metadata"].get("finalizers") or []
+        return document if FINALIZER in held else await self._finalizers(document, [*held, FINALIZER])
+
+    async def let_go(self, document: Document) -> None:
+        """Take our finalizer away. Raises Conflict, KubeError."""
+        held = document["metadata"].get("finalizers") or []
+        if FINALIZER in held:
+            try:
+                await self._finalizers(document, [f for f in held if f != FINALIZER])
+            except NotFound:
+                return
+
+    async def prune(self, document: Document, handled: tuple[str, ...]) -> Document:
+        """Take verbs that were handled, and entries that are none, out of the annotation. Raises Conflict, KubeError."""
+        found = said(document)
+        left = [r for r in found.requests if r.id not in handled]
+        if len(left) == len(found.requests) and found.damaged is None:
+            return document
+        text = json.dumps([r.model_dump(mode="json", by_alias=True) for r in left], separators=(",", ":")) if left else None
+        return await self._patch(document, {"annotations": {REQUESTS_ANNOTATION: text}})
+
+    async def event(self, document: Document, event: Event, now: datetime) -> None:
+        """Tell people. What cannot be told is logged; nothing waits for it."""
+        namespace, name = key_of(document)
+        at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = {
+            "metadata": {"name": f"{name[:220]}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": document["apiVersion"],
+                "kind": document["kind"],
+                "namespace": namespace,
+                "name": name,
+                "uid": document["metadata"].get("uid"),
+                "resourceVersion": version_of(document),
+            },
+            "type": event.type,
+            "reason": event.reason,
+            "message": event.message[:1024],
+            "source": {"component": COMPONENT},
+            "reportingComponent": COMPONENT,
+            "reportingInstance": COMPONENT,
+            "firstTimestamp": at,
+            "lastTimestamp": at,
+            "count": 1,
+        }
+        _log.info("%s/%s: %s: %s", namespace, name, event.reason, event.message)
+        try:
+            await self._kube.create(EVENTS, namespace, body)
+        except KubeError as problem:
+            _log.warning("%s/%s: an event was not written: %s", namespace, name, problem)
+
+    async def _finalizers(self, document: Document, finalizers: list[str]) -> Document:
+        return await self._patch(document, {"finalizers": finalizers or None})
+
+    async def _patch(self, document: Document, metadata: Mapping[str, Any]) -> Document:
+        namespace, name = key_of(document)
+        patch = {"metadata": {"resourceVersion": version_of(document), **metadata}}
+        return await self._kube.patch(MODEL_SERVICES, namespace, name, patch)
+
+
+__all__ = ["COMPONENT", "Conflict", "Recorder"]

@@ -1,0 +1,157 @@
+"""A rollout's status -> the resource's status: columns, conditions; and whether a change of it is worth a write. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from operators.api.types import Condition, ModelService, ModelServiceStatus
+from operators.rollout.evidence import Observation
+from operators.rollout.spec import Revision
+from operators.rollout.status import Phase, RolloutStatus
+
+State = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look saw besides the rollout. problem: why the last act failed. invalid: why the resource cannot be followed."""
+
+    observation: Observation | None = None
+    replicas: int = 0
+    selector: str = ""
+    problem: str | None = None
+    invalid: str | None = None
+
+
+def service_status(service: ModelService, rollout: RolloutStatus, seen: Seen, now: datetime) -> ModelServiceStatus:
+    """The whole status. service: with its status as it was, whose conditions keep their times if they did not change."""
+    generation = service.metadata.generation
+    before = {c.type: c for c in service.status.conditions}
+    told = _conditions(rollout, seen)
+    conditions = [_condition(name, *state, before.get(name), generation, now) for name, state in told.items()]
+    steps = len(rollout.policy.steps) if rollout.policy is not None else 0
+    is_judged = rollout.is_under_way or rollout.phase in (Phase.EXPERIMENT, Phase.ABORTED)
+    return ModelServiceStatus(
+        observed_generation=generation,
+        conditions=tuple(conditions),
+        phase=rollout.phase,
+        stable=short(rollout.stable),
+        candidate=short(rollout.candidate) if rollout.is_under_way else "",
+        step=f"{min(rollout.step_index + 1, steps)}/{steps}" if rollout.is_under_way and steps else "",
+        weight=rollout.weight if rollout.is_under_way else 0.0,
+        verdict=rollout.assessment.verdict if is_judged and rollout.assessment.at is not None else "",
+        waiting_for=rollout.waiting_for,
+        replicas=seen.replicas,
+        selector=seen.selector,
+        rollout=rollout,
+    )
+
+
+def invalid_status(service_status: Mapping[str, Any], why: str, generation: int, now: datetime) -> dict[str, Any]:
+    """The status of a resource that cannot be read: everything as it was, and that it is not followed."""
+    kept = [c for c in service_status.get("conditions") or [] if c.get("type") != "Valid"]
+    before = next((c for c in service_status.get("conditions") or [] if c.get("type") == "Valid"), None)
+    since = before["lastTransitionTime"] if before and before["status"] == "False" else now.isoformat()
+    condition = Condition.model_validate(
+        {
+            "type": "Valid",
+            "status": "False",
+            "reason": "Refused",
+            "message": f"{why}; what was served goes on",
+            "lastTransitionTime": since,
+            "observedGeneration": generation,
+        }
+    )
+    return {**service_status, "conditions": [*kept, condition.model_dump(mode="json", by_alias=True)]}
+
+
+def as_json(status: ModelServiceStatus) -> dict[str, Any]:
+    """As it is written: the rollout without what is default, the rest whole."""
+    rollout = status.rollout.model_dump(mode="json", by_alias=True, exclude_defaults=True) if status.rollout else {}
+    rest = status.model_dump(mode="json", by_alias=True, exclude={"rollout"}, exclude_none=True)
+    return {**rest, "rollout": rollout}
+
+
+def is_material(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether something changed that people or a restarted operator must know at once: anything but numbers of evidence."""
+    return _core(before) != _core(after)
+
+
+def short(revision: Revision | None) -> str:
+    """A revision for a column: version and the beginning of its digest."""
+    return "" if revision is None else f"{revision.version} {revision.digest.removeprefix('sha256:')[:8]}"
+
+
+def _conditions(rollout: RolloutStatus, seen: Seen) -> dict[str, tuple[State, str, str]]:
+    """(status, reason, message) by type."""
+    problem = seen.observation.problem if seen.observation is not None else "not looked at yet"
+    return {
+        "Valid": ("False", "Refused", seen.invalid) if seen.invalid else ("True", "Accepted", "the resource is followed"),
+        "Ready": _ready(rollout, seen.observation),
+        "Progressing": _progressing(rollout),
+        "Paused": ("True", "Waiting", rollout.waiting_for)
+        if rollout.phase is Phase.PAUSED
+        else ("False", "NotPaused", "nothing waits for people"),
+        "Measured": ("False", "NotMeasured", problem) if problem else ("True", "Measured", "every replica answered"),
+        "Degraded": ("True", "ActFailed", seen.problem)
+        if seen.problem
+        else ("False", "AsDecided", "what was decided is carried out"),
+    }
+
+
+def _ready(rollout: RolloutStatus, observation: Observation | None) -> tuple[State, str, str]:
+    if rollout.stable is None:
+        return "False", "NoRevisionYet", rollout.waiting_for or "no revision serves yet"
+    if observation is None or not observation.replicas:
+        return "Unknown", "NotMeasured", "no replica answered"
+    holders = [r for r in observation.replicas if r.holds is None or "stable" in r.holds]
+    expected = max(observation.expected_by_variant.get("stable", observation.expected_replicas), len(holders))
+    loaded = sum(rollout.stable.digest in r.loaded for r in holders)
+    words = f"{loaded} of {expected} replicas serve the stable revision"
+    if loaded >= expected > 0:
+        return "True", "Serving", words
+    return ("True", "Partly", words) if loaded else ("False", "NotLoaded", words)
+
+
+def _progressing(rollout: RolloutStatus) -> tuple[State, str, str]:
+    if rollout.is_overdue:
+        return "False", "ProgressDeadlineExceeded", f"waiting for {rollout.waiting_for}"
+    if rollout.phase is Phase.PROGRESSING:
+        return "True", "RolloutUnderWay", f"waiting for {rollout.waiting_for}" if rollout.waiting_for else rollout.message
+    if rollout.phase is Phase.EXPERIMENT:
+        return "True", "ExperimentUnderWay", rollout.waiting_for or rollout.message
+    reasons = {Phase.PAUSED: "Paused", Phase.ABORTED: "RolloutAborted"}
+    return "False", reasons.get(rollout.phase, "AtRest"), rollout.message
+
+
+def _condition(
+    name: str, status: State, reason: str, message: str, before: Condition | None, generation: int, now: datetime
+) -> Condition:
+    is_same = before is not None and before.status == status
+    return Condition(
+        type=name,
+        status=status,
+        reason=reason,
+        message=message[:2000],
+        last_transition_time=before.last_transition_time if is_same and before is not None else now,
+        observed_generation=generation,
+    )
+
+
+_EVIDENCE: Final = frozenset({"ledger", "totals", "assessment", "variantAssessments", "report", "lastProgress"})
+_WORDS: Final = frozenset({"waitingFor", "message"})
+_NUMBER: Final = re.compile(r"[0-9][0-9.,:TZ+-]*")
+
+
+def _core(status: Mapping[str, Any]) -> dict[str, Any]:
+    rollout = {k: _wordless(k, v) for k, v in (status.get("rollout") or {}).items() if k not in _EVIDENCE}
+    conditions = [{k: _wordless(k, v) for k, v in c.items()} for c in status.get("conditions") or []]
+    rest = {k: _wordless(k, v) for k, v in status.items() if k not in {"rollout", "conditions"}}
+    return {**rest, "rollout": rollout, "conditions": sorted(conditions, key=lambda c: str(c.get("type")))}
+
+
+def _wordless(name: str, value: object) -> object:
+    """A sentence without its numbers."""
+    return _NUMBER.sub("#", value) if name in _WORDS and isinstance(value, str) else value

@@ -1,0 +1,128 @@
+"""When which service is looked at."""
+
+import asyncio
+import itertools
+import random
+from collections import Counter
+
+import pytest
+
+from operators.handlers.agenda import Agenda, Backoff, TryLater
+
+
+def backoff(first_s: float = 0.01, most_s: float = 0.05) -> Backoff:
+    return Backoff(first_s, most_s, 0.0, random.Random(1))
+
+
+class Running:
+    """An agenda that runs while the block does."""
+
+    def __init__(self, look, *, workers: int = 4) -> None:
+        self.agenda = Agenda(look, backoff(), workers=workers)
+
+    async def __aenter__(self):
+        self._task = asyncio.create_task(self.agenda.run())
+        return self.agenda
+
+    async def __aexit__(self, *_):
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def until(holds, seconds: float = 3.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds():
+            await asyncio.sleep(0.002)
+
+
+async def test_a_change_is_looked_at_at_once_though_the_next_look_is_far():
+    looks = Counter()
+
+    async def look(key):
+        looks[key] += 1
+        return 60.0
+
+    async with Running(look) as agenda:
+        await agenda.wake("a")
+        await until(lambda: looks["a"] == 1)
+        await agenda.wake("a")
+        await until(lambda: looks["a"] == 2)
+
+
+async def test_one_service_is_never_looked_at_twice_at_once_and_no_wake_is_lost():
+    under_way, most, looks = Counter(), Counter(), Counter()
+
+    async def look(key):
+        under_way[key] += 1
+        most[key] = max(most[key], under_way[key])
+        await asyncio.sleep(0.01)
+        under_way[key] -= 1
+        looks[key] += 1
+
+    async with Running(look) as agenda:
+        for _ in range(20):
+            await agenda.wake("a")
+            await agenda.wake("b")
+            await asyncio.sleep(0.001)
+        woken_at = looks["a"]
+        await agenda.wake("a")
+        await until(lambda: looks["a"] > woken_at)
+        await until(lambda: not under_way["a"] and not under_way["b"])
+    assert most == {"a": 1, "b": 1}
+
+
+async def test_a_failing_look_is_tried_again_ever_later_and_holds_up_nobody():
+    times = []
+    others = Counter()
+
+    async def look(key):
+        if key == "ill":
+            times.append(asyncio.get_running_loop().time())
+            raise TryLater("no")
+        others[key] += 1
+        return 0.01
+
+    async with Running(look, workers=2) as agenda:
+        await agenda.wake("ill")
+        await agenda.wake("well")
+        await until(lambda: len(times) >= 6)
+        assert others["well"] > 3
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    assert gaps[2] > gaps[0] * 1.5
+    assert gaps[-1] < 0.3
+
+
+async def test_a_defect_of_one_service_ends_no_worker():
+    looks = Counter()
+
+    async def look(key):
+        looks[key] += 1
+        raise ValueError("a defect")
+
+    async with Running(look, workers=1) as agenda:
+        await agenda.wake("a")
+        await until(lambda: looks["a"] >= 3)
+
+
+async def test_clear_waits_for_what_is_under_way_and_nothing_follows():
+    done = Counter()
+
+    async def look(key):
+        await asyncio.sleep(0.05)
+        done[key] += 1
+        return 0.0
+
+    async with Running(look) as agenda:
+        await agenda.wake("a")
+        await asyncio.sleep(0.01)
+        await agenda.clear()
+        count = done["a"]
+        await asyncio.sleep(0.1)
+        assert done["a"] == count
+
+
+@pytest.mark.parametrize(
+    ("failures", "expected"), [(1, 1), (2, 2), (4, 8), (20, 300)], ids=["first", "second", "fourth", "never beyond the most"]
+)
+def test_pauses_double(failures, expected):
+    assert Backoff(1, 300, 0.0, random.Random(1)).pause_s(failures) == expected
