@@ -67,7 +67,7 @@ class Case:
     @property
     def scaling(self) -> ScalingSpec | None:
         """How it is scaled by load, if it is."""
-        return getattr(self.service.spec, "scaling", None)
+        return self.service.spec.scaling
 
 
 class Looker:
