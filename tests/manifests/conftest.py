@@ -14,6 +14,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "manifests"
 KUSTOMIZATIONS = ("base", "overlays/local", "overlays/production")
+"""Where models are served."""
+OPERATORS = ("overlays/operator", "overlays/operator-webhook", "overlays/operator-namespaced")
+"""The control plane."""
 
 
 def _kubectl() -> str:
@@ -43,6 +46,13 @@ def rendered() -> Callable[[str], str]:
 def resources(request: pytest.FixtureRequest, rendered: Callable[[str], str]) -> list[dict[str, Any]]:
     """The resources of one kustomization; a test that asks for this runs for each."""
     return list(yaml.safe_load_all(rendered(request.param)))
+
+
+@pytest.fixture(params=OPERATORS)
+def control_plane(request: pytest.FixtureRequest, rendered: Callable[[str], str]) -> list[dict[str, Any]]:
+    """The resources of one installation of the operator, without the CRDs."""
+    found = yaml.safe_load_all(rendered(request.param))
+    return [r for r in found if r["kind"] != "CustomResourceDefinition"]
 
 
 @pytest.fixture(scope="session")
