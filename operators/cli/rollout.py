@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli import rollout_lint, rollout_simulate
+from operators.cli import rollout_lint
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -13,4 +13,3 @@ def rollout() -> None:
 
 
 app.command()(rollout_lint.lint)
-app.command()(rollout_simulate.simulate)

@@ -288,7 +288,7 @@ class ExperimentVariant(Value):
     weight: Percent
     """Percentage of entities that meet it."""
     revision: Revision | None = None
-    """None: the revision that is stable now."""
+    """Unset: the revision that is stable now."""
 
 
 class ExperimentSpec(Value):

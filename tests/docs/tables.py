@@ -18,6 +18,7 @@ from loadtests.settings import LoadSettings
 from serving.models import manifest
 from serving.settings import ServingSettings
 from serving.telemetry import counts, names
+from tests.docs import resources
 from tests.docs.pages import ROOT, generated_part
 from tests.docs.verbs import verbs
 
@@ -152,6 +153,12 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/bundle.md", "manifest"): lambda: models(manifest, manifest.Manifest),
     ("docs/reference/detector.md", "detector"): lambda: models(detector, detector.Detector),
     ("docs/reference/detector.md", "flows"): lambda: f"```yaml\n{(detector.BUILT_IN / 'flows.yaml').read_text()}```\n",
+    ("docs/reference/modelservice.md", "resource"): lambda: resources.annotated("ModelService", "flows"),
+    ("docs/reference/modelservice.md", "rules"): lambda: resources.rules("ModelService"),
+    ("docs/reference/modelservice.md", "status"): lambda: resources.status("ModelService"),
+    ("docs/reference/rolloutpolicy.md", "resource"): lambda: resources.annotated("RolloutPolicy", "careful"),
+    ("docs/reference/rolloutpolicy.md", "rules"): lambda: resources.rules("RolloutPolicy"),
+    ("docs/reference/rolloutpolicy.md", "status"): lambda: resources.status("RolloutPolicy"),
     ("docs/reference/cli.md", "verbs"): command_line,
 }
 """(page, part) -> what should stand there."""
