@@ -52,13 +52,14 @@ def up(
     _stop_on_signals(stopping)
     with errors.status("starting Ray Serve"), redirect_stdout(sys.stderr):  # stdout is for our answer alone
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")  # Feast, if it trained, shows them all
+        from operators.control.run import rollouts
         from serving.local import start_local
 
         running = start_local(settings)
     _stop_on_signals(stopping)  # Ray puts handlers of its own
     try:
         _announce(settings, running.http_port, running.grpc_port, bundle, time.monotonic() - started, as_json=as_json)
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), rollouts(settings, running.http_port):
             while not stopping.wait(1.0):
                 pass
     finally:
@@ -76,6 +77,8 @@ def _settings(options: Mapping[str, Any]) -> "ServingSettings":
 
 
 def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | None, *, retrain: bool) -> "Bundle | None":
+    from operators.backends.local import served_at_start
+    from operators.control.run import managed_models
     from serving.models.store import BundleStore
     from serving.served_file import ServedFile, newest_of_each
 
@@ -86,7 +89,8 @@ def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | 
         from operators.cli.train import ensure_trained
 
         bundle = ensure_trained(dataset, data_dir, settings, retrain=retrain)
-    ServedFile(settings.store_dir).write(newest_of_each(store))
+    served = ServedFile(settings.store_dir)
+    served.write(served_at_start(newest_of_each(store), served.read(), managed_models(settings.store_dir)))
     return bundle
 
 

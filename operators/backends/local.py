@@ -1,0 +1,156 @@
+"""The `local` backend: replicas of this machine, told by the store's `served.json`, asked over their own `/metrics`.
+
+Acts on one entry of one file. Starting and ending the replicas is `vedette up`'s; what they load, probe and split is theirs."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import aiohttp
+
+from operators.backends.load import LoadMeter
+from operators.backends.metrics_pages import MetricsPages
+from operators.backends.port import BackendError, Load, ServiceRef
+from operators.rollout.evidence import Observation
+from operators.rollout.spec import Revision
+from operators.rollout.status import Target
+from serving.models.errors import ModelError
+from serving.models.store import BundleStore
+from serving.served_file import ServedFile, newest_of_each
+from serving.spec import ModelSpec, ServingSpec, VariantSpec
+
+
+class LocalBackend:
+    """Port Backend on this machine.
+
+    addresses: base URLs that answer for all replicas, asked anew at each look. expected_replicas: how many there should be.
+    session: the caller's, who closes it."""
+
+    def __init__(
+        self,
+        store_dir: Path,
+        session: aiohttp.ClientSession,
+        *,
+        addresses: Callable[[], Sequence[str]],
+        expected_replicas: Callable[[], int],
+        scale: Callable[[int], None] | None = None,
+    ) -> None:
+        self._store, self._served = BundleStore(store_dir), ServedFile(store_dir)
+        self._pages, self._meter = MetricsPages(session), LoadMeter()
+        self._addresses, self._expected, self._scale = addresses, expected_replicas, scale
+
+    async def carry_out(self, service: ServiceRef, target: Target) -> None:
+        """Write this model's entry of served.json, if it is not so already. Raises BackendError."""
+        await asyncio.to_thread(self._write, service, target)
+        if target.replicas is not None and self._scale is not None and target.replicas != self._expected():
+            await asyncio.to_thread(self._scale, target.replicas)
+
+    async def observe(self, service: ServiceRef) -> Observation:
+        """Counters and what is loaded, of every replica here."""
+        scrape = await self._pages.read(service.model, self._addresses())
+        return scrape.observation(self._expected())
+
+    async def load(self, service: ServiceRef) -> Load:
+        """How busy the replicas are."""
+        scrape = await self._pages.read(service.model, self._addresses())
+        return self._meter.measure(service, scrape, ready_replicas=len(scrape.replicas), wanted_replicas=self._expected())
+
+    async def remove(self, service: ServiceRef) -> None:
+        """Take the variants down; stable was served before and goes on."""
+        self._meter.forget(service)
+        await asyncio.to_thread(self._drop_variants, service)
+
+    def serves(self, model: str) -> Revision | None:
+        """The revision of this model that is served to everybody now; None if it is not served. Raises BackendError."""
+        entry = stable_entry(self._read(), model)
+        return None if entry is None else revision_of(entry)
+
+    def _read(self) -> ServingSpec:
+        try:
+            return self._served.read() or newest_of_each(self._store)
+        except ModelError as problem:
+            raise BackendError(str(problem), can_retry=False) from problem
+
+    def _write(self, service: ServiceRef, target: Target) -> None:
+        for wanted in (target.stable, *(v.revision for v in target.variants)):
+            if not self._store.folder_of(wanted.bundle).is_dir():
+                raise BackendError(
+                    f"service {service.name}: bundle {wanted.bundle} of version {wanted.version} is not in the store "
+                    f"{self._store.root}; add it with `vedette train` or `vedette bundle create`, or name one of `vedette models`",
+                )
+        self._replace(service.model, entry_of(service.model, target))
+
+    def _drop_variants(self, service: ServiceRef) -> None:
+        entry = stable_entry(self._read(), service.model)
+        if entry is not None:
+            self._replace(service.model, entry.model_copy(update={"variants": ()}))
+
+    def _replace(self, model: str, entry: ModelSpec) -> None:
+        before = self._read()
+        after = replaced(before, entry)
+        if after != before or self._served.read() is None:
+            try:
+                self._served.write(after)
+            except OSError as problem:
+                raise BackendError(f"served.json of the store {self._store.root} cannot be written: {problem}") from problem
+
+
+def entry_of(model: str, target: Target) -> ModelSpec:
+    """What the data plane is told of one model."""
+    return ModelSpec(
+        name=model,
+        version=target.stable.version,
+        revision=target.stable.serving(),
+        variants=tuple(
+            VariantSpec(
+                name=v.name, version=v.revision.version, revision=v.revision.serving(), weight=v.weight, mirror=v.mirror
+            )
+            for v in target.variants
+        ),
+        latency_objective_ms=target.latency_objective_ms,
+    )
+
+
+def stable_entry(spec: ServingSpec, model: str) -> ModelSpec | None:
+    """The entry that answers for a model when no version is named: its newest."""
+    return max((m for m in spec.models if m.name == model), key=lambda m: int(m.version), default=None)
+
+
+def revision_of(entry: ModelSpec) -> Revision:
+    """An entry's stable revision, as the control plane says it."""
+    revision = entry.revision
+    return Revision(
+        version=entry.version,
+        bundle=revision.bundle,
+        operating_point=revision.operating_point,
+        thresholds=dict(revision.thresholds),
+        feature_service=revision.feature_service,
+    )
+
+
+def replaced(spec: ServingSpec, entry: ModelSpec) -> ServingSpec:
+    """The specification with this one entry for its model, where the model stood before; the others as they were.
+
+    Other versions of the model go: a newer one beside it would answer everybody who names none."""
+    models: list[ModelSpec] = []
+    for model in spec.models:
+        if model.name != entry.name:
+            models.append(model)
+        elif entry not in models:
+            models.append(entry)
+    return ServingSpec(models=tuple(models if entry in models else [*models, entry]))
+
+
+def served_at_start(newest: ServingSpec, before: ServingSpec | None, managed: Mapping[str, Revision]) -> ServingSpec:
+    """What `vedette up` serves first: of a managed model what was served when it stopped, of any other its newest version.
+
+    newest: of every model in the store. before: served.json as it was left. managed: by model, the revision to begin with where
+    nothing was left. A new version in the store reaches a managed model by a rollout only."""
+    models = []
+    for entry in newest.models:
+        kept = entry
+        if entry.name in managed:
+            left = stable_entry(before, entry.name) if before is not None else None
+            kept = left or entry_of(entry.name, Target(stable=managed[entry.name]))
+        models.append(kept)
+    return ServingSpec(models=tuple(models))

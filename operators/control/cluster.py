@@ -1,0 +1,224 @@
+"""Services of a cluster: ModelService resources, read and changed over the Kubernetes API. The verbs people say are appended to an
+annotation, with the resourceVersion that was read: two people at once are both heard.
+
+Acts on nothing by itself; the operator does."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from operators.api.read import ApiError, read_policy, read_service
+from operators.api.types import GROUP, REQUESTS_ANNOTATION, VERSION, RolloutPolicy, rollout_of
+from operators.control.looks import Look
+from operators.control.port import ControlError, DamagedState, Document, Edit, NoSuchService, Record, Unreachable, annotations
+from operators.rollout.status import Request, RolloutStatus
+
+_SERVICES: Final = "modelservices"
+_POLICIES: Final = "rolloutpolicies"
+_ATTEMPTS: Final = 8
+_CONFLICT: Final = 409
+_NOT_FOUND: Final = 404
+_T = TypeVar("_T")
+
+
+def connect(*, context: str | None = None, namespace: str | None = None, kubeconfig: Path | None = None) -> "ClusterControl":
+    """The cluster of a kubeconfig (its current context unless one is named), or of the pod this runs in. Raises Unreachable."""
+    from kubernetes import client, config
+    from kubernetes.config import ConfigException
+
+    path = None if kubeconfig is None else str(kubeconfig)
+    own = None
+    try:
+        api = config.new_client_from_config(path, context)
+        own = _namespace_of(config.list_kube_config_contexts(path), context)
+    except ConfigException as problem:
+        try:
+            config.load_incluster_config()
+            api = client.ApiClient()
+        except ConfigException:
+            where = kubeconfig or "KUBECONFIG or ~/.kube/config"
+            raise Unreachable(
+                f"no cluster to speak to: {where}: {problem}; name one with --kubeconfig and --context"
+            ) from problem
+    return ClusterControl(api, namespace or own or "default")
+
+
+class ClusterControl:
+    """Port Control over one namespace. api: a kubernetes ApiClient."""
+
+    def __init__(self, api: Any, namespace: str) -> None:
+        from kubernetes import client
+
+        self._objects, self._reviews = client.CustomObjectsApi(api), client.AuthenticationV1Api(api)
+        self._host, self._namespace = api.configuration.host, namespace
+        self._who: tuple[str, tuple[str, ...]] | None = None
+
+    @property
+    def where(self) -> str:
+        """The API server and the namespace."""
+        return f"namespace {self._namespace} of {self._host}"
+
+    def names(self) -> tuple[str, ...]:
+        """Every ModelService of the namespace."""
+        found = self._asked(lambda: self._objects.list_namespaced_custom_object(GROUP, VERSION, self._namespace, _SERVICES))
+        return tuple(sorted(item["metadata"]["name"] for item in found.get("items", [])))
+
+    def read(self, name: str) -> Record:
+        """Raises NoSuchService, DamagedState, Unreachable."""
+        document = self._get(name)
+        try:
+            service = read_service(document)
+        except ApiError as problem:
+            raise DamagedState(str(problem)) from problem
+        state = service.status.rollout
+        policy = None
+        if service.spec.rollout.policy is None and service.spec.rollout.policy_ref is not None:
+            policy = self._policy(service.spec.rollout.policy_ref.name)
+        try:
+            rollout = rollout_of(service, policy)
+        except LookupError as problem:
+            raise DamagedState(str(problem)) from problem
+        handled = set(state.handled) if state else set()
+        waiting = tuple(r for r in _requests(document) if r.id not in handled)
+        return Record(service, rollout, state or RolloutStatus(), waiting, state is not None)
+
+    def looks(self, name: str) -> tuple[Look, ...]:
+        """A cluster keeps no series of looks: ask its Prometheus for the operator's metrics."""
+        del name
+        return ()
+
+    def change(self, name: str, edit: Edit) -> None:
+        """Write what `edit` makes of the resource, anew if somebody else changed it in between. Raises ControlError."""
+        self._edit(name, edit, may_create=True)
+
+    def ask(self, name: str, request: Request) -> None:
+        """Append to the annotation that the operator reads."""
+
+        def append(document: Document | None) -> Document:
+            if document is None:
+                raise self._missing(name)
+            waiting = [r for r in _requests(document) if r.id != request.id]
+            said = [r.model_dump(mode="json", by_alias=True) for r in (*waiting, request)]
+            notes = {**annotations(document), REQUESTS_ANNOTATION: json.dumps(said, separators=(",", ":"))}
+            return {**document, "metadata": {**document["metadata"], "annotations": notes}}
+
+        self._edit(name, append, may_create=False)
+
+    def who(self) -> str:
+        """The user as the API server authenticates them."""
+        return self._review()[0]
+
+    def groups(self) -> tuple[str, ...]:
+        """Their groups, as the API server says."""
+        return self._review()[1]
+
+    def caution(self) -> str | None:
+        """Whether an operator runs is for the cluster to say."""
+        return None
+
+    def _review(self) -> tuple[str, tuple[str, ...]]:
+        if self._who is None:
+            body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+            found = self._asked(lambda: self._reviews.create_self_subject_review(body))
+            info = found.status.user_info
+            self._who = (info.username or "unknown", tuple(info.groups or ()))
+        return self._who
+
+    def _edit(self, name: str, edit: Edit, *, may_create: bool) -> None:
+        for _ in range(_ATTEMPTS):
+            try:
+                before: Document | None = self._get(name)
+            except NoSuchService:
+                before = None
+                if not may_create:
+                    raise
+            after = edit(before)
+            if self._write(name, before, after):
+                return
+        raise ControlError(
+            f"ModelService {self._namespace}/{name} was changed by somebody else {_ATTEMPTS} times in a row; try again"
+        )
+
+    def _write(self, name: str, before: Document | None, after: Document) -> bool:
+        """False: somebody else was faster. `after` carries the resourceVersion that was read."""
+        place = (GROUP, VERSION, self._namespace, _SERVICES)
+        try:
+            if before is None:
+                self._asked(lambda: self._objects.create_namespaced_custom_object(*place, after))
+            else:
+                self._asked(lambda: self._objects.replace_namespaced_custom_object(*place, name, after))
+        except _Refused as refusal:
+            if refusal.status == _CONFLICT:
+                return False
+            raise
+        return True
+
+    def _get(self, name: str) -> Document:
+        try:
+            found: Document = self._asked(
+                lambda: self._objects.get_namespaced_custom_object(GROUP, VERSION, self._namespace, _SERVICES, name)
+            )
+        except _Refused as refusal:
+            if refusal.status == _NOT_FOUND:
+                raise self._missing(name) from refusal
+            raise
+        return found
+
+    def _policy(self, name: str) -> RolloutPolicy | None:
+        try:
+            found = self._asked(
+                lambda: self._objects.get_namespaced_custom_object(GROUP, VERSION, self._namespace, _POLICIES, name)
+            )
+            return read_policy(found)
+        except _Refused as refusal:
+            if refusal.status == _NOT_FOUND:
+                return None
+            raise
+        except ApiError as problem:
+            raise DamagedState(str(problem)) from problem
+
+    def _missing(self, name: str) -> NoSuchService:
+        return NoSuchService(f"no ModelService {name!r} in {self.where}; it has {list(self.names()) or 'none'}")
+
+    def _asked(self, call: Callable[[], _T]) -> _T:
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return call()
+        except ApiException as problem:
+            raise _Refused(f"{self.where}: {_message(problem)}", int(problem.status or 0)) from problem
+        except HTTPError as problem:
+            raise Unreachable(f"{self._host} does not answer: {problem}; is the context the right one?") from problem
+
+
+class _Refused(Unreachable):
+    """The API server said no. status: its HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _requests(document: Document) -> tuple[Request, ...]:
+    try:
+        return tuple(Request.model_validate(r) for r in json.loads(annotations(document).get(REQUESTS_ANNOTATION) or "[]"))
+    except ValueError as problem:
+        raise DamagedState(
+            f"annotation {REQUESTS_ANNOTATION} of {document['metadata'].get('name')} is not a list of requests ({problem}); remove it"
+        ) from problem
+
+
+def _message(problem: Any) -> str:
+    """The API server's own words, where it gave some."""
+    try:
+        return str(json.loads(problem.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return f"{problem.status} {problem.reason}"
+
+
+def _namespace_of(contexts: Any, wanted: str | None) -> str | None:
+    known, active = contexts
+    chosen = next((c for c in known if c["name"] == wanted), active) if wanted else active
+    return None if chosen is None else chosen["context"].get("namespace")

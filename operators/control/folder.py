@@ -1,0 +1,227 @@
+"""Services of this machine, in the store's folder `control`: the same documents as in a cluster.
+
+    services/NAME.yaml      a ModelService, as people write it
+    policies/NAME.yaml      a RolloutPolicy
+    NAME.status.json        where it stands; written by the loop only
+    NAME.requests/ID.json   a verb somebody said, until the loop has recorded that it acted on it
+    NAME.looks.jsonl        the evidence over time of the newest rollout, for plots
+
+Files are replaced whole; who reads sees the old or the new."""
+
+import contextlib
+import getpass
+import grp
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from operators.api.read import ApiError, read_policy, read_service
+from operators.api.types import ModelService, ModelServiceStatus, RolloutPolicy, rollout_of
+from operators.control.files import alone, is_held, remove, write_whole
+from operators.control.looks import Look, read_looks
+from operators.control.port import DamagedState, Document, Edit, NoSuchService, Record
+from operators.rollout.spec import RolloutSpec, words
+from operators.rollout.status import Request, RolloutStatus
+
+LOOP_LOCK = ".loop.lock"
+
+
+class ControlFolder:
+    """Port Control over the folder of a store; also what the loop reads and records."""
+
+    def __init__(self, store_dir: Path) -> None:
+        self.store_dir = store_dir
+        self.folder = store_dir / "control"
+
+    @property
+    def where(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    @property
+    def loop_lock(self) -> Path:
+        """Held by the process that runs the rollouts of this store."""
+        return self.folder / LOOP_LOCK
+
+    def names(self) -> tuple[str, ...]:
+        """Every service, by name."""
+        return tuple(sorted(p.stem for p in (self.folder / "services").glob("*.yaml") if not p.name.startswith(".")))
+
+    def orphans(self) -> tuple[str, ...]:
+        """Names that have a status and no document any more."""
+        known = self.names()
+        return tuple(sorted(n for p in self.folder.glob("*.status.json") if (n := p.name[:-12]) not in known and n[:1] != "."))
+
+    def read(self, name: str) -> Record:
+        """Raises NoSuchService, DamagedState."""
+        service = self.service(name)
+        status = self.status(name)
+        return Record(service, self.rollout(service), status or RolloutStatus(), self.waiting(name), status is not None)
+
+    def service(self, name: str) -> ModelService:
+        """The document as a value. Raises NoSuchService, DamagedState."""
+        document = self._document(name)
+        if document is None:
+            raise NoSuchService(
+                f"no service {name!r} in {self.folder}; it has {list(self.names()) or 'none'}: `vedette rollout start {name}` makes one"
+            )
+        return _service(_named(document, name), self._service_path(name))
+
+    def rollout(self, service: ModelService) -> RolloutSpec:
+        """The steps the service follows. Raises DamagedState if its policy is missing or does not hold."""
+        policy = None
+        if service.spec.rollout.policy is None and service.spec.rollout.policy_ref is not None:
+            wanted = service.spec.rollout.policy_ref.name
+            path = self.folder / "policies" / f"{wanted}.yaml"
+            document = _read_yaml(path)
+            policy = None if document is None else _policy(_named(document, wanted), path)
+        try:
+            return rollout_of(service, policy)
+        except LookupError as problem:
+            raise DamagedState(str(problem)) from problem
+
+    def status(self, name: str) -> RolloutStatus | None:
+        """Where it stands; None if the loop has not looked at it yet. Raises DamagedState."""
+        path = self._status_path(name)
+        try:
+            body = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        try:
+            return ModelServiceStatus.model_validate_json(body).rollout
+        except ValidationError as problem:
+            raise DamagedState(f"{path}: {'; '.join(words(problem))}; only the loop writes this file") from problem
+
+    def is_observed(self, name: str) -> bool:
+        """Whether the loop has looked at it."""
+        return self._status_path(name).is_file()
+
+    def record(self, name: str, status: ModelServiceStatus) -> None:
+        """Keep where it stands, then drop the requests it says were handled."""
+        body = status.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        write_whole(self._status_path(name), json.dumps(body, indent=1) + "\n")
+        handled = set(status.rollout.handled) if status.rollout else set()
+        for path in self._requests(name):
+            if path.stem in handled:
+                remove(path)
+
+    def forget(self, name: str) -> None:
+        """Drop the status and requests of a service that is gone."""
+        for path in self._requests(name):
+            remove(path)
+        remove(self.looks_path(name))
+        remove(self._status_path(name))
+
+    def looks(self, name: str) -> tuple[Look, ...]:
+        """The evidence over time of the newest rollout."""
+        return read_looks(self.looks_path(name))
+
+    def looks_path(self, name: str) -> Path:
+        """Where the loop adds its looks."""
+        return self.folder / f"{name}.looks.jsonl"
+
+    def waiting(self, name: str) -> tuple[Request, ...]:
+        """Requests left and not dropped yet, the oldest first. Raises DamagedState."""
+        found = []
+        for path in self._requests(name):
+            try:
+                found.append(Request.model_validate_json(path.read_text(encoding="utf-8")))
+            except FileNotFoundError:
+                continue
+            except ValidationError as problem:
+                raise DamagedState(f"{path}: {'; '.join(words(problem))}; remove it and say the verb again") from problem
+        return tuple(sorted(found, key=lambda r: (r.at, r.id)))
+
+    def change(self, name: str, edit: Edit) -> None:
+        """Write what `edit` makes of the document. Raises DamagedState if the result is no ModelService."""
+        path = self._service_path(name)
+        with alone(self.folder / ".edit.lock"):
+            before = self._document(name)
+            document = edit(before)
+            metadata = dict(document.get("metadata") or {})
+            generation = int(metadata.get("generation", 0)) + (before is None or before.get("spec") != document.get("spec"))
+            document = {**document, "metadata": {**metadata, "name": name, "generation": generation}}
+            service = _service(document, path)
+            self.rollout(service)
+            write_whole(path, yaml.safe_dump(document, sort_keys=False))
+
+    def delete(self, name: str) -> None:
+        """Stop managing a service; the loop takes its variants down, stable stays served."""
+        remove(self._service_path(name))
+
+    def ask(self, name: str, request: Request) -> None:
+        """Leave a verb for the loop. Raises NoSuchService."""
+        self.service(name)
+        body = request.model_dump_json(by_alias=True, indent=1)
+        write_whole(self.folder / f"{name}.requests" / f"{request.id}.json", body + "\n")
+
+    def who(self) -> str:
+        """The user of the operating system."""
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):
+            return f"uid-{os.getuid()}"
+
+    def groups(self) -> tuple[str, ...]:
+        """The user's groups of the operating system."""
+        found = []
+        for number in sorted({os.getgid(), *os.getgroups()}):
+            with contextlib.suppress(KeyError):
+                found.append(grp.getgrgid(number).gr_name)
+        return tuple(found)
+
+    def caution(self) -> str | None:
+        """Whether a `vedette up` of this store runs."""
+        if is_held(self.loop_lock):
+            return None
+        return f"nothing acts on it yet: no `vedette up` of the store {self.store_dir} is running"
+
+    def _document(self, name: str) -> Document | None:
+        return _read_yaml(self._service_path(name))
+
+    def _service_path(self, name: str) -> Path:
+        return self.folder / "services" / f"{name}.yaml"
+
+    def _status_path(self, name: str) -> Path:
+        return self.folder / f"{name}.status.json"
+
+    def _requests(self, name: str) -> list[Path]:
+        return sorted(p for p in (self.folder / f"{name}.requests").glob("*.json") if not p.name.startswith("."))
+
+
+def _read_yaml(path: Path) -> Document | None:
+    try:
+        body = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        document = yaml.safe_load(body)
+    except yaml.YAMLError as problem:
+        raise DamagedState(f"{path}: is not YAML: {problem}") from problem
+    if not isinstance(document, dict):
+        raise DamagedState(f"{path}: holds no document; see docs/reference for a complete one")
+    return document
+
+
+def _named(document: Mapping[str, Any], name: str) -> Document:
+    """The document under the name of its file, in the namespace of this machine."""
+    return {**document, "metadata": {**(document.get("metadata") or {}), "name": name, "namespace": "local"}}
+
+
+def _service(document: Mapping[str, Any], path: Path) -> ModelService:
+    try:
+        return read_service(document)
+    except ApiError as problem:
+        raise DamagedState(f"{path}: {'; '.join(problem.problems)}") from problem
+
+
+def _policy(document: Mapping[str, Any], path: Path) -> RolloutPolicy:
+    try:
+        return read_policy(document)
+    except ApiError as problem:
+        raise DamagedState(f"{path}: {'; '.join(problem.problems)}") from problem

@@ -1,0 +1,149 @@
+"""The rollouts of this machine: the loop that `vedette up` runs beside its replicas. Thin: parse, observe, decide, record, act.
+
+Every look carries out the whole target, which is idempotent; so killed at any moment it goes on where it was: a step is neither lost
+nor done twice. One loop acts on a store; another waits until the lock is free."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from operators.api.types import ModelService, ModelServiceStatus
+from operators.backends.local import LocalBackend
+from operators.backends.port import BackendError, ServiceRef
+from operators.control.files import held
+from operators.control.folder import ControlFolder
+from operators.control.looks import append_look
+from operators.control.port import CHANGE_CAUSE, CHANGED_BY, ControlError
+from operators.rollout.advance import Outcome, advance
+from operators.rollout.facts import Desired
+from operators.rollout.spec import RolloutSpec
+from operators.rollout.status import RolloutStatus
+
+LOOK_EVERY_S: Final = 1.0
+_log = logging.getLogger("vedette.rollout")
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+class Loop:
+    """Looks at every service of a folder, again and again."""
+
+    def __init__(
+        self,
+        folder: ControlFolder,
+        backend: LocalBackend,
+        *,
+        every_s: float = LOOK_EVERY_S,
+        now: Callable[[], datetime] = _utc,
+    ) -> None:
+        self._folder, self._backend, self._every_s, self._now = folder, backend, every_s, now
+        self._said: dict[str, str] = {}
+        self._known: dict[str, ServiceRef] = {}
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Look until told to stop. Waits for the lock where another process acts on this store."""
+        while not stopping.is_set():
+            with held(self._folder.loop_lock) as is_ours:
+                while is_ours and not stopping.is_set():
+                    await self.look_at_all()
+                    await _pause(stopping, self._every_s)
+            if not stopping.is_set():
+                self._tell("", "another process runs the rollouts of this store; waiting for it to end")
+                await _pause(stopping, self._every_s)
+
+    async def look_at_all(self) -> None:
+        """One look at every service; a problem of one holds up no other."""
+        for name in self._folder.names():
+            try:
+                await self.look(name)
+                self._said.pop(name, None)
+            except (ControlError, BackendError) as problem:
+                self._tell(name, str(problem))
+            except Exception as defect:
+                self._tell(name, f"the look failed: {type(defect).__name__}: {defect}", defect)
+        for name in self._folder.orphans():
+            await self._let_go(name)
+
+    async def look(self, name: str) -> None:
+        """One look at one service. Raises ControlError, BackendError; then nothing was recorded."""
+        service = self._folder.service(name)
+        rollout = self._folder.rollout(service)
+        self._known[name] = service.ref
+        before = self._folder.status(name) or self._first(service)
+        requests = self._folder.waiting(name)
+        observation = await self._backend.observe(service.ref)
+        outcome = advance(desired_of(service, rollout), before, observation, requests, self._now())
+        if outcome.acts_first:
+            await self._carry_out(service, outcome)
+            self._record(service, before, outcome)
+        else:
+            self._record(service, before, outcome)
+            await self._carry_out(service, outcome)
+        for event in outcome.events:
+            level = logging.WARNING if event.type == "Warning" else logging.INFO
+            _log.log(level, "%s: %s: %s", name, event.reason, event.message)
+
+    async def _carry_out(self, service: ModelService, outcome: Outcome) -> None:
+        if outcome.target is not None:
+            await self._backend.carry_out(service.ref, outcome.target)
+
+    def _record(self, service: ModelService, before: RolloutStatus, outcome: Outcome) -> None:
+        name = service.metadata.name
+        if outcome.status != before or not self._folder.is_observed(name) or self._folder.waiting(name):
+            self._folder.record(name, resource_status(service, outcome.status))
+            append_look(self._folder.looks_path(name), before, outcome.status)
+
+    def _first(self, service: ModelService) -> RolloutStatus:
+        """A service nobody has looked at: what is served now is its stable."""
+        return RolloutStatus(stable=self._backend.serves(service.ref.model))
+
+    async def _let_go(self, name: str) -> None:
+        """The document is gone: variants come down, stable stays served, as before the service was managed."""
+        await self._backend.remove(self._known.pop(name, ServiceRef("local", name, name)))
+        self._folder.forget(name)
+        _log.info("%s: its document is gone; stable goes on without a rollout", name)
+
+    def _tell(self, name: str, problem: str, defect: Exception | None = None) -> None:
+        """Say a problem once, not at every look; a defect with its trace."""
+        if self._said.get(name) != problem:
+            self._said[name] = problem
+            _log.error("%s%s", f"{name}: " if name else "", problem, exc_info=defect)
+
+
+def desired_of(service: ModelService, rollout: RolloutSpec) -> Desired:
+    """What the document asks for, and who asked."""
+    said = service.metadata.annotations
+    desired = Desired(
+        revision=service.spec.revision,
+        rollout=rollout,
+        experiment=service.spec.experiment,
+        replicas=service.spec.replicas,
+        is_paused=service.spec.paused,
+    )
+    if said.get(CHANGED_BY):
+        desired = replace(desired, by=said[CHANGED_BY], why=said.get(CHANGE_CAUSE, ""))
+    return desired
+
+
+def resource_status(service: ModelService, status: RolloutStatus) -> ModelServiceStatus:
+    """The status as the resource has it."""
+    return ModelServiceStatus(
+        observed_generation=service.metadata.generation,
+        phase=status.phase,
+        weight=status.weight,
+        verdict=status.assessment.verdict if status.assessment.gates else "",
+        waiting_for=status.waiting_for,
+        rollout=status,
+    )
+
+
+async def _pause(stopping: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stopping.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,62 @@
+"""The loop in a process of its own thread, beside the replicas that `vedette up` started; and what is managed in a store."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from operators.backends.local import LocalBackend
+from operators.control.folder import ControlFolder
+from operators.control.loop import Loop
+from operators.rollout.spec import Revision
+
+if TYPE_CHECKING:
+    from serving.settings import ServingSettings
+
+_STOP_S = 10.0
+
+
+@contextlib.contextmanager
+def rollouts(settings: "ServingSettings", http_port: int) -> Iterator[None]:
+    """Run the rollouts of the settings' store while the block runs. http_port: where the replicas answer."""
+    loop = asyncio.new_event_loop()
+    stopping = asyncio.Event()
+    thread = threading.Thread(
+        target=loop.run_until_complete, args=(_run(settings, http_port, stopping),), name="rollouts", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(stopping.set)
+        thread.join(_STOP_S)
+        if not thread.is_alive():
+            loop.close()
+
+
+def managed_models(store_dir: Path) -> dict[str, Revision]:
+    """Models that have a service document in this store, and what serves them: stable, or before any look the document's revision.
+
+    Raises ControlError if a file is damaged."""
+    folder = ControlFolder(store_dir)
+    found = {}
+    for name in folder.names():
+        service, status = folder.service(name), folder.status(name)
+        found[service.ref.model] = (status.stable if status else None) or service.spec.revision
+    return found
+
+
+async def _run(settings: "ServingSettings", http_port: int, stopping: asyncio.Event) -> None:
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - asked, not listened on
+    async with aiohttp.ClientSession() as session:
+        backend = LocalBackend(
+            settings.store_dir,
+            session,
+            addresses=lambda: (f"http://{host}:{http_port}",),
+            expected_replicas=lambda: settings.replicas,
+        )
+        await Loop(ControlFolder(settings.store_dir), backend).run(stopping)
