@@ -36,7 +36,12 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH).print(table)
+    page().print(table)
+
+
+def page() -> Console:
+    """Where results are drawn: stdout, wide where it is no terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
 
 
 def print_records(title: str, records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli import bundle, conform, demo, evaluate, features, models, rollout, score, train, up
+from operators.cli import bundle, conform, demo, evaluate, experiment, features, models, rollout, score, train, up
 from operators.cli.console import errors
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(bundle.app, name="bundle")
 app.add_typer(features.app, name="features")
 app.command()(conform.conform)
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(experiment.app, name="experiment")
 
 
 @app.callback(invoke_without_command=True)
@@ -36,9 +37,14 @@ def vedette(is_version: Annotated[bool, typer.Option("--version", help="Print th
 
 
 def run() -> None:
-    """Entry point: a known error ends in one message and exit code 1; a defect keeps its trace."""
+    """Entry point of vedette."""
+    ending(app)
+
+
+def ending(command: typer.Typer) -> None:
+    """Run a command line: a known error ends in one message and exit code 1; a defect keeps its trace."""
     try:
-        app()
+        command()
     except Exception as problem:
         if not _is_known(problem) or os.environ.get("VEDETTE_LOG_LEVEL") == "debug":
             raise

@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli import rollout_lint
+from operators.cli import rollout_lint, rollout_show, rollout_start, rollout_verbs
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -12,4 +12,18 @@ def rollout() -> None:
     """Change the model without anyone getting hurt: plan, start, watch, promote, abort, undo."""
 
 
+app.command()(rollout_show.get)
+app.command()(rollout_show.status)
+app.command()(rollout_start.start)
+for _verb in (
+    rollout_verbs.promote,
+    rollout_verbs.pause,
+    rollout_verbs.resume,
+    rollout_verbs.abort,
+    rollout_verbs.retry,
+    rollout_verbs.undo,
+    rollout_verbs.approve,
+):
+    app.command()(_verb)
+app.command()(rollout_show.history)
 app.command()(rollout_lint.lint)

@@ -1,0 +1,31 @@
+"""`kubectl vedette`: the plugin. The verbs of `vedette rollout`, also without the word `rollout`, and of `vedette experiment`; they
+speak to the cluster of the current context."""
+
+import typer
+
+from operators.cli import experiment, rollout
+from operators.cli.main import ending
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+@app.callback()
+def kubectl_vedette(context: typer.Context) -> None:
+    """Roll out models, compare them, scale them: in the cluster of the current context."""
+    context.obj = "cluster"
+
+
+app.add_typer(rollout.app, name="rollout")
+app.add_typer(experiment.app, name="experiment")
+app.registered_commands.extend(rollout.app.registered_commands)
+
+
+def run() -> None:
+    """Entry point of kubectl-vedette."""
+    ending(app)
+
+
+if __name__ == "__main__":
+    run()
