@@ -119,12 +119,13 @@ def apply(
     start = _bare(live) if live else {"metadata": {}}
     before = read(live["metadata"].get("managedFields")) if live else []
     config = _bare(config)
-    taken = ownable(owned_by_applying(schema, config), ignored)
+    said = owned_by_applying(schema, config)
+    taken = ownable(said, ignored)
     last = next((account for account in before if _same(account.manager, by)), None)
     others = [account for account in before if account is not last]
     merged = merge(schema, start, config)
     if last:
-        keep = taken.union(*(account.fields for account in others))
+        keep = said.union(*(account.fields for account in others))
         merged = _pruned(schema, merged, last.fields, keep)
     added, modified, removed = compare(schema, start, merged)
     touched = ownable(added | modified, ignored)

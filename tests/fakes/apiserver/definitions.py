@@ -108,10 +108,11 @@ def _keyed(schema: Mapping[str, Any], at: str) -> Iterator[Cause]:
     if kind == "map" and not keys:
         yield required(f"{at}.x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map")
     items = schema.get("items") or {}
-    for index, key in enumerate(keys):
-        if key not in items.get("properties", {}):
-            yield wrong(f"{at}.x-kubernetes-list-map-keys[{index}]", key, "entries must all be names of item properties")
-        elif key not in items.get("required", []) and "default" not in items["properties"][key]:
+    if any(key not in items.get("properties", {}) for key in keys):
+        yield wrong(f"{at}.x-kubernetes-list-map-keys", list(keys), "entries must all be names of item properties")
+        return
+    for key in keys:
+        if key not in items.get("required", []) and "default" not in items["properties"][key]:
             yield required(
                 f"{at}.items.properties[{key}].default",
                 "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import definitions, rules
-from .failures import Cause, bad_request, invalid, not_allowed, required, wrong
+from .failures import Cause, Refused, bad_request, invalid, not_allowed, required, wrong
 from .fields import Path, rooted
 from .kinds import EXTENSIONS, RBAC, Kind
 from .models import META, Schema, schema_of, type_name
@@ -127,6 +127,19 @@ def decoded(call: Call, obj: Any) -> Json:
     return obj
 
 
+def undeclared(call: Call, config: Json) -> None:
+    """Refuses unknown fields of an applied configuration, whatever the field validation: they could have no owner."""
+    schema = schema_for(call.kind)
+    unknown = prune(schema, copied(config)) if schema is not None else []
+    if unknown:
+        meta, kind = config["metadata"], call.kind
+        what = f"({meta.get('namespace', '')}/{meta.get('name', '')}; {kind.api_version}, Kind={kind.kind})"
+        told = f".{unknown[0]}: field not declared in schema"
+        if len(unknown) > 1:
+            told = "errors:\n" + "\n".join(f"  .{path}: field not declared in schema" for path in unknown)
+        raise Refused(500, "", f"failed to create typed patch object {what}: {told}")
+
+
 def _unknown_fields(call: Call, unknown: list[str]) -> None:
     mode = call.query.get("fieldValidation", "Warn")
     said = [f'unknown field "{path}"' for path in unknown]
@@ -228,9 +241,10 @@ def judged(call: Call, live: Json | None, new: Json) -> None:
     kind, causes = call.kind, _meta_causes(call.kind, live, new)
     schema = schema_for(kind)
     if schema is not None:
-        causes += validate(schema, new)
-        if kind.custom and not causes:
-            causes += rules.judge(schema, new, live)
+        causes += validate(schema, new) if live is None else validate(schema, new, old=live)
+        if kind.custom and rules.has_rules(schema):
+            blocked = any(cause.reason in _BLOCKING for cause in causes)
+            causes += [_UNCHECKED] if blocked else rules.judge(schema, new, live)
     if kind.group == EXTENSIONS and not causes:
         causes += definitions.findings(new)
     if kind.group == RBAC and live is not None and "roleRef" in new and new["roleRef"] != live.get("roleRef"):
@@ -285,6 +299,15 @@ def _meta_causes(kind: Kind, live: Json | None, new: Json) -> list[Cause]:
         if len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
             causes.append(wrong("metadata.labels", value, LABEL_VALUE))
     return causes
+
+
+_BLOCKING = {"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"}
+_UNCHECKED = Cause(
+    "FieldValueInvalid",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation",
+    "<nil>",
+)
 
 
 def reset_paths(call: Call) -> tuple[Path, ...]:

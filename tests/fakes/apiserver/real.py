@@ -5,7 +5,6 @@ owners' dependents and namespaces are cleaned up; without one those laws are ski
 """
 
 import os
-import signal
 import socket
 import subprocess
 import tempfile
@@ -158,15 +157,9 @@ class RealApiServer(Handle):
         )
 
     def stop(self) -> None:
-        for process in reversed(self._started):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in reversed(self._started):
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for process in reversed(self._started):  # nothing of it is kept, so nothing needs to be put in order
+            process.kill()
+            process.wait()
         self._started.clear()
         self._folder.cleanup()
 

@@ -45,16 +45,16 @@ def unreadable(rule: str) -> str:
 
 
 def judge(schema: Schema, new: Any, old: Any = None) -> list[Cause]:
-    """All broken rules of a whole object, outermost first."""
+    """All broken rules of a whole object, outermost first; of what an update left as it was, only those that ask for oldSelf."""
     return list(_judge(node(schema), new, old, "", True))
 
 
 def _judge(schema: Schema, new: Any, old: Any, path: str, root: bool = False) -> Iterator[Cause]:
-    if new is None or not _has_rules(schema):
+    if new is None or not has_rules(schema):
         return
     for rule in schema.get(RULES, ()):
         transition = re.search(r"\boldSelf\b", rule["rule"]) is not None
-        if not transition or old is not None or rule.get("optionalOldSelf"):
+        if (not transition and new != old) or (transition and (old is not None or rule.get("optionalOldSelf"))):
             yield from _broken(schema, rule, new, old, path, transition, root)
     if isinstance(new, list):
         keyed = schema.get("x-kubernetes-list-type") == "map" and isinstance(old, list)
@@ -70,12 +70,12 @@ def _judge(schema: Schema, new: Any, old: Any, path: str, root: bool = False) ->
             yield from _judge(child(schema, name), item, was, at if name in schema.get("properties", {}) else f"{path}[{name}]")
 
 
-def _has_rules(schema: Schema) -> bool:
+def has_rules(schema: Schema) -> bool:
     """Whether any rule is here or below; spares the walk through most of an object."""
     if RULES in schema:
         return True
     below = [*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")]
-    return any(isinstance(inner, Mapping) and _has_rules(inner) for inner in below)
+    return any(isinstance(inner, Mapping) and has_rules(inner) for inner in below)
 
 
 def _broken(

@@ -43,7 +43,7 @@ def _prune(schema: Schema, value: Any, path: str, root: bool) -> Iterator[str]:
 
 
 def fill(schema: Schema, value: Any) -> None:
-    """Set defaults of missing fields, also within what a default brought; null counts as missing where it is not allowed."""
+    """Set defaults of missing fields, also within what a default brought; null counts as absent where it is not allowed."""
     schema = node(schema)
     if isinstance(value, list):
         for item in value:
@@ -56,12 +56,17 @@ def fill(schema: Schema, value: Any) -> None:
         inner = node(inner)
         if "default" in inner and (name not in value or (value[name] is None and not inner.get("nullable"))):
             value[name] = copied(inner["default"])
+        if value.get(name, "") is None and not inner.get("nullable"):
+            del value[name]
         if name in value:
             fill(inner, value[name])
     more = schema.get("additionalProperties")
     if isinstance(more, dict):
         for name in value.keys() - schema.get("properties", {}).keys():
-            fill(more, value[name])
+            if value[name] is None and not more.get("nullable"):
+                del value[name]
+            else:
+                fill(more, value[name])
 
 
 def without_nulls(schema: Schema, value: Any) -> None:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from .failures import Cause, mistyped, required, shown, unsupported, wrong
+from .fields import element
 from .models import Schema, node
 from .shape import EMBEDDED
 
@@ -27,9 +28,12 @@ def _pattern(written: str) -> re.Pattern[str]:
     return re.compile(written.replace(r"\z", r"\Z").replace("[[:alnum:]]", "[0-9A-Za-z]"))
 
 
-def validate(schema: Schema, value: Any, *, root: bool = True) -> list[Cause]:
-    """All findings, in the order of the schema; an empty list means valid."""
-    return list(_validate(node(schema), value, "", root))
+_NEW = object()  # no old value to compare with
+
+
+def validate(schema: Schema, value: Any, *, root: bool = True, old: Any = _NEW) -> list[Cause]:
+    """All findings, in the order of the schema; an empty list means valid. What an update left as it was is not judged again."""
+    return list(_validate(node(schema), value, "", root, old))
 
 
 def type_of(value: Any) -> str:
@@ -46,8 +50,8 @@ def type_of(value: Any) -> str:
     return "null"
 
 
-def _validate(schema: Schema, value: Any, path: str, root: bool = False) -> Iterator[Cause]:
-    if value is None and schema.get("nullable"):
+def _validate(schema: Schema, value: Any, path: str, root: bool = False, old: Any = _NEW) -> Iterator[Cause]:
+    if (value is None and schema.get("nullable")) or value == old:
         return
     wanted, found = schema.get("type"), type_of(value)
     if schema.get("x-kubernetes-int-or-string"):
@@ -62,9 +66,9 @@ def _validate(schema: Schema, value: Any, path: str, root: bool = False) -> Iter
     elif found == "string":
         yield from _text(schema, value, path)
     elif found == "array":
-        yield from _list(schema, value, path)
+        yield from _list(schema, value, path, old)
     elif found == "object":
-        yield from _object(schema, value, path, root)
+        yield from _object(schema, value, path, root, old)
     if "enum" in schema and value not in schema["enum"]:
         yield unsupported(path, value, schema["enum"])
     yield from _combined(schema, value, path)
@@ -111,15 +115,18 @@ def _text(schema: Schema, value: str, path: str) -> Iterator[Cause]:
         yield wrong(path, value, f"{path} in body must be of type {schema['format']}: {shown(value)}")
 
 
-def _list(schema: Schema, value: list[Any], path: str) -> Iterator[Cause]:
+def _list(schema: Schema, value: list[Any], path: str, old: Any) -> Iterator[Cause]:
     low, high = schema.get("minItems"), schema.get("maxItems")
     if high is not None and len(value) > high:
         yield Cause("FieldValueTooMany", f"Too many: {len(value)}: must have at most {high} items", path)
     if low is not None and len(value) < low:
         yield wrong(path, len(value), f"{path} in body should have at least {low} items")
+    keyed = schema.get("x-kubernetes-list-type") == "map" and isinstance(old, list)
+    before = {element(schema, item): item for item in old} if keyed else {}
     for index, item in enumerate(value):
         if "items" in schema:
-            yield from _validate(node(schema["items"]), item, f"{path}[{index}]")
+            was = before.get(element(schema, item), _NEW) if keyed else _NEW
+            yield from _validate(node(schema["items"]), item, f"{path}[{index}]", old=was)
     yield from _repeated(schema, value, path)
 
 
@@ -136,7 +143,7 @@ def _repeated(schema: Schema, value: list[Any], path: str) -> Iterator[Cause]:
         seen.append(key)
 
 
-def _object(schema: Schema, value: dict[str, Any], path: str, root: bool) -> Iterator[Cause]:
+def _object(schema: Schema, value: dict[str, Any], path: str, root: bool, old: Any) -> Iterator[Cause]:
     low, high = schema.get("minProperties"), schema.get("maxProperties")
     if high is not None and len(value) > high:
         yield Cause("FieldValueTooMany", f"Too many: {len(value)}: must have at most {high} items", path)
@@ -155,7 +162,8 @@ def _object(schema: Schema, value: dict[str, Any], path: str, root: bool) -> Ite
             continue
         inner = properties.get(name) or (more if isinstance(more, dict) else None)
         if inner is not None:
-            yield from _validate(node(inner), item, f"{path}.{name}" if path else name)
+            was = old.get(name, _NEW) if isinstance(old, dict) else _NEW
+            yield from _validate(node(inner), item, f"{path}.{name}" if path else name, old=was)
 
 
 def _combined(schema: Schema, value: Any, path: str) -> Iterator[Cause]:

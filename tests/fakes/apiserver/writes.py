@@ -21,7 +21,7 @@ from .failures import (
     wrong,
 )
 from .kinds import Registry
-from .objects import Call, carried_over, decoded, judged, named, now_text, reset_paths, stamped, typed_schema
+from .objects import Call, carried_over, decoded, judged, named, now_text, reset_paths, stamped, typed_schema, undeclared
 from .store import Key, Store, copied
 from .views import at_version, stored_form
 
@@ -127,11 +127,15 @@ class Writer:
             checked = decoded(_quiet(call), copied(config))
             named(call, checked)
             wanted = _only_known(wanted, checked)
+            wanted["metadata"] |= {
+                name: checked["metadata"][name] for name in ("name", "namespace") if name in checked["metadata"]
+            }
             return apply.apply(
                 typed_schema(call.kind), live, wanted, by, now_text(), force=call.flag("force"), ignored=reset_paths(call)
             )
 
-        decoded(call, copied(config))
+        decoded(_quiet(call), copied(config))
+        undeclared(call, config)
         if self.store.get(call.kind.resource, (call.namespace, call.name)) is None:
             if call.subresource:
                 raise not_found(call.kind.group, call.kind.plural, call.name)
