@@ -52,9 +52,10 @@ def why_no_room(decision: ScalingDecision, load: Load) -> str | None:
 def with_room(target: Target, carried_out: Target | None, decision: ScalingDecision, load: Load) -> Target:
     """The target with the decided count, and with the mirrors that are there now until there is room for more.
 
-    carried_out: the target before. A mirror never grows into replicas that are not ready; shrinking is at once."""
+    carried_out: the target before; None: not known, then a mirror that is seen goes on and one that is not does not begin. A mirror
+    never grows into replicas that are not ready; shrinking is at once."""
     counted = target.model_copy(update={"replicas": decision.replicas})
-    if why_no_room(decision, load) is None:
+    if why_no_room(decision, load) is None or (carried_out is None and load.mirror_ratio > 0):
         return counted
     now = {v.name: v.mirror for v in carried_out.variants} if carried_out is not None else {}
     held = tuple(v.model_copy(update={"mirror": min(v.mirror, now.get(v.name, 0.0))}) for v in target.variants)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli import bundle, conform, demo, evaluate, experiment, features, models, rollout, score, train, up
+from operators.cli import bundle, conform, demo, evaluate, experiment, features, models, rollout, scale, score, train, up
 from operators.cli.console import errors
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(bundle.app, name="bundle")
 app.add_typer(features.app, name="features")
 app.command()(conform.conform)
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(scale.app, name="scale")
 app.add_typer(experiment.app, name="experiment")
 
 

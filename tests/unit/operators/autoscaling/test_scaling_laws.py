@@ -76,14 +76,14 @@ def told(spec, looks, facts):
         state, before, count = decision.state, decision, decision.replicas
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SPECS, LOOKS, FACTS)
 def test_deciding_twice_is_deciding_once(spec, looks, facts):
     for _, _, decision, again, _ in told(spec, looks, facts):
         assert again == decision
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SPECS, LOOKS, FACTS)
 def test_what_is_known_stays_within_bounds_and_what_is_not_takes_nothing_away(spec, looks, facts):
     for load, _, decision, _, count in told(spec, looks, facts):
@@ -96,7 +96,7 @@ def test_what_is_known_stays_within_bounds_and_what_is_not_takes_nothing_away(sp
             assert decision.replicas >= min(facts.rollout_min, decision.upper)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SPECS, LOOKS)
 def test_a_look_never_moves_further_than_its_limit_but_for_the_bounds(spec, looks):
     for load, before, decision, _, count in told(spec, looks, None):
@@ -106,7 +106,7 @@ def test_a_look_never_moves_further_than_its_limit_but_for_the_bounds(spec, look
         assert decision.replicas >= min(count - spec.down_limit.replicas, decision.upper)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SPECS, LOOKS, FACTS)
 def test_memory_survives_json_and_is_bounded(spec, looks, facts):
     for _, _, decision, _, _ in told(spec, looks, facts):
@@ -115,7 +115,7 @@ def test_memory_survives_json_and_is_bounded(spec, looks, facts):
         assert len(decision.state.peaks) <= 1 + max(spec.max_replicas, decision.upper) + 3
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SPECS, st.floats(0, 200), FACTS)
 def test_a_rollout_never_asks_for_fewer(spec, ongoing, facts):
     load = Load(at=START, ongoing=ongoing, ready_replicas=3, wanted_replicas=3)

@@ -1,5 +1,6 @@
 """A rollout's work is planned for before it begins, and does not begin before there is room."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -91,6 +92,18 @@ def test_a_mirror_waits_for_room(ready, before, wished, expected):
     assert result.variants[0].mirror == expected
     assert result.replicas == 8
     assert (why_no_room(decision, load) is None) == (ready == 8)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        pytest.param(0.9, 100.0, id="a mirror that is seen goes on"),
+        pytest.param(0.0, 0.0, id="one that is not does not begin"),
+    ],
+)
+def test_after_a_restart(seen, expected):
+    decision, load = decided(4)
+    assert with_room(target(100.0), None, decision, replace(load, mirror_ratio=seen)).variants[0].mirror == expected
 
 
 def test_a_blind_autoscaler_keeps_no_rollout_waiting():

@@ -1,0 +1,15 @@
+"""`vedette scale`: how many replicas there are, why, and what a policy would do. Each verb is a function of a module beside this one."""
+
+import typer
+
+from operators.cli import scale_simulate
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def scale() -> None:
+    """How many replicas, between which bounds, and why."""
+
+
+app.command()(scale_simulate.simulate)
