@@ -13,6 +13,7 @@ from ray import serve
 from serving.audit.writer import SegmentWriter
 from serving.clock import SystemClock
 from serving.features.open import open_features
+from serving.mirror import Mirror
 from serving.models.store import BundleStore
 from serving.protocol.listener import Behind
 from serving.replica import Composition, Replica
@@ -43,7 +44,7 @@ async def compose(settings: ServingSettings) -> Composition:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
-        metrics = ServingMetrics(identity)
+        metrics, clock = ServingMetrics(identity), SystemClock()
         tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
         stack.callback(tracer.close)
         audit = _open_audit(settings, metrics, stack)
@@ -52,14 +53,28 @@ async def compose(settings: ServingSettings) -> Composition:
             stack.push_async_callback(features.close)
         executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="model")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mirror")
+        stack.callback(aside.shutdown, wait=False, cancel_futures=True)
+        mirror = Mirror(
+            features,
+            clock,
+            metrics,
+            executor=aside,
+            queue=settings.mirror_queue,
+            most_rows=settings.max_rows,
+            deadline_s=settings.default_deadline_s,
+            feature_timeout_s=settings.feature_timeout_s,
+        )
+        stack.callback(mirror.close)
         scorer = Scorer(
             features=features,
             audit=audit,
-            clock=SystemClock(),
+            clock=clock,
             metrics=metrics,
             limits=ScorerLimits(settings.default_deadline_s, settings.feature_timeout_s, settings.max_rows),
             executor=executor,
             identity=identity,
+            mirror=mirror,
         )
         store, served = BundleStore(settings.store_dir), ServedFile(settings.store_dir)
         service = Inference(

@@ -74,6 +74,11 @@ class Lineup:
         return tuple(m for m in self.others if m.mirror)
 
     @cached_property
+    def layout(self) -> tuple[object, ...]:
+        """What decides who meets whom: the split as it stands, and the revisions behind it."""
+        return self.split.ends, tuple((m.served.variant, m.served.revision) for m in (*self.ranges, *self.others))
+
+    @cached_property
     def _salt(self) -> bytes:
         return salt_of(self.stable.served.name)
 

@@ -17,6 +17,7 @@ from serving.answers import SOURCE, Part, answer_parameters, operating_point_of,
 from serving.audit.record import AuditRecord
 from serving.errors import BadRequest, NotFound, Overloaded, TooLarge, Unsupported
 from serving.lineup import Lineup, Member
+from serving.mirror import Mirror
 from serving.models.errors import RunError
 from serving.ports import AuditSink, Clock, FeatureReader
 from serving.protocol.messages import InferAnswer, InferRequest
@@ -52,8 +53,9 @@ class Scorer:
         limits: ScorerLimits,
         executor: Executor | None,
         identity: str,
+        mirror: Mirror | None = None,
     ) -> None:
-        self._audit, self._clock, self._metrics = audit, clock, metrics
+        self._audit, self._clock, self._metrics, self._mirror = audit, clock, metrics, mirror
         self._limits, self._identity = limits, identity
         self._stages = Stages(features, clock, metrics, feature_timeout_s=limits.feature_timeout_s, executor=executor)
         self._numbers = itertools.count(1)
@@ -74,7 +76,11 @@ class Scorer:
             id=request.id,
             parameters=answer_parameters(parts, receipt, trace.trace_id if trace else None),
         )
-        self._account(work, parts, receipt)
+        latency_s = self._account(work, parts, receipt)
+        if lineup.mirrors:
+            for part in parts:
+                if part.fallback_from is None:
+                    self._reflect(lineup, work, part, latency_s)
         return answer
 
     def _accept(self, lineup: Lineup, request: InferRequest, trace: Trace | None) -> tuple[Work, list[Part]]:
@@ -102,7 +108,8 @@ class Scorer:
             await self._stages.run(work, part)
         except Exception as problem:
             if part.member is lineup.stable:
-                self._blame(work, part, problem)
+                if self._blame(work, part, problem):
+                    self._reflect(lineup, work, part, self._clock.monotonic_s() - work.started_s, has_failed=True)
                 if isinstance(problem, RunError):
                     raise BadRequest(f"model {part.member.served.name!r}: {problem}") from problem
                 raise
@@ -135,13 +142,21 @@ class Scorer:
             _log.warning("%s of %s fails, stable answers (said once): %s", served.variant, served.name, problem)
         return instead
 
-    def _blame(self, work: Work, part: Part, problem: Exception) -> None:
+    def _reflect(self, lineup: Lineup, work: Work, part: Part, latency_s: float, *, has_failed: bool = False) -> None:
+        """Leave copies of what stable was given by the split to the mirror."""
+        if self._mirror is not None and work.places and part.member is lineup.stable:
+            places = _places(work, part)
+            self._mirror.offer(lineup, work.request, work.wanted, part, places, latency_s, has_failed=has_failed)
+
+    def _blame(self, work: Work, part: Part, problem: Exception) -> bool:
+        """Count a failure against the part's variant, if it is one by our fault; whether it is."""
         evidence = part.member.evidence
         if not work.is_evidence or evidence is None or isinstance(problem, (*_NOT_OURS, RunError)):
-            return
+            return False
         evidence.live.failed()
         for place in _places(work, part):
             evidence.entities.met(place[1], is_error=True, is_slow=False, is_degraded=False, is_alert=False)
+        return True
 
     def _count(self, lineup: Lineup, work: Work, part: Part) -> None:
         evidence = part.member.evidence
@@ -156,7 +171,7 @@ class Scorer:
             for place, code, degraded in zip(places, codes, part.degraded.tolist(), strict=False):
                 met(place[1], is_error=False, is_slow=is_slow, is_degraded=degraded, is_alert=code == 2)
 
-    def _account(self, work: Work, parts: list[Part], receipt: str) -> None:
+    def _account(self, work: Work, parts: list[Part], receipt: str) -> float:
         latency_s = self._clock.monotonic_s() - work.started_s
         for part in parts:
             served, features = part.member.served, part.features
@@ -172,6 +187,7 @@ class Scorer:
             )
             if self._audit is not None:
                 self._audit.append(_record(work, part, receipt, latency_s))
+        return latency_s
 
 
 def _split(lineup: Lineup, work: Work) -> list[Part]:

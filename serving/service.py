@@ -209,21 +209,14 @@ class Inference:
         self._is_done.set()
 
     def _swap(self, spec: ServingSpec, *, is_settled: bool) -> None:
-        loader, metrics = self._loader, self._metrics
+        loader, metrics, before = self._loader, self._metrics, self._snapshot
         snapshot = self._snapshot = take_snapshot(
-            spec, loader.served, loader.refused, self._snapshot, metrics.evidence, is_settled=is_settled
+            spec, loader.served, loader.refused, before, metrics.evidence, is_settled=is_settled
         )
         served = [m.served for m in snapshot.members()]
         metrics.set_loaded([(s.name, s.version, s.variant, s.bundle, s.revision) for s in served])
         metrics.set_failed([(f.name, f.version, f.variant, f.revision, f.reason) for f in snapshot.failures])
-        metrics.remember_entities(
-            {
-                (m.served.name, m.served.variant, m.served.revision)
-                for lineup in snapshot.lineups.values()
-                if lineup.others
-                for m in (lineup.stable, *lineup.others)
-            }
-        )
+        metrics.remember_entities(_standing(before, snapshot))
 
     def _count_error(self, lineup: Lineup | None, request: InferRequest, error: ServingError) -> None:
         if lineup is None:
@@ -243,6 +236,17 @@ class Inference:
     def _tell(self, spec: ServingSpec) -> None:
         if self._on_change is not None:
             self._on_change(spec)
+
+
+def _standing(before: Snapshot, after: Snapshot) -> set[tuple[str, str, str]]:
+    """(model, variant, revision) of every lineup whose split stands as it stood: a new split counts its entities anew."""
+    standing = set()
+    for key, lineup in after.lineups.items():
+        old = before.lineups.get(key)
+        if lineup.others and old is not None and old.layout == lineup.layout:
+            served = [m.served for m in (lineup.stable, *lineup.others)]
+            standing |= {(s.name, s.variant, s.revision) for s in served}
+    return standing
 
 
 def _defect(request: InferRequest, problem: Exception) -> Internal:

@@ -58,6 +58,8 @@ class ServingSettings(BaseSettings):
     """Segments kept; 0 keeps all."""
     audit_queue: PositiveInt = 10_000
     """Records waiting to be written; beyond it records are dropped and counted."""
+    mirror_queue: PositiveInt = 1000
+    """Copies of requests waiting to be scored by a mirrored candidate; beyond it copies are dropped and counted."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of requests traced when the caller did not decide (head sampling)."""
     otlp_endpoint: str | None = None

@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli import rollout_lint, rollout_show, rollout_start, rollout_verbs
+from operators.cli import rollout_lint, rollout_show, rollout_simulate, rollout_start, rollout_verbs
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -27,3 +27,4 @@ for _verb in (
     app.command()(_verb)
 app.command()(rollout_show.history)
 app.command()(rollout_lint.lint)
+app.command()(rollout_simulate.simulate)

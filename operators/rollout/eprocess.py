@@ -39,8 +39,8 @@ class Counts(Value):
 class Bets:
     """What is bet on before each look.
 
-    odds: odds ratios of y to x, each a bet of its own. shares: of the capital, for each odds ratio and last for the plain
-    estimates; sum 1. prior_n, prior_k: what the level is estimated from before anything was seen."""
+    odds: odds ratios of y to x (or, beyond a margin, of y to x + offset), each a bet of its own. shares: of the capital, for each
+    odds ratio and last for the plain estimates; sum 1. prior_n, prior_k: what levels are estimated from before anything was seen."""
 
     odds: tuple[float, ...]
     shares: tuple[float, ...]
@@ -53,15 +53,20 @@ class Bets:
         return np.asarray(np.log(self.shares))
 
 
-EXCESS = Bets(odds=(1.5, 2.0, 3.0, 5.0, 10.0, 20.0), shares=(0.15, 0.2, 0.2, 0.15, 0.1, 0.1, 0.1))
-"""Against "at most this much worse": from half as often again to twenty times."""
-ABSENCE = Bets(odds=(1.0, 1.5, 3.0, 0.7), shares=(0.5, 0.1, 0.1, 0.1, 0.2))
-"""Against "worse by more than a margin": most likely they are equal."""
+EXCESS = Bets(odds=(1.4, 2.0, 3.0, 8.0, 25.0), shares=(0.06, 0.22, 0.17, 0.5, 0.03, 0.02))
+"""Against "no more often": from half as often again to tens of times. Half the capital is on eight times: the rare event
+of a sparse stream is decided by three or four of them, and there each share counts most."""
+BEYOND = Bets(odds=(1.4, 2.0, 4.0), shares=(0.3, 0.3, 0.3, 0.1))
+"""Against "at most a margin more often": further still than the margin."""
+ABSENCE = Bets(odds=(1.0, 1.5, 0.7), shares=(0.5, 0.2, 0.2, 0.1))
+"""Against "more often by a margin at least": most likely they are equal."""
 
 
 def bets_against(offset: float) -> Bets:
     """The bets for a null of that offset."""
-    return ABSENCE if offset < 0 else EXCESS
+    if offset == 0:
+        return EXCESS
+    return BEYOND if offset > 0 else ABSENCE
 
 
 def null_pair(n_x: Floats, t_x: Floats, n_y: Floats, t_y: Floats, offset: float) -> Floats:
@@ -106,7 +111,7 @@ def log_factors(
 
     x, y: (n, k) of this look. past: (n_x, k_x, n_y, k_y) before it. A bet that lies within the null stays out: factor 1."""
     (n_x, k_x), (n_y, k_y) = x, y
-    t_x, t_y = _bets(past, n_x, n_y, bets)
+    t_x, t_y = _bets(past, n_x, n_y, max(offset, 0.0), bets)
     outside = t_y > t_x + offset + _LEAST
     t_y = np.where(outside, t_y, np.minimum(t_x + offset + 0.5 * (1 - t_x - offset), 1 - _LEAST))
     u = null_pair(n_x, t_x, n_y, t_y, offset)
@@ -114,22 +119,29 @@ def log_factors(
     return np.where(outside, gain, 0.0)
 
 
-def _bets(past: tuple[Floats, ...], n_x: Floats, n_y: Floats, bets: Bets) -> tuple[Floats, Floats]:
-    """(t_x, t_y), each of shape (bets, ...): the odds ratios at the level that explains the past's total, then the estimates."""
+def _bets(past: tuple[Floats, ...], n_x: Floats, n_y: Floats, beyond: float, bets: Bets) -> tuple[Floats, Floats]:
+    """(t_x, t_y), each of shape (bets, ...): the odds ratios, then the plain estimates."""
     past_x, bad_x, past_y, bad_y = past
-    share = _share(n_x, n_y)
-    seen_x, seen_y = past_x + bets.prior_n * (1 - share), past_y + bets.prior_n * share
-    bad = bad_x + bad_y + bets.prior_k
-    odds = np.asarray(bets.odds).reshape((-1,) + (1,) * np.ndim(n_x))
-    excess = odds - 1.0
-    b = bad * excess - seen_x - seen_y * odds  # level p solves: bad = seen_x p + seen_y odds p / (1 + excess p)
-    level = 2 * bad / (np.sqrt(b * b + 4 * seen_x * excess * bad) - b)
-    raised = odds * level / (1 + excess * level)
     plain_x = (bad_x + bets.prior_k) / (past_x + bets.prior_n)
     plain_y = (bad_y + bets.prior_k) / (past_y + bets.prior_n)
-    t_x = np.concatenate([level, np.broadcast_to(plain_x, level.shape[1:])[None]])
-    t_y = np.concatenate([raised, np.broadcast_to(plain_y, level.shape[1:])[None]])
+    odds = np.asarray(bets.odds).reshape((-1,) + (1,) * np.ndim(n_x))
+    level = (
+        _level(past, _share(n_x, n_y), odds, bets) if beyond == 0 else np.broadcast_to(plain_x, odds.shape[:1] + plain_x.shape)
+    )
+    foot = np.minimum(level + beyond, 1.0)
+    t_x = np.concatenate([level, plain_x[None]])
+    t_y = np.concatenate([odds * foot / (1 + (odds - 1) * foot), plain_y[None]])
     return np.clip(t_x, _LEAST, 1 - _LEAST), np.clip(t_y, _LEAST, 1 - _LEAST)
+
+
+def _level(past: tuple[Floats, ...], share: Floats, odds: Floats, bets: Bets) -> Floats:
+    """x's rate p that explains all bad events so far if y's odds were `odds` times x's:
+    bad = seen_x p + seen_y odds p / (1 + (odds - 1) p)."""
+    past_x, bad_x, past_y, bad_y = past
+    seen_x, seen_y = past_x + bets.prior_n * (1 - share), past_y + bets.prior_n * share
+    bad = bad_x + bad_y + bets.prior_k
+    b = bad * (odds - 1) - seen_x - seen_y * odds
+    return np.asarray(2 * bad / (np.sqrt(b * b + 4 * seen_x * (odds - 1) * bad) - b))
 
 
 def _log_ratio(n: Floats, k: Floats, t: Floats, u: Floats) -> Floats:

@@ -25,7 +25,9 @@ class Tally(Value):
     rows: Count = 0
     """Rows answered."""
     entities: Count = 0
-    """Distinct entities met (counted once a replica, as long as it remembers them)."""
+    """Distinct entities met since the weights last changed, counted once a replica. When weights change a replica forgets whom it
+    has met, for all variants of the model, and where memory is bounded it thins them all alike by the same hash: so that between two
+    changes new entities are split as the weights say (sample-ratio mismatch is judged by it)."""
     entities_bad: Mapping[GateName, Count] = Field(default_factory=dict)
     """Of `entities`: those whose first request (row) was bad. One entity's requests are alike; its first is one observation."""
     mirrored: Count = 0

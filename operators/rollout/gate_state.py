@@ -16,7 +16,7 @@ from operators.rollout.evidence import Tally
 from operators.rollout.paired import Pairs
 from operators.rollout.spec import Gate, GateName, Value
 
-LIVE_SHARE = 0.9
+LIVE_SHARE = 0.97
 """Of what is left of the capital, for live requests; the rest waits for a mirror that may come later."""
 SHARE = 0.5
 """For mirrored evidence, and for each split's entities."""
@@ -39,41 +39,38 @@ class Part(Value):
         if self.stream is not None:
             return self.stream.log_worse
         p = self.pairs or Pairs()
-        if gate.name is GateName.FLIPS and gate.margin > 0:
-            return paired.log_e(p.differ, 0, p.n - p.differ, gate.margin, 0.0)
-        up = paired.log_e(p.up, p.down, p.n - p.differ, gate.margin)
-        if not is_two_sided(gate):
-            return up
-        return float(np.logaddexp(up, paired.log_e(p.down, p.up, p.n - p.differ, gate.margin))) - math.log(2)
+        if _is_share(gate):
+            return float(paired.log_e(p.differ, 0, p.same, gate.margin, 0.0))
+        worse = paired.log_e_either if is_two_sided(gate) else paired.log_e
+        return float(worse(p.up, p.down, p.same, gate.margin))
 
     def log_no_worse(self, gate: Gate) -> float:
         """log e-value against "worse than the margin"."""
         if self.stream is not None:
             return self.stream.log_no_worse
         p = self.pairs or Pairs()
-        if gate.name is GateName.FLIPS and gate.margin > 0:
-            return _log_rare(p.differ, p.n, gate.margin)
-        above = paired.log_e(p.down, p.up, p.n - p.differ, -gate.margin)
-        return min(above, paired.log_e(p.up, p.down, p.n - p.differ, -gate.margin)) if is_two_sided(gate) else above
+        if _is_share(gate):  # the same bets on "does not differ"
+            return float(paired.log_e(p.same, 0, p.differ, 1 - gate.margin, 0.0))
+        above, below = (float(paired.log_e(*c, p.same, -gate.margin)) for c in ((p.down, p.up), (p.up, p.down)))
+        return min(above, below) if is_two_sided(gate) else above
 
     def log_better(self, gate: Gate) -> float:
         """log e-value against "no better than stable"; one-sided gates only."""
         if self.stream is not None:
             return self.stream.log_better
         p = self.pairs or Pairs()
-        return (
-            -math.inf if is_two_sided(gate) or gate.name is GateName.FLIPS else paired.log_e(p.down, p.up, p.n - p.differ, 0.0)
-        )
+        has_none = is_two_sided(gate) or gate.name is GateName.FLIPS
+        return -math.inf if has_none else float(paired.log_e(p.down, p.up, p.same, 0.0))
+
+
+def _is_share(gate: Gate) -> bool:
+    """Whether it is judged by the share of pairs that differ, not by which way they do."""
+    return gate.name is GateName.FLIPS and gate.margin > 0
 
 
 def is_two_sided(gate: Gate) -> bool:
     """Flips without a margin are judged by which way they go, and either way counts."""
     return gate.is_two_sided or (gate.name is GateName.FLIPS and gate.margin == 0)
-
-
-def _log_rare(k: int, n: int, margin: float) -> float:
-    """log e-value against "at least margin of them", by the same bets on 1 - x."""
-    return paired.log_e(n - k, 0, k, 1 - margin, 0.0)
 
 
 class GateState(Value):

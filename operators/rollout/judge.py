@@ -43,7 +43,7 @@ def look(
     """Judge the candidate's tally against the baseline's. Looking twice at one observation changes nothing.
 
     ledger: of the last look; empty at the start. split: percent of entities by variant that was in force since the last look;
-    the mirror is not in it. baseline, candidate: `variant@revision`. With several candidates: one call each, the ledger handed on."""
+    stable has the rest. baseline, candidate: `variant@revision`; several candidates may share one ledger, one call each."""
     before = Ledger.read(ledger)
     book, growth = absorb(before, observation)
     if book.at != before.at:
@@ -51,9 +51,8 @@ def look(
     stable, tried = book.totals.get(baseline, Tally()), book.totals.get(candidate, Tally())
     name = f"{baseline}>{candidate}"
     states = _gate_states(book, name, analysis)
-    number = book.split.number if book.split else 0
-    copies = max(1, len(book.split.counts)) if book.split else 1
-    states = tuple(s.look(stable, tried, number, copies) for s in states)
+    copies = max(1, len(observation.replicas))
+    states = tuple(s.look(stable, tried, book.split.number, copies) for s in states)
     kept = {**book.comparisons, name: [s.model_dump(mode="json", by_alias=True, exclude_defaults=True) for s in states]}
     book = book.model_copy(update={"comparisons": kept})
     is_live = split.get(candidate.split("@", maxsplit=1)[0], 0) > 0
@@ -64,14 +63,13 @@ def look(
     return Look(book.write(), assessment, book.totals)
 
 
-def _follow(book: Ledger, shares: Mapping[str, float], growth: Growth, at: datetime) -> Ledger:
+def _follow(book: Ledger, weights: Mapping[str, float], growth: Growth, at: datetime) -> Ledger:
     """With the split's own test one look further."""
     fresh = {
         replica: {name.split("@")[0]: tally.entities for name, tally in tallies.items() if tally.entities}
         for replica, tallies in growth.items()
     }
-    whole = shares if "stable" in shares else {"stable": 100 - sum(shares.values()), **shares}
-    split = follow(book.split, whole, fresh, at)
+    split = follow(book.split, weights, fresh, at)
     return book.model_copy(update={"split": split, "mismatch": book.mismatch or finding(split)})
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from operators.rollout import experiment, judge, sequence
+from operators.rollout import budget, experiment, judge, sequence
 from operators.rollout.evidence import Observation, Tally, key
 from operators.rollout.facts import Calibration, Desired
 from operators.rollout.spec import Analysis, RolloutSpec
@@ -55,8 +55,15 @@ def standard_tools() -> Tools:
     return Tools(
         judge=judge.look,
         intervals=experiment.Intervals(sequence.proportion, sequence.difference),
-        calibrate=lambda spec, tally: Calibration(None, "there is no judge"),
+        calibrate=_calibrated,
     )
+
+
+def _calibrated(spec: RolloutSpec, tally: Tally) -> Calibration:
+    if spec.alert_budget is None:
+        return Calibration(None, "the policy has no alertBudget")
+    found = budget.calibrate(spec.alert_budget, tally)
+    return Calibration(found.threshold, found.reason)
 
 
 def split_in_force(status: RolloutStatus) -> Mapping[str, float]:

@@ -39,7 +39,7 @@ class Ledger(Value):
     """By `variant@revision`: everything since the ledger began, of all replicas, also gone ones."""
     fallen: tuple[str, ...] = ()
     """Counters that had fallen at the last look, in words."""
-    split: Split | None = None
+    split: Split = Split()
     mismatch: str = ""
     """What was found wrong with the split; once found it stays, for the evidence is spoilt."""
     comparisons: Mapping[str, Any] = {}

@@ -14,8 +14,8 @@ from operators.rollout.spec import Value
 
 ALPHA = 0.001
 """Bound on ever calling a sound split broken."""
-SETTLE = timedelta(seconds=15)
-"""A new split reaches every replica within this; what they count meanwhile is not held against it."""
+SETTLE = timedelta(seconds=30)
+"""What replicas count within this time after a change is not held against the new split."""
 _CONCENTRATION = 10.0
 """Weight of the prior around the expected shares, in entities."""
 
@@ -23,20 +23,22 @@ _CONCENTRATION = 10.0
 class Split(Value):
     """The split that stands, and what replicas have counted of it."""
 
-    shares: Mapping[str, float]
+    shares: Mapping[str, float] = {}
     """Expected, in percent of entities, by variant."""
-    since: datetime
+    number: int = 0
+    """How many there were so far; counts of different splits are never added up."""
+    since: datetime | None = None
     """When it was first looked at."""
-    number: int = 1
-    """How many splits there were so far, this one among them."""
     counts: Mapping[str, Mapping[str, int]] = {}
-    """New entities by replica and variant, counted once the split had `SETTLE` to reach every replica."""
+    """New entities by replica and variant, since it had `SETTLE` to reach every replica and every counter."""
 
 
-def follow(split: Split | None, shares: Mapping[str, float], added: Mapping[str, Mapping[str, int]], at: datetime) -> Split:
-    """The split after a look. added: entities new since the last look, by replica and variant."""
-    if split is None or dict(split.shares) != dict(shares):
-        return Split(shares=shares, since=at, number=1 if split is None else split.number + 1)
+def follow(split: Split, weights: Mapping[str, float], added: Mapping[str, Mapping[str, int]], at: datetime) -> Split:
+    """The split after a look. weights: in force since the last look, by variant; stable has what they leave of 100. added: entities
+    new since the last look, by replica and variant."""
+    shares = {"stable": round(100 - sum(weights.values()), 9), **weights}
+    if dict(split.shares) != shares or split.since is None:
+        return Split(shares=shares, number=split.number + 1, since=at)
     if at - split.since < SETTLE:
         return split
     counts = {replica: dict(seen) for replica, seen in split.counts.items()}
@@ -50,7 +52,7 @@ def follow(split: Split | None, shares: Mapping[str, float], added: Mapping[str,
 def finding(split: Split) -> str:
     """What is wrong with the split, in words; empty: nothing was found.
 
-    Replica r (in order of first count) of split s is held to alpha / (r (r + 1) s (s + 1)): these sum to alpha."""
+    Replica r (in order of its first count) of split s is held to alpha / (r (r + 1) s (s + 1)): these sum to alpha."""
     for place, (replica, seen) in enumerate(split.counts.items(), 1):
         log_limit = math.log(place * (place + 1) * split.number * (split.number + 1) / ALPHA)
         expected = {v: share / 100 for v, share in split.shares.items() if share > 0}

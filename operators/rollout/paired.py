@@ -14,6 +14,7 @@ import numpy as np
 from operators.rollout.eprocess import Floats, log_sum
 from operators.rollout.spec import Value
 
+Number = float | Floats
 SIZES = (0.003, 0.01, 0.03, 0.07, 0.15, 0.3, 0.5, 0.75, 0.95)
 """Bets, as shares of the largest that cannot go bankrupt."""
 
@@ -30,26 +31,37 @@ class Pairs(Value):
         """Pairs with different verdicts."""
         return self.up + self.down
 
+    @property
+    def same(self) -> int:
+        """Pairs with one verdict."""
+        return self.n - self.up - self.down
+
     def plus(self, other: "Pairs") -> "Pairs":
         """Both together."""
         return Pairs(n=self.n + other.n, up=self.up + other.up, down=self.down + other.down)
 
 
-def log_e(up: float, down: float, same: float, margin: float, least: float = -1.0) -> float:
-    """log e-value against "the mean is at most margin", from the counts of +1, -1 and 0.
+def log_e(up: Number, down: Number, same: Number, margin: float, least: float = -1.0) -> Floats:
+    """log e-value against "the mean is at most margin", from the counts of +1, -1 and 0; of one shape.
 
-    least: the smallest value s can take, -1 or 0 (then `down` must be 0); margin > least."""
-    bets = np.asarray(SIZES) / (margin - least)
+    least: the smallest value s can take, -1 or 0 (then `down` is 0); margin > least."""
+    bets = (np.asarray(SIZES) / (margin - least)).reshape((-1,) + (1,) * np.ndim(up))
     logs = up * np.log1p(bets * (1 - margin)) + same * np.log1p(-bets * margin)
-    if down:
+    if least < 0:
         logs = logs + down * np.log1p(-bets * (1 + margin))
-    return float(log_sum(logs)) - math.log(len(SIZES))
+    return log_sum(logs) - math.log(len(SIZES))
+
+
+def log_e_either(up: Number, down: Number, same: Number, margin: float) -> Floats:
+    """The same against "the mean is within margin of 0": half the capital on either side."""
+    above, below = log_e(up, down, same, margin), log_e(down, up, same, margin)
+    return np.asarray(np.logaddexp(above, below) - math.log(2))
 
 
 def growth(up: float, down: float, margin: float, least: float = -1.0) -> float:
     """Largest expected growth of `log_e` a pair, among its bets, if up and down were the probabilities; at least 0."""
     bets: Floats = np.asarray(SIZES) / (margin - least)
     gains = up * np.log1p(bets * (1 - margin)) + (1 - up - down) * np.log1p(-bets * margin)
-    if down:
+    if least < 0:
         gains = gains + down * np.log1p(-bets * (1 + margin))
     return max(0.0, float(np.max(gains)))

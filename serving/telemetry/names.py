@@ -113,7 +113,7 @@ EVIDENCE_ENTITIES: Final = MetricDoc(
     "vedette_evidence_entities_total",
     "counter",
     _EVIDENCE,
-    "Distinct entities the split gave to this variant's revision; counted while a variant stands beside stable.",
+    "Distinct entities the split gave to this variant's revision, anew for each split; counted while a variant stands beside stable.",
 )
 EVIDENCE_ENTITIES_BAD: Final = MetricDoc(
     "vedette_evidence_entities_bad_total",

@@ -157,7 +157,7 @@ async def test_a_request_stable_alone_can_answer_is_nobodys_evidence(world, bund
     renamed = threat(tmp_path / "r", "6", 0.5)
     world.store.add(renamed)
     await world.service.apply(spec(bundles["stable"], variant(renamed, weight=100)))
-    lineup = world.service._snapshot.find("threat", None)
+    lineup = world.lineup
     object.__setattr__(lineup.others[0].served, "model_outputs", frozenset({"elsewhere"}))
     answer = await world.service.infer(request("a", outputs=["risk"]))
     assert answer.parameters["variant"] == "stable"
@@ -194,7 +194,7 @@ async def test_a_failure_of_both_is_blamed_on_the_one_that_was_chosen(world, bun
         def run(self, tensors, outputs=None):
             raise RuntimeError("out of memory")
 
-    lineup = world.service._snapshot.find("threat", None)
+    lineup = world.lineup
     for member in (lineup.stable, *lineup.others):
         object.__setattr__(member.served, "model", Broken())
     for i in range(20):
@@ -208,7 +208,7 @@ async def test_a_failure_of_both_is_blamed_on_the_one_that_was_chosen(world, bun
 
 async def test_slow_is_over_the_objective_and_counts_the_first_of_an_entity(world, bundles):
     await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], weight=100), latency_objective_ms=50.0))
-    served = world.service._snapshot.find("threat", None).others[0].served
+    served = world.lineup.others[0].served
 
     class Slow:
         seconds, model = 0.06, served.model
@@ -232,7 +232,7 @@ async def test_a_threshold_is_a_revision_of_its_own_and_shares_the_session(world
     await world.service.apply(spec(stable, variant(stable, weight=100, thresholds={"siem_alerting": 0.9})))
     answer = await world.service.infer(request("a", level=2.0))
     assert (verdicts(answer), answer.version) == (["investigate"], "1")
-    lineup = world.service._snapshot.find("threat", None)
+    lineup = world.lineup
     assert lineup.others[0].served.model is lineup.stable.served.model
     assert lineup.others[0].served.revision != lineup.stable.served.revision
 
@@ -248,7 +248,7 @@ async def test_a_threshold_is_a_revision_of_its_own_and_shares_the_session(world
 async def test_the_threshold_to_investigate_is_never_over_the_alerts(world, bundles, threshold, investigate):
     revision = RevisionSpec(bundle=bundles["stable"].digest, thresholds={"siem_alerting": threshold})
     await world.service.apply(spec(bundles["stable"], revision=revision))
-    point = world.service._snapshot.find("threat", None).stable.served.points["siem_alerting"]
+    point = world.lineup.stable.served.points["siem_alerting"]
     assert (point.threshold, point.investigate) == (threshold, investigate)
     assert world.service.model_metadata("threat", None).parameters["operating_points"] == {"siem_alerting": threshold}
 
@@ -258,10 +258,10 @@ async def test_a_promotion_and_a_weight_load_and_probe_nothing(world, bundles, m
     await world.service.apply(spec(stable, variant(candidate, weight=5)))
     monkeypatch.setattr(loading, "probe", None)
     monkeypatch.setattr(world.store, "read", None)
-    before = world.service._snapshot.find("threat", None)
+    before = world.lineup
     await world.service.apply(spec(stable, variant(candidate, weight=100)))
     await world.service.apply(spec(candidate, variant(stable, name="former")))
-    lineup = world.service._snapshot.find("threat", None)
+    lineup = world.lineup
     assert lineup.stable.served.model is before.others[0].served.model
     assert lineup.others[0].served.model is before.stable.served.model
     assert (await world.service.infer(request("a"))).parameters["variant"] == "stable"
@@ -341,12 +341,12 @@ async def test_an_abort_does_not_wait_for_a_candidate_that_is_still_loading(worl
     await world.service.apply(spec(bundles["stable"]))
     gate.set()
     await starting
-    assert world.service._snapshot.find("threat", None).others == ()
+    assert world.lineup.others == ()
 
 
 async def test_what_is_removed_is_released_once_no_request_uses_it(world, bundles):
     await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], weight=100)))
-    held = world.service._snapshot.find("threat", None)
+    held = world.lineup
     gone = weakref.ref(held.others[0].served.model)
     await world.service.apply(spec(bundles["stable"]))
     gc.collect()
@@ -384,6 +384,20 @@ async def test_no_request_is_lost_while_everything_changes(world, bundles):
     await asyncio.gather(*clients)
     assert answered > 400
     assert world.metrics.ongoing == 0
+
+
+async def test_a_new_split_counts_its_entities_anew_and_the_same_one_does_not(world, bundles):
+    stable, candidate = bundles["stable"], bundles["candidate"]
+    await world.service.apply(spec(stable, variant(candidate, weight=50)))
+    for _ in range(2):
+        for i in range(40):
+            await world.service.infer(request(host(i)))
+        await world.service.apply(spec(stable, variant(candidate, weight=50)))
+    assert world.entities("stable")["entities"] + world.entities("candidate")["entities"] == 40
+    await world.service.apply(spec(stable, variant(candidate, weight=60)))
+    for i in range(40):
+        await world.service.infer(request(host(i)))
+    assert world.entities("stable")["entities"] + world.entities("candidate")["entities"] == 80
 
 
 async def test_two_named_variants_share_the_entities_as_declared(world, bundles):

@@ -9,6 +9,8 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from prometheus_client.parser import text_string_to_metric_families
 
+from serving.lineup import Lineup
+from serving.mirror import Mirror
 from serving.models.build import build_bundle
 from serving.models.bundle import Bundle
 from serving.models.store import BundleStore
@@ -93,29 +95,44 @@ def tensors(*levels: float, **parameters) -> InferRequest:
 class World:
     """A service over a store in a folder, with everything it tells kept."""
 
-    def __init__(self, folder: Path, **parts: Any) -> None:
+    def __init__(self, folder: Path, *, features: Any = None, executor: Any = None, queue: int = 100) -> None:
         self.store = BundleStore(folder / "store")
         self.clock, self.audit, self.metrics, self.spans = ManualClock(), MemoryAudit(), ServingMetrics("r"), MemorySpans()
+        self.mirror = Mirror(
+            features,
+            self.clock,
+            self.metrics,
+            executor=executor,
+            queue=queue,
+            most_rows=20_000,
+            deadline_s=1.0,
+            feature_timeout_s=0.05,
+        )
         self.scorer = Scorer(
-            features=None,
+            features=features,
             audit=self.audit,
             clock=self.clock,
             metrics=self.metrics,
             limits=ScorerLimits(1.0, 0.05, 20_000),
             executor=None,
             identity="r",
-            **parts,
+            mirror=self.mirror,
         )
         self.service = Inference(
             store=self.store,
             scorer=self.scorer,
-            features=None,
+            features=features,
             metrics=self.metrics,
             tracer=Tracer(0.0, None, exporter=self.spans.exporter),
             probe_timeout_s=60,
             model_threads=1,
             may_control=True,
         )
+
+    @property
+    def lineup(self) -> Lineup:
+        """What `threat` answers with."""
+        return self.service._snapshot.find("threat", None)
 
     def series(self) -> dict[str, dict[tuple[str, ...], float]]:
         """name -> label values (without replica, in the order of their names) -> value."""

@@ -13,8 +13,8 @@ from operators.rollout.status import Verdict
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 STABLE, CANDIDATE = "stable@sha256:aa", "candidate@sha256:bb"
 ERRORS = Analysis(gates=(Gate(name=GateName.ERRORS, margin=0.01),))
-LIVE = {"stable": 90.0, "candidate": 10.0}
-DARK = {"stable": 100.0, "candidate": 0.0}
+LIVE = {"candidate": 10.0}
+DARK = {"candidate": 0.0}
 
 
 def seen(seconds: float, *replicas: ReplicaEvidence, expected: int | None = None, problem: str | None = None) -> Observation:

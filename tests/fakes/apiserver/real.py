@@ -1,0 +1,200 @@
+"""A real API server: etcd and kube-apiserver of KUBEBUILDER_ASSETS, started for the tests, or the cluster of KUBECONFIG.
+
+`available()` says which can be had, or why none. A kube-controller-manager in the same folder is started too, so that
+owners' dependents and namespaces are cleaned up; without one those laws are skipped.
+"""
+
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from .certificates import issue
+from .handle import Handle
+
+START_S = 120.0
+CONTROLLERS = "namespace-controller,garbage-collector-controller"
+
+
+def assets() -> Path | None:
+    """The folder with etcd and kube-apiserver, if there is one."""
+    named = os.environ.get("KUBEBUILDER_ASSETS", "")
+    folder = Path(named) if named else None
+    return folder if folder and (folder / "etcd").exists() and (folder / "kube-apiserver").exists() else None
+
+
+def unavailable() -> str:
+    """Why no real API server can be had; "" when one can."""
+    if os.environ.get("KUBECONFIG") or assets():
+        return ""
+    return "no real API server: set KUBECONFIG, or KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver"
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+class RealApiServer(Handle):
+    """etcd and kube-apiserver on free loopback ports with a temporary data folder; ended by their own process ids."""
+
+    real = True
+
+    def __init__(self, *, rbac: bool = True) -> None:
+        found = assets()
+        if found is None:
+            raise RuntimeError(unavailable() or "KUBEBUILDER_ASSETS is not set; KUBECONFIG gives a GivenCluster")
+        self._assets, self._rbac = found, rbac
+        self._folder = tempfile.TemporaryDirectory()
+        self.folder = Path(self._folder.name)
+        self._started: list[subprocess.Popen[bytes]] = []
+        self.token = "administrator-of-a-test"  # of a server on loopback that lives for one test run
+        self.collects_garbage = (found / "kube-controller-manager").exists()
+
+    def start(self) -> "RealApiServer":
+        client_port, peer_port, secure, managing = free_ports(4)
+        made = issue(self.folder)
+        self.authority, self.url = made.authority, f"https://127.0.0.1:{secure}"
+        (self.folder / "tokens.csv").write_text(f'{self.token},admin,admin,"system:masters"\n')
+        key = rsa.generate_private_key(65537, 2048)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        (self.folder / "service-accounts.key").write_bytes(pem)
+        try:
+            self._etcd(client_port, peer_port)
+            self._api(client_port, secure, made.certificate, made.key)
+            self._await_ready()
+            if self.collects_garbage:
+                self._manager(managing)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _run(self, program: str, options: Sequence[str]) -> None:
+        log = (self.folder / f"{program}.log").open("wb")
+        command = [str(self._assets / program), *options]
+        self._started.append(
+            subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, start_new_session=True)
+        )
+        log.close()
+
+    def _etcd(self, client: int, peer: int) -> None:
+        at, peers = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+        options = [f"--data-dir={self.folder}/etcd", f"--listen-client-urls={at}", f"--advertise-client-urls={at}"]
+        options += [
+            f"--listen-peer-urls={peers}",
+            f"--initial-advertise-peer-urls={peers}",
+            f"--initial-cluster=default={peers}",
+        ]
+        self._run("etcd", [*options, "--unsafe-no-fsync"])
+
+    def _api(self, etcd: int, port: int, certificate: Path, key: Path) -> None:
+        options = {
+            "etcd-servers": f"http://127.0.0.1:{etcd}",
+            "bind-address": "127.0.0.1",
+            "advertise-address": "127.0.0.1",
+            "secure-port": str(port),
+            "tls-cert-file": str(certificate),
+            "tls-private-key-file": str(key),
+            "cert-dir": str(self.folder / "certificates"),
+            "token-auth-file": str(self.folder / "tokens.csv"),
+            "authorization-mode": "RBAC" if self._rbac else "AlwaysAllow",
+            "service-account-issuer": self.url,
+            "service-account-key-file": str(self.folder / "service-accounts.key"),
+            "service-account-signing-key-file": str(self.folder / "service-accounts.key"),
+            "service-cluster-ip-range": "10.0.0.0/24",
+            "disable-admission-plugins": "ServiceAccount",
+            "endpoint-reconciler-type": "none",
+            "allow-privileged": "true",
+        }
+        self._run("kube-apiserver", [f"--{name}={value}" for name, value in options.items()])
+
+    def _manager(self, port: int) -> None:
+        options = [
+            f"--kubeconfig={self.kubeconfig(name='controllers')}",
+            f"--controllers={CONTROLLERS}",
+            "--leader-elect=false",
+        ]
+        self._run(
+            "kube-controller-manager",
+            [*options, "--bind-address=127.0.0.1", f"--secure-port={port}", "--concurrent-gc-syncs=2"],
+        )
+
+    def _await_ready(self) -> None:
+        until = time.monotonic() + START_S
+        with self.http() as http:
+            while time.monotonic() < until:
+                for process in self._started:
+                    if process.poll() is not None:
+                        raise RuntimeError(f"{Path(str(process.args[0])).name} ended with {process.returncode}:\n{self.tail()}")  # type: ignore[index]
+                try:
+                    if http.get("/readyz").status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.2)
+        raise RuntimeError(f"kube-apiserver was not ready after {START_S:.0f} s:\n{self.tail()}")
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines of the servers' logs."""
+        return "\n".join(
+            "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) for log in sorted(self.folder.glob("*.log"))
+        )
+
+    def stop(self) -> None:
+        for process in reversed(self._started):  # nothing of it is kept, so nothing needs to be put in order
+            process.kill()
+            process.wait()
+        self._started.clear()
+        self._folder.cleanup()
+
+
+class GivenCluster(Handle):
+    """The cluster of a kubeconfig with a bearer token; tests work in namespaces of their own."""
+
+    real = True
+    collects_garbage = True
+
+    def __init__(self, path: str) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.folder, self._path = Path(self._folder.name), path
+
+    def start(self) -> "GivenCluster":
+        import base64
+
+        config = yaml.safe_load(Path(self._path).read_text())
+        context = next(one["context"] for one in config["contexts"] if one["name"] == config["current-context"])
+        cluster = next(one["cluster"] for one in config["clusters"] if one["name"] == context["cluster"])
+        user = next(one["user"] for one in config["users"] if one["name"] == context["user"])
+        if "token" not in user:
+            raise RuntimeError(f"{self._path}: user {context['user']} has no token; the contract suite needs a bearer token")
+        self.url, self.token, self.authority = cluster["server"], user["token"], self.folder / "ca.crt"
+        if "certificate-authority" in cluster:
+            self.authority = Path(cluster["certificate-authority"])
+        else:
+            self.authority.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+        return self
+
+    def stop(self) -> None:
+        self._folder.cleanup()
+
+
+def real_api_server() -> Handle:
+    """The real server that the environment gives; raises RuntimeError where it gives none (see `unavailable`)."""
+    given = os.environ.get("KUBECONFIG")
+    return GivenCluster(given) if given else RealApiServer()
