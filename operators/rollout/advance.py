@@ -65,8 +65,7 @@ def advance(
     else:
         raise RuntimeError(f"{MOVES_A_LOOK} moves in one look, the last {made[-1]}; the rules go round in circles")
     facts = _facts(desired, status, observation, now, tools)
-    is_ready = status.is_under_way and facts.candidate.is_everywhere
-    status = history.pruned(status.model_copy(update={"is_ready": is_ready}), requests)
+    status = history.pruned(status.model_copy(update={"is_ready": facts.candidate.is_everywhere}), requests)
     return Outcome(
         status=status,
         target=_still_loaded(target(desired, status), before, made),
@@ -83,7 +82,7 @@ def target(desired: Desired, status: RolloutStatus) -> Target | None:
     if stable is None:
         return None
     variants: list[TargetVariant] = list(status.variants)
-    if status.stable is not None and status.is_under_way and status.candidate is not None:
+    if status.stable is not None and status.candidate is not None:
         variants.append(
             TargetVariant(name="candidate", revision=status.candidate, weight=status.weight, mirror=status.mirror),
         )
@@ -103,14 +102,12 @@ def _still_loaded(aimed: Target | None, before: RolloutStatus, made: list[moves.
     things otherwise, and no weight may then reach a revision that was just unloaded. The look after it lets go."""
     if aimed is None or not any(isinstance(m, _TAKES_TRAFFIC) for m in made):
         return aimed
-    lost = [(v.name, v.revision) for v in before.variants]
-    lost += [("candidate", before.candidate)] if before.candidate is not None else []
-    lost += [("undone", before.stable)] if before.stable is not None else []
+    lost = [*((v.name, v.revision) for v in before.variants), ("candidate", before.candidate), ("undone", before.stable)]
     loaded, names = {aimed.stable.digest, *(v.revision.digest for v in aimed.variants)}, {v.name for v in aimed.variants}
     dark = tuple(
         TargetVariant(name=f"{name[:26]}-gone" if name in names else name, revision=revision)
         for name, revision in lost
-        if revision.digest not in loaded
+        if revision is not None and revision.digest not in loaded
     )
     return aimed.model_copy(update={"variants": (*aimed.variants, *dark)})
 
@@ -129,11 +126,11 @@ def _not_in_future(status: RolloutStatus, now: datetime) -> RolloutStatus:
     """A clock that was set back must not make anything wait for the old time."""
     names = ("started", "step_started", "last_progress", "split_since", "promoted_at")
     late = {name: now for name in names if (at := getattr(status, name)) is not None and at > now}
-    return status.model_copy(update=late) if late else status
+    return status.model_copy(update=late)
 
 
 def _forget_former(desired: Desired, status: RolloutStatus, now: datetime) -> RolloutStatus:
     """After the rollback window the former stable is no longer kept loaded."""
-    if status.former is None or within_rollback_window(status, desired.rollout.rollback_window, now):
+    if within_rollback_window(status, desired.rollout.rollback_window, now):
         return status
     return status.model_copy(update={"former": None, "promoted_at": None})

@@ -28,10 +28,11 @@ from operators.rollout.spec import (
     AlertBudget,
     AnalysisStep,
     ApprovalStep,
+    MirrorStep,
     PauseStep,
+    ReplicasStep,
     Revision,
     RolloutSpec,
-    Step,
     format_duration,
 )
 from operators.rollout.status import Assessment, Phase, Request, RolloutStatus, Verdict
@@ -89,7 +90,7 @@ def _spec_changed(spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: d
         return Adopt(seen=asked, reason="the spec asks for what is stable")
     if status.experiment is not None:
         return None
-    if status.is_under_way and status.wanted is not None and asked == status.wanted.digest:
+    if status.wanted is not None and asked == status.wanted.digest:
         return Adopt(seen=asked, reason="the spec asks for the candidate")
     why = desired.why or f"the spec asks for version {desired.revision.version}"
     is_former = status.former is not None and asked == status.former.digest
@@ -104,10 +105,10 @@ def _spec_changed(spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: d
 def _deadline(spec: RolloutSpec, status: RolloutStatus, now: datetime) -> Move | None:
     """No progress for too long is reported once, or aborts where the policy says so. Waiting for people, or in a timed pause, is
     not lack of progress."""
-    limit = spec.progress_deadline
-    if not status.is_under_way or limit is None or status.phase is Phase.PAUSED or status.last_progress is None:
+    limit, began = spec.progress_deadline, status.last_progress
+    if limit is None or began is None or status.phase is Phase.PAUSED:
         return None
-    if _is_pause(spec, status) or now - status.last_progress <= limit:
+    if _is_pause(spec, status) or now - began <= limit:
         return None
     reason = f"no progress for {format_duration(limit)}; waiting for {status.waiting_for or 'the next look'}"
     if spec.abort_on_deadline and status.stable is not None:
@@ -151,31 +152,32 @@ def _next_step(spec: RolloutSpec, status: RolloutStatus, assessment: Assessment,
     """The rule of the step under way."""
     if status.step_index >= len(spec.steps):
         return _finish(spec, status, assessment, facts)
-    step = spec.steps[status.step_index]
-    if step.approval is not None:
-        return _approval(step.approval, status)
+    step = spec.steps[status.step_index].what
+    if isinstance(step, ApprovalStep):
+        return _approval(step, status)
     if status.full_by is not None:
         return Pass(reason=f"in full, by {status.full_by}")
-    if step.pause is not None:
-        return _pause(step.pause, status, now)
-    if step.analysis is not None:
-        return _analysis(step.analysis, spec, status, assessment, facts, now)
+    if isinstance(step, PauseStep):
+        return _pause(step, status, now)
+    if isinstance(step, AnalysisStep):
+        return _analysis(step, spec, status, assessment, facts, now)
     return _set(step, spec, status, assessment, facts)
 
 
-def _set(step: Step, spec: RolloutSpec, status: RolloutStatus, assessment: Assessment, facts: Facts) -> Move:
+def _set(
+    step: float | MirrorStep | ReplicasStep, spec: RolloutSpec, status: RolloutStatus, assessment: Assessment, facts: Facts
+) -> Move:
     """Steps that change what is served: nothing is changed before every replica has the candidate."""
     if not facts.candidate.is_everywhere:
         return _loading(facts)
-    if step.set_weight is not None:
-        return _raise(step.set_weight, status, assessment)
-    if step.mirror is not None:
-        return _mirror(step.mirror.percent, spec, status, facts)
-    replicas = step.set_replicas.replicas if step.set_replicas else 0
-    if status.min_replicas != replicas:
-        return SetReplicas(replicas=replicas, reason=f"step {status.step_index + 1} asks for them")
-    if facts.replicas < replicas:
-        return Hold(phase=Phase.PROGRESSING, waiting_for=f"replicas: {facts.replicas} of {replicas} are there")
+    if isinstance(step, MirrorStep):
+        return _mirror(step.percent, spec, status, facts)
+    if not isinstance(step, ReplicasStep):
+        return _raise(step, status, assessment)
+    if status.min_replicas != step.replicas:
+        return SetReplicas(replicas=step.replicas, reason=f"step {status.step_index + 1} asks for them")
+    if facts.replicas < step.replicas:
+        return Hold(phase=Phase.PROGRESSING, waiting_for=f"replicas: {facts.replicas} of {step.replicas} are there")
     return Pass(reason=f"{facts.replicas} replicas are there")
 
 
@@ -294,11 +296,17 @@ def hints(spec: RolloutSpec) -> list[str]:
             "steps: there is no analysis step, so nothing waits for `no_worse`; `worse` still aborts, and promotion waits for "
             f"{spec.analysis.min_requests} requests (analysis.minRequests): add `- analysis: {{}}` after each setWeight"
         )
+    reached = False
     for index, step in enumerate(spec.steps):
+        reached = reached or bool(step.set_weight) or (step.mirror is not None and step.mirror.percent > 0)
+        if step.analysis is not None and not reached:
+            found.append(
+                f"steps[{index}].analysis: nothing reaches the candidate before it; write a mirror or a setWeight first"
+            )
         if step.set_weight is None:
             is_waited = is_waited or any((step.analysis, step.pause, step.approval))
             continue
-        if before and not is_waited:
+        if not is_waited:
             found.append(
                 f"steps[{index}].setWeight: {before:g} goes to {step.set_weight:g} at the next look; nothing waits between"
             )

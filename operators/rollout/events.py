@@ -45,7 +45,7 @@ def events(before: RolloutStatus, after_: RolloutStatus, made: list[moves.Move])
     """One event a move; and what changed without one: evidence that became invalid, or a wait for people."""
     events = [Event(*_NAMES[type(m)], _message(m)) for m in made if type(m) in _NAMES]
     verdicts = before.assessment.verdict, after_.assessment.verdict
-    if after_.is_under_way and verdicts[1] is Verdict.INVALID and verdicts[0] is not Verdict.INVALID:
+    if verdicts[1] is Verdict.INVALID and verdicts[0] is not Verdict.INVALID:
         events.append(Event("Warning", "EvidenceInvalid", after_.assessment.reason))
     if after_.is_ready and not before.is_ready:
         events.append(Event("Normal", "CandidateLoaded", "every replica has the candidate loaded, probed and warm"))

@@ -93,10 +93,11 @@ def _begin(status: RolloutStatus, facts: Facts) -> Move | None:
 def _ended(
     spec: ExperimentSpec, status: RolloutStatus, facts: Facts, requests: tuple[Request, ...], now: datetime
 ) -> Move | None:
-    """Somebody says so, the spec does, its time is over, or nothing is left to compare."""
+    """Somebody says so, the spec does, its time is over, or nothing is left to compare. Every verb but `conclude` was answered
+    before this is asked."""
     final = _final(spec, status, now)
     said = next((r for r in requests if r.id not in status.handled), None)
-    if said is not None and said.verb == "conclude":
+    if said is not None:
         return Conclude(report=final, reason=said.why or "no reason given", by=said.by, request=said.id)
     wanted = facts.desired.experiment
     if wanted is None or digest(wanted) != status.experiment_seen:
@@ -195,13 +196,13 @@ Difference = Callable[[str, str], tuple[float, float] | None]
 
 def _winner(found: tuple[VariantReport, ...], spec: ExperimentSpec, difference: Difference) -> tuple[str | None, str]:
     """The variant that is better than every other by intervals that leave out 0, and that no guard stopped."""
-    silent = [v.name for v in found if v.n == 0]
-    if silent:
-        return None, f"no winner yet: nothing was measured of {', '.join(silent)}"
     for one in found:
         others = [v.name for v in found if v is not one]
         if one.stopped is None and all(_is_better(difference(one.name, other), spec) for other in others):
             return one.name, f"{one.name} has the {spec.goal} {spec.metric}: {one.rate:.4g}, better than {', '.join(others)}"
+    silent = [v.name for v in found if v.n == 0]
+    if silent:
+        return None, f"no winner yet: nothing was measured of {', '.join(silent)}"
     return None, f"no winner yet: the {spec.metric} of the variants may still be the same"
 
 

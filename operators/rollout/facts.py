@@ -72,7 +72,7 @@ class Facts:
 
     def judged_requests(self, status: RolloutStatus) -> int:
         """The candidate's requests that an analysis step counts: live ones once it has a weight, mirrored ones before."""
-        return self.tally.requests if status.weight > 0 or status.mirror == 0 else self.tally.mirrored
+        return self.tally.requests if status.weight > 0 else self.tally.mirrored
 
 
 def loading(
@@ -121,8 +121,6 @@ def see(desired: Desired, status: RolloutStatus, observation: Observation, now: 
 
 def _together(each: list[Loading]) -> Loading:
     """Of several revisions: the one that is furthest from loaded, and the first failure."""
-    if not each:
-        return Loading()
     worst = min(each, key=lambda x: x.ready - x.expected)
     failure = next((x.failure for x in each if x.failure), None)
     return Loading(worst.ready, worst.expected, failure, all(x.is_fresh for x in each))
@@ -130,4 +128,4 @@ def _together(each: list[Loading]) -> Loading:
 
 def within_rollback_window(status: RolloutStatus, window: timedelta, now: datetime) -> bool:
     """Whether the former stable is still kept loaded."""
-    return status.former is not None and status.promoted_at is not None and now - status.promoted_at < window
+    return status.promoted_at is not None and now - status.promoted_at < window

@@ -14,10 +14,8 @@ HANDLED = 64
 
 def with_move(status: RolloutStatus, entry: HistoryEntry) -> RolloutStatus:
     """The status with one more move; the first one, the start, is never dropped."""
-    moves = (*status.moves, entry)
-    if len(moves) > MOVES:
-        moves = (moves[0], *moves[-(MOVES - 1) :])
-    return status.model_copy(update={"moves": moves})
+    first, later = (*status.moves, entry)[:1], (*status.moves, entry)[1:]
+    return status.model_copy(update={"moves": (*first, *later[-(MOVES - 1) :])})
 
 
 Ending = Literal["promoted", "aborted", "superseded", "undone", "concluded"]
@@ -56,4 +54,4 @@ def pruned(status: RolloutStatus, requests: tuple[Request, ...]) -> RolloutStatu
     """The status without the ids that nobody says any more, but for the newest."""
     said = {r.id for r in requests}
     kept = tuple(h for i, h in enumerate(status.handled) if h in said or i >= len(status.handled) - HANDLED)
-    return status if kept == status.handled else status.model_copy(update={"handled": kept})
+    return status.model_copy(update={"handled": kept})

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from operators.rollout import budget, experiment, judge, sequence
 from operators.rollout.evidence import Observation, Tally, key
 from operators.rollout.facts import Calibration, Desired
-from operators.rollout.spec import Analysis, RolloutSpec
+from operators.rollout.spec import Analysis, ExperimentSpec, Revision, RolloutSpec
 from operators.rollout.status import Assessment, RolloutStatus
 
 
@@ -84,8 +84,8 @@ def judged(desired: Desired, status: RolloutStatus, observation: Observation, no
     if stable is None:
         return status
     if status.experiment is not None:
-        return _judged_variants(status, observation, now, tools)
-    if not status.is_under_way or status.candidate is None:
+        return _judged_variants(status.experiment, stable, status, observation, now, tools)
+    if status.candidate is None:
         return status
     analysis = analysis_of(desired, status)
     look = tools.judge(
@@ -97,15 +97,13 @@ def judged(desired: Desired, status: RolloutStatus, observation: Observation, no
         observation,
         now,
     )
-    assessment = look.assessment.model_copy(update={"at": look.assessment.at or observation.at})
-    return status.model_copy(update={"ledger": look.ledger, "totals": look.totals, "assessment": assessment})
+    return status.model_copy(update={"ledger": look.ledger, "totals": look.totals, "assessment": look.assessment})
 
 
-def _judged_variants(status: RolloutStatus, observation: Observation, now: datetime, tools: Tools) -> RolloutStatus:
+def _judged_variants(
+    spec: ExperimentSpec, stable: Revision, status: RolloutStatus, observation: Observation, now: datetime, tools: Tools
+) -> RolloutStatus:
     """An experiment's: each variant against the baseline, sharing alpha among the comparisons."""
-    spec, stable = status.experiment, status.stable
-    if spec is None or stable is None:
-        return status
     others = spec.variants[1:]
     analysis = spec.analysis.model_copy(update={"alpha": spec.analysis.alpha / len(others)})
     split = split_in_force(status)
@@ -117,6 +115,6 @@ def _judged_variants(status: RolloutStatus, observation: Observation, now: datet
         candidate = experiment.tally_key(spec, variant, stable)
         look = tools.judge(ledger, analysis, split, baseline, candidate, observation, now)
         ledger, totals = look.ledger, look.totals
-        found[variant.name] = look.assessment.model_copy(update={"at": look.assessment.at or observation.at})
+        found[variant.name] = look.assessment
     judged = status.model_copy(update={"ledger": ledger, "totals": totals, "variant_assessments": found})
     return judged.model_copy(update={"report": experiment.report(judged, totals, tools.intervals, now)})

@@ -20,11 +20,6 @@ def wanted_replicas(asked: int | None, floor: int | None, least: int | None, mos
     return clamp(max(asked, floor or 0), least, most)
 
 
-def scaling_floor(floor: int | None, least: int | None, most: int | None) -> int:
-    """The lower bound that an autoscaler must keep while a rollout lasts."""
-    return clamp(max(floor or 0, least or 0), None, most)
-
-
 def work_ratio(weight: float, mirror: float, *, cost_ratio: float = 1.0) -> float:
     """Work of a replica that stable and candidate share, as a ratio of stable's alone; 1: no more than before.
 

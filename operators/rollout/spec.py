@@ -220,6 +220,12 @@ class Step(Value):
         return self
 
     @property
+    def what(self) -> "MirrorStep | float | PauseStep | AnalysisStep | ApprovalStep | ReplicasStep":
+        """The one thing it does; a number is a weight."""
+        each = (self.mirror, self.set_weight, self.pause, self.analysis, self.approval, self.set_replicas)
+        return next(e for e in each if e is not None)
+
+    @property
     def kind(self) -> str:
         """Its camelCase name."""
         names = ("mirror", "set_weight", "pause", "analysis", "approval", "set_replicas")

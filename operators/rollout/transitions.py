@@ -97,9 +97,7 @@ def _hold(status: RolloutStatus, move: moves.Hold, facts: Facts, now: datetime) 
 def _start(status: RolloutStatus, move: moves.Start, facts: Facts, now: datetime) -> RolloutStatus:
     _must(status.experiment is None, "a rollout starts while an experiment is under way")
     _must(not status.is_stable(move.revision.digest), "the candidate is what stable serves")
-    if status.is_under_way:
-        why = f"{move.how} by {move.by}: {move.reason}"
-        status = _ended(status, "superseded", move.by, why, facts.desired, now)
+    status = _ended(status, "superseded", move.by, f"{move.how} by {move.by}: {move.reason}", facts.desired, now)
     started = _to(
         status,
         **{
@@ -126,9 +124,9 @@ def _start(status: RolloutStatus, move: moves.Start, facts: Facts, now: datetime
 
 
 def _adopt(status: RolloutStatus, move: moves.Adopt, facts: Facts, now: datetime) -> RolloutStatus:
-    settled = status.phase is Phase.ABORTED and status.is_stable(move.seen)
-    healthy = {"phase": Phase.HEALTHY, "waiting_for": "", "message": move.reason, "aborted_revision": None} if settled else {}
-    return _to(status, seen=move.seen, **healthy)
+    """Of an aborted rollout: the spec asks for stable again, and all is well."""
+    settled = {"phase": Phase.HEALTHY, "waiting_for": "", "message": move.reason, "aborted_revision": None}
+    return _to(status, seen=move.seen, **(settled if status.phase is Phase.ABORTED else {}))
 
 
 def _ready(status: RolloutStatus, facts: Facts, what: str) -> None:
@@ -174,9 +172,8 @@ def _calibrate(status: RolloutStatus, move: moves.Calibrate, facts: Facts, now: 
 
 
 def _pass(status: RolloutStatus, move: moves.Pass, facts: Facts, now: datetime) -> RolloutStatus:
-    _must(status.is_under_way and status.policy is not None, "a step passes, but no rollout is under way")
     steps = status.policy.steps if status.policy else ()
-    _must(status.step_index < len(steps), "all steps are passed already")
+    _must(status.step_index < len(steps), "a step passes, but no rollout is under way, or its steps are over")
     noted = _note(status, move, f"pass {steps[status.step_index].kind}", now, weight=status.weight)
     return _progress(
         noted,
@@ -252,16 +249,16 @@ def _ended(
 
 
 def _abort(status: RolloutStatus, move: moves.Abort, facts: Facts, now: datetime) -> RolloutStatus:
-    _must(
-        status.is_under_way and status.stable is not None, "abort, but there is no rollout to abort, or no stable to go back to"
-    )
+    candidate = status.candidate
+    if candidate is None or status.stable is None:
+        raise IllegalMove("abort, but there is no rollout to abort, or no stable to go back to")
     ended = _ended(_note(status, move, "abort", now, weight=0.0), "aborted", move.by, move.reason, facts.desired, now)
     return _to(
         ended,
         **{
             **NOTHING_UNDER_WAY,
             "phase": Phase.HEALTHY if move.is_settled else Phase.ABORTED,
-            "aborted_revision": status.candidate.digest if status.candidate else None,
+            "aborted_revision": candidate.digest,
             "seen": move.seen or status.seen,
             "message": move.reason,
             "waiting_for": "",
@@ -271,14 +268,12 @@ def _abort(status: RolloutStatus, move: moves.Abort, facts: Facts, now: datetime
 
 
 def _undo(status: RolloutStatus, move: moves.Undo, facts: Facts, now: datetime) -> RolloutStatus:
-    _must(status.former is not None and status.stable is not None, "undo, but no former stable is kept")
-    _must(facts.former.is_everywhere, f"undo, but of the former stable {facts.former.words}")
-    _must(status.experiment is None, "undo, but an experiment is under way")
-    if status.is_under_way:
-        status = _ended(status, "superseded", move.by, move.reason, facts.desired, now)
     taken_back, former = status.stable, status.former
     if taken_back is None or former is None:
         raise IllegalMove("undo, but no former stable is kept")
+    _must(facts.former.is_everywhere, f"undo, but of the former stable {facts.former.words}")
+    _must(status.experiment is None, "undo, but an experiment is under way")
+    status = _ended(status, "superseded", move.by, move.reason, facts.desired, now)
     entry = HistoryEntry(at=now, move="undo", by=move.by, reason=move.reason, weight=0.0)
     ended = FinishedRollout(
         candidate=taken_back,

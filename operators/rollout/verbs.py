@@ -46,13 +46,15 @@ def _is_meant(request: Request, status: RolloutStatus) -> None:
         raise _Refused(f"it was said of step {step}, and the rollout is at step {status.step_index + 1}; look again")
 
 
-def _under_way(status: RolloutStatus) -> None:
+def _under_way(status: RolloutStatus) -> Revision:
+    """The candidate as the spec asks for it. Raises _Refused."""
     if status.experiment is not None:
         raise _Refused("an experiment is under way, not a rollout; `conclude` ends it")
-    if not status.is_under_way:
+    if status.wanted is None:
         raise _Refused(f"no rollout is under way (phase {status.phase}); change spec.revision to start one")
     if status.stable is None:
         raise _Refused("the first revision is coming up and has no steps; there is no stable to go back to")
+    return status.wanted
 
 
 def _step(spec: RolloutSpec, status: RolloutStatus) -> Step | None:
@@ -125,12 +127,8 @@ def _retry(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Fa
 
 
 def _restart(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
-    _under_way(status)
-    revision = status.wanted
-    if revision is None:
-        raise _Refused("there is no candidate")
     return Start(
-        revision=revision,
+        revision=_under_way(status),
         how="restart",
         reason=_why(request, "no reason given"),
         by=request.by,

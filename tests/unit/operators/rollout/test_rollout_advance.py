@@ -1,15 +1,17 @@
 """One look, whole: what is recorded, what should be true, what people are told; and that the same look twice is the same."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from operators.rollout import moves
 from operators.rollout.advance import Outcome, advance, target
+from operators.rollout.evidence import Tally
 from operators.rollout.facts import Calibration, Desired
 from operators.rollout.judging import standard_tools
-from operators.rollout.spec import AlertBudget
-from operators.rollout.status import Phase, RolloutStatus, Verdict
+from operators.rollout.spec import AlertBudget, RolloutSpec
+from operators.rollout.status import Approval, Assessment, Phase, RolloutStatus, Verdict
 from tests.fakes.rollouts import POLICY, A, B, C, ScriptedJudge, at, observed, said, tools, under_way
 
 DESIRED = Desired(revision=B, rollout=POLICY)
@@ -79,6 +81,11 @@ def test_beside_a_new_candidate_the_former_stable_stays_loaded() -> None:
     assert served(found) == [("stable", "B", 0, 0), ("candidate", "C", 0, 0), ("former", "A", 0, 0)]
 
 
+def test_a_candidate_that_is_superseded_makes_way_at_once() -> None:
+    found = look(under_way("analysis"), desired=Desired(revision=C, rollout=POLICY))
+    assert served(found) == [("stable", "A", 0, 0), ("candidate", "C", 0, 0)]
+
+
 def test_a_candidate_that_is_the_former_stable_is_named_once() -> None:
     found = look(KEPT, 5, desired=Desired(revision=A, rollout=POLICY), observation=observed(5, B))
     assert served(found) == [("stable", "B", 0, 0), ("candidate", "A", 0, 0)]
@@ -131,6 +138,18 @@ EVENTS = [
         {"judge": ScriptedJudge(verdict=Verdict.INVALID)},
         ["EvidenceInvalid"],
         id="evidence that became invalid",
+    ),
+    pytest.param(
+        under_way("analysis", assessment=Assessment(verdict=Verdict.INVALID)),
+        {"judge": ScriptedJudge(verdict=Verdict.INVALID)},
+        [],
+        id="which is told once as well",
+    ),
+    pytest.param(
+        under_way("approval", phase=Phase.PAUSED, approvals=(Approval(by="x", at=at(0)), Approval(by="y", at=at(0)))),
+        {},
+        ["StepPassed", "WaitingForPeople"],
+        id="another wait for people is told",
     ),
     pytest.param(
         under_way("analysis", is_ready=False), {"judge": ScriptedJudge()}, ["CandidateLoaded"], id="a candidate that is loaded"
@@ -206,6 +225,10 @@ def test_an_alert_budget_sets_the_threshold_and_the_evidence_begins_anew() -> No
     assert (found.status.step_index, found.status.is_ready, found.status.ledger) == (0, False, {})
     assert found.target is not None
     assert found.target.variants[0].revision == candidate
+    few = look(
+        under_way("mirror", policy, mirror=50.0), judge=ScriptedJudge(mirrored=999), calibration=Calibration(0.7, "too early")
+    )
+    assert few.status.candidate == B
     unchanged = look(found.status, 5, calibration=Calibration(0.6, "never asked again"))
     assert unchanged.status.candidate == candidate
     loaded = look(found.status, 5, observation=observed(5, A, candidate))
@@ -251,6 +274,39 @@ def test_the_same_look_twice_is_the_same(step: str, verdict: Verdict, seconds: f
     status = under_way(step)
     first, second = (look(status, seconds, requests=requests, judge=ScriptedJudge(verdict=verdict)) for _ in range(2))
     assert first == second
+
+
+def test_budgets_are_asked_for_only_where_they_are_needed() -> None:
+    asked = []
+
+    def calibrate(spec: RolloutSpec, tally: Tally) -> Calibration:
+        asked.append(tally.mirrored_rows)
+        return Calibration(None, "none")
+
+    policy = POLICY.model_copy(update={"alert_budget": AlertBudget(min_requests=1000)})
+    for rows, status in (
+        (999, under_way("mirror", policy, mirror=50.0)),
+        (1001, under_way("mirror", policy, candidate_wanted=C)),
+    ):
+        advance(
+            DESIRED, status, observed(0, A, B), (), at(0), replace(tools(ScriptedJudge(mirrored=rows)), calibrate=calibrate)
+        )
+    assert asked == []
+    advance(
+        DESIRED,
+        under_way("mirror", policy),
+        observed(0, A, B),
+        (),
+        at(0),
+        replace(tools(ScriptedJudge(mirrored=1000)), calibrate=calibrate),
+    )
+    assert set(asked) == {1000}
+
+
+def test_the_project_s_own_judge_is_the_default() -> None:
+    status = under_way("mirror", mirror=50.0)
+    seen = observed(0, A, B)
+    assert advance(DESIRED, status, seen, (), at(0)) == advance(DESIRED, status, seen, (), at(0), standard_tools())
 
 
 def test_the_project_s_own_judge_goes_with_it() -> None:

@@ -71,6 +71,8 @@ STEPS = [
     pytest.param("approval", V.NO_WORSE, 0, {}, Hold, id="an approval waits for people"),
     pytest.param("pause", V.NO_WORSE, 1e6, {}, Hold, id="a pause without duration waits for people, however long"),
     pytest.param("over", V.UNDECIDED, 0, {}, SetWeight, id="after the last step all traffic comes before promotion"),
+    pytest.param("over", V.INVALID, 0, {}, Hold, id="but not on an error in measuring"),
+    pytest.param("over", V.UNDECIDED, 0, {"candidate": HALF}, Hold, id="nor while a replica lacks the candidate"),
 ]
 
 
@@ -180,6 +182,20 @@ FINISH = [
 @pytest.mark.parametrize(("verdict", "more", "expected"), FINISH)
 def test_with_all_traffic(verdict: Verdict, more: dict[str, Any], expected: type[Move]) -> None:
     assert type(decided(under_way("over", weight=100.0), verdict, **more)) is expected
+
+
+def test_with_analysis_steps_promotion_asks_for_no_requests_of_its_own() -> None:
+    status = under_way("over", weight=100.0)
+    assert isinstance(
+        decided(status, V.UNDECIDED, tally=facts().tally.model_copy(update={"requests": 1, "mirrored": 0})), Promote
+    )
+
+
+@pytest.mark.parametrize("step", ["analysis", "over"])
+def test_an_error_in_measuring_is_said(step: str) -> None:
+    found = decided(under_way(step), V.INVALID)
+    assert isinstance(found, Hold)
+    assert "valid evidence" in found.waiting_for
 
 
 BARE = RolloutSpec.model_validate({"steps": [{"setWeight": 100}], "analysis": {"minRequests": 100}})
@@ -411,12 +427,16 @@ def test_waiting_for_evidence_says_how_much() -> None:
     ("policy", "hint"),
     [
         pytest.param({"steps": [{"setWeight": 100}]}, "no analysis step", id="no analysis step"),
+        pytest.param({"steps": [{"analysis": {}}, {"setWeight": 100}]}, "nothing reaches", id="an analysis of nothing"),
+        pytest.param(
+            {"steps": [{"mirror": {"percent": 0}}, {"setWeight": 0}, {"analysis": {}}]}, "nothing reaches", id="0 % is nothing"
+        ),
         pytest.param(
             {"steps": [{"setWeight": 5}, {"setWeight": 50}, {"analysis": {}}]}, "5 goes to 50", id="nothing between weights"
         ),
         pytest.param({"rollbackWindow": "0s"}, "rollbackWindow", id="no rollback window"),
         pytest.param(
-            {"steps": [{"analysis": {"maxDuration": "2h"}}], "progressDeadline": "1h"},
+            {"steps": [{"mirror": {}}, {"analysis": {"maxDuration": "2h"}}], "progressDeadline": "1h"},
             "progressDeadline",
             id="overdue before inconclusive",
         ),
@@ -427,6 +447,27 @@ def test_hints(policy: dict[str, Any], hint: str) -> None:
     assert hint in found
 
 
-def test_the_default_policy_needs_no_hint() -> None:
-    assert hints(RolloutSpec()) == []
+NO_HINT = [
+    pytest.param({}, id="the default"),
+    pytest.param(
+        {"steps": [{"mirror": {}}, {"analysis": {"maxDuration": "1h"}}], "progressDeadline": "1h"}, id="as long as the deadline"
+    ),
+    pytest.param({"steps": [{"mirror": {}}, {"analysis": {"maxDuration": "1h"}}], "progressDeadline": None}, id="no deadline"),
+    pytest.param(
+        {"steps": [{"setWeight": 5}, {"analysis": {}}, {"setReplicas": {"replicas": 3}}, {"setWeight": 50}]},
+        id="an analysis, then replicas",
+    ),
+    pytest.param(
+        {"steps": [{"setWeight": 5}, {"pause": {}}, {"setWeight": 50}, {"approval": {}}, {"setWeight": 60}, {"analysis": {}}]},
+        id="people",
+    ),
+]
+
+
+@pytest.mark.parametrize("policy", NO_HINT)
+def test_no_hint(policy: dict[str, Any]) -> None:
+    assert hints(RolloutSpec.model_validate(policy)) == []
+
+
+def test_the_policy_of_these_tests_needs_no_hint() -> None:
     assert hints(POLICY) == []

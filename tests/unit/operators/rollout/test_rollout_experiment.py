@@ -6,10 +6,10 @@ import pytest
 
 from operators.rollout.advance import Outcome, advance
 from operators.rollout.evidence import Tally
+from operators.rollout.experiment import Intervals, report, tally_key
 from operators.rollout.experiment import observed as counted
-from operators.rollout.experiment import report, tally_key
 from operators.rollout.facts import Desired
-from operators.rollout.spec import ExperimentSpec, ExperimentVariant, GateName, RolloutSpec
+from operators.rollout.spec import Analysis, ExperimentSpec, ExperimentVariant, GateName, RolloutSpec
 from operators.rollout.status import Phase, RolloutStatus, Verdict
 from tests.fakes.rollouts import A, B, C, ScriptedJudge, at, key, observed, said, tools
 
@@ -130,6 +130,8 @@ def test_a_new_revision_waits_for_its_end() -> None:
     found = look(running(), 5, desired=Desired(revision=B, experiment=SPEC))
     assert found.status.phase is Phase.EXPERIMENT
     assert "version 2 waits" in found.status.waiting_for
+    for settled in (A, None):
+        assert "waits" not in look(running(), 5, desired=Desired(revision=settled, experiment=SPEC)).status.waiting_for
     ended = look(found.status, 3600, desired=Desired(revision=B, experiment=SPEC))
     assert (ended.status.phase, ended.status.candidate) == (Phase.PROGRESSING, B)
 
@@ -196,6 +198,54 @@ def test_the_report(goal: Any, control: tuple[int, int], b: tuple[int, int], c: 
     assert (second.n, second.k, second.rate) == (*b, b[1] / b[0])
     assert second.difference == pytest.approx((second.rate - first.rate - 0.02, second.rate - first.rate + 0.02))  # type: ignore[operator]
     assert (third.rate is None) == (third.interval is None) == (c[0] == 0)
+
+
+def test_without_a_measurement_the_report_says_of_whom() -> None:
+    spec_status = running()
+    found = report(spec_status, {KB: rows(1000, 40), KC: rows(1000, 100)}, tools(ScriptedJudge()).intervals, at(9))
+    assert [v.difference for v in found.variants] == [None, None, None]
+    assert "nothing was measured of control" in found.reason
+
+
+@pytest.mark.parametrize(("goal", "interval"), [("lower", (-0.5, 0.0)), ("higher", (0.0, 0.5))])
+def test_a_difference_that_may_be_nothing_is_no_win(goal: Any, interval: tuple[float, float]) -> None:
+    status = running().model_copy(update={"experiment": SPEC.model_copy(update={"goal": goal})})
+    touching = Intervals(lambda n, k, alpha: (0.0, 1.0), lambda a, b, alpha: interval)
+    found = report(status, {STABLE: rows(9, 1), KB: rows(9, 1), KC: rows(9, 1)}, touching, at(9))
+    assert found.winner is None
+    assert "may still be the same" in found.reason
+
+
+def test_the_report_counts_from_the_split_and_shares_alpha_among_the_pairs() -> None:
+    alphas: list[float] = []
+
+    def difference(a: Any, b: Any, alpha: float) -> tuple[float, float]:
+        alphas.append(alpha)
+        return -1.0, 1.0
+
+    status = running().model_copy(update={"split_since": at(3)})
+    totals = {STABLE: rows(9, 1), KB: rows(9, 1), KC: rows(9, 1)}
+    found = report(status, totals, Intervals(lambda n, k, alpha: (alpha, 1.0), difference), at(9))
+    assert found.started == at(3)
+    assert set(alphas) == {0.05 / 3}
+    assert found.variants[0].interval == (0.05 / 3, 1.0)
+
+
+def test_a_metric_counted_by_entity_is_reported_by_entity() -> None:
+    spec = SPEC.model_copy(
+        update={"analysis": Analysis.model_validate({"gates": [{"name": "errors"}, {"name": "alertRate", "unit": "entity"}]})}
+    )
+    status = running().model_copy(update={"experiment": spec})
+    tally = Tally(rows=1000, entities=10, entities_bad={GateName.ALERT_RATE: 2})
+    found = report(status, {STABLE: tally, KB: tally, KC: tally}, tools(ScriptedJudge()).intervals, at(9))
+    assert (found.variants[0].n, found.variants[0].k) == (10, 2)
+
+
+def test_a_stopped_variant_is_no_longer_judged() -> None:
+    status = look(running(), 5, ScriptedJudge(by_candidate={KB: Verdict.WORSE})).status
+    judge = ScriptedJudge()
+    look(status, 10, judge)
+    assert len(judge.splits) == 1
 
 
 def test_a_variant_that_a_guard_stopped_does_not_win() -> None:

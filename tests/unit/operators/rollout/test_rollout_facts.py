@@ -8,7 +8,7 @@ from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.facts import Desired, loading, see, within_rollback_window
 from operators.rollout.spec import ExperimentSpec, ExperimentVariant
 from operators.rollout.status import Phase, RolloutStatus, TargetVariant
-from tests.fakes.rollouts import A, B, C, at, key, observed, under_way
+from tests.fakes.rollouts import POLICY, A, B, C, at, key, observed, under_way
 
 MINUTE = timedelta(minutes=1)
 
@@ -104,4 +104,14 @@ def test_of_an_experiment_every_variant_must_be_loaded() -> None:
 def test_the_rollback_window_ends(seconds: int, expected: bool) -> None:
     status = RolloutStatus(stable=B, former=A, promoted_at=at(0))
     assert within_rollback_window(status, MINUTE, at(seconds)) is expected
-    assert not within_rollback_window(RolloutStatus(stable=B, promoted_at=at(0)), MINUTE, at(seconds))
+
+
+def test_without_a_promotion_there_is_no_window() -> None:
+    assert not within_rollback_window(RolloutStatus(stable=B), MINUTE, at(0))
+
+
+def test_how_old_a_look_may_be_is_the_rollout_s_own_policy_s_to_say() -> None:
+    patient = POLICY.model_copy(update={"analysis": POLICY.analysis.model_copy(update={"stale_after": 10 * MINUTE})})
+    old = observed(-300, A, B)
+    assert see(Desired(revision=B), under_way(policy=patient), old, at(0)).candidate.is_everywhere
+    assert not see(Desired(revision=B, rollout=patient), under_way(), old, at(0)).candidate.is_everywhere

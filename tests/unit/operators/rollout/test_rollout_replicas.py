@@ -35,6 +35,12 @@ def test_replicas_of_their_own(total: int, weight: float, mirror: float, ready: 
     assert own_replicas(total, weight, mirror=mirror, ready_candidate=ready, is_aborted=is_aborted) == expected
 
 
+def test_the_least_of_each_is_kept_while_it_is_met() -> None:
+    assert own_replicas(10, 99, ready_candidate=10, least=3) == Own(3, 10)
+    assert own_replicas(10, 1, ready_candidate=3, least=3) == Own(10, 3)
+    assert own_replicas(10, 100, ready_candidate=10, least=3) == Own(0, 10)
+
+
 @given(st.integers(1, 500), PERCENT, PERCENT, st.integers(0, 500))
 def test_together_they_are_always_enough(total: int, weight: float, mirror: float, ready: int) -> None:
     own = own_replicas(total, weight, mirror=mirror, ready_candidate=ready)

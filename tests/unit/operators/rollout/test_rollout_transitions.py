@@ -72,6 +72,9 @@ ILLEGAL = [
     pytest.param(RUNNING, moves.Split(variants=()), {"candidate": HALF}, id="a split before every replica is loaded"),
     pytest.param(HEALTHY, moves.StopVariant(name="b", variants=()), {}, id="a variant stopped without an experiment"),
     pytest.param(HEALTHY, moves.Conclude(report=REPORT), {}, id="a conclusion without an experiment"),
+    pytest.param(
+        RUNNING.model_copy(update={"stable": None}), moves.Conclude(report=REPORT), {}, id="a conclusion without stable"
+    ),
 ]
 
 
@@ -106,6 +109,7 @@ def test_a_start_begins_everything_anew() -> None:
     assert found.handled == ("before", "r1")
     assert [m.move for m in found.moves] == ["start"]
     [superseded] = found.history
+    assert (superseded.started, superseded.ended) == (dirty.started, NOW)
     assert (superseded.outcome, superseded.candidate, superseded.by) == ("superseded", B, "eve")
     assert "newer" in superseded.reason
 
@@ -218,6 +222,7 @@ def test_after_waiting_for_people_the_deadline_begins_anew() -> None:
     waited = under_way("analysis", phase=Phase.PAUSED)
     assert after(waited, moves.Hold(phase=Phase.PROGRESSING), facts(), NOW).last_progress == NOW
     assert after(under_way("analysis"), moves.Hold(phase=Phase.PROGRESSING), facts(), NOW).last_progress == at(0)
+    assert after(waited, moves.Hold(phase=Phase.PAUSED), facts(), NOW).last_progress == at(0)
 
 
 def test_giving_up_and_waiting_on() -> None:
@@ -244,6 +249,7 @@ def test_an_experiment_s_way() -> None:
     assert (over.phase, over.experiment, over.variants, over.report) == (Phase.HEALTHY, None, (), REPORT)
     assert over.experiment_seen == "x", "the same experiment does not begin again by itself"
     assert (over.history[0].outcome, over.history[0].candidate, over.history[0].report) == ("concluded", B, REPORT)
+    assert (over.history[0].started, over.history[0].ended) == (NOW, at(400))
     assert [m.move for m in over.history[0].moves] == ["start experiment", "split", "stop b", "conclude"]
     assert after(over, moves.ForgetExperiment(), facts(), at(500)).experiment_seen is None
 
@@ -256,6 +262,7 @@ def test_a_long_reason_is_cut_so_that_the_status_can_be_read_back() -> None:
 def test_a_refusal_is_in_the_history() -> None:
     found = after(HEALTHY, moves.Refuse(verb="abort", by="ada", request="r1", reason="nothing is under way"), facts(), NOW)
     assert (found.moves[-1].move, found.moves[-1].by, found.handled) == ("refuse abort", "ada", ("r1",))
+    assert found.moves[-1].step is None, "there is no step at rest"
 
 
 def test_moves_are_bounded_and_keep_the_start() -> None:

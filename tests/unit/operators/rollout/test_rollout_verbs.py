@@ -156,6 +156,36 @@ def test_a_verb_may_say_what_it_was_said_of(args: dict[str, str], expected: type
     assert type(answered(under_way("pause"), "promote", **args)) is expected
 
 
+def test_a_verb_at_rest_may_say_which_stable_it_was_said_of() -> None:
+    assert isinstance(answered(LATER, "undo", revision=B.digest), Start)
+    assert isinstance(answered(LATER, "undo", revision=A.digest), Refuse)
+    assert isinstance(answered(LATER, "undo", step="3"), Start), "a step is of a rollout under way"
+    assert isinstance(answered(RolloutStatus(), "undo", revision=A.digest, known={"desired": Desired(revision=None)}), Refuse)
+
+
+REASONS = [
+    pytest.param("promote", under_way("approval"), {}, "nobody skips", id="promote at an approval"),
+    pytest.param("resume", under_way("analysis"), HELD, "spec.paused", id="resume of the spec's pause"),
+    pytest.param("undo", under_way("analysis", former=A), {}, "`abort`", id="undo of one under way"),
+    pytest.param("abort", EXPERIMENT, {}, "`conclude`", id="abort of an experiment"),
+    pytest.param("abort", HEALTHY, {}, "phase Healthy", id="abort of nothing"),
+    pytest.param("undo", HEALTHY, {}, "no stable before", id="undo without history"),
+]
+
+
+@pytest.mark.parametrize(("verb", "status", "known", "words"), REASONS)
+def test_a_refusal_says_why(verb: str, status: RolloutStatus, known: dict[str, Any], words: str) -> None:
+    found = answered(status, verb, known=known)
+    assert isinstance(found, Refuse)
+    assert words in found.reason
+
+
+def test_without_a_why_it_says_so() -> None:
+    request = said("abort", why="")
+    found = decide(POLICY, under_way("analysis"), Assessment(), facts(), (request,), at(60))
+    assert found.reason == "no reason given"
+
+
 def test_retry_keeps_who_started_it_from_approving() -> None:
     found = answered(ABORTED, "retry", by="ada")
     assert isinstance(found, Start)

@@ -1,0 +1,163 @@
+"""Mutants of a module's functions: each with one condition taken away or turned, to show that some test misses it. In-process: a
+mutant's code is put in place of the function's own and taken out again.
+
+Kinds: a guard that never holds (or always does), an operand of and/or dropped, a comparison at its boundary or turned, a
+statement `_must(...)` left out."""
+
+import ast
+import copy
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import pytest
+
+_BOUNDARY: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt}
+_TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """name: `function: what was changed`. function: what it replaces; code: with what."""
+
+    name: str
+    function: FunctionType
+    code: CodeType
+
+
+def mutants(module: ModuleType) -> Iterator[Mutant]:
+    """Every mutant of the module's own functions and methods."""
+    for name, function in _functions(module):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        for place in range(sum(1 for _ in ast.walk(tree))):
+            for said, changed in _changes(tree, place):
+                yield Mutant(f"{module.__name__.rpartition('.')[2]}.{name}: {said}", function, _code(changed, function))
+
+
+def _functions(module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
+    for name, value in vars(module).items():
+        if isinstance(value, FunctionType) and value.__module__ == module.__name__:
+            yield name, value
+        elif isinstance(value, type) and value.__module__ == module.__name__:
+            for inner, member in vars(value).items():
+                function = member.fget if isinstance(member, property) else member
+                is_own = isinstance(function, FunctionType) and function.__qualname__ == f"{name}.{inner}"
+                if is_own and not inner.startswith("__"):
+                    yield f"{name}.{inner}", function
+
+
+def _changes(tree: ast.Module, place: int) -> Iterator[tuple[str, ast.Module]]:
+    """What can be changed at the place-th node of the tree, each in a copy."""
+
+    def copied() -> tuple[ast.Module, Any]:
+        whole = copy.deepcopy(tree)
+        return whole, list(ast.walk(whole))[place]
+
+    node = list(ast.walk(tree))[place]
+    if _is_wording(node):
+        return
+    if isinstance(node, ast.If | ast.IfExp):
+        for value in (False, True):
+            whole, found = copied()
+            found.test = ast.Constant(value)
+            yield f"`{ast.unparse(node.test)}` is {value}", whole
+    if isinstance(node, ast.BoolOp):
+        for index, operand in enumerate(node.values):
+            whole, found = copied()
+            found.values[index] = ast.Constant(isinstance(node.op, ast.And))
+            yield f"`{ast.unparse(node)}` without `{ast.unparse(operand)}`", whole
+    if isinstance(node, ast.Compare):
+        for index, op in enumerate(node.ops):
+            other = _BOUNDARY.get(type(op)) or _TURNED.get(type(op))
+            if other is not None:
+                whole, found = copied()
+                found.ops[index] = other()
+                yield f"`{ast.unparse(node)}` is `{ast.unparse(found)}`", whole
+    if (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and getattr(node.value.func, "id", "") in ("_must", "_ready")
+    ):
+        whole, found = copied()
+        found.value = ast.Constant(None)
+        yield f"`{ast.unparse(node)}` is left out", whole
+
+
+def _is_wording(node: ast.AST) -> bool:
+    """`x or "text"`, `x or 0`, `"text" if x else "other"`: a default or what people read, not what is decided."""
+    if isinstance(node, ast.BoolOp):
+        return any(isinstance(v, ast.JoinedStr | ast.Constant) for v in node.values)
+    return isinstance(node, ast.IfExp) and any(
+        isinstance(v, ast.JoinedStr) or (isinstance(v, ast.Constant) and isinstance(v.value, str))
+        for v in (node.body, node.orelse)
+    )
+
+
+def _code(tree: ast.Module, function: FunctionType) -> CodeType:
+    """The code of the mutated function."""
+    [definition] = tree.body
+    assert isinstance(definition, ast.FunctionDef)
+    definition.decorator_list = []
+    module = compile(ast.fix_missing_locations(tree), "<mutant>", "exec")
+    return next(c for c in module.co_consts if isinstance(c, CodeType) and c.co_name == function.__name__)
+
+
+@contextmanager
+def applied(mutant: Mutant) -> Iterator[None]:
+    """The function behaves as its mutant, meanwhile."""
+    own = mutant.function.__code__
+    mutant.function.__code__ = mutant.code
+    try:
+        yield
+    finally:
+        mutant.function.__code__ = own
+
+
+def cases(module: ModuleType) -> list[Callable[[], object]]:
+    """The module's tests as plain calls, one for each set of parameters; without those that need fixtures or hypothesis."""
+    found: list[Callable[[], object]] = []
+    for name, test in vars(module).items():
+        if not name.startswith("test_") or hasattr(test, "hypothesis"):
+            continue
+        marks = [m for m in getattr(test, "pytestmark", []) if m.name == "parametrize"]
+        names = [_names(m.args[0]) for m in marks]
+        if set(inspect.signature(test).parameters) != {n for group in names for n in group}:
+            continue
+        for chosen in product(*(m.args[1] for m in marks)):
+            given = {
+                n: v for group, one in zip(names, chosen, strict=True) for n, v in zip(group, _values(one, group), strict=True)
+            }
+            found.append(lambda test=test, given=given: test(**given))  # type: ignore[misc]
+    return found
+
+
+def _names(said: str | Sequence[str]) -> list[str]:
+    return [n.strip() for n in said.split(",")] if isinstance(said, str) else list(said)
+
+
+def _values(one: Any, group: list[str]) -> Sequence[Any]:
+    if hasattr(one, "values") and hasattr(one, "marks"):
+        return tuple(one.values)
+    return (one,) if len(group) == 1 else tuple(one)
+
+
+def is_missed(calls: list[Callable[[], object]]) -> bool:
+    """Whether some call fails."""
+    for call in calls:
+        try:
+            call()
+        except (Exception, pytest.fail.Exception):
+            return True
+    return False

@@ -1,0 +1,84 @@
+"""Every guard of the rollout core is missed by a test: each condition is taken away or turned, one at a time, and the rules of the
+neighbouring test files must notice. The few mutants that behave like the original are named here, with the reason."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.fakes.mutations import applied, cases, is_missed, mutants
+
+NARROWS = "for the type checker: the other operand, or who calls, rules it out"
+ALIKE = {
+    "decide._calibrate: `candidate is None or candidate.operating_point is None` without `candidate is None`": NARROWS,
+    "decide._pause: `status.step_started or now` without `now`": NARROWS,
+    "decide._analysis: `status.step_started or now` without `now`": NARROWS,
+    "verbs._undo: `back is None or status.stable is None` without `status.stable is None`": NARROWS,
+    "transitions._conclude: `status.started or now` without `now`": NARROWS,
+    "history.with_finished: `status.started or now` without `now`": NARROWS,
+    "experiment.decide: `spec is None or stable is None` without `stable is None`": NARROWS,
+    "experiment.report: `spec is None or stable is None` is False": NARROWS,
+    "experiment.report: `spec is None or stable is None` without `spec is None`": NARROWS,
+    "experiment.report: `spec is None or stable is None` without `stable is None`": NARROWS,
+    "experiment.report: `status.split_since or status.started or now` without `status.started`": "nothing counts before the split",
+    "experiment.report: `status.split_since or status.started or now` without `now`": NARROWS,
+    "advance._still_loaded: `aimed is None or not any((isinstance(m, _TAKES_TRAFFIC) for m in made))` without `aimed is None`": NARROWS,
+    "advance._not_in_future: `at > now` is `at >= now`": "now for now",
+}
+RULES = ("decide", "verbs", "facts", "transitions", "experiment", "advance", "replicas")
+FIRST = {
+    "decide": ("decide", "advance", "verbs", "experiment"),
+    "verbs": ("verbs", "decide", "experiment", "advance"),
+    "facts": ("facts", "decide", "verbs", "experiment", "advance"),
+    "transitions": ("transitions", "advance"),
+    "experiment": ("experiment",),
+    "advance": ("advance", "experiment"),
+    "judging": ("experiment", "advance"),
+    "history": ("transitions",),
+    "replicas": ("replicas",),
+    "events": ("advance",),
+}
+"""Which rules are asked, by module; those that miss its mutants soonest come first."""
+
+
+@cache
+def rules(name: str) -> tuple[Callable[[], object], ...]:
+    """The cases of one test file."""
+    path = Path(__file__).with_name(f"test_rollout_{name}.py")
+    return tuple(cases(sys.modules.get(path.stem) or _loaded(path)))
+
+
+def _loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_rules_hold_of_the_code_as_it_is(name: str) -> None:
+    assert len(rules(name)) > 10
+    assert not is_missed(list(rules(name)))
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_every_guard_has_a_mutation_that_fails(name: str) -> None:
+    asked = [case for first in FIRST[name] for case in rules(first)]
+    found = list(mutants(importlib.import_module(f"operators.rollout.{name}")))
+    survivors = []
+    for mutant in found:
+        with applied(mutant):
+            if not is_missed(asked):
+                survivors.append(mutant.name)
+    assert found
+    assert [s for s in survivors if s not in ALIKE] == []
+    assert {a for a in ALIKE if a.startswith(f"{name}.")} <= set(survivors), (
+        "a mutant named here is missed after all: take it out"
+    )
