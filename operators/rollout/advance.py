@@ -119,7 +119,7 @@ def _facts(desired: Desired, status: RolloutStatus, observation: Observation, no
         return facts
     if facts.tally.mirrored_rows < spec.alert_budget.min_requests:
         return facts
-    return replace(facts, calibration=tools.calibrate(spec, facts.tally))
+    return replace(facts, calibration=tools.calibrate(spec.alert_budget, facts.tally))
 
 
 def _not_in_future(status: RolloutStatus, now: datetime) -> RolloutStatus:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from operators.rollout import budget, experiment, judge, sequence
 from operators.rollout.evidence import Observation, Tally, key
 from operators.rollout.facts import Calibration, Desired
-from operators.rollout.spec import Analysis, ExperimentSpec, Revision, RolloutSpec
+from operators.rollout.spec import AlertBudget, Analysis, ExperimentSpec, Revision
 from operators.rollout.status import Assessment, RolloutStatus
 
 
@@ -42,12 +42,12 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The statistics that `advance` asks. judge: one look. intervals: of proportions and their differences, always valid. calibrate:
-    (policy, stable's key, candidate's key, totals) -> the threshold that spends the alert budget."""
+    """The statistics that `advance` asks. judge: one look. intervals: of proportions and their differences, always valid. calibrate: the
+    threshold at which the candidate, by its tally, spends its alert budget."""
 
     judge: Judge
     intervals: experiment.Intervals
-    calibrate: Callable[[RolloutSpec, Tally], Calibration]
+    calibrate: Callable[[AlertBudget, Tally], Calibration]
 
 
 def standard_tools() -> Tools:
@@ -59,10 +59,8 @@ def standard_tools() -> Tools:
     )
 
 
-def _calibrated(spec: RolloutSpec, tally: Tally) -> Calibration:
-    if spec.alert_budget is None:
-        return Calibration(None, "the policy has no alertBudget")
-    found = budget.calibrate(spec.alert_budget, tally)
+def _calibrated(wanted: AlertBudget, tally: Tally) -> Calibration:
+    found = budget.calibrate(wanted, tally)
     return Calibration(found.threshold, found.reason)
 
 

@@ -10,7 +10,7 @@ from operators.rollout.evidence import Observation, ReplicaEvidence, Tally, key
 from operators.rollout.experiment import Intervals
 from operators.rollout.facts import Calibration, Desired, Facts, Loading
 from operators.rollout.judging import Tools
-from operators.rollout.spec import Analysis, Revision, RolloutSpec
+from operators.rollout.spec import AlertBudget, Analysis, Revision, RolloutSpec
 from operators.rollout.status import Assessment, Phase, Request, RolloutStatus, Verdict
 
 T0 = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
@@ -83,7 +83,7 @@ def tools(judge: ScriptedJudge, calibration: Calibration | None = None) -> Tools
         gap = b[1] / b[0] - a[1] / a[0]
         return gap - 0.02, gap + 0.02
 
-    def calibrate(spec: RolloutSpec, tally: Tally) -> Calibration:
+    def calibrate(budget: AlertBudget, tally: Tally) -> Calibration:
         return calibration or Calibration(None, "nothing was scripted")
 
     return Tools(judge=judge, intervals=Intervals(proportion, difference), calibrate=calibrate)

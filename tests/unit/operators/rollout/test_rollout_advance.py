@@ -10,7 +10,7 @@ from operators.rollout.advance import Outcome, advance, target
 from operators.rollout.evidence import Tally
 from operators.rollout.facts import Calibration, Desired
 from operators.rollout.judging import standard_tools
-from operators.rollout.spec import AlertBudget, RolloutSpec
+from operators.rollout.spec import AlertBudget
 from operators.rollout.status import Approval, Assessment, Phase, RolloutStatus, Verdict
 from tests.fakes.rollouts import POLICY, A, B, C, ScriptedJudge, at, observed, said, tools, under_way
 
@@ -279,7 +279,7 @@ def test_the_same_look_twice_is_the_same(step: str, verdict: Verdict, seconds: f
 def test_budgets_are_asked_for_only_where_they_are_needed() -> None:
     asked = []
 
-    def calibrate(spec: RolloutSpec, tally: Tally) -> Calibration:
+    def calibrate(budget: AlertBudget, tally: Tally) -> Calibration:
         asked.append(tally.mirrored_rows)
         return Calibration(None, "none")
 
