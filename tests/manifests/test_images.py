@@ -1,6 +1,7 @@
 """The Dockerfiles, as far as they can be judged without a container engine: what goes in, and who it runs as."""
 
 import fnmatch
+import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -64,6 +65,42 @@ print(sorted({m.split(".")[0] for m in sys.modules} & {"lifecycle", "operators",
     assert done.returncode == 0, done.stderr
     where, others = done.stdout.splitlines()[-2:]
     assert (where, others) == (str(tmp_path / "serving" / "app.py"), "[]")
+
+
+def _site_packages(requirements, folder):
+    """A folder that holds the packages of a requirements file and no other of this environment."""
+    folder.mkdir()
+    for name in re.findall(r"^([a-z0-9-]+)(?:\[.*\])?==", (ROOT / "requirements" / requirements).read_text(), re.MULTILINE):
+        distribution = importlib.metadata.distribution(name)
+        for top in {file.parts[0] for file in distribution.files or () if file.parts[0] not in {"..", "__pycache__"}}:
+            link = folder / top
+            if not link.exists():
+                link.symlink_to(distribution.locate_file(top))
+
+
+def test_the_operator_runs_on_what_its_image_holds(tmp_path):
+    """Its rooms and its requirements, nothing else of this environment."""
+    for source in _sources("operator.Dockerfile"):
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, tmp_path / source, ignore=shutil.ignore_patterns("__pycache__"))
+    _site_packages("operator.txt", tmp_path / "site")
+    program = """
+import importlib, pkgutil
+for room in ("handlers", "rollout", "autoscaling", "api"):
+    package = importlib.import_module(f"operators.{room}")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+print(importlib.import_module("operators.handlers.main").__file__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": f"{tmp_path}:{tmp_path / 'site'}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "operators" / "handlers" / "main.py")
 
 
 def test_the_serving_image_installs_by_hash_and_carries_no_other_room():
