@@ -17,9 +17,12 @@ from operators.rollout.spec import DURATION, format_duration
 Schema = dict[str, Any]
 BOUNDS: Final = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties", "pattern", "format")
 JUDGING: Final = frozenset(
-    {*BOUNDS, "exclusiveMinimum", "exclusiveMaximum", "default", "required", "enum", "nullable", "x-kubernetes-validations"}
+    {*BOUNDS, "exclusiveMinimum", "exclusiveMaximum", "default", "required", "enum", "x-kubernetes-validations"}
 )
-"""What a status goes without; `format` of a date stays a description of it."""
+"""What a status goes without. It keeps `nullable`: a null that says something else than the default must come back."""
+
+
+MISSING: Final = object()
 
 
 class _Durations(GenerateJsonSchema):
@@ -79,11 +82,12 @@ class _Inliner:
         return _with_rules(out, rules_of(owner) if owner and kind == "object" else ())
 
     def _optional(self, node: Mapping[str, Any], owner: str) -> Schema:
-        """`X or null`: null is the same as leaving it out, except where leaving it out means a default."""
+        """`X or null`. The API server drops a null that is not `nullable`: right where it is the same as leaving the field out, and
+        not where leaving it out means a default, or cannot be."""
         (inner,) = (a for a in node["anyOf"] if a.get("type") != "null")
         rest = {k: v for k, v in node.items() if k != "anyOf"}
         out = self.convert({**inner, **rest}, owner)
-        if node.get("default") is not None:
+        if node.get("default", MISSING) is not None:
             out["nullable"] = True
         return out
 

@@ -178,3 +178,11 @@ def test_rules_use_only_what_kubernetes_knows_and_say_the_way_out(place):
 
 def test_the_corpus_holds_each_kind():
     assert {d["kind"] for d in GOOD.values()} == {b.document["kind"] for b in BAD} == set(BY_KIND)
+
+
+def test_a_null_that_says_something_is_kept():
+    """The API server drops every other null; a status that was written with it could not be read back."""
+    kept = {path for path, node in nodes(schema("ModelService")) if node.get("nullable")}
+    assert {".status.rollout.policy.progressDeadline", ".status.rollout.history[].stable"} <= kept
+    assert ".spec.rollout.policy.progressDeadline" in kept
+    assert ".spec.replicas" not in kept
