@@ -5,6 +5,7 @@ an old value can be told, messageExpression, reason and fieldPath. Not here: cos
 A rule that the module cannot read (`?.`, two-variable comprehensions) raises when it would have to be judged: no rule passes unread.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -20,6 +21,8 @@ from .fields import child, child_item, element
 from .models import Schema, node
 
 RULES = "x-kubernetes-validations"
+BLOCKING = {"FieldValueRequired", "FieldValueTypeInvalid", "FieldValueNotSupported", "FieldValueTooLong", "FieldValueTooMany"}
+"""Findings of the schema after which a real server leaves the rules alone; it does not after a pattern or a range."""
 _KEYWORDS = {
     "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop",
     "package", "namespace", "return", "var", "void", "while",
@@ -132,6 +135,7 @@ def evaluate(rule: str, known: Mapping[str, Any]) -> Any:
     context = cel.Context(variables=dict(known))
     stdlib.add_stdlib_to_context(context)
     context.add_function("isSorted", lambda items: all(a <= b for a, b in pairwise(items)))
+    context.add_function("format", _format)
     context.add_function("find", lambda text, pattern: (re.search(pattern, text) or [""])[0])
     try:
         return ready.execute(context)
@@ -179,3 +183,14 @@ def escaped(name: str) -> str:
     for mark, word in _ESCAPES:
         name = name.replace(mark, word)
     return name
+
+
+def _format(template: str, values: list[Any]) -> str:
+    """cel-go's string.format, as far as %s goes: texts bare, but quoted within a list; numbers without needless digits."""
+    return template % tuple(_formatted(value) for value in values)
+
+
+def _formatted(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(json.dumps(item) if isinstance(item, str) else _formatted(item) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
