@@ -286,7 +286,8 @@ async def _body(request: web.Request, call: Call) -> tuple[str, Any]:
     if call.verb in ("get", "list") or not raw:
         return media, None
     try:
-        return media, yaml.safe_load(raw) if "yaml" in media else orjson.loads(raw)
+        is_json = "yaml" not in media or raw.lstrip()[:1] == b"{"  # all JSON is YAML; but PyYAML takes 1e-08 for a text
+        return media, orjson.loads(raw) if is_json else yaml.safe_load(raw)
     except (orjson.JSONDecodeError, yaml.YAMLError):
         try:
             return media, yaml.safe_load(raw)

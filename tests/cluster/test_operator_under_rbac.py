@@ -1,0 +1,199 @@
+"""Who may do what: the operator under its own service account's token, two operators, and the admission webhook."""
+
+import base64
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from operators.rollout.status import Request
+from tests.cluster.test_operator_rollouts import is_healthy, weights
+from tests.fakes.certificates import write_certificate
+from tests.fakes.operator_world import QUICK, ROOT, World
+from tests.fakes.redis_server import free_port
+
+ACCOUNT = "vedette-operator"
+
+
+def manifests(component: str) -> list[dict]:
+    return [
+        d for p in sorted((ROOT / "manifests/components" / component).glob("*.yaml")) for d in yaml.safe_load_all(p.read_text())
+    ]
+
+
+def give_rights(world: World, home: str, *, cluster: bool) -> str:
+    """Apply the operator's RBAC as the manifests have it; a token of its service account."""
+    world.namespace(home)
+    world.create(f"/api/v1/namespaces/{home}/serviceaccounts", {"kind": "ServiceAccount", "metadata": {"name": ACCOUNT}})
+    for document in [*manifests("operator"), *manifests("operator-cluster" if cluster else "operator-namespaced")]:
+        kind = document["kind"]
+        if kind not in {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}:
+            continue
+        for subject in document.get("subjects", []):
+            subject["namespace"] = home
+        where = "" if kind.startswith("Cluster") else f"namespaces/{home}/"
+        if kind == "ClusterRoleBinding":
+            document["metadata"]["name"] += f"-{home}"
+        world.create(f"/apis/rbac.authorization.k8s.io/v1/{where}{kind.lower()}s", document)
+    answer = world.http.post(
+        f"/api/v1/namespaces/{home}/serviceaccounts/{ACCOUNT}/token",
+        json={"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}},
+    )
+    assert answer.is_success, answer.text
+    return str(answer.json()["status"]["token"])
+
+
+@pytest.mark.parametrize("cluster", [True, False], ids=["all namespaces", "its own namespace"])
+def test_its_rights_are_enough(world, namespace, operators, cluster):
+    """A rollout, a verb, a policy, an event, the Lease, a deletion: nothing is refused."""
+    home = f"{namespace}-home" if cluster else namespace
+    token = give_rights(world, home, cluster=cluster)
+    world.namespace(namespace)
+    group = world.ray(namespace, "ids")
+    world.service(namespace, "ids")
+    settings = {"LEADER_ELECTION": "true", "LEASE_NAMESPACE": home, "NAMESPACES": "" if cluster else namespace}
+    operators.start(world.api.kubeconfig(token, "operator", home), **settings)
+    world.until(namespace, "ids", is_healthy("1"), 180)
+    world.want(namespace, "ids", "b")
+    world.until(namespace, "ids", is_healthy("2"), 180)
+    assert weights(group) == [0, 5, 25, 100]
+    request = Request(id="r1", verb="undo", by="alice", at=datetime.now(UTC))
+    world.say(namespace, "ids", request)
+    world.until(namespace, "ids", is_healthy("1"), 180)
+    where = f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices/ids"
+    world.http.delete(where).raise_for_status()
+    end = time.monotonic() + 90
+    while world.http.get(where).status_code != 404:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert "RolloutPromoted" in [e["reason"] for e in world.events(namespace)]
+    said = operators.log.read_text()
+    assert " 403 " not in said, [line for line in said.splitlines() if " 403 " in line][:3]
+
+
+def test_no_right_is_superfluous(fake_world, operators):
+    """Every verb that the ClusterRole gives on what is ours and Ray's is used within one service's life."""
+    world = fake_world
+    token = give_rights(world, "home", cluster=True)
+    world.namespace("soc")
+    world.ray("soc", "ids")
+    policy = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}, "spec": {}}
+    operators.start(world.api.kubeconfig(token, "operator", "home"), LEADER_ELECTION="true", LEASE_RETRY_S="0.5")
+    time.sleep(3)
+    world.service("soc", "ids", rollout={"policyRef": {"name": "careful"}})
+    time.sleep(1)
+    world.create("/apis/vedette.dev/v1alpha1/namespaces/soc/rolloutpolicies", policy)
+    world.until("soc", "ids", is_healthy("1"), 180)
+    world.say("soc", "ids", Request(id="r1", verb="abort", by="alice", at=datetime.now(UTC)))
+    time.sleep(3)
+    user = f"system:serviceaccount:home:{ACCOUNT}"
+    used = {(c.verb, f"{c.plural}/{c.subresource}" if c.subresource else c.plural) for c in world.api.log if c.user == user}
+    given = set()
+    for document in [*manifests("operator-cluster"), *manifests("operator")]:
+        for rule in document.get("rules", []):
+            given |= {(verb, resource) for verb in rule["verbs"] for resource in rule["resources"]}
+    elsewhere = {
+        *((verb, "inferenceservices") for verb in ("get", "create", "patch", "delete")),  # services on KServe
+        ("update", "modelservices/finalizers"),  # asked by the admission plugin that guards blocking owners
+    }
+    assert given - elsewhere - used == set()
+
+
+def test_of_two_operators_one_acts_and_the_other_takes_over(world, namespace, operators):
+    world.namespace(namespace)
+    group = world.ray(namespace, "ids")
+    world.service(namespace, "ids", rollout={"policy": {**QUICK, "rollbackWindow": "0s"}})
+    told = {
+        "LEADER_ELECTION": "true",
+        "LEASE_NAMESPACE": namespace,
+        "LEASE_DURATION_S": "3",
+        "LEASE_RENEW_S": "2",
+        "LEASE_RETRY_S": "0.3",
+        "NAMESPACES": namespace,
+    }
+    kubeconfig = world.api.kubeconfig()
+    both = {name: operators.start(kubeconfig, IDENTITY=name, **told) for name in ("one", "two")}
+    world.until(namespace, "ids", is_healthy("1"), 180)
+
+    def holder() -> str:
+        where = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/vedette-operator"
+        return str(world.http.get(where).json()["spec"]["holderIdentity"])
+
+    first = holder()
+    world.want(namespace, "ids", "b")
+    time.sleep(0.5)
+    both[first].kill()
+    killed = time.monotonic()
+    status = world.until(namespace, "ids", is_healthy("2"), 180)
+    assert holder() != first
+    assert time.monotonic() - killed < 180
+    assert weights(group) == [0, 5, 25, 100]
+    assert [m["weight"] for m in status["rollout"]["history"][0]["moves"] if m["move"] == "setWeight"] == [5, 25, 100]
+    assert operators.log.read_text().count("no longer leads") == 0
+
+
+def test_the_webhook_holds_people_to_their_own_name(world, namespace, operators, tmp_path: Path):
+    """A real admission call of the API server to the operator: TLS, AdmissionReview, its words in the refusal."""
+    write_certificate(tmp_path)
+    port = free_port()
+    settings = {"WEBHOOK_PORT": str(port), "WEBHOOK_CERT_DIR": str(tmp_path), "HTTP_HOST": "127.0.0.1", "NAMESPACES": namespace}
+    world.namespace(namespace)
+    world.ray(namespace, "ids")
+    operators.start(world.api.kubeconfig(), **settings)
+    _until_listening(port)
+    (configuration,) = [d for d in manifests("operator-webhook") if d["kind"] == "ValidatingWebhookConfiguration"]
+    configuration["metadata"] = {"name": f"vedette-{namespace}"}
+    hook = configuration["webhooks"][0]
+    ca = base64.b64encode((tmp_path / "tls.crt").read_bytes()).decode()
+    hook["clientConfig"] = {"url": f"https://localhost:{port}/validate", "caBundle": ca}
+    hook["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    where = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    label = {"metadata": {"labels": {"kubernetes.io/metadata.name": namespace}}}
+    world.http.patch(f"/api/v1/namespaces/{namespace}", json=label, headers={"Content-Type": "application/merge-patch+json"})
+    world.create(where, configuration)
+    try:
+        time.sleep(1)
+        world.service(namespace, "ids")
+        world.until(namespace, "ids", is_healthy("1"), 180)
+        said = '[{"id":"r1","verb":"abort","by":"somebody-else","at":"2026-01-05T08:00:00Z"}]'
+        refused = world.http.patch(
+            f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices/ids",
+            json={"metadata": {"annotations": {"vedette.dev/requests": said}}},
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
+        assert refused.status_code >= 400, refused.text
+        assert "nobody speaks for somebody else" in refused.json()["message"]
+        world.want(namespace, "ids", "b")
+        world.until(namespace, "ids", is_healthy("2"), 180)
+    finally:
+        world.http.delete(f"{where}/vedette-{namespace}")
+
+
+def _until_listening(port: int) -> None:
+    import socket
+
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the webhook never listened")
+
+
+def test_without_a_cluster_it_says_so_and_ends(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "operators.handlers.main"],
+        env={"VEDETTE_OPERATOR_KUBECONFIG": str(tmp_path / "none"), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no cluster to talk to" in done.stdout + done.stderr

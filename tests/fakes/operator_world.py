@@ -1,0 +1,250 @@
+"""A cluster for the operator: an API server with our CRDs and those of others, RayServices whose pods serve, and ModelServices.
+
+The operator itself is started by the test: in this process, or in one of its own that can be killed."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from operators.api.types import REQUESTS_ANNOTATION
+from operators.rollout.status import Request
+from tests.fakes.apiserver import Handle
+from tests.fakes.serving_pods import FOREIGN_CRDS, Group, ServingPods, pod, ray_service
+
+ROOT = Path(__file__).parents[2]
+API = "/apis/vedette.dev/v1alpha1"
+SSA = {"Content-Type": "application/apply-patch+yaml"}
+MERGE = {"Content-Type": "application/merge-patch+json"}
+QUICK_STEPS: list[dict[str, Any]] = [
+    {"mirror": {"percent": 100}},
+    {"analysis": {"minRequests": 100}},
+    {"setWeight": 5},
+    {"analysis": {"minRequests": 100}},
+    {"setWeight": 25},
+    {"analysis": {"minRequests": 100}},
+    {"setWeight": 100},
+    {"analysis": {"minRequests": 100}},
+]
+QUICK: dict[str, Any] = {
+    "steps": QUICK_STEPS,
+    "analysis": {"gates": [{"name": "errors", "margin": 0.02}], "minRequests": 100, "staleAfter": "60s"},
+}
+
+
+def digest(letter: str) -> str:
+    return "sha256:" + letter.encode().hex() * 32
+
+
+class World:
+    """One API server and its pods. A follower thread tells the pods what their RayService says, as KubeRay would."""
+
+    def __init__(self, api: Handle, pods: ServingPods) -> None:
+        self.api, self.pods = api, pods
+        self.http: httpx.Client = api.http()
+        self._stopping = threading.Event()
+        self._follower = threading.Thread(target=self._follow, name="kuberay", daemon=True)
+
+    def __enter__(self) -> "World":
+        crds = [
+            *FOREIGN_CRDS,
+            *(
+                yaml.safe_load(p.read_text())
+                for p in sorted((ROOT / "manifests/crds").glob("*.yaml"))
+                if "custom" not in p.name
+            ),
+        ]
+        for crd in crds:
+            if crd.get("kind") == "CustomResourceDefinition":
+                self.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+        self._until_served()
+        self._follower.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._follower.join(10)
+        self.http.close()
+
+    def create(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
+        answer = self.http.post(path, json=document)
+        if answer.status_code == 409:
+            return {}
+        assert answer.status_code < 300, f"{path}: {answer.text}"
+        found: dict[str, Any] = answer.json()
+        if document.get("status") and document["kind"] == "Pod":
+            where = f"{path}/{document['metadata']['name']}/status"
+            answer = self.http.patch(where, json={"status": document["status"]}, headers=MERGE)
+            assert answer.status_code < 300, answer.text
+        return found
+
+    def namespace(self, name: str) -> None:
+        self.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    def ray(self, namespace: str, name: str, replicas: int = 2) -> Group:
+        """A RayService with pods that serve nothing yet."""
+        group = self.pods.add(namespace, name, replicas=replicas)
+        path = f"/apis/ray.io/v1/namespaces/{namespace}/rayservices"
+        self.create(path, ray_service(namespace, name, replicas=replicas))
+        status = {"status": {"activeServiceStatus": {"rayClusterName": f"{name}-c1"}}}
+        assert self.http.patch(f"{path}/{name}/status", json=status, headers=MERGE).status_code < 300
+        labels = {"ray.io/cluster": f"{name}-c1", "ray.io/node-type": "worker"}
+        for number, address in enumerate(group.addresses):
+            self.create(f"/api/v1/namespaces/{namespace}/pods", pod(namespace, f"{name}-{number}", address, labels))
+        return group
+
+    def service(self, namespace: str, name: str, letter: str = "a", ray: str | None = None, **spec: Any) -> None:
+        """A ModelService on the RayService of its name."""
+        body = {
+            "apiVersion": "vedette.dev/v1alpha1",
+            "kind": "ModelService",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "revision": {"version": "1", "bundle": digest(letter)},
+                "rollout": {"policy": QUICK},
+                "backend": {"ray": {"rayService": ray or name, "metricsPort": self.pods.port}},
+                **spec,
+            },
+        }
+        self.create(f"{API}/namespaces/{namespace}/modelservices", body)
+
+    def get(self, namespace: str, name: str) -> dict[str, Any]:
+        answer = self.http.get(f"{API}/namespaces/{namespace}/modelservices/{name}")
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def patch(self, namespace: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
+        where = f"{API}/namespaces/{namespace}/modelservices/{name}"
+        answer = self.http.patch(where, json=patch, headers=MERGE)
+        assert answer.status_code < 300, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def want(self, namespace: str, name: str, letter: str, version: str = "2") -> None:
+        """Ask for another revision."""
+        self.patch(namespace, name, {"spec": {"revision": {"version": version, "bundle": digest(letter)}}})
+
+    def say(self, namespace: str, name: str, request: Request) -> None:
+        found = self.get(namespace, name)
+        notes = found["metadata"].get("annotations") or {}
+        waiting = json.loads(notes.get(REQUESTS_ANNOTATION) or "[]")
+        text = json.dumps([*waiting, request.model_dump(mode="json", by_alias=True)])
+        version = found["metadata"]["resourceVersion"]
+        self.patch(namespace, name, {"metadata": {"resourceVersion": version, "annotations": {REQUESTS_ANNOTATION: text}}})
+
+    def status(self, namespace: str, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(namespace, name).get("status") or {}
+        return found
+
+    def events(self, namespace: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.http.get(f"/api/v1/namespaces/{namespace}/events").json()["items"]
+        return items
+
+    def until(
+        self, namespace: str, name: str, holds: Callable[[dict[str, Any]], object], seconds: float = 120
+    ) -> dict[str, Any]:
+        """Wait for a status. Raises AssertionError with the last one."""
+        end = time.monotonic() + seconds
+        status: dict[str, Any] = {}
+        while time.monotonic() < end:
+            status = self.status(namespace, name)
+            if status and holds(status):
+                return status
+            time.sleep(0.03)
+        brief = {k: v for k, v in status.items() if k != "rollout"}
+        raise AssertionError(f"{namespace}/{name} never came to it within {seconds} s; it is {json.dumps(brief, indent=1)}")
+
+    def _until_served(self) -> None:
+        for _ in range(100):
+            answers = [self.http.get(f"{API}/modelservices"), self.http.get("/apis/ray.io/v1/rayservices")]
+            if all(a.status_code == 200 for a in answers):
+                return
+            time.sleep(0.1)
+        raise AssertionError("the CRDs are not served")
+
+    def _follow(self) -> None:
+        """KubeRay's part: hand each RayService's configuration to its pods."""
+        with self.api.http() as http:
+            while not self._stopping.is_set():
+                version = "0"
+                try:
+                    listed = http.get("/apis/ray.io/v1/rayservices").json()
+                    version = listed["metadata"]["resourceVersion"]
+                    for item in listed["items"]:
+                        self._tell({**item, "kind": "RayService"})
+                    query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "3600"}
+                    with http.stream(
+                        "GET", "/apis/ray.io/v1/rayservices", params=query, timeout=httpx.Timeout(5, read=1)
+                    ) as lines:
+                        for line in lines.iter_lines():
+                            event = json.loads(line)
+                            if event["type"] in {"ADDED", "MODIFIED"}:
+                                self._tell(event["object"])
+                            if self._stopping.is_set():
+                                return
+                except (httpx.HTTPError, KeyError, ValueError):
+                    continue
+
+    def _tell(self, document: dict[str, Any]) -> None:
+        try:
+            self.pods.told(document)
+        except KeyError:
+            return
+
+
+QUICK_SETTINGS = {
+    "REST_INTERVAL_S": "0.5",
+    "ACTIVE_INTERVAL_S": "0.1",
+    "BACKOFF_FIRST_S": "0.1",
+    "BACKOFF_MOST_S": "1",
+    "RECORD_INTERVAL_S": "0.5",
+    "STARTUP_SPREAD_S": "0",
+    "LEADER_ELECTION": "false",
+    "HTTP_PORT": "0",
+    "LOG_LEVEL": "info",
+}
+
+
+class OperatorProcess:
+    """The operator in a process of its own, to be killed. settings: over QUICK_SETTINGS; None: the operator's own default."""
+
+    def __init__(self, kubeconfig: Path, log: Path, **settings: str | None) -> None:
+        told = {k: v for k, v in {**QUICK_SETTINGS, "KUBECONFIG": str(kubeconfig), **settings}.items() if v is not None}
+        environment = {**os.environ, **{f"VEDETTE_OPERATOR_{k}": v for k, v in told.items()}, "PYTHONPATH": str(ROOT)}
+        self._log = log.open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "operators.handlers.main"], env=environment, stdout=self._log, stderr=self._log
+        )
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+        self._log.close()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.terminate()
+        try:
+            return self.process.wait(20)
+        finally:
+            self.kill()
+
+
+async def run_operator(kubeconfig: Path, stop: asyncio.Event, **settings: str) -> None:
+    """The operator in this process."""
+    from operators.handlers.main import operate
+    from operators.handlers.settings import OperatorSettings
+
+    told = {k.lower(): v for k, v in {**QUICK_SETTINGS, "KUBECONFIG": str(kubeconfig), **settings}.items()}
+    await operate(OperatorSettings.model_validate(told), stop)
