@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from operators.cli import bundle, conform, demo, evaluate, experiment, features, models, rollout, scale, score, train, up
+from operators.cli import (
+    bundle,
+    conform,
+    demo,
+    evaluate,
+    experiment,
+    features,
+    models,
+    operator,
+    rollout,
+    scale,
+    score,
+    train,
+    up,
+)
 from operators.cli.console import errors
 
 app = typer.Typer(
@@ -27,6 +41,7 @@ app.command()(conform.conform)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(scale.app, name="scale")
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(operator.app, name="operator")
 
 
 @app.callback(invoke_without_command=True)

@@ -5,6 +5,7 @@
 import asyncio
 import logging
 import random
+import socket
 import sys
 from collections.abc import Callable
 
@@ -99,7 +100,7 @@ class Operator:
             kube,
             s.lease_namespace or reached.namespace,
             s.lease_name,
-            s.identity,
+            s.identity or socket.gethostname(),
             duration_s=s.lease_duration_s,
             renew_s=s.lease_renew_s,
             retry_s=s.lease_retry_s,
@@ -154,9 +155,8 @@ async def _run(operator: Operator, reached: Access, settings: OperatorSettings, 
         task.result()
 
 
-def main() -> int:
-    """Run by the environment's settings; the exit status."""
-    settings = OperatorSettings()
+def run(settings: OperatorSettings) -> int:
+    """Run until a signal; the exit status."""
     configure_logging(settings.log_level)
     try:
         asyncio.run(operate(settings))
@@ -167,4 +167,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(OperatorSettings()))

@@ -2,7 +2,6 @@
 
 Every field is an environment variable `VEDETTE_OPERATOR_<FIELD>`."""
 
-import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -66,8 +65,8 @@ class OperatorSettings(BaseSettings):
     """An operator that could not renew for this long stops acting; less than lease_duration_s."""
     lease_retry_s: PositiveFloat = 2.0
     """Seconds between two tries to get or renew the Lease."""
-    identity: str = Field(default_factory=socket.gethostname)
-    """Name of this operator in the Lease; the pod's name by default."""
+    identity: str = ""
+    """Name of this operator in the Lease; empty: the host's name, which in a pod is the pod's."""
     http_host: str = "0.0.0.0"  # noqa: S104 - in a pod
     """Address of /healthz, /readyz and /metrics."""
     http_port: Port = 8090

@@ -5,6 +5,7 @@ status) would be edits of resources that people keep in Git, so only `on.event` 
 retries are ours (operators.handlers.record, operators.handlers.agenda)."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -41,6 +42,7 @@ async def watch(
     registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], ready: asyncio.Event, stop: asyncio.Event
 ) -> None:
     """Watch until a signal, or until stopped. namespaces: by name; empty: all."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True  # else it lists CRDs and namespaces, which needs more rights than we have any use for
     settings.posting.enabled = False

@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings
 
 from lifecycle.training import detector
 from loadtests.settings import LoadSettings
+from operators.handlers.metrics import METRICS as OPERATOR_METRICS
+from operators.handlers.settings import OperatorSettings
 from serving.models import manifest
 from serving.settings import ServingSettings
 from serving.telemetry import counts, names
@@ -130,6 +132,11 @@ def _mentioned(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _mentioned(argument)
 
 
+def operator_metrics() -> str:
+    rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in OPERATOR_METRICS]
+    return _table(["Metric", "Kind", "Labels", "What it says"], rows)
+
+
 def command_line() -> str:
     out = []
     for verb in verbs():
@@ -149,6 +156,8 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/settings.md", "settings"): lambda: settings(ServingSettings),
     ("docs/reference/settings.md", "load settings"): lambda: settings(LoadSettings),
     ("docs/reference/metrics.md", "metrics"): metric_names,
+    ("docs/reference/operator.md", "operator settings"): lambda: settings(OperatorSettings),
+    ("docs/reference/operator.md", "operator metrics"): operator_metrics,
     ("docs/reference/metrics.md", "buckets"): buckets,
     ("docs/reference/bundle.md", "manifest"): lambda: models(manifest, manifest.Manifest),
     ("docs/reference/detector.md", "detector"): lambda: models(detector, detector.Detector),

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from lifecycle.training import detector
 from loadtests.settings import LoadSettings
+from operators.handlers.metrics import METRICS as OPERATOR_METRICS
+from operators.handlers.settings import OperatorSettings
 from serving.answers import answer_parameters
 from serving.audit.record import AuditRecord
 from serving.errors import ServingError
@@ -89,13 +91,16 @@ def test_every_parameter_of_an_answer_is_described():
 
 
 def test_every_variable_that_is_mentioned_exists():
-    known = {variable(model, f) for model in (ServingSettings, LoadSettings) for f in model.model_fields} | OF_THE_TESTS
+    known = {
+        variable(model, f) for model in (ServingSettings, LoadSettings, OperatorSettings) for f in model.model_fields
+    } | OF_THE_TESTS
     mentioned = {(name(p), v) for p in PAGES for v in re.findall(r"VEDETTE_[A-Z0-9_]+[A-Z0-9]", p.read_text())}
     assert not [f"{page}: {variable}" for page, variable in sorted(mentioned) if variable not in known]
 
 
 def test_every_metric_that_is_mentioned_exists():
-    known = {m.name for m in METRICS} | {f"{m.name}_{end}" for m in METRICS for end in ("bucket", "sum", "count")}
+    all_ = {m.name for m in (*METRICS, *OPERATOR_METRICS)}
+    known = all_ | {f"{metric}_{end}" for metric in all_ for end in ("bucket", "sum", "count")}
     mentioned = {
         (name(p), m) for p in PAGES for m in re.findall(r"\bvedette_[a-z_]+(?:total|seconds\w*|info)\b", p.read_text())
     }
