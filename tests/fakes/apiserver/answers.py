@@ -1,6 +1,7 @@
 """What a call is answered: dispatches to reading, writing, reviews and scale. Knows nothing of HTTP but codes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .access import Access
@@ -11,7 +12,7 @@ from .patches import json_patch, merge_patch
 from .reads import Reader
 from .store import copied
 from .views import at_version, scale_of, scaled
-from .writes import JSON_PATCH, MERGE, Writer
+from .writes import APPLY, JSON_PATCH, MERGE, Writer
 
 Json = dict[str, Any]
 
@@ -38,8 +39,12 @@ class Answers:
                 return 201, await self.writer.create(call, body)
             case "update":
                 self._no_escalation(call, body)
+                if call.kind.create_on_update:
+                    self._may_create(call)
                 return await self.writer.replace(call, body)
             case "patch":
+                if media == APPLY:
+                    self._may_create(call)
                 return await self.writer.patch(call, media, body)
             case "delete":
                 return await self._delete(call, body or {})
@@ -50,6 +55,11 @@ class Answers:
         if found is None:
             raise not_found(call.kind.group, call.kind.plural, call.name)
         return at_version(call.kind, found)
+
+    def _may_create(self, call: Call) -> None:
+        """A write that would bring the object into being needs the right to create it too."""
+        if self.writer.store.get(call.kind.resource, (call.namespace, call.name)) is None:
+            self.access.check(replace(call, verb="create"))
 
     async def _delete(self, call: Call, options: Mapping[str, Any]) -> tuple[int, Json]:
         options = dict(options) | {name: call.query[name] for name in ("propagationPolicy",) if name in call.query}
@@ -67,8 +77,6 @@ class Answers:
         }
 
     async def _delete_all(self, call: Call, options: Mapping[str, Any]) -> Json:
-        from dataclasses import replace
-
         found = self.reader.list(call)
         for obj in found["items"]:
             one = replace(call, name=obj["metadata"]["name"], namespace=obj["metadata"].get("namespace", ""))

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from . import definitions, rules
+from . import definitions, hook_rules, rules
 from .failures import Cause, Refused, bad_request, invalid, not_allowed, required, wrong
 from .fields import Path, rooted
-from .kinds import EXTENSIONS, RBAC, Kind
+from .kinds import ADMISSION, EXTENSIONS, RBAC, Kind
 from .models import META, Schema, schema_of, type_name
 from .shape import fill, prune, without_nulls
 from .store import copied
@@ -247,6 +247,8 @@ def judged(call: Call, live: Json | None, new: Json) -> None:
             causes += [_UNCHECKED] if blocked else rules.judge(schema, new, live)
     if kind.group == EXTENSIONS and not causes:
         causes += definitions.findings(new)
+    if kind.group == ADMISSION and not causes:
+        causes += hook_rules.findings(new)
     if kind.group == RBAC and live is not None and "roleRef" in new and new["roleRef"] != live.get("roleRef"):
         causes.append(wrong("roleRef", new["roleRef"], "cannot change roleRef"))
     if (
@@ -268,9 +270,13 @@ def judged(call: Call, live: Json | None, new: Json) -> None:
 
 def _meta_causes(kind: Kind, live: Json | None, new: Json) -> list[Cause]:
     meta = new["metadata"]
-    causes = validate(META, meta, root=False)
+    causes: list[Cause] = []
+    for owner in meta.get("ownerReferences") or ():
+        missing = [name for name in ("apiVersion", "kind", "name", "uid") if not owner.get(name)]
+        causes += [wrong(f"metadata.ownerReferences.{name}", "", f"{name} must not be empty") for name in missing]
+    causes = causes or validate(META, meta, root=False)
     if causes:
-        return [Cause(cause.reason, cause.message, f"metadata.{cause.field}") for cause in causes]
+        return [Cause(cause.reason, cause.message, f"metadata.{cause.field.removeprefix('metadata.')}") for cause in causes]
     if live is None:
         fits = (
             _LABEL.fullmatch(meta["name"]) and len(meta["name"]) <= 63
@@ -289,12 +295,6 @@ def _meta_causes(kind: Kind, live: Json | None, new: Json) -> list[Cause]:
                     f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{listed}}}",
                 )
             )
-    for index, owner in enumerate(meta.get("ownerReferences") or ()):
-        causes += [
-            required(f"metadata.ownerReferences[{index}].{name}", "must not be empty")
-            for name in ("apiVersion", "kind", "name", "uid")
-            if not owner.get(name)
-        ]
     for value in (meta.get("labels") or {}).values():
         if len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
             causes.append(wrong("metadata.labels", value, LABEL_VALUE))
