@@ -16,6 +16,7 @@ from serving.protocol.http_server import bind
 from serving.settings import ServingSettings
 
 APPLICATION: Final = "vedette"
+DEPLOYMENT: Final = "Replica"
 _QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 _OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 
@@ -34,6 +35,8 @@ class LocalServing:
     http_port: int
     grpc_port: int | None
     stop: Callable[[], None]
+    scale: Callable[[int], None]
+    """Set the number of replicas, within 1 and the settings' most; returns when Ray Serve is told. Raises ValueError."""
 
 
 def start_local(settings: ServingSettings) -> LocalServing:
@@ -46,14 +49,20 @@ def start_local(settings: ServingSettings) -> LocalServing:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray").setLevel(logging.WARNING)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    folder = _start_ray(settings.replicas + 1)
+    folder = _start_ray(settings.most_replicas + 1)
     try:
         if settings.front_door == "serve":
             http = {"host": settings.host, "port": settings.http_port}
             serve.start(proxy_location="HeadOnly", http_options=http, logging_config=_QUIET)
         else:
             serve.start(proxy_location="Disabled", logging_config=_QUIET)
-        handle = serve.run(application(settings), name=APPLICATION, route_prefix="/", _local_testing_mode=False)
+        handle = serve.run(
+            application(settings),
+            name=APPLICATION,
+            route_prefix="/",
+            external_scaler_enabled=True,  # the count has one owner, and it is not Serve: docs/decisions/0021-who-owns-the-count.md
+            _local_testing_mode=False,
+        )
         http_port, grpc_port = _ports(handle, settings)
     except BaseException:
         _stop()
@@ -63,12 +72,12 @@ def start_local(settings: ServingSettings) -> LocalServing:
         _stop()
         shutil.rmtree(folder, ignore_errors=True)  # Ray's own logs; kept when something failed
 
-    return LocalServing(http_port, grpc_port, stop)
+    return LocalServing(http_port, grpc_port, stop, lambda replicas: _scale(settings, replicas))
 
 
 def with_ports(settings: ServingSettings) -> ServingSettings:
     """Port 0 made definite where several must agree on one before they listen: replicas that share it, or Serve's proxy."""
-    is_shared = settings.replicas > 1
+    is_shared = settings.shares_ports
     chosen = {}
     if settings.http_port == 0 and (is_shared or settings.front_door == "serve"):
         chosen["http_port"] = _free_port(settings.host)
@@ -106,6 +115,20 @@ def _start_ray(workers: int) -> str:
         else:
             return folder
     raise AssertionError("not reached")
+
+
+def _scale(settings: ServingSettings, replicas: int) -> None:
+    """Through the controller, as Serve's own REST interface does, which needs Ray's dashboard."""
+    from ray.serve._private.common import DeploymentID
+    from ray.serve.context import _get_global_client
+
+    if not 1 <= replicas <= settings.most_replicas:
+        raise ValueError(
+            f"{replicas} replicas were asked for, and this machine was started for 1 to {settings.most_replicas}; start it with "
+            f"`vedette up --max-replicas {max(replicas, 1)}`"
+        )
+    controller = _get_global_client()._controller
+    ray.get(controller.update_deployment_replicas.remote(DeploymentID(DEPLOYMENT, APPLICATION), replicas))
 
 
 def _stop() -> None:

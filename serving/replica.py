@@ -55,7 +55,7 @@ class ReplicaHost:
             http_port=own_http,
             grpc_port=settings.grpc_port,
             max_body_bytes=settings.max_body_bytes,
-            reuse_port=settings.replicas > 1,
+            reuse_port=settings.shares_ports,
         )
 
     def start(self, config: Mapping[str, Any] | None = None) -> Ports:

@@ -26,6 +26,8 @@ class ServingSettings(BaseSettings):
     """Port of the gRPC door."""
     replicas: PositiveInt = 1
     """Ray Serve replicas on this machine; they share the ports."""
+    max_replicas: PositiveInt | None = None
+    """The most replicas that scaling may start on this machine. Unset: the count is fixed."""
     front_door: Literal["replica", "serve"] = "replica"
     """`replica`: each replica runs its own listener (fast). `serve`: requests come through Ray Serve's proxy."""
     max_body_bytes: PositiveInt = 16 * 1024 * 1024
@@ -66,3 +68,13 @@ class ServingSettings(BaseSettings):
     """OpenTelemetry collector, e.g. `http://127.0.0.1:4318`; spans are dropped if unset."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Level of the log on stderr."""
+
+    @property
+    def most_replicas(self) -> int:
+        """As many as there may ever be."""
+        return max(self.replicas, self.max_replicas or 0)
+
+    @property
+    def shares_ports(self) -> bool:
+        """Whether several replicas may listen on the same ports."""
+        return self.most_replicas > 1
