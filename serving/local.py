@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import ray
@@ -13,6 +12,7 @@ from ray import serve
 
 from serving.app import application
 from serving.protocol.http_server import bind
+from serving.replica import most_replicas
 from serving.settings import ServingSettings
 
 APPLICATION: Final = "vedette"
@@ -28,15 +28,25 @@ class StartError(Exception):
     """Ray could not be started on this machine."""
 
 
-@dataclass(frozen=True, slots=True)
 class LocalServing:
-    """A running application and where its doors listen."""
+    """A running application: where its doors listen, how many replicas it should have.
 
-    http_port: int
-    grpc_port: int | None
-    stop: Callable[[], None]
-    scale: Callable[[int], None]
-    """Set the number of replicas, within 1 and the settings' most; returns when Ray Serve is told. Raises ValueError."""
+    tell: hands a new number to Ray Serve; returns when it is told."""
+
+    def __init__(
+        self, settings: ServingSettings, ports: tuple[int, int | None], stop: Callable[[], None], tell: Callable[[int], None]
+    ) -> None:
+        self.http_port, self.grpc_port = ports
+        self.stop = stop
+        self.replicas = settings.replicas
+        self.most_replicas, self._tell = most_replicas(settings), tell
+
+    def scale(self, replicas: int) -> None:
+        """Have this many replicas, or as many as this machine was started for; new ones take seconds until they answer."""
+        replicas = min(max(replicas, 1), self.most_replicas)
+        if replicas != self.replicas:
+            self._tell(replicas)
+            self.replicas = replicas
 
 
 def start_local(settings: ServingSettings) -> LocalServing:
@@ -49,7 +59,7 @@ def start_local(settings: ServingSettings) -> LocalServing:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray").setLevel(logging.WARNING)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    folder = _start_ray(settings.most_replicas + 1)
+    folder = _start_ray(most_replicas(settings) + 1)
     try:
         if settings.front_door == "serve":
             http = {"host": settings.host, "port": settings.http_port}
@@ -72,12 +82,12 @@ def start_local(settings: ServingSettings) -> LocalServing:
         _stop()
         shutil.rmtree(folder, ignore_errors=True)  # Ray's own logs; kept when something failed
 
-    return LocalServing(http_port, grpc_port, stop, lambda replicas: _scale(settings, replicas))
+    return LocalServing(settings, (http_port, grpc_port), stop, _tell)
 
 
 def with_ports(settings: ServingSettings) -> ServingSettings:
     """Port 0 made definite where several must agree on one before they listen: replicas that share it, or Serve's proxy."""
-    is_shared = settings.shares_ports
+    is_shared = most_replicas(settings) > 1
     chosen = {}
     if settings.http_port == 0 and (is_shared or settings.front_door == "serve"):
         chosen["http_port"] = _free_port(settings.host)
@@ -117,16 +127,11 @@ def _start_ray(workers: int) -> str:
     raise AssertionError("not reached")
 
 
-def _scale(settings: ServingSettings, replicas: int) -> None:
-    """Through the controller, as Serve's own REST interface does, which needs Ray's dashboard."""
+def _tell(replicas: int) -> None:
+    """Through the controller, as Serve's own REST interface does, which would need Ray's dashboard."""
     from ray.serve._private.common import DeploymentID
     from ray.serve.context import _get_global_client
 
-    if not 1 <= replicas <= settings.most_replicas:
-        raise ValueError(
-            f"{replicas} replicas were asked for, and this machine was started for 1 to {settings.most_replicas}; start it with "
-            f"`vedette up --max-replicas {max(replicas, 1)}`"
-        )
     controller = _get_global_client()._controller
     ray.get(controller.update_deployment_replicas.remote(DeploymentID(DEPLOYMENT, APPLICATION), replicas))
 

@@ -40,6 +40,11 @@ class Composition:
 Compose = Callable[[ServingSettings], Awaitable[Composition]]
 
 
+def most_replicas(settings: ServingSettings) -> int:
+    """As many replicas as there may ever be on this machine; above 1 they share the ports."""
+    return max(settings.replicas, settings.max_replicas or 0)
+
+
 class ReplicaHost:
     """A replica without Ray: the listeners and what is behind them. start() returns once every model is loaded or refused."""
 
@@ -55,7 +60,7 @@ class ReplicaHost:
             http_port=own_http,
             grpc_port=settings.grpc_port,
             max_body_bytes=settings.max_body_bytes,
-            reuse_port=settings.shares_ports,
+            reuse_port=most_replicas(settings) > 1,
         )
 
     def start(self, config: Mapping[str, Any] | None = None) -> Ports:

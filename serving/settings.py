@@ -68,13 +68,3 @@ class ServingSettings(BaseSettings):
     """OpenTelemetry collector, e.g. `http://127.0.0.1:4318`; spans are dropped if unset."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Level of the log on stderr."""
-
-    @property
-    def most_replicas(self) -> int:
-        """As many as there may ever be."""
-        return max(self.replicas, self.max_replicas or 0)
-
-    @property
-    def shares_ports(self) -> bool:
-        """Whether several replicas may listen on the same ports."""
-        return self.most_replicas > 1

@@ -70,6 +70,8 @@ def _limits(spec: ScalingSpec, facts: Facts, now: datetime) -> _Limits:
         lower = 1
     if facts.rollout_min is not None and min(facts.rollout_min, by_time.upper) > lower:
         lower, said = min(facts.rollout_min, by_time.upper), "the rollout's setReplicas"
+    if facts.most is not None and facts.most < by_time.upper:
+        return _Limits(min(lower, facts.most), facts.most, "what the backend can hold")
     return _Limits(lower, by_time.upper, said)
 
 

@@ -13,7 +13,7 @@ class Facts:
     is_rolling_out: a candidate or an experiment is there. mirror_ratio, weight_ratio: share of the requests that the candidate
     scores a copy of, or answers, in the step under way or the one that comes, whichever is more (0..1). cost_ratio: the
     candidate's work for a request relative to stable's. rollout_min: setReplicas. shares_replicas: both variants live in the
-    same replicas (not so on kserve). can_sleep: the backend wakes a service up that has no replica."""
+    same replicas (not so on kserve). can_sleep: the backend wakes a service up that has no replica. most: the backend cannot hold more."""
 
     is_rolling_out: bool = False
     mirror_ratio: float = 0.0
@@ -22,6 +22,7 @@ class Facts:
     rollout_min: int | None = None
     shares_replicas: bool = True
     can_sleep: bool = False
+    most: int | None = None
 
 
 class Look(Value):

@@ -31,6 +31,9 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
     store_dir: Annotated[Path | None, typer.Option(help="Store folder [default: .vedette].")] = None,
     replicas: Annotated[int | None, typer.Option(help="Ray Serve replicas [default: 1].")] = None,
+    max_replicas: Annotated[
+        int | None, typer.Option(help="The most replicas that scaling may start [default: the count is fixed].")
+    ] = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train even if the store has a model of this data.")] = False,
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Serve what the store has; make only the example model.")
@@ -45,6 +48,7 @@ def up(
         "host": host,
         "store_dir": store_dir,
         "replicas": replicas,
+        "max_replicas": max_replicas,
     }
     settings = _settings({name: value for name, value in options.items() if value is not None})
     bundle = _prepare(settings, None if no_train else dataset, data_dir, retrain=retrain)
@@ -59,7 +63,7 @@ def up(
     _stop_on_signals(stopping)  # Ray puts handlers of its own
     try:
         _announce(settings, running.http_port, running.grpc_port, bundle, time.monotonic() - started, as_json=as_json)
-        with redirect_stdout(sys.stderr), rollouts(settings, running.http_port):
+        with redirect_stdout(sys.stderr), rollouts(settings, running):
             while not stopping.wait(1.0):
                 pass
     finally:

@@ -17,6 +17,7 @@ from operators.control.files import held
 from operators.control.folder import ControlFolder
 from operators.control.looks import append_look
 from operators.control.port import CHANGE_CAUSE, CHANGED_BY, ControlError
+from operators.control.scaling import LocalScaling
 from operators.rollout.advance import Outcome, advance
 from operators.rollout.facts import Desired
 from operators.rollout.spec import RolloutSpec
@@ -31,19 +32,21 @@ def _utc() -> datetime:
 
 
 class Loop:
-    """Looks at every service of a folder, again and again."""
+    """Looks at every service of a folder, again and again. most_replicas: as many as may be started here."""
 
     def __init__(
         self,
         folder: ControlFolder,
         backend: LocalBackend,
         *,
+        most_replicas: int = 1,
         every_s: float = LOOK_EVERY_S,
         now: Callable[[], datetime] = _utc,
     ) -> None:
         self._folder, self._backend, self._every_s, self._now = folder, backend, every_s, now
         self._said: dict[str, str] = {}
         self._known: dict[str, ServiceRef] = {}
+        self._scaling = LocalScaling(folder, backend, most_replicas)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look until told to stop. Waits for the lock where another process acts on this store."""
@@ -77,7 +80,11 @@ class Loop:
         before = self._folder.status(name) or self._first(service)
         requests = self._folder.waiting(name)
         observation = await self._backend.observe(service.ref)
-        outcome = advance(desired_of(service, rollout), before, observation, requests, self._now())
+        now = self._now()
+        outcome = advance(desired_of(service, rollout), before, observation, requests, now)
+        if outcome.target is not None:
+            target = await self._scaling.scaled(service, rollout, outcome.status, outcome.target, now)
+            outcome = replace(outcome, target=target)
         if outcome.acts_first:
             await self._carry_out(service, outcome)
             self._record(service, before, outcome)
@@ -106,6 +113,7 @@ class Loop:
         """The document is gone: variants come down, stable stays served, as before the service was managed."""
         await self._backend.remove(self._known.pop(name, ServiceRef("local", name, name)))
         self._folder.forget(name)
+        self._scaling.forget(name)
         _log.info("%s: its document is gone; stable goes on without a rollout", name)
 
     def _tell(self, name: str, problem: str, defect: Exception | None = None) -> None:

@@ -15,18 +15,19 @@ from operators.control.loop import Loop
 from operators.rollout.spec import Revision
 
 if TYPE_CHECKING:
+    from serving.local import LocalServing
     from serving.settings import ServingSettings
 
 _STOP_S = 10.0
 
 
 @contextlib.contextmanager
-def rollouts(settings: "ServingSettings", http_port: int) -> Iterator[None]:
-    """Run the rollouts of the settings' store while the block runs. http_port: where the replicas answer."""
+def rollouts(settings: "ServingSettings", running: "LocalServing") -> Iterator[None]:
+    """Run the rollouts of the settings' store, and scale its replicas, while the block runs."""
     loop = asyncio.new_event_loop()
     stopping = asyncio.Event()
     thread = threading.Thread(
-        target=loop.run_until_complete, args=(_run(settings, http_port, stopping),), name="rollouts", daemon=True
+        target=loop.run_until_complete, args=(_run(settings, running, stopping),), name="rollouts", daemon=True
     )
     thread.start()
     try:
@@ -50,13 +51,14 @@ def managed_models(store_dir: Path) -> dict[str, Revision]:
     return found
 
 
-async def _run(settings: "ServingSettings", http_port: int, stopping: asyncio.Event) -> None:
+async def _run(settings: "ServingSettings", running: "LocalServing", stopping: asyncio.Event) -> None:
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - asked, not listened on
     async with aiohttp.ClientSession() as session:
         backend = LocalBackend(
             settings.store_dir,
             session,
-            addresses=lambda: (f"http://{host}:{http_port}",),
-            expected_replicas=lambda: settings.replicas,
+            addresses=lambda: (f"http://{host}:{running.http_port}",),
+            expected_replicas=lambda: running.replicas,
+            scale=running.scale,
         )
-        await Loop(ControlFolder(settings.store_dir), backend).run(stopping)
+        await Loop(ControlFolder(settings.store_dir), backend, most_replicas=running.most_replicas).run(stopping)

@@ -81,6 +81,8 @@ UP = [
     pytest.param(SPEC, load(48), Facts(is_rolling_out=True, rollout_min=4), 6, id="and no upper one"),
     pytest.param(SPEC, load(0), Facts(is_rolling_out=True, rollout_min=40), 10, id="and stays below maxReplicas"),
     pytest.param(SPEC, load(0, replicas=0), None, 1, id="a service has a replica"),
+    pytest.param(SPEC, load(40), Facts(most=3), 3, id="no more than the backend can hold"),
+    pytest.param(spec(minReplicas=5), load(0), Facts(most=3), 3, id="also where the spec asks for more"),
 ]  # fmt: skip
 
 

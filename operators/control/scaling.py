@@ -1,0 +1,88 @@
+"""The autoscaler of this machine: beside the rollouts' loop, one count for all services, since they live in the same replicas.
+
+Thin: asks the load, has operators.autoscaling.decide decide, keeps what was decided for `vedette scale get`. Telling Ray Serve is the
+backend's."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from operators.api.types import ModelService
+from operators.autoscaling.decide import decide
+from operators.autoscaling.plan import facts_of, with_room
+from operators.autoscaling.values import ScalingDecision
+from operators.backends.local import LocalBackend
+from operators.control.files import remove, write_whole
+from operators.control.folder import ControlFolder
+from operators.rollout.spec import RolloutSpec, Value
+from operators.rollout.status import RolloutStatus, Target
+
+
+class ScalingView(Value):
+    """What `vedette scale get` shows: the last decision, and since when it is this count."""
+
+    at: datetime
+    since: datetime
+    ready: int
+    ongoing: float
+    p99_ms: float | None = None
+    decision: ScalingDecision
+
+
+@dataclass(slots=True)
+class LocalScaling:
+    """Decides for each service; the count is the most that one of them wants."""
+
+    folder: ControlFolder
+    backend: LocalBackend
+    most_replicas: int
+    _views: dict[str, ScalingView] = field(default_factory=dict)
+    _carried: dict[str, Target] = field(default_factory=dict)
+
+    async def scaled(
+        self, service: ModelService, rollout: RolloutSpec, status: RolloutStatus, target: Target, now: datetime
+    ) -> Target:
+        """The target with the count, and with its mirrors once there is room for them."""
+        name, spec = service.metadata.name, service.spec.scaling
+        if spec is None:
+            self.forget(name)
+            return target
+        load = await self.backend.load(service.ref)
+        before = self._views.get(name)
+        facts = replace(facts_of(status.policy or rollout, status), most=self.most_replicas)
+        decision = decide(spec, before.decision.state if before else None, load, facts, now)
+        is_new = before is None or before.decision.replicas != decision.replicas
+        view = ScalingView(
+            at=now,
+            since=now if is_new or before is None else before.since,
+            ready=load.ready_replicas,
+            ongoing=load.ongoing,
+            p99_ms=load.p99_ms,
+            decision=decision,
+        )
+        self._views[name] = view
+        write_whole(view_path(self.folder, name), view.model_dump_json(by_alias=True) + "\n")
+        ours = with_room(target, self._carried.get(name), decision, load)
+        self._carried[name] = ours
+        return ours.model_copy(update={"replicas": max(v.decision.replicas for v in self._views.values())})
+
+    def forget(self, name: str) -> None:
+        """The service is gone, or is no longer scaled."""
+        self._carried.pop(name, None)
+        if self._views.pop(name, None) is not None:
+            remove(view_path(self.folder, name))
+
+
+def view_path(folder: ControlFolder, name: str) -> Path:
+    """Where the last decision is kept."""
+    return folder.folder / f"{name}.scaling.json"
+
+
+def read_view(folder: ControlFolder, name: str) -> ScalingView | None:
+    """The last decision; None if none was made, or the file is being replaced by another version of this program."""
+    try:
+        return ScalingView.model_validate_json(view_path(folder, name).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValidationError):
+        return None
