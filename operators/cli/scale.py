@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli import scale_simulate
+from operators.cli import scale_simulate, scale_verbs
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -12,4 +12,7 @@ def scale() -> None:
     """How many replicas, between which bounds, and why."""
 
 
+app.command()(scale_verbs.get)
+app.command(name="set")(scale_verbs.set_bounds)
+app.command()(scale_verbs.schedule)
 app.command()(scale_simulate.simulate)

@@ -4,8 +4,9 @@ Thin: asks the load, has operators.autoscaling.decide decide, keeps what was dec
 backend's."""
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -18,6 +19,9 @@ from operators.control.files import remove, write_whole
 from operators.control.folder import ControlFolder
 from operators.rollout.spec import RolloutSpec, Value
 from operators.rollout.status import RolloutStatus, Target
+
+WRITE_EVERY: Final = timedelta(seconds=5)
+"""A decision that changes nothing is kept this often."""
 
 
 class ScalingView(Value):
@@ -40,6 +44,7 @@ class LocalScaling:
     most_replicas: int
     _views: dict[str, ScalingView] = field(default_factory=dict)
     _carried: dict[str, Target] = field(default_factory=dict)
+    _written: dict[str, datetime] = field(default_factory=dict)
 
     async def scaled(
         self, service: ModelService, rollout: RolloutSpec, status: RolloutStatus, target: Target, now: datetime
@@ -50,7 +55,7 @@ class LocalScaling:
             self.forget(name)
             return target
         load = await self.backend.load(service.ref)
-        before = self._views.get(name)
+        before = self._views.get(name) or read_view(self.folder, name)
         facts = replace(facts_of(status.policy or rollout, status), most=self.most_replicas)
         decision = decide(spec, before.decision.state if before else None, load, facts, now)
         is_new = before is None or before.decision.replicas != decision.replicas
@@ -63,7 +68,9 @@ class LocalScaling:
             decision=decision,
         )
         self._views[name] = view
-        write_whole(view_path(self.folder, name), view.model_dump_json(by_alias=True) + "\n")
+        if is_new or now - self._written.get(name, now - 2 * WRITE_EVERY) >= WRITE_EVERY:
+            write_whole(view_path(self.folder, name), view.model_dump_json(by_alias=True) + "\n")
+            self._written[name] = now
         ours = with_room(target, self._carried.get(name), decision, load)
         self._carried[name] = ours
         return ours.model_copy(update={"replicas": max(v.decision.replicas for v in self._views.values())})
@@ -71,7 +78,8 @@ class LocalScaling:
     def forget(self, name: str) -> None:
         """The service is gone, or is no longer scaled."""
         self._carried.pop(name, None)
-        if self._views.pop(name, None) is not None:
+        self._views.pop(name, None)
+        if view_path(self.folder, name).is_file():
             remove(view_path(self.folder, name))
 
 
