@@ -103,6 +103,10 @@ class ReplicaHost:
 
     async def _startup(self) -> Behind:
         self._composition = await self._compose(self._settings)
+        if (
+            most_replicas(self._settings) > 1
+        ):  # others answer on these ports: no connection comes here before the models are there
+            await self._composition.service.apply(await asyncio.to_thread(self._desired))
         return self._composition.behind
 
     async def _shutdown(self) -> None:

@@ -1,6 +1,7 @@
 """A replica without Ray: real listeners, real bundles, real probes."""
 
 import json
+import threading
 import time
 import urllib.request
 
@@ -110,6 +111,36 @@ def test_two_replicas_share_a_port(store):
     finally:
         second.stop()
         first.stop()
+
+
+def test_a_replica_that_joins_under_load_is_met_by_nobody_before_its_models_are_there(store):
+    first = open_host(store, max_replicas=2)
+    port = first.start().http
+    second = open_host(store, max_replicas=2, http_port=port)
+    met, failed, is_over = set(), [], threading.Event()
+
+    def client():
+        while not is_over.is_set():
+            try:
+                met.add(ask(f"http://127.0.0.1:{port}")["parameters"]["receipt"].split("-")[0])
+            except OSError as problem:
+                failed.append(repr(problem))
+
+    clients = [threading.Thread(target=client) for _ in range(3)]
+    for thread in clients:
+        thread.start()
+    try:
+        second.start()
+        until(lambda: len(met) == 2)
+        first.stop()
+        time.sleep(0.5)
+    finally:
+        is_over.set()
+        for thread in clients:
+            thread.join()
+        second.stop()
+    assert not failed
+    assert len(met) == 2
 
 
 def test_a_taken_port_is_an_error_that_names_it(host, store):
