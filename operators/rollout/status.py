@@ -201,7 +201,7 @@ class FinishedRollout(Value):
 
     candidate: Revision
     """What was rolled out."""
-    stable: Revision | None = None
+    stable: Revision | None
     """What it was to replace; None: it was the first."""
     started: datetime
     """When it began."""
