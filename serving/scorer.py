@@ -9,6 +9,7 @@ import itertools
 import logging
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,15 @@ from serving.mirror import Mirror
 from serving.models.errors import RunError
 from serving.ports import AuditSink, Clock, FeatureReader
 from serving.protocol.messages import InferAnswer, InferRequest
-from serving.stages import Stages, Work
+from serving.stages import OutOfPatience, Stages, Work
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
 from serving.verdicts import VERDICTS
 
 _NOT_OURS = (BadRequest, NotFound, TooLarge, Unsupported, Overloaded)
 """Errors that blame no variant."""
+_VARIANT_SHARE: Final = 0.5
+"""Of the time left for the model, what a variant beside stable may take; the rest is stable's, should it have to answer."""
 _log = logging.getLogger("vedette.scorer")
 
 
@@ -105,7 +108,7 @@ class Scorer:
     async def _answer(self, lineup: Lineup, work: Work, part: Part) -> Part:
         """One part, by its variant or, if that fails, by stable; either way its variant's evidence. Raises BadRequest, ServingError."""
         try:
-            await self._stages.run(work, part)
+            await self._stages.run(work, part, share=1.0 if part.member is lineup.stable else _VARIANT_SHARE)
         except Exception as problem:
             if part.member is lineup.stable:
                 if self._blame(work, part, problem):
@@ -137,7 +140,10 @@ class Scorer:
         except Exception:
             self._blame(work, part, problem)
             raise
-        self._blame(work, part, RuntimeError())
+        if isinstance(problem, OutOfPatience):
+            self._count(lineup, work, instead, part.member)
+        else:
+            self._blame(work, part, RuntimeError())
         if self._metrics.fell_back(served.name, served.version, served.variant) == 1:
             _log.warning("%s of %s fails, stable answers (said once): %s", served.variant, served.name, problem)
         return instead
@@ -158,11 +164,13 @@ class Scorer:
             evidence.entities.met(place[1], is_error=True, is_slow=False, is_degraded=False, is_alert=False)
         return True
 
-    def _count(self, lineup: Lineup, work: Work, part: Part) -> None:
-        evidence = part.member.evidence
-        if evidence is None:
+    def _count(self, lineup: Lineup, work: Work, part: Part, too_slow: Member | None = None) -> None:
+        """Evidence of an answered part. too_slow: the variant stable answered for, because it took too long: what stable says is
+        then neutral on all but the latency, and a candidate is not blamed for errors where stable would have been slow as well."""
+        evidence = (too_slow or part.member).evidence
+        if evidence is None or not work.is_evidence:
             return
-        is_slow = self._clock.monotonic_s() - work.started_s > lineup.objective_s
+        is_slow = too_slow is not None or self._clock.monotonic_s() - work.started_s > lineup.objective_s
         alerts = part.counts[2] if part.counts is not None else 0
         evidence.live.answered(part.rows.rows, is_slow=is_slow, degraded=part.degraded_rows, alerts=alerts)
         if work.places:

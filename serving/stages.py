@@ -39,6 +39,10 @@ class Work:
     is_evidence: bool = False
 
 
+class OutOfPatience(DeadlineExceeded):
+    """A variant took longer than its share of the time; the rest is kept for stable to answer in its place."""
+
+
 class Stages:
     """Runs parts on one event loop."""
 
@@ -54,11 +58,11 @@ class Stages:
         self._features, self._clock, self._metrics = features, clock, metrics
         self._feature_timeout_s, self._executor = feature_timeout_s, executor
 
-    async def run(self, work: Work, part: Part) -> None:
-        """Fill the part. Raises RunError, DeadlineExceeded, BadRequest."""
+    async def run(self, work: Work, part: Part, *, share: float = 1.0) -> None:
+        """Fill the part. share: of the time that is left, what the model may take. Raises RunError, DeadlineExceeded, BadRequest."""
         served, rows = part.member.served, part.rows.rows
         tensors = await self._tensors(work, part)
-        part.raw = await self._run(work, part, tensors)
+        part.raw = await self._run(work, part, tensors, share)
         judged = part.judged = judge(served, part.raw, rows, part.point)
         if part.features is None:
             part.degraded = np.zeros(rows, dtype=np.bool_)
@@ -88,13 +92,13 @@ class Stages:
             self._metrics.features_defaulted(service, "missing_or_old", sum(int(m.sum()) for m in found.defaulted.values()))
         return assemble(served.assembly, {**rows.fields, **found.columns}, rows.rows)
 
-    async def _run(self, work: Work, part: Part, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    async def _run(self, work: Work, part: Part, tensors: Mapping[str, NDArray[Any]], share: float) -> dict[str, NDArray[Any]]:
         served, rows, start = part.member.served, part.rows.rows, self._clock.monotonic_s()
         names = outputs_to_run(served, work.wanted)
         if served.may_run_inline(rows) or self._executor is None:
             raw = served.model.run(runtime_feed(tensors), names)
         else:
-            raw = await self._run_in_thread(served, runtime_feed(tensors), names, work.deadline_s - start)
+            raw = await self._run_in_thread(served, runtime_feed(tensors), names, work.deadline_s - start, share)
         end = self._clock.monotonic_s()
         part.model_s = end - start
         if end > work.deadline_s:
@@ -106,12 +110,14 @@ class Stages:
         return raw
 
     async def _run_in_thread(
-        self, served: Served, feed: Mapping[str, NDArray[Any]], names: list[str], remaining_s: float
+        self, served: Served, feed: Mapping[str, NDArray[Any]], names: list[str], remaining_s: float, share: float
     ) -> dict[str, NDArray[Any]]:
         running = asyncio.get_running_loop().run_in_executor(self._executor, served.model.run, feed, names)
         try:
-            return await asyncio.wait_for(running, max(remaining_s, 0.0))
+            return await asyncio.wait_for(running, max(remaining_s * share, 0.0))
         except TimeoutError as problem:
+            if share < 1.0:
+                raise OutOfPatience(f"model {served.name!r} took more than {remaining_s * share:.3f} s") from problem
             raise DeadlineExceeded(
                 f"model {served.name!r} did not answer within the deadline; allow more time or send fewer rows"
             ) from problem

@@ -3,7 +3,10 @@
 import asyncio
 import gc
 import json
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,6 +181,25 @@ async def test_a_variant_that_fails_is_answered_for_by_stable_and_blamed(world, 
     assert world.entities("candidate")["errors"] == 1
     assert world.audit.records[-1].fallback_from == "candidate"
     assert world.series()["vedette_fallbacks_total"][("threat", "candidate", "4")] == 1
+
+
+async def test_a_variant_that_hangs_leaves_stable_the_time_to_answer_and_counts_as_slow(world, bundles):
+    await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], weight=100)))
+    served, released = world.lineup.others[0].served, threading.Event()
+
+    class Hanging:
+        def run(self, tensors, outputs=None):
+            released.wait(10)
+
+    object.__setattr__(served, "model", Hanging())
+    object.__setattr__(served, "run_us", 1e6)
+    with ThreadPoolExecutor(1) as executor:
+        world.scorer._stages._executor = executor
+        answer = await world.service.infer(replace(request("a"), deadline_s=0.2))
+        released.set()
+    assert (answer.parameters["variant"], answer.parameters["fallback_from"]) == ("stable", "candidate")
+    found = world.evidence("candidate")
+    assert (found["requests"], found["latency"], found["errors"]) == (1, 1, 0)
 
 
 async def test_what_neither_can_take_is_the_clients_mistake(world, bundles):
