@@ -1,0 +1,100 @@
+"""Counters to differences: restarts, vanished replicas, partial and repeated looks, counters that fall."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
+from operators.rollout.ledger import REMEMBER, REMEMBER_AT_MOST, Ledger, absorb, minus, plus
+from operators.rollout.spec import GateName
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+KEY = "stable@sha256:aa"
+
+
+def seen(at_s: float, counts: dict[str, int], expected: int = 0) -> Observation:
+    replicas = tuple(ReplicaEvidence(replica=name, tallies={KEY: Tally(requests=n, rows=2 * n)}) for name, n in counts.items())
+    return Observation(at=START + timedelta(seconds=at_s), replicas=replicas, expected_replicas=expected)
+
+
+def after(*observations: Observation) -> Ledger:
+    book = Ledger()
+    for observation in observations:
+        book = Ledger.read(absorb(book, observation)[0].write())
+    return book
+
+
+def counted(*observations: Observation) -> int:
+    return after(*observations).totals.get(KEY, Tally()).requests
+
+
+@pytest.mark.parametrize(
+    ("looks", "requests"),
+    [
+        pytest.param([seen(0, {"a": 500})], 0, id="what was there before the first look is no evidence"),
+        pytest.param([seen(0, {"a": 500}), seen(5, {"a": 510})], 10, id="growth counts"),
+        pytest.param([seen(0, {"a": 500}), seen(5, {"a": 510, "b": 7})], 17, id="a new identity started from zero"),
+        pytest.param([seen(0, {"a": 5}), seen(5, {"a": 9}), seen(9, {"b": 3})], 7, id="a replica that vanished keeps its counts"),
+        pytest.param([seen(0, {"a": 5}), seen(5, {"a": 9}), seen(6, {}), seen(9, {"a": 11})], 6, id="one that comes back goes on"),
+        pytest.param([seen(0, {"a": 5}), seen(5, {"a": 9}), seen(5, {"a": 9})], 4, id="the same look twice counts once"),
+        pytest.param([seen(0, {"a": 5}), seen(5, {"a": 9}), seen(3, {"a": 7})], 4, id="an older look than the last adds nothing"),
+        pytest.param([seen(0, {"a": 5}, 2), seen(5, {"a": 9, "b": 800}, 2), seen(9, {"a": 9, "b": 803}, 2)], 7,
+                     id="one that was away from the first, partial look may be old: it only gives its mark"),
+        pytest.param([seen(0, {"a": 5}), seen(5, {"a": 3}), seen(9, {"a": 4})], 0, id="below its mark a replica counts nothing"),
+        pytest.param([seen(0, {"a": 5}), seen(5, {"a": 3}), seen(9, {"a": 8})], 3, id="above its mark again it counts the rest"),
+    ],
+)  # fmt: skip
+def test_counts(looks: list[Observation], requests: int) -> None:
+    assert counted(*looks) == requests
+
+
+def test_a_counter_that_falls_is_named_until_it_is_back() -> None:
+    fallen = after(seen(0, {"a": 5}), seen(5, {"a": 3})).fallen
+    assert fallen == (f"replica a: requests of {KEY} fell from 5 to 3 without a restart",)
+    assert after(seen(0, {"a": 5}), seen(5, {"a": 3}), seen(9, {"a": 4})).fallen
+    assert not after(seen(0, {"a": 5}), seen(5, {"a": 3}), seen(9, {"a": 6})).fallen
+
+
+def test_the_ledger_stays_bounded() -> None:
+    book = after(seen(0, {"first": 1}))
+    for i in range(REMEMBER_AT_MOST + 50):
+        book, _ = absorb(book, seen(i + 1, {f"r{i}": 3}))
+    assert len(book.marks) <= REMEMBER_AT_MOST + 1
+    assert book.totals[KEY].requests == 3 * (REMEMBER_AT_MOST + 50)
+    late = REMEMBER.total_seconds() + 1000
+    assert set(absorb(book, seen(late, {"new": 1}))[0].marks) == {"new"}
+
+
+TALLIES = st.builds(
+    Tally,
+    requests=st.integers(0, 9),
+    rows=st.integers(0, 9),
+    bad=st.dictionaries(st.sampled_from([GateName.ERRORS, GateName.LATENCY]), st.integers(1, 9)),
+    pairs=st.dictionaries(st.sampled_from(["benign>alert", "alert>benign"]), st.integers(1, 9)),
+    labels=st.dictionaries(st.just(GateName.PRECISION), st.tuples(st.integers(1, 9), st.integers(0, 1))),
+)
+
+
+@given(a=TALLIES, b=TALLIES)
+def test_a_difference_undoes_a_sum(a: Tally, b: Tally) -> None:
+    assert minus(plus(a, b), b) == a
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.booleans(), st.booleans()), min_size=1, max_size=25))
+@settings(deadline=None, max_examples=60)
+def test_nothing_is_lost_or_counted_twice(steps) -> None:
+    """Replicas serve, restart, and are missed by looks; in the end everything they counted by the last look at them is there."""
+    lives = {name: [f"{name}0", 0] for name in "abc"}
+    reported: dict[str, int] = {}
+    book = after(seen(0, {name: 0 for name, _ in lives.values()}))
+    for at, (name, requests, is_restart, is_seen) in enumerate(steps, 1):
+        if is_restart:
+            lives[name] = [f"{lives[name][0]}'", 0]
+        lives[name][1] += requests
+        if is_seen:
+            counts = {identity: n for key, (identity, n) in lives.items() if key <= name}
+            reported |= counts
+            book, _ = absorb(book, seen(at, counts))
+    assert book.totals.get(KEY, Tally()).requests == sum(reported.values())
