@@ -21,6 +21,7 @@ from serving.scorer import Scorer, ScorerLimits
 from serving.served_file import ServedFile, newest_of_each
 from serving.service import Inference
 from serving.settings import ServingSettings
+from serving.siblings import Siblings
 from serving.telemetry.logs import configure_logging
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Tracer
@@ -76,6 +77,8 @@ async def compose(settings: ServingSettings) -> Composition:
             identity=identity,
             mirror=mirror,
         )
+        siblings = Siblings(settings.store_dir, identity)
+        stack.callback(siblings.leave)
         store, served = BundleStore(settings.store_dir), ServedFile(settings.store_dir)
         service = Inference(
             store=store,
@@ -90,9 +93,10 @@ async def compose(settings: ServingSettings) -> Composition:
         )
         return Composition(
             service=service,
-            behind=Behind(service, metrics.render),
+            behind=Behind(service, metrics.render, siblings.merge),
             served=served,
             fallback=lambda: newest_of_each(store),
+            siblings=siblings,
             close=stack.pop_all().aclose,
         )
     raise AssertionError("not reached")

@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import ray
@@ -13,9 +12,11 @@ from ray import serve
 
 from serving.app import application
 from serving.protocol.http_server import bind
+from serving.replica import most_replicas
 from serving.settings import ServingSettings
 
 APPLICATION: Final = "vedette"
+DEPLOYMENT: Final = "Replica"
 _QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 _OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 
@@ -27,13 +28,25 @@ class StartError(Exception):
     """Ray could not be started on this machine."""
 
 
-@dataclass(frozen=True, slots=True)
 class LocalServing:
-    """A running application and where its doors listen."""
+    """A running application: where its doors listen, how many replicas it should have.
 
-    http_port: int
-    grpc_port: int | None
-    stop: Callable[[], None]
+    tell: hands a new number to Ray Serve; returns when it is told."""
+
+    def __init__(
+        self, settings: ServingSettings, ports: tuple[int, int | None], stop: Callable[[], None], tell: Callable[[int], None]
+    ) -> None:
+        self.http_port, self.grpc_port = ports
+        self.stop = stop
+        self.replicas = settings.replicas
+        self.most_replicas, self._tell = most_replicas(settings), tell
+
+    def scale(self, replicas: int) -> None:
+        """Have this many replicas, or as many as this machine was started for; new ones take seconds until they answer."""
+        replicas = min(max(replicas, 1), self.most_replicas)
+        if replicas != self.replicas:
+            self._tell(replicas)
+            self.replicas = replicas
 
 
 def start_local(settings: ServingSettings) -> LocalServing:
@@ -46,14 +59,20 @@ def start_local(settings: ServingSettings) -> LocalServing:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray").setLevel(logging.WARNING)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    folder = _start_ray(settings.replicas + 1)
+    folder = _start_ray(most_replicas(settings) + 1)
     try:
         if settings.front_door == "serve":
             http = {"host": settings.host, "port": settings.http_port}
             serve.start(proxy_location="HeadOnly", http_options=http, logging_config=_QUIET)
         else:
             serve.start(proxy_location="Disabled", logging_config=_QUIET)
-        handle = serve.run(application(settings), name=APPLICATION, route_prefix="/", _local_testing_mode=False)
+        handle = serve.run(
+            application(settings),
+            name=APPLICATION,
+            route_prefix="/",
+            external_scaler_enabled=True,  # the count has one owner, and it is not Serve: docs/decisions/0021-who-owns-the-count.md
+            _local_testing_mode=False,
+        )
         http_port, grpc_port = _ports(handle, settings)
     except BaseException:
         _stop()
@@ -63,12 +82,12 @@ def start_local(settings: ServingSettings) -> LocalServing:
         _stop()
         shutil.rmtree(folder, ignore_errors=True)  # Ray's own logs; kept when something failed
 
-    return LocalServing(http_port, grpc_port, stop)
+    return LocalServing(settings, (http_port, grpc_port), stop, _tell)
 
 
 def with_ports(settings: ServingSettings) -> ServingSettings:
     """Port 0 made definite where several must agree on one before they listen: replicas that share it, or Serve's proxy."""
-    is_shared = settings.replicas > 1
+    is_shared = most_replicas(settings) > 1
     chosen = {}
     if settings.http_port == 0 and (is_shared or settings.front_door == "serve"):
         chosen["http_port"] = _free_port(settings.host)
@@ -106,6 +125,15 @@ def _start_ray(workers: int) -> str:
         else:
             return folder
     raise AssertionError("not reached")
+
+
+def _tell(replicas: int) -> None:
+    """Through the controller, as Serve's own REST interface does, which would need Ray's dashboard."""
+    from ray.serve._private.common import DeploymentID
+    from ray.serve.context import _get_global_client
+
+    controller = _get_global_client()._controller
+    ray.get(controller.update_deployment_replicas.remote(DeploymentID(DEPLOYMENT, APPLICATION), replicas))
 
 
 def _stop() -> None:

@@ -19,6 +19,7 @@ from serving.protocol.listener import Behind, Listener, Ports
 from serving.served_file import ServedFile
 from serving.service import Inference
 from serving.settings import ServingSettings
+from serving.siblings import Siblings
 from serving.spec import ServingSpec
 
 _FOLLOW_EVERY_S: Final = 1.0
@@ -34,10 +35,16 @@ class Composition:
     behind: Behind
     served: ServedFile
     fallback: Callable[[], ServingSpec]
+    siblings: Siblings
     close: Callable[[], Awaitable[None]]
 
 
 Compose = Callable[[ServingSettings], Awaitable[Composition]]
+
+
+def most_replicas(settings: ServingSettings) -> int:
+    """As many replicas as there may ever be on this machine; above 1 they share the ports."""
+    return max(settings.replicas, settings.max_replicas or 0)
 
 
 class ReplicaHost:
@@ -55,18 +62,24 @@ class ReplicaHost:
             http_port=own_http,
             grpc_port=settings.grpc_port,
             max_body_bytes=settings.max_body_bytes,
-            reuse_port=settings.replicas > 1,
+            reuse_port=most_replicas(settings) > 1,
         )
 
     def start(self, config: Mapping[str, Any] | None = None) -> Ports:
         """Open the doors and load what should be served. config: as for `reconfigure`."""
         ports = self._listener.start()
+        self._composed().siblings.register(ports.own)
         self.reconfigure(config or {})
         return ports
 
-    def reconfigure(self, config: Mapping[str, Any]) -> None:
-        """Serve what the specification in config names; without one, follow the store's served.json."""
-        self._listener.submit(self._reconfigure(config)).result()
+    def reconfigure(self, config: Mapping[str, Any], *, is_waiting: bool = True) -> None:
+        """Serve what the specification in config names; without one, follow the store's served.json.
+
+        is_waiting: until all of it is loaded or refused. Raises pydantic.ValidationError for a config that is none."""
+        spec = ServingSpec.from_config(config) if config.get("models") else None
+        applying = self._listener.submit(self._reconfigure(spec))
+        if is_waiting:
+            applying.result()
 
     def submit(self, work: Any) -> Any:
         """Run a coroutine on the listeners' loop; a concurrent future."""
@@ -90,6 +103,10 @@ class ReplicaHost:
 
     async def _startup(self) -> Behind:
         self._composition = await self._compose(self._settings)
+        if (
+            most_replicas(self._settings) > 1
+        ):  # others answer on these ports: no connection comes here before the models are there
+            await self._composition.service.apply(await asyncio.to_thread(self._desired))
         return self._composition.behind
 
     async def _shutdown(self) -> None:
@@ -98,27 +115,30 @@ class ReplicaHost:
         if self._composition is not None:
             await self._composition.close()
 
-    async def _reconfigure(self, config: Mapping[str, Any]) -> None:
+    async def _reconfigure(self, spec: ServingSpec | None) -> None:
         composition = self._composed()
         if self._following is not None:
             self._following.cancel()
             self._following = None
-        if config.get("models"):
-            await composition.service.apply(ServingSpec.from_config(config))
+        if spec is not None:
+            await composition.service.apply(spec)
             return
         composition.served.changed()
         await composition.service.apply(await asyncio.to_thread(self._desired))
         self._following = asyncio.get_running_loop().create_task(self._follow())
 
     async def _follow(self) -> None:
-        composition = self._composed()
+        """Each change is taken at once, also while the one before still loads: an abort must not wait for a slow candidate."""
+        composition, applying = self._composed(), set[asyncio.Task[None]]()
         while True:
             await asyncio.sleep(_FOLLOW_EVERY_S)
             try:
                 if composition.served.changed():
-                    await composition.service.apply(await asyncio.to_thread(self._desired))
-            except ModelError as problem:
+                    spec = await asyncio.to_thread(self._desired)
+                    applying.add(asyncio.create_task(composition.service.apply(spec)))
+            except (ModelError, OSError) as problem:
                 _log.error("%s; serving goes on as before", problem)
+            applying = {task for task in applying if not task.done()}
 
     def _desired(self) -> ServingSpec:
         composition = self._composed()
@@ -147,14 +167,17 @@ class Replica:
     def __init__(self, settings: ServingSettings, compose: Compose) -> None:
         self._host = ReplicaHost(settings, compose)
         self._ports = self._host.start()
+        self._is_configured = False
         self._door = HttpDoor(
             self._host.behind.service, max_body_bytes=settings.max_body_bytes, metrics=self._host.behind.metrics
         )
 
     def reconfigure(self, config: Mapping[str, Any]) -> None:
-        """Ray Serve's user_config changed."""
+        """Ray Serve's user_config changed. The first is waited for, as an application runs when it is done; later ones load
+        beside what serves, and a replica that is busy with a probe must still answer its health check."""
         if config:
-            self._host.reconfigure(config)
+            self._host.reconfigure(config, is_waiting=not self._is_configured)
+            self._is_configured = True
 
     def check_health(self) -> None:
         """Raise if the listeners are dead; Ray Serve then replaces this replica."""

@@ -26,6 +26,8 @@ class ServingSettings(BaseSettings):
     """Port of the gRPC door."""
     replicas: PositiveInt = 1
     """Ray Serve replicas on this machine; they share the ports."""
+    max_replicas: PositiveInt | None = None
+    """The most replicas that scaling may start on this machine. Unset: the count is fixed."""
     front_door: Literal["replica", "serve"] = "replica"
     """`replica`: each replica runs its own listener (fast). `serve`: requests come through Ray Serve's proxy."""
     max_body_bytes: PositiveInt = 16 * 1024 * 1024

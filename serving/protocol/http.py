@@ -25,6 +25,8 @@ BODY_TIMEOUT_S: Final = 30.0
 """How long a body may take to arrive."""
 _JSON: Final = (b"content-type", b"application/json")
 _BINARY: Final = (b"content-type", b"application/octet-stream")
+_SELF: Final = b"replica=self"
+"""Query of /metrics that asks for this replica's own page alone."""
 _METRICS: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 _log = logging.getLogger(__name__)
@@ -44,12 +46,13 @@ class Reply:
 class Request:
     """A request on its way in: what its path means, its headers, and its body when asked for."""
 
-    __slots__ = ("_door", "_receive", "headers", "target")
+    __slots__ = ("_door", "_receive", "headers", "query", "target")
 
-    def __init__(self, door: "HttpDoor", target: Target, headers: Headers, receive: Receive) -> None:
+    def __init__(self, door: "HttpDoor", target: Target, headers: Headers, receive: Receive, query: bytes = b"") -> None:
         self._door = door
         self.target = target
         self.headers = headers
+        self.query = query
         self._receive = receive
 
     async def body(self) -> bytes:
@@ -78,7 +81,9 @@ Handler = Callable[[Request], Awaitable[Reply]]
 
 
 class HttpDoor:
-    """The application. `metrics` gives the text of /metrics; body_timeout_s is how long a body may take to arrive."""
+    """The application. `metrics` gives the text of /metrics, `union` makes it that of all replicas that share the port.
+
+    body_timeout_s: how long a body may take to arrive."""
 
     def __init__(
         self,
@@ -86,12 +91,13 @@ class HttpDoor:
         *,
         max_body_bytes: int,
         metrics: Callable[[], bytes] | None = None,
+        union: Callable[[bytes], Awaitable[bytes]] | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self.max_body_bytes = max_body_bytes
         self.body_timeout_s = body_timeout_s
         self._service = service
-        self._metrics = metrics
+        self._metrics, self._union = metrics, union
         self._router = Router()
         self._handlers: Mapping[Endpoint, Mapping[str, Handler]] = {
             Endpoint.INFER: {"POST": self._infer},
@@ -124,7 +130,7 @@ class HttpDoor:
         method = scope["method"]
         headers = dict(scope["headers"])
         try:
-            reply = await self._answer(method, scope.get("raw_path") or scope["path"].encode(), headers, receive)
+            reply = await self._answer(method, scope.get("raw_path") or scope["path"].encode(), headers, receive, scope)
         except ClientGone:
             return
         except ServingError as error:
@@ -144,7 +150,7 @@ class HttpDoor:
         await send({"type": "http.response.start", "status": reply.status, "headers": sent})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
 
-    async def _answer(self, method: str, raw_path: bytes, headers: Headers, receive: Receive) -> Reply:
+    async def _answer(self, method: str, raw_path: bytes, headers: Headers, receive: Receive, scope: Scope) -> Reply:
         target = self._router.find(raw_path)
         handlers = self._handlers[target.endpoint]
         handler = handlers.get("GET" if method == "HEAD" else method)
@@ -152,7 +158,7 @@ class HttpDoor:
             allow = ", ".join(["GET", "HEAD"] if "GET" in handlers else handlers)
             message = f"{method[:20]} is not allowed on {target.endpoint.value}; use {allow}"
             return Reply(error_body(message), 405, (_JSON, (b"allow", allow.encode())))
-        return await handler(Request(self, target, headers, receive))
+        return await handler(Request(self, target, headers, receive, scope.get("query_string") or b""))
 
     async def _infer(self, request: Request) -> Reply:
         body = await request.body()
@@ -170,10 +176,13 @@ class HttpDoor:
         state = "alive" if self._service.is_live() else "dead"  # where KServe's V1 client looks for liveness
         return _json({"status": state, "name": server.name, "version": server.version, "links": links})
 
-    async def _render_metrics(self, _: Request) -> Reply:
+    async def _render_metrics(self, request: Request) -> Reply:
         if self._metrics is None:
             raise NotFound("this server was started without metrics")
-        return Reply(self._metrics(), 200, (_METRICS,))
+        page = self._metrics()
+        if self._union is not None and request.query != _SELF:
+            page = await self._union(page)
+        return Reply(page, 200, (_METRICS,))
 
     async def _openapi(self, _: Request) -> Reply:
         return Reply(openapi.document(self._service.server_metadata().version))

@@ -87,18 +87,22 @@ class HttpListener:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics."""
+    """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics.
+
+    union: makes of this replica's metrics the page of all replicas that share the port."""
 
     service: InferenceService
     metrics: Callable[[], bytes] | None = None
+    union: Callable[[bytes], Awaitable[bytes]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the doors listen. grpc is None if that door is closed."""
+    """Where the doors listen. grpc is None if that door is closed. own: HTTP on the loopback interface, never shared."""
 
     http: int
     grpc: int | None
+    own: int = 0
 
 
 class Listener:
@@ -124,6 +128,7 @@ class Listener:
         self._sock = bind(host, http_port, reuse_port=reuse_port)
         self._thread: LoopThread | None = None
         self._http: HttpServer | None = None
+        self._own: HttpServer | None = None
         self._grpc: GrpcDoor | None = None
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> Ports:
@@ -138,7 +143,7 @@ class Listener:
     async def _open(self) -> Ports:
         http_port = int(self._sock.getsockname()[1])
         behind = await self._startup()
-        door = HttpDoor(behind.service, max_body_bytes=self._max_body_bytes, metrics=behind.metrics)
+        door = HttpDoor(behind.service, max_body_bytes=self._max_body_bytes, metrics=behind.metrics, union=behind.union)
         if self._grpc_port is not None:
             host = f"[{self._host}]" if ":" in self._host else self._host
             self._grpc = await start_grpc(
@@ -149,9 +154,12 @@ class Listener:
             )
         self._http = HttpServer(door, self._sock)
         await self._http.start()
+        own = bind("127.0.0.1", 0)
+        self._own = HttpServer(door, own)
+        await self._own.start()
         gc.collect()
         gc.freeze()  # what start-up made stays: the collector need not walk it while requests wait
-        return Ports(http_port, None if self._grpc is None else self._grpc.port)
+        return Ports(http_port, None if self._grpc is None else self._grpc.port, int(own.getsockname()[1]))
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run something on the doors' loop, where everything behind them lives."""
@@ -172,8 +180,9 @@ class Listener:
             self._sock.close()
 
     async def _close(self, grace_s: float) -> None:
-        doors = [door.stop(grace_s) for door in (self._http, self._grpc) if door is not None]
-        for outcome in await asyncio.gather(*doors, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                _log.error("a door did not close cleanly", exc_info=outcome)
+        for together in ((self._http, self._grpc), (self._own,)):  # the last counts can be read until the end
+            doors = [door.stop(grace_s) for door in together if door is not None]
+            for outcome in await asyncio.gather(*doors, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    _log.error("a door did not close cleanly", exc_info=outcome)
         await self._shutdown()

@@ -16,7 +16,7 @@ ROUTES: Final[tuple[Route, ...]] = ("live", "mirror")
 REQUEST_GATES: Final = ("errors", "latency")
 ROW_GATES: Final = ("degraded", "alertRate")
 REMEMBERED: Final = 65_536
-"""Entities a variant remembers. Beyond it every second one is forgotten for good, by its hash: no entity is counted twice."""
+"""Entities a variant remembers. Beyond it every second one is left out, by its hash: no entity is counted twice."""
 
 
 class RouteCounts:
@@ -45,24 +45,36 @@ class RouteCounts:
         return {"errors": self.errors, "latency": self.slow, "degraded": self.degraded, "alertRate": self.alerts}
 
 
-class Entities:
-    """Distinct entities and how each one's first live request went."""
+class Thinning:
+    """Which entities of a model are counted, by their hash: of all variants the same ones, or the split would seem to be broken."""
 
-    __slots__ = ("_mask", "_seen", "alerts", "count", "degraded", "errors", "slow")
+    __slots__ = ("mask",)
 
     def __init__(self) -> None:
+        self.mask = 0
+
+
+class Entities:
+    """Distinct entities since the split last changed, and how each one's first live request went."""
+
+    __slots__ = ("_seen", "_thinning", "alerts", "count", "degraded", "errors", "slow")
+
+    def __init__(self, thinning: Thinning) -> None:
         self._seen: set[int] = set()
-        self._mask = 0
+        self._thinning = thinning
         self.count = self.errors = self.slow = self.degraded = self.alerts = 0
 
     def met(self, identity: int, *, is_error: bool, is_slow: bool, is_degraded: bool, is_alert: bool) -> None:
         """One row of this entity; only its first counts. identity: 64 bit, uniform."""
-        if identity in self._seen or identity & self._mask:
+        thinning = self._thinning
+        if identity in self._seen or identity & thinning.mask:
             return
         self._seen.add(identity)
         if len(self._seen) > REMEMBERED:
-            self._mask = (self._mask << 1) | 1
-            self._seen = {i for i in self._seen if not i & self._mask}
+            self._seen = {i for i in self._seen if not i & thinning.mask}  # another variant may have thinned since
+            if len(self._seen) > REMEMBERED:
+                thinning.mask = (thinning.mask << 1) | 1
+                self._seen = {i for i in self._seen if not i & thinning.mask}
         self.count += 1
         self.errors += is_error
         self.slow += is_slow
@@ -83,10 +95,10 @@ class VariantEvidence:
 
     __slots__ = ("entities", "labels", "live", "mirror", "pairs", "scores")
 
-    def __init__(self, model: str, variant: str, revision: str) -> None:
+    def __init__(self, model: str, variant: str, revision: str, thinning: Thinning | None = None) -> None:
         self.labels = (model, variant, revision)
         self.live, self.mirror = RouteCounts(), RouteCounts()
-        self.entities = Entities()
+        self.entities = Entities(thinning or Thinning())
         self.pairs: dict[tuple[str, str, str], int] = {}
         """Mirrored rows by (revision of stable, stable's verdict, own verdict)."""
         self.scores: dict[str, int] = {}

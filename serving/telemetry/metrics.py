@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from serving.errors import Internal, ServingError
 from serving.telemetry import names
 from serving.telemetry.counts import VERDICTS, Histogram, ModelMetrics, Outcome
-from serving.telemetry.evidence import ROUTES, VariantEvidence
+from serving.telemetry.evidence import ROUTES, Thinning, VariantEvidence
 from serving.telemetry.names import MetricDoc
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
@@ -44,6 +44,7 @@ class ServingMetrics(Collector):
         self._replica: dict[str, str] = {"replica": replica}
         self._handles: dict[tuple[str, str, str, str], ModelMetrics] = {}
         self._evidence: dict[tuple[str, str, str], VariantEvidence] = {}
+        self._thinning: dict[str, Thinning] = {}
         self._defaulted: dict[tuple[str, str], int] = {}
         self._fallbacks: dict[tuple[str, str, str], int] = {}
         self._mirrored: dict[tuple[str, str, str], int] = {}
@@ -80,13 +81,16 @@ class ServingMetrics(Collector):
     def evidence(self, model: str, variant: str, revision: str) -> VariantEvidence:
         """Where one variant's revision is accounted for, made on first use and kept: counters never go back."""
         key = (model, variant, revision)
-        return self._evidence.get(key) or self._evidence.setdefault(key, VariantEvidence(*key))
+        thinning = self._thinning.setdefault(model, Thinning())
+        return self._evidence.get(key) or self._evidence.setdefault(key, VariantEvidence(*key, thinning))
 
     def remember_entities(self, under_way: Collection[tuple[str, str, str]]) -> None:
         """Forget the entities of every other (model, variant, revision): nobody compares them."""
         for key, evidence in self._evidence.items():
             if key not in under_way:
                 evidence.entities.forget()
+        for model in self._thinning.keys() - {model for model, _, _ in under_way}:
+            self._thinning[model].mask = 0
 
     def fell_back(self, model: str, version: str, variant: str) -> int:
         """Count a request that stable answered in this variant's place; how many there are now."""

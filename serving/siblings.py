@@ -1,0 +1,131 @@
+"""The replicas of this machine find each other, so that any one of them can answer `/metrics` for all.
+
+Replicas share one port, and a scrape reaches whichever the kernel picks. So each replica also listens on a loopback port of its
+own and registers it in `replicas/` of the store; the one that is asked fetches the others' pages and answers the union
+(`/metrics?replica=self` is its own alone). Every series carries its replica's identity, so that a union is enough. A replica whose
+process is gone is forgotten; one that does not answer in time is left out, and whoever counts replicas sees it missing."""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+TIMEOUT_S: Final = 1.0
+"""How long a sibling's page may take."""
+_LARGEST: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """A replica as it registered. started: when its process began, in the kernel's own ticks: process ids are used again."""
+
+    identity: str
+    host: str
+    pid: int
+    started: str
+    port: int
+
+
+class Siblings:
+    """This replica's view of those that share its store on this machine."""
+
+    def __init__(self, store_dir: Path, identity: str) -> None:
+        self._folder, self._identity = store_dir / "replicas", identity
+        self._host = socket.gethostname()
+
+    @property
+    def _own(self) -> Path:
+        return self._folder / f"{self._identity}.json"
+
+    def register(self, port: int) -> None:
+        """Say where this replica answers alone, on the loopback interface."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        me = Sibling(self._identity, self._host, os.getpid(), _began(os.getpid()) or "", port)
+        draft = self._own.with_suffix(".draft")
+        draft.write_text(json.dumps(asdict(me)), encoding="utf-8")
+        draft.replace(self._own)
+
+    def leave(self) -> None:
+        """Be asked no more."""
+        self._own.unlink(missing_ok=True)
+
+    def others(self) -> tuple[Sibling, ...]:
+        """The living ones of this machine; registrations of dead ones are removed."""
+        found = []
+        for path in sorted(self._folder.glob("*.json")):
+            with suppress(OSError, ValueError, TypeError):  # a registration that is just being taken away, or damaged
+                sibling = Sibling(**json.loads(path.read_text(encoding="utf-8")))
+                if sibling.host != self._host or sibling.identity == self._identity:
+                    continue
+                if _began(sibling.pid) == sibling.started:
+                    found.append(sibling)
+                else:
+                    path.unlink(missing_ok=True)
+        return tuple(found)
+
+    async def merge(self, own: bytes) -> bytes:
+        """This replica's page and those of all that answer."""
+        others = await asyncio.to_thread(self.others)
+        pages = await asyncio.gather(*(_page(s.port) for s in others))
+        return merged([own, *(page for page in pages if page is not None)])
+
+
+def merged(pages: Sequence[bytes]) -> bytes:
+    """The union of pages in the Prometheus text format: each family once, with the samples of all."""
+    if len(pages) == 1:
+        return pages[0]
+    heads: dict[bytes, list[bytes]] = {}
+    samples: dict[bytes, list[bytes]] = {}
+    for page in pages:
+        family, is_new = b"", False
+        for line in page.splitlines():
+            if line.startswith((b"# HELP ", b"# TYPE ")):
+                name = line.split(b" ", 3)[2]
+                if name != family:
+                    family, is_new = name, name not in heads
+                    heads.setdefault(name, [])
+                    samples.setdefault(name, [])
+                if is_new:
+                    heads[name].append(line)
+            elif line and not line.startswith(b"#"):
+                samples.setdefault(family, []).append(line)
+    lines = [line for name, head in heads.items() for line in (*head, *samples[name])]
+    return b"\n".join(lines) + b"\n"
+
+
+async def _page(port: int) -> bytes | None:
+    """A sibling's own page; None if it does not answer in time."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_LARGEST)
+            try:
+                writer.write(b"GET /metrics?replica=self HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                answer = await reader.read(-1)
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return body if head.startswith(b"HTTP/1.1 200") else None
+
+
+def _began(pid: int) -> str | None:
+    """When a process began, None if there is none; where the kernel does not say (not Linux), empty for a living one."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return ""
