@@ -39,6 +39,22 @@ class Document:
             path = path[:-1]
         return self.lines.get(path, 1)
 
+    def items(self) -> Iterator["Document"]:
+        """The documents of a List, as `kubectl get -o yaml` prints them; of anything else, itself."""
+        value = self.value
+        if (
+            not isinstance(value, Mapping)
+            or not str(value.get("kind", "")).endswith("List")
+            or not isinstance(value.get("items"), list)
+        ):
+            yield self
+            return
+        for index, item in enumerate(value["items"]):
+            at: Path = ("items", index)
+            lines = {path[2:]: line for path, line in self.lines.items() if path[:2] == at}
+            slips = (Finding(s.path[2:], s.what) for s in self.slips if s.path[:2] == at)
+            yield Document(item, lines, tuple(slips))
+
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 with the numbers that kubectl takes for numbers, and no dates: JSON has none."""

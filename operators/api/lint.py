@@ -51,7 +51,7 @@ def lint(texts: Iterable[tuple[str, str]]) -> Report:
     count = skipped = 0
     for name, text in texts:
         try:
-            found = list(documents(text))
+            found = [item for document in documents(text) for item in document.items()]
         except NotYaml as problem:
             notes.append(Note("error", name, problem.line, "file", "the document", str(problem)))
             continue

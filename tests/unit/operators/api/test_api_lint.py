@@ -1,6 +1,7 @@
 """`vedette rollout lint`: files in, notes with lines out; what is refused and what is only unwise."""
 
 import json
+import textwrap
 import time
 
 import pytest
@@ -54,6 +55,13 @@ def test_nothing_good_is_refused(document):
 def test_documents_of_other_kinds_are_passed_over_and_counted():
     report = lint([("f.yaml", "kind: Service\napiVersion: v1\n---\n" + SERVICE + "---\n# nothing\n---\n- 1\n")])
     assert (report.resources, report.skipped, report.errors) == (1, 2, 0)
+
+
+def test_a_list_as_kubectl_prints_it_is_judged_item_by_item():
+    item = textwrap.indent(SERVICE + "paus: true\n", "  ").replace("  ", "- ", 1)
+    report = lint([("f.yaml", f"apiVersion: v1\nkind: List\nitems:\n- kind: Service\n{item}")])
+    assert (report.resources, report.skipped) == (1, 1)
+    assert [(n.line, n.subject, n.path) for n in report.notes] == [(13, "ModelService flows", "paus")]
 
 
 @pytest.mark.parametrize(
