@@ -19,6 +19,8 @@ from serving.spec import ModelSpec, ServingSpec
 VARIANTS: Final = "vedette.dev/variants"
 """Annotation: {variant: [predictor's name, revision digest]} as JSON."""
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+CONTAINER: Final = "kserve-container"
+"""KServe's name for the one that serves; its CRD wants it said for a canary."""
 SERVED: Final = "VEDETTE_SERVED"
 """Environment variable of the pods: the ServingSpec of their one revision, as JSON."""
 
@@ -109,6 +111,7 @@ def _predictor(service: ServiceRef, place: KserveBackend, revision: Revision, la
     return {
         "name": predictor_name(revision),
         "model": {
+            "name": CONTAINER,
             "runtime": place.runtime,
             "modelFormat": {"name": "vedette"},
             "protocolVersion": "v2",

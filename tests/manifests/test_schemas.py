@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import jsonschema
 import kubernetes.client
@@ -66,7 +67,9 @@ def test_ray_serve_accepts_the_serve_config(resources):
     assert [a.import_path for a in config.applications] == ["serving.app:build"]
 
 
-@pytest.mark.parametrize("profile", [None, "local", "production"])
+@pytest.mark.parametrize(
+    "profile", [None, "local", "production", "kserve", "operator", "operator-webhook", "operator-namespaced"]
+)
 def test_skaffold_accepts_its_file(profile, data_dir):
     schema = json.loads((data_dir / "skaffold" / "v4beta14.json").read_text())
     config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
@@ -74,6 +77,18 @@ def test_skaffold_accepts_its_file(profile, data_dir):
     merged = config | next((p for p in config["profiles"] if p["name"] == profile), {})
     for path in merged["manifests"]["kustomize"]["paths"]:
         assert (ROOT / path / "kustomization.yaml").is_file()
+
+
+def test_skaffold_builds_every_image_that_the_manifests_name(rendered):
+    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    for profile in config["profiles"]:
+        artifacts = (profile.get("build") or config["build"])["artifacts"]
+        assert all((ROOT / a["docker"]["dockerfile"]).is_file() for a in artifacts)
+        (path,) = profile["manifests"]["kustomize"]["paths"]
+        text = rendered(path.removeprefix("manifests/"))
+        named = set(re.findall(r"^\s*(?:- )?image: ([a-z-]+):", text, re.MULTILINE))
+        assert named <= {a["image"] for a in artifacts}
+        assert named, path
 
 
 def test_each_overlay_has_a_skaffold_profile():
