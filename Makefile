@@ -37,7 +37,7 @@ format: $(READY) ## rewrite the code in the house format
 bench: $(READY) ## benchmarks, side by side in one run; writes build/bench/NAME.json
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
-demo: $(READY) ## a short tour on a throw-away store: train, serve, score, evaluate
+demo: $(READY) ## good and bad candidates under constant load: promoted, aborted, compared; fails if a promise is not kept
 	$(BIN)/vedette demo $(ARGS)
 
 services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load

@@ -1,78 +1,75 @@
-"""`vedette demo`: a tour on a throw-away store, with the very commands a person would type."""
+"""`vedette demo`: rollouts under constant load on a throw-away store, every claim checked; `vedette demo tour` shows the rest."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from operators.cli.console import CommandError, errors
+import typer
+
+from operators.cli.console import CommandError, errors, page
+from operators.cli.tour import tour
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from operators.demo.scenes import Result
+
+app = typer.Typer(invoke_without_command=True)
+app.command()(tour)
 
 
-def demo() -> None:
-    """Train on generated flows, serve, ask over HTTP, check the protocol, evaluate; everything is removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="vedette-demo-") as folder:
-        store = ["--store-dir", folder]
-        _step("train a detector on generated flows", ["train", "flows", *store])
-        _step("what the store holds now", ["models", *store])
-        with _served(folder) as running:
-            _step("ask it over HTTP", running["curl"].split(), program=None)
-            _step("is it an Open Inference Protocol server?", ["conform", "--http", running["http"], "--grpc", running["grpc"]])
-        _step("how good is it, at each operating point?", ["evaluate", "flows"])
-    errors.print("\n[bold green]the demo is over[/]; `make up` serves for good")
-
-
-def _step(
-    title: str, arguments: Sequence[str], program: Sequence[str] | None = (sys.executable, "-m", "operators.cli.main")
+@app.callback()
+def demo(
+    context: typer.Context,
+    rate: Annotated[float, typer.Option(help="Requests a second, over HTTP and gRPC.")] = 150.0,
+    scenes: Annotated[
+        str, typer.Option(help="Which scenes, by commas: plan, good, broken, errs, errs-live, slow, floods, ab.")
+    ] = "",
 ) -> None:
-    shown = " ".join(arguments if program is None else ["vedette", *arguments])
-    errors.print(f"\n[bold]{title}[/]\n[dim]$ {shown}[/]")
-    done = subprocess.run([*(program or ()), *arguments], check=False, env=_environment())
-    if done.returncode != 0:
-        raise CommandError(f"`{shown}` ended with status {done.returncode}; its message is above")
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+    """Good and bad candidates under constant load: promoted, aborted, compared; ends with 1 if a promise is not kept."""
+    if context.invoked_subcommand is not None:
+        return
+    from operators.demo.play import SCENES, play
+
+    wanted = tuple(s.strip() for s in scenes.split(",") if s.strip()) or SCENES
+    if unknown := [s for s in wanted if s not in SCENES]:
+        raise CommandError(f"--scenes {unknown}: there are {', '.join(SCENES)}")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="vedette-demo-") as folder:
+        results = play(Path(folder), rate, wanted, lambda line: errors.print(line, soft_wrap=True))
+    page().print(summary(results))
+    for result in results:
+        if result.report is not None:
+            from datetime import UTC, datetime
+
+            from operators.cli.experiment_view import report_panel
+
+            page().print(report_panel(result.report, datetime.now(UTC)))
+    failed = sum(r.counts.failed for r in results)
+    answered = sum(r.counts.answered for r in results)
+    broken = [f"{r.title}: {b}" for r in results for b in r.broken]
+    page().print(f"{answered:,} client requests answered, {failed} failed; the demo took {time.monotonic() - began:.0f} s")
+    if broken:
+        raise CommandError("not as promised: " + "; ".join(broken))
 
 
-@contextmanager
-def _served(folder: str) -> Iterator[dict[str, str]]:
-    errors.print("\n[bold]serve it[/]\n[dim]$ vedette up[/]")
-    command = [
-        sys.executable,
-        "-m",
-        "operators.cli.main",
-        "up",
-        "--store-dir",
-        folder,
-        "--http-port",
-        "0",
-        "--grpc-port",
-        "0",
-        "--json",
-    ]
-    with (Path(folder) / "up.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=_environment())
-        try:
-            yield _ready(process, Path(log.name))
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
+def summary(results: "Sequence[Result]") -> "Table":
+    """What became of each."""
+    from rich.table import Table
+    from rich.text import Text
 
-
-def _ready(process: "subprocess.Popen[str]", log: Path) -> dict[str, str]:
-    body = ""
-    if process.stdout is not None:
-        for line in process.stdout:
-            body += line
-            if line.startswith("}"):
-                answer: dict[str, str] = json.loads(body)
-                return answer
-    raise CommandError(f"`vedette up` ended before it was ready:\n{log.read_text()[-2000:]}")
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "VEDETTE_DATA_DIR"}  # generated data only
+    table = Table(title="what became of them", title_justify="left", header_style="bold")
+    for name in ("scene", "outcome", "time to outcome", "since first met", "answered live", "copies", "failed requests", "why"):
+        numbers = name in ("time to outcome", "since first met", "answered live", "copies", "failed requests")
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for r in results:
+        colour = "green" if not r.broken else "red"
+        why = r.report.reason if r.report is not None else r.reason
+        met = "never" if r.met_s is None and r.report is None else "" if r.met_s is None else f"{r.met_s:.1f} s"
+        table.add_row(
+            r.title, Text(r.outcome, style=colour), f"{r.took_s:.1f} s", met,
+            f"{r.live:,}" if r.report is None else "", f"{r.mirrored:,}" if r.report is None else "", f"{r.counts.failed}", why,
+        )  # fmt: skip
+    return table

@@ -49,6 +49,11 @@ def start(
     else:
         variants = [_variant(v, place, record.ref.model) for v in variant or ()]
         spec = {"variants": variants, "duration": duration, "metric": metric, "goal": goal}
+    if record.status.phase == "Aborted":
+        raise CommandError(
+            f"the last rollout of {name} was aborted and the spec still asks for its candidate; settle that first: "
+            f"vedette rollout start {name} --version {record.status.stable.version if record.status.stable else 'VERSION'}"
+        )
     by = control.who()
 
     def edit(before: "Document | None") -> "Document":

@@ -3,7 +3,7 @@ speak to the cluster of the current context."""
 
 import typer
 
-from operators.cli import experiment, rollout
+from operators.cli import experiment, rollout, scale
 from operators.cli.main import ending
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ def kubectl_vedette(context: typer.Context) -> None:
 
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(scale.app, name="scale")
 app.registered_commands.extend(rollout.app.registered_commands)
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli import rollout_lint, rollout_show, rollout_simulate, rollout_start, rollout_verbs
+from operators.cli import rollout_lint, rollout_plan, rollout_show, rollout_simulate, rollout_start, rollout_verbs
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -14,6 +14,7 @@ def rollout() -> None:
 
 app.command()(rollout_show.get)
 app.command()(rollout_show.status)
+app.command()(rollout_plan.plan)
 app.command()(rollout_start.start)
 for _verb in (
     rollout_verbs.promote,

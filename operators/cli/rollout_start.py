@@ -38,7 +38,7 @@ def start(
     if operating_point is not None:
         revision["operatingPoint"] = operating_point
     if threshold:
-        revision["thresholds"] = dict(_threshold(t) for t in threshold)
+        revision["thresholds"] = dict(threshold_of(t) for t in threshold)
     steps = None if policy is None else _policy(policy)
 
     def edit(before: "Document | None") -> "Document":
@@ -96,7 +96,8 @@ def _model(place: Place, name: str) -> str:
         return name
 
 
-def _threshold(text: str) -> tuple[str, float]:
+def threshold_of(text: str) -> tuple[str, float]:
+    """`POINT=VALUE` as an operating point and its threshold. Raises CommandError."""
     point, _, value = text.partition("=")
     try:
         return point, float(value)

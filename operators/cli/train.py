@@ -113,13 +113,13 @@ def _train(
         trained = train(prepared, seed=seed, progress=tell)
         bundle = add_to_store(trained, BundleStore(settings.store_dir))
         if prepared.service is not None and rows.at_us is not None:
-            _materialize(store, rows.at_us, prepared.service.name, tell)
+            materialize(store, rows.at_us, prepared.service.name, tell)
     for note in rows.notes:
         errors.print(f"note: {note}", markup=False)
     return bundle
 
 
-def _materialize(store: "FeastStore", at_us: "NDArray[np.int64]", service: str, tell: "Progress") -> None:
+def materialize(store: "FeastStore", at_us: "NDArray[np.int64]", service: str, tell: "Progress") -> None:
     """Put each entity's newest features into the online store, so that the bundle can be served at once."""
     first, last = (datetime.fromtimestamp(int(t) / 1e6, tz=UTC) for t in (at_us.min(), at_us.max()))
     minute = timedelta(minutes=1)

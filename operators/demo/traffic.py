@@ -1,0 +1,185 @@
+"""Constant load on both doors, counted: every request that is not answered with a verdict in time is a failure, whoever is to blame.
+
+Open loop: requests are begun at the stated rate whatever the answers do, and latency counts from when a request was due."""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+import grpc
+
+from serving.protocol.stubs import ModelInferRequest, ModelInferResponse
+
+Row = dict[str, Any]
+"""One event: (datatype, value) by input name."""
+
+_TICK_S: Final = 0.02
+_TIMEOUT_S: Final = 10.0
+_GRPC_EVERY: Final = 5
+"""Every fifth request goes over gRPC."""
+_TRIAL_S: Final = 2.0
+_TRIAL_CLIENTS: Final = 8
+_BEARABLE: Final = 0.35
+_LEAST_RATE: Final = 30.0
+_METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
+_CONTENTS: Final = {"BYTES": "bytes_contents", "INT64": "int64_contents", "FP64": "fp64_contents", "FP32": "fp32_contents"}
+
+
+@dataclass(slots=True)
+class Counts:
+    """What clients saw since the counts were begun."""
+
+    began_s: float = field(default_factory=time.monotonic)
+    sent: int = 0
+    answered: int = 0
+    failed: int = 0
+    failures: list[str] = field(default_factory=list)
+    by_variant: Counter[str] = field(default_factory=Counter)
+    by_version: Counter[str] = field(default_factory=Counter)
+    fallbacks: int = 0
+    alerts: Counter[str] = field(default_factory=Counter)
+    latencies_ms: list[float] = field(default_factory=list)
+
+    def failure(self, why: str) -> None:
+        """One request that was not answered as it should be."""
+        self.failed += 1
+        if len(self.failures) < 5:
+            self.failures.append(why)
+
+    @property
+    def rate_per_s(self) -> float:
+        """Answers a second."""
+        return self.answered / max(time.monotonic() - self.began_s, 1e-9)
+
+    def quantile_ms(self, q: float) -> float:
+        """Latency from when a request was due."""
+        ordered = sorted(self.latencies_ms)
+        return ordered[min(int(q * len(ordered)), len(ordered) - 1)] if ordered else 0.0
+
+
+class Traffic:
+    """Sends events of a pool, round and round. `counts` are the scene's, `total` everything since the start."""
+
+    def __init__(self, http: str, address: str, model: str, events: Sequence[Row], rate_per_s: float) -> None:
+        self._url = f"{http}/v2/models/{model}/infer"
+        self._address, self.rate = address, rate_per_s
+        self._bodies = [_json(event) for event in events]
+        self._messages = [_message(model, event) for event in events]
+        self._order = itertools.cycle(range(len(events)))
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.counts, self.total = Counts(), Counts()
+
+    def begin(self) -> Counts:
+        """Count anew, for a scene of its own."""
+        self.counts = Counts()
+        return self.counts
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Traffic"]:
+        """Send while the block runs, no faster than this machine bears; then wait for what is under way."""
+        stopping = asyncio.Event()
+        connector = aiohttp.TCPConnector(limit=256)
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            grpc.aio.insecure_channel(self._address) as channel,
+        ):
+            call = channel.unary_unary(_METHOD)
+            self.rate = min(self.rate, await self._bearable(session, call))
+            sending = asyncio.create_task(self._send(session, call, stopping))
+            try:
+                yield self
+            finally:
+                stopping.set()
+                await sending
+                if self._under_way:
+                    await asyncio.wait(self._under_way, timeout=_TIMEOUT_S + 1)
+
+    async def _bearable(self, session: aiohttp.ClientSession, call: Any) -> float:
+        """A part of what client and server manage together on this machine just now: a demonstration is no load test."""
+        until = time.monotonic() + _TRIAL_S
+        answered = 0
+
+        async def ask_on() -> None:
+            nonlocal answered
+            while time.monotonic() < until:
+                await (
+                    self._grpc(call, next(self._order))
+                    if answered % _GRPC_EVERY == 0
+                    else self._http(session, next(self._order))
+                )
+                answered += 1
+
+        await asyncio.gather(*(ask_on() for _ in range(_TRIAL_CLIENTS)))
+        return max(_LEAST_RATE, _BEARABLE * answered / _TRIAL_S)
+
+    async def _send(self, session: aiohttp.ClientSession, call: Any, stopping: asyncio.Event) -> None:
+        began, sent = time.monotonic(), 0
+        while not stopping.is_set():
+            due = int((time.monotonic() - began) * self.rate)
+            for number in range(sent, due):
+                index, due_at = next(self._order), began + number / self.rate
+                ask = self._grpc(call, index) if number % _GRPC_EVERY == 0 else self._http(session, index)
+                task = asyncio.create_task(self._counted(ask, due_at))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+            sent = max(sent, due)
+            await asyncio.sleep(_TICK_S)
+
+    async def _counted(self, ask: Any, due_at: float) -> None:
+        kept = (self.counts, self.total)
+        for counts in kept:
+            counts.sent += 1
+        try:
+            variant, version, verdict, is_fallback = await ask
+        except Exception as problem:
+            for counts in kept:
+                counts.failure(f"{type(problem).__name__}: {problem}"[:300])
+            return
+        took_ms = (time.monotonic() - due_at) * 1000
+        for counts in kept:
+            counts.answered += 1
+            counts.by_variant[variant] += 1
+            counts.by_version[version] += 1
+            counts.fallbacks += is_fallback
+            counts.alerts[variant] += verdict == "alert"
+        self.counts.latencies_ms.append(took_ms)
+
+    async def _http(self, session: aiohttp.ClientSession, index: int) -> tuple[str, str, str, bool]:
+        async with session.post(self._url, data=self._bodies[index]) as reply:
+            if reply.status != 200:
+                raise RuntimeError(f"HTTP {reply.status}: {(await reply.text())[:200]}")
+            body = await reply.json(content_type=None)
+        said = body["parameters"]
+        verdict = next(o["data"][0] for o in body["outputs"] if o["name"] == "verdict")
+        return said["variant"], body["model_version"], verdict, "fallback_from" in said
+
+    async def _grpc(self, call: Any, index: int) -> tuple[str, str, str, bool]:
+        reply = ModelInferResponse.FromString(await call(self._messages[index], timeout=_TIMEOUT_S))
+        said = reply.parameters
+        at = next(i for i, o in enumerate(reply.outputs) if o.name == "verdict")
+        raw = reply.raw_output_contents
+        verdict = raw[at][4:] if raw else reply.outputs[at].contents.bytes_contents[0]
+        return said["variant"].string_param, reply.model_version, verdict.decode(), "fallback_from" in said
+
+
+def _json(event: Row) -> bytes:
+    import orjson
+
+    inputs = [{"name": n, "datatype": t, "shape": [1], "data": [v]} for n, (t, v) in event.items()]
+    return orjson.dumps({"inputs": inputs})
+
+
+def _message(model: str, event: Row) -> bytes:
+    request = ModelInferRequest(model_name=model)
+    for name, (datatype, value) in event.items():
+        tensor = request.inputs.add(name=name, datatype=datatype, shape=[1])
+        getattr(tensor.contents, _CONTENTS[datatype]).append(value.encode() if datatype == "BYTES" else value)
+    body: bytes = request.SerializeToString()
+    return body

@@ -1,0 +1,127 @@
+"""Records of the prediction log through two revisions, by the Scorer's own parts: the answers are those that clients would get.
+
+Features are the logged ones, as stable saw them, so nothing depends on what the store holds now."""
+
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+
+from operators.planning.forecast import Replayed
+from serving.answers import judge
+from serving.assembly import assemble
+from serving.audit.encoding import decode_array
+from serving.audit.record import AuditRecord
+from serving.errors import BadRequest
+from serving.inputs import ColumnRows, TensorRows
+from serving.models.errors import RunError
+from serving.protocol.messages import InferRequest, Tensor
+from serving.served import Served
+from serving.stages import outputs_to_run, runtime_feed
+from serving.verdicts import VERDICTS
+
+EXAMPLES: Final = 10
+_MAX_ROWS: Final = 1_000_000
+
+
+class CannotReplay(Exception):
+    """The log does not hold what the candidate needs."""
+
+
+def replay(records: Iterable[AuditRecord], stable: Served, candidate: Served) -> Replayed:
+    """Both revisions on every record. Raises CannotReplay if the candidate takes features that were not logged."""
+    found = Replayed()
+    first = last = None
+    for record in records:
+        if not record.verdicts or not record.inputs:
+            continue
+        rows, features = _read(record, stable)
+        _check(candidate, rows, features)
+        point = record.operating_point if record.operating_point != stable.default_point else None
+        codes, took_us = _run(stable, rows, features, point)
+        if codes is None:
+            continue
+        tried, tried_us = _run(candidate, rows, features, point)
+        found.requests += 1
+        found.stable_us.append(took_us)
+        found.candidate_us.append(tried_us)
+        logged = [VERDICTS.index(v) for v in record.verdicts]
+        _add(found, record, rows, logged, codes, tried)
+        first, last = min(first or record.time_us, record.time_us), max(last or record.time_us, record.time_us)
+    found.span_s = 0.0 if first is None or last is None else (last - first) / 1e6
+    return found
+
+
+def _read(record: AuditRecord, stable: Served) -> tuple[TensorRows | ColumnRows, dict[str, Any]]:
+    """The request as the Scorer read it, and the features it saw."""
+    tensors = tuple(Tensor(name, body["datatype"], decode_array(body)) for name, body in record.inputs.items())
+    request = InferRequest(record.model, None, tensors)
+    features = {name: decode_array(values) for name, values in record.features.items()}
+    return stable.inputs.read(request, record.time_us, _MAX_ROWS), features
+
+
+def _check(candidate: Served, rows: TensorRows | ColumnRows, features: dict[str, Any]) -> None:
+    if isinstance(rows, TensorRows):
+        return
+    missing = [c for part in candidate.assembly for c in part.columns if c not in rows.fields and c not in features]
+    if missing:
+        raise CannotReplay(
+            f"version {candidate.version} takes {missing[:5]}, which the prediction log does not have: stable does not use them; "
+            "begin the rollout with a mirror step, where they are read as they will be"
+        )
+
+
+def _run(
+    served: Served, rows: TensorRows | ColumnRows, features: dict[str, Any], point: str | None
+) -> tuple[list[int] | None, float]:
+    """Verdict codes (None: the model failed) and the time of the run."""
+    tensors = (
+        rows.tensors if isinstance(rows, TensorRows) else assemble(served.assembly, {**rows.fields, **features}, rows.rows)
+    )
+    names = outputs_to_run(served, ())
+    began = time.perf_counter()
+    try:
+        raw = served.model.run(runtime_feed(tensors), names)
+        judged = judge(served, raw, rows.rows, point if point in served.points else served.default_point)
+    except (RunError, BadRequest):
+        return None, (time.perf_counter() - began) * 1e6
+    took_us = (time.perf_counter() - began) * 1e6
+    return (None if judged is None else judged.codes.tolist()), took_us
+
+
+def _add(
+    found: Replayed,
+    record: AuditRecord,
+    rows: TensorRows | ColumnRows,
+    logged: list[int],
+    codes: list[int],
+    tried: list[int] | None,
+) -> None:
+    entities = _entities(record, rows)
+    found.entities += entities
+    found.logged += logged
+    found.stable += codes
+    found.candidate += [-1] * rows.rows if tried is None else tried
+    for row in range(rows.rows):
+        after = -1 if tried is None else tried[row]
+        if after == codes[row] or len(found.examples) >= EXAMPLES:
+            continue
+        found.examples.append(
+            {
+                "receipt": record.receipt,
+                "entity": entities[row].decode("utf-8", "replace"),
+                "stable": VERDICTS[codes[row]],
+                "candidate": VERDICTS[after] if after >= 0 else "fails",
+            }
+        )
+
+
+def _entities(record: AuditRecord, rows: TensorRows | ColumnRows) -> list[bytes]:
+    """What each row is about; a row of tensors is its own."""
+    if isinstance(rows, TensorRows) or not rows.keys:
+        return [f"{record.receipt}-{row}".encode() for row in range(rows.rows)]
+    columns = [np.asarray(column, dtype=object).tolist() for column in rows.keys.values()]
+    return [
+        b"\x1f".join(v if isinstance(v, bytes) else str(v).encode() for v in values) for values in zip(*columns, strict=True)
+    ]

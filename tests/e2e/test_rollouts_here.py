@@ -1,0 +1,123 @@
+"""Rollouts on this machine, with real replicas: `vedette up` killed in the middle, and the demonstration itself, shortened."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from operators.control.folder import ControlFolder
+from operators.demo import candidates
+from operators.rollout.status import Phase
+from serving.models.store import BundleStore
+from tests.e2e.processes import ROOT
+from tests.e2e.vedette import Vedette, environment, processes_of, up, verb
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+POLICY = {
+    "apiVersion": "vedette.dev/v1alpha1",
+    "kind": "RolloutPolicy",
+    "metadata": {"name": "quick"},
+    "spec": {
+        "steps": [
+            {"mirror": {"percent": 100}},
+            {"pause": {"duration": "2s"}},
+            {"setWeight": 50},
+            {"pause": {"duration": "2s"}},
+            {"setWeight": 100},
+        ],
+        "analysis": {"gates": [{"name": "errors", "margin": 0.2}], "minRequests": 5, "latencyObjective": "2s"},
+    },
+}
+
+
+def patience() -> float:
+    """Seconds, in proportion to what others do on this machine."""
+    return 60.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a detector."""
+    folder = tmp_path_factory.mktemp("trained") / "store"
+    verb("train", "flows", "--store-dir", str(folder), timeout_s=10 * patience())
+    return folder
+
+
+@pytest.fixture
+def twice(trained: Path, tmp_path: Path) -> Path:
+    """The same with a second version that answers the same, and a service that wants the first."""
+    copy = tmp_path / "copy" / "store"
+    shutil.copytree(trained, copy)
+    bundles = BundleStore(copy)
+    first = bundles.resolve("flows")
+    candidates._rebuilt(first, bundles, lambda graph: None, candidates._golden(first), "the same again")
+    policy = copy.parent / "policy.yaml"
+    policy.write_text(json.dumps(POLICY))
+    verb("rollout", "start", "flows", "--version", "1", "--policy", str(policy), "--store-dir", str(copy))
+    return copy
+
+
+def test_a_new_version_in_the_store_reaches_nobody_without_a_rollout(twice: Path):
+    with up(twice, "--no-train", timeout_s=2 * patience()) as running:
+        assert ControlFolder(twice).names() == ("flows",)
+        index = urllib.request.Request(f"{running.http}/v2/repository/index", b"{}")
+        with urllib.request.urlopen(index, timeout=30) as reply:
+            flows = {m["version"]: m["state"] for m in json.loads(reply.read()) if m["name"] == "flows"}
+    assert flows == {"1": "READY", "2": "UNAVAILABLE"}
+
+
+def test_killed_in_mid_rollout_it_ends_where_it_would_have(twice: Path):
+    folder = ControlFolder(twice)
+    body = (BundleStore(twice).resolve("flows", "1").folder / "example.json").read_bytes()
+
+    def under_load(running: Vedette, until) -> None:
+        url, end = f"{running.http}/v2/models/flows/infer", time.monotonic() + 2 * patience()
+        while not until():
+            assert time.monotonic() < end, folder.status("flows")
+            with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as reply:
+                assert reply.status == 200
+
+    def weight() -> float:
+        status = folder.status("flows")
+        return status.weight if status is not None else 0.0
+
+    def kill_in_the_middle() -> None:
+        with up(twice, "--no-train", timeout_s=2 * patience()) as running:
+            under_load(running, lambda: folder.is_observed("flows"))
+            verb("rollout", "start", "flows", "--version", "2", "--store-dir", str(twice))
+            under_load(running, lambda: weight() > 0)
+            os.kill(running.pid, signal.SIGKILL)
+            end = time.monotonic() + patience()
+            while any(pid != running.pid for pid in processes_of(running.mark)) and time.monotonic() < end:
+                time.sleep(0.2)
+
+    with pytest.raises(AssertionError, match="ended with -9"):
+        kill_in_the_middle()
+    before = folder.status("flows")
+    assert before is not None
+    assert before.phase is not Phase.HEALTHY
+    with up(twice, "--no-train", timeout_s=2 * patience()) as running:
+        under_load(running, lambda: (s := folder.status("flows")) is not None and s.phase is Phase.HEALTHY)
+        done = verb("rollout", "status", "flows", "--store-dir", str(twice), check=False)
+        assert done.returncode == 0, done.stdout
+    ended = folder.status("flows").history[0]
+    assert ended.outcome == "promoted"
+    assert [m.weight for m in ended.moves if m.move == "setWeight"] == [50, 100], "no step lost, none doubled"
+    assert [m.move for m in ended.moves].count("start") == 1
+
+
+def test_the_demonstration_shortened_keeps_its_promises():
+    command = [sys.executable, "-m", "operators.cli.main", "demo", "--scenes", "broken,errs,floods"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, timeout=12 * patience(), env=environment(), check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert " 0 failed" in done.stdout
