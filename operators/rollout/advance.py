@@ -35,8 +35,8 @@ MOVES_A_LOOK = 64
 """More would be a loop in the rules."""
 
 _TAKES_TRAFFIC = (moves.Abort, moves.Undo, moves.StopVariant, moves.Conclude)
-_LAST = (moves.SetWeight, moves.Split)
-"""After giving traffic, the next move waits for the next look."""
+_LAST = (moves.Start, moves.StartExperiment, moves.SetWeight, moves.Split)
+"""What begins is dark for a look at least, and after giving traffic the next move waits for the next look."""
 
 
 def advance(

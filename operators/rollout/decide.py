@@ -76,13 +76,16 @@ def _harm(status: RolloutStatus, assessment: Assessment, facts: Facts) -> Move |
 
 def _is_settled(status: RolloutStatus, facts: Facts) -> bool:
     asked = facts.desired.revision
-    return asked is None or status.is_stable(asked.digest)
+    return asked is not None and status.is_stable(asked.digest)
 
 
 def _spec_changed(spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move | None:
     """Another revision in the spec supersedes what is under way; stable again takes it back; the former one undoes."""
     desired = facts.desired
-    if desired.revision is None or (asked := desired.revision.digest) == status.seen:
+    if desired.revision is None:
+        return None
+    asked = desired.revision.digest
+    if asked == status.seen:
         return None
     if status.is_stable(asked):
         if status.is_under_way:

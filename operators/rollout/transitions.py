@@ -116,7 +116,7 @@ def _start(status: RolloutStatus, move: moves.Start, facts: Facts, now: datetime
             "assessment": Assessment(),
             "aborted_revision": None,
             "moves": (),
-            "waiting_for": "",
+            "waiting_for": "loading",
             "message": move.reason,
         },
     )
@@ -320,6 +320,7 @@ def _start_experiment(status: RolloutStatus, move: moves.StartExperiment, facts:
             "assessment": Assessment(),
             "report": None,
             "moves": (),
+            "waiting_for": "loading",
             "message": move.reason,
         },
     )

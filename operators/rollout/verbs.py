@@ -105,7 +105,7 @@ def _resume(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: F
 def _abort(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     _under_way(status)
     asked = facts.desired.revision
-    is_settled = asked is None or status.is_stable(asked.digest)
+    is_settled = asked is not None and status.is_stable(asked.digest)
     return Abort(reason=_why(request, "no reason given"), by=request.by, request=request.id, is_settled=is_settled)
 
 

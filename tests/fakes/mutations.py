@@ -11,7 +11,8 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
+from functools import partial
+from itertools import islice, product
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -23,6 +24,7 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.NotEq: ast.Eq,
     ast.In: ast.NotIn,
     ast.NotIn: ast.In,
+    ast.NotIn: ast.In,
     ast.Is: ast.IsNot,
     ast.IsNot: ast.Is,
 }
@@ -30,20 +32,33 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """name: `function: what was changed`. function: what it replaces; code: with what."""
+    """name: `function: what was changed`. function: what it replaces; code: with what, compiled when asked."""
 
     name: str
     function: FunctionType
-    code: CodeType
+    code: Callable[[], CodeType]
 
 
 def mutants(module: ModuleType) -> Iterator[Mutant]:
     """Every mutant of the module's own functions and methods."""
     for name, function in _functions(module):
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-        for place in range(sum(1 for _ in ast.walk(tree))):
-            for said, changed in _changes(tree, place):
-                yield Mutant(f"{module.__name__.rpartition('.')[2]}.{name}: {said}", function, _code(changed, function))
+        for place, node in enumerate(ast.walk(tree)):
+            for said, change in _changes(node):
+                yield Mutant(
+                    f"{module.__name__.rpartition('.')[2]}.{name}: {said}", function, _coder(tree, place, change, function)
+                )
+
+
+def _coder(tree: ast.Module, place: int, change: Callable[[Any], None], function: FunctionType) -> Callable[[], CodeType]:
+    """The code of the function with its place-th node changed."""
+
+    def code() -> CodeType:
+        whole = copy.deepcopy(tree)
+        change(next(islice(ast.walk(whole), place, None)))
+        return _code(whole, function)
+
+    return code
 
 
 def _functions(module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
@@ -58,41 +73,45 @@ def _functions(module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
                     yield f"{name}.{inner}", function
 
 
-def _changes(tree: ast.Module, place: int) -> Iterator[tuple[str, ast.Module]]:
-    """What can be changed at the place-th node of the tree, each in a copy."""
-
-    def copied() -> tuple[ast.Module, Any]:
-        whole = copy.deepcopy(tree)
-        return whole, list(ast.walk(whole))[place]
-
-    node = list(ast.walk(tree))[place]
+def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
+    """What can be changed at a node: in words, and how."""
     if _is_wording(node):
         return
     if isinstance(node, ast.If | ast.IfExp):
         for value in (False, True):
-            whole, found = copied()
-            found.test = ast.Constant(value)
-            yield f"`{ast.unparse(node.test)}` is {value}", whole
+            yield f"`{ast.unparse(node.test)}` is {value}", partial(_set_test, value)
     if isinstance(node, ast.BoolOp):
         for index, operand in enumerate(node.values):
-            whole, found = copied()
-            found.values[index] = ast.Constant(isinstance(node.op, ast.And))
-            yield f"`{ast.unparse(node)}` without `{ast.unparse(operand)}`", whole
+            yield f"`{ast.unparse(node)}` without `{ast.unparse(operand)}`", partial(_drop_operand, index)
     if isinstance(node, ast.Compare):
         for index, op in enumerate(node.ops):
             other = _BOUNDARY.get(type(op)) or _TURNED.get(type(op))
             if other is not None:
-                whole, found = copied()
-                found.ops[index] = other()
-                yield f"`{ast.unparse(node)}` is `{ast.unparse(found)}`", whole
+                turned = copy.deepcopy(node)
+                _turn(index, other, turned)
+                yield f"`{ast.unparse(node)}` is `{ast.unparse(turned)}`", partial(_turn, index, other)
     if (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Call)
         and getattr(node.value.func, "id", "") in ("_must", "_ready")
     ):
-        whole, found = copied()
-        found.value = ast.Constant(None)
-        yield f"`{ast.unparse(node)}` is left out", whole
+        yield f"`{ast.unparse(node)}` is left out", _leave_out
+
+
+def _set_test(value: bool, node: Any) -> None:
+    node.test = ast.Constant(value)
+
+
+def _drop_operand(index: int, node: Any) -> None:
+    node.values[index] = ast.Constant(isinstance(node.op, ast.And))
+
+
+def _turn(index: int, other: type[ast.cmpop], node: Any) -> None:
+    node.ops[index] = other()
+
+
+def _leave_out(node: Any) -> None:
+    node.value = ast.Constant(None)
 
 
 def _is_wording(node: ast.AST) -> bool:
@@ -118,7 +137,7 @@ def _code(tree: ast.Module, function: FunctionType) -> CodeType:
 def applied(mutant: Mutant) -> Iterator[None]:
     """The function behaves as its mutant, meanwhile."""
     own = mutant.function.__code__
-    mutant.function.__code__ = mutant.code
+    mutant.function.__code__ = mutant.code()
     try:
         yield
     finally:

@@ -312,7 +312,7 @@ def test_worse_evidence_counts_before_a_new_revision() -> None:
 def test_an_abort_of_what_the_spec_asks_for_is_not_settled_but_one_of_an_undo_is() -> None:
     assert decided(under_way(), V.WORSE).is_settled is False  # type: ignore[attr-defined]
     assert decided(under_way(seen=A.digest), V.WORSE, desired=Desired(revision=A)).is_settled is True  # type: ignore[attr-defined]
-    assert decided(under_way(), V.WORSE, desired=Desired(revision=None)).is_settled is True  # type: ignore[attr-defined]
+    assert decided(under_way(), V.WORSE, desired=Desired(revision=None)).is_settled is False  # type: ignore[attr-defined]
 
 
 FIRST = under_way().model_copy(update={"stable": None})

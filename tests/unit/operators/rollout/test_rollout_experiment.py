@@ -36,7 +36,7 @@ def look(
 
 
 def running() -> RolloutStatus:
-    status = look(HEALTHY, 0).status
+    status = look(look(HEALTHY, -5).status, 0).status
     assert status.split_since == at(0)
     return status
 
@@ -54,7 +54,10 @@ def test_variants_are_loaded_before_they_have_traffic() -> None:
     begun = look(HEALTHY, 0, observation=observed(0, A, B))
     assert begun.status.phase is Phase.EXPERIMENT
     assert weights(begun) == {"b": 0, "c": 0}
-    assert "loading" in begun.status.waiting_for
+    assert begun.status.waiting_for == "loading"
+    loading = look(begun.status, 5, observation=observed(5, A, B))
+    assert weights(loading) == {"b": 0, "c": 0}
+    assert loading.status.waiting_for == "loading: 0 of 2 replicas have it loaded"
     assert weights(look(begun.status, 5)) == {"b": 30, "c": 30}
 
 
@@ -155,7 +158,8 @@ def test_the_baseline_is_stable_unless_it_has_a_revision_of_its_own() -> None:
 
 def test_two_variants_of_one_revision_are_an_a_a_test() -> None:
     spec = ExperimentSpec(variants=(ExperimentVariant(name="control", weight=50), ExperimentVariant(name="twin", weight=50)))
-    found = look(HEALTHY, 0, desired=Desired(revision=A, experiment=spec))
+    desired = Desired(revision=A, experiment=spec)
+    found = look(look(HEALTHY, 0, desired=desired).status, 5, desired=desired)
     assert weights(found) == {"twin": 50}
     assert tally_key(spec, spec.variants[1], A) == key("twin", A.digest)
 

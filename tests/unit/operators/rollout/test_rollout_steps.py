@@ -24,7 +24,7 @@ def looks(status: RolloutStatus, desired: Desired, judge: ScriptedJudge, count: 
 def test_a_good_candidate_is_mirrored_then_gets_5_25_100_percent_and_is_promoted() -> None:
     found = looks(HEALTHY, Desired(revision=B), ScriptedJudge(), 12)
     shares = [(v.mirror, v.weight) for o in found if o.target for v in o.target.variants if v.name == "candidate"]
-    assert list(dict.fromkeys(shares)) == [(100, 0), (100, 5), (100, 25), (100, 100)]
+    assert list(dict.fromkeys(shares)) == [(0, 0), (100, 0), (100, 5), (100, 25), (100, 100)]
     assert (found[-1].status.phase, found[-1].status.stable) == (Phase.HEALTHY, B)
 
 
