@@ -57,8 +57,11 @@ def _findings(definition: Json) -> Iterator[Cause]:
         yield from _structural(schema, at, nested=False)
 
 
-def _structural(schema: Mapping[str, Any], at: str, *, nested: bool) -> Iterator[Cause]:
-    """The rules of structural schemas, with defaults and CEL rules. `nested`: within allOf, anyOf, oneOf or not."""
+def _structural(schema: Mapping[str, Any], at: str, *, nested: bool, either: bool = False) -> Iterator[Cause]:
+    """The rules of structural schemas, with defaults and CEL rules.
+
+    nested: within allOf, anyOf, oneOf or not. either: there, below x-kubernetes-int-or-string, whose two types may be told.
+    """
     open_type = schema.get(PRESERVE) or schema.get("x-kubernetes-int-or-string")
     if not nested and not schema.get("type") and not open_type:
         yield required(
@@ -67,7 +70,7 @@ def _structural(schema: Mapping[str, Any], at: str, *, nested: bool) -> Iterator
         )
     if nested:
         for name in ("type", "default", "description", "title", "nullable", PRESERVE, "additionalProperties"):
-            if name in schema and not (name == "type" and "int-or-string" in str(schema)):
+            if name in schema and not (name == "type" and either):
                 yield not_allowed(
                     f"{at}.{name}",
                     "must be empty to be structural" if name != "default" else "must be undefined to be structural",
@@ -96,7 +99,8 @@ def _structural(schema: Mapping[str, Any], at: str, *, nested: bool) -> Iterator
             yield from _structural(schema[name], f"{at}.{name}", nested=nested)
     for name in ("allOf", "anyOf", "oneOf"):
         for index, inner in enumerate(schema.get(name, ())):
-            yield from _structural(inner, f"{at}.{name}[{index}]", nested=True)
+            told = either or bool(schema.get("x-kubernetes-int-or-string"))
+            yield from _structural(inner, f"{at}.{name}[{index}]", nested=True, either=told)
     if isinstance(schema.get("not"), Mapping):
         yield from _structural(schema["not"], f"{at}.not", nested=True)
 

@@ -19,13 +19,13 @@ import orjson
 import yaml
 from aiohttp import web
 
-from . import discovery
+from . import discovery, forms, protobuf
 from .access import ADMIN, Access, bootstrap_objects
 from .admission import Webhooks
 from .answers import Answers
 from .certificates import issue
 from .controllers import Controllers, start_with
-from .failures import Refused, bad_request, no_such_path
+from .failures import Refused, bad_request, no_such_path, unsupported_media
 from .faults import Fault, Faults
 from .handle import Handle
 from .kinds import RBAC, Registry
@@ -33,6 +33,7 @@ from .objects import Call, User
 from .reads import Reader
 from .routes import understood
 from .store import Store
+from .texts import read_yaml
 from .writes import Writer
 
 Json = dict[str, Any]
@@ -193,6 +194,8 @@ class ApiServer(Handle):
             code, body = await self.answers.answer(call, *await _body(request, call))
             if (late := next((f for f in faults if f.after), None)) is not None:
                 return self._lost(request, late)
+            if call.verb in ("get", "list") and not call.subresource:
+                body = forms.formed(call.kind, forms.wanted(call.accept), body)
             return _json(code, body, call)
         except Refused as refused:
             code = refused.code
@@ -218,7 +221,7 @@ class ApiServer(Handle):
     async def _stream(self, request: web.Request, call: Call) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
-        events = self.reader.watch(call)
+        events, form = self.reader.watch(call), forms.wanted(call.accept)
         try:
             first = True
             async for event in events:
@@ -226,6 +229,8 @@ class ApiServer(Handle):
                     await response.prepare(request)
                     first = False
                 if event is not None:
+                    if form and event["type"] != "ERROR":
+                        event = event | {"object": forms.formed(call.kind, form, event["object"])}
                     await response.write(orjson.dumps(event) + b"\n")
                 elif request.transport is None or request.transport.is_closing():
                     break
@@ -285,12 +290,17 @@ async def _body(request: web.Request, call: Call) -> tuple[str, Any]:
     raw, media = await request.read(), request.content_type
     if call.verb in ("get", "list") or not raw:
         return media, None
+    if media == protobuf.MEDIA:
+        review = protobuf.access_review(raw)
+        if review is None:
+            raise unsupported_media(["application/json", "application/yaml"])
+        return media, review
     try:
-        is_json = "yaml" not in media or raw.lstrip()[:1] == b"{"  # all JSON is YAML; but PyYAML takes 1e-08 for a text
-        return media, orjson.loads(raw) if is_json else yaml.safe_load(raw)
+        is_json = "yaml" not in media or raw.lstrip()[:1] == b"{"  # all JSON is YAML, and read faster as what it is
+        return media, orjson.loads(raw) if is_json else read_yaml(raw)
     except (orjson.JSONDecodeError, yaml.YAMLError):
         try:
-            return media, yaml.safe_load(raw)
+            return media, read_yaml(raw)
         except yaml.YAMLError as error:
             raise bad_request(f"error decoding the body: {error}") from error
 

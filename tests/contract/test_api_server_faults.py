@@ -1,0 +1,113 @@
+"""What a test can order of the fake alone: errors, lost answers, delays, late reads, broken watches, a forgotten past, a log."""
+
+import time
+
+import httpx
+import pytest
+from api_server_kind import MERGE
+
+from tests.fakes.apiserver import ApiServer, User
+from tests.fakes.apiserver.fixtures import fake_api
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+__all__ = ["fake_api"]
+
+
+@pytest.fixture
+def http(fake_api: ApiServer):
+    with fake_api.http() as client:
+        yield client
+
+
+def test_an_ordered_error_meets_the_calls_it_names_and_no_more(fake_api, http):
+    fault = fake_api.faults.order(verb="create", plural="configmaps", status=503, times=2, retry_after_s=1)
+    codes = [http.post(MAPS, json={"metadata": {"name": f"n{number}"}}).status_code for number in range(3)]
+    assert (codes, fault.met) == ([503, 503, 201], 2)
+    assert [item["metadata"]["name"] for item in http.get(MAPS).json()["items"]] == ["n2"]
+
+
+def test_an_answer_can_be_lost_after_the_act(fake_api, http):
+    fake_api.faults.order(verb="create", after=True)
+    with pytest.raises(httpx.TransportError):
+        http.post(MAPS, json={"metadata": {"name": "a"}})
+    assert http.get(f"{MAPS}/a").status_code == 200
+    fake_api.faults.order(verb="create", after=True, status=504)
+    assert http.post(MAPS, json={"metadata": {"name": "b"}}).status_code == 504
+    assert http.get(f"{MAPS}/b").status_code == 200
+
+
+def test_a_call_can_be_slow(fake_api, http):
+    fake_api.faults.order(verb="get", delay_s=0.2)
+    started = time.monotonic()
+    http.get(f"{MAPS}/a")
+    assert time.monotonic() - started >= 0.2
+
+
+def test_a_read_can_be_late(fake_api, http):
+    version = http.post(MAPS, json={"metadata": {"name": "a"}, "data": {"k": "1"}}).json()["metadata"]["resourceVersion"]
+    http.patch(f"{MAPS}/a", json={"data": {"k": "2"}}, headers=MERGE)
+    fake_api.faults.order(verb="get,list", lag=1, times=2)
+    late = http.get(f"{MAPS}/a").json()
+    assert (late["data"], late["metadata"]["resourceVersion"]) == ({"k": "1"}, version)
+    assert http.get(MAPS).json()["items"][0]["data"] == {"k": "1"}
+    assert http.put(f"{MAPS}/a", json=late | {"data": {"k": "3"}}).status_code == 409, "a write on a late read is a conflict"
+    assert http.get(f"{MAPS}/a").json()["data"] == {"k": "2"}
+
+
+def test_watches_can_be_broken(fake_api, http):
+    with http.stream("GET", MAPS, params={"watch": "1", "timeoutSeconds": "30"}) as answer:
+        assert answer.status_code == 200
+        while not fake_api.faults.drop_watches("configmaps"):
+            time.sleep(0.01)
+        assert list(answer.iter_lines()) == []
+
+
+def test_the_past_can_be_forgotten(fake_api, http):
+    old = http.post(MAPS, json={"metadata": {"name": "a"}}).json()["metadata"]["resourceVersion"]
+    page = http.get("/api/v1/namespaces", params={"limit": 1}).json()["metadata"]["continue"]
+    fake_api.faults.forget_history()
+    event = http.get(MAPS, params={"watch": "1", "resourceVersion": old}).json()
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
+    assert http.get("/api/v1/namespaces", params={"limit": 1, "continue": page}).status_code == 410
+    now = http.get(MAPS).json()["metadata"]["resourceVersion"]
+    with http.stream("GET", MAPS, params={"watch": "1", "resourceVersion": now, "timeoutSeconds": "1"}) as answer:
+        assert list(answer.iter_lines()) == [], "a watch from now on goes on"
+
+
+def test_orders_can_be_taken_back(fake_api, http):
+    fake_api.faults.order(status=500, times=-1)
+    assert http.get(MAPS).status_code == 500
+    fake_api.faults.clear()
+    assert http.get(MAPS).status_code == 200
+
+
+def test_every_call_is_in_the_log_with_who_and_what(fake_api):
+    token = fake_api.access.issue(User("bob", ("system:masters", "system:authenticated")))
+    with fake_api.http(token) as http:
+        http.post(MAPS, json={"metadata": {"name": "a"}})
+        http.get(f"{MAPS}/a")
+    made, read = fake_api.log[-2:]
+    assert (made.user, made.verb, made.plural, made.namespace, made.code, made.is_write) == (
+        "bob",
+        "create",
+        "configmaps",
+        "default",
+        201,
+        True,
+    )
+    assert (read.verb, read.name, read.is_write) == ("get", "a", False)
+
+
+def test_without_rbac_everybody_may_do_everything():
+    with ApiServer(rbac=False) as api, api.http(api.access.issue(User("nobody"))) as http:
+        assert http.get("/api/v1/secrets").status_code == 200
+
+
+def test_without_controllers_dependents_stay():
+    with ApiServer(controllers=False) as api, api.http() as http:
+        owner = http.post(MAPS, json={"metadata": {"name": "a"}}).json()["metadata"]
+        mine = {"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": owner["uid"]}
+        http.post(MAPS, json={"metadata": {"name": "b", "ownerReferences": [mine]}})
+        http.delete(f"{MAPS}/a")
+        time.sleep(0.1)
+        assert http.get(f"{MAPS}/b").status_code == 200
