@@ -55,5 +55,5 @@ class Operators:
 
     def end(self) -> None:
         for one in self._all:
-            if one.process.poll() is None:
+            if one.is_running:
                 one.kill()
