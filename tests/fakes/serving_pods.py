@@ -115,11 +115,14 @@ class ServingPods:
         return group
 
     def told(self, document: dict[str, Any]) -> None:
-        """The resource is as it is now; the pods do what it says."""
+        """The RayService is as it is now; the pods do what it says."""
         key = document["metadata"]["namespace"], document["metadata"]["name"]
+        self.serve(key, serving_spec(document))
+
+    def serve(self, key: tuple[str, str], spec: ServingSpec) -> None:
+        """A group's pods serve this from now on. Raises KeyError if there is no such group."""
         with self._lock:
             group = self._groups[key]
-            spec = serving_spec(document)
             if spec == group.spec:
                 return
             self._count(group)
@@ -192,6 +195,9 @@ class ServingPods:
         for (where, name, variant, digest), c in group.counters.items():
             if where == address:
                 lines += _evidence(f'{who},model="{name}",variant="{variant}",revision="{digest}"', c)
+                stable = next((m.revision.digest for m in group.spec.models if m.name == name), "")
+                if c.pairs and variant != "stable":
+                    lines += _pairs(f'{who},model="{name}",revision="{digest}",against="{stable}"', c)
                 done = f'{who},model="{name}",version="1",variant="{variant}",door="http"'
                 lines.append(f'vedette_requests_total{{{done},outcome="ok"}} {int(c.requests)}')
         return "\n".join(lines) + "\n"
@@ -208,6 +214,13 @@ def _evidence(labels: str, c: Counters) -> Iterable[str]:
         yield f'vedette_evidence_bad_total{{{labels},route="mirror",gate="{gate}"}} {int(n)}'
 
 
+def _pairs(labels: str, c: Counters) -> Iterable[str]:
+    """Mirrored rows that both scored: what only the candidate calls an alert is the flood."""
+    alerts = int(c.mirrored_bad.get("alertRate", 0.0))
+    yield f'vedette_evidence_pairs_total{{{labels},reference="benign",candidate="alert"}} {alerts}'
+    yield f'vedette_evidence_pairs_total{{{labels},reference="benign",candidate="benign"}} {int(c.pairs) - alerts}'
+
+
 def _variants(model: ModelSpec) -> Iterable[tuple[str, str, Any]]:
     yield "stable", model.version, model.revision
     for v in model.variants:
@@ -219,12 +232,10 @@ def _revisions(model: ModelSpec) -> Iterable[str]:
 
 
 def serving_spec(document: dict[str, Any]) -> ServingSpec:
-    """What the resource tells its pods. An InferenceService's predictors become the variants of one model."""
-    if document["kind"] == "RayService":
-        config = yaml.safe_load(document["spec"]["serveConfigV2"])
-        (deployment,) = config["applications"][0]["deployments"]
-        return ServingSpec.from_config(deployment.get("user_config") or {})
-    return ServingSpec(models=())
+    """What a RayService tells its pods."""
+    config = yaml.safe_load(document["spec"]["serveConfigV2"])
+    (deployment,) = config["applications"][0]["deployments"]
+    return ServingSpec.from_config(deployment.get("user_config") or {})
 
 
 def ray_service(namespace: str, name: str, models: list[dict[str, Any]] | None = None, replicas: int = 2) -> dict[str, Any]:

@@ -1,0 +1,203 @@
+"""What every backend keeps: acting is idempotent, what is told is what is observed, and nothing is taken down that was there.
+
+Over the fake, and over the ray and kserve adapters on an API server (the fake one; a real one where one can be had)."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+
+from operators.api.types import KserveBackend, RayBackend
+from operators.backends.inference_service import SERVED
+from operators.backends.kserve import KserveInference
+from operators.backends.kube import INFERENCE_SERVICES, RAY_SERVICES, Kube, access
+from operators.backends.load import LoadMeter
+from operators.backends.metrics_pages import MetricsPages
+from operators.backends.port import BackendError, ServiceRef
+from operators.backends.ray import RayServeBackend
+from operators.rollout.status import Target, TargetVariant
+from serving.spec import ServingSpec
+from tests.fakes.apiserver import Handle
+from tests.fakes.backend import FakeBackend
+from tests.fakes.operator_world import MERGE
+from tests.fakes.rollouts import A, B
+from tests.fakes.serving_pods import FOREIGN_CRDS, ServingPods, pod, ray_service
+
+SERVICE_NAME = "ids"
+
+
+@dataclass
+class Place:
+    """A backend under the laws. settle: let what it was told reach the pods. version: changes with every write."""
+
+    backend: Any
+    service: ServiceRef
+    settle: Callable[[], None]
+    version: Callable[[], str]
+
+
+def at(weight: float) -> Target:
+    return Target(stable=A, variants=(TargetVariant(name="candidate", revision=B, weight=weight),))
+
+
+@asynccontextmanager
+async def fake(_: Handle, namespace: str, __: ServingPods) -> AsyncIterator[Place]:
+    backend, service = FakeBackend(), ServiceRef(namespace, SERVICE_NAME, SERVICE_NAME)
+    yield Place(backend, service, lambda: None, lambda: str(len(backend.told.get(service, ()))))
+
+
+@asynccontextmanager
+async def ray(api: Handle, namespace: str, pods: ServingPods) -> AsyncIterator[Place]:
+    service, path = ServiceRef(namespace, SERVICE_NAME, SERVICE_NAME), f"/apis/ray.io/v1/namespaces/{namespace}/rayservices"
+    group = pods.add(namespace, "ray")
+    with api.http() as http:
+        http.post(path, json=ray_service(namespace, "ray")).raise_for_status()
+        status = {"status": {"activeServiceStatus": {"rayClusterName": "c1"}}}
+        http.patch(f"{path}/ray/status", json=status, headers=MERGE).raise_for_status()
+        for n, address in enumerate(group.addresses):
+            _make_pod(http, pod(namespace, f"ray-{n}", address, {"ray.io/cluster": "c1", "ray.io/node-type": "worker"}))
+        async with _clients(api) as (kube, read):
+            backend = RayServeBackend(kube, RayBackend(ray_service="ray", metrics_port=pods.port), read, LoadMeter())
+            found = lambda: http.get(f"{path}/ray").json()  # noqa: E731
+            yield Place(backend, service, lambda: pods.told(found()), lambda: found()["metadata"]["resourceVersion"])
+
+
+@asynccontextmanager
+async def kserve(api: Handle, namespace: str, pods: ServingPods) -> AsyncIterator[Place]:
+    service = ServiceRef(namespace, SERVICE_NAME, SERVICE_NAME)
+    where = f"/apis/serving.kserve.io/v1beta1/namespaces/{namespace}/inferenceservices/{SERVICE_NAME}"
+    made: set[str] = set()
+    pods.add(namespace, "none", replicas=1)  # so that the port is known
+    with api.http() as http:
+
+        def settle() -> None:
+            spec = http.get(where).json()["spec"]
+            for predictor in (spec["predictor"], *(c["predictor"] for c in spec.get("canary") or [])):
+                name = predictor["name"]
+                if name not in made:
+                    made.add(name)
+                    (address,) = pods.add(namespace, name, replicas=1).addresses
+                    labels = {
+                        "serving.kserve.io/inferenceservice": SERVICE_NAME,
+                        "app": f"isvc.{SERVICE_NAME}-{name}-predictor",
+                    }
+                    _make_pod(http, pod(namespace, name, address, labels))
+                (env,) = [e for e in predictor["model"]["env"] if e["name"] == SERVED]
+                pods.serve((namespace, name), ServingSpec.model_validate(json.loads(env["value"])))
+
+        def version() -> str:
+            return str((http.get(where).json().get("metadata") or {}).get("resourceVersion"))
+
+        async with _clients(api) as (kube, read):
+            place = KserveBackend(storage_uri="s3://bundles/{digest}", metrics_port=pods.port)
+            yield Place(KserveInference(kube, place, read, LoadMeter()), service, settle, version)
+
+
+def _make_pod(http: Any, document: dict[str, Any]) -> None:
+    path = f"/api/v1/namespaces/{document['metadata']['namespace']}/pods"
+    http.post(path, json=document).raise_for_status()
+    where = f"{path}/{document['metadata']['name']}/status"
+    http.patch(where, json={"status": document["status"]}, headers=MERGE).raise_for_status()
+
+
+@asynccontextmanager
+async def _clients(api: Handle) -> AsyncIterator[tuple[Kube, Any]]:
+    async with Kube(access(api.kubeconfig()), manager="vedette-operator") as kube, aiohttp.ClientSession() as session:
+        pages = MetricsPages(session)
+        yield kube, lambda service, addresses: pages.read(service.model, addresses)
+
+
+@pytest.fixture(params=[fake, ray, kserve], ids=["fake", "ray", "kserve"])
+async def place(request, api_server, namespace) -> AsyncIterator[Place]:
+    with api_server.http() as http:
+        for crd in FOREIGN_CRDS:
+            http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=crd)
+        for kind in (RAY_SERVICES, INFERENCE_SERVICES):
+            for _ in range(100):
+                if http.get(kind.path(None)).status_code == 200:
+                    break
+                await asyncio.sleep(0.1)
+    with ServingPods() as pods:
+        async with request.param(api_server, namespace, pods) as made:
+            yield made
+
+
+async def test_what_is_so_already_is_not_done_again(place: Place):
+    await place.backend.carry_out(place.service, at(5))
+    before = place.version()
+    await place.backend.carry_out(place.service, at(5))
+    assert place.version() == before
+    await place.backend.carry_out(place.service, at(25))
+    assert place.version() != before
+
+
+async def test_what_was_told_is_loaded_and_observed(place: Place):
+    await place.backend.carry_out(place.service, at(5))
+    place.settle()
+    seen = await place.backend.observe(place.service)
+    assert seen.problem is None
+    assert seen.expected_replicas == len(seen.replicas) == 2
+    assert {digest for r in seen.replicas for digest in r.loaded} == {A.digest, B.digest}
+    for variant, revision in (("stable", A), ("candidate", B)):
+        holders = [r for r in seen.replicas if r.holds is None or variant in r.holds]
+        assert holders
+        assert all(revision.digest in r.loaded for r in holders)
+    named = {k for r in seen.replicas for k in r.tallies}
+    assert named <= {f"stable@{A.digest}", f"candidate@{B.digest}"}
+
+
+async def test_after_a_promotion_the_former_candidate_is_stable(place: Place):
+    await place.backend.carry_out(place.service, at(100))
+    place.settle()
+    await place.backend.carry_out(place.service, Target(stable=B))
+    place.settle()
+    seen = await place.backend.observe(place.service)
+    holders = [r for r in seen.replicas if r.holds is None or "stable" in r.holds]
+    assert holders
+    assert all(B.digest in r.loaded for r in holders)
+
+
+async def test_the_load_counts_replicas(place: Place):
+    await place.backend.carry_out(place.service, at(5))
+    place.settle()
+    load = await place.backend.load(place.service)
+    assert load.ready_replicas == 2
+    assert load.wanted_replicas == 2
+
+
+async def test_nothing_there_is_a_problem_never_an_exception(place: Place):
+    nobody = ServiceRef("nowhere", "none", "none")
+    assert (await place.backend.observe(nobody)).problem
+    assert (await place.backend.load(nobody)).problem
+
+
+async def test_removing_is_for_ever_and_twice_is_once(place: Place):
+    await place.backend.carry_out(place.service, at(5))
+    await place.backend.remove(place.service)
+    before = place.version()
+    await place.backend.remove(place.service)
+    assert place.version() == before
+    assert await place.backend.serves(place.service) is None
+
+
+async def test_many_writers_of_one_ray_service_lose_nothing(api_server, namespace):
+    """Several ModelServices share a RayService: each edits its own model, all at once."""
+    with api_server.http() as http, ServingPods() as pods:
+        for crd in FOREIGN_CRDS:
+            http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=crd)
+        await asyncio.sleep(0.5)
+        async with ray(api_server, namespace, pods) as place:
+            services = [ServiceRef(namespace, f"m{n}", f"m{n}") for n in range(4)]
+            left = list(services)
+            while left:
+                done = await asyncio.gather(*(place.backend.carry_out(s, at(5)) for s in left), return_exceptions=True)
+                assert all(d is None or (isinstance(d, BackendError) and d.can_retry) for d in done)
+                left = [s for s, d in zip(left, done, strict=True) if d is not None]
+            place.settle()
+            for service in services:
+                assert (await place.backend.serves(service)) == A
