@@ -138,10 +138,10 @@ class Looker:
         outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
         target = await self._scaled(case, outcome, now)
         seen = Seen(observation, len(observation.replicas), case.backend.selector, case.memory.problem)
-        await self._settle(case, outcome, target, seen, now)
         if verbs.damaged and verbs.damaged not in case.memory.told:
             case.memory.told.add(verbs.damaged)
             await self._recorder.event(case.document, Event("Warning", "RequestDamaged", verbs.damaged), now)
+        await self._settle(case, outcome, target, seen, now)
         self._show(case, seen, now)
         is_busy = outcome.status.phase in _UNDER_WAY or case.scaling is not None
         return self._settings.active_interval_s if is_busy else self._settings.rest_interval_s

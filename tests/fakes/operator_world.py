@@ -110,7 +110,7 @@ class World:
             "spec": {
                 "revision": {"version": "1", "bundle": digest(letter)},
                 "rollout": {"policy": QUICK},
-                "backend": {"ray": {"rayService": ray or name, "metricsPort": self.pods.port}},
+                "backend": {"ray": {"rayService": ray or name, "metricsPort": self.pods.port or 8080}},
                 **spec,
             },
         }
