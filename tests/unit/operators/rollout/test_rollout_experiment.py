@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 
 from operators.rollout.advance import Outcome, advance
+from operators.rollout.decide import decide
 from operators.rollout.evidence import Tally
 from operators.rollout.experiment import Intervals, report, tally_key
 from operators.rollout.experiment import observed as counted
 from operators.rollout.facts import Desired
+from operators.rollout.moves import Conclude
 from operators.rollout.spec import Analysis, ExperimentSpec, ExperimentVariant, GateName, RolloutSpec
-from operators.rollout.status import Phase, RolloutStatus, Verdict
-from tests.fakes.rollouts import A, B, C, ScriptedJudge, at, key, observed, said, tools
+from operators.rollout.status import Assessment, Phase, RolloutStatus, Verdict
+from tests.fakes.rollouts import A, B, C, ScriptedJudge, at, facts, key, observed, said, tools
 
 HEALTHY = RolloutStatus(phase=Phase.HEALTHY, stable=A, seen=A.digest)
 SPEC = ExperimentSpec.model_validate(
@@ -209,6 +211,14 @@ def test_without_a_measurement_the_report_says_of_whom() -> None:
     found = report(spec_status, {KB: rows(1000, 40), KC: rows(1000, 100)}, tools(ScriptedJudge()).intervals, at(9))
     assert [v.difference for v in found.variants] == [None, None, None]
     assert "nothing was measured of control" in found.reason
+
+
+def test_concluded_before_it_was_looked_at_it_reports_nothing() -> None:
+    status = running().model_copy(update={"report": None})
+    known = facts(desired=DESIRED)
+    found = decide(RolloutSpec(), status, Assessment(), known, (said("conclude"),), at(5))
+    assert isinstance(found, Conclude)
+    assert (found.report.reason, found.report.is_final) == ("nothing was measured", True)
 
 
 @pytest.mark.parametrize(("goal", "interval"), [("lower", (-0.5, 0.0)), ("higher", (0.0, 0.5))])
