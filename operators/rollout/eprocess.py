@@ -53,9 +53,9 @@ class Bets:
         return np.asarray(np.log(self.shares))
 
 
-EXCESS = Bets(odds=(1.4, 2.0, 3.0, 8.0, 25.0), shares=(0.06, 0.22, 0.17, 0.5, 0.03, 0.02))
-"""Against "no more often": from half as often again to tens of times. Half the capital is on eight times: the rare event
-of a sparse stream is decided by three or four of them, and there each share counts most."""
+EXCESS = Bets(odds=(1.9, 3.0, 8.0), shares=(0.24, 0.08, 0.66, 0.02))
+"""Against "no more often". Two thirds of the capital are on eight times: a rare event in a sparse stream is decided by three or four
+of them, so there a share counts most; twice as often is decided by many, and pays for its small share in a few more."""
 BEYOND = Bets(odds=(1.4, 2.0, 4.0), shares=(0.3, 0.3, 0.3, 0.1))
 """Against "at most a margin more often": further still than the margin."""
 ABSENCE = Bets(odds=(1.0, 1.5, 0.7), shares=(0.5, 0.2, 0.2, 0.1))

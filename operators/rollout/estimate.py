@@ -7,7 +7,8 @@ from operators.rollout.gate_state import Part, is_two_sided
 from operators.rollout.paired import Pairs
 from operators.rollout.spec import Gate, GateName
 
-_AT_MOST = 1_000_000_000
+_AT_MOST = 10_000_000
+"""Beyond this no verdict is in sight: two rates that differ by as little are the same by chance as well."""
 
 
 def more(part: Part | None, gate: Gate, missing_worse: float, missing_no_worse: float, requests_per: float) -> int | None:

@@ -16,7 +16,7 @@ from operators.rollout.evidence import Tally
 from operators.rollout.paired import Pairs
 from operators.rollout.spec import Gate, GateName, Value
 
-LIVE_SHARE = 0.97
+LIVE_SHARE = 0.98
 """Of what is left of the capital, for live requests; the rest waits for a mirror that may come later."""
 SHARE = 0.5
 """For mirrored evidence, and for each split's entities."""

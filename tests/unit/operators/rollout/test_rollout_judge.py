@@ -125,3 +125,80 @@ def test_pairs_of_a_mirror_are_judged_look_after_look() -> None:
         for i in range(1, 6)
     ]
     assert judged(*looks, analysis=flood, split=DARK).assessment.verdict is Verdict.WORSE
+
+
+def mirrored(n: int, errors: int) -> Tally:
+    return Tally(mirrored=n, mirrored_rows=n, mirrored_bad={GateName.ERRORS: errors})
+
+
+GATES = {name: Gate(name=name, margin=0.02) for name in GateName}
+
+
+@pytest.mark.parametrize(
+    ("analysis", "looks", "split", "verdict", "words"),
+    [
+        pytest.param(Analysis(gates=(GATES[GateName.RECALL],)), ramp(3, 9, 1), LIVE, Verdict.UNDECIDED, "no unbiased labels",
+                     id="recall without labels is undecided"),
+        pytest.param(Analysis(gates=(GATES[GateName.FLIPS],)), ramp(3, 9, 1), LIVE, Verdict.UNDECIDED, "need a mirror step",
+                     id="flips without a mirror are undecided"),
+        pytest.param(Analysis(gates=(Gate(name=GateName.ERRORS, unit="entity"),)), ramp(3, 9, 1), DARK, Verdict.UNDECIDED,
+                     "judged on live requests", id="entities of a dark candidate are undecided"),
+        pytest.param(Analysis(gates=ERRORS.gates, min_requests=5000), ramp(40, 9, 1), LIVE, Verdict.UNDECIDED,
+                     "needs 1000 more candidate requests", id="no worse waits for minRequests"),
+        pytest.param(Analysis(gates=ERRORS.gates, min_requests=5000), ramp(20, 9, 12), LIVE, Verdict.WORSE, "240 of 2,000",
+                     id="worse waits for nothing"),
+        pytest.param(Analysis(gates=(*ERRORS.gates, GATES[GateName.LATENCY]), combine="average"), ramp(20, 9, 12), LIVE,
+                     Verdict.WORSE, "errors: worse", id="averaged e-values name the gate that is highest"),
+        pytest.param(Analysis(gates=(*ERRORS.gates, GATES[GateName.RECALL])), ramp(40, 9, 1), LIVE, Verdict.UNDECIDED, "recall",
+                     id="one gate that waits makes all wait"),
+        pytest.param(Analysis(gates=(Gate(name=GateName.ERRORS),)), ramp(40, 9, 1), LIVE, Verdict.UNDECIDED, "give the gate a margin",
+                     id="margin 0 and equal rates: said how to get on"),
+    ],
+)  # fmt: skip
+def test_gates(analysis: Analysis, looks: list[Observation], split: dict[str, float], verdict: Verdict, words: str) -> None:
+    result = judged(*looks, analysis=analysis, split=split)
+    assert result.assessment.verdict is verdict, result.assessment
+    assert words in result.assessment.reason
+
+
+def test_what_the_mirror_passed_is_not_passed_for_live_traffic() -> None:
+    dark = [seen(10 * i, replica(requests(1000 * i, 10 * i), mirrored(1000 * i, 10 * i))) for i in range(1, 11)]
+    passed = judged(*dark, split=DARK)
+    assert passed.assessment.verdict is Verdict.NO_WORSE
+    both = mirrored(10_000, 100).model_copy(update={"requests": 100, "rows": 100})
+    live = seen(200, replica(requests(10_900, 109), both))
+    after = look(passed.ledger, ERRORS, LIVE, STABLE, CANDIDATE, live, live.at)
+    assert after.assessment.verdict is Verdict.UNDECIDED
+
+
+def test_a_mirror_that_is_worse_aborts_a_live_candidate_too() -> None:
+    looks = [
+        seen(10 * i, replica(requests(900 * i, 9 * i), Tally(requests=10 * i, rows=10 * i, mirrored=900 * i,
+             mirrored_bad={GateName.ERRORS: 200 * i}))) for i in range(1, 11)
+    ]  # fmt: skip
+    assert judged(*looks).assessment.verdict is Verdict.WORSE
+
+
+def test_a_broken_split_is_invalid_for_good() -> None:
+    def entities(i: int, candidate: int) -> Observation:
+        return seen(10 * i, replica(requests(900 * i, entities=90 * i), requests(100 * i, entities=candidate * i)))
+
+    broken = judged(*[entities(i, 60) for i in range(1, 30)])
+    assert broken.assessment.verdict is Verdict.INVALID
+    assert "sample-ratio mismatch" in broken.assessment.reason
+    later = entities(40, 60)
+    assert look(broken.ledger, ERRORS, LIVE, STABLE, CANDIDATE, later, later.at).assessment.verdict is Verdict.INVALID
+    assert judged(*[entities(i, 10) for i in range(1, 30)]).assessment.verdict is not Verdict.INVALID
+
+
+def test_two_candidates_share_one_ledger() -> None:
+    other, ledger, verdicts = "b@sha256:cc", {}, {}
+    for i in range(21):
+        tallies = {STABLE: requests(900 * i, 9 * i), CANDIDATE: requests(100 * i, 12 * i), other: requests(100 * i, i)}
+        observation = seen(10 * i, ReplicaEvidence(replica="r1", tallies=tallies))
+        for candidate in (CANDIDATE, other):
+            found = look(ledger, ERRORS, {"candidate": 9.0, "b": 9.0}, STABLE, candidate, observation, observation.at)
+            ledger, verdicts[candidate] = found.ledger, found.assessment
+    assert verdicts[CANDIDATE].verdict is Verdict.WORSE
+    assert verdicts[other].verdict is not Verdict.WORSE
+    assert verdicts[other].gates[0].candidate == (2000, 20)
