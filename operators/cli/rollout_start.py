@@ -9,7 +9,7 @@ from operators.cli.console import CommandError, Json, errors, print_json
 from operators.cli.place import Context, Kubeconfig, Name, Namespace, Place, StoreDir, Why
 
 if TYPE_CHECKING:
-    from operators.control.port import Document
+    from operators.control.port import Control, Document
     from serving.models.bundle import Bundle
 
 
@@ -44,6 +44,12 @@ def start(
     def edit(before: "Document | None") -> "Document":
         return started(before, name, revision, steps, control.who(), why)
 
+    aborted = _aborted(control, name, revision)
+    if aborted:
+        raise CommandError(
+            f"{name}: this very revision was aborted ({aborted}); it is not tried again by itself. Try it again with "
+            f"`vedette rollout retry {name}`, or ask for another"
+        )
     control.change(name, edit)
     caution = control.caution()
     if as_json:
@@ -51,6 +57,20 @@ def start(
         return
     errors.print(f"{name}: version {revision['version']} asked for in {control.where}", markup=False)
     errors.print(caution or f"watch it: vedette rollout get {name} -w", markup=False)
+
+
+def _aborted(control: "Control", name: str, revision: dict[str, Any]) -> str | None:
+    """Why this revision was aborted, if it is the one the service stands at; None otherwise."""
+    from operators.control.port import NoSuchService
+    from operators.rollout.spec import Revision
+    from operators.rollout.status import Phase
+
+    try:
+        status = control.read(name).status
+    except NoSuchService:
+        return None
+    is_same = status.aborted_revision == Revision.model_validate(revision).digest
+    return (status.message or "no reason was kept") if status.phase is Phase.ABORTED and is_same else None
 
 
 def started(

@@ -49,6 +49,8 @@ def rollout_panel(record: Record, now: datetime) -> RenderableType:
     if status.assessment.gates:
         analysis = status.experiment.analysis if status.experiment is not None else record.rollout.analysis
         parts += [Text(), gate_table(status.assessment.gates, analysis), _summary(status)]
+    if status.experiment is not None:
+        parts += [Text(), *_experiment(status, now)]
     waiting = [Text(f"said, not handled yet: {r.verb} by {r.by}", style="yellow") for r in record.waiting]
     words = _words(status)
     if words or waiting:
@@ -206,6 +208,17 @@ def overview(records: Iterable[Record], now: datetime) -> Table:
             status.waiting_for,
         )
     return table
+
+
+def _experiment(status: RolloutStatus, now: datetime) -> list[RenderableType]:
+    """The report so far, and each variant's guards."""
+    from operators.cli.experiment_view import report_panel
+
+    parts: list[RenderableType] = [] if status.report is None else [report_panel(status.report, now)]
+    for name, seen in status.variant_assessments.items():
+        if seen.gates and status.experiment is not None:
+            parts += [Text(f"  guards of {name}", style="bold"), gate_table(seen.gates, status.experiment.analysis)]
+    return parts
 
 
 def _revisions(status: RolloutStatus, now: datetime) -> RenderableType:

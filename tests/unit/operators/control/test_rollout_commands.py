@@ -10,6 +10,7 @@ from operators.cli.kubectl import app as kubectl
 from operators.cli.main import app
 from operators.control.folder import ControlFolder
 from tests.fakes.control_place import Place, document, revision
+from tests.fakes.replicas import Habits
 
 
 def run(place: Place, *arguments: str, command=app):
@@ -67,6 +68,17 @@ async def test_start_makes_a_service_of_the_store_s_newest_and_keeps_what_is_not
     assert found.spec.rollout.policy is not None
     assert found.metadata.generation == 2
     assert found.metadata.annotations["vedette.dev/change-cause"] == "recall"
+
+
+async def test_start_of_what_was_aborted_says_retry(place: Place):
+    await begun(place)
+    run(place, "rollout", "abort", "ids")
+    await place.look(2)
+    done = run(place, "rollout", "start", "ids", "--version", "2", "--bundle", revision(2).bundle)
+    assert "rollout retry ids" in str(done.exception)
+    run(place, "rollout", "retry", "ids")
+    await place.look(2)
+    assert place.folder.read("ids").status.phase == "Progressing"
 
 
 async def test_start_refuses_a_threshold_that_is_no_number(place: Place):
@@ -143,6 +155,35 @@ def test_kubectl_vedette_has_the_same_verbs_with_and_without_the_word_rollout():
 async def test_kubectl_vedette_with_a_store_folder_speaks_to_this_machine(place: Place):
     await begun(place)
     assert "Progressing" in run(place, "get", "ids", command=kubectl).stdout
+
+
+async def test_an_experiment_runs_is_watched_and_reported(place: Place):
+    place.folder.change("ids", lambda _: document(revision(1)))
+    await place.look(2)
+    spec = place.store_dir / "experiment.yaml"
+    variants = (
+        f"[{{name: now, weight: 50}}, {{name: new, weight: 50, revision: {{version: '2', bundle: '{revision(2).bundle}'}}}}]"
+    )
+    spec.write_text(f"variants: {variants}\nduration: 1h\nanalysis: {{gates: [{{name: errors, margin: 0.02}}]}}\n")
+    place.replicas.habits[revision(2).bundle] = Habits(alert_rate=0.01)
+    assert run(place, "experiment", "start", "ids", "--file", str(spec)).exit_code == 0
+    await place.look(20, requests=600)
+    shown = run(place, "experiment", "get", "ids").stdout
+    assert "guards of new" in shown
+    assert run(place, "experiment", "conclude", "ids", "--why", "clear").exit_code == 0
+    await place.look(2)
+    report = json.loads(run(place, "experiment", "report", "ids", "--json").stdout)
+    assert (report["winner"], report["isFinal"]) == ("new", True)
+    assert "★ new" in run(place, "experiment", "report", "ids").stdout
+    assert place.replicas.entry().variants == ()
+
+
+async def test_after_an_abort_an_experiment_says_what_to_settle_first(place: Place):
+    await begun(place)
+    run(place, "rollout", "abort", "ids")
+    await place.look(2)
+    done = run(place, "experiment", "start", "ids", "--variant", "a:50", "--variant", "b:50")
+    assert "rollout start ids --version 1" in str(done.exception)
 
 
 async def test_an_experiment_is_asked_for_and_a_wrong_one_is_refused(place: Place):
