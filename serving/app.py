@@ -2,6 +2,7 @@
 
 `build` is what `serve run serving.app:build` and KubeRay import; `vedette up` calls it with settings of its own."""
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Mapping
@@ -46,6 +47,7 @@ async def compose(settings: ServingSettings) -> Composition:
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
         metrics, clock = ServingMetrics(identity), SystemClock()
+        stack.callback(asyncio.get_running_loop().create_task(metrics.lag.watch()).cancel)
         tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
         stack.callback(tracer.close)
         audit = _open_audit(settings, metrics, stack)

@@ -25,8 +25,11 @@ FAMILIES: Final = (
     "vedette_model_info",
     "vedette_model_failed",
     "vedette_ongoing_requests",
+    "vedette_loop_late_seconds_total",
+    "vedette_loop_looks_total",
     "vedette_requests_total",
     "vedette_request_seconds_bucket",
+    "vedette_request_seconds_sum",
     "vedette_start_time_seconds",
 )
 """Every family that is read."""
@@ -41,11 +44,15 @@ _PAIRED: Final = ("vedette_evidence_pairs_total", "vedette_evidence_score_bins_t
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """One replica's load counters. buckets_s: answered requests by upper bound in seconds, cumulative, over doors and models."""
+    """One replica's load counters. buckets_s: answered requests by upper bound in seconds, cumulative, over doors and models.
+    taken_s: how long they took, summed. late_s, looks: how late its loop was, summed over its looks at the clock."""
 
     ongoing: float = 0.0
     answered: float = 0.0
     mirrored: float = 0.0
+    taken_s: float = 0.0
+    late_s: float = 0.0
+    looks: float = 0.0
     buckets_s: Mapping[float, float] = field(default_factory=dict)
 
 
@@ -95,7 +102,10 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "vedette_model_info": (*_MODEL, "version"),
     "vedette_model_failed": (*_MODEL, "version", "reason"),
     "vedette_ongoing_requests": (),
+    "vedette_loop_late_seconds_total": (),
+    "vedette_loop_looks_total": (),
     "vedette_requests_total": ("version", "variant", "door", "outcome"),
+    "vedette_request_seconds_sum": ("version", "variant", "door", "stage"),
     "vedette_request_seconds_bucket": ("version", "variant", "door", "stage", "le"),
     "vedette_start_time_seconds": (),
 }
@@ -112,6 +122,7 @@ class _Draft:
         self._loaded: list[str] = []
         self._failed: dict[str, str] = {}
         self._ongoing = self._answered = self._mirrored = 0.0
+        self._taken_s = self._late_s = self._looks = 0.0
         self._buckets: defaultdict[float, float] = defaultdict(float)
 
     def add(self, name: str, labels: Mapping[str, str], value: float) -> None:
@@ -130,6 +141,12 @@ class _Draft:
             self._ongoing += value
         elif name == "vedette_requests_total":
             self._answered += value
+        elif name == "vedette_loop_late_seconds_total":
+            self._late_s += value
+        elif name == "vedette_loop_looks_total":
+            self._looks += value
+        elif name == "vedette_request_seconds_sum" and labels.get("stage") == "total":
+            self._taken_s += value
         elif name == "vedette_request_seconds_bucket" and labels.get("stage") == "total":
             self._buckets[float(labels["le"])] += value
 
@@ -149,7 +166,15 @@ class _Draft:
 
     def traffic(self) -> Traffic:
         """Its load counters."""
-        return Traffic(self._ongoing, self._answered, self._mirrored, dict(self._buckets))
+        return Traffic(
+            ongoing=self._ongoing,
+            answered=self._answered,
+            mirrored=self._mirrored,
+            taken_s=self._taken_s,
+            late_s=self._late_s,
+            looks=self._looks,
+            buckets_s=dict(self._buckets),
+        )
 
     def _name(self, labels: Mapping[str, str]) -> None:
         """Remember which variant beside stable a revision is: pairs are told by revision alone."""

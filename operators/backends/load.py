@@ -1,7 +1,11 @@
 """How loaded a service is, from two looks at its counters. Keeps the last look of each service; no clock, no network.
 
-A look says how many requests are under way; what was answered in a second, how long it took and how much was mirrored is what
-the counters grew by since the look before. Replicas that came or went in between are left out of the differences."""
+What was answered in a second, how long it took and how much was mirrored is what the counters grew by since the look before.
+Replicas that came or went in between are left out of the differences.
+
+Requests under way are worked out by Little's law from the same counters: answered a second times what each took and waited. The
+gauge alone would be wrong here: the loop that answers a scrape has just finished what it was doing, so it sees next to nothing
+under way in itself, and what waits in its sockets not at all. The gauge counts where it says more (requests that wait for features)."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -57,18 +61,22 @@ def _between(before: Scrape | None, scrape: Scrape, ready: int, wanted: int) -> 
     if before is None or seconds <= 0:
         problem = scrape.problem or "the rate is what the counters grow by between two looks; this is the first"
         return Load(scrape.at, ongoing=ongoing, ready_replicas=ready, wanted_replicas=wanted, problem=problem)
-    answered = mirrored = 0.0
+    answered = mirrored = busy = waiting = 0.0
     buckets: defaultdict[float, float] = defaultdict(float)
     for replica, now in scrape.traffic.items():
         then = before.traffic.get(replica, Traffic())
         answered += max(0.0, now.answered - then.answered)
         mirrored += max(0.0, now.mirrored - then.mirrored)
+        if replica in before.traffic:
+            busy += max(0.0, now.taken_s - then.taken_s) / seconds
+            waiting += _waiting(then, now, seconds)
         for bound, count in now.buckets_s.items():
             buckets[bound] += max(0.0, count - then.buckets_s.get(bound, 0.0))
     p99_s = quantile_s(buckets, 0.99)
     return Load(
         scrape.at,
-        ongoing=ongoing,
+        ongoing=max(ongoing, busy + waiting),
+        queued=waiting,
         rate_per_s=answered / seconds,
         p99_ms=None if p99_s is None else p99_s * 1000,
         ready_replicas=ready,
@@ -76,3 +84,11 @@ def _between(before: Scrape | None, scrape: Scrape, ready: int, wanted: int) -> 
         mirror_ratio=mirrored / answered if answered > 0 else 0.0,
         problem=scrape.problem,
     )
+
+
+def _waiting(then: Traffic, now: Traffic, seconds: float) -> float:
+    """Requests that waited in one replica's sockets, on average: its rate times how late its loop was."""
+    looks = now.looks - then.looks
+    if looks <= 0:
+        return 0.0
+    return max(0.0, now.answered - then.answered) / seconds * max(0.0, now.late_s - then.late_s) / looks

@@ -19,6 +19,7 @@ from serving.errors import Internal, ServingError
 from serving.telemetry import names
 from serving.telemetry.counts import VERDICTS, Histogram, ModelMetrics, Outcome
 from serving.telemetry.evidence import ROUTES, Thinning, VariantEvidence
+from serving.telemetry.loop_lag import LoopLag
 from serving.telemetry.names import MetricDoc
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
@@ -58,6 +59,7 @@ class ServingMetrics(Collector):
         self._registry.register(self)
         self.ongoing = 0
         """Inference requests under way; only the listeners' loop changes it."""
+        self.lag = LoopLag()
 
     def for_model(self, model: str, version: str, variant: str, door: str) -> ModelMetrics:
         """The counts of one model variant at one door, made on first use. Only for models we have: labels are kept forever."""
@@ -130,6 +132,8 @@ class ServingMetrics(Collector):
         yield self._gauge(names.MODEL_INFO, dict.fromkeys(self._loaded, 1.0))
         yield self._gauge(names.MODEL_FAILED, dict.fromkeys(self._failed, 1.0))
         yield self._gauge(names.ONGOING, {(): float(self.ongoing)})
+        yield self._counter(names.LOOP_LATE, {(): self.lag.seconds})
+        yield self._counter(names.LOOP_LOOKS, {(): float(self.lag.looks)})
         yield self._counter(names.FALLBACKS, {key: float(n) for key, n in dict(self._fallbacks).items()})
         yield self._counter(names.MIRRORED, {key: float(n) for key, n in dict(self._mirrored).items()})
         yield from self._collect_evidence()

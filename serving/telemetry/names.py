@@ -84,7 +84,16 @@ MODEL_FAILED: Final = MetricDoc(
     (*_MODEL, "revision", "reason"),
     "1 for each model variant that should be loaded and could not be; what was loaded before goes on.",
 )
-ONGOING: Final = MetricDoc("vedette_ongoing_requests", "gauge", (), "Inference requests under way.")
+ONGOING: Final = MetricDoc(
+    "vedette_ongoing_requests", "gauge", (), "Inference requests under way, as far as the loop has read them."
+)
+LOOP_LATE: Final = MetricDoc(
+    "vedette_loop_late_seconds_total",
+    "counter",
+    (),
+    "How late the listeners' loop came to its looks at the clock, summed; by vedette_loop_looks_total: about what a request waits unseen.",
+)
+LOOP_LOOKS: Final = MetricDoc("vedette_loop_looks_total", "counter", (), "Looks of the listeners' loop at the clock.")
 FALLBACKS: Final = MetricDoc(
     "vedette_fallbacks_total",
     "counter",
@@ -141,7 +150,22 @@ MIRRORED: Final = MetricDoc(
     "Copies of requests for the mirror: scored, failed, or dropped (the queue was full, or it came too late).",
 )
 METRICS: Final = (
-    *(REQUESTS, SECONDS, ROWS, VERDICT, DEGRADED, FEATURE_AGE, DEFAULTED, AUDIT, MODEL_INFO, MODEL_FAILED, START, ONGOING),
+    *(
+        REQUESTS,
+        SECONDS,
+        ROWS,
+        VERDICT,
+        DEGRADED,
+        FEATURE_AGE,
+        DEFAULTED,
+        AUDIT,
+        MODEL_INFO,
+        MODEL_FAILED,
+        START,
+        ONGOING,
+        LOOP_LATE,
+        LOOP_LOOKS,
+    ),
     *(FALLBACKS, EVIDENCE_REQUESTS, EVIDENCE_ROWS, EVIDENCE_BAD, EVIDENCE_ENTITIES, EVIDENCE_ENTITIES_BAD, EVIDENCE_PAIRS),
     *(EVIDENCE_SCORE_BINS, MIRRORED),
 )
