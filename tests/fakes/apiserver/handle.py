@@ -1,5 +1,6 @@
 """What a test holds of an API server, the fake or a real one: its address, its kubeconfig, ways to call it."""
 
+import ssl
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +15,7 @@ class Handle:
     """An API server that was started.
 
     url: https://127.0.0.1:PORT. authority: path of its CA certificate. token: an administrator's. folder: temporary, its own.
+    certificate: paths of a client certificate and its key, where the administrator has these in place of a token.
     real: whether this is a real kube-apiserver. collects_garbage: whether owners' dependents and namespaces are cleaned up.
     """
 
@@ -21,6 +23,7 @@ class Handle:
     token: str
     authority: Path
     folder: Path
+    certificate: tuple[Path, Path] | None = None
     real: bool
     collects_garbage: bool
 
@@ -40,16 +43,26 @@ class Handle:
             "kind": "Config",
             "current-context": "test",
             "clusters": [{"name": "test", "cluster": cluster}],
-            "users": [{"name": name, "user": {"token": token or self.token}}],
+            "users": [{"name": name, "user": self._user(token)}],
             "contexts": [{"name": "test", "context": context}],
         }
         path.write_text(yaml.safe_dump(config))
         return path
 
+    def _user(self, token: str) -> Json:
+        if token or not self.certificate:
+            return {"token": token or self.token}
+        return {"client-certificate": str(self.certificate[0]), "client-key": str(self.certificate[1])}
+
     def http(self, token: str = "", **headers: str) -> httpx.Client:
         """An HTTP client of the server; close it, or use it in `with`."""
-        given = {"Authorization": f"Bearer {token or self.token}", "User-Agent": "contract/1.0", **headers}
-        return httpx.Client(base_url=self.url, headers=given, verify=str(self.authority), timeout=30)
+        said = {"Authorization": f"Bearer {token or self.token}"} if token or self.token else {}
+        trusted = ssl.create_default_context(cafile=str(self.authority))
+        if not said and self.certificate:
+            trusted.load_cert_chain(*self.certificate)
+        return httpx.Client(
+            base_url=self.url, headers={"User-Agent": "contract/1.0", **said, **headers}, verify=trusted, timeout=30
+        )
 
     def api_client(self, token: str = "") -> Any:
         """A configured kubernetes.client.ApiClient."""
@@ -57,8 +70,11 @@ class Handle:
 
         config = client.Configuration(host=self.url)
         config.ssl_ca_cert = str(self.authority)
-        config.api_key = {"authorization": token or self.token}
-        config.api_key_prefix = {"authorization": "Bearer"}
+        if token or not self.certificate:
+            config.api_key = {"authorization": token or self.token}
+            config.api_key_prefix = {"authorization": "Bearer"}
+        else:
+            config.cert_file, config.key_file = map(str, self.certificate)
         return client.ApiClient(config)
 
     def __enter__(self) -> Self:

@@ -4,6 +4,7 @@
 owners' dependents and namespaces are cleaned up; without one those laws are skipped.
 """
 
+import base64
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
@@ -165,33 +167,45 @@ class RealApiServer(Handle):
 
 
 class GivenCluster(Handle):
-    """The cluster of a kubeconfig with a bearer token; tests work in namespaces of their own."""
+    """The cluster of a kubeconfig, whose user has a token or a client certificate. Tests work in namespaces of their own there,
+    and install definitions and webhooks that they take away again: give them no cluster that matters."""
 
     real = True
     collects_garbage = True
 
     def __init__(self, path: str) -> None:
         self._folder = tempfile.TemporaryDirectory()
-        self.folder, self._path = Path(self._folder.name), path
+        self.folder, self._path, self.token = Path(self._folder.name), path, ""
 
     def start(self) -> "GivenCluster":
-        import base64
-
         config = yaml.safe_load(Path(self._path).read_text())
-        context = next(one["context"] for one in config["contexts"] if one["name"] == config["current-context"])
-        cluster = next(one["cluster"] for one in config["clusters"] if one["name"] == context["cluster"])
-        user = next(one["user"] for one in config["users"] if one["name"] == context["user"])
-        if "token" not in user:
-            raise RuntimeError(f"{self._path}: user {context['user']} has no token; the contract suite needs a bearer token")
-        self.url, self.token, self.authority = cluster["server"], user["token"], self.folder / "ca.crt"
-        if "certificate-authority" in cluster:
-            self.authority = Path(cluster["certificate-authority"])
-        else:
-            self.authority.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+        context = _named(config["contexts"], config["current-context"])["context"]
+        cluster = _named(config["clusters"], context["cluster"])["cluster"]
+        user = _named(config["users"], context["user"])["user"]
+        self.url, self.token = cluster["server"], user.get("token", "")
+        self.authority = self._file(cluster, "certificate-authority")
+        if not self.token:
+            if not {"client-certificate", "client-certificate-data"} & user.keys():
+                raise RuntimeError(
+                    f"{self._path}: user {context['user']} has neither a token nor a client certificate; these tests need one"
+                )
+            self.certificate = self._file(user, "client-certificate"), self._file(user, "client-key")
         return self
+
+    def _file(self, section: dict[str, str], name: str) -> Path:
+        """The path of a certificate or key, which a kubeconfig names or holds."""
+        if name in section:
+            return Path(self._path).parent / section[name]
+        held = self.folder / name
+        held.write_bytes(base64.b64decode(section[f"{name}-data"]))
+        return held
 
     def stop(self) -> None:
         self._folder.cleanup()
+
+
+def _named(entries: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next(entry for entry in entries if entry["name"] == name)
 
 
 def real_api_server() -> Handle:
