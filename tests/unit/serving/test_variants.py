@@ -236,6 +236,7 @@ async def test_slow_is_over_the_objective_and_counts_the_first_of_an_entity(worl
         seconds, model = 0.06, served.model
 
         def run(self, tensors, outputs=None):
+            assert world.metrics.ongoing == world.series()["vedette_ongoing_requests"][()] == 1
             world.clock.advance(self.seconds)
             return self.model.run(tensors, outputs)
 
