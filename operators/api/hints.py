@@ -9,7 +9,7 @@ from typing import Final
 from operators.api.admission import Finding, Path
 from operators.api.read import Resource
 from operators.api.types import ModelService
-from operators.rollout.spec import Analysis, ExperimentSpec, GateName, RolloutSpec
+from operators.rollout.spec import Analysis, ExperimentSpec, GateName, RolloutSpec, format_duration
 
 JUMP: Final = 5.0
 """How many times as many entities one step may take without a hint; the default steps take 5."""
@@ -45,12 +45,12 @@ def _of_service(service: ModelService) -> Iterator[Finding]:
 def _of_rollout(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
     yield from _of_weights(spec, (*at, "steps"))
     yield from _of_gates(spec, (*at, "analysis"))
-    pauses = sum((s.pause.duration for s in spec.steps if s.pause and s.pause.duration), timedelta(0))
-    longest = max((s.pause.duration for s in spec.steps if s.pause and s.pause.duration), default=timedelta(0))
-    if spec.progress_deadline is not None and pauses and longest >= spec.progress_deadline:
+    longest = max((s.analysis.max_duration for s in spec.steps if s.analysis and s.analysis.max_duration), default=timedelta(0))
+    if spec.progress_deadline is not None and longest > spec.progress_deadline:
         yield Finding(
             (*at, "progressDeadline"),
-            f"is {spec.progress_deadline}, no longer than the longest pause ({longest}); every rollout would be late: make it longer",
+            f"is {format_duration(spec.progress_deadline)}, and an analysis may take {format_duration(longest)}; the rollout would be "
+            f"called late{' and aborted' if spec.abort_on_deadline else ''} before it is inconclusive: make it longer",
         )
     if spec.rollback_window == timedelta(0):
         yield Finding((*at, "rollbackWindow"), "is 0s; `undo` would take every step again: leave it at 24h")
@@ -111,7 +111,7 @@ def _of_gates(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
 
 def _of_experiment(spec: ExperimentSpec, at: Path) -> Iterator[Finding]:
     if spec.duration < timedelta(days=1):
-        yield Finding((*at, "duration"), f"is {spec.duration}; traffic has a day and a week: 7d shows both")
+        yield Finding((*at, "duration"), f"is {format_duration(spec.duration)}; traffic has a day and a week: 7d shows both")
     same = [v.name for v in spec.variants[1:] if v.revision == spec.variants[0].revision]
     if same:
         yield Finding(

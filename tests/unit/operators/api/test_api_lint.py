@@ -152,9 +152,9 @@ def test_the_default_rollout_has_no_hints():
         pytest.param(steps(analysis={"minRequests": 3}), "say little", id="a verdict from three requests"),
         pytest.param(steps(analysis={"alpha": 0.5}), "0.05 is usual", id="every other good candidate aborted"),
         pytest.param(
-            steps({"pause": {"duration": "2d"}}, progressDeadline="24h"),
-            "make it longer",
-            id="a pause longer than the deadline",
+            steps({"analysis": {"maxDuration": "2d"}}, progressDeadline="24h"),
+            "is 1d, and an analysis may take 2d",
+            id="an analysis longer than the deadline",
         ),
         pytest.param(steps(rollbackWindow="0s"), "leave it at 24h", id="no way back"),
         pytest.param(
