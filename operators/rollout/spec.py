@@ -254,7 +254,8 @@ class RolloutSpec(Value):
         Step(analysis=AnalysisStep()),
         Step(set_weight=100.0),
     )
-    """Taken one after another; after the last the candidate is promoted. An empty list promotes at once."""
+    """Taken one after another; after the last the candidate gets all traffic and is promoted. Without any `analysis` among them,
+    promotion waits for `analysis.minRequests` requests of the candidate."""
     analysis: Analysis = Analysis()
     """Judged throughout, from the first step; `worse` aborts at once."""
     progress_deadline: Duration | None = timedelta(hours=24)
