@@ -93,7 +93,7 @@ def null_pair(n_x: Floats, t_x: Floats, n_y: Floats, t_y: Floats, offset: float)
         tried = u + step
         inside = (bend > 0) & (tried >= low) & (tried <= high)
         following = np.where(inside, tried, (low + high) / 2)
-        if np.all(np.abs(following - u) <= 1e-15 * u + 1e-300):
+        if np.all(np.abs(following - u) <= 1e-13 * u):
             return following
         u = following
     return u
