@@ -8,6 +8,7 @@ import base64
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,6 +24,15 @@ from .certificates import issue
 from .handle import Handle
 
 START_S = 120.0
+_GUARD = """
+import os, signal, sys
+sys.stdin.read()  # ends when the tests do, even by SIGKILL
+for pid in sys.argv[1:]:
+    try:
+        os.kill(int(pid), signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+"""
 CONTROLLERS = "namespace-controller,garbage-collector-controller"
 
 
@@ -63,6 +73,7 @@ class RealApiServer(Handle):
         self._folder = tempfile.TemporaryDirectory()
         self.folder = Path(self._folder.name)
         self._started: list[subprocess.Popen[bytes]] = []
+        self._guard: subprocess.Popen[bytes] | None = None
         self.token = "administrator-of-a-test"  # of a server on loopback that lives for one test run
         self.collects_garbage = (found / "kube-controller-manager").exists()
 
@@ -82,6 +93,7 @@ class RealApiServer(Handle):
             self._await_ready()
             if self.collects_garbage:
                 self._manager(managing)
+            self._guard = self._guarded()
         except BaseException:
             self.stop()
             raise
@@ -158,7 +170,15 @@ class RealApiServer(Handle):
             "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) for log in sorted(self.folder.glob("*.log"))
         )
 
+    def _guarded(self) -> "subprocess.Popen[bytes]":
+        """A process that ends the servers when this one is gone without having stopped them."""
+        pids = [str(process.pid) for process in self._started]
+        return subprocess.Popen([sys.executable, "-c", _GUARD, *pids], stdin=subprocess.PIPE, start_new_session=True)
+
     def stop(self) -> None:
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
         for process in reversed(self._started):  # nothing of it is kept, so nothing needs to be put in order
             process.kill()
             process.wait()
