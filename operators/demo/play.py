@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from operators.cli.rollout_start import started
 from operators.control.folder import ControlFolder
-from operators.demo.scenes import ANALYSIS, DARK_FIRST, LIVE_AT_ONCE, Result, Stage
+from operators.demo.scenes import ANALYSIS, DARK_FIRST, LITTLE_BY_LITTLE, LIVE_AT_ONCE, Result, Stage
 from operators.demo.server import environment, served
 from operators.demo.traffic import Traffic
 from operators.demo.world import MODEL, World, build
@@ -76,7 +76,7 @@ async def _errs_live(stage: Stage, world: World, title: str) -> Result:
 
 
 async def _slow(stage: Stage, world: World, title: str) -> Result:
-    return await _aborted(stage, title, world.slow, LIVE_AT_ONCE, "latency")
+    return await _aborted(stage, title, world.slow, LITTLE_BY_LITTLE, "latency")
 
 
 async def _floods(stage: Stage, world: World, title: str) -> Result:

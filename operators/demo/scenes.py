@@ -46,8 +46,14 @@ LIVE_AT_ONCE: Final[dict[str, Any]] = {
     "analysis": ANALYSIS,
     "rollbackWindow": "0s",
 }
+LITTLE_BY_LITTLE: Final[dict[str, Any]] = {
+    "steps": [{"setWeight": 2}, {"analysis": {}}, {"setWeight": 25}, {"analysis": {}}, {"setWeight": 100}],
+    "analysis": ANALYSIS,
+    "rollbackWindow": "0s",
+}
+"""For a candidate whose runs are dear: two requests of a hundred show it as well."""
 _POLL_S: Final = 0.2
-_WITHIN_S: Final = 150.0
+_WITHIN_S: Final = 240.0
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ _GRPC_EVERY: Final = 5
 """Every fifth request goes over gRPC."""
 _TRIAL_S: Final = 2.0
 _TRIAL_CLIENTS: Final = 8
-_BEARABLE: Final = 0.35
+_BEARABLE: Final = 0.25
 _LEAST_RATE: Final = 30.0
 _METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
 _CONTENTS: Final = {"BYTES": "bytes_contents", "INT64": "int64_contents", "FP64": "fp64_contents", "FP32": "fp32_contents"}
