@@ -7,9 +7,10 @@ fails."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.types import ModelService, RolloutPolicy, rollout_of
@@ -25,7 +26,7 @@ from operators.handlers.documents import Document, Key, desired_of, said
 from operators.handlers.metrics import OperatorMetrics, ServiceView
 from operators.handlers.record import Recorder
 from operators.handlers.settings import OperatorSettings
-from operators.handlers.shelf import Shelf
+from operators.handlers.shelf import Shelf, says_the_same
 from operators.handlers.view import Seen, as_json, invalid_status, is_material, service_status
 from operators.rollout.advance import Outcome, advance
 from operators.rollout.events import Event
@@ -33,6 +34,7 @@ from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import Phase, RolloutStatus, Target
 
 _log = logging.getLogger("vedette.operator")
+_TRIES = 8
 _UNDER_WAY = (Phase.PROGRESSING, Phase.EXPERIMENT)
 
 
@@ -178,10 +180,23 @@ class Looker:
         if view != before and (is_material(before, view) or self._is_due(memory, rollout)):
             if not self._leads():
                 raise TryLater("this operator no longer leads")
-            document = self._keep(await self._recorder.status(document, view))
+            document = self._keep(await self._written(document, view))
             memory.base, memory.written_s = read_service(document).status.rollout, self._monotonic()
         memory.status = rollout
         return document
+
+    async def _written(self, document: Document, view: Mapping[str, Any]) -> Document:
+        """Write over the version that was read, or over a newer one in which nothing that was decided by has changed: somebody
+        who labels a resource ten times a second must not starve its rollout. Raises Conflict, KubeError."""
+        for _ in range(_TRIES):
+            try:
+                return await self._recorder.status(document, view)
+            except Conflict:
+                found = await self._recorder.read(document)
+                if found is None or not says_the_same(document, found):
+                    raise
+                document = found
+        return await self._recorder.status(document, view)
 
     def _is_due(self, memory: Memory, rollout: RolloutStatus) -> bool:
         is_busy = rollout.is_under_way or rollout.phase is Phase.EXPERIMENT

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from operators.api.types import GROUP
 from operators.handlers.documents import Document, Key, annotations, key_of, version_of
 
 
@@ -67,10 +68,16 @@ def _put(shelf: dict[Key, Document], document: Document) -> bool:
     return before is None or _asked(before) != _asked(document)
 
 
+def says_the_same(one: Document, other: Document) -> bool:
+    """Whether two readings of a resource would be decided alike: same object, spec, annotations of ours and status."""
+    return _asked(one) == _asked(other) and (one.get("status") or {}) == (other.get("status") or {})
+
+
 def _asked(document: Document) -> tuple[object, ...]:
     """What people say in it; our own status is no news."""
     metadata: Mapping[str, object] = document["metadata"]
-    return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"), dict(annotations(document))
+    ours = {name: text for name, text in annotations(document).items() if name.startswith(f"{GROUP}/")}
+    return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"), ours
 
 
 def _is_older(document: Document, than: Document) -> bool:

@@ -70,7 +70,7 @@ def judge(figures: dict[str, float]) -> None:
 
 
 def test_services_at_rest_are_quiet_and_changes_are_acted_on(fake_world, operators):
-    judge(at_rest(fake_world, operators, services=30, minutes=0.75))
+    judge(at_rest(fake_world, operators, services=20, minutes=0.5))
 
 
 @pytest.mark.slow

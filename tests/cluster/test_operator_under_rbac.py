@@ -63,7 +63,7 @@ def test_its_rights_are_enough(world, namespace, operators, cluster):
     assert weights(group) == [0, 5, 25, 100]
     request = Request(id="r1", verb="undo", by="alice", at=datetime.now(UTC))
     world.say(namespace, "ids", request)
-    world.until(namespace, "ids", is_healthy("1"), 180)
+    world.until(namespace, "ids", lambda s: s["stable"].startswith("1 "), 180)
     where = f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices/ids"
     world.http.delete(where).raise_for_status()
     end = time.monotonic() + 90
