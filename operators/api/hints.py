@@ -8,7 +8,7 @@ from typing import Final
 
 from operators.api.admission import Finding, Path
 from operators.api.read import Resource
-from operators.api.types import ModelService
+from operators.api.types import ModelService, ModelServiceSpec
 from operators.rollout.spec import Analysis, ExperimentSpec, GateName, RolloutSpec, format_duration
 
 JUMP: Final = 5.0
@@ -32,6 +32,8 @@ def _of_service(service: ModelService) -> Iterator[Finding]:
         yield from _of_rollout(spec.rollout.policy, ("spec", "rollout", "policy"))
     if spec.experiment is not None:
         yield from _of_experiment(spec.experiment, ("spec", "experiment"))
+    if spec.backend.kserve is not None:
+        yield from _of_kserve(spec)
     steps = spec.rollout.policy.steps if spec.rollout.policy else ()
     for index, step in enumerate(steps):
         if step.set_replicas and spec.scaling and step.set_replicas.replicas > spec.scaling.max_replicas:
@@ -40,6 +42,19 @@ def _of_service(service: ModelService) -> Iterator[Finding]:
                 f"is {step.set_replicas.replicas}, above scaling.maxReplicas {spec.scaling.max_replicas}, which is never exceeded; "
                 "raise maxReplicas",
             )
+
+
+def _of_kserve(spec: ModelServiceSpec) -> Iterator[Finding]:
+    """What KServe cannot do; the backend refuses it when it comes to it, and the rollout waits there."""
+    if spec.rollout.policy_ref is not None:
+        return
+    at: Path = ("spec", "rollout", "policy", "steps") if spec.rollout.policy else ("spec", "rollout")
+    for index, step in enumerate((spec.rollout.policy or RolloutSpec()).steps):
+        place = (*at, index) if spec.rollout.policy else at
+        if step.mirror is not None and step.mirror.percent > 0:
+            yield Finding(place, "mirrors, which KServe cannot; write a policy without a mirror step and alertBudget")
+        if step.set_weight is not None and step.set_weight != round(step.set_weight):
+            yield Finding(place, f"is setWeight: {step.set_weight:g}, and KServe takes whole percents; write a whole number")
 
 
 def _of_rollout(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
