@@ -5,13 +5,13 @@ predictor takes the candidate's name and its pods stay. KServe splits by request
 nothing: what it cannot do is refused here, in words."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from operators.api.types import KserveBackend
 from operators.backends.port import BackendError, ServiceRef
+from operators.rollout.replicas import candidate_replicas
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
 from serving.spec import ModelSpec, ServingSpec
@@ -66,11 +66,6 @@ def fields_of(service: ServiceRef, place: KserveBackend, target: Target, replica
             ],
         },
     }
-
-
-def candidate_replicas(replicas: int, weight: float) -> int:
-    """Replicas of a variant of its own, by its share; at least one, or a dark one could not be looked at; at most stable's."""
-    return min(max(1, math.ceil(replicas * weight / 100)), max(1, replicas))
 
 
 def held_by(found: Mapping[str, Any]) -> tuple[Held, ...]:
