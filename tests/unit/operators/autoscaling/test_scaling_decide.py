@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from operators.autoscaling.decide import decide
+from operators.autoscaling.demand import forecast
 from operators.autoscaling.spec import ScalingSpec
-from operators.autoscaling.values import Facts, ScalingState
+from operators.autoscaling.values import Facts, Look, ScalingState
 from operators.backends.port import Load
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)  # a Monday
@@ -203,6 +204,11 @@ def test_a_rising_load_is_followed_ahead_of_time():
     rising = after(1.0)
     assert rising.replicas >= 6, rising.reason  # 36 now, 56 in twenty seconds
     assert "rising" in rising.reason
+
+
+def test_a_noisy_load_is_not_taken_for_a_rising_one():
+    looks = [Look(at=NOW + timedelta(seconds=2 * i), ongoing=n) for i, n in enumerate([12, 22, 9, 20, 15, 24, 11, 21])]
+    assert forecast(looks, NOW + timedelta(seconds=14), ahead_s=60) == (pytest.approx(16.75), False)
 
 
 SLEEPY = spec(minReplicas=0, downWindow="10s", idle="5m", downLimit={"replicas": 10, "percent": 100})
