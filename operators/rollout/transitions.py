@@ -10,14 +10,7 @@ from typing import Any
 from operators.rollout import history, moves
 from operators.rollout.evidence import key
 from operators.rollout.facts import Desired, Facts
-from operators.rollout.status import (
-    Approval,
-    Assessment,
-    FinishedRollout,
-    HistoryEntry,
-    Phase,
-    RolloutStatus,
-)
+from operators.rollout.status import Approval, Assessment, FinishedRollout, HistoryEntry, Phase, RolloutStatus
 
 
 class IllegalMove(Exception):
@@ -242,10 +235,8 @@ def _promote(status: RolloutStatus, move: moves.Promote, facts: Facts, now: date
     )
 
 
-def _ended(
-    status: RolloutStatus, outcome: history.Ending, by: str, reason: str, desired: Desired, now: datetime
-) -> RolloutStatus:
-    return history.with_finished(status, outcome, by, reason, now, desired.rollout.history_limit)
+def _ended(status: RolloutStatus, outcome: history.Ending, by: str, why: str, desired: Desired, now: datetime) -> RolloutStatus:
+    return history.with_finished(status, outcome, by, why, now, desired.rollout.history_limit)
 
 
 def _abort(status: RolloutStatus, move: moves.Abort, facts: Facts, now: datetime) -> RolloutStatus:
