@@ -70,7 +70,7 @@ def start_local(settings: ServingSettings) -> LocalServing:
             application(settings),
             name=APPLICATION,
             route_prefix="/",
-            external_scaler_enabled=True,  # the count has one owner, and it is not Serve: docs/decisions/0021-who-owns-the-count.md
+            external_scaler_enabled=True,  # the count has one owner, and it is not Serve: docs/decisions/0016-who-owns-the-count.md
             _local_testing_mode=False,
         )
         http_port, grpc_port = _ports(handle, settings)

@@ -1,6 +1,6 @@
 """One look at one service: parse, observe, advance, record, act. The handler of the operator; thin, and it decides nothing.
 
-It records before it acts (docs/decisions/0016-record-then-act.md): a status is written over the version that was read or not at all, so an
+It records before it acts (docs/decisions/0014-record-then-act.md): a status is written over the version that was read or not at all, so an
 operator with an old view is stopped before it touches traffic, and one that is killed in between finds in the status what it
 was about to do, and does it: acting is idempotent. Only traffic that is taken from a candidate does not wait for a record that
 fails."""
