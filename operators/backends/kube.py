@@ -115,11 +115,16 @@ def _tls(found: Any) -> ssl.SSLContext | None:
 
 
 def _namespace(kubeconfig: Path | None) -> str:
-    """The namespace we live in."""
+    """The namespace we live in: the pod's own, else the kubeconfig context's."""
     own = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
     if kubeconfig is None and own.is_file():
         return own.read_text(encoding="utf-8").strip()
-    return "default"
+    try:
+        _, active = official_config.list_kube_config_contexts(None if kubeconfig is None else str(kubeconfig))
+    except official_config.ConfigException:
+        return "default"
+    namespace: str = active["context"].get("namespace") or "default"
+    return namespace
 
 
 class Kube:

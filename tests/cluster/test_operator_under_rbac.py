@@ -84,6 +84,7 @@ def test_no_right_is_superfluous(fake_world, operators):
     policy = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}, "spec": {}}
     operators.start(world.api.kubeconfig(token, "operator", "home"), LEADER_ELECTION="true", LEASE_RETRY_S="0.5")
     time.sleep(3)
+    world.api.faults.order(verb="patch", plural="modelservices", subresource="status", status=409)  # it reads again
     world.service("soc", "ids", rollout={"policyRef": {"name": "careful"}})
     time.sleep(1)
     world.create("/apis/vedette.dev/v1alpha1/namespaces/soc/rolloutpolicies", policy)
