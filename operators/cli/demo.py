@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from operators.demo.scenes import Result
 
+_WHY = 160
 app = typer.Typer(invoke_without_command=True)
 app.command()(tour)
 
@@ -67,6 +68,7 @@ def summary(results: "Sequence[Result]") -> "Table":
     for r in results:
         colour = "green" if not r.broken else "red"
         why = r.report.reason if r.report is not None else r.reason
+        why = why if len(why) <= _WHY else f"{why[:_WHY]}…"
         met = "never" if r.met_s is None and r.report is None else "" if r.met_s is None else f"{r.met_s:.1f} s"
         table.add_row(
             r.title, Text(r.outcome, style=colour), f"{r.took_s:.1f} s", met,

@@ -155,7 +155,7 @@ class Stage:
         result.weights = tuple(m.weight for m in ended.moves if m.move == "setWeight" and m.weight is not None)
         result.met_s = None if met is None else (ended.ended - met).total_seconds()
         seen = max((m.assessment.requests for m in ended.moves if m.assessment), default=0)
-        result.live = result.counts.by_variant["candidate"] + result.counts.fallbacks
+        result.live = result.counts.by_revision[f"candidate@{ended.candidate.version}"] + result.counts.fallbacks
         result.mirrored = max(0, seen - result.live) if any(m.move == "mirror" for m in ended.moves) else 0
 
 

@@ -41,7 +41,8 @@ class Counts:
     failed: int = 0
     failures: list[str] = field(default_factory=list)
     by_variant: Counter[str] = field(default_factory=Counter)
-    by_version: Counter[str] = field(default_factory=Counter)
+    by_revision: Counter[str] = field(default_factory=Counter)
+    """By `variant@version`."""
     fallbacks: int = 0
     alerts: Counter[str] = field(default_factory=Counter)
     latencies_ms: list[float] = field(default_factory=list)
@@ -146,7 +147,7 @@ class Traffic:
         for counts in kept:
             counts.answered += 1
             counts.by_variant[variant] += 1
-            counts.by_version[version] += 1
+            counts.by_revision[f"{variant}@{version}"] += 1
             counts.fallbacks += is_fallback
             counts.alerts[variant] += verdict == "alert"
         self.counts.latencies_ms.append(took_ms)

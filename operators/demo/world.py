@@ -32,7 +32,7 @@ DATATYPES: Final = {"string": "BYTES", "float": "FP64", "int": "INT64", "port": 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Bundles by what they are, and what is sent. strict: a threshold at which the good one alerts a fifth as often."""
+    """Bundles by what they are, and what is sent. eager: a threshold at which the good one alerts at a fifth of the events."""
 
     stable: Bundle
     good: Bundle
@@ -41,7 +41,7 @@ class World:
     slow: Bundle
     flooding: Bundle
     broken: Bundle
-    strict: float
+    eager: float
     events: tuple[Row, ...]
     alert_share: float
 
@@ -73,7 +73,7 @@ def build(store_dir: Path, tell: Callable[[str], None], *, slow_ms: float) -> Wo
         slow=candidates.slow(stable, rows, slow_ms, store),
         flooding=flooding,
         broken=candidates.mislabelled(stable, flooding, store),
-        strict=candidates.threshold_for(good, rows, candidates.alert_share(good, rows) / 5),
+        eager=candidates.threshold_for(good, rows, 0.2),
         events=_events(detector, data, newest),
         alert_share=candidates.alert_share(stable, rows),
     )
