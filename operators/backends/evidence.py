@@ -39,7 +39,6 @@ _COUNTS: Final = {
     "vedette_evidence_requests_total": ("requests", "mirrored"),
     "vedette_evidence_rows_total": ("rows", "mirrored_rows"),
 }
-_PAIRED: Final = ("vedette_evidence_pairs_total", "vedette_evidence_score_bins_total")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "vedette_evidence_bad_total": (*_MODEL, "route", "gate"),
     "vedette_evidence_entities_total": _MODEL,
     "vedette_evidence_entities_bad_total": (*_MODEL, "gate"),
-    "vedette_evidence_pairs_total": ("revision", "against", "reference", "candidate"),
+    "vedette_evidence_pairs_total": (*_MODEL, "against", "reference", "candidate"),
     "vedette_evidence_score_bins_total": (*_MODEL, "le"),
     "vedette_model_info": (*_MODEL, "version"),
     "vedette_model_failed": (*_MODEL, "version", "reason"),
@@ -117,8 +116,6 @@ class _Draft:
     def __init__(self) -> None:
         self.is_started = False
         self._tallies: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-        self._pairs: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-        self._named: dict[str, str] = {}
         self._loaded: list[str] = []
         self._failed: dict[str, str] = {}
         self._ongoing = self._answered = self._mirrored = 0.0
@@ -133,7 +130,6 @@ class _Draft:
         elif name == "vedette_model_info":
             if value > 0:
                 self._loaded.append(labels["revision"])
-                self._name(labels)
         elif name == "vedette_model_failed":
             if value > 0:
                 self._failed[labels["revision"]] = labels.get("reason", "it could not be loaded")
@@ -152,9 +148,6 @@ class _Draft:
 
     def evidence(self, replica: str) -> ReplicaEvidence:
         """All of it, once every sample was taken."""
-        for revision, pairs in self._pairs.items():
-            variant = self._named.get(revision, "candidate")
-            self._tallies[key(variant, revision)]["pairs"] = pairs
         return ReplicaEvidence.model_validate(
             {
                 "replica": replica,
@@ -176,16 +169,7 @@ class _Draft:
             buckets_s=dict(self._buckets),
         )
 
-    def _name(self, labels: Mapping[str, str]) -> None:
-        """Remember which variant beside stable a revision is: pairs are told by revision alone."""
-        if labels["variant"] != "stable":
-            self._named.setdefault(labels["revision"], labels["variant"])
-
     def _evidence(self, name: str, labels: Mapping[str, str], count: int) -> None:
-        if name == "vedette_evidence_pairs_total":
-            self._pairs[labels["revision"]][f"{labels['reference']}>{labels['candidate']}"] += count
-            return
-        self._name(labels)
         tally, is_mirror = self._tallies[key(labels["variant"], labels["revision"])], labels.get("route") == "mirror"
         if name in _COUNTS:
             tally[_COUNTS[name][is_mirror]] = count
@@ -193,6 +177,9 @@ class _Draft:
                 self._mirrored += count
         elif name == "vedette_evidence_entities_total":
             tally["entities"] = count
+        elif name == "vedette_evidence_pairs_total":
+            pairs, both = tally.setdefault("pairs", {}), f"{labels['reference']}>{labels['candidate']}"
+            pairs[both] = pairs.get(both, 0) + count  # whichever revision was stable then
         elif name == "vedette_evidence_score_bins_total":
             tally.setdefault("scores", {})[labels["le"]] = count
         elif labels["gate"] in _GATES:

@@ -176,14 +176,14 @@ class ServingMetrics(Collector):
         pairs: dict[tuple[str, ...], float] = {}
         bins: dict[tuple[str, ...], float] = {}
         for evidence in tuple(self._evidence.values()):
-            labels, (model, _, revision) = evidence.labels, evidence.labels
+            labels = evidence.labels
             for route in ROUTES:
                 counts = evidence.route(route)
                 bad.update({(*labels, route, gate): float(n) for gate, n in counts.bad().items()})
                 requests[(*labels, route)], rows[(*labels, route)] = float(counts.requests), float(counts.rows)
             entities_bad.update({(*labels, gate): float(n) for gate, n in evidence.entities.bad().items()})
             entities[labels] = float(evidence.entities.count)
-            pairs.update({(model, revision, *key): float(n) for key, n in evidence.pairs.copy().items()})
+            pairs.update({(*labels, *key): float(n) for key, n in evidence.pairs.copy().items()})
             bins.update({(*labels, edge): float(n) for edge, n in evidence.scores.copy().items()})
         yield self._counter(names.EVIDENCE_REQUESTS, requests)
         yield self._counter(names.EVIDENCE_ROWS, rows)

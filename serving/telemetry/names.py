@@ -133,8 +133,8 @@ EVIDENCE_ENTITIES_BAD: Final = MetricDoc(
 EVIDENCE_PAIRS: Final = MetricDoc(
     "vedette_evidence_pairs_total",
     "counter",
-    ("model", "revision", "against", "reference", "candidate"),
-    "Mirrored rows that both scored: the mirrored revision, stable's revision (against), stable's verdict (reference) and the "
+    (*_EVIDENCE, "against", "reference", "candidate"),
+    "Mirrored rows that both scored: the mirrored variant and revision, stable's revision (against), stable's verdict (reference) and the "
     "mirrored one's (candidate).",
 )
 EVIDENCE_SCORE_BINS: Final = MetricDoc(

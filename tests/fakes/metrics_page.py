@@ -13,7 +13,7 @@ def page(replica: str, requests: int = 900, *, model: str = "ids") -> str:
     """One replica with a stable that answered `requests`, and a candidate."""
     who = f'replica="{replica}",model="{model}"'
     stable, candidate = f'{who},variant="stable",revision="{STABLE}"', f'{who},variant="candidate",revision="{CANDIDATE}"'
-    pairs = f'{who},revision="{CANDIDATE}",against="{STABLE}"'
+    pairs = f'{candidate},against="{STABLE}"'
     return f"""# HELP vedette_evidence_requests_total Requests of the split.
 # TYPE vedette_evidence_requests_total counter
 vedette_evidence_requests_total{{{stable},route="live"}} {requests}.0

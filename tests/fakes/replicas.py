@@ -107,10 +107,10 @@ class FakeReplicas:
             ("benign", "alert", max(0.0, habits.alert_rate - reference.alert_rate)),
             ("alert", "benign", max(0.0, reference.alert_rate - habits.alert_rate)),
         ):
-            pairs = f'{who},revision="{revision}",against="{stable.revision.digest}",reference="{at_stable}",candidate="{here}"'
+            pairs = f'{labels},against="{stable.revision.digest}",reference="{at_stable}",candidate="{here}"'
             self.counts[f"vedette_evidence_pairs_total{{{pairs}}}"] += int((draws < share).sum())
             draws = draws[draws >= share] - share
-        quiet = f'{who},revision="{revision}",against="{stable.revision.digest}",reference="benign",candidate="benign"'
+        quiet = f'{labels},against="{stable.revision.digest}",reference="benign",candidate="benign"'
         self.counts[f"vedette_evidence_pairs_total{{{quiet}}}"] += len(draws)
 
     def _habits(self, bundle: str) -> Habits:

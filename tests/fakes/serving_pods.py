@@ -197,7 +197,7 @@ class ServingPods:
                 lines += _evidence(f'{who},model="{name}",variant="{variant}",revision="{digest}"', c)
                 stable = next((m.revision.digest for m in group.spec.models if m.name == name), "")
                 if c.pairs and variant != "stable":
-                    lines += _pairs(f'{who},model="{name}",revision="{digest}",against="{stable}"', c)
+                    lines += _pairs(f'{who},model="{name}",variant="{variant}",revision="{digest}",against="{stable}"', c)
                 done = f'{who},model="{name}",version="1",variant="{variant}",door="http"'
                 lines.append(f'vedette_requests_total{{{done},outcome="ok"}} {int(c.requests)}')
         return "\n".join(lines) + "\n"

@@ -38,7 +38,7 @@ def filled(world, bundles):
 def pairs(world):
     return {
         (labels[3], labels[1]): int(v) for labels, v in world.series().get("vedette_evidence_pairs_total", {}).items()
-    }  # labels by name: against, candidate, model, reference, revision
+    }  # labels by name: against, candidate, model, reference, revision, variant
 
 
 async def test_the_candidate_scores_a_copy_and_the_flips_are_counted(world, bundles):
@@ -54,6 +54,19 @@ async def test_the_candidate_scores_a_copy_and_the_flips_are_counted(world, bund
     assert world.evidence("stable", "mirror")["alertRate"] == 3
     assert world.evidence("candidate")["requests"] == 0, "nobody met it"
     assert len(world.audit.records) == 4, "a copy is no answer"
+
+
+async def test_a_revision_mirrored_again_under_another_name_takes_no_pairs_from_the_first(world, bundles):
+    """A counter never falls: a candidate that was taken back, and is tried again, is counted beside what it was before."""
+    counted = []
+    for name in ("former", "candidate"):
+        await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], name=name, mirror=100)))
+        for _ in range(3 if name == "former" else 1):
+            await world.service.infer(request("a", level=-3.0))
+        await world.mirror.drained()
+        series = world.series()["vedette_evidence_pairs_total"]
+        counted.append({labels[-1]: int(v) for labels, v in series.items()})
+    assert counted == [{"former": 3}, {"former": 3, "candidate": 1}]
 
 
 async def test_a_copy_is_scored_only_after_the_answer(world, bundles):

@@ -32,6 +32,14 @@ def test_every_counter_reaches_its_place():
     assert replica.failed == {}
 
 
+def test_a_revision_met_under_two_names_keeps_two_tallies_of_pairs():
+    named = f'replica="r1",model="ids",variant="former",revision="{CANDIDATE}",against="{STABLE}"'
+    text = page("r1") + f'vedette_evidence_pairs_total{{{named},reference="alert",candidate="benign"}} 5\n'
+    tallies = scrape(text).replicas[0].tallies
+    assert tallies[f"candidate@{CANDIDATE}"].pairs == {"benign>benign": 690, "benign>alert": 30}
+    assert tallies[f"former@{CANDIDATE}"].pairs == {"alert>benign": 5}
+
+
 @pytest.mark.parametrize(
     ("pages", "replicas", "requests"),
     [
