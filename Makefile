@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check format bench demo clean services requirements crds
+.PHONY: help up test soak check format bench demo clean services requirements crds
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ up: $(READY) ## train (first time), serve, print where it listens; Ctrl-C stops.
 
 test: $(READY) ## all tests that can run on this machine
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(READY) ## the long tests: the operator killed at 50 moments, 500 services at rest; about half an hour
+	$(BIN)/python -m pytest -m soak -s $(ARGS)
 
 check: $(READY) ## ruff, mypy --strict, the arrows between the rooms
 	$(BIN)/ruff check .

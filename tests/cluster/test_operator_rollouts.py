@@ -201,7 +201,7 @@ def test_killed_at_random_moments_every_rollout_ends_the_same(world, namespace, 
     kill_often(world, namespace, operators, KILLS)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_killed_at_50_random_moments_every_rollout_ends_the_same(world, namespace, operators):
     kill_often(world, namespace, operators, MANY_KILLS)
 

@@ -73,6 +73,6 @@ def test_services_at_rest_are_quiet_and_changes_are_acted_on(fake_world, operato
     judge(at_rest(fake_world, operators, services=20, minutes=0.5))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_500_services_at_rest_are_quiet_and_changes_are_acted_on(fake_world, operators):
     judge(at_rest(fake_world, operators, services=500, minutes=3))
