@@ -17,7 +17,7 @@ from operators.rollout.status import Target
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
 from serving.served_file import ServedFile, newest_of_each
-from serving.spec import ModelSpec, ServingSpec, VariantSpec
+from serving.spec import ModelSpec, ServingSpec
 
 
 class LocalBackend:
@@ -78,7 +78,7 @@ class LocalBackend:
                     f"service {service.name}: bundle {wanted.bundle} of version {wanted.version} is not in the store "
                     f"{self._store.root}; add it with `vedette train` or `vedette bundle create`, or name one of `vedette models`",
                 )
-        self._replace(service.model, entry_of(service.model, target))
+        self._replace(service.model, target.serving(service.model))
 
     def _drop_variants(self, service: ServiceRef) -> None:
         entry = stable_entry(self._read(), service.model)
@@ -93,22 +93,6 @@ class LocalBackend:
                 self._served.write(after)
             except OSError as problem:
                 raise BackendError(f"served.json of the store {self._store.root} cannot be written: {problem}") from problem
-
-
-def entry_of(model: str, target: Target) -> ModelSpec:
-    """What the data plane is told of one model."""
-    return ModelSpec(
-        name=model,
-        version=target.stable.version,
-        revision=target.stable.serving(),
-        variants=tuple(
-            VariantSpec(
-                name=v.name, version=v.revision.version, revision=v.revision.serving(), weight=v.weight, mirror=v.mirror
-            )
-            for v in target.variants
-        ),
-        latency_objective_ms=target.latency_objective_ms,
-    )
 
 
 def stable_entry(spec: ServingSpec, model: str) -> ModelSpec | None:
@@ -151,6 +135,6 @@ def served_at_start(newest: ServingSpec, before: ServingSpec | None, managed: Ma
         kept = entry
         if entry.name in managed:
             left = stable_entry(before, entry.name) if before is not None else None
-            kept = left or entry_of(entry.name, Target(stable=managed[entry.name]))
+            kept = left or Target(stable=managed[entry.name]).serving(entry.name)
         models.append(kept)
     return ServingSpec(models=tuple(models))

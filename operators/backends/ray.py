@@ -14,7 +14,7 @@ from operators.backends.kube import PODS, RAY_SERVICES, Conflict, Kube, KubeErro
 from operators.backends.load import LoadMeter
 from operators.backends.pods import addresses, is_live, is_ready
 from operators.backends.port import BackendError, Load, ServiceRef
-from operators.backends.serve_config import Place, model_spec, replicas_of, served_revision, with_model, without_model
+from operators.backends.serve_config import Place, replicas_of, served_revision, with_model, without_model
 from operators.rollout.evidence import Observation
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
@@ -35,7 +35,7 @@ class RayServeBackend:
 
     async def carry_out(self, service: ServiceRef, target: Target) -> None:
         """Write the target into the RayService; nothing is written if it says so already. Raises BackendError."""
-        place, model = self._where(service), model_spec(service.model, target)
+        place, model = self._where(service), target.serving(service.model)
         await self._edit(service, lambda text: with_model(text, place, model, target.replicas))
 
     async def observe(self, service: ServiceRef) -> Observation:

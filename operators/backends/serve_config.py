@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from operators.backends.port import BackendError
 from operators.rollout.spec import Revision
-from operators.rollout.status import Target
-from serving.spec import ModelSpec, VariantSpec
+from serving.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +22,6 @@ class Place:
     subject: str
     application: str
     deployment: str
-
-
-def model_spec(name: str, target: Target) -> ModelSpec:
-    """What the replicas are told of a target."""
-    return ModelSpec(
-        name=name,
-        version=target.stable.version,
-        revision=target.stable.serving(),
-        variants=tuple(
-            VariantSpec(
-                name=v.name, version=v.revision.version, revision=v.revision.serving(), weight=v.weight, mirror=v.mirror
-            )
-            for v in target.variants
-        ),
-        latency_objective_ms=target.latency_objective_ms,
-    )
 
 
 def with_model(text: str, place: Place, model: ModelSpec, replicas: int | None) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from operators.rollout.evidence import Tally
 from operators.rollout.spec import ExperimentSpec, GateName, Revision, RolloutSpec, Value
+from serving.spec import ModelSpec, VariantSpec
 
 Text = Annotated[str, Field(max_length=2048)]
 
@@ -92,6 +93,21 @@ class Target(Value):
     """A request that takes longer counts as slow in the evidence."""
     replicas: int | None = None
     """None: the autoscaler's own choice."""
+
+    def serving(self, model: str) -> ModelSpec:
+        """What replicas that hold every variant are told of this model."""
+        return ModelSpec(
+            name=model,
+            version=self.stable.version,
+            revision=self.stable.serving(),
+            variants=tuple(
+                VariantSpec(
+                    name=v.name, version=v.revision.version, revision=v.revision.serving(), weight=v.weight, mirror=v.mirror
+                )
+                for v in self.variants
+            ),
+            latency_objective_ms=self.latency_objective_ms,
+        )
 
 
 class TargetVariant(Value):

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from operators.backends.port import BackendError
-from operators.backends.serve_config import Place, model_spec, replicas_of, served_revision, with_model, without_model
+from operators.backends.serve_config import Place, replicas_of, served_revision, with_model, without_model
 from operators.rollout.status import Target, TargetVariant
 from tests.fakes.rollouts import A, B
 
@@ -31,23 +31,21 @@ def deployment(text: str):
 
 
 def test_only_our_part_changes():
-    after = with_model(BARE, PLACE, model_spec("ids", told()), None)
+    after = with_model(BARE, PLACE, told().serving("ids"), None)
     expected = yaml.safe_load(BARE)
-    expected["applications"][1]["deployments"][0]["user_config"] = {
-        "models": [model_spec("ids", told()).model_dump(mode="json")]
-    }
+    expected["applications"][1]["deployments"][0]["user_config"] = {"models": [told().serving("ids").model_dump(mode="json")]}
     assert yaml.safe_load(after) == expected
     assert deployment(after)["user_config"]["models"][0]["variants"][0]["weight"] == 5
 
 
 def test_what_is_so_already_is_not_written_again():
-    once = with_model(BARE, PLACE, model_spec("ids", told()), 2)
-    assert with_model(once, PLACE, model_spec("ids", told()), 2) == once
+    once = with_model(BARE, PLACE, told().serving("ids"), 2)
+    assert with_model(once, PLACE, told().serving("ids"), 2) == once
 
 
 def test_models_of_others_stay_and_keep_their_order():
-    two = with_model(with_model(BARE, PLACE, model_spec("ids", told()), None), PLACE, model_spec("dns", told()), None)
-    again = with_model(two, PLACE, model_spec("ids", told(25)), None)
+    two = with_model(with_model(BARE, PLACE, told().serving("ids"), None), PLACE, told().serving("dns"), None)
+    again = with_model(two, PLACE, told(25).serving("ids"), None)
     models = deployment(again)["user_config"]["models"]
     assert [m["name"] for m in models] == ["ids", "dns"]
     assert models[0]["variants"][0]["weight"] == 25
@@ -58,19 +56,19 @@ def test_models_of_others_stay_and_keep_their_order():
 
 
 def test_the_count_is_ours_only_when_it_is_said():
-    assert replicas_of(with_model(BARE, PLACE, model_spec("ids", told()), None), PLACE) == 2
-    assert replicas_of(with_model(BARE, PLACE, model_spec("ids", told()), 5), PLACE) == 5
+    assert replicas_of(with_model(BARE, PLACE, told().serving("ids"), None), PLACE) == 2
+    assert replicas_of(with_model(BARE, PLACE, told().serving("ids"), 5), PLACE) == 5
 
 
 def test_a_deployment_left_to_its_defaults_is_added():
     text = "applications: [{name: vedette, import_path: 'serving.app:build'}]"
-    after = yaml.safe_load(with_model(text, PLACE, model_spec("ids", told()), None))
+    after = yaml.safe_load(with_model(text, PLACE, told().serving("ids"), None))
     assert after["applications"][0]["deployments"][0]["name"] == "Replica"
 
 
 def test_what_is_served_already_is_known():
     assert served_revision(BARE, PLACE, "ids") is None
-    assert served_revision(with_model(BARE, PLACE, model_spec("ids", told()), None), PLACE, "ids") == A
+    assert served_revision(with_model(BARE, PLACE, told().serving("ids"), None), PLACE, "ids") == A
 
 
 @pytest.mark.parametrize(
@@ -89,6 +87,6 @@ def test_what_is_served_already_is_known():
 )
 def test_refusals_name_the_resource_and_the_way_out(text, replicas, expected):
     with pytest.raises(BackendError, match=expected) as refused:
-        with_model(text, PLACE, model_spec("ids", told()), replicas)
+        with_model(text, PLACE, told().serving("ids"), replicas)
     assert "RayService soc/vedette" in str(refused.value)
     assert not refused.value.can_retry
