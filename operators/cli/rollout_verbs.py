@@ -1,5 +1,6 @@
 """What people say to a rollout under way. Each verb leaves a request with who and why; whoever runs the rollout decides and acts."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,69 +27,29 @@ def promote(
     say(control, name, "promote-full" if full else "promote", why, as_json=as_json, args=meant(control, name))
 
 
-def pause(
-    name: Name,
-    why: Why = "",
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
-    as_json: Json = False,
-) -> None:
-    """Hold the rollout where it is; evidence is still gathered, and a worse candidate is still aborted."""
-    say(Place(store_dir, context, namespace, kubeconfig).open(), name, "pause", why, as_json=as_json)
+def _verb(verb: str, says: str) -> Callable[..., None]:
+    """A command that leaves one verb and needs no more than who and why."""
+
+    def command(
+        name: Name,
+        why: Why = "",
+        store_dir: StoreDir = None,
+        context: Context = None,
+        namespace: Namespace = None,
+        kubeconfig: Kubeconfig = None,
+        as_json: Json = False,
+    ) -> None:
+        say(Place(store_dir, context, namespace, kubeconfig).open(), name, verb, why, as_json=as_json)
+
+    command.__name__, command.__doc__ = verb, says
+    return command
 
 
-def resume(
-    name: Name,
-    why: Why = "",
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
-    as_json: Json = False,
-) -> None:
-    """End a pause."""
-    say(Place(store_dir, context, namespace, kubeconfig).open(), name, "resume", why, as_json=as_json)
-
-
-def abort(
-    name: Name,
-    why: Why = "",
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
-    as_json: Json = False,
-) -> None:
-    """Give all traffic back to stable, at once."""
-    say(Place(store_dir, context, namespace, kubeconfig).open(), name, "abort", why, as_json=as_json)
-
-
-def retry(
-    name: Name,
-    why: Why = "",
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
-    as_json: Json = False,
-) -> None:
-    """Start an aborted rollout anew, from its first step, with fresh evidence."""
-    say(Place(store_dir, context, namespace, kubeconfig).open(), name, "retry", why, as_json=as_json)
-
-
-def undo(
-    name: Name,
-    why: Why = "",
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
-    as_json: Json = False,
-) -> None:
-    """Make the former stable serve everybody again; immediate within the rollback window."""
-    say(Place(store_dir, context, namespace, kubeconfig).open(), name, "undo", why, as_json=as_json)
+pause = _verb("pause", "Hold the rollout where it is; evidence is still gathered, and a worse candidate is still aborted.")
+resume = _verb("resume", "End a pause.")
+abort = _verb("abort", "Give all traffic back to stable, at once.")
+retry = _verb("retry", "Start an aborted rollout anew, from its first step, with fresh evidence.")
+undo = _verb("undo", "Make the former stable serve everybody again; immediate within the rollback window.")
 
 
 def approve(
