@@ -6,7 +6,7 @@ uv=${UV:-.venv/bin/uv}
 common="--generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet"
 # shellcheck disable=SC2086
 "$uv" pip compile pyproject.toml --extra dev $common "$@" -o requirements/dev.txt
-for extra in serving lifecycle operators operator loadtests; do
+for extra in serving envoy lifecycle operators operator loadtests; do
   # shellcheck disable=SC2086
   "$uv" pip compile pyproject.toml --extra "$extra" -c requirements/dev.txt $common -o "requirements/$extra.txt"
 done
