@@ -37,7 +37,7 @@ check: $(READY) ## ruff, mypy --strict, the arrows between the rooms
 format: $(READY) ## rewrite the code in the house format
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-bench: $(READY) ## benchmarks, side by side in one run; writes build/bench/NAME.json
+bench: $(READY) ## benchmarks, side by side in one run, about 20 minutes; report: build/bench/report.html. ARGS="--list" names them
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
 demo: $(READY) ## good and bad candidates under constant load: promoted, aborted, compared; fails if a promise is not kept

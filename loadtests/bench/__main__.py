@@ -5,18 +5,26 @@ import importlib
 import os
 import pkgutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Final, Protocol
 
 from rich.console import Console
 
 from loadtests import bench
 from loadtests.bench.errors import BenchError
-from loadtests.bench.report import Row, as_json, table, write
+from loadtests.bench.page import write_page
+from loadtests.bench.record import this_machine, write
+from loadtests.bench.report import FOLDER, Row, as_json, table, unmeasured
+
+LONG: Final = frozenset({"faults", "front_doors", "memory", "overload", "ray_scaling"})
+"""Minutes each, or asked for by one decision only: run when they are named. A module says so too by `IS_LONG = True`."""
 
 
 class Benchmark(Protocol):
-    """A module with this function is a benchmark."""
+    """A module with this function is a benchmark; its docstring goes into the report."""
 
     def run(self, *, quick: bool, rounds: int) -> list[Row]:
         """Measure. rounds: how often each alternative is measured, in turn. quick: short and few, to see that it works."""
@@ -24,49 +32,91 @@ class Benchmark(Protocol):
 
 
 def benchmarks(names: Sequence[str]) -> Iterator[tuple[str, Benchmark]]:
-    """The benchmarks of these names, or all. Raises BenchError for a name that is none."""
+    """The benchmarks of these names, or all that are not long. Raises BenchError for a name that is none."""
     there = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if not m.ispkg and not m.name.startswith("_"))
     for name in names or there:
         module = importlib.import_module(f"{bench.__name__}.{name}") if name in there else None
-        if hasattr(module, "run"):
-            yield name, module  # type: ignore[misc]  # seen to have `run`
+        if module is not None and hasattr(module, "run"):
+            if names or not _is_long(name, module):
+                yield name, module  # type: ignore[misc]  # seen to have `run`
         elif names:
-            raise BenchError(f"there is no benchmark {name!r}; without a name all of them run")
+            raise BenchError(f"there is no benchmark {name!r}; --list names them, without a name all but the long ones run")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run and report; 1 if a benchmark could not be run."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description="Benchmarks, side by side in one run.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks; all if none is named")
-    parser.add_argument("--quick", action="store_true", help="short and few: shows that it works, not what it takes")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds per figure, interleaved (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print the rows as one JSON list")
-    asked = parser.parse_args(argv)
-    if asked.rounds < 1:
-        parser.error("--rounds is at least 1")
+    """Run and report; 1 if a benchmark could not be run, or with --strict if a target was missed."""
+    asked = _arguments(argv)
     console, progress = Console(width=None if sys.stdout.isatty() else 140), Console(stderr=True)
+    if asked.list:
+        _tell_all(console)
+        return 0
     progress.print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the start: a busy machine widens the ranges")
     found: list[Row] = []
     failed = 0
     try:
         for name, benchmark in benchmarks(asked.names):
-            try:
-                rows = benchmark.run(quick=asked.quick, rounds=1 if asked.quick else asked.rounds)
-            except BenchError as problem:
-                progress.print(f"{name}: {problem}", style="red", markup=False)
-                failed += 1
-                continue
+            rows, is_well = _measure(name, benchmark, quick=asked.quick, rounds=asked.rounds, progress=progress)
+            failed += not is_well
             found += rows
-            path = write(rows, name)
-            progress.print(f"{name}: {path}", markup=False)
             if not asked.json:
                 console.print(table(rows, name))
     except BenchError as problem:
         progress.print(str(problem), style="red", markup=False)
         return 2
+    progress.print(f"report: {write_page(FOLDER)}", markup=False)
     if asked.json:
         sys.stdout.write(as_json(found).decode() + "\n")
-    return 1 if failed else 0
+    missed = [r.name for r in found if r.is_met is False]
+    if missed:
+        progress.print(f"{len(missed)} of {sum(r.target is not None for r in found)} targets missed: {', '.join(missed)}")
+    return 1 if failed or (asked.strict and missed) else 0
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description="Benchmarks, side by side in one run.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks; all but the long ones if none is named")
+    parser.add_argument("--list", action="store_true", help="name the benchmarks, and which are long")
+    parser.add_argument("--quick", action="store_true", help="short and few: shows that it works, not what it takes")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds per figure, interleaved (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the rows as one JSON list")
+    parser.add_argument("--strict", action="store_true", help="exit 1 when a target is missed")
+    asked = parser.parse_args(argv)
+    if asked.rounds < 1:
+        parser.error("--rounds is at least 1")
+    return asked
+
+
+def _measure(name: str, benchmark: Benchmark, *, quick: bool, rounds: int, progress: Console) -> tuple[list[Row], bool]:
+    """One benchmark's rows, recorded; a failure is a row too, and says that it was one."""
+    machine, at, start = this_machine(), datetime.now(UTC), time.monotonic()
+    progress.print(f"{name}: begins", markup=False)
+    is_well = True
+    try:
+        rows = benchmark.run(quick=quick, rounds=1 if quick else rounds)
+    except BenchError as problem:
+        progress.print(f"{name}: {problem}", style="red", markup=False)
+        rows, is_well = [unmeasured(name, str(problem))], False
+    except Exception as problem:  # a defect of one benchmark must not cost the figures of the others
+        progress.print_exception()
+        rows, is_well = [unmeasured(name, f"{type(problem).__name__}: {problem}")], False
+    took_s = time.monotonic() - start
+    how = benchmark.__doc__ or ""
+    path = write(rows, name, machine=machine, at=at, how=how, is_quick=quick, took_s=took_s)
+    progress.print(f"{name}: {took_s:.0f} s, {path}", markup=False)
+    return rows, is_well
+
+
+def _tell_all(console: Console) -> None:
+    there = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if not m.ispkg and not m.name.startswith("_"))
+    for name in there:
+        module = importlib.import_module(f"{bench.__name__}.{name}")
+        if hasattr(module, "run"):
+            first = (module.__doc__ or "").strip().splitlines()[0]
+            console.print(f"{name}{' (long)' if _is_long(name, module) else ''}: {first}", markup=False, soft_wrap=True)
+
+
+def _is_long(name: str, module: ModuleType) -> bool:
+    return name in LONG or bool(getattr(module, "IS_LONG", False))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,20 @@ def check_http(server: Running, workload: Workload) -> None:
         _compare(server.name, "HTTP", float(np.ravel(score["data"])[0]), float(expected))
 
 
+def check_decision(server: Running, workload: Workload) -> None:
+    """Raises BenchError unless an answer over HTTP holds a verdict and a probability: what a figure of ours says it includes."""
+    body = json_body(workload.inputs[0])
+    connection = http.client.HTTPConnection(HOST, server.http_port, timeout=10)
+    try:
+        connection.request("POST", INFER_PATH, body, {"Content-Type": "application/json"})
+        answer = orjson.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+    missing = {"verdict", "score", "probability"} - {o["name"] for o in answer["outputs"]}
+    if missing or answer["parameters"].get("source") != "model":
+        raise BenchError(f"{server.name} is to decide, and answers without {sorted(missing) or 'the model'}: {answer}")
+
+
 def check_grpc(server: Running, workload: Workload) -> None:
     """Raises BenchError at the first wrong answer."""
     with grpc.insecure_channel(f"{HOST}:{server.grpc_port}") as channel:

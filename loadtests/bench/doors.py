@@ -1,99 +1,190 @@
-"""HTTP and gRPC through a Vedette replica on Ray Serve, next to a bare server, Ray Serve's own proxies and KServe's server.
+"""HTTP without features: a Vedette replica on Ray Serve, next to a bare server, Ray Serve's own proxy and other model servers.
 
-All servers are up at once and are measured in turn, cell by cell, so that a drift of the machine hits all alike. They share its
-cores with the load generator: the ratios say something, the absolute figures little."""
+`bare` is starlette, uvicorn and onnxruntime, and answers the score only; `vedette` answers the whole decision (score, verdict, probability)
+with audit and cache off; `vedette-2` is two replicas on one port. MLServer and BentoML run in environments of their own. One row a request
+as JSON, rotating inputs, answers checked first; wrk with 1, 8 and 32 connections. All servers are up at once and are measured in turn, cell
+by cell, so that a drift of the machine hits all alike. They share its cores with the load generator."""
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
-from loadtests.bench.answers import check_grpc, check_http
+from loadtests.bench import targets
+from loadtests.bench.answers import check_decision, check_grpc, check_http
 from loadtests.bench.errors import BenchError
-from loadtests.bench.grpc_load import generator as grpc_generator
 from loadtests.bench.grpc_load import load_grpc
 from loadtests.bench.http_load import generator as http_generator
 from loadtests.bench.http_load import load_http
 from loadtests.bench.load import Sample
+from loadtests.bench.peers import bentoml, mlserver
 from loadtests.bench.process import Running, ServerUnderTest, python, running
-from loadtests.bench.report import Row, row
+from loadtests.bench.report import Row, row, unmeasured
+from loadtests.bench.targets import Target
 from loadtests.bench.vedette import NAME as OURS
 from loadtests.bench.vedette import vedette
 from loadtests.bench.workload import INFER_PATH, Workload, build_workload
 
-BARE = "bare"
-DOORS = ("http", "grpc")
-CLIENTS = (1, 8, 32)
-FIGURES = (("p50", "ms", "p50_ms"), ("p99", "ms", "p99_ms"), ("rate", "req/s", "rate"))
+BARE: Final = "bare"
+TWO: Final = "vedette-2"
+PROXY: Final = "serve-proxy"
+DOORS: Final = ("http", "grpc")
+CLIENTS: Final = (1, 8, 32)
+FIGURES: Final = (("p50", "ms", "p50_ms"), ("p99", "ms", "p99_ms"), ("rate", "req/s", "rate"))
 
 Cell = tuple[str, str, int]
 """Door, server, clients."""
+TargetOf = Callable[[str, str, int, str], Target | None]
+"""What a figure is to reach: of door, server, clients, figure."""
 
 
-def servers(workload: Workload, folder: Path) -> list[ServerUnderTest]:
-    """Who is measured; each with this machine's defaults and one worker."""
-    common = ("--model", str(workload.model), "--http-port", "{http_port}", "--grpc-port", "{grpc_port}")
-    package = "loadtests.bench.servers"
+class Taken(dict[Cell, list[Sample]]):
+    """What was measured, and why the rest was not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problems: dict[tuple[str, str], str] = {}
+
+    def drop(self, door: str, server: str, why: str) -> None:
+        """A server that failed at a door is no more measured there: rounds would not pair."""
+        self.problems[door, server] = why
+        for cell in [c for c in self if c[:2] == (door, server)]:
+            del self[cell]
+
+
+def servers(workload: Workload, folder: Path) -> list[tuple[str, Callable[[], ServerUnderTest]]]:
+    """Who is measured, and how each is made; each with this machine's defaults and one worker."""
     return [
-        ServerUnderTest(BARE, python(f"{package}.bare", *common)),
-        vedette(workload, folder / "store"),
-        ServerUnderTest("serve-proxy", python(f"{package}.serve_proxy", *common), ready_path="/"),
-        ServerUnderTest("kserve", python(f"{package}.kserve_server", *common)),
+        (BARE, lambda: bare(workload)),
+        (OURS, lambda: vedette(workload, folder / "one")),
+        (TWO, lambda: vedette(workload, folder / "two", TWO, replicas="2")),
+        (PROXY, lambda: module_server(PROXY, "serve_proxy", workload, ready_path="/")),
+        ("kserve", lambda: module_server("kserve", "kserve_server", workload)),
+        ("mlserver", lambda: mlserver(workload, folder)),
+        ("bentoml", lambda: bentoml(workload)),
     ]
 
 
+def bare(workload: Workload) -> ServerUnderTest:
+    """The yardstick."""
+    return module_server(BARE, "bare", workload)
+
+
+def module_server(name: str, module: str, workload: Workload, ready_path: str = "/v2/health/ready") -> ServerUnderTest:
+    """One of loadtests.bench.servers."""
+    common = ("--model", str(workload.model), "--http-port", "{http_port}", "--grpc-port", "{grpc_port}")
+    return ServerUnderTest(name, python(f"loadtests.bench.servers.{module}", *common), ready_path=ready_path)
+
+
+def target(door: str, server: str, clients: int, figure: str) -> Target | None:
+    """What HTTP without features is to reach. Two replicas can be faster than one from two clients on."""
+    if (door, server) == ("http", OURS):
+        return {"p50": targets.ratio("<=", 1.2), "p99": targets.ratio("<=", 2.0), "rate": targets.ratio(">=", 0.85)}[figure]
+    if (door, server, figure) == ("http", TWO, "rate") and clients > 1:
+        return targets.ratio(">", 1.2)
+    return None
+
+
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Measure every door, server and number of clients. Raises BenchError if a server fails."""
+    """Measure every server and number of clients."""
     clients, duration_s = ((1, 8), 1.0) if quick else (CLIENTS, 2.0)
-    _say(f"HTTP load by {http_generator()}; gRPC load by {grpc_generator()}")
+    say(f"HTTP load by {http_generator()}")
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, ExitStack() as stack:
         workload = build_workload(Path(folder))
-        up = [stack.enter_context(running(s)) for s in servers(workload, Path(folder))]
-        for server in up:
-            check_http(server, workload)
-            check_grpc(server, workload)
-        found = measure(up, workload, clients=clients, rounds=rounds, duration_s=duration_s)
-    return list(rows(found))
+        found = Taken()
+        up = bring_up(stack, servers(workload, Path(folder)), workload, found, doors=("http",))
+        measure(up, workload, found, clients=clients, rounds=rounds, duration_s=duration_s, doors=("http",))
+    return [*rows(found, target), *against_the_proxy(found)]
+
+
+def bring_up(
+    stack: ExitStack,
+    wanted: Sequence[tuple[str, Callable[[], ServerUnderTest]]],
+    workload: Workload,
+    found: Taken,
+    *,
+    doors: Sequence[str] = DOORS,
+) -> list[Running]:
+    """The servers that started and answer rightly, until the stack closes; of the others `found` says why not."""
+    up: list[Running] = []
+    for name, make in wanted:
+        try:
+            server = stack.enter_context(running(make()))
+            for door in doors:
+                (check_http if door == "http" else check_grpc)(server, workload)
+            if name.startswith(OURS) and "http" in doors:
+                check_decision(server, workload)
+            up.append(server)
+        except BenchError as problem:
+            say(f"{name}: {problem}")
+            for door in doors:
+                found.drop(door, name, str(problem))
+    return up
 
 
 def measure(
     up: Sequence[Running],
     workload: Workload,
+    found: Taken,
     *,
     clients: Sequence[int],
     rounds: int,
     duration_s: float,
     doors: Sequence[str] = DOORS,
-) -> dict[Cell, list[Sample]]:
+) -> None:
     """Every cell `rounds` times, round by round, each round beginning with another server; one warm-up before, not counted."""
-    found: dict[Cell, list[Sample]] = {}
     for door in doors:
         for server in up:
-            _cell(door, server, workload, clients=max(clients), index=0, duration_s=1.0)
+            _take(Taken(), found, door, server, workload, clients=max(clients), index=0, duration_s=1.0)
         for count in clients:
             for index in range(rounds):
-                first = index % len(up)
+                first = index % max(len(up), 1)
                 for server in (*up[first:], *up[:first]):
-                    taken = _cell(door, server, workload, clients=count, index=index, duration_s=duration_s)
-                    found.setdefault((door, server.name, count), []).append(taken)
-                    _say(f"{door}/{server.name}/c{count} round {index + 1}/{rounds}: {taken.rate:,.0f} req/s")
-    return found
+                    if taken := _take(found, found, door, server, workload, clients=count, index=index, duration_s=duration_s):
+                        say(f"{door}/{server.name}/c{count} round {index + 1}/{rounds}: {taken.rate:,.0f} req/s")
 
 
-def rows(found: Mapping[Cell, Sequence[Sample]]) -> Iterator[Row]:
-    """Three figures a cell, each against the bare server's of the same rounds; the others also against ours."""
+def _take(
+    into: Taken, found: Taken, door: str, server: Running, workload: Workload, *, clients: int, index: int, duration_s: float
+) -> Sample | None:
+    """One cell, kept in `into`; None if the server fails now, which `found` then says, or failed before."""
+    if (door, server.name) in found.problems:
+        return None
+    try:
+        taken = _cell(door, server, workload, clients=clients, index=index, duration_s=duration_s)
+    except BenchError as problem:
+        say(str(problem))
+        found.drop(door, server.name, str(problem))
+        return None
+    into.setdefault((door, server.name, clients), []).append(taken)
+    return taken
+
+
+def rows(found: Taken, target: TargetOf = lambda *_: None) -> Iterator[Row]:
+    """Three figures a cell, each against the bare server's of the same rounds; then what could not be measured."""
     for (door, server, clients), taken in found.items():
         for figure, unit, attribute in FIGURES:
-            name = f"{door}/{server}/c{clients}/{figure}"
             values = [getattr(s, attribute) for s in taken]
-            reference = OURS if server != OURS and (door, OURS, clients) in found and server != BARE else BARE
-            others = found.get((door, reference, clients))
-            if server == BARE or others is None:
-                yield row(name, values, unit)
-            else:
-                against = (f"{door}/{reference}/c{clients}/{figure}", [getattr(s, attribute) for s in others])
-                yield row(name, values, unit, against=against)
+            others = None if server == BARE else found.get((door, BARE, clients))
+            against = None
+            if others is not None:
+                against = (f"{door}/{BARE}/c{clients}/{figure}", [getattr(s, attribute) for s in others])
+            bound = target(door, server, clients, figure)
+            yield row(f"{door}/{server}/c{clients}/{figure}", values, unit, against=against, target=bound)
+    for (door, server), why in found.problems.items():
+        yield unmeasured(f"{door}/{server}", why)
+
+
+def against_the_proxy(found: Mapping[Cell, Sequence[Sample]]) -> Iterator[Row]:
+    """Ours against Ray Serve's proxy, by rate."""
+    for (door, server, clients), taken in found.items():
+        others = found.get((door, PROXY, clients))
+        if server == OURS and others is not None:
+            against = (f"{door}/{PROXY}/c{clients}/rate", [s.rate for s in others])
+            name = f"{door}-against-proxy/{OURS}/c{clients}/rate"
+            yield row(name, [s.rate for s in taken], "req/s", against=against, target=targets.ratio(">=", 40))
 
 
 def _cell(door: str, server: Running, workload: Workload, *, clients: int, index: int, duration_s: float) -> Sample:
@@ -105,5 +196,6 @@ def _cell(door: str, server: Running, workload: Workload, *, clients: int, index
         raise BenchError(f"{server.name}, {door}, {clients} clients: {problem}") from problem
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Progress, on stderr."""
     sys.stderr.write(f"{text}\n")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ HOST: Final = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class ServerUnderTest:
-    """A program to measure. command: with `{http_port}` and `{grpc_port}` where the ports go. environment: added to ours.
+    """A program to measure. command, environment (added to ours): with `{http_port}`, `{grpc_port}`, `{other_port}` where ports go.
 
     ready_path: answers 200 over HTTP once requests may be sent."""
 
@@ -62,16 +62,28 @@ def running(server: ServerUnderTest) -> Iterator[Running]:
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{server.name}.log"
     ports = {"http_port": free_port(), "grpc_port": free_port()}
-    command = [part.format(**ports) for part in server.command]
+    places = {**{name: str(port) for name, port in ports.items()}, "other_port": str(free_port())}
+    command = [_placed(part, places) for part in server.command]
     # A folder for what the server leaves lying: removed when nothing of its process group can write there any more.
     with log.open("wb") as output, tempfile.TemporaryDirectory(prefix="vb", ignore_cleanup_errors=True) as scratch:
-        environment = {**os.environ, "TMPDIR": scratch, **dict(server.environment)}
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment)
+        environment = {**os.environ, "TMPDIR": scratch, **{k: _placed(v, places) for k, v in server.environment}}
+        try:
+            process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment
+            )
+        except OSError as problem:
+            raise BenchError(f"{server.name} could not be started: {problem}") from problem
         try:
             _wait_ready(server, process, ports["http_port"], log)
             yield Running(server.name, process.pid, **ports)
         finally:
             _stop(process)
+
+
+def _placed(text: str, places: Mapping[str, str]) -> str:
+    for name, port in places.items():  # not str.format: an environment variable may hold braces of its own
+        text = text.replace("{" + name + "}", port)
+    return text
 
 
 def _wait_ready(server: ServerUnderTest, process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -1,12 +1,20 @@
-"""What a benchmark found: rows, a table for people and a JSON file for programs. Measures nothing itself."""
+"""What a benchmark found: rows, a table for people and a file for programs. Measures nothing itself.
+
+Names of figures are paths, `what/who/...`: the second part is the alternative, the rest says what was measured of it. Rows whose
+names differ in that part only are shown side by side."""
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import orjson
 from rich.table import Table
+
+from loadtests.bench.targets import Target
+
+FOLDER: Final = Path("build/bench")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,22 +22,50 @@ class Row:
     """One figure. value: the median over `rounds`; range: the least and the greatest round.
 
     ratio: the median over the rounds of (this figure / the figure named by ratio_to), taken round by round, so that a machine
-    that was slow for a moment was slow for both."""
+    that was slow for a moment was slow for both. problem: why there is no figure; then value, ratio and range are None."""
 
     name: str
-    value: float
+    value: float | None
     unit: str
     ratio_to: str | None
     ratio: float | None
     rounds: int
-    range: tuple[float, float]
+    range: tuple[float, float] | None
+    target: Target | None = None
+    problem: str | None = None
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the target was met; None without one. What could not be measured meets none."""
+        if self.target is None:
+            return None
+        return self.value is not None and self.target.is_met(self.value, self.ratio)
 
 
-def row(name: str, values: Sequence[float], unit: str, *, against: tuple[str, Sequence[float]] | None = None) -> Row:
+def who(name: str) -> str:
+    """The alternative that a figure is of."""
+    parts = name.split("/")
+    return parts[1] if len(parts) > 1 else name
+
+
+def what(name: str) -> str:
+    """What a figure measures: equal for the rows that are shown side by side."""
+    parts = name.split("/")
+    return "/".join(parts[:1] + parts[2:])
+
+
+def row(
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    *,
+    against: tuple[str, Sequence[float]] | None = None,
+    target: Target | None = None,
+) -> Row:
     """Sum up one figure's rounds. against: name and rounds of the figure it is compared with, measured in the same rounds.
 
-    >>> row("http/ours/p50", [2.0, 2.2, 9.0], "ms", against=("http/bare/p50", [1.0, 1.0, 3.0]))
-    Row(name='http/ours/p50', value=2.2, unit='ms', ratio_to='http/bare/p50', ratio=2.2, rounds=3, range=(2.0, 9.0))
+    >>> row("http/ours/p50", [2.0, 2.2, 9.0], "ms", against=("http/bare/p50", [1.0, 1.0, 3.0]))  # doctest: +ELLIPSIS
+    Row(name='http/ours/p50', value=2.2, unit='ms', ratio_to='http/bare/p50', ratio=2.2, rounds=3, range=(2.0, 9.0), ...)
     """
     if not values:
         raise ValueError(f"{name}: no rounds were measured")
@@ -37,33 +73,66 @@ def row(name: str, values: Sequence[float], unit: str, *, against: tuple[str, Se
     if against is not None:
         ratio_to, others = against
         ratio = statistics.median(v / o for v, o in zip(values, others, strict=True))
-    return Row(name, statistics.median(values), unit, ratio_to, ratio, len(values), (min(values), max(values)))
+    return Row(name, statistics.median(values), unit, ratio_to, ratio, len(values), (min(values), max(values)), target)
+
+
+def unmeasured(name: str, why: str, *, unit: str = "", target: Target | None = None) -> Row:
+    """The row of what could not be measured."""
+    return Row(name, None, unit, None, None, 0, None, target, " ".join(why.split()))
+
+
+def plain(r: Row) -> dict[str, Any]:
+    """A row as JSON has it."""
+    return {
+        "name": r.name,
+        "value": r.value,
+        "unit": r.unit,
+        "ratio_to": r.ratio_to,
+        "ratio": r.ratio,
+        "rounds": r.rounds,
+        "range": r.range,
+        "target": None if r.target is None else r.target.words(r.unit),
+        "is_met": r.is_met,
+        "problem": r.problem,
+    }
 
 
 def as_json(rows: Sequence[Row]) -> bytes:
     """The rows as a JSON list."""
-    return orjson.dumps([asdict(r) for r in rows], option=orjson.OPT_INDENT_2)
-
-
-def write(rows: Sequence[Row], name: str, folder: Path = Path("build/bench")) -> Path:
-    """Write build/bench/NAME.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
-    path.write_bytes(as_json(rows) + b"\n")
-    return path
+    return orjson.dumps([plain(r) for r in rows], option=orjson.OPT_INDENT_2)
 
 
 def table(rows: Sequence[Row], title: str) -> Table:
     """The rows for people."""
     result = Table(title=title, title_justify="left")
-    for heading, side in (("figure", "left"), ("median", "right"), ("range", "right"), ("ratio", "right"), ("to", "left")):
-        result.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+    headings = ("figure", "median", "range", "ratio", "to", "target", "met")
+    for heading in headings:
+        result.add_column(heading, justify="right" if heading in {"median", "range", "ratio"} else "left", overflow="fold")
     for r in rows:
+        target = "" if r.target is None else r.target.words(r.unit)
+        if r.value is None or r.range is None:
+            result.add_row(r.name, "", "", "", f"could not be measured: {r.problem}", target, _met(r), style="yellow")
+            continue
         low, high = r.range
-        ratio = "" if r.ratio is None else f"{r.ratio:.2f}x"
-        result.add_row(r.name, f"{_short(r.value)} {r.unit}", f"{_short(low)} .. {_short(high)}", ratio, r.ratio_to or "")
+        ratio = "" if r.ratio is None else f"{short(r.ratio)}x"
+        style = "red" if r.is_met is False else None
+        result.add_row(
+            r.name,
+            f"{short(r.value)} {r.unit}",
+            f"{short(low)} .. {short(high)}",
+            ratio,
+            r.ratio_to or "",
+            target,
+            _met(r),
+            style=style,
+        )
     return result
 
 
-def _short(value: float) -> str:
+def _met(r: Row) -> str:
+    return {None: "", True: "yes", False: "NO"}[r.is_met]
+
+
+def short(value: float) -> str:
+    """A number with three digits that count."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -1,28 +1,38 @@
 """Vedette as a server under test: the benchmark's model as a bundle in a store of its own, served as `vedette up` does it.
 
-Everything else is as it comes: prediction log on, tracing at its default ratio, checks of every request."""
+Whole decisions: the bundle has a score, two operating points and a calibration, so that a request is answered with score, verdict and
+probability where the servers it is compared with answer the score only. Without the prediction log, which is off by `audit`; the
+rest is as it comes: tracing at its default ratio, checks of every request."""
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from loadtests.bench.process import ServerUnderTest
-from loadtests.bench.workload import INPUT, MODEL, Workload
+from loadtests.bench.workload import INPUT, MODEL, OUTPUT, Workload
 
 NAME: Final = "vedette"
 
 
 def vedette(workload: Workload, folder: Path, name: str = NAME, **settings: str) -> ServerUnderTest:
-    """The server; `folder` becomes its store. settings: fields of ServingSettings, over the defaults."""
+    """The server; `folder` becomes its store. settings: fields of ServingSettings, over the defaults and `audit: false`."""
     fill_store(workload, folder)
+    return serving(folder, name, **settings)
+
+
+def serving(folder: Path, name: str = NAME, **settings: str) -> ServerUnderTest:
+    """The server of a store that is filled."""
     command = (sys.executable, "-m", "operators.cli.main", "up", "--no-train", "--store-dir", str(folder))
     ports = ("--http-port", "{http_port}", "--grpc-port", "{grpc_port}")
-    environment = tuple((f"VEDETTE_{field.upper()}", value) for field, value in settings.items())
+    environment = tuple((f"VEDETTE_{field.upper()}", value) for field, value in {"audit": "false", **settings}.items())
     return ServerUnderTest(name, (*command, *ports), environment=environment)
 
 
 def fill_store(workload: Workload, folder: Path) -> None:
-    """Put the benchmark's model into a store, as a bundle that takes tensors and answers them as they are."""
+    """Put the benchmark's model into a store, as a bundle that takes tensors and decides."""
     from serving.models.build import build_bundle
     from serving.models.store import BundleStore
 
@@ -33,5 +43,24 @@ def fill_store(workload: Workload, folder: Path) -> None:
         name=MODEL,
         version="1",
         description="Trees with seeded random splits, for benchmarks.",
+        **decision(workload.answers),
     )
     BundleStore(folder).add(bundle)
+
+
+def decision(answers: NDArray[np.float32]) -> dict[str, Any]:
+    """What makes a decision of a score: fields of the manifest. answers: (n,), scores that the thresholds are quantiles of.
+
+    The calibration has as many steps as one made from a few thousand rows has."""
+    steps = np.linspace(float(answers.min()), float(answers.max()), 100)
+    low = np.linspace(0.0, 0.9, len(steps))
+    investigate, strict, loose = (float(q) for q in np.quantile(answers, [0.8, 0.95, 0.9]))
+    return {
+        "score": {"output": OUTPUT, "column": None},
+        "operating_points": {
+            "strict": {"threshold": strict, "investigate": investigate, "requirement": "alerts on 5 of 100"},
+            "loose": {"threshold": loose, "investigate": investigate, "requirement": "alerts on 10 of 100"},
+        },
+        "default_operating_point": "strict",
+        "calibration": {"scores": steps.tolist(), "low": low.tolist(), "high": (low + 0.1).tolist(), "rows": 2000},
+    }

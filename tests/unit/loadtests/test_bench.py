@@ -1,16 +1,22 @@
 """The parts of the benchmarks that measure nothing: summing up, comparing, choosing, reading the generators' output."""
 
 import json
+import re
+from datetime import UTC, datetime
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from loadtests.bench import __main__ as command
-from loadtests.bench import doors, http_load
+from loadtests.bench import doors, http_load, targets
 from loadtests.bench.errors import BenchError
 from loadtests.bench.grpc_load import _from_log
 from loadtests.bench.load import Sample, sample
-from loadtests.bench.report import Row, as_json, row, write
+from loadtests.bench.page import page
+from loadtests.bench.record import Record, read_all, this_machine, write
+from loadtests.bench.report import as_json, plain, row, unmeasured
+from loadtests.bench.strips import strip
 from loadtests.bench.workload import INPUT, build_workload, tree_model
 from loadtests.stubs import messages
 
@@ -27,13 +33,73 @@ def test_rounds_must_be_paired():
         row("ours", [], "ms")
 
 
-def test_the_file_is_a_list_of_rows(tmp_path):
-    rows = [Row("http/bare/c1/p50", 0.5, "ms", None, None, 5, (0.4, 0.6))]
-    (found,) = json.loads(write(rows, "doors", tmp_path).read_text())
+def test_the_file_says_what_was_found_where_and_how(tmp_path):
+    rows = [row("http/bare/c1/p50", [0.5, 0.4, 0.6], "ms", target=targets.value("<", 1))]
+    machine = this_machine()
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    path = write(rows, "doors", machine=machine, at=at, how="By hand.", is_quick=True, took_s=2.0, folder=tmp_path)
+    (tmp_path / "other.json").write_text("[]")
+    (record,) = read_all(tmp_path)
+    assert path == tmp_path / "doors.json"
+    assert (record.name, record.how, record.is_quick, record.at) == ("doors", "By hand.", True, "2026-01-02T03:04:05+00:00")
+    assert record.machine == machine
+    (found,) = record.rows
     assert found == {
-        "name": "http/bare/c1/p50", "value": 0.5, "unit": "ms", "ratio_to": None, "ratio": None, "rounds": 5, "range": [0.4, 0.6],
+        "name": "http/bare/c1/p50", "value": 0.5, "unit": "ms", "ratio_to": None, "ratio": None, "rounds": 3, "range": [0.4, 0.6],
+        "target": "< 1 ms", "is_met": True, "problem": None,
     }  # fmt: skip
     assert json.loads(as_json(rows)) == [found]
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "is_met"),
+    [
+        pytest.param(targets.ratio("<=", 1.2), [1.2, 1.2], True, id="a bound belongs to <="),
+        pytest.param(targets.ratio("<=", 1.2), [1.3, 1.3], False, id="over the bound is a miss"),
+        pytest.param(targets.ratio(">", 1.2), [1.2, 1.2], False, id="a bound does not belong to >"),
+        pytest.param(targets.value("<", 1.2), [1.2, 1.1], True, id="of the median, in the figure's unit"),
+        pytest.param(None, [9.0, 9.0], None, id="no target is neither met nor missed"),
+    ],
+)
+def test_targets(target, values, is_met):
+    assert row("a/b", values, "ms", against=("a/c", [1.0, 1.0]), target=target).is_met is is_met
+
+
+def test_a_ratio_that_was_not_taken_meets_nothing():
+    assert row("a/b", [1.0], "ms", target=targets.ratio("<=", 2)).is_met is False
+    assert unmeasured("a/b", "no server", target=targets.value("<", 2)).is_met is False
+    with pytest.raises(ValueError, match="sign"):
+        targets.value("=", 1)
+
+
+def test_the_report_is_one_page_without_scripts_or_network():
+    fast, slow = [1.0, 1.1], [40.0, 44.0]
+    rows = [
+        row("http/bare/c1/p50", fast, "ms"),
+        row("http/ours/c1/p50", slow, "ms", against=("http/bare/c1/p50", fast), target=targets.ratio("<=", 1.2)),
+        unmeasured("http/peer", "it <never> started"),
+    ]
+    record = Record("doors", "2026-01-02", "How.\n\nMore.", True, 3.0, this_machine(), tuple(plain(r) for r in rows))
+    text = page([record])
+    assert "Targets: 0 of 1 met" in text
+    assert text.count("log scale") == 1
+    assert "it &lt;never&gt; started" in text
+    assert "A quick run" in text
+    assert not re.search(r"<script|https?://|src=|@import", text)
+    ElementTree.fromstring(
+        re.sub(r"<!doctype html>|<meta[^>]*>", "", re.sub(r"(\w+)=(\w+)(?=[ >])", r'\1="\2"', text))
+    )  # every tag is closed
+
+
+def test_a_strip_has_its_target_on_the_scale():
+    rows = [
+        plain(row("a/x", [1.0], "ms")),
+        plain(row("a/y", [2.0], "ms", against=("a/x", [1.0]), target=targets.ratio("<=", 4))),
+    ]
+    drawn = strip(rows[1], rows)
+    target, dot = (float(re.search(place, drawn)[1]) for place in (r'x1="([\d.]+)" y1="1"', r'cx="([\d.]+)"'))
+    assert target == 392.0  # 4 ms, the most there is
+    assert dot == 8 + (392 - 8) / 2
 
 
 def test_percentiles_are_latencies_that_were_seen():
@@ -42,20 +108,32 @@ def test_percentiles_are_latencies_that_were_seen():
         sample([], 1.0)
 
 
-def test_the_bare_server_is_the_yardstick_of_ours_and_ours_that_of_the_others():
-    one = [Sample(1.0, 2.0, 100.0)]
-    found = {("http", name, 8): one for name in ("bare", "vedette", "kserve")}
-    against = {r.name: r.ratio_to for r in doors.rows(found)}
-    assert against["http/bare/c8/p50"] is None
-    assert against["http/vedette/c8/p99"] == "http/bare/c8/p99"
-    assert against["http/kserve/c8/rate"] == "http/vedette/c8/rate"
+def test_the_bare_server_is_the_yardstick_of_all():
+    found = doors.Taken()
+    found.update(
+        {("http", name, 8): [Sample(1.0, 2.0, 100.0)] for name in ("bare", "vedette", "vedette-2", "serve-proxy", "kserve")}
+    )
+    rows = {r.name: r for r in [*doors.rows(found, doors.target), *doors.against_the_proxy(found)]}
+    assert rows["http/bare/c8/p50"].ratio_to is None
+    assert rows["http/vedette/c8/p99"].ratio_to == "http/bare/c8/p99"
+    assert rows["http/kserve/c8/rate"].ratio_to == "http/bare/c8/rate"
+    assert rows["http-against-proxy/vedette/c8/rate"].ratio_to == "http/serve-proxy/c8/rate"
+    assert {name: r.target.words(r.unit) for name, r in rows.items() if r.target} == {
+        "http/vedette/c8/p50": "<= 1.2x",
+        "http/vedette/c8/p99": "<= 2x",
+        "http/vedette/c8/rate": ">= 0.85x",
+        "http/vedette-2/c8/rate": "> 1.2x",
+        "http-against-proxy/vedette/c8/rate": ">= 40x",
+    }
+    assert doors.target("http", "vedette-2", 1, "rate") is None  # one client keeps one replica busy
+
+
+class Up:
+    def __init__(self, name):
+        self.name = name
 
 
 def test_servers_take_turns_and_each_round_begins_with_another(monkeypatch):
-    class Up:
-        def __init__(self, name):
-            self.name = name
-
     order = []
 
     def cell(door, server, workload, *, clients, index, duration_s):
@@ -63,12 +141,34 @@ def test_servers_take_turns_and_each_round_begins_with_another(monkeypatch):
         return Sample(1.0, 1.0, 1.0)
 
     monkeypatch.setattr(doors, "_cell", cell)
-    found = doors.measure([Up("a"), Up("b")], None, clients=(8,), rounds=2, duration_s=1.0)
+    found = doors.Taken()
+    doors.measure([Up("a"), Up("b")], None, found, clients=(8,), rounds=2, duration_s=1.0)
     http = [(name, index) for door, name, _, index in order if door == "http"]
     assert http == [("a", 0), ("b", 0), ("a", 0), ("b", 0), ("b", 1), ("a", 1)]  # the first two warm up
     assert {cell: len(s) for cell, s in found.items()} == dict.fromkeys(
         [("http", "a", 8), ("http", "b", 8), ("grpc", "a", 8), ("grpc", "b", 8)], 2
     )
+
+
+def test_a_server_that_fails_becomes_a_row_and_the_others_are_measured(monkeypatch):
+    asked = []
+
+    def cell(door, server, workload, *, clients, index, duration_s):
+        asked.append(server.name)
+        if server.name == "b" and len(asked) > 4:
+            raise BenchError("b broke")
+        return Sample(1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(doors, "_cell", cell)
+    found = doors.Taken()
+    found.drop("http", "c", "c did not start")
+    doors.measure([Up("bare"), Up("b")], None, found, clients=(1, 8), rounds=2, duration_s=1.0, doors=("http",))
+    rows = {r.name: r for r in doors.rows(found)}
+    assert rows["http/bare/c8/p50"].rounds == 2
+    assert (rows["http/b"].problem, rows["http/c"].problem) == ("b broke", "c did not start")
+    assert not [
+        name for name in rows if name.startswith("http/b/")
+    ]  # a round that others have and it has not pairs with nothing
 
 
 def test_h2load_log_without_its_warm_up():
@@ -98,30 +198,54 @@ def test_a_wrk_failure_is_no_measurement(said, problem, monkeypatch, tmp_path):
 
 
 def test_modules_that_can_run_are_benchmarks():
-    assert "doors" in dict(command.benchmarks([]))
+    short = dict(command.benchmarks([]))
+    assert "doors" in short
+    assert not set(short) & command.LONG
+    assert list(dict(command.benchmarks(["ray_scaling"]))) == ["ray_scaling"]  # named, a long one runs
     for name in ("report", "nothing"):
         with pytest.raises(BenchError, match=name):
             list(command.benchmarks([name]))
 
 
+class Good:
+    """Good."""
+
+    @staticmethod
+    def run(*, quick, rounds):
+        return [row("x", [1.0] * rounds, "ms", target=targets.value("<", 1))]
+
+
+class Bad:
+    @staticmethod
+    def run(*, quick, rounds):
+        raise BenchError("the server did not start")
+
+
+class Broken:
+    @staticmethod
+    def run(*, quick, rounds):
+        raise KeyError("nobody thought of this")
+
+
 def test_a_benchmark_that_fails_does_not_hide_the_others(monkeypatch, tmp_path, capsys):
-    class Good:
-        @staticmethod
-        def run(*, quick, rounds):
-            return [row("x", [1.0] * rounds, "ms")]
-
-    class Bad:
-        @staticmethod
-        def run(*, quick, rounds):
-            raise BenchError("the server did not start")
-
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "benchmarks", lambda _: iter([("bad", Bad), ("good", Good)]))
+    monkeypatch.setattr(command, "benchmarks", lambda _: iter([("bad", Bad), ("broken", Broken), ("good", Good)]))
     assert command.main(["--json", "--rounds", "3"]) == 1
     said = capsys.readouterr()
-    assert [r["rounds"] for r in json.loads(said.out)] == [3]
+    assert [(r["rounds"], r["problem"]) for r in json.loads(said.out)] == [
+        (0, "the server did not start"), (0, "KeyError: 'nobody thought of this'"), (3, None),
+    ]  # fmt: skip
     assert "the server did not start" in said.err
     assert (tmp_path / "build/bench/good.json").is_file()
+    assert "could not be measured: the server did not start" in (tmp_path / "build/bench/report.html").read_text()
+
+
+@pytest.mark.parametrize(("arguments", "status"), [([], 0), (["--strict"], 1)])
+def test_a_missed_target_fails_only_when_asked(arguments, status, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "benchmarks", lambda _: iter([("good", Good)]))
+    assert command.main(arguments) == status
+    assert "1 of 1 targets missed" in capsys.readouterr().err
 
 
 def test_every_server_gets_the_same_model_and_rotating_inputs(tmp_path):

@@ -1,0 +1,78 @@
+"""Peers that do not fit into this project's environment: each gets one of its own under build/bench/venvs, from hashed requirements.
+
+Made once, when a benchmark first wants it. What cannot be made is told as BenchError, which becomes a row."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from loadtests.bench.errors import BenchError
+from loadtests.bench.process import ServerUnderTest
+from loadtests.bench.report import FOLDER
+from loadtests.bench.workload import MODEL, Workload
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+VENVS: Final = FOLDER / "venvs"
+MINUTES: Final = 5
+
+
+def environment(name: str) -> Path:
+    """The folder of the peer's programs; makes its environment if it is not there or its requirements changed."""
+    requirements, folder = ROOT / "requirements" / "peers" / f"{name}.txt", (VENVS / name).resolve()
+    if not requirements.is_file():
+        raise BenchError(f"{name} is not measured: {requirements} is missing; its .in file says why")
+    sign, digest = folder / ".ready", hashlib.sha256(requirements.read_bytes()).hexdigest()
+    if not sign.is_file() or sign.read_text(encoding="utf-8") != digest:
+        sys.stderr.write(f"setting up {folder} (once; about a minute)\n")
+        _run(name, [sys.executable, "-m", "venv", "--clear", str(folder)])
+        sync = [str(Path(sys.executable).parent / "uv"), "pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes"]
+        _run(name, [*sync, "--python", str(folder / "bin/python"), str(requirements)])
+        sign.write_text(digest, encoding="utf-8")
+    return folder / "bin"
+
+
+def mlserver(workload: Workload, folder: Path) -> ServerUnderTest:
+    """MLServer with one model in its own process: no workers, whose queue would be one hop more."""
+    programs = environment("mlserver")
+    model = folder / "mlserver" / MODEL
+    model.mkdir(parents=True)
+    runtime = "loadtests.bench.servers.mlserver_runtime.Bench"
+    settings = {"name": MODEL, "implementation": runtime, "parameters": {"uri": str(workload.model), "version": "1"}}
+    (model / "model-settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    own = {
+        "HTTP_PORT": "{http_port}",
+        "GRPC_PORT": "{grpc_port}",
+        "METRICS_PORT": "{other_port}",
+        "HOST": "127.0.0.1",
+        "PARALLEL_WORKERS": "0",
+        "DEBUG": "false",
+    }
+    variables = (("PYTHONPATH", str(ROOT)), *((f"MLSERVER_{name}", value) for name, value in own.items()))
+    command = (str(programs / "python"), str(programs / "mlserver"), "start", str(folder / "mlserver"))
+    return ServerUnderTest("mlserver", command, environment=variables)
+
+
+def bentoml(workload: Workload) -> ServerUnderTest:
+    """BentoML with one worker."""
+    programs = environment("bentoml")
+    serve = ("serve", "loadtests.bench.servers.bentoml_service:Bench", "--host", "127.0.0.1", "--port", "{http_port}")
+    variables = {
+        "PYTHONPATH": str(ROOT),
+        "BENCH_MODEL": str(workload.model),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_HOME": str(workload.model.parent / "bentoml"),
+    }
+    command = (str(programs / "python"), str(programs / "bentoml"), *serve)
+    return ServerUnderTest("bentoml", command, ready_path="/readyz", environment=tuple(variables.items()))
+
+
+def _run(name: str, command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=MINUTES * 60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise BenchError(f"{name} could not be set up: {problem}") from problem
+    if done.returncode != 0:
+        raise BenchError(f"{name} could not be set up: {' '.join(command)}: {done.stderr[-600:]}")
