@@ -57,6 +57,8 @@ class Snapshot:
         reasons = [f.reason for f in self.failures if f.name == name and version in (None, f.version)]
         if reasons:
             raise Unavailable(f"model {name!r} is not loaded: {reasons[0]}")
+        if not self.is_settled:  # a replica that is starting: what it will serve is not known yet
+            raise Unavailable(f"model {name!r} is not loaded yet: the server is starting; try again soon")
         if name in self.current:
             raise NotFound(f"{UNKNOWN}: {name!r} version {version!r} is not loaded; loaded versions are {self.versions(name)}")
         raise NotFound(f"{UNKNOWN}: {name!r} is not found; loaded are {sorted(self.current)}")

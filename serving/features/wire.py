@@ -88,7 +88,8 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[_Waiting] = deque()
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_s = 0.0
         self._heard_s = 0.0
 
     def ask(self, commands: bytes, replies: int, timeout_s: float) -> "asyncio.Future[list[Any] | None]":
@@ -109,7 +110,7 @@ class Connection(asyncio.Protocol):
             loop.call_soon(self._flush)
         elif len(out) >= _AT_ONCE:
             self._flush()
-        if self._timer is None or until_s < self._timer.when():
+        if self._timer is None or until_s < self._timer_s:
             self._arm(until_s)
         return future
 
@@ -158,6 +159,7 @@ class Connection(asyncio.Protocol):
     def _arm(self, when_s: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._timer_s = when_s  # uvloop's handle has no when() if that is less than half a millisecond away
         self._timer = self._loop.call_at(when_s, self._expire)
 
     def _expire(self) -> None:

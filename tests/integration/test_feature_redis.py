@@ -78,6 +78,15 @@ async def test_each_read_has_its_own_timeout(field, redis_server):
     assert await long == [b"value"]
 
 
+async def test_reads_with_next_to_no_time_left_say_so_and_nothing_else(field, redis_server):
+    redis_server.pause()
+    for _ in range(30):
+        hurried = [field.read(timeout_s=timeout_s) for timeout_s in (0.01, 0.0004, 0.0001, 1e-6, 0.005)]
+        assert await asyncio.gather(*hurried) == [None] * 5
+    redis_server.resume()
+    await eventually(field.read, [b"value"])
+
+
 async def test_a_redis_that_stalls_is_left_and_found_again(field, redis_server):
     redis_server.pause()
     assert await field.read(timeout_s=STALLED_S + 0.5) is None

@@ -73,6 +73,14 @@ async def test_before_a_specification_the_server_lives_and_is_not_ready(world):
     assert not world.service.is_ready()
 
 
+async def test_while_a_replica_starts_no_model_is_unknown(world):
+    with pytest.raises(Unavailable, match="the server is starting; try again soon"):
+        await world.service.infer(ask())
+    await world.service.apply(newest_of_each(world.store))
+    with pytest.raises(NotFound, match="'simple' version '9' is not loaded"):
+        await world.service.infer(ask("9"))
+
+
 async def test_an_answer_carries_where_it_came_from(world):
     await world.service.apply(newest_of_each(world.store))
     assert world.service.is_ready()
@@ -192,6 +200,7 @@ async def test_control_can_be_switched_off(tmp_path, simple):
 
 
 async def test_an_unknown_model_cannot_be_loaded(world):
+    await world.service.apply(newest_of_each(world.store))
     with pytest.raises(NotFound, match="no model 'nope'"):
         await world.service.load("nope")
     with pytest.raises(NotFound):
