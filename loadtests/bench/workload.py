@@ -69,12 +69,12 @@ def infer_request(values: Rows) -> Any:
     return messages.ModelInferRequest(model_name=MODEL, inputs=[tensor], raw_input_contents=[values.tobytes()])
 
 
-def tree_model(seed: int) -> bytes:
+def tree_model(seed: int, *, trees: int = TREES) -> bytes:
     """An ONNX model of complete binary trees; the same seed gives the same bytes."""
     inner, nodes = 2**DEPTH - 1, 2 ** (DEPTH + 1) - 1
     rng = np.random.default_rng(seed)
-    ids = np.tile(np.arange(nodes), TREES)
-    trees = np.repeat(np.arange(TREES), nodes)
+    ids = np.tile(np.arange(nodes), trees)
+    numbers = np.repeat(np.arange(trees), nodes)
     branch = ids < inner
     leaves = np.flatnonzero(~branch)
     node = helper.make_node(
@@ -83,17 +83,17 @@ def tree_model(seed: int) -> bytes:
         [OUTPUT],
         domain="ai.onnx.ml",
         n_targets=1,
-        nodes_treeids=_ints(trees),
+        nodes_treeids=_ints(numbers),
         nodes_nodeids=_ints(ids),
         nodes_modes=["BRANCH_LEQ" if b else "LEAF" for b in branch],
         nodes_featureids=_ints(np.where(branch, rng.integers(0, FEATURES, len(ids)), 0)),
         nodes_values=np.where(branch, rng.standard_normal(len(ids)), 0).astype(np.float32).tolist(),
         nodes_truenodeids=_ints(np.where(branch, 2 * ids + 1, 0)),
         nodes_falsenodeids=_ints(np.where(branch, 2 * ids + 2, 0)),
-        target_treeids=_ints(trees[leaves]),
+        target_treeids=_ints(numbers[leaves]),
         target_nodeids=_ints(ids[leaves]),
         target_ids=[0] * len(leaves),
-        target_weights=(rng.standard_normal(len(leaves)) / TREES).astype(np.float32).tolist(),
+        target_weights=(rng.standard_normal(len(leaves)) / trees).astype(np.float32).tolist(),
     )
     graph = helper.make_graph(
         [node],

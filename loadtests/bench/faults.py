@@ -1,0 +1,224 @@
+"""Faults under constant load: 32 clients check every answer while something breaks, and until the server is as it was.
+
+Features come from a Redis of the benchmark's own; each client says that it waits DEADLINE_S. Of each fault: answers that were
+wrong or failed (must be none), the slowest of those that were degraded or refused, how long after the fault all answers were right
+and fresh again, and the speed after it against that before. `python -m loadtests.bench faults [--quick]`; FAULTS=redis-killed,cpu
+chooses some."""
+
+import asyncio
+import math
+import os
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loadtests.bench import trouble
+from loadtests.bench.checked_load import CheckedLoad, Event, Kind, kinds
+from loadtests.bench.errors import BenchError
+from loadtests.bench.feature_world import FeatureWorld, build_feature_world
+from loadtests.bench.own_redis import OwnRedis
+from loadtests.bench.process import ServerUnderTest, running
+from loadtests.bench.report import Row, row, unmeasured
+from loadtests.bench.targets import ratio, value
+from loadtests.bench.vedette import serving
+
+CLIENTS: Final = 32
+DEADLINE_S: Final = 0.1
+"""What each client says it waits."""
+RECOVERY_S: Final = 60.0
+"""A server that is not back by then is said not to be."""
+SETTLED_S: Final = 0.5
+"""So long without anything but right and fresh answers, and it has recovered."""
+AS_BEFORE: Final = 0.8
+"""Of its speed before the fault, what a server that is as it was must reach again; the rest is the machine's noise."""
+MARK: Final = "VEDETTE_BENCH_MARK"
+BAD: Final = frozenset({Kind.WRONG, Kind.FAILED})
+
+FAULTS: Final[Mapping[str, trouble.Fault]] = {
+    "redis-killed": trouble.redis_killed,
+    "redis-slow": trouble.redis_slow,
+    "redis-full": trouble.redis_full,
+    "bundle-deleted": trouble.bundle_deleted,
+    "cpu-stolen": trouble.cpu_stolen,
+    "clients-gone": trouble.clients_gone,
+    "replica-killed": trouble.replica_killed,
+}
+OF_TWO: Final[Mapping[str, trouble.Fault]] = {"one-of-two-killed": trouble.replica_killed}
+"""Where two replicas share the port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Of one fault, in seconds."""
+
+    before_s: float
+    fault_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one fault did. during: from its beginning until the server was back. recovery_s: infinite if it did not come back.
+
+    wrong: samples of what was neither right nor refused."""
+
+    during: Sequence[Event]
+    recovery_s: float
+    rate_before: float
+    rate_after: float
+    wrong: Sequence[str]
+
+    @property
+    def counts(self) -> Counter[Kind]:
+        """Answers by kind, from the beginning of the fault on."""
+        return kinds(self.during)
+
+    @property
+    def bad(self) -> int:
+        """Answers that must not be: wrong ones, and failures that nobody declared."""
+        return sum(self.counts[kind] for kind in BAD)
+
+    @property
+    def slowest_ms(self) -> float:
+        """p99 of the answers that were degraded, by rules, or refused; of all if there were none of these."""
+        other = [took for _, took, kind in self.during if kind in (Kind.DEGRADED, Kind.RULES, Kind.REFUSED)]
+        return 1000 * _p99(other or [took for _, took, kind in self.during if kind == Kind.FRESH])
+
+
+def run(*, quick: bool, rounds: int) -> list[Row]:
+    """Inject every fault `rounds` times. Raises BenchError if there is no Redis, or a server does not start."""
+    import uvloop
+
+    times = Times(1.0, 2.0) if quick else Times(3.0, 10.0)
+    chosen = [name for name in os.environ.get("FAULTS", "").split(",") if name]
+    found: dict[str, list[Found]] = {}
+    with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, OwnRedis() as redis:
+        world = build_feature_world(Path(folder) / "store", redis.url)
+        redis.save()
+        for replicas, faults in ((1, FAULTS), (2, OF_TWO)):
+            wanted = {name: fault for name, fault in faults.items() if not chosen or name in chosen}
+            if not wanted:
+                continue
+            with replica(world, redis, replicas=replicas) as scene:
+                for _ in range(rounds):
+                    for name, fault in wanted.items():
+                        one = uvloop.run(inject(fault, scene, times))
+                        found.setdefault(name, []).append(one)
+                        _tell(name, one)
+    if not found:
+        raise BenchError(f"there is no fault {chosen}; there are {[*FAULTS, *OF_TWO]}")
+    return list(rows(found))
+
+
+def replica(
+    world: FeatureWorld, redis: OwnRedis, *, replicas: int = 1, **settings: str
+) -> AbstractContextManager[trouble.Scene]:
+    """A server of this world, running, as what can be broken."""
+    return _Up(world, redis, {"replicas": str(replicas), "audit": "false", **settings})
+
+
+class _Up(AbstractContextManager[trouble.Scene]):
+    def __init__(self, world: FeatureWorld, redis: OwnRedis, settings: Mapping[str, str]) -> None:
+        self._world, self._redis = world, redis
+        self._mark = uuid.uuid4().hex
+        name = f"vedette-faults-{settings['replicas']}"
+        server = serving(world.folder, name, redis_url=redis.url, **settings)
+        environment = (*server.environment, (MARK, self._mark))
+        self._running = running(ServerUnderTest(name, server.command, environment=environment))
+
+    def __enter__(self) -> trouble.Scene:
+        up = self._running.__enter__()
+        return trouble.Scene(self._redis, self._world, up.http_port, f"{MARK}={self._mark}")
+
+    def __exit__(self, *problem: object) -> None:
+        self._running.__exit__(*problem)  # type: ignore[arg-type]
+
+
+async def inject(fault: trouble.Fault, scene: trouble.Scene, times: Times, *, clients: int = CLIENTS) -> Found:
+    """One fault under load."""
+    async with CheckedLoad(scene.port, scene.world, clients=clients, deadline_s=DEADLINE_S) as load:
+        journal = load.journal
+        await asyncio.sleep(1.0)  # warm
+        before = time.perf_counter()
+        await asyncio.sleep(times.before_s)
+        begun = time.perf_counter()
+        breaking = fault(scene)
+        await asyncio.to_thread(breaking.__enter__)
+        try:
+            await asyncio.sleep(times.fault_s)
+        finally:
+            over = time.perf_counter()
+            await asyncio.to_thread(breaking.__exit__, None, None, None)
+        kills = fault is trouble.replica_killed
+        back = await _recovered(journal.events, begun if kills else over)
+        await asyncio.sleep(times.before_s)
+        after = time.perf_counter()
+    return Found(
+        journal.between(begun, after),
+        back - (begun if kills else over),
+        _rate(journal.between(before, begun), times.before_s),
+        _rate(journal.between(after - times.before_s, after), times.before_s),
+        journal.wrong,
+    )
+
+
+async def _recovered(events: Sequence[Event], since: float) -> float:
+    """When the last answer that was not right and fresh had come, once none came for SETTLED_S; infinite if that never was."""
+    until = time.perf_counter() + RECOVERY_S
+    while time.perf_counter() < until:
+        await asyncio.sleep(0.1)
+        now = time.perf_counter()
+        recent = [kind for at, _, kind in events[-20_000:] if at >= now - SETTLED_S]
+        if recent and set(recent) == {Kind.FRESH}:
+            return max((at for at, _, kind in events if at >= since and kind != Kind.FRESH), default=since)
+    return math.inf
+
+
+def _rate(events: Sequence[Event], lasted_s: float) -> float:
+    return sum(kind == Kind.FRESH for _, _, kind in events) / lasted_s
+
+
+def _is_lost(found: Found) -> bool:
+    return math.isinf(found.recovery_s)
+
+
+def rows(found: Mapping[str, Sequence[Found]]) -> Iterator[Row]:
+    """Of each fault: answers of each kind, the slowest, the recovery, the speed."""
+    for name, all_ in found.items():
+        none = value("<=", 0)
+        yield row(f"faults/{name}/wrong", [one.counts[Kind.WRONG] for one in all_], "answers", target=none)
+        yield row(f"faults/{name}/undeclared errors", [one.counts[Kind.FAILED] for one in all_], "answers", target=none)
+        for kind in (Kind.FRESH, Kind.DEGRADED, Kind.RULES, Kind.REFUSED):
+            if any(one.counts[kind] for one in all_):
+                yield row(f"faults/{name}/{kind.name.lower()}", [one.counts[kind] for one in all_], "answers")
+        if any(one.counts[Kind.LOST] for one in all_):
+            yield row(f"faults/{name}/connections lost", [one.counts[Kind.LOST] for one in all_], "times")
+        yield row(f"faults/{name}/p99", [one.slowest_ms for one in all_], "ms", target=value("<", DEADLINE_S * 1000 + 5))
+        if any(map(_is_lost, all_)):
+            yield unmeasured(f"faults/{name}/recovery", f"not back after {RECOVERY_S:g} s", unit="s")
+        else:
+            yield row(f"faults/{name}/recovery", [one.recovery_s for one in all_], "s")
+        before = [one.rate_before for one in all_]
+        yield row(f"faults/{name}/before", before, "req/s")
+        after = [one.rate_after for one in all_]
+        against = (f"faults/{name}/before", before)
+        yield row(f"faults/{name}/after", after, "req/s", against=against, target=ratio(">=", AS_BEFORE))
+
+
+def _tell(name: str, one: Found) -> None:
+    counts = ", ".join(f"{count} {kind.name.lower()}" for kind, count in sorted(one.counts.items()))
+    told = f"{name}: {counts}; p99 {one.slowest_ms:.0f} ms, back after {one.recovery_s:.2f} s"
+    sys.stderr.write(f"{told}, {one.rate_before:,.0f} req/s before, {one.rate_after:,.0f} after\n")
+    for said in one.wrong:
+        sys.stderr.write(f"  wrong: {said}\n")
+
+
+def _p99(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    return ordered[math.ceil(0.99 * len(ordered)) - 1] if ordered else math.nan

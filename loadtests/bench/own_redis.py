@@ -1,0 +1,144 @@
+"""A redis-server of a benchmark's own, that can be killed and started again with its data, made slow and filled up.
+
+It keeps its port over a restart, so that whoever reads from it finds it again. Nothing here knows what is stored."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from loadtests.bench.errors import BenchError
+from loadtests.bench.process import HOST, free_port
+
+START_S: Final = 10.0
+SLOW_S: Final = 0.5
+
+
+class OwnRedis:
+    """Starts at once; use as a context manager, which leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._program = shutil.which("redis-server")
+        if self._program is None:
+            raise BenchError("redis-server is not installed; `make services` installs it")
+        self.port = free_port()
+        self._folder = tempfile.TemporaryDirectory(prefix="vedette-redis-")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    def __enter__(self) -> "OwnRedis":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._folder.cleanup()
+
+    def start(self) -> None:
+        """Start it with what was last saved. Raises BenchError."""
+        where = ("--port", str(self.port), "--bind", HOST, "--dir", self._folder.name)
+        command = [str(self._program), *where, "--save", "", "--appendonly", "no", *self._debug()]
+        log = Path(self._folder.name) / "redis.log"
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        until = time.monotonic() + START_S
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError), self.client() as client:
+                if client.ping():
+                    return
+            time.sleep(0.01)
+        raise BenchError(f"redis-server did not answer within {START_S:g} s: {log.read_text(errors='replace')[-400:]}")
+
+    def kill(self) -> None:
+        """SIGKILL; what was not saved is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def save(self) -> None:
+        """Keep what it holds now over a restart."""
+        with self.client() as client:
+            client.save()
+
+    @contextlib.contextmanager
+    def slow(self) -> Iterator[None]:
+        """Every command waits for up to SLOW_S: it sleeps as long, again and again."""
+        is_over = threading.Event()
+
+        def sleep() -> None:
+            with self.client() as client:
+                while not is_over.is_set():
+                    client.execute_command("DEBUG", "SLEEP", str(SLOW_S))
+
+        with _beside(sleep, is_over):
+            yield
+
+    @contextlib.contextmanager
+    def full(self) -> Iterator[None]:
+        """Less memory than it uses and nothing to evict, while somebody goes on writing: each write is refused."""
+        is_over = threading.Event()
+        refused = 0
+
+        def write() -> None:
+            nonlocal refused
+            from redis.exceptions import ResponseError
+
+            with self.client() as client:
+                while not is_over.is_set():
+                    try:
+                        client.set("something", b"x" * 1000)
+                    except ResponseError:
+                        refused += 1
+                    time.sleep(0.001)
+
+        with self.client() as client:
+            client.config_set("maxmemory-policy", "noeviction")
+            client.config_set("maxmemory", "1mb")
+            try:
+                with _beside(write, is_over):
+                    yield
+            finally:
+                client.config_set("maxmemory", "0")
+        if not refused:
+            raise BenchError("Redis refused no write although it was full: the fault was none")
+
+    def client(self) -> Any:
+        """A client of Redis' own Python package."""
+        import redis
+
+        return redis.Redis(HOST, self.port, socket_timeout=5)
+
+    def _debug(self) -> tuple[str, ...]:
+        version = subprocess.run([str(self._program), "--version"], capture_output=True, text=True, check=True).stdout
+        major = version.partition("v=")[2].partition(".")[0]
+        return ("--enable-debug-command", "local") if major.isdigit() and int(major) >= 7 else ()
+
+
+@contextlib.contextmanager
+def _beside(work: Any, is_over: threading.Event) -> Iterator[None]:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(10)
+
+
+def is_listening(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    try:
+        with socket.create_connection((HOST, port), timeout=1):
+            return True
+    except OSError:
+        return False

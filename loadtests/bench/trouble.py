@@ -1,0 +1,135 @@
+"""The faults that a replica must stand, each a context manager: begun on entering, over on leaving.
+
+What the replica makes of them is loadtests.bench.faults' to measure."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loadtests.bench.errors import BenchError
+from loadtests.bench.feature_world import PATH, FeatureWorld
+from loadtests.bench.own_redis import OwnRedis
+from loadtests.bench.process import HOST
+
+BUSY: Final = 2
+"""Processes that steal CPU."""
+CONNECTIONS: Final = 300
+"""Clients that hang up in the middle of their bodies, at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What there is to break. mark: an environment entry that every process of the server inherited."""
+
+    redis: OwnRedis
+    world: FeatureWorld
+    port: int
+    mark: str
+
+
+Fault = Callable[[Scene], "contextlib.AbstractContextManager[None]"]
+
+
+@contextlib.contextmanager
+def redis_killed(scene: Scene) -> Iterator[None]:
+    """Redis is gone, and comes back with its data."""
+    scene.redis.kill()
+    try:
+        yield
+    finally:
+        scene.redis.start()
+
+
+def redis_slow(scene: Scene) -> contextlib.AbstractContextManager[None]:
+    """Redis takes half a second."""
+    return scene.redis.slow()
+
+
+def redis_full(scene: Scene) -> contextlib.AbstractContextManager[None]:
+    """Redis refuses writes."""
+    return scene.redis.full()
+
+
+@contextlib.contextmanager
+def bundle_deleted(scene: Scene) -> Iterator[None]:
+    """What is served is gone from the disk."""
+    folder, aside = scene.world.folder / "bundles", scene.world.folder / "aside"
+    shutil.move(folder, aside)
+    try:
+        yield
+    finally:
+        if folder.exists():
+            shutil.rmtree(folder)
+        shutil.move(aside, folder)
+
+
+@contextlib.contextmanager
+def replica_killed(scene: Scene) -> Iterator[None]:
+    """One replica gets SIGKILL."""
+    pids = replicas(scene.mark)
+    if not pids:
+        raise BenchError("no process of a replica was found: nothing could be killed")
+    os.kill(pids[0], signal.SIGKILL)
+    yield
+
+
+@contextlib.contextmanager
+def cpu_stolen(_: Scene) -> Iterator[None]:
+    """Others are busy."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BUSY)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def clients_gone(scene: Scene) -> Iterator[None]:
+    """Hundreds of clients hang up in the middle of their bodies, every other one with a reset."""
+    is_over, told = threading.Event(), []
+
+    def hang_up() -> None:
+        head = f"POST {PATH} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 20000\r\n\r\n".encode() + b'{"inputs": [' + b" " * 500
+        while not is_over.is_set():
+            with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+                for number in range(CONNECTIONS):
+                    sock = opened.enter_context(socket.create_connection((HOST, scene.port), timeout=5))
+                    if number % 2:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    sock.sendall(head)
+                    told.append(number)
+                is_over.wait(0.2)
+
+    thread = threading.Thread(target=hang_up, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(10)
+    if len(told) < CONNECTIONS:
+        raise BenchError(f"only {len(told)} clients could connect and hang up")
+
+
+def replicas(mark: str) -> list[int]:
+    """Processes of the replicas of the server whose processes carry this mark."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                title = (folder / "cmdline").read_bytes()
+                if title.startswith(b"ray::") and b"Replica" in title and mark.encode() in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+    return sorted(found)
