@@ -126,6 +126,26 @@ class AuditSink(Protocol):
         ...
 
 
+class CacheDown(Exception):
+    """The cache cannot be asked now; to a request that is a miss."""
+
+
+class Cache(Protocol):
+    """Predictions by key, for a while. Values are opaque; what is put may be gone at any time, and is after the cache's time to live."""
+
+    async def get(self, key: bytes, within_s: float) -> bytes | None:
+        """The value, or None if there is none. Raises CacheDown if it cannot be asked, or does not answer in time."""
+        ...
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Keep a value; returns at once and never raises. One that is too large is not kept."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of memory and connections."""
+        ...
+
+
 class InferenceService(Protocol):
     """What the doors ask: the protocol's verbs over values. Raises only serving.errors.ServingError.
 

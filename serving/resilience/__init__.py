@@ -1,0 +1,1 @@
+"""What keeps the tail short and the server standing: breakers, admission, deadlines, bulkheads, retries, the prediction cache."""

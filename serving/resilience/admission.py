@@ -1,0 +1,95 @@
+"""Early refusal: a request that would wait too long is told so at once, before it is read. Core; time and the loop come in.
+
+One event loop answers everything, so what waits does not wait here: it waits in its socket while the loop's turn works through the
+requests it found ready. The first request of a turn marks its beginning; each further one has waited for those before it, and for
+about one turn before that. A request is refused when its turn has gone on for half of what a request may wait, and turns have been
+that long for a while without a break: a burst is worked off, a queue that stands is not kept. A turn always takes its first few
+requests, so a server that idles or has few clients refuses nobody, however slow its machine is; and a request counts by the time it
+took.
+
+Also refused is what comes while too many requests are under way at all (they wait for features or threads, not for the loop).
+What waits for a thread is serving.resilience.bulkhead's, what cannot be answered in time serving.resilience.deadline's."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from serving.errors import Overloaded
+
+_ALWAYS: Final = 32
+"""Requests that every turn takes: with as many clients or fewer nobody is refused."""
+_PATIENCE_S: Final = 0.1
+"""How long every turn must have been too long before one refuses."""
+_RETRY_AFTER_S: Final = 1.0
+
+
+class Admission:
+    """Asked at the head of every inference request, on the loop, whichever door it came through; costs well below a microsecond.
+
+    max_wait_s: how long a request may wait for the loop. max_ongoing: how many may be under way. ongoing: how many are.
+    soon: calls back at the end of the loop's turn (`loop.call_soon`). now: monotonic seconds."""
+
+    __slots__ = (
+        "_budget_s",
+        "_busy",
+        "_full",
+        "_max_ongoing",
+        "_now",
+        "_ongoing",
+        "_over_since_s",
+        "_soon",
+        "_taken",
+        "_turn_s",
+        "refused",
+    )
+
+    def __init__(
+        self,
+        *,
+        max_wait_s: float,
+        max_ongoing: int,
+        ongoing: Callable[[], int],
+        soon: Callable[[Callable[[], None]], object],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._budget_s, self._max_ongoing, self._ongoing = max_wait_s / 2, max_ongoing, ongoing
+        self._soon, self._now = soon, now
+        self._turn_s = 0.0
+        self._taken = 0
+        self._over_since_s: float | None = None
+        self._busy = Overloaded(
+            "the server has more requests than it can answer in time; send fewer, or again later", retry_after_s=_RETRY_AFTER_S
+        )
+        self._full = Overloaded(
+            f"{max_ongoing} requests are under way already; send fewer, or again later", retry_after_s=_RETRY_AFTER_S
+        )
+        self.refused: dict[str, int] = {"busy": 0, "full": 0}
+        """Requests refused so far, by reason; only the loop changes it."""
+
+    def refuse(self) -> Overloaded | None:
+        """The error to answer this request with, always the same one, or None: go on."""
+        if self._ongoing() >= self._max_ongoing:
+            self.refused["full"] += 1
+            return self._full
+        if not self._taken:
+            self._taken, self._turn_s = 1, self._now()
+            self._soon(self._turned)
+            return None
+        if self._taken < _ALWAYS or self._over_since_s is None or not self._is_late():
+            self._taken += 1
+            return None
+        self.refused["busy"] += 1
+        return self._busy
+
+    def _is_late(self) -> bool:
+        now_s = self._now()
+        return now_s - self._turn_s > self._budget_s and now_s - (self._over_since_s or now_s) > _PATIENCE_S
+
+    def _turned(self) -> None:
+        """The turn has read what was ready. One that was short, or had few requests, ends the overload."""
+        now_s = self._now()
+        if now_s - self._turn_s <= self._budget_s or self._taken < _ALWAYS:
+            self._over_since_s = None
+        elif self._over_since_s is None:
+            self._over_since_s = now_s
+        self._taken = 0

@@ -1,0 +1,116 @@
+"""Bulkheads: each model's long runs have threads and a queue of their own, so that one slow model cannot take everyone's.
+
+A run that would have to wait longer than its request can is refused at once, and so is one that finds the queue full. Whoever gives a run
+up (the client is gone, the time is over) has it taken from the queue, or told to stop if it is running: `stop` is called then,
+from the loop. A run that stops nowhere goes on in its thread to its end; nobody waits for it, but its thread is taken as long.
+
+Runs that are short are made on the loop and never come here (Served.may_run_inline)."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import Final, TypeVar
+
+from serving.errors import Overloaded
+
+_T = TypeVar("_T")
+_RETRY_AFTER_S: Final = 1.0
+
+
+class Bulkhead:
+    """One model's threads. name: for errors. threads: runs at once. queue: runs that may wait."""
+
+    def __init__(self, name: str, *, threads: int, queue: int) -> None:
+        self._name, self._threads, self._queue = name, threads, queue
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"model-{name}")
+        self._lock = Lock()
+        self._under_way = 0
+        self.refused = 0
+
+    @property
+    def under_way(self) -> int:
+        """Runs that wait or run."""
+        return self._under_way
+
+    async def run(
+        self, work: Callable[[], _T], *, within_s: float, expected_s: float, stop: Callable[[], None] = lambda: None
+    ) -> _T:
+        """Do `work` in a thread. expected_s: what it usually takes. Raises TimeoutError after within_s, Overloaded at once."""
+        self._admit(within_s, expected_s)
+        done = self._submit(work)
+        waiting = asyncio.wrap_future(done)
+        try:
+            return await asyncio.wait_for(waiting, within_s)
+        finally:
+            if not done.done():  # given up while it runs: cancelling took it from the queue if it was still there
+                stop()
+
+    def close(self) -> None:
+        """Take nothing more; what waits is dropped, what runs ends by itself."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _admit(self, within_s: float, expected_s: float) -> None:
+        waiting = self._under_way - self._threads + 1
+        if waiting > self._queue:
+            self.refused += 1
+            raise Overloaded(
+                f"model {self._name} has {self._under_way} runs under way; send fewer, or again later",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        wait_s = max(waiting, 0) * expected_s / self._threads
+        if waiting > 0 and wait_s + expected_s > within_s:
+            self.refused += 1
+            raise Overloaded(
+                f"model {self._name} would answer in about {wait_s + expected_s:.3f} s and the request leaves it {within_s:.3f} s; "
+                "send fewer, or allow more time",
+                retry_after_s=max(wait_s, _RETRY_AFTER_S),
+            )
+
+    def _submit(self, work: Callable[[], _T]) -> "Future[_T]":
+        with self._lock:
+            self._under_way += 1
+        try:
+            done = self._pool.submit(work)
+        except BaseException:
+            self._ended(None)
+            raise
+        done.add_done_callback(self._ended)
+        return done
+
+    def _ended(self, _: object) -> None:
+        with self._lock:
+            self._under_way -= 1
+
+
+class Bulkheads:
+    """The bulkheads of one replica, one a model variant, made on first use."""
+
+    def __init__(self, *, threads: int, queue: int) -> None:
+        self._threads, self._queue = threads, queue
+        self._of: dict[str, Bulkhead] = {}
+        self._refused_before = 0
+
+    def of(self, name: str) -> Bulkhead:
+        """The bulkhead of `<model>/<version>/<variant>`."""
+        found = self._of.get(name)
+        if found is None:
+            found = self._of[name] = Bulkhead(name, threads=self._threads, queue=self._queue)
+        return found
+
+    @property
+    def refused(self) -> int:
+        """Runs refused so far."""
+        return self._refused_before + sum(bulkhead.refused for bulkhead in self._of.values())
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Release the threads of every other model."""
+        kept = set(names)
+        for name in self._of.keys() - kept:
+            gone = self._of.pop(name)
+            self._refused_before += gone.refused
+            gone.close()
+
+    def close(self) -> None:
+        """Release all threads."""
+        self.keep(())

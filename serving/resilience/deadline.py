@@ -1,0 +1,39 @@
+"""How a request's time is carved over its stages: the features' read, the model's run, and what the answer itself takes. Pure.
+
+The model's part is kept back first, then the answer's: a feature store that is slow costs its own slice and no more, and the request
+is answered with defaults instead of not at all. What cannot be answered in time is refused before any work is done for it: a
+client whose time is over reads no answer."""
+
+from typing import Final
+
+from serving.errors import DeadlineExceeded
+
+ANSWER_S: Final = 0.001
+"""Kept for judging, accounting and encoding the answer."""
+_LEAST_READ_S: Final = 0.0005
+"""A read that would get less is not attempted: no store answers in it, and each attempt looks like a failure of the store."""
+
+
+def too_late(model: str, allowed_s: float, run_s: float) -> DeadlineExceeded | None:
+    """The refusal of a request that cannot be answered in time, or None. run_s: what one run of the model takes at the median."""
+    if allowed_s > run_s:
+        return None
+    return DeadlineExceeded(
+        f"the request allows {allowed_s * 1e3:.3g} ms and model {model!r} takes {run_s * 1e3:.3g} ms; nothing was done for it, "
+        "allow more time"
+    )
+
+
+def read_slice_s(left_s: float, most_s: float, run_s: float) -> float:
+    """How long the features' read may take: most_s, or what is left beside the model's run and the answer; 0: do not read.
+
+    run_s: what the model is expected to take for these rows; half of what is left is kept for it at most."""
+    slice_s = left_s - min(run_s, left_s / 2) - ANSWER_S
+    if slice_s >= most_s:
+        return most_s
+    return slice_s if slice_s >= _LEAST_READ_S else 0.0
+
+
+def run_slice_s(left_s: float, share: float) -> float:
+    """How long the model may run. share: of what is left; less than 1 where another may have to answer in its place."""
+    return max(left_s * share - (ANSWER_S if left_s > 2 * ANSWER_S else 0.0), 0.0)

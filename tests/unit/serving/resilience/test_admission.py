@@ -1,0 +1,128 @@
+"""Early refusal, on a loop that is simulated request by request: who is refused, when, and what it leaves of the goodput."""
+
+import random
+from collections import deque
+
+import pytest
+
+from serving.errors import Overloaded
+from serving.resilience.admission import Admission
+
+
+class Loop:
+    """Turns of a loop over requests that come by themselves (open loop). Costs in seconds; arrivals a second.
+
+    A refusal costs a fourteenth of an answer. What that ratio is bounds the goodput: at three times the load two refusals are
+    paid for each answer."""
+
+    def __init__(self, *, serve_s: float, refuse_s: float = 7e-6, max_wait_s: float = 0.015, seed: int = 1):
+        self.now_s, self.serve_s, self.refuse_s = 0.0, serve_s, refuse_s
+        self.rng = random.Random(seed)
+        self.at_end = []
+        self.admission = Admission(
+            max_wait_s=max_wait_s, max_ongoing=1000, ongoing=lambda: 0, soon=self.at_end.append, now=lambda: self.now_s
+        )
+        self.waiting: deque[float] = deque()
+        self.served: list[tuple[float, float]] = []
+        """(when, how long it waited for its answer)"""
+        self.refused: list[tuple[float, float]] = []
+        self.coming_s = 0.0
+
+    def _arrive(self, per_s: float) -> None:
+        while self.coming_s <= self.now_s:
+            self.waiting.append(self.coming_s)
+            self.coming_s += self.rng.expovariate(per_s)
+
+    def run(self, seconds: float, per_s: float) -> None:
+        until_s = self.now_s + seconds
+        while self.now_s < until_s:
+            self._arrive(per_s)
+            if not self.waiting:
+                self.now_s = self.coming_s
+                continue
+            for _ in range(len(self.waiting)):
+                came_s = self.waiting.popleft()
+                if self.admission.refuse() is None:
+                    self.now_s += self.serve_s
+                    self.served.append((self.now_s, self.now_s - came_s))
+                else:
+                    self.now_s += self.refuse_s
+                    self.refused.append((self.now_s, self.now_s - came_s))
+            for call in self.at_end:
+                call()
+            self.at_end.clear()
+
+
+def test_at_three_times_the_load_most_of_the_goodput_stays_and_refusals_are_quick():
+    loop = Loop(serve_s=100e-6)
+    loop.run(10.0, per_s=30_000)
+    goodput = len(loop.served) / 10.0
+    assert goodput > 0.8 * 10_000
+    waits = sorted(wait for _, wait in loop.refused if _ > 0.5)
+    assert waits[-1] < 0.020
+    answered = sorted(wait for at, wait in loop.served if at > 0.5)
+    assert answered[-1] < 0.020
+
+
+def test_under_overload_nothing_swings():
+    loop = Loop(serve_s=100e-6)
+    loop.run(10.0, per_s=30_000)
+    by_slice = [0] * 100
+    for at, _ in loop.served:
+        by_slice[min(int(at * 10), 99)] += 1
+    steady = by_slice[10:]
+    assert max(steady) - min(steady) < 0.15 * max(steady)
+
+
+@pytest.mark.parametrize("per_s", [100, 5_000, 9_000], ids=["idle", "half", "nine tenths"])
+def test_below_its_capacity_nobody_is_refused(per_s):
+    loop = Loop(serve_s=100e-6)
+    loop.run(5.0, per_s=per_s)
+    assert not loop.refused
+
+
+def test_a_burst_is_worked_off_not_refused():
+    loop = Loop(serve_s=100e-6)
+    loop.waiting.extend([0.0] * 500)
+    loop.run(1.0, per_s=100)
+    assert not loop.refused
+
+
+def test_when_the_overload_ends_so_do_the_refusals():
+    loop = Loop(serve_s=100e-6)
+    loop.run(3.0, per_s=30_000)
+    ended_s = loop.now_s
+    loop.run(3.0, per_s=5_000)
+    assert loop.refused
+    assert max(at for at, _ in loop.refused) < ended_s + 0.05
+
+
+@pytest.mark.parametrize("clients", [1, 8, 32])
+def test_few_clients_are_never_refused_however_slow_the_server(clients):
+    loop = Loop(serve_s=0.1)
+    for _ in range(100):
+        loop.waiting.extend([loop.now_s] * clients)
+        loop.coming_s = float("inf")
+        loop.run(0.01, per_s=1.0)
+    assert not loop.refused
+
+
+def test_a_hundred_clients_of_costly_requests_are_refused_in_part():
+    loop = Loop(serve_s=0.002)
+    for _ in range(100):
+        loop.waiting.extend([loop.now_s] * 100)
+        loop.coming_s = float("inf")
+        loop.run(0.01, per_s=1.0)
+    assert len(loop.refused) > len(loop.served) > 0, "a request counts by the time it takes"
+
+
+def test_too_many_under_way_refuse_also_the_first_of_a_turn():
+    under_way = 3
+    admission = Admission(max_wait_s=1.0, max_ongoing=3, ongoing=lambda: under_way, soon=lambda _: None)
+    refusal = admission.refuse()
+    assert isinstance(refusal, Overloaded)
+    assert refusal.retry_after_s == 1.0
+    assert admission.refuse() is refusal, "the doors may keep its bytes"
+    under_way = 2
+    assert admission.refuse() is None
+    assert admission.refused == {"busy": 0, "full": 2}
