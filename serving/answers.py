@@ -1,48 +1,52 @@
-"""What an answer says: the outputs asked for, the operating point, the verdict, and where it came from. Core."""
+"""What an answer says: the outputs asked for, the verdict, and where it came from. Core.
+
+What of it is the same for every request that asks alike is worked out once, see serving.ways."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import BadRequest
 from serving.inputs import ColumnRows, TensorRows
-from serving.lineup import VARIANT, Member
-from serving.models.onnx import as_wire_bytes
+from serving.lineup import Member
 from serving.ports import FeatureRows
-from serving.protocol.messages import DATATYPES, InferRequest, Tensor
+from serving.protocol.messages import Tensor
 from serving.served import Served
-from serving.verdicts import VERDICT_BYTES, scores_of, verdict_codes
+from serving.verdicts import ONE_CODE, ONE_COUNT, scores_of, verdict_codes
+from serving.ways import MODEL, Judged, Way
 
-SOURCE: Final = "model"
 MIXED: Final = "mixed"
 """Stands for a parameter in which the variants that answered differ."""
+_NOTHING: Final[Mapping[str, NDArray[Any]]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Scores of a batch, and the verdicts of one operating point (codes: 0 benign, 1 investigate, 2 alert)."""
-
-    point: str
-    scores: NDArray[np.float32]
-    codes: NDArray[np.intp]
+def _all_false(rows: int) -> NDArray[np.bool_]:
+    flags = np.zeros(rows, dtype=np.bool_)
+    flags.flags.writeable = False
+    return flags
 
 
-@dataclass(slots=True)
-class Part:
-    """What one variant makes of its rows. index: which rows of the request, None for all. None: the stage did not happen."""
+_NO_ROWS, _NOT_DEGRADED = _all_false(0), _all_false(1)
+
+
+class Part(msgspec.Struct):
+    """What one variant makes of its rows. index: which rows of the request, None for all. None: the stage did not happen.
+
+    source: who answered: the model, or what stood in for it."""
 
     member: Member
     rows: TensorRows | ColumnRows
-    point: str | None
+    way: Way
     index: NDArray[np.intp] | None = None
+    source: str = MODEL
     features: FeatureRows | None = None
-    raw: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    raw: Mapping[str, NDArray[Any]] = _NOTHING
     judged: Judged | None = None
-    degraded: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    degraded: NDArray[np.bool_] = _NO_ROWS
     counts: tuple[int, int, int] | None = None
     """Rows that are benign, investigate, alert."""
     degraded_rows: int = 0
@@ -51,33 +55,33 @@ class Part:
     fallback_from: str | None = None
     """The variant that failed and whose rows these are."""
 
+    @property
+    def point(self) -> str | None:
+        """The operating point it is judged at."""
+        return self.way.point
 
-def operating_point_of(served: Served, request: InferRequest) -> str | None:
-    """The operating point this request is judged at; None for a model without a score. Raises BadRequest for an unknown one."""
-    parameters = request.parameters
-    asked = parameters.get("operating_point", parameters.get("scenario"))
-    if asked is None:
-        return served.default_point
-    if asked in served.points:
-        return str(asked)
-    known = sorted(served.points)
-    if not known:
-        raise BadRequest(f"parameter 'operating_point' is {asked!r}, but model {served.name!r} has none; leave it out")
-    raise BadRequest(f"parameter 'operating_point' is {asked!r}; model {served.name!r} has {known}")
+    def conclude(self) -> None:
+        """From what the model gave to verdicts and counts. Raises BadRequest if it gave no score a row."""
+        served, rows = self.member.served, self.rows.rows
+        if rows == 1:
+            self.settle(judge_one(served, self.raw, self.way))
+        else:
+            self.settle(judge(served, self.raw, rows, self.way.point))
 
-
-def wanted_outputs(served: Served, request: InferRequest) -> tuple[str, ...]:
-    """Names of the outputs to answer, in order. Raises BadRequest for unknown or repeated names."""
-    if not request.outputs:
-        return served.verdict_outputs or tuple(o.name for o in served.manifest.outputs)
-    names = tuple(o.name for o in request.outputs)
-    unknown = [n for n in names if n not in served.model_outputs and n not in served.verdict_outputs and n != VARIANT]
-    if unknown:
-        known = [*served.verdict_outputs, *(o.name for o in served.manifest.outputs)]
-        raise BadRequest(f"outputs {unknown} are unknown; model {served.name!r} has {known}")
-    if len(set(names)) != len(names):
-        raise BadRequest(f"outputs {sorted({n for n in names if names.count(n) > 1})} are asked for more than once; ask once")
-    return names
+    def settle(self, judged: Judged | None) -> None:
+        """Take these verdicts, whoever gave them, and count."""
+        self.judged, rows = judged, self.rows.rows
+        if judged is not None:
+            if rows == 1:
+                self.counts = ONE_COUNT[judged.codes.item()]
+            else:
+                benign, investigate, alert = np.bincount(judged.codes, minlength=3).tolist()
+                self.counts = (benign, investigate, alert)
+        if self.features is not None:
+            self.degraded = self.features.degraded
+            self.degraded_rows = int(self.degraded.sum())
+        else:
+            self.degraded = _NOT_DEGRADED if rows == 1 else _all_false(rows)
 
 
 def judge(served: Served, raw: Mapping[str, NDArray[Any]], rows: int, point: str | None) -> Judged | None:
@@ -92,62 +96,56 @@ def judge(served: Served, raw: Mapping[str, NDArray[Any]], rows: int, point: str
     return Judged(point, scores, verdict_codes(scores, served.points[point]))
 
 
-def output_tensor(name: str, parts: Sequence[Part], rows: int) -> Tensor:
-    """One output of the answer, its rows in the request's order. Raises BadRequest if the model cannot give it."""
-    if len(parts) == 1:
-        return _output(name, parts[0])
-    made = [_output(name, part) for part in parts]
+def judge_one(served: Served, raw: Mapping[str, NDArray[Any]], way: Way) -> Judged | None:
+    """The same for one row, without arrays for single numbers; a property test holds the two equal."""
+    spec, point = served.manifest.score, way.point
+    if spec is None or point is None or way.thresholds is None:
+        return None
+    try:
+        scores = scores_of(raw, spec, 1)
+    except ValueError as problem:
+        raise BadRequest(f"model {served.name!r}: {problem}") from problem
+    return Judged(point, scores, ONE_CODE[way.thresholds.code_of(scores.item())])
+
+
+def output_tensor(place: int, parts: Sequence[Part], rows: int) -> Tensor:
+    """One output of an answer of several parts, its rows in the request's order. place: of the output among those wanted.
+
+    Raises BadRequest if the models cannot give it."""
+    made = [part.way.makers[place](part) for part in parts]
     first = made[0]
     if any(m.datatype != first.datatype or m.shape[1:] != first.shape[1:] for m in made) or any(
         m.shape[:1] != (part.rows.rows,) for m, part in zip(made, parts, strict=True)
     ):
         raise BadRequest(
-            f"output {name!r} does not have one entry a row, and the rows of this request meet several variants; send them one by one"
+            f"output {first.name!r} does not have one entry a row, and the rows of this request meet several variants; "
+            "send them one by one"
         )
     data = np.empty((rows, *first.shape[1:]), dtype=first.data.dtype)
     for tensor, part in zip(made, parts, strict=True):
         data[part.index] = tensor.data
-    return Tensor(name, first.datatype, data)
-
-
-def _output(name: str, part: Part) -> Tensor:
-    served, raw, judged = part.member.served, part.raw, part.judged
-    if name in raw and name not in served.verdict_outputs:
-        values = raw[name]
-        values = as_wire_bytes(values) if values.dtype.kind in "OUS" else values
-        return Tensor(name, DATATYPES[values.dtype], values)
-    if name == VARIANT:
-        return Tensor(name, "BYTES", np.full(part.rows.rows, served.variant.encode(), dtype=object))
-    if judged is None:
-        raise BadRequest(f"output {name!r} needs a model with a score")
-    if name == "verdict":
-        return Tensor(name, "BYTES", VERDICT_BYTES[judged.codes])
-    if name == "score":
-        return Tensor(name, "FP32", judged.scores)
-    if name == "degraded":
-        return Tensor(name, "BOOL", part.degraded)
-    table = served.calibration
-    if table is None:
-        raise BadRequest(f"output {name!r} needs a calibrated model")
-    steps = table.look_up(judged.scores)
-    chosen = {"probability": table.merged, "probability_low": table.low, "probability_high": table.high}[name]
-    return Tensor(name, "FP32", chosen[steps])
+    return Tensor(first.name, first.datatype, data)
 
 
 def answer_parameters(parts: Sequence[Part], receipt: str, trace_id: str | None) -> dict[str, bool | int | float | str]:
     """The answer's parameters: revision, variant, source, receipt, operating point, degradation, feature age, trace.
 
     Where several variants answered, what they differ in says `mixed`, and `variants` is a JSON text with each one's own."""
-    parameters: dict[str, bool | int | float | str] = {
-        "revision": _common([part.member.served.revision for part in parts]),
-        "variant": _common([part.member.served.variant for part in parts]),
-        "source": SOURCE,
-        "receipt": receipt,
-    }
-    points = [part.judged.point for part in parts if part.judged is not None]
-    if points:
-        parameters["operating_point"] = _common(points)
-    if parts[0].features is not None:
+    first = parts[0]
+    if len(parts) == 1:
+        parameters = first.way.said.copy()
+        parameters["receipt"], parameters["source"] = receipt, first.source
+    else:
+        parameters = {
+            "revision": _common([part.member.served.revision for part in parts]),
+            "variant": _common([part.member.served.variant for part in parts]),
+            "source": _common([part.source for part in parts]),
+            "receipt": receipt,
+        }
+        points = [part.judged.point for part in parts if part.judged is not None]
+        if points:
+            parameters["operating_point"] = _common(points)
+    if first.features is not None:
         parameters["degraded"] = any(part.degraded_rows for part in parts)
         ages = [part.features.oldest_age_ms for part in parts if part.features and part.features.oldest_age_ms is not None]
         if ages:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.answers import Judged, Part, judge, operating_point_of
+from serving.answers import Part, judge
 from serving.assembly import assemble
 from serving.errors import ServingError
 from serving.inputs import ColumnRows, TensorRows
@@ -24,10 +24,11 @@ from serving.lineup import Lineup, Member
 from serving.ports import Clock, FeatureReader, FeatureRows
 from serving.protocol.messages import InferRequest
 from serving.routing.entity import Place, mirror_bucket
-from serving.stages import outputs_to_run, runtime_feed
+from serving.stages import runtime_feed
 from serving.telemetry.evidence import RouteCounts
 from serving.telemetry.metrics import ServingMetrics
 from serving.verdicts import VERDICTS
+from serving.ways import Judged, operating_point_of, outputs_to_run
 
 _BATCH: Final = 32
 _BATCH_US: Final = 10_000.0

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.answers import SOURCE, Part, answer_parameters, operating_point_of, output_tensor, wanted_outputs
+from serving.answers import Part, answer_parameters, output_tensor
 from serving.audit.record import AuditRecord
 from serving.errors import BadRequest, NotFound, Overloaded, TooLarge, Unsupported
 from serving.lineup import Lineup, Member
@@ -26,6 +26,7 @@ from serving.stages import OutOfPatience, Stages, Work
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
 from serving.verdicts import VERDICTS
+from serving.ways import operating_point_of, wanted_outputs, way_of
 
 _NOT_OURS = (BadRequest, NotFound, TooLarge, Unsupported, Overloaded)
 """Errors that blame no variant."""
@@ -71,14 +72,14 @@ class Scorer:
         else:
             parts = await self._answer_all(lineup, work, parts)
         receipt = f"{self._identity}-{next(self._numbers):x}"
-        first = parts[0].member.served
-        answer = InferAnswer(
-            model=first.name,
-            version=first.version if len(parts) == 1 else lineup.stable.served.version,
-            outputs=tuple([output_tensor(name, parts, work.rows.rows) for name in work.wanted]),
-            id=request.id,
-            parameters=answer_parameters(parts, receipt, trace.trace_id if trace else None),
-        )
+        first = parts[0]
+        if len(parts) == 1:
+            version, outputs = first.member.served.version, tuple([make(first) for make in first.way.makers])
+        else:
+            version = lineup.stable.served.version
+            outputs = tuple([output_tensor(place, parts, work.rows.rows) for place in range(len(work.wanted))])
+        parameters = answer_parameters(parts, receipt, trace.trace_id if trace else None)
+        answer = InferAnswer(first.member.served.name, version, outputs, request.id, parameters)
         latency_s = self._account(work, parts, receipt)
         if lineup.mirrors:
             for part in parts:
@@ -95,7 +96,7 @@ class Scorer:
         point = operating_point_of(stable.served, request)
         rows = stable.served.inputs.read(request, now_us, self._limits.max_rows)
         work = Work(request, trace, started, started + allowed_s, now_us, wanted, rows)
-        whole = Part(stable, rows, point)
+        whole = Part(stable, rows, way_of(stable.served, wanted, point))
         if not lineup.others:
             work.is_evidence = stable.evidence is not None
             return work, [whole]
@@ -108,7 +109,8 @@ class Scorer:
     async def _answer(self, lineup: Lineup, work: Work, part: Part) -> Part:
         """One part, by its variant or, if that fails, by stable; either way its variant's evidence. Raises BadRequest, ServingError."""
         try:
-            await self._stages.run(work, part, share=1.0 if part.member is lineup.stable else _VARIANT_SHARE)
+            if not self._stages.run_at_once(work, part):
+                await self._stages.run(work, part, share=1.0 if part.member is lineup.stable else _VARIANT_SHARE)
         except Exception as problem:
             if part.member is lineup.stable:
                 if self._blame(work, part, problem):
@@ -131,8 +133,9 @@ class Scorer:
     async def _rescue(self, lineup: Lineup, work: Work, part: Part, problem: Exception) -> Part:
         """Stable answers the rows a variant failed on. A row that stable cannot take either is the client's mistake."""
         served = part.member.served
-        point = operating_point_of(lineup.stable.served, work.request)
-        instead = Part(lineup.stable, part.rows, point, part.index, fallback_from=served.variant)
+        stable = lineup.stable
+        way = way_of(stable.served, work.wanted, operating_point_of(stable.served, work.request))
+        instead = Part(stable, part.rows, way, part.index, fallback_from=served.variant)
         try:
             await self._stages.run(work, instead)
         except RunError as same:
@@ -215,7 +218,8 @@ def _split(lineup: Lineup, work: Work) -> list[Part]:
 
 def _part(work: Work, member: Member, index: NDArray[np.intp] | None) -> Part:
     rows = work.rows if index is None else work.rows.take(index)
-    return Part(member, rows, operating_point_of(member.served, work.request), index)
+    way = way_of(member.served, work.wanted, operating_point_of(member.served, work.request))
+    return Part(member, rows, way, index)
 
 
 def _places(work: Work, part: Part) -> list[tuple[int, int]]:
@@ -238,7 +242,7 @@ def _record(work: Work, part: Part, receipt: str, latency_s: float) -> AuditReco
         version=served.version,
         revision=served.revision,
         variant=served.variant,
-        source=SOURCE,
+        source=part.source,
         request_id=request.id,
         trace_id=work.trace.trace_id if work.trace else None,
         rows=part.rows.rows,

@@ -1,8 +1,8 @@
 """A revision that is loaded and ready to answer: everything a request needs, worked out beforehand."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from serving.assembly import TensorPlan, plan_assembly
 from serving.inputs import InputPlan
@@ -15,6 +15,9 @@ from serving.ports import FeatureReader, Model
 from serving.protocol.messages import ModelMetadata, TensorMetadata
 from serving.spec import RevisionSpec
 from serving.verdicts import CalibrationTable
+
+if TYPE_CHECKING:
+    from serving.ways import Way
 
 STABLE: Final = "stable"
 _WARM_RUNS: Final = 20
@@ -39,10 +42,16 @@ class Served:
     points: Mapping[str, OperatingPoint]
     default_point: str | None
     verdict_outputs: tuple[str, ...]
+    default_outputs: tuple[str, ...]
+    """What it answers if nobody says which outputs."""
+    takes_text: bool
+    """Whether a tensor of the graph is text, which the runtime wants in another form."""
     model_outputs: frozenset[str]
     metadata: ModelMetadata
     run_us: float
     """Median time of one run on the golden inputs; decides whether a run may hold the event loop."""
+    ways: dict[tuple[tuple[str, ...], str | None], "Way"] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """How it was asked before, by outputs and operating point; see serving.ways."""
 
     def may_run_inline(self, rows: int) -> bool:
         """Whether running this many rows on the event loop keeps the others waiting less than a hop to a thread would cost them."""
@@ -128,6 +137,8 @@ def serve(loaded: LoadedBundle, spec: RevisionSpec) -> Served:
         points=points,
         default_point=point,
         verdict_outputs=verdict_outputs,
+        default_outputs=verdict_outputs or tuple(o.name for o in manifest.outputs),
+        takes_text=any(t.datatype == "BYTES" for t in manifest.inputs),
         model_outputs=frozenset(o.name for o in manifest.outputs),
         metadata=_metadata(manifest, verdict_outputs, bundle, spec.digest, service, points, point),
         run_us=loaded.run_us,

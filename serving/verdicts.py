@@ -1,7 +1,9 @@
 """From a model's output to scores, probabilities and verdicts. Core."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +15,19 @@ VERDICTS: Final = ("benign", "investigate", "alert")
 VERDICT_BYTES: Final[NDArray[np.object_]] = np.array([v.encode() for v in VERDICTS], dtype=object)
 
 
+def _fixed(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+ONE_CODE: Final = tuple(_fixed(np.array([code], dtype=np.intp)) for code in range(3))
+"""The code of one row, by code."""
+ONE_VERDICT: Final = tuple(_fixed(VERDICT_BYTES[code : code + 1].copy()) for code in range(3))
+"""The verdict of one row, by code."""
+ONE_COUNT: Final = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+"""How many rows are of each verdict, if there is one row, by its code."""
+
+
 @dataclass(frozen=True, slots=True)
 class CalibrationTable:
     """A calibration as arrays; see models.manifest.Calibration."""
@@ -21,6 +36,8 @@ class CalibrationTable:
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     merged: NDArray[np.float32]
+    edges: list[float]
+    """`scores` as Python's numbers, for one row."""
 
     @classmethod
     def of(cls, calibration: Calibration | None) -> "CalibrationTable | None":
@@ -34,11 +51,34 @@ class CalibrationTable:
             low.astype(np.float32),
             high.astype(np.float32),
             merged.astype(np.float32),
+            [float(s) for s in calibration.scores],
         )
 
     def look_up(self, scores: NDArray[Any]) -> NDArray[np.intp]:
         """Index of each score's step, shape (n,)."""
         return np.maximum(np.searchsorted(self.scores, scores, side="right") - 1, 0)
+
+    def step_of(self, score: float) -> int:
+        """The same for one score."""
+        return max(bisect_right(self.edges, score) - 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """An operating point as one row is judged by it: rounded to FP32, as numpy compares scores with it."""
+
+    investigate: float
+    alert: float
+
+    @classmethod
+    def of(cls, point: OperatingPoint) -> "Thresholds":
+        """Rounded."""
+        with np.errstate(over="ignore"):
+            return cls(float(np.float32(point.investigate)), float(np.float32(point.threshold)))
+
+    def code_of(self, score: float) -> int:
+        """`verdict_codes` of one FP32 score."""
+        return 1 if isnan(score) else (score >= self.investigate) + (score >= self.alert)
 
 
 def scores_of(outputs: Mapping[str, NDArray[Any]], spec: ScoreSpec, rows: int) -> NDArray[np.float32]:

@@ -18,8 +18,9 @@ from serving.inputs import ColumnRows, TensorRows
 from serving.models.errors import RunError
 from serving.protocol.messages import InferRequest, Tensor
 from serving.served import Served
-from serving.stages import outputs_to_run, runtime_feed
+from serving.stages import runtime_feed
 from serving.verdicts import VERDICTS
+from serving.ways import outputs_to_run
 
 EXAMPLES: Final = 10
 _MAX_ROWS: Final = 1_000_000

@@ -85,7 +85,7 @@ def test_every_path_method_and_timeout_header_is_described():
 def test_every_parameter_of_an_answer_is_described():
     page = (REFERENCE / "protocol.md").read_text()
     source = inspect.getsource(answer_parameters)
-    given = set(re.findall(r'parameters\["(\w+)"\]', source)) | set(re.findall(r'^        "(\w+)":', source, re.MULTILINE))
+    given = set(re.findall(r'parameters\["(\w+)"\]', source)) | set(re.findall(r'^ +"(\w+)":', source, re.MULTILINE))
     assert {"revision", "receipt", "degraded"} <= given
     assert not [g for g in given if f"| `{g}` |" not in page]
 

@@ -6,10 +6,10 @@ import json
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from serving import loading
 from serving.errors import BadRequest, Internal

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.models.manifest import Calibration, OperatingPoint, ScoreSpec
-from serving.verdicts import VERDICTS, CalibrationTable, scores_of, verdict_codes
+from serving.verdicts import VERDICTS, CalibrationTable, Thresholds, scores_of, verdict_codes
 
 POINT = OperatingPoint(threshold=0.8, investigate=0.3, requirement="f1 >= 0.85")
 
@@ -55,3 +55,28 @@ def test_calibration_steps():
     assert table.look_up(np.array([0.0, 0.2, 0.49, 0.5, 1.0])).tolist() == [0, 0, 0, 1, 1]
     assert (table.low <= table.merged).all()
     assert (table.merged <= table.high).all()
+
+
+ANY_FP32 = st.floats(width=32, allow_nan=True, allow_infinity=True)
+
+
+def near(value: float) -> list[float]:
+    """An FP32 and its neighbours."""
+    middle = np.float32(value)
+    return [float(x) for x in (np.nextafter(middle, np.float32(-9)), middle, np.nextafter(middle, np.float32(9)))]
+
+
+@given(data=st.data(), threshold=st.floats(0, 1), investigate=st.floats(0, 1))
+def test_one_row_is_judged_as_it_is_among_many(data, threshold, investigate):
+    point = OperatingPoint(threshold=threshold, investigate=min(threshold, investigate), requirement="any")
+    score = data.draw(ANY_FP32 | st.sampled_from(near(threshold) + near(point.investigate)))
+    assert Thresholds.of(point).code_of(score) == verdict_codes(np.array([score, 0.0], np.float32), point)[0]
+
+
+@given(data=st.data(), scores=st.lists(st.floats(-5, 5), min_size=1, max_size=20, unique=True))
+def test_one_row_is_calibrated_as_it_is_among_many(data, scores):
+    steps = sorted(scores)
+    bounds = tuple(np.linspace(0.1, 0.8, len(steps)).tolist())
+    table = CalibrationTable.of(Calibration(scores=tuple(steps), low=bounds, high=bounds, rows=10))
+    score = data.draw(ANY_FP32 | st.sampled_from([near(s)[i] for s in steps for i in range(3)]))
+    assert table.step_of(score) == table.look_up(np.array([score, 0.0], np.float32))[0]
