@@ -61,6 +61,7 @@ class ReplicaHost:
             host=settings.host,
             http_port=own_http,
             grpc_port=settings.grpc_port,
+            grpc_door=settings.grpc_door,
             max_body_bytes=settings.max_body_bytes,
             reuse_port=most_replicas(settings) > 1,
         )

@@ -1,7 +1,8 @@
-"""The gRPC door: a grpc.aio server over the InferenceService port, with health checking and reflection.
+"""The gRPC door `grpc_door: aio`: gRPC's own asyncio server over the InferenceService port, with health checking and reflection.
 
-Only carries: bytes in, a call of serving.protocol.calls, bytes out; an error becomes its code, its message and google.rpc
-details. It runs on the loop it is started on, beside the HTTP door and all that is behind both."""
+The door that replicas open unless they are told otherwise is serving.protocol.grpc_http2's. Only carries: bytes in, a call of
+serving.protocol.calls, bytes out; an error becomes its code, its message and google.rpc details. It runs on the loop it is
+started on, beside the HTTP door and all that is behind both."""
 
 import asyncio
 import logging
@@ -10,31 +11,25 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc
-from google.protobuf import any_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio as reflection
 
-from serving.errors import Internal, NotFound, ServingError
+from serving.errors import Internal, ServingError
 from serving.ports import InferenceService
 from serving.protocol.calls import Around, Call, Calls
 from serving.protocol.envelope import VARIANT_HEADER, traceparent
-from serving.protocol.errors import INTERNAL_MESSAGE, grpc_code, reason, retry_after_s
+from serving.protocol.errors import INTERNAL_MESSAGE
+from serving.protocol.grpc_status import failure
+from serving.protocol.health import Health
 from serving.protocol.stubs import HEALTH, POOL, REFLECTION, REFLECTION_V1, SERVICE
 from serving.protocol.turning_away import SETTLE_S, connections, listening, turn_away
 
-WATCH_EVERY_S: Final = 0.5
-"""How often a health watch looks."""
-MAX_DETAILS: Final = 2000
-"""Longest status message, characters; gRPC carries it in a header."""
-DOMAIN: Final = "vedette.dev"
 CONNECTION_AGE_S: Final = 10.0
 """Where replicas share the port, a connection is asked to go at this age (a tenth more or less): its client opens another, which
 any replica may get. gRPC's clients keep one connection for good, so replicas added later would never meet them; and a replica
 that closes waits this long for its clients to go, since a call that crosses gRPC's own closing is cancelled."""
 _VARIANT: Final = VARIANT_HEADER.decode()
-_HEALTHY: Final = health_pb2.HealthCheckResponse.ServingStatus
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +37,7 @@ _log = logging.getLogger(__name__)
 class GrpcDoor:
     """A running gRPC server."""
 
-    def __init__(self, server: Any, port: int, health: "_Health", shared: frozenset[int]) -> None:
+    def __init__(self, server: Any, port: int, health: Health, shared: frozenset[int]) -> None:
         self.port = port
         self._server = server
         self._health = health
@@ -83,13 +78,13 @@ async def start_grpc(service: InferenceService, address: str, *, max_body_bytes:
             ("grpc.keepalive_permit_without_calls", 1),
         ]
     )
-    health = _Health(service)
+    health = Health(service)
     server.add_generic_rpc_handlers(
         (
             grpc.method_handlers_generic_handler(
                 SERVICE, {name: _unary(call) for name, call in Calls(service).methods().items()}
             ),
-            health.handler(),
+            _Health(health).handler(),
             _reflection(REFLECTION),
             _reflection(REFLECTION_V1),
         )
@@ -125,35 +120,16 @@ def _unary(call: Call) -> Any:
 
 
 async def _refuse(context: Any, error: ServingError) -> bytes:
-    code = grpc_code(error)
-    message = error.message.encode("utf-8", "replace").decode()[:MAX_DETAILS]
-    await context.abort(grpc.StatusCode[code], message, (("grpc-status-details-bin", _details(error, code, message)),))
+    code, _, message, details = failure(error)
+    await context.abort(grpc.StatusCode[code], message, (("grpc-status-details-bin", details),))
     raise AssertionError("abort raises")
 
 
-def _details(error: ServingError, code: str, message: str) -> bytes:
-    """google.rpc.Status: the cause as ErrorInfo, and RetryInfo where trying again can help."""
-    parts: list[Any] = [error_details_pb2.ErrorInfo(reason=reason(error), domain=DOMAIN)]
-    wait_s = retry_after_s(error)
-    if wait_s is not None:
-        retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromNanoseconds(int(wait_s * 1e9))
-        parts.append(retry)
-    status = status_pb2.Status(code=code_pb2.Code.Value(code), message=message)
-    for part in parts:
-        packed = any_pb2.Any()
-        packed.Pack(part)
-        status.details.append(packed)
-    serialized: bytes = status.SerializeToString()
-    return serialized
-
-
 class _Health:
-    """grpc.health.v1: the server (""), the inference service, and each model by its name."""
+    """serving.protocol.health as gRPC's server wants it."""
 
-    def __init__(self, service: InferenceService) -> None:
-        self._service = service
-        self.is_closing = asyncio.Event()
+    def __init__(self, health: Health) -> None:
+        self._health = health
 
     def handler(self) -> Any:
         """Check and Watch."""
@@ -166,40 +142,17 @@ class _Health:
             },
         )
 
-    def _status(self, name: str) -> int:
-        """Raises NotFound for a name that is neither a service nor a model."""
-        if self.is_closing.is_set():
-            is_well = False
-        elif name in {"", SERVICE}:
-            is_well = self._service.is_ready()
-        else:
-            is_well = self._service.is_model_ready(name, None)
-        return int(_HEALTHY.Value("SERVING" if is_well else "NOT_SERVING"))
-
     async def check(self, request: Any, context: Any) -> Any:
         """The state now."""
         try:
-            return health_pb2.HealthCheckResponse(status=self._status(request.service))
+            return health_pb2.HealthCheckResponse(status=self._health.status(request.service))
         except ServingError as error:
             return await _refuse(context, error)
 
     async def watch(self, request: Any, _context: Any) -> AsyncIterator[Any]:
         """The state now and whenever it changes."""
-        last = None
-        while True:
-            try:
-                status = self._status(request.service)
-            except NotFound:
-                status = int(_HEALTHY.Value("SERVICE_UNKNOWN"))
-            if status != last:
-                yield health_pb2.HealthCheckResponse(status=status)
-                last = status
-            if self.is_closing.is_set():
-                return
-            try:
-                await asyncio.wait_for(self.is_closing.wait(), WATCH_EVERY_S)
-            except TimeoutError:
-                continue
+        async for status in self._health.changes(request.service):
+            yield health_pb2.HealthCheckResponse(status=status)
 
 
 def _reflection(name: str) -> Any:

@@ -7,17 +7,19 @@ live on one loop; `HttpListener` serves any ASGI application that needs nothing 
 import asyncio
 import gc
 import logging
+import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import uvloop
 
 from serving.ports import InferenceService
 from serving.protocol.grpc import GrpcDoor, start_grpc
+from serving.protocol.grpc_http2 import Http2Door, start_http2
 from serving.protocol.http import HttpDoor
 from serving.protocol.http_server import HttpServer, bind
 
@@ -121,7 +123,9 @@ class Listener:
         grpc_port: int | None,
         max_body_bytes: int,
         reuse_port: bool = False,
+        grpc_door: Literal["http2", "aio"] = "http2",
     ) -> None:
+        self._grpc_door = grpc_door
         self._startup, self._shutdown = startup, shutdown
         self._host, self._grpc_port, self._max_body_bytes = host, grpc_port, max_body_bytes
         self._reuse_port = reuse_port
@@ -129,7 +133,7 @@ class Listener:
         self._thread: LoopThread | None = None
         self._http: HttpServer | None = None
         self._own: HttpServer | None = None
-        self._grpc: GrpcDoor | None = None
+        self._grpc: GrpcDoor | Http2Door | None = None
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> Ports:
         """Build, then listen. Raises what startup raises, or OSError for a port that is taken."""
@@ -145,13 +149,7 @@ class Listener:
         behind = await self._startup()
         door = HttpDoor(behind.service, max_body_bytes=self._max_body_bytes, metrics=behind.metrics, union=behind.union)
         if self._grpc_port is not None:
-            host = f"[{self._host}]" if ":" in self._host else self._host
-            self._grpc = await start_grpc(
-                behind.service,
-                f"{host}:{self._grpc_port}",
-                max_body_bytes=self._max_body_bytes,
-                reuse_port=self._reuse_port,
-            )
+            self._grpc = await self._open_grpc(behind.service, self._grpc_port)
         self._http = HttpServer(door, self._sock)
         await self._http.start()
         own = bind("127.0.0.1", 0)
@@ -160,6 +158,18 @@ class Listener:
         gc.collect()
         gc.freeze()  # what start-up made stays: the collector need not walk it while requests wait
         return Ports(http_port, None if self._grpc is None else self._grpc.port, int(own.getsockname()[1]))
+
+    async def _open_grpc(self, service: InferenceService, port: int) -> GrpcDoor | Http2Door:
+        if self._grpc_door == "http2":
+            try:
+                sock = bind(self._host, port, reuse_port=self._reuse_port)
+            except OSError as problem:
+                said = f"cannot listen on {self._host}:{port} for gRPC: {os.strerror(problem.errno or 0)}; choose another port"
+                raise OSError(problem.errno, said) from problem
+            return await start_http2(service, sock, max_body_bytes=self._max_body_bytes)
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        address = f"{host}:{port}"
+        return await start_grpc(service, address, max_body_bytes=self._max_body_bytes, reuse_port=self._reuse_port)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run something on the doors' loop, where everything behind them lives."""

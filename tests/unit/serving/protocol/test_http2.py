@@ -1,0 +1,298 @@
+"""HTTP/2's rules one by one, on a connection without a socket; the whole of them is tests/integration/test_doors_http2.py's."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.protocol import http2
+from serving.protocol.hpack import Decoder, encode
+from serving.protocol.http2 import PREFACE, Connection
+
+DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+BLOCK = encode([(b":path", b"/a")])
+CLOSED = "closed"
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self):
+        self.sent, self.is_closed, self.is_paused = b"", False, False
+
+    def get_extra_info(self, _name):
+        return None
+
+    def write(self, data):
+        self.sent += data
+
+    def is_closing(self):
+        return self.is_closed
+
+    def close(self):
+        self.is_closed = True
+
+    abort = close
+
+    def pause_reading(self):
+        self.is_paused = True
+
+    def resume_reading(self):
+        self.is_paused = False
+
+
+class Echo:
+    """Answers every request with its body."""
+
+    max_bytes, held_bytes = 1 << 16, 1 << 17
+
+    def __init__(self):
+        self.heads, self.went, self.refused, self.held = 0, [], [], []
+        self.is_holding = False
+
+    def head(self, fields):
+        self.heads += 1
+        return dict(fields)
+
+    def opened(self, stream): ...
+
+    def arrived(self, stream): ...
+
+    def complete(self, stream):
+        if self.is_holding:
+            self.held.append(stream)
+        else:
+            self.answer(stream)
+
+    def answer(self, stream):
+        stream.connection.send(stream, encode([(b":status", b"200")]), bytes(stream.body), encode([(b"end", b"1")]))
+
+    def too_large(self, stream):
+        self.refused.append(stream.number)
+        stream.connection.send(stream, encode([(b":status", b"413")]), b"", b"", is_last=True)
+
+    too_slow = too_large
+
+    def gone(self, stream):
+        self.went.append(stream.number)
+
+
+class Talk:
+    """A connection, what answers it, and its client's side."""
+
+    def __init__(self):
+        self.wire, self.app = Wire(), Echo()
+        self.connection = Connection(self.app, set())
+        self.connection.connection_made(self.wire)
+        self._decoder, self._read = Decoder(), 0
+        self.say(PREFACE, frame(SETTINGS, 0, 0))
+        self.frames()
+
+    def say(self, *parts):
+        self.connection.data_received(b"".join(parts))
+        return self.frames()
+
+    def frames(self):
+        """What was sent since the last look: (kind, flags, stream, payload)."""
+        found = []
+        while self._read < len(self.wire.sent):
+            head = self.wire.sent[self._read : self._read + 9]
+            end = self._read + 9 + int.from_bytes(head[:3], "big")
+            found.append((head[3], head[4], int.from_bytes(head[5:], "big"), self.wire.sent[self._read + 9 : end]))
+            self._read = end
+        return found
+
+
+def frame(kind, flags, stream, payload=b""):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def ask(stream, body=b"hi", block=BLOCK):
+    return frame(HEADERS, 4, stream, block) + frame(DATA, 1, stream, body)
+
+
+def number(value):
+    return value.to_bytes(4, "big")
+
+
+@pytest.fixture
+async def talk():
+    return Talk()
+
+
+async def test_a_request_is_answered_with_its_trailers_in_one_write(talk):
+    answer = talk.say(ask(1))
+    assert [(kind, flags, stream) for kind, flags, stream, _ in answer] == [(HEADERS, 4, 1), (DATA, 0, 1), (HEADERS, 5, 1)]
+    assert answer[1][3] == b"hi"
+    assert not talk.connection.streams
+
+
+async def test_bytes_may_come_one_by_one(talk):
+    answer = [found for byte in ask(1) for found in talk.say(bytes([byte]))]
+    assert [kind for kind, *_ in answer] == [HEADERS, DATA, HEADERS]
+
+
+async def test_a_block_seen_before_is_not_read_again_until_the_table_changes(talk):
+    for stream in (1, 3, 5):
+        talk.say(ask(stream))
+    assert talk.app.heads == 1
+    added = b"\x40\x01x\x01y"
+    talk.say(ask(7, block=BLOCK + added), ask(9, block=BLOCK + added), ask(11))
+    assert talk.app.heads == 4, "what changes the table is read each time, and nothing from before it is trusted"
+
+
+async def test_an_index_means_what_the_table_holds_now(talk):
+    seen = []
+    talk.app.complete = lambda stream: seen.append(stream.head)
+    talk.say(ask(1, block=b"\x40\x01x\x011"), ask(3, block=b"\xbe"), ask(5, block=b"\x40\x01x\x012"), ask(7, block=b"\xbe"))
+    assert [head[b"x"] for head in seen] == [b"1", b"1", b"2", b"2"]
+
+
+async def test_an_answer_waits_for_the_windows_of_its_client(talk):
+    talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(3)))
+    assert [payload for kind, _, _, payload in talk.say(ask(1, b"hello")) if kind == DATA] == [b"hel"]
+    assert [payload for kind, _, _, payload in talk.say(frame(WINDOW, 0, 1, number(1))) if kind == DATA] == [b"l"]
+    rest = talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(9)))
+    assert [(kind, flags) for kind, flags, *_ in rest] == [(SETTINGS, 1), (DATA, 0), (HEADERS, 5)]
+
+
+async def test_a_large_answer_comes_in_frames_and_waits_for_the_connections_window(talk):
+    talk.app.is_holding = True
+    talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(1 << 20)))
+    talk.say(ask(1))
+    (stream,) = talk.app.held
+    talk.connection.send(stream, b"", bytes(100_000), encode([(b"end", b"1")]))
+    first = sum(len(payload) for kind, _, _, payload in talk.frames() if kind == DATA)
+    assert first == 65_535
+    rest = talk.say(frame(WINDOW, 0, 0, number(1 << 20)))
+    assert sum(len(payload) for kind, _, _, payload in rest if kind == DATA) == 100_000 - first
+    assert max(len(payload) for _, _, _, payload in rest) <= 16_384
+    assert rest[-1][:2] == (HEADERS, 5)
+
+
+async def test_a_client_that_sends_much_is_let_send_more(talk):
+    talk.app.max_bytes = talk.app.held_bytes = 1 << 24
+    talk.say(frame(HEADERS, 4, 1, BLOCK))
+    said = [talk.say(frame(DATA, 0, 1, bytes(16_384))) for _ in range(64)]
+    given = [
+        (stream, int.from_bytes(payload, "big")) for frames in said for kind, _, stream, payload in frames if kind == WINDOW
+    ]
+    assert {stream for stream, _ in given} == {0, 1}
+    assert max(sum(more for stream, more in given if stream == which) for which in (0, 1)) <= 64 * 16_384
+
+
+async def test_too_large_a_body_is_refused_while_it_comes(talk):
+    talk.say(frame(HEADERS, 4, 1, BLOCK))
+    said = [found for _ in range(8) for found in talk.say(frame(DATA, 0, 1, bytes(16_384)))]
+    assert talk.app.refused == [1]
+    assert (RST, 1, number(0)) in {(kind, stream, payload) for kind, _, stream, payload in said}, "the rest is not wanted"
+    assert talk.say(ask(3)), "the connection goes on"
+
+
+async def test_many_unfinished_bodies_together_are_bounded(talk):
+    for stream in range(1, 9, 2):
+        talk.say(frame(HEADERS, 4, stream, BLOCK), *[frame(DATA, 0, stream, bytes(16_000))] * 3)
+    assert talk.app.refused
+
+
+async def test_a_cancelled_call_is_told_and_not_answered(talk):
+    talk.app.is_holding = True
+    talk.say(ask(1))
+    talk.say(frame(RST, 0, 1, number(8)))
+    assert talk.app.went == [1]
+    talk.app.answer(talk.app.held[0])
+    assert not talk.frames()
+
+
+async def test_opening_and_cancelling_in_a_loop_ends_the_connection(talk):
+    talk.app.is_holding = True
+    last = []
+    for stream in range(1, 2 * http2.RESETS + 5, 2):
+        last = talk.say(ask(stream), frame(RST, 0, stream, number(8))) or last
+    assert (last[-1][0], last[-1][3][4:8]) == (GOAWAY, number(http2.CALM))
+    assert talk.wire.is_closed
+
+
+async def test_the_end_of_a_connection_cancels_what_works_for_it(talk):
+    talk.app.is_holding = True
+    talk.say(ask(1), ask(3))
+    talk.connection.connection_lost(None)
+    assert talk.app.went == [1, 3]
+
+
+async def test_a_client_that_does_not_read_is_not_read(talk):
+    talk.connection.pause_writing()
+    assert talk.wire.is_paused
+    talk.connection.resume_writing()
+    assert not talk.wire.is_paused
+
+
+async def test_going_is_told_and_what_was_sent_meanwhile_is_answered(talk, monkeypatch):
+    monkeypatch.setattr(http2, "RETIRE_S", 0.01)
+    talk.connection.retire()
+    warning, ping = talk.frames()
+    assert (warning[0], warning[3][:4]) == (GOAWAY, number((1 << 31) - 1)), "what is on its way may still come"
+    assert talk.say(ask(1))[1][3] == b"hi"
+    (goodbye,) = talk.say(frame(PING, 1, 0, ping[3]))
+    assert (goodbye[0], goodbye[3][:4]) == (GOAWAY, number(1))
+    assert not talk.say(ask(3)), "its client was told that this one goes elsewhere"
+    await asyncio.sleep(0.05)
+    assert talk.wire.is_closed
+
+
+async def test_a_call_under_way_keeps_a_leaving_connection_open(talk, monkeypatch):
+    monkeypatch.setattr(http2, "RETIRE_S", 0.01)
+    talk.app.is_holding = True
+    talk.say(ask(1))
+    talk.connection.retire()
+    await asyncio.sleep(0.05)
+    assert not talk.wire.is_closed
+    talk.app.answer(talk.app.held[0])
+    await asyncio.sleep(0.05)
+    assert talk.wire.is_closed
+
+
+async def test_what_waits_too_long_is_ended(talk):
+    loop = asyncio.get_running_loop()
+    talk.say(frame(HEADERS, 4, 1, BLOCK))
+    talk.connection.sweep(loop.time() + http2.BODY_TIMEOUT_S + 1, 1)
+    assert talk.app.refused == [1]
+    talk.say(frame(HEADERS, 0, 3, BLOCK))
+    talk.connection.sweep(loop.time() + http2.HEAD_TIMEOUT_S + 1, 1)
+    assert talk.wire.is_closed, "a header block that is never finished"
+
+
+async def test_a_client_that_lets_no_answer_through_is_given_up(talk):
+    talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(0)), ask(1))
+    talk.frames()
+    talk.connection.sweep(asyncio.get_running_loop().time() + http2.STALLED_S + 1, 1)
+    assert [kind for kind, *_ in talk.frames()] == [RST]
+    assert talk.app.went == [1]
+
+
+async def test_plain_http_is_told_where_it_is():
+    connection, wire = Connection(Echo(), set()), Wire()
+    connection.connection_made(wire)
+    connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    assert b"400 Bad Request" in wire.sent
+    assert b"speaks gRPC" in wire.sent
+    assert wire.is_closed
+
+
+@given(st.lists(st.one_of(
+    st.binary(max_size=200),
+    st.builds(frame, st.integers(0, 12), st.integers(0, 255), st.integers(0, 9), st.binary(max_size=40)),
+    st.builds(ask, st.sampled_from([1, 3, 5, 7, 9])),
+), max_size=12))  # fmt: skip
+def test_whatever_comes_the_connection_stands_or_is_closed_by_the_rules(parts):
+    async def run() -> None:
+        talk = Talk()
+        for part in parts:
+            if talk.wire.is_closed:
+                break
+            talk.connection.data_received(part)
+        for kind, _, _, payload in talk.frames():
+            assert (kind, payload[4:8]) != (GOAWAY, number(http2.INTERNAL_ERROR)), "a defect of ours"
+
+    asyncio.run(run())
