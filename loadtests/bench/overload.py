@@ -1,0 +1,107 @@
+"""Three times the load a replica can sustain: what is still answered in time, how fast the rest is refused, and what memory does.
+
+Features from a Redis of the benchmark's own. The sustainable load is what CONNECTIONS_AT_PEAK clients get in a closed loop, by the same
+generator. Then an open loop offers three times that. Goodput counts answers within the deadline each client says. The generator
+shares the machine: how much of a core it took is a figure too. OVERLOAD_TREES makes the model heavier: a refusal
+costs what it costs, and where a decision costs hardly more there is nothing to be saved by refusing."""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loadtests.bench.faults import replica
+from loadtests.bench.feature_world import PATH, build_feature_world
+from loadtests.bench.overload_client import Overloaded, load_over
+from loadtests.bench.own_redis import OwnRedis
+from loadtests.bench.report import Row, row
+from loadtests.bench.targets import ratio, value
+from loadtests.bench.trouble import replicas
+from loadtests.bench.workload import TREES
+
+TIMES: Final = 3.0
+DEADLINE_S: Final = 0.25
+CONNECTIONS_AT_PEAK: Final = 32
+CONNECTIONS: Final = 256
+SETTLE_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One round. Memory is the replica's resident set in MiB, settled before and after."""
+
+    peak: Overloaded
+    over: Overloaded
+    before_mib: float
+    after_mib: float
+
+
+def run(*, quick: bool, rounds: int) -> list[Row]:
+    """Measure. Raises BenchError if there is no Redis or the server does not start."""
+    over_s, peak_s = (5.0, 2.0) if quick else (60.0, 5.0)
+    trees = int(os.environ.get("OVERLOAD_TREES", TREES))
+    with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, OwnRedis() as redis:
+        world = build_feature_world(Path(folder) / "store", redis.url, trees=trees)
+        bodies = Path(folder) / "bodies.jsonl"
+        bodies.write_bytes(b"\n".join(world.bodies) + b"\n")
+        with replica(world, redis) as scene:
+            (pid,) = replicas(scene.mark)
+            _peak(scene.port, bodies, 1.0)  # warm
+            found = [_round(scene.port, pid, bodies, peak_s, over_s) for _ in range(rounds)]
+    return list(rows(found))
+
+
+def rows(found: Sequence[Found]) -> Iterator[Row]:
+    """The figures, each over all rounds."""
+    peaks = [one.peak.goodput for one in found]
+    yield row("overload/peak/goodput", peaks, "req/s")
+    yield row("overload/3x/offered", [one.over.offered for one in found], "req/s", against=("overload/peak/goodput", peaks))
+    goodput = [one.over.goodput for one in found]
+    against = ("overload/peak/goodput", peaks)
+    yield row("overload/3x/goodput", goodput, "req/s", against=against, target=ratio(">=", 0.8))
+    yield row("overload/3x/answered p99", [one.over.good_p99_ms for one in found], "ms")
+    yield row("overload/3x/refused", [one.over.refused / one.over.lasted_s for one in found], "req/s")
+    yield row("overload/3x/refused p99", [one.over.refused_p99_ms for one in found], "ms", target=value("<", 20))
+    yield row("overload/3x/late", [one.over.late / one.over.lasted_s for one in found], "req/s")
+    yield row("overload/3x/unsent", [one.over.unsent / one.over.lasted_s for one in found], "req/s")
+    yield row("overload/3x/failed", [one.over.failed + one.over.lost for one in found], "requests", target=value("<=", 0))
+    before = [one.before_mib for one in found]
+    yield row("overload/before/memory", before, "MiB")
+    memory = [one.after_mib for one in found]
+    yield row("overload/after/memory", memory, "MiB", against=("overload/before/memory", before), target=ratio("<=", 1.05))
+    yield row("overload/3x/generator", [one.over.busy_ratio for one in found], "cores")
+
+
+def _round(port: int, pid: int, bodies: Path, peak_s: float, over_s: float) -> Found:
+    peak = _peak(port, bodies, peak_s)
+    time.sleep(SETTLE_S)
+    before = resident_mib(pid)
+    over = load_over(
+        port,
+        PATH,
+        bodies,
+        rate=TIMES * peak.goodput,
+        connections=CONNECTIONS,
+        duration_s=over_s,
+        deadline_s=DEADLINE_S,
+    )
+    time.sleep(SETTLE_S)
+    found = Found(peak, over, before, resident_mib(pid))
+    sys.stderr.write(f"overload: {found}\n")
+    return found
+
+
+def _peak(port: int, bodies: Path, duration_s: float) -> Overloaded:
+    return load_over(
+        port, PATH, bodies, rate=0.0, connections=CONNECTIONS_AT_PEAK, duration_s=duration_s, deadline_s=DEADLINE_S
+    )
+
+
+def resident_mib(pid: int) -> float:
+    """What a process holds in memory."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
