@@ -186,19 +186,27 @@ async def drive(
     lasted, busy = time.perf_counter() - began, time.process_time() - busy
     load.is_over = True
     load.unsent += len(load.waiting)
-    good, refused = load.good or [0.0], load.refused or [0.0]
+    good_p50, good_p99 = _percentiles_ms(load.good)
+    refused_p50, refused_p99 = _percentiles_ms(load.refused)
     return Overloaded(
-        len(load.good),
-        load.late,
-        len(load.refused),
-        load.failed,
-        load.unsent,
-        load.lost,
-        *(float(p) * 1000 for p in np.percentile(good, [50, 99])),
-        *(float(p) * 1000 for p in np.percentile(refused, [50, 99])),
+        good=len(load.good),
+        late=load.late,
+        refused=len(load.refused),
+        failed=load.failed,
+        unsent=load.unsent,
+        lost=load.lost,
+        good_p50_ms=good_p50,
+        good_p99_ms=good_p99,
+        refused_p50_ms=refused_p50,
+        refused_p99_ms=refused_p99,
         lasted_s=lasted,
         busy_ratio=busy / lasted,
     )
+
+
+def _percentiles_ms(took_s: Sequence[float]) -> tuple[float, float]:
+    p50, p99 = np.percentile(took_s or [0.0], [50, 99])
+    return float(p50) * 1000, float(p99) * 1000
 
 
 def main(argv: Sequence[str]) -> int:

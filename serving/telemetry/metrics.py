@@ -33,6 +33,12 @@ def outcome_of(error: ServingError) -> Outcome:
     return "refused" if error.can_retry else "client_error"
 
 
+GONE: Final = 16
+"""Of each model, revisions and versions no longer loaded whose counts are still told, the last ones. A series must outlive the
+scrape after its last count, and a revision that is taken back must go on where it stood; but not be kept forever."""
+
+_K = TypeVar("_K", bound=tuple[str, ...])
+_V = TypeVar("_V")
 _F = TypeVar("_F", CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily)
 
 
@@ -62,7 +68,7 @@ class ServingMetrics(Collector):
         self.lag = LoopLag()
 
     def for_model(self, model: str, version: str, variant: str, door: str) -> ModelMetrics:
-        """The counts of one model variant at one door, made on first use. Only for models we have: labels are kept forever."""
+        """The counts of one model variant at one door, made on first use. Only for models we have."""
         key = (model, version, variant, door)
         handle = self._handles.get(key)
         if handle is None:
@@ -81,7 +87,8 @@ class ServingMetrics(Collector):
             self._defaulted[key] = self._defaulted.get(key, 0) + values
 
     def evidence(self, model: str, variant: str, revision: str) -> VariantEvidence:
-        """Where one variant's revision is accounted for, made on first use and kept: counters never go back."""
+        """Where one variant's revision is accounted for, made on first use and kept while it is loaded or among
+        the last that were (GONE): counters never go back."""
         key = (model, variant, revision)
         thinning = self._thinning.setdefault(model, Thinning())
         return self._evidence.get(key) or self._evidence.setdefault(key, VariantEvidence(*key, thinning))
@@ -108,6 +115,12 @@ class ServingMetrics(Collector):
     def set_loaded(self, loaded: Iterable[tuple[str, str, str, str, str]]) -> None:
         """Say which variants are loaded: (model, version, variant, bundle digest, revision digest) each."""
         self._loaded = MappingProxyType(dict.fromkeys(loaded))
+        revisions = {(model, variant, revision) for model, _, variant, _, revision in self._loaded}
+        versions = {(model, version, variant) for model, version, variant, _, _ in self._loaded}
+        self._evidence = _without_long_gone(self._evidence, revisions)
+        self._fallbacks = _without_long_gone(self._fallbacks, versions)
+        with self._lock:
+            self._handles = _without_long_gone(self._handles, {*versions, (names.UNKNOWN,) * 3})
 
     def set_failed(self, failed: Iterable[tuple[str, str, str, str, str]]) -> None:
         """Say which variants could not be loaded: (model, version, variant, revision digest, reason) each."""
@@ -216,3 +229,13 @@ class ServingMetrics(Collector):
     def _add_histogram(self, family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Histogram) -> None:
         if any(histogram.counts):
             family.add_metric((*self._replica.values(), *labels), histogram.cumulative(), histogram.total)
+
+
+def _without_long_gone(kept: Mapping[_K, _V], loaded: Collection[tuple[str, ...]]) -> dict[_K, _V]:
+    """What is loaded, and of each model the last GONE that were, oldest first. Keys begin with model and two more names."""
+    gone: dict[str, dict[tuple[str, ...], None]] = {}
+    for key in reversed(tuple(kept)):
+        if key[:3] not in loaded and len(of_model := gone.setdefault(key[0], {})) < GONE:
+            of_model[key[:3]] = None
+    still = {key: value for key, value in kept.items() if key[:3] not in loaded and key[:3] in gone[key[0]]}
+    return {**still, **{key: value for key, value in kept.items() if key[:3] in loaded}}

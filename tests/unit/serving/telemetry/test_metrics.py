@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, Overloaded, Unavailable
-from serving.telemetry.metrics import CONTENT_TYPE, ServingMetrics, outcome_of
+from serving.telemetry.metrics import CONTENT_TYPE, GONE, ServingMetrics, outcome_of
 from serving.telemetry.names import METRICS
 
 LABELS = {"model": "flows", "version": "1", "variant": "stable", "door": "http"}
@@ -133,3 +133,44 @@ def test_counting_costs_microseconds(metrics):
         )
 
     assert min(timeit.repeat(count, number=2000, repeat=5)) / 2000 < 20e-6  # 2 us on an idle machine
+
+
+def load(metrics, *revisions: str, version: str = "1") -> None:
+    metrics.set_loaded([("flows", version, "stable", "bundle", revision) for revision in revisions])
+
+
+def test_a_revision_that_was_just_taken_away_is_still_told_and_goes_on_where_it_stood(metrics):
+    for number in range(GONE + 1):
+        metrics.evidence("flows", "stable", f"r{number}").live.failed()
+        load(metrics, f"r{number}")
+    evidence = {"model": "flows", "variant": "stable", "route": "live"}
+    assert value(metrics, "vedette_evidence_requests_total", revision="r0", **evidence) == 1
+    metrics.evidence("flows", "stable", "r0").live.failed()
+    assert value(metrics, "vedette_evidence_requests_total", revision="r0", **evidence) == 2
+
+
+def test_revisions_long_gone_are_forgotten_and_the_page_does_not_grow(metrics):
+    sizes = []
+    for number in range(5 * GONE):
+        metrics.evidence("flows", "stable", f"r{number:03}")
+        metrics.for_model("flows", str(number), "stable", "http").refused("refused")
+        load(metrics, f"r{number:03}", version=str(number))
+        sizes.append(len(metrics.render()))
+    revisions = {dict(labels)["revision"] for name, labels in samples(metrics) if name == "vedette_evidence_entities_total"}
+    assert revisions == {f"r{number:03}" for number in range(4 * GONE - 1, 5 * GONE)}
+    assert sizes[-1] < 1.05 * sizes[2 * GONE]
+
+
+def test_what_is_loaded_and_what_has_no_model_is_never_forgotten(metrics):
+    metrics.for_unknown("http").refused("client_error")
+    metrics.evidence("other", "stable", "kept").live.failed()
+    metrics.for_model("other", "1", "stable", "http").refused("refused")
+    for number in range(3 * GONE):
+        metrics.evidence("flows", "stable", f"r{number}")
+        metrics.set_loaded([("flows", "1", "stable", "b", f"r{number}"), ("other", "1", "stable", "b", "kept")])
+    assert (
+        value(metrics, "vedette_evidence_requests_total", model="other", variant="stable", route="live", revision="kept") == 1
+    )
+    unknown = {"model": "_unknown", "version": "_unknown", "variant": "_unknown", "door": "http"}
+    assert value(metrics, "vedette_requests_total", outcome="client_error", **unknown) == 1
+    assert value(metrics, "vedette_requests_total", outcome="refused", **{**LABELS, "model": "other"}) == 1
