@@ -42,14 +42,15 @@ class Workload:
         return b"\0" + len(message).to_bytes(4, "big") + message
 
 
-def build_workload(folder: Path, *, requests: int = 256, seed: int = 7) -> Workload:
-    """Write model and bodies to `folder`; the answers come from onnxruntime itself."""
+def build_workload(folder: Path, *, requests: int = 256, seed: int = 7, inputs: Rows | None = None) -> Workload:
+    """Write model and bodies to `folder`; the answers come from onnxruntime itself. inputs: these rows instead of random ones."""
     import onnxruntime
 
     folder.mkdir(parents=True, exist_ok=True)
+    if inputs is None:
+        inputs = np.random.default_rng(seed + 1).standard_normal((requests, FEATURES), dtype=np.float32)
     model = folder / "model.onnx"
-    model.write_bytes(tree_model(seed))
-    inputs = np.random.default_rng(seed + 1).standard_normal((requests, FEATURES), dtype=np.float32)
+    model.write_bytes(tree_model(seed, inputs.shape[1]))
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     answers = np.concatenate([session.run([OUTPUT], {INPUT: r[None, :]})[0].reshape(-1) for r in inputs])
     bodies = folder / "bodies.jsonl"
@@ -59,17 +60,17 @@ def build_workload(folder: Path, *, requests: int = 256, seed: int = 7) -> Workl
 
 def json_body(values: Rows) -> bytes:
     """An infer request over HTTP for one row."""
-    tensor = {"name": INPUT, "datatype": "FP32", "shape": [1, FEATURES], "data": values}
+    tensor = {"name": INPUT, "datatype": "FP32", "shape": [1, len(values)], "data": values}
     return orjson.dumps({"inputs": [tensor]}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def infer_request(values: Rows) -> Any:
     """An infer request over gRPC for one row, as raw contents."""
-    tensor = messages.ModelInferRequest.InferInputTensor(name=INPUT, datatype="FP32", shape=[1, FEATURES])
+    tensor = messages.ModelInferRequest.InferInputTensor(name=INPUT, datatype="FP32", shape=[1, len(values)])
     return messages.ModelInferRequest(model_name=MODEL, inputs=[tensor], raw_input_contents=[values.tobytes()])
 
 
-def tree_model(seed: int, *, trees: int = TREES) -> bytes:
+def tree_model(seed: int, features: int = FEATURES, *, trees: int = TREES) -> bytes:
     """An ONNX model of complete binary trees; the same seed gives the same bytes."""
     inner, nodes = 2**DEPTH - 1, 2 ** (DEPTH + 1) - 1
     rng = np.random.default_rng(seed)
@@ -86,7 +87,7 @@ def tree_model(seed: int, *, trees: int = TREES) -> bytes:
         nodes_treeids=_ints(numbers),
         nodes_nodeids=_ints(ids),
         nodes_modes=["BRANCH_LEQ" if b else "LEAF" for b in branch],
-        nodes_featureids=_ints(np.where(branch, rng.integers(0, FEATURES, len(ids)), 0)),
+        nodes_featureids=_ints(np.where(branch, rng.integers(0, features, len(ids)), 0)),
         nodes_values=np.where(branch, rng.standard_normal(len(ids)), 0).astype(np.float32).tolist(),
         nodes_truenodeids=_ints(np.where(branch, 2 * ids + 1, 0)),
         nodes_falsenodeids=_ints(np.where(branch, 2 * ids + 2, 0)),
@@ -98,7 +99,7 @@ def tree_model(seed: int, *, trees: int = TREES) -> bytes:
     graph = helper.make_graph(
         [node],
         MODEL,
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [None, FEATURES])],
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [None, features])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, 1])],
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]

@@ -1,6 +1,8 @@
 """The benchmark of the doors against its own bare server, with each load generator there is; no figure is judged."""
 
 import asyncio
+import os
+import signal
 
 import pytest
 
@@ -8,6 +10,7 @@ from loadtests.bench import grpc_load, http_load
 from loadtests.bench.answers import check_grpc, check_http
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load import has
+from loadtests.bench.open_load import load_open
 from loadtests.bench.process import ServerUnderTest, python, running
 from loadtests.bench.workload import INFER_PATH, build_workload, infer_request
 
@@ -49,6 +52,33 @@ def test_grpc_load(program, bare, workload, monkeypatch):
     found = grpc_load.load_grpc(bare.grpc_port, workload.grpc_body(0), clients=4, duration_s=1.0)
     assert 0 < found.p50_ms <= found.p99_ms
     assert found.rate > 1
+
+
+def test_open_load(bare, workload):
+    found = load_open(bare.http_port, INFER_PATH, workload.json_bodies, rate=100.0, clients=4, duration_s=1.0)
+    assert 0 < found.p50_ms <= found.p99_ms <= found.p999_ms
+    assert found.answered > 50
+    with pytest.raises(BenchError, match=r"requests to port .* failed"):
+        load_open(bare.http_port, "/nothing", workload.json_bodies, rate=100.0, clients=4, duration_s=0.2)
+
+
+def test_a_server_that_is_stopped_for_a_while_shows_in_the_open_loop(bare, workload):
+    async def stopped():
+        loading = asyncio.to_thread(
+            load_open, bare.http_port, INFER_PATH, workload.json_bodies, rate=100.0, clients=2, duration_s=2.0
+        )
+        task = asyncio.create_task(loading)
+        await asyncio.sleep(1.3)  # the generator is a process that has to start
+        os.kill(bare.pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(0.7)
+        finally:
+            os.kill(bare.pid, signal.SIGCONT)
+        return await task
+
+    found = asyncio.run(stopped())
+    assert found.p99_ms > 300  # two connections hold two requests; dozens were due meanwhile, and each counts
+    assert found.answered > 100
 
 
 def test_a_server_that_refuses_is_not_measured(bare, workload):

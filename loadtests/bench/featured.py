@@ -1,0 +1,108 @@
+"""What the benchmarks with features share: a Redis that Feast filled, a model of 20 of its features, and who serves it.
+
+Vedette gets the host and the event's time, reads the 20 features in 3 views from Redis and decides; the bare server gets the same 20
+numbers in the request and answers the score. Measures nothing."""
+
+import http.client
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from loadtests.bench.doors import BARE, bare
+from loadtests.bench.errors import BenchError
+from loadtests.bench.features import HOSTS, NOW, SERVICE, fill, redis_server
+from loadtests.bench.process import HOST, Running, running
+from loadtests.bench.vedette import NAME as OURS
+from loadtests.bench.vedette import decision, serving
+from loadtests.bench.workload import INFER_PATH, INPUT, MODEL, OUTPUT, Workload, build_workload
+
+ASKED: Final = 256
+"""Hosts that are asked for, in turn."""
+EVENT_US: Final = int(NOW.timestamp() * 1e6)
+TOLERANCE: Final = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Featured:
+    """Both servers, up. bare_bodies, bodies: files with one JSON body a line, of the same hosts. feast: the store's folder."""
+
+    url: str
+    feast: Path
+    workload: Workload
+    bodies: Path
+    bare: Running
+    vedette: Running
+
+    def bodies_of(self, server: Running) -> Path:
+        """What this server is asked."""
+        return self.workload.json_bodies if server.name == BARE else self.bodies
+
+
+@contextmanager
+def featured(folder: Path, **settings: str) -> Iterator[Featured]:
+    """Fill, start, check; stop at the end. settings: of Vedette, over the defaults. Raises BenchError."""
+    with redis_server() as url, ExitStack() as stack:
+        feast = fill(folder, url)
+        names, inputs = rows_of(feast, [f"host-{i}" for i in range(ASKED)])
+        workload = build_workload(folder, inputs=inputs)
+        _bundle(workload, folder, names)
+        bodies = folder / "hosts.jsonl"
+        bodies.write_bytes(b"\n".join(body(i) for i in range(ASKED)) + b"\n")
+        ours = stack.enter_context(running(serving(folder, OURS, redis_url=url, **settings)))
+        _check(ours, workload)
+        yield Featured(url, folder / "feast", workload, bodies, stack.enter_context(running(bare(workload))), ours)
+
+
+def rows_of(feast: Any, hosts: list[str]) -> tuple[list[str], Any]:
+    """The features of these hosts as Feast itself reads them: names in the model's order, and (n, 20) values."""
+    found = feast.get_online_features(
+        feast.get_feature_service(SERVICE), [{"host": host} for host in hosts], full_feature_names=True
+    ).to_dict()
+    del found["host"]
+    return list(found), np.array(list(found.values()), dtype=np.float32).T.copy()
+
+
+def body(host: int) -> bytes:
+    """A request for one host's decision."""
+    key = {"name": "host", "datatype": "BYTES", "shape": [1], "data": [f"host-{host % HOSTS}"]}
+    time = {"name": "event_time", "datatype": "INT64", "shape": [1], "data": [EVENT_US]}
+    return orjson.dumps({"inputs": [key, time]})
+
+
+def _bundle(workload: Workload, folder: Path, names: list[str]) -> None:
+    from serving.models.build import build_bundle
+    from serving.models.store import BundleStore
+
+    bundle = build_bundle(
+        folder / "draft",
+        model=workload.model,
+        golden_inputs={INPUT: workload.inputs[:4]},
+        name=MODEL,
+        version="1",
+        entity_keys=[{"name": "host", "datatype": "BYTES"}],
+        feature_service=SERVICE,
+        event_time_field="event_time",
+        assembly=[{"tensor": INPUT, "columns": names}],
+        **decision(workload.answers),
+    )
+    BundleStore(folder).add(bundle)
+
+
+def _check(server: Running, workload: Workload) -> None:
+    """Raises BenchError unless a few hosts are decided on from their features, as onnxruntime scores Feast's own values."""
+    for host in (0, 7, ASKED - 1):
+        connection = http.client.HTTPConnection(HOST, server.http_port, timeout=10)
+        try:
+            connection.request("POST", INFER_PATH, body(host), {"Content-Type": "application/json"})
+            answer = orjson.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        outputs = {o["name"]: o["data"][0] for o in answer.get("outputs", [])}
+        expected = float(workload.answers[host])
+        if outputs.get("degraded", True) or abs(outputs.get(OUTPUT, np.inf) - expected) > TOLERANCE:
+            raise BenchError(f"{server.name} answered host-{host} with {answer}, where Feast's values score {expected}")

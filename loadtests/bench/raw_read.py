@@ -1,0 +1,77 @@
+"""The least a feature read can be in Python: the same HMGETs, pipelined on one connection, parsed by hiredis, made into nothing.
+
+The yardstick of reads in a request; no reader to use. The commands are learned from what Redis holds."""
+
+import asyncio
+import time
+from collections import deque
+from itertools import cycle
+from typing import Any
+from urllib.parse import urlsplit
+
+import hiredis
+
+from loadtests.bench.errors import BenchError
+from loadtests.bench.load import Sample, sample
+from loadtests.bench.process import HOST
+
+
+def commands_for(url: str, most: int = 2000) -> list[bytes]:
+    """One HMGET of every field, for each hash there is."""
+    import redis
+
+    with redis.Redis.from_url(url) as client:
+        keys = [key for key in client.scan_iter(count=1000) if client.type(key) == b"hash"][:most]
+        if not keys:
+            raise BenchError(f"{url} holds no features")
+        fields: list[bytes] = sorted(client.hkeys(keys[0]))  # type: ignore[arg-type,type-var]
+    return [bytes(hiredis.pack_command(("HMGET", key, *fields))) for key in keys]
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self) -> None:
+        self._reader, self._asked = hiredis.Reader(), deque[asyncio.Future[Any]]()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not False:
+            self._asked.popleft().set_result(reply)
+
+    def ask(self, command: bytes) -> asyncio.Future[Any]:
+        answer = self._loop.create_future()
+        self._asked.append(answer)
+        self._transport.write(command)  # type: ignore[attr-defined]
+        return answer
+
+
+async def _read(url: str, commands: list[bytes], readers: int, duration_s: float) -> Sample:
+    place = urlsplit(url)
+    _, connection = await asyncio.get_running_loop().create_connection(_Connection, place.hostname or HOST, place.port or 6379)
+    took: list[float] = []
+    start = time.perf_counter()
+    until = start + duration_s
+
+    async def one(first: int) -> None:
+        for command in cycle(commands[first:] + commands[:first]):
+            before = time.perf_counter()
+            if before >= until:
+                return
+            await connection.ask(command)
+            took.append(time.perf_counter() - before)
+
+    await asyncio.gather(*(one(i * len(commands) // readers) for i in range(readers)))
+    lasted = time.perf_counter() - start
+    connection._transport.close()
+    return sample(took, lasted)
+
+
+def read_raw(url: str, commands: list[bytes], *, readers: int, duration_s: float) -> Sample:
+    """Measure: readers that each ask again as soon as they are answered."""
+    import uvloop
+
+    found: Sample = uvloop.run(_read(url, commands, readers, duration_s))
+    return found
