@@ -3,7 +3,6 @@
 `build` is what `serve run serving.app:build` and KubeRay import; `vedette up` calls it with settings of its own."""
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +42,6 @@ def application(settings: ServingSettings) -> serve.Application:
 async def compose(settings: ServingSettings) -> Composition:
     """Wire one replica's objects, on the event loop of its listeners."""
     configure_logging(settings.log_level)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
         metrics, clock = ServingMetrics(identity), SystemClock()

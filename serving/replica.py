@@ -64,6 +64,8 @@ class ReplicaHost:
             grpc_door=settings.grpc_door,
             max_body_bytes=settings.max_body_bytes,
             reuse_port=most_replicas(settings) > 1,
+            max_connections=settings.max_connections,
+            max_unfinished_bytes=settings.max_unfinished_bytes,
         )
 
     def start(self, config: Mapping[str, Any] | None = None) -> Ports:

@@ -38,6 +38,12 @@ class ServingSettings(BaseSettings):
     """`replica`: each replica runs its own listener (fast). `serve`: requests come through Ray Serve's proxy."""
     max_body_bytes: PositiveInt = 16 * 1024 * 1024
     """Largest request body; a larger one is answered 413 / RESOURCE_EXHAUSTED."""
+    max_connections: PositiveInt = 10_000
+    """Most HTTP connections at once, a replica; the one beyond them is answered 503 with Retry-After and closed. Less where the
+    process may not have as many files open."""
+    max_unfinished_bytes: PositiveInt = 256 * 1024 * 1024
+    """Most bytes of HTTP request bodies that have not arrived whole, over all connections of a replica; the body that would go
+    beyond is answered 429."""
     max_rows: PositiveInt = 100_000
     """Most rows in one request."""
     default_deadline_s: PositiveFloat = 2.0

@@ -1,7 +1,8 @@
 """Bodies: read within the limit, inflated within the limit, deflated if the client likes.
 
 Knows ASGI's receive and zlib; knows nothing of what the bytes mean. The limit holds while reading (a client cannot make this
-server hold more than it), for Content-Length before a byte is read, and for what a compressed body inflates to."""
+server hold more than it), for Content-Length before a byte is read, and for what a compressed body inflates to. The replica's own
+listener reads bodies by serving.protocol.intake, within the same limit."""
 
 import asyncio
 import zlib
@@ -31,7 +32,7 @@ class ClientGone(Exception):
 
 
 async def read_body(receive: Receive, headers: Headers, limit: int, timeout_s: float) -> bytes:
-    """The whole body, inflated. Raises TooLarge, BadRequest (also for a body that trickles) or ClientGone."""
+    """The whole body as it came, from a server of others. Raises TooLarge, BadRequest (also for a body that trickles) or ClientGone."""
     stated = headers.get(b"content-length")
     if stated is not None and stated.isdigit() and int(stated[:18]) > limit:
         if b"expect" not in headers:  # a client that asks first gets the refusal instead of "100 Continue"
@@ -51,8 +52,7 @@ async def read_body(receive: Receive, headers: Headers, limit: int, timeout_s: f
             await _discard(receive, timeout_s)
     if len(body) > limit:
         raise too_large(limit)
-    encoding = headers.get(b"content-encoding")
-    return body if encoding is None else await inflate(body, encoding, limit)
+    return body
 
 
 async def _rest(receive: Receive, first: bytes, limit: int) -> tuple[bytes, bool]:

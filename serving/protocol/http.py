@@ -1,8 +1,9 @@
-"""The HTTP door: a raw ASGI 3 application over the InferenceService port.
+"""The HTTP door: requests whose body has arrived, over the InferenceService port.
 
-Reads, asks a codec, asks the service, writes. Which path means what is serving.protocol.router's; what the bytes mean is the
-codecs'; what the service does is unknown here. No framework stands between: one request is one dictionary look-up, one decode,
-one await, one encode. Nothing that a client sends is answered 500; a defect of ours is, with its trace in the log."""
+Asks the router, a codec, the service, and a codec again. Which path means what is serving.protocol.router's; what the bytes mean is
+the codecs'; what the service does is unknown here; how requests come over a socket is serving.protocol.connection's. No framework
+stands between: one request is one dictionary look-up, one decode, one await, one encode. Nothing that a client sends is answered
+500; a defect of ours is, with its trace in the log."""
 
 import asyncio
 import logging
@@ -12,52 +13,45 @@ from typing import Any, Final
 from serving.errors import Internal, NotFound, ServingError, Unavailable
 from serving.ports import InferenceService
 from serving.protocol import binary_codec, control_codec, json_codec, openapi, v1
-from serving.protocol.body import ClientGone, Headers, Receive, accepted_encoding, deflate, read_body
+from serving.protocol.body import (
+    COMPRESS_FROM_BYTES,
+    ClientGone,
+    Headers,
+    Receive,
+    accepted_encoding,
+    deflate,
+    inflate,
+    read_body,
+)
 from serving.protocol.envelope import TIMEOUT_HEADERS, VARIANT_HEADER, Envelope, sooner, timeout_s, traceparent
-from serving.protocol.errors import INTERNAL_MESSAGE, error_body, http_status, retry_after_header
+from serving.protocol.errors import INTERNAL_MESSAGE, error_body
+from serving.protocol.reply import JSON, Reply, refusal
 from serving.protocol.router import Endpoint, Router, Target
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-HeaderList = list[tuple[bytes, bytes]]
 
 BODY_TIMEOUT_S: Final = 30.0
 """How long a body may take to arrive."""
-_JSON: Final = (b"content-type", b"application/json")
 _BINARY: Final = (b"content-type", b"application/octet-stream")
 _SELF: Final = b"replica=self"
 """Query of /metrics that asks for this replica's own page alone."""
+_ASKS_MODELS: Final = (b"/v2/models/", b"/v1/models/")
 _METRICS: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 _log = logging.getLogger(__name__)
 
 
-class Reply:
-    """An answer on its way out."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, body: bytes, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = (_JSON,)) -> None:
-        self.body = body
-        self.status = status
-        self.headers = headers
-
-
 class Request:
-    """A request on its way in: what its path means, its headers, and its body when asked for."""
+    """A request on its way in: what its path means, its headers, its body (inflated), its query."""
 
-    __slots__ = ("_door", "_receive", "headers", "query", "target")
+    __slots__ = ("body", "headers", "query", "target")
 
-    def __init__(self, door: "HttpDoor", target: Target, headers: Headers, receive: Receive, query: bytes = b"") -> None:
-        self._door = door
+    def __init__(self, target: Target, headers: Headers, body: bytes, query: bytes) -> None:
         self.target = target
         self.headers = headers
+        self.body = body
         self.query = query
-        self._receive = receive
-
-    async def body(self) -> bytes:
-        """The whole body. Raises TooLarge, BadRequest or ClientGone."""
-        return await read_body(self._receive, self.headers, self._door.max_body_bytes, self._door.body_timeout_s)
 
     def envelope(self) -> Envelope:
         """Model, deadline, trace and variant, from path and headers. Raises BadRequest for a timeout that is no number."""
@@ -83,6 +77,7 @@ Handler = Callable[[Request], Awaitable[Reply]]
 class HttpDoor:
     """The application. `metrics` gives the text of /metrics, `union` makes it that of all replicas that share the port.
 
+    admit: asked before the body of an inference is kept or decoded; what it returns is the answer, None lets the request in.
     body_timeout_s: how long a body may take to arrive."""
 
     def __init__(
@@ -92,12 +87,13 @@ class HttpDoor:
         max_body_bytes: int,
         metrics: Callable[[], bytes] | None = None,
         union: Callable[[bytes], Awaitable[bytes]] | None = None,
+        admit: Callable[[], ServingError | None] | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self.max_body_bytes = max_body_bytes
         self.body_timeout_s = body_timeout_s
         self._service = service
-        self._metrics, self._union = metrics, union
+        self._metrics, self._union, self._admit = metrics, union, admit
         self._router = Router()
         self._handlers: Mapping[Endpoint, Mapping[str, Handler]] = {
             Endpoint.INFER: {"POST": self._infer},
@@ -122,46 +118,55 @@ class HttpDoor:
             Endpoint.V1_EXPLAIN: {"POST": self._v1_explain},
         }
 
+    async def respond(self, method: str, raw_path: bytes, query: bytes, headers: Headers, body: bytes) -> Reply:
+        """Answer one request whose body has arrived. raw_path: percent-encoded. headers: by lower-case name. Never raises."""
+        try:
+            target = self._router.find(raw_path)
+            handlers = self._handlers[target.endpoint]
+            handler = handlers.get("GET" if method == "HEAD" else method)
+            if handler is None:
+                return _not_allowed(method, target, handlers)
+            encoding = headers.get(b"content-encoding")
+            if encoding is not None:
+                body = await inflate(body, encoding, self.max_body_bytes)
+            reply = await handler(Request(target, headers, body, query))
+        except ServingError as error:
+            reply = refusal(error)
+        except Exception:
+            _log.exception("a request to %s failed", raw_path[:200].decode("latin-1"))
+            reply = refusal(Internal(INTERNAL_MESSAGE))
+        if len(reply.body) >= COMPRESS_FROM_BYTES:
+            return await _compressed(reply, headers.get(b"accept-encoding"))
+        return reply
+
+    def admit_head(self, method: str, url: bytes) -> ServingError | None:
+        """Asked when a request's head has arrived: why its body need not be kept. None: go on."""
+        if self._admit is None or method != "POST" or not url.startswith(_ASKS_MODELS):
+            return None
+        return self._admit() if _is_inference(url) else None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """The same as an ASGI 3 application, for servers of others: Ray Serve's proxy."""
         if scope["type"] != "http":
             await _other(scope["type"], receive, send)
             return
-        method = scope["method"]
-        headers = dict(scope["headers"])
+        method, headers = scope["method"], dict(scope["headers"])
+        raw_path, query = scope.get("raw_path") or scope["path"].encode(), scope.get("query_string") or b""
         try:
-            reply = await self._answer(method, scope.get("raw_path") or scope["path"].encode(), headers, receive, scope)
+            body = await read_body(receive, headers, self.max_body_bytes, self.body_timeout_s)
+            reply = await self.respond(method, raw_path, query, headers, body)
         except ClientGone:
             return
         except ServingError as error:
-            reply = _refusal(error)
-        except asyncio.CancelledError:  # only the listener cancels, when its grace is over
-            reply = _refusal(Unavailable("the server is shutting down and this request took too long; send it again"))
-        except Exception:
-            _log.exception("a request to %s failed", scope["path"][:200])
-            reply = _refusal(Internal(INTERNAL_MESSAGE))
-        body = reply.body
-        sent: HeaderList = [*reply.headers, (b"content-length", b"%d" % len(body))]
-        encoding = accepted_encoding(headers.get(b"accept-encoding"), len(body))
-        if encoding is not None:
-            body = await deflate(body, encoding)
-            sent = [*reply.headers, (b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding")]
-            sent.append((b"content-length", b"%d" % len(body)))
+            reply = refusal(error)
+        except asyncio.CancelledError:  # only the server cancels, when its grace is over
+            reply = refusal(Unavailable("the server is shutting down and this request took too long; send it again"))
+        sent = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
         await send({"type": "http.response.start", "status": reply.status, "headers": sent})
-        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
-
-    async def _answer(self, method: str, raw_path: bytes, headers: Headers, receive: Receive, scope: Scope) -> Reply:
-        target = self._router.find(raw_path)
-        handlers = self._handlers[target.endpoint]
-        handler = handlers.get("GET" if method == "HEAD" else method)
-        if handler is None:
-            allow = ", ".join(["GET", "HEAD"] if "GET" in handlers else handlers)
-            message = f"{method[:20]} is not allowed on {target.endpoint.value}; use {allow}"
-            return Reply(error_body(message), 405, (_JSON, (b"allow", allow.encode())))
-        return await handler(Request(self, target, headers, receive, scope.get("query_string") or b""))
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
 
     async def _infer(self, request: Request) -> Reply:
-        body = await request.body()
+        body = request.body
         json_length = binary_codec.header_length(request.headers.get(b"inference-header-content-length"), len(body))
         asked = binary_codec.read_request(body, json_length, request.envelope())
         answer = await self._service.infer(asked)
@@ -214,17 +219,17 @@ class HttpDoor:
         return Reply(control_codec.write_statistics(self._service.statistics(name or None, version)))
 
     async def _repository_index(self, request: Request) -> Reply:
-        body = await request.body()
+        body = request.body
         entries = self._service.repository_index(only_ready=control_codec.read_index_request(body))
         return _json([{"name": e.name, "version": e.version, "state": e.state, "reason": e.reason} for e in entries])
 
     async def _load(self, request: Request) -> Reply:
-        control_codec.check_load_request(await request.body())
+        control_codec.check_load_request(request.body)
         await self._service.load(request.target.model)
         return _json({"name": request.target.model, "load": True})
 
     async def _unload(self, request: Request) -> Reply:
-        control_codec.check_load_request(await request.body())
+        control_codec.check_load_request(request.body)
         await self._service.unload(request.target.model)
         return _json({"name": request.target.model, "unload": True})
 
@@ -243,14 +248,13 @@ class HttpDoor:
         return _json(v1.metadata(self._service.model_metadata(name, version), version))
 
     async def _v1_predict(self, request: Request) -> Reply:
-        document = json_codec.parse_object(await request.body())
+        document = json_codec.parse_object(request.body)
         envelope = request.envelope()
         form = v1.form(document)
         asked = v1.read_request(document, form, self._service.model_metadata(envelope.model, envelope.version), envelope)
         return Reply(v1.write_answer(await self._service.infer(asked), form))
 
     async def _v1_explain(self, request: Request) -> Reply:
-        await request.body()
         raise v1.no_explanations(request.target.model)
 
 
@@ -258,17 +262,30 @@ def _json(document: object) -> Reply:
     return Reply(json_codec.dump(document))
 
 
+def _not_allowed(method: str, target: Target, handlers: Mapping[str, Handler]) -> Reply:
+    allow = ", ".join(["GET", "HEAD"] if "GET" in handlers else handlers)
+    message = f"{method[:20]} is not allowed on {target.endpoint.value}; use {allow}"
+    return Reply(error_body(message), 405, (JSON, (b"allow", allow.encode())))
+
+
+async def _compressed(reply: Reply, accept: bytes | None) -> Reply:
+    encoding = accepted_encoding(accept, len(reply.body))
+    if encoding is None:
+        return reply
+    said = ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))
+    return Reply(await deflate(reply.body, encoding), reply.status, (*reply.headers, *said))
+
+
+def _is_inference(url: bytes) -> bool:
+    path = url.partition(b"?")[0].rstrip(b"/")
+    return path.endswith((b"/infer", b":predict"))
+
+
 def _health(state: dict[str, Any], is_well: bool, message: str) -> Reply:
     if is_well:
         return _json(state)
-    refusal = _refusal(Unavailable(message))
-    return Reply(json_codec.dump({**state, "error": message}), refusal.status, refusal.headers)
-
-
-def _refusal(error: ServingError) -> Reply:
-    wait = retry_after_header(error)
-    headers = (_JSON,) if wait is None else (_JSON, (b"retry-after", wait))
-    return Reply(error_body(error.message), http_status(error), headers)
+    refused = refusal(Unavailable(message))
+    return Reply(json_codec.dump({**state, "error": message}), refused.status, refused.headers)
 
 
 async def _other(kind: str, receive: Receive, send: Send) -> None:

@@ -1,34 +1,38 @@
-"""uvicorn on a running loop, and the socket it listens on.
+"""The HTTP server on a running loop: the socket it listens on, the limits of its connections, and how it ends.
 
-The one user of uvicorn. What uvicorn leaves to a proxy in front is held here, since there may be none: the size and time of a
-request's head, and refusals in the protocol's own body. Threads and loops are serving.protocol.listener's."""
+What one connection does is serving.protocol.connection's; threads and loops are serving.protocol.listener's. No server stands in
+front that could hold these limits: docs/decisions/0017-own-http.md."""
 
 import asyncio
-import logging
-import random
+import resource
 import socket
-from contextlib import suppress
-from typing import Any, Final
+import time
+from typing import Final
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from serving.protocol.errors import error_body
+from serving.protocol.connection import Application, Connection, Limits, Shared
+from serving.protocol.heads import Heads
 from serving.protocol.turning_away import SETTLE_S, is_shared, turn_away
 
 KEEP_ALIVE_S: Final = 75
 """Idle connections are kept this long: longer than a load balancer's usual 60 s, so that it is the one to close them."""
 BACKLOG: Final = 2048
-MAX_HEAD_BYTES: Final = 64 * 1024
-"""Largest request line and headers together."""
 HEAD_TIMEOUT_S: Final = 30.0
 """How long a request line and headers may take to arrive."""
+WRITE_TIMEOUT_S: Final = 30.0
+"""How long a client may read nothing of an answer that waits for it."""
 LINGER_S: Final = 1.0
 """How long a server that closes waits for the next request of an idle connection, to say in its answer that it is the last. A
 connection closed while idle may cross a request that is on its way, which nobody then answers."""
 CONNECTION_AGE_S: Final = 60.0
 """A connection this old (a quarter more or less, so that not all go at once) is closed with its next answer. A connection stays
 with the replica that accepted it: without this, clients that keep theirs would never meet the replicas added later."""
+MAX_CONNECTIONS: Final = 10_000
+MAX_UNFINISHED_BYTES: Final = 256 * 1024 * 1024
+OTHER_FILES: Final = 256
+"""File descriptors left to everything but connections."""
+_TICK_S: Final = 1.0
+_LOOKED_AT: Final = 500
+"""Connections looked at in one turn of the loop."""
 
 
 def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
@@ -49,128 +53,95 @@ def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     return sock
 
 
-class _Http11(HttpToolsProtocol):
-    """uvicorn's protocol, with what it leaves to a proxy: a head has a size and a time, a refusal has the protocol's body."""
-
-    is_last = False
-    """The answer that comes next is the connection's last, and says so."""
-    head_since: float | None = None
-    """Loop time since when a head is awaited; None between requests (uvicorn's keep-alive timer) and within a body."""
-    _head_bytes = 0
-    _is_in_body = False
-    _is_at_end = False
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self.head_since = self.loop.time()
-        self._retires = self.head_since + CONNECTION_AGE_S * random.uniform(0.75, 1.25)  # noqa: S311  # spreads, hides nothing
-
-    def data_received(self, data: bytes) -> None:
-        self._is_at_end = False
-        super().data_received(data)
-        if not (self._is_in_body or self._is_at_end):  # these bytes ended no request: they are all of an unfinished head
-            self._head_bytes += len(data)
-            self.head_since = self.head_since or self.loop.time()
-            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self._refuse(b"431 Request Header Fields Too Large", f"the request's head is over {MAX_HEAD_BYTES} bytes")
-
-    def on_headers_complete(self) -> None:
-        self._is_in_body, self._head_bytes, self.head_since = True, 0, None
-        super().on_headers_complete()
-        if self.is_last or self.loop.time() > self._retires:
-            self.cycle.keep_alive = False  # uvicorn then says `connection: close` and closes after the answer
-
-    def on_message_complete(self) -> None:
-        self._is_in_body, self._is_at_end = False, True
-        super().on_message_complete()
-
-    def end_after_answer(self) -> None:
-        """Close after the answer under way, or the next if that one has begun: always one that says so."""
-        self.is_last = True
-        if self.cycle is not None and not self.cycle.response_started:
-            self.cycle.keep_alive = False
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(b"400 Bad Request", "the request is not HTTP/1.1: malformed request line, header or chunk")
-
-    def _refuse(self, status: bytes, message: str) -> None:
-        body = error_body(message)
-        head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-        self.transport.write(head % (status, len(body)) + body)
-        self.transport.close()
+def affordable_connections(wanted: int) -> int:
+    """As many of them as this process may have files open; its own limit is raised towards the system's first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - OTHER_FILES))
 
 
 class HttpServer:
-    """uvicorn on the running loop, serving one bound socket."""
+    """Serves one bound socket. max_connections: beyond it the newest is answered 503 and closed.
 
-    def __init__(self, app: Any, sock: socket.socket) -> None:
-        config = uvicorn.Config(
-            app,
-            http=_Http11,
-            ws="none",
-            lifespan="off",
-            loop="none",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-        )
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the doors log what matters themselves
-        self._config = config
-        self._server = uvicorn.Server(config)
-        self._sock = sock
-        self._task: asyncio.Task[None] | None = None
+    max_unfinished_bytes: of the bodies that have begun to arrive, over all connections; beyond it the one that grows is refused."""
+
+    def __init__(
+        self,
+        application: Application,
+        sock: socket.socket,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
+    ) -> None:
+        self._application, self._sock = application, sock
+        self._max_connections, self._max_unfinished_bytes = max_connections, max_unfinished_bytes
+        self._shared: Shared | None = None
+        self._server: asyncio.Server | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen; returns once connections are accepted."""
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._sock]))
-        while not self._server.started:
-            if self._task.done():
-                await self._task
-                raise RuntimeError("the HTTP listener ended while it started")
-            await asyncio.sleep(0.005)
-        self._sweeping = asyncio.create_task(self._sweep())
-
-    async def _sweep(self) -> None:
-        """Close connections whose request does not come: whoever opens thousands and stays silent takes the place of others."""
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(HEAD_TIMEOUT_S / 4)
-            oldest = loop.time() - HEAD_TIMEOUT_S
-            for connection in list(self._server.server_state.connections):
-                if isinstance(connection, _Http11) and connection.head_since is not None and connection.head_since < oldest:
-                    connection.transport.close()
+        limits = Limits(
+            connections=affordable_connections(self._max_connections),
+            unfinished_bytes=self._max_unfinished_bytes,
+            head_s=HEAD_TIMEOUT_S,
+            body_s=self._application.body_timeout_s,
+            keep_alive_s=KEEP_ALIVE_S,
+            write_s=WRITE_TIMEOUT_S,
+            linger_s=LINGER_S,
+            age_s=CONNECTION_AGE_S,
+        )
+        shared = self._shared = Shared(self._application, limits, loop, Heads(time.time()))
+        self._server = await loop.create_server(lambda: Connection(shared), sock=self._sock, backlog=BACKLOG)
+        self._sweeping = loop.create_task(_sweep(shared))
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return 0 if self._shared is None else len(self._shared.connections)
 
     async def stop(self, grace_s: float) -> None:
         """Accept nothing more, let requests under way and on their way finish within grace_s, close."""
-        if self._task is None:
+        shared, server = self._shared, self._server
+        if shared is None or server is None:
             return
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        await self._say_goodbye(min(LINGER_S, grace_s))
-        self._config.timeout_graceful_shutdown = grace_s  # type: ignore[assignment]  # uvicorn passes it on to wait_for
-        self._server.should_exit = True
-        await asyncio.wait([self._task], timeout=grace_s + 2)
-        if not self._task.done():
-            self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-
-    async def _say_goodbye(self, linger_s: float) -> None:
-        """Take no new connection; end those there are with an answer that says so, as far as one comes within linger_s."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + grace_s
         if is_shared(self._sock) and turn_away(self._sock):
             for _ in range(3):  # each lets the loop accept what has arrived, also one that was busy
                 await asyncio.sleep(SETTLE_S / 3)
-        for server in self._server.servers:
-            server.close()
+        server.close()
         self._sock.close()
-        deadline = asyncio.get_running_loop().time() + linger_s
-        while self._server.server_state.connections and asyncio.get_running_loop().time() < deadline:
-            for connection in list(self._server.server_state.connections):
-                if isinstance(connection, _Http11):
-                    connection.end_after_answer()
-            await asyncio.sleep(0.01)
+        shared.is_closing = True
+        await _wait_until_gone(shared, loop.time() + min(LINGER_S, grace_s))
+        for connection in list(shared.connections):
+            connection.end_if_idle()
+        await _wait_until_gone(shared, until)
+        cut_short = [task for connection in list(shared.connections) if (task := connection.give_up()) is not None]
+        if cut_short:
+            await asyncio.wait(cut_short, timeout=2)
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+
+
+async def _wait_until_gone(shared: Shared, until_s: float) -> None:
+    while shared.connections and shared.loop.time() < until_s:  # noqa: ASYNC110  # an event would be set on the hot path
+        await asyncio.sleep(0.01)
+
+
+async def _sweep(shared: Shared) -> None:
+    """Keep the date of the answers, and end what takes longer than it may: whoever opens thousands of connections and stays
+    silent on them takes the place of others."""
+    limits = shared.limits
+    shortest_s = min(limits.head_s, limits.body_s, limits.keep_alive_s, limits.write_s, limits.linger_s)
+    while True:
+        await asyncio.sleep(min(_TICK_S, shortest_s / 4))
+        shared.heads.tick(time.time())
+        for number, connection in enumerate(list(shared.connections), 1):
+            connection.expire(shared.loop.time())
+            if number % _LOOKED_AT == 0:
+                await asyncio.sleep(0)

@@ -2,7 +2,7 @@
 
 A replica runs its doors in a thread of its own with an event loop of its own (uvloop), away from the thread that talks to Ray.
 `Listener` builds everything on that loop by the caller's `startup` hook, so that Scorer, feature connections and both doors
-live on one loop; `HttpListener` serves any ASGI application that needs nothing built. What the doors answer is not known here."""
+live on one loop; `HttpListener` serves an application that needs nothing built. What the doors answer is not known here."""
 
 import asyncio
 import gc
@@ -18,10 +18,11 @@ from typing import Any, Final, Literal, TypeVar
 import uvloop
 
 from serving.ports import InferenceService
+from serving.protocol.connection import Application
 from serving.protocol.grpc import GrpcDoor, start_grpc
 from serving.protocol.grpc_http2 import Http2Door, start_http2
 from serving.protocol.http import HttpDoor
-from serving.protocol.http_server import HttpServer, bind
+from serving.protocol.http_server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, HttpServer, bind
 
 START_TIMEOUT_S: Final = 120.0
 
@@ -56,12 +57,21 @@ class LoopThread:
 
 
 class HttpListener:
-    """Serves an ASGI application in a thread of its own: `start()` gives the port, `stop(grace_s)` drains."""
+    """Serves an application in a thread of its own: `start()` gives the port, `stop(grace_s)` drains.
+
+    limits: keyword arguments of HttpServer."""
 
     def __init__(
-        self, app: Any, host: str = "127.0.0.1", port: int = 0, *, reuse_port: bool = False, sock: socket.socket | None = None
+        self,
+        application: Application,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        reuse_port: bool = False,
+        sock: socket.socket | None = None,
+        **limits: int,
     ) -> None:
-        self._app = app
+        self._application, self._limits = application, limits
         self._sock = sock or bind(host, port, reuse_port=reuse_port)
         self._thread: LoopThread | None = None
         self._server: HttpServer | None = None
@@ -75,7 +85,7 @@ class HttpListener:
         """Listen; the bound port."""
         port = self.port
         self._thread = LoopThread("http")
-        self._server = HttpServer(self._app, self._sock)
+        self._server = HttpServer(self._application, self._sock, **self._limits)
         self._thread.submit(self._server.start()).result(START_TIMEOUT_S)
         return port
 
@@ -124,10 +134,13 @@ class Listener:
         max_body_bytes: int,
         reuse_port: bool = False,
         grpc_door: Literal["http2", "aio"] = "http2",
+        max_connections: int = MAX_CONNECTIONS,
+        max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
     ) -> None:
         self._grpc_door = grpc_door
         self._startup, self._shutdown = startup, shutdown
         self._host, self._grpc_port, self._max_body_bytes = host, grpc_port, max_body_bytes
+        self._max_connections, self._max_unfinished_bytes = max_connections, max_unfinished_bytes
         self._reuse_port = reuse_port
         self._sock = bind(host, http_port, reuse_port=reuse_port)
         self._thread: LoopThread | None = None
@@ -150,7 +163,9 @@ class Listener:
         door = HttpDoor(behind.service, max_body_bytes=self._max_body_bytes, metrics=behind.metrics, union=behind.union)
         if self._grpc_port is not None:
             self._grpc = await self._open_grpc(behind.service, self._grpc_port)
-        self._http = HttpServer(door, self._sock)
+        self._http = HttpServer(
+            door, self._sock, max_connections=self._max_connections, max_unfinished_bytes=self._max_unfinished_bytes
+        )
         await self._http.start()
         own = bind("127.0.0.1", 0)
         self._own = HttpServer(door, own)

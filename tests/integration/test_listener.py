@@ -147,7 +147,7 @@ def test_what_does_not_finish_within_the_grace_is_asked_to_come_back():
     assert doors_threads() == []
 
 
-def test_any_asgi_application_can_be_served():
+def test_a_door_can_be_served_on_its_own():
     listening = HttpListener(HttpDoor(FakeInference(), max_body_bytes=100))
     port = listening.start()
     assert get(port) == 200

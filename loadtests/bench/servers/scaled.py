@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from operators.autoscaling.decide import decide
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import ScalingState
 from operators.backends.port import Load
+from serving.protocol.reply import Reply
 
 SLOTS: Final = 4
 SERVICE_S: Final = 0.08
@@ -47,7 +49,10 @@ APPLICATION: Final = "scaled"
 
 
 class Waiting:
-    """An ASGI application: each request waits SERVICE_S in one of SLOTS."""
+    """What a listener serves here: each request waits SERVICE_S in one of SLOTS."""
+
+    max_body_bytes = 1024
+    body_timeout_s = 30.0
 
     def __init__(self) -> None:
         self._slots = asyncio.Semaphore(SLOTS)
@@ -59,17 +64,17 @@ class Waiting:
         self._area, self._since = self._area + self._ongoing * (now - self._since), now
         return self._area
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    def admit_head(self, method: str, url: bytes) -> None:
+        """Everybody is let in."""
+
+    async def respond(self, method: str, raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], body: bytes) -> Reply:
         """`/work` waits; `/area` says how much there has been to do; anything else is ready."""
-        if scope["path"] == "/area":
-            body = json.dumps({"area": self.area()}).encode()
-        elif scope["path"] == "/work":
-            body = b"{}"
+        if raw_path == b"/area":
+            return Reply(json.dumps({"area": self.area()}).encode())
+        if raw_path == b"/work":
             await self._work()
-        else:
-            body = b"ready"
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
-        await send({"type": "http.response.body", "body": body})
+            return Reply(b"{}")
+        return Reply(b"ready")
 
     async def _work(self) -> None:
         self.area()
