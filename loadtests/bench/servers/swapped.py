@@ -2,7 +2,8 @@
 
 `python -m loadtests.bench.servers.swapped STORE SWAPS RELOADS` prints one JSON line for each look: after the warm-up, and at the end.
 A swap is what a rollout does to one model: a candidate with new thresholds beside stable (mirrored, then with a growing weight), its
-promotion, or its abort. A reload takes a model away and loads it again, with a probe in a process of its own."""
+promotion or its abort, and a threshold that is set at once. A reload takes a model away and loads it again, with a probe in a
+process of its own."""
 
 import gc
 import itertools
@@ -48,10 +49,11 @@ class Day:
             model = {**model, "variants": [{"name": "candidate", "version": "1", "revision": revision, "mirror": 50}]}
         elif step < 4:
             model = {**model, "variants": [{**model["variants"][0], "weight": (0, 5, 25, 50)[step], "mirror": 0}]}
-        elif step == 4 and model["variants"]:
-            model = _model(name, model["variants"][0]["revision"])
+        elif step == 4:
+            is_promoted = index // len(self._models) // 6 % 2 == 0
+            model = _model(name, model["variants"][0]["revision"] if is_promoted else model["revision"])
         else:
-            model = {**model, "variants": []}
+            model = _model(name, _revision(self._bundles[name], next(self._numbers)))
         self._models[name] = model
         return name
 
