@@ -1,0 +1,127 @@
+"""A SIGMA rule as values: what has to hold of an event. Made by parse, evaluated by predicates, indexed by index.
+
+Text is compared without regard to case unless `cased`. field None is a keyword: any value of the event will do."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
+
+How = Literal["is", "contains", "starts", "ends"]
+Relation = Literal["<", "<=", ">", ">=", "==", "!="]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A value equals, contains, starts or ends with a text."""
+
+    field: str | None
+    how: How
+    value: str
+    cased: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A value meets a regular expression (RE2). cased: it sees the value as it is, else in lower case.
+
+    literals: texts in lower case that every value that meets it contains."""
+
+    field: str | None
+    expression: str
+    cased: bool
+    literals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A value is a number and stands in this relation to another. part: of the moment the value names (minute, hour, ...)."""
+
+    field: str
+    relation: Relation
+    number: float
+    part: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InNetwork:
+    """A value is an address of the network."""
+
+    field: str
+    network: IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The field is there with a value that is not null (or is not)."""
+
+    field: str
+    there: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SameAs:
+    """A value stands in this relation to the value of another field of the event."""
+
+    field: str
+    how: How
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every part holds."""
+
+    parts: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """At least one part holds."""
+
+    parts: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The part does not hold."""
+
+    part: "Node"
+
+
+Leaf = Text | Pattern | Number | InNetwork | Exists | SameAs
+Node = All | Any | Not | Leaf
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """What a rule is about, as it says; None: any."""
+
+    product: str | None
+    category: str | None
+    service: str | None
+
+    def __str__(self) -> str:
+        named = (("product", self.product), ("category", self.category), ("service", self.service))
+        return ", ".join(f"{name} {value}" for name, value in named if value is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class SigmaRule:
+    """One rule. level: informational, low, medium, high or critical."""
+
+    id: str
+    title: str
+    level: str
+    source: LogSource
+    when: Node
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A rule that is not matched, and why."""
+
+    id: str
+    title: str
+    path: str
+    reason: str
