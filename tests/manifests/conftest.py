@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "manifests"
 KUSTOMIZATIONS = ("base", "overlays/local", "overlays/production")
 """Where models are served."""
+FRONTED = "overlays/fronted"
+"""Production behind Envoy."""
 KSERVE = "overlays/kserve"
 """The runtime for KServe."""
 OPERATORS = ("overlays/operator", "overlays/operator-webhook", "overlays/operator-namespaced")
