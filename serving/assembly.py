@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.models.manifest import Manifest
+from serving.ports import Columns, FeatureRows
 from serving.protocol.messages import DTYPES
 
 
@@ -28,6 +29,15 @@ def plan_assembly(manifest: Manifest) -> tuple[TensorPlan, ...]:
         TensorPlan(part.tensor, DTYPES[specs[part.tensor].datatype], part.columns, len(specs[part.tensor].shape) > 1)
         for part in manifest.assembly
     )
+
+
+def feed_of(plan: tuple[TensorPlan, ...], fields: Columns, found: FeatureRows | None, rows: int) -> dict[str, NDArray[Any]]:
+    """The graph's tensors from request fields and the features that were read, the shorter way if the reader knows one."""
+    if found is None:
+        return assemble(plan, fields, rows)
+    if found.direct is not None:
+        return found.direct(plan, fields)
+    return assemble(plan, {**fields, **found.columns}, rows)
 
 
 def assemble(plan: tuple[TensorPlan, ...], columns: Mapping[str, NDArray[Any]], rows: int) -> dict[str, NDArray[Any]]:

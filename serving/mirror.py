@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.answers import Part, judge
-from serving.assembly import assemble
+from serving.assembly import assemble, feed_of
 from serving.errors import ServingError
 from serving.inputs import ColumnRows, TensorRows
 from serving.lineup import Lineup, Member
@@ -214,7 +214,7 @@ class Mirror:
                 found = await self._features.read(service, rows.keys, rows.fields, rows.at_us, self._feature_timeout_s)
                 copy.features, copy.own_degraded = found, int(found.degraded.sum())
                 copy.others_s += self._clock.monotonic_s() - start
-            return assemble(served.assembly, {**rows.fields, **copy.features.columns}, rows.rows)
+            return feed_of(served.assembly, rows.fields, copy.features, rows.rows)
         except Exception as problem:
             return problem
 

@@ -3,10 +3,12 @@
 Adapters implement these; the core imports nothing else of them. Each port has a fake in tests/fakes that passes the same
 contract tests as the real adapter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ from serving.protocol.messages import (
 )
 
 if TYPE_CHECKING:
+    from serving.assembly import TensorPlan
     from serving.audit.record import AuditRecord
 
 Columns = Mapping[str, NDArray[Any]]
@@ -70,21 +73,41 @@ class FeatureServiceInfo:
     features: tuple[FeatureInfo, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureRows:
-    """Features of a batch of n rows.
+class ReadOutcome(Enum):
+    """How a read of stored features went. All but OK mean defaults in every row, and none of them raises."""
 
-    columns: by feature name, each of shape (n,): float32/64, int or bool arrays, or object arrays (str, bytes, lists).
+    OK = "ok"
+    FAILED = "failed"
+    """The store refused it, or answered something else than was asked."""
+    TIMED_OUT = "timed_out"
+    NO_CONNECTION = "no_connection"
+    """There was none when the read began: it cost nothing."""
+    LOST = "lost"
+    """The connection broke while the read was on its way."""
+    FULL = "full"
+    """As many reads wait already as may."""
+
+
+class FeatureRows(msgspec.Struct):  # one is made for every request; a frozen dataclass takes ten times as long to make
+    """Features of a batch of n rows. Nobody changes it once it is made.
+
+    columns: by feature name, each of shape (n,): float32/64, int or bool arrays, or object arrays (str, bytes, lists); they may be
+    made when they are asked for.
     defaulted: by feature name, bool (n,), only for features where at least one row was defaulted.
     degraded: bool (n,): a stored feature of the row was missing, too old or not read in time.
     event_times_us: by view name, int64 (n,), microseconds since the epoch, 0 where there is none.
-    oldest_age_ms: the oldest age among the values used, milliseconds; None if no stored value was used."""
+    oldest_age_ms: the oldest age among the values used, milliseconds; None if no stored value was used.
+    outcome: how the store answered; what a breaker judges.
+    direct: the graph's tensors straight from what was read: `direct(assembly, fields)` is what
+    `assemble(assembly, {**fields, **columns}, n)` gives, sooner. None if the reader knows no shorter way."""
 
     columns: Columns
     defaulted: Mapping[str, NDArray[np.bool_]]
     degraded: NDArray[np.bool_]
     event_times_us: Mapping[str, NDArray[np.int64]]
     oldest_age_ms: float | None
+    outcome: ReadOutcome = ReadOutcome.OK
+    direct: "Callable[[tuple[TensorPlan, ...], Columns], dict[str, NDArray[Any]]] | None" = None
 
 
 class FeatureReader(Protocol):

@@ -14,7 +14,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from serving.answers import Part
-from serving.assembly import assemble
+from serving.assembly import feed_of
 from serving.errors import DeadlineExceeded
 from serving.inputs import ColumnRows, TensorRows
 from serving.models.onnx import as_runtime_strings
@@ -150,8 +150,7 @@ def tensors_of(part: Part) -> Feed:
     rows = part.rows
     if isinstance(rows, TensorRows):
         return rows.tensors
-    columns = rows.fields if part.features is None else {**rows.fields, **part.features.columns}
-    return assemble(part.member.served.assembly, columns, rows.rows)
+    return feed_of(part.member.served.assembly, rows.fields, part.features, rows.rows)
 
 
 def runtime_feed(tensors: Feed) -> dict[str, NDArray[Any]]:

@@ -38,6 +38,9 @@ DATATYPES: Final = {
 """Feast type -> the protocol's datatype; every other type is BYTES."""
 
 OBJECT: Final[np.dtype[Any]] = np.dtype(object)
+_NOTHING: Final[tuple[int, ...]] = ()
+_MOST_TAGS: Final = 100_000
+"""Cells that are checked together; more are read one by one."""
 _FIXED: Final = {"FLOAT": (0x35, 5), "DOUBLE": (0x29, 9)}
 _VARINT: Final = {"INT32": 0x18, "INT64": 0x20, "BOOL": 0x38, "UNIX_TIMESTAMP": 0x40}
 
@@ -63,13 +66,16 @@ def default_of(feature: Feature) -> Any:
     return default.encode() if feature.type == "BYTES" and isinstance(default, str) else default
 
 
-Decoder = Callable[[Sequence[Cell], Sequence[Any]], tuple[NDArray[Any], list[int]]]
-"""Cells and their defaults -> an array of as many values, and the places where the default stands in."""
+Decoder = Callable[[Sequence[Cell], Sequence[Any]], tuple[NDArray[Any], Sequence[int]]]
+"""Cells of n rows, one row after the other, and the defaults of one row -> a table of shape (n, defaults), which may be read-only,
+and the places among the cells where the default stands in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Features of one type of one group of views. places: of their cells in a row of the group; take: picks them from a row."""
+    """Features of one type of one group of views: one table of what is read.
+
+    places: of their cells in a row of the group; take: picks them from a row. decode: gets these defaults."""
 
     names: tuple[str, ...]
     views: tuple[int, ...]
@@ -93,13 +99,14 @@ def decoder(type_name: str, *, is_raw: bool) -> Decoder:
 
 def _fixed(tag: int, size: int, dtype: np.dtype[Any]) -> Decoder:
     stored = dtype.newbyteorder("<")
+    tags = bytes((tag,)) * _MOST_TAGS
 
-    def read(cells: Sequence[Cell], defaults: Sequence[Any]) -> tuple[NDArray[Any], list[int]]:
+    def read(cells: Sequence[Cell], defaults: Sequence[Any]) -> tuple[NDArray[Any], Sequence[int]]:
         try:
-            joined, count = b"".join(cells), len(cells)
+            joined, count, width = b"".join(cells), len(cells), len(defaults)
             # A value with this tag has this size, so the next cell begins where the next tag is looked for: all or none.
-            if len(joined) == count * size and joined[::size].count(tag) == count:
-                return np.ndarray((count,), stored, joined, offset=1, strides=(size,)).astype(dtype), []
+            if len(joined) == count * size and tags.startswith(joined[::size]):
+                return np.ndarray((count // width, width), stored, joined, 1, (width * size, size)), _NOTHING
         except TypeError:
             pass  # an absent cell is None
         return _gather(cells, defaults, dtype, decode)
@@ -118,10 +125,11 @@ def _varints(tag: int, dtype: np.dtype[Any]) -> Decoder:
 
 def _gather(
     cells: Sequence[Cell], defaults: Sequence[Any], dtype: np.dtype[Any], read: Callable[[Any], Any]
-) -> tuple[NDArray[Any], list[int]]:
+) -> tuple[NDArray[Any], Sequence[int]]:
     """One by one: absent, null and unreadable cells take the default (`defaults` repeats over the cells)."""
     values: list[Any] = []
     missing: list[int] = []
+    width = len(defaults)
     for place, cell in enumerate(cells):
         value = None
         if cell is not None and cell != b"":
@@ -131,14 +139,14 @@ def _gather(
                 value = None
         if value is None:
             missing.append(place)
-            value = defaults[place % len(defaults)]
+            value = defaults[place % width]
         values.append(value)
     if dtype != OBJECT:
-        return np.array(values, dtype=dtype), missing
+        return np.array(values, dtype=dtype).reshape(-1, width), missing
     column = np.empty(len(values), dtype=OBJECT)
     for place, value in enumerate(values):  # not column[:] = values: numpy would take lists for further dimensions
         column[place] = value
-    return column, missing
+    return column.reshape(-1, width), missing
 
 
 _PYTHON: Final[dict[str, Any]] = {"f": float, "i": int, "b": bool}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from serving.features.blocks import DTYPES, OBJECT, default_of
 from serving.features.definitions import ComputedView
 from serving.features.errors import InvalidColumn, RegistryError
+from serving.features.gather import Layout, Tables
 from serving.features.keys import column
 from serving.ports import Columns
 
@@ -68,13 +69,21 @@ class Computed:
         self._full_names = tuple(full for _, full, _, _ in self._outputs)
         dtypes = {dtype for _, _, dtype, _ in self._outputs}
         self._only_dtype = dtypes.pop() if len(dtypes) == 1 and OBJECT not in dtypes else None
+        self._arguments = [(argument.name, f"{argument.view}__{argument.name}") for argument in view.arguments]
 
-    def __call__(self, request: Columns, stored: Columns, rows: int) -> dict[str, NDArray[Any]]:
-        """Compute the view's features for a batch. Raises InvalidColumn if the function refuses the values."""
+    @property
+    def tables(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the features in each table that a call gives: one table if they are numbers of one type, else one each."""
+        return (self._full_names,) if self._only_dtype is not None else tuple((name,) for name in self._full_names)
+
+    def __call__(self, request: Columns, tables: Tables, layout: Layout, rows: int) -> list[NDArray[Any]]:
+        """Compute the view's features for a batch: `tables`, each of shape (rows, features). tables, layout: of what is stored.
+
+        Raises InvalidColumn if the function refuses the values."""
         columns = {field.name: _plain(field.type, field.name, column(request, field.name, rows)) for field in self.view.fields}
-        for argument in self.view.arguments:
-            full = f"{argument.view}__{argument.name}"
-            columns[argument.name] = columns[full] = stored[full].tolist()
+        for name, full in self._arguments:
+            table, place = layout[full]
+            columns[name] = columns[full] = tables[table][:, place].tolist()
         try:
             given = self._call(columns, rows)
             return self._pack(given, rows)
@@ -88,19 +97,18 @@ class Computed:
         each = [self._function({name: values[i] for name, values in columns.items()}, **parameters) for i in range(rows)]
         return {name: [one[name] for one in each] for name, *_ in self._outputs}
 
-    def _pack(self, given: Mapping[str, Sequence[Any]], rows: int) -> dict[str, NDArray[Any]]:
-        if self._only_dtype is not None:
-            try:
-                if rows == 1:  # flat: numpy takes long over a list of lists
-                    together = np.array([value for name in self._names for (value,) in (given[name],)], dtype=self._only_dtype)
-                    together = together.reshape(-1, 1)
-                else:
-                    together = np.array([given[name] for name in self._names], dtype=self._only_dtype)
-                if together.shape == (len(self._names), rows):
-                    return dict(zip(self._full_names, together, strict=True))
-            except TypeError:
-                pass  # a None among the values
-        return {full: _array(given[name], dtype, default, rows) for name, full, dtype, default in self._outputs}
+    def _pack(self, given: Mapping[str, Sequence[Any]], rows: int) -> list[NDArray[Any]]:
+        dtype = self._only_dtype
+        if dtype is not None and rows == 1:  # flat: numpy takes long over a list of lists
+            flat = [value for name in self._names for (value,) in (given[name],)]
+            if None not in flat:  # numpy would make NaN of it
+                return [np.array(flat, dtype=dtype).reshape(1, -1)]
+        elif dtype is not None and not any(None in given[name] for name in self._names):
+            together = np.array([given[name] for name in self._names], dtype=dtype).T
+            if together.shape == (rows, len(self._names)):
+                return [together]
+        columns = [_array(given[name], kind, default, rows).reshape(-1, 1) for name, _, kind, default in self._outputs]
+        return columns if dtype is None else [np.hstack(columns)]
 
 
 def _array(values: Sequence[Any], dtype: np.dtype[Any], default: Any, rows: int) -> NDArray[Any]:

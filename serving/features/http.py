@@ -15,6 +15,7 @@ import orjson
 
 from serving.features.keys import decode_key
 from serving.features.plan import Group, Row
+from serving.ports import ReadOutcome
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +50,20 @@ class HttpStore:
 
     async def fetch(
         self, prepared: tuple[Prepared, ...], keys: Sequence[Sequence[bytes]], timeout_s: float
-    ) -> list[list[Row]] | None:
-        """Ask for every group at once; None if one of the answers fails or is late."""
+    ) -> list[list[Row]] | ReadOutcome:
+        """Ask for every group at once; one answer that fails or is late is all of them."""
         try:
             async with asyncio.timeout(timeout_s):
                 asking = (self._group(group, asked) for group, asked in zip(prepared, keys, strict=True))
                 return list(await asyncio.gather(*asking))
         except TimeoutError:
-            return None
+            return ReadOutcome.TIMED_OUT
+        except aiohttp.ClientConnectionError as error:
+            log.warning("features: %s: %r", self._url, error)
+            return ReadOutcome.NO_CONNECTION
         except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
             log.warning("features: %s: %r", self._url, error)
-            return None
+            return ReadOutcome.FAILED
 
     async def close(self) -> None:
         """Close the connections."""

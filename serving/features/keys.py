@@ -35,7 +35,7 @@ def key_encoder(keys: Sequence[Key], version: int) -> Callable[[Columns, int], l
     if any(not key.asked for key in ordered):  # a view without an entity: one row for everybody, under an empty text
         constant = _u32(1) + _two_u32(2, len(ordered[0].stored)) + ordered[0].stored.encode() + _two_u32(2, 0)
         return lambda columns, rows: [constant] * rows
-    prefix = _u32(len(ordered)) + b"".join(_two_u32(2, len(k.stored.encode())) + k.stored.encode() for k in ordered)
+    prefix = _prefix(ordered)
     parts = [(key.asked, _part(key.type)) for key in ordered]
 
     if len(parts) == 1:
@@ -51,6 +51,27 @@ def key_encoder(keys: Sequence[Key], version: int) -> Callable[[Columns, int], l
         return [prefix + b"".join(values) for values in zip(*encoded, strict=True)] if encoded else [prefix] * rows
 
     return encode
+
+
+def row_encoder(keys: Sequence[Key], version: int) -> Callable[[Columns], bytes]:
+    """The same for a request of one row, without the lists: most requests are. Raises RegistryError."""
+    encode_all = key_encoder(keys, version)
+    if len(keys) != 1 or not keys[0].asked or DATATYPES[keys[0].type] != "BYTES":
+        return lambda columns: encode_all(columns, 1)[0]
+    (key,) = keys
+    name, head = key.asked, _prefix(keys) + _u32(_NUMBERS[key.type])
+
+    def encode(columns: Columns) -> bytes:
+        found = columns.get(name)
+        if found is not None and found.shape == (1,) and type(value := found[0]) is bytes:
+            return head + _u32(len(value)) + value
+        return encode_all(columns, 1)[0]
+
+    return encode
+
+
+def _prefix(ordered: Sequence[Key]) -> bytes:
+    return _u32(len(ordered)) + b"".join(_two_u32(2, len(k.stored.encode())) + k.stored.encode() for k in ordered)
 
 
 def column(columns: Columns, name: str, rows: int) -> NDArray[Any]:

@@ -13,12 +13,14 @@ from serving.features.blocks import DATATYPES, Block, Cell, decoder, default_of
 from serving.features.computed import Computed
 from serving.features.definitions import ComputedView, Definitions, Feature, Service, StoredView
 from serving.features.errors import RegistryError
+from serving.features.gather import Gathers, Layout
 from serving.features.keys import DATATYPES as KEY_DATATYPES
-from serving.features.keys import key_encoder
-from serving.ports import Columns, FeatureInfo, FeatureServiceInfo, FieldInfo
+from serving.features.keys import key_encoder, row_encoder
+from serving.ports import Columns, FeatureInfo, FeatureServiceInfo, FieldInfo, ReadOutcome
 
 Row = tuple[Sequence[Cell], Sequence[int]]
-"""What a store has for one key: the cells of the group's features, and each view's event time (us since the epoch, 0: none)."""
+"""What a store has for one key: the cells of the group's features (whatever follows them is not looked at), and each view's event
+time (us since the epoch, 0: none)."""
 
 
 _ANY_AGE_US: Final = 2**63 - 1
@@ -36,12 +38,15 @@ class ViewPlan:
 class Group:
     """Views that are looked up by the same key, so that one command reads them all.
 
-    names and ttls_us (microseconds; any age is 2**63 - 1) are in the views' order. cells: how many features they have together."""
+    encode_one: of a request of one row. names and ttls_us (microseconds; any age is 2**63 - 1) are in the views' order, least_ttl_us
+    is the shortest of them. cells: how many features they have together."""
 
     encode: Callable[[Columns, int], list[bytes]]
+    encode_one: Callable[[Columns], bytes]
     views: tuple[ViewPlan, ...]
     names: tuple[str, ...]
     ttls_us: tuple[int, ...]
+    least_ttl_us: int
     blocks: tuple[Block, ...]
     cells: int
 
@@ -55,8 +60,8 @@ class Store(Protocol):
         """Work out, once a plan, what reading these groups takes; handed back to `fetch`."""
         ...
 
-    async def fetch(self, prepared: Any, keys: Sequence[Sequence[bytes]], timeout_s: float) -> list[list[Row]] | None:
-        """For each group and each of its keys (distinct within a group) the row; None if the store failed. Never raises."""
+    async def fetch(self, prepared: Any, keys: Sequence[Sequence[bytes]], timeout_s: float) -> list[list[Row]] | ReadOutcome:
+        """For each group and each of its keys (distinct within a group) the row, or how the store failed. Never raises."""
         ...
 
     async def close(self) -> None:
@@ -66,7 +71,11 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One feature service, compiled. prepared: the store's own part of it. hidden: read only to compute others."""
+    """One feature service, compiled.
+
+    prepared: the store's own part of it. hidden: read only to compute others. layout: of every feature, shown: of those that are
+    handed out; a table a block of each group in order, then those of the computed views. times: place of each view's event time
+    among those of all groups. source: what it was compiled from."""
 
     info: FeatureServiceInfo
     groups: tuple[Group, ...]
@@ -74,7 +83,11 @@ class Plan:
     store: Store
     prepared: Any
     hidden: frozenset[str]
-    views: tuple[str, ...]
+    layout: Layout
+    shown: Layout
+    times: Mapping[str, int]
+    gathers: Gathers
+    source: Service
 
 
 def compile_service(service: Service, definitions: Definitions, store: Store, folder: Path | None = None) -> Plan:
@@ -84,14 +97,22 @@ def compile_service(service: Service, definitions: Definitions, store: Store, fo
     )
     computed = tuple(Computed(view, folder) for view in service.computed)
     stored = {f"{view.name}__{feature.name}" for view in service.stored for feature in view.features}
+    tables = [block.names for group in groups for block in group.blocks] + [t for view in computed for t in view.tables]
+    layout = {name: (table, place) for table, names in enumerate(tables) for place, name in enumerate(names)}
+    hidden = frozenset(stored - set(service.order))
+    shown = {name: at for name, at in layout.items() if name not in hidden}
     return Plan(
         info=service_info(service),
         groups=groups,
         computed=computed,
         store=store,
         prepared=store.prepare(definitions.project, groups),
-        hidden=frozenset(stored - set(service.order)),
-        views=tuple(view.name for view in service.stored),
+        hidden=hidden,
+        layout=layout,
+        shown=shown,
+        times={name: place for place, name in enumerate(name for group in groups for name in group.names)},
+        gathers=Gathers(shown, [len(names) for names in tables]),
+        source=service,
     )
 
 
@@ -122,11 +143,14 @@ def _group(views: Sequence[StoredView], key_version: int, *, is_raw: bool) -> Gr
         )
         for type_name, members in by_type.items()
     )
+    ttls_us = tuple(_ANY_AGE_US if view.ttl_s is None else round(view.ttl_s * 1e6) for view in views)
     return Group(
         encode=key_encoder(views[0].keys, key_version),
+        encode_one=row_encoder(views[0].keys, key_version),
         views=tuple(plans),
         names=tuple(view.name for view in views),
-        ttls_us=tuple(_ANY_AGE_US if view.ttl_s is None else round(view.ttl_s * 1e6) for view in views),
+        ttls_us=ttls_us,
+        least_ttl_us=min(ttls_us),
         blocks=blocks,
         cells=place,
     )
@@ -134,7 +158,10 @@ def _group(views: Sequence[StoredView], key_version: int, *, is_raw: bool) -> Gr
 
 def _taker(places: Sequence[int]) -> Callable[[Sequence[Cell]], Sequence[Cell]]:
     """A function of a row's cells to those at `places`."""
-    return itemgetter(*places) if len(places) > 1 else lambda cells: (cells[places[0]],)
+    first = places[0]
+    if list(places) == list(range(first, first + len(places))):
+        return itemgetter(slice(first, first + len(places)))
+    return itemgetter(*places)
 
 
 def service_info(service: Service) -> FeatureServiceInfo:

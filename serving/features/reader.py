@@ -11,7 +11,7 @@ from serving.features.errors import UnknownService
 from serving.features.plan import Plan, Row
 from serving.features.rows import Assembly
 from serving.features.single import single_row
-from serving.ports import Columns, FeatureRows, FeatureServiceInfo
+from serving.ports import Columns, FeatureRows, FeatureServiceInfo, ReadOutcome
 
 DEFAULT_TIMEOUT_S: Final = 0.05
 
@@ -47,25 +47,27 @@ class PlanReader:
         self, service: str, keys: Columns, request: Columns, at_us: NDArray[np.int64], timeout_s: float | None = None
     ) -> FeatureRows:
         """Read one batch; see ports.FeatureReader.read."""
-        plan = self._plan(service)
+        plan = self._plans.get(service) or self._plan(service)
         rows = len(at_us)
-        found: Sequence[Sequence[Row]] | None
+        wait_s = self._timeout_s if timeout_s is None else timeout_s
+        found: Sequence[Sequence[Row]] | ReadOutcome
         if rows == 1:
-            one = [group.encode(keys, 1) for group in plan.groups]
-            wait_s = self._timeout_s if timeout_s is None else timeout_s
+            one = [[group.encode_one(keys)] for group in plan.groups]
             found = await plan.store.fetch(plan.prepared, one, wait_s) if one else ()
-            return _failed(plan, request, at_us) if found is None else single_row(plan, found, request, int(at_us[0]))
+            if isinstance(found, ReadOutcome):
+                return failed(plan, request, at_us, found)
+            return single_row(plan, found, request, int(at_us[0]))
         asked: list[Sequence[bytes]] = []
         inverses: list[Sequence[int] | None] = []
         for group in plan.groups:
             distinct, inverse = _distinct(group.encode(keys, rows))
             asked.append(distinct)
             inverses.append(inverse)
-        found = [] if not asked else None
-        if asked and rows:
-            found = await plan.store.fetch(plan.prepared, asked, self._timeout_s if timeout_s is None else timeout_s)
-        if found is None:
-            return _failed(plan, request, at_us)
+        if not rows:
+            return failed(plan, request, at_us, ReadOutcome.OK)
+        found = await plan.store.fetch(plan.prepared, asked, wait_s) if asked else ()
+        if isinstance(found, ReadOutcome):
+            return failed(plan, request, at_us, found)
         assembly = Assembly(at_us)
         for group, rows_found, places in zip(plan.groups, found, inverses, strict=True):
             assembly.add(group, rows_found, places)
@@ -87,11 +89,11 @@ class PlanReader:
         raise UnknownService(f"no feature service {name!r}; there is: {known}")
 
 
-def _failed(plan: Plan, request: Columns, at_us: NDArray[np.int64]) -> FeatureRows:
-    """The store did not answer: defaults everywhere."""
+def failed(plan: Plan, request: Columns, at_us: NDArray[np.int64], outcome: ReadOutcome) -> FeatureRows:
+    """The store did not answer: defaults everywhere. Raises InvalidColumn."""
     assembly = Assembly(at_us)
     for group in plan.groups:
-        assembly.add_failed(group)
+        assembly.add_failed(group, outcome)
     return assembly.finish(plan, request)
 
 

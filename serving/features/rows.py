@@ -1,16 +1,19 @@
-"""From what a store returned to FeatureRows: decode, judge ages, put defaults in place, compute. Core."""
+"""From what a store returned for many rows to FeatureRows: decode, judge ages, put defaults in place, compute. Core."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.features.blocks import Block
+from serving.features.found import FoundColumns
 from serving.features.plan import Group, Plan, Row
-from serving.ports import Columns, FeatureRows
+from serving.ports import Columns, FeatureRows, ReadOutcome
 
 Times = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 class Assembly:
@@ -19,96 +22,89 @@ class Assembly:
     def __init__(self, at_us: Times) -> None:
         """Start with nothing read."""
         self.at_us, self.rows = at_us, len(at_us)
-        self.columns: dict[str, NDArray[Any]] = {}
-        self.defaulted: dict[str, NDArray[np.bool_]] = {}
-        self.degraded: NDArray[np.bool_] = np.zeros(self.rows, dtype=np.bool_)
+        self.tables: list[NDArray[Any]] = []
+        self.defaulted: dict[str, Flags] = {}
+        self.degraded: Flags = np.zeros(self.rows, dtype=np.bool_)
         self.event_times_us: dict[str, Times] = {}
         self.oldest_us = -1
+        self.outcome = ReadOutcome.OK
 
     def add(self, group: Group, found: Sequence[Row], inverse: Sequence[int] | None) -> None:
         """Add one group's views. found: a row a distinct key; inverse: the place in found of each row of the batch."""
-        stale = [self._ages(group, index, found, inverse) for index in range(len(group.views))]
+        order = None if inverse is None else np.array(inverse, dtype=np.intp)
+        stale = self._ages(group, found, order)
         for block in group.blocks:
-            self._decode(block, found, inverse, stale)
+            self._decode(block, found, order, stale)
 
-    def add_failed(self, group: Group) -> None:
+    def add_failed(self, group: Group, outcome: ReadOutcome) -> None:
         """The store did not answer: defaults everywhere."""
+        self.outcome = outcome
         everything = np.ones(self.rows, dtype=np.bool_)
         nothing = np.zeros(self.rows, dtype=np.int64)
         self.degraded = everything
         self.event_times_us.update(dict.fromkeys(group.names, nothing))
         for block in group.blocks:
             values, _ = block.decode([None] * len(block.names), block.defaults)
-            for place, name in enumerate(block.names):
-                self.columns[name] = _repeat(values, place, self.rows)
-                self.defaulted[name] = everything
+            self.tables.append(np.repeat(values, self.rows, axis=0))
+            self.defaulted.update(dict.fromkeys(block.names, everything))
 
-    def _ages(self, group: Group, index: int, found: Sequence[Row], inverse: Sequence[int] | None) -> NDArray[np.bool_] | None:
-        """Which rows of the batch are too old, from the future or absent in one view; None if none is."""
-        times = np.array([row[1][index] for row in found], dtype=np.int64)
-        if inverse is not None:
-            times = times[inverse]
-        self.event_times_us[group.names[index]] = times
-        ages = self.at_us - times
-        stale: NDArray[np.bool_] = (ages < 0) | (times == 0)
-        stale |= ages > group.ttls_us[index]
+    def _ages(self, group: Group, found: Sequence[Row], order: NDArray[np.intp] | None) -> Flags | None:
+        """Which rows of the batch are too old, from the future or absent, by view (n, views); None if none is."""
+        views = len(group.names)
+        times = np.fromiter(chain.from_iterable([row[1] for row in found]), np.int64, len(found) * views).reshape(-1, views)
+        if order is not None:
+            times = times[order]
+        self.event_times_us.update(zip(group.names, np.ascontiguousarray(times.T), strict=True))
+        ages = self.at_us[:, None] - times
+        stale: Flags = (ages < 0) | (times == 0) | (ages > np.array(group.ttls_us))
         is_stale = bool(stale.any())
         if is_stale:
-            self.degraded |= stale
+            self.degraded |= stale.any(axis=1)
             ages = ages[~stale]
-        if len(ages):
+        if ages.size:
             self.oldest_us = max(self.oldest_us, int(ages.max()))
         return stale if is_stale else None
 
-    def _decode(
-        self, block: Block, found: Sequence[Row], inverse: Sequence[int] | None, stale: Sequence[NDArray[np.bool_] | None]
-    ) -> None:
-        width = len(block.names)
-        cells = [row[0][place] for row in found for place in block.places]
-        values, missing = block.decode(cells, block.defaults)
-        table = values.reshape(len(found), width)
-        absent: NDArray[np.bool_] | None = None
+    def _decode(self, block: Block, found: Sequence[Row], order: NDArray[np.intp] | None, stale: Flags | None) -> None:
+        cells = list(chain.from_iterable([block.take(row[0]) for row in found]))
+        table, missing = block.decode(cells, block.defaults)
+        gone: Flags | None = None
         if missing:
-            absent = np.zeros(len(cells), dtype=np.bool_)
-            absent[missing] = True
-            absent = absent.reshape(len(found), width)
-        if inverse is not None:
-            table = table[inverse]
-            absent = absent if absent is None else absent[inverse]
-        by_feature = np.ascontiguousarray(table.T)
-        for place, name in enumerate(block.names):
-            gone = stale[block.views[place]]
-            if gone is not None:
-                _put(by_feature[place], gone, block.defaults[place])
-            if absent is not None and absent[:, place].any():
-                gone = absent[:, place] if gone is None else gone | absent[:, place]
-                self.degraded |= gone
-            if gone is not None:
-                self.defaulted[name] = gone
-            self.columns[name] = by_feature[place]
+            gone = np.zeros(table.shape, dtype=np.bool_)
+            gone.reshape(-1)[missing] = True
+        if order is not None:
+            table = table[order]
+            gone = gone if gone is None else gone[order]
+        if stale is not None:
+            too_old = stale[:, block.views]
+            table = _with_defaults(table, too_old, block.defaults)
+            gone = too_old if gone is None else gone | too_old
+        if gone is not None:
+            self.degraded |= gone.any(axis=1)
+            for place in np.flatnonzero(gone.any(axis=0)).tolist():
+                self.defaulted[block.names[place]] = np.ascontiguousarray(gone[:, place])
+        self.tables.append(table)
 
     def finish(self, plan: Plan, request: Columns) -> FeatureRows:
         """Compute the on-demand views and hand the batch out. Raises InvalidColumn."""
-        columns: Mapping[str, NDArray[Any]] = self.columns
         for computed in plan.computed:
-            self.columns.update(computed(request, columns, self.rows))
+            self.tables += computed(request, self.tables, plan.layout, self.rows)
         for name in plan.hidden:
-            del self.columns[name]
             self.defaulted.pop(name, None)
         oldest_ms = self.oldest_us / 1000 if self.oldest_us >= 0 else None
-        return FeatureRows(self.columns, self.defaulted, self.degraded, self.event_times_us, oldest_ms)
+        columns = FoundColumns(self.tables, plan.shown, plan.gathers, self.rows)
+        return FeatureRows(
+            columns, self.defaulted, self.degraded, self.event_times_us, oldest_ms, self.outcome, columns.tensors
+        )
 
 
-def _put(column: NDArray[Any], where: NDArray[np.bool_], value: Any) -> None:
-    if column.dtype != object:
-        column[where] = value
-        return
-    for place in np.flatnonzero(where):
-        column[place] = value
-
-
-def _repeat(values: NDArray[Any], place: int, rows: int) -> NDArray[Any]:
-    """One value as a column of `rows`."""
-    column = np.empty(rows, dtype=values.dtype)
-    _put(column, np.ones(rows, dtype=np.bool_), values[place])
-    return column
+def _with_defaults(table: NDArray[Any], where: Flags, defaults: Sequence[Any]) -> NDArray[Any]:
+    """A copy of the table (n, features) with the defaults where `where` says so."""
+    table = table.copy()
+    for place in np.flatnonzero(where.any(axis=0)).tolist():
+        if table.dtype != object:
+            table[where[:, place], place] = defaults[place]
+            continue
+        for row in np.flatnonzero(where[:, place]):  # not in one: numpy would take a list for further dimensions
+            table[row, place] = defaults[place]
+    return table

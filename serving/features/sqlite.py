@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from serving.features.plan import Group, Row
+from serving.ports import ReadOutcome
 
 log = logging.getLogger(__name__)
 
@@ -74,26 +75,26 @@ class SqliteStore:
 
     async def fetch(
         self, prepared: tuple[Prepared, ...], keys: Sequence[Sequence[bytes]], timeout_s: float
-    ) -> list[list[Row]] | None:
-        """Read every group; None if the file cannot be read in time."""
+    ) -> list[list[Row]] | ReadOutcome:
+        """Read every group."""
         if time.monotonic() < self._retry_at:
-            return None
+            return ReadOutcome.NO_CONNECTION
         try:
             if sum(map(len, keys)) <= _FEW:
                 try:
-                    return self._here.read(prepared, keys)
+                    return self._here.read(prepared, keys) or ReadOutcome.TIMED_OUT
                 except sqlite3.OperationalError as error:
                     if error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                         raise
             loop, until_s = asyncio.get_running_loop(), time.monotonic() + timeout_s
             reading = loop.run_in_executor(self._thread, lambda: self._there.read(prepared, keys, until_s))
-            return await asyncio.wait_for(reading, timeout_s)
+            return await asyncio.wait_for(reading, timeout_s) or ReadOutcome.TIMED_OUT
         except TimeoutError:
-            return None
+            return ReadOutcome.TIMED_OUT
         except (sqlite3.Error, OSError) as error:
             log.warning("features: %s cannot be read: %s", self._path, error)
             self._retry_at = time.monotonic() + _RETRY_S
-            return None
+            return ReadOutcome.FAILED
 
     async def close(self) -> None:
         """Stop the thread and close the file."""

@@ -5,22 +5,30 @@ a connection that answers nothing for a while is dropped. This module knows Redi
 features."""
 
 import asyncio
+import itertools
+import math
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 import hiredis
 
+from serving.ports import ReadOutcome
+
 STALLED_S: Final = 1.0
 """A connection whose oldest read waits this long is dropped."""
 MOST_WAITING: Final = 20_000
-"""Reads that may wait at once; one more is answered None at once."""
+"""Reads that may wait at once; one more is refused at once."""
 
 _AT_ONCE: Final = 16
 """Reads that leave together without waiting for the tick to end, so that Redis works while the loop still decodes."""
+_TICK_S: Final = 0.001
+"""Reads whose times end within one tick are given up together: a Redis that hangs under load would else cost a timer a read."""
+_FEW_DUE: Final = 256
 
 ReplyError = hiredis.ReplyError
 
@@ -67,14 +75,8 @@ def command(*words: str) -> bytes:
     return b"*%d\r\n" % len(raw) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in raw)
 
 
-class _Waiting:
-    """A read on its way: how many replies are still to come, until when somebody waits for them."""
-
-    __slots__ = ("future", "left", "replies", "until_s")
-
-    def __init__(self, future: "asyncio.Future[list[Any] | None]", replies: int, until_s: float) -> None:
-        self.future, self.left, self.until_s = future, replies, until_s
-        self.replies: list[Any] = []
+Replies = list[Any] | ReadOutcome
+"""The replies of one read, or why there are none."""
 
 
 class Connection(asyncio.Protocol):
@@ -85,71 +87,93 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._lost = lost
         self._parser = hiredis.Reader()
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Replies], int]] = deque()  # who waits for how many replies
+        self._replies: list[Any] = []  # of the first of them, as far as they are here
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
+        self._due: list[tuple[float, int, asyncio.Future[Replies]]] = []  # a heap: until when somebody waits, who began first
+        self._most_due = _FEW_DUE
+        self._numbers = itertools.count()
         self._timer: asyncio.Handle | None = None
-        self._timer_s = 0.0
+        self._timer_s = 0.0  # when it fires; uvloop's handle has no when() if that is less than half a millisecond away
         self._heard_s = 0.0
 
-    def ask(self, commands: bytes, replies: int, timeout_s: float) -> "asyncio.Future[list[Any] | None]":
-        """Send commands; the future is their replies, or None if they do not come in time."""
-        loop = self._loop
-        future: asyncio.Future[list[Any] | None] = loop.create_future()
+    def ask(self, commands: bytes, replies: int, timeout_s: float) -> "asyncio.Future[Replies]":
+        """Send commands; the future is their replies, or why there are none in time. Never an exception."""
+        loop, waiting, transport = self._loop, self._waiting, self._transport
+        future: asyncio.Future[Replies] = loop.create_future()
+        if transport is None or len(waiting) >= MOST_WAITING:
+            future.set_result(ReadOutcome.NO_CONNECTION if transport is None else ReadOutcome.FULL)
+            return future
         now_s = loop.time()
         until_s = now_s + timeout_s
-        if self._transport is None or timeout_s <= 0 or len(self._waiting) >= MOST_WAITING:
-            future.set_result(None)
-            return future
-        if not self._waiting:
+        if not waiting:  # nobody to leave together with: a read alone does not wait for the tick to end
             self._heard_s = now_s
-        self._waiting.append(_Waiting(future, replies, until_s))
-        out = self._out
-        out.append(commands)
-        if len(out) == 1:
-            loop.call_soon(self._flush)
-        elif len(out) >= _AT_ONCE:
-            self._flush()
-        if self._timer is None or until_s < self._timer_s:
+            transport.write(commands)
+        else:
+            out = self._out
+            out.append(commands)
+            if len(out) == 1:
+                loop.call_soon(self._flush)
+            elif len(out) >= _AT_ONCE:
+                self._flush()
+        waiting.append((future, replies))
+        heappush(self._due, (until_s, next(self._numbers), future))
+        if self._timer is None or until_s < self._timer_s - _TICK_S:
             self._arm(until_s)
+        if len(self._due) > self._most_due:
+            self._forget_answered()
         return future
 
-    def close(self) -> None:
-        """Close it; whoever waits gets None."""
+    @property
+    def is_open(self) -> bool:
+        """Whether reads can be sent."""
+        return self._transport is not None
+
+    def close(self, outcome: ReadOutcome = ReadOutcome.NO_CONNECTION) -> None:
+        """Close it; whoever waits is told this outcome at once."""
         if self._transport is not None:
             self._transport.abort()
+            self._transport = None
+            self._dismiss(outcome)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's call."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
 
     def data_received(self, data: bytes) -> None:
-        """asyncio's call: hand the replies out."""
+        """asyncio's call: hand the replies out; those of a read that was given up are dropped as they come, undecoded."""
         self._heard_s = self._loop.time()
-        parser, waiting = self._parser, self._waiting
+        gets, waiting, replies = self._parser.gets, self._waiting, self._replies
         try:
-            parser.feed(data)
-            while (reply := parser.gets()) is not False:
-                first = waiting[0]
-                first.replies.append(reply)
-                first.left -= 1
-                if not first.left:
+            self._parser.feed(data)
+            while (reply := gets()) is not False:
+                replies.append(reply)
+                future, expected = waiting[0]
+                if len(replies) == expected:
                     waiting.popleft()
-                    if not first.future.done():
-                        first.future.set_result(first.replies)
+                    if not future.done():
+                        future.set_result(replies)
+                    self._replies = replies = []
         except (hiredis.ProtocolError, IndexError):  # not Redis, or it says more than it was asked
-            self.close()
+            self.close(ReadOutcome.FAILED)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's call: nobody waits for a dead connection."""
         self._transport = None
+        self._dismiss(ReadOutcome.LOST)
+        self._lost(self)
+
+    def _dismiss(self, outcome: ReadOutcome) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        for read in self._waiting:
-            if not read.future.done():
-                read.future.set_result(None)
+            self._timer = None
+        for future, _ in self._waiting:
+            if not future.done():
+                future.set_result(outcome)
         self._waiting.clear()
-        self._lost(self)
+        self._due.clear()
+        self._out.clear()
 
     def _flush(self) -> None:
         out, self._out = self._out, []
@@ -159,26 +183,28 @@ class Connection(asyncio.Protocol):
     def _arm(self, when_s: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_s = when_s  # uvloop's handle has no when() if that is less than half a millisecond away
-        self._timer = self._loop.call_at(when_s, self._expire)
+        self._timer_s = math.ceil(when_s / _TICK_S) * _TICK_S
+        self._timer = self._loop.call_at(self._timer_s, self._expire)
 
     def _expire(self) -> None:
         """Give up the reads whose time is over; look again when the next one's is."""
-        self._timer, now_s = None, self._loop.time()
-        following: float | None = None
-        for read in self._waiting:
-            if read.future.done():
-                continue
-            if read.until_s <= now_s:
-                read.future.set_result(None)
-            elif following is None or read.until_s < following:
-                following = read.until_s
+        self._timer, now_s, due = None, self._loop.time(), self._due
+        while due and (due[0][0] <= now_s or due[0][2].done()):
+            _, _, future = heappop(due)
+            if not future.done():
+                future.set_result(ReadOutcome.TIMED_OUT)
         if self._waiting and now_s - self._heard_s >= STALLED_S:
-            self.close()
-        elif following is not None:
-            self._arm(following)
+            self.close(ReadOutcome.TIMED_OUT)
+        elif due:
+            self._arm(due[0][0])
         elif self._waiting:
             self._arm(self._heard_s + STALLED_S)
+
+    def _forget_answered(self) -> None:
+        """Let go of what was answered long before its time was over; seldom enough to cost nothing a read."""
+        self._due = [entry for entry in self._due if not entry[2].done()]
+        heapify(self._due)
+        self._most_due = max(_FEW_DUE, 2 * len(self._due))
 
 
 async def connect(address: Address, lost: Callable[[Connection], None], timeout_s: float) -> Connection:
@@ -200,7 +226,7 @@ async def connect(address: Address, lost: Callable[[Connection], None], timeout_
     return connection
 
 
-def _refusal(replies: Sequence[Any] | None) -> str | None:
-    if replies is None:
+def _refusal(replies: Replies) -> str | None:
+    if isinstance(replies, ReadOutcome):
         return "no answer to the first PING"
     return next((str(reply) for reply in replies if isinstance(reply, ReplyError)), None)

@@ -54,6 +54,11 @@ class RedisServer:
         self._process.kill()
         self._process.wait()
 
+    def kill_paused(self) -> None:
+        """Kill it without letting it answer what it was asked before."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         if self._process.poll() is None:
             self.kill()

@@ -8,6 +8,7 @@ import uvloop
 
 from serving.features.redis import RedisStore
 from serving.features.wire import STALLED_S, Address
+from serving.ports import ReadOutcome
 from tests.fakes.redis_server import RedisServer, free_port
 
 pytestmark = pytest.mark.integration
@@ -27,9 +28,9 @@ class OneField:
     async def read(self, key=b"k", timeout_s=0.1):
         from serving.features.redis import Prepared
 
-        prepared = (Prepared(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", b"", 1),)
+        prepared = (Prepared(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", 0, 1),)
         found = await self.store.fetch(prepared, [[key]], timeout_s)
-        return None if found is None else found[0][0][0]
+        return found if isinstance(found, ReadOutcome) else found[0][0][0]
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ async def test_a_read(field):
 async def test_a_paused_redis_costs_the_timeout_and_no_more_and_late_answers_go_to_nobody_else(field, redis_server):
     redis_server.pause()
     started = time.monotonic()
-    assert await asyncio.gather(*(field.read() for _ in range(50))) == [None] * 50
+    assert await asyncio.gather(*(field.read() for _ in range(50))) == [ReadOutcome.TIMED_OUT] * 50
     assert 0.09 < time.monotonic() - started < 0.3
     waiting = asyncio.ensure_future(field.read(b"other", timeout_s=5.0))
     await asyncio.sleep(0)
@@ -71,7 +72,7 @@ async def test_each_read_has_its_own_timeout(field, redis_server):
     redis_server.pause()
     long = asyncio.ensure_future(field.read(timeout_s=0.3))
     started = time.monotonic()
-    assert await field.read(timeout_s=0.05) is None
+    assert await field.read(timeout_s=0.05) is ReadOutcome.TIMED_OUT
     assert time.monotonic() - started < 0.2
     assert not long.done()
     redis_server.resume()
@@ -82,16 +83,16 @@ async def test_reads_with_next_to_no_time_left_say_so_and_nothing_else(field, re
     redis_server.pause()
     for _ in range(30):
         hurried = [field.read(timeout_s=timeout_s) for timeout_s in (0.01, 0.0004, 0.0001, 1e-6, 0.005)]
-        assert await asyncio.gather(*hurried) == [None] * 5
+        assert await asyncio.gather(*hurried) == [ReadOutcome.TIMED_OUT] * 5
     redis_server.resume()
     await eventually(field.read, [b"value"])
 
 
 async def test_a_redis_that_stalls_is_left_and_found_again(field, redis_server):
     redis_server.pause()
-    assert await field.read(timeout_s=STALLED_S + 0.5) is None
+    assert await field.read(timeout_s=STALLED_S + 0.5) is ReadOutcome.TIMED_OUT
     started = time.monotonic()
-    assert await field.read(timeout_s=1.0) is None
+    assert await field.read(timeout_s=1.0) is ReadOutcome.NO_CONNECTION
     assert time.monotonic() - started < 0.2  # no connection: nobody waits
     redis_server.resume()
     await eventually(field.read, [b"value"])
@@ -103,17 +104,63 @@ async def test_a_redis_that_dies_is_noticed_at_once_and_found_again(field, redis
     await asyncio.sleep(0.05)
     redis_server.kill()
     started = time.monotonic()
-    assert set(map(repr, await asyncio.gather(*reads))) <= {"None", "[b'value']"}
-    assert await field.read(timeout_s=1.0) is None
+    assert set(map(repr, await asyncio.gather(*reads))) <= {repr(ReadOutcome.LOST), "[b'value']"}
+    assert await field.read(timeout_s=1.0) is ReadOutcome.NO_CONNECTION
     assert time.monotonic() - started < 0.5
     redis_server.start()
     await eventually(field.read, [None])
 
 
+async def test_a_read_whose_connection_breaks_is_tried_once_more_over_the_next(field, redis_server):
+    import redis
+
+    redis_server.pause()
+    reads = [asyncio.ensure_future(field.read(timeout_s=5.0)) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    field.store._connection._transport.abort()
+    await asyncio.sleep(0)
+    redis_server.resume()
+    assert await asyncio.gather(*reads) == [[b"value"]] * 5
+    assert field.store.retried == 5
+    redis.Redis.from_url(redis_server.url).ping()
+
+
+async def test_a_read_whose_connection_breaks_does_not_wait_for_a_redis_that_is_gone(field, redis_server):
+    redis_server.pause()
+    reads = [asyncio.ensure_future(field.read(timeout_s=5.0)) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    redis_server.kill_paused()
+    started = time.monotonic()
+    assert await asyncio.gather(*reads) == [ReadOutcome.LOST] * 5
+    assert time.monotonic() - started < 0.5
+    assert field.store.retried == 0
+
+
+async def test_a_redis_that_hangs_under_load_costs_few_timers(field, redis_server):
+    redis_server.pause()
+    fired = 0
+    expire = field.store._connection._expire
+
+    def count():
+        nonlocal fired
+        fired += 1
+        expire()
+
+    field.store._connection._expire = count
+    reads = []
+    for _ in range(40):
+        reads += [asyncio.ensure_future(field.read(timeout_s=0.02)) for _ in range(50)]
+        await asyncio.sleep(0.001)
+    assert await asyncio.gather(*reads) == [ReadOutcome.TIMED_OUT] * 2000
+    assert fired < 500
+    redis_server.resume()
+    await eventually(field.read, [b"value"])
+
+
 async def test_no_redis_at_the_start_is_no_error():
     field = OneField(f"redis://127.0.0.1:{free_port()}/0")
     await field.store.start()
-    assert await field.read() is None
+    assert await field.read() is ReadOutcome.NO_CONNECTION
     await field.store.close()
 
 
@@ -121,7 +168,7 @@ async def test_a_reply_that_is_an_error_is_a_store_that_failed(field, redis_serv
     import redis
 
     redis.Redis.from_url(redis_server.url).set("text", "x")
-    assert await field.read(b"text") is None
+    assert await field.read(b"text") is ReadOutcome.FAILED
     assert await field.read() == [b"value"]
 
 
@@ -145,7 +192,7 @@ async def test_password_and_database():
         await right.store.start()
         await wrong.store.start()
         assert await right.read() == [b"three"]
-        assert await wrong.read() is None
+        assert await wrong.read() is ReadOutcome.NO_CONNECTION
         await right.store.close()
         await wrong.store.close()
     finally:

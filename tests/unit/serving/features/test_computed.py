@@ -26,8 +26,17 @@ def columns(kind=(b"a", b"b"), size=(1, 2)):
     return {"kind": np.array(kind, dtype=object), "size": np.array(size)}
 
 
+def call(computed, request, stored, rows):
+    """The computed features by name."""
+    tables = computed(
+        request, [values.reshape(-1, 1) for values in stored.values()], {n: (i, 0) for i, n in enumerate(stored)}, rows
+    )
+    assert [table.shape for table in tables] == [(rows, len(names)) for names in computed.tables]
+    return {n: table[:, place] for names, table in zip(computed.tables, tables, strict=True) for place, n in enumerate(names)}
+
+
 def test_a_batch():
-    computed = Computed(view(), None)(columns(), {}, 2)
+    computed = call(Computed(view(), None), columns(), {}, 2)
     assert {name: column.tolist() for name, column in computed.items()} == {"v__kind": [1.0, 0.0], "v__size": [1.0, 2.0]}
 
 
@@ -73,37 +82,39 @@ def test_a_view_that_names_no_function_is_refused():
 )
 def test_a_column_that_does_not_fit_is_the_clients_error(changed, problem):
     with pytest.raises(InvalidColumn, match=problem):
-        Computed(view(), None)({**columns(), **changed}, {}, 2)
+        call(Computed(view(), None), {**columns(), **changed}, {}, 2)
 
 
 def test_a_missing_column_is_named():
     with pytest.raises(InvalidColumn, match="'size' is missing"):
-        Computed(view(), None)({"kind": columns()["kind"]}, {}, 2)
+        call(Computed(view(), None), {"kind": columns()["kind"]}, {}, 2)
 
 
-def test_a_repository_of_ones_own_brings_its_functions(tmp_path):
+@pytest.mark.parametrize("kind", ["INT64", "DOUBLE"])
+def test_a_repository_of_ones_own_brings_its_functions_and_none_is_the_default(tmp_path, kind):
     (tmp_path / "mine.py").write_text(
         "def double(columns):\n    return {'x': [None if v == 0 else 2 * v for v in columns['n']]}\n"
     )
     own = view(
         fields=(),
         arguments=(Argument("stored", "n"),),
-        features=(Feature("x", "INT64", 7),),
+        features=(Feature("x", kind, 7),),
         transform="mine:double",
         parameters={},
     )
-    assert Computed(own, tmp_path)({}, {"stored__n": np.array([0, 3])}, 2)["v__x"].tolist() == [7, 6]
+    assert call(Computed(own, tmp_path), {}, {"stored__n": np.array([0, 3])}, 2)["v__x"].tolist() == [7, 6]
+    assert call(Computed(own, tmp_path), {}, {"stored__n": np.array([0])}, 1)["v__x"].tolist() == [7]
 
 
 def test_a_transform_that_raises_blames_the_values_it_was_given(tmp_path):
     (tmp_path / "broken.py").write_text("def fail(columns):\n    return 1 / 0\n")
     with pytest.raises(InvalidColumn, match="ZeroDivisionError"):
-        Computed(view(transform="broken:fail", parameters={}), tmp_path)(columns(), {}, 2)
+        call(Computed(view(transform="broken:fail", parameters={}), tmp_path), columns(), {}, 2)
 
 
 def test_a_singleton_is_called_row_by_row(tmp_path):
     (tmp_path / "single.py").write_text("def f(row):\n    return {'kind': len(row['kind']), 'size': row['size'] + 0.5}\n")
-    computed = Computed(view(transform="single:f", parameters={}, singleton=True), tmp_path)(
-        columns(kind=(b"a", b"bcd")), {}, 2
+    computed = call(
+        Computed(view(transform="single:f", parameters={}, singleton=True), tmp_path), columns(kind=(b"a", b"bcd")), {}, 2
     )
     assert {name: column.tolist() for name, column in computed.items()} == {"v__kind": [1.0, 3.0], "v__size": [1.5, 2.5]}

@@ -10,6 +10,7 @@ from serving.features.definitions import Definitions, Feature, Key, OnlineStore,
 from serving.features.plan import compile_service
 from serving.features.rows import Assembly
 from serving.features.single import single_row
+from serving.ports import ReadOutcome
 
 USER = (Key("user", "user", "STRING"),)
 FAST = StoredView("fast", "fast", USER, (Feature("rate", "DOUBLE", 0.5), Feature("count", "INT64", -1)), 10.0)
@@ -87,8 +88,9 @@ def test_a_batch_is_its_rows_one_by_one_and_both_keep_the_laws(distinct, order, 
 @given(rows)
 def test_a_store_that_failed_is_defaults_everywhere(distinct):
     assembly = Assembly(np.full(len(distinct), 7))
-    assembly.add_failed(PLAN.groups[0])
+    assembly.add_failed(PLAN.groups[0], ReadOutcome.TIMED_OUT)
     found = assembly.finish(PLAN, {})
+    assert found.outcome is ReadOutcome.TIMED_OUT
     for place in range(len(distinct)):
         assert told(found, place) == ([(default, True) for default in DEFAULTS], True)
 
@@ -101,5 +103,5 @@ def test_numbers_read_together_are_numbers_read_one_by_one(values):
     raws = [b"\x35" + struct.pack("<f", value) for value in values]
     together, _ = read(raws, [0.0] * len(raws))
     apart, missing = read([*raws, None], [0.0] * (len(raws) + 1))
-    assert together.tolist() == apart[:-1].tolist() == values
+    assert together[0].tolist() == apart[0, :-1].tolist() == values
     assert (together.dtype, missing) == (np.float32, [len(raws)])
