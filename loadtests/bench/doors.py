@@ -8,8 +8,10 @@ by cell, so that a drift of the machine hits all alike. They share its cores wit
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 from loadtests.bench import targets
@@ -31,7 +33,11 @@ BARE: Final = "bare"
 TWO: Final = "vedette-2"
 PROXY: Final = "serve-proxy"
 DOORS: Final = ("http", "grpc")
+STREAMS: Final = "grpc-streams"
+"""The gRPC door, asked over one connection: as many streams on it as there are clients."""
 CLIENTS: Final = (1, 8, 32)
+STARTED_AT_ONCE: Final = 3
+"""Servers wait more than they work while they start; all at once would be too many for Ray's own patience."""
 FIGURES: Final = (("p50", "ms", "p50_ms"), ("p99", "ms", "p99_ms"), ("rate", "req/s", "rate"))
 
 Cell = tuple[str, str, int]
@@ -108,20 +114,30 @@ def bring_up(
     doors: Sequence[str] = DOORS,
 ) -> list[Running]:
     """The servers that started and answer rightly, until the stack closes; of the others `found` says why not."""
-    up: list[Running] = []
-    for name, make in wanted:
+    keeping = Lock()
+
+    def start(name: str, make: Callable[[], ServerUnderTest]) -> Running | str:
         try:
-            server = stack.enter_context(running(make()))
-            for door in doors:
-                (check_http if door == "http" else check_grpc)(server, workload)
-            if name.startswith(OURS) and "http" in doors:
-                check_decision(server, workload)
-            up.append(server)
+            with ExitStack() as own:
+                server = own.enter_context(running(make()))
+                for door in doors:
+                    (check_http if door == "http" else check_grpc)(server, workload)
+                if name.startswith(OURS) and "http" in doors:
+                    check_decision(server, workload)
+                with keeping:
+                    stack.push(own.pop_all())
+                return server
         except BenchError as problem:
-            say(f"{name}: {problem}")
+            return str(problem)
+
+    with ThreadPoolExecutor(STARTED_AT_ONCE) as pool:
+        started = list(pool.map(start, *zip(*wanted, strict=True)))
+    for (name, _), server in zip(wanted, started, strict=True):
+        if isinstance(server, str):
+            say(f"{name}: {server}")
             for door in doors:
-                found.drop(door, name, str(problem))
-    return up
+                found.drop(door, name, server)
+    return [server for server in started if isinstance(server, Running)]
 
 
 def measure(
@@ -191,7 +207,9 @@ def _cell(door: str, server: Running, workload: Workload, *, clients: int, index
     try:
         if door == "http":
             return load_http(server.http_port, INFER_PATH, workload.json_bodies, clients=clients, duration_s=duration_s)
-        return load_grpc(server.grpc_port, workload.grpc_body(index), clients=clients, duration_s=duration_s)
+        connections, streams = (1, clients) if door == STREAMS else (clients, 1)
+        body = workload.grpc_body(index)
+        return load_grpc(server.grpc_port, body, clients=connections, streams=streams, duration_s=duration_s)
     except BenchError as problem:
         raise BenchError(f"{server.name}, {door}, {clients} clients: {problem}") from problem
 

@@ -6,7 +6,9 @@ answers are right is checked before."""
 import asyncio
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -23,14 +25,16 @@ def generator() -> str:
     return "h2load" if has("h2load") else "grpc.aio in Python: h2load is not installed (make services installs it)"
 
 
-def load_grpc(port: int, body: bytes, *, clients: int, duration_s: float) -> Sample:
-    """Measure one cell. body: a length-prefixed ModelInfer message. Raises BenchError if a request failed."""
+def load_grpc(port: int, body: bytes, *, clients: int, duration_s: float, streams: int = 1) -> Sample:
+    """Measure one cell. body: a length-prefixed ModelInfer message. clients: connections, each with so many streams at once.
+
+    Raises BenchError if a request failed."""
     if has("h2load"):
-        return _h2load(port, body, clients, duration_s)
-    return asyncio.run(_own(port, messages.ModelInferRequest.FromString(body[5:]), clients, duration_s))
+        return _h2load(port, body, clients, streams, duration_s)
+    return asyncio.run(_own(port, messages.ModelInferRequest.FromString(body[5:]), clients, duration_s, streams))
 
 
-def _h2load(port: int, body: bytes, clients: int, duration_s: float) -> Sample:
+def _h2load(port: int, body: bytes, clients: int, streams: int, duration_s: float) -> Sample:
     with tempfile.TemporaryDirectory(prefix="vedette-h2load-") as folder:
         message, log = Path(folder, "message"), Path(folder, "log")
         message.write_bytes(body)
@@ -38,7 +42,7 @@ def _h2load(port: int, body: bytes, clients: int, duration_s: float) -> Sample:
             "h2load",
             "-t1",
             f"-c{clients}",
-            "-m1",
+            f"-m{streams}",
             f"-D{round(duration_s * 1000)}ms",
             f"--warm-up-time={round(WARM_UP_S * 1000)}ms",
             f"--log-file={log}",
@@ -63,7 +67,7 @@ def _from_log(text: str, port: int) -> Sample:
     return sample([took / 1e6 for _, took in kept], (last - begin) / 1e6)
 
 
-async def _own(port: int, request: object, clients: int, duration_s: float) -> Sample:
+async def _own(port: int, request: object, clients: int, duration_s: float, streams: int = 1) -> Sample:
     latencies: list[float] = []
     start = time.perf_counter()
     end = start + duration_s
@@ -71,10 +75,12 @@ async def _own(port: int, request: object, clients: int, duration_s: float) -> S
     async def client() -> None:
         options = [("grpc.use_local_subchannel_pool", 1)]  # else all clients would share one connection
         async with grpc.aio.insecure_channel(f"{HOST}:{port}", options=options) as channel:
-            infer = infer_call(channel)
-            while (before := time.perf_counter()) < end:
-                await infer(request, timeout=10)
-                latencies.append(time.perf_counter() - before)
+            await asyncio.gather(*(stream(infer_call(channel)) for _ in range(streams)))
+
+    async def stream(infer: Callable[..., Any]) -> None:
+        while (before := time.perf_counter()) < end:
+            await infer(request, timeout=10)
+            latencies.append(time.perf_counter() - before)
 
     try:
         await asyncio.gather(*(client() for _ in range(clients)))

@@ -1,16 +1,20 @@
 """The benchmark of the doors against its own bare server, with each load generator there is; no figure is judged."""
 
 import asyncio
+import dataclasses
 import os
 import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from loadtests.bench import grpc_load, http_load
+from loadtests.bench import doors, grpc_doors, grpc_load, http_load
 from loadtests.bench.answers import check_grpc, check_http
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load import has
-from loadtests.bench.open_load import load_open
+from loadtests.bench.open_load import drive, load_open
 from loadtests.bench.process import ServerUnderTest, python, running
 from loadtests.bench.workload import INFER_PATH, build_workload, infer_request
 
@@ -49,9 +53,10 @@ def test_grpc_load(program, bare, workload, monkeypatch):
     if program and not has(program):
         pytest.skip(f"{program} is not installed; make services installs it")
     monkeypatch.setattr(grpc_load, "has", lambda _: bool(program))
-    found = grpc_load.load_grpc(bare.grpc_port, workload.grpc_body(0), clients=4, duration_s=1.0)
-    assert 0 < found.p50_ms <= found.p99_ms
-    assert found.rate > 1
+    for clients, streams in ((4, 1), (1, 4)):
+        found = grpc_load.load_grpc(bare.grpc_port, workload.grpc_body(0), clients=clients, streams=streams, duration_s=1.0)
+        assert 0 < found.p50_ms <= found.p99_ms
+        assert found.rate > 1
 
 
 def test_open_load(bare, workload):
@@ -63,18 +68,18 @@ def test_open_load(bare, workload):
 
 
 def test_a_server_that_is_stopped_for_a_while_shows_in_the_open_loop(bare, workload):
+    head = f"POST {INFER_PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+    requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in workload.json_bodies.read_bytes().splitlines()]
+
     async def stopped():
-        loading = asyncio.to_thread(
-            load_open, bare.http_port, INFER_PATH, workload.json_bodies, rate=100.0, clients=2, duration_s=2.0
-        )
-        task = asyncio.create_task(loading)
-        await asyncio.sleep(1.3)  # the generator is a process that has to start
+        driving = asyncio.create_task(drive(bare.http_port, 100.0, 2.0, 2, requests))
+        await asyncio.sleep(0.3)
         os.kill(bare.pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(0.7)
         finally:
             os.kill(bare.pid, signal.SIGCONT)
-        return await task
+        return await driving
 
     found = asyncio.run(stopped())
     assert found.p99_ms > 300  # two connections hold two requests; dozens were due meanwhile, and each counts
@@ -88,6 +93,35 @@ def test_a_server_that_refuses_is_not_measured(bare, workload):
     wrong.inputs[0].shape[1] = 7
     with pytest.raises(BenchError, match="UNKNOWN"):
         asyncio.run(grpc_load._own(bare.grpc_port, wrong, 1, 0.2))
+
+
+def test_what_cannot_be_brought_up_is_told_and_the_rest_is_up(workload, bare):
+    found = doors.Taken()
+    wrong = doors.module_server("wrong", "bare", workload)
+    wanted = [
+        ("bare", lambda: doors.bare(workload)),
+        ("broken", lambda: ServerUnderTest("broken", python("loadtests.bench.servers.nothing"))),
+        ("wrong", lambda: wrong),
+    ]
+    other = dataclasses.replace(workload, answers=workload.answers + 1)
+    with ExitStack() as stack:
+        up = doors.bring_up(stack, wanted[:2], workload, found, doors=("http", "grpc"))
+        assert [server.name for server in up] == ["bare"]
+        assert not doors.bring_up(stack, wanted[2:], other, found, doors=("http",))
+        pid = up[0].pid
+        os.kill(pid, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert "broken ended with status 1" in found.problems["grpc", "broken"]
+    assert "where onnxruntime answers" in found.problems["http", "wrong"]
+
+
+@pytest.mark.skipif(
+    not Path(sys.executable).with_name("envoy").exists(), reason="envoy is not installed; the extra `envoy` has it"
+)
+def test_http_through_envoy(bare, workload):
+    with running(grpc_doors.envoy(bare)) as through:
+        check_http(through, workload)
 
 
 def test_a_server_that_does_not_start_is_named_with_its_log():

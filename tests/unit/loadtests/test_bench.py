@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loadtests.bench import __main__ as command
-from loadtests.bench import doors, http_load, targets
+from loadtests.bench import doors, grpc_doors, http_load, targets
 from loadtests.bench.errors import BenchError
 from loadtests.bench.grpc_load import _from_log
 from loadtests.bench.load import Sample, sample
@@ -126,6 +126,24 @@ def test_the_bare_server_is_the_yardstick_of_all():
         "http-against-proxy/vedette/c8/rate": ">= 40x",
     }
     assert doors.target("http", "vedette-2", 1, "rate") is None  # one client keeps one replica busy
+
+
+def test_grpc_is_held_against_its_own_bare_server_and_envoy_against_none():
+    found = doors.Taken()
+    for door, names in (
+        ("grpc", ("bare", "vedette")),
+        ("grpc-streams", ("bare", "vedette")),
+        ("http", ("vedette", "vedette-envoy")),
+    ):
+        found.update({(door, name, clients): [Sample(1.0, 2.0, 100.0)] for name in names for clients in (1, 32)})
+    rows = {r.name: r for r in [*doors.rows(found, grpc_doors.target), *grpc_doors.through_envoy(found)]}
+    assert {name: r.target.words(r.unit) for name, r in rows.items() if r.target} == {
+        "grpc/vedette/c1/p50": "<= 1x",
+        "grpc/vedette/c32/rate": ">= 2.5x",
+        "grpc-streams/vedette/c32/rate": ">= 2.5x",
+    }
+    assert rows["grpc-streams/vedette/c32/rate"].ratio_to == "grpc-streams/bare/c32/rate"
+    assert rows["http-against-direct/vedette-envoy/c32/rate"].ratio_to == "http/vedette/c32/rate"
 
 
 class Up:
