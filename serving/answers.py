@@ -21,6 +21,7 @@ from serving.ways import MODEL, Judged, Way
 
 MIXED: Final = "mixed"
 """Stands for a parameter in which the variants that answered differ."""
+_FP32: Final = np.dtype(np.float32)
 _NOTHING: Final[Mapping[str, NDArray[Any]]] = {}
 
 
@@ -73,7 +74,7 @@ class Part(msgspec.Struct):
         self.judged, rows = judged, self.rows.rows
         if judged is not None:
             if rows == 1:
-                self.counts = ONE_COUNT[judged.codes.item()]
+                self.counts = ONE_COUNT[int(judged.codes[0])]
             else:
                 benign, investigate, alert = np.bincount(judged.codes, minlength=3).tolist()
                 self.counts = (benign, investigate, alert)
@@ -101,11 +102,16 @@ def judge_one(served: Served, raw: Mapping[str, NDArray[Any]], way: Way) -> Judg
     spec, point = served.manifest.score, way.point
     if spec is None or point is None or way.thresholds is None:
         return None
-    try:
-        scores = scores_of(raw, spec, 1)
-    except ValueError as problem:
-        raise BadRequest(f"model {served.name!r}: {problem}") from problem
-    return Judged(point, scores, ONE_CODE[way.thresholds.code_of(scores.item())])
+    values = raw[spec.output]
+    picked = values if spec.column is None else values[..., spec.column]
+    if picked.size != 1 or picked.dtype is not _FP32:
+        try:
+            picked = scores_of(raw, spec, 1)
+        except ValueError as problem:
+            raise BadRequest(f"model {served.name!r}: {problem}") from problem
+    score, table = picked.item(), served.calibration
+    code = way.thresholds.code_of(score)
+    return Judged(point, picked.reshape(1), ONE_CODE[code], code, -1 if table is None else table.step_of(score))
 
 
 def output_tensor(place: int, parts: Sequence[Part], rows: int) -> Tensor:

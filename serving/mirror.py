@@ -21,7 +21,7 @@ from serving.assembly import assemble, feed_of
 from serving.errors import ServingError
 from serving.inputs import ColumnRows, TensorRows
 from serving.lineup import Lineup, Member
-from serving.ports import Clock, FeatureReader, FeatureRows
+from serving.ports import Clock, FeatureReader, FeatureRows, Stop
 from serving.protocol.messages import InferRequest
 from serving.routing.entity import Place, mirror_bucket
 from serving.stages import runtime_feed
@@ -179,13 +179,16 @@ class Mirror:
             batch = self._next_batch()
             feeds = [await self._tensors(copy) for copy in batch]
             runs = [_Run() for _ in batch]
+            stop = Stop()
             if self._executor is None:
-                _run_all(batch, feeds, runs, self._clock)
+                _run_all(batch, feeds, runs, self._clock, stop)
             else:
-                running = asyncio.get_running_loop().run_in_executor(self._executor, _run_all, batch, feeds, runs, self._clock)
+                loop = asyncio.get_running_loop()
+                running = loop.run_in_executor(self._executor, _run_all, batch, feeds, runs, self._clock, stop)
                 await asyncio.wait([running], timeout=self._deadline_s)
             for copy, run in zip(batch, runs, strict=True):
                 self._account(copy, run)
+            stop.ask()  # what is still running is accounted for already
             await asyncio.sleep(0)
 
     def _next_batch(self) -> list[Copy]:
@@ -271,16 +274,22 @@ def _take(found: FeatureRows, index: NDArray[np.intp]) -> FeatureRows:
 
 
 def _run_all(
-    batch: Sequence[Copy], feeds: Sequence[Mapping[str, NDArray[Any]] | Exception], runs: Sequence[_Run], clock: Clock
+    batch: Sequence[Copy],
+    feeds: Sequence[Mapping[str, NDArray[Any]] | Exception],
+    runs: Sequence[_Run],
+    clock: Clock,
+    stop: Stop,
 ) -> None:
     for copy, feed, run in zip(batch, feeds, runs, strict=True):
+        if stop.is_asked:
+            return
         if isinstance(feed, Exception):
             run.has_begun, run.is_done, run.problem = True, True, feed
             continue
         served, start = copy.member.served, clock.monotonic_s()
         run.has_begun = True
         try:
-            run.raw = served.model.run(runtime_feed(feed), outputs_to_run(served, copy.wanted))
+            run.raw = served.model.run(runtime_feed(feed), outputs_to_run(served, copy.wanted), stop)
         except Exception as problem:
             run.problem = problem
         run.lasted_s = clock.monotonic_s() - start

@@ -184,17 +184,18 @@ class Scorer:
 
     def _account(self, work: Work, parts: list[Part], receipt: str) -> float:
         latency_s = self._clock.monotonic_s() - work.started_s
+        door = work.request.door
         for part in parts:
             served, features = part.member.served, part.features
-            self._metrics.for_model(served.name, served.version, served.variant, work.request.door).answered(
+            self._metrics.for_model(served.name, served.version, served.variant, door).answered(
                 latency_s,
                 part.rows.rows,
-                operating_point=part.point,
-                verdicts=part.counts,
-                degraded_rows=part.degraded_rows,
-                feature_s=part.feature_s,
-                model_s=part.model_s,
-                feature_age_ms=features.oldest_age_ms if features else None,
+                part.way.point,
+                part.counts,
+                part.degraded_rows,
+                part.feature_s,
+                part.model_s,
+                None if features is None else features.oldest_age_ms,
             )
             if self._audit is not None:
                 self._audit.append(_record(work, part, receipt, latency_s))

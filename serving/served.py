@@ -17,7 +17,7 @@ from serving.spec import RevisionSpec
 from serving.verdicts import CalibrationTable
 
 if TYPE_CHECKING:
-    from serving.ways import Way
+    from serving.ways import Maker, Way
 
 STABLE: Final = "stable"
 _WARM_RUNS: Final = 20
@@ -52,6 +52,8 @@ class Served:
     """Median time of one run on the golden inputs; decides whether a run may hold the event loop."""
     ways: dict[tuple[tuple[str, ...], str | None], "Way"] = field(init=False, repr=False, compare=False, default_factory=dict)
     """How it was asked before, by outputs and operating point; see serving.ways."""
+    makers: dict[tuple[str, bool], "Maker"] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """What makes each output it was asked for, by name and whether rows are judged."""
 
     def may_run_inline(self, rows: int) -> bool:
         """Whether running this many rows on the event loop keeps the others waiting less than a hop to a thread would cost them."""

@@ -30,7 +30,7 @@ from serving.snapshot import Key, Snapshot, take_snapshot
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 from serving.statistics import Tally
 from serving.telemetry.metrics import ServingMetrics, outcome_of
-from serving.telemetry.tracing import Tracer
+from serving.telemetry.tracing import Trace, Tracer
 
 SERVER: Final = ServerMetadata("vedette", "0.1.0", ("binary_tensor_data", "model_repository", "statistics", "parameters"))
 _log = logging.getLogger("vedette.service")
@@ -97,13 +97,15 @@ class Inference:
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Answer one request; errors are counted and traced here, once."""
-        trace = self._tracer.begin(request.traceparent, f"{request.door} infer")
+        trace = self._begin(request) if self._tracer.is_on else None
         lineup: Lineup | None = None
         began_ns = time.perf_counter_ns()
         self._metrics.ongoing += 1
         try:
             lineup = self._snapshot.find(request.model, request.version)
-            asked = request.variant if request.variant is not None else request.parameters.get(VARIANT)
+            asked: object = request.variant
+            if asked is None and request.parameters:
+                asked = request.parameters.get(VARIANT)
             if asked is not None:
                 lineup = self._named(lineup, request, asked)
             answer = await self._scorer.score(lineup, request, trace)
@@ -122,6 +124,14 @@ class Inference:
             trace.end({"model": answer.model, "version": answer.version, **said})
         self._tally(answer.model, answer.version).count(began_ns, is_success=True)
         return answer
+
+    def _begin(self, request: InferRequest) -> Trace | None:
+        """The request's trace if it is sampled, from when the door began to read it."""
+        arrived_ns = request.arrived_ns or None
+        trace = self._tracer.begin(request.traceparent, f"{request.door} infer", start_ns=arrived_ns)
+        if trace is not None and arrived_ns is not None:
+            trace.span("decode", arrived_ns, max(time.time_ns(), arrived_ns), {"inputs": len(request.inputs)})
+        return trace
 
     def _named(self, lineup: Lineup, request: InferRequest, asked: object) -> Lineup:
         """The variant a client asks for; of the current lineup also where it asks for that variant's version as well."""

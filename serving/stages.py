@@ -18,7 +18,7 @@ from serving.assembly import feed_of
 from serving.errors import DeadlineExceeded
 from serving.inputs import ColumnRows, TensorRows
 from serving.models.onnx import as_runtime_strings
-from serving.ports import Clock, FeatureReader, FeatureRows
+from serving.ports import Clock, FeatureReader, FeatureRows, Stop
 from serving.protocol.messages import InferRequest
 from serving.routing.entity import Place
 from serving.served import Served
@@ -123,9 +123,10 @@ class Stages:
             self._span(work.trace, "model", part, part.model_s, {"model": part.member.served.name})
 
     async def _run_in_thread(
-        self, served: Served, feed: Mapping[str, NDArray[Any]], names: list[str], remaining_s: float, share: float
+        self, served: Served, feed: dict[str, NDArray[Any]], names: list[str], remaining_s: float, share: float
     ) -> dict[str, NDArray[Any]]:
-        running = asyncio.get_running_loop().run_in_executor(self._executor, served.model.run, feed, names)
+        stop = Stop()
+        running = asyncio.get_running_loop().run_in_executor(self._executor, served.model.run, feed, names, stop)
         try:
             return await asyncio.wait_for(running, max(remaining_s * share, 0.0))
         except TimeoutError as problem:
@@ -134,6 +135,8 @@ class Stages:
             raise DeadlineExceeded(
                 f"model {served.name!r} did not answer within the deadline; allow more time or send fewer rows"
             ) from problem
+        finally:
+            stop.ask()  # nobody waits any more: too late, or the client is gone; a run that is over does not notice
 
     def _span(self, trace: Trace, name: str, part: Part, lasted_s: float, attributes: Mapping[str, str | int]) -> None:
         end_ns = self._clock.now_us() * 1000

@@ -22,8 +22,6 @@ def _fixed(array: NDArray[Any]) -> NDArray[Any]:
 
 ONE_CODE: Final = tuple(_fixed(np.array([code], dtype=np.intp)) for code in range(3))
 """The code of one row, by code."""
-ONE_VERDICT: Final = tuple(_fixed(VERDICT_BYTES[code : code + 1].copy()) for code in range(3))
-"""The verdict of one row, by code."""
 ONE_COUNT: Final = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 """How many rows are of each verdict, if there is one row, by its code."""
 

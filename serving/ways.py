@@ -14,7 +14,7 @@ from serving.lineup import VARIANT
 from serving.models.onnx import as_wire_bytes
 from serving.protocol.messages import DATATYPES, InferRequest, Tensor
 from serving.served import Served
-from serving.verdicts import ONE_VERDICT, VERDICT_BYTES, Thresholds
+from serving.verdicts import VERDICT_BYTES, Thresholds
 
 if TYPE_CHECKING:
     from serving.answers import Part
@@ -30,11 +30,15 @@ Maker = Callable[["Part"], Tensor]
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):
-    """Scores of a batch, and the verdicts of one operating point (codes: 0 benign, 1 investigate, 2 alert)."""
+    """Scores of a batch, and the verdicts of one operating point (codes: 0 benign, 1 investigate, 2 alert).
+
+    code, step: of a single row, its code and its step of the calibration; -1 if there are several rows."""
 
     point: str
     scores: NDArray[np.float32]
     codes: NDArray[np.intp]
+    code: int = -1
+    step: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +112,12 @@ def _way(served: Served, wanted: tuple[str, ...], point: str | None) -> Way:
     if is_judged:
         said["operating_point"] = str(point)
     thresholds = Thresholds.of(served.points[str(point)]) if is_judged else None
-    makers = tuple([_maker(served, name, is_judged=is_judged) for name in wanted])
+    made = served.makers
+    makers = tuple([made.get((n, is_judged)) or made.setdefault((n, is_judged), _maker(served, n, is_judged)) for n in wanted])
     return Way(wanted, outputs_to_run(served, wanted), point, thresholds, makers, said)
 
 
-def _maker(served: Served, name: str, *, is_judged: bool) -> Maker:
+def _maker(served: Served, name: str, is_judged: bool) -> Maker:
     if name in served.model_outputs and name not in served.verdict_outputs:
         return lambda part: _graph_output(name, part.raw[name])
     if name == VARIANT:
@@ -121,12 +126,16 @@ def _maker(served: Served, name: str, *, is_judged: bool) -> Maker:
     if not is_judged:
         return _refusing(f"output {name!r} needs a model with a score")
     if name == "verdict":
-        return lambda part: Tensor(name, "BYTES", _verdicts(_judged(part).codes))
+        return _of_table(name, "BYTES", VERDICT_BYTES, lambda judged: judged.code, lambda judged: judged.codes)
     if name == "score":
         return lambda part: Tensor(name, "FP32", _judged(part).scores)
     if name == "degraded":
-        return lambda part: Tensor(name, "BOOL", part.degraded)
-    return _calibrated(served, name)
+        return _degraded(name)
+    table = served.calibration
+    if table is None:
+        return _refusing(f"output {name!r} needs a calibrated model")
+    values: NDArray[np.float32] = getattr(table, _CALIBRATED[name])
+    return _of_table(name, "FP32", values, lambda judged: judged.step, lambda judged: table.look_up(judged.scores))
 
 
 def _graph_output(name: str, values: NDArray[Any]) -> Tensor:
@@ -141,25 +150,42 @@ def _refusing(message: str) -> Maker:
     return refuse
 
 
-def _judged(part: "Part") -> Judged:
-    return cast(Judged, part.judged)  # asked only of revisions with a score
-
-
-def _verdicts(codes: NDArray[np.intp]) -> NDArray[np.object_]:
-    return ONE_VERDICT[codes.item()] if len(codes) == 1 else VERDICT_BYTES[codes]
-
-
-def _calibrated(served: Served, name: str) -> Maker:
-    table = served.calibration
-    if table is None:
-        return _refusing(f"output {name!r} needs a calibrated model")
-    chosen: NDArray[np.float32] = getattr(table, _CALIBRATED[name])
+def _of_table(
+    name: str,
+    datatype: str,
+    table: NDArray[Any],
+    place: Callable[[Judged], int],
+    places: Callable[[Judged], NDArray[np.intp]],
+) -> Maker:
+    """An output whose rows are entries of a table; of one row, an entry's tensor is made once."""
+    ready: dict[int, Tensor] = {}
 
     def make(part: "Part") -> Tensor:
-        scores = _judged(part).scores
-        if len(scores) == 1:
-            step = table.step_of(scores.item())
-            return Tensor(name, "FP32", chosen[step : step + 1])
-        return Tensor(name, "FP32", chosen[table.look_up(scores)])
+        judged = _judged(part)
+        at = place(judged)
+        if at < 0:
+            return Tensor(name, datatype, table[places(judged)])
+        tensor = ready.get(at)
+        if tensor is None:
+            tensor = ready[at] = _kept(name, datatype, table[at : at + 1].copy())
+        return tensor
 
     return make
+
+
+def _degraded(name: str) -> Maker:
+    ready = [_kept(name, "BOOL", np.array([flag])) for flag in (False, True)]
+
+    def make(part: "Part") -> Tensor:
+        return ready[part.degraded_rows] if part.rows.rows == 1 else Tensor(name, "BOOL", part.degraded)
+
+    return make
+
+
+def _kept(name: str, datatype: str, data: NDArray[Any]) -> Tensor:
+    data.flags.writeable = False
+    return Tensor(name, datatype, data, texts={})
+
+
+def _judged(part: "Part") -> Judged:
+    return cast(Judged, part.judged)  # asked only of revisions with a score

@@ -58,14 +58,15 @@ def header_length(value: bytes | None, size: int) -> int | None:
 def read_request(body: bytes, json_length: int | None, envelope: Envelope) -> InferRequest:
     """A request whose body is JSON (json_length None) or JSON and raw tensors. Raises BadRequest or Unsupported."""
     if json_length is None:
-        request = json_codec.read_request(json_codec.parse_object(body), envelope)
+        document = json_codec.parse_object(body)
+        request = json_codec.read_request(document, envelope, has_booleans=json_codec.has_booleans(body))
     else:
         view = memoryview(body)
         tail = RawTail(view[json_length:])
         document = json_codec.parse_object(view[:json_length])
         request = json_codec.read_request(document, envelope, tail)
         tail.finish()
-    if type(request.parameters.get("binary_data_output", False)) is not bool:
+    if request.parameters and type(request.parameters.get("binary_data_output", False)) is not bool:
         raise BadRequest(
             f"parameters.binary_data_output is {brief(request.parameters['binary_data_output'])}, expected a boolean"
         )

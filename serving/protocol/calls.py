@@ -3,6 +3,7 @@
 Knows the service port and the codec; not how a call arrives. Bytes are parsed here, not by the gRPC library, because what is no
 message must be INVALID_ARGUMENT and the library would answer INTERNAL."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -60,8 +61,9 @@ class Calls:
 
     async def model_infer(self, body: bytes, around: Around) -> bytes:
         """Answer one inference."""
+        arrived_ns = time.time_ns()
         message = codec.parse(stubs.ModelInferRequest, body)
-        request = codec.read_request(message, *around)
+        request = codec.read_request(message, *around, arrived_ns)
         answer = await self._service.infer(request)
         return _bytes(codec.write_answer(answer, codec.is_raw(message, request)))
 

@@ -26,7 +26,7 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f
 
 class Envelope(NamedTuple):
     """version: None means the model's default. deadline_s: seconds the client still waits. traceparent: W3C trace context.
-    variant: the variant a header asks for."""
+    variant: the variant a header asks for. arrived_ns: wall clock when the door began to read it, 0: not said."""
 
     model: str
     version: str | None = None
@@ -34,6 +34,7 @@ class Envelope(NamedTuple):
     traceparent: str | None = None
     door: str = "http"
     variant: str | None = None
+    arrived_ns: int = 0
 
 
 def timeout_s(name: bytes, value: bytes) -> float | None:

@@ -63,7 +63,9 @@ def parse(kind: Message, body: bytes) -> Message:
         raise BadRequest(f"the request is not a {kind.DESCRIPTOR.full_name} message: {problem}") from None
 
 
-def read_request(message: Message, deadline_s: float | None, trace: str | None, variant: str | None = None) -> InferRequest:
+def read_request(
+    message: Message, deadline_s: float | None, trace: str | None, variant: str | None = None, arrived_ns: int = 0
+) -> InferRequest:
     """The request a message states. variant: the one its metadata asks for. Raises BadRequest or Unsupported."""
     if not message.model_name:
         raise BadRequest("model_name is empty; say which model should answer")
@@ -93,6 +95,7 @@ def read_request(message: Message, deadline_s: float | None, trace: str | None, 
         trace,
         "grpc",
         variant,
+        arrived_ns,
     )
 
 

@@ -7,6 +7,7 @@ stands between: one request is one dictionary look-up, one decode, one await, on
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
@@ -68,6 +69,7 @@ class Request:
             deadline_s,
             None if trace is None else traceparent(trace.decode("latin-1")),
             variant=None if asked is None else asked.decode("latin-1"),
+            arrived_ns=time.time_ns(),
         )
 
 

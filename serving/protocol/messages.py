@@ -41,13 +41,15 @@ DATATYPES: Final[Mapping[np.dtype[Any], str]] = MappingProxyType({dtype: name fo
 class Tensor(msgspec.Struct, frozen=True, gc=False):
     """One named tensor. `data` has the tensor's shape and the dtype of DTYPES[datatype] (BYTES: object array of bytes).
 
-    is_finite: known to hold no NaN and no infinity, as nothing has that came as JSON; nobody need look again."""
+    is_finite: known to hold no NaN and no infinity, as nothing has that came as JSON; nobody need look again. texts: what codecs
+    made of it, for a tensor that is made once and answered often; None for one that comes once."""
 
     name: str
     datatype: str
     data: NDArray[Any]
     parameters: Parameters = NO_PARAMETERS
     is_finite: bool = False
+    texts: dict[str, bytes] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,7 +69,7 @@ class RequestedOutput(msgspec.Struct, frozen=True, gc=False):
 
 
 class InferRequest(msgspec.Struct, frozen=True, gc=False):
-    """One inference request, whichever door it came through.
+    """One inference request, whichever door it came through. arrived_ns: wall clock when the door began to read it, 0: not said.
 
     version: None means the model's default version. deadline_s: seconds the client still waits, None if it did not say.
     traceparent: W3C trace context header, if any. variant: the variant a header asks for, None if none does (the parameter of
@@ -83,6 +85,7 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
     traceparent: str | None = None
     door: str = "http"
     variant: str | None = None
+    arrived_ns: int = 0
 
 
 class InferAnswer(msgspec.Struct, frozen=True, gc=False):

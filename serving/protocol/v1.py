@@ -79,6 +79,7 @@ def read_request(document: json_codec.Json, form: Form, metadata: ModelMetadata,
         envelope.traceparent,
         envelope.door,
         envelope.variant,
+        envelope.arrived_ns,
     )
 
 
@@ -140,7 +141,8 @@ def _tensor(spec: TensorMetadata, value: object, form: Form) -> Tensor:
     if spec.datatype == "BYTES":
         flat = [_text(element, where) for element in flat]
         return Tensor(spec.name, spec.datatype, shaped(objects(flat), shape, where))
-    return Tensor(spec.name, spec.datatype, shaped(json_codec.read_elements(flat, spec.datatype, where), shape, where))
+    array = shaped(json_codec.read_elements(flat, spec.datatype, where), shape, where)
+    return Tensor(spec.name, spec.datatype, array, is_finite=True)
 
 
 def _unnested(value: object, where: str) -> tuple[list[int], list[Any]]:

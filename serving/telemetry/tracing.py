@@ -94,6 +94,11 @@ class Tracer:
             )
         self._tracer = None if self._provider is None else self._provider.get_tracer("vedette")
 
+    @property
+    def is_on(self) -> bool:
+        """Whether any request may be traced."""
+        return self._tracer is not None
+
     def begin(self, traceparent: str | None, name: str, *, start_ns: int | None = None) -> Trace | None:
         """Start the request's span if it is sampled. traceparent: the caller's header, if any; its decision wins."""
         if self._tracer is None:

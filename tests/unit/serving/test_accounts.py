@@ -1,7 +1,10 @@
 """One request, accounted for: the same receipt and trace in the answer, the record, the counts and the spans."""
 
+import time
+
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from serving.errors import NotFound
 from serving.models.simple import build_simple
@@ -110,3 +113,14 @@ async def test_each_answer_has_a_receipt_of_its_own(store):
     receipts = [a.parameters["receipt"] for a in answers]
     assert len(set(receipts)) == 50
     assert [r.receipt for r in world.audit.records] == receipts
+
+
+async def test_a_sampled_request_shows_how_long_its_door_took_to_read_it(store):
+    world = World(store, ratio=0.0)
+    await world.service.apply(newest_of_each(store))
+    arrived_ns = time.time_ns() - 5_000_000
+    await world.service.infer(replace(ask(traceparent=SAMPLED), arrived_ns=arrived_ns))
+    decode, _, root = world.spans.finished()
+    assert (decode.name, root.name) == ("decode", "grpc infer")
+    assert decode.start_time == root.start_time == arrived_ns
+    assert decode.end_time - decode.start_time >= 5_000_000

@@ -124,7 +124,7 @@ async def test_what_stable_fails_on_is_mirrored_too(world, bundles):
     await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], mirror=100)))
 
     class Broken:
-        def run(self, tensors, outputs=None):
+        def run(self, tensors, outputs=None, stop=None):
             raise RuntimeError("out of memory")
 
     object.__setattr__(world.lineup.stable.served, "model", Broken())
@@ -165,7 +165,7 @@ async def test_a_candidate_that_hangs_delays_nobody(tmp_path, bundles):
         await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], mirror=100)))
 
         class Hanging:
-            def run(self, tensors, outputs=None):
+            def run(self, tensors, outputs=None, stop=None):
                 gate.wait(10)
                 return {}
 
@@ -188,7 +188,7 @@ async def test_the_copys_latency_is_what_the_client_would_have_waited(world, bun
             self.model, self.seconds = served.model, seconds
             object.__setattr__(served, "model", self)
 
-        def run(self, tensors, outputs=None):
+        def run(self, tensors, outputs=None, stop=None):
             world.clock.advance(self.seconds)
             return self.model.run(tensors, outputs)
 

@@ -133,7 +133,7 @@ async def test_an_answer_after_the_deadline_is_none(world):
         def __init__(self, model):
             self.model = model
 
-        def run(self, tensors, outputs=None):
+        def run(self, tensors, outputs=None, stop=None):
             world.clock.advance(2.0)
             return self.model.run(tensors, outputs)
 

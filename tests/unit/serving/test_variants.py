@@ -188,7 +188,7 @@ async def test_a_variant_that_hangs_leaves_stable_the_time_to_answer_and_counts_
     served, released = world.lineup.others[0].served, threading.Event()
 
     class Hanging:
-        def run(self, tensors, outputs=None):
+        def run(self, tensors, outputs=None, stop=None):
             released.wait(10)
 
     object.__setattr__(served, "model", Hanging())
@@ -213,7 +213,7 @@ async def test_a_failure_of_both_is_blamed_on_the_one_that_was_chosen(world, bun
     await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], weight=50)))
 
     class Broken:
-        def run(self, tensors, outputs=None):
+        def run(self, tensors, outputs=None, stop=None):
             raise RuntimeError("out of memory")
 
     lineup = world.lineup
@@ -235,7 +235,7 @@ async def test_slow_is_over_the_objective_and_counts_the_first_of_an_entity(worl
     class Slow:
         seconds, model = 0.06, served.model
 
-        def run(self, tensors, outputs=None):
+        def run(self, tensors, outputs=None, stop=None):
             assert world.metrics.ongoing == world.series()["vedette_ongoing_requests"][()] == 1
             world.clock.advance(self.seconds)
             return self.model.run(tensors, outputs)
@@ -436,3 +436,16 @@ async def test_an_empty_specification_serves_nothing_and_is_ready(world, bundles
     await world.service.apply(ServingSpec())
     assert world.service.is_ready()
     assert world.service.repository_index(only_ready=True) == ()
+
+
+async def test_one_row_is_answered_as_it_is_among_many(world, bundles):
+    await world.service.apply(spec(bundles["stable"]))
+    levels = [-3.0, 0.0, 0.01, 1.0, 1.3862943, 1.3862944, 1.4, 9.0]
+    many = await world.service.infer(request(*"abcdefgh", level=levels))
+    for row, (name, level) in enumerate(zip("abcdefgh", levels, strict=True)):
+        for _ in range(2):  # the second time from what was kept
+            one = await world.service.infer(request(name, level=level))
+            assert [(o.name, o.datatype, o.data.dtype) for o in one.outputs] == [
+                (o.name, o.datatype, o.data.dtype) for o in many.outputs
+            ]
+            assert [o.data.tolist() for o in one.outputs] == [o.data[row : row + 1].tolist() for o in many.outputs]

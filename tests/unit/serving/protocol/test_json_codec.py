@@ -5,12 +5,13 @@ import json
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from serving.errors import BadRequest, Unsupported
 from serving.protocol import binary_codec, json_codec
 from serving.protocol.envelope import Envelope
-from serving.protocol.messages import InferAnswer, InferRequest, RequestedOutput, Tensor
+from serving.protocol.messages import DTYPES, InferAnswer, InferRequest, RequestedOutput, Tensor
 from tests.unit.serving.protocol.strategies import answers, assert_same, requests
 
 HERE = Envelope("m")
@@ -216,3 +217,51 @@ def test_any_tensor_survives_a_json_answer(answer):
     for sent, got in zip(answer.outputs, back, strict=True):
         assert_same(sent, got)
     assert written.get("parameters", {}) == answer.parameters
+
+
+NUMBERS = (
+    st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from([0, -1, 127, 128, 255, 65504.0, 65519.9, 65520.0, 3.4028235e38, 3.4028236e38, 1e39, 2**31, 2**63, -0.0])
+)
+ELEMENTS = NUMBERS | st.booleans() | st.none() | st.text(max_size=3) | st.just([]) | st.just({})
+ITEMS = st.fixed_dictionaries(
+    {
+        "name": st.text(max_size=3) | st.just("x") | st.none(),
+        "datatype": st.sampled_from([*DTYPES, "FLOAT", 7, None]),
+        "shape": st.lists(st.integers(0, 3) | st.sampled_from([-1, 1.0, True, 2**62]), max_size=3) | st.just([2]) | st.none(),
+        "data": st.lists(NUMBERS, max_size=3) | st.lists(ELEMENTS, max_size=3) | st.lists(st.text(max_size=3), max_size=3),
+    },
+    optional={"parameters": st.just({}) | st.just({"a": 1}) | st.none()},
+)
+
+
+@given(item=ITEMS)
+@example(item={"name": "x", "datatype": "FP32", "shape": [2], "data": [1.5, True]})
+@example(item={"name": "x", "datatype": "INT8", "shape": [1], "data": [False]})
+@example(item={"name": "x", "datatype": "FP16", "shape": [1], "data": [65520.0]})
+@example(item={"name": "x", "datatype": "FP32", "shape": [0, 2**62], "data": []})
+@example(item={"name": "x", "datatype": "INT64", "shape": [1], "data": [2**63]})
+def test_the_short_way_takes_nothing_that_the_long_way_refuses_and_reads_the_same(item):
+    body = orjson.dumps({"inputs": [item]})
+    document = orjson.loads(body)["inputs"][0]
+    short = json_codec._plain(document, json_codec.has_booleans(body))
+    if short is not None:
+        long = json_codec._input(0, document, None)
+        assert_same(long, short)
+        assert long.data.dtype == short.data.dtype
+        assert long.data.tobytes() == short.data.tobytes() or long.datatype == "BYTES"
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT64", "UINT8", "BYTES"])
+def test_the_usual_tensor_goes_the_short_way(datatype):
+    data = ["a", "b"] if datatype == "BYTES" else [1, 2]
+    assert json_codec._plain({"name": "x", "datatype": datatype, "shape": [1, 2], "data": data}, False) is not None
+
+
+def test_an_output_that_is_kept_is_written_once_and_alike():
+    kept = Tensor("verdict", "BYTES", np.array([b"alert"], object), texts={})
+    fresh = InferAnswer("m", "1", (Tensor("verdict", "BYTES", kept.data),))
+    texts = [json_codec.write_answer(InferAnswer("m", "1", (kept,))) for _ in range(2)]
+    assert texts == [json_codec.write_answer(fresh)] * 2
+    assert list(kept.texts) == ["json"]

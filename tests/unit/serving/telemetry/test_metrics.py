@@ -1,6 +1,5 @@
 """What is counted, under which names, and what counting costs."""
 
-import threading
 import timeit
 
 import pytest
@@ -112,18 +111,6 @@ def test_replicas_that_share_a_port_tell_themselves_apart():
     metrics = ServingMetrics(replica="r1")
     metrics.for_model("flows", "1", "stable", "http").answered(0.001, 1)
     assert value(metrics, "vedette_rows_total", **LABELS, replica="r1") == 1
-
-
-def test_threads_lose_no_count(metrics):
-    def work() -> None:
-        for _ in range(2000):
-            metrics.for_model("flows", "1", "stable", "http").answered(0.001, 2)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    [t.start() for t in threads]
-    [t.join() for t in threads]
-    assert value(metrics, "vedette_requests_total", **LABELS, outcome="ok") == 8000
-    assert value(metrics, "vedette_rows_total", **LABELS) == 16000
 
 
 def test_counting_costs_microseconds(metrics):
