@@ -21,6 +21,7 @@ TOLERANCE: Final = 1e-5
 PATIENCE_S: Final = 10.0
 """A client that has no answer by then takes the request for failed."""
 RECONNECT_S: Final = 0.02
+LOOK_EVERY_S: Final = 0.01
 REFUSALS: Final = frozenset({429, 503, 504})
 KEPT: Final = 5
 """Samples kept of what was wrong."""
@@ -46,10 +47,12 @@ Event = tuple[float, float, Kind]
 
 @dataclass(slots=True)
 class Journal:
-    """All that the clients met, in order of time. wrong: samples of what was neither right nor refused."""
+    """All that the clients met, in order of time. wrong: samples of what was neither right nor refused. late: seconds by which the
+    clients' own loop was late, looked at again and again."""
 
     events: list[Event] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
 
     def add(self, sent_s: float, kind: Kind, said: str = "") -> None:
         """One answer, now."""
@@ -156,12 +159,19 @@ class CheckedLoad:
 
     async def __aenter__(self) -> "CheckedLoad":
         self._tasks = [asyncio.create_task(self._client(i)) for i in range(self._clients)]
+        self._tasks.append(asyncio.create_task(self._watch()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            due = time.perf_counter() + LOOK_EVERY_S
+            await asyncio.sleep(LOOK_EVERY_S)
+            self.journal.late.append(max(0.0, time.perf_counter() - due))
 
     async def _client(self, number: int) -> None:
         connection: _Connection | None = None

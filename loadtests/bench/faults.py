@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from loadtests.bench.checked_load import CheckedLoad, Event, Kind, kinds
 from loadtests.bench.errors import BenchError
 from loadtests.bench.feature_world import FeatureWorld, build_feature_world
 from loadtests.bench.own_redis import OwnRedis
-from loadtests.bench.process import ServerUnderTest, running
+from loadtests.bench.process import HOST, ServerUnderTest, running
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import ratio, value
 from loadtests.bench.vedette import serving
@@ -73,6 +74,8 @@ class Found:
     rate_before: float
     rate_after: float
     wrong: Sequence[str]
+    late_p99_ms: float = 0.0
+    """How late the clients' own loop was: part of every latency here, and none of the server's doing."""
 
     @property
     def counts(self) -> Counter[Kind]:
@@ -126,7 +129,7 @@ def replica(
 class _Up(AbstractContextManager[trouble.Scene]):
     def __init__(self, world: FeatureWorld, redis: OwnRedis, settings: Mapping[str, str]) -> None:
         self._world, self._redis = world, redis
-        self._mark = uuid.uuid4().hex
+        self._mark, self._replicas = uuid.uuid4().hex, int(settings["replicas"])
         name = f"vedette-faults-{settings['replicas']}"
         server = serving(world.folder, name, redis_url=redis.url, **settings)
         environment = (*server.environment, (MARK, self._mark))
@@ -134,10 +137,26 @@ class _Up(AbstractContextManager[trouble.Scene]):
 
     def __enter__(self) -> trouble.Scene:
         up = self._running.__enter__()
+        try:
+            _wait_for_all(up.http_port, self._replicas)
+        except BaseException:
+            self._running.__exit__(*sys.exc_info())
+            raise
         return trouble.Scene(self._redis, self._world, up.http_port, f"{MARK}={self._mark}")
 
     def __exit__(self, *problem: object) -> None:
         self._running.__exit__(*problem)  # type: ignore[arg-type]
+
+
+def _wait_for_all(port: int, replicas: int) -> None:
+    """The first that listens makes the server ready; a fault needs them all."""
+    until = time.monotonic() + RECOVERY_S
+    while time.monotonic() < until:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=10) as page:  # our own server
+            if page.read().count(b"\nvedette_start_time_seconds{") == replicas:
+                return
+        time.sleep(0.2)
+    raise BenchError(f"of {replicas} replicas not all were there after {RECOVERY_S:g} s")
 
 
 async def inject(fault: trouble.Fault, scene: trouble.Scene, times: Times, *, clients: int = CLIENTS) -> Found:
@@ -165,6 +184,7 @@ async def inject(fault: trouble.Fault, scene: trouble.Scene, times: Times, *, cl
         _rate(journal.between(before, begun), times.before_s),
         _rate(journal.between(after - times.before_s, after), times.before_s),
         journal.wrong,
+        1000 * _p99(journal.late),
     )
 
 
@@ -200,6 +220,7 @@ def rows(found: Mapping[str, Sequence[Found]]) -> Iterator[Row]:
         if any(one.counts[Kind.LOST] for one in all_):
             yield row(f"faults/{name}/connections lost", [one.counts[Kind.LOST] for one in all_], "times")
         yield row(f"faults/{name}/p99", [one.slowest_ms for one in all_], "ms", target=value("<", DEADLINE_S * 1000 + 5))
+        yield row(f"faults/{name}/of that, clients late", [one.late_p99_ms for one in all_], "ms")
         if any(map(_is_lost, all_)):
             yield unmeasured(f"faults/{name}/recovery", f"not back after {RECOVERY_S:g} s", unit="s")
         else:
@@ -213,7 +234,7 @@ def rows(found: Mapping[str, Sequence[Found]]) -> Iterator[Row]:
 
 def _tell(name: str, one: Found) -> None:
     counts = ", ".join(f"{count} {kind.name.lower()}" for kind, count in sorted(one.counts.items()))
-    told = f"{name}: {counts}; p99 {one.slowest_ms:.0f} ms, back after {one.recovery_s:.2f} s"
+    told = f"{name}: {counts}; p99 {one.slowest_ms:.0f} ms (clients late {one.late_p99_ms:.0f} ms), back after {one.recovery_s:.2f} s"
     sys.stderr.write(f"{told}, {one.rate_before:,.0f} req/s before, {one.rate_after:,.0f} after\n")
     for said in one.wrong:
         sys.stderr.write(f"  wrong: {said}\n")
