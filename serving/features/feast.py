@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,13 +32,15 @@ from serving.features.errors import RegistryError
 
 CONFIGURATION: Final = "feature_store.yaml"
 _TIMEOUT_S: Final = 120.0
+_CHILD: Final = "import os, sys; os.nice(10); from serving.features.feast import main; raise SystemExit(main(sys.argv[1]))"
+"""Polite from its first import on: who answers requests on this machine goes first."""
 _DUMMY: Final = "__dummy_id"
 """Join key of views without an entity; its value is the empty text."""
 
 
 def load(folder: Path) -> Definitions:
     """Read the registry that `folder` configures, in a child process. Raises RegistryError."""
-    command = [sys.executable, "-m", "serving.features.feast", str(folder.absolute())]
+    command = [sys.executable, "-c", _CHILD, str(folder.absolute())]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, cwd=Path(__file__).parents[2], check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -52,11 +55,17 @@ def signature(folder: Path) -> tuple[object, ...] | None:
     """Changes when the configuration or a local registry does; None if there is no configuration (yet)."""
     try:
         configuration = (folder / CONFIGURATION).read_bytes()
-        path = _registry_path(folder, yaml.safe_load(configuration))
+        path = _local_registry(folder, configuration)
         stat = path.stat() if path is not None else None
     except (OSError, yaml.YAMLError, RegistryError, AttributeError):
         return None
     return (configuration, None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+
+
+@lru_cache(maxsize=8)
+def _local_registry(folder: Path, configuration: bytes) -> Path | None:
+    """Parsed once: YAML takes milliseconds, in which the thread that looks for changes would hold up the event loop."""
+    return _registry_path(folder, yaml.safe_load(configuration))
 
 
 def is_local(seen: tuple[object, ...]) -> bool:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from serving.features import feast
-from serving.features.definitions import Definitions, OnlineStore
+from serving.features.definitions import Definitions, OnlineStore, Service
 from serving.features.errors import RegistryError
-from serving.features.plan import Plan, Store, compile_service
+from serving.features.plan import Plan, Store, compile_steps
 from serving.features.reader import PlanReader
 from serving.features.sqlite import SqliteStore
+from serving.features.warm import warm, warm_read
 from serving.settings import ServingSettings
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class OpenReader(PlanReader):
         self._backend: Store | None = None
         self._online: OnlineStore | None = None
         self._seen: tuple[object, ...] | None = None
+        self._definitions: Definitions | None = None
         self._following: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -72,16 +74,36 @@ class OpenReader(PlanReader):
         plans: dict[str, Plan] = {}
         problems = dict(definitions.problems)
         for service in definitions.services:
+            await asyncio.sleep(0)  # requests are answered between two services, and between two steps of one
             try:
-                plans[service.name] = compile_service(service, definitions, self._backend, self._settings.feature_repo)
+                plans[service.name] = await self._plan_of(service, definitions, self._backend)
             except RegistryError as error:
                 problems[service.name] = error.message
         for name, problem in problems.items():
             log.warning("features: service %s cannot be served: %s", name, problem)
         self.swap(plans, problems)
-        self._seen = seen
+        self._seen, self._definitions = seen, definitions
         if former is not None and former is not self._backend:
             await former.close()
+
+    async def _plan_of(self, service: Service, definitions: Definitions, store: Store) -> Plan:
+        """The plan that is in use, if nothing about it has changed; else a new one, warm for the bundles that use it."""
+        former, before = self._plans.get(service.name), self._definitions
+        if former is not None and before is not None and former.store is store and former.source == service:
+            own_code = service.computed and self._settings.feature_repo is not None  # files that may have changed
+            if (before.project, before.key_version) == (definitions.project, definitions.key_version) and not own_code:
+                return former
+        steps = compile_steps(service, definitions, store, self._settings.feature_repo)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                plan: Plan = done.value
+                break
+            await asyncio.sleep(0)
+        warm(plan, former.gathers.assemblies if former is not None else ())
+        await warm_read(plan, self._timeout_s)
+        return plan
 
     async def _follow(self) -> None:
         while True:

@@ -3,11 +3,11 @@
 Compiled once a registry change, never in a request: which keys to build, which cells to fetch, how they decode, their
 defaults and ages, which functions compute the rest."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from serving.features.blocks import DATATYPES, Block, Cell, decoder, default_of
 from serving.features.computed import Computed
@@ -23,6 +23,7 @@ Row = tuple[Sequence[Cell], Sequence[int]]
 time (us since the epoch, 0: none)."""
 
 
+Made = TypeVar("Made")
 _ANY_AGE_US: Final = 2**63 - 1
 
 
@@ -90,23 +91,40 @@ class Plan:
     source: Service
 
 
+Steps = Generator[None, None, Made]
+"""Work that can be left off at each yield, so that requests are answered in between; its result comes at the end."""
+
+
 def compile_service(service: Service, definitions: Definitions, store: Store, folder: Path | None = None) -> Plan:
-    """Compile one feature service. folder: of a feature repository of one's own. Raises RegistryError."""
-    groups = tuple(
-        _group(views, definitions.key_version, is_raw=not store.decodes) for views in _by_key(service.stored).values() if views
-    )
-    computed = tuple(Computed(view, folder) for view in service.computed)
+    """Compile one feature service at once. folder: of a feature repository of one's own. Raises RegistryError."""
+    return at_once(compile_steps(service, definitions, store, folder))
+
+
+def compile_steps(service: Service, definitions: Definitions, store: Store, folder: Path | None = None) -> Steps[Plan]:
+    """Compile one feature service a millisecond at a time: one of a thousand features takes ten. Raises RegistryError."""
+    groups = []
+    for views in _by_key(service.stored).values():
+        groups.append((yield from _group(views, definitions.key_version, is_raw=not store.decodes)))
+        yield
+    computed = []
+    for view in service.computed:
+        computed.append(Computed(view, folder))
+        yield
     stored = {f"{view.name}__{feature.name}" for view in service.stored for feature in view.features}
     tables = [block.names for group in groups for block in group.blocks] + [t for view in computed for t in view.tables]
     layout = {name: (table, place) for table, names in enumerate(tables) for place, name in enumerate(names)}
+    yield
     hidden = frozenset(stored - set(service.order))
     shown = {name: at for name, at in layout.items() if name not in hidden}
+    yield
+    info = yield from _info(service)
+    prepared = store.prepare(definitions.project, groups)
     return Plan(
-        info=service_info(service),
-        groups=groups,
-        computed=computed,
+        info=info,
+        groups=tuple(groups),
+        computed=tuple(computed),
         store=store,
-        prepared=store.prepare(definitions.project, groups),
+        prepared=prepared,
         hidden=hidden,
         layout=layout,
         shown=shown,
@@ -116,6 +134,16 @@ def compile_service(service: Service, definitions: Definitions, store: Store, fo
     )
 
 
+def at_once(steps: Steps[Made]) -> Made:
+    """Do all the steps."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            made: Made = done.value
+            return made
+
+
 def _by_key(views: Sequence[StoredView]) -> Mapping[Any, list[StoredView]]:
     found: dict[Any, list[StoredView]] = {}
     for view in views:
@@ -123,7 +151,7 @@ def _by_key(views: Sequence[StoredView]) -> Mapping[Any, list[StoredView]]:
     return found
 
 
-def _group(views: Sequence[StoredView], key_version: int, *, is_raw: bool) -> Group:
+def _group(views: Sequence[StoredView], key_version: int, *, is_raw: bool) -> Steps[Group]:
     plans: list[ViewPlan] = []
     by_type: dict[str, list[tuple[int, int, StoredView, Feature]]] = {}
     place = 0
@@ -132,17 +160,22 @@ def _group(views: Sequence[StoredView], key_version: int, *, is_raw: bool) -> Gr
         for feature in view.features:
             by_type.setdefault(feature.type, []).append((place, index, view, feature))
             place += 1
-    blocks = tuple(
-        Block(
-            names=tuple(f"{view.name}__{feature.name}" for _, _, view, feature in members),
-            views=tuple(index for _, index, _, _ in members),
-            places=tuple(at for at, _, _, _ in members),
-            take=_taker([at for at, _, _, _ in members]),
-            defaults=tuple(default_of(feature) for _, _, _, feature in members),
-            decode=decoder(type_name, is_raw=is_raw),
+    yield
+    blocks = []
+    for type_name, members in by_type.items():
+        names = tuple(f"{view.name}__{feature.name}" for _, _, view, feature in members)
+        yield
+        blocks.append(
+            Block(
+                names=names,
+                views=tuple(index for _, index, _, _ in members),
+                places=tuple(at for at, _, _, _ in members),
+                take=_taker([at for at, _, _, _ in members]),
+                defaults=tuple(default_of(feature) for _, _, _, feature in members),
+                decode=decoder(type_name, is_raw=is_raw),
+            )
         )
-        for type_name, members in by_type.items()
-    )
+        yield
     ttls_us = tuple(_ANY_AGE_US if view.ttl_s is None else round(view.ttl_s * 1e6) for view in views)
     return Group(
         encode=key_encoder(views[0].keys, key_version),
@@ -151,7 +184,7 @@ def _group(views: Sequence[StoredView], key_version: int, *, is_raw: bool) -> Gr
         names=tuple(view.name for view in views),
         ttls_us=ttls_us,
         least_ttl_us=min(ttls_us),
-        blocks=blocks,
+        blocks=tuple(blocks),
         cells=place,
     )
 
@@ -165,6 +198,11 @@ def _taker(places: Sequence[int]) -> Callable[[Sequence[Cell]], Sequence[Cell]]:
 
 
 def service_info(service: Service) -> FeatureServiceInfo:
+    """What a service needs and gives. Raises RegistryError."""
+    return at_once(_info(service))
+
+
+def _info(service: Service) -> Steps[FeatureServiceInfo]:
     """What a service needs and gives. Raises RegistryError if two views want one key as different types."""
     keys: dict[str, str] = {}
     for view in service.stored:
@@ -180,6 +218,7 @@ def service_info(service: Service) -> FeatureServiceInfo:
             name, default = f"{owner.name}__{feature.name}", default_of(feature)
             shown = default if isinstance(default, (float, int, bool, str)) else repr(default)
             features[name] = FeatureInfo(name, DATATYPES.get(feature.type, "BYTES"), owner.name, shown, ttl_s)
+        yield
     return FeatureServiceInfo(
         name=service.name,
         join_keys=tuple(FieldInfo(name, KEY_DATATYPES[type_name]) for name, type_name in keys.items()),

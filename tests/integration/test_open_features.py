@@ -143,3 +143,23 @@ def test_with_its_request_fields_the_computed_features_are_there_too(folder):
 def test_reading_refuses_what_it_cannot_ask(folder, words, problem):
     with pytest.raises(CommandError, match=problem):
         command(folder, "read", "flows_v1", *words)
+
+
+async def test_a_service_that_did_not_change_keeps_its_plan(tmp_path):
+    from feast import FeatureService
+
+    from feature_repo import views
+
+    store = FeastStore(tmp_path / "feast")
+    store.apply(FLOWS)
+    reader = await open_features(ServingSettings(store_dir=tmp_path))
+    before = reader._plans["flows_v1"]
+    store.apply([FeatureService(name="other", features=[views.host_10s])])
+    await reader.refresh()
+    assert set(reader.services) == {"flows_v1", "other"}
+    assert reader._plans["flows_v1"] is before
+    store.apply([FeatureService(name="flows_v1", features=[views.host_10s])])
+    await reader.refresh()
+    assert reader._plans["flows_v1"] is not before
+    assert len(reader.service("flows_v1").features) == len(FLOWS.aggregates)
+    await reader.close()
