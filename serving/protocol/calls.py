@@ -4,7 +4,7 @@ Knows the service port and the codec; not how a call arrives. Bytes are parsed h
 message must be INVALID_ARGUMENT and the library would answer INTERNAL."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from serving.errors import BadRequest
@@ -21,7 +21,7 @@ class Around(NamedTuple):
     variant: str | None = None
 
 
-Call = Callable[[bytes, Around], Awaitable[bytes]]
+Call = Callable[[bytes, Around], Coroutine[Any, Any, bytes]]
 """Request bytes and what comes with them -> response bytes. Raises ServingError."""
 
 _LIVE = stubs.message("ServerLiveResponse")

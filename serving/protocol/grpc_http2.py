@@ -14,10 +14,11 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio as reflection
 
-from serving.errors import BadRequest, DeadlineExceeded, Internal, ServingError, Unavailable, Unsupported
+from serving.errors import BadRequest, DeadlineExceeded, Internal, ServingError, TooLarge, Unavailable, Unsupported
 from serving.ports import InferenceService
 from serving.protocol import grpc_codec as codec
 from serving.protocol.calls import Around, Call, Calls
+from serving.protocol.eager import start
 from serving.protocol.errors import INTERNAL_MESSAGE
 from serving.protocol.grpc_wire import (
     FRAME_BYTES,
@@ -35,7 +36,10 @@ from serving.protocol.grpc_wire import (
 )
 from serving.protocol.health import Health
 from serving.protocol.hpack import Field
-from serving.protocol.http2 import BODY_TIMEOUT_S, PROTOCOL_ERROR, Connection, Stream
+from serving.protocol.http2 import BODY_TIMEOUT_S, Connection
+from serving.protocol.http2_frames import PROTOCOL_ERROR
+from serving.protocol.http2_streams import Stream
+from serving.protocol.http_server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, affordable_connections
 from serving.protocol.stubs import HEALTH, POOL, REFLECTION, REFLECTION_V1, SERVICE
 from serving.protocol.turning_away import SETTLE_S, is_shared, turn_away
 
@@ -43,9 +47,9 @@ CONNECTION_AGE_S: Final = 60.0
 """Where replicas share the port, a connection this old (a quarter more or less) is asked to go: its client opens another, which
 any replica may get. gRPC's clients keep one connection for good, so replicas added later would never meet them."""
 SWEEP_S: Final = 1.0
+MAX_WAITING: Final = 1000
+"""Messages of one flowing call that wait for their turn."""
 BACKLOG: Final = 2048
-HELD: Final = 8
-"""Unfinished requests of one connection may hold so many times the largest request."""
 _INFER: Final = f"/{SERVICE}/ModelInfer".encode()
 
 Flow = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
@@ -61,7 +65,7 @@ class _Inbox:
         self._queue: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
 
     def put(self, stream: Stream) -> None:
-        """Take the whole messages out of a stream's body."""
+        """Take the whole messages out of a stream's body. Raises TooLarge for more than MAX_WAITING of them at once."""
         body = bytes(stream.body)
         at = 0
         while len(body) - at >= FRAME_BYTES:
@@ -70,9 +74,11 @@ class _Inbox:
                 break
             self._queue.put_nowait((body[at], body[at + FRAME_BYTES : at + size]))
             at += size
+        if self._queue.qsize() > MAX_WAITING:
+            raise TooLarge(f"more than {MAX_WAITING} messages wait on one stream; take the answers first")
         if at:
             stream.body = body[at:]
-            stream.connection.consumed(at)
+            stream.connection.consumed(stream, at)
 
     def end(self) -> None:
         """No more will come."""
@@ -99,10 +105,11 @@ class GrpcApplication:
         service: InferenceService,
         *,
         max_body_bytes: int,
+        max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
         admit: Callable[[], ServingError | None] | None = None,
     ) -> None:
         self.health = Health(service)
-        self.max_bytes, self.held_bytes = max_body_bytes + FRAME_BYTES, HELD * max_body_bytes + FRAME_BYTES
+        self.max_bytes, self.room_bytes = max_body_bytes + FRAME_BYTES, max_unfinished_bytes
         self._limit, self._admit = max_body_bytes, admit
         self._loop = asyncio.get_running_loop()
         self._calls: dict[bytes, Call] = {f"/{SERVICE}/{n}".encode(): call for n, call in Calls(service).methods().items()}
@@ -134,7 +141,11 @@ class GrpcApplication:
 
     def arrived(self, stream: Stream) -> None:
         """See Application."""
-        stream.state.inbox.put(stream)
+        try:
+            stream.state.inbox.put(stream)
+        except ServingError as error:
+            self.gone(stream)
+            self._refuse(stream, error)
 
     def complete(self, stream: Stream) -> None:
         """Answer a call: within this turn of the loop if its service never waits."""
@@ -144,8 +155,9 @@ class GrpcApplication:
             stream.connection.reset(stream, PROTOCOL_ERROR)
             return
         if stream.is_flowing:
-            stream.state.inbox.put(stream)
-            stream.state.inbox.end()
+            self.arrived(stream)
+            if stream.state is not None:
+                stream.state.inbox.end()
             return
         if not head.is_grpc:
             stream.connection.send(stream, *not_grpc(), b"", is_last=True)
@@ -156,10 +168,12 @@ class GrpcApplication:
         message, is_packed = bytes(body[FRAME_BYTES:]), body[0]
         call = self._calls[head.path]
         work = self._unpack_and_call(call, message, head) if is_packed else call(message, head.around)
-        task: asyncio.Task[bytes] = self._loop.create_task(work)  # type: ignore[arg-type]
-        stream.state = task
-        task.add_done_callback(lambda done: self._answered(stream, done))
-        self._limit_time(stream, task, head.around.deadline_s)
+        task: asyncio.Task[bytes] | None = start(
+            work, lambda result, problem: self._answered(stream, result, problem), self._loop
+        )
+        if task is not None:
+            stream.state = task
+            self._limit_time(stream, task, head.around.deadline_s)
 
     def _refused(self, head: Head, body: bytes | bytearray) -> ServingError | None:
         if head.path == _INFER and self._admit is not None and (refused := self._admit()) is not None:
@@ -185,7 +199,7 @@ class GrpcApplication:
         """Stop what works for it and say so."""
         self.gone(stream)
         if stream.is_flowing:
-            self._refuse(stream, _closing(), has_begun=True)
+            self._refuse(stream, _closing())
 
     # ---- calls
 
@@ -205,34 +219,29 @@ class GrpcApplication:
     async def _unpack_and_call(self, call: Call, message: bytes, head: Head) -> bytes:
         return await call(await unpacked(message, head.encoding, self._limit), head.around)
 
-    def _answered(self, stream: Stream, done: "asyncio.Future[bytes]") -> None:
-        if done.cancelled():
-            if stream.is_open:  # only the door cancels what its client still waits for, when its grace is over
-                self._refuse(stream, _closing())
-            return
-        problem = done.exception()
-        if problem is None:
-            stream.state = None
-            stream.connection.send(stream, HEAD, framed(done.result()), OK)
-        else:
+    def _answered(self, stream: Stream, result: bytes | None, problem: BaseException | None) -> None:
+        stream.state = None
+        if result is not None:
+            stream.connection.send(stream, HEAD, framed(result), OK)
+        elif not isinstance(problem, asyncio.CancelledError):
             self._refuse(stream, _named(problem))
+        elif stream.is_open:  # only the door cancels what its client still waits for, when its grace is over
+            self._refuse(stream, _closing())
 
     async def _flow(self, stream: Stream, flow: Flow, inbox: _Inbox) -> None:
-        has_begun = False
         try:
             async for message in flow(inbox.__aiter__()):
-                stream.connection.send(stream, b"" if has_begun else HEAD, framed(message), b"")
-                has_begun = True
-            stream.connection.send(stream, b"" if has_begun else HEAD, b"", OK)
+                stream.connection.send(stream, b"" if stream.has_begun else HEAD, framed(message), b"")
+            stream.connection.send(stream, b"" if stream.has_begun else HEAD, b"", OK)
         except asyncio.CancelledError:
             raise
         except Exception as problem:
-            self._refuse(stream, _named(problem), has_begun=has_begun)
+            self._refuse(stream, _named(problem))
 
-    def _refuse(self, stream: Stream, error: ServingError, *, has_begun: bool = False) -> None:
+    def _refuse(self, stream: Stream, error: ServingError) -> None:
         stream.state = None
-        block = refusal(error, has_begun=has_begun)
-        if has_begun:
+        block = refusal(error, has_begun=stream.has_begun)
+        if stream.has_begun:
             stream.connection.send(stream, b"", b"", block)
         else:
             stream.connection.send(stream, block, b"", b"", is_last=True)
@@ -267,7 +276,7 @@ def _closing() -> Unavailable:
     return Unavailable("the server is shutting down and this call took too long; send it again")
 
 
-def _named(problem: BaseException) -> ServingError:
+def _named(problem: BaseException | None) -> ServingError:
     if isinstance(problem, ServingError):
         return problem
     _log.error("a gRPC call failed", exc_info=problem)
@@ -321,12 +330,18 @@ async def start_http2(
     sock: socket.socket,
     *,
     max_body_bytes: int,
+    max_connections: int = MAX_CONNECTIONS,
+    max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
     admit: Callable[[], ServingError | None] | None = None,
 ) -> Http2Door:
-    """Listen on a bound socket."""
+    """Listen on a bound socket. Beyond max_connections the newest are closed; max_unfinished_bytes: of requests that have begun to
+    arrive, over all connections."""
     loop = asyncio.get_running_loop()
     connections = set[Connection]()
-    application = GrpcApplication(service, max_body_bytes=max_body_bytes, admit=admit)
+    application = GrpcApplication(
+        service, max_body_bytes=max_body_bytes, max_unfinished_bytes=max_unfinished_bytes, admit=admit
+    )
+    most = affordable_connections(max_connections)
     age_s = (lambda: CONNECTION_AGE_S * random.uniform(0.75, 1.25)) if is_shared(sock) else None  # noqa: S311  # spreads, hides nothing
-    server = await loop.create_server(lambda: Connection(application, connections, age_s), sock=sock, backlog=BACKLOG)
+    server = await loop.create_server(lambda: Connection(application, connections, age_s, most), sock=sock, backlog=BACKLOG)
     return Http2Door(sock, application, server, connections)

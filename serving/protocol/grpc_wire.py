@@ -13,7 +13,7 @@ from serving.protocol.calls import Around
 from serving.protocol.envelope import GRPC_TIMEOUT_HEADER, VARIANT_HEADER, timeout_s, traceparent
 from serving.protocol.grpc_status import failure
 from serving.protocol.hpack import Field, encode
-from serving.protocol.http2 import PROTOCOL_ERROR, Fault
+from serving.protocol.http2_frames import PROTOCOL_ERROR, Fault
 from serving.protocol.tensors import brief
 
 FRAME_BYTES: Final = 5

@@ -8,18 +8,54 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from serving.protocol.hpack import Decoder, Field, HpackError
+from serving.protocol.hpack import Decoder, HpackError
+from serving.protocol.http2_frames import (
+    ACK,
+    CALM,
+    CANCEL,
+    COMPRESSION,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_SIZE,
+    GOAWAY,
+    HAS_PRIORITY,
+    HEADERS,
+    HELLO,
+    HTTP1,
+    INITIAL_WINDOW,
+    INTERNAL_ERROR,
+    LARGEST_FRAME,
+    LARGEST_WINDOW,
+    MAX_FRAME,
+    MAX_STREAMS,
+    NO_ERROR,
+    NOT_HTTP2,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITY,
+    PROTOCOL_ERROR,
+    PUSH,
+    REFUSED_STREAM,
+    RST_STREAM,
+    SETTINGS,
+    STREAM_CLOSED,
+    STREAM_WINDOW,
+    WINDOW_UPDATE,
+    Fault,
+    ended,
+    frame,
+    goaway,
+    read_settings,
+    unpadded,
+    window_update,
+)  # fmt: skip
+from serving.protocol.http2_streams import Application, Outgoing, Stream
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-MAX_FRAME: Final = 16_384
-"""Largest frame that we take; the protocol's default."""
-STREAM_WINDOW: Final = 1 << 20
-"""What a client may send on one stream before we say more."""
-CONNECTION_WINDOW: Final = 16 << 20
-MAX_STREAMS: Final = 1024
-"""Calls at once on one connection."""
 HEAD_TIMEOUT_S: Final = 30.0
 """How long a greeting, or the rest of a header block, may take to arrive."""
 BODY_TIMEOUT_S: Final = 30.0
@@ -34,108 +70,35 @@ costs a client nothing and a server a call each (CVE-2023-44487)."""
 RESETS_PER_S: Final = 33.0
 
 REMEMBERED: Final = 64
-"""Header blocks remembered of one connection."""
+"""Header blocks remembered of one connection, none longer than MAX_REMEMBERED bytes."""
+MAX_REMEMBERED: Final = 2048
 
-_DATA, _HEADERS, _PRIORITY, _RST_STREAM, _SETTINGS, _PUSH, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = range(10)
-_END_STREAM, _ACK, _END_HEADERS, _PADDED, _HAS_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL, STREAM_CLOSED, FRAME_SIZE = 0x0, 0x1, 0x2, 0x3, 0x5, 0x6
-REFUSED_STREAM, CANCEL, COMPRESSION, CALM = 0x7, 0x8, 0x9, 0xB
-_LARGEST_WINDOW: Final = (1 << 31) - 1
 _MORE_AT: Final = 512 * 1024
 _LEAVING: Final = b"vedette!"
 
 _log = logging.getLogger(__name__)
 
 
-class Fault(Exception):
-    """The client broke the protocol. stream: the one it concerns, 0 for the whole connection."""
+class Connection(Outgoing, asyncio.Protocol):
+    """One client. known: the connections there are, at most max_connections; age_s: gives the age at which this one is asked to go."""
 
-    def __init__(self, code: int, why: str, stream: int = 0) -> None:
-        super().__init__(why)
-        self.code, self.stream = code, stream
-
-
-class Application(Protocol):
-    """What answers streams. Its methods run on the connection's loop and must not wait."""
-
-    max_bytes: int
-    """Largest request; held_bytes: of all unfinished requests of a connection together."""
-    held_bytes: int
-
-    def head(self, fields: list[Field]) -> Any:
-        """What a request's fields mean: kept and given again for equal ones. Raises Fault for what is malformed."""
-
-    def opened(self, stream: "Stream") -> None:
-        """Its head has come, its body has not."""
-
-    def arrived(self, stream: "Stream") -> None:
-        """More of the body of a stream whose `is_flowing` is set."""
-
-    def complete(self, stream: "Stream") -> None:
-        """Everything has come."""
-
-    def too_large(self, stream: "Stream") -> None:
-        """The body is over the limit; no more of it is kept."""
-
-    def too_slow(self, stream: "Stream") -> None:
-        """The body did not come in time."""
-
-    def gone(self, stream: "Stream") -> None:
-        """The client does not want the answer any more."""
-
-
-class Stream:
-    """A request and its answer. body: what has come. state: the application's own. is_flowing: it takes the body in parts."""
-
-    __slots__ = (
-        "body",
-        "connection",
-        "head",
-        "is_complete",
-        "is_flowing",
-        "number",
-        "queue",
-        "since",
-        "state",
-        "taken",
-        "window",
-    )
-
-    def __init__(self, connection: "Connection", number: int, head: Any, window: int) -> None:
-        self.connection, self.number, self.head, self.window = connection, number, head, window
-        self.body: bytes | bytearray = b""
-        self.is_complete = self.is_flowing = False
-        self.state: Any = None
-        self.taken = 0
-        self.queue: list[tuple[bytes, bytes, bool]] = []
-        self.since = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        """An answer can still be sent."""
-        return self.number in self.connection.streams
-
-
-class Connection(asyncio.Protocol):
-    """One client. retires_at: loop time at which it is asked to go; None: never."""
-
-    def __init__(self, application: Application, known: set["Connection"], age_s: Callable[[], float] | None = None) -> None:
-        self.streams: dict[int, Stream] = {}
+    def __init__(
+        self,
+        application: Application,
+        known: set["Connection"],
+        age_s: Callable[[], float] | None = None,
+        max_connections: int = 10_000,
+    ) -> None:
+        super().__init__(asyncio.get_running_loop())
         self.is_retired = False
-        self._application, self._known, self._age_s = application, known, age_s
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # comes with connection_made
+        self._application, self._known, self._age_s, self._max_connections = application, known, age_s, max_connections
         self._decoder = Decoder()
         self._heads: dict[bytes, Any] = {}
         self._left = b""
-        self._out: list[bytes] = []
-        self._is_reading = self._is_greeted = self._is_leaving = False
+        self._is_greeted = self._is_leaving = False
         self._block: tuple[int, int, bytearray] | None = None
-        self._last = 0
         self._forgotten: dict[int, None] = {}
-        self._window = self._first_window = 65_535
-        self._frame = MAX_FRAME
-        self._taken = self._held = 0
+        self._taken = 0
         self._resets = float(RESETS)
         self._waits_since: float | None = None
 
@@ -148,10 +111,13 @@ class Connection(asyncio.Protocol):
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a client that vanished without a word is found
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if len(self._known) >= self._max_connections:
+            transport.abort()
+            return
         self._known.add(self)
         self._waits_since = self._loop.time()
         self.retires_at = None if self._age_s is None else self._waits_since + self._age_s()
-        transport.write(_HELLO)
+        transport.write(HELLO)
 
     def connection_lost(self, _problem: Exception | None) -> None:
         """Nobody is there to answer."""
@@ -159,6 +125,7 @@ class Connection(asyncio.Protocol):
         self._is_leaving = True
         streams, self.streams = list(self.streams.values()), {}
         for stream in streams:
+            self._free(stream)
             self._application.gone(stream)
 
     def pause_writing(self) -> None:
@@ -192,50 +159,11 @@ class Connection(asyncio.Protocol):
 
     # ---- for the application
 
-    def send(self, stream: Stream, head: bytes, data: bytes, tail: bytes, *, is_last: bool = False) -> None:
-        """Answer: a header block, data, a block of trailers; each may be empty. Trailers, or is_last, end the answer."""
-        number = stream.number
-        if number not in self.streams:
-            return
-        size, is_over = len(data), is_last or bool(tail)
-        if head:
-            self._block_out(number, head, is_end=is_last and not size and not tail)
-        if size or not head:
-            if not stream.queue and size <= stream.window and size <= self._window and size <= self._frame:
-                self._window -= size
-                stream.window -= size
-                if size or (is_last and not tail):
-                    self._out.append(_frame(_DATA, _END_STREAM if is_last and not tail else 0, number, size) + data)
-                if tail:
-                    self._block_out(number, tail, is_end=True)
-            else:
-                stream.queue.append((data, tail, is_last))
-                stream.since = self._loop.time()
-                self._pump(stream)
-                is_over = is_over and not stream.queue
-        elif tail:
-            self._block_out(number, tail, is_end=True)
-        if is_over:
-            self._answered(stream)
-        if not self._is_reading:
-            self.flush()
-
-    def reset(self, stream: Stream, code: int) -> None:
-        """Give a stream up."""
-        self._drop(stream)
-        self._out.append(_frame(_RST_STREAM, 0, stream.number, 4) + code.to_bytes(4, "big"))
-        if not self._is_reading:
-            self.flush()
-
-    def consumed(self, size: int) -> None:
+    def consumed(self, stream: Stream, size: int) -> None:
         """The application has taken so much out of a flowing stream's body."""
-        self._held -= size
-
-    def flush(self) -> None:
-        """Send what is waiting, in one write."""
-        out, self._out = self._out, []
-        if not self._transport.is_closing():
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        size = min(size, stream.held)
+        stream.held -= size
+        self._application.room_bytes += size
 
     def retire(self) -> None:
         """Ask the client to go, as gracefully as the protocol knows: it is told, and what it has sent until it heard is
@@ -246,7 +174,7 @@ class Connection(asyncio.Protocol):
         if not self._is_greeted:
             self._transport.close()
             return
-        self._out.append(_goaway(_LARGEST_WINDOW, NO_ERROR) + _frame(_PING, 0, 0, 8) + _LEAVING)
+        self._out.append(goaway(LARGEST_WINDOW, NO_ERROR) + frame(PING, 0, 0, 8) + _LEAVING)
         self.flush()
         self._loop.call_later(RETIRE_S, self._leave)
 
@@ -278,8 +206,8 @@ class Connection(asyncio.Protocol):
             if not data.startswith(PREFACE):
                 self._left = data
                 if not PREFACE.startswith(data):
-                    if data.startswith(_HTTP1):
-                        self._transport.write(_NOT_HTTP2)
+                    if data.startswith(HTTP1):
+                        self._transport.write(NOT_HTTP2)
                     self._transport.close()
                 return
             at, self._is_greeted, self._waits_since = len(PREFACE), True, None
@@ -291,15 +219,15 @@ class Connection(asyncio.Protocol):
             if end > size:
                 break
             kind, flags = data[at + 3], data[at + 4]
-            number = int.from_bytes(data[at + 5 : at + 9], "big") & _LARGEST_WINDOW
+            number = int.from_bytes(data[at + 5 : at + 9], "big") & LARGEST_WINDOW
             payload = data[at + 9 : end]
             at = end
-            if self._block is not None and (kind != _CONTINUATION or number != self._block[0]):
+            if self._block is not None and (kind != CONTINUATION or number != self._block[0]):
                 raise Fault(PROTOCOL_ERROR, "a header block is interrupted")
             try:
-                if kind == _DATA:
+                if kind == DATA:
                     self._data(flags, number, payload)
-                elif kind == _HEADERS:
+                elif kind == HEADERS:
                     self._headers(flags, number, payload)
                 else:
                     self._other(kind, flags, number, payload)
@@ -310,24 +238,24 @@ class Connection(asyncio.Protocol):
         self._left = data[at:] if at < size else b""
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
-        if flags & (_PADDED | _HAS_PRIORITY):
-            payload = _unpadded(payload) if flags & _PADDED else payload
-            if flags & _HAS_PRIORITY:
+        if flags & (PADDED | HAS_PRIORITY):
+            payload = unpadded(payload) if flags & PADDED else payload
+            if flags & HAS_PRIORITY:
                 if len(payload) < 5:
                     raise Fault(FRAME_SIZE, "a priority is cut off")
-                if int.from_bytes(payload[:4], "big") & _LARGEST_WINDOW == number:
+                if int.from_bytes(payload[:4], "big") & LARGEST_WINDOW == number:
                     raise Fault(PROTOCOL_ERROR, "a stream depends on itself")
                 payload = payload[5:]
         if not number & 1:
             raise Fault(PROTOCOL_ERROR, f"clients do not open stream {number}")
-        if not flags & _END_HEADERS:
+        if not flags & END_HEADERS:
             self._block = (number, flags, bytearray(payload))
             self._waits_since = self._loop.time()
             return
         self._opened(number, flags, payload)
 
     def _opened(self, number: int, flags: int, block: bytes) -> None:
-        is_end = bool(flags & _END_STREAM)
+        is_end = bool(flags & END_STREAM)
         if number <= self._last:
             self._trailers(number, block, is_end=is_end)
             return
@@ -343,7 +271,9 @@ class Connection(asyncio.Protocol):
             finally:
                 if self._decoder.generation != before or len(self._heads) >= REMEMBERED:
                     self._heads.clear()
-            if self._decoder.generation == before:  # else the same bytes would mean something else the next time
+            if (
+                self._decoder.generation == before and len(block) <= MAX_REMEMBERED
+            ):  # else the same bytes would mean something else the next time
                 self._heads[block] = head
         if self._is_leaving:  # its client has been told that this one is not answered, and sends it elsewhere
             self._forgotten[number] = None
@@ -377,10 +307,10 @@ class Connection(asyncio.Protocol):
         size = len(payload)
         self._taken += size
         if self._taken > _MORE_AT:
-            self._out.append(_window_update(0, self._taken))
+            self._out.append(window_update(0, self._taken))
             self._taken = 0
-        if flags & _PADDED:
-            payload = _unpadded(payload)
+        if flags & PADDED:
+            payload = unpadded(payload)
         stream = self.streams.get(number)
         if stream is None:
             if number == 0 or number > self._last:
@@ -397,53 +327,59 @@ class Connection(asyncio.Protocol):
             body += payload
         else:
             stream.body = bytearray(body) + payload
-        self._held += len(payload)
-        if len(stream.body) > self._application.max_bytes or self._held > self._application.held_bytes:
-            self._application.too_large(stream)
+        stream.held += size
+        application = self._application
+        application.room_bytes -= size
+        if len(stream.body) > application.max_bytes or application.room_bytes < 0:
+            application.too_large(stream)
             return
-        if flags & _END_STREAM:
+        if flags & END_STREAM:
             self._ended(stream)
             return
         stream.taken += size
         if stream.taken > STREAM_WINDOW // 2:
-            self._out.append(_window_update(number, stream.taken))
+            self._out.append(window_update(number, stream.taken))
             stream.taken = 0
         if stream.is_flowing:
             self._application.arrived(stream)
 
     def _ended(self, stream: Stream) -> None:
         stream.is_complete = True
-        self._held -= len(stream.body)
+        self._free(stream)
         self._application.complete(stream)
+
+    def _free(self, stream: Stream) -> None:
+        self._application.room_bytes += stream.held
+        stream.held = 0
 
     def _other(self, kind: int, flags: int, number: int, payload: bytes) -> None:  # noqa: PLR0912  # one line a kind
         size = len(payload)
-        if kind == _WINDOW_UPDATE:
+        if kind == WINDOW_UPDATE:
             self._widened(number, payload)
-        elif kind == _PING:
+        elif kind == PING:
             if size != 8 or number:
                 raise Fault(PROTOCOL_ERROR if number else FRAME_SIZE, "a malformed ping")
-            if not flags & _ACK:
-                self._out.append(_frame(_PING, _ACK, 0, 8) + payload)
+            if not flags & ACK:
+                self._out.append(frame(PING, ACK, 0, 8) + payload)
             elif payload == _LEAVING and self.is_retired:
                 self._leave()
-        elif kind == _SETTINGS:
+        elif kind == SETTINGS:
             self._settings(flags, number, payload)
-        elif kind == _RST_STREAM:
+        elif kind == RST_STREAM:
             self._was_reset(number, size)
-        elif kind == _CONTINUATION:
+        elif kind == CONTINUATION:
             self._continuation(flags, payload)
-        elif kind == _PRIORITY:
+        elif kind == PRIORITY:
             if not number:
                 raise Fault(PROTOCOL_ERROR, "a priority of no stream")
             if size != 5:
                 raise Fault(FRAME_SIZE, "a malformed priority", number)
-            if int.from_bytes(payload[:4], "big") & _LARGEST_WINDOW == number:
+            if int.from_bytes(payload[:4], "big") & LARGEST_WINDOW == number:
                 raise Fault(PROTOCOL_ERROR, "a stream depends on itself", number)
-        elif kind == _GOAWAY:
+        elif kind == GOAWAY:
             if number:
                 raise Fault(PROTOCOL_ERROR, "a goodbye on a stream")
-        elif kind == _PUSH:
+        elif kind == PUSH:
             raise Fault(PROTOCOL_ERROR, "clients do not push")
 
     def _continuation(self, flags: int, payload: bytes) -> None:
@@ -451,64 +387,26 @@ class Connection(asyncio.Protocol):
             raise Fault(PROTOCOL_ERROR, "a continuation of nothing")
         number, first_flags, block = self._block
         block += payload
-        if len(block) > 2 * MAX_FRAME or (not payload and not flags & _END_HEADERS):
+        if len(block) > 2 * MAX_FRAME or (not payload and not flags & END_HEADERS):
             raise Fault(CALM, "a header block is too long")
-        if flags & _END_HEADERS:
+        if flags & END_HEADERS:
             self._block = self._waits_since = None
             self._opened(number, first_flags, bytes(block))
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
             raise Fault(PROTOCOL_ERROR, "settings of a stream")
-        if len(payload) % 6 or (flags & _ACK and payload):
+        if len(payload) % 6 or (flags & ACK and payload):
             raise Fault(FRAME_SIZE, "malformed settings")
-        for at in range(0, len(payload), 6):
-            name, value = int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")
-            if name == 2 and value > 1:
-                raise Fault(PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
-            if name == 4:
-                if value > _LARGEST_WINDOW:
-                    raise Fault(FLOW_CONTROL, f"INITIAL_WINDOW_SIZE is {value}")
+        for name, value in read_settings(payload):
+            if name == INITIAL_WINDOW:
                 self._rewindow(value)
-            if name == 5:
-                if not MAX_FRAME <= value < 1 << 24:
-                    raise Fault(PROTOCOL_ERROR, f"MAX_FRAME_SIZE is {value}")
+            elif name == LARGEST_FRAME:
                 self._frame = value
-        if not flags & _ACK:
-            self._out.append(_frame(_SETTINGS, _ACK, 0, 0))
+        if not flags & ACK:
+            self._out.append(frame(SETTINGS, ACK, 0, 0))
             for stream in [stream for stream in self.streams.values() if stream.queue]:
                 self._pump(stream)
-
-    def _rewindow(self, value: int) -> None:
-        change, self._first_window = value - self._first_window, value
-        for stream in self.streams.values():
-            stream.window += change
-            if stream.window > _LARGEST_WINDOW:
-                raise Fault(FLOW_CONTROL, "a window is too large")
-
-    def _widened(self, number: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise Fault(FRAME_SIZE, "a malformed window update")
-        more = int.from_bytes(payload, "big") & _LARGEST_WINDOW
-        if not number:
-            if not more:
-                raise Fault(PROTOCOL_ERROR, "a window update by 0")
-            self._window += more
-            if self._window > _LARGEST_WINDOW:
-                raise Fault(FLOW_CONTROL, "the connection's window is too large")
-            for stream in [stream for stream in self.streams.values() if stream.queue]:
-                self._pump(stream)
-            return
-        if number > self._last:
-            raise Fault(PROTOCOL_ERROR, f"a window of stream {number}, which is not open")
-        if not more:
-            raise Fault(PROTOCOL_ERROR, "a window update by 0", number)
-        found = self.streams.get(number)
-        if found is not None:
-            found.window += more
-            if found.window > _LARGEST_WINDOW:
-                raise Fault(FLOW_CONTROL, "a stream's window is too large", number)
-            self._pump(found)
 
     def _was_reset(self, number: int, size: int) -> None:
         if size != 4:
@@ -525,63 +423,20 @@ class Connection(asyncio.Protocol):
         del self._forgotten[number]  # it said itself that nothing more comes
         self._application.gone(stream)
 
-    # ---- frames out
-
-    def _block_out(self, number: int, block: bytes, *, is_end: bool) -> None:
-        flags = _END_STREAM if is_end else 0
-        if len(block) <= self._frame:
-            self._out.append(_frame(_HEADERS, flags | _END_HEADERS, number, len(block)) + block)
-            return
-        parts = [block[at : at + self._frame] for at in range(0, len(block), self._frame)]
-        for index, part in enumerate(parts):
-            kind, more = (_HEADERS, flags) if index == 0 else (_CONTINUATION, 0)
-            end = _END_HEADERS if index + 1 == len(parts) else 0
-            self._out.append(_frame(kind, more | end, number, len(part)) + part)
-
-    def _pump(self, stream: Stream) -> None:
-        """Send of a stream's queue what its client's windows allow."""
-        while stream.queue:
-            data, tail, is_last = stream.queue[0]
-            at, size = 0, len(data)
-            while at < size:
-                part = min(size - at, self._frame, stream.window, self._window)
-                if part <= 0:
-                    stream.queue[0] = (data[at:], tail, is_last)
-                    return
-                self._window -= part
-                stream.window -= part
-                at += part
-                is_end = is_last and not tail and at == size
-                self._out.append(_frame(_DATA, _END_STREAM if is_end else 0, stream.number, part) + data[at - part : at])
-                stream.since = self._loop.time()
-            if not size and is_last and not tail:
-                self._out.append(_frame(_DATA, _END_STREAM, stream.number, 0))
-            if tail:
-                self._block_out(stream.number, tail, is_end=True)
-            stream.queue.pop(0)
-            if tail or is_last:
-                self._answered(stream)
-
-    def _answered(self, stream: Stream) -> None:
-        if not stream.is_complete:  # the rest of the request is not wanted
-            self._out.append(_frame(_RST_STREAM, 0, stream.number, 4) + b"\0\0\0\0")
-            self._drop(stream)
-            return
-        self.streams.pop(stream.number, None)
-        if self._is_leaving and not self.streams:
-            self._loop.call_later(RETIRE_S, self._transport.close)
-
     def _drop(self, stream: Stream) -> None:
         """Forget a stream of which more may still come."""
         if self.streams.pop(stream.number, None) is None:
             return
-        if not stream.is_complete:
-            self._held -= len(stream.body)
+        self._free(stream)
         stream.queue.clear()
         self._forgotten[stream.number] = None
         if len(self._forgotten) > MAX_STREAMS:
             del self._forgotten[next(iter(self._forgotten))]
-        if self._is_leaving and not self.streams:
+        if not self.streams:
+            self._was_last()
+
+    def _was_last(self) -> None:
+        if self._is_leaving:
             self._loop.call_later(RETIRE_S, self._transport.close)
 
     def _leave(self) -> None:
@@ -589,54 +444,22 @@ class Connection(asyncio.Protocol):
         if self._is_leaving:
             return
         self._is_leaving = True
-        self._out.append(_goaway(self._last, NO_ERROR))
+        self._out.append(goaway(self._last, NO_ERROR))
         if not self._is_reading:
             self.flush()
         if not self.streams:
-            self._loop.call_later(RETIRE_S, self._transport.close)
+            self._was_last()
 
     def _spoiled(self, fault: Fault) -> None:
         stream = self.streams.get(fault.stream)
         if stream is not None:
             self._drop(stream)
             self._application.gone(stream)
-        self._out.append(_frame(_RST_STREAM, 0, fault.stream, 4) + fault.code.to_bytes(4, "big"))
+        self._out.append(ended(fault.stream, fault.code))
 
     def _fail(self, code: int, why: str) -> None:
         self._is_leaving = True
         self._left = b""
-        self._out.append(_goaway(self._last, code, why.encode()))
+        self._out.append(goaway(self._last, code, why.encode()))
         self.flush()
         self._transport.close()
-
-
-def _frame(kind: int, flags: int, number: int, size: int) -> bytes:
-    """A frame's first nine bytes."""
-    return (size << 48 | kind << 40 | flags << 32 | number).to_bytes(9, "big")
-
-
-def _goaway(last: int, code: int, why: bytes = b"") -> bytes:
-    return _frame(_GOAWAY, 0, 0, 8 + len(why)) + last.to_bytes(4, "big") + code.to_bytes(4, "big") + why
-
-
-def _window_update(number: int, more: int) -> bytes:
-    return _frame(_WINDOW_UPDATE, 0, number, 4) + more.to_bytes(4, "big")
-
-
-def _unpadded(payload: bytes) -> bytes:
-    if not payload or payload[0] >= len(payload):
-        raise Fault(PROTOCOL_ERROR, "more padding than frame")
-    return payload[1 : len(payload) - payload[0]]
-
-
-def _setting(name: int, value: int) -> bytes:
-    return name.to_bytes(2, "big") + value.to_bytes(4, "big")
-
-
-_OURS: Final = _setting(3, MAX_STREAMS) + _setting(4, STREAM_WINDOW) + _setting(6, 64 * 1024)
-_HELLO: Final = _frame(_SETTINGS, 0, 0, len(_OURS)) + _OURS + _window_update(0, CONNECTION_WINDOW - 65_535)
-_HTTP1: Final = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ")
-_SAID: Final = b"this port speaks gRPC over HTTP/2; plain HTTP has a port of its own"
-_NOT_HTTP2: Final = (
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
-) % (len(_SAID), _SAID)

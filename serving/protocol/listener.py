@@ -181,7 +181,13 @@ class Listener:
             except OSError as problem:
                 said = f"cannot listen on {self._host}:{port} for gRPC: {os.strerror(problem.errno or 0)}; choose another port"
                 raise OSError(problem.errno, said) from problem
-            return await start_http2(service, sock, max_body_bytes=self._max_body_bytes)
+            return await start_http2(
+                service,
+                sock,
+                max_body_bytes=self._max_body_bytes,
+                max_connections=self._max_connections,
+                max_unfinished_bytes=self._max_unfinished_bytes,
+            )
         host = f"[{self._host}]" if ":" in self._host else self._host
         address = f"{host}:{port}"
         return await start_grpc(service, address, max_body_bytes=self._max_body_bytes, reuse_port=self._reuse_port)

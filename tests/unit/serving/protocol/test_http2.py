@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.protocol import http2
+from serving.protocol import http2, http2_frames, http2_streams
 from serving.protocol.hpack import Decoder, encode
-from serving.protocol.http2 import PREFACE, Connection
+from serving.protocol.http2 import Connection
+from serving.protocol.http2_frames import PREFACE
 
 DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 BLOCK = encode([(b":path", b"/a")])
@@ -45,9 +46,10 @@ class Wire:
 class Echo:
     """Answers every request with its body."""
 
-    max_bytes, held_bytes = 1 << 16, 1 << 17
+    max_bytes = 1 << 16
 
     def __init__(self):
+        self.room_bytes = 1 << 17
         self.heads, self.went, self.refused, self.held = 0, [], [], []
         self.is_holding = False
 
@@ -172,7 +174,7 @@ async def test_a_large_answer_comes_in_frames_and_waits_for_the_connections_wind
 
 
 async def test_a_client_that_sends_much_is_let_send_more(talk):
-    talk.app.max_bytes = talk.app.held_bytes = 1 << 24
+    talk.app.max_bytes = talk.app.room_bytes = 1 << 24
     talk.say(frame(HEADERS, 4, 1, BLOCK))
     said = [talk.say(frame(DATA, 0, 1, bytes(16_384))) for _ in range(64)]
     given = [
@@ -194,6 +196,8 @@ async def test_many_unfinished_bodies_together_are_bounded(talk):
     for stream in range(1, 9, 2):
         talk.say(frame(HEADERS, 4, stream, BLOCK), *[frame(DATA, 0, stream, bytes(16_000))] * 3)
     assert talk.app.refused
+    talk.connection.connection_lost(None)
+    assert talk.app.room_bytes == 1 << 17, "what ends makes room for others"
 
 
 async def test_a_cancelled_call_is_told_and_not_answered(talk):
@@ -210,7 +214,7 @@ async def test_opening_and_cancelling_in_a_loop_ends_the_connection(talk):
     last = []
     for stream in range(1, 2 * http2.RESETS + 5, 2):
         last = talk.say(ask(stream), frame(RST, 0, stream, number(8))) or last
-    assert (last[-1][0], last[-1][3][4:8]) == (GOAWAY, number(http2.CALM))
+    assert (last[-1][0], last[-1][3][4:8]) == (GOAWAY, number(http2_frames.CALM))
     assert talk.wire.is_closed
 
 
@@ -271,6 +275,22 @@ async def test_a_client_that_lets_no_answer_through_is_given_up(talk):
     assert talk.app.went == [1]
 
 
+async def test_answers_that_are_never_taken_are_bounded(talk):
+    talk.app.is_holding = True
+    talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(0)), ask(1))
+    for _ in range(http2_streams.MAX_QUEUE + 1):
+        talk.connection.send(talk.app.held[0], b"", b"more", b"")
+    assert talk.frames()[-1][::3] == (RST, number(http2_frames.CALM))
+
+
+async def test_too_many_connections_are_closed():
+    known = set()
+    wires = [Wire() for _ in range(3)]
+    for wire in wires:
+        Connection(Echo(), known, None, 2).connection_made(wire)
+    assert [wire.is_closed for wire in wires] == [False, False, True]
+
+
 async def test_plain_http_is_told_where_it_is():
     connection, wire = Connection(Echo(), set()), Wire()
     connection.connection_made(wire)
@@ -293,6 +313,6 @@ def test_whatever_comes_the_connection_stands_or_is_closed_by_the_rules(parts):
                 break
             talk.connection.data_received(part)
         for kind, _, _, payload in talk.frames():
-            assert (kind, payload[4:8]) != (GOAWAY, number(http2.INTERNAL_ERROR)), "a defect of ours"
+            assert (kind, payload[4:8]) != (GOAWAY, number(http2_frames.INTERNAL_ERROR)), "a defect of ours"
 
     asyncio.run(run())
