@@ -16,6 +16,7 @@ from serving.ports import FeatureReader
 from serving.served import LoadedBundle, Served, check_fit, load_bundle, serve
 from serving.snapshot import RevisionKey
 from serving.spec import RevisionSpec, ServingSpec
+from serving.warmup import warm_batches, warm_up
 
 _log = logging.getLogger("vedette.loading")
 
@@ -84,7 +85,9 @@ class Loader:
             bundle = await asyncio.to_thread(self._store.read, wanted.revision.bundle)
             _check_name(bundle, wanted)
             check_fit(bundle.manifest, wanted.revision, self._features)
-            self._served[wanted.key] = serve(await self._session(bundle), wanted.revision)
+            served = serve(await self._session(bundle), wanted.revision)
+            await warm_up(served, self._features)
+            self._served[wanted.key] = served
             self._refused.pop(wanted.key, None)
         except Exception as problem:  # whatever is wrong with a bundle, what is loaded goes on
             if self._refused.get(wanted.key) != str(problem):
@@ -102,7 +105,9 @@ class Loader:
         name = f"{bundle.manifest.name}/{bundle.manifest.version}"
         found = (report.golden_cases, report.latency_us, report.memory_mib)
         _log.info("probed %s: %d golden cases, %.0f us, %.0f MiB", name, *found)
-        return load_bundle(bundle, threads=self._model_threads)
+        loaded = load_bundle(bundle, threads=self._model_threads)
+        warm_batches(loaded.manifest, loaded.model, loaded.run_us)
+        return loaded
 
 
 def _check_name(bundle: Bundle, wanted: Wanted) -> None:

@@ -241,6 +241,7 @@ async def test_features_are_read_once_unless_the_service_is_another(tmp_path, ow
     for bundle in bundles:
         world.store.add(bundle)
     await world.service.apply(spec(bundles[0], variant(bundles[1], mirror=100, feature_service=own_service)))
+    reader.asked = 0  # it was warmed
     made = request("a")
     await world.service.infer(made.__class__("threat", None, made.inputs[:1]))
     reader.put("hosts", (b"a",), {"level": 4.0}, 1_700_000_000_000_000 - 1_000_000)
