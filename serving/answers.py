@@ -22,6 +22,9 @@ from serving.ways import MODEL, Judged, Way
 MIXED: Final = "mixed"
 """Stands for a parameter in which the variants that answered differ."""
 _FP32: Final = np.dtype(np.float32)
+RULES: Final = "rules"
+"""The source of an answer that rules gave."""
+_MOST_RULES_TOLD: Final = 20
 _NOTHING: Final[Mapping[str, NDArray[Any]]] = {}
 
 
@@ -55,6 +58,8 @@ class Part(msgspec.Struct):
     model_s: float | None = None
     fallback_from: str | None = None
     """The variant that failed and whose rows these are."""
+    matched: tuple[tuple[str, ...], ...] = ()
+    """Where rules answered, ids of those that hold, by row."""
 
     @property
     def point(self) -> str | None:
@@ -78,7 +83,9 @@ class Part(msgspec.Struct):
             else:
                 benign, investigate, alert = np.bincount(judged.codes, minlength=3).tolist()
                 self.counts = (benign, investigate, alert)
-        if self.features is not None:
+        if self.source == RULES:
+            self.degraded, self.degraded_rows = np.ones(rows, dtype=np.bool_), rows
+        elif self.features is not None:
             self.degraded = self.features.degraded
             self.degraded_rows = int(self.degraded.sum())
         else:
@@ -156,6 +163,9 @@ def answer_parameters(parts: Sequence[Part], receipt: str, trace_id: str | None)
         ages = [part.features.oldest_age_ms for part in parts if part.features and part.features.oldest_age_ms is not None]
         if ages:
             parameters["feature_age_ms"] = max(ages)
+    if any(part.source == RULES for part in parts):
+        parameters["degraded"] = True
+        parameters["rules"] = json.dumps(_matched(parts))
     fallen = [part.fallback_from for part in parts if part.fallback_from is not None]
     if fallen:
         parameters["fallback_from"] = _common(fallen)
@@ -164,6 +174,16 @@ def answer_parameters(parts: Sequence[Part], receipt: str, trace_id: str | None)
     if trace_id is not None:
         parameters["trace_id"] = trace_id
     return parameters
+
+
+def _matched(parts: Sequence[Part]) -> list[list[str]]:
+    """Ids of the rules that hold of each row of the request; none of rows that a model answered."""
+    found: list[list[str]] = [[] for _ in range(sum(part.rows.rows for part in parts))]
+    for part in parts:
+        places = range(part.rows.rows) if part.index is None else part.index.tolist()
+        for place, ids in zip(places, part.matched, strict=False):
+            found[place] = list(ids[:_MOST_RULES_TOLD])
+    return found
 
 
 def _common(values: Sequence[str]) -> str:

@@ -167,6 +167,26 @@ class Model(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RuleVerdicts:
+    """What rules say of n rows. codes: shape (n,), 0 benign, 1 investigate, 2 alert. matched: ids of the rules that hold, by row."""
+
+    codes: NDArray[np.intp]
+    matched: tuple[tuple[str, ...], ...]
+
+
+class Rules(Protocol):
+    """Rules of one bundle, which answer when its model or features cannot."""
+
+    def applies(self, columns: frozenset[str]) -> bool:
+        """Whether any rule can be asked with these columns."""
+        ...
+
+    def judge(self, columns: Columns, rows: int) -> RuleVerdicts:
+        """Verdicts of a batch. Rules whose columns are not all there are not asked. Never raises."""
+        ...
+
+
 class AuditSink(Protocol):
     """Where the record of each answer goes. Never blocks, never raises: what cannot be kept is counted."""
 

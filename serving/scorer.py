@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from serving.answers import Part, answer_parameters, output_tensor
 from serving.audit.record import AuditRecord
 from serving.errors import BadRequest, NotFound, Overloaded, TooLarge, Unsupported
+from serving.fallback import settle_by_rules
 from serving.lineup import Lineup, Member
 from serving.mirror import Mirror
 from serving.models.errors import RunError
@@ -115,6 +116,8 @@ class Scorer:
             if part.member is lineup.stable:
                 if self._blame(work, part, problem):
                     self._reflect(lineup, work, part, self._clock.monotonic_s() - work.started_s, has_failed=True)
+                if await self._ruled(part, problem):
+                    return part
                 if isinstance(problem, RunError):
                     raise BadRequest(f"model {part.member.served.name!r}: {problem}") from problem
                 raise
@@ -140,8 +143,10 @@ class Scorer:
             await self._stages.run(work, instead)
         except RunError as same:
             raise BadRequest(f"model {served.name!r}: {same}") from same
-        except Exception:
+        except Exception as both:
             self._blame(work, part, problem)
+            if await self._ruled(instead, both):
+                return instead
             raise
         if isinstance(problem, OutOfPatience):
             self._count(lineup, work, instead, part.member)
@@ -150,6 +155,12 @@ class Scorer:
         if self._metrics.fell_back(served.name, served.version, served.variant) == 1:
             _log.warning("%s of %s fails, stable answers (said once): %s", served.variant, served.name, problem)
         return instead
+
+    async def _ruled(self, part: Part, problem: Exception) -> bool:
+        """Let rules answer where stable's model cannot, unless the request is at fault or there are too many of them."""
+        if isinstance(problem, (*_NOT_OURS, RunError)):
+            return False
+        return await settle_by_rules(part, "model", self._metrics)
 
     def _reflect(self, lineup: Lineup, work: Work, part: Part, latency_s: float, *, has_failed: bool = False) -> None:
         """Leave copies of what stable was given by the split to the mirror."""

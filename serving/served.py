@@ -10,8 +10,9 @@ from serving.models.bundle import Bundle, check_service, check_signature
 from serving.models.errors import BundleError
 from serving.models.manifest import Manifest, OperatingPoint
 from serving.models.onnx import OnnxModel
+from serving.models.rules import rules_of
 from serving.models.timing import median_run_us
-from serving.ports import FeatureReader, Model
+from serving.ports import FeatureReader, Model, Rules
 from serving.protocol.messages import ModelMetadata, TensorMetadata
 from serving.spec import RevisionSpec
 from serving.verdicts import CalibrationTable
@@ -50,6 +51,8 @@ class Served:
     metadata: ModelMetadata
     run_us: float
     """Median time of one run on the golden inputs; decides whether a run may hold the event loop."""
+    rules: Rules | None = None
+    """Who answers when the model or its features cannot."""
     ways: dict[tuple[tuple[str, ...], str | None], "Way"] = field(init=False, repr=False, compare=False, default_factory=dict)
     """How it was asked before, by outputs and operating point; see serving.ways."""
     makers: dict[tuple[str, bool], "Maker"] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -66,12 +69,13 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class LoadedBundle:
-    """A bundle's session, warm; revisions of the bundle share it. run_us: see Served."""
+    """A bundle's session, warm, and its rules; revisions of the bundle share them. run_us: see Served."""
 
     digest: str
     manifest: Manifest
     model: Model
     run_us: float
+    rules: Rules | None = None
 
 
 def load_bundle(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
@@ -81,7 +85,7 @@ def load_bundle(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
     run_us = median_run_us(bundle, model, _WARM_RUNS)
     if run_us is None:
         run_us = _INLINE_BUDGET_US  # nothing known of its cost: one row on the loop, more in a thread
-    return LoadedBundle(bundle.digest, bundle.manifest, model, run_us)
+    return LoadedBundle(bundle.digest, bundle.manifest, model, run_us, rules_of(bundle))
 
 
 def check_fit(manifest: Manifest, spec: RevisionSpec, features: FeatureReader | None) -> None:
@@ -144,6 +148,7 @@ def serve(loaded: LoadedBundle, spec: RevisionSpec) -> Served:
         model_outputs=frozenset(o.name for o in manifest.outputs),
         metadata=_metadata(manifest, verdict_outputs, bundle, spec.digest, service, points, point),
         run_us=loaded.run_us,
+        rules=loaded.rules,
     )
 
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from serving.answers import Part
 from serving.assembly import feed_of
 from serving.errors import DeadlineExceeded
+from serving.fallback import settle_by_rules
 from serving.inputs import ColumnRows, TensorRows
 from serving.models.onnx import as_runtime_strings
-from serving.ports import Clock, FeatureReader, FeatureRows, Stop
+from serving.ports import Clock, FeatureReader, FeatureRows, ReadOutcome, Stop
 from serving.protocol.messages import InferRequest
 from serving.routing.entity import Place
 from serving.served import Served
@@ -75,6 +76,9 @@ class Stages:
         rows, service, reader = part.rows, part.member.served.feature_service, self._features
         if isinstance(rows, ColumnRows) and service is not None and reader is not None:
             part.features = await self._read(work, part, rows, service, reader)
+            is_out = part.features.outcome is not ReadOutcome.OK
+            if is_out and await settle_by_rules(part, "features", self._metrics):
+                return
         tensors = tensors_of(part)
         if part.member.served.may_run_inline(rows.rows) or self._executor is None:
             self._run_now(work, part, tensors)

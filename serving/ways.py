@@ -134,8 +134,15 @@ def _maker(served: Served, name: str, is_judged: bool) -> Maker:
     table = served.calibration
     if table is None:
         return _refusing(f"output {name!r} needs a calibrated model")
-    values: NDArray[np.float32] = getattr(table, _CALIBRATED[name])
-    return _of_table(name, "FP32", values, lambda judged: judged.step, lambda judged: table.look_up(judged.scores))
+    values: NDArray[np.float32] = np.append(getattr(table, _CALIBRATED[name]), np.float32(np.nan))
+    unknown = len(values) - 1  # of a row that no model scored, nothing is known
+    return _of_table(
+        name,
+        "FP32",
+        values,
+        lambda judged: judged.step,
+        lambda judged: np.where(np.isnan(judged.scores), unknown, table.look_up(judged.scores)),
+    )
 
 
 def _graph_output(name: str, values: NDArray[Any]) -> Tensor:

@@ -20,6 +20,7 @@ from serving.models.graph import external_files, read_graph, without_zipmap
 from serving.models.manifest import Golden, Manifest
 from serving.models.onnx import OnnxModel, as_runtime_strings
 from serving.models.processor import processor_family
+from serving.models.rules import rules_of
 
 DEFAULT_TOLERANCE = 1e-5
 
@@ -30,6 +31,7 @@ def build_bundle(
     model: bytes | Path,
     golden_inputs: Mapping[str, NDArray[Any]] | tuple[Mapping[str, NDArray[Any]], ...] = (),
     files: Mapping[str, bytes] | None = None,
+    rule_files: Mapping[str, bytes] | None = None,
     tolerance: float = DEFAULT_TOLERANCE,
     **manifest_fields: Any,
 ) -> Bundle:
@@ -37,6 +39,7 @@ def build_bundle(
 
     model: an ONNX file (its external data is taken along) or its bytes. golden_inputs: tensors by input name, one mapping or
     several; strings as object arrays of bytes or str. files: more files, path -> content, e.g. `reference/sample.json`.
+    rule_files: files of the folder `rules/`, name -> content: rules.yaml and SIGMA's *.yml; refused if they do not hold.
     manifest_fields: the fields of Manifest that cannot be derived (name, version, score, assembly, ...).
     Raises BundleError; then nothing is left behind."""
     if folder.exists() and any(folder.iterdir()):
@@ -46,7 +49,9 @@ def build_bundle(
         draft = Path(scratch) / "bundle"
         draft.mkdir()
         _place_model(draft, model)
-        for name, content in (files or {}).items():
+        if rule_files:
+            manifest_fields.setdefault("rules", {})
+        for name, content in {**(files or {}), **{f"rules/{n}": c for n, c in (rule_files or {}).items()}}.items():
             target = draft / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
@@ -56,6 +61,7 @@ def build_bundle(
         _place_manifest(draft, session, golden, manifest_fields)
         bundle = read_bundle(draft)
         check_golden(bundle, session)
+        rules_of(bundle)
         if folder.exists():
             folder.rmdir()
         shutil.move(draft, folder)

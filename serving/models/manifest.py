@@ -120,6 +120,17 @@ class Calibration(_Part):
     """Rows of validation data they were made from."""
 
 
+class RulesSpec(_Part):
+    """That the bundle has rules, in its folder `rules/`, which answer when the model or its features cannot.
+
+    A row's event, which SIGMA rules see, is the JSON in `event_field`; without it the request fields are the event's fields."""
+
+    event_field: str | None = None
+    """A request field (BYTES) that holds the raw event as JSON."""
+    logsource: Mapping[Literal["product", "category", "service"], str] = {}
+    """What every event is; unset: what the event says, or what follows from its channel and id."""
+
+
 class Golden(_Part):
     """How golden.json must reproduce."""
 
@@ -189,6 +200,8 @@ class Manifest(_Part):
     """Request fields that evaluation reports by."""
     allow_nonfinite: bool = False
     """Whether NaN and infinities may be sent."""
+    rules: RulesSpec | None = None
+    """Rules that answer in the model's place; unset: none do."""
     golden: Golden | None = None
     """Cases that must reproduce before the bundle is served."""
     lineage: Lineage | None = None
@@ -222,6 +235,15 @@ class Manifest(_Part):
             f"entity keys {sorted(keys & used)} are inputs of the model; a key identifies, it is never a feature",
         )
         fields = {f.name for f in self.request_fields}
+        has_rules = any(path.startswith("rules/") for path in self.files)
+        need(has_rules == (self.rules is not None), "rules are files under rules/ and a `rules` that says so: both or neither")
+        if self.rules is not None:
+            need(self.score is not None, "rules give verdicts, so a bundle with rules needs a score")
+            event = self.rules.event_field
+            need(
+                event is None or any(f.name == event and f.datatype == "BYTES" for f in self.request_fields),
+                f"rules.event_field {event!r} is no request field of datatype BYTES",
+            )
         if self.feature_service is None:
             need(used <= fields, f"assembly uses columns {sorted(used - fields)} that are no request_fields")
         return self

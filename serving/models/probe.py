@@ -51,11 +51,13 @@ def probe(bundle: Bundle, *, timeout_s: float = 60.0) -> ProbeReport:
 def examine(folder: Path, digest: str) -> ProbeReport:
     """What the probe's process does. Raises ModelError."""
     from serving.models.onnx import OnnxModel
+    from serving.models.rules import rules_of
 
     bundle = read_bundle(folder, digest)
     model = OnnxModel(bundle.model_path)
     check_signature(bundle.manifest, model)
     cases = check_golden(bundle, model)
+    rules_of(bundle)
     return ProbeReport(digest, cases, median_run_us(bundle, model, _LATENCY_RUNS) or 0.0, _peak_mib())
 
 

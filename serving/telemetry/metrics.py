@@ -5,7 +5,7 @@ objects are only built when somebody scrapes. Names are serving.telemetry.names'
 (operators); serving the bytes of `render()` is the HTTP door's."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from types import MappingProxyType
 from typing import Final, Literal, TypeVar
@@ -37,6 +37,10 @@ GONE: Final = 16
 """Of each model, revisions and versions no longer loaded whose counts are still told, the last ones. A series must outlive the
 scrape after its last count, and a revision that is taken back must go on where it stood; but not be kept forever."""
 
+RULES_TOLD: Final = 200
+"""Rules of a model that have a series of their own."""
+OTHER_RULES: Final = "_other"
+
 _K = TypeVar("_K", bound=tuple[str, ...])
 _V = TypeVar("_V")
 _F = TypeVar("_F", CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily)
@@ -54,6 +58,8 @@ class ServingMetrics(Collector):
         self._thinning: dict[str, Thinning] = {}
         self._defaulted: dict[tuple[str, str], int] = {}
         self._fallbacks: dict[tuple[str, str, str], int] = {}
+        self._ruled: dict[tuple[str, str, str, str], int] = {}
+        self._rule_matches: dict[tuple[str, str], int] = {}
         self._mirrored: dict[tuple[str, str, str], int] = {}
         self._loaded: Mapping[tuple[str, ...], None] = MappingProxyType({})
         self._failed: Mapping[tuple[str, ...], None] = MappingProxyType({})
@@ -107,6 +113,19 @@ class ServingMetrics(Collector):
         self._fallbacks[key] = self._fallbacks.get(key, 0) + 1
         return self._fallbacks[key]
 
+    def ruled(self, model: str, version: str, variant: str, out: str, matched: Sequence[Sequence[str]]) -> bool:
+        """Count rows that rules answered, and the rules that held of them; whether these were the first."""
+        key, counts = (model, version, variant, out), self._rule_matches
+        is_first = key not in self._ruled
+        self._ruled[key] = self._ruled.get(key, 0) + len(matched)
+        for ids in matched:
+            for rule in ids:
+                of_rule = (model, rule)
+                if of_rule not in counts and sum(1 for m, _ in counts if m == model) >= RULES_TOLD:
+                    of_rule = (model, OTHER_RULES)
+                counts[of_rule] = counts.get(of_rule, 0) + 1
+        return is_first
+
     def mirrored(self, model: str, variant: str, outcome: Literal["scored", "failed", "dropped"]) -> None:
         """Count what became of a mirrored copy."""
         key = (model, variant, outcome)
@@ -119,6 +138,7 @@ class ServingMetrics(Collector):
         versions = {(model, version, variant) for model, version, variant, _, _ in self._loaded}
         self._evidence = _without_long_gone(self._evidence, revisions)
         self._fallbacks = _without_long_gone(self._fallbacks, versions)
+        self._ruled = _without_long_gone(self._ruled, versions)
         with self._lock:
             self._handles = _without_long_gone(self._handles, {*versions, (names.UNKNOWN,) * 3})
 
@@ -147,6 +167,8 @@ class ServingMetrics(Collector):
         yield self._gauge(names.ONGOING, {(): float(self.ongoing)})
         yield self._counter(names.LOOP_LATE, {(): self.lag.seconds})
         yield self._counter(names.LOOP_LOOKS, {(): float(self.lag.looks)})
+        yield self._counter(names.RULES_ANSWERS, {key: float(n) for key, n in dict(self._ruled).items()})
+        yield self._counter(names.RULES_MATCHES, {key: float(n) for key, n in dict(self._rule_matches).items()})
         yield self._counter(names.FALLBACKS, {key: float(n) for key, n in dict(self._fallbacks).items()})
         yield self._counter(names.MIRRORED, {key: float(n) for key, n in dict(self._mirrored).items()})
         yield from self._collect_evidence()

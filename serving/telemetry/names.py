@@ -94,6 +94,18 @@ LOOP_LATE: Final = MetricDoc(
     "How late the listeners' loop came to its looks at the clock, summed; by vedette_loop_looks_total: about what a request waits unseen.",
 )
 LOOP_LOOKS: Final = MetricDoc("vedette_loop_looks_total", "counter", (), "Looks of the listeners' loop at the clock.")
+RULES_ANSWERS: Final = MetricDoc(
+    "vedette_rules_answers_total",
+    "counter",
+    (*_MODEL, "out"),
+    "Rows answered by the bundle's rules, by what was out: features or model.",
+)
+RULES_MATCHES: Final = MetricDoc(
+    "vedette_rules_matches_total",
+    "counter",
+    ("model", "rule"),
+    "Rows a rule held of, where rules answered; of a model's rules beyond the first 200 seen, together as _other.",
+)
 FALLBACKS: Final = MetricDoc(
     "vedette_fallbacks_total",
     "counter",
@@ -166,7 +178,17 @@ METRICS: Final = (
         LOOP_LATE,
         LOOP_LOOKS,
     ),
-    *(FALLBACKS, EVIDENCE_REQUESTS, EVIDENCE_ROWS, EVIDENCE_BAD, EVIDENCE_ENTITIES, EVIDENCE_ENTITIES_BAD, EVIDENCE_PAIRS),
+    *(
+        RULES_ANSWERS,
+        RULES_MATCHES,
+        FALLBACKS,
+        EVIDENCE_REQUESTS,
+        EVIDENCE_ROWS,
+        EVIDENCE_BAD,
+        EVIDENCE_ENTITIES,
+        EVIDENCE_ENTITIES_BAD,
+        EVIDENCE_PAIRS,
+    ),
     *(EVIDENCE_SCORE_BINS, MIRRORED),
 )
 """Every metric of our own. The standard `process_*` metrics come along."""

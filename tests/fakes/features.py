@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from serving.features.errors import InvalidColumn, UnknownService
-from serving.ports import FeatureInfo, FeatureRows, FeatureServiceInfo, FieldInfo
+from serving.ports import FeatureInfo, FeatureRows, FeatureServiceInfo, FieldInfo, ReadOutcome
 
 DTYPES = {"FP32": np.float32, "FP64": np.float64, "INT32": np.int32, "INT64": np.int64, "BOOL": np.bool_, "BYTES": np.object_}
 
@@ -59,7 +59,8 @@ class FakeFeatureReader:
             if gone.any():
                 defaulted[feature.name] = gone
                 degraded |= gone
-        return FeatureRows(columns, defaulted, degraded, times, oldest_us / 1000 if oldest_us >= 0 else None)
+        outcome = ReadOutcome.FAILED if self.is_down else ReadOutcome.OK
+        return FeatureRows(columns, defaulted, degraded, times, oldest_us / 1000 if oldest_us >= 0 else None, outcome)
 
     def _find(self, feature: FeatureInfo, short: str, key: tuple[Any, ...]) -> tuple[Any, int]:
         values, at_us = self._rows.get((feature.view, key), ({}, 0))

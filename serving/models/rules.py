@@ -1,0 +1,41 @@
+"""The rules of a bundle: read from its folder, compiled against its columns. What they say is serving.resilience.rules'."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from serving.models.bundle import Bundle
+from serving.models.errors import BundleError
+from serving.models.manifest import Manifest
+from serving.resilience.rules.errors import RuleError
+from serving.resilience.rules.ruleset import FOLDER, EventPlace, RuleSet, read_rules
+
+
+def rules_of(bundle: Bundle) -> RuleSet | None:
+    """Compile a bundle's rules; None if it has none. Raises BundleError if they do not hold."""
+    if bundle.manifest.rules is None:
+        return None
+    return compile_rules(bundle.manifest, _files(bundle.folder, bundle.manifest))
+
+
+def compile_rules(manifest: Manifest, files: Mapping[str, bytes]) -> RuleSet:
+    """The rules in these files against the bundle's columns. Raises BundleError."""
+    where = f"bundle {manifest.name}/{manifest.version}"
+    said = manifest.rules
+    source: dict[str, str] = {} if said is None else {str(part): value for part, value in said.logsource.items()}
+    event_field = None if said is None else said.event_field
+    place = EventPlace(event_field, tuple(f.name for f in manifest.request_fields), source)
+    try:
+        return read_rules(files, column_datatypes(manifest), place)
+    except RuleError as problem:
+        raise BundleError(f"{where}: {problem}") from problem
+
+
+def column_datatypes(manifest: Manifest) -> dict[str, str]:
+    """Every column a threshold rule may name: entity keys, request fields, and the features that the model takes."""
+    tensors = {t.name: t.datatype for t in manifest.inputs}
+    taken = {column: tensors[part.tensor] for part in manifest.assembly for column in part.columns}
+    return {**taken, **{f.name: f.datatype for f in (*manifest.entity_keys, *manifest.request_fields)}}
+
+
+def _files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    return {path: (folder / path).read_bytes() for path in manifest.files if path.startswith(FOLDER)}
