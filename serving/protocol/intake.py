@@ -136,7 +136,7 @@ class Intake:
         method = parser.get_method()  # type: ignore[union-attr]
         self._method = _METHODS.get(method) or method.decode()
         self._ending = b"" if parser.should_keep_alive() else CLOSE  # type: ignore[union-attr]
-        self.stage, self._head_bytes, self._size, self._refusal = BODY, 0, 0, None
+        self.stage, self._head_bytes, self._size, self._idle_bytes, self._refusal = BODY, 0, 0, 0, None
         if self._admit is not None:
             self._refusal = self._admit(self._method, self._url)
         stated = headers.get(b"content-length")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from serving.errors import BadRequest, Overloaded, TooLarge, Unsupported
 from serving.protocol import intake as module
 from serving.protocol.heads import CLOSE, KEEP_ALIVE
-from serving.protocol.intake import BETWEEN, BODY, HEAD, MAX_HEAD_BYTES, Intake
+from serving.protocol.intake import BETWEEN, BODY, HEAD, MAX_HEAD_BYTES, SLICE_BYTES, Intake
 from serving.protocol.reply import Reply
 
 LIMIT = 1000
@@ -35,6 +35,16 @@ def test_a_request_is_its_parts():
     (request,) = read(b"POST /a?b=c HTTP/1.1\r\nHoSt: x\r\nX-A: 1\r\nx-a: 2\r\ncontent-length: 3\r\n\r\nabc").ready
     headers = {b"host": b"x", b"x-a": b"2", b"content-length": b"3"}
     assert request == ("POST", b"/a?b=c", headers, b"abc", b"", None)
+
+
+def test_a_kept_connection_takes_large_bodies_one_after_another():
+    intake, body = Intake(100_000), b"x" * 20_000
+    request = post(body)
+    for _ in range(2 * MAX_HEAD_BYTES // SLICE_BYTES):  # what came of a body before must not count as idle in the next
+        intake.feed(request[:SLICE_BYTES])
+        intake.feed(request[SLICE_BYTES:])
+        assert intake.ready.popleft()[3] == body
+    assert not intake.is_over
 
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=8).map(lambda text: b"x-" + text.encode())
