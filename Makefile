@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test soak check format bench demo clean services requirements crds
+.PHONY: help up test soak check format bench profile demo clean services requirements crds
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ format: $(READY) ## rewrite the code in the house format
 
 bench: $(READY) ## benchmarks, side by side in one run, about 20 minutes; report: build/bench/report.html. ARGS="--list" names them
 	$(BIN)/python -m loadtests.bench $(ARGS)
+
+profile: $(READY) ## flame graphs of a replica under load, build/profile/NAME.svg, and the functions that take most. ARGS="http --native"
+	$(BIN)/python -m loadtests.bench.profiling $(ARGS)
 
 demo: $(READY) ## good and bad candidates under constant load: promoted, aborted, compared; fails if a promise is not kept
 	$(BIN)/vedette demo $(ARGS)

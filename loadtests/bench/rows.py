@@ -111,7 +111,7 @@ def _binary(stack: ExitStack, server: Running, tensors: NDArray[np.float32]) -> 
 
     def ask(index: int) -> Floats:
         headers, body = client.ask(requests[index])
-        length = int(headers.split(b"inference-header-content-length:", 1)[1].split(b"\r\n", 1)[0])
+        length = int(headers.split(b"\r\ninference-header-content-length:", 1)[1].split(b"\r\n", 1)[0])
         at = length
         for output in orjson.loads(body[:length])["outputs"]:
             size = output["parameters"]["binary_data_size"]
@@ -182,7 +182,7 @@ class _Http:
         while (end := data.find(b"\r\n\r\n")) < 0:
             data += self._received()
         headers = bytes(data[:end]).lower() + b"\r\n"
-        length = int(headers.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+        length = int(headers.split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0])
         whole = end + 4 + length
         while len(data) < whole:
             data += self._received()
