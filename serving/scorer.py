@@ -188,10 +188,14 @@ class Scorer:
         alerts = part.counts[2] if part.counts is not None else 0
         evidence.live.answered(part.rows.rows, is_slow=is_slow, degraded=part.degraded_rows, alerts=alerts)
         if work.places:
-            places, met = _places(work, part), evidence.entities.met
+            identities, entities = [place[1] for place in _places(work, part)], evidence.entities
+            new = entities.new(identities)
+            if not new:
+                return
             codes = part.judged.codes.tolist() if part.judged is not None else [0] * part.rows.rows
-            for place, code, degraded in zip(places, codes, part.degraded.tolist(), strict=False):
-                met(place[1], is_error=False, is_slow=is_slow, is_degraded=degraded, is_alert=code == 2)
+            degraded = part.degraded.tolist()
+            for at in new:
+                entities.met(identities[at], is_error=False, is_slow=is_slow, is_degraded=degraded[at], is_alert=codes[at] == 2)
 
     def _account(self, work: Work, parts: list[Part], receipt: str) -> float:
         latency_s = self._clock.monotonic_s() - work.started_s

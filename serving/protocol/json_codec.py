@@ -346,7 +346,9 @@ def output_data(tensor: Tensor) -> object:
     if tensor.datatype != "BYTES":
         return np.ascontiguousarray(tensor.data).reshape(-1)
     try:
-        return [as_bytes(element).decode() for element in tensor.data.reshape(-1).tolist()]
+        elements = tensor.data.reshape(-1).tolist()
+        words = {element: as_bytes(element).decode() for element in set(elements)}
+        return [words[element] for element in elements]
     except UnicodeDecodeError:
         raise BadRequest(
             f'output "{tensor.name}" holds bytes that are not UTF-8 and cannot be JSON; '

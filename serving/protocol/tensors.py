@@ -7,7 +7,6 @@ import math
 import struct
 import sys
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -72,7 +71,8 @@ def mismatch(where: str, shape: Sequence[int], count: int, given: int) -> BadReq
 
 
 def from_raw(raw: memoryview, datatype: str, shape: Sequence[int], count: int, where: str) -> NDArray[Any]:
-    """A tensor from its raw bytes, copied. Raises BadRequest unless they fit the shape exactly."""
+    """A tensor from its raw bytes: a view of them where they are aligned, else copied. Raises BadRequest unless they fit the shape
+    exactly."""
     if datatype == "BYTES":
         return shaped(_strings(raw, count, where), shape, where)
     dtype = DTYPES[datatype]
@@ -83,8 +83,12 @@ def from_raw(raw: memoryview, datatype: str, shape: Sequence[int], count: int, w
         )
     if datatype == "BOOL":  # any byte but 0 is true, as in C; numpy must only ever see 0 and 1
         return shaped(np.frombuffer(raw, np.uint8) != 0, shape, where)
-    array = np.frombuffer(raw, dtype).copy()
-    return shaped(array.byteswap(inplace=True) if _SWAPPED else array, shape, where)
+    array = np.frombuffer(raw, dtype)
+    if _SWAPPED:
+        array = array.byteswap()
+    elif not array.flags.aligned:
+        array = array.copy()
+    return shaped(array, shape, where)
 
 
 def _strings(raw: memoryview, count: int, where: str) -> NDArray[np.object_]:
@@ -92,15 +96,15 @@ def _strings(raw: memoryview, count: int, where: str) -> NDArray[np.object_]:
     if count * 4 > end:
         raise BadRequest(f"{where}: {brief(count)} BYTES elements need at least {brief(count * 4)} bytes, raw data has {end}")
     elements: list[bytes] = []
-    at = 0
+    at, data, unpack = 0, raw.tobytes(), _LENGTH.unpack_from
     for index in range(count):
         start = at + 4
         if start > end:
             raise BadRequest(f"{where}: raw data ends inside the length of element {index}; each is 4 bytes, little-endian")
-        at = start + _LENGTH.unpack_from(raw, start - 4)[0]
+        at = start + unpack(data, start - 4)[0]
         if at > end:
             raise BadRequest(f"{where}: element {index} claims {at - start} bytes, raw data has {end - start} left")
-        elements.append(bytes(raw[start:at]))
+        elements.append(data[start:at])
     if at != end:
         raise BadRequest(f"{where}: raw data has {end - at} bytes more than its {count} elements")
     return objects(elements)
@@ -109,9 +113,14 @@ def _strings(raw: memoryview, count: int, where: str) -> NDArray[np.object_]:
 def to_raw(array: NDArray[Any], datatype: str) -> bytes:
     """A tensor's raw bytes."""
     if datatype == "BYTES":
-        elements = [as_bytes(element) for element in array.reshape(-1).tolist()]
-        return b"".join(chain.from_iterable([(_LENGTH.pack(len(element)), element) for element in elements]))
+        elements = array.reshape(-1).tolist()
+        written = {element: _counted(as_bytes(element)) for element in set(elements)}  # verdicts: three, of a thousand rows
+        return b"".join([written[element] for element in elements])
     return (array.byteswap() if _SWAPPED else array).tobytes()
+
+
+def _counted(element: bytes) -> bytes:
+    return _LENGTH.pack(len(element)) + element
 
 
 def as_bytes(element: object) -> bytes:

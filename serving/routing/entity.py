@@ -77,7 +77,7 @@ def _hash(content: bytes) -> Place:
 
 
 def _of_columns(salt: bytes, columns: Mapping[str, NDArray[Any]]) -> list[Place]:
-    values = [[canonical(v) for v in columns[name].tolist()] for name in sorted(columns)]
+    values = [[v if type(v) is bytes else canonical(v) for v in columns[name].tolist()] for name in sorted(columns)]
     if len(values) == 1:
         return [_hash(salt + v) for v in values[0]]
     pack = _LENGTH.pack
@@ -88,7 +88,17 @@ def _of_tensors(salt: bytes, rows: TensorRows, *, by_row: bool) -> list[Place]:
     tensors = [rows.tensors[name] for name in sorted(rows.tensors)]
     if not by_row or any(t.shape[:1] != (rows.rows,) for t in tensors):
         return [_hash(salt + b"".join([_content(t) for t in tensors]))]
-    return [_hash(salt + b"".join([_content(t[i : i + 1]) for t in tensors])) for i in range(rows.rows)]
+    contents = [_contents(t, rows.rows) for t in tensors]
+    return [_hash(salt + b"".join(row)) for row in zip(*contents, strict=True)]
+
+
+def _contents(tensor: NDArray[Any], rows: int) -> list[bytes]:
+    """The content of each row."""
+    if tensor.dtype.hasobject:
+        return [_content(tensor[i : i + 1]) for i in range(rows)]
+    whole = _content(tensor)
+    width = len(whole) // rows
+    return [whole[at : at + width] for at in range(0, rows * width, width)] if width else [b""] * rows
 
 
 def _content(tensor: NDArray[Any]) -> bytes:

@@ -5,7 +5,7 @@ Requests that asked for a variant or version by name are not counted here; nor a
 mean is the control plane's; their names are serving.telemetry.names'."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import isnan
 from typing import Final, Literal
 
@@ -80,6 +80,11 @@ class Entities:
         self.slow += is_slow
         self.degraded += is_degraded
         self.alerts += is_alert
+
+    def new(self, identities: Sequence[int]) -> list[int]:
+        """The places of those that `met` would count: a glance for each of many rows, of entities that come again."""
+        seen, mask = self._seen, self._thinning.mask
+        return [at for at, identity in enumerate(identities) if identity not in seen and not identity & mask]
 
     def bad(self) -> dict[str, int]:
         """By gate."""
