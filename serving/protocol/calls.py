@@ -11,6 +11,7 @@ from serving.errors import BadRequest
 from serving.ports import InferenceService
 from serving.protocol import grpc_codec as codec
 from serving.protocol import stubs
+from serving.protocol.grpc_answer import answer_bytes
 
 
 class Around(NamedTuple):
@@ -65,7 +66,7 @@ class Calls:
         message = codec.parse(stubs.ModelInferRequest, body)
         request = codec.read_request(message, *around, arrived_ns)
         answer = await self._service.infer(request)
-        return _bytes(codec.write_answer(answer, codec.is_raw(message, request)))
+        return answer_bytes(answer, codec.is_raw(message, request))
 
     async def server_live(self, _body: bytes, _: Around) -> bytes:
         """Whether the process answers."""

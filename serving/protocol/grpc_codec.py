@@ -4,7 +4,9 @@ Pure: messages in, values out; the server is serving.protocol.grpc's. Tensors co
 (`raw_input_contents`), never both in one request; FP16 has no typed field and is always raw. The answer is raw if the request's
 parameter `binary_data_output` says so, else if the request was raw, and always if an output is FP16."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +17,7 @@ from serving.errors import BadRequest, Unsupported
 from serving.protocol.envelope import parameter_timeout_s, sooner
 from serving.protocol.json_codec import check_output
 from serving.protocol.messages import (
+    DTYPES,
     NO_PARAMETERS,
     InferAnswer,
     InferRequest,
@@ -27,6 +30,7 @@ from serving.protocol.messages import (
 from serving.protocol.stubs import ModelInferResponse, ModelMetadataResponse, ModelStatisticsResponse
 from serving.protocol.tensors import (
     MAX_NAME,
+    MAX_RANK,
     as_bytes,
     brief,
     count_of,
@@ -51,6 +55,10 @@ CONTENTS: Final[Mapping[str, str]] = {
     "BYTES": "bytes_contents",
 }
 """Datatype -> the typed field its elements stand in."""
+_NUMBERS: Final[Mapping[str, np.dtype[Any]]] = {
+    name: dtype for name, dtype in DTYPES.items() if dtype.kind in "iuf" and sys.byteorder == "little"
+}
+"""Datatypes whose raw bytes are numpy's own."""
 _INT64_MAX: Final = (1 << 63) - 1
 _UINT64_MAX: Final = (1 << 64) - 1
 
@@ -77,11 +85,13 @@ def read_request(
         raise BadRequest(
             f"raw_input_contents has {len(raw)} entries for {len(given)} inputs; send one for each, in their order"
         )
-    inputs = tuple([_input(index, item, raw[index] if raw else None) for index, item in enumerate(given)])
+    if raw:
+        inputs = tuple([_plain(item, raw[at]) or _input(at, item, raw[at]) for at, item in enumerate(given)])
+    else:
+        inputs = tuple([_input(at, item, None) for at, item in enumerate(given)])
     outputs = tuple([_output(index, item) for index, item in enumerate(message.outputs)])
     for what, named in (("inputs", inputs), ("outputs", outputs)):
-        names = {item.name for item in named}
-        if len(names) != len(named):
+        if len(named) > 1 and len({item.name for item in named}) != len(named):
             raise BadRequest(f"{what}: a name stands there more than once; names must be distinct")
     parameters = read_parameters(message.parameters)
     return InferRequest(
@@ -97,6 +107,19 @@ def read_request(
         variant,
         arrived_ns,
     )
+
+
+def _plain(item: Message, raw: bytes) -> Tensor | None:
+    """The usual raw input: numbers, nothing odd about it; None for any other, right or wrong, which goes the long way."""
+    name, dtype, shape = item.name, _NUMBERS.get(item.datatype), list(item.shape)
+    if dtype is None or not 0 < len(name) <= MAX_NAME or len(shape) > MAX_RANK or (shape and min(shape) < 0):
+        return None
+    if len(raw) != prod(shape) * dtype.itemsize or item.parameters or item.HasField("contents"):
+        return None
+    try:
+        return Tensor(name, item.datatype, np.ndarray(shape, dtype, raw))
+    except ValueError:  # no elements, yet numpy cannot hold the shape
+        return None
 
 
 def _input(index: int, item: Message, raw: bytes | None) -> Tensor:
@@ -198,17 +221,22 @@ def write_answer(answer: InferAnswer, raw: bool) -> Message:
         write_parameters(answer.parameters, message.parameters)
     raw = raw or any(tensor.datatype not in CONTENTS for tensor in answer.outputs)
     for tensor in answer.outputs:
-        output = message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.data.shape)
-        if tensor.parameters:
-            write_parameters(tensor.parameters, output.parameters)
-        if raw:
-            message.raw_output_contents.append(to_raw(tensor.data, tensor.datatype))
-            continue
-        elements = tensor.data.reshape(-1).tolist()
-        if tensor.datatype == "BYTES":
-            elements = [as_bytes(element) for element in elements]
-        getattr(output.contents, CONTENTS[tensor.datatype]).extend(elements)
+        write_output(tensor, message, raw=raw)
     return message
+
+
+def write_output(tensor: Tensor, message: Message, *, raw: bool) -> None:
+    """Add one output."""
+    output = message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.data.shape)
+    if tensor.parameters:
+        write_parameters(tensor.parameters, output.parameters)
+    if raw:
+        message.raw_output_contents.append(to_raw(tensor.data, tensor.datatype))
+        return
+    elements = tensor.data.reshape(-1).tolist()
+    if tensor.datatype == "BYTES":
+        elements = [as_bytes(element) for element in elements]
+    getattr(output.contents, CONTENTS[tensor.datatype]).extend(elements)
 
 
 def write_statistics(statistics: Sequence[ModelStatistics]) -> Message:

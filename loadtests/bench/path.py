@@ -1,0 +1,165 @@
+"""What a request costs in the server's own code: CPU time from the body's bytes to the answer's, without sockets, HTTP and framework.
+
+One process, in turn: `vedette` decodes, scores, accounts and encodes (score, verdict, probability; audit and cache off), its
+stages timed one by one; `bare` is the handler of the bare server (parse, run, write; the score only); `onnxruntime` the session alone.
+Figures are CPU time of the process per request: a busy machine makes them larger, not wrong, and their ratios hold. `beyond` is what
+Vedette adds to the run of the model, as a share of what bare's whole handler costs. 1,000 rows come and go by the binary extension."""
+
+import gc
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from loadtests.bench.errors import BenchError
+from loadtests.bench.report import Row, row
+from loadtests.bench.servers import bare
+from loadtests.bench.targets import ratio
+from loadtests.bench.vedette import fill_store
+from loadtests.bench.workload import FEATURES, INPUT, MODEL, OUTPUT, Workload, build_workload, infer_request
+
+ROWS: Final = 1_000
+ROTATING: Final = 64
+"""Requests a round goes through, as repeating one flatters trees."""
+
+Way = Callable[[], Awaitable[None]]
+"""Answers ROTATING requests (or a few large ones)."""
+
+
+def run(*, quick: bool, rounds: int) -> list[Row]:
+    """Measure. Raises BenchError if Vedette and onnxruntime disagree."""
+    import uvloop
+
+    with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder:
+        workload = build_workload(Path(folder), requests=ROTATING)
+        fill_store(workload, Path(folder) / "store")
+        found = uvloop.run(measure(workload, Path(folder) / "store", rounds=rounds, turns=3 if quick else 60))
+    return list(rows(found))
+
+
+async def measure(workload: Workload, store: Path, *, rounds: int, turns: int) -> dict[str, list[float]]:
+    """Microseconds a request, by way: in each round the least of `turns` turns, which is what nobody interrupted."""
+    from serving.app import compose
+    from serving.settings import ServingSettings
+
+    made = await compose(ServingSettings(store_dir=store, audit=False))
+    try:
+        await made.service.apply(made.fallback())
+        ways = await _ways(made.service, workload)
+        gc.collect()
+        gc.freeze()  # as the replica does
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(rounds):
+            least = dict.fromkeys(ways, float("inf"))
+            for _ in range(turns):
+                for name, (way, requests) in ways.items():
+                    began = time.process_time()
+                    await way()
+                    least[name] = min(least[name], (time.process_time() - began) / requests * 1e6)
+            for name, value in least.items():
+                found[name].append(value)
+        return found
+    finally:
+        gc.unfreeze()
+        await made.close()
+
+
+async def _ways(service: Any, workload: Workload) -> dict[str, tuple[Way, int]]:
+    from serving.protocol import binary_codec
+    from serving.protocol.calls import Around, Calls
+    from serving.protocol.envelope import Envelope
+
+    session, calls = bare.open_session(str(workload.model)), Calls(service)
+    bodies = workload.json_bodies.read_bytes().splitlines()
+    feeds = [{INPUT: r[None, :]} for r in workload.inputs]
+    messages = [infer_request(r) for r in workload.inputs]
+    wires = [m.SerializeToString() for m in messages]
+    asked = [binary_codec.read_request(b, None, Envelope(MODEL)) for b in bodies]
+    answers = [await service.infer(a) for a in asked]
+    scores = [next(o.data.item() for o in answer.outputs if o.name == OUTPUT) for answer in answers]
+    if not np.allclose(scores, workload.answers, rtol=1e-5):
+        raise BenchError("path: Vedette and onnxruntime disagree on the scores")
+    tensor = np.random.default_rng(11).standard_normal((ROWS, FEATURES), dtype=np.float32)
+    large, length = _binary(tensor)
+
+    async def onnxruntime() -> None:
+        for feed in feeds:
+            session.run([OUTPUT], feed)
+
+    async def bare_json() -> None:
+        for body in bodies:
+            bare.answer_json(session, body)
+
+    async def bare_grpc() -> None:
+        for wire in wires:
+            bare.answer_message(session, type(messages[0]).FromString(wire)).SerializeToString()
+
+    async def decode() -> None:
+        for body in bodies:
+            binary_codec.read_request(body, None, Envelope(MODEL))
+
+    async def infer() -> None:
+        for request in asked:
+            await service.infer(request)
+
+    async def encode() -> None:
+        for answer, request in zip(answers, asked, strict=True):
+            binary_codec.write_answer(answer, request)
+
+    async def whole() -> None:
+        for body in bodies:
+            request = binary_codec.read_request(body, None, Envelope(MODEL))
+            binary_codec.write_answer(await service.infer(request), request)
+
+    async def grpc() -> None:
+        for wire in wires:
+            await calls.model_infer(wire, Around())
+
+    async def rows_alone() -> None:
+        session.run([OUTPUT], {INPUT: tensor})
+
+    async def rows_whole() -> None:
+        request = binary_codec.read_request(large, length, Envelope(MODEL))
+        binary_codec.write_answer(await service.infer(request), request)
+
+    one = {
+        "onnxruntime": onnxruntime, "bare/json": bare_json, "bare/grpc": bare_grpc, "vedette/decode": decode,
+        "vedette/infer": infer, "vedette/encode": encode, "vedette/json": whole, "vedette/grpc": grpc,
+    }  # fmt: skip
+    many = {"onnxruntime/1000": rows_alone, "vedette/1000": rows_whole}
+    return {**{name: (way, ROTATING) for name, way in one.items()}, **{name: (way, 1) for name, way in many.items()}}
+
+
+def _binary(tensor: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[bytes, int]:
+    described = {
+        "name": INPUT,
+        "datatype": "FP32",
+        "shape": tensor.shape,
+        "parameters": {"binary_data_size": tensor.nbytes},
+    }
+    head = orjson.dumps({"inputs": [described], "parameters": {"binary_data_output": True}})
+    return head + tensor.tobytes(), len(head)
+
+
+def rows(found: Mapping[str, Sequence[float]]) -> Iterator[Row]:
+    """Costs, and what they are of bare's."""
+
+    def cost(name: str, against: str | None = None, **target: Any) -> Row:
+        compared = None if against is None else (f"path/{against}", found[against])
+        return row(f"path/{name}", found[name], "us", against=compared, **target)
+
+    yield cost("onnxruntime")
+    yield cost("bare/json")
+    yield cost("vedette/json", "bare/json")
+    for stage in ("decode", "infer", "encode"):
+        yield cost(f"vedette/{stage}", "bare/json")
+    beyond = [whole - alone for whole, alone in zip(found["vedette/json"], found["onnxruntime"], strict=True)]
+    yield row("path/vedette/beyond", beyond, "us", against=("path/bare/json", found["bare/json"]))
+    yield cost("bare/grpc")
+    yield cost("vedette/grpc", "bare/grpc")
+    yield cost("onnxruntime/1000")
+    yield cost("vedette/1000", "onnxruntime/1000", target=ratio("<=", 2.0))
