@@ -13,6 +13,7 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.interpreter import settle, share_fairly
 from serving.models.errors import ModelError
 from serving.protocol.http import HttpDoor
 from serving.protocol.listener import Behind, Listener, Ports
@@ -70,9 +71,11 @@ class ReplicaHost:
 
     def start(self, config: Mapping[str, Any] | None = None) -> Ports:
         """Open the doors and load what should be served. config: as for `reconfigure`."""
+        share_fairly()
         ports = self._listener.start()
         self._composed().siblings.register(ports.own)
         self.reconfigure(config or {})
+        settle()
         return ports
 
     def reconfigure(self, config: Mapping[str, Any], *, is_waiting: bool = True) -> None:

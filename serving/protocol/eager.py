@@ -18,12 +18,14 @@ def start(coroutine: Coroutine[Any, Any, T], done: Done, loop: asyncio.AbstractE
     """Run it up to where it first waits. None: it never did, and `done` was called; else the task that runs the rest.
 
     Called on the loop, from a callback or within a task. The coroutine has a context of its own, as a task has."""
-    around = asyncio.current_task(loop)
-    if around is not None:
-        asyncio.tasks._leave_task(loop, around)
     stand_in, context = _StandIn(), copy_context()
-    as_task = cast("asyncio.Task[T]", stand_in)
-    asyncio.tasks._enter_task(loop, as_task)  # as asyncio documents for tasks of others' making ("Extending")
+    as_task, around = cast("asyncio.Task[T]", stand_in), None
+    try:
+        asyncio.tasks._enter_task(loop, as_task)  # as asyncio documents for tasks of others' making ("Extending")
+    except RuntimeError:  # within a task; cheaper to be told than to ask each time
+        around = asyncio.current_task(loop)
+        asyncio.tasks._leave_task(loop, cast("asyncio.Task[T]", around))
+        asyncio.tasks._enter_task(loop, as_task)
     problem: BaseException | None = None
     try:
         waited_for = context.run(coroutine.send, None)

@@ -37,7 +37,7 @@ BODY_TIMEOUT_S: Final = 30.0
 _BINARY: Final = (b"content-type", b"application/octet-stream")
 _SELF: Final = b"replica=self"
 """Query of /metrics that asks for this replica's own page alone."""
-_ASKS_MODELS: Final = (b"/v2/models/", b"/v1/models/")
+_INFERENCES: Final = (b"/infer", b":predict")
 _METRICS: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 _log = logging.getLogger(__name__)
@@ -143,9 +143,9 @@ class HttpDoor:
 
     def admit_head(self, method: str, url: bytes) -> ServingError | None:
         """Asked when a request's head has arrived: why its body need not be kept. None: go on."""
-        if self._admit is None or method != "POST" or not url.startswith(_ASKS_MODELS):
+        if self._admit is None or method != "POST":
             return None
-        return self._admit() if _is_inference(url) else None
+        return self._admit() if url.endswith(_INFERENCES) or _is_inference(url) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The same as an ASGI 3 application, for servers of others: Ray Serve's proxy."""
@@ -279,8 +279,7 @@ async def _compressed(reply: Reply, accept: bytes | None) -> Reply:
 
 
 def _is_inference(url: bytes) -> bool:
-    path = url.partition(b"?")[0].rstrip(b"/")
-    return path.endswith((b"/infer", b":predict"))
+    return url.partition(b"?")[0].rstrip(b"/").endswith(_INFERENCES)
 
 
 def _health(state: dict[str, Any], is_well: bool, message: str) -> Reply:

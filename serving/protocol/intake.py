@@ -26,6 +26,8 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 """Largest request line and headers together; also the most that may come within a chunked body and be none of it."""
 SLICE_BYTES: Final = 8 * 1024
 """So much is parsed at a time: as many requests at most are whole before the first of them is answered."""
+JOINED_PARTS: Final = 64
+"""An unfinished body's pieces are joined when one read brought more than so many: chunks may be as small as one byte."""
 NOT_HTTP: Final = "the request is not HTTP/1.1: malformed request line, header or chunk"
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
 
@@ -41,6 +43,7 @@ class Intake:
         "_head_bytes",
         "_headers",
         "_idle_bytes",
+        "_joined",
         "_max_body_bytes",
         "_method",
         "_parser",
@@ -69,7 +72,7 @@ class Intake:
         self._parts: list[bytes] = []
         self._ending = b""
         self._refusal: ServingError | None = None
-        self._head_bytes = self._size = self._idle_bytes = 0
+        self._head_bytes = self._size = self._idle_bytes = self._joined = 0
 
     @property
     def held_bytes(self) -> int:
@@ -103,12 +106,15 @@ class Intake:
                 self._end(error_reply(431, f"the request's head is over {MAX_HEAD_BYTES} bytes"))
         elif self.stage == BODY:
             self._idle_bytes = 0 if self._size > size_before else self._idle_bytes + len(data)
+            if len(self._parts) - self._joined > JOINED_PARTS:
+                self._parts[self._joined :] = [b"".join(self._parts[self._joined :])]
+                self._joined += 1
             if self._idle_bytes > MAX_HEAD_BYTES or self._size > DISCARDED_BYTES + self._max_body_bytes:
                 self._end(BadRequest(NOT_HTTP))
 
     def refuse(self, error: ServingError) -> None:
         """Keep nothing of the body under way; the request is answered so when all of it has come."""
-        self._refusal, self._parts = error, []
+        self._refusal, self._parts, self._joined = error, [], 0
 
     def give_up(self, error: ServingError) -> None:
         """Wait no longer for the rest of a body."""
@@ -161,7 +167,7 @@ class Intake:
             body = b""
         else:
             body = parts[0] if len(parts) == 1 else b"".join(parts)
-            self._parts = []
+            self._parts, self._joined = [], 0
         if self._fields:
             self._fields = {}
         if not self.is_over:

@@ -5,7 +5,6 @@ A replica runs its doors in a thread of its own with an event loop of its own (u
 live on one loop; `HttpListener` serves an application that needs nothing built. What the doors answer is not known here."""
 
 import asyncio
-import gc
 import logging
 import os
 import socket
@@ -17,6 +16,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import uvloop
 
+from serving.errors import ServingError
+from serving.interpreter import settle
 from serving.ports import InferenceService
 from serving.protocol.connection import Application
 from serving.protocol.grpc import GrpcDoor, start_grpc
@@ -101,11 +102,13 @@ class HttpListener:
 class Behind:
     """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics.
 
-    union: makes of this replica's metrics the page of all replicas that share the port."""
+    union: makes of this replica's metrics the page of all replicas that share the port. admit: asked by the doors when the head of
+    an inference request has come; what it returns is the answer (serving.resilience.admission)."""
 
     service: InferenceService
     metrics: Callable[[], bytes] | None = None
     union: Callable[[bytes], Awaitable[bytes]] | None = None
+    admit: Callable[[], ServingError | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +163,15 @@ class Listener:
     async def _open(self) -> Ports:
         http_port = int(self._sock.getsockname()[1])
         behind = await self._startup()
-        door = HttpDoor(behind.service, max_body_bytes=self._max_body_bytes, metrics=behind.metrics, union=behind.union)
+        door = HttpDoor(
+            behind.service,
+            max_body_bytes=self._max_body_bytes,
+            metrics=behind.metrics,
+            union=behind.union,
+            admit=behind.admit,
+        )
         if self._grpc_port is not None:
-            self._grpc = await self._open_grpc(behind.service, self._grpc_port)
+            self._grpc = await self._open_grpc(behind, self._grpc_port)
         self._http = HttpServer(
             door, self._sock, max_connections=self._max_connections, max_unfinished_bytes=self._max_unfinished_bytes
         )
@@ -170,11 +179,10 @@ class Listener:
         own = bind("127.0.0.1", 0)
         self._own = HttpServer(door, own)
         await self._own.start()
-        gc.collect()
-        gc.freeze()  # what start-up made stays: the collector need not walk it while requests wait
+        settle()
         return Ports(http_port, None if self._grpc is None else self._grpc.port, int(own.getsockname()[1]))
 
-    async def _open_grpc(self, service: InferenceService, port: int) -> GrpcDoor | Http2Door:
+    async def _open_grpc(self, behind: Behind, port: int) -> GrpcDoor | Http2Door:
         if self._grpc_door == "http2":
             try:
                 sock = bind(self._host, port, reuse_port=self._reuse_port)
@@ -182,15 +190,16 @@ class Listener:
                 said = f"cannot listen on {self._host}:{port} for gRPC: {os.strerror(problem.errno or 0)}; choose another port"
                 raise OSError(problem.errno, said) from problem
             return await start_http2(
-                service,
+                behind.service,
                 sock,
                 max_body_bytes=self._max_body_bytes,
                 max_connections=self._max_connections,
                 max_unfinished_bytes=self._max_unfinished_bytes,
+                admit=behind.admit,
             )
         host = f"[{self._host}]" if ":" in self._host else self._host
         address = f"{host}:{port}"
-        return await start_grpc(service, address, max_body_bytes=self._max_body_bytes, reuse_port=self._reuse_port)
+        return await start_grpc(behind.service, address, max_body_bytes=self._max_body_bytes, reuse_port=self._reuse_port)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run something on the doors' loop, where everything behind them lives."""

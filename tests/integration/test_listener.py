@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from serving.errors import Unavailable
+from serving.errors import Overloaded, Unavailable
 from serving.protocol import http_server
 from serving.protocol.http import HttpDoor
 from serving.protocol.http_server import bind
@@ -32,14 +32,14 @@ def post(port: int, model: str) -> tuple[int, bytes]:
     return response.status, response.read()
 
 
-def listener(service=None, *, events=None, problem=None, **options) -> Listener:
+def listener(service=None, *, events=None, problem=None, admit=None, **options) -> Listener:
     events = [] if events is None else events
 
     async def startup() -> Behind:
         events.append(threading.current_thread().name)
         if problem is not None:
             raise problem
-        return Behind(service or FakeInference())
+        return Behind(service or FakeInference(), admit=admit)
 
     async def shutdown() -> None:
         events.append("shutdown")
@@ -169,4 +169,30 @@ def test_a_connection_that_stays_silent_is_closed(monkeypatch):
         assert silent.recv(10) == b""
         assert half.recv(10) == b""
     assert get(port) == 200
+    opened.stop(1)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v2/models/simple/infer", 429),
+        ("/v2/models/simple/versions/1/infer/?x=1", 429),
+        ("/v1/models/simple:predict", 429),
+        ("/v2/repository/index", 200),
+    ],
+)
+def test_only_inferences_are_refused_early(path, status):
+    service = FakeInference()
+    opened = listener(service, admit=lambda: Overloaded("full"))
+    port = opened.start(30).http
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    for _ in range(2):
+        connection.request("POST", path, json.dumps(simple_request()) if status == 429 else "")
+        response = connection.getresponse()
+        assert response.status == status
+        assert response.getheader("retry-after") == ("1" if status == 429 else None)
+        response.read()
+    assert not service.seen
+    assert get(port) == 200
+    connection.close()
     opened.stop(1)

@@ -262,3 +262,14 @@ def test_the_appetite_is_one_slice_or_the_rest_of_a_body():
     intake.feed(post(b"x" * 10, length=100_000))
     assert intake.appetite() == 100_000 - 10
     assert read(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n").appetite() == module.SLICE_BYTES
+
+
+@pytest.mark.parametrize("step", [7, 700, 3000])
+def test_a_body_of_tiny_chunks_in_many_reads(step):
+    wire = chunked(*[b"%d" % (n % 10) for n in range(900)])
+    pieces = [wire[n : n + step] for n in range(0, len(wire), step)]
+    intake = read(*pieces[:-1])
+    assert len(intake._parts) < 900, "a piece of one byte is not kept as an object of its own"
+    intake.feed(pieces[-1])
+    assert intake.ready[0][3] == b"".join(b"%d" % (n % 10) for n in range(900))
+    assert isinstance(read(*pieces, limit=899).ready[0][5], TooLarge)
