@@ -222,7 +222,7 @@ class GrpcApplication:
     def _answered(self, stream: Stream, result: bytes | None, problem: BaseException | None) -> None:
         stream.state = None
         if result is not None:
-            stream.connection.send(stream, HEAD, framed(result), OK)
+            stream.connection.answer(stream, HEAD, framed(result), OK)
         elif not isinstance(problem, asyncio.CancelledError):
             self._refuse(stream, _named(problem))
         elif stream.is_open:  # only the door cancels what its client still waits for, when its grace is over

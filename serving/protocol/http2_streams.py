@@ -140,6 +140,25 @@ class Outgoing(ABC):
         if not self._is_reading:
             self.flush()
 
+    def answer(self, stream: Stream, head: bytes, data: bytes, tail: bytes) -> None:
+        """Send a whole answer: the usual one, which fits the windows, as one piece; any other as `send` does it."""
+        number, size = stream.number, len(data)
+        if not stream.is_complete or size > stream.window or size > self._window or size > self._frame:
+            self.send(stream, head, data, tail)
+            return
+        if self.streams.pop(number, None) is None:
+            return
+        self._window -= size
+        named = number.to_bytes(4, "big")
+        opening = (len(head) << 16 | HEADERS << 8 | END_HEADERS).to_bytes(5, "big")
+        middle = (size << 16 | DATA << 8).to_bytes(5, "big")
+        end = (len(tail) << 16 | HEADERS << 8 | END_HEADERS | END_STREAM).to_bytes(5, "big")
+        self._out.append(b"".join((opening, named, head, middle, named, data, end, named, tail)))
+        if not self.streams:
+            self._was_last()
+        if not self._is_reading:
+            self.flush()
+
     def reset(self, stream: Stream, code: int) -> None:
         """Give a stream up."""
         self._drop(stream)

@@ -68,7 +68,7 @@ class Echo:
             self.answer(stream)
 
     def answer(self, stream):
-        stream.connection.send(stream, encode([(b":status", b"200")]), bytes(stream.body), encode([(b"end", b"1")]))
+        stream.connection.answer(stream, encode([(b":status", b"200")]), bytes(stream.body), encode([(b"end", b"1")]))
 
     def too_large(self, stream):
         self.refused.append(stream.number)
