@@ -90,6 +90,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[tuple[asyncio.Future[Replies], int]] = deque()  # who waits for how many replies
         self._replies: list[Any] = []  # of the first of them, as far as they are here
         self._out: list[bytes] = []
+        self._leave_alone = True  # whether the last reads to leave at a tick's end were one
         self._transport: asyncio.Transport | None = None
         self._due: list[tuple[float, int, asyncio.Future[Replies]]] = []  # a heap: until when somebody waits, who began first
         self._most_due = _FEW_DUE
@@ -107,8 +108,9 @@ class Connection(asyncio.Protocol):
             return future
         now_s = loop.time()
         until_s = now_s + timeout_s
-        if not waiting:  # nobody to leave together with: a read alone does not wait for the tick to end
+        if not waiting:
             self._heard_s = now_s
+        if not waiting and self._leave_alone:  # a read with nobody to leave with does not wait for the tick to end
             transport.write(commands)
         else:
             out = self._out
@@ -178,6 +180,7 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         out, self._out = self._out, []
         if out and self._transport is not None:
+            self._leave_alone = len(out) == 1  # else they come in waves, and a part sent ahead would make two of one
             self._transport.write(b"".join(out))
 
     def _arm(self, when_s: float) -> None:
