@@ -15,6 +15,7 @@ from serving.inputs import ColumnRows, TensorRows
 from serving.lineup import Member
 from serving.ports import FeatureRows
 from serving.protocol.messages import Tensor
+from serving.resilience.breaker import Ticket
 from serving.served import Served
 from serving.verdicts import ONE_CODE, ONE_COUNT, scores_of, verdict_codes
 from serving.ways import MODEL, Judged, Way
@@ -60,6 +61,8 @@ class Part(msgspec.Struct):
     """The variant that failed and whose rows these are."""
     matched: tuple[tuple[str, ...], ...] = ()
     """Where rules answered, ids of those that hold, by row."""
+    ticket: Ticket | None = None
+    """Of a run that refused its input: whose fault that is, only another variant can tell."""
 
     @property
     def point(self) -> str | None:

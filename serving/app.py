@@ -15,8 +15,16 @@ from serving.clock import SystemClock
 from serving.features.open import open_features
 from serving.mirror import Mirror
 from serving.models.store import BundleStore
+from serving.ports import Cache, Clock
 from serving.protocol.listener import Behind
 from serving.replica import Composition, Replica
+from serving.resilience.admission import Admission
+from serving.resilience.bulkhead import Bulkheads
+from serving.resilience.cache import MemoryCache
+from serving.resilience.guard import Breakers
+from serving.resilience.predictions import Predictions
+from serving.resilience.protection import Protection
+from serving.resilience.redis_cache import RedisCache
 from serving.scorer import Scorer, ScorerLimits
 from serving.served_file import ServedFile, newest_of_each
 from serving.service import Inference
@@ -49,11 +57,10 @@ async def compose(settings: ServingSettings) -> Composition:
         tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
         stack.callback(tracer.close)
         audit = _open_audit(settings, metrics, stack)
-        features = await open_features(settings)
+        protection = await _protect(settings, metrics, clock, stack)
+        features = await open_features(settings, protection.features())
         if features is not None:
             stack.push_async_callback(features.close)
-        executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="model")
-        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mirror")
         stack.callback(aside.shutdown, wait=False, cancel_futures=True)
         mirror = Mirror(
@@ -73,9 +80,9 @@ async def compose(settings: ServingSettings) -> Composition:
             clock=clock,
             metrics=metrics,
             limits=ScorerLimits(settings.default_deadline_s, settings.feature_timeout_s, settings.max_rows),
-            executor=executor,
             identity=identity,
             mirror=mirror,
+            protection=protection,
         )
         siblings = Siblings(settings.store_dir, identity)
         stack.callback(siblings.leave)
@@ -93,13 +100,56 @@ async def compose(settings: ServingSettings) -> Composition:
         )
         return Composition(
             service=service,
-            behind=Behind(service, metrics.render, siblings.merge),
+            behind=Behind(
+                service,
+                metrics.render,
+                siblings.merge,
+                admit=protection.admission.refuse if protection.admission is not None else None,
+                degraded=protection.degraded,
+            ),
             served=served,
             fallback=lambda: newest_of_each(store),
             siblings=siblings,
             close=stack.pop_all().aclose,
         )
     raise AssertionError("not reached")
+
+
+async def _protect(settings: ServingSettings, metrics: ServingMetrics, clock: Clock, stack: AsyncExitStack) -> Protection:
+    """Breakers, bulkheads, early refusal and the prediction cache of this replica."""
+    bulkheads = Bulkheads(threads=settings.run_threads, queue=settings.run_queue)
+    stack.callback(bulkheads.close)
+    protection = Protection(
+        Breakers(), bulkheads, settings.default_deadline_s, settings.feature_timeout_s, are_breakers_on=settings.breakers
+    )
+    protection.admission = Admission(
+        max_wait_s=settings.max_wait_s,
+        max_ongoing=settings.max_ongoing,
+        ongoing=lambda: metrics.ongoing,
+        soon=asyncio.get_running_loop().call_soon,
+    )
+    cache = await _open_cache(settings)
+    if cache is not None:
+        stack.push_async_callback(cache.close)
+        guard = protection.cache(settings.cache_timeout_s)
+        protection.predictions = Predictions(
+            cache, guard, clock, from_s=settings.cache_from_us * 1e-6, within_s=settings.cache_timeout_s
+        )
+    metrics.watch(protection.metrics)
+    return protection
+
+
+async def _open_cache(settings: ServingSettings) -> Cache | None:
+    if settings.cache == "memory":
+        return MemoryCache(settings.cache_bytes, settings.cache_ttl_s)
+    if settings.cache == "off":
+        return None
+    url = settings.cache_url or settings.redis_url
+    if url is None:
+        raise ValueError("VEDETTE_CACHE=redis needs a Redis; set VEDETTE_CACHE_URL=redis://HOST:PORT/DATABASE")
+    cache = RedisCache(url, settings.cache_ttl_s)
+    await cache.start()
+    return cache
 
 
 def _open_audit(settings: ServingSettings, metrics: ServingMetrics, stack: AsyncExitStack) -> SegmentWriter | None:

@@ -86,6 +86,8 @@ class ReadOutcome(Enum):
     """The connection broke while the read was on its way."""
     FULL = "full"
     """As many reads wait already as may."""
+    NOT_ASKED = "not_asked"
+    """The store's breaker is open: it cost nothing."""
 
 
 class FeatureRows(msgspec.Struct):  # one is made for every request; a frozen dataclass takes ten times as long to make

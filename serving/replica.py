@@ -175,7 +175,10 @@ class Replica:
         self._ports = self._host.start()
         self._is_configured = False
         self._door = HttpDoor(
-            self._host.behind.service, max_body_bytes=settings.max_body_bytes, metrics=self._host.behind.metrics
+            self._host.behind.service,
+            max_body_bytes=settings.max_body_bytes,
+            metrics=self._host.behind.metrics,
+            degraded=self._host.behind.degraded,
         )
 
     def reconfigure(self, config: Mapping[str, Any]) -> None:

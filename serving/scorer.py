@@ -7,7 +7,7 @@ answers: the failure is evidence against the variant, and no client meets it."""
 import asyncio
 import itertools
 import logging
-from concurrent.futures import Executor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +23,10 @@ from serving.mirror import Mirror
 from serving.models.errors import RunError
 from serving.ports import AuditSink, Clock, FeatureReader
 from serving.protocol.messages import InferAnswer, InferRequest
-from serving.stages import OutOfPatience, Stages, Work
+from serving.resilience.deadline import too_late
+from serving.resilience.protection import Protection, unprotected
+from serving.served import Served
+from serving.stages import ModelOut, OutOfPatience, Stages, Work
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
 from serving.verdicts import VERDICTS
@@ -56,17 +59,18 @@ class Scorer:
         clock: Clock,
         metrics: ServingMetrics,
         limits: ScorerLimits,
-        executor: Executor | None,
         identity: str,
         mirror: Mirror | None = None,
+        protection: Protection | None = None,
     ) -> None:
         self._audit, self._clock, self._metrics, self._mirror = audit, clock, metrics, mirror
         self._limits, self._identity = limits, identity
-        self._stages = Stages(features, clock, metrics, feature_timeout_s=limits.feature_timeout_s, executor=executor)
+        self._protection = protection or unprotected(limits.default_deadline_s, limits.feature_timeout_s)
+        self._stages = Stages(features, clock, metrics, feature_timeout_s=limits.feature_timeout_s, protection=self._protection)
         self._numbers = itertools.count(1)
 
     async def score(self, lineup: Lineup, request: InferRequest, trace: Trace | None = None) -> InferAnswer:
-        """Answer one request with this lineup. Raises BadRequest, DeadlineExceeded."""
+        """Answer one request with this lineup. Raises BadRequest, DeadlineExceeded, Overloaded, ModelOut."""
         work, parts = self._accept(lineup, request, trace)
         if len(parts) == 1:
             parts = [await self._answer(lineup, work, parts[0])]
@@ -88,11 +92,21 @@ class Scorer:
                     self._reflect(lineup, work, part, latency_s)
         return answer
 
+    def keep(self, served: Iterable[Served]) -> None:
+        """Release what is held for the breakers and threads of every other variant."""
+        self._protection.keep([(s.name, s.version, s.variant, s.revision) for s in served])
+
     def _accept(self, lineup: Lineup, request: InferRequest, trace: Trace | None) -> tuple[Work, list[Part]]:
         """Read the request as stable takes it, and say which variant gets which rows."""
         started, now_us = self._clock.monotonic_s(), self._clock.now_us()
-        allowed_s = self._limits.default_deadline_s if request.deadline_s is None else request.deadline_s
-        stable = lineup.stable
+        stable, allowed_s = lineup.stable, request.deadline_s
+        if allowed_s is None:
+            allowed_s = self._limits.default_deadline_s
+        else:
+            refusal = too_late(stable.served.name, allowed_s, stable.served.run_us * 1e-6)
+            if refusal is not None:
+                self._protection.late += 1
+                raise refusal
         wanted = wanted_outputs(stable.served, request)
         point = operating_point_of(stable.served, request)
         rows = stable.served.inputs.read(request, now_us, self._limits.max_rows)
@@ -119,7 +133,9 @@ class Scorer:
                 if await self._ruled(part, problem):
                     return part
                 if isinstance(problem, RunError):
+                    self._stages.pardon(part)
                     raise BadRequest(f"model {part.member.served.name!r}: {problem}") from problem
+                self._protection.barred += isinstance(problem, ModelOut)
                 raise
             return await self._rescue(lineup, work, part, problem)
         if work.is_evidence:
@@ -142,13 +158,18 @@ class Scorer:
         try:
             await self._stages.run(work, instead)
         except RunError as same:
+            self._stages.pardon(part)
+            self._stages.pardon(instead)
             raise BadRequest(f"model {served.name!r}: {same}") from same
         except Exception as both:
+            self._stages.pardon(part)
             self._blame(work, part, problem)
             if await self._ruled(instead, both):
                 return instead
+            self._protection.barred += isinstance(both, ModelOut)
             raise
-        if isinstance(problem, OutOfPatience):
+        self._stages.blame(part)
+        if isinstance(problem, (OutOfPatience, Overloaded)) or (isinstance(problem, ModelOut) and problem.is_slow):
             self._count(lineup, work, instead, part.member)
         else:
             self._blame(work, part, RuntimeError())

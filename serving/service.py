@@ -226,6 +226,7 @@ class Inference:
         served = [m.served for m in snapshot.members()]
         metrics.set_loaded([(s.name, s.version, s.variant, s.bundle, s.revision) for s in served])
         metrics.set_failed([(f.name, f.version, f.variant, f.revision, f.reason) for f in snapshot.failures])
+        self._scorer.keep(served)
         metrics.remember_entities(_standing(before, snapshot))
 
     def _count_error(self, lineup: Lineup | None, request: InferRequest, error: ServingError) -> None:

@@ -5,7 +5,7 @@ Every field is an environment variable `VEDETTE_<FIELD>` and, where it makes sen
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -62,6 +62,28 @@ class ServingSettings(BaseSettings):
     """Threads of one model session."""
     probe_timeout_s: PositiveFloat = 60.0
     """How long probing a bundle in its own process may take."""
+    max_wait_s: PositiveFloat = 0.015
+    """How long a request may wait for the event loop under standing overload; beyond it is answered 429 / RESOURCE_EXHAUSTED at once."""
+    max_ongoing: PositiveInt = 1000
+    """Most requests under way in one replica; the one beyond them is answered 429 / RESOURCE_EXHAUSTED at once."""
+    run_threads: PositiveInt = 2
+    """Runs of one model at once that are too long for the event loop, in threads of that model's own."""
+    run_queue: PositiveInt = 64
+    """Such runs of one model that may wait for its threads; the one beyond them is answered 429 / RESOURCE_EXHAUSTED at once."""
+    breakers: bool = True
+    """Whether features, cache and models that fail or are slow are left alone for a while (docs/reference/resilience.md)."""
+    cache: Literal["off", "memory", "redis"] = "off"
+    """Where predictions are kept to be said again: nowhere, in each replica, or in a Redis that replicas share."""
+    cache_url: str | None = None
+    """The Redis of `VEDETTE_CACHE=redis`; `VEDETTE_REDIS_URL` if unset."""
+    cache_bytes: PositiveInt = 64 * 1024 * 1024
+    """Memory of the prediction cache in one replica (`VEDETTE_CACHE=memory`)."""
+    cache_ttl_s: PositiveFloat = 60.0
+    """How long a prediction is kept."""
+    cache_from_us: NonNegativeFloat = 250.0
+    """Only models whose runs take longer are looked up in the cache: for the others the look-up costs more than the run."""
+    cache_timeout_s: PositiveFloat = 0.01
+    """How long a look-up in the cache may take before the model is run."""
     repository_control: bool = True
     """Whether clients may load and unload models through the repository API."""
     audit: bool = True

@@ -5,7 +5,6 @@ evidence or audit record tells of it. What a model says to made-up rows is not l
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +18,8 @@ from serving.ports import FeatureReader, Model
 from serving.protocol import binary_codec, json_codec
 from serving.protocol.envelope import Envelope
 from serving.protocol.messages import DTYPES
+from serving.resilience.bulkhead import Bulkheads
+from serving.resilience.protection import unprotected
 from serving.scorer import Scorer, ScorerLimits
 from serving.served import Served
 from serving.telemetry.metrics import ServingMetrics
@@ -36,7 +37,9 @@ _BATCH_BUDGET_US: Final = 50_000.0
 
 async def warm_up(served: Served, features: FeatureReader | None) -> None:
     """Answer made-up requests with this revision, as tensors and as columns, one row and two; what fails is nobody's."""
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warm-up")
+    bulkheads = Bulkheads(threads=1, queue=1)
+    protection = unprotected()
+    protection.bulkheads = bulkheads
     try:
         scorer = Scorer(
             features=features,
@@ -44,8 +47,8 @@ async def warm_up(served: Served, features: FeatureReader | None) -> None:
             clock=SystemClock(),
             metrics=ServingMetrics("warm-up"),
             limits=_LIMITS,
-            executor=executor,
             identity="warm-up",
+            protection=protection,
         )
         lineup = Lineup.only(served)
         times = _TIMES if served.may_run_inline(max(_ROWS)) else 1
@@ -53,7 +56,7 @@ async def warm_up(served: Served, features: FeatureReader | None) -> None:
             for _ in range(times):
                 await _answer(scorer, lineup, served, body)
     finally:
-        executor.shutdown(wait=False)
+        bulkheads.close()
 
 
 async def _answer(scorer: Scorer, lineup: Lineup, served: Served, body: bytes) -> None:

@@ -12,10 +12,12 @@ from typing import Final
 from serving.features import feast
 from serving.features.definitions import Definitions, OnlineStore, Service
 from serving.features.errors import RegistryError
+from serving.features.guarded import GuardedStore
 from serving.features.plan import Plan, Store, compile_steps
 from serving.features.reader import PlanReader
 from serving.features.sqlite import SqliteStore
 from serving.features.warm import warm, warm_read
+from serving.resilience.guard import Guard
 from serving.settings import ServingSettings
 
 log = logging.getLogger(__name__)
@@ -27,10 +29,10 @@ _REMOTE_S: Final = 60.0
 class OpenReader(PlanReader):
     """A PlanReader that follows its registry until it is closed."""
 
-    def __init__(self, settings: ServingSettings) -> None:
+    def __init__(self, settings: ServingSettings, guard: Guard | None = None) -> None:
         """Nothing is read yet; see `open_features`."""
         super().__init__(settings.feature_timeout_s)
-        self._settings = settings
+        self._settings, self._guard = settings, guard
         self._folder = settings.feature_repo or settings.store_dir / "feast"
         self._backend: Store | None = None
         self._online: OnlineStore | None = None
@@ -70,7 +72,9 @@ class OpenReader(PlanReader):
         """Compile every service and swap the plans in; a service that does not compile is a problem of its own."""
         former = self._backend
         if self._backend is None or definitions.online != self._online:
-            self._backend, self._online = await _open_store(self._settings, definitions.online), definitions.online
+            store = await _open_store(self._settings, definitions.online)
+            self._backend = store if self._guard is None else GuardedStore(store, self._guard, self._timeout_s)
+            self._online = definitions.online
         plans: dict[str, Plan] = {}
         problems = dict(definitions.problems)
         for service in definitions.services:
@@ -117,9 +121,11 @@ class OpenReader(PlanReader):
                 log.exception("features: refreshing failed; the last good plans stay")
 
 
-async def open_features(settings: ServingSettings) -> OpenReader:
-    """Open the reader: plans compiled, connection warm. Raises RegistryError if there is a registry and it cannot be read."""
-    reader = OpenReader(settings)
+async def open_features(settings: ServingSettings, guard: Guard | None = None) -> OpenReader:
+    """Open the reader: plans compiled, connection warm. guard: the breaker around its reads, None for none (command line).
+
+    Raises RegistryError if there is a registry and it cannot be read."""
+    reader = OpenReader(settings, guard)
     await reader.start()
     return reader
 

@@ -19,6 +19,8 @@ ENVOY_TIMEOUT_HEADER: Final = b"x-envoy-expected-rq-timeout-ms"
 GRPC_TIMEOUT_HEADER: Final = b"grpc-timeout"
 VARIANT_HEADER: Final = b"x-vedette-variant"
 """HTTP header, and gRPC metadata, that asks for a variant by name."""
+TENANT_HEADER: Final = b"x-vedette-tenant"
+"""HTTP header that says whom a request is for, as request parameter `tenant` does; the header's word counts."""
 TIMEOUT_HEADERS: Final = frozenset({TIMEOUT_HEADER, ENVOY_TIMEOUT_HEADER, GRPC_TIMEOUT_HEADER})
 _GRPC_UNITS_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")

@@ -7,7 +7,7 @@ started on, beside the HTTP door and all that is behind both."""
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import grpc
@@ -30,6 +30,7 @@ CONNECTION_AGE_S: Final = 10.0
 any replica may get. gRPC's clients keep one connection for good, so replicas added later would never meet them; and a replica
 that closes waits this long for its clients to go, since a call that crosses gRPC's own closing is cancelled."""
 _VARIANT: Final = VARIANT_HEADER.decode()
+Admit = Callable[[], ServingError | None]
 
 _log = logging.getLogger(__name__)
 
@@ -66,8 +67,10 @@ class GrpcDoor:
             await asyncio.sleep(0.05)
 
 
-async def start_grpc(service: InferenceService, address: str, *, max_body_bytes: int, reuse_port: bool = False) -> GrpcDoor:
-    """Listen on address (`host:port`, port 0 for any). Raises OSError if it cannot be bound."""
+async def start_grpc(
+    service: InferenceService, address: str, *, max_body_bytes: int, reuse_port: bool = False, admit: Admit | None = None
+) -> GrpcDoor:
+    """Listen on address (`host:port`, port 0 for any). admit: asked before a message is parsed. Raises OSError if it cannot be bound."""
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", max_body_bytes),
@@ -82,7 +85,8 @@ async def start_grpc(service: InferenceService, address: str, *, max_body_bytes:
     server.add_generic_rpc_handlers(
         (
             grpc.method_handlers_generic_handler(
-                SERVICE, {name: _unary(call) for name, call in Calls(service).methods().items()}
+                SERVICE,
+                {n: _unary(call, admit if n == "ModelInfer" else None) for n, call in Calls(service).methods().items()},
             ),
             _Health(health).handler(),
             _reflection(REFLECTION),
@@ -100,8 +104,10 @@ async def start_grpc(service: InferenceService, address: str, *, max_body_bytes:
     return GrpcDoor(server, port, health, listening(port) - before if reuse_port else frozenset())
 
 
-def _unary(call: Call) -> Any:
+def _unary(call: Call, admit: Admit | None) -> Any:
     async def answer(body: bytes, context: Any) -> bytes:
+        if admit is not None and (refusal := admit()) is not None:
+            return await _refuse(context, refusal)
         trace = variant = None
         for key, value in context.invocation_metadata() or ():
             if key == "traceparent":

@@ -8,8 +8,10 @@ stands between: one request is one dictionary look-up, one decode, one await, on
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from serving.errors import Internal, NotFound, ServingError, Unavailable
 from serving.ports import InferenceService
@@ -24,7 +26,7 @@ from serving.protocol.body import (
     inflate,
     read_body,
 )
-from serving.protocol.envelope import TIMEOUT_HEADERS, VARIANT_HEADER, Envelope, sooner, timeout_s, traceparent
+from serving.protocol.envelope import TENANT_HEADER, TIMEOUT_HEADERS, VARIANT_HEADER, Envelope, sooner, timeout_s, traceparent
 from serving.protocol.errors import INTERNAL_MESSAGE, error_body
 from serving.protocol.reply import JSON, Reply, refusal
 from serving.protocol.router import Endpoint, Router, Target
@@ -79,6 +81,7 @@ Handler = Callable[[Request], Awaitable[Reply]]
 class HttpDoor:
     """The application. `metrics` gives the text of /metrics, `union` makes it that of all replicas that share the port.
 
+    degraded: what is out and what happens instead, a line each, for the body of readiness.
     admit: asked before the body of an inference is kept or decoded; what it returns is the answer, None lets the request in.
     body_timeout_s: how long a body may take to arrive."""
 
@@ -90,12 +93,13 @@ class HttpDoor:
         metrics: Callable[[], bytes] | None = None,
         union: Callable[[bytes], Awaitable[bytes]] | None = None,
         admit: Callable[[], ServingError | None] | None = None,
+        degraded: Callable[[], Sequence[str]] = tuple,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self.max_body_bytes = max_body_bytes
         self.body_timeout_s = body_timeout_s
         self._service = service
-        self._metrics, self._union, self._admit = metrics, union, admit
+        self._metrics, self._union, self._admit, self._degraded = metrics, union, admit, degraded
         self._router = Router()
         self._handlers: Mapping[Endpoint, Mapping[str, Handler]] = {
             Endpoint.INFER: {"POST": self._infer},
@@ -171,6 +175,8 @@ class HttpDoor:
         body = request.body
         json_length = binary_codec.header_length(request.headers.get(b"inference-header-content-length"), len(body))
         asked = binary_codec.read_request(body, json_length, request.envelope())
+        if TENANT_HEADER in request.headers:
+            asked = msgspec.structs.replace(asked, tenant=request.headers[TENANT_HEADER].decode("latin-1"))
         answer = await self._service.infer(asked)
         written, json_length = binary_codec.write_answer(answer, asked)
         if json_length is None:
@@ -204,7 +210,10 @@ class HttpDoor:
 
     async def _ready(self, _: Request) -> Reply:
         is_ready = self._service.is_ready()
-        state = {"live": self._service.is_live(), "ready": is_ready}
+        state: dict[str, Any] = {"live": self._service.is_live(), "ready": is_ready}
+        degraded = self._degraded()
+        if degraded:  # it answers, so it stays ready; what it answers without is said
+            state["degraded"] = list(degraded)
         return _health(state, is_ready, "the server is not ready: a model is still loading, or was refused; try again soon")
 
     async def _model(self, request: Request) -> Reply:
@@ -254,6 +263,8 @@ class HttpDoor:
         envelope = request.envelope()
         form = v1.form(document)
         asked = v1.read_request(document, form, self._service.model_metadata(envelope.model, envelope.version), envelope)
+        if TENANT_HEADER in request.headers:
+            asked = msgspec.structs.replace(asked, tenant=request.headers[TENANT_HEADER].decode("latin-1"))
         return Reply(v1.write_answer(await self._service.infer(asked), form))
 
     async def _v1_explain(self, request: Request) -> Reply:

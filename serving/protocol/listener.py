@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
@@ -103,12 +103,13 @@ class Behind:
     """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics.
 
     union: makes of this replica's metrics the page of all replicas that share the port. admit: asked by the doors when the head of
-    an inference request has come; what it returns is the answer (serving.resilience.admission)."""
+    an inference request has come; what it returns is the answer (serving.resilience.admission). degraded: what is out, for readiness."""
 
     service: InferenceService
     metrics: Callable[[], bytes] | None = None
     union: Callable[[bytes], Awaitable[bytes]] | None = None
     admit: Callable[[], ServingError | None] | None = None
+    degraded: Callable[[], Sequence[str]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,7 @@ class Listener:
             metrics=behind.metrics,
             union=behind.union,
             admit=behind.admit,
+            degraded=behind.degraded,
         )
         if self._grpc_port is not None:
             self._grpc = await self._open_grpc(behind, self._grpc_port)
@@ -199,7 +201,9 @@ class Listener:
             )
         host = f"[{self._host}]" if ":" in self._host else self._host
         address = f"{host}:{port}"
-        return await start_grpc(behind.service, address, max_body_bytes=self._max_body_bytes, reuse_port=self._reuse_port)
+        return await start_grpc(
+            behind.service, address, max_body_bytes=self._max_body_bytes, reuse_port=self._reuse_port, admit=behind.admit
+        )
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run something on the doors' loop, where everything behind them lives."""

@@ -73,7 +73,8 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
 
     version: None means the model's default version. deadline_s: seconds the client still waits, None if it did not say.
     traceparent: W3C trace context header, if any. variant: the variant a header asks for, None if none does (the parameter of
-    that name may). headers a door hands on are in `parameters` only if the protocol says so."""
+    that name may). tenant: whom a header says it is for, likewise. headers a door hands on are in `parameters` only if the protocol
+    says so."""
 
     model: str
     version: str | None
@@ -86,6 +87,7 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
     door: str = "http"
     variant: str | None = None
     arrived_ns: int = 0
+    tenant: str | None = None
 
 
 class InferAnswer(msgspec.Struct, frozen=True, gc=False):

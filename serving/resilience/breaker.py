@@ -54,7 +54,7 @@ class Breaker:
     """See the module. failures, slowness: the last outcomes as bits, the newest lowest; known: how many there are.
 
     until_s: when the cooldown ends (open), or when probes nobody answered for are given up (half-open). openings: in a row.
-    changed_s: when the state was entered. why: of the last opening, in words."""
+    changed_s: when the state was entered. why: of the last opening, in words; is_slow: it was for slowness."""
 
     limits: Limits
     state: State = State.CLOSED
@@ -69,6 +69,7 @@ class Breaker:
     good: int = 0
     changed_s: float = 0.0
     why: str = ""
+    is_slow: bool = False
 
     def ask(self, now_s: float) -> tuple[Ticket | None, "Breaker"]:
         """Leave to call now, or None."""
@@ -114,28 +115,29 @@ class Breaker:
         is_slow = took_s > self.limits.slow_s
         if self.state is State.HALF_OPEN:
             if is_failed or is_slow:
-                return self._opened(now_s, jitter, "a probe failed" if is_failed else f"a probe took {took_s:.3f} s")
+                why = "a probe failed" if is_failed else f"a probe took {took_s:.3f} s"
+                return self._opened(now_s, jitter, why, is_slow=not is_failed)
             good = self.good + 1
             return self._closed(now_s) if good >= self.limits.probes else replace(self, good=good)
         seen = self.fine(ticket, 1, now_s, now_s)
         if not is_failed and not is_slow:
             return seen  # what goes well opens nothing, whatever was before
         seen = replace(seen, failures=seen.failures | is_failed, slowness=seen.slowness | is_slow)
-        why = seen._too_bad()
-        return seen if why is None else seen._opened(now_s, jitter, why)
+        return seen._judged(now_s, jitter)
 
-    def _too_bad(self) -> str | None:
+    def _judged(self, now_s: float, jitter: float) -> "Breaker":
+        """Open if the last calls say so."""
         limits, known = self.limits, self.known
         failed, slow = self.failures.bit_count(), self.slowness.bit_count()
         if known < limits.least_calls:
-            return None
+            return self
         if failed >= limits.failure_ratio * known:
-            return f"{failed} of the last {known} calls failed"
+            return self._opened(now_s, jitter, f"{failed} of the last {known} calls failed", is_slow=False)
         if slow >= limits.slow_ratio * known:
-            return f"{slow} of the last {known} calls took over {limits.slow_s:g} s"
-        return None
+            return self._opened(now_s, jitter, f"{slow} of the last {known} calls took over {limits.slow_s:g} s", is_slow=True)
+        return self
 
-    def _opened(self, now_s: float, jitter: float, why: str) -> "Breaker":
+    def _opened(self, now_s: float, jitter: float, why: str, *, is_slow: bool) -> "Breaker":
         limits = self.limits
         is_calm = self.state is State.CLOSED and now_s - self.changed_s > limits.forget_s
         openings = 1 if is_calm else self.openings + 1
@@ -148,6 +150,7 @@ class Breaker:
             openings=openings,
             changed_s=now_s,
             why=why,
+            is_slow=is_slow,
         )
 
     def _probing(self, now_s: float) -> "Breaker":
@@ -161,6 +164,7 @@ class Breaker:
             openings=self.openings,
             changed_s=now_s if self.state is State.OPEN else self.changed_s,
             why=self.why,
+            is_slow=self.is_slow,
         )
 
     def _closed(self, now_s: float) -> "Breaker":

@@ -18,7 +18,7 @@ NAMES: Final[Mapping[State, str]] = {State.CLOSED: "closed", State.HALF_OPEN: "h
 class Guard:
     """One dependency's breaker. instead: what happens while it is open, in words for the log and for readiness."""
 
-    __slots__ = ("_changed", "_closed_ticket", "_fine", "_first_s", "_last_s", "_rng", "breaker", "dependency", "instead")
+    __slots__ = ("_changed", "_fine", "_first_s", "_last_s", "_rng", "breaker", "dependency", "instead", "slow_s", "standing")
 
     def __init__(
         self,
@@ -32,19 +32,21 @@ class Guard:
         self.dependency, self.instead, self.breaker = dependency, instead, Breaker(limits)
         self._rng = rng or random.Random()  # noqa: S311 - spreads cooldowns, keeps no secret
         self._changed = changed
-        self._closed_ticket: Ticket | None = Ticket(0)
+        self.slow_s = limits.slow_s
+        self.standing: Ticket | None = Ticket(0)
+        """The ticket that everybody gets while the breaker is closed; None while it is not."""
         self._fine = 0
         self._first_s = self._last_s = 0.0
 
     @property
     def is_closed(self) -> bool:
         """Calls go through as ever."""
-        return self._closed_ticket is not None
+        return self.standing is not None
 
     def ask(self, now_s: float) -> Ticket | None:
         """Leave to call the dependency now; whoever gets it tells the outcome by one of the other methods."""
-        if self._closed_ticket is not None:
-            return self._closed_ticket
+        if self.standing is not None:
+            return self.standing
         ticket, breaker = self.breaker.ask(now_s)
         self._put(breaker)
         return ticket
@@ -55,14 +57,13 @@ class Guard:
 
     def succeeded(self, ticket: Ticket, took_s: float, now_s: float) -> None:
         """The call came back well."""
-        limits = self.breaker.limits
-        if ticket is not self._closed_ticket or took_s > limits.slow_s:
+        if ticket is not self.standing or took_s > self.slow_s:
             self._tell()
             self._put(self.breaker.succeeded(ticket, took_s, now_s, self._jitter()))
             return
         if not self._fine:
             self._first_s = now_s
-        elif now_s - self._last_s > limits.forget_s:
+        elif now_s - self._last_s > self.breaker.limits.forget_s:
             self._tell()
             self._first_s = now_s
         self._fine += 1
@@ -75,20 +76,20 @@ class Guard:
 
     def unused(self, ticket: Ticket) -> None:
         """The call says nothing about the dependency."""
-        if ticket is not self._closed_ticket:
+        if ticket is not self.standing:
             self._put(self.breaker.unused(ticket))
 
     def _tell(self) -> None:
         """Tell the breaker of the calls that went well."""
-        if self._fine and self._closed_ticket is not None:
-            self.breaker = self.breaker.fine(self._closed_ticket, self._fine, self._first_s, self._last_s)
+        if self._fine and self.standing is not None:
+            self.breaker = self.breaker.fine(self.standing, self._fine, self._first_s, self._last_s)
         self._fine = 0
 
     def _put(self, breaker: Breaker) -> None:
         before, self.breaker = self.breaker, breaker
         if breaker.generation == before.generation:
             return
-        self._closed_ticket = Ticket(breaker.generation) if breaker.state is State.CLOSED else None
+        self.standing = Ticket(breaker.generation) if breaker.state is State.CLOSED else None
         if breaker.state is not before.state and self._changed is not None:
             self._changed(self, before.state)
 
@@ -105,13 +106,10 @@ class Breakers:
         self.changes: Counter[tuple[str, str]] = Counter()
         """How often each dependency's breaker entered each state, by (dependency, state); never goes back."""
 
-    def guard(self, dependency: str, limits: Limits, *, instead: str) -> Guard:
-        """The guard of a dependency, made on first use."""
-        found = self._guards.get(dependency)
-        if found is None:
-            found = Guard(dependency, limits, instead=instead, rng=self._rng, changed=self._note)
-            self._guards[dependency] = found
-        return found
+    def new(self, dependency: str, limits: Limits, *, instead: str) -> Guard:
+        """A closed guard for a dependency, in place of the one it had."""
+        made = self._guards[dependency] = Guard(dependency, limits, instead=instead, rng=self._rng, changed=self._note)
+        return made
 
     def keep(self, kind: str, dependencies: Iterable[str]) -> None:
         """Forget every other dependency of this kind (`model:`): it is not loaded any more."""

@@ -33,6 +33,8 @@ def outcome_of(error: ServingError) -> Outcome:
     return "refused" if error.can_retry else "client_error"
 
 
+Source = Callable[[], Iterable[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]]
+"""Counters and gauges that somebody else keeps: each with its values by labels, as they are now."""
 GONE: Final = 16
 """Of each model, revisions and versions no longer loaded whose counts are still told, the last ones. A series must outlive the
 scrape after its last count, and a revision that is taken back must go on where it stood; but not be kept forever."""
@@ -64,6 +66,7 @@ class ServingMetrics(Collector):
         self._loaded: Mapping[tuple[str, ...], None] = MappingProxyType({})
         self._failed: Mapping[tuple[str, ...], None] = MappingProxyType({})
         self._audit: Callable[[], tuple[int, int]] | None = None
+        self._sources: list[Source] = []
         self._lock = Lock()
         self._started_s = now()
         self._process = ProcessCollector(registry=None)
@@ -150,6 +153,10 @@ class ServingMetrics(Collector):
         """Read (written, dropped) from here at each scrape."""
         self._audit = counts
 
+    def watch(self, source: Source) -> None:
+        """Read further counters and gauges from here at each scrape."""
+        self._sources.append(source)
+
     def render(self) -> bytes:
         """The Prometheus text exposition, of type CONTENT_TYPE."""
         return generate_latest(self._registry)
@@ -172,6 +179,9 @@ class ServingMetrics(Collector):
         yield self._counter(names.FALLBACKS, {key: float(n) for key, n in dict(self._fallbacks).items()})
         yield self._counter(names.MIRRORED, {key: float(n) for key, n in dict(self._mirrored).items()})
         yield from self._collect_evidence()
+        for source in self._sources:
+            for doc, values in source():
+                yield self._gauge(doc, values) if doc.kind == "gauge" else self._counter(doc, values)
         yield from self._collect_process()
         yield self._gauge(names.START, {(): self._started_s})
 

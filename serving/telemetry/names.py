@@ -161,6 +161,36 @@ MIRRORED: Final = MetricDoc(
     ("model", "variant", "outcome"),
     "Copies of requests for the mirror: scored, failed, or dropped (the queue was full, or it came too late).",
 )
+BREAKER_STATE: Final = MetricDoc(
+    "vedette_breaker_state",
+    "gauge",
+    ("dependency",),
+    "Breakers by dependency (features, cache, model:NAME/VERSION/VARIANT): 0 closed (asked as ever), 1 half-open (a few probes), "
+    "2 open (not asked).",
+)
+BREAKER_CHANGES: Final = MetricDoc(
+    "vedette_breaker_changes_total", "counter", ("dependency", "state"), "How often a breaker became closed, half-open or open."
+)
+REFUSALS: Final = MetricDoc(
+    "vedette_refusals_total",
+    "counter",
+    ("reason",),
+    "Requests refused early: busy (they would have waited too long for the event loop), full (too many under way), queue (a model's own "
+    "threads have too much to do), late (the deadline cannot be met), breaker (the model's breaker is open and nobody answers for it).",
+)
+CACHE_REQUESTS: Final = MetricDoc(
+    "vedette_cache_requests_total",
+    "counter",
+    ("model", "outcome"),
+    "Model runs by what the prediction cache did for them: hit, miss, joined (another request was just running it), negative (a kept "
+    "refusal of this input), skipped (too quick to be looked up). Nothing while the cache is off.",
+)
+CACHE_SAVED: Final = MetricDoc(
+    "vedette_cache_saved_seconds_total",
+    "counter",
+    ("model",),
+    "What the runs that the cache saved would have taken, less the look-ups made in their place.",
+)
 METRICS: Final = (
     *(
         REQUESTS,
@@ -189,6 +219,6 @@ METRICS: Final = (
         EVIDENCE_ENTITIES_BAD,
         EVIDENCE_PAIRS,
     ),
-    *(EVIDENCE_SCORE_BINS, MIRRORED),
+    *(EVIDENCE_SCORE_BINS, MIRRORED, BREAKER_STATE, BREAKER_CHANGES, REFUSALS, CACHE_REQUESTS, CACHE_SAVED),
 )
 """Every metric of our own. The standard `process_*` metrics come along."""

@@ -96,7 +96,7 @@ def doors(tmp_path_factory):
     metrics = ServingMetrics("r")
     scorer = Scorer(
         features=None, audit=MemoryAudit(), clock=ManualClock(), metrics=metrics, limits=ScorerLimits(2.0, 0.05, 1000),
-        executor=None, identity="test",
+        identity="test",
     )  # fmt: skip
     service = Inference(
         store=store, scorer=scorer, features=None, metrics=metrics, tracer=Tracer(0.0, None), probe_timeout_s=30,

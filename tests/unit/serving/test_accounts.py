@@ -32,7 +32,6 @@ class World:
             clock=ManualClock(),
             metrics=self.metrics,
             limits=ScorerLimits(1.0, 0.05, 100),
-            executor=None,
             identity="r",
         )
         self.service = Inference(

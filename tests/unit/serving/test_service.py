@@ -37,7 +37,6 @@ class World:
             clock=self.clock,
             metrics=self.metrics,
             limits=ScorerLimits(1.0, 0.05, 100),
-            executor=None,
             identity="r",
         )
         self.service = Inference(

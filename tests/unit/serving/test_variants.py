@@ -5,7 +5,6 @@ import gc
 import json
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 
 from serving import loading
 from serving.errors import BadRequest, Internal
+from serving.resilience.bulkhead import Bulkheads
 from serving.spec import RevisionSpec, ServingSpec
 from tests.unit.serving.variants import World, host, request, spec, tensors, threat, variant
 
@@ -193,10 +193,10 @@ async def test_a_variant_that_hangs_leaves_stable_the_time_to_answer_and_counts_
 
     object.__setattr__(served, "model", Hanging())
     object.__setattr__(served, "run_us", 1e6)
-    with ThreadPoolExecutor(1) as executor:
-        world.scorer._stages._executor = executor
-        answer = await world.service.infer(replace(request("a"), deadline_s=0.2))
-        released.set()
+    bulkheads = world.scorer._protection.bulkheads = Bulkheads(threads=1, queue=1)
+    answer = await world.service.infer(replace(request("a"), deadline_s=0.2))
+    released.set()
+    bulkheads.close()
     assert (answer.parameters["variant"], answer.parameters["fallback_from"]) == ("stable", "candidate")
     found = world.evidence("candidate")
     assert (found["requests"], found["latency"], found["errors"]) == (1, 1, 0)

@@ -95,7 +95,9 @@ def tensors(*levels: float, **parameters) -> InferRequest:
 class World:
     """A service over a store in a folder, with everything it tells kept."""
 
-    def __init__(self, folder: Path, *, features: Any = None, executor: Any = None, queue: int = 100) -> None:
+    def __init__(
+        self, folder: Path, *, features: Any = None, executor: Any = None, queue: int = 100, protection: Any = None
+    ) -> None:
         self.store = BundleStore(folder / "store")
         self.clock, self.audit, self.metrics, self.spans = ManualClock(), MemoryAudit(), ServingMetrics("r"), MemorySpans()
         self.mirror = Mirror(
@@ -114,9 +116,9 @@ class World:
             clock=self.clock,
             metrics=self.metrics,
             limits=ScorerLimits(1.0, 0.05, 20_000),
-            executor=None,
             identity="r",
             mirror=self.mirror,
+            protection=protection,
         )
         self.service = Inference(
             store=self.store,

@@ -237,7 +237,7 @@ def test_it_opens_exactly_when_the_last_calls_say_so(outcomes):
 
 def test_the_board_says_what_is_out_and_what_happens_instead(caplog):
     board = Breakers(random.Random(1))
-    guard = board.guard("features", LIMITS, instead="defaults stand in")
+    guard = board.new("features", LIMITS, instead="defaults stand in")
     assert (board.degraded(), dict(board.states())) == ((), {"features": State.CLOSED})
     with caplog.at_level("INFO"):
         for _ in range(5):
@@ -254,6 +254,6 @@ def test_the_board_says_what_is_out_and_what_happens_instead(caplog):
 def test_the_board_forgets_models_that_are_gone_and_nothing_else():
     board = Breakers()
     for name in ("features", "model:a/1/stable", "model:b/1/stable"):
-        board.guard(name, LIMITS, instead="")
+        board.new(name, LIMITS, instead="")
     board.keep("model:", ["model:a/1/stable"])
     assert list(board.states()) == ["features", "model:a/1/stable"]

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, Overloaded, Unavailable
+from serving.resilience.protection import unprotected
 from serving.telemetry.metrics import CONTENT_TYPE, GONE, ServingMetrics, outcome_of
 from serving.telemetry.names import METRICS
 
@@ -85,6 +86,7 @@ def test_errors_are_counted_by_whose_they_are(metrics, error, outcome):
 
 
 def test_every_declared_metric_is_scraped_and_nothing_else(metrics):
+    metrics.watch(unprotected().metrics)
     metrics.for_model("flows", "1", "stable", "http").answered(0.001, 1)
     scraped = {f.name for f in text_string_to_metric_families(metrics.render().decode())}
     ours = {name for name in scraped if name.startswith("vedette_")}

@@ -1,0 +1,50 @@
+"""A store behind its breaker: while that is open no read is attempted, and the answer is what a store that failed gives.
+
+Every kind of store looks the same from here. A read that was given less time than reads have by the settings, and ran out of it,
+says nothing about the store: a client in a hurry must not take everyone's features."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from serving.features.plan import Group, Row, Store
+from serving.ports import ReadOutcome
+from serving.resilience.guard import Guard
+
+
+class GuardedStore:
+    """Implements plan.Store over another. timeout_s: what a read has by the settings. now: monotonic seconds."""
+
+    def __init__(self, store: Store, guard: Guard, timeout_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._guard, self._timeout_s, self._now = store, guard, timeout_s, now
+        self.decodes = store.decodes
+
+    def prepare(self, project: str, groups: Sequence[Group]) -> Any:
+        """See plan.Store.prepare."""
+        return self._store.prepare(project, groups)
+
+    async def fetch(self, prepared: Any, keys: Sequence[Sequence[bytes]], timeout_s: float) -> list[list[Row]] | ReadOutcome:
+        """See plan.Store.fetch."""
+        if timeout_s <= 0:
+            return ReadOutcome.TIMED_OUT
+        guard, start_s = self._guard, self._now()
+        ticket = guard.ask(start_s)
+        if ticket is None:
+            return ReadOutcome.NOT_ASKED
+        try:
+            found = await self._store.fetch(prepared, keys, timeout_s)
+        except BaseException:  # the client is gone, or a defect of ours
+            guard.unused(ticket)
+            raise
+        now_s = self._now()
+        if not isinstance(found, ReadOutcome):
+            guard.succeeded(ticket, now_s - start_s, now_s)
+        elif found is ReadOutcome.TIMED_OUT and timeout_s < self._timeout_s:
+            guard.unused(ticket)
+        else:
+            guard.failed(ticket, now_s - start_s, now_s)
+        return found
+
+    async def close(self) -> None:
+        """See plan.Store.close."""
+        await self._store.close()

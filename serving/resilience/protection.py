@@ -1,0 +1,114 @@
+"""All that keeps one replica standing, in one place: what the app wires and hands to the stages, what metrics and readiness read.
+
+Here are also the limits of each kind of breaker, with why they are what they are."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from serving.resilience.admission import Admission
+from serving.resilience.breaker import Limits
+from serving.resilience.bulkhead import Bulkheads
+from serving.resilience.guard import NAMES, Breakers, Guard
+from serving.resilience.predictions import Predictions
+from serving.telemetry import names
+from serving.telemetry.names import MetricDoc
+
+_SLOW_SHARE: Final = 0.8
+"""Of its slice, what a read may take before it is slow: one that nearly always takes that long is about to time out."""
+_MODEL_SLOW_SHARE: Final = 0.25
+"""Of the default deadline, what a run may take; less than a variant's share of it, so that one that is given up was slow."""
+
+
+_NOBODY: Final = Guard("nobody", Limits(slow_s=0.0), instead="")
+
+
+@dataclass(slots=True)
+class Protection:
+    """bulkheads: None where every model runs on the loop. admission: None where no loop refuses (tests, batch). late: requests
+    refused because their time was over or too short. barred: requests refused because a model's breaker was open. Counters are the
+    loop's."""
+
+    breakers: Breakers
+    bulkheads: Bulkheads | None
+    default_deadline_s: float
+    feature_timeout_s: float
+    are_breakers_on: bool = True
+    admission: Admission | None = None
+    predictions: Predictions | None = None
+    late: int = 0
+    barred: int = 0
+    last: tuple[object, Guard] = (None, _NOBODY)
+    """Whose breaker was asked last, and that; the stages look here first."""
+    _models: dict[tuple[str, str, str, str], Guard] = field(default_factory=dict)
+
+    def features(self) -> Guard:
+        """A guard around the read of features. Probes are cheap (one connection carries them all), so it looks again soon, and at most
+        two seconds after the store is back its values are used again."""
+        limits = Limits(slow_s=_SLOW_SHARE * self.feature_timeout_s, slow_ratio=0.9, cooldown_s=0.25, most_cooldown_s=2.0)
+        return self.breakers.new(
+            "features", self._limits(limits), instead="rules answer where a bundle has them, else defaults"
+        )
+
+    def cache(self, slow_s: float) -> Guard:
+        """Around a look-up in the prediction cache."""
+        limits = Limits(slow_s=slow_s, cooldown_s=0.5, most_cooldown_s=5.0)
+        return self.breakers.new("cache", self._limits(limits), instead="every request is a miss")
+
+    def model(self, name: str, version: str, variant: str, revision: str) -> Guard:
+        """Around the runs of one variant; another revision under its name begins anew. Errors of the input never count."""
+        key = (name, version, variant, revision)
+        return self._models.get(key) or self._made(key)
+
+    def keep(self, loaded: Iterable[tuple[str, str, str, str]]) -> None:
+        """Forget the models that are not loaded any more: (name, version, variant, revision) each of those that are."""
+        kept = set(loaded)
+        self.last = (None, _NOBODY)
+        self._models = {key: guard for key, guard in self._models.items() if key in kept}
+        names_ = {"/".join(key[:3]) for key in kept}
+        self.breakers.keep("model:", [f"model:{name}" for name in names_])
+        if self.bulkheads is not None:
+            self.bulkheads.keep(names_)
+
+    def degraded(self) -> tuple[str, ...]:
+        """What is out, and what happens instead, a line each."""
+        return self.breakers.degraded()
+
+    def metrics(self) -> Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]:
+        """What a scrape reads; a telemetry.metrics.Source."""
+        states, changes = self.breakers.states(), self.breakers.changes
+        yield names.BREAKER_STATE, {(name,): float(state) for name, state in states.items()}
+        yield names.BREAKER_CHANGES, {key: float(n) for key, n in changes.items()} | _never(states, changes)
+        early = self.admission.refused if self.admission is not None else {}
+        refused = {
+            **early,
+            "queue": self.bulkheads.refused if self.bulkheads is not None else 0,
+            "late": self.late,
+            "breaker": self.barred,
+        }
+        yield names.REFUSALS, {(reason,): float(n) for reason, n in refused.items()}
+        kept = self.predictions
+        yield names.CACHE_REQUESTS, {} if kept is None else {key: float(n) for key, n in kept.requests.items()}
+        yield names.CACHE_SAVED, {} if kept is None else {(model,): s for model, s in kept.saved_s.items()}
+
+    def _made(self, key: tuple[str, str, str, str]) -> Guard:
+        name, version, variant, _ = key
+        limits = Limits(slow_s=_MODEL_SLOW_SHARE * self.default_deadline_s, cooldown_s=1.0, most_cooldown_s=30.0)
+        instead = "rules answer if the bundle has them, else 503" if variant == "stable" else "stable answers for it"
+        guard = self.breakers.new(f"model:{name}/{version}/{variant}", self._limits(limits), instead=instead)
+        self._models[key] = guard
+        return guard
+
+    def _limits(self, limits: Limits) -> Limits:
+        """A ratio over 1 is never reached."""
+        return limits if self.are_breakers_on else replace(limits, failure_ratio=2.0, slow_ratio=2.0)
+
+
+def _never(states: Iterable[str], changes: Mapping[tuple[str, str], int]) -> dict[tuple[str, ...], float]:
+    """A counter begins at 0, or its first change is no rise to whoever asks for a rate."""
+    return {(name, state): 0.0 for name in states for state in NAMES.values() if (name, state) not in changes}
+
+
+def unprotected(default_deadline_s: float = 2.0, feature_timeout_s: float = 0.05) -> Protection:
+    """Breakers that never open, and every model on the loop: for a Scorer without a server around it (batch, tests)."""
+    return Protection(Breakers(), None, default_deadline_s, feature_timeout_s, are_breakers_on=False)

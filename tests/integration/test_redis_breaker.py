@@ -1,0 +1,165 @@
+"""The breaker around a real Redis that is killed, stalls, is slow, is full, and comes back."""
+
+import asyncio
+import time
+
+import pytest
+import redis
+import uvloop
+
+from serving.features.guarded import GuardedStore
+from serving.features.redis import RedisStore
+from serving.ports import CacheDown, ReadOutcome
+from serving.resilience.breaker import State
+from serving.resilience.bulkhead import Bulkheads
+from serving.resilience.guard import Breakers
+from serving.resilience.predictions import Predictions
+from serving.resilience.protection import Protection
+from serving.resilience.redis_cache import RedisCache
+from tests.fakes.clock import ManualClock
+
+pytestmark = pytest.mark.integration
+TIMEOUT_S = 0.05
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def event_loop_policy(request):
+    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
+
+
+class Features:
+    """One key, one cell, behind a breaker with the limits it has in a replica."""
+
+    def __init__(self, url):
+        from tests.integration.test_feature_redis import OneField
+
+        self.field = OneField(url)
+        self.protection = Protection(Breakers(), Bulkheads(threads=1, queue=1), 2.0, TIMEOUT_S)
+        self.guard = self.protection.features()
+        self.field.store = GuardedStore(self.field.store, self.guard, TIMEOUT_S)
+
+    async def read(self):
+        found = await self.field.store.fetch(self.prepared(), [[b"k"]], TIMEOUT_S)
+        return found if isinstance(found, ReadOutcome) else found[0][0][0][0]
+
+    def prepared(self):
+        from serving.features.redis import Prepared
+
+        return (Prepared(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", 0, 1),)
+
+
+@pytest.fixture
+async def features(redis_server):
+    redis.Redis.from_url(redis_server.url).hset("k", "f", "value")
+    made = Features(redis_server.url)
+    inner = made.field.store._store
+    assert isinstance(inner, RedisStore)
+    await inner.start()
+    assert await made.read() == b"value"
+    yield made
+    await made.field.store.close()
+
+
+async def load(features, seconds, clients=32):
+    """Closed loop; (longest read, how many reads cost more than a few milliseconds)."""
+    until, took = time.monotonic() + seconds, []
+
+    async def client():
+        while time.monotonic() < until:
+            start = time.monotonic()
+            await features.read()
+            took.append(time.monotonic() - start)
+            await asyncio.sleep(0.005)
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return max(took), sum(t > TIMEOUT_S / 2 for t in took), len(took)
+
+
+async def eventually_closed(features, within_s=6.0):
+    until = time.monotonic() + within_s
+    while not (await features.read() == b"value" and features.guard.is_closed):
+        assert time.monotonic() < until, features.protection.degraded()
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("trouble", ["killed", "stalled", "slow"])
+async def test_a_redis_in_trouble_costs_a_few_reads_their_slice_then_nothing_and_is_used_again(features, redis_server, trouble):
+    if trouble == "killed":
+        redis_server.kill()
+    elif trouble == "stalled":
+        redis_server.pause()
+    else:
+        redis.Redis.from_url(redis_server.url).client_pause(1500)  # every command waits
+    longest, paid, reads = await load(features, 1.2)
+    assert not features.guard.is_closed
+    assert paid <= 32 + 40, f"{paid} of {reads}: the clients of the first moment, then probes"
+    assert longest < TIMEOUT_S + 0.2, "on a busy machine"
+    (said,) = features.protection.degraded()
+    assert said.startswith("features: breaker ")
+    if trouble == "killed":
+        redis_server.start()
+        redis.Redis.from_url(redis_server.url).hset("k", "f", "value")
+    elif trouble == "stalled":
+        redis_server.resume()
+    await eventually_closed(features)
+    assert features.protection.degraded() == ()
+    assert features.protection.breakers.changes["features", "open"] >= 1
+
+
+@pytest.fixture
+async def cache(redis_server):
+    made = RedisCache(redis_server.url, 60.0)
+    await made.start()
+    yield made
+    await made.close()
+
+
+async def test_a_full_redis_keeps_nothing_new_and_answers_what_it_has(cache, redis_server):
+    cache.put(b"before", b"1")
+    assert await cache.get(b"before", 1.0) == b"1"
+    client = redis.Redis.from_url(redis_server.url)
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", 1)
+    for i in range(50):
+        cache.put(b"after%d" % i, b"1")
+    assert await cache.get(b"after0", 1.0) is None
+    assert await cache.get(b"before", 1.0) == b"1"
+
+
+async def test_a_dead_cache_is_a_miss_at_once_and_is_used_again_when_it_is_back(cache, redis_server):
+    protection = Protection(Breakers(), None, 2.0, TIMEOUT_S)
+    clock = ManualClock()
+    guard = protection.cache(0.01)
+    predictions = Predictions(cache, guard, clock, from_s=0.0, within_s=0.05)
+
+    async def run():
+        return {}
+
+    async def ask(key):
+        clock.us = int(time.monotonic() * 1e6)
+        return (await predictions.outputs("m", key, 1, 1.0, run))[1]
+
+    await ask(b"k")
+    assert await ask(b"k") == "hit"
+    redis_server.kill()
+    start = time.monotonic()
+    assert [await ask(b"%d" % i) for i in range(200)] == ["miss"] * 200
+    assert time.monotonic() - start < 2.0
+    assert guard.breaker.state is not State.CLOSED
+    redis_server.start()
+    until = time.monotonic() + 8.0
+    while not guard.is_closed:
+        assert time.monotonic() < until
+        await ask(b"again")
+        await asyncio.sleep(0.05)
+    await ask(b"again")
+    assert await ask(b"again") == "hit"
+
+
+async def test_a_stalled_cache_is_waited_for_no_longer_than_it_may_take(cache, redis_server):
+    redis_server.pause()
+    start = time.monotonic()
+    with pytest.raises(CacheDown):
+        await cache.get(b"k", 0.02)
+    assert time.monotonic() - start < 0.3
+    redis_server.resume()
