@@ -58,7 +58,7 @@ async def compose(settings: ServingSettings) -> Composition:
         stack.callback(tracer.close)
         audit = _open_audit(settings, metrics, stack)
         protection = await _protect(settings, metrics, clock, stack)
-        features = await open_features(settings, protection.features())
+        features = await open_features(settings, protection.features(), lambda: metrics.lag.late_s)
         if features is not None:
             stack.push_async_callback(features.close)
         aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mirror")

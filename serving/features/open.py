@@ -6,6 +6,7 @@ the last good plans stay."""
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +30,12 @@ _REMOTE_S: Final = 60.0
 class OpenReader(PlanReader):
     """A PlanReader that follows its registry until it is closed."""
 
-    def __init__(self, settings: ServingSettings, guard: Guard | None = None) -> None:
+    def __init__(
+        self, settings: ServingSettings, guard: Guard | None = None, late_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
         """Nothing is read yet; see `open_features`."""
         super().__init__(settings.feature_timeout_s)
-        self._settings, self._guard = settings, guard
+        self._settings, self._guard, self._late_s = settings, guard, late_s
         self._folder = settings.feature_repo or settings.store_dir / "feast"
         self._backend: Store | None = None
         self._online: OnlineStore | None = None
@@ -73,7 +76,9 @@ class OpenReader(PlanReader):
         former = self._backend
         if self._backend is None or definitions.online != self._online:
             store = await _open_store(self._settings, definitions.online)
-            self._backend = store if self._guard is None else GuardedStore(store, self._guard, self._timeout_s)
+            self._backend = (
+                store if self._guard is None else GuardedStore(store, self._guard, self._timeout_s, late_s=self._late_s)
+            )
             self._online = definitions.online
         plans: dict[str, Plan] = {}
         problems = dict(definitions.problems)
@@ -121,11 +126,14 @@ class OpenReader(PlanReader):
                 log.exception("features: refreshing failed; the last good plans stay")
 
 
-async def open_features(settings: ServingSettings, guard: Guard | None = None) -> OpenReader:
-    """Open the reader: plans compiled, connection warm. guard: the breaker around its reads, None for none (command line).
+async def open_features(
+    settings: ServingSettings, guard: Guard | None = None, late_s: Callable[[], float] = lambda: 0.0
+) -> OpenReader:
+    """Open the reader: plans compiled, connection warm. guard: the breaker around its reads, None for none (command line). late_s: how
+    late the loop is these days.
 
     Raises RegistryError if there is a registry and it cannot be read."""
-    reader = OpenReader(settings, guard)
+    reader = OpenReader(settings, guard, late_s)
     await reader.start()
     return reader
 

@@ -17,6 +17,8 @@ class LoopLag:
     def __init__(self) -> None:
         self.seconds = 0.0
         self.looks = 0
+        self.late_s = 0.0
+        """How late it is these days: the mean of the last looks, each weighing half of the one after it."""
 
     async def watch(self) -> None:
         """Look until cancelled."""
@@ -24,5 +26,7 @@ class LoopLag:
         while True:
             due = loop.time() + LOOK_EVERY_S
             await asyncio.sleep(LOOK_EVERY_S)
-            self.seconds += max(0.0, loop.time() - due - _RESOLUTION_S)
+            late_s = max(0.0, loop.time() - due - _RESOLUTION_S)
+            self.seconds += late_s
+            self.late_s = (self.late_s + late_s) / 2
             self.looks += 1

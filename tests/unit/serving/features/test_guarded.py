@@ -37,7 +37,8 @@ class World:
     def __init__(self):
         self.store = Store()
         self.guard = Guard("features", LIMITS, instead="defaults")
-        self.guarded = GuardedStore(self.store, self.guard, 0.05, now=lambda: self.store.now_s)
+        self.late_s = 0.0
+        self.guarded = GuardedStore(self.store, self.guard, 0.05, now=lambda: self.store.now_s, late_s=lambda: self.late_s)
 
     async def read(self, timeout_s=0.05, times=1):
         for _ in range(times):
@@ -93,3 +94,25 @@ async def test_clients_that_leave_say_nothing_about_the_store(world):
         with pytest.raises(asyncio.CancelledError):
             await world.read()
     assert world.guard.is_closed
+
+
+async def test_a_loop_that_is_late_does_not_take_it_for_the_store(world):
+    world.late_s, world.store.takes_s = 0.03, 0.045
+    await world.read(times=100)
+    world.store.answer = ReadOutcome.TIMED_OUT
+    await world.read(times=100)
+    assert world.guard.is_closed
+    assert world.store.asked == 200
+
+
+@pytest.mark.parametrize("answer", [ReadOutcome.LOST, ReadOutcome.NO_CONNECTION])
+async def test_a_store_that_is_gone_is_gone_however_late_the_loop(world, answer):
+    world.late_s, world.store.answer = 1.0, answer
+    await world.read(times=5)
+    assert await world.read() is ReadOutcome.NOT_ASKED
+
+
+async def test_a_store_slower_than_the_loop_is_late_is_left_alone(world):
+    world.late_s, world.store.takes_s = 0.01, 0.06
+    await world.read(times=5)
+    assert await world.read() is ReadOutcome.NOT_ASKED
