@@ -11,20 +11,31 @@ from urllib.parse import urlsplit
 
 import hiredis
 
+from feature_repo.flows import FLOWS
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load import Sample, sample
 from loadtests.bench.process import HOST
 
 
 def commands_for(url: str, most: int = 2000) -> list[bytes]:
-    """One HMGET of every field, for each hash there is."""
+    """One HMGET for each hash there is: of every field but the one of the last view that the service leaves out.
+
+    Raises BenchError if Redis does not hold what the benchmark wrote."""
     import redis
+    from feast.infra.online_stores.helpers import _mmh3
+
+    unread = _mmh3(f"{FLOWS.view(FLOWS.windows[-1])}:{FLOWS.aggregates[-1].name}")
 
     with redis.Redis.from_url(url) as client:
         keys = [key for key in client.scan_iter(count=1000) if client.type(key) == b"hash"][:most]
         if not keys:
             raise BenchError(f"{url} holds no features")
         fields: list[bytes] = sorted(client.hkeys(keys[0]))  # type: ignore[arg-type,type-var]
+    if unread not in fields:
+        raise BenchError(
+            f"{url} does not hold what was written: {len(fields)} fields, and none for the feature that is left out"
+        )
+    fields.remove(unread)
     return [bytes(hiredis.pack_command(("HMGET", key, *fields))) for key in keys]
 
 
