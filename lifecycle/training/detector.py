@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloa
 
 from lifecycle.training.errors import DetectorError
 from serving.models.manifest import SCENARIOS, Name
+from serving.resilience.rules.ruleset import RulesFile
 
 BUILT_IN: Final = Path(__file__).parent / "detectors"
 ColumnType = Literal["string", "float", "int", "bool", "timestamp", "port"]
@@ -288,6 +289,8 @@ class Detector(_Part):
     """Request fields that evaluation reports by."""
     evaluation: Evaluation = Evaluation()
     """How results are reported."""
+    rules: RulesFile | None = None
+    """Threshold rules that answer when the model or its features cannot, as a bundle's `rules.yaml` has them."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

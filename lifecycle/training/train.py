@@ -24,6 +24,7 @@ from lifecycle.training.features import DATATYPES, FeatureStore, input_columns, 
 from lifecycle.training.fit import Encoding, Fitted, encoding_of, even_over_types, fit
 from lifecycle.training.points import choose_points
 from lifecycle.training.reference import golden_rows, reference_files
+from lifecycle.training.rules import measure_rules, rule_files
 from lifecycle.training.split import Parts, split
 from serving.models.build import build_bundle
 from serving.models.bundle import Bundle
@@ -60,6 +61,7 @@ class Trained:
     golden: Mapping[str, NDArray[Any]]
     files: Mapping[str, bytes]
     parity: float
+    rule_files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -112,7 +114,7 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
     lineage = Lineage(
         data_digest=prepared.data.digest, code_commit=code_commit(), seed=chosen_seed,
         parameters={**detector.model.model_dump(mode="json"), "columns": list(encoding.columns)},
-        metrics={"validation": {"rows": len(rows), **ranking(scores, attack)}, "onnx_largest_difference": parity},
+        metrics={"validation": {"rows": len(rows), **ranking(scores, attack)}, "onnx_largest_difference": parity, **_of_rules(prepared)},
         detector=detector.model_dump(mode="json", by_alias=True),
     )  # fmt: skip
     manifest = {
@@ -127,8 +129,24 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
     files = reference_files(encoding, trained_on, every[parts.train], prepared.data.attack[parts.train], chosen_seed)
     files["example.json"] = example_request(detector, prepared.data, every)
     return Trained(
-        model, encoding, manifest, golden_rows(encoding, prepared.frame, prepared.data.attack, chosen_seed), files, parity
+        model,
+        encoding,
+        manifest,
+        golden_rows(encoding, prepared.frame, prepared.data.attack, chosen_seed),
+        files,
+        parity,
+        rule_files(detector),
     )
+
+
+def _of_rules(prepared: Prepared) -> dict[str, Any]:
+    """What the declared rules do alone: on the test part if there is one, else where thresholds are chosen."""
+    if prepared.detector.rules is None:
+        return {}
+    parts = prepared.parts
+    kept = {"test": parts.test, "validation": parts.validation, "training": parts.train}
+    on = next(name for name, rows in kept.items() if rows.any())
+    return {"rules": {"on": on, **measure_rules(prepared.detector, prepared.frame, prepared.data.attack, kept[on])}}
 
 
 def add_to_store(trained: Trained, store: BundleStore) -> Bundle:
@@ -168,7 +186,13 @@ def code_commit() -> str:
 
 def _build(trained: Trained, folder: Path, version: str) -> Bundle:
     return build_bundle(
-        folder, model=trained.model, golden_inputs=trained.golden, files=trained.files, version=version, **trained.manifest
+        folder,
+        model=trained.model,
+        golden_inputs=trained.golden,
+        files=trained.files,
+        rule_files=trained.rule_files,
+        version=version,
+        **trained.manifest,
     )
 
 
