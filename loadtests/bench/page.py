@@ -24,11 +24,11 @@ table { border-collapse: collapse; width: 100%; table-layout: fixed; overflow-wr
   font-size: .87em; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: #44525f; border-bottom: 1px solid #9aa7b4; padding: .2em .6em .2em 0; }
 td { border-bottom: 1px solid #e3e8ed; padding: .2em .6em .2em 0; vertical-align: middle; }
-td.n, th.n { text-align: right; white-space: nowrap; } .who { width: 12%; } .strip { width: 305px; } .r { width: 15%; } .m { width: 9%; }
+td.n, th.n { text-align: right; white-space: nowrap; } .who { width: 12%; } .strip { width: 255px; } .r { width: 14%; } .m { width: 9%; }
 .t { width: 8%; }
 .met { color: #11703a; font-weight: 600; white-space: nowrap; } .missed { color: #b3261e; font-weight: 600; white-space: nowrap; }
 .problem { color: #8a5a00; } p.how { color: #44525f; max-width: 60em; } .facts { color: #44525f; font-size: .9em; }
-.quick { background: #fff3cd; padding: .3em .6em; } svg { display: block; width: 300px; height: 14px; }
+.quick { background: #fff3cd; padding: .3em .6em; } svg { display: block; width: 250px; height: 14px; }
 @media print { body { margin: 0; max-width: none; font-size: 10.5px; } h2 { break-after: avoid; } h3 { break-after: avoid; }
   table { break-inside: avoid; } .met, .missed { color: #000; } .quick { border: 1px solid #000; } }
 """
@@ -98,7 +98,7 @@ def _figure(title: str, rows: Sequence[Cells]) -> Iterator[str]:
         yield (
             f"<tr><td class=who>{_text(_whose(cells))}</td><td class=strip>{strip(cells, rows)}</td>"
             f"<td class=n>{_median(cells)}</td><td class=n>{short(low)} … {short(high)}</td><td class=n>{_ratio(cells)}</td>"
-            f"<td>{_text(cells['ratio_to'] or '')}</td><td>{_text(cells['target'] or '')}</td>{_met(cells)}</tr>"
+            f"<td>{_text(_to(cells))}</td><td>{_text(cells['target'] or '')}</td>{_met(cells)}</tr>"
         )
     yield "</table>"
 
@@ -135,6 +135,14 @@ def _median(cells: Cells) -> str:
 
 def _ratio(cells: Cells) -> str:
     return "" if cells["ratio"] is None else f"{short(cells['ratio'])}x"
+
+
+def _to(cells: Cells) -> str:
+    """What the ratio is to: the other alternative's name, where it is of the same figure."""
+    other = cells["ratio_to"]
+    if other is None:
+        return ""
+    return who(other) if what(other) == what(cells["name"]) else str(other)
 
 
 def _met(cells: Cells) -> str:

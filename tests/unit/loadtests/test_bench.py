@@ -83,6 +83,7 @@ def test_the_report_is_one_page_without_scripts_or_network():
     text = page([record])
     assert "Targets: 0 of 1 met" in text
     assert text.count("log scale") == 1
+    assert "<td>bare</td>" in text  # the ratio's other side, within one figure
     assert "it &lt;never&gt; started" in text
     assert "A quick run" in text
     assert not re.search(r"<script|https?://|src=|@import", text)
