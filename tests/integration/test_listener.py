@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 
+import grpc
 import pytest
 
 from serving.errors import Overloaded, Unavailable
@@ -13,7 +14,8 @@ from serving.protocol import http_server
 from serving.protocol.http import HttpDoor
 from serving.protocol.http_server import bind
 from serving.protocol.listener import Behind, HttpListener, Listener
-from tests.fakes.doors import MAX_BODY_BYTES, simple_request
+from serving.protocol.stubs import SERVICE
+from tests.fakes.doors import MAX_BODY_BYTES, simple_message, simple_request
 from tests.fakes.inference import FakeInference
 
 
@@ -195,4 +197,17 @@ def test_only_inferences_are_refused_early(path, status):
     assert not service.seen
     assert get(port) == 200
     connection.close()
+    opened.stop(1)
+
+
+@pytest.mark.parametrize("grpc_door", ["http2", "aio"])
+def test_only_inferences_are_refused_early_over_grpc(grpc_door):
+    service = FakeInference()
+    opened = listener(service, admit=lambda: Overloaded("full"), grpc_port=0, grpc_door=grpc_door)
+    with grpc.insecure_channel(f"127.0.0.1:{opened.start(30).grpc}") as channel:
+        with pytest.raises(grpc.RpcError) as refusal:
+            channel.unary_unary(f"/{SERVICE}/ModelInfer")(simple_message().SerializeToString(), timeout=10)
+        assert (refusal.value.code(), refusal.value.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
+        channel.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=10)
+    assert not service.seen
     opened.stop(1)
