@@ -90,7 +90,7 @@ class Part(msgspec.Struct):
             self.degraded, self.degraded_rows = np.ones(rows, dtype=np.bool_), rows
         elif self.features is not None:
             self.degraded = self.features.degraded
-            self.degraded_rows = int(self.degraded.sum())
+            self.degraded_rows = int(self.degraded.item() if rows == 1 else self.degraded.sum())
         else:
             self.degraded = _NOT_DEGRADED if rows == 1 else _all_false(rows)
 

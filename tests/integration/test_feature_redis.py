@@ -172,6 +172,22 @@ async def test_a_reply_that_is_an_error_is_a_store_that_failed(field, redis_serv
     assert await field.read() == [b"value"]
 
 
+async def test_a_redis_that_refuses_every_read_is_said_once(field, redis_server, caplog):
+    import redis
+
+    redis.Redis.from_url(redis_server.url).config_set("requirepass", "changed")
+    field.store._connection._transport.write(b"*1\r\n$5\r\nRESET\r\n")  # logs the connection out; its reply is one too many
+    found = {repr(await field.read()) for _ in range(20)}
+    assert found <= {repr(o) for o in (ReadOutcome.FAILED, ReadOutcome.NO_CONNECTION, ReadOutcome.LOST)}
+    caplog.clear()
+    redis.Redis.from_url(redis_server.url, password="changed").config_set("requirepass", "")
+    await eventually(field.read, [b"value"])
+    redis.Redis.from_url(redis_server.url).set("text", "x")
+    assert {repr(await field.read(b"text")) for _ in range(20)} == {repr(ReadOutcome.FAILED)}
+    assert sum("refused a read" in record.message for record in caplog.records) <= 1
+    assert await field.read() == [b"value"]
+
+
 async def test_a_given_up_caller_disturbs_nobody(field):
     reads = [asyncio.ensure_future(field.read()) for _ in range(20)]
     await asyncio.sleep(0)
