@@ -19,6 +19,7 @@ from operators.cli import (
     models,
     operator,
     rollout,
+    rules,
     scale,
     score,
     train,
@@ -35,6 +36,7 @@ app.command()(models.models)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(rules.app, name="rules")
 app.add_typer(features.app, name="features")
 app.command()(conform.conform)
 app.add_typer(demo.app, name="demo")

@@ -157,7 +157,7 @@ def read_rules(files: Mapping[str, bytes], datatypes: Mapping[str, str], place: 
     strange = sorted(path for path in files if path != THRESHOLDS and not path.endswith((".yml", ".yaml")))
     if strange:
         raise RuleError(f"{strange} are no rules; {FOLDER} holds rules.yaml and SIGMA files (*.yml)")
-    said = _rules_file(files.get(THRESHOLDS, b"{}"))
+    said = parse_rules_file(files.get(THRESHOLDS, b""))
     declared = [Declared(r.id, r.title, r.when, r.severity, r.reason) for r in said.thresholds]
     sigma_files = []
     for path, content in sorted(files.items()):
@@ -179,7 +179,8 @@ def _sigma(files: Sequence[tuple[str, str]], said: RulesFile) -> "Compiled | Non
     return compile_sigma(files, placeholders=said.placeholders, sources=sources)
 
 
-def _rules_file(content: bytes) -> RulesFile:
+def parse_rules_file(content: bytes) -> RulesFile:
+    """A rules.yaml; nothing of its expressions is looked at. Raises RuleError."""
     try:
         document = yaml.safe_load(content)
         return RulesFile.model_validate(document or {})

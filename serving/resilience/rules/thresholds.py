@@ -83,14 +83,23 @@ def _values(column: NDArray[Any]) -> list[Any]:
     return [float(v) for v in column.tolist()]
 
 
-def _compile(rule: Declared, datatypes: Mapping[str, str]) -> Threshold:
-    where = f"threshold rule {rule.id!r}"
-    if len(rule.when) > MAX_LETTERS:
-        raise RuleError(f"{where}: {len(rule.when)} letters are more than {MAX_LETTERS}; split it")
+def columns_named(identity: str, when: str) -> frozenset[str]:
+    """The columns an expression asks for. Raises RuleError if it is no CEL."""
+    return frozenset(_parsed(identity, when).variables())
+
+
+def _parsed(identity: str, when: str) -> cel.Program:
+    where = f"threshold rule {identity!r}"
+    if len(when) > MAX_LETTERS:
+        raise RuleError(f"{where}: {len(when)} letters are more than {MAX_LETTERS}; split it")
     try:
-        program = cel.compile(rule.when)
+        return cel.compile(when)
     except ValueError as problem:
-        raise RuleError(f"{where}: {rule.when!r} is no CEL: {_brief(problem)}") from problem
+        raise RuleError(f"{where}: {when!r} is no CEL: {_brief(problem)}") from problem
+
+
+def _compile(rule: Declared, datatypes: Mapping[str, str]) -> Threshold:
+    where, program = f"threshold rule {rule.id!r}", _parsed(rule.id, rule.when)
     columns = frozenset(program.variables())
     unknown = sorted(columns - set(datatypes))
     if unknown:

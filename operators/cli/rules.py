@@ -1,0 +1,111 @@
+"""`vedette rules check | test`: what of a folder of rules holds, what is not supported and why, and what matches which event."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from operators.cli.console import CommandError, Json, page, print_json, print_table
+
+if TYPE_CHECKING:
+    from serving.resilience.rules.matcher import Compiled
+
+app = typer.Typer(no_args_is_help=True, help="Check rules, and try them on events.")
+Rules = Annotated[
+    Path, typer.Argument(metavar="RULES", help="A SIGMA file, or a folder of them (*.yml), perhaps with a rules.yaml.")
+]
+Events = Annotated[Path, typer.Argument(metavar="EVENTS", help="A JSON or JSON lines file of events, or a folder of them.")]
+
+
+@app.command()
+def check(rules: Rules, as_json: Json = False) -> None:
+    """Parse rules; list what is not supported, with the reason. Exit code 1 if there is any."""
+    compiled, took_s, thresholds = _compiled(rules)
+    unsupported = [{"id": u.id, "file": u.path, "reason": u.reason} for u in compiled.unsupported]
+    unreached = [{"id": r.id, "file": r.path, "log_source": str(r.source)} for r in compiled.unreached]
+    if as_json:
+        found = {"rules": len(compiled.rules), "thresholds": thresholds, "unsupported": unsupported, "unreached": unreached}
+        print_json({**found, "seconds": round(took_s, 3)})
+    else:
+        page().print(f"{len(compiled.rules)} SIGMA rules and {thresholds} threshold rules compiled in {took_s:.2f} s")
+        if unsupported:
+            print_table("not supported", ("rule", "file", "reason"), [tuple(u.values()) for u in unsupported])
+        if unreached:
+            title = "unreached: only events that say this log source themselves can be theirs"
+            print_table(title, ("rule", "file", "log source"), [tuple(u.values()) for u in unreached])
+    if unsupported:
+        raise typer.Exit(1)
+
+
+@app.command("test")
+def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
+    """Match events; say which rules hold of each, and what it took."""
+    from serving.resilience.rules.errors import RuleError
+    from serving.resilience.rules.events import fields_of_json
+
+    compiled, _, _ = _compiled(rules)
+    found: list[dict[str, Any]] = []
+    cpu_s = 0.0
+    for name, body in _events(events):
+        started = time.process_time()
+        try:
+            fields, document = fields_of_json(body)
+            said = document.get("logsource")
+            source = compiled.sources.of(fields, said if isinstance(said, dict) else None)
+            matched = compiled.match(fields, source)
+        except RuleError as problem:
+            raise CommandError(f"{name}: {problem}") from problem
+        cpu_s += time.process_time() - started
+        found.append({"event": name, "rules": [{"id": r.id, "level": r.level, "title": r.title} for r in matched]})
+    each_us = round(cpu_s / max(len(found), 1) * 1e6, 1)
+    if as_json:
+        print_json({"events": found, "cpu_us_per_event": each_us, "unsupported": len(compiled.unsupported)})
+        return
+    rows = [(f["event"], "\n".join(f"{r['level']}: {r['title']}" for r in f["rules"]) or "none") for f in found]
+    print_table(f"{len(found)} events, {each_us} us of CPU each", ("event", "rules that hold"), rows)
+    if compiled.unsupported:
+        page().print(f"{len(compiled.unsupported)} rules are not supported and were not tried: vedette rules check {rules}")
+
+
+def _compiled(path: Path) -> "tuple[Compiled, float, int]":
+    """The matcher, the seconds it took, and how many threshold rules there are. Raises CommandError."""
+    from serving.resilience.rules.errors import RuleError
+    from serving.resilience.rules.logsources import LogSources, read_entries
+    from serving.resilience.rules.matcher import compile_sigma
+    from serving.resilience.rules.ruleset import parse_rules_file
+    from serving.resilience.rules.thresholds import columns_named
+
+    started = time.perf_counter()
+    files = [path] if path.is_file() else sorted(p for p in path.glob("**/*.yml") if p.is_file())
+    own = path / "rules.yaml"
+    if not files and not own.is_file():
+        raise CommandError(f"{path}: no rules; it is a SIGMA file, or a folder with *.yml or a rules.yaml")
+    try:
+        said = parse_rules_file(own.read_bytes() if own.is_file() else b"")
+        for rule in said.thresholds:
+            columns_named(rule.id, rule.when)
+        texts = [(str(p.relative_to(path)) if path.is_dir() else p.name, p.read_text(encoding="utf-8")) for p in files]
+        sources = LogSources(read_entries(said.logsources))
+        compiled = compile_sigma(texts, placeholders=said.placeholders, sources=sources)
+    except (RuleError, UnicodeDecodeError) as problem:
+        raise CommandError(f"{path}: {problem}") from problem
+    return compiled, time.perf_counter() - started, len(said.thresholds)
+
+
+def _events(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and JSON text of each event: a file is one object, or one on each line."""
+    import orjson
+
+    files = [path] if path.is_file() else sorted(path.glob("**/*.json*"))
+    if not files:
+        raise CommandError(f"{path}: no events; it is a JSON or JSON lines file, or a folder of *.json")
+    for file in files:
+        body = file.read_bytes()
+        try:
+            orjson.loads(body)
+            yield file.name, body
+        except orjson.JSONDecodeError:
+            lines = [line for line in body.splitlines() if line.strip()]
+            yield from ((f"{file.name}:{number}", line) for number, line in enumerate(lines, 1))
