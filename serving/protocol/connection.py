@@ -275,7 +275,7 @@ class Connection(asyncio.Protocol):
     def _done(self, reply: Reply | None, problem: BaseException | None) -> None:
         """The application has answered: within `_answer`, or later by a task."""
         task, self._task = self._task, None
-        if self._is_over:
+        if self._is_over or (task is not None and self._transport.is_closing()):
             return
         if reply is not None:
             self._write(reply)
