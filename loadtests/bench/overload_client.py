@@ -22,6 +22,8 @@ from loadtests.bench.process import HOST, python
 
 REFUSALS: Final = (b"429", b"503", b"504")
 TICK_S: Final = 0.002
+STEPS: Final = 10
+"""Of the deadline, in which requests say what is left of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class _Client(asyncio.Protocol):
 
 
 class _Load:
-    def __init__(self, port: int, requests: Sequence[bytes], deadline_s: float, *, is_closed_loop: bool) -> None:
+    def __init__(self, port: int, requests: Sequence[Sequence[bytes]], deadline_s: float, *, is_closed_loop: bool) -> None:
         self.port, self.requests, self.deadline_s, self.is_closed_loop = port, requests, deadline_s, is_closed_loop
         self.idle: list[_Client] = []
         self.waiting: deque[float] = deque()
@@ -124,7 +126,9 @@ class _Load:
     def send(self, client: _Client, due: float) -> None:
         self.number += 1
         client.due, client.sent, client.is_busy = due, time.perf_counter(), True
-        client.transport.write(self.requests[self.number % len(self.requests)])
+        left = 1.0 - (client.sent - due) / self.deadline_s
+        of_left = self.requests[max(0, min(int(left * len(self.requests)), len(self.requests) - 1))]
+        client.transport.write(of_left[self.number % len(of_left)])
 
     def is_free(self, client: _Client) -> None:
         client.is_busy = False
@@ -169,9 +173,9 @@ class _Load:
 
 
 async def drive(
-    port: int, requests: Sequence[bytes], *, rate: float, duration_s: float, connections: int, deadline_s: float
+    port: int, requests: Sequence[Sequence[bytes]], *, rate: float, duration_s: float, connections: int, deadline_s: float
 ) -> Overloaded:
-    """Offer the load."""
+    """Offer the load. requests: those of a client whose time is nearly over first, those of one that has it all last."""
     load = _Load(port, requests, deadline_s, is_closed_loop=not rate)
     gc.disable()  # the generator's own pauses are no answer of the server's
     for _ in range(connections):
@@ -215,8 +219,11 @@ def main(argv: Sequence[str]) -> int:
 
     port, rate, duration_s, connections, deadline_ms, path, bodies = argv
     head = f"POST {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\n"
-    head += f"x-request-timeout-ms: {round(float(deadline_ms))}\r\nContent-Length: "
-    requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in Path(bodies).read_bytes().splitlines()]
+    lines = Path(bodies).read_bytes().splitlines()
+    requests = []
+    for step in range(STEPS):  # a request that waited here for a connection says what is left of its time, as a client would
+        said = f"{head}x-request-timeout-ms: {max(1, round(float(deadline_ms) * (step + 1) / STEPS))}\r\nContent-Length: "
+        requests.append([f"{said}{len(line)}\r\n\r\n".encode() + line for line in lines])
     found = uvloop.run(
         drive(
             int(port),

@@ -78,7 +78,7 @@ async def test_the_open_loop_counts_what_nobody_waits_for_any_more():
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    found = await drive(port, [b"POST / HTTP/1.1\r\n\r\n"], rate=60.0, duration_s=1.0, connections=20, deadline_s=0.1)
+    found = await drive(port, [[b"POST / HTTP/1.1\r\n\r\n"]], rate=60.0, duration_s=1.0, connections=20, deadline_s=0.1)
     server.close()
     assert found.offered == pytest.approx(60, rel=0.3)
     assert (found.failed, found.lost) == (0, 0)
