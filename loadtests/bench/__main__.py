@@ -16,6 +16,7 @@ from rich.console import Console
 from loadtests import bench
 from loadtests.bench.errors import BenchError
 from loadtests.bench.page import write_page
+from loadtests.bench.process import end_in_order
 from loadtests.bench.record import this_machine, write
 from loadtests.bench.report import FOLDER, Row, as_json, table, unmeasured
 
@@ -45,6 +46,7 @@ def benchmarks(names: Sequence[str]) -> Iterator[tuple[str, Benchmark]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run and report; 1 if a benchmark could not be run, or with --strict if a target was missed."""
+    end_in_order()
     asked = _arguments(argv)
     console, progress = Console(width=None if sys.stdout.isatty() else 140), Console(stderr=True)
     if asked.list:

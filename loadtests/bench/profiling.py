@@ -29,7 +29,7 @@ from loadtests.bench.errors import BenchError
 from loadtests.bench.featured import featured
 from loadtests.bench.grpc_load import load_grpc
 from loadtests.bench.http_load import load_http
-from loadtests.bench.process import running
+from loadtests.bench.process import end_in_order, running
 from loadtests.bench.vedette import vedette
 from loadtests.bench.workload import FEATURES, INFER_PATH, build_workload
 
@@ -236,6 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     if unknown := [name for name in asked.names if name not in LOADS]:
         parser.error(f"there is no load {unknown[0]!r}; there is {', '.join(LOADS)}")
+    end_in_order()
     console, progress = Console(width=None if sys.stdout.isatty() else 140), Console(stderr=True)
     found: list[Profile] = []
     failed = 0
