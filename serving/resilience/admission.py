@@ -8,6 +8,9 @@ requests, so a server that idles or has few clients refuses nobody, however slow
 took.
 
 Also refused is what comes while too many requests are under way at all (they wait for features or threads, not for the loop).
+Where refusing itself is costly (clients that come again at once, small requests), turns are made longer, so that most of each is spent
+on answers: waiting in a socket costs nothing, and a server that only refuses helps nobody.
+
 What waits for a thread is serving.resilience.bulkhead's, what cannot be answered in time serving.resilience.deadline's."""
 
 import time
@@ -21,6 +24,10 @@ _ALWAYS: Final = 32
 _PATIENCE_S: Final = 0.1
 """How long every turn must have been too long before one refuses."""
 _RETRY_AFTER_S: Final = 1.0
+_ANSWERS_TO_REFUSALS: Final = 2.0
+"""Of a turn, this many times what refusals took is for answers..."""
+_LONGEST: Final = 3.0
+"""...but no more than so many times what it would be: a refusal must not wait long either."""
 
 
 class Admission:
@@ -37,6 +44,8 @@ class Admission:
         "_now",
         "_ongoing",
         "_over_since_s",
+        "_refusals_s",
+        "_refusing_s",
         "_soon",
         "_taken",
         "_turn_s",
@@ -54,7 +63,7 @@ class Admission:
     ) -> None:
         self._budget_s, self._max_ongoing, self._ongoing = max_wait_s / 2, max_ongoing, ongoing
         self._soon, self._now = soon, now
-        self._turn_s = 0.0
+        self._turn_s = self._refusing_s = self._refusals_s = 0.0
         self._taken = 0
         self._over_since_s: float | None = None
         self._busy = Overloaded(
@@ -82,8 +91,14 @@ class Admission:
         return self._busy
 
     def _is_late(self) -> bool:
+        if self._refusing_s:
+            return True
         now_s = self._now()
-        return now_s - self._turn_s > self._budget_s and now_s - (self._over_since_s or now_s) > _PATIENCE_S
+        budget_s = min(max(self._budget_s, _ANSWERS_TO_REFUSALS * self._refusals_s), _LONGEST * self._budget_s)
+        is_late = now_s - self._turn_s > budget_s and now_s - (self._over_since_s or now_s) > _PATIENCE_S
+        if is_late:
+            self._refusing_s = now_s
+        return is_late
 
     def _turned(self) -> None:
         """The turn has read what was ready. One that was short, or had few requests, ends the overload."""
@@ -92,4 +107,7 @@ class Admission:
             self._over_since_s = None
         elif self._over_since_s is None:
             self._over_since_s = now_s
+        took_s = now_s - self._refusing_s if self._refusing_s else 0.0
+        self._refusals_s = (self._refusals_s + took_s) / 2
+        self._refusing_s = 0.0
         self._taken = 0

@@ -126,3 +126,14 @@ def test_too_many_under_way_refuse_also_the_first_of_a_turn():
     under_way = 2
     assert admission.refuse() is None
     assert admission.refused == {"busy": 0, "full": 2}
+
+
+@pytest.mark.parametrize("refuse_s", [10e-6, 40e-6, 70e-6])
+def test_clients_that_come_again_at_once_leave_half_of_the_time_for_answers(refuse_s):
+    loop = Loop(serve_s=175e-6, refuse_s=refuse_s)
+    loop.coming_s = float("inf")
+    while loop.now_s < 5.0:
+        loop.waiting.extend([loop.now_s] * (400 - len(loop.waiting)))
+        loop.run(1e-9, per_s=1.0)
+    assert loop.refused
+    assert len(loop.served) * 175e-6 > 0.5 * 5.0
