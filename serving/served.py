@@ -14,6 +14,7 @@ from serving.models.rules import rules_of
 from serving.models.timing import median_run_us
 from serving.ports import FeatureReader, Model, Rules
 from serving.protocol.messages import ModelMetadata, TensorMetadata
+from serving.resilience.rules.ruleset import RuleSet
 from serving.spec import RevisionSpec
 from serving.verdicts import CalibrationTable
 
@@ -75,7 +76,7 @@ class LoadedBundle:
     manifest: Manifest
     model: Model
     run_us: float
-    rules: Rules | None = None
+    rules: RuleSet | None = None
 
 
 def load_bundle(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:

@@ -233,3 +233,12 @@ def test_the_probe_refuses_them_too_and_the_digest_covers_them(tmp_path):
 def test_a_manifest_that_contradicts_its_files(tmp_path, fields, says):
     with pytest.raises(BundleError, match=says):
         threat(tmp_path / "b", "1", **fields)
+
+
+async def test_rules_that_are_not_supported_are_said_when_a_bundle_is_loaded(tmp_path, caplog):
+    late = SIGMA.replace(b"condition: s", b"timeframe: 5m, condition: s")
+    await world_with(tmp_path, WITHOUT_FEATURES, files={"rules/late.yml": late}, feature_service=None)
+    (said,) = [r.getMessage() for r in caplog.records if "is not matched" in r.getMessage()]
+    assert "5a6e1e16-07de-48d8-8aae-faa766c05e88" in said
+    assert "late.yml" in said
+    assert "it has a timeframe" in said
