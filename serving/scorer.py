@@ -292,5 +292,6 @@ def _record(work: Work, part: Part, receipt: str, latency_s: float) -> AuditReco
         degraded=part.degraded,
         latency_us=int(latency_s * 1e6),
         row_numbers=part.index,
+        rules=[list(ids) for ids in part.matched],
         fallback_from=part.fallback_from,
     )

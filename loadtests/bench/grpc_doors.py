@@ -99,11 +99,12 @@ def _listener() -> dict[str, Any]:
     """Everything that comes to `{http_port}` goes to the cluster; no access log."""
     kind = "type.googleapis.com/envoy.extensions.filters"
     route = {"match": {"prefix": "/"}, "route": {"cluster": OURS}}
+    router = {"@type": f"{kind}.http.router.v3.Router", "suppress_envoy_headers": True}  # its timeout is no client's deadline
     manager = {
         "@type": f"{kind}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
-        "http_filters": [{"name": "router", "typed_config": {"@type": f"{kind}.http.router.v3.Router"}}],
+        "http_filters": [{"name": "router", "typed_config": router}],
     }
     chain = {"filters": [{"name": "http", "typed_config": manager}]}
     return {"name": "http", "address": _address("{http_port}"), "filter_chains": [chain]}

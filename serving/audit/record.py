@@ -40,5 +40,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     latency_us: int
     row_numbers: Series | None = None
     """Which rows of the request these are, from 0, where several variants answered it: one record each, with one receipt."""
+    rules: list[list[str]] = []
+    """Where rules answered, ids of those that hold, by row; empty otherwise."""
     fallback_from: str | None = None
     """The variant that failed on these rows, where stable answered in its place."""

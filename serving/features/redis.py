@@ -7,6 +7,7 @@ Source of the layout: feast.infra.online_stores.redis (key: serialised entity ke
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from serving.features.plan import Group, Row
 from serving.features.values import Malformed, seconds_and_nanos
 from serving.features.wire import Address, Connection, Replies, ReplyError, connect
 from serving.ports import ReadOutcome
+from serving.resilience.retry import RetryBudget, pause_s
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,12 @@ class RedisStore:
         self._attempt: asyncio.Future[bool] | None = None  # the first one after a connection was lost
         self._is_closed = False
         self._quiet_until_s = 0.0
-        self.retried = 0
+        self._retries, self._rng = RetryBudget(), random.Random()  # noqa: S311  # spreads waits, hides nothing
+
+    @property
+    def retried(self) -> int:
+        """Reads that were asked again."""
+        return self._retries.spent
 
     async def start(self) -> None:
         """Connect; if that fails, go on trying in the background."""
@@ -78,6 +85,7 @@ class RedisStore:
         else:
             commands, count = _commands(prepared, keys)
         replies = await connection.ask(commands, count, timeout_s)
+        self._retries.earn()
         if replies is ReadOutcome.LOST:
             replies = await self._ask_again(commands, count, until_s)
         if type(replies) is not list:
@@ -104,11 +112,18 @@ class RedisStore:
             await asyncio.sleep(0)
 
     async def _ask_again(self, commands: bytes, count: int, until_s: float) -> Replies:
-        """Once more, over the next connection, if that is there in time; reading twice changes nothing."""
+        """Once more, over the next connection, if that is there in time and the budget allows; reading twice changes nothing.
+
+        Each waits a moment of its own, so that a store that comes back does not meet all that was lost at once."""
         attempt = self._attempt
-        if attempt is None or not await _within(attempt, until_s) or self._connection is None:
+        if attempt is None or not await _within(attempt, until_s):
             return ReadOutcome.LOST
-        self.retried += 1
+        pause = pause_s(0, until_s - time.monotonic(), self._rng)
+        if pause is None or not self._retries.spend():
+            return ReadOutcome.LOST
+        await asyncio.sleep(pause)
+        if self._connection is None:
+            return ReadOutcome.LOST
         return await self._connection.ask(commands, count, until_s - time.monotonic())
 
     def _complain(self, replies: list[Any]) -> None:

@@ -125,6 +125,18 @@ async def test_a_read_whose_connection_breaks_is_tried_once_more_over_the_next(f
     redis.Redis.from_url(redis_server.url).ping()
 
 
+async def test_no_more_reads_are_tried_again_than_the_budget_allows(field, redis_server):
+    redis_server.pause()
+    reads = [asyncio.ensure_future(field.read(timeout_s=5.0)) for _ in range(40)]
+    await asyncio.sleep(0.05)
+    field.store._connection._transport.abort()
+    await asyncio.sleep(0)
+    redis_server.resume()
+    found = await asyncio.gather(*reads)
+    assert found.count([b"value"]) == field.store.retried == 20
+    assert found.count(ReadOutcome.LOST) == 20
+
+
 async def test_a_read_whose_connection_breaks_does_not_wait_for_a_redis_that_is_gone(field, redis_server):
     redis_server.pause()
     reads = [asyncio.ensure_future(field.read(timeout_s=5.0)) for _ in range(5)]

@@ -85,6 +85,7 @@ async def test_features_out(tmp_path):
     assert json.loads(answer.parameters["rules"]) == [["high-level", "some-level"], ["some-level"], []]
     assert world.audit.records[-1].source == "rules"
     assert world.audit.records[-1].verdicts == ["alert", "investigate", "investigate"]
+    assert world.audit.records[-1].rules == [["high-level", "some-level"], ["some-level"], []]
     series = world.series()
     assert series["vedette_rules_answers_total"] == {("threat", "features", "stable", "1"): 3.0}
     assert series["vedette_rules_matches_total"] == {("threat", "high-level"): 1.0, ("threat", "some-level"): 2.0}
