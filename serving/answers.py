@@ -4,6 +4,7 @@ What of it is the same for every request that asks alike is worked out once, see
 
 import json
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any, Final
 
 import msgspec
@@ -120,8 +121,10 @@ def judge_one(served: Served, raw: Mapping[str, NDArray[Any]], way: Way) -> Judg
         except ValueError as problem:
             raise BadRequest(f"model {served.name!r}: {problem}") from problem
     score, table = picked.item(), served.calibration
-    code = way.thresholds.code_of(score)
-    return Judged(point, picked.reshape(1), ONE_CODE[code], code, -1 if table is None else table.step_of(score))
+    code, step = way.thresholds.code_of(score), -1
+    if table is not None:
+        step = len(table.low) if isnan(score) else table.step_of(score)  # of no number nothing is known: see serving.ways
+    return Judged(point, picked.reshape(1), ONE_CODE[code], code, step)
 
 
 def output_tensor(place: int, parts: Sequence[Part], rows: int) -> Tensor:

@@ -449,3 +449,19 @@ async def test_one_row_is_answered_as_it_is_among_many(world, bundles):
                 (o.name, o.datatype, o.data.dtype) for o in many.outputs
             ]
             assert [o.data.tolist() for o in one.outputs] == [o.data[row : row + 1].tolist() for o in many.outputs]
+
+
+async def test_one_row_without_a_score_is_answered_as_it_is_among_many(tmp_path):
+    world = World(tmp_path)
+    calibration = {"scores": [0.1, 0.5], "low": [0.1, 0.6], "high": [0.3, 0.9], "rows": 10}
+    bundle = threat(tmp_path / "bundle", "1", allow_nonfinite=True, calibration=calibration)
+    world.store.add(bundle)
+    await world.service.apply(spec(bundle))
+    one = await world.service.infer(request("a", level=float("nan")))
+    many = await world.service.infer(request("a", "b", level=[float("nan"), 1.0]))
+    said = {o.name: o.data.tolist() for o in one.outputs}
+    assert said["verdict"] == [b"investigate"]
+    for name in ("score", "probability", "probability_low", "probability_high"):
+        assert np.isnan(said[name]).all(), name
+    for alone, among in zip(one.outputs, many.outputs, strict=True):
+        np.testing.assert_array_equal(alone.data, among.data[:1])
