@@ -110,6 +110,7 @@ async def compose(settings: ServingSettings) -> Composition:
             served=served,
             fallback=lambda: newest_of_each(store),
             siblings=siblings,
+            load=lambda: {"ongoing_requests": float(metrics.ongoing), "loop_late_s": metrics.lag.late_s},
             close=stack.pop_all().aclose,
         )
     raise AssertionError("not reached")

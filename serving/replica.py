@@ -37,6 +37,7 @@ class Composition:
     served: ServedFile
     fallback: Callable[[], ServingSpec]
     siblings: Siblings
+    load: Callable[[], Mapping[str, float]]
     close: Callable[[], Awaitable[None]]
 
 
@@ -94,6 +95,10 @@ class ReplicaHost:
     def stop(self) -> None:
         """Close the doors, let requests under way finish, release everything."""
         self._listener.stop(_GRACE_S)
+
+    def load(self) -> Mapping[str, float]:
+        """What an autoscaler may go by: `ongoing_requests`, and `loop_late_s`, how late the listeners' loop is these days."""
+        return self._composed().load()
 
     @property
     def behind(self) -> Behind:
@@ -192,6 +197,12 @@ class Replica:
         """Raise if the listeners are dead; Ray Serve then replaces this replica."""
         if not self._host.is_well():
             raise RuntimeError("the listeners' loop does not answer")
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """The replica's load, for a policy of one's own in Ray Serve's autoscaler (it sees no request of our listeners by itself).
+
+        Source: Ray Serve, "Custom autoscaling policies". By default the control plane owns the count instead."""
+        return dict(self._host.load())
 
     def ports(self) -> tuple[int, int | None]:
         """Where the doors listen: HTTP, gRPC."""
