@@ -47,6 +47,9 @@ def create(
     describe: Annotated[
         Path | None, typer.Option(help="YAML or JSON with more fields of bundle.json, e.g. for features; options win over it.")
     ] = None,
+    rules: Annotated[
+        Path | None, typer.Option(help="Folder of rules that answer when features or model are out: rules.yaml, SIGMA *.yml.")
+    ] = None,
     golden: Annotated[Path | None, typer.Option(help="JSON with golden inputs, as the body of an infer request.")] = None,
     no_golden: Annotated[bool, typer.Option("--no-golden", help="Make no golden cases.")] = False,
     allow_nonfinite: Annotated[bool, typer.Option("--allow-nonfinite", help="Clients may send NaN and infinities.")] = False,
@@ -69,10 +72,17 @@ def create(
     with TemporaryDirectory(prefix="vedette-") as scratch:
         folder = output or Path(scratch) / "bundle"
         cases: Any = () if no_golden else _golden(onnx, model, golden)
-        bundle = build_bundle(folder, model=onnx, golden_inputs=cases, **fields)
+        bundle = build_bundle(folder, model=onnx, golden_inputs=cases, rule_files=_rules(rules), **fields)
         if output is None:
             bundle = store.read(store.add(bundle))
     _show(bundle, as_json=as_json)
+
+
+def _rules(folder: Path | None) -> dict[str, bytes]:
+    found = {} if folder is None else {p.name: p.read_bytes() for p in sorted(folder.glob("*.y*ml"))}
+    if folder is not None and not found:
+        raise CommandError(f"{folder}: has no rules; expected rules.yaml or SIGMA's *.yml in it")
+    return found
 
 
 @app.command()

@@ -164,6 +164,7 @@ def _build(bundle: Bundle, folder: Path, version: str, operate: Surgery, golden:
         golden_inputs={graph.input[0].name: golden},
         version=version,
         description=f"{bundle.manifest.description} Made for a demonstration: {says}.",
+        files={name: (bundle.folder / name).read_bytes() for name in bundle.manifest.files if name.startswith("rules/")},
         **fields,
     )
 

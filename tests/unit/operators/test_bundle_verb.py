@@ -67,6 +67,22 @@ def test_columns_are_put_together_to_tensors(tmp_path, onnx_file):
     assert [(f.name, f.datatype) for f in manifest.request_fields] == [("a", "FP32"), ("b", "FP32")]
 
 
+RULE = "thresholds:\n  - {id: high, title: a high value, when: a > 0.9, severity: high}\n"
+
+
+def test_rules_come_along_and_must_hold(tmp_path, onnx_file):
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    options = ("--onnx", str(onnx_file), "--input", "x=a,b", "--score", "mean", "--rules", str(folder))
+    with pytest.raises(CommandError, match="has no rules"):
+        create(tmp_path, *options)
+    (folder / "rules.yaml").write_text(RULE)
+    assert "rules/rules.yaml" in manifest_of(tmp_path, create(tmp_path, *options)).files
+    (folder / "rules.yaml").write_text(RULE.replace("a > 0.9", "nowhere > 0.9"))
+    with pytest.raises(BundleError, match="nowhere"):
+        create(tmp_path, *options)
+
+
 def test_a_golden_request_is_kept(tmp_path, onnx_file):
     request = tmp_path / "request.json"
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [3, 5]}

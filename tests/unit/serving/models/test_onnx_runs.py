@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +15,8 @@ from serving.errors import DeadlineExceeded
 from serving.models.errors import RunError
 from serving.models.onnx import OnnxModel
 from serving.ports import Stop
+from serving.resilience.bulkhead import Bulkheads
+from serving.resilience.protection import unprotected
 from serving.stages import Stages
 from serving.telemetry.metrics import ServingMetrics
 from tests.fakes.clock import ManualClock
@@ -76,19 +78,26 @@ def test_a_stop_ends_no_other_run(long_model):
 
 @pytest.mark.parametrize("why", ["the deadline passes", "the client is gone"])
 async def test_the_thread_of_a_run_nobody_waits_for_is_free_again(long_model, whole_s, why):
-    served = SimpleNamespace(model=long_model, name="long")
-    with ThreadPoolExecutor(1) as threads:
-        stages = Stages(None, ManualClock(), ServingMetrics("r"), feature_timeout_s=0.05, executor=threads)
-        remaining_s = whole_s / 20 if why == "the deadline passes" else 60.0
-        task = asyncio.create_task(stages._run_in_thread(served, FEED, ["y"], remaining_s, 1.0))
-        if why == "the deadline passes":
-            with pytest.raises(DeadlineExceeded, match="within the deadline"):
-                await task
-        else:
-            await asyncio.sleep(whole_s / 20)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        began = time.perf_counter()
-        await asyncio.get_running_loop().run_in_executor(threads, int)
-        assert time.perf_counter() - began < whole_s * 0.7
+    bulkheads, clock = Bulkheads(threads=1, queue=1), ManualClock()
+    served = SimpleNamespace(model=long_model, name="long", version="1", variant="stable", revision="r", run_us=1.0)
+    part = SimpleNamespace(
+        member=SimpleNamespace(served=served), rows=SimpleNamespace(rows=1), way=SimpleNamespace(to_run=["y"])
+    )
+    stages = Stages(
+        None, clock, ServingMetrics("r"), feature_timeout_s=0.05, protection=replace(unprotected(), bulkheads=bulkheads)
+    )
+    remaining_s = whole_s / 20 if why == "the deadline passes" else 60.0
+    work = SimpleNamespace(deadline_s=clock.monotonic_s() + remaining_s, trace=None)
+    task = asyncio.create_task(stages._run_aside(work, part, FEED, 1.0, bulkheads))
+    if why == "the deadline passes":
+        with pytest.raises(DeadlineExceeded, match="within the deadline"):
+            await task
+    else:
+        await asyncio.sleep(whole_s / 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    began = time.perf_counter()
+    await bulkheads.of("long/1/stable").run(int, within_s=60.0, expected_s=0.0)
+    assert time.perf_counter() - began < whole_s * 0.7
+    bulkheads.of("long/1/stable").close()
