@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from serving.answers import Part
@@ -135,7 +136,9 @@ class Stages:
         if work.trace is not None:
             self._span(work.trace, "features", part, part.feature_s, {"feature_service": service})
         if found.defaulted:
-            self._metrics.features_defaulted(service, "missing_or_old", sum(int(m.sum()) for m in found.defaulted.values()))
+            values = found.defaulted.values()
+            count = len(values) if rows.rows == 1 else sum(int(np.count_nonzero(m)) for m in values)
+            self._metrics.features_defaulted(service, "missing_or_old", count)
         return found
 
     def _kept(self, served: Served, rows: int) -> Predictions | None:

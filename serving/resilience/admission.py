@@ -7,9 +7,12 @@ that long for a while without a break: a burst is worked off, a queue that stand
 requests, so a server that idles or has few clients refuses nobody, however slow its machine is; and a request counts by the time it
 took.
 
+Requests that wait for features come back to the loop to be finished, and what was taken last turn is this turn's work. So while requests
+are refused, no more may be under way than the replica finished lately within the time a request may wait, by its own measured rate.
+
 Also refused is what comes while too many requests are under way at all (they wait for features or threads, not for the loop).
-Where refusing itself is costly (clients that come again at once, small requests), turns are made longer, so that most of each is spent
-on answers: waiting in a socket costs nothing, and a server that only refuses helps nobody.
+Where refusing itself is costly (clients that come again at once, small requests) and nothing waits to be finished, turns are made longer,
+so that most of each is spent on answers: waiting in a socket costs nothing, and a server that only refuses helps nobody.
 
 What waits for a thread is serving.resilience.bulkhead's, what cannot be answered in time serving.resilience.deadline's."""
 
@@ -26,6 +29,8 @@ _PATIENCE_S: Final = 0.1
 _RETRY_AFTER_S: Final = 1.0
 _ANSWERS_TO_REFUSALS: Final = 2.0
 """Of a turn, this many times what refusals took is for answers..."""
+_LOOK_S: Final = 0.05
+"""How often the rate is measured, while requests are refused."""
 _LONGEST: Final = 3.0
 """...but no more than so many times what it would be: a refusal must not wait long either."""
 
@@ -37,14 +42,19 @@ class Admission:
     soon: calls back at the end of the loop's turn (`loop.call_soon`). now: monotonic seconds."""
 
     __slots__ = (
+        "_admitted",
         "_budget_s",
         "_busy",
+        "_finished",
         "_full",
+        "_limit",
+        "_looked_s",
         "_max_ongoing",
         "_now",
         "_ongoing",
         "_over_since_s",
         "_refusals_s",
+        "_refused_before",
         "_refusing_s",
         "_soon",
         "_taken",
@@ -64,7 +74,8 @@ class Admission:
         self._budget_s, self._max_ongoing, self._ongoing = max_wait_s / 2, max_ongoing, ongoing
         self._soon, self._now = soon, now
         self._turn_s = self._refusing_s = self._refusals_s = 0.0
-        self._taken = 0
+        self._taken = self._admitted = self._finished = self._refused_before = 0
+        self._limit, self._looked_s = float(max_ongoing), 0.0
         self._over_since_s: float | None = None
         self._busy = Overloaded(
             "the server has more requests than it can answer in time; send fewer, or again later", retry_after_s=_RETRY_AFTER_S
@@ -77,16 +88,18 @@ class Admission:
 
     def refuse(self) -> Overloaded | None:
         """The error to answer this request with, always the same one, or None: go on."""
-        if self._ongoing() >= self._max_ongoing:
+        ongoing = self._ongoing()
+        if ongoing >= self._max_ongoing:
             self.refused["full"] += 1
             return self._full
         if not self._taken:
-            self._taken, self._turn_s = 1, self._now()
+            self._turn_s = self._now()
             self._soon(self._turned)
-            return None
-        if self._taken < _ALWAYS or self._over_since_s is None or not self._is_late():
+        if ongoing < self._limit and (self._taken < _ALWAYS or self._over_since_s is None or not self._is_late()):
             self._taken += 1
+            self._admitted += 1
             return None
+        self._taken = self._taken or 1
         self.refused["busy"] += 1
         return self._busy
 
@@ -94,7 +107,9 @@ class Admission:
         if self._refusing_s:
             return True
         now_s = self._now()
-        budget_s = min(max(self._budget_s, _ANSWERS_TO_REFUSALS * self._refusals_s), _LONGEST * self._budget_s)
+        budget_s = self._budget_s
+        if not self._ongoing():  # else a longer turn would hold up those that wait to be finished
+            budget_s = min(max(budget_s, _ANSWERS_TO_REFUSALS * self._refusals_s), _LONGEST * budget_s)
         is_late = now_s - self._turn_s > budget_s and now_s - (self._over_since_s or now_s) > _PATIENCE_S
         if is_late:
             self._refusing_s = now_s
@@ -111,3 +126,16 @@ class Admission:
         self._refusals_s = (self._refusals_s + took_s) / 2
         self._refusing_s = 0.0
         self._taken = 0
+        if now_s - self._looked_s >= _LOOK_S:
+            self._look(now_s)
+
+    def _look(self, now_s: float) -> None:
+        """Measure the rate. While requests are refused, as many may be under way as are finished within a request's wait, but never
+        fewer than every turn takes; when none was, twice as many as before."""
+        finished, refused, lasted_s = self._admitted - self._ongoing(), self.refused["busy"], now_s - self._looked_s
+        rate = (finished - self._finished) / lasted_s
+        if refused > self._refused_before and lasted_s < 10 * _LOOK_S:
+            self._limit = min(max(rate * 2 * self._budget_s, _ALWAYS), self._max_ongoing)
+        elif refused == self._refused_before:
+            self._limit = min(self._limit * 2, self._max_ongoing)
+        self._finished, self._refused_before, self._looked_s = finished, refused, now_s

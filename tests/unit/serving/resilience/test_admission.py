@@ -137,3 +137,55 @@ def test_clients_that_come_again_at_once_leave_half_of_the_time_for_answers(refu
         loop.run(1e-9, per_s=1.0)
     assert loop.refused
     assert len(loop.served) * 175e-6 > 0.5 * 5.0
+
+
+class Waiting:
+    """A loop whose requests wait for features first and are finished in a later turn. Costs in seconds."""
+
+    def __init__(self, *, begin_s: float, finish_s: float, refuse_s: float):
+        self.now_s, self.begin_s, self.finish_s, self.refuse_s = 0.0, begin_s, finish_s, refuse_s
+        self.at_end, self.under_way = [], deque()
+        self.admission = Admission(
+            max_wait_s=0.015,
+            max_ongoing=1000,
+            ongoing=lambda: len(self.under_way),
+            soon=self.at_end.append,
+            now=lambda: self.now_s,
+        )
+        self.most = self.finished = self.refused = 0
+        self.waits: list[float] = []
+
+    def turn(self, arrivals: int) -> None:
+        began = list(self.under_way)
+        for _ in range(arrivals):
+            if self.admission.refuse() is None:
+                self.now_s += self.begin_s
+                self.under_way.append(self.now_s)
+            else:
+                self.now_s += self.refuse_s
+                self.refused += 1
+        self.most = max(self.most, len(self.under_way))
+        for _ in began:
+            self.now_s += self.finish_s
+            self.waits.append(self.now_s - self.under_way.popleft())
+            self.finished += 1
+        for call in self.at_end:
+            call()
+        self.at_end.clear()
+
+
+def test_what_waits_for_features_is_bounded_by_what_the_replica_finishes_in_time():
+    loop = Waiting(begin_s=100e-6, finish_s=200e-6, refuse_s=20e-6)
+    while loop.now_s < 5.0:
+        loop.turn(200)
+    loop.most, loop.waits = 0, []
+    while loop.now_s < 10.0:
+        loop.turn(200)
+    assert loop.refused > 0
+    assert loop.most <= 64, "what is under way is finished at some 3,000 a second: 45 of them take 15 ms"
+    assert max(loop.waits) < 0.06
+    while loop.now_s < 12.0:
+        loop.turn(10)
+    refused = loop.refused
+    loop.turn(200)
+    assert loop.refused == refused, "the overload is over: a burst is worked off"
