@@ -89,6 +89,7 @@ class _Client(asyncio.Protocol):
         self.buffer = b""
         self.load.answered(self, buffer[9:12])
         if b"connection: close" in buffer[:end]:
+            self.is_busy = False  # it has its answer: nothing is lost with the connection
             self.transport.abort()
         else:
             self.load.is_free(self)
