@@ -130,8 +130,11 @@ def bring_up(
         except BenchError as problem:
             return str(problem)
 
-    with ThreadPoolExecutor(STARTED_AT_ONCE) as pool:
-        started = list(pool.map(start, *zip(*wanted, strict=True)))
+    if len(wanted) == 1:  # in this thread: Envoy asks the kernel to be ended with the thread that started it
+        started = [start(*wanted[0])]
+    else:
+        with ThreadPoolExecutor(STARTED_AT_ONCE) as pool:
+            started = list(pool.map(start, *zip(*wanted, strict=True)))
     for (name, _), server in zip(wanted, started, strict=True):
         if isinstance(server, str):
             say(f"{name}: {server}")
