@@ -91,6 +91,7 @@ async def serve(arguments: Arguments) -> None:
         http="httptools",
         log_level="warning",
         access_log=False,
+        timeout_keep_alive=75,  # as ours: rounds of the others lie between two requests
     )
     await uvicorn.Server(config).serve()
     await grpc_server.stop(1)
