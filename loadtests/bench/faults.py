@@ -11,7 +11,6 @@ import os
 import sys
 import tempfile
 import time
-import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from loadtests.bench.checked_load import CheckedLoad, Event, Kind, kinds
 from loadtests.bench.errors import BenchError
 from loadtests.bench.feature_world import FeatureWorld, build_feature_world
 from loadtests.bench.own_redis import OwnRedis
-from loadtests.bench.process import HOST, ServerUnderTest, running
+from loadtests.bench.process import ServerUnderTest, running
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import ratio, value
 from loadtests.bench.vedette import serving
@@ -138,23 +137,23 @@ class _Up(AbstractContextManager[trouble.Scene]):
     def __enter__(self) -> trouble.Scene:
         up = self._running.__enter__()
         try:
-            _wait_for_all(up.http_port, self._replicas)
+            scene = trouble.Scene(self._redis, self._world, up.http_port, f"{MARK}={self._mark}")
+            _wait_for_all(scene, self._replicas)
         except BaseException:
             self._running.__exit__(*sys.exc_info())
             raise
-        return trouble.Scene(self._redis, self._world, up.http_port, f"{MARK}={self._mark}")
+        return scene
 
     def __exit__(self, *problem: object) -> None:
         self._running.__exit__(*problem)  # type: ignore[arg-type]
 
 
-def _wait_for_all(port: int, replicas: int) -> None:
-    """The first that listens makes the server ready; a fault needs them all."""
+def _wait_for_all(scene: trouble.Scene, replicas: int) -> None:
+    """The first that listens makes the server ready; a fault needs them all. Of this server: another may serve the same store."""
     until = time.monotonic() + RECOVERY_S
     while time.monotonic() < until:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=10) as page:  # our own server
-            if page.read().count(b"\nvedette_start_time_seconds{") == replicas:
-                return
+        if len(trouble.listening(scene)) == replicas:
+            return
         time.sleep(0.2)
     raise BenchError(f"of {replicas} replicas not all were there after {RECOVERY_S:g} s")
 

@@ -3,6 +3,7 @@
 What the replica makes of them is loadtests.bench.faults' to measure."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -133,3 +134,13 @@ def replicas(mark: str) -> list[int]:
                 if title.startswith(b"ray::") and b"Replica" in title and mark.encode() in (folder / "environ").read_bytes():
                     found.append(int(folder.name))
     return sorted(found)
+
+
+def listening(scene: Scene) -> set[int]:
+    """Of these processes those that take requests: they said so in the store, once their doors were open."""
+    found = set(replicas(scene.mark))
+    registered = set()
+    for path in (scene.world.folder / "replicas").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):  # one that is just leaving
+            registered.add(json.loads(path.read_text(encoding="utf-8"))["pid"])
+    return found & registered
