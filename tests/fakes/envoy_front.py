@@ -2,8 +2,6 @@
 
 Its certificate is self-signed, its tokens are signed by a key made here."""
 
-import datetime
-import ipaddress
 import json
 import socket
 import subprocess
@@ -14,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from jwt.algorithms import ECAlgorithm
 
 from serving.protocol.http_server import bind
+from tests.fakes.certificates import write_certificate
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENT = ROOT / "manifests/components/envoy"
@@ -82,30 +78,6 @@ def write_tokens(folder: Path, key: ec.EllipticCurvePrivateKey) -> None:
     draft.replace(folder / "tokens/jwt.yaml")
 
 
-def write_certificate(folder: Path) -> Path:
-    """A self-signed certificate for 127.0.0.1 with its key; the certificate's file."""
-    folder.mkdir(parents=True)
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    alternatives = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    kind, how = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / "tls.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, kind, how))
-    return folder / "tls.crt"
-
-
 @contextmanager
 def front(envoy: Path, folder: Path, http_port: int, grpc_port: int, changes: Mapping[str, str]) -> Iterator[Front]:
     """Start, wait until it passes readiness on, stop by SIGTERM. changes: of the component's text, for limits a test can reach."""
@@ -113,7 +85,9 @@ def front(envoy: Path, folder: Path, http_port: int, grpc_port: int, changes: Ma
     for sock in [bind("127.0.0.1", 0) for _ in range(2)]:
         ports.append(int(sock.getsockname()[1]))
         sock.close()
-    key, certificate = ec.generate_private_key(ec.SECP256R1()), write_certificate(folder / "tls")
+    key, certificate = ec.generate_private_key(ec.SECP256R1()), folder / "tls/tls.crt"
+    certificate.parent.mkdir(parents=True)
+    write_certificate(certificate.parent)
     addresses = {
         "address: 0.0.0.0, port_value: 8443": f"address: 127.0.0.1, port_value: {ports[0]}",
         "address: 0.0.0.0, port_value: 8082": f"address: 127.0.0.1, port_value: {ports[1]}",
