@@ -8,7 +8,8 @@ requests, so a server that idles or has few clients refuses nobody, however slow
 took.
 
 Requests that wait for features come back to the loop to be finished, and what was taken last turn is this turn's work. So while requests
-are refused, no more may be under way than the replica finished lately within the time a request may wait, by its own measured rate.
+are refused, no more may be under way than the replica finished lately within the time a request may wait, by its own measured rate. That
+holds only while the loop is busy: where it idles, requests wait for a slow store or for threads, and refusing others helps nobody.
 
 Also refused is what comes while too many requests are under way at all (they wait for features or threads, not for the loop).
 Where refusing itself is costly (clients that come again at once, small requests) and nothing waits to be finished, turns are made longer,
@@ -31,6 +32,10 @@ _ANSWERS_TO_REFUSALS: Final = 2.0
 """Of a turn, this many times what refusals took is for answers..."""
 _LOOK_S: Final = 0.05
 """How often the rate is measured, while requests are refused."""
+_ON_TIME: Final = 0.25
+"""A loop that is late by less than this share of a turn's time..."""
+_IDLE: Final = 0.25
+"""...and idles for this share of its time has no queue worth refusing for."""
 _LONGEST: Final = 3.0
 """...but no more than so many times what it would be: a refusal must not wait long either."""
 
@@ -39,14 +44,18 @@ class Admission:
     """Asked at the head of every inference request, on the loop, whichever door it came through; costs well below a microsecond.
 
     max_wait_s: how long a request may wait for the loop. max_ongoing: how many may be under way. ongoing: how many are.
-    soon: calls back at the end of the loop's turn (`loop.call_soon`). now: monotonic seconds."""
+    late_s: how late the loop is these days (telemetry.loop_lag).
+    soon: calls back at the end of the loop's turn (`loop.call_soon`). now: monotonic seconds. cpu: of the loop's thread, seconds."""
 
     __slots__ = (
         "_admitted",
         "_budget_s",
         "_busy",
+        "_cpu",
+        "_cpu_s",
         "_finished",
         "_full",
+        "_late_s",
         "_limit",
         "_looked_s",
         "_max_ongoing",
@@ -68,14 +77,16 @@ class Admission:
         max_wait_s: float,
         max_ongoing: int,
         ongoing: Callable[[], int],
+        late_s: Callable[[], float],
         soon: Callable[[Callable[[], None]], object],
         now: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         self._budget_s, self._max_ongoing, self._ongoing = max_wait_s / 2, max_ongoing, ongoing
-        self._soon, self._now = soon, now
+        self._soon, self._now, self._late_s, self._cpu = soon, now, late_s, cpu
         self._turn_s = self._refusing_s = self._refusals_s = 0.0
         self._taken = self._admitted = self._finished = self._refused_before = 0
-        self._limit, self._looked_s = float(max_ongoing), 0.0
+        self._limit, self._looked_s, self._cpu_s = float(max_ongoing), 0.0, 0.0
         self._over_since_s: float | None = None
         self._busy = Overloaded(
             "the server has more requests than it can answer in time; send fewer, or again later", retry_after_s=_RETRY_AFTER_S
@@ -130,12 +141,13 @@ class Admission:
             self._look(now_s)
 
     def _look(self, now_s: float) -> None:
-        """Measure the rate. While requests are refused, as many may be under way as are finished within a request's wait, but never
-        fewer than every turn takes; when none was, twice as many as before."""
-        finished, refused, lasted_s = self._admitted - self._ongoing(), self.refused["busy"], now_s - self._looked_s
-        rate = (finished - self._finished) / lasted_s
-        if refused > self._refused_before and lasted_s < 10 * _LOOK_S:
-            self._limit = min(max(rate * 2 * self._budget_s, _ALWAYS), self._max_ongoing)
-        elif refused == self._refused_before:
+        """Measure the rate. While requests are refused and the loop is busy, as many may be under way as are finished within a request's
+        wait, but never fewer than every turn takes; otherwise twice as many as before."""
+        finished, refused, cpu_s = self._admitted - self._ongoing(), self.refused["busy"], self._cpu()
+        lasted_s = now_s - self._looked_s
+        rate, idled = (finished - self._finished) / lasted_s, 1 - (cpu_s - self._cpu_s) / lasted_s
+        if refused == self._refused_before or (idled > _IDLE and self._late_s() < _ON_TIME * self._budget_s):
             self._limit = min(self._limit * 2, self._max_ongoing)
-        self._finished, self._refused_before, self._looked_s = finished, refused, now_s
+        elif lasted_s < 10 * _LOOK_S:
+            self._limit = min(max(rate * 2 * self._budget_s, _ALWAYS), self._max_ongoing)
+        self._finished, self._refused_before, self._looked_s, self._cpu_s = finished, refused, now_s, cpu_s
