@@ -8,8 +8,9 @@ requests, so a server that idles or has few clients refuses nobody, however slow
 took.
 
 Requests that wait for features come back to the loop to be finished, and what was taken last turn is this turn's work. So while requests
-are refused, no more may be under way than the replica finished lately within the time a request may wait, by its own measured rate. That
-holds only while the loop is busy: where it idles, requests wait for a slow store or for threads, and refusing others helps nobody.
+are refused, no more may be under way than the replica finished lately within half the time a request may wait (the other half it waits
+for its turn), by its own measured rate. That holds only while the loop is busy: where it idles, requests wait for a slow store or for
+threads, and refusing others helps nobody.
 
 Also refused is what comes while too many requests are under way at all (they wait for features or threads, not for the loop).
 Where refusing itself is costly (clients that come again at once, small requests) and nothing waits to be finished, turns are made longer,
@@ -141,13 +142,13 @@ class Admission:
             self._look(now_s)
 
     def _look(self, now_s: float) -> None:
-        """Measure the rate. While requests are refused and the loop is busy, as many may be under way as are finished within a request's
-        wait, but never fewer than every turn takes; otherwise twice as many as before."""
+        """Measure the rate. While requests are refused and the loop is busy, as many may be under way as are finished within half
+        a request's wait, but never fewer than every turn takes; otherwise twice as many as before."""
         finished, refused, cpu_s = self._admitted - self._ongoing(), self.refused["busy"], self._cpu()
         lasted_s = now_s - self._looked_s
         rate, idled = (finished - self._finished) / lasted_s, 1 - (cpu_s - self._cpu_s) / lasted_s
         if refused == self._refused_before or (idled > _IDLE and self._late_s() < _ON_TIME * self._budget_s):
             self._limit = min(self._limit * 2, self._max_ongoing)
         elif lasted_s < 10 * _LOOK_S:
-            self._limit = min(max(rate * 2 * self._budget_s, _ALWAYS), self._max_ongoing)
+            self._limit = min(max(rate * self._budget_s, _ALWAYS), self._max_ongoing)
         self._finished, self._refused_before, self._looked_s, self._cpu_s = finished, refused, now_s, cpu_s
