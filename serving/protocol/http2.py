@@ -2,7 +2,10 @@
 
 As fast as Python allows, because that is why it is here: a request whose header block has been seen before on its connection is
 one look-up, an answer that fits the client's windows is one write of prepared bytes, and all that one packet brings is
-answered with one packet. Left out: server push, priorities (read and ignored), TLS and HTTP/1 upgrades (a proxy's)."""
+answered with one packet. Left out: server push, priorities (read and ignored), TLS and HTTP/1 upgrades (a proxy's).
+
+Here: a connection's life, from its greeting to its end. Frames that come are serving.protocol.http2_incoming's, answers and
+streams serving.protocol.http2_streams'."""
 
 import asyncio
 import logging
@@ -10,51 +13,21 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-from serving.protocol.hpack import Decoder, HpackError
+from serving.protocol.hpack import HpackError
 from serving.protocol.http2_frames import (
-    ACK,
-    CALM,
     CANCEL,
     COMPRESSION,
-    CONTINUATION,
-    DATA,
-    END_HEADERS,
-    END_STREAM,
-    FRAME_SIZE,
-    GOAWAY,
-    HAS_PRIORITY,
-    HEADERS,
     HELLO,
-    HTTP1,
-    INITIAL_WINDOW,
     INTERNAL_ERROR,
-    LARGEST_FRAME,
     LARGEST_WINDOW,
-    MAX_FRAME,
-    MAX_STREAMS,
     NO_ERROR,
-    NOT_HTTP2,
-    PADDED,
     PING,
-    PREFACE,
-    PRIORITY,
-    PROTOCOL_ERROR,
-    PUSH,
-    REFUSED_STREAM,
-    RST_STREAM,
-    SETTINGS,
-    STREAM_CLOSED,
-    STREAM_WINDOW,
-    WINDOW_UPDATE,
     Fault,
-    ended,
     frame,
     goaway,
-    read_settings,
-    unpadded,
-    window_update,
 )  # fmt: skip
-from serving.protocol.http2_streams import Application, Outgoing, Stream
+from serving.protocol.http2_incoming import LEAVING, RESETS, Incoming
+from serving.protocol.http2_streams import Application
 
 HEAD_TIMEOUT_S: Final = 30.0
 """How long a greeting, or the rest of a header block, may take to arrive."""
@@ -64,22 +37,13 @@ STALLED_S: Final = 60.0
 """A client that has asked and lets no answer through for this long is given up."""
 RETIRE_S: Final = 1.0
 """A connection that is asked to go: how long its client may take to say that it has heard; then, to close."""
-RESETS: Final = 1000
-"""Calls that a client may cancel before they are answered, at once; it regains RESETS_PER_S. Opening and cancelling in a loop
-costs a client nothing and a server a call each (CVE-2023-44487)."""
 RESETS_PER_S: Final = 33.0
-
-REMEMBERED: Final = 64
-"""Header blocks remembered of one connection, none longer than MAX_REMEMBERED bytes."""
-MAX_REMEMBERED: Final = 2048
-
-_MORE_AT: Final = 512 * 1024
-_LEAVING: Final = b"vedette!"
+"""Cancelled calls that a client regains, of RESETS."""
 
 _log = logging.getLogger(__name__)
 
 
-class Connection(Outgoing, asyncio.Protocol):
+class Connection(Incoming, asyncio.Protocol):
     """One client. known: the connections there are, at most max_connections; age_s: gives the age at which this one is asked to go."""
 
     def __init__(
@@ -89,18 +53,8 @@ class Connection(Outgoing, asyncio.Protocol):
         age_s: Callable[[], float] | None = None,
         max_connections: int = 10_000,
     ) -> None:
-        super().__init__(asyncio.get_running_loop())
-        self.is_retired = False
-        self._application, self._known, self._age_s, self._max_connections = application, known, age_s, max_connections
-        self._decoder = Decoder()
-        self._heads: dict[bytes, Any] = {}
-        self._left = b""
-        self._is_greeted = self._is_leaving = False
-        self._block: tuple[int, int, bytearray] | None = None
-        self._forgotten: dict[int, None] = {}
-        self._taken = 0
-        self._resets = float(RESETS)
-        self._waits_since: float | None = None
+        super().__init__(application, asyncio.get_running_loop())
+        self._known, self._age_s, self._max_connections = known, age_s, max_connections
 
     # ---- the transport's side
 
@@ -159,12 +113,6 @@ class Connection(Outgoing, asyncio.Protocol):
 
     # ---- for the application
 
-    def consumed(self, stream: Stream, size: int) -> None:
-        """The application has taken so much out of a flowing stream's body."""
-        size = min(size, stream.held)
-        stream.held -= size
-        self._application.room_bytes += size
-
     def retire(self) -> None:
         """Ask the client to go, as gracefully as the protocol knows: it is told, and what it has sent until it heard is
         answered; then the connection ends."""
@@ -174,7 +122,7 @@ class Connection(Outgoing, asyncio.Protocol):
         if not self._is_greeted:
             self._transport.close()
             return
-        self._out.append(goaway(LARGEST_WINDOW, NO_ERROR) + frame(PING, 0, 0, 8) + _LEAVING)
+        self._out.append(goaway(LARGEST_WINDOW, NO_ERROR) + frame(PING, 0, 0, 8) + LEAVING)
         self.flush()
         self._loop.call_later(RETIRE_S, self._leave)
 
@@ -197,244 +145,6 @@ class Connection(Outgoing, asyncio.Protocol):
             elif not (stream.is_complete or stream.is_flowing or stream.queue) and now_s - stream.since > BODY_TIMEOUT_S:
                 self._application.too_slow(stream)
 
-    # ---- frames in
-
-    def _take(self, data: bytes) -> None:  # noqa: PLR0912  # flat: it is the hot loop
-        """Every call in here is paid by each request."""
-        at, size = 0, len(data)
-        if not self._is_greeted:
-            if not data.startswith(PREFACE):
-                self._left = data
-                if not PREFACE.startswith(data):
-                    if data.startswith(HTTP1):
-                        self._transport.write(NOT_HTTP2)
-                    self._transport.close()
-                return
-            at, self._is_greeted, self._waits_since = len(PREFACE), True, None
-        while size - at >= 9:
-            length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
-            if length > MAX_FRAME:
-                raise Fault(FRAME_SIZE, f"a frame of {length} bytes, at most {MAX_FRAME} are taken")
-            end = at + 9 + length
-            if end > size:
-                break
-            kind, flags = data[at + 3], data[at + 4]
-            number = int.from_bytes(data[at + 5 : at + 9], "big") & LARGEST_WINDOW
-            payload = data[at + 9 : end]
-            at = end
-            if self._block is not None and (kind != CONTINUATION or number != self._block[0]):
-                raise Fault(PROTOCOL_ERROR, "a header block is interrupted")
-            try:
-                if kind == DATA:
-                    self._data(flags, number, payload)
-                elif kind == HEADERS:
-                    self._headers(flags, number, payload)
-                else:
-                    self._other(kind, flags, number, payload)
-            except Fault as fault:
-                if not fault.stream:
-                    raise
-                self._spoiled(fault)
-        self._left = data[at:] if at < size else b""
-
-    def _headers(self, flags: int, number: int, payload: bytes) -> None:
-        if flags & (PADDED | HAS_PRIORITY):
-            payload = unpadded(payload) if flags & PADDED else payload
-            if flags & HAS_PRIORITY:
-                if len(payload) < 5:
-                    raise Fault(FRAME_SIZE, "a priority is cut off")
-                if int.from_bytes(payload[:4], "big") & LARGEST_WINDOW == number:
-                    raise Fault(PROTOCOL_ERROR, "a stream depends on itself")
-                payload = payload[5:]
-        if not number & 1:
-            raise Fault(PROTOCOL_ERROR, f"clients do not open stream {number}")
-        if not flags & END_HEADERS:
-            self._block = (number, flags, bytearray(payload))
-            self._waits_since = self._loop.time()
-            return
-        self._opened(number, flags, payload)
-
-    def _opened(self, number: int, flags: int, block: bytes) -> None:
-        is_end = bool(flags & END_STREAM)
-        if number <= self._last:
-            self._trailers(number, block, is_end=is_end)
-            return
-        self._last = number
-        head = self._heads.get(block)
-        if head is None:
-            before = self._decoder.generation
-            fields = self._decoder.decode(block)
-            try:
-                head = self._application.head(fields)
-            except Fault as fault:
-                raise Fault(fault.code, str(fault), number) from None
-            finally:
-                if self._decoder.generation != before or len(self._heads) >= REMEMBERED:
-                    self._heads.clear()
-            if (
-                self._decoder.generation == before and len(block) <= MAX_REMEMBERED
-            ):  # else the same bytes would mean something else the next time
-                self._heads[block] = head
-        if self._is_leaving:  # its client has been told that this one is not answered, and sends it elsewhere
-            self._forgotten[number] = None
-            return
-        if len(self.streams) >= MAX_STREAMS:
-            raise Fault(REFUSED_STREAM, "too many calls at once on one connection", number)
-        stream = self.streams[number] = Stream(self, number, head, self._first_window)
-        if is_end:
-            stream.is_complete = True
-            self._application.opened(stream)
-            if number in self.streams:
-                self._application.complete(stream)
-            return
-        stream.since = self._loop.time()
-        self._application.opened(stream)
-
-    def _trailers(self, number: int, block: bytes, *, is_end: bool) -> None:
-        fields = self._decoder.decode(block)
-        stream = self.streams.get(number)
-        if stream is None:
-            if number in self._forgotten:
-                return
-            raise Fault(STREAM_CLOSED, f"stream {number} is closed")
-        if stream.is_complete:
-            raise Fault(STREAM_CLOSED, f"stream {number} was ended by its client", number)
-        if not is_end or any(name[:1] == b":" or name.lower() != name for name, _ in fields):
-            raise Fault(PROTOCOL_ERROR, "malformed trailers", number)
-        self._ended(stream)
-
-    def _data(self, flags: int, number: int, payload: bytes) -> None:  # noqa: PLR0912  # flat: it is in the hot loop
-        size = len(payload)
-        self._taken += size
-        if self._taken > _MORE_AT:
-            self._out.append(window_update(0, self._taken))
-            self._taken = 0
-        if flags & PADDED:
-            payload = unpadded(payload)
-        stream = self.streams.get(number)
-        if stream is None:
-            if number == 0 or number > self._last:
-                raise Fault(PROTOCOL_ERROR, f"data on stream {number}, which is not open")
-            if number in self._forgotten:
-                return
-            raise Fault(STREAM_CLOSED, f"stream {number} is closed", number)
-        if stream.is_complete:
-            raise Fault(STREAM_CLOSED, f"stream {number} was ended by its client", number)
-        body = stream.body
-        if not body:
-            stream.body = payload
-        elif type(body) is bytearray:
-            body += payload
-        else:
-            stream.body = bytearray(body) + payload
-        stream.held += size
-        application = self._application
-        application.room_bytes -= size
-        if len(stream.body) > application.max_bytes or application.room_bytes < 0:
-            application.too_large(stream)
-            return
-        if flags & END_STREAM:
-            self._ended(stream)
-            return
-        stream.taken += size
-        if stream.taken > STREAM_WINDOW // 2:
-            self._out.append(window_update(number, stream.taken))
-            stream.taken = 0
-        if stream.is_flowing:
-            self._application.arrived(stream)
-
-    def _ended(self, stream: Stream) -> None:
-        stream.is_complete = True
-        self._free(stream)
-        self._application.complete(stream)
-
-    def _free(self, stream: Stream) -> None:
-        self._application.room_bytes += stream.held
-        stream.held = 0
-
-    def _other(self, kind: int, flags: int, number: int, payload: bytes) -> None:  # noqa: PLR0912  # one line a kind
-        size = len(payload)
-        if kind == WINDOW_UPDATE:
-            self._widened(number, payload)
-        elif kind == PING:
-            if size != 8 or number:
-                raise Fault(PROTOCOL_ERROR if number else FRAME_SIZE, "a malformed ping")
-            if not flags & ACK:
-                self._out.append(frame(PING, ACK, 0, 8) + payload)
-            elif payload == _LEAVING and self.is_retired:
-                self._leave()
-        elif kind == SETTINGS:
-            self._settings(flags, number, payload)
-        elif kind == RST_STREAM:
-            self._was_reset(number, size)
-        elif kind == CONTINUATION:
-            self._continuation(flags, payload)
-        elif kind == PRIORITY:
-            if not number:
-                raise Fault(PROTOCOL_ERROR, "a priority of no stream")
-            if size != 5:
-                raise Fault(FRAME_SIZE, "a malformed priority", number)
-            if int.from_bytes(payload[:4], "big") & LARGEST_WINDOW == number:
-                raise Fault(PROTOCOL_ERROR, "a stream depends on itself", number)
-        elif kind == GOAWAY:
-            if number:
-                raise Fault(PROTOCOL_ERROR, "a goodbye on a stream")
-        elif kind == PUSH:
-            raise Fault(PROTOCOL_ERROR, "clients do not push")
-
-    def _continuation(self, flags: int, payload: bytes) -> None:
-        if self._block is None:
-            raise Fault(PROTOCOL_ERROR, "a continuation of nothing")
-        number, first_flags, block = self._block
-        block += payload
-        if len(block) > 2 * MAX_FRAME or (not payload and not flags & END_HEADERS):
-            raise Fault(CALM, "a header block is too long")
-        if flags & END_HEADERS:
-            self._block = self._waits_since = None
-            self._opened(number, first_flags, bytes(block))
-
-    def _settings(self, flags: int, number: int, payload: bytes) -> None:
-        if number:
-            raise Fault(PROTOCOL_ERROR, "settings of a stream")
-        if len(payload) % 6 or (flags & ACK and payload):
-            raise Fault(FRAME_SIZE, "malformed settings")
-        for name, value in read_settings(payload):
-            if name == INITIAL_WINDOW:
-                self._rewindow(value)
-            elif name == LARGEST_FRAME:
-                self._frame = value
-        if not flags & ACK:
-            self._out.append(frame(SETTINGS, ACK, 0, 0))
-            for stream in [stream for stream in self.streams.values() if stream.queue]:
-                self._pump(stream)
-
-    def _was_reset(self, number: int, size: int) -> None:
-        if size != 4:
-            raise Fault(FRAME_SIZE, "a malformed reset")
-        if number == 0 or number > self._last:
-            raise Fault(PROTOCOL_ERROR, f"a reset of stream {number}, which is not open")
-        stream = self.streams.get(number)
-        if stream is None:
-            return
-        self._resets -= 1
-        if self._resets < 0:
-            raise Fault(CALM, "too many calls are cancelled")
-        self._drop(stream)
-        del self._forgotten[number]  # it said itself that nothing more comes
-        self._application.gone(stream)
-
-    def _drop(self, stream: Stream) -> None:
-        """Forget a stream of which more may still come."""
-        if self.streams.pop(stream.number, None) is None:
-            return
-        self._free(stream)
-        stream.queue.clear()
-        self._forgotten[stream.number] = None
-        if len(self._forgotten) > MAX_STREAMS:
-            del self._forgotten[next(iter(self._forgotten))]
-        if not self.streams:
-            self._was_last()
-
     def _was_last(self) -> None:
         if self._is_leaving:
             self._loop.call_later(RETIRE_S, self._transport.close)
@@ -449,13 +159,6 @@ class Connection(Outgoing, asyncio.Protocol):
             self.flush()
         if not self.streams:
             self._was_last()
-
-    def _spoiled(self, fault: Fault) -> None:
-        stream = self.streams.get(fault.stream)
-        if stream is not None:
-            self._drop(stream)
-            self._application.gone(stream)
-        self._out.append(ended(fault.stream, fault.code))
 
     def _fail(self, code: int, why: str) -> None:
         self._is_leaving = True

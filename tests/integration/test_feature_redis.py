@@ -111,27 +111,28 @@ async def test_a_redis_that_dies_is_noticed_at_once_and_found_again(field, redis
     await eventually(field.read, [None])
 
 
-async def test_a_read_whose_connection_breaks_is_tried_once_more_over_the_next(field, redis_server):
-    import redis
-
+async def begun_and_cut_off(field, redis_server, count):
+    """Reads whose connection breaks before Redis answers; it answers again."""
     redis_server.pause()
-    reads = [asyncio.ensure_future(field.read(timeout_s=5.0)) for _ in range(5)]
+    reads = [asyncio.ensure_future(field.read(timeout_s=5.0)) for _ in range(count)]
     await asyncio.sleep(0.05)
     field.store._connection._transport.abort()
     await asyncio.sleep(0)
     redis_server.resume()
+    return reads
+
+
+async def test_a_read_whose_connection_breaks_is_tried_once_more_over_the_next(field, redis_server):
+    import redis
+
+    reads = await begun_and_cut_off(field, redis_server, 5)
     assert await asyncio.gather(*reads) == [[b"value"]] * 5
     assert field.store.retried == 5
     redis.Redis.from_url(redis_server.url).ping()
 
 
 async def test_no_more_reads_are_tried_again_than_the_budget_allows(field, redis_server):
-    redis_server.pause()
-    reads = [asyncio.ensure_future(field.read(timeout_s=5.0)) for _ in range(40)]
-    await asyncio.sleep(0.05)
-    field.store._connection._transport.abort()
-    await asyncio.sleep(0)
-    redis_server.resume()
+    reads = await begun_and_cut_off(field, redis_server, 40)
     found = await asyncio.gather(*reads)
     assert found.count([b"value"]) == field.store.retried == 20
     assert found.count(ReadOutcome.LOST) == 20
