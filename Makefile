@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test soak check format bench profile demo clean services requirements crds
+.PHONY: help up test soak check format bench profile demo clean services cluster-tools requirements crds
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,12 @@ profile: $(READY) ## flame graphs of a replica under load, build/profile/NAME.sv
 demo: $(READY) ## good and bad candidates under constant load: promoted, aborted, compared; fails if a promise is not kept
 	$(BIN)/vedette demo $(ARGS)
 
-services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load
+services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load. CLUSTER=1: cluster-tools too
 	sh tests/install_services.sh
+	$(if $(CLUSTER),sh tests/cluster/tools/build.sh)
+
+cluster-tools: ## build kube-apiserver, kube-controller-manager, etcd and KubeRay's operator for the tests (needs Go; 5 to 10 minutes, once)
+	sh tests/cluster/tools/build.sh
 
 crds: $(READY) ## write manifests/crds from the types
 	$(BIN)/python -m operators.api.crds

@@ -1,4 +1,4 @@
-"""Tests of the operator on an API server, the fake and, where KUBEBUILDER_ASSETS or KUBECONFIG gives one, a real one."""
+"""Tests of the operator on an API server, the fake and, where `make cluster-tools` has built one, a real one."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -13,7 +13,7 @@
 
 ApiServer(rbac=False) lets everybody do everything; ApiServer(controllers=False) collects no garbage, like a bare kube-apiserver.
 It runs in a thread of its own, so synchronous clients and subprocesses can call it. `real.py` has `RealApiServer`, with the
-same handle (url, kubeconfig, http, api_client), where KUBEBUILDER_ASSETS or KUBECONFIG gives one. The laws that both
+same handle (url, kubeconfig, http, api_client), where `make cluster-tools` has built one. The laws that both
 keep are tests/contract/test_api_server_*.py.
 """
 

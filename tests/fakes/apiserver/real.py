@@ -1,11 +1,13 @@
-"""A real API server: etcd and kube-apiserver of KUBEBUILDER_ASSETS, started for the tests, or the cluster of KUBECONFIG.
+"""A real API server: etcd and kube-apiserver, started for the tests, or the cluster of VEDETTE_TEST_KUBECONFIG.
 
-`available()` says which can be had, or why none. A kube-controller-manager in the same folder is started too, so that
-owners' dependents and namespaces are cleaned up; without one those laws are skipped.
+The programs are those of KUBEBUILDER_ASSETS, else those that `make cluster-tools` built. `unavailable()` says why there is
+none. A kube-controller-manager in the same folder is started too, so that owners' dependents and namespaces are cleaned up;
+without one those laws are skipped. KUBECONFIG is never read: it names the user's cluster, not one for tests.
 """
 
 import base64
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -36,18 +38,37 @@ for pid in sys.argv[1:]:
 CONTROLLERS = "namespace-controller,garbage-collector-controller"
 
 
+GIVEN = "VEDETTE_TEST_KUBECONFIG"
+ASSETS = "KUBEBUILDER_ASSETS"
+PROGRAMS = ("etcd", "kube-apiserver")
+_BUILD = Path(__file__).parents[2] / "cluster" / "tools" / "build.sh"
+
+
+def built() -> tuple[Path, ...]:
+    """Where `make cluster-tools` puts the programs: by the environment, and by the user's own home where HOME is another."""
+    own = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
+    own["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
+    asked = [subprocess.check_output(["sh", str(_BUILD), "--where"], env=env, text=True) for env in (dict(os.environ), own)]
+    return tuple(Path(answer.strip()) for answer in asked)
+
+
 def assets() -> Path | None:
     """The folder with etcd and kube-apiserver, if there is one."""
-    named = os.environ.get("KUBEBUILDER_ASSETS", "")
-    folder = Path(named) if named else None
-    return folder if folder and (folder / "etcd").exists() and (folder / "kube-apiserver").exists() else None
+    named = os.environ.get(ASSETS)
+    return next((folder for folder in ([Path(named)] if named else built()) if not _missing(folder)), None)
+
+
+def _missing(folder: Path) -> list[str]:
+    return [program for program in PROGRAMS if not (folder / program).exists()]
 
 
 def unavailable() -> str:
     """Why no real API server can be had; "" when one can."""
-    if os.environ.get("KUBECONFIG") or assets():
+    if os.environ.get(GIVEN) or assets():
         return ""
-    return "no real API server: set KUBECONFIG, or KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver"
+    if named := os.environ.get(ASSETS):
+        return f"no real API server: {ASSETS} is {named}, which has no {' and no '.join(_missing(Path(named)))}"
+    return "no real API server: `make cluster-tools` builds one (needs Go, 5 to 10 minutes, once)"
 
 
 def free_ports(count: int) -> list[int]:
@@ -68,7 +89,7 @@ class RealApiServer(Handle):
     def __init__(self, *, rbac: bool = True) -> None:
         found = assets()
         if found is None:
-            raise RuntimeError(unavailable() or "KUBEBUILDER_ASSETS is not set; KUBECONFIG gives a GivenCluster")
+            raise RuntimeError(unavailable() or f"{ASSETS} is not set, and {GIVEN} gives a GivenCluster")
         self._assets, self._rbac = found, rbac
         self._folder = tempfile.TemporaryDirectory()
         self.folder = Path(self._folder.name)
@@ -187,7 +208,7 @@ class RealApiServer(Handle):
 
 
 class GivenCluster(Handle):
-    """The cluster of a kubeconfig, whose user has a token or a client certificate. Tests work in namespaces of their own there,
+    """The cluster of VEDETTE_TEST_KUBECONFIG, whose user has a token or a client certificate. Tests work in namespaces of their own there,
     and install definitions and webhooks that they take away again: give them no cluster that matters."""
 
     real = True
@@ -230,5 +251,5 @@ def _named(entries: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
 
 def real_api_server() -> Handle:
     """The real server that the environment gives; raises RuntimeError where it gives none (see `unavailable`)."""
-    given = os.environ.get("KUBECONFIG")
+    given = os.environ.get(GIVEN)
     return GivenCluster(given) if given else RealApiServer()
