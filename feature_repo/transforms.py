@@ -27,7 +27,7 @@ def parse_port(text: str | None) -> int:
     try:
         return int(text, 0)
     except ValueError:
-        return int(text) if text.isdigit() else -1  # "0080": Python reads no decimal with leading zeros
+        return int(text) if text.isdecimal() and len(text) < 20 else -1  # "0080": Python reads no decimal with leading zeros
 
 
 def port_class(port: int) -> float:

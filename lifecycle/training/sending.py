@@ -38,10 +38,11 @@ def sender(detector: Detector) -> Callable[[Row], dict[str, Any]]:
 
 
 def is_source_row(detector: Detector, row: Row) -> bool:
-    """Whether a row has the source's column names where they differ from the request's."""
+    """Whether a row has the source's column names where they differ from the request's; a row may lack some of them."""
     columns = detector.source.columns
-    renamed = [columns[name].source for name in detector.request_fields if columns[name].source is not None]
-    return bool(renamed) and all(name in row for name in renamed)
+    renamed = {name: source for name in detector.request_fields if (source := columns[name].source) is not None}
+    found = sum(source in row for source in renamed.values())
+    return found > 0 and (found == len(renamed) or not any(name in row for name in renamed))
 
 
 def _moment(detector: Detector, row: Row) -> datetime | None:
@@ -50,14 +51,20 @@ def _moment(detector: Detector, row: Row) -> datetime | None:
         return None
     column = detector.source.columns[spec.column].source or spec.column
     value = row.get(column)
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
     if not isinstance(moment, datetime):
-        raise ValueError(f"column {column!r} is {value!r}, expected a time")
+        raise ValueError(f"column {column!r} is {value!r:.60}, expected a time")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=ZoneInfo(spec.timezone))
     if spec.duration is not None:
         lasted = row.get(detector.source.columns[spec.duration].source or spec.duration)
-        if not isinstance(lasted, int | float):
-            raise ValueError(f"column {spec.duration!r} is {lasted!r}, expected seconds")
-        moment = moment.astimezone(UTC) + timedelta(seconds=lasted)
+        if isinstance(lasted, bool) or not isinstance(lasted, int | float):
+            raise ValueError(f"column {spec.duration!r} is {lasted!r:.60}, expected seconds")
+        try:
+            moment = moment.astimezone(UTC) + timedelta(seconds=lasted)
+        except (ValueError, OverflowError) as problem:
+            raise ValueError(f"column {spec.duration!r} is {lasted!r:.60}: no such time ({problem})") from problem
     return moment

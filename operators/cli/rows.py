@@ -1,26 +1,28 @@
 """Rows of a JSON-lines or Parquet file, as the columns a model takes.
 
-A file may have the model's own columns, or those of the source the detector was trained on; the first row decides.
-A row with a missing or wrong value is set aside with its reason; the others go on."""
+A row may have the model's own columns, or those of the source the detector was trained on; each row decides for itself. A row that
+cannot be read, or has a missing or wrong value, is set aside with its reason; the others go on. What a value may be is row_values'."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.training.detector import parse_detector
+from lifecycle.training.detector import Detector, parse_detector
 from lifecycle.training.errors import DetectorError
-from lifecycle.training.sending import Row, is_source_row, sender
+from lifecycle.training.sending import is_source_row, sender
 from operators.cli.console import CommandError
+from operators.cli.row_values import now_text, time_of, value_of
 from serving.models.manifest import Manifest
 from serving.protocol.messages import DTYPES, Tensor
 
 CHUNK_ROWS: Final = 4096
+Read = dict[str, Any] | str
+"""A row as it was read, or why it could not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,16 @@ class Chunk:
         """Rows read."""
         return len(self.rows) + len(self.rejected)
 
+    def halves(self) -> tuple["Chunk", "Chunk"]:
+        """The good rows in two parts."""
+        middle = len(self.rows) // 2
+        return self._part(0, middle), self._part(middle, len(self.rows))
+
+    def _part(self, first: int, end: int) -> "Chunk":
+        index = np.arange(first, end)
+        keys = {name: values[first:end] for name, values in self.keys.items()}
+        return Chunk(tuple(t.take(index) for t in self.inputs), self.rows[first:end], keys, ())
+
 
 def count_rows(file: Path) -> int:
     """How many rows a file has. Raises CommandError for a file that cannot be read."""
@@ -52,37 +64,71 @@ def count_rows(file: Path) -> int:
         return sum(1 for line in stream if line.strip())
 
 
-def read_chunks(file: Path, manifest: Manifest) -> Iterator[Chunk]:
+def read_chunks(file: Path, manifest: Manifest, *, most_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
     """The rows of a file, some at a time, in order. Raises CommandError if the model takes no columns or the file is of another kind."""
-    wanted = _columns(manifest)
-    keys = [k.name for k in manifest.entity_keys]
-    start, send = 0, None
-    for batch in _batches(file):
-        if start == 0:
-            send = _sender(manifest, batch)
-        yield _chunk(batch if send is None else [_sent(send, row) for row in batch], start, wanted, keys, manifest)
+    reader = _Reader(manifest)
+    start = 0
+    for batch in _batches(file, min(most_rows, CHUNK_ROWS)):
+        yield reader.chunk(batch, start)
         start += len(batch)
 
 
-def _sender(manifest: Manifest, batch: Sequence[dict[str, Any] | str]) -> Callable[[Row], dict[str, Any]] | None:
+class _Reader:
+    """Makes one bundle's columns of rows."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._wanted = _columns(manifest)
+        self._keys = [k.name for k in manifest.entity_keys if k.name in self._wanted]
+        self._stamp = manifest.event_time_field if manifest.event_time_field not in self._wanted else None
+        self._allow_nonfinite = manifest.allow_nonfinite
+        self._dimensions = {t.name: len(t.shape) for t in manifest.inputs} if not manifest.assembly else {}
+        self._detector = _detector(manifest)
+        self._send: Callable[[Mapping[str, Any]], dict[str, Any]] = dict if self._detector is None else sender(self._detector)
+
+    def chunk(self, batch: Sequence[Read], start: int) -> Chunk:
+        good: list[dict[str, Any]] = []
+        rows: list[int] = []
+        rejected: list[tuple[int, str]] = []
+        for number, row in enumerate(batch, start):
+            try:
+                good.append(self._values(row))
+                rows.append(number)
+            except (ValueError, OverflowError) as problem:
+                rejected.append((number, str(problem)))
+        inputs = [self._tensor(name, datatype, good) for name, datatype in self._wanted.items()]
+        if self._stamp is not None and any(self._stamp in g for g in good):
+            now = now_text()  # of a row that does not say when, as at any door
+            times = [g.get(self._stamp, now) for g in good]
+            inputs.append(Tensor(self._stamp, "BYTES", _array(times, "BYTES", 1)))
+        keys = {k: [_said(g[k]) for g in good] for k in self._keys}
+        return Chunk(tuple(inputs), tuple(rows), keys, tuple(rejected))
+
+    def _values(self, row: Read) -> dict[str, Any]:
+        """Raises ValueError, OverflowError."""
+        if isinstance(row, str):
+            raise ValueError(row)
+        if self._detector is not None and is_source_row(self._detector, row):
+            row = self._send(row)
+        values = {
+            name: value_of(row.get(name), datatype, name, allow_nonfinite=self._allow_nonfinite)
+            for name, datatype in self._wanted.items()
+        }
+        if self._stamp is not None and self._stamp in row:
+            values[self._stamp] = time_of(row[self._stamp], self._stamp)
+        return values
+
+    def _tensor(self, name: str, datatype: str, good: Sequence[Mapping[str, Any]]) -> Tensor:
+        return Tensor(name, datatype, _array([g[name] for g in good], datatype, self._dimensions.get(name, 1)))
+
+
+def _detector(manifest: Manifest) -> Detector | None:
     declared = manifest.lineage.detector if manifest.lineage else None
-    first = next((row for row in batch if isinstance(row, dict)), None)
-    if not declared or first is None:
+    if not declared:
         return None
     try:
-        detector = parse_detector(dict(declared), where=f"bundle {manifest.name}")
+        return parse_detector(dict(declared), where=f"bundle {manifest.name}")
     except DetectorError:
         return None  # a bundle made elsewhere: its own columns only
-    return sender(detector) if is_source_row(detector, first) else None
-
-
-def _sent(send: Callable[[Row], dict[str, Any]], row: dict[str, Any] | str) -> dict[str, Any] | str:
-    if isinstance(row, str):
-        return row
-    try:
-        return send(row)
-    except ValueError as problem:
-        return str(problem)
 
 
 def _columns(manifest: Manifest) -> dict[str, str]:
@@ -95,34 +141,70 @@ def _columns(manifest: Manifest) -> dict[str, str]:
     )
 
 
-def _batches(file: Path) -> Iterable[list[dict[str, Any] | str]]:
+def _batches(file: Path, most_rows: int) -> Iterable[list[Read]]:
     if file.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        for batch in _parquet(pq.ParquetFile, file).iter_batches(batch_size=CHUNK_ROWS):
-            yield batch.to_pylist()
+        yield from _parquet_batches(file, most_rows)
     elif file.suffix in (".jsonl", ".ndjson", ".json"):
-        yield from _json_batches(file)
+        yield from _json_batches(file, most_rows)
     else:
         raise CommandError(f"{file}: expected .jsonl or .parquet")
 
 
-def _json_batches(file: Path) -> Iterator[list[dict[str, Any] | str]]:
-    batch: list[dict[str, Any] | str] = []
+def _json_batches(file: Path, most_rows: int) -> Iterator[list[Read]]:
+    batch: list[Read] = []
     with file.open("rb") as stream:
         for line in stream:
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-                batch.append(row if isinstance(row, dict) else f"is {type(row).__name__}, expected an object")
-            except ValueError as problem:
-                batch.append(f"is not JSON: {problem}")
-            if len(batch) == CHUNK_ROWS:
+            batch.append(_json_row(line))
+            if len(batch) == most_rows:
                 yield batch
                 batch = []
     if batch:
         yield batch
+
+
+def _json_row(line: bytes) -> Read:
+    try:
+        row = json.loads(line)
+    except ValueError as problem:
+        return f"is not JSON: {problem}"
+    except RecursionError:
+        return "is not JSON that can be read: it is nested too deeply"
+    return row if isinstance(row, dict) else f"is {type(row).__name__}, expected an object"
+
+
+def _parquet_batches(file: Path, most_rows: int) -> Iterator[list[Read]]:
+    import pyarrow.parquet as pq
+
+    batches = _parquet(pq.ParquetFile, file).iter_batches(batch_size=most_rows)
+    read = 0
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception as problem:  # pyarrow raises several kinds
+            raise CommandError(f"{file}: cannot be read as Parquet after row {read}: {problem}; mend the file") from problem
+        if batch is None:
+            return
+        read += batch.num_rows
+        yield _parquet_rows(batch)
+
+
+def _parquet_rows(batch: Any) -> list[Read]:
+    try:
+        return list(batch.to_pylist())
+    except Exception:  # a text that is not UTF-8, a time that Python has not: the rows one by one say which
+        return [_parquet_row(batch, number) for number in range(batch.num_rows)]
+
+
+def _parquet_row(batch: Any, number: int) -> Read:
+    row: dict[str, Any] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            row[name] = column[number].as_py()
+        except Exception as problem:  # as above
+            return f"column {name!r} cannot be read: {problem}"
+    return row
 
 
 def _parquet(opener: Any, file: Path) -> Any:
@@ -132,68 +214,7 @@ def _parquet(opener: Any, file: Path) -> Any:
         raise CommandError(f"{file}: cannot be read as Parquet: {problem}") from problem
 
 
-def _chunk(
-    batch: Sequence[dict[str, Any] | str], start: int, wanted: Mapping[str, str], keys: Sequence[str], manifest: Manifest
-) -> Chunk:
-    stamp = manifest.event_time_field
-    good: list[dict[str, Any]] = []
-    rows: list[int] = []
-    rejected: list[tuple[int, str]] = []
-    has_time = stamp is not None and any(isinstance(r, dict) and stamp in r for r in batch)
-    for number, row in enumerate(batch, start):
-        if isinstance(row, str):
-            rejected.append((number, row))
-            continue
-        try:
-            values = {name: _value(row.get(name), datatype, name) for name, datatype in wanted.items()}
-            if has_time and stamp is not None:
-                values[stamp] = _time(row.get(stamp), stamp)
-        except ValueError as problem:
-            rejected.append((number, str(problem)))
-            continue
-        good.append(values)
-        rows.append(number)
-    shapes = {t.name: len(t.shape) for t in manifest.inputs} if not manifest.assembly else {}
-    inputs = [Tensor(name, dt, _array([g[name] for g in good], dt, shapes.get(name, 1))) for name, dt in wanted.items()]
-    if has_time and stamp is not None:
-        inputs.append(Tensor(stamp, "BYTES", _array([g[stamp] for g in good], "BYTES", 1)))
-    return Chunk(tuple(inputs), tuple(rows), {k: [_text(g[k]) for g in good] for k in keys}, tuple(rejected))
-
-
-def _value(value: Any, datatype: str, name: str) -> Any:
-    if value is None:
-        raise ValueError(f"column {name!r} is missing or null")
-    if datatype == "BYTES":
-        return value if isinstance(value, bytes) else str(value).encode()
-    if datatype == "BOOL":
-        if isinstance(value, bool):
-            return value
-        raise ValueError(f"column {name!r} is {value!r}, expected true or false")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"column {name!r} is {value!r}, expected a number")
-    if datatype.startswith("FP"):
-        if not np.isfinite(value):
-            raise ValueError(f"column {name!r} is {value!r}, expected a finite number")
-        return value
-    limits = np.iinfo(DTYPES[datatype])
-    if value != int(value) or not limits.min <= value <= limits.max:
-        raise ValueError(f"column {name!r} is {value!r}, expected a whole number from {limits.min} to {limits.max}")
-    return int(value)
-
-
-def _time(value: Any, name: str) -> bytes:
-    if isinstance(value, datetime):
-        return value.isoformat().encode()
-    if isinstance(value, str):
-        try:
-            datetime.fromisoformat(value)
-        except ValueError as problem:
-            raise ValueError(f"column {name!r} is {value!r}, expected a time in RFC 3339") from problem
-        return value.encode()
-    raise ValueError(f"column {name!r} is {value!r}, expected a time")
-
-
-def _text(value: Any) -> str:
+def _said(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
@@ -203,4 +224,6 @@ def _array(values: list[Any], datatype: str, dimensions: int) -> NDArray[Any]:
         array[:] = values
     else:
         array = np.array(values, dtype=DTYPES[datatype])
+    if dimensions == 0 and len(values) == 1:
+        return array.reshape(())
     return array.reshape(-1, 1) if dimensions == 2 else array

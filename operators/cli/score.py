@@ -1,6 +1,7 @@
 """`vedette score FILE`: the verdicts of a file's rows, by the same Scorer that serves (the batch door), in this process.
 
-Reading rows into request columns is operators.cli.rows'. A row that cannot be scored is answered with its reason; none is lost."""
+Reading rows into request columns is operators.cli.rows'; what an answer says of each row is row_answers'. A row that cannot be
+scored is set aside with its reason; none is lost."""
 
 import asyncio
 import sys
@@ -9,16 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from operators.cli.rows import Chunk
-    from serving.protocol.messages import InferAnswer
-    from serving.service import Inference
+    from operators.cli.row_answers import Line
     from serving.settings import ServingSettings
 
 
@@ -37,13 +36,18 @@ def score(
     settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
     parameters = {} if operating_point is None else {"operating_point": operating_point}
     with _output(out) as stream:
-        summary = asyncio.run(_score(settings, file, model, version, parameters, stream))
+        counts, took_s = asyncio.run(_score(settings, file, model, version, parameters, stream))
+    rows_per_s = round(counts.total() / took_s) if took_s else 0
+    found = dict(sorted(counts.items()))
     if as_json and out is not None:
-        print_json(summary)
+        print_json({"rows": counts.total(), **found, "rows_per_s": rows_per_s})
     elif out is not None:
-        print_table(f"{file} by {model}", ["", "rows"], [[k, v] for k, v in summary.items()], right=["rows"])
+        rows = [*found.items(), ("in all", counts.total())]
+        print_table(f"{file} by {model}", ["", "rows"], rows, right=["rows"])
+        errors.print(f"{rows_per_s:,} rows/s")
     else:
-        errors.print(", ".join(f"{k} {v}" for k, v in summary.items()))
+        said = ", ".join(f"{count} {what}" for what, count in found.items())
+        errors.print(f"{counts.total()} rows: {said}; {rows_per_s:,} rows/s", markup=False)
 
 
 @contextmanager
@@ -58,9 +62,9 @@ def _output(out: Path | None) -> Iterator[IO[bytes]]:
 
 async def _score(
     settings: "ServingSettings", file: Path, model: str, version: str | None, parameters: dict[str, str], stream: IO[bytes]
-) -> dict[str, object]:
-    import orjson
-
+) -> tuple[Counter[str], float]:
+    """Rows by what became of them, and the seconds it took."""
+    from operators.cli.row_answers import answer_rows, is_by_row
     from operators.cli.rows import count_rows, read_chunks
     from serving.app import compose
     from serving.models.store import BundleStore
@@ -68,42 +72,30 @@ async def _score(
 
     bundle = await asyncio.to_thread(BundleStore(settings.store_dir).resolve, model, version)
     total = count_rows(file)
-    composition = await compose(settings)
+    # A breaker spares clients a failing model; here it would set aside the good rows that come after some bad ones.
+    composition = await compose(settings.model_copy(update={"breakers": False}))
     started, counts = time.monotonic(), Counter[str]()
     try:
         wanted = ModelSpec(name=model, version=bundle.manifest.version, revision=RevisionSpec(bundle=bundle.digest))
         await composition.service.apply(ServingSpec(models=(wanted,)))
         if not composition.service.is_ready():
             raise CommandError(f"model {model!r} cannot be loaded: {composition.service.why_not_ready()}")
+        most_rows = settings.max_rows if is_by_row(bundle.manifest) else 1
         with progress() as display:
             task = display.add_task(f"scoring {file.name}", total=total)
-            for chunk in read_chunks(file, bundle.manifest):
-                for line in await _lines(composition.service, model, parameters, chunk):
-                    if "error" in line and not counts["rejected"]:
-                        errors.print(f"row {line['row']} is rejected: {line['error']}", markup=False)
-                    counts["rejected" if "error" in line else str(line.get("verdict", "answered"))] += 1
-                    stream.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY))
+            for chunk in read_chunks(file, bundle.manifest, most_rows=most_rows):
+                for line in await answer_rows(composition.service, bundle.manifest, parameters, chunk):
+                    _write(line, counts, stream)
                 display.advance(task, chunk.size)
     finally:
         await composition.close()
-    took_s = time.monotonic() - started
-    return {**dict(sorted(counts.items())), "rows_per_s": round(total / took_s) if took_s else 0}
+    return counts, time.monotonic() - started
 
 
-async def _lines(service: "Inference", model: str, parameters: dict[str, str], chunk: "Chunk") -> list[dict[str, Any]]:
-    from serving.protocol.messages import InferRequest
+def _write(line: "Line", counts: Counter[str], stream: IO[bytes]) -> None:
+    import orjson
 
-    lines: list[dict[str, Any]] = [{"row": row, "error": why} for row, why in chunk.rejected]
-    if chunk.rows:
-        request = InferRequest(model, None, chunk.inputs, parameters=parameters, door="batch", deadline_s=600.0)
-        lines += _answers(chunk, await service.infer(request))
-    return sorted(lines, key=lambda line: int(line["row"]))
-
-
-def _answers(chunk: "Chunk", answer: "InferAnswer") -> list[dict[str, Any]]:
-    columns = {
-        t.name: [v.decode() for v in t.data.tolist()] if t.datatype == "BYTES" else t.data.tolist() for t in answer.outputs
-    }
-    columns["receipt"] = [answer.parameters.get("receipt")] * len(chunk.rows)
-    named = {**chunk.keys, **columns}
-    return [{"row": row, **{name: values[i] for name, values in named.items()}} for i, row in enumerate(chunk.rows)]
+    if line.why_not is not None and not counts["rejected"]:
+        errors.print(f"row {line.row} is rejected: {line.why_not}", markup=False)
+    counts["rejected" if line.why_not is not None else line.verdict or "answered"] += 1
+    stream.write(orjson.dumps(line.body(), option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY))

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lifecycle.training.detector import read_detector
 from operators.cli.console import CommandError
@@ -104,3 +106,82 @@ def test_the_columns_of_the_detectors_own_source_are_taken_as_they_are(tmp_path)
     assert sent["host"] == b"10.0.0.1"
     assert (sent["sport"], sent["dport"], sent["state"]) == (8, -1, b"")
     assert sent["event_time"] == b"2011-08-18T13:47:59.500000+00:00"  # Prague summer time, at the flow's end
+
+
+def test_an_odd_first_row_does_not_decide_for_the_others(tmp_path):
+    """A row that has some of the source's columns is one of the source's, whatever stands before it."""
+    detector = read_detector("flows")
+    lineage = Lineage(data_digest="x", code_commit="x", detector=detector.model_dump(mode="json", by_alias=True))
+    manifest = MANIFEST.model_copy(
+        update={
+            "entity_keys": (),
+            "request_fields": Manifest.model_validate(
+                {**MANIFEST.model_dump(), "assembly": [], "request_fields": [{"name": "dport", "datatype": "INT64"}]}
+            ).request_fields,
+            "lineage": lineage,
+        }
+    )
+    source = {"StartTime": "2011-08-18T15:47:57", "Dur": 2.5, "Proto": "icmp", "Dport": 80}
+    (chunk,) = chunks(tmp_path, [{}, source, {"dport": 81}], manifest)
+    assert [t.data.tolist() for t in chunk.inputs if t.name == "dport"] == [[80, 81]]
+    assert [number for number, _ in chunk.rejected] == [0]
+
+
+def test_a_row_with_a_time_does_not_ask_one_of_the_others(tmp_path):
+    (chunk,) = chunks(tmp_path, [GOOD, {**GOOD, "event_time": "2011-08-18T13:00:00Z"}])
+    now, said = {t.name: t.data.tolist() for t in chunk.inputs}["event_time"]
+    assert chunk.rejected == ()
+    assert said == b"2011-08-18T13:00:00Z"
+    assert now > said, "a row that does not say when counts now"
+
+
+@pytest.mark.parametrize("most_rows", [1, 2, 4096])
+def test_no_more_rows_come_at_once_than_a_request_may_have(tmp_path, most_rows):
+    (tmp_path / "r.jsonl").write_text((json.dumps(GOOD) + "\n") * 5)
+    read = list(read_chunks(tmp_path / "r.jsonl", MANIFEST, most_rows=most_rows))
+    assert max(chunk.size for chunk in read) <= most_rows
+    assert [row for chunk in read for row in chunk.rows] == [0, 1, 2, 3, 4]
+
+
+def test_a_value_that_python_has_not_is_set_aside_in_parquet(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    late = pa.array([0, 2**62, None], pa.timestamp("ms"))
+    odd = pa.Array.from_buffers(pa.string(), 3, pa.array([b"a", b"b", b"\xff"]).buffers())
+    table = pa.table({"host": odd, "size": [1.0] * 3, "port": [1] * 3, "seen": late})
+    pq.write_table(table, tmp_path / "r.parquet")
+    (chunk,) = read_chunks(tmp_path / "r.parquet", MANIFEST)
+    assert chunk.rows == (0,)
+    assert [(number, why.split()[1]) for number, why in chunk.rejected] == [(1, "'seen'"), (2, "'host'")]
+
+
+numbers = st.integers() | st.floats() | st.sampled_from([10**400, -(10**400), 1e39, 2**63, -(2**63) - 1, 1e308])
+values = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.fixed_dictionaries({}, optional=dict.fromkeys((*GOOD, "event_time", "other"), values)),
+            st.fixed_dictionaries({"host": values, "size": numbers, "port": numbers}),
+            st.binary().map(lambda line: line.replace(b"\n", b"") + b"."),
+            values,
+        ),
+        max_size=8,
+    )
+)
+def test_of_any_rows_each_is_taken_or_set_aside(tmp_path_factory, rows):
+    file = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    file.write_bytes(b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows))
+    read = list(read_chunks(file, MANIFEST))
+    taken = [row for chunk in read for row in chunk.rows]
+    aside = [row for chunk in read for row, why in chunk.rejected if why]
+    assert sorted(taken + aside) == list(range(len(rows)))
+    assert count_rows(file) == len(rows)
+    for chunk in read:
+        for tensor in chunk.inputs:
+            assert tensor.shape == (len(chunk.rows),)
+            assert tensor.data.dtype.kind != "f" or np.isfinite(tensor.data).all()
