@@ -52,6 +52,7 @@ class ClusterControl:
 
         self._objects, self._reviews = client.CustomObjectsApi(api), client.AuthenticationV1Api(api)
         self._host, self._namespace = api.configuration.host, namespace
+        self._place = (GROUP, VERSION, namespace, _SERVICES)
         self._who: tuple[str, tuple[str, ...]] | None = None
 
     @property
@@ -61,7 +62,7 @@ class ClusterControl:
 
     def names(self) -> tuple[str, ...]:
         """Every ModelService of the namespace."""
-        found = self._asked(lambda: self._objects.list_namespaced_custom_object(GROUP, VERSION, self._namespace, _SERVICES))
+        found = self._asked(lambda: self._objects.list_namespaced_custom_object(*self._place))
         return tuple(sorted(item["metadata"]["name"] for item in found.get("items", [])))
 
     def read(self, name: str) -> Record:
@@ -90,20 +91,32 @@ class ClusterControl:
 
     def change(self, name: str, edit: Edit) -> None:
         """Write what `edit` makes of the resource, anew if somebody else changed it in between. Raises ControlError."""
-        self._edit(name, edit, may_create=True)
+
+        def write() -> None:
+            try:
+                before: Document | None = self._get(name)
+            except NoSuchService:
+                before = None
+            after = edit(before)  # carries the resourceVersion that was read
+            if before is None:
+                self._asked(lambda: self._objects.create_namespaced_custom_object(*self._place, after))
+            else:
+                self._asked(lambda: self._objects.replace_namespaced_custom_object(*self._place, name, after))
+
+        self._persist(name, write)
 
     def ask(self, name: str, request: Request) -> None:
-        """Append to the annotation that the operator reads."""
+        """Append to the annotation that the operator reads: a patch of nothing else, so that the right to patch is enough."""
 
-        def append(document: Document | None) -> Document:
-            if document is None:
-                raise self._missing(name)
-            waiting = [r for r in _requests(document) if r.id != request.id]
+        def write() -> None:
+            before = self._get(name)
+            waiting = [r for r in _requests(before) if r.id != request.id]
             said = [r.model_dump(mode="json", by_alias=True) for r in (*waiting, request)]
-            notes = {**annotations(document), REQUESTS_ANNOTATION: json.dumps(said, separators=(",", ":"))}
-            return {**document, "metadata": {**document["metadata"], "annotations": notes}}
+            notes = {REQUESTS_ANNOTATION: json.dumps(said, separators=(",", ":"))}
+            patch = {"metadata": {"resourceVersion": before["metadata"]["resourceVersion"], "annotations": notes}}
+            self._asked(lambda: self._objects.patch_namespaced_custom_object(*self._place, name, patch))
 
-        self._edit(name, append, may_create=False)
+        self._persist(name, write)
 
     def who(self) -> str:
         """The user as the API server authenticates them."""
@@ -125,40 +138,23 @@ class ClusterControl:
             self._who = (info.username or "unknown", tuple(info.groups or ()))
         return self._who
 
-    def _edit(self, name: str, edit: Edit, *, may_create: bool) -> None:
+    def _persist(self, name: str, write: Callable[[], None]) -> None:
+        """Read and write, anew for as long as somebody else is faster in between."""
         for _ in range(_ATTEMPTS):
             try:
-                before: Document | None = self._get(name)
-            except NoSuchService:
-                before = None
-                if not may_create:
+                write()
+            except _Refused as refusal:
+                if refusal.status != _CONFLICT:
                     raise
-            after = edit(before)
-            if self._write(name, before, after):
+            else:
                 return
         raise ControlError(
             f"ModelService {self._namespace}/{name} was changed by somebody else {_ATTEMPTS} times in a row; try again"
         )
 
-    def _write(self, name: str, before: Document | None, after: Document) -> bool:
-        """False: somebody else was faster. `after` carries the resourceVersion that was read."""
-        place = (GROUP, VERSION, self._namespace, _SERVICES)
-        try:
-            if before is None:
-                self._asked(lambda: self._objects.create_namespaced_custom_object(*place, after))
-            else:
-                self._asked(lambda: self._objects.replace_namespaced_custom_object(*place, name, after))
-        except _Refused as refusal:
-            if refusal.status == _CONFLICT:
-                return False
-            raise
-        return True
-
     def _get(self, name: str) -> Document:
         try:
-            found: Document = self._asked(
-                lambda: self._objects.get_namespaced_custom_object(GROUP, VERSION, self._namespace, _SERVICES, name)
-            )
+            found: Document = self._asked(lambda: self._objects.get_namespaced_custom_object(*self._place, name))
         except _Refused as refusal:
             if refusal.status == _NOT_FOUND:
                 raise self._missing(name) from refusal

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from api_server_kind import MERGE, definition, install, new_group, refused, uninstall
+from api_server_kind import MERGE, definition, eventually, install, new_group, refused, uninstall
 
 from tests.fakes.apiserver import Handle
 
@@ -171,6 +171,38 @@ def test_nobody_grants_more_than_they_have(api_server, http, namespace):
         assert client.post(at, json=own).status_code == 201
         more = {"metadata": {"name": "more"}, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}
         refused(client.post(at, json=more), 403, "Forbidden")
+
+
+def test_roles_are_gathered_by_their_labels_and_edit_sees_what_view_sees(api_server, http, namespace):
+    if not api_server.collects_garbage:
+        pytest.skip("no kube-controller-manager beside this server")
+    body = definition(new_group())
+    group = body["spec"]["group"]
+    at = f"{install(http, body)}/namespaces/{namespace}/widgets"
+    for to, verbs in (("view", ["get", "list"]), ("edit", ["create"])):
+        labels = {f"rbac.authorization.k8s.io/aggregate-to-{to}": "true"}
+        rules = [{"apiGroups": [group], "resources": ["widgets"], "verbs": verbs}]
+        role = {"metadata": {"name": f"{to}-{namespace}", "labels": labels}, "rules": rules}
+        http.post(f"{RBAC}/clusterroles", json=role).raise_for_status()
+    clients = {}
+    for role in ("view", "edit", "admin"):
+        ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
+        subject = {"kind": "ServiceAccount", "name": role, "namespace": namespace}
+        binding = {"metadata": {"name": role}, "roleRef": ref, "subjects": [subject]}
+        http.post(f"{RBAC}/namespaces/{namespace}/rolebindings", json=binding).raise_for_status()
+        clients[role] = api_server.http(account(http, namespace, role))
+    kind = {"apiVersion": f"{group}/v1", "kind": "Widget", "spec": {"model": "m"}}
+    eventually(lambda: all(client.get(at).status_code == 200 for client in clients.values()))
+    for role in ("edit", "admin"):
+        named = {**kind, "metadata": {"name": role}}
+        eventually(lambda who=clients[role], what=named: who.post(at, json=what).status_code == 201)
+    refused(clients["view"].post(at, json={**kind, "metadata": {"name": "view"}}), 403, "Forbidden")
+    refused(clients["admin"].delete(f"{at}/edit"), 403, "Forbidden")
+    for client in clients.values():
+        client.close()
+    for to in ("view", "edit"):
+        http.delete(f"{RBAC}/clusterroles/{to}-{namespace}")
+    uninstall(http, body)
 
 
 def test_a_binding_keeps_its_role(http, namespace):

@@ -7,6 +7,7 @@ from typing import Any
 from .failures import Refused, forbidden, unauthorized
 from .kinds import RBAC
 from .objects import Call, User
+from .selectors import selector_of
 from .store import Store
 
 Json = dict[str, Any]
@@ -36,6 +37,11 @@ BOOTSTRAP: tuple[tuple[str, list[Json], list[str]], ...] = (
         {"apiGroups": ["authorization.k8s.io"], "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"], "verbs": ["create"]},
         {"apiGroups": ["authentication.k8s.io"], "resources": ["selfsubjectreviews"], "verbs": ["create"]}], ["system:authenticated"]),
 )  # fmt: skip
+
+
+AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
+GATHERED: tuple[tuple[str, tuple[str, ...]], ...] = (("view", ("edit",)), ("edit", ("admin",)), ("admin", ()))
+"""Roles for people that every cluster starts with, and those that gather them in turn. Their rules on built-in kinds are left out."""
 
 
 class Access:
@@ -110,7 +116,18 @@ class Access:
     def _role(self, ref: Mapping[str, Any], namespace: str) -> list[Json]:
         plural, where = ("clusterroles", "") if ref["kind"] == "ClusterRole" else ("roles", namespace)
         found = self.store.get((RBAC, plural), (where, ref["name"]))
-        return (found or {}).get("rules") or []
+        return self._gathered(found or {}, {ref["name"]})
+
+    def _gathered(self, role: Mapping[str, Any], seen: set[str]) -> list[Json]:
+        """A role's rules: its own, or those of the ClusterRoles that its aggregationRule selects."""
+        if "aggregationRule" not in role:
+            return role.get("rules") or []
+        selected = [selector_of(one) for one in role["aggregationRule"].get("clusterRoleSelectors") or ()]
+        rules: list[Json] = []
+        for (_, name), other in self.store.items((RBAC, "clusterroles")):
+            if name not in seen and any(matches(other["metadata"].get("labels") or {}) for matches in selected):
+                rules += self._gathered(other, seen | {name})
+        return rules
 
     def covers(self, user: User, rules: list[Json], namespace: str) -> Json | None:
         """The first rule that grants more than the user has, or None: nobody may give away what is not theirs."""
@@ -163,6 +180,11 @@ def _path_allowed(rule: Mapping[str, Any], verb: str, path: str) -> bool:
 
 def bootstrap_objects() -> Iterator[tuple[str, Json]]:
     """(plural, object) of the roles and bindings that every cluster starts with."""
+    for name, gathered_by in GATHERED:
+        labels = {"kubernetes.io/bootstrapping": "rbac-defaults", **{AGGREGATE + other: "true" for other in gathered_by}}
+        selector = {"matchLabels": {AGGREGATE + name: "true"}}
+        role = {"metadata": {"name": name, "labels": labels}, "aggregationRule": {"clusterRoleSelectors": [selector]}}
+        yield "clusterroles", {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", **role}
     for name, rules, groups in BOOTSTRAP:
         meta = {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}
         yield "clusterroles", {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": dict(meta), "rules": rules}

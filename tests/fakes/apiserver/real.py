@@ -35,7 +35,7 @@ for pid in sys.argv[1:]:
     except ProcessLookupError:
         pass
 """
-CONTROLLERS = "namespace-controller,garbage-collector-controller"
+CONTROLLERS = "namespace-controller,garbage-collector-controller,clusterrole-aggregation-controller"
 
 
 GIVEN = "VEDETTE_TEST_KUBECONFIG"
