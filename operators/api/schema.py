@@ -40,7 +40,7 @@ def structural(model: type[BaseModel]) -> Schema:
     return {
         "type": "object",
         "description": _text(whole.get("description", "")),
-        "required": ["spec"] if "spec" in whole.get("required", ()) else [],
+        **({"required": ["spec"]} if "spec" in whole.get("required", ()) else {}),
         "properties": {
             "apiVersion": {"type": "string", "description": "Group and version of the resource."},
             "kind": {"type": "string", "description": "Name of the resource's type."},
@@ -74,7 +74,7 @@ class _Inliner:
         if kind == "integer":
             out["format"] = "int64"
         if kind == "array":
-            out |= {"items": self.convert(_item(node)), "x-kubernetes-list-type": "atomic"}
+            out |= {"items": _as_written(self.convert(_item(node))), "x-kubernetes-list-type": "atomic"}
         if kind == "object":
             out |= self._object(node, owner)
         if node.get("default") is not None:
@@ -117,6 +117,20 @@ def _item(node: Mapping[str, Any]) -> Mapping[str, Any]:
     if any(other != first for other in others):
         raise TypeError(f"{node}: a structural schema has lists of one type")
     return dict(first)
+
+
+def _as_written(node: Schema) -> Schema:
+    """An item without defaults, which its descriptions say instead: they come in when it is read. A list is one value, and a value that
+    the API server had filled in would conflict with the next server-side apply of the same manifest."""
+    out = {k: v for k, v in node.items() if k != "default"}
+    if isinstance(default := node.get("default"), int | float | str):
+        out["description"] = f"{node.get('description', '')} [default: {default}]".strip()
+    if "properties" in out:
+        out["properties"] = {name: _as_written(field) for name, field in out["properties"].items()}
+    for inner in ("items", "additionalProperties"):
+        if inner in out:
+            out[inner] = _as_written(out[inner])
+    return out
 
 
 def _exclusive(node: Mapping[str, Any]) -> Schema:

@@ -15,16 +15,32 @@ from .store import copied
 from .validation import validate
 
 Json = dict[str, Any]
+_LISTS = {"required", "enum", "allOf", "anyOf", "oneOf", RULES, "x-kubernetes-list-map-keys"}
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 
 
 def completed(definition: Json) -> None:
-    """Set what the server fills in: singular and list names."""
+    """Set what the server fills in (singular and list names), and drop what its own types leave out: empty lists of a schema."""
+    for version in definition["spec"].get("versions") or ():
+        _without_empty(version.get("schema") or {})
     names = definition["spec"].get("names") or {}
     if names.get("kind"):
         names.setdefault("singular", names["kind"].lower())
         names.setdefault("listKind", f"{names['kind']}List")
     definition["spec"].setdefault("conversion", {"strategy": "None"})
+
+
+def _without_empty(schema: Any) -> None:
+    if isinstance(schema, list):
+        for inner in schema:
+            _without_empty(inner)
+    elif isinstance(schema, dict):
+        for name in _LISTS & schema.keys():
+            if schema[name] == []:
+                del schema[name]
+        for name, inner in schema.items():
+            if name not in ("default", "example", "enum"):
+                _without_empty(inner)
 
 
 def findings(definition: Json) -> list[Cause]:

@@ -28,11 +28,12 @@ _SETS = {"V1ObjectMeta": {"finalizers"}, "V1NamespaceSpec": {"finalizers"}}
 _ATOMIC_FIELDS = {"V1PodSpec": {"nodeSelector"}, "V1ServiceSpec": {"selector"}}
 _ATOMIC_TYPES = {
     "V1LabelSelector", "V1ObjectReference", "V1LocalObjectReference", "V1ConfigMapKeySelector", "V1SecretKeySelector",
-    "V1OwnerReference", "V1RoleRef", "V1NodeSelector", "V1TypedLocalObjectReference",
+    "V1ObjectFieldSelector", "V1ResourceFieldSelector", "V1OwnerReference", "V1RoleRef", "V1NodeSelector", "V1TypedLocalObjectReference",
 }  # fmt: skip
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "V1ContainerPort": {"protocol": "TCP"},
     "V1ServicePort": {"protocol": "TCP"},
+    "V1ObjectFieldSelector": {"apiVersion": "v1"},
     "V1ServiceSpec": {"type": "ClusterIP", "sessionAffinity": "None"},
     "V1DeploymentSpec": {"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600},
     "V1ReplicaSetSpec": {"replicas": 1},
