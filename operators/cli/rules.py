@@ -1,7 +1,6 @@
 """`vedette rules check | test`: what of a folder of rules holds, what is not supported and why, and what matches which event."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,9 @@ import typer
 from operators.cli.console import CommandError, Json, page, print_json, print_table
 
 if TYPE_CHECKING:
+    from operators.cli.event_files import Found
     from serving.resilience.rules.matcher import Compiled
+    from serving.resilience.rules.tree import SigmaRule
 
 app = typer.Typer(no_args_is_help=True, help="Check rules, and try them on events.")
 Rules = Annotated[
@@ -41,32 +42,48 @@ def check(rules: Rules, as_json: Json = False) -> None:
 
 @app.command("test")
 def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
-    """Match events; say which rules hold of each, and what it took."""
+    """Match events; say which rules hold of each, and what it took. Exit code 1 if an event had to be set aside."""
+    from operators.cli.event_files import read_events
     from serving.resilience.rules.errors import RuleError
-    from serving.resilience.rules.events import fields_of_json
 
     compiled, _, _ = _compiled(rules)
     found: list[dict[str, Any]] = []
+    set_aside: list[dict[str, Any]] = []
     cpu_s = 0.0
-    for name, body in _events(events):
+    for event in read_events(events):
         started = time.process_time()
         try:
-            fields, document = fields_of_json(body)
-            said = document.get("logsource")
-            source = compiled.sources.of(fields, said if isinstance(said, dict) else None)
-            matched = compiled.match(fields, source)
+            matched = _matched(compiled, event)
         except RuleError as problem:
-            raise CommandError(f"{name}: {problem}") from problem
+            set_aside.append({"event": event.name, "reason": str(problem)})
+            continue
         cpu_s += time.process_time() - started
-        found.append({"event": name, "rules": [{"id": r.id, "level": r.level, "title": r.title} for r in matched]})
+        found.append({"event": event.name, "rules": [{"id": r.id, "level": r.level, "title": r.title} for r in matched]})
     each_us = round(cpu_s / max(len(found), 1) * 1e6, 1)
     if as_json:
-        print_json({"events": found, "cpu_us_per_event": each_us, "unsupported": len(compiled.unsupported)})
-        return
-    rows = [(f["event"], "\n".join(f"{r['level']}: {r['title']}" for r in f["rules"]) or "none") for f in found]
-    print_table(f"{len(found)} events, {each_us} us of CPU each", ("event", "rules that hold"), rows)
-    if compiled.unsupported:
-        page().print(f"{len(compiled.unsupported)} rules are not supported and were not tried: vedette rules check {rules}")
+        unsupported = len(compiled.unsupported)
+        print_json({"events": found, "set_aside": set_aside, "cpu_us_per_event": each_us, "unsupported": unsupported})
+    else:
+        rows = [(f["event"], "\n".join(f"{r['level']}: {r['title']}" for r in f["rules"]) or "none") for f in found]
+        print_table(f"{len(found)} events, {each_us} us of CPU each", ("event", "rules that hold"), rows)
+        if compiled.unsupported:
+            page().print(f"{len(compiled.unsupported)} rules are not supported and were not tried: vedette rules check {rules}")
+        if set_aside:
+            print_table(f"{len(set_aside)} set aside", ("event", "reason"), [tuple(s.values()) for s in set_aside])
+    if set_aside:
+        raise typer.Exit(1)
+
+
+def _matched(compiled: "Compiled", event: "Found") -> "list[SigmaRule]":
+    """The rules that hold of an event. Raises RuleError."""
+    from serving.resilience.rules.errors import RuleError
+    from serving.resilience.rules.events import fields_of_json
+
+    if event.why_not is not None:
+        raise RuleError(event.why_not)
+    fields, document = fields_of_json(event.body)
+    said = document.get("logsource")
+    return compiled.match(fields, compiled.sources.of(fields, said if isinstance(said, dict) else None))
 
 
 def _compiled(path: Path) -> "tuple[Compiled, float, int]":
@@ -92,20 +109,3 @@ def _compiled(path: Path) -> "tuple[Compiled, float, int]":
     except (RuleError, UnicodeDecodeError) as problem:
         raise CommandError(f"{path}: {problem}") from problem
     return compiled, time.perf_counter() - started, len(said.thresholds)
-
-
-def _events(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and JSON text of each event: a file is one object, or one on each line."""
-    import orjson
-
-    files = [path] if path.is_file() else sorted(path.glob("**/*.json*"))
-    if not files:
-        raise CommandError(f"{path}: no events; it is a JSON or JSON lines file, or a folder of *.json")
-    for file in files:
-        body = file.read_bytes()
-        try:
-            orjson.loads(body)
-            yield file.name, body
-        except orjson.JSONDecodeError:
-            lines = [line for line in body.splitlines() if line.strip()]
-            yield from ((f"{file.name}:{number}", line) for number, line in enumerate(lines, 1))

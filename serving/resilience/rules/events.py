@@ -1,20 +1,19 @@
 """An event as rules see it: values by field name. Windows event records in their usual JSON forms, or any other JSON.
 
 Whatever the form, EventData and UserData give their fields under their own names, System's are Channel, EventID, Provider_Name,
-Computer, ...; other JSON is flattened to dotted names. Names lose their spaces (`Threat Name` is ThreatName)."""
+Computer, ...; other JSON is flattened to dotted names (serving.resilience.rules.forms). Names lose their spaces (`Threat Name` is
+ThreatName)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
 
 from serving.resilience.rules.errors import RuleError
+from serving.resilience.rules.forms import spread
 
 MAX_EVENT_BYTES: Final = 256 * 1024
 MAX_FIELDS: Final = 4096
-_MAX_DEPTH: Final = 24
-_ATTRIBUTES: Final = ("#attributes", "@attributes")
-_TEXT: Final = ("#text", "_", "$t")
 
 
 class Several:
@@ -102,104 +101,8 @@ def fields_of(document: Mapping[str, Any]) -> Fields:
         elif len(found) < MAX_FIELDS:
             found[name] = text
 
-    _spread(document, put)
+    spread(document, put)
     return found
-
-
-def _spread(document: Mapping[str, Any], put: Callable[[str, Any], None]) -> None:
-    record = document.get("Event")
-    if isinstance(record, dict):
-        _windows(record, put)
-    elif isinstance(document.get("winlog"), dict):
-        _winlogbeat(document, put)
-    elif isinstance(document.get("System"), dict):
-        _windows(document, put)
-    else:
-        for name, value in _leaves("", document, 0):
-            put(name, value)
-
-
-def _windows(record: Mapping[str, Any], put: Callable[[str, Any], None]) -> None:
-    data = [*_event_data(record.get("EventData"))]
-    user = record.get("UserData")
-    for element, inner in user.items() if isinstance(user, dict) else ():
-        if element not in _ATTRIBUTES:
-            data += _event_data(inner)
-    own = {name for name, _ in data}
-    system = record.get("System")
-    for name, value in system.items() if isinstance(system, dict) else ():
-        for leaf, content in _system(name, value):
-            if leaf not in own:  # the event's own field of that name is what rules mean
-                put(leaf, content)
-    for name, value in data:
-        put(name, value)
-
-
-def _system(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """`Provider: {#attributes: {Name: x}}` is Provider_Name."""
-    if not isinstance(value, dict):
-        yield name, value
-        return
-    for key, inner in value.items():
-        if key in _ATTRIBUTES and isinstance(inner, dict):
-            yield from ((f"{name}_{attribute}", content) for attribute, content in inner.items())
-        elif key in _TEXT:
-            yield name, inner
-        else:
-            yield f"{name}_{key.lstrip('@')}", inner
-
-
-def _event_data(data: Any) -> Iterator[tuple[str, Any]]:
-    """`{Image: x}`, or `{Data: [{#attributes: {Name: Image}, #text: x}]}`, or `{Data: [x, y]}`."""
-    if not isinstance(data, dict):
-        return
-    for name, value in data.items():
-        if name in _ATTRIBUTES:
-            continue
-        if name == "Data" and isinstance(value, (list, dict)):
-            for item in value if isinstance(value, list) else [value]:
-                yield from _data_item(item)
-        elif isinstance(value, (dict, list)):
-            yield from _leaves(name, value, 0)
-        else:
-            yield name, value
-
-
-def _data_item(item: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(item, dict):
-        yield "Data", item
-        return
-    attributes = next((item[a] for a in _ATTRIBUTES if isinstance(item.get(a), dict)), item)
-    name = attributes.get("Name", attributes.get("@Name", "Data"))
-    yield str(name), next((item[t] for t in _TEXT if t in item), None)
-
-
-def _winlogbeat(document: Mapping[str, Any], put: Callable[[str, Any], None]) -> None:
-    """Elastic's form: `winlog.event_data`, and a few names of its own for what System holds."""
-    winlog = document["winlog"]
-    renamed = {"channel": "Channel", "provider_name": "Provider_Name", "computer_name": "Computer", "event_id": "EventID"}
-    data = [*_event_data(winlog.get("event_data")), *_event_data(winlog.get("user_data"))]
-    for name, value in data:
-        put(name, value)
-    own = {name for name, _ in data}
-    for name, field in renamed.items():
-        if name in winlog and field not in own:
-            put(field, winlog[name])
-    for name, value in _leaves("", {k: v for k, v in document.items() if k != "winlog"}, 0):
-        if name not in own:
-            put(name, value)
-
-
-def _leaves(prefix: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    """Dotted names of nested objects; a list gives its field several values."""
-    if isinstance(value, dict) and depth < _MAX_DEPTH:
-        for key, inner in value.items():
-            yield from _leaves(f"{prefix}.{key}" if prefix else str(key), inner, depth + 1)
-    elif isinstance(value, list) and depth < _MAX_DEPTH:
-        for inner in value:
-            yield from _leaves(prefix, inner, depth + 1)
-    else:
-        yield prefix, value
 
 
 def _as_text(value: Any) -> str:

@@ -18,7 +18,18 @@ from sigma.conditions import (
     ConditionSelector,
 )
 from sigma.exceptions import SigmaError
-from sigma.modifiers import SigmaCaseSensitiveModifier, SigmaEndswithModifier, SigmaStartswithModifier
+from sigma.modifiers import (
+    SigmaBase64Modifier,
+    SigmaBase64OffsetModifier,
+    SigmaCaseSensitiveModifier,
+    SigmaEndswithModifier,
+    SigmaModifier,
+    SigmaStartswithModifier,
+    SigmaUTF16BEModifier,
+    SigmaUTF16Modifier,
+    SigmaWideModifier,
+    modifier_mapping,
+)
 from sigma.policy import SigmaPolicy
 from sigma.policy.regex_engine import RE2RegexEngine
 from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaDetections
@@ -75,6 +86,9 @@ class _QuietEngine(RE2RegexEngine):
 
 _INLINE: Final = {re.IGNORECASE: "i", re.MULTILINE: "m", re.DOTALL: "s"}
 _POLICY: Final = SigmaPolicy(regex_engine=_QuietEngine())
+modifier_mapping.setdefault("utf16le", SigmaWideModifier)  # SIGMA's own name of `wide`, which pySigma does not know
+_ENCODINGS: Final = {SigmaWideModifier: "utf16le", SigmaUTF16BEModifier: "utf16be", SigmaUTF16Modifier: "utf16"}
+_BASE64: Final = (SigmaBase64Modifier, SigmaBase64OffsetModifier)
 Placeholders = Mapping[str, Sequence[str]]
 
 
@@ -184,6 +198,7 @@ class _Reader:
         return _joined(parts, detection.item_linking or ConditionAND)
 
     def _item(self, item: SigmaDetectionItem) -> tree.Node:
+        _check_encodings(item.modifiers)
         values = item.value or [SigmaNull()]
         node = _joined([self._value(item, value) for value in values], item.value_linking)
         return tree.Not(node) if item.negated else node
@@ -209,6 +224,16 @@ class _Reader:
         if not text.contains_placeholder():
             return [text]
         return text.replace_placeholders(lambda p: iter(SigmaString(v, escape=False) for v in self._placeholders[p.name]))
+
+
+def _check_encodings(modifiers: Sequence[type[SigmaModifier[Any, Any]]]) -> None:
+    """Encoded text is bytes; only their base64 stands in an event."""
+    for number, modifier in enumerate(modifiers):
+        if modifier in _ENCODINGS and not any(m in _BASE64 for m in modifiers[number + 1 :]):
+            raise _NotSupported(
+                f"a chain of modifiers ends in the encoding {_ENCODINGS[modifier]} and can never match; "  # type: ignore[index]
+                "follow it by base64offset|contains or base64"
+            )
 
 
 def _joined(parts: list[tree.Node], how: type[ConditionItem]) -> tree.Node:

@@ -44,6 +44,71 @@ SYSTEM = {
         ),
         pytest.param({"Event": {"EventData": {"Data": ["a", "b"]}}}, {"Data": ("a", "b")}, id="unnamed data"),
         pytest.param(
+            {"Event": {"EventData": {"Data": {"#text": ["a", "b"]}}}}, {"Data": ("a", "b")}, id="unnamed data as one text"
+        ),
+        pytest.param({"Event": {"EventData": {"Data": {"#text": "a"}, "Binary": None}}}, {"Data": "a"}, id="one unnamed data"),
+        pytest.param(
+            {"Event": {"EventData": {"Data": [{"#text": ["a", "b"]}, "c"]}}}, {"Data": ("a", "b", "c")}, id="lists within lists"
+        ),
+        pytest.param(
+            {"Event": {"EventData": {"Data": "a", "Data_attributes": {"Name": "Image"}}}}, {"Image": "a"}, id="a name apart"
+        ),
+        pytest.param(
+            {
+                "Event": {
+                    "System": {
+                        "Provider_attributes": {"Name": "p", "Guid": "g"},
+                        "EventID_attributes": {"Qualifiers": 1},
+                        "EventID": 5,
+                        "Provider": None,
+                    }
+                }
+            },
+            {"Provider_Name": "p", "Provider_Guid": "g", "EventID": "5", "EventID_Qualifiers": "1"},
+            id="attributes apart",
+        ),
+        pytest.param(
+            {"Event": {"System": {"Provider": "p", "Provider_attributes": {"Name": "n"}}}},
+            {"Provider": "p", "Provider_Name": "n"},
+            id="attributes beside a value",
+        ),
+        pytest.param(
+            {
+                "Event": {
+                    "UserData": {
+                        "Op": {"URL": {"#attributes": {"scheme": "http"}, "#text": "u"}, "A": {"B": {"#text": [1, 2]}}}
+                    }
+                }
+            },
+            {"URL": "u", "URL_scheme": "http", "A.B": ("1", "2")},
+            id="user data with attributes",
+        ),
+        pytest.param(
+            {
+                "Event": {
+                    "UserData": {"Op_attributes": {"xmlns": "x"}, "Op": {"URL_attributes": {"scheme": "http"}, "URL": "u"}}
+                }
+            },
+            {"URL": "u", "URL_scheme": "http"},
+            id="user data with attributes apart",
+        ),
+        pytest.param(
+            {
+                "Event": {
+                    "@xmlns": "x",
+                    "System": {"Provider": {"@Name": "p"}},
+                    "EventData": {"@Name": "n", "Data": {"@Name": "A"}},
+                }
+            },
+            {"Provider_Name": "p"},
+            id="attributes with an at sign, and a value that is empty",
+        ),
+        pytest.param(
+            {"Channel": "c", "EventId": 7, "Payload": "no JSON", "Level": "Warning", "Keywords": "Audit failure"},
+            {"Channel": "c", "EventID": "7", "Data": "no JSON", "Level": "3", "Keywords": "0x8010000000000000"},
+            id="EvtxECmd with a payload that is no JSON",
+        ),
+        pytest.param(
             {"Event": {"System": {"Level": 2}, "UserData": {"Op": {"#attributes": {"xmlns": "x"}, "Operation": "o"}}}},
             {"Level": "2", "Operation": "o"},
             id="user data",
@@ -55,6 +120,11 @@ SYSTEM = {
             {"winlog": {"channel": SYSMON, "event_id": "1", "event_data": {"Image": "a"}}, "host": {"name": "h"}},
             {"Image": "a", "Channel": SYSMON, "EventID": "1", "host.name": "h"},
             id="winlogbeat",
+        ),
+        pytest.param(
+            {"winlog": {"channel": "c", "event_data": {"param1": "a", "param2": "b"}}},
+            {"Channel": "c", "param1": "a", "param2": "b", "Data": ("a", "b")},
+            id="winlogbeat's name of unnamed data",
         ),
         pytest.param(
             {"EventID": 1, "Image": "a", "b": {"c": [1, 2.0, True]}, "n": None},

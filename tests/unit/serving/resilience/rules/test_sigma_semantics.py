@@ -86,6 +86,9 @@ def one(key, value):
         pytest.param("A|base64", "foo", {"A": "Zm9v"}, True, id="base64"),
         pytest.param("A|base64offset|contains", "http://", {"A": "xxxIAaHR0cDovLw"}, True, id="base64 at any offset"),
         pytest.param("A|wide|base64offset|contains", "iex", {"A": "xaQBlAHgAx"}, True, id="wide"),
+        pytest.param("A|utf16le|base64offset|contains", "iex", {"A": "xaQBlAHgAx"}, True, id="utf16le, which is wide"),
+        pytest.param("A|utf16be|base64", "cmd", {"A": "AGMAbQBk"}, True, id="utf16be"),
+        pytest.param("A|utf16|base64", "cmd", {"A": "//5jAG0AZAA="}, True, id="utf16 with its byte order mark"),
         pytest.param("A|windash|contains", " -f ", {"A": "x /F y"}, True, id="windash"),
         pytest.param("A|contains|windash", " -f ", {"A": "x \u2013f y"}, True, id="windash, an en dash"),
         pytest.param("A|fieldref", "B", {"A": "x", "B": "X"}, True, id="the same as another field"),
@@ -161,6 +164,10 @@ def test_a_detection(detection, event, expected):
         pytest.param({"detection": one("A", 1), "id": "not a uuid"}, "UUID", id="an id that is none"),
         pytest.param({"detection": one("A|contains", 12)}, "incompatible", id="a modifier on a value it cannot take"),
         pytest.param({"detection": one("A|windash|contains", " ".join(["-a"] * 9))}, "windash", id="too many dashes"),
+        pytest.param({"detection": one("A|wide", "iex")}, "ends in the encoding utf16le", id="an encoding alone"),
+        pytest.param({"detection": one("A|utf16be|contains", "iex")}, "can never match", id="an encoding without base64"),
+        pytest.param({"detection": one("A|base64|utf16", "iex")}, "ends in the encoding utf16", id="an encoding behind base64"),
+        pytest.param({"detection": {"s": {"|wide": "iex"}, "condition": "s"}}, "can never match", id="an encoded keyword"),
     ],
 )
 def test_what_is_not_supported_is_listed(document, reason):
