@@ -11,6 +11,7 @@ import ray
 from ray import serve
 
 from serving.app import application
+from serving.loopback import keep_cluster_to_loopback
 from serving.protocol.http_server import bind
 from serving.replica import most_replicas
 from serving.settings import ServingSettings
@@ -103,6 +104,7 @@ def _free_port(host: str) -> int:
 
 def _start_ray(workers: int) -> str:
     """Start a cluster; its folder. workers: as many as the controller and the replicas need, Ray starts them all at once."""
+    keep_cluster_to_loopback()
     for attempt in range(START_ATTEMPTS):
         folder = tempfile.mkdtemp(prefix="vedette-ray-")
         try:

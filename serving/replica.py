@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.interpreter import settle, share_fairly
+from serving.loopback import keep_replica_to_loopback
 from serving.models.errors import ModelError
 from serving.protocol.http import HttpDoor
 from serving.protocol.listener import Behind, Listener, Ports
@@ -176,6 +177,7 @@ class Replica:
     """One replica in a Ray actor."""
 
     def __init__(self, settings: ServingSettings, compose: Compose) -> None:
+        keep_replica_to_loopback()
         self._host = ReplicaHost(settings, compose)
         self._ports = self._host.start()
         self._is_configured = False

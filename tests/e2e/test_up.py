@@ -1,5 +1,6 @@
 """`vedette up` as a newcomer meets it: the curl it prints, a quick second start, two copies at once, two replicas, nothing left behind."""
 
+import ipaddress
 import json
 import os
 import shlex
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import ROOT
-from tests.e2e.vedette import Vedette, environment, processes_of, replica_pids, up
+from tests.e2e.vedette import Vedette, environment, listening, processes_of, replica_pids, up
 
 pytestmark = pytest.mark.e2e
 
@@ -45,6 +46,19 @@ def test_metrics_count_what_was_answered(vedette: Vedette):
     with urllib.request.urlopen(f"{vedette.http}/metrics", timeout=10) as reply:
         text = reply.read().decode()
     assert f'"{vedette.model}"' in text
+
+
+def test_nothing_listens_beyond_loopback(vedette: Vedette):
+    """The doors, and every process that Ray starts for them: agents, metrics pages, Serve's own listeners."""
+    found = listening(vedette.mark)
+    assert vedette.http.removeprefix("http://") in found
+    assert len(found) > 5, "Ray's processes are among them"
+    beyond = {address: process for address, process in found.items() if not _is_loopback(address)}
+    assert beyond == {}
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.rsplit(":", 1)[0]).is_loopback
 
 
 def test_two_copies_run_side_by_side_and_the_second_start_is_quick(vedette: Vedette, tmp_path: Path):

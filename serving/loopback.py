@@ -1,0 +1,33 @@
+"""Keeps the Ray of `vedette up` on the loopback interface: no process of it listens where another machine can reach it.
+
+Ray replaces a node address of 127.0.0.1 by the machine's own address, and then its processes listen on every interface.
+Where Ray is told that a cluster has one machine only (its default on macOS and Windows), it keeps to 127.0.0.1.
+Serve's replicas have one listener more, for calls between deployments, whose address Serve does not let anyone choose."""
+
+import ipaddress
+import os
+from typing import Any
+
+import ray
+from ray._private import ray_constants
+from ray.serve._private import replica as serve_replica
+
+_ALL_INTERFACES = "[::]:"
+
+
+def keep_cluster_to_loopback() -> None:
+    """Before `ray.init`: this process and those that Ray starts for it use 127.0.0.1 as the node's address."""
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def keep_replica_to_loopback() -> None:
+    """In a replica's process, before Serve opens the listener of its own: on a node of loopback that listens there too."""
+    if not ipaddress.ip_address(ray.util.get_node_ip_address()).is_loopback:
+        return
+    add = serve_replica.add_port_to_grpc_server
+
+    def add_on_loopback(server: Any, address: str) -> int:
+        return int(add(server, address.replace(_ALL_INTERFACES, "127.0.0.1:")))
+
+    serve_replica.add_port_to_grpc_server = add_on_loopback
