@@ -55,6 +55,8 @@ def model_service() -> dict[str, Any]:
         short="msvc",
         categories=["vedette", "all"],
         columns=[
+            _column("PHASE", ".status.phase", says="The one word for where it stands."),
+            _column("READY", '.status.conditions[?(@.type=="Ready")].status', says="Whether every replica serves stable."),
             _column("STABLE", ".status.stable", says="Version and digest of the revision that serves."),
             _column("CANDIDATE", ".status.candidate", says="The same of the candidate."),
             _column("STEP", ".status.step", says="Step under way of how many."),
@@ -62,7 +64,6 @@ def model_service() -> dict[str, Any]:
             _column("VERDICT", ".status.verdict", says="Of the evidence."),
             _column("WAITING-FOR", ".status.waitingFor", says="What the rollout waits for."),
             AGE,
-            _column("PHASE", ".status.phase", says="The one word for where it stands.", is_wide=True),
             _column("REPLICAS", ".status.replicas", "integer", says="How many there are.", is_wide=True),
         ],
         subresources={

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import CommandError, Json, errors, page, print_json
-from operators.cli.place import Context, Kubeconfig, Name, Namespace, Place, StoreDir, Why, say
+from operators.cli.place import Context, Kubeconfig, Name, Namespace, Place, StoreDir, Why, place_of, say, say_before
 
 if TYPE_CHECKING:
     from operators.control.port import Document
@@ -16,8 +16,11 @@ app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
-def experiment() -> None:
+def experiment(
+    started: typer.Context, context: Context = None, namespace: Namespace = None, kubeconfig: Kubeconfig = None
+) -> None:
     """Compare named variants on live traffic, and report a winner with its interval."""
+    say_before(started, context, namespace, kubeconfig)
 
 
 @app.command()
@@ -41,7 +44,7 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Ask for an experiment; it begins once every replica has every variant."""
-    place = Place(store_dir, context, namespace, kubeconfig)
+    place = place_of(store_dir, context, namespace, kubeconfig)
     control = place.open()
     record = control.read(name)
     if file is not None:
@@ -97,7 +100,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """What the experiment under way, or else the last one, shows: each variant's rate, its difference to the baseline, the winner."""
-    status = Place(store_dir, context, namespace, kubeconfig).open().read(name).status
+    status = place_of(store_dir, context, namespace, kubeconfig).open().read(name).status
     found = status.report
     if found is None:
         raise CommandError(f"service {name!r} has had no experiment; `vedette experiment start {name}` begins one")
@@ -120,7 +123,7 @@ def conclude(
     as_json: Json = False,
 ) -> None:
     """End an experiment now: stable serves everybody, the report stays."""
-    say(Place(store_dir, context, namespace, kubeconfig).open(), name, "conclude", why, as_json=as_json)
+    say(place_of(store_dir, context, namespace, kubeconfig).open(), name, "conclude", why, as_json=as_json)
 
 
 def _variant(text: str, place: Place, model: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import typer
 
 from operators.cli import experiment, rollout, scale
 from operators.cli.main import ending
+from operators.cli.place import Context, Kubeconfig, Namespace, say_before
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
@@ -12,9 +13,11 @@ app = typer.Typer(
 
 
 @app.callback()
-def kubectl_vedette(context: typer.Context) -> None:
+def kubectl_vedette(
+    started: typer.Context, context: Context = None, namespace: Namespace = None, kubeconfig: Kubeconfig = None
+) -> None:
     """Roll out models, compare them, scale them: in the cluster of the current context."""
-    context.obj = "cluster"
+    say_before(started, context, namespace, kubeconfig, prefers_cluster=True)
 
 
 app.add_typer(rollout.app, name="rollout")

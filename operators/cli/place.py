@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,23 +29,38 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a command line said about where to speak."""
+    """What a command line said about where to speak. prefers_cluster: it began with `kubectl vedette`."""
 
     store_dir: Path | None = None
     context: str | None = None
     namespace: str | None = None
     kubeconfig: Path | None = None
+    prefers_cluster: bool = False
 
     @property
     def is_cluster(self) -> bool:
         """Whether a cluster is meant: an option of one was given, or this is `kubectl vedette` without a store folder."""
         if self.store_dir is not None:
             return False
-        return any(o is not None for o in (self.context, self.namespace, self.kubeconfig)) or prefers_cluster()
+        return self._names_cluster or self.prefers_cluster
+
+    @property
+    def _names_cluster(self) -> bool:
+        return any(option is not None for option in (self.context, self.namespace, self.kubeconfig))
+
+    def or_else(self, before: "Place") -> "Place":
+        """What was said here, else what was said before it on the command line."""
+        return Place(
+            self.store_dir,
+            self.context or before.context,
+            self.namespace or before.namespace,
+            self.kubeconfig or before.kubeconfig,
+            self.prefers_cluster or before.prefers_cluster,
+        )
 
     def open(self) -> "Control":
         """The control plane. Raises CommandError, ControlError."""
-        if self.store_dir is not None and any(o is not None for o in (self.context, self.namespace, self.kubeconfig)):
+        if self.store_dir is not None and self._names_cluster:
             raise CommandError("give --store-dir, or the options of a cluster (--context, --namespace, --kubeconfig), not both")
         if self.is_cluster:
             from operators.control.cluster import connect
@@ -56,12 +72,28 @@ class Place:
         return ControlFolder((self.store_dir or ServingSettings().store_dir).resolve())
 
 
-def prefers_cluster() -> bool:
-    """Whether the command was started as `kubectl vedette`."""
-    import click
+_said_before: ContextVar[Place] = ContextVar("_said_before", default=Place())  # noqa: B039 (frozen)
+"""What stood before the verb. Not in click's own context: typer has a click of its own, whose current context has no public door."""
 
-    context = click.get_current_context(silent=True)
-    return context is not None and context.find_root().obj == "cluster"
+
+def place_of(store_dir: Path | None, context: str | None, namespace: str | None, kubeconfig: Path | None) -> Place:
+    """What a verb was told, and what was said before the verb."""
+    return Place(store_dir, context, namespace, kubeconfig).or_else(_said_before.get())
+
+
+def say_before(
+    started: typer.Context,
+    context: str | None,
+    namespace: str | None,
+    kubeconfig: Path | None,
+    *,
+    prefers_cluster: bool | None = None,
+) -> None:
+    """Options of a cluster that stand before the verb hold for it, as kubectl's do; the verb's own win."""
+    before = _said_before.get()
+    prefers = before.prefers_cluster if prefers_cluster is None else prefers_cluster
+    token = _said_before.set(Place(None, context, namespace, kubeconfig, prefers).or_else(before))
+    started.call_on_close(lambda: _said_before.reset(token))
 
 
 def say(control: "Control", name: str, verb: str, why: str, *, as_json: bool, args: dict[str, str] | None = None) -> None:

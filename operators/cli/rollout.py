@@ -3,13 +3,17 @@
 import typer
 
 from operators.cli import rollout_lint, rollout_plan, rollout_show, rollout_simulate, rollout_start, rollout_verbs
+from operators.cli.place import Context, Kubeconfig, Namespace, say_before
 
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
-def rollout() -> None:
+def rollout(
+    started: typer.Context, context: Context = None, namespace: Namespace = None, kubeconfig: Kubeconfig = None
+) -> None:
     """Change the model without anyone getting hurt: plan, start, watch, promote, abort, undo."""
+    say_before(started, context, namespace, kubeconfig)
 
 
 app.command()(rollout_show.get)

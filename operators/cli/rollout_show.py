@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.console import CommandError, Json, errors, page, print_json
-from operators.cli.place import Context, Kubeconfig, Name, Namespace, Place, StoreDir
+from operators.cli.place import Context, Kubeconfig, Name, Namespace, StoreDir, place_of
 
 if TYPE_CHECKING:
     from operators.control.port import Control, Record
@@ -29,7 +29,7 @@ def get(
     as_json: Json = False,
 ) -> None:
     """Where rollouts stand: steps, split, evidence, what is waited for."""
-    control = Place(store_dir, context, namespace, kubeconfig).open()
+    control = place_of(store_dir, context, namespace, kubeconfig).open()
     if as_json:
         records = [control.read(n) for n in control.names()] if name is None else [control.read(name)]
         found = [_plain(record) for record in records]
@@ -54,7 +54,7 @@ def status(
         allowed_s = parse_duration(timeout).total_seconds()
     except ValueError as problem:
         raise CommandError(f"--timeout {problem}") from problem
-    control = Place(store_dir, context, namespace, kubeconfig).open()
+    control = place_of(store_dir, context, namespace, kubeconfig).open()
     until = time.monotonic() + allowed_s
     record = control.read(name)
     while exit_code(record) in (EXIT_UNDER_WAY, EXIT_PAUSED) and time.monotonic() < until:
@@ -80,7 +80,7 @@ def history(
     as_json: Json = False,
 ) -> None:
     """What moved, when, by whom, why, and on what evidence."""
-    control = Place(store_dir, context, namespace, kubeconfig).open()
+    control = place_of(store_dir, context, namespace, kubeconfig).open()
     record = control.read(name)
     if html is not None:
         from operators.cli.rollout_page import write_page

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import CommandError, Json, errors, print_json
-from operators.cli.place import Context, Kubeconfig, Name, Namespace, Place, StoreDir, Why
+from operators.cli.place import Context, Kubeconfig, Name, Namespace, Place, StoreDir, Why, place_of
 
 if TYPE_CHECKING:
     from operators.control.port import Control, Document
@@ -32,7 +32,7 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Ask for a revision: a new one is rolled out step by step, the first one of a service is served at once."""
-    place = Place(store_dir, context, namespace, kubeconfig)
+    place = place_of(store_dir, context, namespace, kubeconfig)
     control = place.open()
     revision = _revision(place, name, version, bundle)
     if operating_point is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.console import Json
-from operators.cli.place import Context, Kubeconfig, Name, Namespace, Place, StoreDir, Why, say
+from operators.cli.place import Context, Kubeconfig, Name, Namespace, StoreDir, Why, place_of, say
 
 if TYPE_CHECKING:
     from operators.control.port import Control
@@ -23,7 +23,7 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Go on to the next step, whatever this one waits for."""
-    control = Place(store_dir, context, namespace, kubeconfig).open()
+    control = place_of(store_dir, context, namespace, kubeconfig).open()
     say(control, name, "promote-full" if full else "promote", why, as_json=as_json, args=meant(control, name))
 
 
@@ -39,7 +39,7 @@ def _verb(verb: str, says: str) -> Callable[..., None]:
         kubeconfig: Kubeconfig = None,
         as_json: Json = False,
     ) -> None:
-        say(Place(store_dir, context, namespace, kubeconfig).open(), name, verb, why, as_json=as_json)
+        say(place_of(store_dir, context, namespace, kubeconfig).open(), name, verb, why, as_json=as_json)
 
     command.__name__, command.__doc__ = verb, says
     return command
@@ -62,7 +62,7 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Say yes to the approval step under way."""
-    control = Place(store_dir, context, namespace, kubeconfig).open()
+    control = place_of(store_dir, context, namespace, kubeconfig).open()
     groups = control.groups()
     args = {**meant(control, name), **({"groups": ",".join(groups)} if groups else {})}
     say(control, name, "approve", why, as_json=as_json, args=args)

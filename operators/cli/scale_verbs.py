@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.console import CommandError, Json, errors, print_json, print_table
-from operators.cli.place import Context, Kubeconfig, Name, Namespace, Place, StoreDir, Why
+from operators.cli.place import Context, Kubeconfig, Name, Namespace, StoreDir, Why, place_of
 
 if TYPE_CHECKING:
     from operators.autoscaling.spec import ScalingSpec
@@ -25,7 +25,7 @@ def get(
     as_json: Json = False,
 ) -> None:
     """How many replicas there are, how many are wanted, between which bounds, and why."""
-    control = Place(store_dir, context, namespace, kubeconfig).open()
+    control = place_of(store_dir, context, namespace, kubeconfig).open()
     found = _shown(control, control.read(name), datetime.now(UTC))
     if as_json:
         print_json(found)
@@ -53,7 +53,7 @@ def set_bounds(
     given = {key: value for key, value in said.items() if value is not None}
     if (replicas is None) == (not given):
         raise CommandError("say what to set: --min, --max, --target, or --replicas alone for a fixed count")
-    control = Place(store_dir, context, namespace, kubeconfig).open()
+    control = place_of(store_dir, context, namespace, kubeconfig).open()
     by = control.who()
     control.read(name)
 
@@ -105,7 +105,7 @@ def schedule(
     as_json: Json = False,
 ) -> None:
     """The windows of the week: which are open, when the others open, and what each changes."""
-    control = Place(store_dir, context, namespace, kubeconfig).open()
+    control = place_of(store_dir, context, namespace, kubeconfig).open()
     spec = control.read(name).service.spec.scaling
     rows = [] if spec is None else windows(spec, datetime.now(UTC))
     if as_json:

@@ -1,5 +1,6 @@
 """The laws of the port Control: a folder of this machine, and a cluster over the API server of the tests."""
 
+import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -209,6 +210,48 @@ def test_kubectl_vedette_speaks_to_the_cluster_of_the_kubeconfig(api: ApiServer,
     assert "ids" in shown.stdout, shown.output
     bare = runner.invoke(kubectl, ["get", "--json"])
     assert bare.stdout.strip() == "[]", "without options: the current context's namespace"
+
+
+def test_kubectl_vedette_speaks_to_the_cluster_also_where_a_store_is_at_hand(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    cluster_plane(api, "beside").control.change("ids", lambda _: document())
+    ControlFolder(tmp_path).change("of-this-machine", lambda _: {**document(), "metadata": {"name": "of-this-machine"}})
+    monkeypatch.setenv("VEDETTE_STORE_DIR", str(tmp_path))
+    path = str(api.kubeconfig(name="beside", namespace="beside"))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", path)
+    shown = CliRunner().invoke(kubectl, ["get", "--json"])
+    assert [one["name"] for one in json.loads(shown.stdout)] == ["ids"], shown.output
+    shown = CliRunner().invoke(kubectl, ["get", "--json", "--store-dir", str(tmp_path)])
+    assert [one["name"] for one in json.loads(shown.stdout)] == ["of-this-machine"], "a folder that is named wins"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("-n soc get ids --json", id="before the verb"),
+        pytest.param("get -n soc ids --json", id="after the verb"),
+        pytest.param("get ids --json -n soc", id="at the end"),
+        pytest.param("rollout -n soc get ids --json", id="after the group"),
+        pytest.param("-n soc rollout get ids --json", id="before the group"),
+        pytest.param("-n elsewhere get -n soc ids --json", id="said twice, the last counts"),
+        pytest.param("experiment --namespace=soc get ids --json", id="of an experiment"),
+        pytest.param("-n soc scale get ids --json", id="of a scale"),
+    ],
+)
+def test_options_of_the_cluster_are_taken_before_and_after_the_verb(api: ApiServer, line: str):
+    namespace = f"soc-{uuid.uuid4().hex[:8]}"
+    cluster_plane(api, namespace).control.change("ids", lambda _: document())
+    line = line.replace("soc", namespace)
+    kubeconfig = str(api.kubeconfig())
+    for words in (["--kubeconfig", kubeconfig, *line.split()], [*line.split(), "--kubeconfig", kubeconfig]):
+        shown = CliRunner().invoke(kubectl, words)
+        assert shown.exit_code == 0, (shown.output, shown.exception)
+
+
+def test_a_cluster_said_before_the_verb_and_a_store_after_it_are_one_too_many(api: ApiServer, tmp_path: Path):
+    done = CliRunner().invoke(kubectl, ["-n", "soc", "get", "ids", "--store-dir", str(tmp_path)])
+    assert "not both" in str(done.exception)
 
 
 def test_a_damaged_annotation_is_told_with_the_way_out(api: ApiServer):

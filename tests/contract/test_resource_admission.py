@@ -107,6 +107,7 @@ def test_a_count_is_scaled_unless_the_autoscaler_owns_it(http, namespace):
 def test_the_list_has_the_columns_that_people_watch(http, namespace):
     _create(http, namespace, service())
     status = {
+        "phase": "Progressing",
         "stable": "7@5f5f5f5f",
         "candidate": "8@77aa77aa",
         "step": "3/7",
@@ -114,15 +115,23 @@ def test_the_list_has_the_columns_that_people_watch(http, namespace):
         "verdict": "undecided",
         "waitingFor": "N",
     }
-    http.patch(_path(namespace, "ModelService", "flows") + "/status", json={"status": status}, headers=MERGE)
+    ready = {
+        "type": "Ready",
+        "status": "False",
+        "reason": "Partly",
+        "message": "",
+        "lastTransitionTime": "2026-01-05T08:00:00Z",
+    }
+    body = {"status": {**status, "conditions": [ready | {"type": "Valid", "status": "True"}, ready]}}
+    answer = http.patch(_path(namespace, "ModelService", "flows") + "/status", json=body, headers=MERGE)
+    assert answer.status_code == 200, answer.text
     table = http.get(
         _path(namespace, "ModelService"), headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
     ).json()
     names = [c["name"].upper() for c in table["columnDefinitions"] if not c.get("priority")]
-    assert names == ["NAME", "STABLE", "CANDIDATE", "STEP", "WEIGHT", "VERDICT", "WAITING-FOR", "AGE"]
-    assert table["rows"][0]["cells"][1:7] == [
-        *(status[k] for k in ("stable", "candidate", "step", "weight", "verdict", "waitingFor"))
-    ]
+    assert names == ["NAME", "PHASE", "READY", "STABLE", "CANDIDATE", "STEP", "WEIGHT", "VERDICT", "WAITING-FOR", "AGE"]
+    shown = [status[k] for k in ("stable", "candidate", "step", "weight", "verdict", "waitingFor")]
+    assert table["rows"][0]["cells"][1:9] == ["Progressing", "False", *shown]
 
 
 @pytest.mark.parametrize("overlay", ["operator", "operator-namespaced"])
