@@ -48,7 +48,10 @@ def create(
         Path | None, typer.Option(help="YAML or JSON with more fields of bundle.json, e.g. for features; options win over it.")
     ] = None,
     rules: Annotated[
-        Path | None, typer.Option(help="Folder of rules that answer when features or model are out: rules.yaml, SIGMA *.yml.")
+        Path | None,
+        typer.Option(
+            help="Folder of rules that answer when features or model are out: rules.yaml, SIGMA's *.yml, in folders too."
+        ),
     ] = None,
     golden: Annotated[Path | None, typer.Option(help="JSON with golden inputs, as the body of an infer request.")] = None,
     no_golden: Annotated[bool, typer.Option("--no-golden", help="Make no golden cases.")] = False,
@@ -79,15 +82,17 @@ def create(
 
 
 def _rules(folder: Path | None) -> dict[str, bytes]:
-    found = {} if folder is None else {p.name: p.read_bytes() for p in sorted(folder.glob("*.y*ml"))}
+    from serving.resilience.rules.files import find_rule_files
+
+    found = {} if folder is None else find_rule_files(folder)
     if folder is not None and not found:
-        raise CommandError(f"{folder}: has no rules; expected rules.yaml or SIGMA's *.yml in it")
+        raise CommandError(f"{folder}: has no rules; expected rules.yaml or SIGMA's *.yml in it or in its folders")
     return found
 
 
 @app.command()
 def verify(which: Which, store_dir: StoreDir = None, as_json: Json = False) -> None:
-    """Check every file's digest, the graph, and that the golden cases reproduce."""
+    """Check every file's digest, the graph, the rules, and that the golden cases reproduce."""
     from serving.models.bundle import check_golden, check_signature
     from serving.models.onnx import OnnxModel
 
@@ -95,10 +100,13 @@ def verify(which: Which, store_dir: StoreDir = None, as_json: Json = False) -> N
     model = OnnxModel(bundle.model_path)
     check_signature(bundle.manifest, model)
     cases = check_golden(bundle, model)
+    rules = _rules_said(bundle)
     if as_json:
-        print_json({"digest": bundle.digest, "files": len(bundle.manifest.files), "golden_cases": cases, "is_valid": True})
+        found = {"digest": bundle.digest, "files": len(bundle.manifest.files), "golden_cases": cases, "is_valid": True}
+        print_json({**found, **({"rules": rules} if rules else {})})
     else:
         print(f"{bundle.digest}\nvalid: {len(bundle.manifest.files)} files, {cases} golden cases reproduce")
+        _show_rules(rules)
 
 
 @app.command()
@@ -253,9 +261,10 @@ def _from_request(file: Path) -> "dict[str, NDArray[Any]]":
 
 
 def _show(bundle: "Bundle", *, as_json: bool) -> None:
-    manifest = bundle.manifest
+    manifest, rules = bundle.manifest, _rules_said(bundle)
     if as_json:
-        print_json({"digest": bundle.digest, "folder": str(bundle.folder), "manifest": manifest.model_dump(mode="json")})
+        said = {"digest": bundle.digest, "folder": str(bundle.folder), "manifest": manifest.model_dump(mode="json")}
+        print_json({**said, **({"rules": rules} if rules else {})})
         return
     print(f"{manifest.name} version {manifest.version}\n{bundle.digest}\n{bundle.folder}")
     tensors = [("input", t) for t in manifest.inputs] + [("output", t) for t in manifest.outputs]
@@ -271,3 +280,20 @@ def _show(bundle: "Bundle", *, as_json: bool) -> None:
         print_table(
             "operating points", ["name", "threshold", "investigate", "requirement"], points, right=["threshold", "investigate"]
         )
+    _show_rules(rules)
+
+
+def _rules_said(bundle: "Bundle") -> dict[str, Any] | None:
+    """What of a bundle's rules holds; None if it has none. Raises BundleError."""
+    from operators.cli.rules_view import record_of
+    from serving.models.rules import rules_of
+
+    rules = rules_of(bundle)
+    return None if rules is None else record_of(rules)
+
+
+def _show_rules(record: dict[str, Any] | None) -> None:
+    from operators.cli.rules_view import print_rules
+
+    if record is not None:
+        print_rules(record)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Check rules, and try them on events.")
 Rules = Annotated[
-    Path, typer.Argument(metavar="RULES", help="A SIGMA file, or a folder of them (*.yml), perhaps with a rules.yaml.")
+    Path,
+    typer.Argument(
+        metavar="RULES", help="A SIGMA file, or a folder of them (*.yml, *.yaml, in folders too), perhaps with a rules.yaml."
+    ),
 ]
 Events = Annotated[Path, typer.Argument(metavar="EVENTS", help="A JSON or JSON lines file of events, or a folder of them.")]
 
@@ -23,20 +26,16 @@ Events = Annotated[Path, typer.Argument(metavar="EVENTS", help="A JSON or JSON l
 @app.command()
 def check(rules: Rules, as_json: Json = False) -> None:
     """Parse rules; list what is not supported, with the reason. Exit code 1 if there is any."""
+    from operators.cli.rules_view import print_rules, rules_record
+
     compiled, took_s, thresholds = _compiled(rules)
-    unsupported = [{"id": u.id, "file": u.path, "reason": u.reason} for u in compiled.unsupported]
-    unreached = [{"id": r.id, "file": r.path, "log_source": str(r.source)} for r in compiled.unreached]
+    record = rules_record(len(compiled.rules), thresholds, compiled.unsupported, compiled.unreached)
     if as_json:
-        found = {"rules": len(compiled.rules), "thresholds": thresholds, "unsupported": unsupported, "unreached": unreached}
-        print_json({**found, "seconds": round(took_s, 3)})
+        print_json({**record, "seconds": round(took_s, 3)})
     else:
-        page().print(f"{len(compiled.rules)} SIGMA rules and {thresholds} threshold rules compiled in {took_s:.2f} s")
-        if unsupported:
-            print_table("not supported", ("rule", "file", "reason"), [tuple(u.values()) for u in unsupported])
-        if unreached:
-            title = "unreached: only events that say this log source themselves can be theirs"
-            print_table(title, ("rule", "file", "log source"), [tuple(u.values()) for u in unreached])
-    if unsupported:
+        print_rules(record)
+        page().print(f"compiled in {took_s:.2f} s")
+    if compiled.unsupported:
         raise typer.Exit(1)
 
 
@@ -89,23 +88,19 @@ def _matched(compiled: "Compiled", event: "Found") -> "list[SigmaRule]":
 def _compiled(path: Path) -> "tuple[Compiled, float, int]":
     """The matcher, the seconds it took, and how many threshold rules there are. Raises CommandError."""
     from serving.resilience.rules.errors import RuleError
-    from serving.resilience.rules.logsources import LogSources, read_entries
-    from serving.resilience.rules.matcher import compile_sigma
-    from serving.resilience.rules.ruleset import parse_rules_file
+    from serving.resilience.rules.files import find_rule_files
+    from serving.resilience.rules.matcher import Compiled
+    from serving.resilience.rules.ruleset import read_files
     from serving.resilience.rules.thresholds import columns_named
 
     started = time.perf_counter()
-    files = [path] if path.is_file() else sorted(p for p in path.glob("**/*.yml") if p.is_file())
-    own = path / "rules.yaml"
-    if not files and not own.is_file():
-        raise CommandError(f"{path}: no rules; it is a SIGMA file, or a folder with *.yml or a rules.yaml")
+    files = find_rule_files(path)
+    if not files:
+        raise CommandError(f"{path}: no rules; it is a SIGMA file, or a folder with *.yml, *.yaml or a rules.yaml")
     try:
-        said = parse_rules_file(own.read_bytes() if own.is_file() else b"")
-        for rule in said.thresholds:
+        found = read_files(files)
+        for rule in found.said.thresholds:
             columns_named(rule.id, rule.when)
-        texts = [(str(p.relative_to(path)) if path.is_dir() else p.name, p.read_text(encoding="utf-8")) for p in files]
-        sources = LogSources(read_entries(said.logsources))
-        compiled = compile_sigma(texts, placeholders=said.placeholders, sources=sources)
-    except (RuleError, UnicodeDecodeError) as problem:
+    except RuleError as problem:
         raise CommandError(f"{path}: {problem}") from problem
-    return compiled, time.perf_counter() - started, len(said.thresholds)
+    return found.sigma or Compiled(()), time.perf_counter() - started, len(found.said.thresholds)

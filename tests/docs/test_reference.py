@@ -24,7 +24,7 @@ from serving.telemetry.names import METRICS
 from tests.docs.pages import PAGES, ROOT, generated_part, name
 from tests.docs.tables import PARTS, variable
 
-OF_THE_TESTS = {"VEDETTE_DATA_DIR", "VEDETTE_TEST_KUBECONFIG"}
+OF_THE_TESTS = {"VEDETTE_DATA_DIR", "VEDETTE_SIGMA_RULES", "VEDETTE_TEST_KUBECONFIG"}
 REFERENCE = ROOT / "docs" / "reference"
 
 

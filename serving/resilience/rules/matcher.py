@@ -74,8 +74,8 @@ class Compiled:
 
 
 def compile_sigma(
-    files: Iterable[tuple[str, str]], *, placeholders: Placeholders | None = None, sources: LogSources | None = None
+    files: Iterable[tuple[str, str | bytes]], *, placeholders: Placeholders | None = None, sources: LogSources | None = None
 ) -> Compiled:
-    """Compile SIGMA files, given as (path, text). Raises RuleError if there are too many."""
+    """Compile SIGMA files, given as (path, content). Raises RuleError if there are too many."""
     rules, unsupported = parse_sigma(files, placeholders)
     return Compiled(rules, unsupported, sources)

@@ -97,14 +97,14 @@ class _NotSupported(Exception):
 
 
 def parse_sigma(
-    files: Iterable[tuple[str, str]], placeholders: Placeholders | None = None
+    files: Iterable[tuple[str, str | bytes]], placeholders: Placeholders | None = None
 ) -> tuple[list[tree.SigmaRule], list[tree.Unsupported]]:
-    """Rules of YAML files, given as (path, text), and those that cannot be matched. placeholders: values of %names%."""
+    """Rules of YAML files, given as (path, content), and those that cannot be matched. placeholders: values of %names%."""
     rules: list[tree.SigmaRule] = []
     unsupported: list[tree.Unsupported] = []
     seen: dict[str, str] = {}
-    for path, text in files:
-        for number, document in enumerate(_documents(path, text, unsupported)):
+    for path, content in files:
+        for number, document in enumerate(_documents(path, content, unsupported)):
             identity = str(document.get("id") or (path if number == 0 else f"{path}#{number + 1}"))
             title = str(document.get("title") or "")
             try:
@@ -117,11 +117,13 @@ def parse_sigma(
     return rules, unsupported
 
 
-def _documents(path: str, text: str, unsupported: list[tree.Unsupported]) -> Iterator[Mapping[str, Any]]:
+def _documents(path: str, content: str | bytes, unsupported: list[tree.Unsupported]) -> Iterator[Mapping[str, Any]]:
     """The documents of a file; a file that is none at all is listed."""
     try:
-        if len(text.encode()) > MAX_RULE_BYTES:
+        body = content.encode() if isinstance(content, str) else content
+        if len(body) > MAX_RULE_BYTES:
             raise _NotSupported(f"the file is larger than {MAX_RULE_BYTES} bytes")
+        text = _decoded(body)
         documents = list(yaml.load_all(text, SigmaYAMLLoader))  # pySigma's is a safe loader that refuses repeated keys
         for document in documents:
             check_alias_expansion(document)
@@ -133,6 +135,13 @@ def _documents(path: str, text: str, unsupported: list[tree.Unsupported]) -> Ite
     if not any(documents):
         unsupported.append(tree.Unsupported(path, "", path, "the file is empty"))
     yield from (document for document in documents if document)
+
+
+def _decoded(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as problem:
+        raise _NotSupported("it is not UTF-8 text") from problem
 
 
 def _reason(problem: Exception) -> str:

@@ -14,15 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from serving.ports import Columns, RuleVerdicts
 from serving.resilience.rules.errors import RuleError
 from serving.resilience.rules.events import Fields, fields_of_json
+from serving.resilience.rules.files import SUFFIXES
 from serving.resilience.rules.logsources import LogSources, Source, read_entries, said_source
 from serving.resilience.rules.thresholds import Declared, Thresholds
-from serving.resilience.rules.tree import Unsupported
+from serving.resilience.rules.tree import SigmaRule, Unsupported
 
 if TYPE_CHECKING:
     from serving.resilience.rules.matcher import Compiled
 
 FOLDER: Final = "rules/"
-THRESHOLDS: Final = "rules/rules.yaml"
+THRESHOLDS: Final = "rules.yaml"
 MAX_BYTES: Final = 16 * 1024 * 1024
 CODES: Final[Mapping[str, int]] = {"informational": 0, "low": 0, "medium": 1, "high": 2, "critical": 2}
 """A rule's severity -> verdict: 0 benign, 1 investigate, 2 alert."""
@@ -89,6 +90,21 @@ class RuleSet:
         """SIGMA rules that are not matched, and why."""
         return self.sigma.unsupported if self.sigma is not None else ()
 
+    @property
+    def unreached(self) -> "tuple[SigmaRule, ...]":
+        """SIGMA rules whose log source no event is derived to be, or is not the one that the bundle says all events are."""
+        if self.sigma is None:
+            return ()
+        if self._source is None:
+            return self.sigma.unreached
+        theirs = set(self._source.rule_sources())
+        return tuple(rule for rule in self.sigma.rules if rule.source not in theirs)
+
+    @property
+    def thresholds(self) -> int:
+        """How many threshold rules there are."""
+        return len(self._thresholds.rules)
+
     def applies(self, columns: frozenset[str]) -> bool:
         """See ports.Rules."""
         return self._thresholds.applies(columns) or (self._has_event(columns) and self.sigma is not None)
@@ -148,35 +164,40 @@ def _number(value: Any) -> str:
     return str(value).lower() if isinstance(value, (bool, np.bool_)) else str(value)
 
 
-def read_rules(files: Mapping[str, bytes], datatypes: Mapping[str, str], place: EventPlace | None = None) -> RuleSet:
-    """Compile the files of a `rules/` folder. files: path -> content. datatypes: of each column a threshold rule may name.
+@dataclass(frozen=True, slots=True)
+class RuleFiles:
+    """What rule files say, before it is known which columns there are. sigma: None if there is no SIGMA file."""
 
-    Raises RuleError; a SIGMA rule that is merely not supported is listed instead."""
+    said: RulesFile
+    sigma: "Compiled | None"
+
+
+def read_files(files: Mapping[str, bytes]) -> RuleFiles:
+    """Parse rules.yaml and compile the SIGMA files. files: path within the folder -> content.
+
+    Raises RuleError; a SIGMA file that cannot be read, or a rule that is not supported, is listed instead."""
     if sum(map(len, files.values())) > MAX_BYTES:
         raise RuleError(f"the rules are larger than {MAX_BYTES} bytes; choose those that matter for this model")
-    strange = sorted(path for path in files if path != THRESHOLDS and not path.endswith((".yml", ".yaml")))
+    strange = sorted(path for path in files if not path.lower().endswith(SUFFIXES))
     if strange:
-        raise RuleError(f"{strange} are no rules; {FOLDER} holds rules.yaml and SIGMA files (*.yml)")
+        raise RuleError(f"{strange} are no rules; {FOLDER} holds rules.yaml and SIGMA files (*.yml, *.yaml)")
     said = parse_rules_file(files.get(THRESHOLDS, b""))
-    declared = [Declared(r.id, r.title, r.when, r.severity, r.reason) for r in said.thresholds]
-    sigma_files = []
-    for path, content in sorted(files.items()):
-        if path != THRESHOLDS:
-            try:
-                sigma_files.append((path.removeprefix(FOLDER), content.decode()))
-            except UnicodeDecodeError as problem:
-                raise RuleError(f"{path}: is not UTF-8 text") from problem
-    thresholds = Thresholds(declared, datatypes)
-    return RuleSet(thresholds, _sigma(sigma_files, said), place or EventPlace(), said.otherwise)
-
-
-def _sigma(files: Sequence[tuple[str, str]], said: RulesFile) -> "Compiled | None":
     sources = LogSources(read_entries(said.logsources))
-    if not files:
-        return None
+    sigma_files = [(path, content) for path, content in sorted(files.items()) if path != THRESHOLDS]
+    if not sigma_files:
+        return RuleFiles(said, None)
     from serving.resilience.rules.matcher import compile_sigma  # pySigma takes half a second to import; few bundles need it
 
-    return compile_sigma(files, placeholders=said.placeholders, sources=sources)
+    return RuleFiles(said, compile_sigma(sigma_files, placeholders=said.placeholders, sources=sources))
+
+
+def read_rules(files: Mapping[str, bytes], datatypes: Mapping[str, str], place: EventPlace | None = None) -> RuleSet:
+    """Compile the files of a bundle's `rules/` folder. files: path -> content. datatypes: of each column a threshold rule may name.
+
+    Raises RuleError; a SIGMA rule that is merely not supported is listed instead."""
+    found = read_files({path.removeprefix(FOLDER): content for path, content in files.items()})
+    declared = [Declared(r.id, r.title, r.when, r.severity, r.reason) for r in found.said.thresholds]
+    return RuleSet(Thresholds(declared, datatypes), found.sigma, place or EventPlace(), found.said.otherwise)
 
 
 def parse_rules_file(content: bytes) -> RulesFile:
@@ -185,7 +206,7 @@ def parse_rules_file(content: bytes) -> RulesFile:
         document = yaml.safe_load(content)
         return RulesFile.model_validate(document or {})
     except yaml.YAMLError as problem:
-        raise RuleError(f"{THRESHOLDS}: is no YAML: {' '.join(str(problem).split())}") from problem
+        raise RuleError(f"{FOLDER}{THRESHOLDS}: is no YAML: {' '.join(str(problem).split())}") from problem
     except ValidationError as problem:
         found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in problem.errors())
-        raise RuleError(f"{THRESHOLDS}: {found}") from problem
+        raise RuleError(f"{FOLDER}{THRESHOLDS}: {found}") from problem
