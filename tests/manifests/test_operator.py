@@ -189,6 +189,13 @@ def test_the_webhook_is_asked_about_people_and_never_about_a_status_or_a_deletio
     assert rule["resources"] == ["modelservices", "rolloutpolicies"]
     assert rule["operations"] == ["CREATE", "UPDATE"]
     assert (hook["failurePolicy"], hook["sideEffects"]) == ("Fail", "None")
+    conditions = {c["name"]: c["expression"] for c in hook["matchConditions"]}
+    account = _one(found, "ServiceAccount")["metadata"]
+    user = f"system:serviceaccount:{account['namespace']}:{account['name']}"
+    assert conditions == {
+        "is-not-being-deleted": "!has(object.metadata.deletionTimestamp)",
+        "is-not-the-operator": f'request.userInfo.username != "{user}"',
+    }
 
 
 @pytest.mark.parametrize("name", OPERATORS)
