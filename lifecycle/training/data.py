@@ -98,7 +98,7 @@ def check_data(detector: Detector, raw: Any, *, where: str) -> Dataset:
         frame, at_us = frame.iloc[order].reset_index(drop=True), at_us[order]
     data = _labelled(detector, frame, at_us, where)
     _no_copy_of_the_key(detector, data, where)
-    return replace(data, notes=(*notes, *data.notes, *_given_away(detector, data)))
+    return replace(data, notes=(*notes, *data.notes, *_of_split(detector), *_given_away(detector, data)))
 
 
 def matches(column: Any, rule: Match) -> NDArray[np.bool_]:
@@ -246,6 +246,21 @@ def _no_copy_of_the_key(detector: Detector, data: Dataset, where: str) -> None:
                 f"{where}: request field {column!r} is the entity key {detector.entity.key!r} under another name; "
                 "a key identifies, it is never a feature: take it out of request_fields"
             )
+
+
+def _of_split(detector: Detector) -> tuple[str, ...]:
+    """Notes on what the declaration leaves open about the split."""
+    if not detector.is_split_said:
+        how = {
+            "time": "the last fifth of the time is tested, and the fifth before it chooses thresholds",
+            "features": "by a hash of the request fields a fifth of the rows is tested and a fifth chooses thresholds; equal rows stay "
+            "together",
+        }[detector.split.by]
+        instead = "" if detector.source.test is None else " (nothing is taken off for a test, as source.test names a file)"
+        return (f"the detector's file says no split, so {how}{instead}; say `split:` for another",)
+    if detector.split.by == "types" and not detector.split.families:
+        return ("split.families is not said, so each type of attack is its own family",)
+    return ()
 
 
 def _given_away(detector: Detector, data: Dataset) -> tuple[str, ...]:

@@ -1,21 +1,18 @@
 """A detector's declaration: what it is trained on, how, and what it must reach. Text in, values out.
 
-Detectors are declared, not coded: nothing in this package asks for a detector's name. Reading data is data.py's, splitting it
-split.py's; this module only says what can be said, and refuses what contradicts itself."""
+Detectors are declared, not coded: nothing in this package asks for a detector's name. Finding and reading a file is
+declarations.py's, reading data data.py's, splitting it split.py's; this module only says what can be said, and refuses what
+contradicts itself."""
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from lifecycle.training.errors import DetectorError
-from serving.models.manifest import SCENARIOS, Name
+from serving.models.manifest import Name
 from serving.resilience.rules.ruleset import RulesFile
 
-BUILT_IN: Final = Path(__file__).parent / "detectors"
 ColumnType = Literal["string", "float", "int", "bool", "timestamp", "port"]
 Share = Annotated[float, Field(ge=0, le=1)]
 _REQUIREMENT: Final = re.compile(r"^\s*(recall|f1|precision)\s*>=\s*(0?\.\d+|[01](?:\.0*)?)\s*$")
@@ -201,8 +198,9 @@ class ModelSpec(_Part):
 class Split(_Part):
     """Which rows train, which choose thresholds (validation), which are only reported on (test)."""
 
-    by: Literal["rows", "time", "entity", "group", "types"]
-    """`types`: thresholds are chosen on attack types that the scoring model did not see (cross-fitted)."""
+    by: Literal["rows", "time", "features", "entity", "group", "types"]
+    """`features`: rows whose request fields are equal stay together. `types`: thresholds are chosen on attack types that the scoring
+    model did not see (cross-fitted)."""
     group: str | None = None
     """For `group`: the column to group by."""
     validation: Share = 0.2
@@ -216,11 +214,18 @@ class Split(_Part):
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """For `types`: how many sub-models."""
     families: Mapping[str, tuple[str, ...]] = {}
-    """For `types`: attack types by family; each fold leaves out some of every family."""
+    """For `types`: attack types by family; each fold leaves out some of every family. Unset: each type is its own family."""
     benign_kinds: Annotated[int, Field(ge=0, le=1000)] = 0
     """For `types`: benign rows are left out by kinds as well, this many clusters of similar rows; 0: at random."""
     why: str = ""
     """Said with the figures: why this split, and what it cannot show."""
+
+
+def _split_unless_said(declared: dict[str, Any]) -> Split:
+    """What a file that says no split means. Rows in no order of time may hold copies of each other, which must not test what they train."""
+    if declared.get("event_time") is not None:
+        return Split(by="time", why="The file says none: what comes later is judged by what came before.")
+    return Split(by="features", why="The file says none: rows whose request fields are equal are in one part.")
 
 
 class Scenario(_Part):
@@ -279,8 +284,9 @@ class Detector(_Part):
     """What is kept about each entity; unset: the request's fields are all there is."""
     model: ModelSpec = ModelSpec()
     """What is fitted, and how."""
-    split: Split
-    """Which rows train, choose and test."""
+    split: Split = Field(default_factory=_split_unless_said)
+    """Which rows train, choose and test. Unset: by time where there is an event_time, so that the last fifth of it is tested; else by
+    features."""
     operating_points: Mapping[str, Scenario]
     """Scenarios by name."""
     default_operating_point: str = "siem_alerting"
@@ -291,6 +297,11 @@ class Detector(_Part):
     """How results are reported."""
     rules: RulesFile | None = None
     """Threshold rules that answer when the model or its features cannot, as a bundle's `rules.yaml` has them."""
+
+    @property
+    def is_split_said(self) -> bool:
+        """Whether the file says how rows are split."""
+        return "split" in self.model_fields_set
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -305,8 +316,8 @@ class Detector(_Part):
             raise ValueError(
                 f"default_operating_point {self.default_operating_point!r} is not one of {sorted(self.operating_points)}"
             )
-        if self.split.by == "types" and not (self.label.type_column and self.split.families):
-            raise ValueError("split.by types needs label.type_column and split.families")
+        if self.split.by == "types" and not self.label.type_column:
+            raise ValueError("split.by types needs label.type_column")
         if self.split.by == "group" and not self.split.group:
             raise ValueError("split.by group needs split.group, the column to group by")
         return self
@@ -354,48 +365,3 @@ class Detector(_Part):
                 )
             if self.event_time.duration and types[self.event_time.duration].type not in ("float", "int"):
                 raise ValueError(f"event_time.duration {self.event_time.duration!r} must be a number of seconds")
-
-
-def read_detector(name_or_path: str) -> Detector:
-    """A built-in detector by name, or a declaration by path. Raises DetectorError."""
-    path = Path(name_or_path)
-    built_in = BUILT_IN / f"{name_or_path}.yaml"
-    if path.suffix not in (".yaml", ".yml"):
-        if not built_in.is_file():
-            known = sorted(p.stem for p in BUILT_IN.glob("*.yaml"))
-            raise DetectorError(f"no detector {name_or_path!r}: built in are {known}; or give the path of a .yaml file")
-        path = built_in
-    try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise DetectorError(
-            f"{path}: cannot be read ({problem.strerror}); give a detector's name or the path of its .yaml"
-        ) from problem
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise DetectorError(f"{path}: is no YAML: {' '.join(str(problem).split())}") from problem
-    return parse_detector(body, where=str(path))
-
-
-def parse_detector(body: object, *, where: str) -> Detector:
-    """Check a declaration. Raises DetectorError that names every wrong place."""
-    if not isinstance(body, dict):
-        raise DetectorError(
-            f"{where}: expected a mapping with name, source, label, ...; see {BUILT_IN / 'flows.yaml'} for a whole one"
-        )
-    try:
-        return Detector.model_validate(body)
-    except ValidationError as problem:
-        said = [f"{'.'.join(str(p) for p in e['loc']) or 'detector'}: {_plain(e)}" for e in problem.errors()]
-        raise DetectorError(f"{where}: {'; '.join(said)}") from problem
-
-
-def _plain(error: Any) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return "there is no such field"
-    if error["type"] == "missing":
-        return "this field is needed"
-    return message
-
-
-__all__ = ["SCENARIOS", "Detector", "Match", "parse_detector", "read_detector"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from lifecycle.training.data import Dataset
@@ -50,6 +51,8 @@ def split(detector: Detector, data: Dataset, *, with_test: bool) -> Parts:
             parts = _by_place(place, share, spec.validation)
         case "time":
             parts = _by_place(1.0 - _time_place(data), share, spec.validation)
+        case "features":
+            parts = _by_place(_places_of_features(detector, data), share, spec.validation)
         case "entity" | "group":
             parts = _by_owner(detector, data, share)
         case "types":
@@ -69,6 +72,13 @@ def _by_place(place: NDArray[np.float64], test: float, validation: float) -> Par
     is_test = place < test
     is_validation = ~is_test & (place < test + validation)
     return Parts(~is_test & ~is_validation, is_validation, is_test)
+
+
+def _places_of_features(detector: Detector, data: Dataset) -> NDArray[np.float64]:
+    """The place of each row by its request fields, so that equal rows have one."""
+    hashed = pd.util.hash_pandas_object(data.frame[list(detector.request_fields)], index=False).to_numpy()
+    known, which = np.unique(hashed, return_inverse=True)
+    return _fractions(known.astype(str).astype(object))[which]
 
 
 def _by_owner(detector: Detector, data: Dataset, test: float) -> Parts:
@@ -112,17 +122,12 @@ def _fold_of_type(detector: Detector, kinds: NDArray[np.object_]) -> dict[str, i
     """Types of each family dealt out to the folds in turn, the most frequent first."""
     names, counts = np.unique(kinds.astype(str), return_counts=True)
     count = dict(zip(names.tolist(), counts.tolist(), strict=True))
-    listed = {t for family in detector.split.families.values() for t in family}
-    if missing := sorted(set(count) - listed):
+    families = detector.split.families or {t: (t,) for t in sorted(count, key=lambda t: (-count[t], t))}
+    if missing := sorted(set(count) - {t for family in families.values() for t in family}):
         raise DataError(
             f"attack types {missing} are in no family of split.families of detector {detector.name!r}; add them to one"
         )
-    dealt = [
-        t
-        for family in detector.split.families.values()
-        for t in sorted(family, key=lambda t: (-count.get(t, 0), t))
-        if t in count
-    ]
+    dealt = [t for family in families.values() for t in sorted(family, key=lambda t: (-count.get(t, 0), t)) if t in count]
     return {t: i % detector.split.folds for i, t in enumerate(dealt)}
 
 
@@ -141,15 +146,17 @@ def _time_place(data: Dataset) -> NDArray[np.float64]:
 
 
 def _not_empty(detector: Detector, data: Dataset, parts: Parts, *, with_test: bool) -> None:
-    wanted: list[tuple[str, Any]] = [("train", parts.train)]
+    wanted: list[tuple[str, Any]] = [("train part", parts.train)]
     if not parts.folds:
-        wanted.append(("validation", parts.validation))
+        wanted.append(("validation part", parts.validation))
+    wanted += [(f"train part of fold {number}", fold.train) for number, fold in enumerate(parts.folds, 1)]
     if with_test and detector.split.test > 0:
-        wanted.append(("test", parts.test))
+        wanted.append(("test part", parts.test))
     for name, mask in wanted:
         for what, label in (("attack", data.attack), ("benign", ~data.attack)):
             if not (mask & label).any():
+                said = "" if detector.is_split_said else ", which its file does not say and which is then taken"
                 raise DataError(
-                    f"the {name} part has no {what} rows ({int(mask.sum())} rows in all); change split of detector "
-                    f"{detector.name!r} (by: {detector.split.by}), or give more data"
+                    f"the {name} has no {what} rows ({int(mask.sum())} rows in all); change split of detector "
+                    f"{detector.name!r} (by: {detector.split.by}{said}), or give more data"
                 )

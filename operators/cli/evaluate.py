@@ -34,7 +34,7 @@ def evaluate(
     """Train with each seed, and judge each bundle on rows it has not seen."""
     from lifecycle.evaluation.evaluate import evaluate as run
     from lifecycle.training.data import find_file, read_data
-    from lifecycle.training.detector import read_detector
+    from lifecycle.training.declarations import read_detector
 
     declared = read_detector(detector)
     with progress() as display, TemporaryDirectory(prefix="vedette-") as scratch:

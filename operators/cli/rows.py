@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.training.detector import Detector, parse_detector
+from lifecycle.training.declarations import parse_detector
+from lifecycle.training.detector import Detector
 from lifecycle.training.errors import DetectorError
 from lifecycle.training.sending import is_source_row, sender
 from operators.cli.console import CommandError

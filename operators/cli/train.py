@@ -36,7 +36,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a detector and put its bundle into the store."""
-    from lifecycle.training.detector import read_detector
+    from lifecycle.training.declarations import read_detector
     from serving.settings import ServingSettings
 
     settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
@@ -46,7 +46,7 @@ def train(
 
 def ensure_trained(detector: str, data_dir: Path | None, settings: "ServingSettings", *, retrain: bool) -> "Bundle":
     """The store's bundle of this detector and data; trained now if there is none, or if asked to."""
-    from lifecycle.training.detector import read_detector
+    from lifecycle.training.declarations import read_detector
     from serving.models.errors import ModelError
     from serving.models.store import BundleStore
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifecycle.training.data import Dataset, check_data
-from lifecycle.training.detector import Detector, read_detector
+from lifecycle.training.declarations import read_detector
+from lifecycle.training.detector import Detector
 from lifecycle.training.export import tensors_of
 from lifecycle.training.generate import SPAN_S, START, generate_flows
 from lifecycle.training.store import FeastStore

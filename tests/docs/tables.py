@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
-from lifecycle.training import detector
+from lifecycle.training import declarations, detector
 from loadtests.settings import LoadSettings
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
@@ -61,6 +61,8 @@ _PLAIN = {str: "text", Path: "path", float: "number", int: "whole number", bool:
 def _default(field: Any) -> str:
     if field.is_required():
         return "needed"
+    if field.default_factory_takes_validated_data:
+        return "depends"
     value = field.default if field.default is not PydanticUndefined else field.default_factory()
     if value is None:
         return "unset"
@@ -161,7 +163,7 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/metrics.md", "buckets"): buckets,
     ("docs/reference/bundle.md", "manifest"): lambda: models(manifest, manifest.Manifest),
     ("docs/reference/detector.md", "detector"): lambda: models(detector, detector.Detector),
-    ("docs/reference/detector.md", "flows"): lambda: f"```yaml\n{(detector.BUILT_IN / 'flows.yaml').read_text()}```\n",
+    ("docs/reference/detector.md", "flows"): lambda: f"```yaml\n{(declarations.BUILT_IN / 'flows.yaml').read_text()}```\n",
     ("docs/reference/modelservice.md", "resource"): lambda: resources.annotated("ModelService", "flows"),
     ("docs/reference/modelservice.md", "rules"): lambda: resources.rules("ModelService"),
     ("docs/reference/modelservice.md", "status"): lambda: resources.status("ModelService"),

@@ -10,7 +10,7 @@ import pytest
 
 from lifecycle.evaluation.evaluate import evaluate
 from lifecycle.training.data import check_data, find_file, read_data
-from lifecycle.training.detector import parse_detector, read_detector
+from lifecycle.training.declarations import parse_detector, read_detector
 from lifecycle.training.errors import DetectorError
 from lifecycle.training.features import declaration_of, service_of
 from lifecycle.training.generate import generate_flows

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.training.detector import BUILT_IN, parse_detector, read_detector
+from lifecycle.training.declarations import BUILT_IN, parse_detector, read_detector
 from lifecycle.training.errors import DetectorError
 from tests.unit.lifecycle.declared import body
 

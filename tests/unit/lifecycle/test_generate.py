@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lifecycle.training.data import check_data
-from lifecycle.training.detector import read_detector
+from lifecycle.training.declarations import read_detector
 from lifecycle.training.generate import generate_flows
 
 

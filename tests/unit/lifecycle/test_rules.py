@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from lifecycle.training.data import check_data
-from lifecycle.training.detector import read_detector
+from lifecycle.training.declarations import read_detector
 from lifecycle.training.errors import DetectorError
 from lifecycle.training.rules import measure_rules, rule_files
 from lifecycle.training.train import prepare, train, write_bundle

@@ -1,13 +1,15 @@
 """A split keeps apart what the declaration says to keep apart."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lifecycle.training.data import check_data
+from lifecycle.training.declarations import parse_detector
 from lifecycle.training.errors import DataError
 from lifecycle.training.kinds import kinds_of
 from lifecycle.training.split import split
-from tests.unit.lifecycle.declared import detector, rows
+from tests.unit.lifecycle.declared import body, detector, rows
 
 TYPES = {
     "source__columns__kind": "string",
@@ -98,3 +100,62 @@ def test_a_type_without_family_is_refused():
 def test_a_part_without_attacks_is_refused():
     with pytest.raises(DataError, match="has no attack rows"):
         parts(rows(40), entity={"key": "user"}, split={"by": "entity", "validation": 0.0001})
+
+
+def without_split(**changes):
+    made = body(**changes)
+    del made["split"]
+    return parse_detector(made, where="mine.yaml")
+
+
+def test_without_a_split_the_last_fifth_of_the_time_is_tested():
+    declared = without_split(source__columns__at="timestamp", event_time={"column": "at"})
+    frame = rows().assign(at=pd.date_range("2026-01-01", periods=600, freq="min"))
+    data = check_data(declared, frame, where="x")
+    got = split(declared, data, with_test=True)
+    assert got.test.sum() == pytest.approx(120, abs=1)
+    assert data.at_us[got.test].min() > data.at_us[got.validation].max() > data.at_us[got.train].max()
+    assert any("says no split, so the last fifth of the time is tested" in note for note in data.notes)
+
+
+def test_without_a_split_and_a_time_equal_rows_stay_together():
+    declared = without_split()
+    frame = pd.concat([rows(), rows()], ignore_index=True)  # every row twice
+    data = check_data(declared, frame, where="x")
+    got = split(declared, data, with_test=True)
+    part = got.train * 1 + got.validation * 2 + got.test * 3
+    assert (part[:600] == part[600:]).all()
+    assert 0.1 < got.test.mean() < 0.3
+    assert 0.1 < got.validation.mean() < 0.3
+    assert declared.split.why
+    assert any("says no split, so by a hash of the request fields" in note for note in data.notes)
+
+
+def test_a_split_that_nobody_chose_says_so_when_it_does_not_work():
+    frame = rows(400)
+    frame["verdict"] = np.where(np.arange(400) < 200, frame["verdict"], "fine")
+    declared = without_split(source__columns__at="timestamp", event_time={"column": "at"})
+    data = check_data(declared, frame.assign(at=pd.date_range("2026-01-01", periods=400, freq="min")), where="x")
+    with pytest.raises(DataError, match=r"validation part has no attack rows .*by: time, which its file does not say"):
+        split(declared, data, with_test=True)
+
+
+def test_a_declared_split_needs_no_words():
+    data, _ = parts(rows())
+    assert not any("split" in note for note in data.notes)
+
+
+def test_without_families_each_type_is_its_own():
+    wanted = {**TYPES, "split": {"by": "types", "folds": 2, "test": 0.0}}
+    data, got = parts(typed(), **wanted)
+    held = [set(data.kind[f.held & data.attack]) for f in got.folds]
+    assert held[0] | held[1] == set("abcd")
+    assert not held[0] & held[1]
+    assert [len(h) for h in held] == [2, 2]
+    assert "split.families is not said, so each type of attack is its own family" in data.notes
+
+
+def test_one_type_of_attack_cannot_be_left_out():
+    frame = typed().assign(kind="a")
+    with pytest.raises(DataError, match="train part of fold 1 has no attack rows"):
+        parts(frame, **{**TYPES, "split": {"by": "types", "folds": 2, "test": 0.0}})

@@ -123,7 +123,7 @@ def test_a_shipped_detectors_events_are_generated_under_the_models_own_names():
 
 
 def test_a_shipped_detectors_real_capture_is_preferred(tmp_path):
-    from lifecycle.training.detector import read_detector
+    from lifecycle.training.declarations import read_detector
     from lifecycle.training.generate import generate_flows
 
     file = tmp_path / "flows" / read_detector("flows").source.train

@@ -63,6 +63,17 @@ def test_a_detector_is_evaluated_on_rows_it_has_not_seen(vedette, own):
     assert "false alarms" in table.stdout
 
 
+def test_a_detector_that_says_no_split_is_trained_and_told_which_it_got(vedette, own):
+    declared = body()
+    del declared["split"]
+    (own / "logins.yaml").write_text(yaml.safe_dump(declared))
+    done = vedette("train", own / "logins.yaml", "--data", own / "logins.csv")
+    assert done.exit_code == 0, done.output
+    assert "says no split" in done.output
+    judged = vedette("evaluate", own / "logins.yaml", "--data", own / "logins.csv")
+    assert "Split: The file says none: rows whose request fields are equal are in one part." in judged.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
