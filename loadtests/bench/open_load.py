@@ -175,7 +175,8 @@ async def drive(port: int, rate: float, duration_s: float, clients: int, request
         await asyncio.sleep(max(due - load.now(), 0.0))
         load.send()
     try:
-        await asyncio.wait_for(load.done.wait(), GRACE_S)
+        async with asyncio.timeout(GRACE_S):
+            await load.done.wait()
     except TimeoutError as problem:
         raise BenchError(f"port {port} did not answer all within {GRACE_S:.0f} s of the last request") from problem
     lasted, busy = load.now(), time.process_time() - busy

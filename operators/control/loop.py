@@ -152,6 +152,7 @@ def resource_status(service: ModelService, status: RolloutStatus) -> ModelServic
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(stopping.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
     except TimeoutError:
         return

@@ -1,12 +1,16 @@
 """When which service is looked at: at once when it changed, else after a while; never twice at the same moment.
 
-No kopf, no cluster: keys, a clock and a coroutine to call. A look that fails is tried again after a pause that doubles."""
+No kopf, no cluster: keys, a clock and a coroutine to call. A look that fails is tried again after a pause that doubles.
+
+Everything here changes between two awaits of one event loop, so there is no lock. An `asyncio.Condition` would have to be waited
+for with a limit, and on Python 3.11 a cancellation that meets the end of such a wait is lost, or leaves the lock taken."""
 
 import asyncio
 import heapq
 import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -43,23 +47,21 @@ class Agenda(Generic[K]):
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
         self._ticket = self._epoch = 0
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
 
     async def wake(self, key: K, *, after_s: float = 0.0) -> None:
         """Look at it now (or after a while, unless it is due sooner). Woken while under way: once more when it is done."""
-        async with self._changed:
-            if key in self._running and after_s <= 0:
-                self._again.add(key)
-            else:
-                self._plan(key, after_s)
-            self._changed.notify_all()
+        if key in self._running and after_s <= 0:
+            self._again.add(key)
+        else:
+            self._plan(key, after_s)
+        self._tell()
 
     async def forget(self, key: K) -> None:
         """Look at it no more."""
-        async with self._changed:
-            self._due.pop(key, None)
-            self._failures.pop(key, None)
-            self._again.discard(key)
+        self._due.pop(key, None)
+        self._failures.pop(key, None)
+        self._again.discard(key)
 
     async def run(self) -> None:
         """Look, until cancelled."""
@@ -69,13 +71,18 @@ class Agenda(Generic[K]):
 
     async def clear(self) -> None:
         """Forget everything, and wait for what is under way."""
-        async with self._changed:
-            self._epoch += 1
-            self._due.clear()
-            self._heap.clear()
-            self._again.clear()
-            self._failures.clear()
-            await self._changed.wait_for(lambda: not self._running)
+        self._epoch += 1
+        self._due.clear()
+        self._heap.clear()
+        self._again.clear()
+        self._failures.clear()
+        while self._running:
+            await self._changed.wait()
+
+    def _tell(self) -> None:
+        """Wake whoever waits for a change; those that wait later wait for the next one."""
+        self._changed.set()
+        self._changed.clear()
 
     def _plan(self, key: K, after_s: float) -> None:
         when = asyncio.get_running_loop().time() + after_s
@@ -92,16 +99,15 @@ class Agenda(Generic[K]):
             try:
                 after_s = await self._once(key)
             finally:
-                async with self._changed:
-                    self._running.discard(key)
-                    if epoch != self._epoch:
-                        after_s = None
-                    if key in self._again:
-                        self._again.discard(key)
-                        self._plan(key, 0.0)
-                    elif after_s is not None:
-                        self._plan(key, after_s)
-                    self._changed.notify_all()
+                self._running.discard(key)
+                if epoch != self._epoch:
+                    after_s = None
+                if key in self._again:
+                    self._again.discard(key)
+                    self._plan(key, 0.0)
+                elif after_s is not None:
+                    self._plan(key, after_s)
+                self._tell()
 
     async def _once(self, key: K) -> float | None:
         try:
@@ -123,18 +129,14 @@ class Agenda(Generic[K]):
 
     async def _take(self) -> K:
         """The key that has been due for the longest; waits for one."""
-        while True:
-            async with self._changed:
-                wait_s = self._wait_s()
-                if wait_s == 0:
-                    _, _, key = heapq.heappop(self._heap)
-                    del self._due[key]
-                    self._running.add(key)
-                    return key
-                try:
-                    await asyncio.wait_for(self._changed.wait(), wait_s)
-                except TimeoutError:
-                    continue
+        while (wait_s := self._wait_s()) != 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+        _, _, key = heapq.heappop(self._heap)
+        del self._due[key]
+        self._running.add(key)
+        return key
 
     def _wait_s(self) -> float | None:
         """Until the next is due; drops plans that were replaced, and puts off a key that is under way."""

@@ -88,7 +88,8 @@ class SqliteStore:
                         raise
             loop, until_s = asyncio.get_running_loop(), time.monotonic() + timeout_s
             reading = loop.run_in_executor(self._thread, lambda: self._there.read(prepared, keys, until_s))
-            return await asyncio.wait_for(reading, timeout_s) or ReadOutcome.TIMED_OUT
+            async with asyncio.timeout(timeout_s):
+                return await reading or ReadOutcome.TIMED_OUT
         except TimeoutError:
             return ReadOutcome.TIMED_OUT
         except (sqlite3.Error, OSError) as error:

@@ -48,6 +48,7 @@ class Health:
             if self.is_closing.is_set():
                 return
             try:
-                await asyncio.wait_for(self.is_closing.wait(), WATCH_EVERY_S)
+                async with asyncio.timeout(WATCH_EVERY_S):
+                    await self.is_closing.wait()
             except TimeoutError:
                 continue

@@ -41,7 +41,8 @@ class Bulkhead:
         done = self._submit(work)
         waiting = asyncio.wrap_future(done)
         try:
-            return await asyncio.wait_for(waiting, within_s)
+            async with asyncio.timeout(within_s):
+                return await waiting
         finally:
             if not done.done():  # given up while it runs: cancelling took it from the queue if it was still there
                 stop()

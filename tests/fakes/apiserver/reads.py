@@ -117,7 +117,8 @@ class Reader:
             marked = time.monotonic()
             while (left := until - time.monotonic()) > 0:
                 try:
-                    change = await asyncio.wait_for(queue.get(), min(left, 0.5))
+                    async with asyncio.timeout(min(left, 0.5)):
+                        change = await queue.get()
                 except TimeoutError:
                     if bookmarks and time.monotonic() - marked > BOOKMARK_EVERY_S:
                         marked = time.monotonic()

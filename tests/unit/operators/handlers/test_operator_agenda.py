@@ -135,3 +135,24 @@ async def test_clear_waits_for_what_is_under_way_and_nothing_follows():
 )
 def test_pauses_double(failures, expected):
     assert Backoff(1, 300, 0.0, random.Random(1)).pause_s(failures) == expected
+
+
+@pytest.mark.parametrize("turns", range(4), ids=lambda turns: f"{turns} turns of the loop after a wake")
+async def test_it_ends_when_it_is_cancelled_at_the_moment_of_a_wake(turns):
+    async def look(key):
+        return None
+
+    agenda = Agenda(look, backoff(), workers=4)
+    task = asyncio.create_task(agenda.run())
+    await agenda.wake("far", after_s=90)
+    await asyncio.sleep(0.001)  # every worker waits until then
+    await agenda.wake("near", after_s=60)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    ended, _ = await asyncio.wait([task], timeout=2)
+    while not task.done():  # or this test would never end either
+        for left in asyncio.all_tasks() - {asyncio.current_task()}:
+            left.cancel()
+        await asyncio.sleep(0)
+    assert ended, "a worker went on although it was cancelled"
