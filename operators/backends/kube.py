@@ -8,7 +8,8 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import quote
@@ -18,6 +19,9 @@ from kubernetes import client as official
 from kubernetes import config as official_config
 
 Document = dict[str, Any]
+_Verb = Literal["get", "list", "watch", "apply", "patch", "create", "update", "delete"]
+_PAGE: Final = 100
+"""Objects of one page of a list; with their statuses some megabytes."""
 OnRequest = Callable[[str, str, int, float], None]
 """(verb, plural, HTTP status or 0 for no answer, seconds)."""
 
@@ -150,12 +154,31 @@ class Kube:
         """One object. Raises NotFound, KubeError."""
         return await self._ask("get", kind, kind.path(namespace, name))
 
-    async def list(self, kind: Kind, namespace: str | None, labels: str = "") -> Sequence[Document]:
-        """All objects, of one namespace or of all. labels: a label selector. Raises KubeError."""
+    async def list(self, kind: Kind, namespace: str | None, labels: str = "", limit: int = 0) -> Sequence[Document]:
+        """Objects of one namespace or of all. labels: a label selector. limit: at most so many; 0: all. Raises KubeError."""
         query = {"labelSelector": labels} if labels else {}
-        answer = await self._ask("list", kind, kind.path(namespace), query=query)
+        answer = await self._ask("list", kind, kind.path(namespace), query=query | ({"limit": str(limit)} if limit else {}))
         items: list[Document] = answer.get("items") or []
         return items
+
+    async def whole(self, kind: Kind, namespace: str | None) -> tuple[Sequence[Document], str]:
+        """All objects, read in pages, and the resourceVersion that they are of. Raises NotFound (no such kind), KubeError."""
+        found: list[Document] = []
+        query = {"limit": str(_PAGE)}
+        while True:
+            answer = await self._ask("list", kind, kind.path(namespace), query=query)
+            found += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in answer.get("items") or ()]
+            metadata = answer.get("metadata") or {}
+            if not metadata.get("continue"):
+                return found, str(metadata.get("resourceVersion", ""))
+            query = {"limit": str(_PAGE), "continue": metadata["continue"]}
+
+    async def may_watch(self, kind: Kind, namespace: str | None, version: str) -> None:
+        """Begin a watch at this resourceVersion and leave it. Raises KubeError if it is refused."""
+        query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "1"}
+        async with self._request("watch", kind, kind.path(namespace), query) as answer:
+            if answer.status >= 300:
+                raise _refused(f"watch {kind.path(namespace)}", answer.status, await answer.text())
 
     async def apply(
         self, kind: Kind, namespace: str | None, name: str, fields: Mapping[str, Any], *, subresource: str | None = None
@@ -202,7 +225,7 @@ class Kube:
 
     async def _ask(
         self,
-        verb: Literal["get", "list", "apply", "patch", "create", "update", "delete"],
+        verb: _Verb,
         kind: Kind,
         path: str,
         *,
@@ -210,6 +233,24 @@ class Kube:
         body: object = None,
         content: str = "application/json",
     ) -> Document:
+        async with self._request(verb, kind, path, query or {}, body, content) as answer:
+            status, text = answer.status, await answer.text()
+        if status < 300:
+            found: Document = json.loads(text)
+            return found
+        raise _refused(f"{verb} {path}", status, text)
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        verb: _Verb,
+        kind: Kind,
+        path: str,
+        query: Mapping[str, str],
+        body: object = None,
+        content: str = "application/json",
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to one request, whatever its status. Raises KubeError if there is none."""
         if self._session is None:
             raise RuntimeError("use the client as `async with Kube(...)`")
         headers = {"Accept": "application/json", **({"Content-Type": content} if body is not None else {})}
@@ -221,25 +262,23 @@ class Kube:
             async with self._session.request(
                 _METHODS[verb],
                 self._reached.server + path,
-                params=dict(query or {}),
+                params=dict(query),
                 data=None if body is None else json.dumps(body),
                 headers=headers,
             ) as answer:
-                status, text = answer.status, await answer.text()
+                status = answer.status
+                yield answer
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-            why = str(problem) or type(problem).__name__
+            status, why = 0, str(problem) or type(problem).__name__
             raise KubeError(f"{verb} {path}: the API server did not answer: {why}") from problem
         finally:
             self._told(verb, kind.plural, status, time.monotonic() - started)
-        if status < 300:
-            found: Document = json.loads(text)
-            return found
-        raise _refused(f"{verb} {path}", status, text)
 
 
 _METHODS: Final = {
     "get": "GET",
     "list": "GET",
+    "watch": "GET",
     "apply": "PATCH",
     "patch": "PATCH",
     "create": "POST",

@@ -7,6 +7,7 @@ over the version that was read."""
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,16 @@ from typing import Any
 from operators.backends.kube import LEASES, Conflict, Document, Kube, KubeError, NotFound
 
 _log = logging.getLogger("vedette.operator")
+_RELEASE_S = 1.0
+
+
+def identity_of(name: str) -> str:
+    """Who one process is in the Lease: its name, for people, and what no other process has, also of the same host or pod.
+
+    >>> identity_of("node-7").startswith("node-7_")
+    True
+    """
+    return f"{name}_{uuid.uuid4()}"
 
 
 class Leadership:
@@ -123,13 +134,16 @@ class Leadership:
             return
         self._renewed = None
         try:
-            lease = await self._kube.get(LEASES, self._namespace, self._name)
-            if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
-                await self._kube.replace(
-                    LEASES, self._namespace, self._name, {**lease, "spec": {**lease["spec"], "holderIdentity": ""}}
-                )
-        except KubeError as problem:
-            _log.info("Lease %s/%s runs out by itself: %s", self._namespace, self._name, problem)
+            async with asyncio.timeout(_RELEASE_S):
+                await self._let_go()
+        except (KubeError, TimeoutError) as problem:
+            _log.info("Lease %s/%s runs out by itself: %s", self._namespace, self._name, problem or "no answer in time")
+
+    async def _let_go(self) -> None:
+        lease = await self._kube.get(LEASES, self._namespace, self._name)
+        if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
+            free = {**lease, "spec": {**lease["spec"], "holderIdentity": ""}}
+            await self._kube.replace(LEASES, self._namespace, self._name, free)
 
 
 class Alone:

@@ -5,18 +5,21 @@
 import asyncio
 import logging
 import random
+import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
 
-from operators.backends.kube import Access, Kube, KubeError, access
+from operators.backends.kube import MODEL_SERVICES, Access, Kind, Kube, KubeError, access
 from operators.handlers.agenda import Agenda, Backoff
 from operators.handlers.backends import Backends
 from operators.handlers.documents import Document, Key, key_of
-from operators.handlers.lease import Alone, Leadership
+from operators.handlers.follow import Follower
+from operators.handlers.lease import Alone, Leadership, identity_of
 from operators.handlers.look import Looker
 from operators.handlers.metrics import OperatorMetrics
 from operators.handlers.policies import PolicyLooker
@@ -24,11 +27,13 @@ from operators.handlers.record import COMPONENT, Recorder
 from operators.handlers.server import serve
 from operators.handlers.settings import OperatorSettings
 from operators.handlers.shelf import Shelf, policy_name
-from operators.handlers.watch import registry_of, watch
+from operators.handlers.watch import Watch
 from operators.handlers.webhook import Certificate, CertificateMissing, application, listen
 from serving.telemetry.logs import configure_logging
 
 _log = logging.getLogger("vedette.operator")
+_END_S: Final = 1.5
+"""How long what is under way may take to end; the Lease is let go of after that."""
 
 
 class Operator:
@@ -43,7 +48,6 @@ class Operator:
         metrics: OperatorMetrics,
     ) -> None:
         self.settings, self.shelf, self.metrics = settings, Shelf(), metrics
-        self.ready = asyncio.Event()
         self._rng = random.Random()  # noqa: S311 - spreads looks, guards nothing
         self.leadership = self._elected(kube, reached) if settings.leader_election else Alone()
         leads: Callable[[], bool] = lambda: self.leadership.is_ours  # noqa: E731
@@ -53,6 +57,25 @@ class Operator:
         self.services: Agenda[Key] = Agenda(self.looker.look, backoff, workers=settings.workers)
         policies = PolicyLooker(Recorder(kube), self.shelf, leads=leads)
         self.policies: Agenda[Key] = Agenda(policies.look, backoff, workers=1)
+        self.follower = Follower(
+            kube,
+            settings.namespace_list,
+            self.listed,
+            lambda: Watch(reached, settings.namespace_list, self.service_seen, self.policy_seen),
+            check_s=settings.watch_check_interval_s,
+            backoff=Backoff(min(1.0, settings.watch_check_interval_s), settings.watch_check_interval_s, 0.0, self._rng),
+        )
+
+    async def listed(self, kind: Kind, namespace: str | None, documents: Sequence[Document]) -> None:
+        """All of one kind in a namespace (or everywhere): what is not among them has gone while nobody watched."""
+        is_service = kind is MODEL_SERVICES
+        seen, known = (self.service_seen, self.shelf.services()) if is_service else (self.policy_seen, self.shelf.policies())
+        here = {key_of(d) for d in documents}
+        for key in known:
+            if namespace in (None, key[0]) and key not in here:
+                await seen({"metadata": {"namespace": key[0], "name": key[1]}}, True)
+        for document in documents:
+            await seen(document, False)
 
     async def service_seen(self, document: Document, is_gone: bool) -> None:
         """The watch saw a ModelService."""
@@ -100,7 +123,7 @@ class Operator:
             kube,
             s.lease_namespace or reached.namespace,
             s.lease_name,
-            s.identity or socket.gethostname(),
+            identity_of(s.identity or socket.gethostname()),
             duration_s=s.lease_duration_s,
             renew_s=s.lease_renew_s,
             retry_s=s.lease_retry_s,
@@ -108,58 +131,82 @@ class Operator:
 
 
 async def operate(settings: OperatorSettings, stop: asyncio.Event | None = None) -> None:
-    """Run until a signal, or until stopped. Raises KubeError if there is no cluster; whatever ends unexpectedly ends all."""
+    """Run until stopped. Raises KubeError if there is no cluster; whatever ends unexpectedly ends all."""
     reached = access(settings.kubeconfig)
     metrics = OperatorMetrics()
     async with Kube(reached, manager=COMPONENT, on_request=metrics.on_request) as kube, aiohttp.ClientSession() as session:
         operator = Operator(kube, session, reached, settings, metrics)
-        await _run(operator, reached, settings, stop or asyncio.Event())
+        await _run(operator, settings, stop or asyncio.Event())
 
 
-async def _run(operator: Operator, reached: Access, settings: OperatorSettings, stop: asyncio.Event) -> None:
-    certificate = Certificate(settings.webhook_cert_dir) if settings.webhook_port else None
-    registry = registry_of(reached, operator.service_seen, operator.policy_seen)
-    loops = [
-        asyncio.create_task(work, name=name)
-        for name, work in (
-            ("watch", watch(registry, settings.namespace_list, operator.ready, stop)),
-            ("services", operator.services.run()),
-            ("policies", operator.policies.run()),
-            ("lease", operator.leadership.run(operator.gained, operator.lost)),
-        )
-    ]
+async def _run(operator: Operator, settings: OperatorSettings, stop: asyncio.Event) -> None:
+    pages, loops = await _pages(operator, settings, lambda: not any(t.done() for t in loops))
+    loops += _begun(
+        ("watch", operator.follower.run()),
+        ("services", operator.services.run()),
+        ("policies", operator.policies.run()),
+    )
+    lease = _begun(("lease", operator.leadership.run(operator.gained, operator.lost)))
+    loops += lease
+    told = asyncio.create_task(stop.wait(), name="stop")
+    done, _ = await asyncio.wait([told, *loops], return_when=asyncio.FIRST_COMPLETED)
+    await _end([told, *(t for t in loops if t not in lease)])
+    await _end(lease)  # last: another leads from then on
+    for page in pages:
+        await page.cleanup()
+    for task in done - {told}:
+        task.result()
+
+
+async def _pages(
+    operator: Operator, settings: OperatorSettings, is_alive: Callable[[], bool]
+) -> tuple[list[web.AppRunner], list[asyncio.Task[None]]]:
+    """What it answers, and the task that follows the webhook's certificate."""
     pages: list[web.AppRunner] = []
-    port = 0
-    if certificate is not None:
+    loops: list[asyncio.Task[None]] = []
+    if settings.webhook_port:
+        certificate = Certificate(settings.webhook_cert_dir)
         door = application(lambda kind, outcome: operator.metrics.admissions.labels(kind, outcome).inc())
         pages.append((await listen(settings.http_host, settings.webhook_port, certificate.context, door))[0])
-        loops.append(asyncio.create_task(certificate.follow(), name="certificate"))
+        loops += _begun(("certificate", certificate.follow()))
     if settings.http_port:
         page, port = await serve(
             settings.http_host,
             settings.http_port,
             render=operator.metrics.render,
-            is_alive=lambda: not any(t.done() for t in loops),
-            is_ready=operator.ready.is_set,
+            is_alive=is_alive,
+            problem=lambda: operator.follower.problem,
         )
         pages.append(page)
-    _log.info("the operator looks after %s; /metrics on port %d", settings.namespaces or "all namespaces", port)
-    done, left = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
-    stop.set()
-    for task in left:
+        _log.info("the operator looks after %s; /metrics on port %d", settings.namespaces or "all namespaces", port)
+    return pages, loops
+
+
+def _begun(*work: tuple[str, Coroutine[Any, Any, None]]) -> list[asyncio.Task[None]]:
+    return [asyncio.create_task(coroutine, name=name) for name, coroutine in work]
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel them, and wait as long as an operator that is told to end may take."""
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
-    for page in pages:
-        await page.cleanup()
-    for task in done:
-        task.result()
+    _, left = await asyncio.wait(tasks, timeout=_END_S)
+    for task in left:
+        _log.error("%s did not end within %g s; it is left as it is", task.get_name(), _END_S)
+
+
+async def _until_signal(settings: OperatorSettings) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await operate(settings, stop)
 
 
 def run(settings: OperatorSettings) -> int:
     """Run until a signal; the exit status."""
     configure_logging(settings.log_level)
     try:
-        asyncio.run(operate(settings))
+        asyncio.run(_until_signal(settings))
     except (KubeError, CertificateMissing) as problem:
         _log.error("%s", problem)
         return 1

@@ -41,6 +41,8 @@ class OperatorSettings(BaseSettings):
     """The same where nothing is under way."""
     resync_interval_s: PositiveFloat = 300.0
     """How often the backend is compared with what it should be, though nothing changed."""
+    watch_check_interval_s: PositiveFloat = 10.0
+    """How often the API server is asked whether both kinds of resource can still be listed; the operator is ready while they can."""
     evidence: Literal["metrics", "prometheus"] = "metrics"
     """Where evidence comes from: the pods' own `/metrics`, or a Prometheus server."""
     scrape_timeout_s: PositiveFloat = 3.0
@@ -66,7 +68,7 @@ class OperatorSettings(BaseSettings):
     lease_retry_s: PositiveFloat = 2.0
     """Seconds between two tries to get or renew the Lease."""
     identity: str = ""
-    """Name of this operator in the Lease; empty: the host's name, which in a pod is the pod's."""
+    """Name of this operator in the Lease, where a part follows that no other process has; empty: the host's name, in a pod the pod's."""
     http_host: str = "0.0.0.0"  # noqa: S104 - in a pod
     """Address of /healthz, /readyz and /metrics."""
     http_port: Port = 8090

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from operators.handlers.admission import Answer, judge
+from operators.handlers.server import STOP_S
 
 _log = logging.getLogger("vedette.operator")
 _LOOK_S = 30.0
@@ -78,7 +79,7 @@ def application(answered: Callable[[str, str], None] = lambda *_: None) -> web.A
 
 async def listen(host: str, port: int, context: ssl.SSLContext | None, app: web.Application) -> tuple[web.AppRunner, int]:
     """Start it; the runner to clean up, and the port."""
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
     await runner.setup()
     await web.TCPSite(runner, host, port, ssl_context=context).start()
     return runner, runner.addresses[0][1]

@@ -5,6 +5,7 @@ The operator itself is started by the test: in this process, or in one of its ow
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -208,6 +209,7 @@ QUICK_SETTINGS = {
     "BACKOFF_MOST_S": "1",
     "RECORD_INTERVAL_S": "0.5",
     "STARTUP_SPREAD_S": "0",
+    "WATCH_CHECK_INTERVAL_S": "0.5",
     "LEADER_ELECTION": "false",
     "HTTP_PORT": "0",
     "LOG_LEVEL": "info",
@@ -245,10 +247,10 @@ class OperatorProcess:
         self.process.kill()
         self.process.join()
 
-    def stop(self) -> int | None:
-        """SIGTERM; the exit status."""
-        self.process.terminate()
-        self.process.join(60)
+    def stop(self, number: int = signal.SIGTERM, within_s: float = 60) -> int | None:
+        """Tell it to end by a signal; the exit status, or that it is still running (None), in which case it is killed."""
+        os.kill(int(self.process.pid or 0), number)
+        self.process.join(within_s)
         code = self.process.exitcode
         self.kill()
         return code
