@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import BadRequest
+from serving.errors import BadRequest, ModelFault
 from serving.inputs import ColumnRows, TensorRows
 from serving.lineup import Member
 from serving.ports import FeatureRows
@@ -71,7 +71,7 @@ class Part(msgspec.Struct):
         return self.way.point
 
     def conclude(self) -> None:
-        """From what the model gave to verdicts and counts. Raises BadRequest if it gave no score a row."""
+        """From what the model gave to verdicts and counts. Raises ModelFault if it did not give one score a row."""
         served, rows = self.member.served, self.rows.rows
         if rows == 1:
             self.settle(judge_one(served, self.raw, self.way))
@@ -97,14 +97,14 @@ class Part(msgspec.Struct):
 
 
 def judge(served: Served, raw: Mapping[str, NDArray[Any]], rows: int, point: str | None) -> Judged | None:
-    """Scores and verdicts; None for a model without a score."""
+    """Scores and verdicts; None for a model without a score. Raises ModelFault if the output has not one number a row."""
     spec = served.manifest.score
     if spec is None or point is None:
         return None
     try:
         scores = scores_of(raw, spec, rows)
     except ValueError as problem:
-        raise BadRequest(f"model {served.name!r}: {problem}") from problem
+        raise _fault(served, problem) from problem
     return Judged(point, scores, verdict_codes(scores, served.points[point]))
 
 
@@ -114,17 +114,24 @@ def judge_one(served: Served, raw: Mapping[str, NDArray[Any]], way: Way) -> Judg
     if spec is None or point is None or way.thresholds is None:
         return None
     values = raw[spec.output]
-    picked = values if spec.column is None else values[..., spec.column]
-    if picked.size != 1 or picked.dtype is not _FP32:
-        try:
+    try:
+        picked = values if spec.column is None else values[..., spec.column]
+        if picked.size != 1 or picked.dtype is not _FP32:
             picked = scores_of(raw, spec, 1)
-        except ValueError as problem:
-            raise BadRequest(f"model {served.name!r}: {problem}") from problem
+    except (ValueError, IndexError) as problem:
+        raise _fault(served, problem) from problem
     score, table = picked.item(), served.calibration
     code, step = way.thresholds.code_of(score), -1
     if table is not None:
         step = len(table.low) if isnan(score) else table.step_of(score)  # of no number nothing is known: see serving.ways
     return Judged(point, picked.reshape(1), ONE_CODE[code], code, step)
+
+
+def _fault(served: Served, problem: Exception) -> ModelFault:
+    return ModelFault(
+        f"model {served.name!r} version {served.version} does not answer every row: {problem}; "
+        "the request is not at fault: serve another version of the model"
+    )
 
 
 def output_tensor(place: int, parts: Sequence[Part], rows: int) -> Tensor:

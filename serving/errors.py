@@ -9,6 +9,7 @@
     |- Overloaded        refused early to stay fast; try again after `retry_after_s`
     |- DeadlineExceeded  the client's time is up
     `- Internal          a defect of ours; the log has the trace
+       `- ModelFault     the model's outputs do not fit its rows: the model's defect, whatever the request was
 
 Only the doors map these to HTTP statuses and gRPC codes (serving.protocol.errors)."""
 
@@ -63,3 +64,7 @@ class DeadlineExceeded(ServingError):
 
 class Internal(ServingError):
     """A defect on our side."""
+
+
+class ModelFault(Internal):
+    """The model ran, and what it gave does not fit the rows it was given. Another model version is the way out."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import BadRequest
-from serving.models.manifest import Manifest, TensorSpec
+from serving.models.manifest import Manifest, TensorSpec, rows_of
 from serving.protocol.messages import InferRequest, Tensor
 
 EVENT_TIME: Final = "event_time"
@@ -93,15 +93,16 @@ class InputPlan:
         raise BadRequest(_names_problem(sent, list(self.tensors), request.model))
 
     def _tensor_rows(self, sent: Mapping[str, Tensor], max_rows: int) -> TensorRows:
-        rows = 1
-        for index, (name, spec) in enumerate(self.tensors.items()):
+        for name, spec in self.tensors.items():
             tensor = sent[name]
             self._check_values(tensor, spec.datatype)
             shape = tensor.shape
             if len(shape) != len(spec.shape) or any(e not in (-1, s) for s, e in zip(shape, spec.shape, strict=True)):
                 raise BadRequest(f"input {name!r} has shape {list(shape)}, expected {list(spec.shape)} (-1: any size)")
-            if index == 0 and shape:
-                rows = shape[0]
+        try:
+            rows = rows_of(tuple(self.tensors.values()), {name: tensor.shape for name, tensor in sent.items()})
+        except ValueError as problem:
+            raise BadRequest(str(problem)) from problem
         _check_rows(rows, max_rows)
         return TensorRows({name: sent[name].data for name in self.tensors}, rows)
 

@@ -3,8 +3,8 @@
 Which variant gets which rows is serving.scorer's, and what the answer says serving.answers'. A part whose features need not be
 read and whose model is quick is done at once, in one call that waits for nothing (`run_at_once`); any other is awaited (`run`).
 All that asks the features is in `_read`, all that runs the model in `_run_now` and `_run_aside`, what is asked of the cache in its
-place in `_run_kept`, and all ways end in `Part.conclude`. Each run asks its variant's breaker first and tells it the outcome;
-what that is, how time is carved and who waits for a thread is serving.resilience'."""
+place in `_run_kept`, and all ways end in `Part.conclude`. Each run asks its variant's breaker first and tells it the outcome, outputs
+that do not fit the rows among the failures; what that is, how time is carved and who waits for a thread is serving.resilience'."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -92,7 +92,6 @@ class Stages:
         if protection.predictions is not None and self._kept(served, rows) is not None:
             return False
         self._run_now(work, part, tensors_of(part))
-        part.conclude()
         return True
 
     async def run(self, work: Work, part: Part, *, share: float = 1.0) -> None:
@@ -109,7 +108,6 @@ class Stages:
             await self._run_kept(work, part, tensors, share, kept)
         else:
             await self._run(work, part, tensors, share)
-        part.conclude()
 
     def blame(self, part: Part) -> None:
         """The part's variant refused rows that another one takes: its failure, and not the input's."""
@@ -177,8 +175,9 @@ class Stages:
             part.raw, outcome = await kept.outputs(served.name, key, part.rows.rows, left_s, run)
         except TimeoutError as problem:  # waiting for another request's run
             raise _too_slow(served, work.deadline_s - start, share) from problem
-        if outcome != "miss":
+        if outcome != "miss":  # else the run has concluded it
             part.source = CACHE
+            part.conclude()
 
     def _run_now(self, work: Work, part: Part, tensors: Feed) -> None:
         """Run the model on the event loop. Flat, and sparing with calls: nearly every request comes through here."""
@@ -193,13 +192,14 @@ class Stages:
             raise _left_alone(served, guard, start)
         try:
             part.raw = served.model.run(feed, part.way.to_run)
+            end = monotonic_s()
+            part.conclude()
         except RunError:
             part.ticket = ticket
             raise
         except Exception:
             guard.failed(ticket, monotonic_s() - start, monotonic_s())
             raise
-        end = monotonic_s()
         part.model_s = took = end - start
         if took > guard.slow_s:
             _tell(guard, ticket, part, took, end)
@@ -221,6 +221,7 @@ class Stages:
             part.raw = await bulkheads.of(f"{served.name}/{served.version}/{served.variant}").run(
                 aside, within_s=run_slice_s(left_s, share), expected_s=_expected_s(served, part.rows.rows), stop=aside.stop.ask
             )
+            part.conclude()
         except RunError:
             part.ticket = ticket
             raise

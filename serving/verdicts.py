@@ -82,8 +82,9 @@ class Thresholds:
 def scores_of(outputs: Mapping[str, NDArray[Any]], spec: ScoreSpec, rows: int) -> NDArray[np.float32]:
     """The score of each row, shape (rows,). Raises ValueError if the output does not have one number a row."""
     values = outputs[spec.output]
-    picked = values if spec.column is None else values[..., spec.column]
-    if picked.size != rows:
+    has_column = spec.column is None or (values.ndim > 0 and values.shape[-1] > spec.column)
+    picked = values if spec.column is None or not has_column else values[..., spec.column]
+    if picked.size != rows or not has_column:
         raise ValueError(
             f"output {spec.output!r} has shape {list(values.shape)} for {rows} rows; score.column must pick one number a row"
         )

@@ -26,6 +26,7 @@ Which = Annotated[
 DERIVED = frozenset({"inputs", "outputs", "files", "golden", "schema_version", "platform"})
 """Fields of bundle.json that follow from the model's file."""
 GOLDEN_ROWS = (3, 1)
+MANY_ROWS = 64
 GOLDEN_SIZES = (4, 1, 16, 3)
 """First variable dimension, and further ones, tried for the golden inputs of a graph that does not say what fits."""
 
@@ -72,6 +73,7 @@ def create(
     fields["version"] = version or fields.get("version", store.next_version(str(fields["name"])))
     fields |= {"description": description} if description else {}
     fields |= {"allow_nonfinite": True} if allow_nonfinite else {}
+    _check_many_rows(onnx, model, fields.get("score"))
     with TemporaryDirectory(prefix="vedette-") as scratch:
         folder = output or Path(scratch) / "bundle"
         cases: Any = () if no_golden else _golden(onnx, model, golden)
@@ -243,6 +245,30 @@ def _golden(onnx: Path, model: "OnnxModel", file: Path | None) -> "Mapping[str, 
     raise CommandError(
         f"{onnx}: no made-up input fits this model ({refusal}); give one with --golden REQUEST.json, or leave it with --no-golden"
     )
+
+
+def _check_many_rows(onnx: Path, model: "OnnxModel", score: "Mapping[str, Any] | None") -> None:
+    """Run many made-up rows, so that a graph that drops some is seen here and not by a client."""
+    from lifecycle.training.reference import made_up_inputs
+    from serving.models.bundle import check_scores
+    from serving.models.errors import BundleError, RunError
+    from serving.models.manifest import ScoreSpec
+
+    if score is None:
+        return
+    try:
+        spec = ScoreSpec.model_validate(score)
+    except ValueError:
+        return  # building the bundle says what is wrong with it
+    for other in GOLDEN_SIZES:
+        inputs = made_up_inputs(model.inputs, batch=MANY_ROWS, other=other)
+        try:
+            check_scores(model.inputs, spec, inputs, model.run(inputs))
+        except RunError:
+            continue  # made-up values need not fit; the golden case says so where none does
+        except BundleError as problem:
+            raise CommandError(f"{onnx}: of {MANY_ROWS} made-up rows: {problem}") from problem
+        return
 
 
 def _from_request(file: Path) -> "dict[str, NDArray[Any]]":

@@ -13,7 +13,7 @@ from serving.answers import judge
 from serving.assembly import assemble
 from serving.audit.encoding import decode_array
 from serving.audit.record import AuditRecord
-from serving.errors import BadRequest
+from serving.errors import ModelFault
 from serving.inputs import ColumnRows, TensorRows
 from serving.models.errors import RunError
 from serving.protocol.messages import InferRequest, Tensor
@@ -85,7 +85,7 @@ def _run(
     try:
         raw = served.model.run(runtime_feed(tensors), names)
         judged = judge(served, raw, rows.rows, point if point in served.points else served.default_point)
-    except (RunError, BadRequest):
+    except (RunError, ModelFault):
         return None, (time.perf_counter() - began) * 1e6
     took_us = (time.perf_counter() - began) * 1e6
     return (None if judged is None else judged.codes.tolist()), took_us

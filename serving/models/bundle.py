@@ -4,7 +4,7 @@ The digest of a bundle is the sha256 of its bundle.json, which in turn holds the
 anywhere is a different bundle. Nothing is ever unpickled. Building is serving.models.build's, running serving.models.onnx's."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -12,11 +12,12 @@ from typing import Final
 from pydantic import ValidationError
 
 from serving.models.errors import BundleError
-from serving.models.golden import decode_golden, differences
+from serving.models.golden import Arrays, decode_golden, differences
 from serving.models.graph import check_ops, external_files, read_graph
-from serving.models.manifest import Manifest
+from serving.models.manifest import Manifest, ScoreSpec, TensorSpec, rows_of
 from serving.models.processor import processor_family
 from serving.ports import FeatureServiceInfo, Model
+from serving.verdicts import scores_of
 
 MANIFEST: Final = "bundle.json"
 MODEL: Final = "model.onnx"
@@ -126,14 +127,29 @@ def check_golden(bundle: Bundle, model: Model) -> int:
     cases = decode_golden((bundle.folder / golden.file).read_bytes())
     tolerance = None if golden.processor == processor_family() else golden.tolerance
     for index, case in enumerate(cases):
-        problems = differences(case.outputs, model.run(case.inputs), tolerance=tolerance)
+        outputs = model.run(case.inputs)
+        problems = differences(case.outputs, outputs, tolerance=tolerance)
         if problems:
             exactness = "to the bit" if tolerance is None else f"within {tolerance:g}"
             raise BundleError(
                 f"{bundle.folder / golden.file}: case {index} does not reproduce {exactness}: {'; '.join(problems)}; "
                 "the model or its runtime is not the one the bundle was built with"
             )
+        try:
+            check_scores(bundle.manifest.inputs, bundle.manifest.score, case.inputs, outputs)
+        except BundleError as problem:
+            raise BundleError(f"{bundle.folder / golden.file}: case {index}: {problem}") from problem
     return len(cases)
+
+
+def check_scores(specs: Sequence[TensorSpec], score: ScoreSpec | None, inputs: Arrays, outputs: Arrays) -> None:
+    """One run of the graph gave one score a row, if it has a score. Raises BundleError."""
+    if score is None:
+        return
+    try:
+        scores_of(outputs, score, rows_of(specs, {name: tensor.shape for name, tensor in inputs.items()}))
+    except ValueError as problem:
+        raise BundleError(f"{problem}; a graph that drops or merges rows cannot be served") from problem
 
 
 def file_digest(path: Path) -> str:

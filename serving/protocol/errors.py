@@ -13,6 +13,7 @@ from serving.errors import (
     BadRequest,
     DeadlineExceeded,
     Internal,
+    ModelFault,
     NotFound,
     Overloaded,
     ServingError,
@@ -31,6 +32,7 @@ HTTP_STATUS: Final[Mapping[type[ServingError], int]] = MappingProxyType(
         Overloaded: 429,
         DeadlineExceeded: 504,
         Internal: 500,
+        ModelFault: 500,
     }
 )
 GRPC_CODE: Final[Mapping[type[ServingError], str]] = MappingProxyType(
@@ -43,6 +45,7 @@ GRPC_CODE: Final[Mapping[type[ServingError], str]] = MappingProxyType(
         Overloaded: "RESOURCE_EXHAUSTED",
         DeadlineExceeded: "DEADLINE_EXCEEDED",
         Internal: "INTERNAL",
+        ModelFault: "INTERNAL",
     }
 )
 """Names of grpc.StatusCode, so that this module needs no gRPC."""

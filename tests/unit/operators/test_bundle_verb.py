@@ -127,3 +127,31 @@ def test_verify_runs_the_golden_cases(tmp_path, onnx_file):
     create(tmp_path, "--onnx", str(onnx_file))
     done = CliRunner().invoke(app, ["verify", "mean", "--store-dir", str(tmp_path / "store")])
     assert "golden cases reproduce" in done.stdout
+
+
+def dropping(tmp_path):
+    """FP32 [n, 1] -> the values above -1.5, [m, 1]: few of many rows are dropped, often none of three."""
+    limit = helper.make_tensor("limit", TensorProto.FLOAT, [1], [-1.5])
+    flat = helper.make_tensor("flat", TensorProto.INT64, [1], [-1])
+    nodes = [
+        helper.make_node("Greater", ["x", "limit"], ["is_above"]),
+        helper.make_node("Reshape", ["is_above", "flat"], ["keep"]),
+        helper.make_node("Compress", ["x", "keep"], ["y"], axis=0),
+    ]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "dropping", value[:1], value[1:], [limit, flat])
+    path = tmp_path / "dropping.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("golden", [(), ("--no-golden",)], ids=["golden cases are made up", "without golden cases"])
+def test_a_graph_that_drops_rows_is_refused(tmp_path, golden):
+    with pytest.raises(CommandError, match=r"64 made-up rows: output 'y' has shape .* a graph that drops or merges rows"):
+        create(tmp_path, "--onnx", str(dropping(tmp_path)), "--score", "y", *golden)
+    assert not BundleStore(tmp_path / "store").entries()
+
+
+def test_without_a_score_outputs_may_have_any_number_of_rows(tmp_path):
+    assert create(tmp_path, "--onnx", str(dropping(tmp_path)))["manifest"]["name"] == "dropping"

@@ -114,3 +114,40 @@ def test_refuses(inputs, parameters, says):
 
 def test_a_time_without_offset_is_utc():
     assert parse_time_us("1970-01-01T00:00:00.000001", "x") == 1
+
+
+PAIR = InputPlan.of(
+    Manifest.model_validate(
+        {
+            "name": "pair",
+            "version": "1",
+            "inputs": [
+                {"name": "a", "datatype": "FP32", "shape": [-1, 2]},
+                {"name": "b", "datatype": "FP32", "shape": [-1, 2]},
+                {"name": "scale", "datatype": "FP32", "shape": [4]},
+            ],
+            "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+            "files": {},
+        }
+    )
+)
+
+
+def read_pair(rows_of_a, rows_of_b):
+    tensors = {"a": (rows_of_a, 2), "b": (rows_of_b, 2), "scale": (4,)}
+    sent = [Tensor(name, "FP32", np.zeros(shape, np.float32)) for name, shape in tensors.items()]
+    return PAIR.read(InferRequest("pair", None, tuple(sent)), NOW, max_rows=10)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [(1, 11), (1, 0), (0, 1), (3, 1)], ids=["too many behind one", "none behind one", "none", "fewer"]
+)
+def test_every_input_with_a_free_first_dimension_has_as_many_rows(a, b):
+    with pytest.raises(BadRequest, match=f"'a' {a}, 'b' {b}; send as many rows in each"):
+        read_pair(a, b)
+
+
+def test_a_fixed_first_dimension_is_not_a_number_of_rows():
+    assert read_pair(3, 3).rows == 3
+    with pytest.raises(BadRequest, match="the most in one request is 10"):
+        read_pair(11, 11)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from serving import loading
-from serving.errors import BadRequest, DeadlineExceeded, Internal, Overloaded, Unavailable
+from serving.errors import BadRequest, DeadlineExceeded, Internal, ModelFault, Overloaded, Unavailable
 from serving.models.probe import ProbeReport
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.cache import MemoryCache
@@ -43,12 +43,13 @@ async def world(tmp_path, bundles, monkeypatch):
 
 @dataclass
 class Model:
-    """A model that takes its time, or fails; counts."""
+    """A model that takes its time, fails, or drops its last rows; counts."""
 
     inner: object
     clock: object
     takes_s: float = 0.0
     problem: Exception | None = None
+    drops: int = 0
     runs: int = 0
 
     def run(self, tensors, outputs=None, stop=None):
@@ -56,7 +57,8 @@ class Model:
         self.clock.advance(self.takes_s)
         if self.problem is not None:
             raise self.problem
-        return self.inner.run(tensors, outputs)
+        found = self.inner.run(tensors, outputs)
+        return {name: values[: len(values) - self.drops] for name, values in found.items()}
 
 
 def play(world, which, **how):
@@ -111,6 +113,46 @@ async def test_a_broken_stable_is_refused_at_once_and_says_when_to_come_again_an
     answers = await ask(world, 20, variant="stable")
     assert state(world, "stable") == "CLOSED"
     assert not any(isinstance(a, Exception) for a in answers)
+
+
+def runs_on_the_loop(world):
+    pass
+
+
+def runs_in_a_thread(world):
+    world.protection.bulkheads = Bulkheads(threads=1, queue=1)
+    for served in (world.lineup.stable.served, world.lineup.others[0].served):
+        object.__setattr__(served, "run_us", 1e6)
+
+
+def is_kept(world):
+    cached(world)
+
+
+@pytest.mark.parametrize("arranged", [runs_on_the_loop, runs_in_a_thread, is_kept])
+async def test_a_model_that_drops_rows_is_at_fault_and_not_the_request(world, arranged):
+    arranged(world)
+    play(world, "stable", drops=1)
+    rows = [host(i) for i in range(3)]
+    for _ in range(10):
+        with pytest.raises(
+            ModelFault, match=r"version 1 does not answer every row: output 'risk' has shape \[2, 1\] for 3 rows"
+        ):
+            await world.service.infer(request(*rows, variant="stable"))
+    with pytest.raises(Unavailable, match="10 of the last 10 calls failed"):
+        await world.service.infer(request(*rows, variant="stable"))
+    assert state(world, "stable") == "OPEN"
+    if world.protection.bulkheads is not None:
+        world.protection.bulkheads.close()
+
+
+async def test_a_candidate_that_drops_rows_is_blamed_and_stable_answers(world):
+    play(world, "candidate", drops=1)
+    answers = await ask(world, 100)
+    assert all(a.parameters["variant"] == "stable" for a in answers)
+    assert state(world, "candidate") == "OPEN"
+    found = world.evidence("candidate")
+    assert found["errors"] == found["requests"] > 30
 
 
 async def test_a_run_of_many_rows_may_take_long(world):
