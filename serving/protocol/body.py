@@ -22,6 +22,7 @@ IN_THREAD_FROM_BYTES: Final = 256 * 1024
 """Larger bodies are inflated and deflated in a thread, so that the loop goes on answering others."""
 DISCARDED_BYTES: Final = 64 * 1024 * 1024
 """Of a body that is too large, so much is read and thrown away before the refusal is sent."""
+_INFLATED_AT_ONCE: Final = 4096
 _GZIP_OR_ZLIB: Final = 47
 _RAW_DEFLATE: Final = -15
 _ENCODINGS: Final = {b"gzip": _GZIP_OR_ZLIB, b"x-gzip": _GZIP_OR_ZLIB, b"deflate": _GZIP_OR_ZLIB}
@@ -111,20 +112,25 @@ def _is_zlib(body: bytes) -> bool:
 
 
 def _inflate(body: bytes, bits: int, limit: int) -> bytes:
-    """At most limit + 1 bytes are ever made of it, however well it was packed. gzip members may follow one another."""
-    inflated, left = b"", body
+    """At most limit + 1 bytes are ever made of it, however well it was packed. gzip members may follow one another: zlib copies what
+    it was given behind the end of each, so it is given little at once."""
+    parts, size, at, stream = [], 0, 0, zlib.decompressobj(bits)
     try:
-        while left:
-            stream = zlib.decompressobj(bits)
-            inflated += stream.decompress(left, limit + 1 - len(inflated))
-            if len(inflated) > limit:
+        while at < len(body):
+            given = body[at : at + _INFLATED_AT_ONCE]
+            if stream.eof:
+                stream = zlib.decompressobj(bits)
+            part = stream.decompress(given, limit + 1 - size)
+            parts.append(part)
+            size += len(part)
+            if size > limit:
                 raise too_large(limit)
-            if not stream.eof:
-                raise BadRequest("the compressed request body ends early; send it whole, or without Content-Encoding")
-            left = stream.unused_data
+            at += len(given) - len(stream.unused_data)
     except zlib.error as problem:
         raise BadRequest(f"the request body is not what its Content-Encoding says: {problem}") from None
-    return inflated
+    if not stream.eof:
+        raise BadRequest("the compressed request body ends early; send it whole, or without Content-Encoding")
+    return b"".join(parts)
 
 
 def accepted_encoding(accept: bytes | None, size: int) -> str | None:

@@ -8,6 +8,7 @@ import logging
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
+from math import inf
 from typing import Any, Final
 
 from grpc_health.v1 import health_pb2
@@ -49,6 +50,8 @@ any replica may get. gRPC's clients keep one connection for good, so replicas ad
 SWEEP_S: Final = 1.0
 MAX_WAITING: Final = 1000
 """Messages of one flowing call that wait for their turn."""
+MAX_FLOWING_BYTES: Final = 64 * 1024
+"""Largest message of a flowing call: they are names."""
 BACKLOG: Final = 2048
 _INFER: Final = f"/{SERVICE}/ModelInfer".encode()
 
@@ -58,27 +61,34 @@ _log = logging.getLogger(__name__)
 
 
 class _Inbox:
-    """Messages of a flowing call, as they come."""
+    """Messages of a flowing call, as they come. What waits in here takes of the room until its turn has come."""
 
-    def __init__(self, limit: int, encoding: bytes) -> None:
-        self._limit, self._encoding = limit, encoding
+    def __init__(self, stream: Stream, encoding: bytes, now: Callable[[], float]) -> None:
+        self._stream, self._encoding, self._now = stream, encoding, now
         self._queue: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
 
-    def put(self, stream: Stream) -> None:
-        """Take the whole messages out of a stream's body. Raises TooLarge for more than MAX_WAITING of them at once."""
-        body = bytes(stream.body)
-        at = 0
+    def put(self) -> None:
+        """Take the whole messages out of the stream's body. Raises TooLarge for one, or for more of them, than may wait.
+
+        A call of it for a few bytes costs a look at a length: only what is whole is copied."""
+        stream, body, at = self._stream, self._stream.body, 0
         while len(body) - at >= FRAME_BYTES:
-            size = message_length(body[at : at + FRAME_BYTES])
+            size = message_length(body, at)
+            if size > FRAME_BYTES + MAX_FLOWING_BYTES:
+                raise TooLarge(
+                    f"a message is larger than {MAX_FLOWING_BYTES} bytes; this method takes names, send one at a time"
+                )
             if len(body) - at < size:
                 break
-            self._queue.put_nowait((body[at], body[at + FRAME_BYTES : at + size]))
+            self._queue.put_nowait((body[at], bytes(body[at + FRAME_BYTES : at + size])))
             at += size
         if self._queue.qsize() > MAX_WAITING:
             raise TooLarge(f"more than {MAX_WAITING} messages wait on one stream; take the answers first")
         if at:
-            stream.body = body[at:]
-            stream.connection.consumed(stream, at)
+            stream.body = bytes(body[at:])
+            stream.since = self._now() if stream.body else inf
+        elif stream.body and stream.since == inf:
+            stream.since = self._now()
 
     def end(self) -> None:
         """No more will come."""
@@ -87,14 +97,31 @@ class _Inbox:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while (item := await self._queue.get()) is not None:
             is_packed, message = item
-            yield await unpacked(message, self._encoding, self._limit) if is_packed else message
+            self._stream.connection.consumed(self._stream, FRAME_BYTES + len(message))
+            yield await unpacked(message, self._encoding, MAX_FLOWING_BYTES) if is_packed else message
 
 
 class _Flowing:
     """State of a streaming call."""
 
-    def __init__(self, inbox: _Inbox, task: "asyncio.Task[None]") -> None:
-        self.inbox, self.task = inbox, task
+    def __init__(self, stream: Stream, encoding: bytes, now: Callable[[], float]) -> None:
+        self.inbox = _Inbox(stream, encoding, now)
+        self.task: asyncio.Task[None] | None = None
+        self._stream, self._is_drained = stream, asyncio.Event()
+        stream.drained = self._is_drained.set
+
+    async def send(self, message: bytes) -> None:
+        """Send, and wait until the client's windows have let it through."""
+        stream = self._stream
+        self._is_drained.clear()
+        stream.connection.send(stream, b"" if stream.has_begun else HEAD, framed(message), b"")
+        if stream.queue:
+            await self._is_drained.wait()
+
+    def cancel(self) -> None:
+        """Stop what works for it."""
+        if self.task is not None:
+            self.task.cancel()
 
 
 class GrpcApplication:
@@ -132,17 +159,21 @@ class GrpcApplication:
         if head.problem is not None:
             self._refuse(stream, head.problem)
         elif (flow := self._flows.get(head.path)) is not None:
-            inbox = _Inbox(self._limit, head.encoding)
             stream.is_flowing = True
-            stream.state = _Flowing(inbox, self._loop.create_task(self._flow(stream, flow, inbox)))
+            flowing = stream.state = _Flowing(stream, head.encoding, self._loop.time)
+            flowing.task = self._loop.create_task(self._flow(stream, flow, flowing))
+            self._limit_time(stream, flowing.task, head.around.deadline_s)
         else:
             shown = head.path[:120].decode("latin-1")
             self._refuse(stream, Unsupported(f"no such method: {shown}; server reflection describes what is offered"))
 
     def arrived(self, stream: Stream) -> None:
         """See Application."""
+        if stream.state is None:  # it is refused, and the refusal waits for the client's windows
+            _discard(stream)
+            return
         try:
-            stream.state.inbox.put(stream)
+            stream.state.inbox.put()
         except ServingError as error:
             self.gone(stream)
             self._refuse(stream, error)
@@ -151,13 +182,13 @@ class GrpcApplication:
         """Answer a call: within this turn of the loop if its service never waits."""
         head: Head = stream.head
         body = stream.body
-        if head.length is not None and head.length != len(body):
-            stream.connection.reset(stream, PROTOCOL_ERROR)
-            return
         if stream.is_flowing:
             self.arrived(stream)
             if stream.state is not None:
                 stream.state.inbox.end()
+            return
+        if head.length is not None and head.length != len(body):
+            stream.connection.reset(stream, PROTOCOL_ERROR)
             return
         if not head.is_grpc:
             stream.connection.send(stream, *not_grpc(), b"", is_last=True)
@@ -182,18 +213,22 @@ class GrpcApplication:
 
     def too_large(self, stream: Stream) -> None:
         """See Application."""
+        if stream.is_flowing and stream.state is None:
+            _discard(stream)
+            return
         self.gone(stream)
         self._refuse(stream, too_large(self._limit))
 
     def too_slow(self, stream: Stream) -> None:
         """See Application."""
+        self.gone(stream)
         self._refuse(stream, BadRequest(f"the request did not arrive within {BODY_TIMEOUT_S:g} s; send it faster"))
 
     def gone(self, stream: Stream) -> None:
         """Stop what works for it."""
         state, stream.state = stream.state, None
         if state is not None:
-            (state.task if stream.is_flowing else state).cancel()
+            state.cancel()
 
     def give_up(self, stream: Stream) -> None:
         """Stop what works for it and say so."""
@@ -203,7 +238,7 @@ class GrpcApplication:
 
     # ---- calls
 
-    def _limit_time(self, stream: Stream, task: "asyncio.Task[bytes]", deadline_s: float | None) -> None:
+    def _limit_time(self, stream: Stream, task: "asyncio.Task[Any]", deadline_s: float | None) -> None:
         """The service keeps deadlines itself; this ends what does not come back."""
         if deadline_s is None:
             return
@@ -228,10 +263,11 @@ class GrpcApplication:
         elif stream.is_open:  # only the door cancels what its client still waits for, when its grace is over
             self._refuse(stream, _closing())
 
-    async def _flow(self, stream: Stream, flow: Flow, inbox: _Inbox) -> None:
+    async def _flow(self, stream: Stream, flow: Flow, flowing: _Flowing) -> None:
         try:
-            async for message in flow(inbox.__aiter__()):
-                stream.connection.send(stream, b"" if stream.has_begun else HEAD, framed(message), b"")
+            async for message in flow(flowing.inbox.__aiter__()):
+                await flowing.send(message)
+            stream.state = None
             stream.connection.send(stream, b"" if stream.has_begun else HEAD, b"", OK)
         except asyncio.CancelledError:
             raise
@@ -270,6 +306,11 @@ async def _reflect(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
     async for answer in servicer.ServerReflectionInfo(questions(), None):
         yield answer.SerializeToString()
+
+
+def _discard(stream: Stream) -> None:
+    stream.body = b""
+    stream.connection.consumed(stream, stream.held)
 
 
 def _closing() -> Unavailable:

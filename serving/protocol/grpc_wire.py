@@ -94,9 +94,10 @@ def framed(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
-def message_length(body: bytes | bytearray) -> int:
-    """Bytes of the first message in body with what stands before it; more than there are if it is not whole."""
-    return FRAME_BYTES + (int.from_bytes(body[1:FRAME_BYTES], "big") if len(body) >= FRAME_BYTES else 0)
+def message_length(body: bytes | bytearray, at: int = 0) -> int:
+    """Bytes of the message that begins at `at` with what stands before it; more than there are if it is not whole."""
+    end = at + FRAME_BYTES
+    return FRAME_BYTES + (int.from_bytes(body[at + 1 : end], "big") if len(body) >= end else 0)
 
 
 def not_single(size: int) -> BadRequest:

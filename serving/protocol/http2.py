@@ -139,10 +139,10 @@ class Connection(Incoming, asyncio.Protocol):
         if self.retires_at is not None and now_s > self.retires_at:
             self.retire()
         for stream in list(self.streams.values()):
-            if stream.queue and now_s - stream.since > STALLED_S:
+            if stream.queue and now_s - stream.sent_at > STALLED_S:
                 self._application.gone(stream)
                 self.reset(stream, CANCEL)
-            elif not (stream.is_complete or stream.is_flowing or stream.queue) and now_s - stream.since > BODY_TIMEOUT_S:
+            elif not (stream.is_complete or stream.queue) and now_s - stream.since > BODY_TIMEOUT_S:
                 self._application.too_slow(stream)
 
     def _was_last(self) -> None:

@@ -47,8 +47,8 @@ from serving.protocol.http2_frames import (
 from serving.protocol.http2_streams import Application, Outgoing, Stream
 
 RESETS: Final = 1000
-"""Calls that a client may cancel before they are answered, at once. Opening and cancelling in a loop costs a client nothing and a
-server a call each (CVE-2023-44487)."""
+"""Calls that a client may cancel before they are answered, or break, at once. Opening and cancelling in a loop costs a client nothing
+and a server a call each (CVE-2023-44487, CVE-2025-8671). Settings, which concern every stream, cost as much."""
 REMEMBERED: Final = 64
 """Header blocks remembered of one connection, none longer than MAX_REMEMBERED bytes."""
 MAX_REMEMBERED: Final = 2048
@@ -208,9 +208,10 @@ class Incoming(Outgoing):
             body += payload
         else:
             stream.body = bytearray(body) + payload
-        stream.held += size
+        kept = len(payload)
+        stream.held += kept
         application = self._application
-        application.room_bytes -= size
+        application.room_bytes -= kept
         if len(stream.body) > application.max_bytes or application.room_bytes < 0:
             application.too_large(stream)
             return
@@ -226,10 +227,12 @@ class Incoming(Outgoing):
 
     def _ended(self, stream: Stream) -> None:
         stream.is_complete = True
-        self._free(stream)
+        if not stream.is_flowing:
+            self._free(stream)
         self._application.complete(stream)
 
     def _free(self, stream: Stream) -> None:
+        """See Outgoing."""
         self._application.room_bytes += stream.held
         stream.held = 0
 
@@ -279,15 +282,18 @@ class Incoming(Outgoing):
             raise Fault(PROTOCOL_ERROR, "settings of a stream")
         if len(payload) % 6 or (flags & ACK and payload):
             raise Fault(FRAME_SIZE, "malformed settings")
-        for name, value in read_settings(payload):
-            if name == INITIAL_WINDOW:
-                self._rewindow(value)
-            elif name == LARGEST_FRAME:
-                self._frame = value
-        if not flags & ACK:
-            self._out.append(frame(SETTINGS, ACK, 0, 0))
-            for stream in [stream for stream in self.streams.values() if stream.queue]:
-                self._pump(stream)
+        if flags & ACK:
+            return
+        self._spend("settings are sent too often")
+        said = dict(
+            read_settings(payload)
+        )  # of a value that is said several times the last counts: each would touch every stream
+        self._frame = said.get(LARGEST_FRAME, self._frame)
+        if INITIAL_WINDOW in said:
+            self._rewindow(said[INITIAL_WINDOW])
+        self._out.append(frame(SETTINGS, ACK, 0, 0))
+        for stream in [stream for stream in self.streams.values() if stream.queue]:
+            self._pump(stream)
 
     def _was_reset(self, number: int, size: int) -> None:
         if size != 4:
@@ -297,12 +303,19 @@ class Incoming(Outgoing):
         stream = self.streams.get(number)
         if stream is None:
             return
+        self._abandon(stream)
+        del self._forgotten[number]  # it said itself that nothing more comes
+
+    def _abandon(self, stream: Stream) -> None:
+        """Stop a call that its client cancelled, or broke so that it must be reset (CVE-2025-8671): both cost what was begun."""
+        self._spend("too many calls are cancelled")
+        self._drop(stream)
+        self._application.gone(stream)
+
+    def _spend(self, why: str) -> None:
         self._resets -= 1
         if self._resets < 0:
-            raise Fault(CALM, "too many calls are cancelled")
-        self._drop(stream)
-        del self._forgotten[number]  # it said itself that nothing more comes
-        self._application.gone(stream)
+            raise Fault(CALM, why)
 
     def _drop(self, stream: Stream) -> None:
         """Forget a stream of which more may still come."""
@@ -310,6 +323,7 @@ class Incoming(Outgoing):
             return
         self._free(stream)
         stream.queue.clear()
+        self._held_up.pop(stream.number, None)
         self._forgotten[stream.number] = None
         if len(self._forgotten) > MAX_STREAMS:
             del self._forgotten[next(iter(self._forgotten))]
@@ -319,8 +333,7 @@ class Incoming(Outgoing):
     def _spoiled(self, fault: Fault) -> None:
         stream = self.streams.get(fault.stream)
         if stream is not None:
-            self._drop(stream)
-            self._application.gone(stream)
+            self._abandon(stream)
         self._out.append(ended(fault.stream, fault.code))
 
     @abstractmethod

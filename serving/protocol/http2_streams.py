@@ -4,6 +4,8 @@ What comes in is serving.protocol.http2's."""
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from serving.protocol.hpack import Field
@@ -62,12 +64,15 @@ class Application(Protocol):
 class Stream:
     """A request and its answer. body: what has come. state: the application's own. is_flowing: it takes the body in parts.
 
-    window: what may be sent of the answer; queue: what must wait for it. held: bytes of the room that its body takes. taken: bytes
-    received since its client was last granted more. since: when it was last heard of."""
+    window: what may be sent of the answer; queue: what must wait for it; drained: called when nothing waits any more. held: bytes
+    of the room that its body takes. taken: bytes received since its client was last granted more. since: when the request (of one
+    that flows: the message that is not whole yet) began to come, infinity if nothing is owed. sent_at: when its client last took
+    something of the queue."""
 
     __slots__ = (
         "body",
         "connection",
+        "drained",
         "has_begun",
         "head",
         "held",
@@ -75,6 +80,7 @@ class Stream:
         "is_flowing",
         "number",
         "queue",
+        "sent_at",
         "since",
         "state",
         "taken",
@@ -87,8 +93,9 @@ class Stream:
         self.is_complete = self.is_flowing = self.has_begun = False
         self.state: Any = None
         self.taken = self.held = 0
-        self.queue: list[tuple[bytes, bytes, bool]] = []
-        self.since = 0.0
+        self.queue: list[tuple[bytes | memoryview, bytes, bool]] = []
+        self.drained: Callable[[], None] | None = None
+        self.since = self.sent_at = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -106,6 +113,8 @@ class Outgoing(ABC):
         self._out: list[bytes] = []
         self._is_reading = False
         self._last = 0
+        self._held_up = OrderedDict[int, Stream]()
+        """Streams that wait for the connection's window alone: those that it is to be widened for."""
         self._window = self._first_window = 65_535
         self._frame = MAX_FRAME
 
@@ -130,7 +139,7 @@ class Outgoing(ABC):
                 self.reset(stream, CALM)
             else:
                 stream.queue.append((data, tail, is_last))
-                stream.since = self._loop.time()
+                stream.sent_at = self._loop.time()
                 self._pump(stream)
                 is_over = is_over and not stream.queue
         elif tail:
@@ -184,21 +193,23 @@ class Outgoing(ABC):
             self._out.append(frame(kind, more | end, number, len(part)) + part)
 
     def _pump(self, stream: Stream) -> None:
-        """Send of a stream's queue what its client's windows allow."""
+        """Send of a stream's queue what its client's windows allow. A client may grant single bytes: nothing of the rest is copied."""
         while stream.queue:
             data, tail, is_last = stream.queue[0]
             at, size = 0, len(data)
             while at < size:
                 part = min(size - at, self._frame, stream.window, self._window)
                 if part <= 0:
-                    stream.queue[0] = (data[at:], tail, is_last)
+                    stream.queue[0] = (memoryview(data)[at:], tail, is_last)
+                    if stream.window > 0:
+                        self._held_up[stream.number] = stream
                     return
                 self._window -= part
                 stream.window -= part
                 at += part
                 is_end = is_last and not tail and at == size
                 self._out.append(frame(DATA, END_STREAM if is_end else 0, stream.number, part) + data[at - part : at])
-                stream.since = self._loop.time()
+                stream.sent_at = self._loop.time()
             if not size and is_last and not tail:
                 self._out.append(frame(DATA, END_STREAM, stream.number, 0))
             if tail:
@@ -206,6 +217,8 @@ class Outgoing(ABC):
             stream.queue.pop(0)
             if tail or is_last:
                 self._answered(stream)
+        if stream.drained is not None:
+            stream.drained()
 
     def _answered(self, stream: Stream) -> None:
         if not stream.is_complete:  # the rest of the request is not wanted
@@ -213,6 +226,7 @@ class Outgoing(ABC):
             self._drop(stream)
             return
         self.streams.pop(stream.number, None)
+        self._free(stream)
         if not self.streams:
             self._was_last()
 
@@ -233,8 +247,8 @@ class Outgoing(ABC):
             self._window += more
             if self._window > LARGEST_WINDOW:
                 raise Fault(FLOW_CONTROL, "the connection's window is too large")
-            for stream in [stream for stream in self.streams.values() if stream.queue]:
-                self._pump(stream)
+            while self._held_up and self._window > 0:
+                self._pump(self._held_up.popitem(last=False)[1])
             return
         if number > self._last:
             raise Fault(PROTOCOL_ERROR, f"a window of stream {number}, which is not open")
@@ -254,6 +268,10 @@ class Outgoing(ABC):
     @abstractmethod
     def _drop(self, stream: Stream) -> None:
         """Forget a stream of which more may still come."""
+
+    @abstractmethod
+    def _free(self, stream: Stream) -> None:
+        """Give back the room that its body takes."""
 
     @abstractmethod
     def _was_last(self) -> None:

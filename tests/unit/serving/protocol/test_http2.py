@@ -1,6 +1,7 @@
 """HTTP/2's rules one by one, on a connection without a socket; the whole of them is tests/integration/test_doors_http2.py's."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -316,3 +317,72 @@ def test_whatever_comes_the_connection_stands_or_is_closed_by_the_rules(parts):
             assert (kind, payload[4:8]) != (GOAWAY, number(http2_frames.INTERNAL_ERROR)), "a defect of ours"
 
     asyncio.run(run())
+
+
+class Streams(dict):
+    """Counts how often all of them are looked at."""
+
+    looks = 0
+
+    def values(self):
+        self.looks += 1
+        return super().values()
+
+
+@pytest.fixture
+def counted(talk):
+    """A connection with a call under way, and its streams."""
+    talk.app.is_holding = True
+    talk.say(ask(1))
+    streams = talk.connection.streams = Streams(talk.connection.streams)
+    return streams
+
+
+async def test_a_setting_said_many_times_in_one_frame_touches_the_streams_once(talk, counted):
+    values = b"".join(b"\0\4" + number(70_000 + n) for n in range(2000))
+    talk.say(frame(SETTINGS, 0, 0, values))
+    assert counted.looks <= 2
+    assert counted[1].window == 70_000 + 1999
+
+
+async def test_settings_in_a_loop_end_the_connection(talk):
+    last = []
+    for _ in range(http2.RESETS + 1):
+        last = talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(70_000))) or last
+    assert (last[-1][0], last[-1][3][4:8]) == (GOAWAY, number(http2_frames.CALM))
+
+
+async def test_a_wider_connection_looks_at_no_stream_that_does_not_wait_for_it(talk, counted):
+    for _ in range(100):
+        talk.say(frame(WINDOW, 0, 0, number(1)))
+    assert counted.looks == 0
+
+
+async def test_streams_that_wait_for_the_connection_go_on_one_after_another(talk):
+    talk.app.is_holding = True
+    talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(1 << 20)), ask(1), ask(3), ask(5))
+    for stream in talk.app.held:
+        talk.connection.answer(stream, b"", b"x" * 40_000, encode([(b"end", b"1")]))
+    talk.frames()
+    got = {1: 0, 3: 0, 5: 0}
+    for _ in range(60):
+        for kind, _, of, payload in talk.say(frame(WINDOW, 0, 0, number(1000))):
+            got[of] += len(payload) if kind == DATA else 0
+    assert not talk.connection.streams
+    assert sum(got.values()) == 120_000 - 65_535
+    assert not talk.connection._held_up
+
+
+async def test_a_window_of_one_byte_does_not_copy_the_rest_of_an_answer(talk):
+    talk.app.is_holding = True
+    talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(0)), ask(1))
+    talk.connection.answer(talk.app.held[0], b"", bytes(1 << 20), b"")
+    talk.say(frame(WINDOW, 0, 1, number(1)))
+    tracemalloc.start()
+    try:
+        (sent,) = talk.say(frame(WINDOW, 0, 1, number(1)))
+        copied = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(sent[3]) == 1
+    assert copied < 1 << 19
