@@ -5,7 +5,7 @@ nor done twice. One loop acts on a store; another waits until the lock is free."
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -54,23 +54,32 @@ class Loop:
             with held(self._folder.loop_lock) as is_ours:
                 while is_ours and not stopping.is_set():
                     await self.look_at_all()
-                    await _pause(stopping, self._every_s)
+                    await pause(stopping, self._every_s)
             if not stopping.is_set():
                 self._tell("", "another process runs the rollouts of this store; waiting for it to end")
-                await _pause(stopping, self._every_s)
+                await pause(stopping, self._every_s)
 
     async def look_at_all(self) -> None:
-        """One look at every service; a problem of one holds up no other."""
-        for name in self._folder.names():
-            try:
-                await self.look(name)
-                self._said.pop(name, None)
-            except (ControlError, BackendError) as problem:
-                self._tell(name, str(problem))
-            except Exception as defect:
-                self._tell(name, f"the look failed: {type(defect).__name__}: {defect}", defect)
-        for name in self._folder.orphans():
-            await self._let_go(name)
+        """One look at every service; a problem of one holds up no other, and none ends the loop."""
+        try:
+            names, orphans = self._folder.names(), self._folder.orphans()
+        except OSError as problem:
+            self._tell("", f"the services of {self._folder.where} cannot be listed: {problem}")
+            return
+        self._said.pop("", None)
+        for name in names:
+            await self._guarded(name, self.look)
+        for name in orphans:
+            await self._guarded(name, self._let_go)
+
+    async def _guarded(self, name: str, act: Callable[[str], Awaitable[None]]) -> None:
+        try:
+            await act(name)
+            self._said.pop(name, None)
+        except (ControlError, BackendError) as problem:
+            self._tell(name, str(problem))
+        except Exception as defect:
+            self._tell(name, f"the look failed: {type(defect).__name__}: {defect}", defect)
 
     async def look(self, name: str) -> None:
         """One look at one service. Raises ControlError, BackendError; then nothing was recorded."""
@@ -111,8 +120,9 @@ class Loop:
 
     async def _let_go(self, name: str) -> None:
         """The document is gone: variants come down, stable stays served, as before the service was managed."""
-        await self._backend.remove(self._known.pop(name, ServiceRef("local", name, name)))
+        await self._backend.remove(self._known.get(name, ServiceRef("local", name, name)))
         self._folder.forget(name)
+        self._known.pop(name, None)
         self._scaling.forget(name)
         _log.info("%s: its document is gone; stable goes on without a rollout", name)
 
@@ -150,7 +160,8 @@ def resource_status(service: ModelService, status: RolloutStatus) -> ModelServic
     )
 
 
-async def _pause(stopping: asyncio.Event, seconds: float) -> None:
+async def pause(stopping: asyncio.Event, seconds: float) -> None:
+    """Wait so long, or until told to stop."""
     try:
         async with asyncio.timeout(seconds):
             await stopping.wait()

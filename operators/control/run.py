@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import aiohttp
 
 from operators.backends.local import LocalBackend
 from operators.control.folder import ControlFolder
-from operators.control.loop import Loop
+from operators.control.loop import Loop, pause
 from operators.rollout.spec import Revision
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from serving.settings import ServingSettings
 
 _STOP_S = 10.0
+_AGAIN_S = 5.0
+_log = logging.getLogger("vedette.rollout")
 
 
 @contextlib.contextmanager
@@ -27,7 +30,10 @@ def rollouts(settings: "ServingSettings", running: "LocalServing") -> Iterator[N
     loop = asyncio.new_event_loop()
     stopping = asyncio.Event()
     thread = threading.Thread(
-        target=loop.run_until_complete, args=(_run(settings, running, stopping),), name="rollouts", daemon=True
+        target=loop.run_until_complete,
+        args=(kept_up(lambda: _run(settings, running, stopping), stopping),),
+        name="rollouts",
+        daemon=True,
     )
     thread.start()
     try:
@@ -37,6 +43,16 @@ def rollouts(settings: "ServingSettings", running: "LocalServing") -> Iterator[N
         thread.join(_STOP_S)
         if not thread.is_alive():
             loop.close()
+
+
+async def kept_up(work: Callable[[], Awaitable[None]], stopping: asyncio.Event, *, again_s: float = _AGAIN_S) -> None:
+    """Do the work until told to stop; where it ends by itself, say so and begin it again: what is served goes on meanwhile."""
+    while not stopping.is_set():
+        try:
+            await work()
+        except Exception:
+            _log.exception("the rollouts of this store have stopped; begun again in %g s", again_s)
+            await pause(stopping, again_s)
 
 
 def managed_models(store_dir: Path) -> dict[str, Revision]:
