@@ -10,35 +10,61 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from operators.backends.exposition import Series
 from operators.rollout.evidence import Observation, ReplicaEvidence, key
 from operators.rollout.spec import GateName
-
-FAMILIES: Final = (
-    "vedette_evidence_requests_total",
-    "vedette_evidence_rows_total",
-    "vedette_evidence_bad_total",
-    "vedette_evidence_entities_total",
-    "vedette_evidence_entities_bad_total",
-    "vedette_evidence_pairs_total",
-    "vedette_evidence_score_bins_total",
-    "vedette_model_info",
-    "vedette_model_failed",
-    "vedette_ongoing_requests",
-    "vedette_loop_late_seconds_total",
-    "vedette_loop_looks_total",
-    "vedette_requests_total",
-    "vedette_request_seconds_bucket",
-    "vedette_request_seconds_sum",
-    "vedette_start_time_seconds",
+from serving.telemetry.names import (
+    EVIDENCE_BAD,
+    EVIDENCE_ENTITIES,
+    EVIDENCE_ENTITIES_BAD,
+    EVIDENCE_PAIRS,
+    EVIDENCE_REQUESTS,
+    EVIDENCE_ROWS,
+    EVIDENCE_SCORE_BINS,
+    LOOP_LATE,
+    LOOP_LOOKS,
+    MODEL_FAILED,
+    MODEL_INFO,
+    ONGOING,
+    REQUESTS,
+    SECONDS,
+    START,
 )
-"""Every family that is read."""
+
+_BUCKET, _SUM, _COUNT = SECONDS.exposed
+SERIES: Final[Mapping[str, tuple[str, ...]]] = {
+    name: labels
+    for doc in (
+        EVIDENCE_REQUESTS,
+        EVIDENCE_ROWS,
+        EVIDENCE_BAD,
+        EVIDENCE_ENTITIES,
+        EVIDENCE_ENTITIES_BAD,
+        EVIDENCE_PAIRS,
+        EVIDENCE_SCORE_BINS,
+        MODEL_INFO,
+        MODEL_FAILED,
+        ONGOING,
+        LOOP_LATE,
+        LOOP_LOOKS,
+        REQUESTS,
+        SECONDS,
+        START,
+    )
+    for name, labels in doc.exposed.items()
+    if name != _COUNT
+}
+"""Every series that is read, and its labels, as the data plane's catalogue has them. All also have `replica`."""
 
 _GATES: Final = frozenset(GateName)
 _COUNTS: Final = {
-    "vedette_evidence_requests_total": ("requests", "mirrored"),
-    "vedette_evidence_rows_total": ("rows", "mirrored_rows"),
+    EVIDENCE_REQUESTS.name: ("requests", "mirrored"),
+    EVIDENCE_ROWS.name: ("rows", "mirrored_rows"),
 }
+_MOST: Final = 2.0**53
+"""A counter beyond it no longer grows by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,47 +100,42 @@ def read_samples(model: str, samples: Iterable[tuple[Series, float]], at: dateti
 
     Samples of other models are left out, also from the replicas' sums of load where they name their model. A series that comes
     twice (two pages that both speak for one replica) counts once, at its larger value: counters only grow.
-    A sample without the label `replica` belongs to a replica called `only`."""
+    A sample without the label `replica` belongs to a replica called `only`. A replica with a sample that cannot be counted is
+    left out, and `problem` says so: never raises."""
     largest: dict[tuple[str, str, tuple[tuple[str, str], ...]], float] = {}
+    damaged: dict[str, str] = {}
     for (name, labels), value in samples:
-        if name in _KNOWN and labels.get("model", model) == model:
-            own = tuple((n, labels[n]) for n in _KNOWN[name] if n in labels)
-            place = (labels.get("replica", "only"), name, own)
-            if value > largest.get(place, -1.0):
-                largest[place] = value
+        if name in SERIES and labels.get("model", model) == model:
+            replica = labels.get("replica", "only")
+            own = tuple((n, labels[n]) for n in SERIES[name] if n in labels and n != "model")
+            if not 0 <= value <= _MOST:
+                damaged[replica] = f"{name} is {value:g}, expected a finite number, 0 or more"
+            else:
+                place = replica, name, own
+                largest[place] = max(value, largest.get(place, 0.0))
     drafts: defaultdict[str, _Draft] = defaultdict(_Draft)
+    replicas: dict[str, ReplicaEvidence] = {}
     for (replica, name, own), value in largest.items():
-        drafts[replica].add(name, dict(own), value)
-    replicas = tuple(drafts[name].evidence(name) for name in sorted(drafts) if drafts[name].is_started)
-    return Scrape(at, replicas, {name: d.traffic() for name, d in drafts.items() if d.is_started}, problem)
-
-
-_MODEL: Final = ("variant", "revision")
-_KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
-    "vedette_evidence_requests_total": (*_MODEL, "route"),
-    "vedette_evidence_rows_total": (*_MODEL, "route"),
-    "vedette_evidence_bad_total": (*_MODEL, "route", "gate"),
-    "vedette_evidence_entities_total": _MODEL,
-    "vedette_evidence_entities_bad_total": (*_MODEL, "gate"),
-    "vedette_evidence_pairs_total": (*_MODEL, "against", "reference", "candidate"),
-    "vedette_evidence_score_bins_total": (*_MODEL, "le"),
-    "vedette_model_info": (*_MODEL, "version"),
-    "vedette_model_failed": (*_MODEL, "version", "reason"),
-    "vedette_ongoing_requests": (),
-    "vedette_loop_late_seconds_total": (),
-    "vedette_loop_looks_total": (),
-    "vedette_requests_total": ("version", "variant", "door", "outcome"),
-    "vedette_request_seconds_sum": ("version", "variant", "door", "stage"),
-    "vedette_request_seconds_bucket": ("version", "variant", "door", "stage", "le"),
-    "vedette_start_time_seconds": (),
-}
+        try:
+            drafts[replica].add(name, dict(own), value)
+        except KeyError as missing:
+            damaged[replica] = f"{name} has no label {missing}"
+        except ValueError as wrong:
+            damaged[replica] = f"{name}: {wrong}"
+    for replica in sorted(drafts.keys() - damaged.keys()):
+        try:
+            replicas[replica] = drafts[replica].evidence(replica)
+        except ValidationError as invalid:
+            damaged[replica] = str(invalid.errors()[0]["msg"])
+    said = [*([problem] if problem else ()), *(f"replica {name}: {why}" for name, why in sorted(damaged.items())[:3])]
+    traffic = {name: drafts[name].traffic() for name in replicas}
+    return Scrape(at, tuple(replicas.values()), traffic, "; ".join(said) or None)
 
 
 class _Draft:
     """One replica while its samples come in."""
 
     def __init__(self) -> None:
-        self.is_started = False
         self._tallies: defaultdict[str, dict[str, Any]] = defaultdict(dict)
         self._loaded: list[str] = []
         self._failed: dict[str, str] = {}
@@ -123,27 +144,26 @@ class _Draft:
         self._buckets: defaultdict[float, float] = defaultdict(float)
 
     def add(self, name: str, labels: Mapping[str, str], value: float) -> None:
-        """Take one sample of one of FAMILIES."""
-        self.is_started = True
+        """Take one sample of one of SERIES. Raises KeyError if a label is missing, ValueError if one is no number."""
         if name.startswith("vedette_evidence_"):
             self._evidence(name, labels, int(value))
-        elif name == "vedette_model_info":
+        elif name == MODEL_INFO.name:
             if value > 0:
                 self._loaded.append(labels["revision"])
-        elif name == "vedette_model_failed":
+        elif name == MODEL_FAILED.name:
             if value > 0:
                 self._failed[labels["revision"]] = labels.get("reason", "it could not be loaded")
-        elif name == "vedette_ongoing_requests":
+        elif name == ONGOING.name:
             self._ongoing += value
-        elif name == "vedette_requests_total":
+        elif name == REQUESTS.name:
             self._answered += value
-        elif name == "vedette_loop_late_seconds_total":
+        elif name == LOOP_LATE.name:
             self._late_s += value
-        elif name == "vedette_loop_looks_total":
+        elif name == LOOP_LOOKS.name:
             self._looks += value
-        elif name == "vedette_request_seconds_sum" and labels.get("stage") == "total":
+        elif name == _SUM and labels.get("stage") == "total":
             self._taken_s += value
-        elif name == "vedette_request_seconds_bucket" and labels.get("stage") == "total":
+        elif name == _BUCKET and labels.get("stage") == "total":
             self._buckets[float(labels["le"])] += value
 
     def evidence(self, replica: str) -> ReplicaEvidence:
@@ -173,15 +193,15 @@ class _Draft:
         tally, is_mirror = self._tallies[key(labels["variant"], labels["revision"])], labels.get("route") == "mirror"
         if name in _COUNTS:
             tally[_COUNTS[name][is_mirror]] = count
-            if name == "vedette_evidence_requests_total" and is_mirror:
+            if name == EVIDENCE_REQUESTS.name and is_mirror:
                 self._mirrored += count
-        elif name == "vedette_evidence_entities_total":
+        elif name == EVIDENCE_ENTITIES.name:
             tally["entities"] = count
-        elif name == "vedette_evidence_pairs_total":
+        elif name == EVIDENCE_PAIRS.name:
             pairs, both = tally.setdefault("pairs", {}), f"{labels['reference']}>{labels['candidate']}"
             pairs[both] = pairs.get(both, 0) + count  # whichever revision was stable then
-        elif name == "vedette_evidence_score_bins_total":
+        elif name == EVIDENCE_SCORE_BINS.name:
             tally.setdefault("scores", {})[labels["le"]] = count
         elif labels["gate"] in _GATES:
-            kind = "entities_bad" if name == "vedette_evidence_entities_bad_total" else ("bad", "mirrored_bad")[is_mirror]
+            kind = "entities_bad" if name == EVIDENCE_ENTITIES_BAD.name else ("bad", "mirrored_bad")[is_mirror]
             tally.setdefault(kind, {})[labels["gate"]] = count

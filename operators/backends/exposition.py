@@ -1,12 +1,12 @@
 """Prometheus' text exposition, read for the few families that are ours. Pure.
 
 A page of a busy node is thousands of lines, and the same lines come back at every look with other numbers: so a line is cut
-once at its value, and what is left of it (name and labels) is taken apart once and remembered. What the numbers mean is
-operators.backends.evidence's."""
+once at its value, and what is left of it (name and labels) is taken apart once and remembered for as long as the page has it. What the
+numbers mean is operators.backends.evidence's."""
 
 import re
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Container, Iterator, Mapping
+from sys import intern
 from typing import Final
 
 _LABEL: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*,?\s*')
@@ -38,7 +38,26 @@ def samples(page: str) -> Iterator[tuple[str, float]]:
             raise ExpositionError(f"{line[:200]!r} is not a sample of Prometheus' text format") from None
 
 
-@lru_cache(maxsize=1 << 17)
+class PageReader:
+    """Reads one page again and again, and remembers the series of the last reading. wanted: names of the series it gives; the rest of a
+    page is skipped unread; None: all of ours."""
+
+    def __init__(self, wanted: Container[str] | None = None) -> None:
+        self._wanted = wanted
+        self._known: dict[str, Series] = {}
+
+    def read(self, page: str) -> list[tuple[Series, float]]:
+        """Its samples. Raises ExpositionError."""
+        known: dict[str, Series] = {}
+        found = []
+        for text, value in samples(page):
+            if self._wanted is None or text.partition("{")[0] in self._wanted:
+                one = known[text] = self._known.get(text) or series(text)
+                found.append((one, value))
+        self._known = known
+        return found
+
+
 def series(text: str) -> Series:
     """Take a series' text apart. Raises ExpositionError.
 
@@ -47,13 +66,14 @@ def series(text: str) -> Series:
     """
     name, brace, rest = text.partition("{")
     if not brace:
-        return name, {}
+        return intern(name), {}
     labels, position, end = {}, 0, len(rest) - 1
     while position < end:
         found = _LABEL.match(rest, position)
         if found is None:
             raise ExpositionError(f"{text[:200]!r} has labels that are not Prometheus' text format")
         value = found[2]
-        labels[found[1]] = _ESCAPE.sub(lambda m: "\n" if m[1] == "n" else m[1], value) if "\\" in value else value
+        value = _ESCAPE.sub(lambda m: "\n" if m[1] == "n" else m[1], value) if "\\" in value else value
+        labels[intern(found[1])] = intern(value)  # a page of thousands of series has few different labels
         position = found.end()
-    return name, labels
+    return intern(name), labels

@@ -4,15 +4,17 @@ Asks over HTTP and nothing else; what the pages mean is operators.backends.evide
 the look partial, never an exception."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 import aiohttp
 
-from operators.backends.evidence import Scrape, read_samples
-from operators.backends.exposition import ExpositionError, Series, samples, series
+from operators.backends.evidence import SERIES, Scrape, read_samples
+from operators.backends.exposition import ExpositionError, PageReader, Series
 
 _LARGEST_PAGE = 16 << 20
+_FORGET_AFTER = timedelta(minutes=10)
 
 
 def _utc() -> datetime:
@@ -35,6 +37,8 @@ class MetricsPages:
         self._session, self._now = session, now
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._places = asyncio.Semaphore(together)
+        self._readers: dict[str, tuple[PageReader, datetime]] = {}
+        self._swept = now()
 
     async def read(self, model: str, addresses: Sequence[str]) -> Scrape:
         """Read one model's counters. addresses: base URLs, e.g. `http://10.0.0.7:8080`; each may speak for several replicas."""
@@ -42,12 +46,31 @@ class MetricsPages:
         if not addresses:
             return Scrape(at, problem="there is no replica to ask")
         answers = await asyncio.gather(*(self._page(a) for a in addresses))
-        problems = [a for a in answers if isinstance(a, _Silence)]
+        pages = [self._parsed(a, text) if isinstance(text, str) else text for a, text in zip(addresses, answers, strict=True)]
+        self._forget(at)
+        problems = [p for p in pages if isinstance(p, _Silence)]
         problem = "; ".join(p.why for p in problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+        samples = chain.from_iterable(p for p in pages if not isinstance(p, _Silence))
+        return read_samples(model, samples, at, problem=problem or None)
+
+    @property
+    def remembered(self) -> int:
+        """Addresses whose series are remembered."""
+        return len(self._readers)
+
+    def _parsed(self, address: str, page: str) -> "list[tuple[Series, float]] | _Silence":
+        reader, _ = self._readers.get(address) or (PageReader(SERIES), None)
+        self._readers[address] = reader, self._now()
         try:
-            return read_samples(model, _all(a for a in answers if isinstance(a, str)), at, problem=problem or None)
-        except (ExpositionError, KeyError) as damaged:
-            return Scrape(at, problem=f"{', '.join(addresses[:3])}: /metrics is not readable: {damaged}")
+            return reader.read(page)
+        except ExpositionError as damaged:
+            return _Silence(f"{address}/metrics is not readable: {damaged}")
+
+    def _forget(self, at: datetime) -> None:
+        """Drop what is remembered of addresses that nobody has asked for a while."""
+        if at - self._swept > _FORGET_AFTER:
+            self._readers = {a: found for a, found in self._readers.items() if at - found[1] <= _FORGET_AFTER}
+            self._swept = at
 
     async def _page(self, address: str) -> "str | _Silence":
         url = address.rstrip("/") + "/metrics"
@@ -70,9 +93,3 @@ class _Silence:
 
     def __init__(self, why: str) -> None:
         self.why = why
-
-
-def _all(pages: "Iterator[str]") -> Iterator[tuple[Series, float]]:
-    for page in pages:
-        for text, value in samples(page):
-            yield series(text), value

@@ -4,19 +4,22 @@ For clusters where the operator may not reach the pods. Speaks Prometheus' HTTP 
 what the counters mean is operators.backends.evidence's. Counters are taken raw, never as `rate()`: the rollout core differences
 them itself, by replica, so that restarts and missed scrapes lose nothing."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 
-from operators.backends.evidence import FAMILIES, Scrape, read_samples
+from operators.backends.evidence import SERIES, Scrape, read_samples
 from operators.backends.exposition import Series
 from operators.backends.port import ServiceRef
+from serving.telemetry.names import START
 
-_AGE: Final = "vedette_start_time_seconds"
-_OF_MODEL: Final = tuple(f for f in FAMILIES if f not in {"vedette_ongoing_requests", _AGE})
-_OF_REPLICA: Final = ("vedette_ongoing_requests", _AGE)
+_AGE: Final = START.name
+_OF_MODEL: Final = tuple(name for name, labels in SERIES.items() if "model" in labels)
+_OF_REPLICA: Final = tuple(name for name, labels in SERIES.items() if "model" not in labels)
 
 
 def _utc() -> datetime:
@@ -28,7 +31,7 @@ class PrometheusEvidence:
 
     url: of its API, without `/api/v1`. matchers: PromQL label matchers that tell this service's replicas from others, with
     {namespace} and {name} filled in, e.g. `namespace="{namespace}"`. max_age: samples older than this do not count: the replica
-    is gone or no longer scraped. headers: e.g. Authorization."""
+    is gone or no longer scraped. token_file: holds a bearer token; read for each look, as such tokens are renewed."""
 
     def __init__(
         self,
@@ -38,25 +41,33 @@ class PrometheusEvidence:
         matchers: str = 'namespace="{namespace}"',
         timeout_s: float = 10.0,
         max_age: timedelta = timedelta(seconds=60),
-        headers: Mapping[str, str] | None = None,
+        token_file: Path | None = None,
         now: Callable[[], datetime] = _utc,
     ) -> None:
         self._session, self._url, self._matchers = session, url.rstrip("/"), matchers
         self._timeout, self._max_age, self._now = aiohttp.ClientTimeout(total=timeout_s), max_age, now
-        self._headers = dict(headers or {})
+        self._token_file = token_file
 
     async def read(self, service: ServiceRef) -> Scrape:
         """Read one service's counters. Scrape.at is when the oldest sample that counts was scraped."""
         asked = self._now()
         try:
-            ages = await self._query(f"timestamp({_selector((_AGE,), self._where(service))})", asked)
-            vector = await self._query(
-                f"{_selector(_OF_MODEL, [*self._where(service), _equal('model', service.model)])}"
-                f" or {_selector(_OF_REPLICA, self._where(service))}",
-                asked,
-            )
+            return await self._look(service, asked)
         except (_QueryError, TimeoutError, aiohttp.ClientError, OSError, ValueError) as problem:
-            return Scrape(asked, problem=f"Prometheus at {self._url}: {problem or type(problem).__name__}")
+            why = str(problem) or type(problem).__name__
+        except (LookupError, TypeError, AttributeError, OverflowError) as problem:
+            why = f"its answer is not as the API says: {problem!r}"
+        return Scrape(asked, problem=f"Prometheus at {self._url}: {why}")
+
+    async def _look(self, service: ServiceRef, asked: datetime) -> Scrape:
+        headers = await asyncio.to_thread(self._authorization)
+        ages = await self._query(f"timestamp({_selector((_AGE,), self._where(service))})", asked, headers)
+        vector = await self._query(
+            f"{_selector(_OF_MODEL, [*self._where(service), _equal('model', service.model)])}"
+            f" or {_selector(_OF_REPLICA, self._where(service))}",
+            asked,
+            headers,
+        )
         scraped = _newest(ages)
         fresh = {replica: at for replica, at in scraped.items() if asked - at <= self._max_age}
         if not fresh:
@@ -74,10 +85,15 @@ class PrometheusEvidence:
         age_s = (asked - max(scraped.values())).total_seconds()
         return f"Prometheus at {self._url} last scraped {{{where}}} {age_s:.0f} s ago; check that its targets are up"
 
-    async def _query(self, promql: str, at: datetime) -> list[Mapping[str, Any]]:
+    def _authorization(self) -> dict[str, str]:
+        if self._token_file is None:
+            return {}
+        return {"Authorization": f"Bearer {self._token_file.read_text(encoding='utf-8').strip()}"}
+
+    async def _query(self, promql: str, at: datetime, headers: Mapping[str, str]) -> list[Mapping[str, Any]]:
         form = {"query": promql, "time": f"{at.timestamp():.3f}"}
         url = f"{self._url}/api/v1/query"
-        async with self._session.post(url, data=form, timeout=self._timeout, headers=self._headers) as answer:
+        async with self._session.post(url, data=form, timeout=self._timeout, headers=headers) as answer:
             if "json" not in answer.content_type:
                 raise _QueryError(f"answers {answer.status} {answer.content_type}, not JSON; is that the API's address?")
             body = await answer.json()

@@ -59,13 +59,12 @@ class Backends:
 
 def _reader(session: aiohttp.ClientSession, settings: OperatorSettings) -> Read:
     if settings.evidence == "prometheus":
-        token = settings.prometheus_token_file
         source = PrometheusEvidence(
             session,
             settings.prometheus_url,
             matchers=settings.prometheus_matchers,
             max_age=timedelta(seconds=settings.prometheus_max_age_s),
-            headers={"Authorization": f"Bearer {token.read_text(encoding='utf-8').strip()}"} if token else None,
+            token_file=settings.prometheus_token_file,
         )
 
         async def ask_prometheus(service: ServiceRef, addresses: Sequence[str]) -> Scrape:

@@ -52,7 +52,7 @@ class OperatorSettings(BaseSettings):
     prometheus_matchers: str = 'namespace="{namespace}"'
     """PromQL label matchers of a service's replicas; `{namespace}` and `{name}` are filled in."""
     prometheus_token_file: Path | None = None
-    """File with a bearer token for Prometheus."""
+    """File with a bearer token for Prometheus; read again for each look."""
     prometheus_max_age_s: PositiveFloat = 60.0
     """Samples older than this do not count."""
     leader_election: bool = True

@@ -17,6 +17,17 @@ class MetricDoc(NamedTuple):
     labels: tuple[str, ...]
     says: str
 
+    @property
+    def exposed(self) -> dict[str, tuple[str, ...]]:
+        """Its series as scraped, and their labels beside `replica`.
+
+        >>> MetricDoc("x_seconds", "histogram", ("model",), "...").exposed
+        {'x_seconds_bucket': ('model', 'le'), 'x_seconds_sum': ('model',), 'x_seconds_count': ('model',)}
+        """
+        if self.kind != "histogram":
+            return {self.name: self.labels}
+        return {f"{self.name}_bucket": (*self.labels, "le"), f"{self.name}_sum": self.labels, f"{self.name}_count": self.labels}
+
 
 _MODEL: Final = ("model", "version", "variant")
 _EVIDENCE: Final = ("model", "variant", "revision")

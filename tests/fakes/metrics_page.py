@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 STABLE = "sha256:" + "a" * 64
+REFUSED = "sha256:" + "c" * 64
 CANDIDATE = "sha256:" + "b" * 64
 
 
@@ -35,13 +36,22 @@ vedette_evidence_score_bins_total{{{candidate},le="0.9"}} 20.0
 vedette_model_info{{{who},version="1",variant="stable",bundle="x",revision="{STABLE}"}} 1.0
 vedette_model_info{{{who},version="2",variant="candidate",bundle="y",revision="{CANDIDATE}"}} 1.0
 vedette_ongoing_requests{{replica="{replica}"}} 4.0
+vedette_loop_late_seconds_total{{replica="{replica}"}} 6.5
+vedette_loop_looks_total{{replica="{replica}"}} 260.0
 vedette_requests_total{{{who},version="1",variant="stable",door="http",outcome="ok"}} {requests}.0
 vedette_request_seconds_bucket{{{who},version="1",variant="stable",door="http",stage="total",le="0.01"}} {requests}.0
 vedette_request_seconds_bucket{{{who},version="1",variant="stable",door="http",stage="total",le="+Inf"}} {requests}.0
 vedette_request_seconds_bucket{{{who},version="1",variant="stable",door="http",stage="model",le="+Inf"}} {requests}.0
+vedette_request_seconds_sum{{{who},version="1",variant="stable",door="http",stage="total"}} 4.5
 vedette_start_time_seconds{{replica="{replica}"}} 1767225600.0
 process_open_fds{{replica="{replica}"}} 12.0
 """
+
+
+def refused(replica: str, *, model: str = "ids") -> str:
+    """A line of a replica that could not load a revision."""
+    who = f'replica="{replica}",model="{model}",version="3",variant="other",revision="{REFUSED}"'
+    return f'vedette_model_failed{{{who},reason="no room"}} 1.0\n'
 
 
 class Page:

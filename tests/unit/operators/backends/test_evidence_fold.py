@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from operators.backends.evidence import FAMILIES, Scrape, read_samples
+from operators.backends.evidence import SERIES, Scrape, read_samples
 from operators.backends.exposition import ExpositionError, samples, series
 from operators.backends.load import LoadMeter, quantile_s
 from operators.rollout.spec import GateName
-from tests.fakes.metrics_page import CANDIDATE, STABLE, page
+from tests.fakes.metrics_page import CANDIDATE, STABLE, page, refused
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -121,6 +121,6 @@ def test_quantile(buckets, q, expected):
     assert quantile_s(buckets, q) == (None if expected is None else pytest.approx(expected))
 
 
-def test_families_are_those_the_page_has():
-    present = {series(t)[0] for t, _ in samples(page("r1"))}
-    assert present <= set(FAMILIES)
+def test_the_page_of_these_tests_has_every_series_that_is_read():
+    present = {series(t)[0] for t, _ in samples(page("r1") + refused("r1"))}
+    assert present == set(SERIES)
