@@ -4,6 +4,7 @@ A wrong column, type, label or null is a DataError that says where and the way o
 column that gives the label away) is a note. Splitting and features come after."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,10 @@ from lifecycle.training.errors import DataError
 _SHOWN: Final = 5
 MOST_VALUES: Final = 200
 """A text column with more values (and more than a tenth of the rows) identifies rather than describes."""
+_INT64: Final = 2**63
+_FP32: Final = float(np.finfo(np.float32).max)
+_LONGEST_S: Final = 1e9
+"""Seconds that a record may last: 31 years."""
 _TRUE_FALSE: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -125,35 +130,67 @@ def _read_frame(detector: Detector, path: Path) -> Any:
                 return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
     except Exception as problem:  # pandas and pyarrow raise many kinds for a file that is not what it should be
         reason = " ".join(str(problem).split())[:300]
+        line = _first_bad_line(path) if detector.source.format == "jsonl" else ""
         raise DataError(
-            f"{path}: cannot be read as {detector.source.format} ({type(problem).__name__}: {reason}); "
+            f"{path}: cannot be read as {detector.source.format} ({line}{type(problem).__name__}: {reason}); "
             "mend the file, or source.format of the detector"
         ) from problem
+
+
+def _first_bad_line(path: Path) -> str:
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                is_row = not line.strip() or isinstance(json.loads(line), dict)
+            except (ValueError, RecursionError):
+                is_row = False
+            if not is_row:
+                return f"line {number} is no JSON object; "
+    return ""
 
 
 def _typed(values: Any, kind: str, where: str) -> Any:
     match kind:
         case "string":
-            return values.map(lambda v: v if isinstance(v, str) else str(v), na_action="ignore").astype(object)
+            typed = values.map(_text, na_action="ignore").astype(object)
         case "timestamp":
             typed = pd.to_datetime(values, errors="coerce", format="ISO8601") if values.dtype == object else values
             if not pd.api.types.is_datetime64_any_dtype(typed):
                 raise DataError(f"{where} is {values.dtype}, expected timestamp (ISO 8601 text or a timestamp column)")
         case "port":
-            return values.map(lambda v: parse_port(None if pd.isna(v) else str(v))).astype(np.int64)
+            typed = pd.Series([_port(v) for v in values], index=values.index, dtype=object)
         case "bool":
             typed = (
                 values if values.dtype == bool else values.map(lambda v: _TRUE_FALSE.get(str(v).lower()), na_action="ignore")
             )
         case _:
             typed = pd.to_numeric(values, errors="coerce")
-    bad = np.asarray(typed.isna() & values.notna())
+    bad = np.asarray(typed.isna() & (values.notna() | (kind == "port")))
     if kind == "int" and not bad.any():
-        bad = np.asarray(typed.notna() & (typed != np.floor(typed)))
+        bad = np.asarray(typed.notna() & ((typed != np.floor(typed)) | (np.abs(typed) >= _INT64)))
     if bad.any():
         row = int(np.argmax(bad))
-        raise DataError(f"{where}, row {row}: {values.iloc[row]!r} is no {kind}; mend the data, or the type in source.columns")
-    return typed
+        raise DataError(
+            f"{where}, row {row}: {values.iloc[row]!r:.80} is no {kind}; mend the data, or the type in source.columns"
+        )
+    return typed.astype(np.int64) if kind == "port" else typed
+
+
+def _text(value: Any) -> str | None:
+    """The value as text; None for what no file in UTF-8 can hold, half a surrogate pair."""
+    text = value if isinstance(value, str) else str(value)
+    try:
+        return text if text.isascii() or text.encode() else None
+    except UnicodeEncodeError:
+        return None
+
+
+def _port(value: Any) -> int | None:
+    """A port as flow records write it; None for what is none: a list, or a number with too many digits."""
+    if isinstance(value, list | dict | tuple | np.ndarray):
+        return None
+    port = parse_port(None if pd.isna(value) else str(value))
+    return port if -_INT64 <= port < _INT64 else None
 
 
 def _without_nulls(detector: Detector, frame: Any, where: str) -> Any:
@@ -168,8 +205,12 @@ def _without_nulls(detector: Detector, frame: Any, where: str) -> Any:
                 f"{where}: column {column!r} is null in {int(gone.sum())} rows, first in row {int(np.argmax(gone))}; {way_out}"
             )
     for column in detector.request_fields:
-        if detector.source.columns[column].type == "float" and not np.isfinite(frame[column]).all():
-            raise DataError(f"{where}: column {column!r} holds infinities; mend the data")
+        if detector.source.columns[column].type == "float" and (large := np.asarray(np.abs(frame[column]) > _FP32)).any():
+            row = int(np.argmax(large))
+            raise DataError(
+                f"{where}: column {column!r} holds infinities or numbers beyond FP32 ({_FP32:.3g}), which the model cannot take: "
+                f"{frame[column].iloc[row]} in row {row}; mend the data"
+            )
     return frame
 
 
@@ -192,9 +233,11 @@ def _event_times(detector: Detector, frame: Any, where: str) -> NDArray[np.int64
     micros = times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
     if spec.duration is not None:
         seconds = frame[spec.duration].to_numpy(dtype=np.float64)
-        if (seconds < 0).any():
+        if (odd := ~((seconds >= 0) & (seconds <= _LONGEST_S))).any():
+            row = int(np.argmax(odd))
+            what = "negative" if seconds[row] < 0 else f"{seconds[row]:.3g}"
             raise DataError(
-                f"{where}: column {spec.duration!r} is negative in row {int(np.argmax(seconds < 0))}; it is a duration in seconds"
+                f"{where}: column {spec.duration!r} is {what} in row {row}; it is a duration in seconds, at most {_LONGEST_S:.0e}"
             )
         micros = micros + np.round(seconds * 1e6).astype(np.int64)
     return np.asarray(micros, dtype=np.int64)

@@ -1,8 +1,15 @@
 """A file is taken only if it is what the declaration says."""
 
+import contextlib
+import json
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lifecycle.training.data import check_data, find_file, read_data
 from lifecycle.training.errors import DataError
@@ -28,6 +35,12 @@ def changed(column, at, value):
         ),
         pytest.param(changed("verdict", 3, None), "column 'verdict' is null in 1 rows", id="a row without a label"),
         pytest.param(changed("seconds", 3, np.inf), "holds infinities", id="an infinity"),
+        pytest.param(
+            changed("seconds", 3, 1e39), r"beyond FP32 .*: 1e\+39 in row 3", id="a number the model's FP32 cannot hold"
+        ),
+        pytest.param(changed("failures", 3, np.inf), "row 3: inf is no int", id="an infinity for a whole number"),
+        pytest.param(changed("failures", 3, 2.0**63), "row 3: .* is no int", id="a whole number of more than 64 bits"),
+        pytest.param(changed("method", 3, "\ud800"), "row 3: '.*ud800' is no string", id="half a surrogate pair"),
         pytest.param(rows(50).assign(verdict="fine"), "no row is positive: column 'verdict' holds 'fine'", id="no attacks"),
         pytest.param(rows(50).assign(verdict="attack"), "no row is negative", id="nothing but attacks"),
         pytest.param(rows(0), "has no rows", id="no rows"),
@@ -92,6 +105,8 @@ def test_bad_times_are_refused():
         timed(["2026-07-01T12:00:02", "yesterday"])
     with pytest.raises(DataError, match="negative"):
         timed(["2026-07-01T12:00:02"] * 2, [1.0, -1.0])
+    with pytest.raises(DataError, match=r"is 1e\+10 in row 1"):
+        timed(["2026-07-01T12:00:02"] * 2, [1.0, 1e10])
     with pytest.raises(DataError, match="store UTC"):
         timed(["2026-10-25T02:30:00"] * 2)
 
@@ -141,3 +156,66 @@ def test_a_data_folder_may_be_the_detectors_or_the_one_above(tmp_path):
 def test_a_typed_column_may_be_timestamps_already():
     data = timed(pd.to_datetime(["2026-07-01T10:00:00Z", "2026-07-01T10:00:01Z"]))
     assert data.at_us.tolist() == [1782900000000000, 1782900001000000]
+
+
+def test_a_line_that_is_no_row_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"user": "u"}\n\n{"user": \n')
+    with pytest.raises(DataError, match="line 3 is no JSON object"):
+        read_data(detector(source__format="jsonl"), path)
+
+
+HOSTILE = {
+    "user": "string", "method": "string", "failures": "int", "seconds": "float", "verdict": "string", "at": "timestamp",
+    "port": "port", "flag": "bool",
+}  # fmt: skip
+GOOD = {"user": "u", "method": "key", "failures": 3, "seconds": 1.5, "at": "2026-01-01T00:00:00Z", "port": "80", "flag": True}
+odd = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers(), max_size=2), st.just({"a": 1}),
+    st.sampled_from([10**400, 1e39, -1e39, 2**63, 2**64, "1e999", "\ud800", "\x00", "²", "9" * 400, "0x50", "true", "9999-12-31T23:59:59Z",
+                     "0001-01-01", "2026-01-01T00:00:00+02:00"]),
+)  # fmt: skip
+odd_rows = st.lists(st.dictionaries(st.sampled_from([*GOOD, "verdict"]), odd, max_size=2), min_size=1, max_size=4)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+@settings(max_examples=30)
+@given(odd_rows)
+def test_of_any_rows_a_file_is_taken_or_refused_in_one_message(tmp_path_factory, form, changes):
+    """Training data are refused as a whole, with the row; they are never read wrong and never end in a trace."""
+    made = [{**GOOD, "verdict": ["attack", "fine"][n % 2], **change} for n, change in enumerate([{}, {}, *changes])]
+    path = tmp_path_factory.mktemp("rows") / f"rows.{form}"
+    _write(path, form, made)
+    declared = detector(source__columns=HOSTILE, source__format=form, entity={"key": "user"}, label__others="ignore",
+                        event_time={"column": "at", "duration": "seconds"},
+                        request_fields=["method", "failures", "seconds", "port", "flag"])  # fmt: skip
+    with contextlib.suppress(DataError):
+        _is_right(read_data(declared, path), len(made))
+
+
+def _is_right(data, rows):
+    assert len(data) == rows
+    for column in ("failures", "seconds", "port"):
+        numbers = data.frame[column].to_numpy(dtype=np.float64)
+        assert np.isfinite(numbers).all()
+        assert np.isfinite(numbers.astype(np.float32)).all()
+    assert (data.at_us > -(2**55)).all()
+
+
+def _write(path, form, made):
+    frame = pd.DataFrame(made, dtype=object)
+    if form == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in made))
+    elif form == "csv":
+        with path.open("w", encoding="utf-8", errors="surrogatepass", newline="") as stream:
+            frame.to_csv(stream, index=False)
+    else:
+        pq.write_table(pa.table({name: _column(frame[name].tolist()) for name in frame}), path)
+
+
+def _column(values):
+    """A column has one type: where values are of several, they are written as text."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        return pa.array([repr(v) for v in values])
