@@ -94,8 +94,11 @@ def _recent(folder: Path, model: str, most: int) -> "list[AuditRecord]":
     """The model's newest requests, by time. Those that stable answered in a variant's place are as good as any."""
     from serving.audit.reader import read_records
 
+    broken: list[Exception] = []
     with errors.status("reading the prediction log"):
-        kept = deque((r for r in read_records(folder) if r.model == model), maxlen=most)
+        kept = deque((r for r in read_records(folder, broken.append) if r.model == model), maxlen=most)
+    if broken:
+        errors.print(f"{len(broken)} lines of the log are set aside: {broken[0]}", markup=False)
     return sorted(kept, key=lambda r: r.time_us)
 
 

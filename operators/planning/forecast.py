@@ -41,7 +41,8 @@ class Replayed:
     requests: int = 0
     span_s: float = 0.0
     examples: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    set_aside: list[tuple[str, Exception]] = field(default_factory=list)
+    """Receipts of requests that could not be replayed, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Forecast:
     """What the candidate would have changed. added_per_day: (estimate, low, high), 95 %. flips: rows by `stable>candidate`.
 
     reproduced_ratio: share of rows on which stable, replayed, gives the verdict that was logged; under 1, the replay is not the
-    service. failed_rows: rows on which the candidate fails and stable does not."""
+    service. failed_rows: rows on which the candidate fails and stable does not. set_aside: requests that could not be replayed, and why
+    the first could not."""
 
     rows: int
     requests: int
@@ -63,15 +65,19 @@ class Forecast:
     reproduced_ratio: float
     stable_us: tuple[float, float]
     candidate_us: tuple[float, float]
+    set_aside: int = 0
+    why_set_aside: str | None = None
 
 
 def forecast(replayed: Replayed, rng: np.random.Generator) -> Forecast:
     """Raises TooLittle."""
     rows = len(replayed.stable)
+    aside = f"{replayed.set_aside[0][0]}: {replayed.set_aside[0][1]}" if replayed.set_aside else None
     if rows < MIN_ROWS or replayed.span_s < MIN_SPAN_S:
+        lost = f" ({len(replayed.set_aside)} requests were set aside, the first is {aside})" if aside else ""
         raise TooLittle(
-            f"the prediction log has {rows} rows of {replayed.span_s:.0f} s to replay, at least {MIN_ROWS} rows of {MIN_SPAN_S:.0f} s "
-            "are needed; let more traffic come, or begin with a mirror step, which needs none"
+            f"the prediction log has {rows} rows of {replayed.span_s:.0f} s to replay{lost}, at least {MIN_ROWS} rows "
+            f"of {MIN_SPAN_S:.0f} s are needed; let more traffic come, or begin with a mirror step, which needs none"
         )
     stable, candidate = np.array(replayed.stable), np.array(replayed.candidate)
     change = (candidate == _ALERT).astype(np.int64) - (stable == _ALERT)
@@ -95,6 +101,8 @@ def forecast(replayed: Replayed, rng: np.random.Generator) -> Forecast:
         reproduced_ratio=float((np.array(replayed.logged) == stable).mean()),
         stable_us=_spread(replayed.stable_us),
         candidate_us=_spread(replayed.candidate_us),
+        set_aside=len(replayed.set_aside),
+        why_set_aside=aside,
     )
 
 

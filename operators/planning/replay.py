@@ -13,7 +13,7 @@ from serving.answers import judge
 from serving.assembly import assemble
 from serving.audit.encoding import decode_array
 from serving.audit.record import AuditRecord
-from serving.errors import ModelFault
+from serving.errors import ServingError
 from serving.inputs import ColumnRows, TensorRows
 from serving.models.errors import RunError
 from serving.protocol.messages import InferRequest, Tensor
@@ -31,27 +31,53 @@ class CannotReplay(Exception):
 
 
 def replay(records: Iterable[AuditRecord], stable: Served, candidate: Served) -> Replayed:
-    """Both revisions on every record. Raises CannotReplay if the candidate takes features that were not logged."""
+    """Both revisions on every record; one that cannot be replayed is set aside with its reason.
+
+    Raises CannotReplay if no record has the features that the candidate takes."""
     found = Replayed()
     first = last = None
     for record in records:
         if not record.verdicts or not record.inputs:
             continue
-        rows, features = _read(record, stable)
-        _check(candidate, rows, features)
-        point = record.operating_point if record.operating_point != stable.default_point else None
-        codes, took_us = _run(stable, rows, features, point)
-        if codes is None:
+        try:
+            _replay_one(found, record, stable, candidate)
+        except (
+            CannotReplay,
+            ServingError,
+            RunError,
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as problem:
+            found.set_aside.append((record.receipt, problem))
             continue
-        tried, tried_us = _run(candidate, rows, features, point)
-        found.requests += 1
-        found.stable_us.append(took_us)
-        found.candidate_us.append(tried_us)
-        logged = [VERDICTS.index(v) for v in record.verdicts]
-        _add(found, record, rows, logged, codes, tried)
         first, last = min(first or record.time_us, record.time_us), max(last or record.time_us, record.time_us)
+    lacking = [problem for _, problem in found.set_aside if isinstance(problem, CannotReplay)]
+    if lacking and not found.requests:
+        raise lacking[0]
     found.span_s = 0.0 if first is None or last is None else (last - first) / 1e6
     return found
+
+
+def _replay_one(found: Replayed, record: AuditRecord, stable: Served, candidate: Served) -> None:
+    """Nothing is added unless all of the record is."""
+    rows, features = _read(record, stable)
+    _check(candidate, rows, features)
+    logged = [VERDICTS.index(v) for v in record.verdicts]
+    if len(logged) != rows.rows:
+        raise ValueError(f"the record has {len(logged)} verdicts for {rows.rows} rows")
+    entities = _entities(record, rows)
+    point = record.operating_point if record.operating_point != stable.default_point else None
+    codes, took_us = _run(stable, rows, features, point)
+    if codes is None:
+        raise ValueError("stable, replayed, fails on it")
+    tried, tried_us = _run(candidate, rows, features, point)
+    found.requests += 1
+    found.stable_us.append(took_us)
+    found.candidate_us.append(tried_us)
+    _add(found, record, entities, logged, codes, tried)
 
 
 def _read(record: AuditRecord, stable: Served) -> tuple[TensorRows | ColumnRows, dict[str, Any]]:
@@ -85,7 +111,7 @@ def _run(
     try:
         raw = served.model.run(runtime_feed(tensors), names)
         judged = judge(served, raw, rows.rows, point if point in served.points else served.default_point)
-    except (RunError, ModelFault):
+    except (RunError, ServingError):
         return None, (time.perf_counter() - began) * 1e6
     took_us = (time.perf_counter() - began) * 1e6
     return (None if judged is None else judged.codes.tolist()), took_us
@@ -94,25 +120,24 @@ def _run(
 def _add(
     found: Replayed,
     record: AuditRecord,
-    rows: TensorRows | ColumnRows,
+    entities: list[bytes],
     logged: list[int],
     codes: list[int],
     tried: list[int] | None,
 ) -> None:
-    entities = _entities(record, rows)
     found.entities += entities
     found.logged += logged
     found.stable += codes
-    found.candidate += [-1] * rows.rows if tried is None else tried
-    for row in range(rows.rows):
+    found.candidate += [-1] * len(codes) if tried is None else tried
+    for row, before in enumerate(codes):
         after = -1 if tried is None else tried[row]
-        if after == codes[row] or len(found.examples) >= EXAMPLES:
+        if after == before or len(found.examples) >= EXAMPLES:
             continue
         found.examples.append(
             {
                 "receipt": record.receipt,
                 "entity": entities[row].decode("utf-8", "replace"),
-                "stable": VERDICTS[codes[row]],
+                "stable": VERDICTS[before],
                 "candidate": VERDICTS[after] if after >= 0 else "fails",
             }
         )

@@ -1,6 +1,6 @@
 """The prediction log read back, by people's tools and by later verification; never on the hot path."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,21 +14,27 @@ class AuditError(Exception):
     """The log does not hold what its writer wrote: which file, which line, and what is wrong."""
 
 
-def read_records(folder: Path) -> Iterator[AuditRecord]:
+def read_records(folder: Path, broken: Callable[[AuditError], None] | None = None) -> Iterator[AuditRecord]:
     """Every record in the folder, segment by segment in the order of their starts; within a segment in the order written.
 
     Replicas write segments of their own, so records of different replicas are not interleaved: sort by `time_us` for that.
-    A last line without its newline is what a crash leaves, and is passed over. Raises AuditError for any other broken line."""
+    A last line without its newline is what a crash leaves, and is passed over. Any other broken line is told to `broken`, and reading
+    goes on; without `broken` it raises AuditError."""
     for path in sorted(folder.glob(PATTERN)):
-        yield from _read_segment(path)
+        yield from _read_segment(path, broken)
 
 
-def _read_segment(path: Path) -> Iterator[AuditRecord]:
+def _read_segment(path: Path, broken: Callable[[AuditError], None] | None) -> Iterator[AuditRecord]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
                 return
             try:
-                yield decode_record(line)
-            except msgspec.DecodeError as error:
-                raise AuditError(f"{path}, line {number}: not an audit record ({error}); the file was changed") from error
+                record = decode_record(line)
+            except (msgspec.DecodeError, RecursionError) as error:
+                problem = AuditError(f"{path}, line {number}: not an audit record ({error}); the file was changed")
+                if broken is None:
+                    raise problem from error
+                broken(problem)
+                continue
+            yield record
