@@ -72,6 +72,8 @@ ROLLOUT_POLICIES: Final = Kind("vedette.dev/v1alpha1", "RolloutPolicy", "rollout
 RAY_SERVICES: Final = Kind("ray.io/v1", "RayService", "rayservices")
 INFERENCE_SERVICES: Final = Kind("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 
+_SELF_REVIEWS: Final = Kind("authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews")
+
 
 class Access(NamedTuple):
     """How the API server is reached. header: gives the Authorization header's value; asked often, tokens change."""
@@ -215,6 +217,11 @@ class Kube:
         """A whole object; its metadata.resourceVersion is a precondition. Raises Conflict, KubeError."""
         query = {"fieldManager": self._manager}
         return await self._ask("update", kind, kind.path(namespace, name), query=query, body=body)
+
+    async def who(self) -> str:
+        """Our own user name, as the API server authenticates us. Raises KubeError."""
+        answer = await self.create(_SELF_REVIEWS, None, {})
+        return str(answer["status"]["userInfo"]["username"])
 
     async def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         """Delete one object; that it is gone already is no error. Raises KubeError."""

@@ -12,8 +12,8 @@ from operators.api.hints import hints
 from operators.api.read import ApiError, read
 from operators.handlers.documents import CHANGED_BY, Document, annotations, said
 
-OURS: Final = "vedette-operator"
-"""Name of the operator's service account, whatever its namespace: it prunes verbs that others said."""
+STARTS: Final = ("revision", "experiment", "rollout")
+"""Fields of a ModelService's spec that start something, or say how it goes: they are changed under one's own name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +25,18 @@ class Answer:
     warnings: tuple[str, ...] = field(default=())
 
 
-def judge(request: Mapping[str, Any]) -> Answer:
-    """Answer an AdmissionReview's request. A deletion, and whatever is no resource of ours, is let through."""
+def judge(request: Mapping[str, Any], ours: str) -> Answer:
+    """Answer an AdmissionReview's request. A deletion, and whatever is no resource of ours, is let through.
+
+    ours: the operator's own user name, with its namespace; it prunes verbs that others said."""
     document = request.get("object")
     if request.get("operation") not in {"CREATE", "UPDATE"} or not isinstance(document, Mapping):
         return Answer(True)
     if document["metadata"].get("deletionTimestamp"):
         return Answer(True)  # a finalizer must be able to go, whatever the spec has become
     old = request.get("oldObject") or {"metadata": {}}
-    spoken = list(_spoken(document, old, request.get("userInfo") or {}))
+    user = request.get("userInfo") or {}
+    spoken = [*_spoken(document, old, user, ours), *_changed(document, old, str(user.get("username", "")))]
     if spoken:
         return Answer(False, "; ".join(spoken))
     if old.get("spec") == document.get("spec") and request["operation"] == "UPDATE":
@@ -45,8 +48,8 @@ def judge(request: Mapping[str, Any]) -> Answer:
     return Answer(True, warnings=tuple(str(hint)[:250] for hint in hints(resource)))
 
 
-def _spoken(document: Document, old: Document, user: Mapping[str, Any]) -> Iterator[str]:
-    """Claims of this change that are not the user's own."""
+def _spoken(document: Document, old: Document, user: Mapping[str, Any], ours: str) -> Iterator[str]:
+    """Verbs of this change that are not the user's own."""
     name = str(user.get("username", ""))
     before = {r.id: r for r in said(old).requests}
     new = [r for r in said(document).requests if before.get(r.id) != r]
@@ -64,13 +67,36 @@ def _spoken(document: Document, old: Document, user: Mapping[str, Any]) -> Itera
         if foreign:
             yield f"request {request.id} ({request.verb}) claims the groups {', '.join(foreign)}, and you are in none of them"
     removed = [r for i, r in before.items() if i not in {x.id for x in said(document).requests} and r.by != name]
-    if removed and not _is_operator(name):
+    if removed and name != ours:
         yield f"request {removed[0].id} of {removed[0].by!r} is taken away by {name!r}; only whoever said it, or the operator, may"
-    changed = annotations(document).get(CHANGED_BY)
-    if changed is not None and changed != annotations(old).get(CHANGED_BY) and changed != name:
-        yield f"annotation {CHANGED_BY} says {changed!r}, and you are {name!r}; write your own name, or leave it out"
 
 
-def _is_operator(name: str) -> bool:
-    parts = name.split(":")
-    return len(parts) == 4 and parts[:2] == ["system", "serviceaccount"] and parts[3] == OURS
+def _changed(document: Document, old: Document, name: str) -> Iterator[str]:
+    """Who is said to have changed it, where that is not the user: whoever starts a rollout does not approve it.
+
+    Without an approval in sight the annotation may be missing. A wrong one never stands beside a change."""
+    if "spec" not in document or document.get("kind") != "ModelService":
+        return
+    claimed, before = annotations(document).get(CHANGED_BY), annotations(old).get(CHANGED_BY)
+    new_spec, old_spec = document["spec"] or {}, old.get("spec") or {}
+    fields = [f for f in STARTS if new_spec.get(f) != old_spec.get(f)]
+    what = f"spec.{' and spec.'.join(fields)} changed" if fields else "nothing else of it changed"
+    if claimed is None and (fields or before is not None) and any(map(_may_ask_for_approval, (new_spec, old_spec))):
+        claim = "is missing"
+    elif claimed is not None and claimed != name and (fields or claimed != before):
+        claim = f"says {claimed!r}"
+    else:
+        return
+    yield (
+        f"{what}, annotation {CHANGED_BY} {claim}, and you are {name!r}; whoever starts a rollout does not approve it: change it by "
+        f"`vedette rollout start`, or write your own name there in the same change"
+    )
+
+
+def _may_ask_for_approval(spec: Mapping[str, Any]) -> bool:
+    """Whether a step may be an approval: its own steps say so, or a policy that is not seen from here."""
+    rollout = spec.get("rollout") or {}
+    policy = rollout.get("policy")
+    if policy is None:
+        return rollout.get("policyRef") is not None
+    return any("approval" in step for step in policy.get("steps") or ())

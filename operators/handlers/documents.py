@@ -68,8 +68,8 @@ def said(document: Document) -> Said:
     return Said(tuple(sorted(found, key=lambda r: r.at)), why)
 
 
-def desired_of(service: ModelService, document: Document, rollout: RolloutSpec) -> Desired:
-    """What is asked for, and by whom as far as that is known."""
+def desired_of(service: ModelService, document: Document, rollout: RolloutSpec, *, has_webhook: bool) -> Desired:
+    """What is asked for, and by whom as far as that is known. has_webhook: whether admission checks who changes a spec."""
     notes = annotations(document)
     return Desired(
         revision=service.spec.revision,
@@ -79,6 +79,7 @@ def desired_of(service: ModelService, document: Document, rollout: RolloutSpec) 
         is_paused=service.spec.paused,
         by=notes.get(CHANGED_BY) or _manager_of_revision(document) or "operator",
         why=notes.get(CHANGE_CAUSE, ""),
+        is_by_checked=has_webhook and CHANGED_BY in notes,
     )
 
 

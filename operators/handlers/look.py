@@ -136,7 +136,7 @@ class Looker:
         verbs = said(case.document)
         observation = await case.backend.observe(case.service.ref)
         now = self._now()
-        desired = desired_of(case.service, case.document, case.rollout)
+        desired = desired_of(case.service, case.document, case.rollout, has_webhook=self._settings.webhook_port > 0)
         outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
         target = await self._scaled(case, outcome, now)
         seen = Seen(observation, len(observation.replicas), case.backend.selector, case.memory.problem)

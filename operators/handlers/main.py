@@ -47,7 +47,7 @@ class Operator:
         settings: OperatorSettings,
         metrics: OperatorMetrics,
     ) -> None:
-        self.settings, self.shelf, self.metrics = settings, Shelf(), metrics
+        self.kube, self.settings, self.shelf, self.metrics = kube, settings, Shelf(), metrics
         self._rng = random.Random()  # noqa: S311 - spreads looks, guards nothing
         self.leadership = self._elected(kube, reached) if settings.leader_election else Alone()
         leads: Callable[[], bool] = lambda: self.leadership.is_ours  # noqa: E731
@@ -166,7 +166,8 @@ async def _pages(
     loops: list[asyncio.Task[None]] = []
     if settings.webhook_port:
         certificate = Certificate(settings.webhook_cert_dir)
-        door = application(lambda kind, outcome: operator.metrics.admissions.labels(kind, outcome).inc())
+        ours = await operator.kube.who()
+        door = application(ours, lambda kind, outcome: operator.metrics.admissions.labels(kind, outcome).inc())
         pages.append((await listen(settings.http_host, settings.webhook_port, certificate.context, door))[0])
         loops += _begun(("certificate", certificate.follow()))
     if settings.http_port:

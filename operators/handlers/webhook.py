@@ -57,14 +57,14 @@ class Certificate:
                 _log.warning("%s", problem)
 
 
-def application(answered: Callable[[str, str], None] = lambda *_: None) -> web.Application:
-    """`POST /validate`. answered: told of (kind, outcome)."""
+def application(ours: str, answered: Callable[[str, str], None] = lambda *_: None) -> web.Application:
+    """`POST /validate`. ours: the operator's own user name. answered: told of (kind, outcome)."""
 
     async def validate(request: web.Request) -> web.Response:
         try:
             review: dict[str, Any] = json.loads(await request.read())
             asked = review["request"]
-            answer = judge(asked)
+            answer = judge(asked, ours)
         except (ValueError, KeyError, TypeError) as problem:
             return web.json_response({"message": f"not an AdmissionReview: {problem!r}"}, status=400)
         answered(str((asked.get("kind") or {}).get("kind", "")), "allowed" if answer.is_allowed else "refused")

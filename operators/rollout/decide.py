@@ -157,7 +157,7 @@ def _next_step(spec: RolloutSpec, status: RolloutStatus, assessment: Assessment,
         return _finish(spec, status, assessment, facts)
     step = spec.steps[status.step_index].what
     if isinstance(step, ApprovalStep):
-        return _approval(step, status)
+        return _approval(step, status, facts)
     if status.full_by is not None:
         return Pass(reason=f"in full, by {status.full_by}")
     if isinstance(step, PauseStep):
@@ -234,12 +234,13 @@ def _pause(step: PauseStep, status: RolloutStatus, now: datetime) -> Move:
     return Hold(phase=Phase.PROGRESSING, waiting_for=f"the pause to end at {began + step.duration:%H:%M:%SZ}")
 
 
-def _approval(step: ApprovalStep, status: RolloutStatus) -> Move:
+def _approval(step: ApprovalStep, status: RolloutStatus, facts: Facts) -> Move:
     given = [a.by for a in status.approvals]
     if len(set(given)) >= step.approvers:
         return Pass(reason=f"approved by {', '.join(given)}")
     whose = f" from {' or '.join(step.groups)}" if step.groups else ""
-    return Hold(phase=Phase.PAUSED, waiting_for=f"approval{whose}: {len(set(given))} of {step.approvers}")
+    unsure = "" if facts.desired.is_by_checked else "; who started it cannot be known: no admission webhook checks it here"
+    return Hold(phase=Phase.PAUSED, waiting_for=f"approval{whose}: {len(set(given))} of {step.approvers}{unsure}")
 
 
 def _analysis(

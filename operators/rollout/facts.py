@@ -16,7 +16,7 @@ class Desired:
 
     revision: what should be stable in the end; None: nothing is asked. experiment: an A/B test to run. replicas: the count, where
     no autoscaler owns it; min_replicas, max_replicas: bounds of either. is_paused: steps should not move. by, why: who changed this,
-    and why, as far as that is known; `by` may not approve what they started."""
+    and why, as far as that is known; `by` may not approve what they started. is_by_checked: whether `by` is who was authenticated."""
 
     revision: Revision | None
     rollout: RolloutSpec = field(default_factory=RolloutSpec)
@@ -27,6 +27,7 @@ class Desired:
     is_paused: bool = False
     by: str = "operator"
     why: str = ""
+    is_by_checked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from operators.cli.rollout import app
 from operators.rollout.status import Request
 from tests.cluster.test_operator_rollouts import is_healthy, weights
 from tests.fakes.certificates import write_certificate
-from tests.fakes.operator_world import QUICK, ROOT, World
+from tests.fakes.operator_world import MERGE, QUICK, ROOT, World, digest
 from tests.fakes.redis_server import free_port
 
+POLICY = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}}
 ACCOUNT = "vedette-operator"
 
 
@@ -170,8 +173,42 @@ def test_the_webhook_holds_people_to_their_own_name(world, namespace, operators,
         assert "nobody speaks for somebody else" in refused.json()["message"]
         world.want(namespace, "ids", "b")
         world.until(namespace, "ids", is_healthy("2"), 180)
+        approved = {"steps": [{"setWeight": 5}, {"approval": {}}, {"setWeight": 100}]}
+        change = {"rollout": {"policy": {**QUICK, **approved}}, "revision": {"version": "1", "bundle": digest("a")}}
+        assert "changed-by is missing" in change_spec(world, namespace, change)
+        assert "says 'bob'" in change_spec(world, namespace, change, "bob")
+        (tmp_path / "careful.yaml").write_text(yaml.safe_dump({**POLICY, "spec": change["rollout"]["policy"]}))
+        options = ["--version", "3", "--bundle", digest("c"), "--policy", str(tmp_path / "careful.yaml"), "-n", namespace]
+        CliRunner().invoke(app, ["start", "ids", *options, "--kubeconfig", str(world.api.kubeconfig())], catch_exceptions=False)
+        status = world.until(namespace, "ids", lambda s: "approval" in s.get("waitingFor", ""), 180)
+        assert "cannot be known" not in status["waitingFor"]
+        by = world.get(namespace, "ids")["metadata"]["annotations"]["vedette.dev/changed-by"]
+        assert status["rollout"]["startedBy"] == by
+        assert "says" in change_spec(world, namespace, {"revision": {"version": "1", "bundle": digest("a")}}, "bob")
     finally:
         world.http.delete(f"{where}/vedette-{namespace}")
+
+
+def change_spec(world: World, namespace: str, spec: dict, by: str | None = None) -> str:
+    """What the API server says to a change of the spec."""
+    notes = {"metadata": {"annotations": {"vedette.dev/changed-by": by}}} if by else {}
+    where = f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices/ids"
+    answer = world.http.patch(where, json={"spec": spec, **notes}, headers=MERGE)
+    return "" if answer.is_success else str(answer.json()["message"])
+
+
+def test_without_a_webhook_an_approval_says_that_nobody_knows_who_started(world, namespace, operators):
+    world.namespace(namespace)
+    world.ray(namespace, "ids")
+    steps = [{"setWeight": 5}, {"approval": {}}, {"setWeight": 100}]
+    world.service(namespace, "ids", rollout={"policy": {**QUICK, "steps": steps}})
+    operators.start(world.api.kubeconfig(), NAMESPACES=namespace)
+    world.until(namespace, "ids", is_healthy("1"), 180)
+    world.want(namespace, "ids", "b")
+    status = world.until(namespace, "ids", lambda s: "approval" in s.get("waitingFor", ""), 180)
+    assert "cannot be known" in status["waitingFor"]
+    world.say(namespace, "ids", Request(id="r1", verb="approve", by="alice", at=datetime.now(UTC)))
+    world.until(namespace, "ids", is_healthy("2"), 180)
 
 
 def _until_listening(port: int) -> None:

@@ -11,10 +11,11 @@ from operators.handlers.admission import judge
 from operators.handlers.documents import CHANGED_BY
 from operators.handlers.webhook import Certificate, CertificateMissing, application, listen
 from tests.fakes.certificates import write_certificate
-from tests.fakes.rollouts import A
+from tests.fakes.rollouts import A, B
 
 ALICE = {"username": "alice", "groups": ["sre", "system:authenticated"]}
-OPERATOR = {"username": "system:serviceaccount:vedette:vedette-operator", "groups": []}
+OURS = "system:serviceaccount:vedette:vedette-operator"
+OPERATOR = {"username": OURS, "groups": []}
 
 
 def service(annotations=None, **spec):
@@ -43,6 +44,10 @@ def asked(new, old=None, user=ALICE, operation=None):
 
 
 BY_ALICE, BY_BOB = {"id": "1", "by": "alice"}, {"id": "2", "by": "bob"}
+CAREFUL = {"rollout": {"policy": {"steps": [{"approval": {}}, {"setWeight": 100}]}}}
+BY_POLICY = {"rollout": {"policyRef": {"name": "careful"}}}
+OTHER = {"revision": B.model_dump(mode="json", by_alias=True, exclude_defaults=True)}
+MINE, BOBS = {CHANGED_BY: "alice"}, {CHANGED_BY: "bob"}
 BAD = {"rollout": {"policy": {"steps": [{"setWeight": 50}, {"setWeight": 5}]}}}
 
 
@@ -81,20 +86,54 @@ BAD = {"rollout": {"policy": {"steps": [{"setWeight": 50}, {"setWeight": 5}]}}}
     ],
 )
 def test_let_in(request_, expected):
-    answer = judge(request_)
+    answer = judge(request_, OURS)
     assert answer.is_allowed is (expected is None), answer.message
     assert (expected or "") in answer.message
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        pytest.param(service(BOBS, **CAREFUL, **OTHER), service(BOBS, **CAREFUL), "says 'bob'", id="a name of last week"),
+        pytest.param(service(None, **CAREFUL, **OTHER), service(None, **CAREFUL), "is missing", id="no name"),
+        pytest.param(service(None, **CAREFUL, **OTHER), service(MINE, **CAREFUL), "is missing", id="the name taken out"),
+        pytest.param(
+            service(MINE, **CAREFUL, **OTHER), service(BOBS, **CAREFUL), None, id="one's own name, as the command line does"
+        ),
+        pytest.param(service(MINE, **CAREFUL, **OTHER), service(MINE, **CAREFUL), None, id="one's own name still stands there"),
+        pytest.param(service(None, **CAREFUL), service(MINE, **CAREFUL), "is missing", id="the name taken out afterwards"),
+        pytest.param(service(BOBS, **CAREFUL), service(MINE, **CAREFUL), "says 'bob'", id="another name afterwards"),
+        pytest.param(service(None, **CAREFUL), service(None, **BY_POLICY), "is missing", id="another policy"),
+        pytest.param(service(None, **OTHER, **BY_POLICY), service(None, **BY_POLICY), "is missing", id="a policy that may ask"),
+        pytest.param(service(None, **CAREFUL), None, "is missing", id="a new service that is to be approved"),
+        pytest.param(service(MINE, **CAREFUL), None, None, id="a new service under one's own name"),
+        pytest.param(service(None, **OTHER), service(), None, id="nothing is to be approved, no name"),
+        pytest.param(service(BOBS, **OTHER), service(BOBS), "says 'bob'", id="nothing is to be approved, a false name"),
+        pytest.param(service(BOBS, **CAREFUL, paused=True), service(BOBS, **CAREFUL), None, id="what starts nothing"),
+    ],
+)
+def test_a_rollout_is_started_under_ones_own_name(new, old, expected):
+    answer = judge(asked(new, old), OURS)
+    assert answer.is_allowed is (expected is None), answer.message
+    assert (expected or "") in answer.message
+    assert expected is None or "you are 'alice'" in answer.message
+
+
+def test_only_the_operator_itself_prunes_not_an_account_that_is_called_like_it():
+    pruned = asked(service(), service(said(BY_BOB)), {**OPERATOR, "username": "system:serviceaccount:evil:vedette-operator"})
+    assert "taken away" in judge(pruned, OURS).message
+    assert judge(asked(service(), service(said(BY_BOB)), OPERATOR), OURS).is_allowed
 
 
 def test_a_finalizer_can_go_whatever_the_spec_became():
     document = service(**BAD)
     document["metadata"] |= {"deletionTimestamp": "2026-01-05T08:00:00Z", "finalizers": [FINALIZER]}
-    assert judge(asked({**document, "spec": {}}, document)).is_allowed
+    assert judge(asked({**document, "spec": {}}, document), OURS).is_allowed
 
 
 def test_hints_come_as_warnings():
     unjudged = {"rollout": {"policy": {"steps": [{"setWeight": 50}, {"setWeight": 100}]}}}
-    answer = judge(asked(service(**unjudged)))
+    answer = judge(asked(service(**unjudged)), OURS)
     assert answer.is_allowed
     assert any("setWeight" in w for w in answer.warnings)
 
@@ -103,7 +142,7 @@ async def test_the_door_speaks_tls_and_admission_review(tmp_path):
     write_certificate(tmp_path)
     certificate = Certificate(tmp_path)
     counted = []
-    runner, port = await listen("127.0.0.1", 0, certificate.context, application(lambda *told: counted.append(told)))
+    runner, port = await listen("127.0.0.1", 0, certificate.context, application(OURS, lambda *told: counted.append(told)))
     trusting = ssl.create_default_context(cafile=str(tmp_path / "tls.crt"))
     url = f"https://localhost:{port}/validate"
     async with aiohttp.ClientSession() as session:

@@ -170,6 +170,13 @@ def test_approvals(approvals: tuple[Approval, ...], expected: type[Move]) -> Non
     assert type(decided(under_way("approval", approvals=approvals))) is expected
 
 
+@pytest.mark.parametrize("is_checked", [True, False], ids=["checked", "not checked"])
+def test_an_approval_step_says_where_nobody_checks_who_started(is_checked: bool) -> None:
+    move = decided(under_way("approval"), desired=Desired(revision=B, is_by_checked=is_checked))
+    assert isinstance(move, Hold)
+    assert ("cannot be known" in move.waiting_for) is not is_checked
+
+
 FINISH = [
     pytest.param(V.NO_WORSE, {}, Promote, id="no worse is promoted"),
     pytest.param(V.BETTER, {}, Promote, id="better is promoted"),
