@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +33,8 @@ from serving.features.errors import RegistryError
 
 CONFIGURATION: Final = "feature_store.yaml"
 _TIMEOUT_S: Final = 120.0
+_SETTLE_S: Final = 0.02
+_LOOKS: Final = 50
 _CHILD: Final = "import os, sys; os.nice(10); from serving.features.feast import main; raise SystemExit(main(sys.argv[1]))"
 """Polite from its first import on: who answers requests on this machine goes first."""
 _DUMMY: Final = "__dummy_id"
@@ -79,7 +82,7 @@ def read(folder: Path) -> Definitions:
         text = os.path.expandvars((folder / CONFIGURATION).read_text(encoding="utf-8"))  # as Feast does
         configuration = yaml.safe_load(text)
         path = _registry_path(folder, configuration)
-        registry = _messages(path.read_bytes()) if path is not None else _through_feast(folder)
+        registry = _messages(settled(path)) if path is not None else _through_feast(folder)
     except (OSError, yaml.YAMLError) as error:
         raise RegistryError(f"{folder / CONFIGURATION}: {error}") from error
     return describe(registry, configuration, folder)
@@ -95,6 +98,20 @@ def _registry_path(folder: Path, configuration: Any) -> Path | None:
             return None
         registry = registry.get("path", "registry.db")
     return None if "://" in registry else folder / registry
+
+
+def settled(path: Path) -> bytes:
+    """A registry file as it is while nobody writes it. Feast empties the file and then fills it again: what is read in between is empty or
+    cut off, and may well be a registry, of fewer services. Raises RegistryError, OSError."""
+    for _ in range(_LOOKS):
+        before, raw = path.stat(), path.read_bytes()
+        time.sleep(_SETTLE_S)
+        after = path.stat()
+        if raw and len(raw) == after.st_size and before.st_mtime_ns == after.st_mtime_ns:
+            return raw
+    raise RegistryError(
+        f"the registry file {path.name} is empty or written without a pause; apply the feature repository again"
+    )
 
 
 def _messages(raw: bytes) -> Any:

@@ -2,11 +2,12 @@
 
 Which store: an HTTP feature server if its URL is set, else Redis if its URL is set, else what the Feast configuration says.
 A registry that is not there yet is no error (a server of tensors-only bundles needs none); one that breaks later is logged, and
-the last good plans stay."""
+the last good plans stay, those of services that it does not have any more among them: models may use them."""
 
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +73,8 @@ class OpenReader(PlanReader):
             await self._backend.close()
 
     async def _use(self, definitions: Definitions, seen: tuple[object, ...]) -> None:
-        """Compile every service and swap the plans in; a service that does not compile is a problem of its own."""
+        """Compile every service and swap the plans in. One that does not compile, or has gone, is a problem of its own and stays as it
+        was last good."""
         former = self._backend
         if self._backend is None or definitions.online != self._online:
             store = await _open_store(self._settings, definitions.online)
@@ -88,8 +90,13 @@ class OpenReader(PlanReader):
                 plans[service.name] = await self._plan_of(service, definitions, self._backend)
             except RegistryError as error:
                 problems[service.name] = error.message
+        for name in self._plans.keys() - plans.keys():
+            problems.setdefault(name, "the registry does not have it any more")
+            with suppress(RegistryError):
+                plans[name] = await self._plan_of(self._plans[name].source, definitions, self._backend)
         for name, problem in problems.items():
-            log.warning("features: service %s cannot be served: %s", name, problem)
+            still = "is served as it was before" if name in plans else "cannot be served"
+            log.warning("features: service %s %s: %s", name, still, problem)
         self.swap(plans, problems)
         self._seen, self._definitions = seen, definitions
         if former is not None and former is not self._backend:

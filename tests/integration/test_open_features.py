@@ -163,3 +163,25 @@ async def test_a_service_that_did_not_change_keeps_its_plan(tmp_path):
     assert reader._plans["flows_v1"] is not before
     assert len(reader.service("flows_v1").features) == len(FLOWS.aggregates)
     await reader.close()
+
+
+@pytest.mark.parametrize("gone", [
+    pytest.param(["feature_services"], id="the service"),
+    pytest.param(["feature_views"], id="the views of the service"),
+    pytest.param(["feature_services", "feature_views", "on_demand_feature_views"], id="all, as in a file that is being written"),
+])  # fmt: skip
+async def test_a_service_that_goes_while_it_is_served_is_served_as_it_was(tmp_path, gone):
+    from feast.protos.feast.core.Registry_pb2 import Registry
+
+    FeastStore(tmp_path / "feast").apply(FLOWS)
+    reader = await open_features(ServingSettings(store_dir=tmp_path))
+    path = tmp_path / "feast" / "registry.db"
+    registry = Registry()
+    registry.ParseFromString(path.read_bytes())
+    for kind in gone:
+        registry.ClearField(kind)
+    path.write_bytes(registry.SerializeToString())
+    await reader.refresh()
+    assert (await reader.read("flows_v1", host(b"10.0.0.9"), FLOW, at(61))).columns["flow__source_flags"].tolist() == [2.0]
+    assert "flows_v1" in reader.problems
+    await reader.close()
