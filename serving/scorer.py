@@ -29,7 +29,6 @@ from serving.served import Served
 from serving.stages import ModelOut, OutOfPatience, Stages, Work
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
-from serving.verdicts import VERDICTS
 from serving.ways import operating_point_of, wanted_outputs, way_of
 
 _NOT_OURS = (BadRequest, NotFound, TooLarge, Unsupported, Overloaded)
@@ -284,11 +283,11 @@ def _record(work: Work, part: Part, receipt: str, latency_s: float) -> AuditReco
         trace_id=work.trace.trace_id if work.trace else None,
         rows=part.rows.rows,
         inputs=inputs,
-        features=dict(features.columns) if features else {},
-        event_times_us=dict(features.event_times_us) if features else {},
+        features=features.columns if features else {},
+        event_times_us=features.event_times_us if features else {},
         operating_point=part.point,
         scores=judged.scores if judged else [],
-        verdicts=[VERDICTS[c] for c in judged.codes.tolist()] if judged else [],
+        verdicts=judged.codes if judged else [],
         degraded=part.degraded,
         latency_us=int(latency_s * 1e6),
         row_numbers=part.index,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from serving.audit.record import AuditRecord
 from serving.protocol.messages import DATATYPES, DTYPES, Tensor
+from serving.verdicts import VERDICTS
 
 LONGEST_LIST: Final = 1024
 """Elements of a numeric array beyond which it is written raw."""
@@ -30,6 +31,10 @@ def encode_record(record: AuditRecord) -> bytes:
     orjson writes numpy arrays itself, twice as fast as anything in Python, and NaN and infinities as null. So a null that is no
     field's own None means that the record holds one, and it is written again with care."""
     fields = {name: getattr(record, name) for name in _FIELDS}
+    for name in _ARRAYS:
+        fields[name] = dict(fields[name])  # makes the columns
+    if isinstance(record.verdicts, np.ndarray):
+        fields["verdicts"] = [VERDICTS[code] for code in record.verdicts.tolist()]
     fields["inputs"] = {name: _tensor(value) if type(value) is Tensor else value for name, value in record.inputs.items()}
     if record.rows <= LONGEST_LIST:
         line = orjson.dumps(fields, _plain, _OPTIONS)

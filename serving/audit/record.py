@@ -2,6 +2,7 @@
 
 Pure. Encoded by serving.audit.encoding, written by serving.audit.writer; chained and verified by later work."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -31,11 +32,13 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     inputs: dict[str, Any]
     """Columns or tensors as the client sent them: name -> Tensor, read back as {datatype, shape, data or raw}."""
-    features: dict[str, Series]
-    event_times_us: dict[str, Series]
+    features: Mapping[str, Series]
+    """Columns that were read. They may be made when they are asked for: the writer's thread asks, the loop does not."""
+    event_times_us: Mapping[str, Series]
     operating_point: str | None
     scores: Series
-    verdicts: list[str]
+    verdicts: Series
+    """Words; until the writer's thread encodes them, their codes (serving.verdicts)."""
     degraded: Series
     latency_us: int
     row_numbers: Series | None = None

@@ -1,14 +1,19 @@
 """One request, accounted for: the same receipt and trace in the answer, the record, the counts and the spans."""
 
+import threading
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from serving.audit.reader import read_records
+from serving.audit.writer import SegmentWriter
 from serving.errors import NotFound
 from serving.models.simple import build_simple
 from serving.models.store import BundleStore
+from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
 from serving.protocol.messages import InferRequest, Tensor
 from serving.scorer import Scorer, ScorerLimits
 from serving.served_file import newest_of_each
@@ -17,6 +22,8 @@ from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import MemorySpans, Tracer
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import ManualClock
+from tests.fakes.features import FakeFeatureReader
+from tests.unit.serving import variants
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SAMPLED, UNSAMPLED = f"00-{TRACE_ID}-b7ad6b7169203331-01", f"00-{TRACE_ID}-b7ad6b7169203331-00"
@@ -123,3 +130,53 @@ async def test_a_sampled_request_shows_how_long_its_door_took_to_read_it(store):
     assert (decode.name, root.name) == ("decode", "grpc infer")
     assert decode.start_time == root.start_time == arrived_ns
     assert decode.end_time - decode.start_time >= 5_000_000
+
+
+class Lazy(FakeFeatureReader):
+    """A reader whose columns are made when they are asked for, and whose tensors are not made of them."""
+
+    def __init__(self, *services):
+        super().__init__(*services)
+        self.makers = []
+
+    async def read(self, *args, **kwargs):
+        rows = await super().read(*args, **kwargs)
+        plain = rows.columns
+
+        class Columns(Mapping):
+            def __getitem__(_, name):
+                self.makers.append(threading.current_thread().name)
+                return plain[name]
+
+            def __iter__(_):
+                return iter(plain)
+
+            def __len__(_):
+                return len(plain)
+
+        rows.columns = Columns()
+        rows.direct = lambda _assembly, _fields: {"level": plain["hosts__level"].reshape(-1, 1)}
+        return rows
+
+
+async def test_the_columns_of_a_record_are_made_by_the_writers_thread(tmp_path):
+    """They cost more than reading them did; while the loop makes them, it answers nobody."""
+    feature = FeatureInfo("hosts__level", "FP32", "hosts", 0.0, None)
+    reader = Lazy(FeatureServiceInfo("hosts", (FieldInfo("host", "BYTES"),), (), (feature,)))
+    reader.put("hosts", (b"a",), {"level": 2.0}, 1_700_000_000_000_000 - 1_000_000)
+    world = variants.World(tmp_path, features=reader)
+    fields = {"request_fields": [], "assembly": [{"tensor": "level", "columns": ["hosts__level"]}], "feature_service": "hosts"}
+    bundle = variants.threat(tmp_path / "bundle", "1", **fields)
+    world.store.add(bundle)
+    writer = world.scorer._audit = SegmentWriter(tmp_path / "log", segment_bytes=1 << 20, segments=0, queue=100)
+    try:
+        await world.service.apply(variants.spec(bundle))
+        reader.makers.clear()
+        asked = variants.request("a")
+        await world.service.infer(replace(asked, inputs=asked.inputs[:1]))
+    finally:
+        writer.close()
+    assert reader.makers == ["audit-writer"]
+    (record,) = read_records(tmp_path / "log")
+    assert (record.features, record.event_times_us) == ({"hosts__level": [2.0]}, {"hosts": [1_699_999_999_000_000]})
+    assert record.verdicts == ["alert"]
