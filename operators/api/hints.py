@@ -28,8 +28,9 @@ def hints(resource: Resource) -> tuple[Finding, ...]:
 
 def _of_service(service: ModelService) -> Iterator[Finding]:
     spec = service.spec
+    on_kserve = spec.backend.kserve is not None
     if spec.rollout.policy is not None:
-        yield from _of_rollout(spec.rollout.policy, ("spec", "rollout", "policy"))
+        yield from _of_rollout(spec.rollout.policy, ("spec", "rollout", "policy"), counts_entities=not on_kserve)
     if spec.experiment is not None:
         yield from _of_experiment(spec.experiment, ("spec", "experiment"))
     if spec.backend.kserve is not None:
@@ -46,20 +47,19 @@ def _of_service(service: ModelService) -> Iterator[Finding]:
 
 def _of_kserve(spec: ModelServiceSpec) -> Iterator[Finding]:
     """What KServe cannot do; the backend refuses it when it comes to it, and the rollout waits there."""
-    if spec.rollout.policy_ref is not None:
+    if spec.rollout.policy is None:
         return
-    at: Path = ("spec", "rollout", "policy", "steps") if spec.rollout.policy else ("spec", "rollout")
-    for index, step in enumerate((spec.rollout.policy or RolloutSpec()).steps):
-        place = (*at, index) if spec.rollout.policy else at
+    for index, step in enumerate(spec.rollout.policy.steps):
+        place = ("spec", "rollout", "policy", "steps", index)
         if step.mirror is not None and step.mirror.percent > 0:
             yield Finding(place, "mirrors, which KServe cannot; write a policy without a mirror step and alertBudget")
         if step.set_weight is not None and step.set_weight != round(step.set_weight):
             yield Finding(place, f"is setWeight: {step.set_weight:g}, and KServe takes whole percents; write a whole number")
 
 
-def _of_rollout(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
+def _of_rollout(spec: RolloutSpec, at: Path, *, counts_entities: bool = True) -> Iterator[Finding]:
     yield from _of_weights(spec, (*at, "steps"))
-    yield from _of_gates(spec, (*at, "analysis"))
+    yield from _of_gates(spec, (*at, "analysis"), counts_entities)
     longest = max((s.analysis.max_duration for s in spec.steps if s.analysis and s.analysis.max_duration), default=timedelta(0))
     if spec.progress_deadline is not None and longest > spec.progress_deadline:
         yield Finding(
@@ -97,7 +97,7 @@ def _of_weights(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
         )
 
 
-def _of_gates(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
+def _of_gates(spec: RolloutSpec, at: Path, counts_entities: bool) -> Iterator[Finding]:
     analysis = spec.analysis
     is_mirrored = any(s.mirror for s in spec.steps)
     for index, gate in enumerate(analysis.gates if analysis.gates != Analysis().gates else ()):
@@ -113,10 +113,11 @@ def _of_gates(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
             yield Finding(
                 (*place, "name"), f"is {gate.name}, which stays undecided until analysts' labels arrive; pause for that long"
             )
-        if gate.unit == "request" and gate.name in {GateName.ALERT_RATE, GateName.FLIPS}:
+        if counts_entities and gate.unit == "request" and gate.name in {GateName.ALERT_RATE, GateName.FLIPS}:
             yield Finding(
                 (*place, "unit"),
-                f"of {gate.name} is request; where few entities make most of the traffic, only unit: entity keeps the error bounds",
+                f"of {gate.name} is request; where few entities make most of the traffic, only unit: entity keeps the error bounds "
+                "(not on KServe, where no entity is counted)",
             )
     if analysis.min_requests < FEW:
         yield Finding((*at, "minRequests"), f"is {analysis.min_requests}; fewer than {FEW} requests say little of a proportion")

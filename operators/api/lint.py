@@ -10,7 +10,7 @@ from operators.api.admission import Finding, where
 from operators.api.documents import Document, NotYaml, documents
 from operators.api.hints import hints
 from operators.api.read import Resource, problems, read_defaulted, subject, without_status
-from operators.api.types import GROUP, ModelService, RolloutPolicy
+from operators.api.types import GROUP, ModelService, RolloutPolicy, rollout_of
 
 Level = Literal["error", "hint"]
 
@@ -65,6 +65,7 @@ def lint(texts: Iterable[tuple[str, str]]) -> Report:
             if not errors:
                 read_.append((name, document, read_defaulted(without_status(document.value))))
     for name, document, resource in read_:
+        notes += [_note("error", name, document, f) for f in _policy_fits(resource, read_)]
         notes += [_note("hint", name, document, f) for f in (*hints(resource), *_policy_is_there(resource, read_))]
     order = {name: index for index, name in enumerate(dict.fromkeys(n.file for n in notes))}
     return Report(tuple(sorted(notes, key=lambda n: (order[n.file], n.line, n.level))), count, skipped)
@@ -89,6 +90,19 @@ def _policy_is_there(resource: Resource, all_: list[tuple[str, Document, Resourc
         yield Finding(
             ("spec", "rollout", "policyRef", "name"), f"is {name}, which is none of the policies given here ({known})"
         )
+
+
+def _policy_fits(resource: Resource, all_: list[tuple[str, Document, Resource]]) -> Iterator[Finding]:
+    """Whether the backend of a service can follow the policy it names, where that is given too."""
+    if not isinstance(resource, ModelService) or resource.spec.rollout.policy_ref is None:
+        return
+    name, namespace = resource.spec.rollout.policy_ref.name, resource.metadata.namespace
+    for _, _, other in all_:
+        if isinstance(other, RolloutPolicy) and (other.metadata.name, other.metadata.namespace) == (name, namespace):
+            try:
+                rollout_of(resource, other)
+            except LookupError as problem:
+                yield Finding(("spec", "rollout", "policyRef", "name"), f"is {name}: {problem}")
 
 
 def _note(level: Level, name: str, document: Document, finding: Finding) -> Note:

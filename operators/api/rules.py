@@ -107,6 +107,32 @@ _STRANGE_VARIANT: Final = (
     f"(has(v.revision.thresholds) && v.revision.thresholds.exists(p, {_unknown('p')})))"
 )
 
+
+def _countable(analysis: str) -> Rule:
+    """A service on KServe counts no entities. analysis: its place below the spec."""
+    parts = f"self.{analysis}.gates".split(".")
+    there = " && ".join(f"has({'.'.join(parts[:n])})" for n in range(2, len(parts) + 1))
+    gates, by_entity = ".".join(parts), "g, has(g.unit) && g.unit == 'entity'"
+    return Rule(
+        f"!(has(self.backend) && has(self.backend.kserve) && {there}) || !{gates}.exists({by_entity})",
+        "has a gate with unit: entity, which is never decided on KServe: a pod there does not know who met which variant",
+        "take unit away (a request is then one observation), or serve by the ray backend",
+        "has the gate %s with unit: entity, which is never decided on KServe: a pod there does not know who met which variant",
+        f"{gates}.filter({by_entity})[0].name",
+        gates.removeprefix("self"),
+    )
+
+
+def _fixed(what: str) -> Rule:
+    return Rule(
+        "self == oldSelf",
+        f"the {what} cannot be changed, the model would be served at the old one for good",
+        "make a second ModelService that names the other one, move the traffic, then delete this one",
+        "is %s, and the " + what + " cannot be changed, the model would be served at the old one for good",
+        "self",
+    )
+
+
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "Revision.bundle": (
         Rule(
@@ -176,6 +202,18 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
             "make a second ModelService on the other backend, move the traffic, then delete this one",
         ),
     ),
+    "RayBackend.rayService": (_fixed("RayService"),),
+    "RayBackend.application": (_fixed("application"),),
+    "RayBackend.deployment": (_fixed("deployment"),),
+    "KserveBackend": (
+        Rule(
+            "has(self.inferenceService) == has(oldSelf.inferenceService) && "
+            "(!has(self.inferenceService) || self.inferenceService == oldSelf.inferenceService)",
+            "the InferenceService cannot be changed, the model would be served at the old one for good",
+            "make a second ModelService that names the other one, move the traffic, then delete this one",
+            field=".inferenceService",
+        ),
+    ),
     "KserveBackend.storageUri": (
         Rule(
             "self.contains('{digest}')",
@@ -236,6 +274,8 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
             f"{_VARIANTS}.filter({_STRANGE_VARIANT})[0].name",
             ".experiment.variants",
         ),
+        _countable("rollout.policy.analysis"),
+        _countable("experiment.analysis"),
         Rule(
             "has(self.model) == has(oldSelf.model) && (!has(self.model) || self.model == oldSelf.model)",
             "the model cannot be changed, the rollout's memory is of the one that is served",

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from operators.autoscaling.spec import ScalingSpec
 from operators.backends.port import ServiceRef
-from operators.rollout.spec import ExperimentSpec, Revision, RolloutSpec, Value
+from operators.rollout.spec import UNMIRRORED_STEPS, Analysis, ExperimentSpec, Revision, RolloutSpec, Value
 from operators.rollout.status import RolloutStatus
 from serving.models.manifest import SCENARIOS
 
@@ -156,6 +156,17 @@ class ModelServiceSpec(Value):
         return self
 
     @model_validator(mode="after")
+    def _countable(self) -> "ModelServiceSpec":
+        if self.backend.kserve is not None:
+            policy = self.rollout.policy
+            analyses = {"rollout.policy.analysis": policy.analysis} if policy is not None else {}
+            analyses |= {"experiment.analysis": self.experiment.analysis} if self.experiment is not None else {}
+            for where, analysis in analyses.items():
+                if analysis.entity_gates:
+                    raise ValueError(f"{where}.gates {uncountable(analysis)}")
+        return self
+
+    @model_validator(mode="after")
     def _known_scenarios(self) -> "ModelServiceSpec":
         known = (*SCENARIOS, *self.scenarios)
         named = {"revision": self.revision}
@@ -171,6 +182,14 @@ class ModelServiceSpec(Value):
                         "in spec.scenarios if the bundle has it"
                     )
         return self
+
+
+def uncountable(analysis: Analysis) -> str:
+    """What is wrong on KServe with an analysis that has entity gates, and the way out."""
+    return (
+        f"has the gate {', '.join(analysis.entity_gates)} with unit: entity, which is never decided on KServe: a pod there does not "
+        "know who met which variant; take unit away (a request is then one observation), or serve by the ray backend"
+    )
 
 
 class Condition(Value):
@@ -266,17 +285,23 @@ class RolloutPolicy(Value):
 
 
 def rollout_of(service: ModelService, policy: RolloutPolicy | None = None) -> RolloutSpec:
-    """The rollout a service follows: its own, else that of the policy it names, else the default.
+    """The rollout a service follows: its own, else that of the policy it names, else the default (without a mirror on KServe).
 
-    policy: the one that `policyRef` names. Raises LookupError if it is named and not given."""
+    policy: the one that `policyRef` names. Raises LookupError if it is named and not given, or cannot be followed on the backend."""
     choice = service.spec.rollout
     if choice.policy is not None:
         return choice.policy
+    on_kserve = service.spec.backend.kserve is not None
     if choice.policy_ref is None:
-        return RolloutSpec()
+        return RolloutSpec(steps=UNMIRRORED_STEPS) if on_kserve else RolloutSpec()
     if policy is None or policy.metadata.name != choice.policy_ref.name:
         raise LookupError(
             f"ModelService {service.ref.namespace}/{service.ref.name}: spec.rollout.policyRef.name is {choice.policy_ref.name!r}, "
             f"and namespace {service.ref.namespace} has no such RolloutPolicy; create it, or name one of `kubectl get rolloutpolicies`"
+        )
+    if on_kserve and policy.spec.analysis.entity_gates:
+        raise LookupError(
+            f"ModelService {service.ref.namespace}/{service.ref.name}: RolloutPolicy {choice.policy_ref.name} "
+            f"{uncountable(policy.spec.analysis)}"
         )
     return policy.spec

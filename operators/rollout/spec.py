@@ -7,7 +7,7 @@ Words follow Argo Rollouts."""
 import re
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
@@ -143,6 +143,11 @@ class Analysis(Value):
     """Evidence older than this is invalid."""
     latency_objective: Duration = timedelta(milliseconds=100)
     """A request that takes longer counts as slow."""
+
+    @property
+    def entity_gates(self) -> tuple[str, ...]:
+        """Names of the gates whose observations are entities."""
+        return tuple(g.name for g in self.gates if g.unit == "entity")
 
     @model_validator(mode="after")
     def _distinct(self) -> "Analysis":
@@ -285,6 +290,16 @@ class RolloutSpec(Value):
         if self.alert_budget is not None and kinds[:1] != ["mirror"]:
             raise ValueError("alertBudget needs mirrored scores; add a mirror step before the first setWeight above 0")
         return self
+
+
+UNMIRRORED_STEPS: Final = (
+    Step(set_weight=5.0),
+    Step(analysis=AnalysisStep()),
+    Step(set_weight=25.0),
+    Step(analysis=AnalysisStep()),
+    Step(set_weight=100.0),
+)
+"""The default steps where nothing can be mirrored."""
 
 
 class ExperimentVariant(Value):

@@ -210,6 +210,58 @@ BAD = (
         ("s3://bundles/flows", "without {digest}", "e.g. s3://bundles/"),
     ),
     Bad(
+        "entities on KServe",
+        service(
+            backend=KSERVE,
+            rollout={"policy": {"analysis": {"gates": [{"name": "alertRate", "margin": 0.02, "unit": "entity"}]}}},
+        ),
+        "spec.rollout.policy.analysis.gates",
+        ("alertRate", "unit: entity", "KServe", "take unit away"),
+    ),
+    Bad(
+        "entities in an experiment on KServe",
+        service(
+            backend=KSERVE,
+            experiment={
+                "variants": [
+                    {"name": "red", "weight": 50, "revision": revision(version="1")},
+                    {"name": "blue", "weight": 50, "revision": revision(version="2")},
+                ],
+                "analysis": {"gates": [{"name": "errors", "margin": 0.02, "unit": "entity"}]},
+            },
+        ),
+        "spec.experiment.analysis.gates",
+        ("errors", "unit: entity", "KServe", "take unit away"),
+    ),
+    Bad(
+        "another RayService",
+        service(backend={"ray": {"rayService": "new"}}),
+        "spec.backend.ray.rayService",
+        ("cannot be changed", "make a second ModelService"),
+        old=service(backend={"ray": {"rayService": "old"}}),
+    ),
+    Bad(
+        "another application of the RayService",
+        service(backend={"ray": {"application": "new"}}),
+        "spec.backend.ray.application",
+        ("cannot be changed", "make a second ModelService"),
+        old=service(),
+    ),
+    Bad(
+        "another deployment of the application",
+        service(backend={"ray": {"deployment": "New"}}),
+        "spec.backend.ray.deployment",
+        ("cannot be changed", "make a second ModelService"),
+        old=service(),
+    ),
+    Bad(
+        "another InferenceService",
+        service(backend={"kserve": {**KSERVE["kserve"], "inferenceService": "new"}}),
+        "spec.backend.kserve.inferenceService",
+        ("cannot be changed", "make a second ModelService"),
+        old=service(backend=KSERVE),
+    ),
+    Bad(
         "two owners of the replica count",
         service(replicas=3, scaling={}),
         "spec.replicas",
