@@ -18,12 +18,13 @@ def facts_of(
     shares_replicas: bool = True,
     can_sleep: bool = False,
     cost_ratio: float = 1.0,
+    most: int | None = None,
 ) -> Facts:
     """What the autoscaler should know of a rollout: the step under way and the one that comes, whichever asks for more.
 
-    shares_replicas, can_sleep, cost_ratio: as in Facts; the first two are the backend's nature."""
+    shares_replicas, can_sleep, cost_ratio, most: as in Facts; the first two are the backend's nature."""
     if status.phase not in _UNDER_WAY or (status.candidate is None and not status.variants):
-        return Facts(shares_replicas=shares_replicas, can_sleep=can_sleep)
+        return Facts(shares_replicas=shares_replicas, can_sleep=can_sleep, most=most)
     others = status.variants
     steps = spec.steps[status.step_index : status.step_index + 2] if status.candidate is not None else ()
     mirrors = [status.mirror, sum(v.mirror for v in others), *(s.mirror.percent for s in steps if s.mirror is not None)]
@@ -38,6 +39,7 @@ def facts_of(
         rollout_min=max(given) if given else None,
         shares_replicas=shares_replicas,
         can_sleep=can_sleep,
+        most=most,
     )
 
 

@@ -83,16 +83,24 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """What one look read. at: when the counters were true, UTC. problem: why nothing, or not everything, was read."""
+    """What one look read. at: when the counters were true, UTC. problem: why nothing, or not everything, was read. silent: the
+    addresses that did not answer, if nothing else was wrong."""
 
     at: datetime
     replicas: tuple[ReplicaEvidence, ...] = ()
     traffic: Mapping[str, Traffic] = field(default_factory=dict)
     problem: str | None = None
+    silent: tuple[str, ...] = ()
 
-    def observation(self, expected_replicas: int) -> Observation:
-        """As the rollout core wants it. expected_replicas: how many should have answered."""
-        return Observation(at=self.at, replicas=self.replicas, expected_replicas=expected_replicas, problem=self.problem)
+    def observation(self, expected_replicas: int, wanted_replicas: int | None = None) -> Observation:
+        """As the rollout core wants it. expected_replicas: how many should have answered. wanted_replicas: as in Observation."""
+        return Observation(
+            at=self.at,
+            replicas=self.replicas,
+            expected_replicas=expected_replicas,
+            wanted_replicas=wanted_replicas,
+            problem=self.problem,
+        )
 
 
 def read_samples(model: str, samples: Iterable[tuple[Series, float]], at: datetime, *, problem: str | None = None) -> Scrape:

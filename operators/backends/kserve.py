@@ -5,12 +5,12 @@ is operators.backends.inference_service's; what the pods say, operators.backends
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from operators.api.types import KserveBackend
 from operators.backends.evidence import Scrape
 from operators.backends.inference_service import MANAGED_BY, Held, fields_of, held_by, is_within
-from operators.backends.kube import INFERENCE_SERVICES, PODS, Document, Kube, KubeError, NotFound
+from operators.backends.kube import INFERENCE_SERVICES, PODS, Conflict, Document, Kube, KubeError, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.pods import addresses, is_ready
 from operators.backends.port import BackendError, Load, ServiceRef
@@ -18,6 +18,8 @@ from operators.backends.ray import Read
 from operators.rollout.evidence import Observation, ReplicaEvidence, key
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
+
+_TRIES: Final = 4
 
 
 class KserveInference:
@@ -31,19 +33,35 @@ class KserveInference:
         self._kube, self._place, self._read, self._meter, self._owner = kube, place, read, meter, owner
 
     async def carry_out(self, service: ServiceRef, target: Target) -> None:
-        """Apply the InferenceService; nothing is written if it is so already. Raises BackendError."""
-        name = self._name(service)
-        try:
-            found = await self._found(service)
-            self._refuse_others(service, found)
-            fields = fields_of(service, self._place, target, _replicas(target, found))
-            if found is not None and is_within(fields, found):
+        """Apply the InferenceService over the version that was read; nothing is written if it is so already. Raises BackendError."""
+        generation: int | None = None
+        for left in reversed(range(_TRIES)):
+            try:
+                found = await self._found(service)
+                told = int(found["metadata"].get("generation") or 0) if found is not None else 0
+                if generation is not None and told != generation:
+                    raise BackendError(f"{self._subject(service)}: somebody else changed its spec meanwhile; looked at again")
+                generation = told
+                await self._apply(service, target, found)
+            except Conflict as problem:  # most often KServe wrote its status
+                if not left:
+                    raise BackendError(f"{self._subject(service)} keeps changing: {problem}") from problem
+            except KubeError as problem:
+                raise BackendError(str(problem), can_retry=problem.can_retry) from problem
+            else:
                 return
-            if self._owner is not None:
-                fields["metadata"]["ownerReferences"] = [dict(self._owner)]
-            await self._kube.apply(INFERENCE_SERVICES, service.namespace, name, fields)
-        except KubeError as problem:
-            raise BackendError(str(problem), can_retry=problem.can_retry) from problem
+
+    async def _apply(self, service: ServiceRef, target: Target, found: Document | None) -> None:
+        """Write over the version that was found. Raises Conflict, KubeError, BackendError."""
+        self._refuse_others(service, found)
+        fields = fields_of(service, self._place, target, _replicas(target, found))
+        if found is not None and is_within(fields, found):
+            return
+        if found is not None:
+            fields["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+        if self._owner is not None:
+            fields["metadata"]["ownerReferences"] = [dict(self._owner)]
+        await self._kube.apply(INFERENCE_SERVICES, service.namespace, self._name(service), fields)
 
     async def observe(self, service: ServiceRef) -> Observation:
         """Ask every pod; tallies are named by the variant that holds their revision now."""
@@ -90,6 +108,14 @@ class KserveInference:
         """Label selector of its pods, for the scale subresource; empty as long as the name is not known."""
         name = self._place.inference_service
         return f"serving.kserve.io/inferenceservice={name}" if name else ""
+
+    @property
+    def lack(self) -> str | None:
+        """All of a target is carried out, or refused."""
+        return None
+
+    def _subject(self, service: ServiceRef) -> str:
+        return f"InferenceService {service.namespace}/{self._name(service)}"
 
     def _name(self, service: ServiceRef) -> str:
         return self._place.inference_service or service.name

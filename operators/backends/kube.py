@@ -69,6 +69,7 @@ EVENTS: Final = Kind("v1", "Event", "events")
 LEASES: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 MODEL_SERVICES: Final = Kind("vedette.dev/v1alpha1", "ModelService", "modelservices")
 ROLLOUT_POLICIES: Final = Kind("vedette.dev/v1alpha1", "RolloutPolicy", "rolloutpolicies")
+RAY_CLUSTERS: Final = Kind("ray.io/v1", "RayCluster", "rayclusters")
 RAY_SERVICES: Final = Kind("ray.io/v1", "RayService", "rayservices")
 INFERENCE_SERVICES: Final = Kind("serving.kserve.io/v1beta1", "InferenceService", "inferenceservices")
 

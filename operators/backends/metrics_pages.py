@@ -5,6 +5,7 @@ the look partial, never an exception."""
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
@@ -51,7 +52,9 @@ class MetricsPages:
         problems = [p for p in pages if isinstance(p, _Silence)]
         problem = "; ".join(p.why for p in problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
         samples = chain.from_iterable(p for p in pages if not isinstance(p, _Silence))
-        return read_samples(model, samples, at, problem=problem or None)
+        found = read_samples(model, samples, at, problem=problem or None)
+        silent = tuple(a for a, page in zip(addresses, pages, strict=True) if isinstance(page, _Silence))
+        return replace(found, silent=silent) if found.problem == problem else found
 
     @property
     def remembered(self) -> int:

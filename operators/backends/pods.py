@@ -16,7 +16,12 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     return is_live(pod) and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
+def address(pod: Mapping[str, Any], port: int) -> str:
+    """Base URL of a live one."""
+    ip = pod["status"]["podIP"]
+    return f"http://[{ip}]:{port}" if ":" in ip else f"http://{ip}:{port}"
+
+
 def addresses(pods: Sequence[Mapping[str, Any]], port: int) -> list[str]:
     """Base URLs of the live ones."""
-    found = [pod["status"]["podIP"] for pod in pods if is_live(pod)]
-    return [f"http://[{ip}]:{port}" if ":" in ip else f"http://{ip}:{port}" for ip in found]
+    return [address(pod, port) for pod in pods if is_live(pod)]

@@ -36,7 +36,7 @@ class Load:
 
     ongoing: requests under way. queued: waiting, of those. rate_per_s: requests answered a second, lately. p99_ms: of the last
     window; None if nothing was answered. stream_lag: events waiting in the stream; None if there is none. ready_replicas,
-    wanted_replicas: as they are. problem: why this could not be measured."""
+    wanted_replicas: as they are. most_replicas: what there is room for; None: not known. problem: why this could not be measured."""
 
     at: datetime
     ongoing: float = 0.0
@@ -47,6 +47,7 @@ class Load:
     ready_replicas: int = 0
     wanted_replicas: int = 0
     mirror_ratio: float = 0.0
+    most_replicas: int | None = None
     problem: str | None = None
 
 

@@ -1,20 +1,32 @@
 """The `ray` backend: models within a KubeRay RayService.
 
 A weight or a revision changes in serveConfigV2's `user_config`, which KubeRay hands to the running replicas: no restart, no new
-cluster. All variants share the replicas. What is edited is operators.backends.serve_config's; what the pods say,
-operators.backends.evidence's."""
+cluster. All variants share the replicas; workers follow their count. What is edited is operators.backends.serve_config's; how many
+workers there are to be, operators.backends.ray_workers'; what the pods say, operators.backends.evidence's."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from operators.api.types import RayBackend
 from operators.backends.evidence import Scrape
-from operators.backends.kube import PODS, RAY_SERVICES, Conflict, Kube, KubeError, NotFound
+from operators.backends.kube import PODS, RAY_CLUSTERS, RAY_SERVICES, Conflict, Document, Kube, KubeError, NotFound
 from operators.backends.load import LoadMeter
-from operators.backends.pods import addresses, is_live, is_ready
+from operators.backends.pods import address, addresses, is_live, is_ready
 from operators.backends.port import BackendError, Load, ServiceRef
-from operators.backends.serve_config import Place, replicas_of, served_revision, with_model, without_model
+from operators.backends.ray_workers import Room, resized, room_of
+from operators.backends.serve_config import (
+    APPLICATION,
+    Place,
+    deployment_of,
+    entry_of,
+    new_config,
+    replicas_of,
+    served_revision,
+    with_model,
+    without_model,
+)
 from operators.rollout.evidence import Observation
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
@@ -25,45 +37,69 @@ _TRIES: Final = 4
 
 
 class RayServeBackend:
-    """One service's place in a RayService."""
+    """One service's place in a RayService. Made for one look: what it reads first it acts on, unless somebody was faster."""
 
     shares_replicas = True
 
     def __init__(self, kube: Kube, place: RayBackend, read: Read, meter: LoadMeter) -> None:
         self._kube, self._place, self._read, self._meter = kube, place, read, meter
         self._cluster = ""
+        self._seen: Document | None = None
+        self._lack: str | None = None
 
     async def carry_out(self, service: ServiceRef, target: Target) -> None:
-        """Write the target into the RayService; nothing is written if it says so already. Raises BackendError."""
+        """Write the target into the RayService, and give its Ray cluster the workers; nothing is written if it is so already.
+        Raises BackendError."""
         place, model = self._where(service), target.serving(service.model)
-        await self._edit(service, lambda text: with_model(text, place, model, target.replicas))
+        room = Room()
+
+        def edit(found: Document) -> str:
+            nonlocal room
+            text = _config(found, self._place.application)
+            room = room_of(found, deployment_of(text, place))
+            return with_model(text, place, model, _least(target.replicas, room.most))
+
+        found = await self._edit(service, edit)
+        self._lack = None
+        if target.replicas is not None:
+            self._lack = room.lack(target.replicas, place.subject)
+            await self._resize(service, found, room, min(target.replicas, room.most or target.replicas))
 
     async def observe(self, service: ServiceRef) -> Observation:
-        """Ask every pod of the active Ray cluster."""
+        """Ask every pod of the active Ray cluster. Expected are as many as there are: wanted ones that nothing runs yet (no worker,
+        no room) hold up nobody."""
         try:
             ray_service, pods = await self._look(service)
-            wanted = replicas_of(ray_service["spec"].get("serveConfigV2", ""), self._where(service))
+            wanted = replicas_of(_config(ray_service, self._place.application), self._where(service))
         except (KubeError, BackendError) as problem:
             return Observation(at=datetime.now(UTC), problem=str(problem))
-        scrape = await self._read(service, addresses(pods, self._place.metrics_port))
-        return scrape.observation(wanted if wanted is not None else max(1, sum(map(is_live, pods))))
+        scrape = await self._scrape(service, pods)
+        there = max(1, sum(map(is_ready, pods)), len(scrape.replicas))
+        expected = there if wanted is None else max(1, min(wanted, there))
+        return scrape.observation(expected, wanted_replicas=wanted)
 
     async def load(self, service: ServiceRef) -> Load:
         """How busy the replicas are."""
         try:
             ray_service, pods = await self._look(service)
-            wanted = replicas_of(ray_service["spec"].get("serveConfigV2", ""), self._where(service))
+            text, place = _config(ray_service, self._place.application), self._where(service)
+            wanted, room = replicas_of(text, place), room_of(ray_service, deployment_of(text, place))
         except (KubeError, BackendError) as problem:
             return Load(datetime.now(UTC), problem=str(problem))
-        scrape = await self._read(service, addresses(pods, self._place.metrics_port))
+        scrape = await self._scrape(service, pods)
         ready = sum(map(is_ready, pods))
-        return self._meter.measure(service, scrape, ready_replicas=ready, wanted_replicas=ready if wanted is None else wanted)
+        load = self._meter.measure(service, scrape, ready_replicas=ready, wanted_replicas=ready if wanted is None else wanted)
+        return replace(load, most_replicas=room.most)
 
     async def remove(self, service: ServiceRef) -> None:
         """Take our model out of the RayService; the RayService itself was there before, and stays."""
         place = self._where(service)
+
+        def edit(found: Document) -> str:
+            return without_model(found["spec"].get("serveConfigV2", ""), place, service.model)
+
         try:
-            await self._edit(service, lambda text: without_model(text, place, service.model))
+            await self._edit(service, edit)
         except BackendError as problem:
             if not isinstance(problem.__cause__, NotFound):
                 raise
@@ -75,41 +111,84 @@ class RayServeBackend:
             found = await self._kube.get(RAY_SERVICES, service.namespace, self._place.ray_service)
         except KubeError as problem:
             raise BackendError(str(problem), can_retry=problem.can_retry) from problem
-        return served_revision(found["spec"].get("serveConfigV2", ""), self._where(service), service.model)
+        return served_revision(_config(found, self._place.application), self._where(service), service.model)
 
     @property
     def selector(self) -> str:
         """Label selector of the pods seen at the last look, for the scale subresource."""
         return f"ray.io/cluster={self._cluster},ray.io/node-type=worker" if self._cluster else ""
 
-    async def _edit(self, service: ServiceRef, edit: Callable[[str], str]) -> None:
-        """Read, edit, apply under the version that was read; again if somebody else was faster."""
+    @property
+    def lack(self) -> str | None:
+        """Why what was carried out last is less than was asked for; None: it is all of it."""
+        return self._lack
+
+    async def _edit(self, service: ServiceRef, edit: Callable[[Document], str]) -> Document:
+        """Edit what was seen and apply it under the version that was read; again if somebody else was faster, unless they changed
+        what is ours: then they decide now, and the next look sees it. The RayService as it is then. Raises BackendError."""
         name, namespace = self._place.ray_service, service.namespace
+        seen, self._seen = self._seen, None
+        mine: tuple[Any, Any] | None = None
         for left in reversed(range(_TRIES)):
             try:
-                found = await self._kube.get(RAY_SERVICES, namespace, name)
+                found = seen or await self._kube.get(RAY_SERVICES, namespace, name)
+                seen = None
                 before = found["spec"].get("serveConfigV2", "")
-                after = edit(before)
+                ours = entry_of(before, self._where(service), service.model)
+                if mine is not None and ours != mine:
+                    raise BackendError(
+                        f"RayService {namespace}/{name}: somebody else changed {service.model} meanwhile; looked at again"
+                    )
+                mine, after = ours, edit(found)
                 if after == before:
-                    return
+                    return found
                 version = {"resourceVersion": found["metadata"]["resourceVersion"]}
                 fields = {"metadata": version, "spec": {"serveConfigV2": after}}
-                await self._kube.apply(RAY_SERVICES, namespace, name, fields)
+                return await self._kube.apply(RAY_SERVICES, namespace, name, fields)
             except Conflict as problem:
                 if not left:
                     raise BackendError(f"RayService {namespace}/{name} keeps changing: {problem}") from problem
             except NotFound as problem:
                 raise BackendError(
-                    f"RayService {namespace}/{name} is not there; apply it, or write another name in spec.backend.ray.rayService"
+                    f"RayService {namespace}/{name} is not there; apply it, or make the ModelService anew with another name in "
+                    "spec.backend.ray.rayService"
                 ) from problem
             except KubeError as problem:
                 raise BackendError(str(problem), can_retry=problem.can_retry) from problem
-            else:
-                return
+        raise AssertionError("the last try returns or raises")
+
+    async def _resize(self, service: ServiceRef, ray_service: Document, room: Room, replicas: int) -> None:
+        """Give the Ray clusters (the active one, and one that is to follow it) as many workers as the replicas need."""
+        wanted = room.workers(replicas)
+        status = ray_service.get("status") or {}
+        for part in ("activeServiceStatus", "pendingServiceStatus") if wanted is not None else ():
+            name = (status.get(part) or {}).get("rayClusterName")
+            if not name or wanted is None:
+                continue
+            try:
+                cluster = await self._kube.get(RAY_CLUSTERS, service.namespace, name)
+                pods = await self._kube.list(PODS, service.namespace, f"ray.io/cluster={name},ray.io/node-type=worker")
+                patch = resized(cluster, room, wanted, pods)
+                if patch:
+                    await self._kube.patch(RAY_CLUSTERS, service.namespace, name, patch)
+            except NotFound:
+                continue  # it is just being made, or going
+            except KubeError as problem:
+                raise BackendError(
+                    f"RayCluster {service.namespace}/{name} was not given its workers: {problem}", can_retry=problem.can_retry
+                ) from problem
+
+    async def _scrape(self, service: ServiceRef, pods: Sequence[Mapping[str, Any]]) -> Scrape:
+        """Ask every pod that runs. One that is not ready need not answer: it may hold no replica (yet, or any more)."""
+        scrape = await self._read(service, addresses(pods, self._place.metrics_port))
+        idle = {address(p, self._place.metrics_port) for p in pods if is_live(p) and not is_ready(p)}
+        is_excused = scrape.silent and scrape.replicas and idle.issuperset(scrape.silent)
+        return replace(scrape, problem=None) if is_excused else scrape
 
     async def _look(self, service: ServiceRef) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
         """The RayService and the pods of its active cluster that may hold replicas."""
         found = await self._kube.get(RAY_SERVICES, service.namespace, self._place.ray_service)
+        self._seen = found
         cluster = ((found.get("status") or {}).get("activeServiceStatus") or {}).get("rayClusterName")
         if not cluster:
             raise BackendError(
@@ -125,3 +204,16 @@ class RayServeBackend:
         return Place(
             f"RayService {service.namespace}/{self._place.ray_service}", self._place.application, self._place.deployment
         )
+
+
+def _config(ray_service: Document | Mapping[str, Any], application: str) -> str:
+    """Its serveConfigV2; one of our own where it has none, which leaves the field to the operator."""
+    text: str = ray_service["spec"].get("serveConfigV2") or ""
+    if text.strip() or application != APPLICATION:
+        return text
+    groups = (ray_service["spec"].get("rayClusterConfig") or {}).get("workerGroupSpecs") or ()
+    return new_config(sum(int(g.get("replicas") or g.get("minReplicas") or 0) for g in groups))
+
+
+def _least(asked: int | None, most: int | None) -> int | None:
+    return asked if asked is None or most is None else min(asked, most)

@@ -3,9 +3,10 @@
 Everything else in it is other people's and stays. Comments do not survive an edit: it is one text to Kubernetes, and YAML's
 reader drops them; the file in their repository keeps them."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
@@ -13,6 +14,29 @@ from pydantic import ValidationError
 from operators.backends.port import BackendError
 from operators.rollout.spec import Revision
 from serving.spec import ModelSpec
+
+APPLICATION: Final = "vedette"
+_NEW: Final[Mapping[str, Any]] = {
+    "proxy_location": "Disabled",
+    "applications": [
+        {
+            "name": APPLICATION,
+            "import_path": "serving.app:build",
+            "route_prefix": "/",
+            "args": {},
+            "deployments": [
+                {
+                    "name": "Replica",
+                    "num_replicas": 1,
+                    "max_replicas_per_node": 1,
+                    "graceful_shutdown_timeout_s": 30,
+                    "ray_actor_options": {"num_cpus": 1},
+                }
+            ],
+        }
+    ],
+}
+"""What a RayService without serveConfigV2 is given: the serving application as manifests/base/rayservice.yaml has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +48,20 @@ class Place:
     deployment: str
 
 
+def new_config(replicas: int) -> str:
+    """The configuration of a RayService that leaves it to the operator, with this many replicas."""
+    config = copy.deepcopy(dict(_NEW))
+    config["applications"][0]["deployments"][0]["num_replicas"] = max(1, replicas)
+    return _text(config)
+
+
 def with_model(text: str, place: Place, model: ModelSpec, replicas: int | None) -> str:
     """The configuration that serves `model` beside the models of others; the same text if it does so already.
 
     replicas: None leaves the count alone. Raises BackendError if the place is not in it, or has an autoscaler of its own."""
     config = _parsed(text, place)
     deployment = _deployment(config, place)
-    before = _fingerprint(deployment)
+    before = copy.deepcopy(deployment)
     user_config = dict(deployment.get("user_config") or {})
     told = model.model_dump(mode="json")
     models = list(user_config.get("models") or [])
@@ -42,7 +73,7 @@ def with_model(text: str, place: Place, model: ModelSpec, replicas: int | None) 
     if replicas is not None:
         _without_autoscaler(deployment, place)
         deployment["num_replicas"] = replicas
-    return text if _fingerprint(deployment) == before else _text(config)
+    return text if deployment == before else _text(config)
 
 
 def without_model(text: str, place: Place, name: str) -> str:
@@ -82,15 +113,30 @@ def served_revision(text: str, place: Place, name: str) -> Revision | None:
     return None
 
 
+def deployment_of(text: str, place: Place) -> Mapping[str, Any]:
+    """The deployment as it is written. Raises BackendError."""
+    return _deployment(_parsed(text, place), place)
+
+
 def replicas_of(text: str, place: Place) -> int | None:
     """How many replicas it asks for; None: an autoscaler decides, or it does not say. Raises BackendError."""
-    count = _deployment(_parsed(text, place), place).get("num_replicas")
+    count = deployment_of(text, place).get("num_replicas")
     return count if isinstance(count, int) else None
+
+
+def entry_of(text: str, place: Place, name: str) -> tuple[Any, Any]:
+    """What is ours in it, to be compared: the model's entry and the count; Nones if the place is not there."""
+    try:
+        deployment = deployment_of(text, place)
+    except BackendError:
+        return None, None
+    models = (deployment.get("user_config") or {}).get("models") or []
+    return next((m for m in models if m.get("name") == name), None), deployment.get("num_replicas")
 
 
 def _parsed(text: str, place: Place) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(text) if text.strip() else None
+        config = yaml.load(text, Loader=yaml.CSafeLoader) if text.strip() else None  # the safe one, in C
     except yaml.YAMLError as problem:
         raise BackendError(f"{place.subject}: spec.serveConfigV2 is not YAML: {problem}", can_retry=False) from problem
     if not isinstance(config, dict):
@@ -128,10 +174,6 @@ def _without_autoscaler(deployment: Mapping[str, Any], place: Place) -> None:
             "the count has one owner: take autoscaling_config away, or the ModelService's replicas and scaling",
             can_retry=False,
         )
-
-
-def _fingerprint(deployment: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(deployment, sort_keys=True)
 
 
 def _text(config: Mapping[str, Any]) -> str:

@@ -33,6 +33,11 @@ class ClusterBackend(Backend, Protocol):
         """Label selector of the pods; empty: not known (yet)."""
         ...
 
+    @property
+    def lack(self) -> str | None:
+        """Why what was carried out last is less than was asked for, in words; None: it is all of it."""
+        ...
+
     async def serves(self, service: ServiceRef) -> Revision | None:
         """What is served as stable before the operator did anything; None: nothing, or nobody can tell. Raises BackendError."""
         ...

@@ -20,9 +20,11 @@ from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import ScalingState
 from operators.backends.kube import ROLLOUT_POLICIES, Conflict, Kube, KubeError, NotFound
 from operators.backends.port import BackendError
+from operators.handlers.acting import Acting
 from operators.handlers.agenda import TryLater
 from operators.handlers.backends import Backends, ClusterBackend
-from operators.handlers.documents import Document, Key, desired_of, said
+from operators.handlers.claims import heirs, refusal, rival
+from operators.handlers.documents import Document, Key, desired_of, key_of, said
 from operators.handlers.metrics import OperatorMetrics, ServiceView
 from operators.handlers.record import Recorder
 from operators.handlers.settings import OperatorSettings
@@ -49,7 +51,6 @@ class Memory:
     status: RolloutStatus
     written_s: float
     carried: Target | None = None
-    carried_s: float = 0.0
     scaling: ScalingState | None = None
     problem: str | None = None
     told: set[str] = field(default_factory=set)
@@ -89,7 +90,7 @@ class Looker:
     ) -> None:
         self._kube, self._shelf, self._backends, self._metrics, self._settings = kube, shelf, backends, metrics, settings
         self._leads, self._now, self._monotonic = leads, now, monotonic
-        self._recorder = Recorder(kube)
+        self._recorder, self._acting = Recorder(kube), Acting(leads, settings.act_limit_s)
         self._memories: dict[Key, Memory] = {}
 
     async def look(self, key: Key) -> float | None:
@@ -123,6 +124,7 @@ class Looker:
         try:
             service = read_service(document)
             rollout = rollout_of(service, await self._policy(service))
+            self._yield_to_older(document)
         except (ApiError, LookupError) as problem:
             await self._refuse(key, document, problem)
             return self._settings.quiet_interval_s
@@ -158,7 +160,7 @@ class Looker:
             raise
         except KubeError:
             if outcome.acts_first and target is not None and self._leads():
-                await case.backend.carry_out(case.service.ref, target)
+                await self._acting.do(lambda: case.backend.carry_out(case.service.ref, target))
             raise
         for event in outcome.events:
             self._metrics.moves.labels(*case.key, event.reason).inc()
@@ -204,24 +206,25 @@ class Looker:
         return self._monotonic() - memory.written_s >= interval_s
 
     async def _act(self, case: Case, target: Target | None) -> None:
-        """Carry out what is not carried out yet, or may have been undone by others. Raises BackendError."""
+        """Make what is so what was decided, at every look: others may have changed it. Raises BackendError."""
         memory = case.memory
-        is_old = self._monotonic() - memory.carried_s >= self._settings.resync_interval_s
-        is_busy = memory.status.phase in _UNDER_WAY
-        if target is None or (target == memory.carried and not is_old and not is_busy):
+        if target is None:
             return
-        if not self._leads():
-            raise TryLater("this operator no longer leads")
         try:
-            await case.backend.carry_out(case.service.ref, target)
+            await self._acting.do(lambda: case.backend.carry_out(case.service.ref, target))
         except BackendError as problem:
             memory.problem, memory.carried = str(problem), None
-            if memory.problem not in memory.told:
-                memory.told.add(memory.problem)
-                await self._recorder.event(case.document, Event("Warning", "ActFailed", memory.problem), self._now())
+            await self._tell_once(case, "ActFailed", memory.problem)
             raise
-        memory.problem, memory.carried, memory.carried_s = None, target, self._monotonic()
-        memory.told.clear()
+        memory.problem, memory.carried = case.backend.lack, target
+        memory.told.intersection_update({memory.problem} if memory.problem else ())
+        if memory.problem:
+            await self._tell_once(case, "NoRoom", memory.problem)
+
+    async def _tell_once(self, case: Case, reason: str, what: str) -> None:
+        if what not in case.memory.told:
+            case.memory.told.add(what)
+            await self._recorder.event(case.document, Event("Warning", reason, what), self._now())
 
     async def _scaled(self, case: Case, outcome: Outcome, now: datetime) -> Target | None:
         """The target with the autoscaler's count, where it owns it."""
@@ -230,7 +233,7 @@ class Looker:
             return target
         load = await case.backend.load(case.service.ref)
         policy = outcome.status.policy or case.rollout
-        facts = facts_of(policy, outcome.status, shares_replicas=case.backend.shares_replicas)
+        facts = facts_of(policy, outcome.status, shares_replicas=case.backend.shares_replicas, most=load.most_replicas)
         decision = decide_scale(spec, case.memory.scaling, load, facts, now)
         case.memory.scaling = decision.state
         if case.memory.carried is not None and case.memory.carried.replicas != decision.replicas:
@@ -263,6 +266,12 @@ class Looker:
             self._shelf.put_policy(document)
         return read_policy(document)
 
+    def _yield_to_older(self, document: Document) -> None:
+        """Raises LookupError if what it asks for is another, older service's."""
+        found = rival(document, self._shelf.neighbours(key_of(document)))
+        if found is not None:
+            raise LookupError(refusal(*found))
+
     async def _refuse(self, key: Key, document: Document, problem: Exception) -> None:
         """A resource that cannot be followed: what was served goes on, and the status says why nothing moves."""
         now, before = self._now(), document.get("status") or {}
@@ -281,7 +290,8 @@ class Looker:
         except ApiError as problem:
             _log.warning("%s: let go of without taking anything down: %s", "/".join(key), problem)
         else:
-            await self._backends.of(service, document).remove(service.ref)
+            if not heirs(document, self._shelf.neighbours(key)):
+                await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))
         await self._recorder.let_go(document)
         self._forget(key)
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from operators.backends.kube import MODEL_SERVICES, Access, Kind, Kube, KubeError, access
 from operators.handlers.agenda import Agenda, Backoff
 from operators.handlers.backends import Backends
+from operators.handlers.claims import sharers
 from operators.handlers.documents import Document, Key, key_of
 from operators.handlers.follow import Follower
 from operators.handlers.lease import Alone, Leadership, identity_of
@@ -74,15 +75,20 @@ class Operator:
         for key in known:
             if namespace in (None, key[0]) and key not in here:
                 await seen({"metadata": {"namespace": key[0], "name": key[1]}}, True)
-        for document in documents:
+        for document in sorted(
+            documents, key=lambda d: str(d["metadata"].get("creationTimestamp"))
+        ):  # who was first is known first
             await seen(document, False)
 
     async def service_seen(self, document: Document, is_gone: bool) -> None:
         """The watch saw a ModelService."""
         key = key_of(document)
         if is_gone:
+            gone = self.shelf.service(key)
             self.shelf.drop_service(key)
             await self.services.wake(key)
+            for waiting in sharers(gone, self.shelf.neighbours(key)) if gone is not None else ():
+                await self.services.wake(key_of(waiting))
         elif self.shelf.put_service(document):
             await self.services.wake(key)
         else:

@@ -5,7 +5,7 @@ Every field is an environment variable `VEDETTE_OPERATOR_<FIELD>`."""
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -39,8 +39,9 @@ class OperatorSettings(BaseSettings):
     that is killed has not written, the next one computes again from the same counters."""
     quiet_interval_s: PositiveFloat = 300.0
     """The same where nothing is under way."""
-    resync_interval_s: PositiveFloat = 300.0
-    """How often the backend is compared with what it should be, though nothing changed."""
+    act_timeout_s: PositiveFloat | None = None
+    """How long one act on a backend may take in all; less than lease_duration_s - lease_renew_s, so that it is over before another
+    operator acts. Unset: 0.8 of that."""
     watch_check_interval_s: PositiveFloat = 10.0
     """How often the API server is asked whether both kinds of resource can still be listed; the operator is ready while they can."""
     evidence: Literal["metrics", "prometheus"] = "metrics"
@@ -81,6 +82,22 @@ class OperatorSettings(BaseSettings):
     """After a start (or on becoming leader) the first looks are spread over this long."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Level of the log on stderr."""
+
+    @model_validator(mode="after")
+    def _acts_end_before_another_leads(self) -> "OperatorSettings":
+        left_s = self.lease_duration_s - self.lease_renew_s
+        if self.leader_election and self.act_timeout_s is not None and self.act_timeout_s >= left_s:
+            raise ValueError(
+                f"act_timeout_s is {self.act_timeout_s:g}, and lease_duration_s {self.lease_duration_s:g} less lease_renew_s "
+                f"{self.lease_renew_s:g} leaves {left_s:g}; an act could land while another operator leads: write less, e.g. "
+                f"{left_s * 0.8:g}"
+            )
+        return self
+
+    @property
+    def act_limit_s(self) -> float:
+        """How long one act may take."""
+        return self.act_timeout_s or 0.8 * max(0.1, self.lease_duration_s - self.lease_renew_s)
 
     @property
     def namespace_list(self) -> tuple[str, ...]:

@@ -25,6 +25,10 @@ class Shelf:
         """Every service."""
         return tuple(self._services)
 
+    def neighbours(self, key: Key) -> tuple[Document, ...]:
+        """The other services of its namespace."""
+        return tuple(d for other, d in self._services.items() if other[0] == key[0] and other != key)
+
     def policies(self) -> tuple[Key, ...]:
         """Every policy."""
         return tuple(self._policies)

@@ -107,12 +107,13 @@ def _ready(rollout: RolloutStatus, observation: Observation | None) -> tuple[Sta
     if observation is None or not observation.replicas:
         return "Unknown", "NotMeasured", "no replica answered"
     holders = [r for r in observation.replicas if r.holds is None or "stable" in r.holds]
-    expected = max(observation.expected_by_variant.get("stable", observation.expected_replicas), len(holders))
+    there = observation.expected_by_variant.get("stable", observation.expected_replicas)
+    expected = max(there, observation.wanted_replicas or 0, len(holders))
     loaded = sum(rollout.stable.digest in r.loaded for r in holders)
     words = f"{loaded} of {expected} replicas serve the stable revision"
     if loaded >= expected > 0:
         return "True", "Serving", words
-    return ("True", "Partly", words) if loaded else ("False", "NotLoaded", words)
+    return "False", "Partly" if loaded else "NotLoaded", words
 
 
 def _progressing(rollout: RolloutStatus) -> tuple[State, str, str]:

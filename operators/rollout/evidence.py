@@ -67,7 +67,9 @@ class Observation(Value):
     replicas: tuple[ReplicaEvidence, ...] = ()
     """Those that answered."""
     expected_replicas: int = 0
-    """How many should be there; fewer answered means the look is partial."""
+    """How many there are that should answer; fewer answered means the look is partial."""
+    wanted_replicas: int | None = None
+    """How many are asked for, where that may be more than there are; None: as many as expected."""
     expected_by_variant: Mapping[str, int] = Field(default_factory=dict)
     """The same by variant, where a variant has replicas of its own."""
     problem: str | None = None

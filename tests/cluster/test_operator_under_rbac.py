@@ -83,12 +83,12 @@ def test_no_right_is_superfluous(fake_world, operators):
     world = fake_world
     token = give_rights(world, "home", cluster=True)
     world.namespace("soc")
-    world.ray("soc", "ids")
+    world.ray("soc", "ids", most=4)
     policy = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}, "spec": {}}
     operators.start(world.api.kubeconfig(token, "operator", "home"), LEADER_ELECTION="true", LEASE_RETRY_S="0.5")
     time.sleep(3)
     world.api.faults.order(verb="patch", plural="modelservices", subresource="status", status=409)  # it reads again
-    world.service("soc", "ids", rollout={"policyRef": {"name": "careful"}})
+    world.service("soc", "ids", rollout={"policyRef": {"name": "careful"}}, replicas=3)
     time.sleep(1)
     world.create("/apis/vedette.dev/v1alpha1/namespaces/soc/rolloutpolicies", policy)
     world.until("soc", "ids", is_healthy("1"), 180)

@@ -3,10 +3,12 @@
 Over the fake, and over the ray and kserve adapters on an API server (the fake one; a real one where one can be had)."""
 
 import asyncio
+import copy
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -15,30 +17,34 @@ import pytest
 from operators.api.types import KserveBackend, RayBackend
 from operators.backends.inference_service import SERVED
 from operators.backends.kserve import KserveInference
-from operators.backends.kube import INFERENCE_SERVICES, RAY_SERVICES, Kube, access
+from operators.backends.kube import INFERENCE_SERVICES, RAY_CLUSTERS, RAY_SERVICES, Kube, access
 from operators.backends.load import LoadMeter
 from operators.backends.metrics_pages import MetricsPages
 from operators.backends.port import BackendError, ServiceRef
 from operators.backends.ray import RayServeBackend
+from operators.rollout.facts import loading
 from operators.rollout.status import Target, TargetVariant
 from serving.spec import ServingSpec
 from tests.fakes.apiserver import Handle
 from tests.fakes.backend import FakeBackend
 from tests.fakes.operator_world import MERGE
 from tests.fakes.rollouts import A, B
-from tests.fakes.serving_pods import FOREIGN_CRDS, ServingPods, pod, ray_service
+from tests.fakes.serving_pods import FOREIGN_CRDS, ServingPods, pod, ray_cluster, ray_service, worker_group
 
 SERVICE_NAME = "ids"
 
 
 @dataclass
 class Place:
-    """A backend under the laws. settle: let what it was told reach the pods. version: changes with every write."""
+    """A backend under the laws. settle: let what it was told reach the pods. version: changes with every write. label: somebody
+    labels the resource behind it. forget_config: somebody takes serveConfigV2 out of it."""
 
     backend: Any
     service: ServiceRef
     settle: Callable[[], None]
     version: Callable[[], str]
+    label: Callable[[str], None] = lambda _: None
+    forget_config: Callable[[], Any] = lambda: None
 
 
 def at(weight: float) -> Target:
@@ -52,11 +58,11 @@ async def fake(_: Handle, namespace: str, __: ServingPods) -> AsyncIterator[Plac
 
 
 @asynccontextmanager
-async def ray(api: Handle, namespace: str, pods: ServingPods) -> AsyncIterator[Place]:
+async def ray(api: Handle, namespace: str, pods: ServingPods, groups: Any = None) -> AsyncIterator[Place]:
     service, path = ServiceRef(namespace, SERVICE_NAME, SERVICE_NAME), f"/apis/ray.io/v1/namespaces/{namespace}/rayservices"
     group = pods.add(namespace, "ray")
     with api.http() as http:
-        http.post(path, json=ray_service(namespace, "ray")).raise_for_status()
+        http.post(path, json=ray_service(namespace, "ray", groups=groups)).raise_for_status()
         status = {"status": {"activeServiceStatus": {"rayClusterName": "c1"}}}
         http.patch(f"{path}/ray/status", json=status, headers=MERGE).raise_for_status()
         for n, address in enumerate(group.addresses):
@@ -64,7 +70,14 @@ async def ray(api: Handle, namespace: str, pods: ServingPods) -> AsyncIterator[P
         async with _clients(api) as (kube, read):
             backend = RayServeBackend(kube, RayBackend(ray_service="ray", metrics_port=pods.port), read, LoadMeter())
             found = lambda: http.get(f"{path}/ray").json()  # noqa: E731
-            yield Place(backend, service, lambda: pods.told(found()), lambda: found()["metadata"]["resourceVersion"])
+            yield Place(
+                backend,
+                service,
+                lambda: pods.told(found()),
+                lambda: found()["metadata"]["resourceVersion"],
+                lambda text: _label(http, f"{path}/ray", text),
+                lambda: http.patch(f"{path}/ray", json={"spec": {"serveConfigV2": None}}, headers=MERGE).raise_for_status(),
+            )
 
 
 @asynccontextmanager
@@ -95,7 +108,12 @@ async def kserve(api: Handle, namespace: str, pods: ServingPods) -> AsyncIterato
 
         async with _clients(api) as (kube, read):
             place = KserveBackend(storage_uri="s3://bundles/{digest}", metrics_port=pods.port)
-            yield Place(KserveInference(kube, place, read, LoadMeter()), service, settle, version)
+            backend = KserveInference(kube, place, read, LoadMeter())
+            yield Place(backend, service, settle, version, lambda text: _label(http, where, text))
+
+
+def _label(http: Any, path: str, text: str) -> None:
+    http.patch(path, json={"metadata": {"labels": {"note": text}}}, headers=MERGE).raise_for_status()
 
 
 def _make_pod(http: Any, document: dict[str, Any]) -> None:
@@ -117,7 +135,7 @@ async def place(request, api_server, namespace) -> AsyncIterator[Place]:
     with api_server.http() as http:
         for crd in FOREIGN_CRDS:
             http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=crd)
-        for kind in (RAY_SERVICES, INFERENCE_SERVICES):
+        for kind in (RAY_SERVICES, RAY_CLUSTERS, INFERENCE_SERVICES):
             for _ in range(100):
                 if http.get(kind.path(None)).status_code == 200:
                     break
@@ -183,6 +201,99 @@ async def test_removing_is_for_ever_and_twice_is_once(place: Place):
     await place.backend.remove(place.service)
     assert place.version() == before
     assert await place.backend.serves(place.service) is None
+
+
+class Interrupted:
+    """A Kube client in which something happens between a read and the write that follows it."""
+
+    def __init__(self, kube: Kube, happens: Callable[[], Awaitable[None]]) -> None:
+        self._kube, self._happens = kube, happens
+
+    async def apply(self, *args: Any, **kwargs: Any) -> Any:
+        happens, self._happens = self._happens, _nothing
+        await happens()
+        return await self._kube.apply(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+
+async def _nothing() -> None: ...
+
+
+@pytest.mark.parametrize("place", [ray, kserve], ids=["ray", "kserve"], indirect=True)
+async def test_who_has_read_before_another_wrote_overwrites_nothing(place: Place):
+    """An operator that has just lost the Lease: its write is on the way when the next leader decides otherwise."""
+    await place.backend.carry_out(place.service, at(5))
+    kube = place.backend._kube
+    stale = copy.copy(place.backend)
+    stale._kube = Interrupted(kube, lambda: place.backend.carry_out(place.service, Target(stable=A)))
+    with pytest.raises(BackendError) as refused:
+        await stale.carry_out(place.service, at(25))
+    assert refused.value.can_retry
+    after = place.version()
+    await place.backend.carry_out(place.service, Target(stable=A))
+    assert place.version() == after, "what the next leader decided is still so"
+
+
+@pytest.mark.parametrize("place", [ray, kserve], ids=["ray", "kserve"], indirect=True)
+async def test_a_write_of_others_that_is_not_about_us_is_no_hindrance(place: Place):
+    await place.backend.carry_out(place.service, at(5))
+
+    async def labelled() -> None:
+        place.label("edited")
+
+    busy = copy.copy(place.backend)
+    busy._kube = Interrupted(place.backend._kube, labelled)
+    await busy.carry_out(place.service, at(25))
+    before = place.version()
+    await place.backend.carry_out(place.service, at(25))
+    assert place.version() == before
+
+
+@asynccontextmanager
+async def workers(api: Handle, namespace: str, pods: ServingPods) -> AsyncIterator[tuple[Place, Any]]:
+    """A RayService with a worker group of 2, at most 4, and its RayCluster; how the RayCluster's group stands."""
+    async with ray(api, namespace, pods, [worker_group(2, 1, 4)]) as place:
+        with api.http() as http:
+            path = f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters"
+            http.post(path, json=ray_cluster(namespace, "c1", [worker_group(2, 1, 2)])).raise_for_status()
+            yield place, lambda: http.get(f"{path}/c1").json()["spec"]["workerGroupSpecs"][0]
+
+
+@pytest.mark.parametrize("place", [workers], ids=["ray"], indirect=True)
+async def test_workers_follow_the_replicas_as_far_as_there_is_room(place):
+    place, group = place
+    for asked, given in ((3, 3), (6, 4)):
+        await place.backend.carry_out(place.service, Target(stable=A, replicas=asked))
+        assert (group()["replicas"], group()["maxReplicas"]) == (given, 4)
+        assert (await place.backend.load(place.service)).wanted_replicas == given
+        assert ("raise maxReplicas" in (place.backend.lack or "")) is (asked > given)
+    before = group()
+    await place.backend.carry_out(place.service, Target(stable=A, replicas=6))
+    assert group() == before
+    assert (await place.backend.load(place.service)).most_replicas == 4
+
+
+@pytest.mark.parametrize("place", [workers], ids=["ray"], indirect=True)
+async def test_a_rollout_needs_the_replicas_that_are_there_and_the_service_those_that_are_wanted(place):
+    place, _ = place
+    await place.backend.carry_out(place.service, Target(stable=A, replicas=4))
+    place.settle()
+    seen = await place.backend.observe(place.service)
+    assert (len(seen.replicas), seen.expected_replicas, seen.wanted_replicas) == (2, 2, 4)
+    assert loading(seen, "stable", A, seen.at, timedelta(minutes=1)).is_everywhere
+    assert seen.problem is None
+
+
+@pytest.mark.parametrize("place", [ray], ids=["ray"], indirect=True)
+async def test_a_ray_service_without_a_configuration_leaves_it_to_the_operator(place):
+    place.forget_config()
+    assert await place.backend.serves(place.service) is None
+    await place.backend.carry_out(place.service, at(5))
+    place.settle()
+    assert (await place.backend.serves(place.service)) == A
+    assert (await place.backend.observe(place.service)).problem is None
 
 
 async def test_many_writers_of_one_ray_service_lose_nothing(api_server, namespace):

@@ -19,7 +19,7 @@ import yaml
 from operators.api.types import REQUESTS_ANNOTATION
 from operators.rollout.status import Request
 from tests.fakes.apiserver import Handle
-from tests.fakes.serving_pods import FOREIGN_CRDS, Group, ServingPods, pod, ray_service
+from tests.fakes.serving_pods import FOREIGN_CRDS, Group, ServingPods, pod, ray_cluster, ray_service, worker_group
 
 ROOT = Path(__file__).parents[2]
 API = "/apis/vedette.dev/v1alpha1"
@@ -90,11 +90,14 @@ class World:
     def namespace(self, name: str) -> None:
         self.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
-    def ray(self, namespace: str, name: str, replicas: int = 2) -> Group:
-        """A RayService with pods that serve nothing yet."""
+    def ray(self, namespace: str, name: str, replicas: int = 2, most: int | None = None) -> Group:
+        """A RayService with pods that serve nothing yet. most: it has a worker group that may grow so far, and a RayCluster."""
         group = self.pods.add(namespace, name, replicas=replicas)
         path = f"/apis/ray.io/v1/namespaces/{namespace}/rayservices"
-        self.create(path, ray_service(namespace, name, replicas=replicas))
+        groups = [worker_group(replicas, 1, most)] if most is not None else None
+        self.create(path, ray_service(namespace, name, replicas=replicas, groups=groups))
+        if groups is not None:
+            self.create(f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters", ray_cluster(namespace, f"{name}-c1", groups))
         status = {"status": {"activeServiceStatus": {"rayClusterName": f"{name}-c1"}}}
         assert self.http.patch(f"{path}/{name}/status", json=status, headers=MERGE).status_code < 300
         labels = {"ray.io/cluster": f"{name}-c1", "ray.io/node-type": "worker"}

@@ -43,6 +43,7 @@ def open_crd(group: str, version: str, kind: str, plural: str) -> dict[str, Any]
 
 FOREIGN_CRDS = (
     open_crd("ray.io", "v1", "RayService", "rayservices"),
+    open_crd("ray.io", "v1", "RayCluster", "rayclusters"),
     open_crd("serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices"),
 )
 
@@ -238,18 +239,45 @@ def serving_spec(document: dict[str, Any]) -> ServingSpec:
     return ServingSpec.from_config(deployment.get("user_config") or {})
 
 
-def ray_service(namespace: str, name: str, models: list[dict[str, Any]] | None = None, replicas: int = 2) -> dict[str, Any]:
-    """A RayService of one application with one deployment."""
+def ray_service(
+    namespace: str,
+    name: str,
+    models: list[dict[str, Any]] | None = None,
+    replicas: int = 2,
+    groups: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """A RayService of one application with one deployment. groups: its worker groups, of one replica a worker."""
     deployment: dict[str, Any] = {"name": "Replica", "num_replicas": replicas}
     if models:
         deployment["user_config"] = {"models": models}
+    if groups:
+        deployment["max_replicas_per_node"] = 1
     config = {"applications": [{"name": "vedette", "import_path": "serving.app:build", "deployments": [deployment]}]}
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayService",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"serveConfigV2": yaml.safe_dump(config), "excludeHeadPodFromServeSvc": True},
+        "spec": {
+            "serveConfigV2": yaml.safe_dump(config),
+            "excludeHeadPodFromServeSvc": True,
+            **({"rayClusterConfig": {"workerGroupSpecs": groups}} if groups else {}),
+        },
     }
+
+
+def ray_cluster(namespace: str, name: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """The RayCluster that KubeRay makes of a RayService."""
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"workerGroupSpecs": groups},
+    }
+
+
+def worker_group(replicas: int = 2, least: int = 0, most: int = 4, name: str = "replicas") -> dict[str, Any]:
+    """A worker group as KubeRay keeps it, without its pods' template."""
+    return {"groupName": name, "replicas": replicas, "minReplicas": least, "maxReplicas": most}
 
 
 def pod(namespace: str, name: str, address: str, labels: dict[str, str]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "manifests"
 KUSTOMIZATIONS = ("base", "overlays/local", "overlays/production")
 """Where models are served."""
+OPERATED = "overlays/operated"
+"""Production where the operator owns serveConfigV2."""
 FRONTED = "overlays/fronted"
 """Production behind Envoy."""
 KSERVE = "overlays/kserve"

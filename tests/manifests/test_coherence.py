@@ -65,7 +65,7 @@ def test_there_is_a_worker_for_each_replica(resources):
     (group,) = spec["rayClusterConfig"]["workerGroupSpecs"]
     (application,) = yaml.safe_load(spec["serveConfigV2"])["applications"]
     (deployment,) = application["deployments"]
-    assert deployment["num_replicas"] == group["minReplicas"] == group["replicas"] == group["maxReplicas"]
+    assert group["minReplicas"] <= group["replicas"] == deployment["num_replicas"] <= group["maxReplicas"]
     assert deployment["ray_actor_options"]["num_cpus"] <= int(group["rayStartParams"]["num-cpus"])
     assert spec["rayClusterConfig"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     budgets = [r["spec"]["minAvailable"] for r in resources if r["kind"] == "PodDisruptionBudget"]

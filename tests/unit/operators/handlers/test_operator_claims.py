@@ -1,0 +1,73 @@
+"""A place in a backend has one owner: the oldest that claims it."""
+
+import pytest
+
+from operators.handlers.claims import heirs, refusal, rival, sharers
+
+
+def service(name, at=1, *, deleted=False, namespace="soc", **spec):
+    metadata = {"name": name, "namespace": namespace, "creationTimestamp": f"2026-01-05T08:00:0{at}Z", "uid": f"u-{name}"}
+    if deleted:
+        metadata["deletionTimestamp"] = "2026-01-06T08:00:00Z"
+    return {"metadata": metadata, "spec": spec}
+
+
+OLD = service("old", 1, model="ids")
+
+
+@pytest.mark.parametrize(
+    ("young", "said"),
+    [
+        pytest.param(service("new", 2, model="ids"), "model ids on RayService soc/vedette", id="the same model and RayService"),
+        pytest.param(service("new", 1, model="ids"), None, id="of one second, the uid decides: new is before old"),
+        pytest.param(service("new", 2, model="dns"), None, id="another model"),
+        pytest.param(service("new", 2, model="ids", backend={"ray": {"rayService": "other"}}), None, id="another RayService"),
+        pytest.param(service("new", 2, model="ids", backend={"ray": {"deployment": "Other"}}), None, id="another deployment"),
+        pytest.param(service("new", 2, model="ids", backend={"ray": {"rayService": "vedette"}}), "model ids", id="by default"),
+        pytest.param(service("new", 2, model="ids", backend={"kserve": {}}), None, id="another backend"),
+        pytest.param(service("ids", 2), "model ids", id="a model is called by the resource's name"),
+    ],
+)
+def test_the_oldest_is_followed(young, said):
+    found = rival(young, [OLD])
+    if said is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found[0] is OLD
+        assert said in refusal(*found)
+        assert "ModelService soc/old" in refusal(*found)
+
+
+def test_the_owner_has_no_rival():
+    assert rival(OLD, [OLD, service("new", 2, model="ids"), service("newer", 3, model="ids")]) is None
+
+
+def test_one_on_its_way_out_owns_its_place_until_it_is_gone():
+    leaving = service("old", 1, deleted=True, model="ids")
+    young = service("new", 2, model="ids")
+    assert rival(young, [leaving]) is not None
+    assert [d["metadata"]["name"] for d in heirs(leaving, [young])] == ["new"]
+    assert heirs(young, [leaving]) == []
+
+
+def test_an_inference_service_has_one_owner_whatever_the_model():
+    old = service("old", 1, backend={"kserve": {"inferenceService": "shared"}})
+    found = rival(service("new", 2, backend={"kserve": {"inferenceService": "shared"}}), [old])
+    assert found is not None
+    assert "InferenceService soc/shared" in refusal(*found)
+    assert rival(service("shared", 2, backend={"kserve": {}}), [old]) is not None
+
+
+def test_the_count_of_a_deployment_has_one_owner_and_a_model_is_not_kept_for_it():
+    old, young = service("ids", 1, replicas=3), service("dns", 2, scaling={})
+    found = rival(young, [old])
+    assert found is not None
+    assert "take replicas and scaling away" in refusal(*found)
+    assert rival(service("dns", 2), [old]) is None
+    assert heirs(old, [young]) == []
+    assert sharers(old, [young]) == [young]
+
+
+def test_what_cannot_be_parsed_still_claims():
+    assert rival(service("new", 2, model="ids"), [{**OLD, "spec": {"model": "ids", "revision": "nonsense"}}]) is not None
