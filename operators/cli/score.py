@@ -71,6 +71,10 @@ async def _score(
     from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 
     bundle = await asyncio.to_thread(BundleStore(settings.store_dir).resolve, model, version)
+    point = parameters.get("operating_point")
+    if point is not None and point not in bundle.manifest.operating_points:
+        known = sorted(bundle.manifest.operating_points)
+        raise CommandError(f"--operating-point {point}: model {model!r} has {known or 'none; leave it out'}")
     total = count_rows(file)
     # A breaker spares clients a failing model; here it would set aside the good rows that come after some bad ones.
     composition = await compose(settings.model_copy(update={"breakers": False}))

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,13 @@ def test_a_table_is_the_same_on_both(http, body, namespace):
     partial = http.get(at, headers=accept).json()
     assert (partial["kind"], partial["items"][0]["kind"]) == ("PartialObjectMetadataList", "PartialObjectMetadata")
     assert "spec" not in partial["items"][0]
+
+
+def test_a_namespace_is_created_by_a_typed_command(kubectl, http):
+    name = f"made-{uuid.uuid4().hex[:8]}"
+    assert kubectl("create", "namespace", name).stdout == f"namespace/{name} created\n"
+    assert "AlreadyExists" in kubectl("create", "namespace", name, ok=False).stderr
+    http.delete(f"/api/v1/namespaces/{name}")
 
 
 def test_scale_wait_and_delete(kubectl, body):

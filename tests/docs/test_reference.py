@@ -1,7 +1,9 @@
 """Everything a user can set, send or read has words in the reference."""
 
 import inspect
+import os
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -25,6 +27,8 @@ from tests.docs.pages import PAGES, ROOT, generated_part, name
 from tests.docs.tables import PARTS, variable
 
 OF_THE_TESTS = {"VEDETTE_DATA_DIR", "VEDETTE_SIGMA_RULES", "VEDETTE_TEST_KUBECONFIG"}
+KUBERAY = "1.7"
+"""The minimum, and what manifests are tested with."""
 REFERENCE = ROOT / "docs" / "reference"
 
 
@@ -96,6 +100,18 @@ def test_every_variable_that_is_mentioned_exists():
     } | OF_THE_TESTS
     mentioned = {(name(p), v) for p in PAGES for v in re.findall(r"VEDETTE_[A-Z0-9_]+[A-Z0-9]", p.read_text())}
     assert not [f"{page}: {variable}" for page, variable in sorted(mentioned) if variable not in known]
+
+
+def test_one_minimum_of_kuberay_is_stated_everywhere():
+    said = {(name(p), v) for p in PAGES for v in re.findall(r"KubeRay (\d+\.\d+)", p.read_text())}
+    assert {v for _, v in said} == {KUBERAY}, sorted(said)
+    assert "manifests/README.md" in {page for page, _ in said}
+    if os.environ.get("VEDETTE_DATA_DIR"):
+        tested = re.search(
+            r"kuberay \| \S+ \| v(\d+\.\d+)", (Path(os.environ["VEDETTE_DATA_DIR"]) / "crds/README.md").read_text()
+        )
+        assert tested is not None
+        assert tested[1] == KUBERAY, "the definitions that manifests are checked against"
 
 
 def test_every_metric_that_is_mentioned_exists():

@@ -2,12 +2,21 @@
 
 import json
 
+import pytest
 from typer.testing import CliRunner
 
+from operators.cli.console import CommandError
 from operators.cli.main import app
 from tests.fakes.hostile_rows import MODEL, write
 
 ROWS = 10_000
+
+
+def test_an_operating_point_that_the_model_has_not_is_one_message_and_not_one_a_row(tmp_path):
+    file, store, _ = write(tmp_path, 3)
+    words = ["score", str(file), "--model", MODEL, "--store-dir", str(store), "--operating-point", "night"]
+    with pytest.raises(CommandError, match="--operating-point night: model 'touchy' has none"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
 
 
 def test_every_row_is_answered_or_set_aside_with_its_reason(tmp_path):

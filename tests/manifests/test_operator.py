@@ -219,10 +219,20 @@ def test_people_get_their_rights_by_the_roles_they_have(rendered):
             assert not {r for r in writes if r.endswith("/status")}, "only the operator writes a status"
 
 
-@pytest.mark.parametrize("name", ["overlays/operator", "overlays/operator-webhook", "crds"])
-def test_definitions_come_along(name, rendered):
-    found = {r["metadata"]["name"]: r for r in yaml.safe_load_all(rendered(name)) if r["kind"] == "CustomResourceDefinition"}
-    assert found.keys() == {d["metadata"]["name"] for d in definitions().values()}
+@pytest.mark.parametrize("name", [*OPERATORS, "examples"])
+def test_definitions_are_not_removed_with_the_operator(name, rendered):
+    assert "CustomResourceDefinition" not in {r["kind"] for r in yaml.safe_load_all(rendered(name))}
+
+
+def test_definitions_are_kept_by_what_prunes(rendered):
+    found = list(yaml.safe_load_all(rendered("crds")))
+    assert {r["metadata"]["name"] for r in found} == {d["metadata"]["name"] for d in definitions().values()}
+    for definition in found:
+        assert definition["metadata"]["annotations"] == {
+            "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+            "kustomize.toolkit.fluxcd.io/prune": "disabled",
+            "helm.sh/resource-policy": "keep",
+        }
 
 
 def test_the_examples_pass_lint_without_a_hint():

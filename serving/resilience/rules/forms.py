@@ -49,7 +49,8 @@ def _windows(record: Mapping[str, Any], put: Put) -> None:
     own = {name for name, _ in data}
     system = record.get("System")
     for name, value in system.items() if isinstance(system, dict) else ():
-        for leaf, content in _element(name, value, "_", 0):
+        inside = _element(name, value, "_", 0) if isinstance(value, (dict, list)) else ((name, value),)
+        for leaf, content in inside:
             if leaf not in own:  # the event's own field of that name is what rules mean
                 put(leaf, content)
     for name, value in data:
@@ -93,12 +94,10 @@ def _event_data(data: Any) -> Iterator[tuple[str, Any]]:
             apart = data.get(f"Data{_APART}")
             for item in value if isinstance(value, list) else [value]:
                 yield from _data_item(item, apart)
-        elif name.startswith("@"):
-            continue
         elif isinstance(value, (dict, list)):
             if name not in _ATTRIBUTES and name != f"Data{_APART}":
                 yield from _element(name, value, ".", 0)
-        else:
+        elif name[:1] != "@":
             yield name, value
 
 

@@ -291,10 +291,10 @@ async def _body(request: web.Request, call: Call) -> tuple[str, Any]:
     if call.verb in ("get", "list") or not raw:
         return media, None
     if media == protobuf.MEDIA:
-        review = protobuf.access_review(raw)
-        if review is None:
+        body = protobuf.decoded(raw)
+        if body is None:
             raise unsupported_media(["application/json", "application/yaml"])
-        return media, review
+        return media, body
     try:
         is_json = "yaml" not in media or raw.lstrip()[:1] == b"{"  # all JSON is YAML, and read faster as what it is
         return media, orjson.loads(raw) if is_json else read_yaml(raw)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from operators.cli.bundle import app
 from operators.cli.console import CommandError
-from serving.models.errors import BundleError
+from serving.models.errors import BundleError, RunError
 from serving.models.golden import decode_golden
 from serving.models.store import BundleStore
 
@@ -91,6 +91,14 @@ def test_a_golden_request_is_kept(tmp_path, onnx_file):
     bundle = BundleStore(tmp_path / "store").resolve(made["manifest"]["name"])
     (case,) = decode_golden((bundle.folder / "golden.json").read_bytes())
     assert case.outputs["mean"].tolist() == [4.0]
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "[[1]]", "null", '{"a": 1}'])
+def test_a_golden_request_that_is_none_is_refused_in_one_message(tmp_path, onnx_file, number):
+    request = tmp_path / "request.json"
+    request.write_text('{"inputs": [{"name": "x", "datatype": "INT64", "shape": [1, 1], "data": [' + number + "]}]}")
+    with pytest.raises((CommandError, RunError), match=r"is no infer request|refused"):
+        create(tmp_path, "--onnx", str(onnx_file), "--golden", str(request))
 
 
 def test_output_writes_a_folder_and_leaves_the_store_alone(tmp_path, onnx_file):
