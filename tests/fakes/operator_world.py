@@ -51,6 +51,7 @@ class World:
     def __init__(self, api: Handle, pods: ServingPods) -> None:
         self.api, self.pods = api, pods
         self.http: httpx.Client = api.http()
+        self._services: set[str] = set()
         self._stopping = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="kuberay", daemon=True)
 
@@ -73,6 +74,10 @@ class World:
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
         self._follower.join(10)
+        for path in (
+            self._services
+        ):  # the operators have ended; what waited for one would keep its namespace, for other tests' operators to find
+            self.http.patch(path, json={"metadata": {"finalizers": None}}, headers=MERGE)
         self.http.close()
 
     def create(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
@@ -119,6 +124,7 @@ class World:
             },
         }
         self.create(f"{API}/namespaces/{namespace}/modelservices", body)
+        self._services.add(f"{API}/namespaces/{namespace}/modelservices/{name}")
 
     def get(self, namespace: str, name: str) -> dict[str, Any]:
         answer = self.http.get(f"{API}/namespaces/{namespace}/modelservices/{name}")
