@@ -5,10 +5,11 @@ defaults, `degraded`, no error. JSON has no bytes, so a key or feature of raw by
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import orjson
@@ -18,6 +19,8 @@ from serving.features.plan import Group, Row
 from serving.ports import ReadOutcome
 
 log = logging.getLogger(__name__)
+
+_QUIET_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class HttpStore:
         """Ask the feature server at `url`, e.g. `http://127.0.0.1:6566`."""
         self._url = f"{url.rstrip('/')}/get-online-features"
         self._session: aiohttp.ClientSession | None = None
+        self._quiet_until_s = 0.0
 
     def prepare(self, project: str, groups: Sequence[Group]) -> tuple[Prepared, ...]:
         """Name the features."""
@@ -59,11 +63,18 @@ class HttpStore:
         except TimeoutError:
             return ReadOutcome.TIMED_OUT
         except aiohttp.ClientConnectionError as error:
-            log.warning("features: %s: %r", self._url, error)
+            self._complain(error)
             return ReadOutcome.NO_CONNECTION
         except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            log.warning("features: %s: %r", self._url, error)
+            self._complain(error)
             return ReadOutcome.FAILED
+
+    def _complain(self, error: Exception) -> None:
+        """Say what went wrong, now and then: each request may meet it."""
+        now_s = time.monotonic()
+        if now_s >= self._quiet_until_s:
+            self._quiet_until_s = now_s + _QUIET_S
+            log.warning("features: a read from %s failed (said once in %d s): %r", self._url, _QUIET_S, error)
 
     async def close(self) -> None:
         """Close the connections."""

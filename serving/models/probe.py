@@ -1,9 +1,11 @@
 """Probing: a bundle is loaded and run in a process of its own before any replica may load it.
 
-`python -m serving.models.probe FOLDER DIGEST` prints one line of JSON. A bundle that hangs, crashes or eats memory takes the
-probe down, never a replica."""
+`python -m serving.models.probe FOLDER DIGEST BYTES` prints one line of JSON. A bundle that hangs, crashes or eats memory takes the
+probe down, never a replica: the probe has a time, and its address space may grow by BYTES only, as it shares its memory with the
+replica whose pod it runs in."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -15,6 +17,9 @@ from serving.models.errors import BundleError, ModelError
 from serving.models.timing import median_run_us
 
 _LATENCY_RUNS = 50
+_OUT_OF_MEMORY = re.compile(r"bad_?\s?alloc|allocat|out of memory", re.IGNORECASE)
+_LEAST_BYTES = 512 << 20
+"""What a probe may always take: onnxruntime reserves address space for its threads that it never fills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +32,13 @@ class ProbeReport:
     memory_mib: float
 
 
-def probe(bundle: Bundle, *, timeout_s: float = 60.0) -> ProbeReport:
-    """Load and run the bundle in a new process. Raises BundleError if it is refused, crashes or takes longer than timeout_s."""
-    command = [sys.executable, "-m", "serving.models.probe", str(bundle.folder), bundle.digest]
+def probe(bundle: Bundle, *, timeout_s: float = 60.0, memory_bytes: int | None = None) -> ProbeReport:
+    """Load and run the bundle in a new process. memory_bytes: None for half of what is free.
+
+    Raises BundleError if it is refused, crashes, takes longer than timeout_s or more memory than it may."""
+    if memory_bytes is None:
+        memory_bytes = max(free_bytes() // 2, _LEAST_BYTES)
+    command = [sys.executable, "-m", "serving.models.probe", str(bundle.folder), bundle.digest, str(memory_bytes)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, text=True, check=False)
     except subprocess.TimeoutExpired as problem:
@@ -41,7 +50,8 @@ def probe(bundle: Bundle, *, timeout_s: float = 60.0) -> ProbeReport:
     except (IndexError, ValueError) as problem:
         tail = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise BundleError(
-            f"{bundle.folder}: the probe died with status {done.returncode} ({tail}); the bundle is not loaded"
+            f"{bundle.folder}: the probe died with status {done.returncode} ({tail}); it may take {memory_bytes >> 20} MiB of memory; "
+            "the bundle is not loaded"
         ) from problem
     if "error" in answer:
         raise BundleError(answer["error"])
@@ -61,6 +71,30 @@ def examine(folder: Path, digest: str) -> ProbeReport:
     return ProbeReport(digest, cases, median_run_us(bundle, model, _LATENCY_RUNS) or 0.0, _peak_mib())
 
 
+def free_bytes(root: Path = Path("/")) -> int:
+    """Memory that may still be taken: of the pod or container, if it has a limit, and of the machine. 0 if nobody says."""
+    free = []
+    try:
+        found = (root / "proc/meminfo").read_text(encoding="ascii").partition("MemAvailable:")[2]
+        free.append(int(found.split()[0]) * 1024)
+        group = root / "sys/fs/cgroup"
+        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    except (OSError, IndexError, ValueError):
+        pass  # no such limit: `max`, or another system
+    return max(min(free, default=0), 0)
+
+
+def bound_memory(grow_bytes: int) -> None:
+    """Let this process's address space grow by so much and no more; what asks for more is refused it, as bad_alloc or MemoryError."""
+    try:
+        now = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        return  # without /proc nobody knows where it stands
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    wanted = now + grow_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
 def _peak_mib() -> float:
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -70,11 +104,16 @@ def _peak_mib() -> float:
 
 
 def _main(arguments: list[str]) -> int:
-    folder, digest = arguments
+    folder, digest, memory_bytes = arguments
+
+    bound_memory(int(memory_bytes))
     try:
         print(json.dumps(asdict(examine(Path(folder), digest))))
-    except ModelError as problem:
-        print(json.dumps({"error": str(problem)}))
+    except (ModelError, MemoryError) as problem:
+        said = str(problem) or "out of memory"
+        if isinstance(problem, MemoryError) or _OUT_OF_MEMORY.search(said):
+            said = f"{folder}: the probe may take {int(memory_bytes) >> 20} MiB of memory and needs more ({said}); give the pod more memory"
+        print(json.dumps({"error": said}))
         return 1
     return 0
 

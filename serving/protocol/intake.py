@@ -28,6 +28,8 @@ SLICE_BYTES: Final = 8 * 1024
 """So much is parsed at a time: as many requests at most are whole before the first of them is answered."""
 JOINED_PARTS: Final = 64
 """An unfinished body's pieces are joined when one read brought more than so many: chunks may be as small as one byte."""
+NOT_ONE_HOST: Final = "an HTTP/1.1 request has exactly one Host header"
+"""Two servers on one way might each take another for the host that is meant (RFC 9112, 3.2)."""
 NOT_HTTP: Final = "the request is not HTTP/1.1: malformed request line, header or chunk"
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
 
@@ -40,6 +42,7 @@ class Intake:
         "_digits",
         "_ending",
         "_fields",
+        "_has_two_hosts",
         "_head_bytes",
         "_headers",
         "_idle_bytes",
@@ -72,6 +75,7 @@ class Intake:
         self._parts: list[bytes] = []
         self._ending = b""
         self._refusal: ServingError | None = None
+        self._has_two_hosts = False
         self._head_bytes = self._size = self._idle_bytes = self._joined = 0
 
     @property
@@ -132,7 +136,10 @@ class Intake:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole one."""
-        self._fields[name.lower()] = value
+        name = name.lower()
+        if name == b"host" and name in self._fields:
+            self._has_two_hosts = True
+        self._fields[name] = value
 
     def on_headers_complete(self) -> None:
         """Flat, as all of it is done for every request; what few requests need is in `_rare`."""
@@ -148,6 +155,8 @@ class Intake:
         stated = headers.get(b"content-length")
         if stated is not None and len(stated) >= self._digits and int(stated) > self._max_body_bytes:
             self._refusal = too_large(self._max_body_bytes)
+        if b"host" not in headers or self._has_two_hosts:
+            self._check_host()
         if b"connection" in headers or b"transfer-encoding" in headers or b"expect" in headers:
             self._rare(headers)
 
@@ -170,9 +179,14 @@ class Intake:
             self._parts, self._joined = [], 0
         if self._fields:
             self._fields = {}
+        self._has_two_hosts = False
         if not self.is_over:
             self.ready.append((self._method, self._url, self._headers, body, self._ending, self._refusal))
         self.stage, self._url, self.wants_continue = BETWEEN, b"", False
+
+    def _check_host(self) -> None:
+        if self._has_two_hosts or self._parser.get_http_version() != "1.0":  # type: ignore[union-attr]
+            self._end(BadRequest(NOT_ONE_HOST))
 
     def _rare(self, headers: dict[bytes, bytes]) -> None:
         parser = self._parser
@@ -213,7 +227,7 @@ class Intake:
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %b" % length
         admit, self._admit = self._admit, None
         self._parser = HttpRequestParser(self)
-        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: the same\r\n%b\r\n\r\n" % framing)
         self._admit, self._method, self._url, self._headers = admit, method, url, headers
         self._ending = ending
         self._refusal = refusal if isinstance(refusal, ServingError) else None

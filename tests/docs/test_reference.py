@@ -76,7 +76,7 @@ def test_every_error_is_described_with_its_statuses():
     for line in (REFERENCE / "errors.md").read_text().splitlines():
         if match := re.match(r"\| `(\w+)` \| (\d+) \| (\w+) \| (yes|no)", line):
             rows[match[1]] = (int(match[2]), match[3], match[4] == "yes")
-    expected = {e.__name__: (HTTP_STATUS[e], GRPC_CODE[e], e.can_retry) for e in ServingError.__subclasses__()}
+    expected = {e.__name__: (HTTP_STATUS[e], GRPC_CODE[e], e.can_retry) for e in {*ServingError.__subclasses__(), *HTTP_STATUS}}
     assert rows == expected
 
 

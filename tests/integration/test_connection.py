@@ -174,10 +174,10 @@ PIPELINE = [
     get("/now?first"),
     post(b"abc"),
     post(b"x" * 300, "/later"),
-    b"POST /later HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nx-t: 1\r\n\r\n",
+    b"POST /later HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nx-t: 1\r\n\r\n",
     get("/later"),
     post(b"y" * 20_000),
-    b"GET /now HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+    b"GET /now HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
     post(b"java", "/later", b"connection: upgrade\r\nupgrade: h2c\r\n"),
 ]
 BODIES = [b"GET /now?first ", b"POST /now? abc", b"POST /later? " + b"x" * 300, b"POST /later? abcde", b"GET /later? "]
@@ -237,7 +237,7 @@ def test_whether_a_connection_is_kept(client, request_bytes, says, is_kept, path
 
 
 def test_a_head_request(client):
-    status, head, _ = client.send(b"HEAD /big HTTP/1.1\r\n\r\n").answer("HEAD")
+    status, head, _ = client.send(b"HEAD /big HTTP/1.1\r\nhost: x\r\n\r\n").answer("HEAD")
     assert (status, f"content-length: {BIG}" in head) == (200, True)
     assert client.send(get()).answer()[2] == b"GET /now? ", "nothing of a body was sent"
 

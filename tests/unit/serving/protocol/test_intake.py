@@ -23,12 +23,16 @@ def read(*pieces, limit=LIMIT, admit=None):
 
 
 def post(body=b"", headers=b"", length=None):
-    return b"POST /x HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (headers, len(body) if length is None else length, body)
+    return b"POST /x HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n%b" % (
+        headers,
+        len(body) if length is None else length,
+        body,
+    )
 
 
 def chunked(*chunks, trailers=b"", headers=b""):
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
-    return b"POST /x HTTP/1.1\r\n%btransfer-encoding: chunked\r\n\r\n%b0\r\n%b\r\n" % (headers, body, trailers)
+    return b"POST /x HTTP/1.1\r\nhost: x\r\n%btransfer-encoding: chunked\r\n\r\n%b0\r\n%b\r\n" % (headers, body, trailers)
 
 
 def test_a_request_is_its_parts():
@@ -52,7 +56,7 @@ VALUE = st.text("abc =/;0", max_size=10).map(lambda text: text.strip().encode())
 HEADERS = st.lists(st.tuples(TOKEN, VALUE), max_size=4).map(lambda found: b"".join(b"%b: %b\r\n" % pair for pair in found))
 BODIES = st.binary(max_size=60)
 REQUESTS = st.one_of(
-    HEADERS.map(lambda h: b"GET /y?q HTTP/1.1\r\n%b\r\n" % h),
+    HEADERS.map(lambda h: b"GET /y?q HTTP/1.1\r\nhost: x\r\n%b\r\n" % h),
     st.builds(post, BODIES, HEADERS),
     st.builds(
         lambda chunks, trailers, headers: chunked(*chunks, trailers=trailers, headers=headers),
@@ -60,7 +64,7 @@ REQUESTS = st.one_of(
         HEADERS,
         HEADERS,
     ),
-    st.just(b"GET / HTTP/1.1\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n\r\n"),
+    st.just(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n\r\n"),
     BODIES.map(lambda body: post(body, b"connection: upgrade\r\nupgrade: h2c\r\n")),
     st.lists(st.binary(min_size=1, max_size=9), max_size=3).map(
         lambda chunks: chunked(*chunks, headers=b"connection: upgrade\r\nupgrade: h2c\r\n")
@@ -70,7 +74,7 @@ REQUESTS = st.one_of(
 
 
 @given(st.lists(REQUESTS, min_size=1, max_size=6), st.lists(st.integers(0, 400), max_size=12))
-@example([post(b"abc"), b"GET / HTTP/1.1\r\n\r\n"], list(range(120)))
+@example([post(b"abc"), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"], list(range(120)))
 @settings(max_examples=300)
 def test_however_the_bytes_are_cut_the_requests_are_the_same(requests, cuts):
     wire = b"".join(requests)
@@ -103,7 +107,7 @@ def test_a_damaged_request_never_raises(request_bytes, damages):
     wire = bytearray(request_bytes)
     for place, value in damages:
         wire[place % len(wire)] = value
-    intake = read(bytes(wire), b"GET / HTTP/1.1\r\n\r\n")
+    intake = read(bytes(wire), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
     assert sum(request[5] is not None for request in intake.ready) <= 1 + len(damages)
 
 
@@ -142,20 +146,23 @@ def test_what_two_servers_might_read_differently_is_refused(wire):
 
 
 def test_trailers_are_dropped():
-    wire = chunked(b"a", trailers=b"content-encoding: gzip\r\nauthorization: x\r\n") + b"GET /y HTTP/1.1\r\nx: 1\r\n\r\n"
+    wire = (
+        chunked(b"a", trailers=b"content-encoding: gzip\r\nauthorization: x\r\n")
+        + b"GET /y HTTP/1.1\r\nhost: x\r\nx: 1\r\n\r\n"
+    )
     first, second = read(wire).ready
-    assert first[2] == {b"transfer-encoding": b"chunked"}
-    assert second[2] == {b"x": b"1"}
+    assert first[2] == {b"host": b"x", b"transfer-encoding": b"chunked"}
+    assert second[2] == {b"host": b"x", b"x": b"1"}
 
 
 @pytest.mark.parametrize(
     ("wire", "ending"),
     [
-        pytest.param(b"GET / HTTP/1.1\r\n\r\n", b"", id="kept, unless said otherwise"),
-        pytest.param(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n", CLOSE, id="closed when asked to"),
+        pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"", id="kept, unless said otherwise"),
+        pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", CLOSE, id="closed when asked to"),
         pytest.param(b"GET / HTTP/1.0\r\n\r\n", CLOSE, id="HTTP/1.0 closes"),
         pytest.param(b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", KEEP_ALIVE, id="HTTP/1.0 is told that it is kept"),
-        pytest.param(b"GET / HTTP/1.1\r\nconnection: keep-alive\r\n\r\n", b"", id="HTTP/1.1 need not be told"),
+        pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: keep-alive\r\n\r\n", b"", id="HTTP/1.1 need not be told"),
     ],
 )
 def test_whether_the_connection_is_kept(wire, ending):
@@ -163,7 +170,7 @@ def test_whether_the_connection_is_kept(wire, ending):
 
 
 def test_what_comes_behind_a_last_request_is_not_a_word_worth():
-    intake = read(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\nGET /more HTTP/1.1\r\n\r\n")
+    intake = read(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\nGET /more HTTP/1.1\r\nhost: x\r\n\r\n")
     assert [request[1] for request in intake.ready] == [b"/"]
     assert intake.is_over
 
@@ -201,7 +208,7 @@ def test_a_body_without_end_is_read_to_an_end(monkeypatch):
 
 @pytest.mark.parametrize("filler", [b"x: " + b"y" * 5000, b"GET /" + b"y" * 5000])
 def test_a_head_without_end_is_refused(filler):
-    start = b"" if filler.startswith(b"GET") else b"GET / HTTP/1.1\r\n"
+    start = b"" if filler.startswith(b"GET") else b"GET / HTTP/1.1\r\nhost: x\r\n"
     intake = read(start + filler, *[b"y" * 5000] * (MAX_HEAD_BYTES // 5000 + 1))
     assert intake.is_over
     reply = intake.ready[0][5]
@@ -211,18 +218,18 @@ def test_a_head_without_end_is_refused(filler):
 
 @pytest.mark.parametrize("piece", [b"1;" + b"e" * 5000, b"0\r\nx: " + b"y" * 5000])
 def test_chunk_extensions_and_trailers_without_end_are_refused(piece):
-    intake = read(b"POST /x HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" + piece, *[b"y" * 5000] * 20)
+    intake = read(b"POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + piece, *[b"y" * 5000] * 20)
     assert intake.is_over
     assert isinstance(intake.ready[0][5], BadRequest)
 
 
 def test_a_client_that_asks_first():
-    intake = read(b"POST /x HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+    intake = read(b"POST /x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
     assert intake.wants_continue
     intake.feed(b"abc")
     assert not intake.wants_continue
     assert intake.ready[0][3] == b"abc"
-    refused = read(b"POST /x HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 9999\r\n\r\n")
+    refused = read(b"POST /x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9999\r\n\r\n")
     assert isinstance(refused.ready[0][5], TooLarge)
     assert refused.is_over, "whether the body follows cannot be known"
 
@@ -230,8 +237,10 @@ def test_a_client_that_asks_first():
 @pytest.mark.parametrize(
     "wire",
     [
-        pytest.param(b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: WebSocket\r\n\r\n\x81\x05", id="a websocket"),
-        pytest.param(b"CONNECT a:443 HTTP/1.1\r\n\r\n\x16\x03\x01", id="a tunnel"),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: WebSocket\r\n\r\n\x81\x05", id="a websocket"
+        ),
+        pytest.param(b"CONNECT a:443 HTTP/1.1\r\nhost: x\r\n\r\n\x16\x03\x01", id="a tunnel"),
     ],
 )
 def test_other_protocols_are_refused(wire):
@@ -248,7 +257,7 @@ def test_who_is_not_admitted_is_drained():
         asked.append((method, url))
         return Overloaded("full") if url == b"/x" else None
 
-    intake = read(post(b"ab", length=4), b"cd" + b"GET /y HTTP/1.1\r\n\r\n", admit=admit)
+    intake = read(post(b"ab", length=4), b"cd" + b"GET /y HTTP/1.1\r\nhost: x\r\n\r\n", admit=admit)
     assert intake.held_bytes == 0
     (first, second) = intake.ready
     assert isinstance(first[5], Overloaded)
@@ -261,7 +270,7 @@ def test_the_appetite_is_one_slice_or_the_rest_of_a_body():
     assert (intake.stage, intake.appetite()) == (HEAD, module.SLICE_BYTES)
     intake.feed(post(b"x" * 10, length=100_000))
     assert intake.appetite() == 100_000 - 10
-    assert read(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n").appetite() == module.SLICE_BYTES
+    assert read(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").appetite() == module.SLICE_BYTES
 
 
 @pytest.mark.parametrize("step", [7, 700, 3000])
@@ -273,3 +282,37 @@ def test_a_body_of_tiny_chunks_in_many_reads(step):
     intake.feed(pieces[-1])
     assert intake.ready[0][3] == b"".join(b"%d" % (n % 10) for n in range(900))
     assert isinstance(read(*pieces, limit=899).ready[0][5], TooLarge)
+
+
+@pytest.mark.parametrize("hosts", [
+    pytest.param(b"", id="none"),
+    pytest.param(b"host: a\r\nhost: b\r\n", id="two"),
+    pytest.param(b"Host: a\r\nx: 1\r\nhOST: a\r\n", id="the same twice"),
+])  # fmt: skip
+def test_a_request_without_one_host_is_refused_and_nothing_after_it_is_read(hosts):
+    intake = read(get_with(b"host: a\r\n") + get_with(hosts, body=b"hi") + get_with(b"host: a\r\n"))
+    first, second = intake.ready
+    assert first[5] is None
+    assert isinstance(second[5], BadRequest)
+    assert second[4] == CLOSE
+    assert intake.is_over
+
+
+def get_with(headers, body=b""):
+    return b"POST /y HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (headers, len(body), body)
+
+
+def test_http_1_0_needs_no_host():
+    (request,) = read(b"GET /y HTTP/1.0\r\n\r\n").ready
+    assert request[5] is None
+
+
+def test_hosts_in_trailers_are_dropped_like_all_trailers():
+    wire = chunked(b"a", trailers=b"host: a\r\nhost: b\r\n")
+    assert [request[5] for request in read(wire + wire).ready] == [None, None]
+
+
+def test_a_body_after_an_upgrade_that_is_not_taken_up_is_read():
+    head = b"POST /y HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\n"
+    (request,) = read(head + b"hi").ready
+    assert (request[3], request[5]) == (b"hi", None)
