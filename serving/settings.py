@@ -53,7 +53,8 @@ class ServingSettings(BaseSettings):
     feature_refresh_s: PositiveFloat = 10.0
     """How often the Feast registry is looked at for changes, off the request path."""
     feature_repo: Path | None = None
-    """Folder with the feature_store.yaml to read from; `feast` in the store folder if unset."""
+    """Folder with the feature_store.yaml of the features, for every verb: what is listed, read, joined, materialized and trained
+    into. The file there is used as it stands. `feast` in the store folder if unset."""
     redis_url: str | None = None
     """Online store on Redis, e.g. `redis://127.0.0.1:6379/0`; SQLite in the store folder if unset."""
     feature_server_url: str | None = None
@@ -102,3 +103,8 @@ class ServingSettings(BaseSettings):
     """OpenTelemetry collector, e.g. `http://127.0.0.1:4318`; spans are dropped if unset."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Level of the log on stderr."""
+
+    @property
+    def feast_dir(self) -> Path:
+        """The one folder of the features: for the data plane and every verb."""
+        return self.feature_repo or self.store_dir / "feast"

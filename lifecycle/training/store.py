@@ -1,9 +1,12 @@
 """The lifecycle's one door to Feast: apply definitions, keep window rows, join training data, fill the online store.
 
 Everything lives in one folder, `STORE/feast/`: feature_store.yaml, registry.db, offline/*.parquet and, without Redis,
-online.db. Importing Feast takes seconds, so this module imports it when a store is opened, not before.
+online.db.
+Or in a folder that is given with a feature_store.yaml of its own, which is used as it stands. Importing Feast takes seconds, so
+this module imports it when a store is opened, not before.
 
     StoreError
+    |- NoConfiguration  the folder that was given holds no feature_store.yaml
     |- UnknownService   no feature service of that name
     `- BadRows          rows that do not fit their view: a column is missing or a time has no meaning"""
 
@@ -12,6 +15,7 @@ import io
 import logging
 import os
 import sqlite3
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,10 +34,15 @@ if TYPE_CHECKING:
     from feast import FeatureService, FeatureStore
 
 EVENT = "event_timestamp"
+CONFIGURATION = "feature_store.yaml"
 
 
 class StoreError(Exception):
     """Feast could not do what was asked; the message says what, where, and the way out."""
+
+
+class NoConfiguration(StoreError):
+    """A feature repository was named that is none."""
 
 
 class UnknownService(StoreError):
@@ -56,22 +65,46 @@ class Materialized:
 class FeastStore:
     """One Feast store folder."""
 
-    def __init__(self, folder: Path, redis_url: str | None = None) -> None:
-        """Open the store in `folder` (made if it is not there). redis_url: online store on Redis instead of SQLite."""
+    def __init__(self, folder: Path, redis_url: str | None = None, *, is_given: bool = False) -> None:
+        """Open the store in `folder` (made if it is not there). redis_url: online store on Redis, whatever the configuration says.
+
+        is_given: the folder is somebody's feature repository; its feature_store.yaml is read and never written.
+        Raises NoConfiguration if it has none."""
         self.folder = folder.resolve()
-        (self.folder / "offline").mkdir(parents=True, exist_ok=True)
-        self._write_configuration(redis_url)
         self._feast: FeatureStore | None = None
+        self._redis_url, self._is_given = redis_url, is_given
+        if not is_given:
+            (self.folder / "offline").mkdir(parents=True, exist_ok=True)
+            self._write_configuration()
+        elif not (self.folder / CONFIGURATION).is_file():
+            raise NoConfiguration(
+                f"{self.folder}: there is no {CONFIGURATION}; VEDETTE_FEATURE_REPO names the folder that holds it"
+            )
 
     @property
     def feast(self) -> "FeatureStore":
         """Feast's own store object, opened on first use."""
         if self._feast is None:
             with quiet():
-                from feast import FeatureStore
-
-                self._feast = FeatureStore(repo_path=str(self.folder))
+                self._feast = self._open_given() if self._is_given else self._open(self.folder / CONFIGURATION)
         return self._feast
+
+    def _open(self, configuration: Path) -> "FeatureStore":
+        from feast import FeatureStore
+
+        return FeatureStore(repo_path=str(self.folder), fs_yaml_file=configuration)
+
+    def _open_given(self) -> "FeatureStore":
+        """With the online store that is served from, which a setting may have moved to Redis."""
+        if self._redis_url is None:
+            return self._open(self.folder / CONFIGURATION)
+        with tempfile.TemporaryDirectory(prefix="vedette-feast-") as own:
+            path = Path(own) / CONFIGURATION
+            path.touch(mode=0o600)  # may hold a password
+            path.write_text(
+                with_redis((self.folder / CONFIGURATION).read_text(encoding="utf-8"), self._redis_url), encoding="utf-8"
+            )
+            return self._open(path)
 
     def apply(self, *what: Declaration | Sequence[object]) -> None:
         """Register detectors' declarations, or Feast objects, beside what is registered already."""
@@ -134,7 +167,7 @@ class FeastStore:
         wanted = None if service is None else {p.name for p in self.service(service).feature_view_projections}
         with quiet():
             names = [view.name for view in self.feast.list_feature_views() if wanted is None or view.name in wanted]
-        names = [name for name in names if (self.folder / self._view(name).batch_source.file_options.uri).exists()]
+        names = [name for name in names if self._has_rows(name)]
         for done, name in enumerate(names, 1):
             with quiet():
                 self.feast.materialize(start.astimezone(UTC), end.astimezone(UTC), feature_views=[name])
@@ -161,6 +194,12 @@ class FeastStore:
         with quiet():
             return dict(self.feast.get_online_features(definition, rows, full_feature_names=True).to_dict())
 
+    def _has_rows(self, view: str) -> bool:
+        """Whether the view's file is there; a source that is no file of this machine is left to Feast."""
+        options = getattr(self._view(view).batch_source, "file_options", None)
+        uri = str(getattr(options, "uri", ""))
+        return not uri or "://" in uri or (self.folder / uri).exists()
+
     def _view(self, name: str) -> Any:
         with quiet():
             return self.feast.get_feature_view(name)
@@ -174,16 +213,21 @@ class FeastStore:
                 defaults[f"{projection.name_to_use()}__{feature.name}"] = None if tag is None else yaml.safe_load(tag)
         return defaults
 
-    def _write_configuration(self, redis_url: str | None) -> None:
-        text = resources.files("feature_repo").joinpath("feature_store.yaml").read_text(encoding="utf-8")
-        if redis_url is not None:
-            configuration = yaml.safe_load(text)
-            configuration["online_store"] = {"type": "redis", "connection_string": connection_string(redis_url)}
-            text = yaml.safe_dump(configuration, sort_keys=False)
-        path = self.folder / "feature_store.yaml"
+    def _write_configuration(self) -> None:
+        text = resources.files("feature_repo").joinpath(CONFIGURATION).read_text(encoding="utf-8")
+        if self._redis_url is not None:
+            text = with_redis(text, self._redis_url)
+        path = self.folder / CONFIGURATION
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.touch(mode=0o600)  # may hold a password
             path.write_text(text, encoding="utf-8")
+
+
+def with_redis(configuration: str, redis_url: str) -> str:
+    """The text of a feature_store.yaml with its online store on this Redis. Raises StoreError."""
+    parsed = yaml.safe_load(configuration)
+    parsed["online_store"] = {"type": "redis", "connection_string": connection_string(redis_url)}
+    return str(yaml.safe_dump(parsed, sort_keys=False))
 
 
 _NUMPY = {"Float32": "float32", "Float64": "float64", "Int32": "int32", "Int64": "int64", "Bool": "bool"}

@@ -58,12 +58,13 @@ def evaluate(
 
 def _store(detector: "Detector", scratch: Path) -> "FeastStore":
     """A store of its own, so that judging changes nothing; the machine's where the features are filled elsewhere."""
+    from lifecycle.training.store import FeastStore
     from serving.settings import ServingSettings
 
     settings = ServingSettings()
     if detector.features is not None and detector.features.service is not None:
-        return feature_store(settings.store_dir / "feast", settings.redis_url)
-    return feature_store(scratch)
+        return feature_store(settings)
+    return FeastStore(scratch)
 
 
 def as_record(result: "Evaluation") -> dict[str, Any]:

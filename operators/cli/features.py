@@ -99,10 +99,9 @@ def _open(store_dir: Path | None) -> "FeastStore":
     from serving.settings import ServingSettings
 
     settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
-    folder = settings.store_dir / "feast"
-    if not (folder / "registry.db").is_file():
-        raise CommandError(f"{folder}: there is no feature store yet; `vedette train flows` makes a first one")
-    return feature_store(folder, settings.redis_url)
+    if settings.feature_repo is None and not (settings.feast_dir / "registry.db").is_file():
+        raise CommandError(f"{settings.feast_dir}: there is no feature store yet; `vedette train flows` makes a first one")
+    return feature_store(settings)
 
 
 def _moment(option: str, text: str | None, otherwise: datetime) -> datetime:

@@ -82,11 +82,11 @@ def load(detector: "Detector", data: Path | None, data_dir: Path | None, tell: "
     return check_data(detector, generate_flows(detector.model.seed), where="generated flows")
 
 
-def feature_store(folder: Path, redis_url: str | None = None) -> "FeastStore":
-    """The feature store that training joins from."""
+def feature_store(settings: "ServingSettings") -> "FeastStore":
+    """The feature store of this machine, the one that is served from: training joins from it, materializing fills it."""
     from lifecycle.training.store import FeastStore
 
-    return FeastStore(folder, redis_url)
+    return FeastStore(settings.feast_dir, settings.redis_url, is_given=settings.feature_repo is not None)
 
 
 def _train(
@@ -102,7 +102,7 @@ def _train(
             display.update(task, description=what, completed=round(share * 100))
 
         rows = load(detector, data, data_dir, tell)
-        store = feature_store(settings.store_dir / "feast", settings.redis_url)
+        store = feature_store(settings)
         prepared = prepare(
             detector,
             rows,

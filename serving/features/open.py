@@ -37,7 +37,7 @@ class OpenReader(PlanReader):
         """Nothing is read yet; see `open_features`."""
         super().__init__(settings.feature_timeout_s)
         self._settings, self._guard, self._late_s = settings, guard, late_s
-        self._folder = settings.feature_repo or settings.store_dir / "feast"
+        self._folder = settings.feast_dir
         self._backend: Store | None = None
         self._online: OnlineStore | None = None
         self._seen: tuple[object, ...] | None = None

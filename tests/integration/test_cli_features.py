@@ -1,7 +1,10 @@
 """`vedette features`, as it is typed, against a store on disk."""
 
 import json
+import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -70,3 +73,63 @@ def test_what_is_refused(folder, words, says):
 
 def test_without_a_store_the_way_out_is_said(tmp_path):
     assert "vedette train flows" in str(run(tmp_path, "list").exception)
+
+
+@pytest.fixture
+def repository(folder: Path, tmp_path: Path) -> Path:
+    """Somebody's own feature repository: its configuration is theirs, a comment and another project name included."""
+    given = tmp_path / "repository"
+    given.mkdir()
+    text = (folder / "feast" / "feature_store.yaml").read_text(encoding="utf-8").replace("project: vedette", "project: theirs")
+    (given / "feature_store.yaml").write_text(f"# ours, hands off\n{text}", encoding="utf-8")
+    store = FeastStore(given, is_given=True)
+    store.apply(LOGINS)
+    times = [START, START + timedelta(hours=1)]
+    store.write_rows(VIEW, pd.DataFrame({"user": ["a", "a"], "event_timestamp": times, "count": [3.0, 4.0]}))
+    return given
+
+
+def asked(words: tuple[str, ...], **environment: str) -> list[Mapping]:
+    done = CliRunner().invoke(app, ["features", *words, "--json"], env=environment)
+    assert done.exit_code == 0, done.exception
+    return json.loads(done.stdout)
+
+
+def test_the_feature_repository_that_is_set_holds_for_every_verb(repository: Path, tmp_path: Path):
+    told = {"VEDETTE_FEATURE_REPO": str(repository), "VEDETTE_STORE_DIR": str(tmp_path / "store")}
+    before = (repository / "feature_store.yaml").read_bytes()
+    assert [record["service"] for record in asked(("list",), **told)] == ["logins_v1"]
+    assert asked(("materialize",), **told)["views"] == [VIEW]
+    (record,) = asked(("read", "logins_v1", "user=a", "--at", "2026-01-01T01:01:00Z"), **told)
+    assert record["value"] == 4.0, "what was materialized is what is read"
+    assert (repository / "feature_store.yaml").read_bytes() == before
+    assert not (tmp_path / "store").exists(), "there is one feature store, not two"
+
+
+def test_training_and_judging_join_from_the_repository_that_is_set(repository: Path, monkeypatch: pytest.MonkeyPatch):
+    from operators.cli.train import feature_store
+    from serving.settings import ServingSettings
+
+    monkeypatch.setenv("VEDETTE_FEATURE_REPO", str(repository))
+    assert feature_store(ServingSettings()).folder == repository
+    joined = feature_store(ServingSettings()).training_frame(
+        pd.DataFrame({"user": ["a"], "event_timestamp": [START + timedelta(seconds=1)]}), "logins_v1"
+    )
+    assert joined[f"{VIEW}__count"].tolist() == [3.0]
+
+
+def test_with_redis_too_what_is_materialized_is_what_is_read(repository: Path, tmp_path: Path, redis_url: str):
+    told = {
+        "VEDETTE_FEATURE_REPO": str(repository), "VEDETTE_STORE_DIR": str(tmp_path / "store"), "VEDETTE_REDIS_URL": redis_url
+    }  # fmt: skip
+    before = (repository / "feature_store.yaml").read_bytes()
+    asked(("materialize",), **told)
+    (record,) = asked(("read", "logins_v1", "user=a", "--at", "2026-01-01T01:01:00Z"), **told)
+    assert record["value"] == 4.0
+    assert (repository / "feature_store.yaml").read_bytes() == before
+
+
+def test_a_feature_repository_that_is_none_is_named(tmp_path: Path):
+    shutil.rmtree(tmp_path)
+    done = CliRunner().invoke(app, ["features", "list"], env={"VEDETTE_FEATURE_REPO": str(tmp_path)})
+    assert "VEDETTE_FEATURE_REPO names the folder that holds it" in str(done.exception)
