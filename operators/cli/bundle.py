@@ -145,14 +145,9 @@ def _load(onnx: Path) -> "OnnxModel":
 def _described(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    import yaml
+    from operators.cli.documents import read_document
 
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise CommandError(f"{path}: cannot be read as YAML or JSON: {' '.join(str(problem).split())}") from problem
-    if not isinstance(fields, dict):
-        raise CommandError(f"{path}: holds no fields of bundle.json; docs/reference/bundle.md lists them")
+    fields = read_document(path, "fields of bundle.json; docs/reference/bundle.md lists them")
     if given := sorted(DERIVED & fields.keys()):
         raise CommandError(f"{path}: {given} follow from the model and cannot be given; take them out")
     return fields

@@ -143,15 +143,9 @@ def _variant(text: str, place: Place, model: str) -> dict[str, Any]:
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    import yaml
+    from operators.cli.documents import read_document
 
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as problem:
-        raise CommandError(f"{path}: is not YAML: {problem}") from problem
-    if not isinstance(document, dict):
-        raise CommandError(f"{path}: holds no experiment; expected variants, duration, metric, goal")
-    return document
+    return read_document(path, "an experiment: variants, duration, metric, goal")
 
 
 def _checked(spec: dict[str, Any]) -> dict[str, Any]:

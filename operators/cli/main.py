@@ -83,6 +83,10 @@ def _words(problem: Exception) -> str:
 
     if isinstance(problem, ValidationError):
         return escape("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors()))
+    if isinstance(problem, OSError) and problem.filename is not None:
+        from operators.cli.documents import reason
+
+        return escape(f"{problem.filename}: {reason(problem)}")
     return escape(str(problem))
 
 

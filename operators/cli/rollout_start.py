@@ -129,12 +129,9 @@ def _policy(said: str) -> dict[str, Any]:
     path = Path(said)
     if path.suffix not in {".yaml", ".yml"}:
         return {"policyRef": {"name": said}}
-    import yaml
-
     from operators.api.read import read_policy
+    from operators.cli.documents import read_document
 
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(document, dict):
-        raise CommandError(f"{path}: holds no document; expected a RolloutPolicy")
+    document = read_document(path, "a RolloutPolicy, or without .yaml the name of one that is there")
     policy = read_policy({"metadata": {"name": path.stem}, **document})
     return {"policy": policy.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)}

@@ -65,16 +65,13 @@ def simulate(
 
 def _read(path: Path) -> "ScalingSpec":
     """Raises CommandError with the words of the file."""
-    import yaml
     from pydantic import ValidationError
 
     from operators.autoscaling.spec import ScalingSpec
+    from operators.cli.documents import read_document
     from operators.rollout.spec import words
 
-    try:
-        told: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise CommandError(f"{path}: cannot be read as YAML: {problem}") from problem
+    told: Any = read_document(path, "fields of scaling, or a ModelService with spec.scaling")
     if isinstance(told, dict) and isinstance(told.get("spec"), dict):
         told = told["spec"].get("scaling")
     if not isinstance(told, dict):

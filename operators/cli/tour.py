@@ -54,7 +54,7 @@ def _served(folder: str) -> Iterator[dict[str, str]]:
         "0",
         "--json",
     ]
-    with (Path(folder) / "up.log").open("w") as log:
+    with (Path(folder) / "up.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=_environment())
         try:
             yield _ready(process, Path(log.name))
@@ -71,8 +71,10 @@ def _ready(process: "subprocess.Popen[str]", log: Path) -> dict[str, str]:
             if line.startswith("}"):
                 answer: dict[str, str] = json.loads(body)
                 return answer
-    raise CommandError(f"`vedette up` ended before it was ready:\n{log.read_text()[-2000:]}")
+    tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+    raise CommandError(f"`vedette up` ended before it was ready:\n{tail}")
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "VEDETTE_DATA_DIR"}  # generated data only
+    """No setting of the caller's, who may have a store, ports and a Redis in use, and no real data."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("VEDETTE_")}

@@ -103,6 +103,10 @@ def _resume(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: F
 
 
 def _abort(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    if status.phase is Phase.HEALTHY and _former(status) is not None:
+        raise _Refused(
+            "no rollout is under way, the last one was promoted; `undo` makes the stable before it serve everybody again"
+        )
     _under_way(status)
     asked = facts.desired.revision
     is_settled = asked is not None and status.is_stable(asked.digest)

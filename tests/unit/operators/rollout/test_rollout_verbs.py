@@ -90,6 +90,20 @@ def test_verbs_of_a_rollout_are_refused_where_there_is_none(verb: str, status: R
     assert isinstance(answered(status, verb, groups="sre"), Refuse)
 
 
+@pytest.mark.parametrize("status", [KEPT, LATER], ids=["within the rollback window", "after it"])
+def test_abort_after_the_promotion_names_undo(status: RolloutStatus) -> None:
+    assert "`undo`" in answered(status, "abort").reason
+    assert not isinstance(answered(status, "undo", known={"former": LOADED}), Refuse), "and that is the way out"
+
+
+@pytest.mark.parametrize("status", [
+    pytest.param(HEALTHY, id="nothing came before"),
+    pytest.param(LATER.model_copy(update={"phase": Phase.ABORTED}), id="it was aborted already"),
+])  # fmt: skip
+def test_abort_does_not_send_everybody_to_undo(status: RolloutStatus) -> None:
+    assert "undo" not in answered(status, "abort").reason
+
+
 @pytest.mark.parametrize("verb", ["retry", "undo"])
 def test_an_experiment_is_not_retried_or_undone(verb: str) -> None:
     running = EXPERIMENT.model_copy(update={"former": A, "promoted_at": at(0)})
