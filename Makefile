@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test soak check format bench profile demo clean services cluster-tools requirements crds
+.PHONY: help up test test-unit test-servers soak check format bench profile demo clean services cluster-tools requirements crds
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,11 +22,17 @@ $(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
 up: $(READY) ## train (first time), serve, print where it listens; Ctrl-C stops. ARGS="--dataset flows --data-dir DIR"
 	$(BIN)/vedette up $(ARGS)
 
-test: $(READY) ## all tests that can run on this machine
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## all tests that can run on this machine. ARGS="tests/docs -x" runs those that are named
+	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(MAKE) --no-print-directory --keep-going test-unit test-servers)
 
-soak: $(READY) ## the long tests: the operator killed at 50 moments, 500 services at rest; about half an hour
-	$(BIN)/python -m pytest -m soak -s $(ARGS)
+test-unit: $(READY) ## the quick tests, unit and docs, two side by side: while you write
+	$(BIN)/python -m pytest -n 2 tests/unit tests/docs $(ARGS)
+
+test-servers: $(READY) ## the other tests: real servers, the operator on an API server, end to end
+	$(BIN)/python -m pytest --ignore=tests/unit --ignore=tests/docs $(ARGS)
+
+soak: $(READY) ## the long tests: the operator killed at 50 moments, 500 services, all examples of long laws; about half an hour
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m "soak or law" -s $(ARGS)
 
 check: $(READY) ## ruff, mypy --strict, the arrows between the rooms
 	$(BIN)/ruff check .

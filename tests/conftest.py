@@ -1,14 +1,40 @@
-"""Fixtures that several kinds of tests share."""
+"""What all tests stand on: surroundings that are nobody's, laws with as many examples as the run allows, a real Redis."""
 
+import contextlib
+import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-from tests.fakes.redis_server import PROGRAM, RedisServer
+from tests import surroundings
 
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("house")  # laws are judged, not the speed of a busy machine
+surroundings.leave()  # before anything is imported that reads a variable or a file of the home
+
+from tests import laws  # noqa: E402
+from tests.fakes.redis_server import PROGRAM, RedisServer  # noqa: E402
+
+laws.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def current_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder, from which tests and their children run: a `.vedette` in the checkout is somebody's."""
+    folder = tmp_path_factory.mktemp("current")
+    with contextlib.chdir(folder):
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _current_folder_stays_empty(current_folder: Path) -> Iterator[None]:
+    """What one test leaves there, the next would find."""
+    yield
+    left = sorted(path.name for path in current_folder.iterdir())
+    for name in left:
+        shutil.rmtree(current_folder / name, ignore_errors=True)
+        (current_folder / name).unlink(missing_ok=True)
+    assert not left, f"the test left {left} in the current folder; give it a folder of its own (tmp_path)"
 
 
 @pytest.fixture(scope="session")

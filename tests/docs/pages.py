@@ -26,7 +26,7 @@ def name(page: Path) -> str:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    for match in _FENCE.finditer(page.read_text()):
+    for match in _FENCE.finditer(page.read_text(encoding="utf-8")):
         yield Block(page, match[1], match[2])
 
 
@@ -41,14 +41,14 @@ def commands(page: Path) -> Iterator[str]:
 
 
 def links(page: Path) -> Iterator[str]:
-    text = _FENCE.sub("", page.read_text())
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
     for match in _LINK.finditer(text):
         yield match[1] or match[2]
 
 
 def anchors(page: Path) -> set[str]:
     """Anchors as GitHub makes them from headings."""
-    text = _FENCE.sub("", page.read_text())
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
     return {re.sub(r"[^\w\- ]", "", h.replace("`", "").lower()).replace(" ", "-") for h in _HEADING.findall(text)}
 
 
@@ -59,5 +59,7 @@ def generated_part(text: str, part: str) -> re.Match[str] | None:
 
 def files(page: Path) -> dict[str, str]:
     """Files that a page asks its reader to make: a block after a line that ends in `NAME`:"""
-    found = re.finditer(r"`([\w./-]+)`[^\n`]*:\n\n```\w+\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.finditer(
+        r"`([\w./-]+)`[^\n`]*:\n\n```\w+\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
     return {match[1]: match[2] for match in found}

@@ -163,7 +163,9 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/metrics.md", "buckets"): buckets,
     ("docs/reference/bundle.md", "manifest"): lambda: models(manifest, manifest.Manifest),
     ("docs/reference/detector.md", "detector"): lambda: models(detector, detector.Detector),
-    ("docs/reference/detector.md", "flows"): lambda: f"```yaml\n{(declarations.BUILT_IN / 'flows.yaml').read_text()}```\n",
+    ("docs/reference/detector.md", "flows"): lambda: (
+        f"```yaml\n{(declarations.BUILT_IN / 'flows.yaml').read_text(encoding='utf-8')}```\n"
+    ),
     ("docs/reference/modelservice.md", "resource"): lambda: resources.annotated("ModelService", "flows"),
     ("docs/reference/modelservice.md", "rules"): lambda: resources.rules("ModelService"),
     ("docs/reference/modelservice.md", "status"): lambda: resources.status("ModelService"),
@@ -178,11 +180,11 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
 def write() -> None:
     for (page, part), make in PARTS.items():
         path = ROOT / page
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         found = generated_part(text, part)
         if found is None:
             raise SystemExit(f"{page}: has no `<!-- generated: {part} -->`")
-        path.write_text(text[: found.start()] + make() + text[found.end() :])
+        path.write_text(text[: found.start()] + make() + text[found.end() :], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from tests.docs.pages import PAGES, ROOT, blocks, commands, name
 from tests.docs.verbs import Verb, verbs
 
 WORDS = {v.words: v for v in verbs()}
-TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 SAID = [pytest.param(page, command, id=f"{name(page)}: {command[:70]}") for page in PAGES for command in commands(page)]
 
 
@@ -83,10 +83,10 @@ def test_every_verb_and_option_says_what_it_is(verb):
 
 
 def test_every_make_target_is_in_the_help():
-    helped = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    helped = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert helped == TARGETS
 
 
 def test_every_make_target_is_in_the_reference():
-    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
     assert not [target for target in TARGETS if f"`make {target}`" not in page]

@@ -34,7 +34,7 @@ REFERENCE = ROOT / "docs" / "reference"
 
 @pytest.mark.parametrize(("page", "part"), [pytest.param(*key, id=f"{key[0]} {key[1]}") for key in PARTS])
 def test_generated_tables_are_what_the_code_says(page, part):
-    found = generated_part((ROOT / page).read_text(), part)
+    found = generated_part((ROOT / page).read_text(encoding="utf-8"), part)
     assert found is not None, f"{page} has no `<!-- generated: {part} -->`"
     assert found[0] == PARTS[page, part](), f"{page} is behind the code; run: .venv/bin/python -m tests.docs.tables"
 
@@ -56,7 +56,10 @@ def test_every_field_has_words(model):
 
 def test_every_setting_does_something():
     code = "".join(
-        p.read_text() for room in ("serving", "operators") for p in (ROOT / room).rglob("*.py") if p.name != "settings.py"
+        p.read_text(encoding="utf-8")
+        for room in ("serving", "operators")
+        for p in (ROOT / room).rglob("*.py")
+        if p.name != "settings.py"
     )
     assert not [field for field in ServingSettings.model_fields if f"settings.{field}" not in code]
 
@@ -67,13 +70,13 @@ def test_every_metric_says_something():
 
 
 def test_every_field_of_the_prediction_log_is_described():
-    page = (REFERENCE / "prediction-log.md").read_text()
+    page = (REFERENCE / "prediction-log.md").read_text(encoding="utf-8")
     assert not [f.name for f in msgspec.structs.fields(AuditRecord) if f"`{f.name}`" not in page]
 
 
 def test_every_error_is_described_with_its_statuses():
     rows = {}
-    for line in (REFERENCE / "errors.md").read_text().splitlines():
+    for line in (REFERENCE / "errors.md").read_text(encoding="utf-8").splitlines():
         if match := re.match(r"\| `(\w+)` \| (\d+) \| (\w+) \| (yes|no)", line):
             rows[match[1]] = (int(match[2]), match[3], match[4] == "yes")
     expected = {e.__name__: (HTTP_STATUS[e], GRPC_CODE[e], e.can_retry) for e in {*ServingError.__subclasses__(), *HTTP_STATUS}}
@@ -81,13 +84,13 @@ def test_every_error_is_described_with_its_statuses():
 
 
 def test_every_path_method_and_timeout_header_is_described():
-    page = (REFERENCE / "protocol.md").read_text()
+    page = (REFERENCE / "protocol.md").read_text(encoding="utf-8")
     wanted = [f"`{e.value}`" for e in Endpoint] + [h.decode() for h in TIMEOUT_HEADERS] + [*Calls(None).methods()]
     assert not [w for w in wanted if w not in page]
 
 
 def test_every_parameter_of_an_answer_is_described():
-    page = (REFERENCE / "protocol.md").read_text()
+    page = (REFERENCE / "protocol.md").read_text(encoding="utf-8")
     source = inspect.getsource(answer_parameters)
     given = set(re.findall(r'parameters\["(\w+)"\]', source)) | set(re.findall(r'^ +"(\w+)":', source, re.MULTILINE))
     assert {"revision", "receipt", "degraded"} <= given
@@ -98,7 +101,7 @@ def test_every_variable_that_is_mentioned_exists():
     known = {
         variable(model, f) for model in (ServingSettings, LoadSettings, OperatorSettings) for f in model.model_fields
     } | OF_THE_TESTS
-    mentioned = {(name(p), v) for p in PAGES for v in re.findall(r"VEDETTE_[A-Z0-9_]+[A-Z0-9]", p.read_text())}
+    mentioned = {(name(p), v) for p in PAGES for v in re.findall(r"VEDETTE_[A-Z0-9_]+[A-Z0-9]", p.read_text(encoding="utf-8"))}
     assert not [f"{page}: {variable}" for page, variable in sorted(mentioned) if variable not in known]
 
 
@@ -118,6 +121,8 @@ def test_every_metric_that_is_mentioned_exists():
     all_ = {m.name for m in (*METRICS, *OPERATOR_METRICS)}
     known = all_ | {f"{metric}_{end}" for metric in all_ for end in ("bucket", "sum", "count")}
     mentioned = {
-        (name(p), m) for p in PAGES for m in re.findall(r"\bvedette_[a-z_]+(?:total|seconds\w*|info)\b", p.read_text())
+        (name(p), m)
+        for p in PAGES
+        for m in re.findall(r"\bvedette_[a-z_]+(?:total|seconds\w*|info)\b", p.read_text(encoding="utf-8"))
     }
     assert not [f"{page}: {metric}" for page, metric in sorted(mentioned) if metric not in known]

@@ -8,7 +8,7 @@ from operators.rollout.spec import Step
 from operators.rollout.status import FinishedRollout, Phase, Request, Verdict
 from tests.docs.pages import ROOT
 
-PAGE = (ROOT / "docs/reference/rollouts.md").read_text()
+PAGE = (ROOT / "docs/reference/rollouts.md").read_text(encoding="utf-8")
 WORDS = [
     *(str(p) for p in Phase),
     *(str(v) for v in Verdict),

@@ -42,7 +42,7 @@ def test_the_runtime_serves_what_the_inference_service_says(tmp_path: Path):
     given |= {"VEDETTE_BUNDLE_DIR": str(bundle.folder), "VEDETTE_STORE_DIR": str(tmp_path / "store"), "HOME": str(tmp_path)}
     given |= {"VEDETTE_HTTP_PORT": str(port), "VEDETTE_GRPC_PORT": "0", "VEDETTE_TRACE_RATIO": "0"}
     with (tmp_path / "log").open("wb") as log:
-        pod = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment(**given), stdout=log, stderr=log)
+        pod = subprocess.Popen([sys.executable, *command], cwd=tmp_path, env=environment(**given), stdout=log, stderr=log)
         try:
             _until_ready(pod, port, tmp_path / "log")
             _until(lambda: "serving simple 1 on port" in (tmp_path / "log").read_text())  # until then signals are Ray's

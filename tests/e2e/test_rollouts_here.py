@@ -16,7 +16,6 @@ from operators.control.folder import ControlFolder
 from operators.demo import candidates
 from operators.rollout.status import Phase
 from serving.models.store import BundleStore
-from tests.e2e.processes import ROOT
 from tests.e2e.vedette import Vedette, environment, processes_of, up, verb
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -116,8 +115,6 @@ def test_killed_in_mid_rollout_it_ends_where_it_would_have(twice: Path):
 
 def test_the_demonstration_shortened_keeps_its_promises():
     command = [sys.executable, "-m", "operators.cli.main", "demo", "--scenes", "broken,errs,floods"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, timeout=12 * patience(), env=environment(), check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=12 * patience(), env=environment(), check=False)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert " 0 failed" in done.stdout

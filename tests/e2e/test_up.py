@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import ROOT
 from tests.e2e.vedette import Vedette, environment, listening, processes_of, replica_pids, up
 
 pytestmark = pytest.mark.e2e
@@ -23,9 +22,7 @@ def ready_within_s() -> float:
 
 
 def curl(command: str) -> dict:
-    done = subprocess.run(
-        shlex.split(command), capture_output=True, text=True, cwd=ROOT, timeout=30, env=environment(), check=True
-    )
+    done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=30, env=environment(), check=True)
     return json.loads(done.stdout)
 
 

@@ -44,7 +44,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def verb(
-    *arguments: str, cwd: Path = ROOT, timeout_s: float = 180, check: bool = True, **more: str
+    *arguments: str, cwd: Path | None = None, timeout_s: float = 180, check: bool = True, **more: str
 ) -> subprocess.CompletedProcess:
     """Run one verb to its end. With check, a failure shows what it printed."""
     command = [sys.executable, "-m", "operators.cli.main", *arguments]
@@ -58,7 +58,7 @@ def verb(
 
 
 @contextmanager
-def up(store: Path, *options: str, timeout_s: float, **more: str) -> Iterator[Vedette]:
+def up(store: Path, *options: str, timeout_s: float, cwd: Path | None = None, **more: str) -> Iterator[Vedette]:
     """Start, wait for the announcement, stop with SIGINT as Ctrl-C does; exit code 0 is part of it."""
     store.parent.mkdir(parents=True, exist_ok=True)
     log, mark = store.parent / f"up-{uuid.uuid4().hex[:8]}.log", uuid.uuid4().hex
@@ -70,7 +70,7 @@ def up(store: Path, *options: str, timeout_s: float, **more: str) -> Iterator[Ve
             [*command, *options],
             stdout=subprocess.PIPE,
             stderr=out,
-            cwd=ROOT,
+            cwd=cwd,
             env=environment(**{_MARK: mark, **more}),
             start_new_session=True,
         )

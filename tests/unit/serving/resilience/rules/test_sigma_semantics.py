@@ -6,12 +6,13 @@ from pathlib import Path
 import naive_sigma
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.resilience.rules.events import fields_of
 from serving.resilience.rules.logsources import Source
 from serving.resilience.rules.matcher import compile_sigma
+from tests import laws
 
 ANY = Source(("test",))
 
@@ -252,7 +253,7 @@ event_values = st.one_of(
 )
 
 
-@settings(max_examples=600)
+@laws.long(600)
 @given(detections(), st.lists(st.dictionaries(st.sampled_from(FIELDS), event_values), min_size=1, max_size=4))
 def test_it_agrees_with_the_naive_evaluator(detection, events):
     found = compile_sigma([rule(detection)])
@@ -263,7 +264,7 @@ def test_it_agrees_with_the_naive_evaluator(detection, events):
         assert got == naive_sigma.matches(detection, event), event
 
 
-@settings(max_examples=100)
+@laws.long(100)
 @given(st.lists(detections(), min_size=2, max_size=12), st.dictionaries(st.sampled_from(FIELDS), event_values))
 def test_a_set_matches_what_its_rules_match_alone(several, event):
     files = [(f"{n}.yml", rule(d)[1]) for n, d in enumerate(several)]

@@ -1,0 +1,12 @@
+"""What all unit tests of the data plane share."""
+
+import pytest
+
+from serving import loading
+from tests.fakes.probes import probe_once
+
+
+@pytest.fixture(autouse=True)
+def _same_bundle_same_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each bundle is probed once, in a process of its own as ever, and not again for each test that loads it."""
+    monkeypatch.setattr(loading, "probe", probe_once)

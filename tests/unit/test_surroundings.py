@@ -1,0 +1,61 @@
+"""No test sees who runs it: not the variables, not the home, not the checkout's store.
+
+`tests.odd_surroundings` runs the suite where all of that is wrong."""
+
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+
+from serving.settings import ServingSettings
+from tests import odd_surroundings, surroundings
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_of_a_person_s_variables_none_is_left():
+    given = dict.fromkeys((*odd_surroundings.settings(), *odd_surroundings.ODD, "RAY_ADDRESS", "no_proxy"), "theirs")
+    assert surroundings.kept({**given, "PATH": "/bin"}).keys() - surroundings.OF_THE_MACHINE - surroundings.FOR_TESTS == {
+        "LC_ALL"
+    }
+
+
+def test_this_process_and_its_children_have_the_clean_environment():
+    asked = "import os; print(*sorted(os.environ))"
+    seen = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
+    known = surroundings.kept(dict.fromkeys(seen, "")).keys() | {"HOME"}
+    assert set(seen) <= known
+    assert ServingSettings() == ServingSettings.model_construct(), "no setting is anybody's"
+
+
+def test_the_home_is_empty_and_has_no_kubeconfig():
+    assert Path.home() != Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert not (Path.home() / ".kube").exists()
+    assert "KUBECONFIG" not in os.environ
+
+
+def test_the_current_folder_is_empty_and_not_the_checkout():
+    assert list(Path.cwd().iterdir()) == []
+    assert ROOT not in (Path.cwd(), *Path.cwd().parents)
+    assert not ServingSettings().store_dir.exists()
+
+
+def test_the_odd_run_sets_every_setting_but_what_is_meant_for_tests():
+    names = set(odd_surroundings.settings())
+    assert {"VEDETTE_STORE_DIR", "VEDETTE_OPERATOR_KUBECONFIG", "VEDETTE_LOAD_MODEL"} <= names
+    odd = odd_surroundings.odd_environment({"VEDETTE_DATA_DIR": "/data"})
+    assert odd["VEDETTE_DATA_DIR"] == "/data"
+    assert {odd[name] for name in names - surroundings.FOR_TESTS} == {odd_surroundings.NONSENSE}
+
+
+def test_a_tripwire_remembers_who_asks():
+    import socket
+
+    wire = odd_surroundings.Tripwire(0)
+    try:
+        with socket.create_connection(("127.0.0.1", wire.port)) as asker:
+            assert asker.recv(1) == b"", "hung up on"
+        assert wire.asked == 1
+    finally:
+        wire.close()
