@@ -256,7 +256,9 @@ def test_a_benchmark_that_fails_does_not_hide_the_others(monkeypatch, tmp_path, 
     ]  # fmt: skip
     assert "the server did not start" in said.err
     assert (tmp_path / "build/bench/good.json").is_file()
-    assert "could not be measured: the server did not start" in (tmp_path / "build/bench/report.html").read_text(encoding="utf-8")
+    assert "could not be measured: the server did not start" in (tmp_path / "build/bench/report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 0), (["--strict"], 1)])
