@@ -13,14 +13,14 @@ FIRST_START_S = 180.0
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store folder of the shared server."""
-    return tmp_path_factory.mktemp("vedette") / "store"
+    """The store folder of the shared server, where `vedette up` makes it: in the folder in which it is started."""
+    return tmp_path_factory.mktemp("vedette") / ".vedette"
 
 
 @pytest.fixture(scope="session")
 def vedette(store: Path) -> Iterator[Vedette]:
     """The shared server. Tests leave it as they found it: what they load they unload."""
-    with up(store, timeout_s=FIRST_START_S) as served:
+    with up(store, timeout_s=FIRST_START_S, cwd=store.parent) as served:
         print(f"\nvedette up, first time: ready after {served.waited_s:.1f} s")
         yield served
     assert processes_of(served.mark) == [], "Ctrl-C left processes behind"

@@ -21,8 +21,17 @@ def ready_within_s() -> float:
     return 60.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-def curl(command: str) -> dict:
-    done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=30, env=environment(), check=True)
+def curl(server: Vedette) -> dict:
+    """The answer to the command that `vedette up` printed."""
+    done = subprocess.run(
+        shlex.split(server.curl),
+        capture_output=True,
+        text=True,
+        cwd=server.store.parent,
+        timeout=30,
+        env=environment(),
+        check=True,
+    )
     return json.loads(done.stdout)
 
 
@@ -32,14 +41,14 @@ def verdicts(answer: dict) -> list[str]:
 
 
 def test_the_curl_that_is_printed_gives_a_verdict(vedette: Vedette):
-    answer = curl(vedette.curl)
+    answer = curl(vedette)
     assert answer["model_name"] == vedette.model
     assert set(verdicts(answer)) <= {"benign", "investigate", "alert"}
     assert {"revision", "variant", "operating_point"} <= answer["parameters"].keys()
 
 
 def test_metrics_count_what_was_answered(vedette: Vedette):
-    curl(vedette.curl)
+    curl(vedette)
     with urllib.request.urlopen(f"{vedette.http}/metrics", timeout=10) as reply:
         text = reply.read().decode()
     assert f'"{vedette.model}"' in text
@@ -68,8 +77,6 @@ def test_two_copies_run_side_by_side_and_the_second_start_is_quick(vedette: Vede
         assert "training" not in second.log.read_text(), "the second start trains nothing"
         assert second.http != vedette.http
         assert len(replica_pids(second.mark)) == 2
-        assert [verdicts(curl(second.curl)) for _ in range(6)] == [verdicts(curl(vedette.curl))] * 6, (
-            "whichever replica answers"
-        )
+        assert [verdicts(curl(second)) for _ in range(6)] == [verdicts(curl(vedette))] * 6, "whichever replica answers"
     assert processes_of(second.mark) == []
-    assert curl(vedette.curl)["model_name"] == vedette.model, "stopping one copy must not touch the other"
+    assert curl(vedette)["model_name"] == vedette.model, "stopping one copy must not touch the other"

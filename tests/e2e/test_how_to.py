@@ -1,0 +1,178 @@
+"""How-tos followed to the letter, each from an empty folder or after another page in the same one, by as few servers as will do."""
+
+import json
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from operators.cli.rollout_show import EXIT_PAUSED, EXIT_UNDER_WAY
+from tests.e2e.how_to import Reader, outputs, played
+from tests.e2e.vedette import Vedette, up
+from tests.fakes.redis_server import PROGRAM, RedisServer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+OWN, ANY = "serve-your-own-detector.md", "serve-any-onnx-model.md"
+ROLL_OUT, CANARY, ASK, COMPARE, SCALE = (
+    "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md", "compare-two-models.md", "scale.md"
+)  # fmt: skip
+PATIENCE_S = 240.0
+INFER = "curl -s http://127.0.0.1:8080/v2/models/flows/infer -d @.vedette/examples/flows.json"
+
+
+@pytest.fixture(scope="module")
+def one_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Empty at first; the pages that bring models of their own are followed here one after the other."""
+    return tmp_path_factory.mktemp("pages")
+
+
+class TestModelsOfOnesOwn:
+    """In one folder, in this order."""
+
+    def test_a_detector_of_ones_own(self, one_folder: Path):
+        reader = Reader(one_folder)
+        reader.makes_files(OWN)
+        reader.follows(OWN)
+        verdicts = [json.loads(line) for line in (one_folder / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert len(verdicts) > 100
+        assert not [line for line in verdicts if "error" in line]
+        assert {"alert", "benign"} <= {line["verdict"] for line in verdicts}
+        serve, asks = played(OWN)[-2:]
+        assert len(played(OWN)) < 10
+        with up(one_folder / ".vedette", *shlex.split(serve)[2:], timeout_s=PATIENCE_S, cwd=one_folder) as served:
+            reader.server = served
+            answered = outputs(reader.types(OWN, asks))
+        assert answered["verdict"] == ["alert"], "one.json is a guesser's login"
+        assert answered["degraded"] == [False]
+
+    def test_then_a_model_made_elsewhere_in_the_same_folder(self, one_folder: Path):
+        reader = Reader(one_folder)
+        reader.makes_files(ANY)
+        reader.follows(ANY)
+        serve, asks, describes = played(ANY)[-3:]
+        with up(one_folder / ".vedette", *shlex.split(serve)[2:], timeout_s=PATIENCE_S, cwd=one_folder) as served:
+            reader.server = served
+            assert outputs(reader.types(ANY, asks))["verdict"] == ["benign", "alert"]
+            assert {t["name"] for t in json.loads(reader.types(ANY, describes))["inputs"]} == {"country", "attempts"}
+            answered = outputs(reader.types(OWN, played(OWN)[-1]))
+            assert answered["verdict"] == ["alert"], "the model of the page before is served as it was"
+
+    def test_a_model_made_elsewhere_from_an_empty_folder(self, tmp_path: Path):
+        reader = Reader(tmp_path)
+        reader.makes_files(ANY)
+        reader.follows(ANY)
+        assert "visits" in reader.says("vedette models")
+
+
+class TestOnOneServer:
+    """Pages that change nothing: followed in the folder in which the shared `vedette up` was started."""
+
+    @pytest.fixture
+    def reader(self, vedette: Vedette) -> Reader:
+        return Reader(vedette.store.parent, vedette)
+
+    def test_use_public_clients(self, reader: Reader):
+        printed = list(reader.runs_python("use-public-clients.md"))
+        assert "[[ 1  2  3" in printed[0]
+        assert "src_ip" in printed[1] or "datatype" in printed[1]
+        assert "OUTPUT0" in printed[2]
+        described, predicted = (reader.types("use-public-clients.md", c) for c in played("use-public-clients.md"))
+        assert json.loads(described)["name"] == "simple"
+        assert json.loads(predicted)["outputs"]["OUTPUT0"] == [list(range(2, 18))]
+
+    def test_watch_it_at_work(self, reader: Reader):
+        assert {"alert"} <= set(outputs(reader.says(INFER))["verdict"])
+        metrics, records = played("watch-it.md")
+        assert "vedette_requests_total" in reader.types("watch-it.md", metrics)
+        until = time.monotonic() + PATIENCE_S
+        while not (printed := reader.types("watch-it.md", records)):  # records are written off the request's path
+            assert time.monotonic() < until, "no alert came into the prediction log"
+        assert "alert" in json.loads(printed)["verdicts"]
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str | None]:
+    """A Redis of this module's own, where it can be had."""
+    if PROGRAM is None:
+        yield None
+        return
+    server = RedisServer()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def rolling(tmp_path_factory: pytest.TempPathFactory, redis: str | None) -> Iterator[Reader]:
+    """A server that may be changed, started in an empty folder: features in Redis, up to four replicas."""
+    folder = tmp_path_factory.mktemp("rolling")
+    told = {} if redis is None else {"VEDETTE_REDIS_URL": redis}
+    with up(folder / ".vedette", "--max-replicas", "4", timeout_s=PATIENCE_S, cwd=folder, **told) as served:
+        yield Reader(folder, served, told)
+
+
+def phase(reader: Reader) -> str:
+    return json.loads(reader.says("vedette rollout get flows --json"))["status"]["phase"]
+
+
+class TestChangesInOneFolder:
+    """In this order: features in Redis, a rollout, a variant by name, the night shift, an A/B test, scaling."""
+
+    def test_keep_features_in_redis(self, rolling: Reader, redis: str | None):
+        if redis is None:
+            pytest.skip("redis-server is not installed; `make services` installs it")
+        export, materialize = played("keep-features-in-redis.md")
+        rolling.types("keep-features-in-redis.md", export)
+        assert "views are in the online store" in rolling.types("keep-features-in-redis.md", materialize)
+        assert outputs(rolling.says(INFER))["degraded"] == [False] * 4
+
+    def test_roll_out_a_model(self, rolling: Reader):
+        for _ in range(60):
+            rolling.says(INFER)
+        train, plan, start, status, history, page, threshold = played(ROLL_OUT)
+        rolling.types(ROLL_OUT, train)
+        rolling.says(INFER)
+        rolling.types(ROLL_OUT, plan, ends_with=(0, 1))  # says how much more traffic it needs, or what it found
+        rolling.types(ROLL_OUT, start)
+        rolling.says("vedette rollout promote flows --full --why 'evidence takes hours of traffic'")
+        rolling.types(ROLL_OUT, status)
+        assert phase(rolling) == "Healthy"
+        assert "recall on DNS tunnels" in rolling.types(ROLL_OUT, history)
+        rolling.types(ROLL_OUT, page)
+        assert "<html" in (rolling.folder / "page.html").read_text(encoding="utf-8")
+        rolling.types(ROLL_OUT, threshold)
+
+    def test_ask_a_variant(self, rolling: Reader):
+        (ask,) = played(ASK)
+        until = time.monotonic() + PATIENCE_S
+        while "error" in (answer := json.loads(rolling.types(ASK, ask))):  # until the candidate is loaded
+            assert time.monotonic() < until, answer
+        assert answer["parameters"]["variant"] == "candidate"
+
+    def test_canary_at_3_am(self, rolling: Reader):
+        get, abort, pause, resume, undo = played(CANARY)
+        rolling.types(CANARY, get)
+        rolling.types(CANARY, pause)
+        rolling.types(CANARY, resume)
+        rolling.types(CANARY, abort)
+        assert phase(rolling) == "Aborted"
+        rolling.says("vedette rollout retry flows")  # the page's last word on what was aborted
+        rolling.says("vedette rollout promote flows --full --why 'looked at it in the morning'")
+        rolling.says("vedette rollout status flows --timeout 5m")
+        assert "`undo`" in rolling.refused("vedette rollout abort flows"), "the way back after a promotion"
+        rolling.types(CANARY, undo)
+        assert "undo" in rolling.says("vedette rollout history flows")
+
+    def test_compare_two_models(self, rolling: Reader):
+        rolling.says("vedette rollout start flows --version 1")  # as the page says, after an aborted rollout
+        rolling.says("vedette rollout status flows --timeout 5m", ends_with=(0, EXIT_UNDER_WAY, EXIT_PAUSED))
+        *commands, conclude = played(COMPARE)
+        for command in commands:
+            rolling.types(COMPARE, command)
+        rolling.types(COMPARE, conclude)
+
+    def test_scale(self, rolling: Reader):
+        for command in played(SCALE):
+            rolling.types(SCALE, command)
+        assert (rolling.folder / "scaling.html").is_file()
