@@ -27,7 +27,7 @@ def score(
     version: Annotated[str | None, typer.Option(help="Model version [default: the newest].")] = None,
     operating_point: Annotated[str | None, typer.Option(help="Scenario [default: the model's own].")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the verdicts go, as JSON lines [default: stdout].")] = None,
-    store_dir: Annotated[Path | None, typer.Option(help="Store folder [default: .vedette].")] = None,
+    store_dir: Annotated[Path | None, typer.Option(help="Store folder [default: VEDETTE_STORE_DIR or .vedette].")] = None,
     as_json: Json = False,
 ) -> None:
     """Score the rows of a file; one JSON line a row, and a summary on stderr."""

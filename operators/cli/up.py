@@ -29,7 +29,7 @@ def up(
     http_port: Annotated[int | None, typer.Option(help="HTTP port [default: 8080]; 0: any free one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="gRPC port [default: 8081]; 0: any free one.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
-    store_dir: Annotated[Path | None, typer.Option(help="Store folder [default: .vedette].")] = None,
+    store_dir: Annotated[Path | None, typer.Option(help="Store folder [default: VEDETTE_STORE_DIR or .vedette].")] = None,
     replicas: Annotated[int | None, typer.Option(help="Ray Serve replicas [default: 1].")] = None,
     max_replicas: Annotated[
         int | None, typer.Option(help="The most replicas that scaling may start [default: the count is fixed].")

@@ -41,13 +41,7 @@ def test_no_two_pages_make_the_same_model_or_file():
     owners: dict[str, list[str]] = {}
     for page in HOW_TOS:
         asked = {command for command in commands(page) if command.startswith(("vedette bundle create", "vedette train"))}
-        models = {
-            found
-            for c in asked
-            for found in re.findall(r"--onnx (\w+)\.onnx|vedette train (\w+)\.yaml", c)
-            for found in found
-            if found
-        }
+        models = {model for c in asked for model in re.findall(r"(?:--onnx|vedette train) (\w+)\.(?:onnx|yaml)", c)}
         for made in {*files(page), *models}:
             owners.setdefault(made, []).append(page.name)
     assert {made: pages for made, pages in owners.items() if len(pages) > 1} == {}
