@@ -119,7 +119,9 @@ def store_beside() -> Iterator[None]:
 
 @contextmanager
 def up_beside() -> Iterator[None]:
-    """A `vedette up` on the default ports and the clone's own store, with a rollout under way."""
+    """A `vedette up` on the default ports with a rollout under way; its store is `.vedette`, made for this run."""
+    if STORE.exists():
+        raise SystemExit(f"{STORE} is yours and is left alone; run --up in a clone without one")
     vedette = [sys.executable, "-m", "operators.cli.main"]
     with subprocess.Popen([*vedette, "up", "--json"], cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
@@ -132,6 +134,8 @@ def up_beside() -> Iterator[None]:
             assert process.poll() is None, "the tests ended the `vedette up` beside them"
         finally:
             process.send_signal(signal.SIGINT)
+            process.wait()
+            shutil.rmtree(STORE, ignore_errors=True)
 
 
 def contents(folder: Path) -> dict[str, float]:
