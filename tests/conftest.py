@@ -26,6 +26,14 @@ def current_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The current folder of a module whose programs write there, as benchmarks do."""
+    folder = tmp_path_factory.mktemp("own")
+    with contextlib.chdir(folder):
+        yield folder
+
+
 @pytest.fixture(autouse=True)
 def _current_folder_stays_empty(current_folder: Path) -> Iterator[None]:
     """What one test leaves there, the next would find."""

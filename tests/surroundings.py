@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 FOR_TESTS: Final = frozenset({
@@ -27,6 +28,7 @@ OF_THE_MACHINE: Final = frozenset({
 })  # fmt: skip
 """Where programs are, and how the machine writes and tells time."""
 
+ROOT: Final = Path(__file__).parents[1]
 PREFIXES: Final = ("LC_", "PYTEST_", "COV_", "COVERAGE_")
 
 
@@ -39,7 +41,7 @@ def leave() -> None:
     """Forget the surroundings: the variables of this process, and the home with its kubeconfig and caches."""
     home = tempfile.mkdtemp(prefix="vedette-tests-home-")
     atexit.register(shutil.rmtree, home, ignore_errors=True)
-    clean = {**kept(os.environ), "HOME": home}
+    clean = {**kept(os.environ), "HOME": home, "PYTHONPATH": str(ROOT)}  # children import this checkout, wherever they run
     for name in set(os.environ) - set(clean):
         del os.environ[name]
     os.environ.update(clean)

@@ -42,19 +42,11 @@ def patience() -> float:
     return 60.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with a detector."""
-    folder = tmp_path_factory.mktemp("trained") / "store"
-    verb("train", "flows", "--store-dir", str(folder), timeout_s=10 * patience())
-    return folder
-
-
 @pytest.fixture
-def twice(trained: Path, tmp_path: Path) -> Path:
-    """The same with a second version that answers the same, and a service that wants the first."""
+def twice(vedette: Vedette, tmp_path: Path) -> Path:
+    """A copy of the shared server's store, a second version in it that answers the same, and a service that wants the first."""
     copy = tmp_path / "copy" / "store"
-    shutil.copytree(trained, copy)
+    shutil.copytree(vedette.store, copy)
     bundles = BundleStore(copy)
     first = bundles.resolve("flows")
     candidates._rebuilt(first, bundles, lambda graph: None, candidates._golden(first), "the same again")

@@ -18,7 +18,7 @@ from loadtests.bench.open_load import drive, load_open
 from loadtests.bench.process import ServerUnderTest, python, running
 from loadtests.bench.workload import INFER_PATH, build_workload, infer_request
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("own_folder")]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def test_of_a_person_s_variables_none_is_left():
 def test_this_process_and_its_children_have_the_clean_environment():
     asked = "import os; print(*sorted(os.environ))"
     seen = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
-    known = surroundings.kept(dict.fromkeys(seen, "")).keys() | {"HOME"}
+    known = surroundings.kept(dict.fromkeys(seen, "")).keys() | {"HOME", "PYTHONPATH"}
     assert set(seen) <= known
     assert ServingSettings() == ServingSettings.model_construct(), "no setting is anybody's"
 
