@@ -10,7 +10,7 @@ import pytest
 from loadtests.bench.process import ServerUnderTest, python, running
 from loadtests.bench.workload import build_workload
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("own_folder")]
 ROOT = Path(__file__).resolve().parents[2]
 
 
