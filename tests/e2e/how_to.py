@@ -27,6 +27,7 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "load-test.md": {ALL: "minutes, and a verdict on the speed of this machine; tests/integration/test_locust.py runs locust"},
     "put-envoy-in-front.md": {ALL: "Kubernetes and a certificate; tests/integration/test_envoy_front.py runs Envoy with the page's rules"},
     "run-the-operator.md": {ALL: "a cluster; tests/contract and tests/cluster apply the overlays and run the operator"},
+    "install-the-operator.md": {ALL: "a cluster; tests/cluster/test_installation.py types the page's commands at one"},
     "run-two-copies.md": {ALL: "tests/e2e/test_up.py runs two copies"},
     "evaluate.md": {ALL: "minutes, and real captures; tests/unit/operators/test_cli_lifecycle.py evaluates a detector"},
     "check-a-server.md": {ALL: "tests/e2e/test_conform.py runs the kit against the shared server, test_fuzz.py the fuzz run"},
@@ -47,8 +48,8 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
         "kubectl vedette -n soc get flows --watch": _CLUSTER,
         'kubectl vedette promote flows --why "reviewed with the analysts"': _CLUSTER,
     },
-    "compare-two-models.md": {"vedette experiment get flows --watch": _UNTIL_CTRL_C},
-    "scale.md": {"vedette up --max-replicas 4": _SERVER},
+    "compare-two-models.md": {ALL: "`vedette demo` and tests/unit/operators/control play experiments"},
+    "scale.md": {ALL: "tests/unit/operators/control/test_scale_local.py plays scaling"},
 }  # fmt: skip
 """Page, then command -> why it is not played, or what plays it."""
 

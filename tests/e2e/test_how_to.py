@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from operators.cli.rollout_show import EXIT_PAUSED, EXIT_UNDER_WAY
 from tests.e2e.how_to import Reader, outputs, played
 from tests.e2e.vedette import Vedette, up
 from tests.fakes.redis_server import PROGRAM, RedisServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 OWN, ANY = "serve-your-own-detector.md", "serve-any-onnx-model.md"
-ROLL_OUT, CANARY, ASK, COMPARE, SCALE = (
-    "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md", "compare-two-models.md", "scale.md"
-)  # fmt: skip
+ROLL_OUT, CANARY, ASK = "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md"
 PATIENCE_S = 240.0
 INFER = "curl -s http://127.0.0.1:8080/v2/models/flows/infer -d @.vedette/examples/flows.json"
 
@@ -105,10 +102,10 @@ def redis() -> Iterator[str | None]:
 
 @pytest.fixture(scope="module")
 def rolling(tmp_path_factory: pytest.TempPathFactory, redis: str | None) -> Iterator[Reader]:
-    """A server that may be changed, started in an empty folder: features in Redis, up to four replicas."""
+    """A server that may be changed, started in an empty folder: features in Redis."""
     folder = tmp_path_factory.mktemp("rolling")
     told = {} if redis is None else {"VEDETTE_REDIS_URL": redis}
-    with up(folder / ".vedette", "--max-replicas", "4", timeout_s=PATIENCE_S, cwd=folder, **told) as served:
+    with up(folder / ".vedette", timeout_s=PATIENCE_S, cwd=folder, **told) as served:
         yield Reader(folder, served, told)
 
 
@@ -117,7 +114,7 @@ def phase(reader: Reader) -> str:
 
 
 class TestChangesInOneFolder:
-    """In this order: features in Redis, a rollout, a variant by name, the night shift, an A/B test, scaling."""
+    """In this order: features in Redis, a rollout, a variant by name, the night shift."""
 
     def test_keep_features_in_redis(self, rolling: Reader, redis: str | None):
         if redis is None:
@@ -163,16 +160,3 @@ class TestChangesInOneFolder:
         assert "`undo`" in rolling.refused("vedette rollout abort flows"), "the way back after a promotion"
         rolling.types(CANARY, undo)
         assert "undo" in rolling.says("vedette rollout history flows")
-
-    def test_compare_two_models(self, rolling: Reader):
-        rolling.says("vedette rollout start flows --version 1")  # as the page says, after an aborted rollout
-        rolling.says("vedette rollout status flows --timeout 5m", ends_with=(0, EXIT_UNDER_WAY, EXIT_PAUSED))
-        *commands, conclude = played(COMPARE)
-        for command in commands:
-            rolling.types(COMPARE, command)
-        rolling.types(COMPARE, conclude)
-
-    def test_scale(self, rolling: Reader):
-        for command in played(SCALE):
-            rolling.types(SCALE, command)
-        assert (rolling.folder / "scaling.html").is_file()
