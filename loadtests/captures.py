@@ -18,7 +18,7 @@ Event = Mapping[str, Any]
 def events_of(model: str, data_dir: Path | None) -> tuple[str, list[Event]] | None:
     """Where the events come from, and the events with the model's own column names; None if there are none for this model."""
     try:
-        detectors = importlib.import_module("lifecycle.training.detector")
+        detectors = importlib.import_module("lifecycle.training.declarations")
         sending = importlib.import_module("lifecycle.training.sending")
     except ImportError:
         return None
