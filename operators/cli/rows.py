@@ -79,6 +79,7 @@ class _Reader:
 
     def __init__(self, manifest: Manifest) -> None:
         self._wanted = _columns(manifest)
+        self._checked = _narrowed(self._wanted, manifest)
         self._keys = [k.name for k in manifest.entity_keys if k.name in self._wanted]
         self._stamp = manifest.event_time_field if manifest.event_time_field not in self._wanted else None
         self._allow_nonfinite = manifest.allow_nonfinite
@@ -112,7 +113,7 @@ class _Reader:
             row = self._send(row)
         values = {
             name: value_of(row.get(name), datatype, name, allow_nonfinite=self._allow_nonfinite)
-            for name, datatype in self._wanted.items()
+            for name, datatype in self._checked.items()
         }
         if self._stamp is not None and self._stamp in row:
             values[self._stamp] = time_of(row[self._stamp], self._stamp)
@@ -140,6 +141,14 @@ def _columns(manifest: Manifest) -> dict[str, str]:
     raise CommandError(
         f"model {manifest.name!r} takes whole tensors, not one value a row; ask it over HTTP or gRPC, or build its bundle with columns"
     )
+
+
+def _narrowed(columns: Mapping[str, str], manifest: Manifest) -> dict[str, str]:
+    """What a value has to fit: a real number also the tensor that it comes into, which is often of fewer bits than its column."""
+    tensors = {t.name: t.datatype for t in manifest.inputs}
+    into = {column: tensors[part.tensor] for part in manifest.assembly for column in part.columns}
+    narrow = {name: min(datatype, into.get(name, datatype)) for name, datatype in columns.items() if datatype.startswith("FP")}
+    return {**columns, **{name: datatype for name, datatype in narrow.items() if datatype.startswith("FP")}}
 
 
 def _batches(file: Path, most_rows: int) -> Iterable[list[Read]]:

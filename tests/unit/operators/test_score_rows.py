@@ -108,6 +108,17 @@ def test_the_columns_of_the_detectors_own_source_are_taken_as_they_are(tmp_path)
     assert sent["event_time"] == b"2011-08-18T13:47:59.500000+00:00"  # Prague summer time, at the flow's end
 
 
+def test_a_number_that_the_models_tensor_cannot_hold_is_set_aside(tmp_path):
+    """A column of 64 bits comes into a tensor of 32."""
+    wide = {
+        **MANIFEST.model_dump(),
+        "request_fields": [{"name": "size", "datatype": "FP64"}, {"name": "port", "datatype": "INT64"}],
+    }
+    (chunk,) = chunks(tmp_path, [GOOD, {**GOOD, "size": 1e39}, {**GOOD, "size": 0.1}], Manifest.model_validate(wide))
+    assert {t.name: t.data.tolist() for t in chunk.inputs}["size"] == [1.5, 0.1]
+    assert chunk.rejected == ((1, "column 'size' is 1e+39, more than FP32 holds"),)
+
+
 def test_an_odd_first_row_does_not_decide_for_the_others(tmp_path):
     """A row that has some of the source's columns is one of the source's, whatever stands before it."""
     detector = read_detector("flows")
