@@ -1,9 +1,10 @@
 """HTTP without features: a Vedette replica on Ray Serve, next to a bare server, Ray Serve's own proxy and other model servers.
 
-`bare` is starlette, uvicorn and onnxruntime, and answers the score only; `vedette` answers the whole decision (score, verdict, probability)
-with audit and cache off; `vedette-2` is two replicas on one port. MLServer and BentoML run in environments of their own. One row a request
-as JSON, rotating inputs, answers checked first; wrk with 1, 8 and 32 connections. All servers are up at once and are measured in turn, cell
-by cell, so that a drift of the machine hits all alike. They share its cores with the load generator."""
+`bare` is starlette, uvicorn and onnxruntime, and answers the score only; `vedette` answers the whole decision (score, verdict,
+probability) with audit and cache off, `vedette-shipped` the same with every setting as it ships; `vedette-2` is two replicas on one
+port. MLServer and BentoML run in environments of their own. One row a request as JSON, rotating inputs, answers checked first; wrk
+with 1, 8 and 32 connections. All servers are up at once and are measured in turn, cell by cell, so that a drift of the machine hits
+all alike. They share its cores with the load generator."""
 
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from loadtests.bench.process import Running, ServerUnderTest, python, running
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import Target
 from loadtests.bench.vedette import NAME as OURS
-from loadtests.bench.vedette import vedette
+from loadtests.bench.vedette import SHIPPED, vedette
 from loadtests.bench.workload import INFER_PATH, Workload, build_workload
 
 BARE: Final = "bare"
@@ -65,6 +66,7 @@ def servers(workload: Workload, folder: Path) -> list[tuple[str, Callable[[], Se
     return [
         (BARE, lambda: bare(workload)),
         (OURS, lambda: vedette(workload, folder / "one")),
+        (SHIPPED, lambda: vedette(workload, folder / "shipped", SHIPPED)),
         (TWO, lambda: vedette(workload, folder / "two", TWO, replicas="2")),
         (PROXY, lambda: module_server(PROXY, "serve_proxy", workload, ready_path="/")),
         ("kserve", lambda: module_server("kserve", "kserve_server", workload)),

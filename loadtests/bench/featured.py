@@ -18,7 +18,7 @@ from loadtests.bench.errors import BenchError
 from loadtests.bench.features import HOSTS, NOW, SERVICE, fill, redis_server
 from loadtests.bench.process import HOST, Running, running
 from loadtests.bench.vedette import NAME as OURS
-from loadtests.bench.vedette import decision, serving
+from loadtests.bench.vedette import SHIPPED, decision, serving
 from loadtests.bench.workload import INFER_PATH, INPUT, MODEL, OUTPUT, Workload, build_workload
 
 ASKED: Final = 256
@@ -29,7 +29,9 @@ TOLERANCE: Final = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Featured:
-    """Both servers, up. bare_bodies, bodies: files with one JSON body a line, of the same hosts. feast: the store's folder."""
+    """The servers, up. bodies: a file with one JSON body a line, of the same hosts as the bare server's. feast: the store's folder.
+
+    shipped: Vedette with every setting as it ships, if it was asked for."""
 
     url: str
     feast: Path
@@ -37,6 +39,7 @@ class Featured:
     bodies: Path
     bare: Running
     vedette: Running
+    shipped: Running | None = None
 
     def bodies_of(self, server: Running) -> Path:
         """What this server is asked."""
@@ -44,7 +47,7 @@ class Featured:
 
 
 @contextmanager
-def featured(folder: Path, **settings: str) -> Iterator[Featured]:
+def featured(folder: Path, *, has_shipped: bool = False, **settings: str) -> Iterator[Featured]:
     """Fill, start, check; stop at the end. settings: of Vedette, over the defaults. Raises BenchError."""
     with redis_server() as url, ExitStack() as stack:
         feast = fill(folder, url)
@@ -55,7 +58,10 @@ def featured(folder: Path, **settings: str) -> Iterator[Featured]:
         bodies.write_bytes(b"\n".join(body(i) for i in range(ASKED)) + b"\n")
         ours = stack.enter_context(running(serving(folder, OURS, redis_url=url, **settings)))
         _check(ours, workload)
-        yield Featured(url, folder / "feast", workload, bodies, stack.enter_context(running(bare(workload))), ours)
+        shipped = stack.enter_context(running(serving(folder, SHIPPED, redis_url=url))) if has_shipped else None
+        if shipped is not None:
+            _check(shipped, workload)
+        yield Featured(url, folder / "feast", workload, bodies, stack.enter_context(running(bare(workload))), ours, shipped)
 
 
 def rows_of(feast: Any, hosts: list[str]) -> tuple[list[str], Any]:

@@ -1,10 +1,10 @@
 """HTTP with features from a real Redis: a Vedette replica that reads 20 of them a request, next to a bare server that is sent them.
 
-`bare` is sent the 20 numbers and answers the score; `vedette` is sent the host, reads its features in 3 views, and answers the
-whole decision (audit and cache off). `raw` is the same HMGETs pipelined on one connection with nothing made of the replies: what
-the store itself costs. p50 is held against the bare server's plus 1.5 times the raw read of the same round. The open loop offers
-70 % of the peak that the same round measured, as a Poisson stream over 32 connections; its latencies count from when a request
-was due, so that coordinated omission is in them.
+`bare` is sent the 20 numbers and answers the score; `vedette` is sent the host, reads its features in 3 views, and answers the whole
+decision (audit and cache off); `vedette-shipped` does so with every setting as it ships. `raw` is the same HMGETs pipelined on one
+connection with nothing made of the replies: what the store itself costs. p50 is held against the bare server's plus 1.5 times the raw
+read of the same round. The open loop offers 70 % of the peak that the same round measured, as a Poisson stream over 32 connections;
+its latencies count from when a request was due, so that coordinated omission is in them.
 
 `features-read` is the read within the request, from the replica's own histogram, at 32 clients: on a store at rest (`rest`),
 while the registry changes every second and the replica takes each change (`registry`), while Feast materialises 5,000 rows a
@@ -29,6 +29,7 @@ from loadtests.bench.raw_read import commands_for, read_raw
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import Target
 from loadtests.bench.vedette import NAME as OURS
+from loadtests.bench.vedette import SHIPPED
 from loadtests.bench.workload import INFER_PATH
 
 RAW: Final = "raw-read"
@@ -50,14 +51,15 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     problems: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder:
         say("features_http: writing 2,000 hosts through Feast")
-        with featured(Path(folder), feature_refresh_s="0.5") as up:
+        with featured(Path(folder), has_shipped=True, feature_refresh_s="0.5") as up:
             commands = commands_for(up.url)
-            for server in (up.bare, up.vedette):
+            servers = [server for server in (up.bare, up.vedette, up.shipped) if server is not None]
+            for server in servers:
                 _closed(up, server, max(CLIENTS), 1.0)  # warm
             for index in range(rounds):
                 for clients in CLIENTS:
                     closed[RAW, clients].append(read_raw(up.url, commands, readers=clients, duration_s=duration_s / 2))
-                    for server in (up.bare, up.vedette) if index % 2 else (up.vedette, up.bare):
+                    for server in servers if index % 2 else reversed(servers):
                         closed[server.name, clients].append(_closed(up, server, clients, duration_s))
                 told = ", ".join(f"{who} {taken[-1].rate:,.0f}/s" for (who, clients), taken in closed.items() if clients > 1)
                 say(f"features_http round {index + 1}/{rounds}: {told}")
@@ -96,7 +98,7 @@ def closed_rows(closed: Closed) -> Iterator[Row]:
         for figure, unit, attribute in FIGURES:
             values = [getattr(s, attribute) for s in taken]
             against = None
-            if who == OURS:
+            if who in {OURS, SHIPPED}:
                 others = [getattr(s, attribute) for s in closed[BARE, clients]]
                 against = (f"features-http/{BARE}/c{clients}/{figure}", others)
             target = targets.ratio(">=", 0.5) if (who, clients, figure) == (OURS, max(CLIENTS), "rate") else None

@@ -1,9 +1,10 @@
 """Many rows in one request: 1,000 rows over each door, next to onnxruntime's own rows a second on the same tensors.
 
 `onnxruntime` is the session alone, one thread, in this process. `vedette-binary` takes and gives raw tensors after the JSON (the
-binary tensor extension), `vedette-json` JSON both ways, `vedette-grpc` raw contents; each answers score, verdict and probability
-of every row (audit and cache off). `bare-json` and `bare-grpc` answer the score. One client, one request at a time, over a kept
-connection; inputs rotate and every answer's scores are compared with onnxruntime's before anything is measured."""
+binary tensor extension), `vedette-json` JSON both ways, `vedette-grpc` raw contents; each answers score, verdict and probability of
+every row (audit and cache off); `-shipped` after a name is the same with every setting as it ships. `bare-json` and `bare-grpc`
+answer the score. One client, one request at a time, over a kept connection; inputs rotate and every answer's scores are compared with
+onnxruntime's before anything is measured."""
 
 import socket
 import tempfile
@@ -23,7 +24,7 @@ from loadtests.bench.doors import bare, say
 from loadtests.bench.errors import BenchError
 from loadtests.bench.process import HOST, Running, running
 from loadtests.bench.report import Row, row, unmeasured
-from loadtests.bench.vedette import vedette
+from loadtests.bench.vedette import SHIPPED, vedette
 from loadtests.bench.workload import FEATURES, INFER_PATH, INPUT, MODEL, OUTPUT, build_workload
 from loadtests.stubs import infer_call, messages
 
@@ -46,7 +47,13 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, ExitStack() as stack:
         workload = build_workload(Path(folder))
         ways: dict[str, Ask] = {ALONE: _alone(workload.model, tensors)}
-        for wanted, doors in ((vedette(workload, Path(folder) / "store"), VEDETTE), (bare(workload), BARE)):
+        shipped = {f"{name}-shipped": door for name, door in VEDETTE.items()}
+        asked = (
+            (vedette(workload, Path(folder) / "store"), VEDETTE),
+            (vedette(workload, Path(folder) / "shipped", SHIPPED), shipped),
+            (bare(workload), BARE),
+        )
+        for wanted, doors in asked:
             try:
                 server = stack.enter_context(running(wanted))
                 ways |= {name: door(stack, server, tensors) for name, door in doors.items()}

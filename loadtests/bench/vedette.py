@@ -1,8 +1,9 @@
 """Vedette as a server under test: the benchmark's model as a bundle in a store of its own, served as `vedette up` does it.
 
 Whole decisions: the bundle has a score, two operating points and a calibration, so that a request is answered with score, verdict and
-probability where the servers it is compared with answer the score only. Without the prediction log, which is off by `audit`; the
-rest is as it comes: tracing at its default ratio, checks of every request."""
+probability where the servers it is compared with answer the score only. `vedette` is without the prediction log, as the others have
+none; the rest is as it comes: tracing at its default ratio, checks of every request. `vedette-shipped` is all as it ships, log
+included: what a user has who sets nothing."""
 
 import sys
 from pathlib import Path
@@ -15,10 +16,11 @@ from loadtests.bench.process import ServerUnderTest
 from loadtests.bench.workload import INPUT, MODEL, OUTPUT, Workload
 
 NAME: Final = "vedette"
+SHIPPED: Final = "vedette-shipped"
 
 
 def vedette(workload: Workload, folder: Path, name: str = NAME, **settings: str) -> ServerUnderTest:
-    """The server; `folder` becomes its store. settings: fields of ServingSettings, over the defaults and `audit: false`."""
+    """The server; `folder` becomes its store. settings: of ServingSettings, over the defaults and (not for SHIPPED) `audit: false`."""
     fill_store(workload, folder)
     return serving(folder, name, **settings)
 
@@ -27,7 +29,8 @@ def serving(folder: Path, name: str = NAME, **settings: str) -> ServerUnderTest:
     """The server of a store that is filled."""
     command = (sys.executable, "-m", "operators.cli.main", "up", "--no-train", "--store-dir", str(folder))
     ports = ("--http-port", "{http_port}", "--grpc-port", "{grpc_port}")
-    environment = tuple((f"VEDETTE_{field.upper()}", value) for field, value in {"audit": "false", **settings}.items())
+    ours = {} if name == SHIPPED else {"audit": "false"}
+    environment = tuple((f"VEDETTE_{field.upper()}", value) for field, value in {**ours, **settings}.items())
     return ServerUnderTest(name, (*command, *ports), environment=environment)
 
 

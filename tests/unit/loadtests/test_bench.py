@@ -17,6 +17,7 @@ from loadtests.bench.page import page
 from loadtests.bench.record import Record, read_all, this_machine, write
 from loadtests.bench.report import as_json, plain, row, unmeasured
 from loadtests.bench.strips import strip
+from loadtests.bench.vedette import SHIPPED
 from loadtests.bench.workload import INPUT, build_workload, tree_model
 from loadtests.stubs import messages
 
@@ -280,3 +281,11 @@ def test_every_server_gets_the_same_model_and_rotating_inputs(tmp_path):
     request = messages.ModelInferRequest.FromString(message[5:])
     assert request.inputs[0].name == INPUT
     assert np.array_equal(np.frombuffer(request.raw_input_contents[0], np.float32), workload.inputs[1])
+
+
+@pytest.mark.parametrize("module", [doors, grpc_doors])
+def test_the_headline_benchmarks_also_have_what_a_user_has_who_sets_nothing(module, monkeypatch, tmp_path):
+    monkeypatch.setattr("loadtests.bench.vedette.fill_store", lambda *_: None)
+    made = dict(module.servers(None, tmp_path))
+    assert made[SHIPPED]().environment == ()
+    assert made["vedette"]().environment == (("VEDETTE_AUDIT", "false"),)
