@@ -7,11 +7,14 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from operators.api.types import Condition, ModelService, ModelServiceStatus
+from operators.rollout.bounds import clip
 from operators.rollout.evidence import Observation
 from operators.rollout.spec import Revision
 from operators.rollout.status import Phase, RolloutStatus
 
 State = Literal["True", "False", "Unknown"]
+_MESSAGE_BYTES: Final = 1500
+"""Of a condition's message; there are six conditions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def invalid_status(service_status: Mapping[str, Any], why: str, generation: int,
             "type": "Valid",
             "status": "False",
             "reason": "Refused",
-            "message": f"{why}; what was served goes on",
+            "message": f"{clip(why, _MESSAGE_BYTES)}; what was served goes on",
             "lastTransitionTime": since,
             "observedGeneration": generation,
         }
@@ -135,7 +138,7 @@ def _condition(
         type=name,
         status=status,
         reason=reason,
-        message=message[:2000],
+        message=clip(message, _MESSAGE_BYTES),
         last_transition_time=before.last_transition_time if is_same and before is not None else now,
         observed_generation=generation,
     )

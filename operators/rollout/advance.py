@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from operators.rollout import history, moves
+from operators.rollout.bounds import bounded
 from operators.rollout.decide import decide
 from operators.rollout.events import Event, events
 from operators.rollout.evidence import Observation
@@ -65,7 +66,7 @@ def advance(
     else:
         raise RuntimeError(f"{MOVES_A_LOOK} moves in one look, the last {made[-1]}; the rules go round in circles")
     facts = _facts(desired, status, observation, now, tools)
-    status = history.pruned(status.model_copy(update={"is_ready": facts.candidate.is_everywhere}), requests)
+    status = bounded(history.pruned(status.model_copy(update={"is_ready": facts.candidate.is_everywhere}), requests))
     return Outcome(
         status=status,
         target=_still_loaded(target(desired, status), before, made),

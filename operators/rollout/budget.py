@@ -44,7 +44,13 @@ def calibrate(budget: AlertBudget, tally: Tally) -> Calibrated:
         return Calibrated(None, rows, spent, 0, f"{why}: wait for more traffic or raise alertBudget.tolerance")
     edges = _alerts_by_edge(tally)
     if not edges:
-        return Calibrated(None, rows, spent, 0, "no mirrored scores were counted; do the replicas report score bins?")
+        return Calibrated(
+            None,
+            rows,
+            spent,
+            0,
+            "no mirrored scores were counted: the replicas report no score bins, or they are too many to keep each one's in the status",
+        )
     nearest = min(abs(alerts - spent) for _, alerts in edges)
     run = [(edge, alerts) for edge, alerts in edges if abs(alerts - spent) == nearest]
     alerts = max(a for _, a in run)  # of two equally near, the one that misses less

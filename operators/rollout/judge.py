@@ -65,12 +65,19 @@ def look(
 
 def _follow(book: Ledger, weights: Mapping[str, float], growth: Growth, at: datetime) -> Ledger:
     """With the split's own test one look further."""
-    fresh = {
-        replica: {name.split("@")[0]: tally.entities for name, tally in tallies.items() if tally.entities}
-        for replica, tallies in growth.items()
-    }
+    fresh = {replica: _entities(tallies) for replica, tallies in growth.items()}
     split = follow(book.split, weights, fresh, at)
     return book.model_copy(update={"split": split, "mismatch": book.mismatch or finding(split)})
+
+
+def _entities(tallies: Mapping[str, Tally]) -> dict[str, int]:
+    """New entities by variant. A variant that changed its revision between two looks has grown under both."""
+    met = dict[str, int]()
+    for name, tally in tallies.items():
+        if tally.entities:
+            variant = name.split("@", maxsplit=1)[0]
+            met[variant] = met.get(variant, 0) + tally.entities
+    return met
 
 
 def _gate_states(book: Ledger, name: str, analysis: Analysis) -> tuple[GateState, ...]:

@@ -6,6 +6,9 @@ invalid. An observation no newer than the last one adds nothing. What was counte
 met up to the first complete look only give their mark. Round-trips through JSON (a resource's status, a file).
 What the differences mean is operators.rollout.judge's."""
 
+import base64
+import json
+import zlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +21,12 @@ REMEMBER = timedelta(hours=24)
 """How long a vanished replica's mark is kept, should it come back."""
 REMEMBER_AT_MOST = 256
 """Marks of vanished replicas."""
+PACK_FROM_BYTES = 4 * 1024
+"""A ledger larger than this is packed."""
+MOST_BYTES = 24 * 1024
+"""Of a ledger as it is kept."""
+PACKED = "packed"
+"""Key of a packed ledger's text."""
 
 
 class Mark(Value):
@@ -40,6 +49,8 @@ class Ledger(Value):
     fallen: tuple[str, ...] = ()
     """Counters that had fallen at the last look, in words."""
     split: Split = Split()
+    is_without_scores: bool = False
+    """There are too many replicas to keep the scores of each: none are counted, and alertBudget cannot set a threshold."""
     mismatch: str = ""
     """What was found wrong with the split; once found it stays, for the evidence is spoilt."""
     comparisons: Mapping[str, Any] = {}
@@ -48,11 +59,36 @@ class Ledger(Value):
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> "Ledger":
         """From JSON; an empty mapping is a new ledger."""
-        return cls.model_validate(kept)
+        return cls.model_validate(unpacked(kept))
 
     def write(self) -> dict[str, Any]:
-        """To JSON."""
+        """To JSON; packed where it is large, and never larger than MOST_BYTES for some hundred replicas.
+
+        Where packing is not enough, scores are no longer kept, then the marks of the replicas that are gone for the longest."""
+        kept = packed(self._as_json())
+        if _size(kept) <= MOST_BYTES:
+            return kept
+        ledger = self if self.is_without_scores else self._without_scores()
+        kept = packed(ledger._as_json())
+        while _size(kept) > MOST_BYTES and (fewer := ledger._without_oldest_marks()) is not ledger:
+            ledger, kept = fewer, packed(fewer._as_json())
+        return kept
+
+    def _as_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+    def _without_scores(self) -> "Ledger":
+        marks = {name: mark.model_copy(update={"tallies": _scoreless(mark.tallies)}) for name, mark in self.marks.items()}
+        return self.model_copy(update={"is_without_scores": True, "marks": marks, "totals": _scoreless(self.totals)})
+
+    def _without_oldest_marks(self) -> "Ledger":
+        """Without the older half of the marks of replicas that were not seen at the last look, and without what the split's test
+        knows of any that has no mark; itself if there is nothing to leave out."""
+        gone = sorted((mark.at, name) for name, mark in self.marks.items() if mark.at != self.at)
+        old = {name for _, name in gone[: (len(gone) + 1) // 2]}
+        marks = {name: mark for name, mark in self.marks.items() if name not in old}
+        split = self.split.only(marks)
+        return self if not old and split is self.split else self.model_copy(update={"marks": marks, "split": split})
 
 
 Growth = Mapping[str, Mapping[str, Tally]]
@@ -92,10 +128,10 @@ def _one(ledger: Ledger, replica: ReplicaEvidence, at: datetime) -> tuple[Mark, 
     """One replica's new mark, what it gained by tally, and which of its counters fell."""
     known = ledger.marks.get(replica.replica)
     if known is None and not ledger.is_open:
-        return Mark(at=at, tallies=replica.tallies), {}, []
+        return Mark(at=at, tallies=_scoreless(replica.tallies) if ledger.is_without_scores else replica.tallies), {}, []
     marked = dict(known.tallies) if known is not None else {}
     gained, fallen = dict[str, Tally](), list[str]()
-    for name, now in replica.tallies.items():
+    for name, now in (_scoreless(replica.tallies) if ledger.is_without_scores else replica.tallies).items():
         before = marked.get(name, Tally())
         fell = [(path, b, n) for path, b, n in _counters(before, now) if n < b]
         if fell:
@@ -115,6 +151,30 @@ def _bounded(marks: dict[str, Mark], observation: Observation) -> dict[str, Mark
     gone = sorted((m.at, name) for name, m in marks.items() if name not in present and observation.at - m.at <= REMEMBER)
     kept = present | {name for _, name in gone[-REMEMBER_AT_MOST:]}
     return {name: mark for name, mark in marks.items() if name in kept}
+
+
+def packed(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """A large ledger as one text (JSON, zlib, base64): the same counters of many replicas shrink to a fifth. A small one as it is."""
+    text = json.dumps(kept, separators=(",", ":"))
+    if len(text) <= PACK_FROM_BYTES:
+        return dict(kept)
+    return {PACKED: base64.b64encode(zlib.compress(text.encode(), 9)).decode()}
+
+
+def unpacked(kept: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `packed` made it from."""
+    if PACKED not in kept:
+        return kept
+    found: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(kept[PACKED])))
+    return found
+
+
+def _size(kept: Mapping[str, Any]) -> int:
+    return len(json.dumps(kept, separators=(",", ":")))
+
+
+def _scoreless(tallies: Mapping[str, Tally]) -> dict[str, Tally]:
+    return {name: tally.model_copy(update={"scores": {}}) if tally.scores else tally for name, tally in tallies.items()}
 
 
 _PLAIN = ("requests", "rows", "entities", "mirrored", "mirrored_rows")

@@ -7,7 +7,7 @@ up over them and each pays its part of alpha.
 Source: Lindon & Malek (2022), "Anytime-Valid Inference for Multinomial Count Data", NeurIPS 35 (arXiv:2011.03567), section 3."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from operators.rollout.spec import Value
@@ -31,6 +31,14 @@ class Split(Value):
     """When it was first looked at."""
     counts: Mapping[str, Mapping[str, int]] = {}
     """New entities by replica and variant, since it had `SETTLE` to reach every replica and every counter."""
+    let_go: int = 0
+    """Replicas whose counts are no longer kept. Each had a part of alpha, which nobody else gets."""
+
+    def only(self, replicas: Collection[str]) -> "Split":
+        """Without the counts of any other replica."""
+        kept = {name: seen for name, seen in self.counts.items() if name in replicas}
+        gone = len(self.counts) - len(kept)
+        return self.model_copy(update={"counts": kept, "let_go": self.let_go + gone}) if gone else self
 
 
 def follow(split: Split, weights: Mapping[str, float], added: Mapping[str, Mapping[str, int]], at: datetime) -> Split:
@@ -53,7 +61,7 @@ def finding(split: Split) -> str:
     """What is wrong with the split, in words; empty: nothing was found.
 
     Replica r (in order of its first count) of split s is held to alpha / (r (r + 1) s (s + 1)): these sum to alpha."""
-    for place, (replica, seen) in enumerate(split.counts.items(), 1):
+    for place, (replica, seen) in enumerate(split.counts.items(), split.let_go + 1):
         log_limit = math.log(place * (place + 1) * split.number * (split.number + 1) / ALPHA)
         expected = {v: share / 100 for v, share in split.shares.items() if share > 0}
         stray = [v for v, count in seen.items() if count and v not in expected]

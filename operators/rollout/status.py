@@ -148,7 +148,7 @@ class HistoryEntry(Value):
     move: str
     """start, setWeight, mirror, pause, resume, calibrate, promote, abort, approve, undo, retry, conclude..."""
     step: int | None = None
-    """Step it was made in, from 0."""
+    """Step it was made in, from 1."""
     weight: float | None = None
     """Weight after it."""
     by: str = "operator"
@@ -230,7 +230,7 @@ class FinishedRollout(Value):
     reason: Text = ""
     """Why it ended so."""
     moves: tuple[HistoryEntry, ...] = ()
-    """The newest 40."""
+    """The first and the newest 39; fewer, and without their evidence, where the status would become too large."""
     report: ExperimentReport | None = None
     """Of an experiment (its candidate is the first variant that is not the baseline)."""
 
@@ -315,7 +315,7 @@ class RolloutStatus(Value):
     moves: tuple[HistoryEntry, ...] = ()
     """Of the rollout under way."""
     history: tuple[FinishedRollout, ...] = ()
-    """Rollouts that ended, the newest last."""
+    """Rollouts that ended, the newest first."""
     handled: tuple[str, ...] = ()
     """Ids of the requests already acted on, the newest last."""
     last_progress: datetime | None = None

@@ -202,3 +202,15 @@ def test_two_candidates_share_one_ledger() -> None:
     assert verdicts[CANDIDATE].verdict is Verdict.WORSE
     assert verdicts[other].verdict is not Verdict.WORSE
     assert verdicts[other].gates[0].candidate == (2000, 20)
+
+
+def test_a_variant_with_two_revisions_in_one_look_counts_the_entities_of_both() -> None:
+    """Stable was promoted between two looks: what it met under its old revision was split by the same weights."""
+    far = timedelta(minutes=5).total_seconds()
+
+    def entities(**tallies: int) -> ReplicaEvidence:
+        return ReplicaEvidence(replica="r1", tallies={k.replace("_at_", "@"): Tally(entities=n) for k, n in tallies.items()})
+
+    first, settled = seen(0, entities(stable_at_old=0)), seen(far, entities(stable_at_old=0))
+    both = judged(first, settled, seen(2 * far, entities(stable_at_old=900, stable_at_new=50, candidate_at_c=50)))
+    assert both.ledger["split"]["counts"]["r1"] == {"stable": 950, "candidate": 50}

@@ -79,3 +79,17 @@ def test_which_evidence_feeds_which_gate(gate: Gate, live: tuple[int, int], mirr
 def test_pairs_say_which_way() -> None:
     assert gates.pairs(TALLY, Gate(name=GateName.FLIPS)) == Pairs(n=60, up=5, down=3)
     assert gates.pairs(TALLY, Gate(name=GateName.ALERT_RATE)) == Pairs(n=60, up=5, down=2)
+
+
+def test_replicas_whose_counts_are_let_go_keep_their_part_of_alpha() -> None:
+    counts = {name: {"stable": 50, "candidate": 50} for name in ("a", "b", "c")}
+    split = Split(shares={"stable": 50, "candidate": 50}, number=1, since=START, counts=counts)
+    fewer = split.only({"c"})
+    assert (list(fewer.counts), fewer.let_go) == (["c"], 2)
+    assert fewer.only({"c"}) is fewer
+    broken = {"shares": {"stable": 99, "candidate": 1}, "number": 1, "since": START}
+    barely = {"d": {"stable": 85, "candidate": 15}}
+    assert finding(Split(**broken, counts=barely))
+    assert not finding(Split(**broken, counts=barely, let_go=10**9)), (
+        "the later a replica comes, the less it may find by chance"
+    )

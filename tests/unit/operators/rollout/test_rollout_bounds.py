@@ -1,0 +1,177 @@
+"""The status of a rollout has a bound in bytes, whatever it has to say; what goes first, and what stays."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operators.api.types import Metadata, ModelService
+from operators.handlers.view import Seen, as_json, service_status
+from operators.rollout.bounds import MOST_BYTES, bounded, clip, size
+from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
+from operators.rollout.ledger import MOST_BYTES as MOST_LEDGER_BYTES
+from operators.rollout.ledger import PACKED, Ledger, absorb
+from operators.rollout.spec import GateName
+from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus, Verdict
+from tests.fakes.rollouts import at, revision, under_way
+
+LONG = "ä🚨" * 900
+STABLE, CANDIDATE = "stable@sha256:" + "a" * 64, "candidate@sha256:" + "b" * 64
+
+
+def assessment(reason: str = "errors: 12 of 10,000 against 11 of 10,000", gates: int = 5) -> Assessment:
+    views = tuple(GateView(name=f"gate-{i}", stable=(10_000, 11), candidate=(10_000, 12), reason=reason) for i in range(gates))
+    return Assessment(verdict=Verdict.NO_WORSE, reason=reason, gates=views, requests=10_000, at=at(5))
+
+
+def moves(count: int, reason: str = "step 2 passed", gates: int = 5) -> tuple[HistoryEntry, ...]:
+    found = assessment(reason, gates)
+    return tuple(
+        HistoryEntry(at=at(i), move="setWeight", step=1, weight=5, reason=reason, assessment=found) for i in range(count)
+    )
+
+
+def finished(number: int, count: int, reason: str = "all 8 steps passed") -> FinishedRollout:
+    return FinishedRollout(
+        candidate=revision("b"),
+        stable=revision("a"),
+        started=at(number),
+        ended=at(number + 1),
+        outcome="promoted",
+        reason=reason,
+        moves=moves(count, reason),
+    )
+
+
+def status(rollouts: int, count: int, reason: str = "all 8 steps passed", own: int = 10) -> RolloutStatus:
+    history = tuple(finished(i, count, reason) for i in reversed(range(rollouts)))
+    return under_way("mirror", history=history, moves=moves(own, reason), message=reason[:2048], assessment=assessment(reason))
+
+
+def test_what_is_small_enough_is_left_as_it_is():
+    small = status(2, 3)
+    assert bounded(small) is small
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 20), st.integers(0, 40), st.integers(0, 40), st.text(max_size=2048))
+def test_however_much_there_is_to_say_it_fits_and_fitting_it_twice_changes_nothing(rollouts, count, own, words):
+    fitted = bounded(status(rollouts, count, words, own))
+    assert size(fitted) <= MOST_BYTES
+    assert bounded(fitted) is fitted
+
+
+def test_with_its_conditions_and_columns_a_resources_status_stays_below_64_kb():
+    metadata = Metadata(name="ids", namespace="soc", generation=3)
+    service = ModelService.model_construct(
+        metadata=metadata, status=ModelService.model_fields["status"].get_default(call_default_factory=True)
+    )
+    seen = Seen(Observation(at=at(1), problem=LONG), 2, "app=vedette", problem=LONG)
+    whole = as_json(service_status(service, bounded(status(20, 40, LONG, 40)), seen, at(9)))
+    assert len(json.dumps(whole, ensure_ascii=False).encode()) <= 64_000
+
+
+def test_the_evidence_of_old_rollouts_goes_first_and_the_newest_keeps_its_own_for_longest():
+    fitted = bounded(status(10, 6))
+    assert len(fitted.history) == 10
+    assert all(len(old.moves) == 6 for old in fitted.history)
+    kept = [bool(old.moves[0].assessment.gates) for old in fitted.history]
+    assert kept == sorted(kept, reverse=True)
+    assert kept[0]
+    assert not kept[-1]
+    assert fitted.history[-1].moves[0].assessment.verdict is Verdict.NO_WORSE, "the verdict stays"
+
+
+def test_what_the_rollout_under_way_stands_on_is_never_touched():
+    before = status(20, 40, LONG, 40)
+    fitted = bounded(before)
+    for name in (
+        "phase",
+        "stable",
+        "candidate",
+        "policy",
+        "step_index",
+        "weight",
+        "mirror",
+        "ledger",
+        "totals",
+        "seen",
+        "handled",
+    ):
+        assert getattr(fitted, name) == getattr(before, name), name
+    assert fitted.assessment.verdict is before.assessment.verdict
+    assert [g.stable for g in fitted.assessment.gates] == [g.stable for g in before.assessment.gates]
+    assert fitted.moves[-1].assessment.verdict is Verdict.NO_WORSE
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "said"), [("abc", 3, "abc"), ("abcdef", 5, "ab…"), ("ääää", 7, "ää…"), ("🚨🚨", 7, "🚨…")]
+)
+def test_a_text_is_cut_between_characters(text, most, said):
+    assert clip(text, most) == said
+    assert len(clip(text, most).encode()) <= most
+
+
+def observed(look: int, replicas: int, bins: int = 0, names: str = "r") -> Observation:
+    """Counters that no two replicas share, growing from look to look."""
+    found = []
+    for i in range(replicas):
+        n = 100_000 + 7919 * i + look * (1000 + i)
+        counts = {"requests": n, "rows": n, "bad": {GateName.ERRORS: n // 97, GateName.LATENCY: n // 89}, "entities": n // 3}
+        scores = {f"{b / 260:.6f}": 101 * i + (7 * b + i) % 997 + look for b in range(bins)}
+        tallies = {
+            STABLE: Tally(**counts),
+            CANDIDATE: Tally(**counts, mirrored_rows=n, pairs={"benign>alert": n // 7}, scores=scores),
+        }
+        found.append(ReplicaEvidence(replica=f"{names}-{i:08x}-1234", tallies=tallies))
+    return Observation(at=at(5 * look), replicas=tuple(found), expected_replicas=replicas)
+
+
+def follow(*looks: Observation) -> tuple[Ledger, dict]:
+    """The ledger after these looks, kept and read again after each, and as it was kept last."""
+    book, kept = Ledger(), {}
+    for one in looks:
+        kept = json.loads(json.dumps(absorb(book, one)[0].write()))
+        book = Ledger.read(kept)
+    return book, kept
+
+
+def test_the_counters_of_200_replicas_fit_and_lose_nothing():
+    book, kept = follow(observed(0, 200), observed(1, 200))
+    assert list(kept) == [PACKED]
+    assert len(json.dumps(kept)) <= MOST_LEDGER_BYTES
+    plain = absorb(absorb(Ledger(), observed(0, 200))[0], observed(1, 200))[0]
+    assert book == plain
+
+
+def test_a_small_ledger_can_be_read_by_people():
+    _, kept = follow(observed(0, 2), observed(1, 2))
+    assert PACKED not in kept
+    assert kept["totals"][STABLE]["requests"] == 2001
+
+
+def test_where_scores_of_many_replicas_do_not_fit_none_are_counted_and_the_rest_is():
+    book, kept = follow(*(observed(look, 200, bins=260) for look in range(3)))
+    assert len(json.dumps(kept)) <= MOST_LEDGER_BYTES
+    assert book.is_without_scores
+    assert not book.totals[CANDIDATE].scores
+    plain, _ = follow(*(observed(look, 200) for look in range(3)))
+    assert book.totals == plain.totals
+
+
+def test_scores_of_some_replicas_are_kept():
+    book, kept = follow(*(observed(look, 10, bins=260) for look in range(3)))
+    assert not book.is_without_scores
+    assert sum(book.totals[CANDIDATE].scores.values()) == 10 * 260 * 2
+    assert len(json.dumps(kept)) <= MOST_LEDGER_BYTES
+
+
+def test_replicas_that_come_and_go_leave_the_newest_marks():
+    looks = [observed(look, 100, names=f"generation{look}") for look in range(6)]
+    book, kept = follow(*looks)
+    assert len(json.dumps(kept)) <= MOST_LEDGER_BYTES
+    assert {r.replica for r in looks[-1].replicas} <= book.marks.keys()
+    assert book.totals[STABLE].requests == sum(r.tallies[STABLE].requests for look in looks[1:] for r in look.replicas)
+    assert all(m.at >= at(0) and m.at <= at(25) + timedelta() for m in book.marks.values())
