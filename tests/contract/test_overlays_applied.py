@@ -9,12 +9,15 @@ import uuid
 
 import pytest
 import yaml
-from installed import APPLY, foreign_definitions, http, kubectl, namespaces
+from installed import APPLY, ROOT, foreign_definitions, http, kubectl, namespaces
 
 from operators.api.crds import definitions
 from tests.fakes.apiserver import Handle
 
 __all__ = ["foreign_definitions", "http", "kubectl", "namespaces"]
+OVERLAYS = {folder.name for folder in (ROOT / "manifests/overlays").iterdir()}
+BUILT_IN = {"operator", "operator-namespaced"}
+"""Those that ask for no kind of others."""
 CLUSTER_SCOPED = {"ClusterRole", "ClusterRoleBinding", "ValidatingWebhookConfiguration"}
 
 
@@ -56,7 +59,7 @@ def rendered(kubectl, path):
     return [d for d in yaml.safe_load_all(shown.stdout) if d and d["kind"] != "CustomResourceDefinition"]
 
 
-@pytest.mark.parametrize("path", ["overlays/operator", "overlays/operator-namespaced", "examples"])
+@pytest.mark.parametrize("path", [*(f"overlays/{name}" for name in sorted(BUILT_IN)), "examples"])
 def test_what_kubernetes_knows_by_itself(kubectl, twice, path):
     documents = rendered(kubectl, path)
     again = twice(documents)
@@ -64,7 +67,7 @@ def test_what_kubernetes_knows_by_itself(kubectl, twice, path):
     assert again.stdout.count("serverside-applied") == len(documents)
 
 
-@pytest.mark.parametrize("overlay", ["local", "production", "fronted", "kserve", "operator-webhook"])
+@pytest.mark.parametrize("overlay", sorted(OVERLAYS - BUILT_IN))
 @pytest.mark.usefixtures("foreign_definitions")
 def test_what_needs_others_definitions(kubectl, twice, overlay):
     documents = rendered(kubectl, f"overlays/{overlay}")
