@@ -6,6 +6,7 @@ the requests are plain HTTP, so that five hundred services cost one connection p
 
 import asyncio
 import json
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -271,7 +272,7 @@ class Kube:
                 _METHODS[verb],
                 self._reached.server + path,
                 params=dict(query),
-                data=None if body is None else json.dumps(body),
+                data=None if body is None else encoded(body),
                 headers=headers,
             ) as answer:
                 status = answer.status
@@ -293,6 +294,22 @@ _METHODS: Final = {
     "update": "PUT",
     "delete": "DELETE",
 }
+
+
+_ODD: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+
+
+def encoded(body: object) -> bytes:
+    """A body that reads the same as JSON and as YAML 1.1, which is how the API server reads what is applied.
+
+    YAML knows no surrogate escapes (an emoji is written as it is), and no bare control characters or foreign line breaks (they are
+    escaped). Half a surrogate pair is no character: the replacement character stands for it."""
+    return _ODD.sub(_escaped, json.dumps(body, ensure_ascii=False)).encode()
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
 
 
 def _may_block(reached: Access) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from api_server_kind import APPLY, JSON_PATCH, MERGE, STRATEGIC, causes, definition, install, new_group, refused, uninstall
 
+from operators.backends.kube import encoded
 from tests.fakes.apiserver import Handle
 
 Json = dict[str, Any]
@@ -319,3 +320,22 @@ def test_a_built_in_kind_is_applied_with_its_keys(http, namespace):
     )
     assert {one["name"] for one in second.json()["spec"]["template"]["spec"]["containers"]} == {"c", "side"}
     assert second.json()["metadata"]["generation"] == 2
+
+
+@pytest.mark.parametrize("text", [r"\ud83d\ude00", r"\ud83d", r"\ude00"])
+def test_an_apply_body_is_yaml_and_yaml_has_no_surrogate_escapes(http, maps, text):
+    body = json.dumps(config(maps, "odd", data={"why": "TEXT"})).replace("TEXT", text)
+
+    answer = http.patch(f"{maps}/odd", params={"fieldManager": "law"}, content=body, headers=APPLY)
+
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("text", ["\U0001f600", "\x7f\x9f", "\u2028\u2029\x85", "\ufeff\ufffe\uffff", "a\n\tb", "\U0010ffff"])
+def test_what_the_operator_applies_arrives_letter_by_letter(http, maps, text):
+    body = encoded(config(maps, "told", data={"why": text}))
+
+    answer = http.patch(f"{maps}/told", params={"fieldManager": "law", "force": "true"}, content=body, headers=APPLY)
+
+    assert answer.status_code in (200, 201), answer.text
+    assert answer.json()["data"] == {"why": text}

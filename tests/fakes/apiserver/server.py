@@ -33,8 +33,8 @@ from .objects import Call, User
 from .reads import Reader
 from .routes import understood
 from .store import Store
-from .texts import read_yaml
-from .writes import Writer
+from .texts import read_apply, read_yaml
+from .writes import APPLY, Writer
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -295,6 +295,11 @@ async def _body(request: web.Request, call: Call) -> tuple[str, Any]:
         if body is None:
             raise unsupported_media(["application/json", "application/yaml"])
         return media, body
+    if media == APPLY:
+        try:
+            return media, read_apply(raw)
+        except ValueError as error:
+            raise bad_request(f"error decoding YAML: {error}") from error
     try:
         is_json = "yaml" not in media or raw.lstrip()[:1] == b"{"  # all JSON is YAML, and read faster as what it is
         return media, orjson.loads(raw) if is_json else read_yaml(raw)

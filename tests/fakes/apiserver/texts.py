@@ -1,8 +1,9 @@
 """YAML as Kubernetes reads it: into JSON values only, so that a date is a text, `=` is one too, and 1e-08 is a number."""
 
 import re
-from typing import Any
+from typing import Any, Final
 
+import orjson
 import yaml
 
 
@@ -20,6 +21,23 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\
 def read_yaml(text: str | bytes) -> Any:
     """One document; raises yaml.YAMLError."""
     return yaml.load(text, _Loader)
+
+
+_NO_PLAIN_JSON: Final = re.compile(rb'[^\n\r -~]|\\u[dD][89a-fA-F]|"[^"]{1000,}"\s*:')
+"""What YAML reads otherwise than JSON, or not at all: bytes beyond ASCII, surrogate escapes, keys of 1,024 characters."""
+
+
+def read_apply(body: bytes) -> Any:
+    """An apply body, which is YAML 1.1 also where it looks like JSON. Raises ValueError."""
+    if body.lstrip()[:1] == b"{" and not _NO_PLAIN_JSON.search(body):
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass
+    try:
+        return read_yaml(body)
+    except yaml.YAMLError as problem:
+        raise ValueError(str(problem)) from problem
 
 
 def read_all(text: str | bytes) -> list[Any]:
