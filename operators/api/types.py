@@ -217,7 +217,7 @@ class ModelServiceStatus(Value):
     conditions: tuple[Condition, ...] = ()
     """What is so."""
     phase: str = ""
-    """Healthy, Progressing, Paused, Aborted or Experiment."""
+    """Healthy, Progressing, Paused, Aborted or Experiment; Waiting: nobody could see yet what is served."""
     stable: str = ""
     """Version and short digest of the revision that serves."""
     candidate: str = ""

@@ -43,6 +43,8 @@ def rollout_panel(record: Record, now: datetime) -> RenderableType:
     """The whole picture of one service."""
     status = record.status
     parts: list[RenderableType] = [_revisions(status, now)]
+    if not record.is_observed:
+        parts.append(Text(f"waits for: {unobserved(record)}", style="yellow"))
     if status.phase in _UNDER_WAY or (status.phase is Phase.ABORTED and status.candidate is not None):
         parts += [Text(), step_track(record.rollout.steps, status)]
     parts += [Text(), split_bar(split_of(status))]
@@ -58,8 +60,8 @@ def rollout_panel(record: Record, now: datetime) -> RenderableType:
     moves = status.moves or (status.history[0].moves if status.history else ())
     if moves:
         parts += [Text(), event_list(moves[-_EVENTS:], now)]
-    style = _PHASES[status.phase]
-    title = Text.assemble((f" {record.ref.name} ", "bold"), (f"{status.phase} ", f"bold {style}"))
+    style, phase = (_PHASES[status.phase], str(status.phase)) if record.is_observed else ("yellow", "Waiting")
+    title = Text.assemble((f" {record.ref.name} ", "bold"), (f"{phase} ", f"bold {style}"))
     where = Text(f" {record.ref.namespace} ", style="dim")
     return Panel(Group(*parts), title=title, title_align="left", subtitle=where, subtitle_align="right", border_style=style)
 
@@ -199,15 +201,20 @@ def overview(records: Iterable[Record], now: datetime) -> Table:
         is_busy = status.phase in _UNDER_WAY
         table.add_row(
             record.ref.name,
-            Text(status.phase, style=_PHASES[status.phase]),
+            Text(status.phase, style=_PHASES[status.phase]) if record.is_observed else Text("Waiting", style="yellow"),
             short(status.stable),
             short(status.candidate) if status.candidate else "",
             f"{min(status.step_index + 1, len(record.rollout.steps))}/{len(record.rollout.steps)}" if is_busy else "",
             f"{status.weight:g}" if is_busy else "",
             Text(status.assessment.verdict, style=_VERDICTS[status.assessment.verdict]) if status.assessment.gates else "",
-            status.waiting_for,
+            status.waiting_for if record.is_observed else unobserved(record),
         )
     return table
+
+
+def unobserved(record: Record) -> str:
+    """What a service waits for that nobody could look at yet."""
+    return record.service.status.waiting_for or "whoever runs the rollouts to look at it"
 
 
 def _experiment(status: RolloutStatus, now: datetime) -> list[RenderableType]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from operators.api.types import REQUESTS_ANNOTATION, ModelService
+from operators.backends.kube import encoded
 from operators.rollout.facts import Desired
 from operators.rollout.spec import RolloutSpec, words
 from operators.rollout.status import Request
@@ -53,7 +54,7 @@ def said(document: Document) -> Said:
     if not text:
         return Said()
     try:
-        entries = json.loads(text)
+        entries = json.loads(encoded(json.loads(text)))  # half a surrogate pair must not make a verb unreadable
         if not isinstance(entries, list):
             raise ValueError("it is not a list")
     except ValueError as problem:

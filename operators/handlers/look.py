@@ -8,7 +8,7 @@ fails."""
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,61 +16,36 @@ from operators.api.read import ApiError, read_policy, read_service
 from operators.api.types import ModelService, RolloutPolicy, rollout_of
 from operators.autoscaling.decide import decide as decide_scale
 from operators.autoscaling.plan import facts_of, with_room
-from operators.autoscaling.spec import ScalingSpec
-from operators.autoscaling.values import ScalingState
 from operators.backends.kube import ROLLOUT_POLICIES, Conflict, Kube, KubeError, NotFound
 from operators.backends.port import BackendError
 from operators.handlers.acting import Acting
 from operators.handlers.agenda import TryLater
+from operators.handlers.asked import Asked, Known, by_what_is_known, generation_of, held, readable, status_of
 from operators.handlers.backends import Backends, ClusterBackend
 from operators.handlers.claims import heirs, refusal, rival
 from operators.handlers.documents import Document, Key, desired_of, key_of, said
+from operators.handlers.memory import Case, Memory
 from operators.handlers.metrics import OperatorMetrics, ServiceView
 from operators.handlers.record import Recorder
 from operators.handlers.settings import OperatorSettings
 from operators.handlers.shelf import Shelf, says_the_same
-from operators.handlers.view import Seen, as_json, invalid_status, is_material, service_status
+from operators.handlers.view import (
+    Seen,
+    as_json,
+    invalid_status,
+    is_material,
+    service_status,
+    unserved_status,
+    unwritten_status,
+)
 from operators.rollout.advance import Outcome, advance
 from operators.rollout.events import Event
-from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import Phase, RolloutStatus, Target
 
 _log = logging.getLogger("vedette.operator")
 _TRIES = 8
 _UNDER_WAY = (Phase.PROGRESSING, Phase.EXPERIMENT)
-
-
-@dataclass(slots=True)
-class Memory:
-    """What is remembered of a service between two looks. Losing it is safe: it is the status, and what can be seen again.
-
-    base: the status that the API server has. status: the same with the evidence since, which is not written at every look."""
-
-    uid: str
-    base: RolloutStatus | None
-    status: RolloutStatus
-    written_s: float
-    carried: Target | None = None
-    scaling: ScalingState | None = None
-    problem: str | None = None
-    told: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One look's service, parsed."""
-
-    key: Key
-    document: Document
-    service: ModelService
-    rollout: RolloutSpec
-    backend: ClusterBackend
-    memory: Memory
-
-    @property
-    def scaling(self) -> ScalingSpec | None:
-        """How it is scaled by load, if it is."""
-        return self.service.spec.scaling
+_AGAIN = -1.0
 
 
 class Looker:
@@ -92,6 +67,7 @@ class Looker:
         self._leads, self._now, self._monotonic = leads, now, monotonic
         self._recorder, self._acting = Recorder(kube), Acting(leads, settings.act_limit_s)
         self._memories: dict[Key, Memory] = {}
+        self._known: dict[Key, Known] = {}
 
     async def look(self, key: Key) -> float | None:
         """One look; in how many seconds the next is due, None: when something changes. Raises TryLater."""
@@ -101,14 +77,13 @@ class Looker:
             return None
         started = self._monotonic()
         try:
-            after_s = await self._look(key, document)
-        except Conflict:
-            await self._refresh(key, document)
-            self._metrics.looks.labels("retried").inc()
-            return 0.0
+            after_s = await self._looked(key, document)
         except (KubeError, BackendError) as problem:
             self._metrics.looks.labels("failed").inc()
             raise TryLater(str(problem)) from problem
+        if after_s == _AGAIN:
+            self._metrics.looks.labels("retried").inc()
+            return self._settings.backoff_first_s
         self._metrics.looks.labels("done").inc()
         self._metrics.look_seconds.observe(self._monotonic() - started)
         return after_s
@@ -116,32 +91,68 @@ class Looker:
     def forget_all(self) -> None:
         """Another operator leads now."""
         self._memories.clear()
+        self._known.clear()
+
+    async def _looked(self, key: Key, document: Document) -> float | None:
+        """A look; _AGAIN: somebody wrote or deleted the resource meanwhile, and it was read again. Raises KubeError, BackendError."""
+        try:
+            return await self._look(key, document)
+        except Conflict:
+            await self._refresh(key, document)
+            return _AGAIN
+        except NotFound:
+            if await self._refresh(key, document):
+                raise
+            self._forget(key)
+            return None
 
     async def _look(self, key: Key, document: Document) -> float | None:
         if document["metadata"].get("deletionTimestamp"):
             await self._release(key, document)
             return None
         try:
-            service = read_service(document)
-            rollout = rollout_of(service, await self._policy(service))
+            asked = await self._asked(key, document)
             self._yield_to_older(document)
         except (ApiError, LookupError) as problem:
             await self._refuse(key, document, problem)
             return self._settings.quiet_interval_s
         document = self._keep(await self._recorder.hold(document))
-        backend = self._backends.of(service, document)
-        memory = await self._remembered(key, document, service, backend)
-        return await self._advance(Case(key, document, service, rollout, backend, memory))
+        backend = self._backends.of(asked.service, document)
+        try:
+            memory = await self._remembered(key, document, asked.service, backend)
+        except BackendError as problem:
+            await self._wait(key, document, problem)
+            return self._settings.active_interval_s
+        if asked.problem is not None and asked.problem not in memory.told:
+            memory.told.add(asked.problem)
+            await self._recorder.event(document, Event("Warning", "Refused", asked.problem), self._now())
+        return await self._advance(Case(key, document, asked.service, asked, backend, memory))
+
+    async def _asked(self, key: Key, document: Document) -> Asked:
+        """What is written, or what else is known to go by. Raises ApiError, LookupError, KubeError if that is nothing."""
+        try:
+            service = read_service(document)
+            rollout = rollout_of(service, await self._policy(service))
+        except (ApiError, LookupError, KubeError) as problem:
+            found = by_what_is_known(document, self._known.get(key, Known()), problem)
+            if found is None:
+                raise
+            return found
+        self._known[key] = Known(document["spec"], rollout)
+        return Asked(service, rollout)
 
     async def _advance(self, case: Case) -> float:
-        """The five lines."""
+        """Observe, decide, record, act."""
         verbs = said(case.document)
         observation = await case.backend.observe(case.service.ref)
         now = self._now()
         desired = desired_of(case.service, case.document, case.rollout, has_webhook=self._settings.webhook_port > 0)
+        if case.asked.problem is not None:
+            desired = held(desired, case.memory.status)
         outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
-        target = await self._scaled(case, outcome, now)
-        seen = Seen(observation, len(observation.replicas), case.backend.selector, case.memory.problem)
+        target = await self._scaled(case, outcome, now) if case.asked.acts else None
+        selector = case.backend.selector
+        seen = Seen(observation, len(observation.replicas), selector, case.memory.problem, case.asked.problem)
         if verbs.damaged and verbs.damaged not in case.memory.told:
             case.memory.told.add(verbs.damaged)
             await self._recorder.event(case.document, Event("Warning", "RequestDamaged", verbs.damaged), now)
@@ -158,9 +169,10 @@ class Looker:
             document = await self._record(case, document, outcome.status, seen, now)
         except Conflict:
             raise
-        except KubeError:
+        except KubeError as problem:
             if outcome.acts_first and target is not None and self._leads():
                 await self._acting.do(lambda: case.backend.carry_out(case.service.ref, target))
+            await self._not_written(case, document, outcome.status, seen, problem)
             raise
         for event in outcome.events:
             self._metrics.moves.labels(*case.key, event.reason).inc()
@@ -169,23 +181,42 @@ class Looker:
             await self._act(case, target)
         finally:
             if memory.problem != before:
-                seen = Seen(seen.observation, seen.replicas, seen.selector, memory.problem)
+                seen = replace(seen, problem=memory.problem)
                 document = await self._record(case, document, outcome.status, seen, now)
         self._keep(await self._recorder.prune(document, outcome.status.handled))
 
     async def _record(self, case: Case, document: Document, rollout: RolloutStatus, seen: Seen, now: datetime) -> Document:
         """Write the status if it says something new: at once what matters, evidence now and then."""
-        memory = case.memory
-        service = read_service(document) if document is not case.document else case.service
-        view = as_json(service_status(service, rollout, seen, now))
-        before = as_json(service.status)
+        memory, written = case.memory, status_of(document)
+        view = as_json(service_status(written, generation_of(document), rollout, seen, now))
+        before = as_json(written)
         if view != before and (is_material(before, view) or self._is_due(memory, rollout)):
             if not self._leads():
                 raise TryLater("this operator no longer leads")
             document = self._keep(await self._written(document, view))
-            memory.base, memory.written_s = read_service(document).status.rollout, self._monotonic()
-        memory.status = rollout
+            memory.base, memory.written_s = status_of(document).rollout, self._monotonic()
+        memory.status, memory.unwritten = rollout, None
         return document
+
+    async def _not_written(
+        self, case: Case, document: Document, rollout: RolloutStatus, seen: Seen, problem: KubeError
+    ) -> None:
+        """The API server did not take the status: an event, a metric, and if it refuses its content, a status that says so."""
+        memory, now = case.memory, self._now()
+        why = f"the status was not written: {problem}"
+        is_told, memory.unwritten = memory.unwritten is not None, why
+        self._show(case, seen, now)
+        if not is_told:
+            await self._recorder.event(document, Event("Warning", "StatusNotWritten", why), now)
+        if problem.can_retry or not self._leads():
+            return
+        view = as_json(service_status(status_of(document), generation_of(document), rollout, seen, now))
+        after = unwritten_status(document.get("status") or {}, view, why, now)
+        if is_material(document.get("status") or {}, after):
+            try:
+                self._keep(await self._recorder.status(document, after))
+            except KubeError as again:
+                _log.warning("%s: %s", "/".join(case.key), again)
 
     async def _written(self, document: Document, view: Mapping[str, Any]) -> Document:
         """Write over the version that was read, or over a newer one in which nothing that was decided by has changed: somebody
@@ -273,9 +304,9 @@ class Looker:
             raise LookupError(refusal(*found))
 
     async def _refuse(self, key: Key, document: Document, problem: Exception) -> None:
-        """A resource that cannot be followed: what was served goes on, and the status says why nothing moves."""
+        """A resource that cannot be followed, and was never followed: the status says why nothing moves."""
         now, before = self._now(), document.get("status") or {}
-        after = invalid_status(before, str(problem), int(document["metadata"].get("generation") or 0), now)
+        after = invalid_status(before, str(problem), generation_of(document), now)
         if is_material(before, after):
             self._keep(await self._recorder.status(document, after))
             await self._recorder.event(document, Event("Warning", "Refused", str(problem)), now)
@@ -283,25 +314,33 @@ class Looker:
         status = memory.status if memory is not None else RolloutStatus()
         self._metrics.saw(key, ServiceView(status, 0, 0.0, frozenset({"invalid"})))
 
+    async def _wait(self, key: Key, document: Document, problem: BackendError) -> None:
+        """Nobody can tell yet what is served: the status says what is missing."""
+        now, before = self._now(), document.get("status") or {}
+        after = unserved_status(before, str(problem), generation_of(document), now)
+        if is_material(before, after):
+            self._keep(await self._recorder.status(document, after))
+            await self._recorder.event(document, Event("Warning", "BackendMissing", str(problem)), now)
+        self._metrics.saw(key, ServiceView(RolloutStatus(), 0, 0.0, frozenset({"acted"})))
+
     async def _release(self, key: Key, document: Document) -> None:
         """Take down what was made for it, then let it go. One that cannot be read had nothing made since."""
-        try:
-            service = read_service(document)
-        except ApiError as problem:
-            _log.warning("%s: let go of without taking anything down: %s", "/".join(key), problem)
-        else:
-            if not heirs(document, self._shelf.neighbours(key)):
-                await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))
+        service = readable(document, self._known.get(key, Known()))
+        if service is None:
+            _log.warning("%s: let go of without taking anything down: nobody can read where it is served", "/".join(key))
+        elif not heirs(document, self._shelf.neighbours(key)):
+            await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))
         await self._recorder.let_go(document)
         self._forget(key)
 
-    async def _refresh(self, key: Key, document: Document) -> None:
-        """Read again what somebody else wrote."""
+    async def _refresh(self, key: Key, document: Document) -> bool:
+        """Read again what somebody else wrote; whether it is still there. Raises KubeError."""
         found = await self._recorder.read(document)
         if found is None:
             self._shelf.drop_service(key)
         else:
             self._shelf.put_service(found)
+        return found is not None
 
     def _keep(self, document: Document) -> Document:
         self._shelf.put_service(document)
@@ -309,6 +348,7 @@ class Looker:
 
     def _forget(self, key: Key) -> None:
         self._memories.pop(key, None)
+        self._known.pop(key, None)
         self._metrics.forget(key)
 
     def _show(self, case: Case, seen: Seen, now: datetime) -> None:
@@ -318,6 +358,8 @@ class Looker:
             "measured": seen.observation is not None and seen.observation.problem is not None,
             "acted": case.memory.problem is not None,
             "overdue": rollout.is_overdue,
+            "invalid": seen.invalid is not None,
+            "recorded": case.memory.unwritten is not None,
         }
         step_s = (now - since).total_seconds() if since is not None and rollout.is_under_way else 0.0
         self._metrics.saw(case.key, ServiceView(rollout, seen.replicas, step_s, frozenset(k for k, on in flags.items() if on)))

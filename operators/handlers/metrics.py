@@ -56,7 +56,7 @@ PROBLEM: Final = MetricDoc(
     "gauge",
     (*_SERVICE, "kind"),
     "1 if something is wrong: invalid (the resource is refused), measured (evidence could not be read), acted (the backend did not "
-    "do what was decided), overdue (no progress).",
+    "do what was decided), overdue (no progress), recorded (the status could not be written).",
 )
 REPLICAS: Final = MetricDoc("vedette_service_replicas", "gauge", _SERVICE, "Replicas that answered at the last look.")
 MOVES: Final = MetricDoc(
@@ -166,7 +166,7 @@ def _add(families: dict[str, GaugeMetricFamily], key: tuple[str, str], view: Ser
     families[STEP.name].add_metric(key, float(rollout.step_index + 1 if rollout.is_under_way else 0))
     families[STEP_SECONDS.name].add_metric(key, view.step_seconds)
     families[REPLICAS.name].add_metric(key, float(view.replicas))
-    for kind in ("invalid", "measured", "acted", "overdue"):
+    for kind in ("invalid", "measured", "acted", "overdue", "recorded"):
         families[PROBLEM.name].add_metric((*key, kind), float(kind in view.problems))
     if not rollout.is_under_way:
         return

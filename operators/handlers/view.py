@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from operators.api.types import Condition, ModelService, ModelServiceStatus
+from operators.api.types import Condition, ModelServiceStatus
 from operators.rollout.bounds import clip
 from operators.rollout.evidence import Observation
 from operators.rollout.spec import Revision
@@ -15,6 +15,8 @@ from operators.rollout.status import Phase, RolloutStatus
 State = Literal["True", "False", "Unknown"]
 _MESSAGE_BYTES: Final = 1500
 """Of a condition's message; there are six conditions."""
+WAITING: Final = "Waiting"
+"""The phase of a service of which nobody could see yet what serves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,11 @@ class Seen:
     invalid: str | None = None
 
 
-def service_status(service: ModelService, rollout: RolloutStatus, seen: Seen, now: datetime) -> ModelServiceStatus:
-    """The whole status. service: with its status as it was, whose conditions keep their times if they did not change."""
-    generation = service.metadata.generation
-    before = {c.type: c for c in service.status.conditions}
+def service_status(
+    written: ModelServiceStatus, generation: int, rollout: RolloutStatus, seen: Seen, now: datetime
+) -> ModelServiceStatus:
+    """The whole status. written: as it was, whose conditions keep their times if they did not change. generation: of the spec."""
+    before = {c.type: c for c in written.conditions}
     told = _conditions(rollout, seen)
     conditions = [_condition(name, *state, before.get(name), generation, now) for name, state in told.items()]
     steps = len(rollout.policy.steps) if rollout.policy is not None else 0
@@ -67,7 +70,39 @@ def invalid_status(service_status: Mapping[str, Any], why: str, generation: int,
             "observedGeneration": generation,
         }
     )
-    return {**service_status, "conditions": [*kept, condition.model_dump(mode="json", by_alias=True)]}
+    told = [*kept, condition.model_dump(mode="json", by_alias=True)]
+    return {**service_status, "observedGeneration": generation, "conditions": told}
+
+
+def unserved_status(written: Mapping[str, Any], why: str, generation: int, now: datetime) -> dict[str, Any]:
+    """The status before the first look could see what is served. It holds no rollout: what is served is asked for again."""
+    before = {c["type"]: Condition.model_validate(c) for c in written.get("conditions") or ()}
+    told: dict[str, tuple[State, str, str]] = {
+        "Valid": ("True", "Accepted", "the resource is followed"),
+        "Ready": ("False", "BackendMissing", why),
+        "Degraded": ("True", "BackendMissing", why),
+    }
+    conditions = [_condition(name, *state, before.get(name), generation, now) for name, state in told.items()]
+    status = ModelServiceStatus(
+        observed_generation=generation, conditions=tuple(conditions), phase=WAITING, waiting_for=clip(why, _MESSAGE_BYTES)
+    )
+    return status.model_dump(mode="json", by_alias=True, exclude={"rollout"}, exclude_none=True)
+
+
+def unwritten_status(written: Mapping[str, Any], refused: Mapping[str, Any], why: str, now: datetime) -> dict[str, Any]:
+    """In place of a status that the API server refuses: what the columns and conditions say is as decided, in plain letters; what the
+    next decision rests on stays as it was written last."""
+    before = {c["type"]: Condition.model_validate(c) for c in written.get("conditions") or ()}
+    generation = int(refused.get("observedGeneration") or 0)
+    told = _condition("Degraded", "True", "StatusNotWritten", _plain(why), before.get("Degraded"), generation, now)
+    conditions = [{**c, "message": _plain(c["message"])} for c in refused["conditions"] if c["type"] != "Degraded"]
+    columns = {k: _plain(v) if isinstance(v, str) else v for k, v in refused.items() if k not in {"rollout", "conditions"}}
+    rollout = {"rollout": written["rollout"]} if "rollout" in written else {}
+    return {**columns, "conditions": [*conditions, told.model_dump(mode="json", by_alias=True)], **rollout}
+
+
+def _plain(text: str) -> str:
+    return text.encode("ascii", "replace").decode()[:_MESSAGE_BYTES]
 
 
 def as_json(status: ModelServiceStatus) -> dict[str, Any]:

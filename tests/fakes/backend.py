@@ -10,7 +10,7 @@ from operators.rollout.status import Target
 
 class FakeBackend:
     """told: every target that changed something, by service, the newest last. tallies: what each replica reports, by
-    `variant@revision`. refuses: why it cannot act now; silent: why it cannot be observed."""
+    `variant@revision`. refuses: why it cannot act now; silent: why it cannot be observed; unserved: why nobody can tell what it serves."""
 
     shares_replicas = True
     selector = "app=fake"
@@ -23,6 +23,7 @@ class FakeBackend:
         self.unloadable: dict[str, str] = {}
         self.refuses: str | None = None
         self.silent: str | None = None
+        self.unserved: str | None = None
         self.now = lambda: datetime.now(UTC)
 
     async def carry_out(self, service: ServiceRef, target: Target) -> None:
@@ -55,6 +56,8 @@ class FakeBackend:
         self.told.pop(service, None)
 
     async def serves(self, service: ServiceRef) -> Revision | None:
+        if self.unserved is not None:
+            raise BackendError(self.unserved)
         target = self.target(service)
         return target.stable if target else None
 

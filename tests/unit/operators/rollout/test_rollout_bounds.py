@@ -69,7 +69,7 @@ def test_with_its_conditions_and_columns_a_resources_status_stays_below_64_kb():
         metadata=metadata, status=ModelService.model_fields["status"].get_default(call_default_factory=True)
     )
     seen = Seen(Observation(at=at(1), problem=LONG), 2, "app=vedette", problem=LONG)
-    whole = as_json(service_status(service, bounded(status(20, 40, LONG, 40)), seen, at(9)))
+    whole = as_json(service_status(service.status, service.metadata.generation, bounded(status(20, 40, LONG, 40)), seen, at(9)))
     assert len(json.dumps(whole, ensure_ascii=False).encode()) <= 64_000
 
 

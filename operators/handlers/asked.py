@@ -1,0 +1,91 @@
+"""What a look goes by: the resource as it is written, or, where that or its policy cannot be followed, what is known besides. Pure.
+
+A rollout keeps the policy that it started with, in its status. So a policy that is deleted, or a spec that cannot be read any more,
+takes nothing from a rollout under way, least of all the judgement of harm; but nothing new begins by what nobody can read."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from operators.api.read import ApiError, read_service
+from operators.api.types import ModelService, ModelServiceStatus
+from operators.handlers.documents import Document
+from operators.rollout.facts import Desired
+from operators.rollout.spec import RolloutSpec
+from operators.rollout.status import RolloutStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """service: with its status. problem: why what is written cannot be followed; None: it can. acts: whether enough is known to
+    tell the backend anything."""
+
+    service: ModelService
+    rollout: RolloutSpec
+    problem: str | None = None
+    acts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an operator remembers of a resource that it could follow. Empty after a restart."""
+
+    spec: Mapping[str, Any] | None = None
+    rollout: RolloutSpec | None = None
+
+
+def by_what_is_known(document: Document, known: Known, problem: Exception) -> Asked | None:
+    """What is left to go by, though the resource or its policy cannot be followed; None: nothing, it was never looked at."""
+    service = readable(document, known)
+    status = service.status.rollout if service is not None else None
+    if service is None or status is None:
+        return None
+    rollout = status.policy or known.rollout
+    is_enough = rollout is not None or status.experiment is not None
+    return Asked(service, rollout or RolloutSpec(), str(problem), acts=is_enough)
+
+
+def readable(document: Document, known: Known) -> ModelService | None:
+    """The service by its spec, else by the last one that could be read, else by the parts of its spec that say where it is served."""
+    for spec in _specs(document, known):
+        try:
+            return read_service({**document, "spec": spec})
+        except ApiError:
+            continue
+    return None
+
+
+def _specs(document: Document, known: Known) -> Iterator[Mapping[str, Any]]:
+    written = document.get("spec")
+    written = written if isinstance(written, Mapping) else {}
+    yield written
+    if known.spec is not None:
+        yield known.spec
+    yield {part: written[part] for part in ("revision", "model", "backend", "replicas") if part in written}
+    stable = _stable(document)
+    if stable is not None:
+        yield {"revision": stable, **{part: written[part] for part in ("model", "backend") if part in written}}
+
+
+def _stable(document: Document) -> Mapping[str, Any] | None:
+    rollout = (document.get("status") or {}).get("rollout") or {}
+    stable: Mapping[str, Any] | None = rollout.get("stable")
+    return stable
+
+
+def held(desired: Desired, status: RolloutStatus) -> Desired:
+    """What is asked for, where it cannot be followed: what is under way, or stable again, and nothing that would begin."""
+    revision = desired.revision
+    is_known = revision is not None and (revision.digest == status.seen or status.is_stable(revision.digest))
+    may_go_on = is_known and status.is_under_way
+    return replace(desired, revision=revision if may_go_on else None, experiment=status.experiment)
+
+
+def status_of(document: Document) -> ModelServiceStatus:
+    """Its status as the API server has it."""
+    return ModelServiceStatus.model_validate(document.get("status") or {})
+
+
+def generation_of(document: Document) -> int:
+    """The generation of its spec."""
+    return int(document["metadata"].get("generation") or 0)

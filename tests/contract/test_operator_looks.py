@@ -1,0 +1,184 @@
+"""Laws of an operator's looks, on both API servers: what is in the cluster may go or break, and the status tells the truth."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from api_server_kind import eventually
+
+from operators.backends.kube import MODEL_SERVICES, Kube, access
+from tests.fakes.apiserver import Handle
+from tests.fakes.operator_desk import CANDIDATE, POLICY, Desk, condition
+
+CRDS = sorted((Path(__file__).parents[2] / "manifests/crds").glob("*s.yaml"))
+
+
+@pytest.fixture(scope="module")
+def kinds(api_server: Handle) -> Iterator[None]:
+    with api_server.http() as http:
+        for path in CRDS:
+            document = yaml.safe_load(path.read_text())
+            if document["kind"] == "CustomResourceDefinition":
+                http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=document)
+        for plural in ("modelservices", "rolloutpolicies"):
+            eventually(lambda plural=plural: http.get(f"/apis/vedette.dev/v1alpha1/{plural}").status_code == 200)
+        yield
+
+
+@pytest.fixture
+async def desk(api_server: Handle, namespace: str, kinds: None) -> AsyncIterator[Desk]:
+    async with Kube(access(api_server.kubeconfig()), manager="vedette-operator") as kube:
+        yield Desk(kube, namespace)
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["same operator", "another operator"])
+async def test_a_rollout_whose_policy_is_deleted_is_still_aborted_for_harm(desk: Desk, restarts: bool):
+    await desk.at_25()
+
+    await desk.drop_policy()
+    if restarts:
+        desk.restart()
+    await desk.look()
+    desk.fails()
+    status = await desk.look(2)
+
+    assert (status["phase"], desk.weight) == ("Aborted", 0), status
+    assert condition(status, "Valid")["status"] == "False"
+    assert "careful" in condition(status, "Valid")["message"]
+
+
+async def test_a_rollout_whose_policy_is_deleted_goes_on_by_the_policy_it_started_with(desk: Desk):
+    await desk.at_25()
+    await desk.drop_policy()
+
+    await desk.say("promote", "go on")
+    status = await desk.look(3)
+
+    assert status["rollout"]["policy"]["steps"][0] == {"setWeight": 25.0}
+    assert status["weight"] == 100, status["waitingFor"]
+
+
+async def test_without_its_policy_nothing_new_begins_and_the_status_says_why_of_which_generation(desk: Desk):
+    await desk.policy()
+    await desk.service()
+    await desk.look(3)
+
+    await desk.drop_policy()
+    changed = await desk.change({"revision": {"version": "2", "bundle": CANDIDATE}})
+    status = await desk.look(2)
+
+    assert (status["phase"], status["candidate"]) == ("Healthy", "")
+    assert condition(status, "Valid")["status"] == "False"
+    assert status["observedGeneration"] == changed["metadata"]["generation"]
+    await desk.policy()
+    assert (await desk.look())["candidate"].startswith("2 ")
+
+
+async def test_a_service_that_never_had_its_policy_says_of_which_generation(desk: Desk):
+    await desk.service()
+    await desk.look()
+    changed = await desk.change({"paused": True})
+
+    status = await desk.look()
+
+    assert condition(status, "Valid")["status"] == "False"
+    assert status["observedGeneration"] == changed["metadata"]["generation"]
+
+
+async def test_what_a_rollout_was_started_with_is_judged_though_the_spec_can_no_longer_be_read(desk: Desk):
+    await desk.at_25()
+    desk.spoils = {
+        "rollout": {"policyRef": {"name": "careful"}, "policy": {**POLICY, "steps": []}}
+    }  # a newer CRD lets it through
+    desk.restart()
+    await desk.look()
+    desk.fails()
+
+    status = await desk.look(2)
+
+    assert (status["phase"], desk.weight) == ("Aborted", 0), status
+    assert condition(status, "Valid")["status"] == "False"
+
+
+async def test_a_first_look_that_fails_says_what_is_missing_and_looks_again_soon(desk: Desk):
+    await desk.policy()
+    await desk.service()
+    desk.backend.unserved = "RayService flows: not found; create it, or name another in spec.backend.ray.rayService"
+
+    status = await desk.look()
+
+    assert condition(status, "Ready")["status"] == "False"
+    assert "RayService flows" in condition(status, "Ready")["message"]
+    assert "RayService flows" in status["waitingFor"]
+    assert status["phase"] == "Waiting"
+    assert "BackendMissing" in await desk.reasons()
+    assert desk.after_s is not None
+    assert desk.after_s <= 5
+    desk.backend.unserved = None
+    assert (await desk.look(3))["phase"] == "Healthy"
+
+
+async def test_what_was_served_before_is_adopted_though_the_first_look_failed(desk: Desk):
+    await desk.policy()
+    await desk.service()
+    desk.backend.unserved = "no answer"
+    await desk.look()
+    desk.backend.unserved = None
+
+    status = await desk.look()
+
+    assert "rollout" in status
+
+
+@pytest.mark.parametrize("text", ["\U0001f600 now", "\x7f\u2028\ufeff", "half \ud83d"])
+async def test_any_reason_that_people_give_is_written(desk: Desk, text: str):
+    await desk.at_25()
+
+    await desk.say("abort", text)
+    status = await desk.look(2)
+
+    assert (status["phase"], desk.weight, desk.problem) == ("Aborted", 0, None)
+
+
+async def test_a_status_that_cannot_be_written_is_told(desk: Desk, monkeypatch):
+    await desk.at_25()
+    apply = desk.kube.apply
+
+    async def refuses(kind, namespace, name, fields, *, subresource=None):
+        rollout = fields.get("status", {}).get("rollout") or {}
+        odd = {**fields, "status": {**fields["status"], "weight": "much"}} if rollout.get("phase") == "Aborted" else fields
+        return await apply(kind, namespace, name, odd, subresource=subresource)  # the API server refuses it by its schema
+
+    monkeypatch.setattr(desk.kube, "apply", refuses)
+    await desk.say("abort", "stop")
+    status = await desk.look()
+
+    assert desk.weight == 0
+    assert (status["phase"], status["weight"]) == ("Aborted", 0)
+    assert (condition(status, "Degraded")["status"], condition(status, "Degraded")["reason"]) == ("True", "StatusNotWritten")
+    assert "StatusNotWritten" in await desk.reasons()
+    assert (
+        f'vedette_rollout_problem{{kind="recorded",name="flows",namespace="{desk.namespace}"}} 1.0'
+        in desk.metrics.render().decode()
+    )
+    monkeypatch.undo()
+    status = await desk.look()
+    assert condition(status, "Degraded")["status"] == "False"
+    assert (
+        f'vedette_rollout_problem{{kind="recorded",name="flows",namespace="{desk.namespace}"}} 0.0'
+        in desk.metrics.render().decode()
+    )
+
+
+async def test_a_service_that_went_unseen_is_forgotten_not_tried_for_ever(desk: Desk):
+    await desk.at_25()
+    await desk.change(finalizers=None)
+    await desk.kube.delete(MODEL_SERVICES, desk.namespace, desk.name)
+    desk.fails()
+    desk.now += timedelta(minutes=1)
+
+    await desk.looker.look((desk.namespace, desk.name))
+
+    assert desk.shelf.service((desk.namespace, desk.name)) is None
