@@ -96,8 +96,10 @@ async def compose(settings: ServingSettings) -> Composition:
             probe_timeout_s=settings.probe_timeout_s,
             model_threads=settings.model_threads,
             may_control=settings.repository_control,
-            on_change=served.write,
+            record=lambda change: served.update(change, lambda: newest_of_each(store)),
         )
+        stack.callback(service.close)
+        stack.callback(asyncio.get_running_loop().create_task(service.watch_store()).cancel)
         return Composition(
             service=service,
             behind=Behind(

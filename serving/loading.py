@@ -5,11 +5,13 @@ and a promotion no probe. Which of them answers whom is serving.snapshot's."""
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from serving.models.bundle import Bundle
-from serving.models.errors import ModelError
+from serving.models.errors import ModelError, for_clients
 from serving.models.probe import probe
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader
@@ -53,6 +55,9 @@ class Loader:
         self._served: dict[RevisionKey, Served] = {}
         self._bundles: dict[str, asyncio.Task[LoadedBundle]] = {}
         self._refused: dict[RevisionKey, str] = {}
+        self._loading: dict[RevisionKey, asyncio.Task[None]] = {}
+        self._wanted: frozenset[RevisionKey] = frozenset()
+        self._pinned = Counter[RevisionKey]()
 
     @property
     def served(self) -> Mapping[RevisionKey, Served]:
@@ -61,24 +66,49 @@ class Loader:
 
     @property
     def refused(self) -> Mapping[RevisionKey, str]:
-        """What could not be loaded when it was last tried, and why."""
+        """What could not be loaded when it was last tried, and why, in words for clients."""
         return self._refused
 
     async def load(self, wanted: Iterable[Wanted]) -> None:
-        """Load what is not loaded yet; `served` or `refused` holds each afterwards."""
-        await asyncio.gather(*(self._load(w) for w in wanted if w.key not in self._served))
+        """Load what is not loaded yet; `served` or `refused` holds each afterwards, unless it is wanted no more."""
+        await asyncio.gather(*(asyncio.shield(self._under_way(w)) for w in wanted if w.key not in self._served))
+
+    def want(self, wanted: Iterable[Wanted]) -> None:
+        """These are wanted from now on. What is loaded of others stays until `keep`; of what still loads, others are dropped."""
+        self._wanted = frozenset(w.key for w in wanted)
+        self._refused = {key: why for key, why in self._refused.items() if self._is_wanted(key)}
 
     def keep(self, revisions: Iterable[Served]) -> None:
         """Release everything else, once no request uses it."""
-        kept = {(s.name, s.revision): s.bundle for s in revisions}
-        self._served = {key: served for key, served in self._served.items() if key in kept}
-        in_use = set(kept.values())
+        kept = {(s.name, s.revision) for s in revisions}
+        self._served = {key: served for key, served in self._served.items() if key in kept or self._pinned[key]}
+        self._release()
+
+    @contextmanager
+    def pinned(self, wanted: Wanted) -> Iterator[None]:
+        """Meanwhile it counts as wanted, whatever the specification says."""
+        self._pinned[wanted.key] += 1
+        try:
+            yield
+        finally:
+            self._pinned[wanted.key] -= 1
+            if not self._pinned[wanted.key]:
+                del self._pinned[wanted.key]
+
+    def _is_wanted(self, key: RevisionKey) -> bool:
+        return key in self._wanted or key in self._pinned
+
+    def _release(self) -> None:
+        in_use = {s.bundle for s in self._served.values()}
         self._bundles = {digest: task for digest, task in self._bundles.items() if digest in in_use or not task.done()}
 
-    def forget_refusals(self, wanted: Iterable[Wanted]) -> None:
-        """Remember only what is still wanted."""
-        keys = {w.key for w in wanted}
-        self._refused = {key: why for key, why in self._refused.items() if key in keys}
+    def _under_way(self, wanted: Wanted) -> asyncio.Task[None]:
+        """The one task that loads this revision."""
+        key = wanted.key
+        if key not in self._loading:
+            task = self._loading[key] = asyncio.get_running_loop().create_task(self._load(wanted))
+            task.add_done_callback(lambda _: self._loading.pop(key, None))
+        return self._loading[key]
 
     async def _load(self, wanted: Wanted) -> None:
         try:
@@ -87,12 +117,17 @@ class Loader:
             check_fit(bundle.manifest, wanted.revision, self._features)
             served = serve(await self._session(bundle), wanted.revision)
             await warm_up(served, self._features)
-            self._served[wanted.key] = served
             self._refused.pop(wanted.key, None)
+            if self._is_wanted(wanted.key):
+                self._served[wanted.key] = served
+            else:  # it was overtaken
+                self._release()
         except Exception as problem:  # whatever is wrong with a bundle, what is loaded goes on
-            if self._refused.get(wanted.key) != str(problem):
+            reason = for_clients(problem, self._store.root)
+            if self._refused.get(wanted.key) != reason:
                 _log.error("model %s/%s is not loaded: %s", wanted.name, wanted.version, problem)
-            self._refused[wanted.key] = str(problem) or type(problem).__name__
+            if self._is_wanted(wanted.key):
+                self._refused[wanted.key] = reason
 
     async def _session(self, bundle: Bundle) -> LoadedBundle:
         task = self._bundles.get(bundle.digest)

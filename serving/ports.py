@@ -231,7 +231,7 @@ class InferenceService(Protocol):
         ...
 
     def is_ready(self) -> bool:
-        """Every model that should be served is probed, its plan compiled and its connections warm."""
+        """What should be served was loaded or refused once, and some of it answers."""
         ...
 
     def is_model_ready(self, name: str, version: str | None) -> bool:

@@ -17,7 +17,8 @@ from serving.interpreter import settle, share_fairly
 from serving.loopback import keep_replica_to_loopback
 from serving.models.errors import ModelError
 from serving.protocol.http import HttpDoor
-from serving.protocol.listener import Behind, Listener, Ports
+from serving.protocol.listener import Behind, Listener, Ports, http_door
+from serving.protocol.reply import refusal
 from serving.served_file import ServedFile
 from serving.service import Inference
 from serving.settings import ServingSettings
@@ -84,7 +85,9 @@ class ReplicaHost:
         """Serve what the specification in config names; without one, follow the store's served.json.
 
         is_waiting: until all of it is loaded or refused. Raises pydantic.ValidationError for a config that is none."""
-        spec = ServingSpec.from_config(config) if config.get("models") else None
+        spec = None
+        if config.get("models"):
+            spec = ServingSpec.from_config(config).model_copy(update={"managed": "all"})  # by whoever writes user_config
         applying = self._listener.submit(self._reconfigure(spec))
         if is_waiting:
             applying.result()
@@ -181,12 +184,7 @@ class Replica:
         self._host = ReplicaHost(settings, compose)
         self._ports = self._host.start()
         self._is_configured = False
-        self._door = HttpDoor(
-            self._host.behind.service,
-            max_body_bytes=settings.max_body_bytes,
-            metrics=self._host.behind.metrics,
-            degraded=self._host.behind.degraded,
-        )
+        self._door = http_door(self._host.behind, settings.max_body_bytes)
 
     def reconfigure(self, config: Mapping[str, Any]) -> None:
         """Ray Serve's user_config changed. The first is waited for, as an application runs when it is done; later ones load
@@ -220,6 +218,14 @@ class Replica:
 
 
 async def _through(door: HttpDoor, scope: dict[str, Any], body: bytes) -> Response:
+    """One request that somebody else has read, as our own listener would have it answered."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    refused = door.admit_head(scope["method"], path)
+    if refused is not None:
+        reply = refusal(refused)
+        response = Response(reply.body, reply.status)
+        response.raw_headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+        return response
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:

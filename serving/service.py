@@ -2,19 +2,21 @@
 
 What is loaded is an immutable snapshot (serving.snapshot) that is swapped whole; a request works on the snapshot it found. A
 change takes what is loaded already (a weight, a promotion, an abort) at once, and the rest when it is loaded (serving.loading),
-in other processes and threads, so that requests are never held up."""
+in other processes and threads, so that requests are never held up. One task makes the changes (serving.changes); questions are
+answered from the snapshot and from what was last seen in the store, never from the disk."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
+from serving.changes import Change, SpecOwner
 from serving.errors import BadRequest, Internal, NotFound, ServingError, Unavailable, Unsupported
 from serving.lineup import VARIANT, Lineup
-from serving.loading import Loader, wanted_by
-from serving.models.errors import ModelError, NoSuchModel
+from serving.loading import Loader, Wanted, wanted_by
+from serving.models.errors import ModelError, NoSuchModel, for_clients
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader
 from serving.protocol.messages import (
@@ -25,19 +27,24 @@ from serving.protocol.messages import (
     RepositoryEntry,
     ServerMetadata,
 )
+from serving.repository import check_free, revision_beside, with_version, without_model
 from serving.scorer import Scorer
 from serving.snapshot import Key, Snapshot, take_snapshot
-from serving.spec import ModelSpec, RevisionSpec, ServingSpec
+from serving.spec import ServingSpec
 from serving.statistics import Tally
 from serving.telemetry.metrics import ServingMetrics, outcome_of
 from serving.telemetry.tracing import Trace, Tracer
 
 SERVER: Final = ServerMetadata("vedette", "0.1.0", ("binary_tensor_data", "model_repository", "statistics", "parameters"))
+LOOK_EVERY_S: Final = 5.0
+"""How often the store is looked at for versions that came or went."""
 _log = logging.getLogger("vedette.service")
 
 
 class Inference:
-    """Port InferenceService over a bundle store. All methods but `is_*` and metadata run on the listener's event loop."""
+    """Port InferenceService over a bundle store. All methods but `is_*` and metadata run on the listener's event loop.
+
+    record: keeps a change that a client asked for where other replicas and the next start find it; called in a thread."""
 
     def __init__(
         self,
@@ -50,16 +57,16 @@ class Inference:
         probe_timeout_s: float,
         model_threads: int,
         may_control: bool,
-        on_change: Callable[[ServingSpec], None] | None = None,
+        record: Callable[[Change], object] | None = None,
     ) -> None:
         self._store, self._scorer, self._metrics, self._tracer = store, scorer, metrics, tracer
         self._loader = Loader(store, features, probe_timeout_s=probe_timeout_s, model_threads=model_threads)
-        self._may_control, self._on_change = may_control, on_change
+        self._may_control, self._record = may_control, record
         self._snapshot = Snapshot()
-        self._spec = ServingSpec()
+        self._in_store: frozenset[Key] = frozenset()
+        self._owner = SpecOwner(self._take, self._load_all, self._settle)
+        self._controlling = set[asyncio.Task[None]]()
         self._tallies: dict[Key, Tally] = {}
-        self._turn = 0
-        self._is_done = asyncio.Event()
 
     def server_metadata(self) -> ServerMetadata:
         """Name, version, extensions."""
@@ -70,9 +77,9 @@ class Inference:
         return True
 
     def is_ready(self) -> bool:
-        """Every model of the specification answers: by the revision it names, or the one before it while or because that is not
-        loaded. A variant that is not loaded is said by the metrics, not here: stable answers for it."""
-        return self._snapshot.is_settled and not self._snapshot.unmet
+        """What is asked for was loaded or refused once, and something of it answers. A model that is not loaded is not ready by
+        itself (`is_model_ready`, the index, the metrics); it takes no other model out of service."""
+        return self._snapshot.is_settled and (bool(self._snapshot.current) or not self._owner.spec.models)
 
     def why_not_ready(self) -> str:
         """What was not loaded, in words; empty if everything was."""
@@ -85,7 +92,7 @@ class Inference:
         except Unavailable:
             return False
         except NotFound:
-            if any(e.name == name and version in (None, e.version) for e in self._store.entries()):
+            if any(n == name and version in (None, v) for n, v in self._in_store):
                 return False
             raise
         return True
@@ -161,7 +168,7 @@ class Inference:
     def repository_index(self, *, only_ready: bool) -> tuple[RepositoryEntry, ...]:
         """Every model version known, loaded or not."""
         snapshot = self._snapshot
-        known = {(e.name, e.version) for e in self._store.entries()} | set(snapshot.by_version)
+        known = self._in_store | set(snapshot.by_version)
         entries = [
             RepositoryEntry(n, v, "READY")
             if (n, v) in snapshot.by_version
@@ -171,52 +178,90 @@ class Inference:
         return tuple(e for e in entries if e.state == "READY" or not only_ready)
 
     async def load(self, name: str) -> None:
-        """Probe and load the newest version of a model, beside the versions that are loaded."""
+        """Probe and load the newest version of a model, beside the versions that are loaded. Goes on if the client goes away."""
         self._check_control()
-        try:
-            bundle = await asyncio.to_thread(self._store.resolve, name)
-        except NoSuchModel as problem:
-            raise NotFound(str(problem)) from problem
-        except ModelError as problem:
-            raise BadRequest(str(problem)) from problem
-        wanted = ModelSpec(name=name, version=bundle.manifest.version, revision=RevisionSpec(bundle=bundle.digest))
-        others = tuple(m for m in self._spec.models if (m.name, m.version) != (wanted.name, wanted.version))
-        before = self._spec
-        spec = ServingSpec(models=(*others, wanted))
-        await self.apply(spec)
-        loaded = self._snapshot.lineups.get((name, wanted.version))
-        if loaded is None or loaded.stable.served.revision != wanted.revision.digest:
-            failure = self._snapshot.reason((name, wanted.version))
-            await self.apply(before)
-            raise BadRequest(failure)
-        self._tell(spec)
+        await self._see_through(self._load(name))
 
     async def unload(self, name: str) -> None:
         """Stop serving every version of a model."""
         self._check_control()
-        if not any(m.name == name for m in self._spec.models):
-            raise NotFound(f"model {name!r} is not loaded; loaded are {sorted(self._snapshot.current)}")
-        spec = ServingSpec(models=tuple(m for m in self._spec.models if m.name != name))
-        await self.apply(spec)
-        self._tell(spec)
+        await self._see_through(self._change(lambda spec: without_model(spec, name)))
 
     async def apply(self, spec: ServingSpec) -> None:
         """Serve what the specification names and stop serving the rest; returns when all of it is loaded or refused.
 
         What is loaded already is taken at once. What cannot be loaded is said by the metrics and the index, see serving.snapshot
         for who answers then. A later call overtakes an earlier one that still loads."""
-        self._turn, self._spec = self._turn + 1, spec
-        turn, wanted = self._turn, wanted_by(spec)
-        self._is_done.clear()
-        self._loader.forget_refusals(wanted)
-        self._swap(spec, is_settled=self._snapshot.is_settled)
-        await self._loader.load(wanted)
-        if turn != self._turn:
-            await self._is_done.wait()
+        await self._owner.settled(lambda _: spec)
+
+    async def watch_store(self) -> None:
+        """Keep up with the store's versions, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self._look_at_store()
+
+    def close(self) -> None:
+        """Change nothing more."""
+        self._owner.close()
+        for task in self._controlling:
+            task.cancel()
+
+    async def _load(self, name: str) -> None:
+        check_free(self._owner.spec, name)
+        await self._look_at_store()
+        try:
+            bundle = await asyncio.to_thread(self._store.resolve, name)
+        except NoSuchModel as problem:
+            raise NotFound(
+                f"no model {name!r} in the store; it has {sorted({n for n, _ in self._in_store}) or 'none'}"
+            ) from problem
+        except ModelError as problem:
+            _log.error("model %s cannot be read: %s", name, problem)
+            raise BadRequest(for_clients(problem, self._store.root)) from problem
+        version, digest = bundle.manifest.version, bundle.digest
+        wanted = Wanted(name, version, revision_beside(self._owner.spec, name, version, digest))
+        with self._loader.pinned(wanted):  # loaded before anything changes: a bundle that is refused changes nothing
+            await self._loader.load((wanted,))
+            if wanted.key not in self._loader.served:
+                raise BadRequest(self._loader.refused.get(wanted.key, "not loaded"))
+            await self._change(lambda spec: with_version(spec, name, version, digest))
+
+    async def _change(self, change: Change) -> None:
+        """A change that a client asked for: kept first, then taken."""
+        if self._record is not None:
+            try:
+                await asyncio.to_thread(self._record, change)
+            except (OSError, ModelError) as problem:
+                _log.error("a change of what is served cannot be kept: %s", problem)
+                raise Unavailable("the change cannot be kept, so nothing was changed; the server's log says why") from problem
+        await self._owner.taken(change)
+
+    async def _see_through(self, work: Coroutine[Any, Any, None]) -> None:
+        """To its end, also if who asked goes away meanwhile."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._controlling.add(task)
+        task.add_done_callback(self._controlling.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to be told
+        await asyncio.shield(task)
+
+    async def _look_at_store(self) -> None:
+        try:
+            entries = await asyncio.to_thread(self._store.entries)
+        except OSError as problem:
+            _log.error("the store cannot be read: %s", problem)
             return
+        self._in_store = frozenset((e.name, e.version) for e in entries)
+
+    def _take(self, spec: ServingSpec) -> None:
+        self._loader.want(wanted_by(spec))
+        self._swap(spec, is_settled=self._snapshot.is_settled)
+
+    async def _load_all(self, spec: ServingSpec) -> None:
+        await asyncio.gather(self._look_at_store(), self._loader.load(wanted_by(spec)))
+
+    def _settle(self, spec: ServingSpec) -> None:
         self._swap(spec, is_settled=True)
         self._loader.keep([member.served for member in self._snapshot.members()])
-        self._is_done.set()
 
     def _swap(self, spec: ServingSpec, *, is_settled: bool) -> None:
         loader, metrics, before = self._loader, self._metrics, self._snapshot
@@ -242,11 +287,9 @@ class Inference:
 
     def _check_control(self) -> None:
         if not self._may_control:
-            raise Unsupported("loading and unloading over the protocol is off; set VEDETTE_REPOSITORY_CONTROL=true")
-
-    def _tell(self, spec: ServingSpec) -> None:
-        if self._on_change is not None:
-            self._on_change(spec)
+            raise Unsupported(
+                "loading and unloading over the protocol is off; VEDETTE_REPOSITORY_CONTROL=true turns it on for all who reach this server"
+            )
 
 
 def _standing(before: Snapshot, after: Snapshot) -> set[tuple[str, str, str]]:

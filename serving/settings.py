@@ -85,8 +85,9 @@ class ServingSettings(BaseSettings):
     """Only models whose runs take longer are looked up in the cache: for the others the look-up costs more than the run."""
     cache_timeout_s: PositiveFloat = 0.01
     """How long a look-up in the cache may take before the model is run."""
-    repository_control: bool = True
-    """Whether clients may load and unload models through the repository API."""
+    repository_control: bool = False
+    """Whether clients may load and unload models through the repository API: whoever reaches the doors. `vedette up` turns it on
+    where it listens on loopback, unless this is set. Models that are managed or have variants are never changed by clients."""
     audit: bool = True
     """Whether each answer is recorded in the prediction log."""
     audit_segment_bytes: PositiveInt = 64 * 1024 * 1024

@@ -40,13 +40,12 @@ class Failure:
 class Snapshot:
     """lineups: by name and version of stable. by_version: each loaded version alone. current: the lineup a name answers with.
 
-    unmet: stable revisions that are not loaded and have no predecessor to go on."""
+    failures: what should be loaded and is not. is_settled: a specification was loaded or refused as a whole before."""
 
     lineups: Mapping[Key, Lineup] = field(default_factory=lambda: MappingProxyType({}))
     by_version: Mapping[Key, Lineup] = field(default_factory=lambda: MappingProxyType({}))
     current: Mapping[str, Lineup] = field(default_factory=lambda: MappingProxyType({}))
     failures: tuple[Failure, ...] = ()
-    unmet: frozenset[Key] = frozenset()
     is_settled: bool = False
 
     def find(self, name: str, version: str | None) -> Lineup:
@@ -88,22 +87,21 @@ def take_snapshot(
     """What can be served of a specification. refused: what could not be loaded, and why."""
     lineups: dict[Key, Lineup] = {}
     failures: list[Failure] = []
-    unmet: list[ModelSpec] = []
+    missing: list[ModelSpec] = []
     for model in spec.models:
         stable = loaded.get((model.name, model.revision.digest))
         if stable is None:
-            unmet.append(model)
+            missing.append(model)
             failures += _failed(model.name, model.version, STABLE, model.revision.digest, refused)
         else:
             lineups[model.name, model.version] = _lineup(model, stable, loaded, refused, failures, evidence_of)
-    for model in list(unmet):
+    for model in missing:
         went_before = before.lineups.get((model.name, model.version))
         if went_before is None and not any(name == model.name for name, _ in lineups):
             went_before = before.current.get(model.name)
         if went_before is not None:
             served = went_before.stable.served
             lineups.setdefault((served.name, served.version), went_before)
-            unmet.remove(model)
     by_version: dict[Key, Lineup] = {}
     for lineup in lineups.values():
         _add_version(by_version, lineup.stable.served)
@@ -116,7 +114,6 @@ def take_snapshot(
         MappingProxyType(by_version),
         MappingProxyType(current),  # the last of a name wins: its newest version
         tuple(failures),
-        frozenset((m.name, m.version) for m in unmet),
         is_settled,
     )
 

@@ -5,7 +5,7 @@ Pure. Reaches the replicas as Ray Serve's `user_config`, so it is plain JSON at 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,7 +13,8 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
-Percent = Annotated[float, Field(ge=0, le=100)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class RevisionSpec(BaseModel):
@@ -24,7 +25,7 @@ class RevisionSpec(BaseModel):
     bundle: Digest
     operating_point: str | None = None
     """Overrides the bundle's default operating point."""
-    thresholds: Mapping[str, float] = {}
+    thresholds: Mapping[str, Finite] = {}
     """Alert thresholds that replace the bundle's, by operating point."""
     feature_service: str | None = None
     """Replaces the bundle's feature service; it must give the same features."""
@@ -66,7 +67,7 @@ class ModelSpec(BaseModel):
     revision: RevisionSpec
     variants: tuple[VariantSpec, ...] = ()
     """In a fixed order; stable takes what their weights leave of 100."""
-    latency_objective_ms: float = 100.0
+    latency_objective_ms: Finite = 100.0
     """A request that takes longer counts as slow in the evidence."""
 
     @model_validator(mode="after")
@@ -88,6 +89,12 @@ class ServingSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: tuple[ModelSpec, ...] = ()
+    managed: tuple[str, ...] | Literal["all"] = ()
+    """Models that a control plane changes, and clients may not."""
+
+    def is_managed(self, name: str) -> bool:
+        """Whether a control plane changes this model."""
+        return self.managed == "all" or name in self.managed
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "ServingSpec":

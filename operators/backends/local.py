@@ -68,7 +68,7 @@ class LocalBackend:
     def _read(self) -> ServingSpec:
         try:
             return self._served.read() or newest_of_each(self._store)
-        except ModelError as problem:
+        except (ModelError, OSError) as problem:
             raise BackendError(str(problem), can_retry=False) from problem
 
     def _write(self, service: ServiceRef, target: Target) -> None:
@@ -78,21 +78,18 @@ class LocalBackend:
                     f"service {service.name}: bundle {wanted.bundle} of version {wanted.version} is not in the store "
                     f"{self._store.root}; add it with `vedette train` or `vedette bundle create`, or name one of `vedette models`",
                 )
-        self._replace(service.model, target.serving(service.model))
+        self._update(lambda before: replaced(before, target.serving(service.model), is_managed=True))
 
     def _drop_variants(self, service: ServiceRef) -> None:
-        entry = stable_entry(self._read(), service.model)
-        if entry is not None:
-            self._replace(service.model, entry.model_copy(update={"variants": ()}))
+        self._update(lambda before: without_variants(before, service.model))
 
-    def _replace(self, model: str, entry: ModelSpec) -> None:
-        before = self._read()
-        after = replaced(before, entry)
-        if after != before or self._served.read() is None:
-            try:
-                self._served.write(after)
-            except OSError as problem:
-                raise BackendError(f"served.json of the store {self._store.root} cannot be written: {problem}") from problem
+    def _update(self, change: Callable[[ServingSpec], ServingSpec]) -> None:
+        try:
+            self._served.update(change, lambda: newest_of_each(self._store))
+        except ModelError as problem:
+            raise BackendError(str(problem), can_retry=False) from problem
+        except OSError as problem:
+            raise BackendError(f"served.json of the store {self._store.root} cannot be written: {problem}") from problem
 
 
 def stable_entry(spec: ServingSpec, model: str) -> ModelSpec | None:
@@ -112,7 +109,15 @@ def revision_of(entry: ModelSpec) -> Revision:
     )
 
 
-def replaced(spec: ServingSpec, entry: ModelSpec) -> ServingSpec:
+def without_variants(spec: ServingSpec, model: str) -> ServingSpec:
+    """The specification with stable alone of this model, which nobody manages any more."""
+    entry = stable_entry(spec, model)
+    if entry is None:
+        return spec
+    return replaced(spec, entry.model_copy(update={"variants": ()}), is_managed=False)
+
+
+def replaced(spec: ServingSpec, entry: ModelSpec, *, is_managed: bool) -> ServingSpec:
     """The specification with this one entry for its model, where the model stood before; the others as they were.
 
     Other versions of the model go: a newer one beside it would answer everybody who names none."""
@@ -122,7 +127,8 @@ def replaced(spec: ServingSpec, entry: ModelSpec) -> ServingSpec:
             models.append(model)
         elif entry not in models:
             models.append(entry)
-    return ServingSpec(models=tuple(models if entry in models else [*models, entry]))
+    managed = {name for name in spec.managed if name != entry.name} | ({entry.name} if is_managed else set())
+    return ServingSpec(models=tuple(models if entry in models else [*models, entry]), managed=tuple(sorted(managed)))
 
 
 def served_at_start(newest: ServingSpec, before: ServingSpec | None, managed: Mapping[str, Revision]) -> ServingSpec:
@@ -137,4 +143,4 @@ def served_at_start(newest: ServingSpec, before: ServingSpec | None, managed: Ma
             left = stable_entry(before, entry.name) if before is not None else None
             kept = left or Target(stable=managed[entry.name]).serving(entry.name)
         models.append(kept)
-    return ServingSpec(models=tuple(models))
+    return ServingSpec(models=tuple(models), managed=tuple(sorted(managed)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from operators.cli.console import CommandError, Json, print_json, print_table
+from operators.cli.console import CommandError, Json, finite, print_json, print_table
 from operators.cli.train import StoreDir
 
 if TYPE_CHECKING:
@@ -214,9 +214,11 @@ def _thresholds(options: Sequence[str]) -> Iterator[tuple[str, float]]:
     for option in options:
         name, equals, value = option.partition("=")
         try:
-            yield (name, float(value)) if equals else ("siem_alerting", float(option))
+            yield (name, finite(value)) if equals else ("siem_alerting", finite(option))
         except ValueError as problem:
-            raise CommandError(f"--threshold {option!r}: write NAME=NUMBER, e.g. --threshold siem_alerting=0.5") from problem
+            raise CommandError(
+                f"--threshold {option!r}: write NAME=NUMBER, NUMBER finite, e.g. --threshold siem_alerting=0.5"
+            ) from problem
 
 
 def _golden(onnx: Path, model: "OnnxModel", file: Path | None) -> "Mapping[str, NDArray[Any]]":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operators.cli.console import Json, print_json, print_table, progress
+from operators.cli.console import Json, finite_option, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from operators.conformance.transport import Transport
@@ -20,7 +20,7 @@ def conform(
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this check or group, e.g. http.binary; repeat.")] = None,
     may_change: Annotated[bool, typer.Option("--may-change", help="Allow the check that unloads and loads the model.")] = False,
-    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for each reply.")] = 20.0,
+    timeout_s: Annotated[float, typer.Option(min=0.1, callback=finite_option, help="Seconds to wait for each reply.")] = 20.0,
     is_verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every check, not only failures.")] = False,
     is_list: Annotated[bool, typer.Option("--list", help="List the checks and stop.")] = False,
     as_json: Json = False,

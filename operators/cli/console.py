@@ -1,6 +1,7 @@
 """What the verbs of the command line share: tables and progress for people, JSON for programs, errors in one message."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,21 @@ errors = Console(stderr=True, highlight=False)
 
 class CommandError(Exception):
     """A verb cannot do what was asked; the message says what, where, and the way out."""
+
+
+def finite(text: str) -> float:
+    """A number; raises ValueError for text that is none, NaN and infinities too."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+def finite_option(value: float | None) -> float | None:
+    """For options that are numbers: typer itself takes `nan` and `inf`."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number")
+    return value
 
 
 def print_json(value: object) -> None:

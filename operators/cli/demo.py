@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operators.cli.console import CommandError, errors, page
+from operators.cli.console import CommandError, errors, finite_option, page
 from operators.cli.tour import tour
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ app.command()(tour)
 @app.callback()
 def demo(
     context: typer.Context,
-    rate: Annotated[float, typer.Option(help="Requests a second, over HTTP and gRPC.")] = 150.0,
+    rate: Annotated[float, typer.Option(callback=finite_option, help="Requests a second, over HTTP and gRPC.")] = 150.0,
     scenes: Annotated[
         str, typer.Option(help="Which scenes, by commas: plan, good, broken, errs, errs-live, slow, floods, ab.")
     ] = "",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from operators.cli.console import CommandError, Json, errors, print_json
+from operators.cli.console import CommandError, Json, errors, finite, print_json
 from operators.cli.place import Context, Kubeconfig, Name, Namespace, Place, StoreDir, Why, place_of
 
 if TYPE_CHECKING:
@@ -120,9 +120,11 @@ def threshold_of(text: str) -> tuple[str, float]:
     """`POINT=VALUE` as an operating point and its threshold. Raises CommandError."""
     point, _, value = text.partition("=")
     try:
-        return point, float(value)
+        return point, finite(value)
     except ValueError as problem:
-        raise CommandError(f"--threshold {text!r}: expected POINT=VALUE, e.g. siem_alerting=0.7") from problem
+        raise CommandError(
+            f"--threshold {text!r}: expected POINT=VALUE, VALUE a finite number, e.g. siem_alerting=0.7"
+        ) from problem
 
 
 def _policy(said: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
+from operators.cli.console import CommandError, Json, errors, finite_option, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from operators.autoscaling.simulate import Result
@@ -22,10 +22,16 @@ def simulate(
     ] = None,
     runs: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each, with seeds of their own.")] = 5,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 7,
-    service_ms: Annotated[float, typer.Option(min=1, help="Mean time that one request takes in a slot of a replica.")] = 80.0,
+    service_ms: Annotated[
+        float, typer.Option(min=1, callback=finite_option, help="Mean time that one request takes in a slot of a replica.")
+    ] = 80.0,
     slots: Annotated[int, typer.Option(min=1, help="Requests that a replica works on at once.")] = 4,
-    start_up_s: Annotated[float, typer.Option(min=0, help="How long a replica takes until it answers.")] = 20.0,
-    objective_ms: Annotated[float, typer.Option(min=1, help="A request that takes longer misses the objective.")] = 400.0,
+    start_up_s: Annotated[
+        float, typer.Option(min=0, callback=finite_option, help="How long a replica takes until it answers.")
+    ] = 20.0,
+    objective_ms: Annotated[
+        float, typer.Option(min=1, callback=finite_option, help="A request that takes longer misses the objective.")
+    ] = 400.0,
     html: Annotated[Path | None, typer.Option(help="Draw it into this file.")] = None,
     as_json: Json = False,
 ) -> None:

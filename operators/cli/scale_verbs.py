@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from operators.cli.console import CommandError, Json, errors, print_json, print_table
+from operators.cli.console import CommandError, Json, errors, finite_option, print_json, print_table
 from operators.cli.place import Context, Kubeconfig, Name, Namespace, StoreDir, Why, place_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def set_bounds(
     name: Name,
     minimum: Annotated[int | None, typer.Option("--min", help="The least replicas.")] = None,
     maximum: Annotated[int | None, typer.Option("--max", help="The most replicas.")] = None,
-    target: Annotated[float | None, typer.Option(help="Requests under way in one replica that are just right.")] = None,
+    target: Annotated[
+        float | None, typer.Option(callback=finite_option, help="Requests under way in one replica that are just right.")
+    ] = None,
     replicas: Annotated[int | None, typer.Option(help="A fixed count: the service is no longer scaled by load.")] = None,
     why: Why = "",
     store_dir: StoreDir = None,

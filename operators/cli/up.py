@@ -1,5 +1,6 @@
 """`vedette up`: train (first time), verify, materialize, serve, say where; stay in the foreground until Ctrl-C."""
 
+import ipaddress
 import json
 import os
 import signal
@@ -77,12 +78,26 @@ def _settings(options: Mapping[str, Any]) -> "ServingSettings":
     from serving.settings import ServingSettings
 
     settings = ServingSettings(**options)
-    return settings.model_copy(update={"store_dir": settings.store_dir.resolve()})
+    changed: dict[str, Any] = {"store_dir": settings.store_dir.resolve()}
+    if "repository_control" not in settings.model_fields_set:  # nobody but this machine's people can reach loopback
+        changed["repository_control"] = is_loopback(settings.host)
+    return settings.model_copy(update=changed)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what listens there is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name: it may be any address
+        return False
 
 
 def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | None, *, retrain: bool) -> "Bundle | None":
     from operators.backends.local import served_at_start
     from operators.control.run import managed_models
+    from serving.models.errors import ModelError
     from serving.models.store import BundleStore
     from serving.served_file import ServedFile, newest_of_each
 
@@ -94,7 +109,12 @@ def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | 
 
         bundle = ensure_trained(dataset, data_dir, settings, retrain=retrain)
     served = ServedFile(settings.store_dir)
-    served.write(served_at_start(newest_of_each(store), served.read(), managed_models(settings.store_dir)))
+    try:
+        before = served.read()
+    except ModelError as problem:  # the service documents say what is served of the models they manage
+        errors.print(f"{problem}; it is written anew", markup=False)
+        before = None
+    served.write(served_at_start(newest_of_each(store), before, managed_models(settings.store_dir)))
     return bundle
 
 

@@ -50,18 +50,6 @@ def is_held(path: Path) -> bool:
         return not is_free
 
 
-@contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold a lock, waiting for it: for read-modify-write of moments."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(handle, fcntl.LOCK_UN)
-
-
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -22,11 +22,12 @@ from pydantic import ValidationError
 
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.types import ModelService, ModelServiceStatus, RolloutPolicy, rollout_of
-from operators.control.files import alone, is_held, remove, write_whole
+from operators.control.files import is_held, remove, write_whole
 from operators.control.looks import Look, read_looks
 from operators.control.port import DamagedState, Document, Edit, NoSuchService, Record
 from operators.rollout.spec import RolloutSpec, words
 from operators.rollout.status import Request, RolloutStatus
+from serving.file_lock import alone
 
 LOOP_LOCK = ".loop.lock"
 

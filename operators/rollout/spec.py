@@ -4,6 +4,7 @@ Pure: frozen values that exist only if they are valid; written in camelCase wher
 docs/reference. What is decided about them is operators.rollout.decide's; how evidence is judged, operators.rollout.judge's.
 Words follow Argo Rollouts."""
 
+import math
 import re
 from datetime import timedelta
 from enum import StrEnum
@@ -23,7 +24,7 @@ def parse_duration(value: object) -> timedelta:
     """`1h30m`, `90s`, `250ms`, or a number of seconds. Raises ValueError."""
     if isinstance(value, timedelta):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         return timedelta(seconds=value)
     if isinstance(value, str) and re.fullmatch(DURATION, value):
         return timedelta(seconds=sum(float(n) * _UNITS[u] for n, _, u in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h|d)", value)))
@@ -58,7 +59,12 @@ class Value(BaseModel):
     """A frozen value, camelCase outside."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,  # JSON has no such numbers: what is written could not be read again
     )
 
 

@@ -7,6 +7,10 @@
 
 None of them gets better by trying again with the same bundle and input."""
 
+import re
+from pathlib import Path
+from typing import Final
+
 
 class ModelError(Exception):
     """A bundle or model cannot be used."""
@@ -22,3 +26,14 @@ class NoSuchModel(ModelError):
 
 class RunError(ModelError):
     """The runtime refused the input."""
+
+
+_PLACE: Final = re.compile(r"(?<![\w./:])/(?:[^\s/:;,'\"()]+/)+([^\s/:;,'\"()]*)")
+
+
+def for_clients(problem: Exception, root: Path) -> str:
+    """The message without where things are on this machine: paths are told from the store's root on, others by their last part."""
+    text = str(problem) or type(problem).__name__
+    for place in (root.resolve(), root):
+        text = text.replace(f"{place}/", "").replace(str(place), "the store") if place.name else text
+    return _PLACE.sub(r"\1", text)

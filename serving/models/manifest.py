@@ -12,7 +12,8 @@ SCENARIOS: Final = ("breach_response", "siem_alerting", "executive_dashboard")
 """The operating points every detector of ours has. A bundle may name others."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?$")]
-Ratio = Annotated[float, Field(ge=0, le=1)]
+Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
@@ -97,9 +98,9 @@ class Expected(_Part):
 class OperatingPoint(_Part):
     """A named scenario: a score at or over `threshold` is an alert, one at or over `investigate` is to be looked at."""
 
-    threshold: float
+    threshold: Finite
     """Raw score from which a row is an alert."""
-    investigate: float
+    investigate: Finite
     """Raw score from which a row is to be looked at; not over `threshold`."""
     requirement: str
     """The rule the threshold was chosen by, e.g. `recall >= 0.98`."""
@@ -124,7 +125,7 @@ class Calibration(_Part):
 
     method: Literal["venn-abers"] = "venn-abers"
     """How the steps were made."""
-    scores: tuple[float, ...]
+    scores: tuple[Finite, ...]
     """Where the steps begin, rising."""
     low: tuple[Ratio, ...]
     """Lower probability from each score on."""
@@ -152,7 +153,7 @@ class Golden(_Part):
     """Path within the bundle."""
     processor: str
     """The processor family that made it; there the outputs must agree to the bit."""
-    tolerance: float = 1e-5
+    tolerance: Finite = 1e-5
     """Largest absolute difference of a float output on any other processor family."""
 
 

@@ -7,14 +7,20 @@ Adding is atomic and idempotent; nothing is ever changed in place but the pointe
 
 import contextlib
 import json
+import logging
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from serving.models.bundle import Bundle, read_bundle
 from serving.models.errors import BundleError, NoSuchModel
+
+_VERSION: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_log = logging.getLogger("vedette.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +62,28 @@ class BundleStore:
         return bundle.digest
 
     def entries(self) -> tuple[StoreEntry, ...]:
-        """Every name and version, by name, then oldest version first."""
-        found = [self._entry(p) for p in (self.root / "models").glob("*/*.json") if not p.name.startswith(".")]
-        return tuple(sorted(found, key=lambda e: (e.name, int(e.version))))
+        """Every name and version, by name, then oldest version first. A pointer that cannot be read is left out, with a warning;
+        other files are none of ours."""
+        found = []
+        for name, version, pointer in self._pointers():
+            try:
+                found.append(StoreEntry(name, version, _digest(pointer)))
+            except BundleError as problem:
+                _log.warning("%s", problem)
+        return tuple(found)
 
     def resolve(self, name: str, version: str | None = None) -> Bundle:
         """Read and verify a bundle by name; version None is the newest. Raises NoSuchModel, BundleError."""
-        of_name = [e for e in self.entries() if e.name == name]
+        pointers = self._pointers()
+        of_name = {v: pointer for n, v, pointer in pointers if n == name}
         if not of_name:
             raise NoSuchModel(
-                f"no model {name!r} in the store {self.root}; it has {sorted({e.name for e in self.entries()}) or 'none'}"
+                f"no model {name!r} in the store {self.root}; it has {sorted({n for n, _, _ in pointers}) or 'none'}"
             )
-        chosen = [e for e in of_name if version in (None, e.version)]
+        chosen = [pointer for v, pointer in of_name.items() if version in (None, v)]
         if not chosen:
-            raise NoSuchModel(f"model {name!r} has no version {version!r}; it has {[e.version for e in of_name]}")
-        return self.read(chosen[-1].digest)
+            raise NoSuchModel(f"model {name!r} has no version {version!r}; it has {list(of_name)}")
+        return self.read(_digest(chosen[-1]))
 
     def read(self, digest: str) -> Bundle:
         """Read and verify a bundle by its digest. Raises BundleError."""
@@ -78,13 +91,16 @@ class BundleStore:
 
     def next_version(self, name: str) -> str:
         """The version a new bundle of this name would get."""
-        return str(max((int(e.version) for e in self.entries() if e.name == name), default=0) + 1)
+        return str(max((int(v) for n, v, _ in self._pointers() if n == name), default=0) + 1)
 
-    def _entry(self, pointer: Path) -> StoreEntry:
-        try:
-            digest = json.loads(pointer.read_text(encoding="utf-8"))["digest"]
-            return StoreEntry(pointer.parent.name, str(int(pointer.stem)), str(digest))
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise BundleError(
-                f"{pointer}: is not a version pointer ({problem}); remove it and add the bundle again"
-            ) from problem
+    def _pointers(self) -> list[tuple[str, str, Path]]:
+        """Name, version and file of every pointer, in the order of `entries`. A version is digits, as in a manifest."""
+        found = [(p.parent.name, p.stem, p) for p in (self.root / "models").glob("*/*.json") if _VERSION.fullmatch(p.stem)]
+        return sorted(found, key=lambda pointer: (pointer[0], int(pointer[1])))
+
+
+def _digest(pointer: Path) -> str:
+    try:
+        return str(json.loads(pointer.read_text(encoding="utf-8"))["digest"])
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise BundleError(f"{pointer}: is not a version pointer ({problem}); remove it and add the bundle again") from problem

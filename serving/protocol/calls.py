@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
-from serving.errors import BadRequest
+from serving.errors import BadRequest, NotFound
 from serving.ports import InferenceService
 from serving.protocol import grpc_codec as codec
 from serving.protocol import stubs
@@ -84,7 +84,11 @@ class Calls:
     async def model_ready(self, body: bytes, _: Around) -> bytes:
         """Whether one model is ready."""
         asked = codec.parse(_MODEL_READY, body)
-        return _bytes(_IS_MODEL_READY(ready=self._service.is_model_ready(_named(asked.name), asked.version or None)))
+        try:
+            is_ready = self._service.is_model_ready(_named(asked.name), asked.version or None)
+        except NotFound:  # as Triton answers: its clients ask until a model is there
+            is_ready = False
+        return _bytes(_IS_MODEL_READY(ready=is_ready))
 
     async def model_metadata(self, body: bytes, _: Around) -> bytes:
         """Inputs and outputs of one model."""

@@ -214,7 +214,7 @@ class HttpDoor:
         degraded = self._degraded()
         if degraded:  # it answers, so it stays ready; what it answers without is said
             state["degraded"] = list(degraded)
-        return _health(state, is_ready, "the server is not ready: a model is still loading, or was refused; try again soon")
+        return _health(state, is_ready, "the server is not ready: no model answers yet; try again soon")
 
     async def _model(self, request: Request) -> Reply:
         _, name, version = request.target

@@ -112,6 +112,18 @@ class Behind:
     degraded: Callable[[], Sequence[str]] = tuple
 
 
+def http_door(behind: Behind, max_body_bytes: int) -> HttpDoor:
+    """The HTTP door in front of it; the same one whoever listens."""
+    return HttpDoor(
+        behind.service,
+        max_body_bytes=max_body_bytes,
+        metrics=behind.metrics,
+        union=behind.union,
+        admit=behind.admit,
+        degraded=behind.degraded,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Where the doors listen. grpc is None if that door is closed. own: HTTP on the loopback interface, never shared."""
@@ -164,14 +176,7 @@ class Listener:
     async def _open(self) -> Ports:
         http_port = int(self._sock.getsockname()[1])
         behind = await self._startup()
-        door = HttpDoor(
-            behind.service,
-            max_body_bytes=self._max_body_bytes,
-            metrics=behind.metrics,
-            union=behind.union,
-            admit=behind.admit,
-            degraded=behind.degraded,
-        )
+        door = http_door(behind, self._max_body_bytes)
         if self._grpc_port is not None:
             self._grpc = await self._open_grpc(behind, self._grpc_port)
         self._http = HttpServer(

@@ -1,23 +1,38 @@
 """Which models are loaded, and how that changes: by real bundles and real probes, without doors."""
 
+import asyncio
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from serving.errors import BadRequest, DeadlineExceeded, NotFound, Unavailable, Unsupported
+from serving import loading
+from serving.errors import BadRequest, DeadlineExceeded, NotFound, ServingError, Unavailable, Unsupported
 from serving.models.build import build_bundle
+from serving.models.errors import ModelError, for_clients
 from serving.models.simple import build_simple
 from serving.models.store import BundleStore
 from serving.protocol.messages import InferRequest, RequestedOutput, Tensor
 from serving.scorer import Scorer, ScorerLimits
 from serving.served_file import ServedFile, newest_of_each
 from serving.service import Inference
-from serving.spec import ModelSpec, RevisionSpec, ServingSpec
+from serving.settings import ServingSettings
+from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Tracer
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import ManualClock
 
 ROW = np.arange(16, dtype=np.int32).reshape(1, 16)
+GONE = ModelSpec(name="gone", version="1", revision=RevisionSpec(bundle="sha256:" + "0" * 64))
+
+
+async def until(holds):
+    """Give the loop its turns until this holds."""
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.001)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +63,7 @@ class World:
             probe_timeout_s=60,
             model_threads=1,
             may_control=may_control,
-            on_change=self.told.append,
+            record=lambda change: self.told.append(change(self.service._owner.spec)),
         )
 
     def add_version(self, tmp_path, version):
@@ -175,14 +190,197 @@ async def test_a_bundle_that_is_refused_leaves_what_was_loaded(world, tmp_path):
     assert world.service.is_ready()
 
 
-async def test_a_specification_that_cannot_be_met_is_not_ready_and_says_why(world):
-    missing = ModelSpec(name="gone", version="1", revision=RevisionSpec(bundle="sha256:" + "0" * 64))
-    await world.service.apply(ServingSpec(models=(*newest_of_each(world.store).models, missing)))
-    assert not world.service.is_ready()
+async def test_a_model_that_cannot_be_loaded_says_why_and_takes_no_other_out_of_service(world):
+    await world.service.apply(ServingSpec(models=(*newest_of_each(world.store).models, GONE)))
+    assert world.service.is_ready()
     assert "gone/1" in world.service.why_not_ready()
     assert (await world.service.infer(ask())).version == "1"
     with pytest.raises(Unavailable, match="is not loaded"):
         await world.service.infer(InferRequest("gone", None, ()))
+
+
+async def test_while_a_new_model_is_probed_the_others_are_ready(world):
+    await world.service.apply(newest_of_each(world.store))
+    applying = asyncio.create_task(world.service.apply(ServingSpec(models=(*newest_of_each(world.store).models, GONE))))
+    await until(lambda: world.service._owner.spec.models[-1] is GONE)
+    assert world.service.is_ready()
+    await applying
+
+
+async def test_a_server_of_which_nothing_answers_is_not_ready(world):
+    await world.service.apply(ServingSpec(models=(GONE,)))
+    assert not world.service.is_ready()
+    assert "gone/1" in world.service.why_not_ready()
+    await world.service.apply(ServingSpec())
+    assert world.service.is_ready()
+
+
+class SlowProbes:
+    """Holds every probe until it is let go."""
+
+    def __init__(self, monkeypatch):
+        self.begun, self._gate = 0, threading.Event()
+        real = loading.probe
+
+        def held(bundle, *, timeout_s):
+            self.begun += 1
+            assert self._gate.wait(30)
+            return real(bundle, timeout_s=timeout_s)
+
+        monkeypatch.setattr(loading, "probe", held)
+
+    def go(self):
+        self._gate.set()
+
+
+@pytest.fixture
+async def probing(world, tmp_path, monkeypatch):
+    """Version 1 serves, version 2 is in the store; further probes are held."""
+    await world.service.apply(newest_of_each(world.store))
+    world.add_version(tmp_path, "2")
+    probes = SlowProbes(monkeypatch)
+    yield probes
+    probes.go()
+
+
+def served_by(world):
+    return [(m.name, m.version, m.latency_objective_ms) for m in world.service._owner.spec.models]
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+async def test_a_load_never_undoes_a_change_that_came_while_it_probed(world, probing, is_broken):
+    loading_ = asyncio.create_task(world.service.load("simple"))
+    await until(lambda: probing.begun == 1)
+    first = world.service._owner.spec.models[0]
+    changing = asyncio.create_task(
+        world.service.apply(ServingSpec(models=(first.model_copy(update={"latency_objective_ms": 7}),)))
+    )
+    await until(lambda: served_by(world) == [("simple", "1", 7)])
+    if is_broken:
+        (world.store.resolve("simple", "2").folder / "model.onnx").write_bytes(b"broken")
+    probing.go()
+    await changing
+    if is_broken:
+        with pytest.raises(BadRequest):
+            await loading_
+    else:
+        await loading_
+    assert served_by(world) == [("simple", "1", 7), *([] if is_broken else [("simple", "2", 100)])]
+    assert [[(m.version, m.latency_objective_ms) for m in told.models] for told in world.told] == (
+        [] if is_broken else [[("1", 7), ("2", 100)]]
+    )
+
+
+async def test_a_client_that_hangs_up_during_a_load_leaves_nothing_half_changed(world, probing):
+    client = asyncio.create_task(world.service.load("simple"))
+    await until(lambda: probing.begun == 1)
+    client.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await client
+    assert world.service.is_ready()
+    applying = asyncio.create_task(world.service.apply(world.service._owner.spec))
+    probing.go()
+    await applying
+    await until(lambda: world.service.is_model_ready("simple", "2"))
+    assert [m.version for m in world.told[-1].models] == ["1", "2"]
+
+
+async def test_a_caller_that_goes_away_holds_up_no_other(world, probing):
+    spec = newest_of_each(world.store)
+    gone, stays = (asyncio.create_task(world.service.apply(spec)) for _ in range(2))
+    await until(lambda: probing.begun == 1)
+    gone.cancel()
+    probing.go()
+    await stays
+    assert world.service.is_model_ready("simple", "2")
+
+
+async def test_an_overtaken_revision_that_is_loaded_late_is_not_kept(world, probing):
+    newest = asyncio.create_task(world.service.apply(newest_of_each(world.store)))
+    await until(lambda: probing.begun == 1)
+    one = world.store.resolve("simple", "1")
+    await world.service.apply(
+        ServingSpec(models=(ModelSpec(name="simple", version="1", revision=RevisionSpec(bundle=one.digest)),))
+    )
+    probing.go()
+    await newest
+    await until(lambda: not world.service._loader._loading)
+    assert {version for _, version in world.service._snapshot.by_version} == {"1"}
+    assert len(world.service._loader.served) == 1
+    assert set(world.service._loader._bundles) == {one.digest}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        pytest.param({"managed": ("simple",)}, "managed by a control plane", id="a model with a service document"),
+        pytest.param({"managed": "all"}, "managed by a control plane", id="a server that the cluster configures"),
+    ],
+)
+async def test_a_managed_model_is_not_changed_by_clients(world, change, says):
+    await world.service.apply(newest_of_each(world.store).model_copy(update=change))
+    for act in (world.service.load, world.service.unload):
+        with pytest.raises(BadRequest, match=says):
+            await act("simple")
+    assert world.told == []
+    assert world.service.is_model_ready("simple", "1")
+
+
+async def test_a_model_with_variants_is_not_changed_by_clients(world):
+    (model,) = newest_of_each(world.store).models
+    candidate = VariantSpec(name="candidate", version="1", revision=model.revision, weight=5)
+    spec = ServingSpec(models=(model.model_copy(update={"variants": (candidate,)}),))
+    await world.service.apply(spec)
+    for act in (world.service.load, world.service.unload):
+        with pytest.raises(BadRequest, match=r"variants .'candidate'. beside stable"):
+            await act("simple")
+    assert world.service._owner.spec == spec
+
+
+async def test_loading_a_version_again_keeps_what_it_is_served_with(world):
+    (model,) = newest_of_each(world.store).models
+    spec = ServingSpec(models=(model.model_copy(update={"latency_objective_ms": 7.0}),))
+    await world.service.apply(spec)
+    await world.service.load("simple")
+    assert world.service._owner.spec == spec
+
+
+async def test_what_clients_are_told_names_no_place_on_disk(world, tmp_path):
+    await world.service.apply(ServingSpec(models=(*newest_of_each(world.store).models, GONE)))
+    world.add_version(tmp_path, "2")
+    (world.store.resolve("simple", "2").folder / "model.onnx").write_bytes(b"broken")
+    told = [entry.reason for entry in world.service.repository_index(only_ready=False)] + [world.metrics.render().decode()]
+    for call in (world.service.load("simple"), world.service.load("nope"), world.service.infer(InferRequest("gone", None, ()))):
+        with pytest.raises(ServingError) as refused:
+            await call
+        told.append(refused.value.message)
+    assert "bundles/" in "".join(told)
+    assert [text for text in told if str(tmp_path) in text] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("/var/lib/x y/store/bundles/ab/model.onnx: the file was changed", "bundles/ab/model.onnx: the file was changed"),
+        ("Load model from /tmp/scratch/model.onnx failed", "Load model from model.onnx failed"),
+        ("no bundle in /var/lib/x y/store", "no bundle in the store"),
+        ("12/13 cases, GET http://host/v2/models", "12/13 cases, GET http://host/v2/models"),
+    ],
+)
+def test_places_on_this_machine_are_not_told_to_clients(text, told):
+    assert for_clients(ModelError(text), Path("/var/lib/x y/store")) == told
+
+
+async def test_the_index_is_answered_without_the_disk(world, tmp_path):
+    await world.service.apply(newest_of_each(world.store))
+    world.add_version(tmp_path, "2")
+    shown = [(e.version, e.state) for e in world.service.repository_index(only_ready=False)]
+    await world.service._look_at_store()
+    assert shown == [("1", "READY")]
+    assert [(e.version, e.state) for e in world.service.repository_index(only_ready=False)] == [
+        ("1", "READY"),
+        ("2", "UNAVAILABLE"),
+    ]
 
 
 async def test_a_revision_that_did_not_change_is_not_loaded_again(world):
@@ -204,6 +402,10 @@ async def test_an_unknown_model_cannot_be_loaded(world):
         await world.service.load("nope")
     with pytest.raises(NotFound):
         world.service.is_model_ready("nope", None)
+
+
+def test_settings_leave_repository_control_off():
+    assert ServingSettings.model_fields["repository_control"].default is False
 
 
 def test_the_served_file_is_followed_but_not_by_its_writer(tmp_path, simple):

@@ -277,3 +277,18 @@ def test_an_unknown_model_is_named(tmp_path, simple, name, version, says):
     store.add(simple)
     with pytest.raises(NoSuchModel, match=says):
         store.resolve(name, version)
+
+
+def test_a_stray_file_or_a_damaged_pointer_hides_no_other_model(tmp_path, simple, caplog):
+    store = BundleStore(tmp_path / "store")
+    store.add(simple)
+    folder = tmp_path / "store" / "models"
+    (folder / "simple" / "notes.json").write_text("{}")
+    (folder / "other").mkdir()
+    (folder / "other" / "1.json").write_text("{")
+    assert [(e.name, e.version) for e in store.entries()] == [("simple", "1")]
+    assert "other/1.json: is not a version pointer" in caplog.text
+    assert store.resolve("simple").digest == simple.digest
+    assert store.next_version("other") == "2"
+    with pytest.raises(BundleError, match=r"other/1\.json: is not a version pointer"):
+        store.resolve("other")

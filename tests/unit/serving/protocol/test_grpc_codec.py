@@ -11,9 +11,11 @@ from msgspec.structs import replace
 
 from serving.errors import BadRequest
 from serving.protocol import grpc_codec, stubs
+from serving.protocol.calls import Around, Calls
 from serving.protocol.grpc_answer import answer_bytes
 from serving.protocol.grpc_codec import CONTENTS, is_raw, parse, read_parameters, read_request, write_answer, write_parameters
 from serving.protocol.messages import InferAnswer, InferRequest, Tensor
+from tests.fakes.inference import FakeInference
 from tests.unit.serving.protocol.strategies import PARAMETERS, answers, assert_same, requests
 
 
@@ -141,3 +143,12 @@ def test_the_short_way_reads_a_raw_input_as_the_long_way_does(request):
         if short is not None:
             assert_same(grpc_codec._input(at, item, raw), short)
             assert grpc_codec._plain(item, raw + b"\0") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "is_ready"), [("simple", "", True), ("nosuch", "", False), ("simple", "99", False)]
+)
+async def test_an_unknown_model_is_not_ready_as_with_triton(name, version, is_ready):
+    asked = stubs.message("ModelReadyRequest")(name=name, version=version).SerializeToString()
+    answer = await Calls(FakeInference()).methods()["ModelReady"](asked, Around(None, None, None))
+    assert stubs.message("ModelReadyResponse").FromString(answer).ready is is_ready
