@@ -150,7 +150,7 @@ def test_a_taken_port_is_an_error_that_names_it(host, store):
         open_host(store, http_port=port)
 
 
-def test_a_broken_bundle_leaves_the_others_served_and_the_replica_not_ready(store, tmp_path):
+def test_a_broken_bundle_leaves_the_others_served_and_the_replica_ready(store, tmp_path):
     model = (store.resolve("simple").folder / "model.onnx").read_bytes()
     store.add(build_bundle(tmp_path / "b", model=model, name="broken", version="1"))
     (store.resolve("broken").folder / "model.onnx").write_bytes(b"x")
@@ -158,8 +158,9 @@ def test_a_broken_bundle_leaves_the_others_served_and_the_replica_not_ready(stor
     base = f"http://127.0.0.1:{host.start().http}"
     try:
         assert ask(base)["model_version"] == "1"
+        assert get(f"{base}/v2/health/ready")["ready"] is True
         with pytest.raises(urllib.error.HTTPError) as refused:
-            get(f"{base}/v2/health/ready")
+            get(f"{base}/v2/models/broken/ready")
         assert refused.value.code == 503
         index = urllib.request.Request(f"{base}/v2/repository/index", b"{}")
         with urllib.request.urlopen(index, timeout=10) as answer:
