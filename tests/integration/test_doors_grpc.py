@@ -218,9 +218,10 @@ def test_server_and_model(doors):
     assert doors.call("ModelReady", ask("ModelReady", name="simple", version="1")).ready
     model = doors.call("ModelMetadata", ask("ModelMetadata", name="simple"))
     assert (model.platform, list(model.versions), list(model.inputs[0].shape)) == ("onnx_onnxv1", ["1", "2"], [1, 16])
+    assert not doors.call("ModelReady", ask("ModelReady", name="nope")).ready, "as Triton answers"
+    with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+        doors.call("ModelMetadata", ask("ModelMetadata", name="nope"))
     for method in ("ModelReady", "ModelMetadata"):
-        with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
-            doors.call(method, ask(method, name="nope"))
         with pytest.raises(grpc.RpcError, match="INVALID_ARGUMENT"):
             doors.call(method, b"")
 
