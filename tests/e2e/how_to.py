@@ -48,8 +48,13 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
         "kubectl vedette -n soc get flows --watch": _CLUSTER,
         'kubectl vedette promote flows --why "reviewed with the analysts"': _CLUSTER,
     },
-    "compare-two-models.md": {ALL: "`vedette demo` and tests/unit/operators/control play experiments"},
-    "scale.md": {ALL: "tests/unit/operators/control/test_scale_local.py plays scaling"},
+    "compare-two-models.md": {"vedette experiment get flows --watch": _UNTIL_CTRL_C},
+    "scale.md": {
+        "vedette up --max-replicas 4": _SERVER,
+        "vedette scale simulate --html scaling.html": (
+            "computes for long; tests/unit/operators/autoscaling/test_scaling_simulation.py simulates"
+        ),
+    },
 }  # fmt: skip
 """Page, then command -> why it is not played, or what plays it."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e.how_to import Reader, outputs, played
 from tests.e2e.vedette import Vedette, up
@@ -14,7 +15,9 @@ from tests.fakes.redis_server import PROGRAM, RedisServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 OWN, ANY = "serve-your-own-detector.md", "serve-any-onnx-model.md"
-ROLL_OUT, CANARY, ASK = "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md"
+ROLL_OUT, CANARY, ASK, COMPARE, SCALE = (
+    "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md", "compare-two-models.md", "scale.md"
+)  # fmt: skip
 PATIENCE_S = 240.0
 INFER = "curl -s http://127.0.0.1:8080/v2/models/flows/infer -d @.vedette/examples/flows.json"
 
@@ -102,10 +105,10 @@ def redis() -> Iterator[str | None]:
 
 @pytest.fixture(scope="module")
 def rolling(tmp_path_factory: pytest.TempPathFactory, redis: str | None) -> Iterator[Reader]:
-    """A server that may be changed, started in an empty folder: features in Redis."""
+    """A server that may be changed, started in an empty folder: features in Redis, up to two replicas."""
     folder = tmp_path_factory.mktemp("rolling")
     told = {} if redis is None else {"VEDETTE_REDIS_URL": redis}
-    with up(folder / ".vedette", timeout_s=PATIENCE_S, cwd=folder, **told) as served:
+    with up(folder / ".vedette", "--max-replicas", "2", timeout_s=PATIENCE_S, cwd=folder, **told) as served:
         yield Reader(folder, served, told)
 
 
@@ -114,7 +117,7 @@ def phase(reader: Reader) -> str:
 
 
 class TestChangesInOneFolder:
-    """In this order: features in Redis, a rollout, a variant by name, the night shift."""
+    """In this order: features in Redis, a rollout, a variant by name, the night shift, an A/B test, scaling."""
 
     def test_keep_features_in_redis(self, rolling: Reader, redis: str | None):
         if redis is None:
@@ -160,3 +163,25 @@ class TestChangesInOneFolder:
         assert "`undo`" in rolling.refused("vedette rollout abort flows"), "the way back after a promotion"
         rolling.types(CANARY, undo)
         assert "undo" in rolling.says("vedette rollout history flows")
+
+    def test_compare_two_models(self, rolling: Reader):
+        has_two_versions(rolling)
+        rolling.says("vedette rollout start flows --version 1")  # what serves first, as the page says of an aborted rollout
+        rolling.says("vedette rollout promote flows --full --why 'back to the first'", ends_with=(0, 1))  # 1: it serves already
+        rolling.says("vedette rollout status flows --timeout 5m")
+        for command in played(COMPARE):
+            rolling.types(COMPARE, command)
+
+    def test_scale(self, rolling: Reader):
+        has_two_versions(rolling)
+        for command in played(SCALE):
+            rolling.types(SCALE, command)
+        document = yaml.safe_load((rolling.folder / ".vedette/control/services/flows.yaml").read_text(encoding="utf-8"))
+        assert (document["spec"]["scaling"]["minReplicas"], document["spec"]["scaling"]["maxReplicas"]) == (1, 4)
+
+
+def has_two_versions(reader: Reader) -> None:
+    """The pages on two versions begin where the page on rollouts ends."""
+    versions = [m["version"] for m in json.loads(reader.says("vedette models --json")) if m["name"] == "flows"]
+    if len(versions) < 2:
+        reader.says("vedette train flows --seed 7")
