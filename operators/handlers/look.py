@@ -46,6 +46,8 @@ _log = logging.getLogger("vedette.operator")
 _TRIES = 8
 _UNDER_WAY = (Phase.PROGRESSING, Phase.EXPERIMENT)
 _AGAIN = -1.0
+_OF_CONTENT = frozenset({400, 413, 422, 500})
+"""What an API server answers to a status that it cannot take: no YAML, too large, against the schema (500 where it is applied)."""
 
 
 class Looker:
@@ -208,7 +210,7 @@ class Looker:
         self._show(case, seen, now)
         if not is_told:
             await self._recorder.event(document, Event("Warning", "StatusNotWritten", why), now)
-        if problem.can_retry or not self._leads():
+        if problem.status not in _OF_CONTENT or not self._leads():
             return
         view = as_json(service_status(status_of(document), generation_of(document), rollout, seen, now))
         after = unwritten_status(document.get("status") or {}, view, why, now)

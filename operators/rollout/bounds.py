@@ -40,10 +40,11 @@ def size(value: Value) -> int:
 
 
 def clip(text: str, most_bytes: int) -> str:
-    """The beginning of a text, so many bytes of UTF-8 at most; an ellipsis says that there was more."""
+    """The beginning of a text, so many bytes of UTF-8 at most; an ellipsis says that there was more. Half a surrogate
+    pair becomes `?`."""
     encoded = text.encode("utf-8", "replace")
     if len(encoded) <= most_bytes:
-        return text
+        return encoded.decode()
     return encoded[: most_bytes - 3].decode("utf-8", "ignore") + "…"
 
 

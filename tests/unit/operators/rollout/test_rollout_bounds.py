@@ -175,3 +175,7 @@ def test_replicas_that_come_and_go_leave_the_newest_marks():
     assert {r.replica for r in looks[-1].replicas} <= book.marks.keys()
     assert book.totals[STABLE].requests == sum(r.tallies[STABLE].requests for look in looks[1:] for r in look.replicas)
     assert all(m.at >= at(0) and m.at <= at(25) + timedelta() for m in book.marks.values())
+
+
+def test_half_a_surrogate_pair_is_left_out_of_what_is_written():
+    assert clip("gone \ud83d", 100) == "gone ?"
