@@ -2,6 +2,7 @@
 
 What a model may contain is serving.models.graph's to judge; what its outputs mean is the Scorer's."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,8 @@ from serving.ports import Stop
 
 RUNTIME: Final = f"onnxruntime {ort.__version__}"
 
+_PREFIX: Final = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_SOURCE: Final = re.compile(r"\S+\.(?:cc|cpp|h|hpp):\d+\s*")
 _DATATYPES: Final = {
     "tensor(bool)": "BOOL",
     "tensor(uint8)": "UINT8",
@@ -93,7 +96,9 @@ def _spec(value: Any, kind: str) -> TensorSpec:
 
 
 def _first_line(problem: Exception) -> str:
-    return (str(problem).splitlines() or [type(problem).__name__])[0]
+    """What the runtime says, without its own name, error number and source files: a client may read it."""
+    first = (str(problem).splitlines() or [type(problem).__name__])[0]
+    return _SOURCE.sub("", _PREFIX.sub("", first))
 
 
 def as_runtime_strings(values: NDArray[Any]) -> NDArray[np.object_]:

@@ -362,6 +362,7 @@ async def test_what_clients_are_told_names_no_place_on_disk(world, tmp_path):
     ("text", "told"),
     [
         ("/var/lib/x y/store/bundles/ab/model.onnx: the file was changed", "bundles/ab/model.onnx: the file was changed"),
+        ("bundles/ab/model.onnx: onnxruntime 1.31.1 cannot load it", "bundles/ab/model.onnx: onnxruntime cannot load it"),
         ("Load model from /tmp/scratch/model.onnx failed", "Load model from model.onnx failed"),
         ("no bundle in /var/lib/x y/store", "no bundle in the store"),
         ("12/13 cases, GET http://host/v2/models", "12/13 cases, GET http://host/v2/models"),

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from serving.errors import DeadlineExceeded
+from serving.models import onnx
 from serving.models.errors import RunError
 from serving.models.onnx import OnnxModel
 from serving.ports import Stop
@@ -101,3 +102,16 @@ async def test_the_thread_of_a_run_nobody_waits_for_is_free_again(long_model, wh
     await bulkheads.of("long/1/stable").run(int, within_s=60.0, expected_s=0.0)
     assert time.perf_counter() - began < whole_s * 0.7
     bulkheads.of("long/1/stable").close()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Invalid input name: x", "Invalid input name: x"),
+        ("[ONNXRuntimeError] : 6 : FAIL : /build/core/session.cc:612 Run() bad", "Run() bad"),
+        ("out of bounds, idx=1\nsecond line", "out of bounds, idx=1"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_a_client_is_told_what_the_runtime_says_and_not_where_it_says_so(said, told):
+    assert onnx._first_line(RuntimeError(said)) == told
