@@ -250,7 +250,7 @@ class Looker:
             await self._tell_once(case, "ActFailed", memory.problem)
             raise
         memory.problem, memory.carried = case.backend.lack, target
-        memory.told.intersection_update({memory.problem} if memory.problem else ())
+        memory.told &= {memory.problem, case.asked.problem, said(case.document).damaged}  # the rest is news when it comes back
         if memory.problem:
             await self._tell_once(case, "NoRoom", memory.problem)
 

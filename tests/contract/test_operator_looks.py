@@ -60,6 +60,17 @@ async def test_a_rollout_whose_policy_is_deleted_goes_on_by_the_policy_it_starte
     assert status["weight"] == 100, status["waitingFor"]
 
 
+async def test_what_goes_on_to_be_wrong_is_one_event_and_another_one_when_it_comes_back(desk: Desk):
+    await desk.at_25()
+    for _ in range(2):
+        await desk.drop_policy()
+        await desk.look(5)
+        await desk.policy()
+        await desk.look(2)
+
+    assert (await desk.reasons()).count("Refused") == 2
+
+
 async def test_without_its_policy_nothing_new_begins_and_the_status_says_why_of_which_generation(desk: Desk):
     await desk.policy()
     await desk.service()
