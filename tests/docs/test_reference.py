@@ -106,12 +106,13 @@ def test_every_variable_that_is_mentioned_exists():
 
 
 def test_one_minimum_of_kuberay_is_stated_everywhere():
-    said = {(name(p), v) for p in PAGES for v in re.findall(r"KubeRay (\d+\.\d+)", p.read_text())}
+    said = {(name(p), v) for p in PAGES for v in re.findall(r"KubeRay (\d+\.\d+)", p.read_text(encoding="utf-8"))}
     assert {v for _, v in said} == {KUBERAY}, sorted(said)
     assert "manifests/README.md" in {page for page, _ in said}
     if os.environ.get("VEDETTE_DATA_DIR"):
         tested = re.search(
-            r"kuberay \| \S+ \| v(\d+\.\d+)", (Path(os.environ["VEDETTE_DATA_DIR"]) / "crds/README.md").read_text()
+            r"kuberay \| \S+ \| v(\d+\.\d+)",
+            (Path(os.environ["VEDETTE_DATA_DIR"]) / "crds/README.md").read_text(encoding="utf-8"),
         )
         assert tested is not None
         assert tested[1] == KUBERAY, "the definitions that manifests are checked against"

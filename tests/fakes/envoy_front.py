@@ -56,7 +56,7 @@ def write_configuration(folder: Path, changes: Mapping[str, str], key: ec.Ellipt
     paths = {"/etc/envoy-tls": f"{folder}/tls", "/etc/envoy-tokens": f"{folder}/tokens", "/etc/envoy/": f"{folder}/"}
     paths |= {"path: /etc/envoy}": f"path: {folder}}}", "/tmp/envoy-admin.sock": f"{folder}/admin.sock"}
     for source in (COMPONENT / "envoy.yaml", COMPONENT / "tls.yaml"):
-        text = source.read_text()
+        text = source.read_text(encoding="utf-8")
         for before, after in (changes if source.name == "envoy.yaml" else {}).items():
             assert before in text, f"{before!r} is not in {source}"
             text = text.replace(before, after)
@@ -70,7 +70,7 @@ def write_configuration(folder: Path, changes: Mapping[str, str], key: ec.Ellipt
 def write_tokens(folder: Path, key: ec.EllipticCurvePrivateKey) -> None:
     """The overlay's jwt.yaml with this key, put in place at once, as Kubernetes changes a mounted ConfigMap."""
     public = {**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "ours", "alg": "ES256"}
-    tokens = (ROOT / "manifests/overlays/fronted/jwt.yaml").read_text().splitlines()
+    tokens = (ROOT / "manifests/overlays/fronted/jwt.yaml").read_text(encoding="utf-8").splitlines()
     at = next(index for index, line in enumerate(tokens) if '{"keys":' in line)
     tokens[at] = " " * 12 + json.dumps({"keys": [public]})
     draft = folder / "tokens/draft"

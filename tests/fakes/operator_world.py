@@ -59,7 +59,7 @@ class World:
         crds = [
             *FOREIGN_CRDS,
             *(
-                yaml.safe_load(p.read_text())
+                yaml.safe_load(p.read_text(encoding="utf-8"))
                 for p in sorted((ROOT / "manifests/crds").glob("*.yaml"))
                 if "custom" not in p.name
             ),

@@ -23,4 +23,4 @@ def test_renders_as_reviewed(name, rendered):
     text = without_definitions(rendered(name))
     if os.environ.get("VEDETTE_UPDATE_GOLDEN"):
         golden.write_text(text)
-    assert text == golden.read_text(), f"{golden.name} is out of date; see this module's first lines"
+    assert text == golden.read_text(encoding="utf-8"), f"{golden.name} is out of date; see this module's first lines"

@@ -15,7 +15,7 @@ IMAGES = ROOT / "manifests" / "images"
 
 
 def _instructions(name):
-    text = re.sub(r"\\\n", " ", (IMAGES / name).read_text())
+    text = re.sub(r"\\\n", " ", (IMAGES / name).read_text(encoding="utf-8"))
     return [line.split(maxsplit=1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
@@ -33,7 +33,7 @@ def test_runs_as_the_user_the_pods_demand(name):
 
 @pytest.mark.parametrize("name", ["serving.Dockerfile", "bundles.Dockerfile", "operator.Dockerfile"])
 def test_what_is_copied_passes_the_ignore_file(name):
-    lines = (IMAGES / f"{name}.dockerignore").read_text().splitlines()
+    lines = (IMAGES / f"{name}.dockerignore").read_text(encoding="utf-8").splitlines()
     allowed = [line[1:] for line in lines if line.startswith("!")]
     assert "*" in lines
     assert all(any(fnmatch.fnmatch(source, pattern) for pattern in allowed) for source in _sources(name))
@@ -70,7 +70,9 @@ print(sorted({m.split(".")[0] for m in sys.modules} & {"lifecycle", "operators",
 def _site_packages(requirements, folder):
     """A folder that holds the packages of a requirements file and no other of this environment."""
     folder.mkdir()
-    for name in re.findall(r"^([a-z0-9-]+)(?:\[.*\])?==", (ROOT / "requirements" / requirements).read_text(), re.MULTILINE):
+    for name in re.findall(
+        r"^([a-z0-9-]+)(?:\[.*\])?==", (ROOT / "requirements" / requirements).read_text(encoding="utf-8"), re.MULTILINE
+    ):
         distribution = importlib.metadata.distribution(name)
         for top in {file.parts[0] for file in distribution.files or () if file.parts[0] not in {"..", "__pycache__"}}:
             link = folder / top
@@ -104,7 +106,7 @@ print(importlib.import_module("operators.handlers.main").__file__)
 
 
 def test_the_serving_image_installs_by_hash_and_carries_no_other_room():
-    text = (IMAGES / "serving.Dockerfile").read_text()
+    text = (IMAGES / "serving.Dockerfile").read_text(encoding="utf-8")
     assert text.count("--require-hashes") == 2
     assert "--compile-bytecode" in text
     assert not any(
@@ -114,5 +116,7 @@ def test_the_serving_image_installs_by_hash_and_carries_no_other_room():
 
 def test_ray_in_the_image_is_the_one_the_cluster_expects(resources):
     (service,) = (r for r in resources if r["kind"] == "RayService")
-    (pinned,) = re.findall(r"^ray(?:\[.*\])?==(\S+)", (ROOT / "requirements" / "serving.txt").read_text(), re.MULTILINE)
+    (pinned,) = re.findall(
+        r"^ray(?:\[.*\])?==(\S+)", (ROOT / "requirements" / "serving.txt").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert service["spec"]["rayClusterConfig"]["rayVersion"] == pinned

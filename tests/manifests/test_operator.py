@@ -237,11 +237,13 @@ def test_definitions_are_kept_by_what_prunes(rendered):
 
 def test_the_examples_pass_lint_without_a_hint():
     files = sorted((MANIFESTS / "examples").glob("*.yaml"))
-    report = lint([(str(f), f.read_text()) for f in files])
+    report = lint([(str(f), f.read_text(encoding="utf-8")) for f in files])
     assert (report.resources, report.notes) == (2, ())
 
 
 def test_the_image_runs_what_the_pod_runs(control_plane):
     python, flag, module = _container(control_plane)["command"]
     assert (python, flag) == ("python", "-m")
-    assert f'CMD ["python", "-m", "{module}"]' in (ROOT / "manifests" / "images" / "operator.Dockerfile").read_text()
+    assert f'CMD ["python", "-m", "{module}"]' in (ROOT / "manifests" / "images" / "operator.Dockerfile").read_text(
+        encoding="utf-8"
+    )

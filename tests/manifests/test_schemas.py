@@ -71,8 +71,8 @@ def test_ray_serve_accepts_the_serve_config(resources):
     "profile", [None, "local", "production", "fronted", "kserve", "operator", "operator-webhook", "operator-namespaced"]
 )
 def test_skaffold_accepts_its_file(profile, data_dir):
-    schema = json.loads((data_dir / "skaffold" / "v4beta14.json").read_text())
-    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    schema = json.loads((data_dir / "skaffold" / "v4beta14.json").read_text(encoding="utf-8"))
+    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text(encoding="utf-8"))
     jsonschema.Draft7Validator(schema).validate(config)
     merged = config | next((p for p in config["profiles"] if p["name"] == profile), {})
     for path in merged["manifests"]["kustomize"]["paths"]:
@@ -80,7 +80,7 @@ def test_skaffold_accepts_its_file(profile, data_dir):
 
 
 def test_skaffold_builds_every_image_that_the_manifests_name(rendered):
-    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text(encoding="utf-8"))
     for profile in config["profiles"]:
         artifacts = (profile.get("build") or config["build"])["artifacts"]
         assert all((ROOT / a["docker"]["dockerfile"]).is_file() for a in artifacts)
@@ -92,13 +92,13 @@ def test_skaffold_builds_every_image_that_the_manifests_name(rendered):
 
 
 def test_each_overlay_has_a_skaffold_profile():
-    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text(encoding="utf-8"))
     overlays = {p.parent.name for p in (ROOT / "manifests" / "overlays").glob("*/kustomization.yaml")}
     assert {p["name"] for p in config["profiles"]} == overlays
 
 
 def test_the_readme_shows_a_user_config_that_the_replicas_take():
-    text = (ROOT / "manifests" / "README.md").read_text()
+    text = (ROOT / "manifests" / "README.md").read_text(encoding="utf-8")
     (example,) = (block.split("```")[0] for block in text.split("```yaml\n")[1:])
     (deployment,) = yaml.safe_load(example)["deployments"]
     shown = yaml.safe_load(json.dumps(deployment["user_config"]).replace("sha256:...", f"sha256:{'0' * 64}"))

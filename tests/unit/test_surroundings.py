@@ -21,11 +21,18 @@ def test_of_a_person_s_variables_none_is_left():
     }
 
 
-def test_this_process_and_its_children_have_the_clean_environment():
-    asked = "import os; print(*sorted(os.environ))"
-    seen = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
-    known = surroundings.kept(dict.fromkeys(seen, "")).keys() | {"HOME", "PYTHONPATH"}
-    assert set(seen) <= known
+def test_what_is_taken_away_is_taken_from_the_process_and_its_children():
+    """In a process of its own: libraries that this one has imported set variables of theirs."""
+    told = "import os; from tests import surroundings; surroundings.leave(); os.execlp('env', 'env', '-0')"
+    given = {**surroundings.kept(os.environ), **odd_surroundings.odd_environment({}), "PYTHONPATH": str(ROOT)}
+    seen = subprocess.run([sys.executable, "-c", told], env=given, capture_output=True, text=True, check=True).stdout
+    names = {line.partition("=")[0] for line in seen.split("\0") if line}
+    assert names <= surroundings.kept(dict.fromkeys(names, "")).keys() | {"HOME", "PYTHONPATH"}
+
+
+def test_this_process_has_nothing_of_anybody():
+    anybodys = {*odd_surroundings.settings(), *odd_surroundings.ODD} - surroundings.FOR_TESTS - surroundings.OF_THE_MACHINE
+    assert {n for n in anybodys if not n.startswith(surroundings.PREFIXES)} & os.environ.keys() <= {"HOME", "PYTHONPATH"}
     assert ServingSettings() == ServingSettings.model_construct(), "no setting is anybody's"
 
 

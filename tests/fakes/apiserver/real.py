@@ -219,7 +219,7 @@ class GivenCluster(Handle):
         self.folder, self._path, self.token = Path(self._folder.name), path, ""
 
     def start(self) -> "GivenCluster":
-        config = yaml.safe_load(Path(self._path).read_text())
+        config = yaml.safe_load(Path(self._path).read_text(encoding="utf-8"))
         context = _named(config["contexts"], config["current-context"])["context"]
         cluster = _named(config["clusters"], context["cluster"])["cluster"]
         user = _named(config["users"], context["user"])["user"]

@@ -274,7 +274,7 @@ def test_every_server_gets_the_same_model_and_rotating_inputs(tmp_path):
     workload = build_workload(tmp_path, requests=8)
     assert workload.model.read_bytes() == tree_model(7) == tree_model(7)
     assert len(np.unique(workload.answers)) == 8
-    bodies = [json.loads(line) for line in workload.json_bodies.read_text().splitlines()]
+    bodies = [json.loads(line) for line in workload.json_bodies.read_text(encoding="utf-8").splitlines()]
     assert np.allclose([b["inputs"][0]["data"] for b in bodies], workload.inputs)
     message = workload.grpc_body(9)
     assert (message[0], int.from_bytes(message[1:5], "big")) == (0, len(message) - 5)

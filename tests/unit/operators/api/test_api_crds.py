@@ -36,12 +36,12 @@ def schema(kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ALL)
 def test_files_are_in_step_with_the_types(name):
-    assert (FOLDER / name).read_text() == render(ALL[name]), "run: make crds"
+    assert (FOLDER / name).read_text(encoding="utf-8") == render(ALL[name]), "run: make crds"
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_files_say_the_same_to_every_reader_of_yaml(name):
-    text = (FOLDER / name).read_text()
+    text = (FOLDER / name).read_text(encoding="utf-8")
     assert yaml.safe_load(text) == ALL[name]
     assert not re.search(r"[&*][a-z]+[0-9]+", re.sub(r'"[^"]*"', "", text)), "no anchors"
     plain = re.findall(r"^\s*(?:- )?[\w-]+: ([^\"'|>\[{\s].*)$", text, re.MULTILINE)

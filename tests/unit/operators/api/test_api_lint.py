@@ -215,7 +215,7 @@ def test_the_verb_ends_by_what_it_found(tmp_path):
     assert said["notes"][0] | {"what": ""} == {
         "level": "error",
         "file": str(bad),
-        "line": next(i for i, line in enumerate(bad.read_text().splitlines(), 1) if "setWeight" in line),
+        "line": next(i for i, line in enumerate(bad.read_text(encoding="utf-8").splitlines(), 1) if "setWeight" in line),
         "subject": "ModelService flows",
         "path": "spec.rollout.policy.steps[0].setWeight",
         "what": "",

@@ -229,7 +229,7 @@ async def test_a_service_that_cannot_be_let_go_of_holds_up_no_other_and_is_let_g
     await begun(place)
     (place.folder.folder / "services" / "ids.yaml").unlink()
     files = [place.store_dir / "served.json", place.store_dir / "served.last.json"]
-    good = files[0].read_text()
+    good = files[0].read_text(encoding="utf-8")
     for file in files:
         file.write_text("{")
     for _ in range(2):

@@ -55,7 +55,7 @@ def change_model(folder):
 
 
 def change_manifest(folder):
-    body = json.loads((folder / "bundle.json").read_text())
+    body = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     (folder / "bundle.json").write_text(json.dumps({**body, "description": "another"}))
 
 
@@ -78,7 +78,7 @@ def test_a_changed_bundle_is_refused(simple, attack, says):
 
 
 def test_a_path_out_of_the_folder_is_refused(simple):
-    body = json.loads((simple.folder / "bundle.json").read_text())
+    body = json.loads((simple.folder / "bundle.json").read_text(encoding="utf-8"))
     body["files"]["../outside"] = "0" * 64
     (simple.folder / "bundle.json").write_text(json.dumps(body))
     with pytest.raises(BundleError, match="outside the bundle"):
@@ -87,14 +87,14 @@ def test_a_path_out_of_the_folder_is_refused(simple):
 
 def test_a_wrong_golden_output_is_refused_by_the_probe(tmp_path, simple):
     golden = simple.folder / "golden.json"
-    body = json.loads(golden.read_text())
+    body = json.loads(golden.read_text(encoding="utf-8"))
     body["cases"][0]["outputs"]["OUTPUT0"] = body["cases"][0]["outputs"]["OUTPUT1"]
     golden.unlink()
     model = (simple.folder / "model.onnx").read_bytes()
     forged = build_bundle(
         tmp_path / "forged", model=model, files={"golden.json": json.dumps(body).encode()}, name="simple", version="1"
     )
-    manifest = json.loads((forged.folder / "bundle.json").read_text())
+    manifest = json.loads((forged.folder / "bundle.json").read_text(encoding="utf-8"))
     manifest["golden"] = simple.manifest.golden.model_dump()
     (forged.folder / "bundle.json").write_text(json.dumps(manifest))
     forged = read_bundle(forged.folder)
