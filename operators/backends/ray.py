@@ -108,7 +108,7 @@ class RayServeBackend:
     async def serves(self, service: ServiceRef) -> Revision | None:
         """The revision that the RayService's user_config has for this model already; None: it has none. Raises BackendError."""
         try:
-            found = await self._kube.get(RAY_SERVICES, service.namespace, self._place.ray_service)
+            found = await self._found(service)
         except KubeError as problem:
             raise BackendError(str(problem), can_retry=problem.can_retry) from problem
         return served_revision(_config(found, self._place.application), self._where(service), service.model)
@@ -131,7 +131,7 @@ class RayServeBackend:
         mine: tuple[Any, Any] | None = None
         for left in reversed(range(_TRIES)):
             try:
-                found = seen or await self._kube.get(RAY_SERVICES, namespace, name)
+                found = seen or await self._found(service)
                 seen = None
                 before = found["spec"].get("serveConfigV2", "")
                 ours = entry_of(before, self._where(service), service.model)
@@ -149,10 +149,7 @@ class RayServeBackend:
                 if not left:
                     raise BackendError(f"RayService {namespace}/{name} keeps changing: {problem}") from problem
             except NotFound as problem:
-                raise BackendError(
-                    f"RayService {namespace}/{name} is not there; apply it, or make the ModelService anew with another name in "
-                    "spec.backend.ray.rayService"
-                ) from problem
+                raise self._missing(service) from problem
             except KubeError as problem:
                 raise BackendError(str(problem), can_retry=problem.can_retry) from problem
         raise AssertionError("the last try returns or raises")
@@ -187,8 +184,7 @@ class RayServeBackend:
 
     async def _look(self, service: ServiceRef) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
         """The RayService and the pods of its active cluster that may hold replicas."""
-        found = await self._kube.get(RAY_SERVICES, service.namespace, self._place.ray_service)
-        self._seen = found
+        found = self._seen = await self._found(service)
         cluster = ((found.get("status") or {}).get("activeServiceStatus") or {}).get("rayClusterName")
         if not cluster:
             raise BackendError(
@@ -199,6 +195,19 @@ class RayServeBackend:
         with_head = found["spec"].get("excludeHeadPodFromServeSvc") is not True
         kinds = {"worker", "head"} if with_head and len(pods) == 1 else {"worker"}
         return found, [p for p in pods if (p["metadata"].get("labels") or {}).get("ray.io/node-type") in kinds]
+
+    async def _found(self, service: ServiceRef) -> Document:
+        """The RayService. Raises BackendError: it is not there; KubeError."""
+        try:
+            return await self._kube.get(RAY_SERVICES, service.namespace, self._place.ray_service)
+        except NotFound as problem:
+            raise self._missing(service) from problem
+
+    def _missing(self, service: ServiceRef) -> BackendError:
+        return BackendError(
+            f"RayService {service.namespace}/{self._place.ray_service} is not there; apply it, or make the ModelService anew with "
+            "another name in spec.backend.ray.rayService"
+        )
 
     def _where(self, service: ServiceRef) -> Place:
         return Place(

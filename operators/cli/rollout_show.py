@@ -31,9 +31,12 @@ def get(
     """Where rollouts stand: steps, split, evidence, what is waited for."""
     control = place_of(store_dir, context, namespace, kubeconfig).open()
     if as_json:
-        records = [control.read(n) for n in control.names()] if name is None else [control.read(name)]
-        found = [_plain(record) for record in records]
-        print_json(found if name is None else found[0])
+        if name is not None:
+            print_json(_plain(control.read(name)))
+            return
+        records, unread = _all(control)
+        found = [*(_plain(record) for record in records), *({"name": n, "problem": why} for n, why in unread.items())]
+        print_json(sorted(found, key=lambda service: str(service["name"])))
         return
     _draw(control, name, watch=watch)
 
@@ -122,7 +125,7 @@ def _draw(control: "Control", name: str | None, *, watch: bool) -> None:
         now = datetime.now(UTC)
         if name is not None:
             return rollout_panel(control.read(name), now)
-        return overview([control.read(n) for n in control.names()], now)
+        return overview(*_all(control), now)
 
     console = page()
     if name is None and not control.names():
@@ -141,6 +144,21 @@ def _draw(control: "Control", name: str | None, *, watch: bool) -> None:
     console.print(picture())
 
 
+def _all(control: "Control") -> "tuple[list[Record], dict[str, str]]":
+    """Every service, and why some could not be read: one of them hides no other."""
+    from operators.control.port import DamagedState, NoSuchService
+
+    found, unread = list["Record"](), dict[str, str]()
+    for name in control.names():
+        try:
+            found.append(control.read(name))
+        except DamagedState as problem:
+            unread[name] = str(problem)
+        except NoSuchService:
+            continue  # it went meanwhile
+    return found, unread
+
+
 def _plain(record: "Record") -> dict[str, Any]:
     state = record.status.model_dump(mode="json", by_alias=True, exclude={"ledger", "history"})
     return {
@@ -151,6 +169,7 @@ def _plain(record: "Record") -> dict[str, Any]:
         "steps": [s.model_dump(mode="json", by_alias=True, exclude_none=True) for s in record.rollout.steps],
         "status": state,
         "waiting": [r.model_dump(mode="json", by_alias=True) for r in record.waiting],
+        "problem": record.problem,
     }
 
 

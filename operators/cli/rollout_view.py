@@ -3,7 +3,7 @@
 An e-value's bar is drawn on a logarithmic scale whose full length is the threshold: a full bar is a verdict."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -43,6 +43,8 @@ def rollout_panel(record: Record, now: datetime) -> RenderableType:
     """The whole picture of one service."""
     status = record.status
     parts: list[RenderableType] = [_revisions(status, now)]
+    if record.problem is not None:
+        parts.append(Text(f"cannot be followed: {record.problem}", style="red"))
     if not record.is_observed:
         parts.append(Text(f"waits for: {unobserved(record)}", style="yellow"))
     if status.phase in _UNDER_WAY or (status.phase is Phase.ABORTED and status.candidate is not None):
@@ -191,8 +193,8 @@ def ago(at: datetime, now: datetime) -> str:
     return f"{format_duration(timedelta(seconds=max(0, int((now - at).total_seconds()))))} ago"
 
 
-def overview(records: Iterable[Record], now: datetime) -> Table:
-    """One line a service, with the columns `kubectl get` prints."""
+def overview(records: Iterable[Record], unread: Mapping[str, str], now: datetime) -> Table:
+    """One line a service, with the columns `kubectl get` prints. unread: what is wrong with those that cannot be read, by name."""
     table = Table(header_style="bold", title_justify="left")
     for name in ("NAME", "PHASE", "STABLE", "CANDIDATE", "STEP", "WEIGHT", "VERDICT", "WAITING-FOR"):
         table.add_column(name, no_wrap=name == "NAME", overflow="fold")
@@ -207,8 +209,10 @@ def overview(records: Iterable[Record], now: datetime) -> Table:
             f"{min(status.step_index + 1, len(record.rollout.steps))}/{len(record.rollout.steps)}" if is_busy else "",
             f"{status.weight:g}" if is_busy else "",
             Text(status.assessment.verdict, style=_VERDICTS[status.assessment.verdict]) if status.assessment.gates else "",
-            status.waiting_for if record.is_observed else unobserved(record),
+            record.problem or (status.waiting_for if record.is_observed else unobserved(record)),
         )
+    for name, problem in unread.items():
+        table.add_row(name, Text("Unreadable", style="red"), "", "", "", "", "", problem)
     return table
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from operators.api.asked import NOTHING_KNOWN, Asked, by_what_is_known
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.types import GROUP, REQUESTS_ANNOTATION, VERSION, RolloutPolicy, rollout_of
 from operators.control.looks import Look
@@ -68,21 +69,25 @@ class ClusterControl:
     def read(self, name: str) -> Record:
         """Raises NoSuchService, DamagedState, Unreachable."""
         document = self._get(name)
-        try:
-            service = read_service(document)
-        except ApiError as problem:
-            raise DamagedState(str(problem)) from problem
-        state = service.status.rollout
-        policy = None
-        if service.spec.rollout.policy is None and service.spec.rollout.policy_ref is not None:
-            policy = self._policy(service.spec.rollout.policy_ref.name)
-        try:
-            rollout = rollout_of(service, policy)
-        except LookupError as problem:
-            raise DamagedState(str(problem)) from problem
+        asked = self._asked_for(document)
+        state = asked.service.status.rollout
         handled = set(state.handled) if state else set()
         waiting = tuple(r for r in _requests(document) if r.id not in handled)
-        return Record(service, rollout, state or RolloutStatus(), waiting, state is not None)
+        return Record(asked.service, asked.rollout, state or RolloutStatus(), waiting, state is not None, asked.problem)
+
+    def _asked_for(self, document: Document) -> Asked:
+        """What is written, or what the operator goes by where that cannot be followed. Raises DamagedState, Unreachable."""
+        try:
+            service = read_service(document)
+            named = service.spec.rollout.policy_ref
+            is_own = service.spec.rollout.policy is not None or named is None
+            policy = None if is_own or named is None else self._policy(named.name)
+            return Asked(service, rollout_of(service, policy))
+        except (ApiError, LookupError) as problem:
+            known = by_what_is_known(document, NOTHING_KNOWN, problem)
+            if known is None:
+                raise DamagedState(str(problem)) from problem
+            return known
 
     def looks(self, name: str) -> tuple[Look, ...]:
         """A cluster keeps no series of looks: ask its Prometheus for the operator's metrics."""
@@ -162,6 +167,7 @@ class ClusterControl:
         return found
 
     def _policy(self, name: str) -> RolloutPolicy | None:
+        """None: there is none. Raises ApiError, Unreachable."""
         try:
             found = self._asked(
                 lambda: self._objects.get_namespaced_custom_object(GROUP, VERSION, self._namespace, _POLICIES, name)
@@ -171,8 +177,6 @@ class ClusterControl:
             if refusal.status == _NOT_FOUND:
                 return None
             raise
-        except ApiError as problem:
-            raise DamagedState(str(problem)) from problem
 
     def _missing(self, name: str) -> NoSuchService:
         return NoSuchService(f"no ModelService {name!r} in {self.where}; it has {list(self.names()) or 'none'}")

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from operators.api.asked import NOTHING_KNOWN, Asked, Known, by_what_is_known
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.types import ModelService, ModelServiceStatus, RolloutPolicy, rollout_of
 from operators.control.files import is_held, remove, write_whole
@@ -60,17 +61,33 @@ class ControlFolder:
 
     def read(self, name: str) -> Record:
         """Raises NoSuchService, DamagedState."""
-        service = self.service(name)
-        status = self.status(name)
-        return Record(service, self.rollout(service), status or RolloutStatus(), self.waiting(name), status is not None)
+        asked, status = self.asked(name), self.status(name)
+        return Record(
+            asked.service, asked.rollout, status or RolloutStatus(), self.waiting(name), status is not None, asked.problem
+        )
+
+    def asked(self, name: str, known: Known = NOTHING_KNOWN) -> Asked:
+        """What the document and its policy say, or what is left to go by where they cannot be followed any more.
+
+        Raises NoSuchService, DamagedState."""
+        try:
+            service = self.service(name)
+            return Asked(service, self.rollout(service))
+        except DamagedState as problem:
+            document, kept = self._document(name), self.status(name)
+            if document is None or kept is None:
+                raise
+            status = {"rollout": kept.model_dump(mode="json", by_alias=True, exclude_defaults=True)}
+            found = by_what_is_known({**_named(document, name), "status": status}, known, problem)
+            if found is None:
+                raise
+            return found
 
     def service(self, name: str) -> ModelService:
         """The document as a value. Raises NoSuchService, DamagedState."""
         document = self._document(name)
         if document is None:
-            raise NoSuchService(
-                f"no service {name!r} in {self.folder}; it has {list(self.names()) or 'none'}: `vedette rollout start {name}` makes one"
-            )
+            raise self._missing(name)
         return _service(_named(document, name), self._service_path(name))
 
     def rollout(self, service: ModelService) -> RolloutSpec:
@@ -127,16 +144,23 @@ class ControlFolder:
         return self.folder / f"{name}.looks.jsonl"
 
     def waiting(self, name: str) -> tuple[Request, ...]:
-        """Requests left and not dropped yet, the oldest first. Raises DamagedState."""
-        found = []
+        """Requests left and not dropped yet, the oldest first; one that does not hold is left out, see `damaged`."""
+        return tuple(sorted(self._left(name)[0], key=lambda r: (r.at, r.id)))
+
+    def damaged(self, name: str) -> tuple[str, ...]:
+        """Of each request that does not hold, what is wrong and the way out."""
+        return tuple(self._left(name)[1])
+
+    def _left(self, name: str) -> tuple[list[Request], list[str]]:
+        found, wrong = list[Request](), list[str]()
         for path in self._requests(name):
             try:
-                found.append(Request.model_validate_json(path.read_text(encoding="utf-8")))
+                found.append(Request.model_validate_json(path.read_bytes()))
             except FileNotFoundError:
                 continue
             except ValidationError as problem:
-                raise DamagedState(f"{path}: {'; '.join(words(problem))}; remove it and say the verb again") from problem
-        return tuple(sorted(found, key=lambda r: (r.at, r.id)))
+                wrong.append(f"{path}: {'; '.join(words(problem))}; remove it and say the verb again")
+        return found, wrong
 
     def change(self, name: str, edit: Edit) -> None:
         """Write what `edit` makes of the document. Raises DamagedState if the result is no ModelService."""
@@ -156,8 +180,9 @@ class ControlFolder:
         remove(self._service_path(name))
 
     def ask(self, name: str, request: Request) -> None:
-        """Leave a verb for the loop. Raises NoSuchService."""
-        self.service(name)
+        """Leave a verb for the loop, also where the document cannot be followed: an abort must get through. Raises NoSuchService."""
+        if not self._service_path(name).is_file():
+            raise self._missing(name)
         body = request.model_dump_json(by_alias=True, indent=1)
         write_whole(self.folder / f"{name}.requests" / f"{request.id}.json", body + "\n")
 
@@ -181,6 +206,11 @@ class ControlFolder:
         if is_held(self.loop_lock):
             return None
         return f"nothing acts on it yet: no `vedette up` of the store {self.store_dir} is running"
+
+    def _missing(self, name: str) -> NoSuchService:
+        return NoSuchService(
+            f"no service {name!r} in {self.folder}; it has {list(self.names()) or 'none'}: `vedette rollout start {name}` makes one"
+        )
 
     def _document(self, name: str) -> Document | None:
         return _read_yaml(self._service_path(name))

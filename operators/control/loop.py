@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
+from operators.api.asked import NOTHING_KNOWN, Asked, Known, going_on
 from operators.api.types import ModelService, ModelServiceStatus
 from operators.backends.local import LocalBackend
 from operators.backends.port import BackendError, ServiceRef
@@ -46,6 +47,7 @@ class Loop:
         self._folder, self._backend, self._every_s, self._now = folder, backend, every_s, now
         self._said: dict[str, str] = {}
         self._known: dict[str, ServiceRef] = {}
+        self._followed: dict[str, Known] = {}
         self._scaling = LocalScaling(folder, backend, most_replicas)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -83,14 +85,17 @@ class Loop:
 
     async def look(self, name: str) -> None:
         """One look at one service. Raises ControlError, BackendError; then nothing was recorded."""
-        service = self._folder.service(name)
-        rollout = self._folder.rollout(service)
+        asked = self._asked(name)
+        service, rollout = asked.service, asked.rollout
         self._known[name] = service.ref
         before = self._folder.status(name) or self._first(service)
         requests = self._folder.waiting(name)
         observation = await self._backend.observe(service.ref)
         now = self._now()
-        outcome = advance(desired_of(service, rollout), before, observation, requests, now)
+        desired = desired_of(service, rollout)
+        outcome = advance(desired if asked.problem is None else going_on(desired, before), before, observation, requests, now)
+        if not asked.acts:
+            outcome = replace(outcome, target=None)
         if outcome.target is not None:
             target = await self._scaling.scaled(service, rollout, outcome.status, outcome.target, now)
             outcome = replace(outcome, target=target)
@@ -103,6 +108,19 @@ class Loop:
         for event in outcome.events:
             level = logging.WARNING if event.type == "Warning" else logging.INFO
             _log.log(level, "%s: %s: %s", name, event.reason, event.message)
+
+    def _asked(self, name: str) -> Asked:
+        """What is to be followed; what cannot be is said, and a rollout under way goes on by what is known. Raises ControlError."""
+        asked = self._folder.asked(name, self._followed.get(name, NOTHING_KNOWN))
+        wrong = [*([asked.problem] if asked.problem is not None else []), *self._folder.damaged(name)]
+        if asked.problem is None:
+            spec = asked.service.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+            self._followed[name] = Known(spec, asked.rollout)
+        if wrong:
+            self._tell(f"{name}, as it is written", "; ".join(wrong))
+        else:
+            self._said.pop(f"{name}, as it is written", None)
+        return asked
 
     async def _carry_out(self, service: ModelService, outcome: Outcome) -> None:
         if outcome.target is not None:
@@ -123,6 +141,7 @@ class Loop:
         await self._backend.remove(self._known.get(name, ServiceRef("local", name, name)))
         self._folder.forget(name)
         self._known.pop(name, None)
+        self._followed.pop(name, None)
         self._scaling.forget(name)
         _log.info("%s: its document is gone; stable goes on without a rollout", name)
 

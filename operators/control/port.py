@@ -53,13 +53,15 @@ class Record:
     """One service at one moment.
 
     rollout: the steps it follows (its own, its policy's or the default). waiting: verbs said and not yet handled.
-    is_observed: whether whoever runs the rollouts has looked at it at all."""
+    is_observed: whether whoever runs the rollouts has looked at it at all. problem: why what is written cannot be followed (its
+    policy is gone, say); what is told is then what goes on without it."""
 
     service: ModelService
     rollout: RolloutSpec
     status: RolloutStatus
     waiting: tuple[Request, ...] = ()
     is_observed: bool = True
+    problem: str | None = None
 
     @property
     def ref(self) -> ServiceRef:

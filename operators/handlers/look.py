@@ -12,6 +12,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from operators.api.asked import (
+    NOTHING_KNOWN,
+    Asked,
+    Known,
+    by_what_is_known,
+    generation_of,
+    going_on,
+    readable,
+    status_of,
+)
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.types import ModelService, RolloutPolicy, rollout_of
 from operators.autoscaling.decide import decide as decide_scale
@@ -20,7 +30,6 @@ from operators.backends.kube import ROLLOUT_POLICIES, Conflict, Kube, KubeError,
 from operators.backends.port import BackendError
 from operators.handlers.acting import Acting
 from operators.handlers.agenda import TryLater
-from operators.handlers.asked import Asked, Known, by_what_is_known, generation_of, held, readable, status_of
 from operators.handlers.backends import Backends, ClusterBackend
 from operators.handlers.claims import heirs, refusal, rival
 from operators.handlers.documents import Document, Key, desired_of, key_of, said
@@ -136,7 +145,7 @@ class Looker:
             service = read_service(document)
             rollout = rollout_of(service, await self._policy(service))
         except (ApiError, LookupError, KubeError) as problem:
-            found = by_what_is_known(document, self._known.get(key, Known()), problem)
+            found = by_what_is_known(document, self._known.get(key, NOTHING_KNOWN), problem)
             if found is None:
                 raise
             return found
@@ -150,7 +159,7 @@ class Looker:
         now = self._now()
         desired = desired_of(case.service, case.document, case.rollout, has_webhook=self._settings.webhook_port > 0)
         if case.asked.problem is not None:
-            desired = held(desired, case.memory.status)
+            desired = going_on(desired, case.memory.status)
         outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
         target = await self._scaled(case, outcome, now) if case.asked.acts else None
         selector = case.backend.selector
@@ -327,7 +336,7 @@ class Looker:
 
     async def _release(self, key: Key, document: Document) -> None:
         """Take down what was made for it, then let it go. One that cannot be read had nothing made since."""
-        service = readable(document, self._known.get(key, Known()))
+        service = readable(document, self._known.get(key, NOTHING_KNOWN))
         if service is None:
             _log.warning("%s: let go of without taking anything down: nobody can read where it is served", "/".join(key))
         elif not heirs(document, self._shelf.neighbours(key)):

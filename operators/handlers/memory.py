@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from operators.api.asked import Asked
 from operators.api.types import ModelService
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import ScalingState
-from operators.handlers.asked import Asked
 from operators.handlers.backends import ClusterBackend
 from operators.handlers.documents import Document, Key
 from operators.rollout.spec import RolloutSpec

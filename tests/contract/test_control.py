@@ -260,3 +260,40 @@ def test_a_damaged_annotation_is_told_with_the_way_out(api: ApiServer):
     plane.control.change("ids", lambda _: {**document(), "metadata": {"name": "ids", **broken}})
     with pytest.raises(DamagedState, match="remove it"):
         plane.control.read("ids")
+
+
+def test_a_rollout_whose_policy_is_gone_is_shown_and_can_be_aborted(api: ApiServer):
+    plane = cluster_plane(api, "gone")
+    plane.control.change("ids", lambda _: document(rollout={"policyRef": {"name": "careful"}}))
+    with pytest.raises(DamagedState, match="no such RolloutPolicy"):
+        plane.control.read("ids")  # nobody has looked at it: there is nothing else to go by
+    kept = {"phase": "Progressing", "policy": {"steps": [{"setWeight": 30}, {"setWeight": 100}]}}
+    path = "/apis/vedette.dev/v1alpha1/namespaces/gone/modelservices/ids/status"
+    with api.http() as http:
+        merge = {"Content-Type": "application/merge-patch+json"}
+        http.patch(path, json={"status": {"rollout": kept}}, headers=merge).raise_for_status()
+
+    record = plane.control.read("ids")
+
+    assert record.status.phase == "Progressing"
+    assert [s.set_weight for s in record.rollout.steps] == [30, 100], "the policy that it started with"
+    assert record.problem is not None
+    assert "no such RolloutPolicy" in record.problem
+    shown = CliRunner().invoke(kubectl, ["-n", "gone", "get", "ids", "--kubeconfig", str(api.kubeconfig())])
+    assert "cannot be followed" in shown.output
+    plane.control.ask("ids", said("1", "abort"))
+    assert [r.verb for r in plane.control.read("ids").waiting] == ["abort"]
+
+
+def test_one_service_that_cannot_be_read_hides_no_other(api: ApiServer):
+    plane = cluster_plane(api, "several")
+    plane.control.change("good", lambda _: {**document(), "metadata": {"name": "good"}})
+    plane.control.change("bad", lambda _: {**document(rollout={"policyRef": {"name": "none"}}), "metadata": {"name": "bad"}})
+    line = ["-n", "several", "get", "--kubeconfig", str(api.kubeconfig())]
+
+    shown, listed = CliRunner().invoke(kubectl, line), CliRunner().invoke(kubectl, [*line, "--json"])
+
+    assert "good" in shown.output
+    assert "bad" in shown.output
+    assert "no such RolloutPolicy" in shown.output.replace("\n", " ")
+    assert [(s["name"], s["problem"] is None) for s in json.loads(listed.stdout)] == [("bad", False), ("good", True)]

@@ -111,6 +111,7 @@ async def test_what_a_rollout_was_started_with_is_judged_though_the_spec_can_no_
 
     assert (status["phase"], desk.weight) == ("Aborted", 0), status
     assert condition(status, "Valid")["status"] == "False"
+    assert (await desk.look(3))["phase"] == "Aborted", "and it stays so"
 
 
 async def test_a_first_look_that_fails_says_what_is_missing_and_looks_again_soon(desk: Desk):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
+import yaml
 
 from operators.backends.local import served_at_start
 from operators.control.files import held
@@ -11,7 +12,7 @@ from operators.control.run import kept_up
 from operators.rollout.status import Phase, Request
 from serving.served_file import ServedFile
 from serving.spec import ModelSpec, ServingSpec
-from tests.fakes.control_place import Place, document, put_in_store, revision
+from tests.fakes.control_place import QUICK, Place, document, put_in_store, revision
 from tests.fakes.replicas import Habits
 
 
@@ -71,6 +72,68 @@ async def test_a_candidate_that_is_worse_is_aborted_in_the_dark(place: Place, ha
     assert status(place).stable == revision(1)
     assert place.replicas.weights().get("candidate", 0) == 0
     assert all(m.weight in (None, 0) for m in status(place).history[0].moves), "nobody met it"
+
+
+def with_policy(place: Place) -> None:
+    path = place.folder.folder / "policies" / "careful.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    policy = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}, "spec": QUICK}
+    path.write_text(yaml.safe_dump(policy), encoding="utf-8")
+
+
+async def at_5(place: Place) -> None:
+    """A rollout by a policy in a file of its own; one in twenty meets the candidate."""
+    with_policy(place)
+    await begun(place, rollout={"policyRef": {"name": "careful"}})
+    for _ in range(20):
+        await place.look()
+        if place.replicas.weights().get("candidate") == 5:
+            return
+    raise AssertionError("it never had a weight")
+
+
+@pytest.mark.parametrize("goes", ["policies/careful.yaml", "services/ids.yaml"], ids=["the policy", "the spec"])
+async def test_what_can_no_longer_be_read_takes_no_judgement_of_harm_from_a_rollout(place: Place, goes: str, caplog):
+    await at_5(place)
+    path = place.folder.folder / goes
+    if goes.startswith("policies"):
+        path.unlink()
+    else:
+        path.write_text(yaml.safe_dump({**document(revision(2)), "spec": {"revision": "2"}}), encoding="utf-8")
+    place.replicas.habits[revision(2).bundle] = Habits(errors=0.5)
+
+    await place.look(20)
+
+    assert status(place).phase is Phase.ABORTED
+    assert place.replicas.weights().get("candidate", 0) == 0
+    assert "as it is written" in caplog.text, "what is wrong is said"
+    record = place.folder.read("ids")
+    assert record.status.phase is Phase.ABORTED, "people see where it stands"
+    assert record.problem is not None
+
+
+async def test_people_can_abort_a_rollout_whose_policy_is_gone(place: Place):
+    await at_5(place)
+    (place.folder.folder / "policies" / "careful.yaml").unlink()
+
+    place.folder.ask("ids", said("abort", place))
+    await place.look()
+
+    assert status(place).phase is Phase.ABORTED
+    assert place.replicas.weights().get("candidate", 0) == 0
+
+
+async def test_a_damaged_request_holds_up_neither_harm_nor_another_request(place: Place, caplog):
+    await at_5(place)
+    (place.folder.folder / "ids.requests").mkdir(exist_ok=True)
+    (place.folder.folder / "ids.requests" / "broken.json").write_bytes(b"\xff{")
+    place.folder.ask("ids", said("abort", place))
+
+    await place.look()
+
+    assert status(place).phase is Phase.ABORTED
+    assert "broken.json" in caplog.text
+    assert "say the verb again" in caplog.text
 
 
 async def test_a_candidate_that_cannot_be_loaded_is_aborted_with_that_reason(place: Place):

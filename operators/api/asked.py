@@ -5,14 +5,15 @@ takes nothing from a rollout under way, least of all the judgement of harm; but 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from operators.api.read import ApiError, read_service
 from operators.api.types import ModelService, ModelServiceStatus
-from operators.handlers.documents import Document
 from operators.rollout.facts import Desired
 from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus
+
+Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What an operator remembers of a resource that it could follow. Empty after a restart."""
+    """What is remembered of a resource that could be followed. Empty after a restart."""
 
     spec: Mapping[str, Any] | None = None
     rollout: RolloutSpec | None = None
+
+
+NOTHING_KNOWN: Final = Known()
 
 
 def by_what_is_known(document: Document, known: Known, problem: Exception) -> Asked | None:
@@ -62,23 +66,25 @@ def _specs(document: Document, known: Known) -> Iterator[Mapping[str, Any]]:
     if known.spec is not None:
         yield known.spec
     yield {part: written[part] for part in ("revision", "model", "backend", "replicas") if part in written}
-    stable = _stable(document)
-    if stable is not None:
-        yield {"revision": stable, **{part: written[part] for part in ("model", "backend") if part in written}}
+    revision = _known_revision(document)
+    if revision is not None:
+        yield {"revision": revision, **{part: written[part] for part in ("model", "backend") if part in written}}
 
 
-def _stable(document: Document) -> Mapping[str, Any] | None:
+def _known_revision(document: Document) -> Mapping[str, Any] | None:
+    """The revision under way, else the one that is stable: a revision that cannot be read asks for no other."""
     rollout = (document.get("status") or {}).get("rollout") or {}
-    stable: Mapping[str, Any] | None = rollout.get("stable")
-    return stable
+    found: Mapping[str, Any] | None = rollout.get("candidateWanted") or rollout.get("candidate") or rollout.get("stable")
+    return found
 
 
-def held(desired: Desired, status: RolloutStatus) -> Desired:
+def going_on(desired: Desired, status: RolloutStatus) -> Desired:
     """What is asked for, where it cannot be followed: what is under way, or stable again, and nothing that would begin."""
     revision = desired.revision
     is_known = revision is not None and (revision.digest == status.seen or status.is_stable(revision.digest))
-    may_go_on = is_known and status.is_under_way
-    return replace(desired, revision=revision if may_go_on else None, experiment=status.experiment)
+    if not (is_known and status.is_under_way):
+        revision = None
+    return replace(desired, revision=revision, experiment=status.experiment)
 
 
 def status_of(document: Document) -> ModelServiceStatus:
