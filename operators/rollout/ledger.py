@@ -49,6 +49,8 @@ class Ledger(Value):
     fallen: tuple[str, ...] = ()
     """Counters that had fallen at the last look, in words."""
     split: Split = Split()
+    has_let_go: bool = False
+    """Marks were left out for want of room: whoever appears may be one of theirs, counted before, and at first only gives its mark."""
     is_without_scores: bool = False
     """There are too many replicas to keep the scores of each: none are counted, and alertBudget cannot set a threshold."""
     mismatch: str = ""
@@ -88,7 +90,9 @@ class Ledger(Value):
         old = {name for _, name in gone[: (len(gone) + 1) // 2]}
         marks = {name: mark for name, mark in self.marks.items() if name not in old}
         split = self.split.only(marks)
-        return self if not old and split is self.split else self.model_copy(update={"marks": marks, "split": split})
+        if not old and split is self.split:
+            return self
+        return self.model_copy(update={"marks": marks, "split": split, "has_let_go": self.has_let_go or bool(old)})
 
 
 Growth = Mapping[str, Mapping[str, Tally]]
@@ -127,7 +131,7 @@ def absorb(ledger: Ledger, observation: Observation) -> tuple[Ledger, Growth]:
 def _one(ledger: Ledger, replica: ReplicaEvidence, at: datetime) -> tuple[Mark, dict[str, Tally], list[str]]:
     """One replica's new mark, what it gained by tally, and which of its counters fell."""
     known = ledger.marks.get(replica.replica)
-    if known is None and not ledger.is_open:
+    if known is None and (not ledger.is_open or ledger.has_let_go):
         return Mark(at=at, tallies=_scoreless(replica.tallies) if ledger.is_without_scores else replica.tallies), {}, []
     marked = dict(known.tallies) if known is not None else {}
     gained, fallen = dict[str, Tally](), list[str]()

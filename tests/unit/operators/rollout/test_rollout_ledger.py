@@ -1,5 +1,6 @@
 """Counters to differences: restarts, vanished replicas, partial and repeated looks, counters that fall."""
 
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -98,3 +99,20 @@ def test_nothing_is_lost_or_counted_twice(steps) -> None:
             reported |= counts
             book, _ = absorb(book, seen(at, counts))
     assert book.totals.get(KEY, Tally()).requests == sum(reported.values())
+
+
+def test_a_replica_whose_mark_had_no_room_is_not_counted_twice_when_it_is_back() -> None:
+    rng = random.Random(7)
+    counts = {f"10.0.0.1:8080/{rng.getrandbits(128):032x}": rng.randrange(10**6, 10**7) for _ in range(600)}
+    silent = next(iter(counts))
+    others = {name: n for name, n in counts.items() if name != silent}
+
+    book = after(seen(0, counts, 600), seen(5, others, 600))
+    assert silent not in book.marks, "there was room for its mark: the test shows nothing"
+    back = after(seen(0, counts, 600), seen(5, others, 600), seen(10, counts, 600))
+    more = after(
+        seen(0, counts, 600), seen(5, others, 600), seen(10, counts, 600), seen(15, {**counts, silent: counts[silent] + 3}, 600)
+    )
+
+    assert back.totals.get(KEY, Tally()).requests == 0
+    assert more.totals[KEY].requests == 3
