@@ -36,6 +36,11 @@ def claims(document: Document) -> dict[Place, str]:
     return found
 
 
+def without_count(document: Document) -> Document:
+    """The same ModelService, if it left the replica count to others."""
+    return {**document, "spec": {k: v for k, v in (document.get("spec") or {}).items() if k not in ("replicas", "scaling")}}
+
+
 def rival(document: Document, others: Iterable[Document]) -> tuple[Document, str] | None:
     """The oldest of the other ModelServices that claims a place of this one and was there before it, and the words for the place."""
     mine = claims(document)

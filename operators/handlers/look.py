@@ -31,7 +31,7 @@ from operators.backends.port import BackendError
 from operators.handlers.acting import Acting
 from operators.handlers.agenda import TryLater
 from operators.handlers.backends import Backends, ClusterBackend
-from operators.handlers.claims import heirs, refusal, rival
+from operators.handlers.claims import heirs, refusal, rival, without_count
 from operators.handlers.documents import Document, Key, desired_of, key_of, said
 from operators.handlers.memory import Case, Memory
 from operators.handlers.metrics import OperatorMetrics, ServiceView
@@ -122,11 +122,11 @@ class Looker:
             await self._release(key, document)
             return None
         try:
-            asked = await self._asked(key, document)
-            self._yield_to_older(document)
+            asked = self._yield_to_older(document, await self._asked(key, document))
         except (ApiError, LookupError) as problem:
             await self._refuse(key, document, problem)
             return self._settings.quiet_interval_s
+        self._must_lead()
         document = self._keep(await self._recorder.hold(document))
         backend = self._backends.of(asked.service, document)
         try:
@@ -202,8 +202,7 @@ class Looker:
         view = as_json(service_status(written, generation_of(document), rollout, seen, now))
         before = as_json(written)
         if view != before and (is_material(before, view) or self._is_due(memory, rollout)):
-            if not self._leads():
-                raise TryLater("this operator no longer leads")
+            self._must_lead()
             document = self._keep(await self._written(document, view))
             memory.base, memory.written_s = status_of(document).rollout, self._monotonic()
         memory.status, memory.unwritten = rollout, None
@@ -241,6 +240,11 @@ class Looker:
                     raise
                 document = found
         return await self._recorder.status(document, view)
+
+    def _must_lead(self) -> None:
+        """Raises TryLater if another operator may lead by now."""
+        if not self._leads():
+            raise TryLater("this operator no longer leads")
 
     def _is_due(self, memory: Memory, rollout: RolloutStatus) -> bool:
         is_busy = rollout.is_under_way or rollout.phase is Phase.EXPERIMENT
@@ -308,17 +312,26 @@ class Looker:
             self._shelf.put_policy(document)
         return read_policy(document)
 
-    def _yield_to_older(self, document: Document) -> None:
-        """Raises LookupError if what it asks for is another, older service's."""
-        found = rival(document, self._shelf.neighbours(key_of(document)))
-        if found is not None:
+    def _yield_to_older(self, document: Document, asked: Asked) -> Asked:
+        """What is left of it where an older service has the same place. One that is followed already gives up the count alone: a
+        rollout under way goes on, and is judged. Raises LookupError if nothing is left."""
+        others = self._shelf.neighbours(key_of(document))
+        found = rival(document, others)
+        if found is None:
+            return asked
+        service, is_of_model = asked.service, rival(without_count(document), others) is not None
+        if is_of_model or service.status.rollout is None:
             raise LookupError(refusal(*found))
+        spec = service.spec.model_copy(update={"replicas": None, "scaling": None})
+        problem = asked.problem or refusal(*found)
+        return replace(asked, service=service.model_copy(update={"spec": spec}), problem=problem)
 
     async def _refuse(self, key: Key, document: Document, problem: Exception) -> None:
         """A resource that cannot be followed, and was never followed: the status says why nothing moves."""
         now, before = self._now(), document.get("status") or {}
         after = invalid_status(before, str(problem), generation_of(document), now)
         if is_material(before, after):
+            self._must_lead()
             self._keep(await self._recorder.status(document, after))
             await self._recorder.event(document, Event("Warning", "Refused", str(problem)), now)
         memory = self._memories.get(key)
@@ -330,6 +343,7 @@ class Looker:
         now, before = self._now(), document.get("status") or {}
         after = unserved_status(before, str(problem), generation_of(document), now)
         if is_material(before, after):
+            self._must_lead()
             self._keep(await self._recorder.status(document, after))
             await self._recorder.event(document, Event("Warning", "BackendMissing", str(problem)), now)
         self._metrics.saw(key, ServiceView(RolloutStatus(), 0, 0.0, frozenset({"acted"})))
@@ -341,6 +355,7 @@ class Looker:
             _log.warning("%s: let go of without taking anything down: nobody can read where it is served", "/".join(key))
         elif not heirs(document, self._shelf.neighbours(key)):
             await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))
+        self._must_lead()
         await self._recorder.let_go(document)
         self._forget(key)
 

@@ -9,6 +9,7 @@ import yaml
 from api_server_kind import eventually
 
 from operators.backends.kube import MODEL_SERVICES, Kube, access
+from operators.backends.port import BackendError
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator_desk import CANDIDATE, POLICY, Desk, condition
 
@@ -194,3 +195,53 @@ async def test_a_service_that_went_unseen_is_forgotten_not_tried_for_ever(desk: 
     await desk.looker.look((desk.namespace, desk.name))
 
     assert desk.shelf.service((desk.namespace, desk.name)) is None
+
+
+async def test_an_older_service_that_takes_the_replica_count_leaves_a_rollout_its_judgement_of_harm(desk: Desk):
+    await desk.at_25()
+    await desk.change({"replicas": 2})
+    await desk.look()
+    older = {
+        "metadata": {"name": "dns", "namespace": desk.namespace, "uid": "0", "creationTimestamp": "2020-01-01T00:00:00Z"},
+        "spec": {"model": "dns", "backend": {"ray": {"rayService": "flows"}}, "replicas": 3},
+    }
+    desk.shelf.put_service(older)
+    await desk.look()
+    (told,) = desk.backend.told.values()
+    assert told[-1].replicas is None, "both set the count"
+
+    desk.fails()
+    status = await desk.look(2)
+
+    assert (status["phase"], desk.weight) == ("Aborted", 0), status
+    assert condition(status, "Valid")["status"] == "False"
+    assert "ModelService" in condition(status, "Valid")["message"]
+    assert "/dns" in condition(status, "Valid")["message"]
+
+
+@pytest.mark.parametrize("missing", ["policy", "backend"])
+async def test_an_operator_that_stops_leading_within_a_look_writes_nothing(desk: Desk, monkeypatch, missing: str):
+    get = desk.kube.get
+
+    async def policy_is_gone(kind, namespace, name):
+        if name == "nosuch":
+            desk.leads = False
+        return await get(kind, namespace, name)
+
+    async def backend_is_gone(_: object) -> None:
+        desk.leads = False
+        raise BackendError("RayService flows is not there")
+
+    if missing == "policy":
+        monkeypatch.setattr(desk.kube, "get", policy_is_gone)
+        await desk.service(rollout={"policyRef": {"name": "nosuch"}})
+    else:
+        monkeypatch.setattr(desk.backend, "serves", backend_is_gone)
+        await desk.policy()
+        await desk.service()
+
+    status = await desk.look()
+
+    assert not desk.leads
+    assert status == {}
+    assert desk.problem == "this operator no longer leads"

@@ -46,6 +46,7 @@ class Desk:
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.metrics = OperatorMetrics()
         self.spoils: Json = {}
+        self.leads = True
         self.after_s: float | None = None
         self.problem: str | None = None
         self.restart()
@@ -59,7 +60,7 @@ class Desk:
             Backends(self.backend),  # type: ignore[arg-type]
             self.metrics,
             OperatorSettings(),
-            leads=lambda: True,
+            leads=lambda: self.leads,
             now=lambda: self.now,
             monotonic=lambda: self.now.timestamp(),
         )
