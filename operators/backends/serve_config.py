@@ -137,7 +137,7 @@ def entry_of(text: str, place: Place, name: str) -> tuple[Any, Any]:
 def _parsed(text: str, place: Place) -> dict[str, Any]:
     try:
         config = yaml.load(text, Loader=yaml.CSafeLoader) if text.strip() else None  # the safe one, in C
-    except yaml.YAMLError as problem:
+    except (yaml.YAMLError, ValueError) as problem:  # ValueError: of a date that there is not, e.g. 2026-99-99
         raise BackendError(f"{place.subject}: spec.serveConfigV2 is not YAML: {problem}", can_retry=False) from problem
     if not isinstance(config, dict):
         raise BackendError(
@@ -148,7 +148,7 @@ def _parsed(text: str, place: Place) -> dict[str, Any]:
 
 def _deployment(config: Mapping[str, Any], place: Place) -> dict[str, Any]:
     """Find the deployment, adding it to an application that leaves it to its defaults."""
-    applications = config.get("applications") or []
+    applications = _items(config, "applications", place)
     names = [a.get("name") for a in applications]
     if place.application not in names:
         raise BackendError(
@@ -157,14 +157,38 @@ def _deployment(config: Mapping[str, Any], place: Place) -> dict[str, Any]:
             can_retry=False,
         )
     application = applications[names.index(place.application)]
-    deployments = application.setdefault("deployments", [])
-    for deployment in deployments:
-        if deployment.get("name") == place.deployment:
-            found: dict[str, Any] = deployment
-            return found
-    deployments.append({"name": place.deployment})
-    added: dict[str, Any] = deployments[-1]
-    return added
+    deployments = application["deployments"] = _items(application, "deployments", place)
+    found = next((d for d in deployments if d.get("name") == place.deployment), None)
+    if found is None:
+        found = {"name": place.deployment}
+        deployments.append(found)
+    _mapping(found, "ray_actor_options", place)
+    _items(_mapping(found, "user_config", place), "models", place)
+    return found
+
+
+def _items(holder: Mapping[str, Any], field: str, place: Place) -> list[dict[str, Any]]:
+    """A list of mappings that may be missing. Raises BackendError."""
+    found = holder.get(field) or []
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise _misshapen(field, "list of mappings", place)
+    return found
+
+
+def _mapping(holder: Mapping[str, Any], field: str, place: Place) -> dict[str, Any]:
+    """A mapping that may be missing. Raises BackendError."""
+    found = holder.get(field) or {}
+    if not isinstance(found, dict):
+        raise _misshapen(field, "mapping", place)
+    return found
+
+
+def _misshapen(field: str, shape: str, place: Place) -> BackendError:
+    return BackendError(
+        f"{place.subject}: {field} in spec.serveConfigV2 is no {shape}, which Ray Serve cannot read; write it as "
+        "manifests/base/rayservice.yaml does",
+        can_retry=False,
+    )
 
 
 def _without_autoscaler(deployment: Mapping[str, Any], place: Place) -> None:

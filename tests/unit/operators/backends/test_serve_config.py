@@ -90,3 +90,37 @@ def test_refusals_name_the_resource_and_the_way_out(text, replicas, expected):
         with_model(text, PLACE, told().serving("ids"), replicas)
     assert "RayService soc/vedette" in str(refused.value)
     assert not refused.value.can_retry
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "applications: 5",
+        "applications: [x]",
+        "applications: {name: vedette}",
+        "applications: [{name: vedette, deployments: 5}]",
+        "applications: [{name: vedette, deployments: [x]}]",
+        "applications: [{name: vedette, deployments: [{name: Replica, user_config: 5}]}]",
+        "applications: [{name: vedette, deployments: [{name: Replica, user_config: {models: 5}}]}]",
+        "applications: [{name: vedette, deployments: [{name: Replica, user_config: {models: [5]}}]}]",
+        "applications: [{name: vedette, deployments: [{name: Replica, ray_actor_options: 5}]}]",
+        "since: 2026-99-99",
+    ],
+)
+def test_what_people_wrote_in_another_shape_is_refused_in_words(text: str):
+    for read in (
+        lambda: with_model(text, PLACE, told().serving("ids"), None),
+        lambda: replicas_of(text, PLACE),
+        lambda: served_revision(text, PLACE, "ids"),
+    ):
+        with pytest.raises(BackendError, match=r"RayService soc/vedette: .*spec.serveConfigV2"):
+            read()
+    assert without_model(text, PLACE, "ids") == text, "a deletion does not wait for it"
+
+
+def test_an_application_may_leave_its_deployments_empty():
+    text = "applications: [{name: vedette, deployments: null}]"
+    assert (
+        yaml.safe_load(with_model(text, PLACE, told().serving("ids"), 2))["applications"][0]["deployments"][0]["num_replicas"]
+        == 2
+    )
