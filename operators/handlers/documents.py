@@ -22,6 +22,8 @@ CHANGED_BY: Final = "vedette.dev/changed-by"
 """Annotation: who last changed the spec through the command line."""
 CHANGE_CAUSE: Final = "vedette.dev/change-cause"
 """Annotation: why."""
+_NAME_CHARS: Final = 253
+"""Of a name in the status: as many as a verb's `by` may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def desired_of(service: ModelService, document: Document, rollout: RolloutSpec, 
         experiment=service.spec.experiment,
         replicas=service.spec.replicas,
         is_paused=service.spec.paused,
-        by=notes.get(CHANGED_BY) or _manager_of_revision(document) or "operator",
+        by=(notes.get(CHANGED_BY) or _manager_of_revision(document) or "operator")[:_NAME_CHARS],
         why=notes.get(CHANGE_CAUSE, ""),
         is_by_checked=has_webhook and CHANGED_BY in notes,
     )

@@ -181,9 +181,11 @@ class Looker:
         except Conflict:
             raise
         except KubeError as problem:
-            if outcome.acts_first and target is not None and self._leads():
-                await self._acting.do(lambda: case.backend.carry_out(case.service.ref, target))
-            await self._not_written(case, document, outcome.status, seen, problem)
+            try:
+                if outcome.acts_first and target is not None and self._leads():
+                    await self._acting.do(lambda: case.backend.carry_out(case.service.ref, target))
+            finally:
+                await self._not_written(case, document, outcome.status, seen, problem)
             raise
         for event in outcome.events:
             self._metrics.moves.labels(*case.key, event.reason).inc()

@@ -1,5 +1,6 @@
 """Laws of an operator's looks, on both API servers: what is in the cluster may go or break, and the status tells the truth."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 import yaml
 from api_server_kind import eventually
 
-from operators.backends.kube import MODEL_SERVICES, Kube, access
+from operators.backends.kube import MODEL_SERVICES, Kube, KubeError, access
 from operators.backends.port import BackendError
+from operators.handlers.documents import CHANGED_BY
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator_desk import CANDIDATE, POLICY, Desk, condition
 
@@ -183,6 +185,33 @@ async def test_a_status_that_cannot_be_written_is_told(desk: Desk, monkeypatch):
         f'vedette_rollout_problem{{kind="recorded",name="flows",namespace="{desk.namespace}"}} 0.0'
         in desk.metrics.render().decode()
     )
+
+
+async def test_a_status_that_cannot_be_written_is_told_though_the_backend_refuses_as_well(desk: Desk, monkeypatch):
+    await desk.at_25()
+
+    async def refuses(*_: object, **__: object) -> None:
+        raise KubeError("the API server is short of room", 507)
+
+    monkeypatch.setattr(desk.kube, "apply", refuses)
+    desk.backend.refuses = "RayService flows is not there"
+    await desk.say("abort", "stop")
+    await desk.look()
+
+    assert "StatusNotWritten" in await desk.reasons()
+
+
+async def test_a_name_of_any_length_leaves_the_status_its_bound(desk: Desk):
+    await desk.policy()
+    await desk.service()
+    await desk.look(3)
+
+    await desk.change({"revision": {"version": "2", "bundle": CANDIDATE}}, annotations={CHANGED_BY: "y" * 100_000})
+    status = await desk.look(4)
+
+    assert status["weight"] == 25
+    assert status["rollout"]["startedBy"].startswith("yyy")
+    assert len(json.dumps(status)) < 64 * 1024
 
 
 async def test_a_service_that_went_unseen_is_forgotten_not_tried_for_ever(desk: Desk):
