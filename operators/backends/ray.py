@@ -162,18 +162,28 @@ class RayServeBackend:
             name = (status.get(part) or {}).get("rayClusterName")
             if not name or wanted is None:
                 continue
-            try:
-                cluster = await self._kube.get(RAY_CLUSTERS, service.namespace, name)
-                pods = await self._kube.list(PODS, service.namespace, f"ray.io/cluster={name},ray.io/node-type=worker")
-                patch = resized(cluster, room, wanted, pods)
-                if patch:
-                    await self._kube.patch(RAY_CLUSTERS, service.namespace, name, patch)
-            except NotFound:
-                continue  # it is just being made, or going
-            except KubeError as problem:
-                raise BackendError(
-                    f"RayCluster {service.namespace}/{name} was not given its workers: {problem}", can_retry=problem.can_retry
-                ) from problem
+            for left in reversed(range(_TRIES)):
+                try:
+                    await self._give_workers(service.namespace, name, room, wanted)
+                except NotFound:
+                    break  # it is just being made, or going
+                except KubeError as problem:
+                    if isinstance(problem, Conflict) and left:
+                        continue  # most often KubeRay wrote its status
+                    raise BackendError(
+                        f"RayCluster {service.namespace}/{name} was not given its workers: {problem}",
+                        can_retry=problem.can_retry,
+                    ) from problem
+                else:
+                    break
+
+    async def _give_workers(self, namespace: str, name: str, room: Room, wanted: Mapping[str, int]) -> None:
+        """Of one RayCluster, over the version that was read. Raises NotFound, Conflict, KubeError."""
+        cluster = await self._kube.get(RAY_CLUSTERS, namespace, name)
+        pods = await self._kube.list(PODS, namespace, f"ray.io/cluster={name},ray.io/node-type=worker")
+        patch = resized(cluster, room, wanted, pods)
+        if patch:
+            await self._kube.patch(RAY_CLUSTERS, namespace, name, patch)
 
     async def _scrape(self, service: ServiceRef, pods: Sequence[Mapping[str, Any]]) -> Scrape:
         """Ask every pod that runs. One that is not ready need not answer: it may hold no replica (yet, or any more)."""

@@ -17,7 +17,7 @@ import pytest
 from operators.api.types import KserveBackend, RayBackend
 from operators.backends.inference_service import SERVED
 from operators.backends.kserve import KserveInference
-from operators.backends.kube import INFERENCE_SERVICES, RAY_CLUSTERS, RAY_SERVICES, Kube, access
+from operators.backends.kube import INFERENCE_SERVICES, PODS, RAY_CLUSTERS, RAY_SERVICES, Kube, access
 from operators.backends.load import LoadMeter
 from operators.backends.metrics_pages import MetricsPages
 from operators.backends.port import BackendError, ServiceRef
@@ -273,6 +273,25 @@ async def test_workers_follow_the_replicas_as_far_as_there_is_room(place):
     await place.backend.carry_out(place.service, Target(stable=A, replicas=6))
     assert group() == before
     assert (await place.backend.load(place.service)).most_replicas == 4
+
+
+@pytest.mark.parametrize("place", [workers], ids=["ray"], indirect=True)
+async def test_workers_are_given_though_somebody_writes_the_ray_cluster_meanwhile(place, api_server, namespace, monkeypatch):
+    place, group = place
+    listed, wrote = Kube.list, []
+
+    async def while_others_write(kube, kind, *where, **how):
+        found = await listed(kube, kind, *where, **how)
+        if kind is PODS and len(wrote) < 2:
+            wrote.append(kind)
+            with api_server.http() as http:
+                _label(http, f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters/c1", str(len(wrote)))
+        return found
+
+    monkeypatch.setattr(Kube, "list", while_others_write)
+    await place.backend.carry_out(place.service, Target(stable=A, replicas=3))
+    assert len(wrote) == 2
+    assert group()["replicas"] == 3
 
 
 @pytest.mark.parametrize("place", [workers], ids=["ray"], indirect=True)
