@@ -82,6 +82,8 @@ class SpecOwner:
         try:
             while self._box:
                 self._take_all(waiting)
+                if not waiting:  # every change was refused: nothing is taken, loaded or settled anew
+                    continue
                 loading = self._loading()
                 await self._until_mail_or(loading)
                 if not self._box:
@@ -102,6 +104,8 @@ class SpecOwner:
             except Exception as problem:
                 asked.fail(problem)
         waiting += taken
+        if not taken:
+            return
         try:
             self._take(self.spec)
         except Exception as defect:

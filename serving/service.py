@@ -227,7 +227,8 @@ class Inference:
             await self._change(lambda spec: with_version(spec, name, version, digest))
 
     async def _change(self, change: Change) -> None:
-        """A change that a client asked for: kept first, then taken."""
+        """A change that a client asked for: refused, or kept and then taken. What is kept may stand otherwise than what is served."""
+        change(self._owner.spec)
         if self._record is not None:
             try:
                 await asyncio.to_thread(self._record, change)

@@ -71,6 +71,18 @@ async def test_a_change_that_is_refused_changes_nothing_and_holds_up_no_other():
     assert names(loads.owner.spec) == ["a"]
 
 
+async def test_a_change_that_is_refused_settles_nothing():
+    """Else a refused request of a client would make a replica ready before its first specification."""
+    loads = Loads()
+
+    def refuse(_spec):
+        raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        await loads.owner.taken(refuse)
+    assert (loads.taken, loads.gates, loads.settled) == ([], [], [])
+
+
 async def test_a_caller_that_goes_away_has_its_change_made_all_the_same():
     loads = Loads()
     caller = asyncio.create_task(loads.owner.settled(adding("a")))

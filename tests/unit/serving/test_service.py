@@ -326,6 +326,16 @@ async def test_a_managed_model_is_not_changed_by_clients(world, change, says):
     assert world.service.is_model_ready("simple", "1")
 
 
+async def test_what_is_refused_is_not_kept_either(world):
+    """The served file of a server that the cluster configures says other things, and would take the change."""
+    kept = []
+    world.service._record = lambda change: kept.append(change(newest_of_each(world.store)))
+    await world.service.apply(newest_of_each(world.store).model_copy(update={"managed": "all"}))
+    with pytest.raises(BadRequest, match="managed by a control plane"):
+        await world.service.unload("simple")
+    assert kept == []
+
+
 async def test_a_model_with_variants_is_not_changed_by_clients(world):
     (model,) = newest_of_each(world.store).models
     candidate = VariantSpec(name="candidate", version="1", revision=model.revision, weight=5)
