@@ -20,6 +20,7 @@ from serving.models.bundle import Bundle, read_bundle
 from serving.models.errors import BundleError, NoSuchModel
 
 _VERSION: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _log = logging.getLogger("vedette.store")
 
 
@@ -101,6 +102,9 @@ class BundleStore:
 
 def _digest(pointer: Path) -> str:
     try:
-        return str(json.loads(pointer.read_text(encoding="utf-8"))["digest"])
+        digest = str(json.loads(pointer.read_text(encoding="utf-8"))["digest"])
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"{digest!r:.80} is no digest")
+        return digest
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise BundleError(f"{pointer}: is not a version pointer ({problem}); remove it and add the bundle again") from problem

@@ -16,6 +16,7 @@ from serving.models.probe import examine, probe
 from serving.models.simple import build_simple
 from serving.models.store import BundleStore
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
+from serving.served_file import newest_of_each
 
 
 def graph_of(nodes, inputs, outputs, initializers=(), domains=()):
@@ -279,15 +280,17 @@ def test_an_unknown_model_is_named(tmp_path, simple, name, version, says):
         store.resolve(name, version)
 
 
-def test_a_stray_file_or_a_damaged_pointer_hides_no_other_model(tmp_path, simple, caplog):
+@pytest.mark.parametrize("damaged", ["{", '{"digest": "oops"}', '{"digest": "sha256:../../x"}', '{"digest": null}'])
+def test_a_stray_file_or_a_damaged_pointer_hides_no_other_model(tmp_path, simple, caplog, damaged):
     store = BundleStore(tmp_path / "store")
     store.add(simple)
     folder = tmp_path / "store" / "models"
     (folder / "simple" / "notes.json").write_text("{}")
     (folder / "other").mkdir()
-    (folder / "other" / "1.json").write_text("{")
+    (folder / "other" / "1.json").write_text(damaged)
     assert [(e.name, e.version) for e in store.entries()] == [("simple", "1")]
     assert "other/1.json: is not a version pointer" in caplog.text
+    assert [m.name for m in newest_of_each(store).models] == ["simple"]
     assert store.resolve("simple").digest == simple.digest
     assert store.next_version("other") == "2"
     with pytest.raises(BundleError, match=r"other/1\.json: is not a version pointer"):
