@@ -72,13 +72,17 @@ def examine(folder: Path, digest: str) -> ProbeReport:
 
 
 def free_bytes(root: Path = Path("/")) -> int:
-    """Memory that may still be taken: of the pod or container, if it has a limit, and of the machine. 0 if nobody says."""
+    """Memory that may still be taken: of the pod or container, if it has a limit, and of the machine. 0 if nobody says.
+
+    Pages that only hold files count as free: the system takes them back, and reading bundles alone fills a pod with them."""
     free = []
     try:
         found = (root / "proc/meminfo").read_text(encoding="ascii").partition("MemAvailable:")[2]
         free.append(int(found.split()[0]) * 1024)
         group = root / "sys/fs/cgroup"
-        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+        limit, used = int((group / "memory.max").read_text()), int((group / "memory.current").read_text())
+        parts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        free.append(limit - used + int(parts.get("active_file", 0)) + int(parts.get("inactive_file", 0)))
     except (OSError, IndexError, ValueError):
         pass  # no such limit: `max`, or another system
     return max(min(free, default=0), 0)

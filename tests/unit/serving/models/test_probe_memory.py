@@ -38,16 +38,18 @@ def test_a_bundle_that_needs_more_memory_than_the_probe_may_take_is_refused(bund
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY, "the limit is the child's"
 
 
-@pytest.mark.parametrize(("limit", "free"), [
-    pytest.param("1000000\n", 400_000, id="of a pod with a limit"),
-    pytest.param("max\n", 8_000 * 1024, id="of the machine where there is none"),
-    pytest.param("100\n", 0, id="of a pod that is full"),
+@pytest.mark.parametrize(("limit", "files", "free"), [
+    pytest.param("1000000\n", 0, 400_000, id="of a pod with a limit"),
+    pytest.param("1000000\n", 150_000, 700_000, id="files that the system keeps in memory may go"),
+    pytest.param("max\n", 0, 8_000 * 1024, id="of the machine where there is none"),
+    pytest.param("100\n", 0, 0, id="of a pod that is full"),
 ])  # fmt: skip
-def test_free_memory(tmp_path, limit, free):
+def test_free_memory(tmp_path, limit, files, free):
     group = tmp_path / "sys/fs/cgroup"
     group.mkdir(parents=True)
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 16000 kB\nMemFree: 1 kB\nMemAvailable:    8000 kB\nBuffers: 1 kB\n")
     (group / "memory.max").write_text(limit)
     (group / "memory.current").write_text("600000\n")
+    (group / "memory.stat").write_text(f"anon 1\nfile {3 * files}\nactive_file {files}\ninactive_file {files}\n")
     assert free_bytes(tmp_path) == free
