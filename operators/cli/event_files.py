@@ -81,4 +81,8 @@ def _events(name: str, value: Any, body: bytes) -> Iterator[Found]:
     if not isinstance(value, list):
         yield Found(name, body)
         return
-    yield from (Found(f"{name}[{number}]", json.dumps(one).encode()) for number, one in enumerate(value))
+    for number, one in enumerate(value):
+        try:
+            yield Found(f"{name}[{number}]", json.dumps(one).encode())
+        except RecursionError:
+            yield Found(f"{name}[{number}]", why_not="an event is not JSON that can be read: it is nested too deeply")

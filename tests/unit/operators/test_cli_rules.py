@@ -126,6 +126,11 @@ def test_of_any_lines_each_is_an_event_or_set_aside(lines):
         pytest.param(b'[{"a": 1}\n,\n{"a": 2}]\n', ["e[0]", "e[1]"], id="a list"),
         pytest.param(b'[{"a": 1}\n,\n{"a": 2', ["e:1", "e:3!"], id="a list that breaks off"),
         pytest.param(b"[" * 100_000, ["e:1!"], id="nested too deeply"),
+        pytest.param(
+            b"[" + b'{"a":' * 1015 + b"1" + b"}" * 1015 + b', {"b": 2}]',
+            ["e[0]!", "e[1]"],
+            id="in a list, read but not to be written",
+        ),
         pytest.param(b"\n \n", [], id="nothing"),
     ],
 )
