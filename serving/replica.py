@@ -144,14 +144,19 @@ class ReplicaHost:
 
     async def _follow(self) -> None:
         """Each change is taken at once, also while the one before still loads: an abort must not wait for a slow candidate."""
-        composition, applying = self._composed(), set[asyncio.Task[None]]()
+        composition, applying, is_due = self._composed(), set[asyncio.Task[None]](), False
         while True:
             await asyncio.sleep(_FOLLOW_EVERY_S)
             try:
-                if composition.served.changed():
+                is_due = composition.served.changed() or is_due
+                if is_due:
                     spec = await asyncio.to_thread(self._desired)
+                    is_due = False
                     applying.add(asyncio.create_task(composition.service.apply(spec)))
             except (ModelError, OSError) as problem:
+                is_due = isinstance(
+                    problem, OSError
+                )  # the next read may succeed; a damaged file is damaged until it is written
                 _log.error("%s; serving goes on as before", problem)
             applying = {task for task in applying if not task.done()}
 
