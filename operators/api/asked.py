@@ -50,12 +50,14 @@ def by_what_is_known(document: Document, known: Known, problem: Exception) -> As
 
 
 def readable(document: Document, known: Known) -> ModelService | None:
-    """The service by its spec, else by the last one that could be read, else by the parts of its spec that say where it is served."""
-    for spec in _specs(document, known):
-        try:
-            return read_service({**document, "spec": spec})
-        except ApiError:
-            continue
+    """The service by its spec, else by the last one that could be read, else by the parts of its spec that say where it is served;
+    without its status where that is what cannot be read."""
+    for known_document in (document, {**document, "status": {}}):
+        for spec in _specs(known_document, known):
+            try:
+                return read_service({**known_document, "spec": spec})
+            except ApiError:
+                continue
     return None
 
 

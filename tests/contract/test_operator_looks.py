@@ -214,6 +214,20 @@ async def test_a_name_of_any_length_leaves_the_status_its_bound(desk: Desk):
     assert len(json.dumps(status)) < 64 * 1024
 
 
+async def test_a_deletion_takes_the_model_away_though_the_status_cannot_be_read(desk: Desk):
+    """Another release wrote it."""
+    await desk.at_25()
+    await desk.kube.delete(MODEL_SERVICES, desk.namespace, desk.name)
+    found = await desk.kube.get(MODEL_SERVICES, desk.namespace, desk.name)
+    desk.restart()
+    desk.shelf.put_service({**found, "status": {**found["status"], "rollout": {"phase": "Rehearsing"}}})
+
+    await desk.looker.look((desk.namespace, desk.name))
+
+    assert desk.backend.told == {}
+    assert await desk.kube.list(MODEL_SERVICES, desk.namespace) == []
+
+
 async def test_a_service_that_went_unseen_is_forgotten_not_tried_for_ever(desk: Desk):
     await desk.at_25()
     await desk.change(finalizers=None)
