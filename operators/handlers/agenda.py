@@ -57,12 +57,6 @@ class Agenda(Generic[K]):
             self._plan(key, after_s)
         self._tell()
 
-    async def forget(self, key: K) -> None:
-        """Look at it no more."""
-        self._due.pop(key, None)
-        self._failures.pop(key, None)
-        self._again.discard(key)
-
     async def run(self) -> None:
         """Look, until cancelled."""
         async with asyncio.TaskGroup() as workers:
