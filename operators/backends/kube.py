@@ -182,7 +182,7 @@ class Kube:
         query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "1"}
         async with self._request("watch", kind, kind.path(namespace), query) as answer:
             if answer.status >= 300:
-                raise _refused(f"watch {kind.path(namespace)}", answer.status, await answer.text())
+                raise _refused(f"watch {kind.path(namespace)}", answer.status, await answer.text(errors="replace"))
 
     async def apply(
         self, kind: Kind, namespace: str | None, name: str, fields: Mapping[str, Any], *, subresource: str | None = None
@@ -243,10 +243,9 @@ class Kube:
         content: str = "application/json",
     ) -> Document:
         async with self._request(verb, kind, path, query or {}, body, content) as answer:
-            status, text = answer.status, await answer.text()
+            status, text = answer.status, await answer.text(errors="replace")
         if status < 300:
-            found: Document = json.loads(text)
-            return found
+            return _document(f"{verb} {path}", text)
         raise _refused(f"{verb} {path}", status, text)
 
     @asynccontextmanager
@@ -315,6 +314,17 @@ def _escaped(found: re.Match[str]) -> str:
 def _may_block(reached: Access) -> bool:
     """Refreshing a token may run a program or ask a server."""
     return getattr(reached.official, "refresh_api_key_hook", None) is not None
+
+
+def _document(what: str, text: str) -> Document:
+    """An answer's body. Raises KubeError: something between us and the API server answered in its place."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise KubeError(f"{what}: the answer is no JSON object but {text[:100]!r}; look for a proxy in front of the API server")
+    return found
 
 
 def _refused(what: str, status: int, text: str) -> KubeError:

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.backends.kube import encoded
+from operators.backends.kube import PODS, Access, Kube, KubeError, encoded
 from tests.fakes.apiserver.texts import read_apply
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(
@@ -45,3 +48,19 @@ def test_surrogate_escapes_are_no_yaml():
     except ValueError:
         return
     raise AssertionError("an apply body with surrogate escapes was read")
+
+
+@pytest.mark.parametrize("body", [b"<html>sign in first</html>", b"\xff\xfe", b"[]"])
+async def test_an_answer_that_no_api_server_gives_is_an_error_in_words(body: bytes):
+    """Something between us and the API server answers in its place."""
+
+    async def in_between(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", in_between)
+    async with TestServer(app) as server:
+        reached = Access(str(server.make_url("")).rstrip("/"), None, lambda: None, None, "soc")
+        async with Kube(reached, manager="test") as kube:
+            with pytest.raises(KubeError, match=r"get .*/pods/a: the answer is no JSON object"):
+                await kube.get(PODS, "soc", "a")
