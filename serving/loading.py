@@ -105,10 +105,15 @@ class Loader:
     def _under_way(self, wanted: Wanted) -> asyncio.Task[None]:
         """The one task that loads this revision."""
         key = wanted.key
-        if key not in self._loading:
+        task = self._loading.get(key)
+        if task is None or task.done():  # one that was overtaken has loaded nothing, and is forgotten a moment after it is done
             task = self._loading[key] = asyncio.get_running_loop().create_task(self._load(wanted))
-            task.add_done_callback(lambda _: self._loading.pop(key, None))
-        return self._loading[key]
+            task.add_done_callback(lambda done: self._forget(key, done))
+        return task
+
+    def _forget(self, key: RevisionKey, task: asyncio.Task[None]) -> None:
+        if self._loading.get(key) is task:
+            del self._loading[key]
 
     async def _load(self, wanted: Wanted) -> None:
         try:
