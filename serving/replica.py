@@ -72,11 +72,16 @@ class ReplicaHost:
             max_unfinished_bytes=settings.max_unfinished_bytes,
         )
 
-    def start(self, config: Mapping[str, Any] | None = None) -> Ports:
-        """Open the doors and load what should be served. config: as for `reconfigure`."""
+    def open(self) -> Ports:
+        """Open the doors. Nothing is served, and the replica is not ready, before the first `reconfigure`."""
         share_fairly()
         ports = self._listener.start()
         self._composed().siblings.register(ports.own)
+        return ports
+
+    def start(self, config: Mapping[str, Any] | None = None) -> Ports:
+        """Open the doors and load what should be served. config: as for `reconfigure`."""
+        ports = self.open()
         self.reconfigure(config or {})
         settle()
         return ports
@@ -187,21 +192,29 @@ class Replica:
     def __init__(self, settings: ServingSettings, compose: Compose) -> None:
         keep_replica_to_loopback()
         self._host = ReplicaHost(settings, compose)
-        self._ports = self._host.start()
+        self._ports = self._host.open()
         self._is_configured = False
         self._door = http_door(self._host.behind, settings.max_body_bytes)
 
     def reconfigure(self, config: Mapping[str, Any]) -> None:
-        """Ray Serve's user_config changed. The first is waited for, as an application runs when it is done; later ones load
-        beside what serves, and a replica that is busy with a probe must still answer its health check."""
-        if config:
-            self._host.reconfigure(config, is_waiting=not self._is_configured)
+        """Ray Serve's user_config, or `{}` without one: Serve hands over the first right after `__init__`.
+
+        That one is waited for, as an application runs when it is done, and nothing is served before it: what the store has newest is
+        perhaps a candidate. Later ones load beside what serves, and a replica that is busy with a probe must still answer its health
+        check."""
+        if not self._is_configured:
+            self._host.reconfigure(config)
+            settle()
             self._is_configured = True
+        elif config:
+            self._host.reconfigure(config, is_waiting=False)
 
     def check_health(self) -> None:
         """Raise if the listeners are dead; Ray Serve then replaces this replica."""
         if not self._host.is_well():
             raise RuntimeError("the listeners' loop does not answer")
+        if not self._is_configured:  # a user_config of null: Serve hands nothing over
+            self.reconfigure({})
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """The replica's load, for a policy of one's own in Ray Serve's autoscaler (it sees no request of our listeners by itself).

@@ -1,9 +1,15 @@
-"""A replica without Ray and without doors: how it follows the served file."""
+"""A replica without Ray and its cluster: how it starts, and how it follows the served file."""
 
 import asyncio
 from types import SimpleNamespace
 
+import pytest
+
 from serving import replica
+from serving.app import compose
+from serving.models.build import build_bundle
+from serving.models.simple import build_simple
+from serving.models.store import BundleStore
 from serving.replica import ReplicaHost
 from serving.served_file import ServedFile
 from serving.settings import ServingSettings
@@ -37,3 +43,34 @@ async def test_a_change_that_cannot_be_read_is_read_at_the_next_look(tmp_path, m
     async with asyncio.timeout(5):
         assert await applied.get() == WANTED
     following.cancel()
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """A replica as Ray Serve makes one, over a store whose newest version nobody has asked for; and the first version's digest."""
+    monkeypatch.setattr(replica, "keep_replica_to_loopback", lambda: None)
+    store, simple = BundleStore(tmp_path / "store"), build_simple(tmp_path / "1")
+    one = store.add(simple)
+    store.add(build_bundle(tmp_path / "2", model=simple.model_path.read_bytes(), name="simple", version="2"))
+    settings = ServingSettings(store_dir=tmp_path / "store", http_port=0, grpc_port=0, audit=False)
+    made = replica.Replica.func_or_class(settings, compose)
+    yield made, one
+    made._host.stop()
+
+
+def test_a_replica_serves_nothing_and_is_not_ready_before_its_first_user_config(started):
+    made, one = started
+    service = made._host.behind.service
+    assert not service.is_ready()
+    made.reconfigure({"models": [{"name": "simple", "version": "1", "revision": {"bundle": one}}]})
+    assert service.is_ready()
+    assert service.model_metadata("simple", None).versions == ("1",)
+    made.reconfigure({})
+    assert service.model_metadata("simple", None).versions == ("1",), "an empty one leaves things as they are"
+
+
+@pytest.mark.parametrize("begin", [lambda made: made.reconfigure({}), lambda made: made.check_health()], ids=["empty", "null"])
+def test_a_replica_without_user_config_serves_what_the_store_says(started, begin):
+    made, _ = started
+    begin(made)
+    assert made._host.behind.service.model_metadata("simple", None).versions == ("2",)
