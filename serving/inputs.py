@@ -60,10 +60,12 @@ class InputPlan:
     allow_nonfinite: bool
     only: tuple[str, str, tuple[int, ...]] | None = None
     """Name, datatype and the dimensions after the rows, of a model that takes one tensor with a free number of rows."""
+    apart: frozenset[str] = frozenset()
+    """Tensors whose free first dimension is not the rows'."""
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "InputPlan":
-        """Work out the plan of a bundle."""
+    def of(cls, manifest: Manifest, apart: frozenset[str] = frozenset()) -> "InputPlan":
+        """Work out the plan of a bundle. apart: see the field."""
         return cls(
             tensors={t.name: t for t in manifest.inputs},
             keys={k.name: k.datatype for k in manifest.entity_keys} if manifest.assembly else {},
@@ -72,6 +74,7 @@ class InputPlan:
             takes_columns=bool(manifest.assembly),
             allow_nonfinite=manifest.allow_nonfinite,
             only=_only(manifest.inputs),
+            apart=apart,
         )
 
     def read(self, request: InferRequest, now_us: int, max_rows: int) -> TensorRows | ColumnRows:
@@ -100,10 +103,13 @@ class InputPlan:
             if len(shape) != len(spec.shape) or any(e not in (-1, s) for s, e in zip(shape, spec.shape, strict=True)):
                 raise BadRequest(f"input {name!r} has shape {list(shape)}, expected {list(spec.shape)} (-1: any size)")
         try:
-            rows = rows_of(tuple(self.tensors.values()), {name: tensor.shape for name, tensor in sent.items()})
+            rows = rows_of(tuple(self.tensors.values()), {name: tensor.shape for name, tensor in sent.items()}, self.apart)
         except ValueError as problem:
             raise BadRequest(str(problem)) from problem
         _check_rows(rows, max_rows)
+        for name in self.apart:
+            if sent[name].shape[0] > max_rows:
+                raise BadRequest(f"input {name!r} has a first dimension of {sent[name].shape[0]}, at most {max_rows} is taken")
         return TensorRows({name: sent[name].data for name in self.tensors}, rows)
 
     def _column_rows(self, sent: Mapping[str, Tensor], request: InferRequest, now_us: int, max_rows: int) -> ColumnRows:

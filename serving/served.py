@@ -137,7 +137,7 @@ def serve(loaded: LoadedBundle, spec: RevisionSpec) -> Served:
         bundle=bundle,
         manifest=manifest,
         model=loaded.model,
-        inputs=InputPlan.of(manifest),
+        inputs=InputPlan.of(manifest, getattr(loaded.model, "apart", frozenset())),
         assembly=plan_assembly(manifest),
         calibration=CalibrationTable.of(manifest.calibration),
         feature_service=service,

@@ -66,16 +66,16 @@ class RayServeBackend:
             await self._resize(service, found, room, min(target.replicas, room.most or target.replicas))
 
     async def observe(self, service: ServiceRef) -> Observation:
-        """Ask every pod of the active Ray cluster. Expected are as many as there are: wanted ones that nothing runs yet (no worker,
-        no room) hold up nobody."""
+        """Ask every pod of the active Ray cluster. Expected are as many as are wanted, of the pods that run: wanted ones that nothing
+        runs yet (no worker, no room) hold up nobody; one that runs and is not ready does, for it may be the candidate that ends it."""
         try:
             ray_service, pods = await self._look(service)
             wanted = replicas_of(_config(ray_service, self._place.application), self._where(service))
         except (KubeError, BackendError) as problem:
             return Observation(at=datetime.now(UTC), problem=str(problem))
         scrape = await self._scrape(service, pods)
-        there = max(1, sum(map(is_ready, pods)), len(scrape.replicas))
-        expected = there if wanted is None else max(1, min(wanted, there))
+        running, ready = (max(1, sum(map(check, pods)), len(scrape.replicas)) for check in (is_live, is_ready))
+        expected = ready if wanted is None else min(wanted, running)
         return scrape.observation(expected, wanted_replicas=wanted)
 
     async def load(self, service: ServiceRef) -> Load:

@@ -100,8 +100,14 @@ def report(
     as_json: Json = False,
 ) -> None:
     """What the experiment under way, or else the last one, shows: each variant's rate, its difference to the baseline, the winner."""
-    status = place_of(store_dir, context, namespace, kubeconfig).open().read(name).status
-    found = status.report
+    record = place_of(store_dir, context, namespace, kubeconfig).open().read(name)
+    found = record.status.report
+    if found is None and record.service.spec.experiment is not None:
+        waits_for = record.problem or record.status.waiting_for or "whoever runs the rollouts to begin it"
+        raise CommandError(
+            f"the experiment of service {name!r} has not begun, so it has no report yet; it waits for {waits_for}: see "
+            f"`vedette experiment get {name}`"
+        )
     if found is None:
         raise CommandError(f"service {name!r} has had no experiment; `vedette experiment start {name}` begins one")
     if as_json:

@@ -76,7 +76,7 @@ def refusal(other: Document, words: str) -> str:
     )
 
 
-def _age(document: Document) -> tuple[str, str]:
-    """The oldest is the least; of one second, by uid."""
-    metadata = document["metadata"]
-    return str(metadata.get("creationTimestamp") or ""), str(metadata.get("uid") or "")
+def _age(document: Document) -> tuple[str, bool, str]:
+    """The oldest is the least. Of one second: the one that is followed already, then by uid."""
+    metadata, status = document["metadata"], document.get("status") or {}
+    return str(metadata.get("creationTimestamp") or ""), not status.get("rollout"), str(metadata.get("uid") or "")

@@ -136,18 +136,21 @@ def check_golden(bundle: Bundle, model: Model) -> int:
                 "the model or its runtime is not the one the bundle was built with"
             )
         try:
-            check_scores(bundle.manifest.inputs, bundle.manifest.score, case.inputs, outputs)
+            apart: frozenset[str] = getattr(model, "apart", frozenset())
+            check_scores(bundle.manifest.inputs, bundle.manifest.score, case.inputs, outputs, apart)
         except BundleError as problem:
             raise BundleError(f"{bundle.folder / golden.file}: case {index}: {problem}") from problem
     return len(cases)
 
 
-def check_scores(specs: Sequence[TensorSpec], score: ScoreSpec | None, inputs: Arrays, outputs: Arrays) -> None:
+def check_scores(
+    specs: Sequence[TensorSpec], score: ScoreSpec | None, inputs: Arrays, outputs: Arrays, apart: frozenset[str]
+) -> None:
     """One run of the graph gave one score a row, if it has a score. Raises BundleError."""
     if score is None:
         return
     try:
-        scores_of(outputs, score, rows_of(specs, {name: tensor.shape for name, tensor in inputs.items()}))
+        scores_of(outputs, score, rows_of(specs, {name: tensor.shape for name, tensor in inputs.items()}, apart))
     except ValueError as problem:
         raise BundleError(f"{problem}; a graph that drops or merges rows cannot be served") from problem
 

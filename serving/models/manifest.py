@@ -2,7 +2,7 @@
 
 Pure: reading, hashing and verifying files is serving.models.bundle's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -31,11 +31,12 @@ class TensorSpec(_Part):
     """-1 is a variable dimension."""
 
 
-def rows_of(inputs: Sequence[TensorSpec], shapes: Mapping[str, Sequence[int]]) -> int:
+def rows_of(inputs: Sequence[TensorSpec], shapes: Mapping[str, Sequence[int]], apart: Collection[str] = ()) -> int:
     """How many rows tensors of these shapes hold: the size of the first dimension where the signature leaves it free.
 
-    Without a free one it is the first input's first dimension, and 1 for a scalar. Raises ValueError if free ones differ."""
-    free = {spec.name: shapes[spec.name][0] for spec in inputs if spec.shape and spec.shape[0] == -1}
+    apart: inputs whose first dimension is something else, e.g. weights of shape [m] beside rows of shape [n, m]. Without a free one
+    it is the first input's first dimension, and 1 for a scalar. Raises ValueError if free ones differ."""
+    free = {spec.name: shapes[spec.name][0] for spec in inputs if spec.shape and spec.shape[0] == -1 and spec.name not in apart}
     if len(set(free.values())) > 1:
         said = ", ".join(f"{name!r} {size}" for name, size in free.items())
         raise ValueError(f"the inputs differ in their rows: {said}; send as many rows in each")

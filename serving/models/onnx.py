@@ -63,6 +63,8 @@ class OnnxModel:
         self.inputs = tuple(_spec(i, "input") for i in self._session.get_inputs())
         self.outputs = tuple(_spec(o, "output") for o in self._session.get_outputs())
         self._output_names = [o.name for o in self.outputs]
+        self.apart = _apart(self._session.get_inputs())
+        """Inputs whose first dimension the graph calls otherwise than that of the first input: no rows of a batch."""
 
     def run(
         self, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, stop: Stop | None = None
@@ -93,6 +95,11 @@ def _spec(value: Any, kind: str) -> TensorSpec:
             "(for scikit-learn: options={'zipmap': False})"
         )
     return TensorSpec(name=value.name, datatype=datatype, shape=tuple(d if isinstance(d, int) else -1 for d in value.shape))
+
+
+def _apart(inputs: Sequence[Any]) -> frozenset[str]:
+    named = [(value.name, value.shape[0]) for value in inputs if value.shape and isinstance(value.shape[0], str)]
+    return frozenset(name for name, dimension in named if dimension != named[0][1])
 
 
 def _first_line(problem: Exception) -> str:

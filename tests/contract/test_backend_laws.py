@@ -305,6 +305,21 @@ async def test_a_rollout_needs_the_replicas_that_are_there_and_the_service_those
     assert seen.problem is None
 
 
+@pytest.mark.parametrize("place", [workers], ids=["ray"], indirect=True)
+async def test_a_worker_that_runs_and_is_not_ready_is_waited_for(place, api_server, namespace):
+    """A candidate that ends its workers is not everywhere because it is on those that are left."""
+    place, _ = place
+    await place.backend.carry_out(place.service, Target(stable=A, replicas=2))
+    place.settle()
+    nobody = {"podIP": "127.99.0.1", "podIPs": [{"ip": "127.99.0.1"}], "conditions": [{"type": "Ready", "status": "False"}]}
+    with api_server.http() as http:
+        path = f"/api/v1/namespaces/{namespace}/pods/ray-1/status"
+        http.patch(path, json={"status": nobody}, headers=MERGE).raise_for_status()
+    seen = await place.backend.observe(place.service)
+    assert (len(seen.replicas), seen.expected_replicas) == (1, 2)
+    assert not loading(seen, "stable", A, seen.at, timedelta(minutes=1)).is_everywhere
+
+
 @pytest.mark.parametrize("place", [ray], ids=["ray"], indirect=True)
 async def test_a_ray_service_without_a_configuration_leaves_it_to_the_operator(place):
     place.forget_config()

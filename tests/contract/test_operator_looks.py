@@ -33,7 +33,9 @@ def kinds(api_server: Handle) -> Iterator[None]:
 @pytest.fixture
 async def desk(api_server: Handle, namespace: str, kinds: None) -> AsyncIterator[Desk]:
     async with Kube(access(api_server.kubeconfig()), manager="vedette-operator") as kube:
-        yield Desk(kube, namespace)
+        made = Desk(kube, namespace)
+        yield made
+        await made.leave()
 
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["same operator", "another operator"])

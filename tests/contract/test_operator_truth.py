@@ -98,6 +98,7 @@ async def play(server: Handle, acts: list[tuple[str, str]], why: str, is_deleted
             with pytest.raises(NotFound):
                 await kube.get(MODEL_SERVICES, namespace, desk.name)
             assert not desk.backend.told
+        await desk.leave()
     with server.http() as http:
         http.delete(f"/api/v1/namespaces/{namespace}")
 

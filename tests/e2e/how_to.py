@@ -7,7 +7,8 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,6 +114,13 @@ class Reader:
             f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
         )
         return done.stdout
+
+    def waits(self, command: str, holds: Callable[[str], bool], seconds: float = 120) -> None:
+        """Look again and again, as somebody does who waits for a thing to begin."""
+        end = time.monotonic() + seconds
+        while not holds(said := self.says(command)):
+            assert time.monotonic() < end, said[-3000:]
+            time.sleep(0.5)
 
     def _run(self, command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

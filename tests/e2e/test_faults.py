@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -42,7 +43,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, redis: OwnRedis) -> FeatureW
 
 
 @pytest.fixture(scope="module")
-def scene(world: FeatureWorld, redis: OwnRedis) -> Iterator[trouble.Scene]:
+def scene(own_folder: Path, world: FeatureWorld, redis: OwnRedis) -> Iterator[trouble.Scene]:
     with replica(world, redis) as scene:
         yield scene
 
@@ -82,7 +83,7 @@ def test_a_killed_replica_is_started_again_and_gives_no_wrong_answer_meanwhile(s
     assert after != before
 
 
-def test_of_two_replicas_the_other_answers(world, redis):
+def test_of_two_replicas_the_other_answers(own_folder, world, redis):
     with replica(world, redis, replicas=2) as scene:
         found = suffered("one-of-two-killed", scene)
         assert found.counts[Kind.LOST] <= 10 * CLIENTS, "a client loses its connection and finds the other replica"

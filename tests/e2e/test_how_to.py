@@ -171,6 +171,10 @@ class TestChangesInOneFolder:
         rolling.says("vedette rollout status flows --timeout 5m")
         for command in played(COMPARE):
             rolling.types(COMPARE, command)
+            if command.startswith("vedette experiment start"):
+                rolling.waits(
+                    "vedette experiment get flows --json", lambda text: json.loads(text)["status"]["phase"] == "Experiment"
+                )
 
     def test_scale(self, rolling: Reader):
         has_two_versions(rolling)

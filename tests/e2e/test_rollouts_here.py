@@ -37,6 +37,10 @@ POLICY = {
 }
 
 
+OF_THE_SERVER = shutil.ignore_patterns("replicas", "control", "audit")
+"""What a running server keeps in its store about itself: a copy's server would take the other's replicas for its own."""
+
+
 def patience() -> float:
     """Seconds, in proportion to what others do on this machine."""
     return 60.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
@@ -46,7 +50,7 @@ def patience() -> float:
 def twice(vedette: Vedette, tmp_path: Path) -> Path:
     """A copy of the shared server's store, a second version in it that answers the same, and a service that wants the first."""
     copy = tmp_path / "copy" / "store"
-    shutil.copytree(vedette.store, copy)
+    shutil.copytree(vedette.store, copy, ignore=OF_THE_SERVER)
     bundles = BundleStore(copy)
     first = bundles.resolve("flows")
     candidates._rebuilt(first, bundles, lambda graph: None, candidates._golden(first), "the same again")

@@ -122,6 +122,13 @@ class Desk:
         text = json.dumps([request])
         await self.change(annotations={REQUESTS_ANNOTATION: text})
 
+    async def leave(self) -> None:
+        """Nothing stays that waits for an operator: it would keep the namespace, for operators of other tests to find."""
+        with suppress(NotFound):
+            await self.change(finalizers=None)
+        with suppress(NotFound):
+            await self.kube.delete(MODEL_SERVICES, self.namespace, self.name)
+
     async def at_25(self) -> Json:
         """A rollout under way: every fourth entity meets the candidate."""
         await self.policy()

@@ -116,21 +116,20 @@ def test_a_time_without_offset_is_utc():
     assert parse_time_us("1970-01-01T00:00:00.000001", "x") == 1
 
 
-PAIR = InputPlan.of(
-    Manifest.model_validate(
-        {
-            "name": "pair",
-            "version": "1",
-            "inputs": [
-                {"name": "a", "datatype": "FP32", "shape": [-1, 2]},
-                {"name": "b", "datatype": "FP32", "shape": [-1, 2]},
-                {"name": "scale", "datatype": "FP32", "shape": [4]},
-            ],
-            "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
-            "files": {},
-        }
-    )
+PAIR_MANIFEST = Manifest.model_validate(
+    {
+        "name": "pair",
+        "version": "1",
+        "inputs": [
+            {"name": "a", "datatype": "FP32", "shape": [-1, 2]},
+            {"name": "b", "datatype": "FP32", "shape": [-1, 2]},
+            {"name": "scale", "datatype": "FP32", "shape": [4]},
+        ],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+        "files": {},
+    }
 )
+PAIR = InputPlan.of(PAIR_MANIFEST)
 
 
 def read_pair(rows_of_a, rows_of_b):
@@ -151,3 +150,16 @@ def test_a_fixed_first_dimension_is_not_a_number_of_rows():
     assert read_pair(3, 3).rows == 3
     with pytest.raises(BadRequest, match="the most in one request is 10"):
         read_pair(11, 11)
+
+
+def test_a_first_dimension_that_the_graph_calls_otherwise_is_not_a_number_of_rows_and_is_bounded_all_the_same():
+    plan = InputPlan.of(PAIR_MANIFEST, frozenset({"b"}))
+
+    def read_apart(rows_of_a, size_of_b):
+        tensors = {"a": (rows_of_a, 2), "b": (size_of_b, 2), "scale": (4,)}
+        sent = [Tensor(name, "FP32", np.zeros(shape, np.float32)) for name, shape in tensors.items()]
+        return plan.read(InferRequest("pair", None, tuple(sent)), NOW, max_rows=10)
+
+    assert read_apart(3, 7).rows == 3
+    with pytest.raises(BadRequest, match="input 'b' has a first dimension of 11, at most 10"):
+        read_apart(1, 11)

@@ -39,6 +39,15 @@ def test_the_oldest_is_followed(young, said):
         assert "ModelService soc/old" in refusal(*found)
 
 
+def test_of_one_second_the_one_that_is_followed_already_is_the_older():
+    followed = {**OLD, "status": {"rollout": {"phase": "Healthy"}}}
+    young = service("new", 1, model="ids")
+    found = rival(young, [followed])
+    assert found is not None
+    assert found[0] is followed
+    assert rival(followed, [young]) is None
+
+
 def test_the_owner_has_no_rival():
     assert rival(OLD, [OLD, service("new", 2, model="ids"), service("newer", 3, model="ids")]) is None
 
