@@ -199,7 +199,7 @@ class Connection(asyncio.Protocol):
         if self._waiting and now_s - self._heard_s >= STALLED_S:
             self.close(ReadOutcome.TIMED_OUT)
         elif due:
-            self._arm(due[0][0])
+            self._arm(max(due[0][0], now_s + _TICK_S))
         elif self._waiting:
             self._arm(self._heard_s + STALLED_S)
 
