@@ -34,7 +34,7 @@ async def test_a_change_that_cannot_be_read_is_read_at_the_next_look(tmp_path, m
     """Else an abort is lost: nothing is written to the file after it."""
     monkeypatch.setattr(replica, "_FOLLOW_EVERY_S", 0)
     applied = asyncio.Queue()
-    host = ReplicaHost(ServingSettings(store_dir=tmp_path), None)
+    host = ReplicaHost(ServingSettings(store_dir=tmp_path, http_port=0, grpc_port=0), None)
     host._composition = SimpleNamespace(
         service=SimpleNamespace(apply=applied.put), served=FailsOnce(tmp_path), fallback=ServingSpec
     )
