@@ -238,6 +238,10 @@ class InferenceService(Protocol):
         """Raises NotFound for a model or version that is not known."""
         ...
 
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """From now on call this, on the service's loop, whenever `is_ready` or `is_model_ready` may say something else."""
+        ...
+
     def model_metadata(self, name: str, version: str | None) -> ModelMetadata:
         """Raises NotFound."""
         ...

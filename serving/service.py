@@ -67,6 +67,7 @@ class Inference:
         self._owner = SpecOwner(self._take, self._load_all, self._settle)
         self._controlling = set[asyncio.Task[None]]()
         self._tallies: dict[Key, Tally] = {}
+        self._to_tell: list[Callable[[], None]] = []
 
     def server_metadata(self) -> ServerMetadata:
         """Name, version, extensions."""
@@ -96,6 +97,10 @@ class Inference:
                 return False
             raise
         return True
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """See the port: told at each swap of the snapshot, and when versions come to the store or go."""
+        self._to_tell.append(tell)
 
     def model_metadata(self, name: str, version: str | None) -> ModelMetadata:
         """Raises NotFound, Unavailable."""
@@ -251,11 +256,13 @@ class Inference:
         except OSError as problem:
             _log.error("the store cannot be read: %s", problem)
             return
-        self._in_store = frozenset((e.name, e.version) for e in entries)
+        before, self._in_store = self._in_store, frozenset((e.name, e.version) for e in entries)
+        if self._in_store != before:
+            self._tell()
 
     def _take(self, spec: ServingSpec) -> None:
-        self._loader.want(wanted_by(spec))
         self._swap(spec, is_settled=self._snapshot.is_settled)
+        self._loader.want(wanted_by(spec))
 
     async def _load_all(self, spec: ServingSpec) -> None:
         await asyncio.gather(self._look_at_store(), self._loader.load(wanted_by(spec)))
@@ -265,15 +272,20 @@ class Inference:
         self._loader.keep([member.served for member in self._snapshot.members()])
 
     def _swap(self, spec: ServingSpec, *, is_settled: bool) -> None:
+        """The snapshot last: whatever fails before it, what is served stays as it was."""
         loader, metrics, before = self._loader, self._metrics, self._snapshot
-        snapshot = self._snapshot = take_snapshot(
-            spec, loader.served, loader.refused, before, metrics.evidence, is_settled=is_settled
-        )
+        snapshot = take_snapshot(spec, loader.served, loader.refused, before, metrics.evidence, is_settled=is_settled)
         served = [m.served for m in snapshot.members()]
         metrics.set_loaded([(s.name, s.version, s.variant, s.bundle, s.revision) for s in served])
         metrics.set_failed([(f.name, f.version, f.variant, f.revision, f.reason) for f in snapshot.failures])
         self._scorer.keep(served)
         metrics.remember_entities(_standing(before, snapshot))
+        self._snapshot = snapshot
+        self._tell()
+
+    def _tell(self) -> None:
+        for tell in self._to_tell:
+            tell()
 
     def _count_error(self, lineup: Lineup | None, request: InferRequest, error: ServingError) -> None:
         if lineup is None:

@@ -47,7 +47,7 @@ class GrpcDoor:
     async def stop(self, grace_s: float) -> None:
         """Say not serving, accept nothing more, let calls under way finish within grace_s. Where others share the port and
         grace_s is not 0, clients are first left the time to go to them."""
-        self._health.is_closing.set()
+        self._health.close()
         if grace_s > 0 and self._turn_away():
             await self._see_off()
         await self._server.stop(grace_s)

@@ -346,7 +346,7 @@ class Http2Door:
 
     async def stop(self, grace_s: float) -> None:
         """Say not serving, accept nothing more, ask every client to go, let calls under way finish within grace_s."""
-        self._application.health.is_closing.set()
+        self._application.health.close()
         self._sweeping.cancel()
         if grace_s > 0 and is_shared(self._sock) and turn_away(self._sock):
             for _ in range(3):  # each lets the loop accept what has arrived, also one that was busy

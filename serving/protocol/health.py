@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Final
 
 from grpc_health.v1 import health_pb2
@@ -15,8 +14,6 @@ from serving.errors import NotFound
 from serving.ports import InferenceService
 from serving.protocol.stubs import SERVICE
 
-WATCH_EVERY_S: Final = 0.5
-"""How often somebody looks on behalf of all that watch."""
 _LONGEST_NAME: Final = 256
 """Characters; no model has a longer name."""
 _UNKNOWN: Final = int(health_pb2.HealthCheckResponse.ServingStatus.Value("SERVICE_UNKNOWN"))
@@ -25,21 +22,24 @@ _STATUS: Final = health_pb2.HealthCheckResponse.ServingStatus
 
 
 class Health:
-    """is_closing: the door is going; nothing is well any more.
-
-    However many watch, one task looks, and at each name that is watched once; the others wait for a change."""
+    """However many watch, a change of what is served is one look at each name that is watched; nobody looks in between."""
 
     def __init__(self, service: InferenceService) -> None:
         self._service = service
-        self.is_closing = asyncio.Event()
+        self._is_closing = self._is_due = False
         self._watched = Counter[str]()
         self._states: dict[str, int] = {}
         self._changed = asyncio.Event()
-        self._looking: asyncio.Task[None] | None = None
+        service.on_change(self._look_soon)
+
+    def close(self) -> None:
+        """The door is going: nothing is well any more, and who watches is told so."""
+        self._is_closing = True
+        self._look()
 
     def status(self, name: str) -> int:
         """Of one name. Raises NotFound for a name that is neither a service nor a model."""
-        if self.is_closing.is_set():
+        if self._is_closing:
             is_well = False
         elif name in {"", SERVICE}:
             is_well = self._service.is_ready()
@@ -54,36 +54,31 @@ class Health:
         try:
             if name not in self._states:
                 self._states[name] = self._seen(name)
-            if self._looking is None:
-                self._looking = asyncio.create_task(self._look())
             while True:
                 if (status := self._states[name]) != last:
                     yield status
                     last = status
-                elif self.is_closing.is_set():
+                elif self._is_closing:
                     return
                 else:
                     await self._changed.wait()
         finally:
-            self._leave(name)
+            self._watched[name] -= 1
+            if not self._watched[name]:
+                del self._watched[name], self._states[name]
 
-    def _leave(self, name: str) -> None:
-        self._watched[name] -= 1
-        if not self._watched[name]:
-            del self._watched[name], self._states[name]
-        if not self._watched and self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+    def _look_soon(self) -> None:
+        """In the loop's next turn, once for all changes of this one; when the change is whole."""
+        if self._watched and not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._look)
 
-    async def _look(self) -> None:
-        while not self.is_closing.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(WATCH_EVERY_S):
-                    await self.is_closing.wait()
-            states = {name: self._seen(name) for name in self._watched}
-            if states != self._states or self.is_closing.is_set():
-                self._states, changed, self._changed = states, self._changed, asyncio.Event()
-                changed.set()
+    def _look(self) -> None:
+        self._is_due = False
+        states = {name: self._seen(name) for name in self._watched}
+        if states != self._states or self._is_closing:
+            self._states, changed, self._changed = states, self._changed, asyncio.Event()
+            changed.set()
 
     def _seen(self, name: str) -> int:
         try:

@@ -1,6 +1,5 @@
 """`vedette up` and the other verbs as child processes, the way a terminal runs them."""
 
-import ipaddress
 import json
 import os
 import signal
@@ -13,12 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e import sockets
 from tests.e2e.processes import ROOT
 
 STOP_S = 40.0
 _MARK = "VEDETTE_E2E_MARK"
-_LISTENING = "0A"
-"""The state of a listening socket in /proc/net/tcp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,33 +121,7 @@ def processes_of(mark: str) -> list[int]:
 
 def listening(mark: str) -> dict[str, str]:
     """Every address and port at which a process that inherited the mark listens for TCP, and what that process is."""
-    owners = {}
-    for pid in processes_of(mark):
-        for descriptor in _descriptors(pid):
-            if descriptor.startswith("socket:["):
-                owners[descriptor.removeprefix("socket:[").rstrip("]")] = pid
-    found = {}
-    for table in ("tcp", "tcp6"):
-        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == _LISTENING and fields[9] in owners:
-                found[_address(fields[1])] = command_of(owners[fields[9]])[:100]
-    return found
-
-
-def _descriptors(pid: int) -> list[str]:
-    try:
-        return [os.readlink(entry) for entry in Path("/proc", str(pid), "fd").iterdir()]
-    except OSError:  # the process ended meanwhile
-        return []
-
-
-def _address(written: str) -> str:
-    """`0100007F:1F90`, the kernel's words of 32 bits in this machine's byte order, as `127.0.0.1:8080`."""
-    host, port = written.split(":")
-    words = [bytes.fromhex(host[i : i + 8])[::-1] for i in range(0, len(host), 8)]
-    address = ipaddress.ip_address(b"".join(words))
-    return f"{getattr(address, 'ipv4_mapped', None) or address}:{int(port, 16)}"
+    return {address: command_of(pid)[:100] for address, pid in sockets.listening(processes_of(mark)).items()}
 
 
 def wait_until_gone(mark: str, timeout_s: float = 10.0) -> None:

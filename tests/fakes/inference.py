@@ -4,6 +4,7 @@ Models: `simple` (Triton's: INT32 [1,16] sum and difference), `echo` (answers it
 ours), `busy` (refused early), `slow` (waits for `release`, or its deadline). `load` and `unload` change what is ready."""
 
 import asyncio
+from collections.abc import Callable
 
 import numpy as np
 
@@ -52,8 +53,26 @@ class FakeInference:
     def __init__(self) -> None:
         self.unloaded: set[str] = set()
         self.seen: list[InferRequest] = []
-        self.is_up = True
+        self._is_up = True
+        self._to_tell: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self.release = asyncio.Event()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is ready, but for what is unloaded. Tests set it from their own thread."""
+        return self._is_up
+
+    @is_up.setter
+    def is_up(self, value: bool) -> None:
+        self._is_up = value
+        self._tell()
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        self._to_tell.append((asyncio.get_running_loop(), tell))
+
+    def _tell(self) -> None:
+        for loop, tell in self._to_tell:
+            loop.call_soon_threadsafe(tell)
 
     def server_metadata(self) -> ServerMetadata:
         return ServerMetadata("fake", "1.0", ("binary_tensor_data", "model_repository"))
@@ -122,9 +141,11 @@ class FakeInference:
 
     async def load(self, name: str) -> None:
         self.unloaded.discard(self._find(name, None).name)
+        self._tell()
 
     async def unload(self, name: str) -> None:
         self.unloaded.add(self._find(name, None).name)
+        self._tell()
 
 
 def _sum_and_difference(request: InferRequest) -> tuple[Tensor, ...]:

@@ -1,6 +1,7 @@
 """Which models are loaded, and how that changes: by real bundles and real probes, without doors."""
 
 import asyncio
+import shutil
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from serving.models.build import build_bundle
 from serving.models.errors import ModelError, for_clients
 from serving.models.simple import build_simple
 from serving.models.store import BundleStore
+from serving.protocol.health import Health
 from serving.protocol.messages import InferRequest, RequestedOutput, Tensor
 from serving.scorer import Scorer, ScorerLimits
 from serving.served_file import ServedFile, newest_of_each
@@ -24,6 +26,8 @@ from serving.telemetry.tracing import Tracer
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import ManualClock
 
+SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
+"""Of grpc.health.v1."""
 ROW = np.arange(16, dtype=np.int32).reshape(1, 16)
 GONE = ModelSpec(name="gone", version="1", revision=RevisionSpec(bundle="sha256:" + "0" * 64))
 
@@ -380,6 +384,28 @@ async def test_what_clients_are_told_names_no_place_on_disk(world, tmp_path):
 )
 def test_places_on_this_machine_are_not_told_to_clients(text, told):
     assert for_clients(ModelError(text), Path("/var/lib/x y/store")) == told
+
+
+async def test_whoever_watches_is_told_of_every_change_of_what_is_ready(world, tmp_path):
+    """Of the server, of a model, and of one that is in the store only."""
+    health, told = Health(world.service), {"": [], "simple": []}
+
+    async def watch(name):
+        async for state in health.changes(name):
+            told[name].append(state)
+
+    watching = [asyncio.create_task(watch(name)) for name in told]
+    await until(lambda: told == {"": [NOT_SERVING], "simple": [NOT_SERVING]})
+    await world.service.apply(newest_of_each(world.store))
+    await until(lambda: told == {"": [NOT_SERVING, SERVING], "simple": [NOT_SERVING, SERVING]})
+    await world.service.apply(ServingSpec())
+    await until(lambda: told["simple"][2:] == [NOT_SERVING])
+    shutil.rmtree(world.store.root)
+    await world.service._look_at_store()
+    await until(lambda: told["simple"][3:] == [SERVICE_UNKNOWN])
+    assert told[""] == [NOT_SERVING, SERVING]
+    for task in watching:
+        task.cancel()
 
 
 async def test_the_index_is_answered_without_the_disk(world, tmp_path):

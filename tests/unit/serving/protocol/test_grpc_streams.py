@@ -7,7 +7,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from serving.protocol import health, http2, http2_frames
+from serving.protocol import http2, http2_frames
 from serving.protocol.grpc_http2 import MAX_FLOWING_BYTES, GrpcApplication
 from serving.protocol.grpc_wire import framed
 from serving.protocol.hpack import encode
@@ -205,19 +205,47 @@ async def test_a_hundred_watches_are_one_look(client):
     assert client.service.looks == 1
 
 
-async def test_all_who_watch_are_told_of_a_change(client, monkeypatch):
-    monkeypatch.setattr(health, "WATCH_EVERY_S", 0.001)
+async def test_all_who_watch_are_told_of_a_change_in_the_next_turns_of_the_loop(client):
     for stream in range(1, 201, 2):
         client.open(stream, WATCH)
         client.say(frame(DATA, 1, stream, watch("simple")))
     await some_turns(300)
-    client.service.unloaded.add("simple")
-    told = {of for kind, _, of, _ in client.frames() if kind == DATA}
-    assert len(told) == 100
-    told = set()
-    while len(told) < 100:
-        await asyncio.sleep(0.001)
-        told |= {of for kind, _, of, _ in client.frames() if kind == DATA}
+    assert len({of for kind, _, of, _ in client.frames() if kind == DATA}) == 100
+    await client.service.unload("simple")
+    await some_turns()
+    assert len({of for kind, _, of, _ in client.frames() if kind == DATA}) == 100
+    assert client.service.looks == 2
+
+
+async def test_changes_of_one_turn_are_one_look(client):
+    client.open(1, WATCH)
+    client.say(frame(DATA, 1, 1, watch("simple")))
+    await some_turns()
+    for _ in range(10):
+        await client.service.unload("echo")
+        await client.service.load("echo")
+    await some_turns()
+    assert client.service.looks == 2
+
+
+async def test_a_service_at_rest_is_not_asked_about_its_health(client):
+    """However long somebody watches: nothing is due on the loop."""
+    client.open(1, WATCH)
+    client.say(frame(DATA, 1, 1, watch("simple")))
+    await some_turns()
+    assert not [handle for handle in asyncio.get_running_loop()._scheduled if not handle.cancelled()]
+
+
+async def test_who_watches_is_told_that_the_door_goes(client):
+    client.open(1, WATCH)
+    client.say(frame(DATA, 1, 1, watch("simple")))
+    await some_turns()
+    client.frames()
+    client.app.health.close()
+    await some_turns()
+    frames = client.frames()
+    assert frames[0][3] == framed(health_pb2.HealthCheckResponse(status=2).SerializeToString())
+    assert status(frames) == 0
 
 
 async def test_nobody_looks_for_watches_that_are_gone(client):
@@ -227,7 +255,11 @@ async def test_nobody_looks_for_watches_that_are_gone(client):
     await some_turns()
     client.connection.connection_lost(None)
     await some_turns()
-    assert not [task for task in asyncio.all_tasks() if "Health._look" in repr(task.get_coro())]
+    before = client.service.looks
+    await client.service.unload("simple")
+    await some_turns()
+    assert client.service.looks == before
+    assert not client.app.health._states
 
 
 async def test_breaking_calls_in_a_loop_ends_the_connection_like_cancelling_them(client):
