@@ -19,12 +19,14 @@ Document = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class Asked:
     """service: with its status. problem: why what is written cannot be followed; None: it can. acts: whether enough is known to
-    tell the backend anything."""
+    tell the backend anything. is_unread: the problem is that what is written, or what it names, could not be read for now; that says
+    nothing about it."""
 
     service: ModelService
     rollout: RolloutSpec
     problem: str | None = None
     acts: bool = True
+    is_unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)

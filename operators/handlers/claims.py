@@ -1,15 +1,21 @@
-"""Which ModelService a place in a backend belongs to, where several claim it: the oldest. Pure.
+"""Which ModelService a place in a backend belongs to, where several claim it: the one that serves, else the oldest. Pure.
 
 A place is one model within one deployment of a RayService, or one InferenceService; the replica count of a deployment, which models
-of several services share, is a place as well. Documents are read as they are: one that cannot be parsed still claims."""
+of several services share, is a place as well. Documents are read as they are: one that served keeps its place though it can no longer
+be parsed. One that was refused before it ever served has none, until it can be followed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from operators.api.types import RayBackend
-from operators.handlers.documents import Document, key_of
+from operators.api.asked import Asked
+from operators.api.read import ApiError, read_policy, read_service
+from operators.api.types import RayBackend, rollout_of
+from operators.handlers.documents import Document, Key, key_of
 
 Place = tuple[str, ...]
+Policies = Callable[[Key], Document | None]
+"""A RolloutPolicy as it was last seen, by (namespace, name)."""
 _RAY: Final = RayBackend()
 
 
@@ -36,18 +42,41 @@ def claims(document: Document) -> dict[Place, str]:
     return found
 
 
+def claimants(others: Iterable[Document], policies: Policies) -> list[Document]:
+    """Those of the other ModelServices that have what they claim, or are to get it: not one that was refused and never served, for
+    as long as it cannot be followed."""
+    return [o for o in others if not _was_refused(o) or _can_be_followed(o, policies)]
+
+
+def left_of(document: Document, asked: Asked, others: Iterable[Document]) -> Asked:
+    """What is left of what a service asks for, where another has the same place. One that is followed already gives up the count alone:
+    a rollout under way goes on, and is judged. others: that claim. Raises LookupError if nothing is left."""
+    others = list(others)
+    found = rival(document, others)
+    if found is None:
+        return asked
+    service, is_of_model = asked.service, rival(without_count(document), others) is not None
+    if is_of_model or service.status.rollout is None:
+        raise LookupError(refusal(*found))
+    spec = service.spec.model_copy(update={"replicas": None, "scaling": None})
+    problem = refusal(*found) if asked.problem is None or asked.is_unread else asked.problem
+    return replace(asked, service=service.model_copy(update={"spec": spec}), problem=problem, is_unread=False)
+
+
 def without_count(document: Document) -> Document:
     """The same ModelService, if it left the replica count to others."""
     return {**document, "spec": {k: v for k, v in (document.get("spec") or {}).items() if k not in ("replicas", "scaling")}}
 
 
 def rival(document: Document, others: Iterable[Document]) -> tuple[Document, str] | None:
-    """The oldest of the other ModelServices that claims a place of this one and was there before it, and the words for the place."""
+    """The first of the other ModelServices that claims a place of this one and has it before it, and the words for the place. A
+    replica count is the oldest's, whoever serves."""
     mine = claims(document)
-    before = [o for o in others if key_of(o) != key_of(document) and _age(o) < _age(document)]
-    for other in sorted(before, key=_age):
+    for other in sorted((o for o in others if key_of(o) != key_of(document)), key=_order):
+        theirs = claims(other)
         for place, words in mine.items():
-            if place in claims(other):
+            rank = _age if place[0] == "count" else _order
+            if place in theirs and rank(other) < rank(document):
                 return other, words
     return None
 
@@ -59,24 +88,52 @@ def sharers(document: Document, others: Iterable[Document]) -> list[Document]:
 
 
 def heirs(document: Document, others: Iterable[Document]) -> list[Document]:
-    """Other ModelServices, not on their way out, that claim the very model (or InferenceService) of this one, the oldest first."""
+    """Other ModelServices, not on their way out, that claim the very model (or InferenceService) of this one, the first in order first."""
     mine = {place for place in claims(document) if place[0] != "count"}
     staying = (o for o in others if key_of(o) != key_of(document) and not o["metadata"].get("deletionTimestamp"))
-    return sorted((o for o in staying if mine & claims(o).keys()), key=_age)
+    return sorted((o for o in staying if mine & claims(o).keys()), key=_order)
 
 
 def refusal(other: Document, words: str) -> str:
-    """What the younger one is told."""
+    """What the one that does not get it is told."""
     namespace, name = key_of(other)
+    why = "which has it already" if _has_served(other) else "which is older"
     return (
-        f"{words} belongs to ModelService {namespace}/{name}, which is older; delete one of the two, or give this one another model "
+        f"{words} belongs to ModelService {namespace}/{name}, {why}; delete one of the two, or give this one another model "
         "or backend"
         if not words.startswith("the replica count")
-        else f"{words} is set by ModelService {namespace}/{name}, which is older; take replicas and scaling away here, or there"
+        else f"{words} is set by ModelService {namespace}/{name}, {why}; take replicas and scaling away here, or there"
     )
 
 
+def _order(document: Document) -> tuple[bool, tuple[str, bool, str]]:
+    """The least comes first: one that has served, then the oldest."""
+    return not _has_served(document), _age(document)
+
+
 def _age(document: Document) -> tuple[str, bool, str]:
-    """The oldest is the least. Of one second: the one that is followed already, then by uid."""
-    metadata, status = document["metadata"], document.get("status") or {}
-    return str(metadata.get("creationTimestamp") or ""), not status.get("rollout"), str(metadata.get("uid") or "")
+    """The oldest is the least. Of one second: the one that has served, then by uid."""
+    metadata = document["metadata"]
+    return str(metadata.get("creationTimestamp") or ""), not _has_served(document), str(metadata.get("uid") or "")
+
+
+def _has_served(document: Document) -> bool:
+    """Whether something was rolled out by it: its status says what."""
+    return bool((document.get("status") or {}).get("rollout"))
+
+
+def _was_refused(document: Document) -> bool:
+    conditions = (document.get("status") or {}).get("conditions") or ()
+    return not _has_served(document) and any(c.get("type") == "Valid" and c.get("status") == "False" for c in conditions)
+
+
+def _can_be_followed(document: Document, policies: Policies) -> bool:
+    """Whether its spec and its policy can be read, as far as they were seen."""
+    try:
+        service = read_service({**document, "status": {}})
+        named = service.spec.rollout.policy_ref
+        found = None if named is None else policies((key_of(document)[0], named.name))
+        rollout_of(service, None if found is None else read_policy(found))
+    except (ApiError, LookupError):
+        return False
+    return True

@@ -31,8 +31,8 @@ from operators.backends.port import BackendError
 from operators.handlers.acting import Acting
 from operators.handlers.agenda import TryLater
 from operators.handlers.backends import Backends, ClusterBackend
-from operators.handlers.claims import heirs, refusal, rival, without_count
-from operators.handlers.documents import Document, Key, desired_of, key_of, said
+from operators.handlers.claims import claimants, heirs, left_of
+from operators.handlers.documents import Document, Key, desired_of, said
 from operators.handlers.memory import Case, Memory
 from operators.handlers.metrics import OperatorMetrics, ServiceView
 from operators.handlers.record import Recorder
@@ -49,6 +49,7 @@ from operators.handlers.view import (
 )
 from operators.rollout.advance import Outcome, advance
 from operators.rollout.events import Event
+from operators.rollout.evidence import Observation
 from operators.rollout.status import Phase, RolloutStatus, Target
 
 _log = logging.getLogger("vedette.operator")
@@ -122,10 +123,14 @@ class Looker:
             await self._release(key, document)
             return None
         try:
-            asked = self._yield_to_older(document, await self._asked(key, document))
+            asked = left_of(document, await self._asked(key, document), self._claimants(key))
         except (ApiError, LookupError) as problem:
             await self._refuse(key, document, problem)
             return self._settings.quiet_interval_s
+        except KubeError as problem:
+            if not problem.can_retry:
+                await self._refuse(key, document, problem)
+            raise
         self._must_lead()
         document = self._keep(await self._recorder.hold(document))
         backend = self._backends.of(asked.service, document)
@@ -136,7 +141,8 @@ class Looker:
             return self._settings.active_interval_s
         if asked.problem is not None and asked.problem not in memory.told:
             memory.told.add(asked.problem)
-            await self._recorder.event(document, Event("Warning", "Refused", asked.problem), self._now())
+            reason = "NotRead" if asked.is_unread else "Refused"
+            await self._recorder.event(document, Event("Warning", reason, asked.problem), self._now())
         return await self._advance(Case(key, document, asked.service, asked, backend, memory))
 
     async def _asked(self, key: Key, document: Document) -> Asked:
@@ -148,7 +154,7 @@ class Looker:
             found = by_what_is_known(document, self._known.get(key, NOTHING_KNOWN), problem)
             if found is None:
                 raise
-            return found
+            return replace(found, is_unread=isinstance(problem, KubeError))
         self._known[key] = Known(document["spec"], rollout)
         return Asked(service, rollout)
 
@@ -162,14 +168,13 @@ class Looker:
             desired = going_on(desired, case.memory.status)
         outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
         target = await self._scaled(case, outcome, now) if case.asked.acts else None
-        selector = case.backend.selector
-        seen = Seen(observation, len(observation.replicas), selector, case.memory.problem, case.asked.problem)
+        seen = _seen(case, observation)
         if verbs.damaged and verbs.damaged not in case.memory.told:
             case.memory.told.add(verbs.damaged)
             await self._recorder.event(case.document, Event("Warning", "RequestDamaged", verbs.damaged), now)
         await self._settle(case, outcome, target, seen, now)
         self._show(case, seen, now)
-        is_busy = outcome.status.phase in _UNDER_WAY or case.scaling is not None
+        is_busy = outcome.status.phase in _UNDER_WAY or case.scaling is not None or case.asked.is_unread
         return self._settings.active_interval_s if is_busy else self._settings.rest_interval_s
 
     async def _settle(self, case: Case, outcome: Outcome, target: Target | None, seen: Seen, now: datetime) -> None:
@@ -314,40 +319,33 @@ class Looker:
             self._shelf.put_policy(document)
         return read_policy(document)
 
-    def _yield_to_older(self, document: Document, asked: Asked) -> Asked:
-        """What is left of it where an older service has the same place. One that is followed already gives up the count alone: a
-        rollout under way goes on, and is judged. Raises LookupError if nothing is left."""
-        others = self._shelf.neighbours(key_of(document))
-        found = rival(document, others)
-        if found is None:
-            return asked
-        service, is_of_model = asked.service, rival(without_count(document), others) is not None
-        if is_of_model or service.status.rollout is None:
-            raise LookupError(refusal(*found))
-        spec = service.spec.model_copy(update={"replicas": None, "scaling": None})
-        problem = asked.problem or refusal(*found)
-        return replace(asked, service=service.model_copy(update={"spec": spec}), problem=problem)
+    def _claimants(self, key: Key) -> list[Document]:
+        """The other services of its namespace that have a place in a backend, or are to get it."""
+        return claimants(self._shelf.neighbours(key), self._shelf.policy)
 
     async def _refuse(self, key: Key, document: Document, problem: Exception) -> None:
-        """A resource that cannot be followed, and was never followed: the status says why nothing moves."""
-        now, before = self._now(), document.get("status") or {}
-        after = invalid_status(before, str(problem), generation_of(document), now)
+        """A resource that cannot be followed, and was never followed: the status says why nothing moves. A KubeError: what it names
+        may not be read, which says nothing about it."""
+        now, before, is_unread = self._now(), document.get("status") or {}, isinstance(problem, KubeError)
+        after = invalid_status(before, str(problem), generation_of(document), now, is_unread=is_unread)
         if is_material(before, after):
             self._must_lead()
             self._keep(await self._recorder.status(document, after))
-            await self._recorder.event(document, Event("Warning", "Refused", str(problem)), now)
+            await self._recorder.event(document, Event("Warning", "NotRead" if is_unread else "Refused", str(problem)), now)
         memory = self._memories.get(key)
         status = memory.status if memory is not None else RolloutStatus()
         self._metrics.saw(key, ServiceView(status, 0, 0.0, frozenset({"invalid"})))
 
     async def _wait(self, key: Key, document: Document, problem: BackendError) -> None:
         """Nobody can tell yet what is served: the status says what is missing."""
-        now, before = self._now(), document.get("status") or {}
-        after = unserved_status(before, str(problem), generation_of(document), now)
+        now, before, cause = self._now(), document.get("status") or {}, problem.__cause__
+        is_unread = isinstance(cause, KubeError) and not isinstance(cause, NotFound)
+        after = unserved_status(before, str(problem), generation_of(document), now, is_unread=is_unread)
         if is_material(before, after):
             self._must_lead()
             self._keep(await self._recorder.status(document, after))
-            await self._recorder.event(document, Event("Warning", "BackendMissing", str(problem)), now)
+            reason = "BackendNotRead" if is_unread else "BackendMissing"
+            await self._recorder.event(document, Event("Warning", reason, str(problem)), now)
         self._metrics.saw(key, ServiceView(RolloutStatus(), 0, 0.0, frozenset({"acted"})))
 
     async def _release(self, key: Key, document: Document) -> None:
@@ -355,7 +353,7 @@ class Looker:
         service = readable(document, self._known.get(key, NOTHING_KNOWN))
         if service is None:
             _log.warning("%s: let go of without taking anything down: nobody can read where it is served", "/".join(key))
-        elif not heirs(document, self._shelf.neighbours(key)):
+        elif not heirs(document, self._claimants(key)):
             await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))
         self._must_lead()
         await self._recorder.let_go(document)
@@ -391,3 +389,10 @@ class Looker:
         }
         step_s = (now - since).total_seconds() if since is not None and rollout.is_under_way else 0.0
         self._metrics.saw(case.key, ServiceView(rollout, seen.replicas, step_s, frozenset(k for k, on in flags.items() if on)))
+
+
+def _seen(case: Case, observation: Observation) -> Seen:
+    """What a look saw besides the rollout."""
+    asked = case.asked
+    invalid, unread = (None, asked.problem) if asked.is_unread else (asked.problem, None)
+    return Seen(observation, len(observation.replicas), case.backend.selector, case.memory.problem, invalid, unread)

@@ -13,6 +13,9 @@ from operators.rollout.spec import Revision
 from operators.rollout.status import Phase, RolloutStatus
 
 State = Literal["True", "False", "Unknown"]
+TRUE: Final[State] = "True"
+FALSE: Final[State] = "False"
+UNKNOWN: Final[State] = "Unknown"
 _MESSAGE_BYTES: Final = 1500
 """Of a condition's message; there are six conditions."""
 WAITING: Final = "Waiting"
@@ -21,26 +24,30 @@ WAITING: Final = "Waiting"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a look saw besides the rollout. problem: why the last act failed. invalid: why the resource cannot be followed."""
+    """What a look saw besides the rollout. problem: why the last act failed. invalid: why the resource cannot be followed.
+    unread: why it could not be read, or what it names, for now."""
 
     observation: Observation | None = None
     replicas: int = 0
     selector: str = ""
     problem: str | None = None
     invalid: str | None = None
+    unread: str | None = None
 
 
 def service_status(
     written: ModelServiceStatus, generation: int, rollout: RolloutStatus, seen: Seen, now: datetime
 ) -> ModelServiceStatus:
-    """The whole status. written: as it was, whose conditions keep their times if they did not change. generation: of the spec."""
+    """The whole status. written: as it was, whose conditions keep their times if they did not change. generation: of the spec. Where
+    the spec could not be read, Valid and the generation it is said of stay as they were."""
     before = {c.type: c for c in written.conditions}
     told = _conditions(rollout, seen)
-    conditions = [_condition(name, *state, before.get(name), generation, now) for name, state in told.items()]
+    kept = {"Valid": before["Valid"]} if seen.unread is not None and "Valid" in before else {}
+    conditions = [kept.get(name) or _condition(name, *state, before.get(name), generation, now) for name, state in told.items()]
     steps = len(rollout.policy.steps) if rollout.policy is not None else 0
     is_judged = rollout.is_under_way or rollout.phase in (Phase.EXPERIMENT, Phase.ABORTED)
     return ModelServiceStatus(
-        observed_generation=generation,
+        observed_generation=generation if seen.unread is None else written.observed_generation,
         conditions=tuple(conditions),
         phase=rollout.phase,
         stable=short(rollout.stable),
@@ -55,16 +62,20 @@ def service_status(
     )
 
 
-def invalid_status(service_status: Mapping[str, Any], why: str, generation: int, now: datetime) -> dict[str, Any]:
-    """The status of a resource that cannot be read: everything as it was, and that it is not followed."""
+def invalid_status(
+    service_status: Mapping[str, Any], why: str, generation: int, now: datetime, *, is_unread: bool = False
+) -> dict[str, Any]:
+    """The status of a resource that cannot be followed: everything as it was, and that it is not followed. is_unread: what it names
+    may not be read, so nobody can tell whether it is valid."""
+    state, reason = ("Unknown", "NotRead") if is_unread else ("False", "Refused")
     kept = [c for c in service_status.get("conditions") or [] if c.get("type") != "Valid"]
     before = next((c for c in service_status.get("conditions") or [] if c.get("type") == "Valid"), None)
-    since = before["lastTransitionTime"] if before and before["status"] == "False" else now.isoformat()
+    since = before["lastTransitionTime"] if before and before["status"] == state else now.isoformat()
     condition = Condition.model_validate(
         {
             "type": "Valid",
-            "status": "False",
-            "reason": "Refused",
+            "status": state,
+            "reason": reason,
             "message": f"{clip(why, _MESSAGE_BYTES)}; what was served goes on",
             "lastTransitionTime": since,
             "observedGeneration": generation,
@@ -74,13 +85,17 @@ def invalid_status(service_status: Mapping[str, Any], why: str, generation: int,
     return {**service_status, "observedGeneration": generation, "conditions": told}
 
 
-def unserved_status(written: Mapping[str, Any], why: str, generation: int, now: datetime) -> dict[str, Any]:
-    """The status before the first look could see what is served. It holds no rollout: what is served is asked for again."""
+def unserved_status(
+    written: Mapping[str, Any], why: str, generation: int, now: datetime, *, is_unread: bool = False
+) -> dict[str, Any]:
+    """The status before the first look could see what is served. It holds no rollout: what is served is asked for again. is_unread:
+    it may well be there, the API server did not say."""
+    reason, is_ready, is_degraded = ("BackendNotRead", UNKNOWN, UNKNOWN) if is_unread else ("BackendMissing", FALSE, TRUE)
     before = {c["type"]: Condition.model_validate(c) for c in written.get("conditions") or ()}
     told: dict[str, tuple[State, str, str]] = {
         "Valid": ("True", "Accepted", "the resource is followed"),
-        "Ready": ("False", "BackendMissing", why),
-        "Degraded": ("True", "BackendMissing", why),
+        "Ready": (is_ready, reason, why),
+        "Degraded": (is_degraded, reason, why),
     }
     conditions = [_condition(name, *state, before.get(name), generation, now) for name, state in told.items()]
     status = ModelServiceStatus(
@@ -126,7 +141,7 @@ def _conditions(rollout: RolloutStatus, seen: Seen) -> dict[str, tuple[State, st
     """(status, reason, message) by type."""
     problem = seen.observation.problem if seen.observation is not None else "not looked at yet"
     return {
-        "Valid": ("False", "Refused", seen.invalid) if seen.invalid else ("True", "Accepted", "the resource is followed"),
+        "Valid": _valid(seen),
         "Ready": _ready(rollout, seen.observation),
         "Progressing": _progressing(rollout),
         "Paused": ("True", "Waiting", rollout.waiting_for)
@@ -137,6 +152,12 @@ def _conditions(rollout: RolloutStatus, seen: Seen) -> dict[str, tuple[State, st
         if seen.problem
         else ("False", "AsDecided", "what was decided is carried out"),
     }
+
+
+def _valid(seen: Seen) -> tuple[State, str, str]:
+    if seen.invalid:
+        return "False", "Refused", seen.invalid
+    return ("Unknown", "NotRead", seen.unread) if seen.unread else ("True", "Accepted", "the resource is followed")
 
 
 def _ready(rollout: RolloutStatus, observation: Observation | None) -> tuple[State, str, str]:

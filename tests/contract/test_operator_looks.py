@@ -9,7 +9,7 @@ import pytest
 import yaml
 from api_server_kind import eventually
 
-from operators.backends.kube import MODEL_SERVICES, Kube, KubeError, access
+from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Kube, KubeError, access
 from operators.backends.port import BackendError
 from operators.handlers.documents import CHANGED_BY
 from tests.fakes.apiserver import Handle
@@ -90,6 +90,79 @@ async def test_without_its_policy_nothing_new_begins_and_the_status_says_why_of_
     assert status["observedGeneration"] == changed["metadata"]["generation"]
     await desk.policy()
     assert (await desk.look())["candidate"].startswith("2 ")
+
+
+def _policies_answer(desk: Desk, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """From now on the API server answers so when it is asked for a policy."""
+    get = desk.kube.get
+
+    async def answered(kind, namespace, name):
+        if kind is ROLLOUT_POLICIES:
+            raise KubeError(f"get rolloutpolicies/{name}: {status}", status)
+        return await get(kind, namespace, name)
+
+    monkeypatch.setattr(desk.kube, "get", answered)
+
+
+@pytest.mark.parametrize("answer", [503, 0, 429, 403], ids=["unavailable", "no answer", "too many", "forbidden"])
+async def test_a_policy_that_cannot_be_read_for_now_is_not_held_against_the_resource(desk: Desk, monkeypatch, answer: int):
+    before = condition(await desk.at_25(), "Valid")
+    desk.restart()
+    desk.is_listed = False
+    _policies_answer(desk, monkeypatch, answer)
+    changed = await desk.change({"revision": {"version": "3", "bundle": f"sha256:{'c' * 64}"}})
+
+    status = await desk.look(2)
+
+    assert condition(status, "Valid") == before, "nothing was found out about what is written"
+    assert status["candidate"].startswith("2 "), "nothing new begins"
+    assert status["observedGeneration"] < changed["metadata"]["generation"]
+    assert "Refused" not in await desk.reasons()
+    assert desk.after_s is not None
+    assert desk.after_s <= 5, "asked again soon"
+    desk.fails()
+    assert ((await desk.look(2))["phase"], desk.weight) == ("Aborted", 0), "harm is judged by what is known"
+    monkeypatch.undo()
+    status = await desk.look(2)
+    assert condition(status, "Valid")["status"] == "True"
+    assert status["observedGeneration"] == changed["metadata"]["generation"]
+
+
+async def test_a_first_look_that_cannot_read_the_policy_for_now_says_nothing_and_is_tried_again(desk: Desk, monkeypatch):
+    desk.is_listed = False
+    await desk.service()
+    _policies_answer(desk, monkeypatch, 503)
+
+    assert await desk.look() == {}
+    assert desk.problem is not None
+    assert "503" in desk.problem
+
+
+async def test_a_first_look_that_may_not_read_the_policy_cannot_tell_whether_the_resource_is_valid(desk: Desk, monkeypatch):
+    desk.is_listed = False
+    await desk.service()
+    _policies_answer(desk, monkeypatch, 403)
+
+    status = await desk.look()
+
+    assert condition(status, "Valid")["status"] == "Unknown"
+    assert "403" in condition(status, "Valid")["message"]
+    assert desk.problem is not None, "and it is tried again"
+
+
+async def test_a_backend_that_cannot_be_read_for_now_is_not_called_missing(desk: Desk):
+    await desk.policy()
+    await desk.service()
+    desk.backend.unserved, desk.backend.unserved_from = "get rayservices/flows: 503", KubeError("503", 503)
+
+    status = await desk.look()
+
+    assert (condition(status, "Ready")["status"], condition(status, "Ready")["reason"]) == ("Unknown", "BackendNotRead")
+    assert condition(status, "Degraded")["status"] == "Unknown"
+    assert status["phase"] == "Waiting"
+    assert "BackendMissing" not in await desk.reasons()
+    assert desk.after_s is not None
+    assert desk.after_s <= 5
 
 
 async def test_a_service_that_never_had_its_policy_says_of_which_generation(desk: Desk):
@@ -262,6 +335,30 @@ async def test_an_older_service_that_takes_the_replica_count_leaves_a_rollout_it
     assert condition(status, "Valid")["status"] == "False"
     assert "ModelService" in condition(status, "Valid")["message"]
     assert "/dns" in condition(status, "Valid")["message"]
+
+
+async def test_an_older_service_that_was_refused_and_never_served_leaves_its_model_to_others(desk: Desk):
+    await desk.policy()
+    await desk.service()
+    older = {
+        "apiVersion": "vedette.dev/v1alpha1",
+        "kind": "ModelService",
+        "metadata": {"name": "old", "namespace": desk.namespace, "uid": "0", "creationTimestamp": "2020-01-01T00:00:00Z"},
+        "spec": {
+            "model": "flows",
+            "revision": {"version": "1", "bundle": CANDIDATE},
+            "rollout": {"policyRef": {"name": "nosuch"}},
+            "backend": {"ray": {"rayService": "flows"}},
+        },
+    }
+    refused = {"status": {"conditions": [{"type": "Valid", "status": "False", "reason": "Refused"}]}}
+    desk.shelf.put_service({**older, **refused})
+
+    assert (await desk.look(3))["phase"] == "Healthy"
+
+    desk.shelf.put_service({**older, "spec": {**older["spec"], "rollout": {"policyRef": {"name": "careful"}}}, **refused})
+    status = await desk.look(2)
+    assert (status["phase"], condition(status, "Valid")["status"]) == ("Healthy", "True"), "it keeps what it serves"
 
 
 @pytest.mark.parametrize("missing", ["policy", "backend"])

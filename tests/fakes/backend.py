@@ -10,7 +10,8 @@ from operators.rollout.status import Target
 
 class FakeBackend:
     """told: every target that changed something, by service, the newest last. tallies: what each replica reports, by
-    `variant@revision`. refuses: why it cannot act now; silent: why it cannot be observed; unserved: why nobody can tell what it serves."""
+    `variant@revision`. refuses: why it cannot act now; silent: why it cannot be observed; unserved: why nobody can tell what it serves, and
+    unserved_from: what that came from."""
 
     shares_replicas = True
     selector = "app=fake"
@@ -24,6 +25,7 @@ class FakeBackend:
         self.refuses: str | None = None
         self.silent: str | None = None
         self.unserved: str | None = None
+        self.unserved_from: Exception | None = None
         self.now = lambda: datetime.now(UTC)
 
     async def carry_out(self, service: ServiceRef, target: Target) -> None:
@@ -57,7 +59,7 @@ class FakeBackend:
 
     async def serves(self, service: ServiceRef) -> Revision | None:
         if self.unserved is not None:
-            raise BackendError(self.unserved)
+            raise BackendError(self.unserved) from self.unserved_from
         target = self.target(service)
         return target.stable if target else None
 

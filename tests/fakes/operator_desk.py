@@ -37,7 +37,7 @@ class Backends:
 
 class Desk:
     """namespace: exists. problem: why the last look could not be finished. spoils: parts of the spec that the operator sees
-    otherwise."""
+    otherwise. is_listed: whether the watch has brought the policies; an operator asks for them where it has not."""
 
     def __init__(self, kube: Kube, namespace: str) -> None:
         self.kube, self.namespace, self.name = kube, namespace, "flows"
@@ -46,7 +46,7 @@ class Desk:
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.metrics = OperatorMetrics()
         self.spoils: Json = {}
-        self.leads = True
+        self.leads = self.is_listed = True
         self.after_s: float | None = None
         self.problem: str | None = None
         self.restart()
@@ -85,6 +85,8 @@ class Desk:
             self.shelf.drop_service(place)
         else:
             self.shelf.put_service({**found, "spec": {**found["spec"], **self.spoils}})
+        if not self.is_listed:
+            return
         for name in {"careful", *(k[1] for k in self.shelf.policies())}:
             policy = await self._or_none(ROLLOUT_POLICIES, name)
             self.shelf.put_policy(policy) if policy else self.shelf.drop_policy((self.namespace, name))

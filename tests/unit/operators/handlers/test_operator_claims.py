@@ -2,7 +2,7 @@
 
 import pytest
 
-from operators.handlers.claims import heirs, refusal, rival, sharers
+from operators.handlers.claims import claimants, heirs, refusal, rival, sharers
 
 
 def service(name, at=1, *, deleted=False, namespace="soc", **spec):
@@ -80,3 +80,52 @@ def test_the_count_of_a_deployment_has_one_owner_and_a_model_is_not_kept_for_it(
 
 def test_what_cannot_be_parsed_still_claims():
     assert rival(service("new", 2, model="ids"), [{**OLD, "spec": {"model": "ids", "revision": "nonsense"}}]) is not None
+
+
+REVISION = {"version": "1", "bundle": "sha256:" + "a" * 64}
+POLICY = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}, "spec": {}}
+
+
+def whole(name, at=1, *, valid="False", rollout=None, **spec):
+    """As the API server has it, with what the operator said of it."""
+    asked = {"model": "ids", "revision": REVISION, "rollout": {"policyRef": {"name": "careful"}}, **spec}
+    status = {"conditions": [{"type": "Valid", "status": valid}]} if valid else {}
+    found = {"apiVersion": "vedette.dev/v1alpha1", "kind": "ModelService", **service(name, at, **asked)}
+    return {**found, "status": {**status, **({"rollout": rollout} if rollout else {})}}
+
+
+def holding(*others, policies=None):
+    found = claimants(others, {("soc", name): p for name, p in (policies or {}).items()}.get)
+    return [d["metadata"]["name"] for d in found]
+
+
+@pytest.mark.parametrize(
+    ("other", "policies", "holds"),
+    [
+        pytest.param(whole("old"), {}, False, id="refused and never served: it has no place"),
+        pytest.param(
+            whole("old", revision="nonsense"), {"careful": POLICY}, False, id="the same of a spec that cannot be read"
+        ),
+        pytest.param(
+            whole("old", rollout={"phase": "Healthy"}), {}, True, id="one that serves and became invalid keeps its place"
+        ),
+        pytest.param(whole("old"), {"careful": POLICY}, True, id="refused, and by now it can be followed: its look is due"),
+        pytest.param(whole("old", valid=None), {}, True, id="one nobody has looked at yet"),
+        pytest.param(whole("old", valid="Unknown"), {}, True, id="one of which nobody can tell"),
+    ],
+)
+def test_one_that_was_refused_before_it_served_keeps_no_place_from_others(other, policies, holds):
+    assert holding(other, policies=policies) == (["old"] if holds else [])
+
+
+def test_one_that_serves_keeps_its_place_when_an_older_one_can_be_followed_at_last():
+    old, young = whole("old", 1, valid="True"), whole("young", 2, valid="True", rollout={"phase": "Healthy"})
+    assert rival(young, [old]) is None
+    found = rival(old, [young])
+    assert found is not None
+    assert "soc/young, which has it already" in refusal(*found)
+
+
+def test_what_will_never_be_served_is_no_heir():
+    leaving = whole("old", 1, valid="True", rollout={"phase": "Healthy"})
+    assert heirs(leaving, claimants([whole("refused", 2)], lambda _: None)) == []
