@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from serving.file_lock import alone
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
+from serving.read_back import read_back_json
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 
 Stamp = tuple[int, int]
@@ -116,7 +117,7 @@ def _read(path: Path) -> ServingSpec | None:
 
 def _parse(body: bytes, where: str) -> ServingSpec:
     try:
-        return ServingSpec.model_validate_json(body)
+        return read_back_json(ServingSpec, body)
     except ValidationError as problem:
         first = problem.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the document"

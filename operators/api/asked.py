@@ -12,6 +12,7 @@ from operators.api.types import ModelService, ModelServiceStatus
 from operators.rollout.facts import Desired
 from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus
+from serving.read_back import read_back
 
 Document = Mapping[str, Any]
 
@@ -93,7 +94,7 @@ def going_on(desired: Desired, status: RolloutStatus) -> Desired:
 
 def status_of(document: Document) -> ModelServiceStatus:
     """Its status as the API server has it."""
-    return ModelServiceStatus.model_validate(document.get("status") or {})
+    return read_back(ModelServiceStatus, document.get("status") or {})
 
 
 def generation_of(document: Document) -> int:

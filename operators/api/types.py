@@ -5,15 +5,16 @@ operators.autoscaling.spec's; here they become resources. Parsing with words is 
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from operators.autoscaling.spec import ScalingSpec
 from operators.backends.port import ServiceRef
 from operators.rollout.spec import UNMIRRORED_STEPS, Analysis, ExperimentSpec, Revision, RolloutSpec, Value
 from operators.rollout.status import RolloutStatus
 from serving.models.manifest import SCENARIOS
+from serving.read_back import without_strangers
 
 GROUP: Final = "vedette.dev"
 VERSION: Final = "v1alpha1"
@@ -238,6 +239,9 @@ class ModelServiceStatus(Value):
     """Everything the next decision rests on."""
 
 
+_Status = TypeVar("_Status", bound=Value)
+
+
 class ModelService(Value):
     """One served model."""
 
@@ -251,6 +255,11 @@ class ModelService(Value):
     """What should be."""
     status: ModelServiceStatus = ModelServiceStatus()
     """What is; the operator's."""
+
+    @field_validator("status", mode="wrap")
+    @classmethod
+    def _read_back(cls, kept: object, read: ValidatorFunctionWrapHandler) -> ModelServiceStatus:
+        return _written_by_an_operator(ModelServiceStatus, kept, read)
 
     @property
     def ref(self) -> ServiceRef:
@@ -282,6 +291,20 @@ class RolloutPolicy(Value):
     """The steps and what judges them."""
     status: RolloutPolicyStatus = RolloutPolicyStatus()
     """Who uses it; the operator's."""
+
+    @field_validator("status", mode="wrap")
+    @classmethod
+    def _read_back(cls, kept: object, read: ValidatorFunctionWrapHandler) -> RolloutPolicyStatus:
+        return _written_by_an_operator(RolloutPolicyStatus, kept, read)
+
+
+def _written_by_an_operator(kind: type[_Status], kept: object, read: ValidatorFunctionWrapHandler) -> _Status:
+    """A status, which another release of the operator may have written; the spec beside it is read strictly."""
+    try:
+        found: _Status = read(kept)
+    except ValidationError as problem:
+        return without_strangers(kind.__name__, problem, lambda: kind.model_validate(kept, extra="ignore"))
+    return found
 
 
 def rollout_of(service: ModelService, policy: RolloutPolicy | None = None) -> RolloutSpec:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from operators.backends.port import BackendError
 from operators.rollout.spec import Revision
+from serving.read_back import read_back
 from serving.spec import ModelSpec
 
 APPLICATION: Final = "vedette"
@@ -102,7 +103,7 @@ def served_revision(text: str, place: Place, name: str) -> Revision | None:
     for entry in models:
         if entry.get("name") == name:
             try:
-                model = ModelSpec.model_validate(entry)
+                model = read_back(ModelSpec, entry)
             except ValidationError as problem:
                 raise BackendError(
                     f"{place.subject}: user_config has {name!r} in another form: {problem.errors()[0]['msg']}; take it out",

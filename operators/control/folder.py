@@ -29,6 +29,7 @@ from operators.control.port import DamagedState, Document, Edit, NoSuchService, 
 from operators.rollout.spec import RolloutSpec, words
 from operators.rollout.status import Request, RolloutStatus
 from serving.file_lock import alone
+from serving.read_back import read_back_json
 
 LOOP_LOCK = ".loop.lock"
 
@@ -111,7 +112,7 @@ class ControlFolder:
         except FileNotFoundError:
             return None
         try:
-            return ModelServiceStatus.model_validate_json(body).rollout
+            return read_back_json(ModelServiceStatus, body).rollout
         except ValidationError as problem:
             raise DamagedState(f"{path}: {'; '.join(words(problem))}; only the loop writes this file") from problem
 

@@ -19,6 +19,7 @@ from operators.control.files import remove, write_whole
 from operators.control.folder import ControlFolder
 from operators.rollout.spec import RolloutSpec, Value
 from operators.rollout.status import RolloutStatus, Target
+from serving.read_back import read_back_json
 
 WRITE_EVERY: Final = timedelta(seconds=5)
 """A decision that changes nothing is kept this often."""
@@ -91,6 +92,6 @@ def view_path(folder: ControlFolder, name: str) -> Path:
 def read_view(folder: ControlFolder, name: str) -> ScalingView | None:
     """The last decision; None if none was made, or the file is being replaced by another version of this program."""
     try:
-        return ScalingView.model_validate_json(view_path(folder, name).read_text(encoding="utf-8"))
+        return read_back_json(ScalingView, view_path(folder, name).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValidationError):
         return None

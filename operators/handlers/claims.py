@@ -75,8 +75,8 @@ def rival(document: Document, others: Iterable[Document]) -> tuple[Document, str
     for other in sorted((o for o in others if key_of(o) != key_of(document)), key=_order):
         theirs = claims(other)
         for place, words in mine.items():
-            rank = _age if place[0] == "count" else _order
-            if place in theirs and rank(other) < rank(document):
+            is_first = _age(other) < _age(document) if place[0] == "count" else _order(other) < _order(document)
+            if place in theirs and is_first:
                 return other, words
     return None
 

@@ -11,6 +11,7 @@ from operators.rollout.bounds import clip
 from operators.rollout.evidence import Observation
 from operators.rollout.spec import Revision
 from operators.rollout.status import Phase, RolloutStatus
+from serving.read_back import read_back
 
 State = Literal["True", "False", "Unknown"]
 TRUE: Final[State] = "True"
@@ -91,7 +92,7 @@ def unserved_status(
     """The status before the first look could see what is served. It holds no rollout: what is served is asked for again. is_unread:
     it may well be there, the API server did not say."""
     reason, is_ready, is_degraded = ("BackendNotRead", UNKNOWN, UNKNOWN) if is_unread else ("BackendMissing", FALSE, TRUE)
-    before = {c["type"]: Condition.model_validate(c) for c in written.get("conditions") or ()}
+    before = {c["type"]: read_back(Condition, c) for c in written.get("conditions") or ()}
     told: dict[str, tuple[State, str, str]] = {
         "Valid": ("True", "Accepted", "the resource is followed"),
         "Ready": (is_ready, reason, why),
@@ -107,7 +108,7 @@ def unserved_status(
 def unwritten_status(written: Mapping[str, Any], refused: Mapping[str, Any], why: str, now: datetime) -> dict[str, Any]:
     """In place of a status that the API server refuses: what the columns and conditions say is as decided, in plain letters; what the
     next decision rests on stays as it was written last."""
-    before = {c["type"]: Condition.model_validate(c) for c in written.get("conditions") or ()}
+    before = {c["type"]: read_back(Condition, c) for c in written.get("conditions") or ()}
     generation = int(refused.get("observedGeneration") or 0)
     told = _condition("Degraded", "True", "StatusNotWritten", _plain(why), before.get("Degraded"), generation, now)
     conditions = [{**c, "message": _plain(c["message"])} for c in refused["conditions"] if c["type"] != "Degraded"]

@@ -18,6 +18,7 @@ from operators.rollout.mismatch import finding, follow
 from operators.rollout.sequence import proportion
 from operators.rollout.spec import Analysis, GateName
 from operators.rollout.status import Assessment, GateView, Verdict
+from serving.read_back import read_back
 
 _LARGEST = 1e300
 
@@ -82,7 +83,7 @@ def _entities(tallies: Mapping[str, Tally]) -> dict[str, int]:
 
 def _gate_states(book: Ledger, name: str, analysis: Analysis) -> tuple[GateState, ...]:
     """As remembered; a gate that is new or was edited starts anew."""
-    kept = {s.gate.name: s for s in (GateState.model_validate(k) for k in book.comparisons.get(name, ()))}
+    kept = {s.gate.name: s for s in (read_back(GateState, k) for k in book.comparisons.get(name, ()))}
     return tuple(kept[g.name] if g.name in kept and kept[g.name].gate == g else GateState(gate=g) for g in analysis.gates)
 
 

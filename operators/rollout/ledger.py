@@ -16,6 +16,7 @@ from typing import Any
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.mismatch import Split
 from operators.rollout.spec import Value
+from serving.read_back import read_back
 
 REMEMBER = timedelta(hours=24)
 """How long a vanished replica's mark is kept, should it come back."""
@@ -61,7 +62,7 @@ class Ledger(Value):
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> "Ledger":
         """From JSON; an empty mapping is a new ledger."""
-        return cls.model_validate(unpacked(kept))
+        return read_back(cls, unpacked(kept))
 
     def write(self) -> dict[str, Any]:
         """To JSON; packed where it is large, and never larger than MOST_BYTES for some hundred replicas.

@@ -1,5 +1,6 @@
 """served.json: one writer at a time, followed by all, and never a reason to serve what nobody asked for."""
 
+import json
 import math
 import threading
 
@@ -117,3 +118,15 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path):
 def test_a_specification_has_finite_numbers(made_with, value):
     with pytest.raises(ValidationError):
         made_with(value)
+
+
+def test_what_a_newer_release_wrote_is_served_without_what_is_not_known_of_it(tmp_path, caplog):
+    file = ServedFile(tmp_path)
+    file.write(spec("a", operating_point="siem_alerting"))
+    newer = json.loads((tmp_path / "served.json").read_text())
+    newer["models"][0]["revision"]["of_a_newer_release"] = 1
+    for name in ("served.json", "served.last.json"):
+        (tmp_path / name).write_text(json.dumps({**newer, "also_newer": []}))
+    assert ServedFile(tmp_path).read() == spec("a", operating_point="siem_alerting")
+    assert "also_newer" in caplog.text
+    assert "models.revision.of_a_newer_release" in caplog.text

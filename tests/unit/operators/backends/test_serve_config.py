@@ -71,6 +71,14 @@ def test_what_is_served_already_is_known():
     assert served_revision(with_model(BARE, PLACE, told().serving("ids"), None), PLACE, "ids") == A
 
 
+def test_what_a_newer_operator_wrote_there_is_known_as_well():
+    text = with_model(BARE, PLACE, told().serving("ids"), None).replace(
+        "latency_objective_ms", "newer: 1\n      latency_objective_ms"
+    )
+    assert "newer: 1" in text
+    assert served_revision(text, PLACE, "ids") == A
+
+
 @pytest.mark.parametrize(
     ("text", "replicas", "expected"),
     [

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 
 import pytest
 import yaml
@@ -205,6 +206,17 @@ async def test_a_look_at_rest_writes_nothing(place: Place):
     before = path.stat().st_mtime_ns
     await place.look(3)
     assert path.stat().st_mtime_ns == before
+
+
+async def test_a_status_that_a_newer_release_wrote_is_followed(place: Place):
+    place.folder.change("ids", lambda _: document(revision(1)))
+    await place.look(2)
+    path = place.folder.folder / "ids.status.json"
+    newer = json.loads(path.read_text())
+    path.write_text(json.dumps({**newer, "newer": 1, "rollout": {**newer["rollout"], "newer": [2]}}))
+    place.folder.change("ids", lambda before: {**before, "spec": document(revision(2))["spec"]})
+    await place.look()
+    assert status(place).candidate == revision(2)
 
 
 async def test_a_damaged_document_holds_up_no_other(place: Place, caplog):
