@@ -62,6 +62,13 @@ class SpecOwner:
         """Returns when everything is loaded or refused that is named by this change, or by the later one that overtook it."""
         await asyncio.shield(self._ask(change).settled)
 
+    def take_again(self) -> None:
+        """Serve by the specification as it stands what is loaded by now."""
+        try:
+            self._take(self.spec)
+        except Exception:
+            _log.exception("what is loaded could not be taken; what was served before goes on")
+
     def close(self) -> None:
         """Change nothing more; who waits is cancelled."""
         for task in (self._task, *self._loads):
@@ -96,25 +103,26 @@ class SpecOwner:
         """Take every change of the box, in its order; those taken wait for their settling."""
         box, self._box = self._box, []
         self._has_mail.clear()
-        taken = []
-        for asked in box:
-            try:
-                self.spec = asked.change(self.spec)
-                taken.append(asked)
-            except Exception as problem:
-                asked.fail(problem)
-        waiting += taken
-        if not taken:
-            return
+        waiting += [asked for asked in box if self._take_one(asked)]
+
+    def _take_one(self, asked: _Asked) -> bool:
+        """Whether it was taken. One that cannot be is refused whole: what was served before goes on, and later changes begin there."""
         try:
-            self._take(self.spec)
+            spec = asked.change(self.spec)
+        except Exception as problem:
+            asked.fail(problem)
+            return False
+        try:
+            self._take(spec)
         except Exception as defect:
-            _log.exception("a change of what is served could not be taken")
-            for asked in taken:
-                asked.fail(defect)
-        for asked in taken:
-            if not asked.taken.done():
-                asked.taken.set_result(None)
+            _log.exception("a change of what is served could not be taken; what was served before goes on")
+            asked.fail(defect)
+            self.take_again()
+            return False
+        self.spec = spec
+        if not asked.taken.done():
+            asked.taken.set_result(None)
+        return True
 
     def _loading(self) -> asyncio.Task[None]:
         async def load(spec: ServingSpec) -> None:

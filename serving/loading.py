@@ -6,7 +6,7 @@ and a promotion no probe. Which of them answers whom is serving.snapshot's."""
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -45,12 +45,20 @@ def wanted_by(spec: ServingSpec) -> tuple[Wanted, ...]:
 
 
 class Loader:
-    """The revisions in memory. All methods run on the listeners' loop; loading itself in threads and processes."""
+    """The revisions in memory. All methods run on the listeners' loop; loading itself in threads and processes.
+
+    tell: called when a revision that is wanted was loaded or refused, each as it is, whatever else still loads."""
 
     def __init__(
-        self, store: BundleStore, features: FeatureReader | None, *, probe_timeout_s: float, model_threads: int
+        self,
+        store: BundleStore,
+        features: FeatureReader | None,
+        *,
+        probe_timeout_s: float,
+        model_threads: int,
+        tell: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._features = store, features
+        self._store, self._features, self._tell = store, features, tell
         self._probe_timeout_s, self._model_threads = probe_timeout_s, model_threads
         self._served: dict[RevisionKey, Served] = {}
         self._bundles: dict[str, asyncio.Task[LoadedBundle]] = {}
@@ -133,6 +141,8 @@ class Loader:
                 _log.error("model %s/%s is not loaded: %s", wanted.name, wanted.version, problem)
             if self._is_wanted(wanted.key):
                 self._refused[wanted.key] = reason
+        if self._is_wanted(wanted.key):
+            self._tell()
 
     async def _session(self, bundle: Bundle) -> LoadedBundle:
         task = self._bundles.get(bundle.digest)

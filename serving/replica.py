@@ -126,7 +126,7 @@ class ReplicaHost:
         if (
             most_replicas(self._settings) > 1
         ):  # others answer on these ports: no connection comes here before the models are there
-            await self._composition.service.apply(await asyncio.to_thread(self._desired))
+            await self._serve_the_file()
         return self._composition.behind
 
     async def _shutdown(self) -> None:
@@ -142,10 +142,16 @@ class ReplicaHost:
             self._following = None
         if spec is not None:
             await composition.service.apply(spec)
-            return
+        else:
+            await self._serve_the_file()
+
+    async def _serve_the_file(self) -> None:
+        """Serve what the served file says, and follow it from now on: an abort need not wait until the first of it is loaded."""
+        composition = self._composed()
         composition.served.changed()
-        await composition.service.apply(await asyncio.to_thread(self._desired))
+        spec = await asyncio.to_thread(self._desired)
         self._following = asyncio.get_running_loop().create_task(self._follow())
+        await composition.service.apply(spec)
 
     async def _follow(self) -> None:
         """Each change is taken at once, also while the one before still loads: an abort must not wait for a slow candidate."""

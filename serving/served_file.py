@@ -16,6 +16,7 @@ from serving.models.errors import ModelError
 from serving.models.store import BundleStore
 from serving.read_back import read_back_json
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
+from serving.whole_files import write_whole
 
 Stamp = tuple[int, int]
 _log = logging.getLogger("vedette.served")
@@ -68,8 +69,8 @@ class ServedFile:
         body = spec.model_dump_json(indent=1) + "\n"
         _parse(body.encode(), "what should be served")
         was_seen = self._stamp() == self._seen
-        _replace(self._last, body)
-        stamp = _replace(self._path, body)
+        write_whole(self._last, body)
+        stamp = _stamp(write_whole(self._path, body))
         if was_seen:  # else somebody wrote before, which is still to be followed
             self._seen = stamp
 
@@ -88,23 +89,13 @@ class ServedFile:
 
     def _stamp(self) -> Stamp | None:
         try:
-            return _stamp_of(self._path)
+            return _stamp(self._path.stat())
         except FileNotFoundError:
             return None
 
 
-def _stamp_of(path: Path) -> Stamp:
-    status = path.stat()
+def _stamp(status: os.stat_result) -> Stamp:
     return status.st_mtime_ns, status.st_ino
-
-
-def _replace(path: Path, body: str) -> Stamp:
-    """Put the text in place in one step; the stamp of what was put there, whatever is there by now."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(body, encoding="utf-8")
-    stamp = _stamp_of(draft)
-    draft.replace(path)
-    return stamp
 
 
 def _read(path: Path) -> ServingSpec | None:

@@ -1,7 +1,7 @@
 """The inference service behind the doors: which models are loaded, and their answers (port InferenceService).
 
 What is loaded is an immutable snapshot (serving.snapshot) that is swapped whole; a request works on the snapshot it found. A
-change takes what is loaded already (a weight, a promotion, an abort) at once, and the rest when it is loaded (serving.loading),
+change takes what is loaded already (a weight, a promotion, an abort) at once, and the rest each as it is loaded (serving.loading),
 in other processes and threads, so that requests are never held up. One task makes the changes (serving.changes); questions are
 answered from the snapshot and from what was last seen in the store, never from the disk."""
 
@@ -60,11 +60,13 @@ class Inference:
         record: Callable[[Change], object] | None = None,
     ) -> None:
         self._store, self._scorer, self._metrics, self._tracer = store, scorer, metrics, tracer
-        self._loader = Loader(store, features, probe_timeout_s=probe_timeout_s, model_threads=model_threads)
         self._may_control, self._record = may_control, record
         self._snapshot = Snapshot()
         self._in_store: frozenset[Key] = frozenset()
         self._owner = SpecOwner(self._take, self._load_all, self._settle)
+        self._loader = Loader(
+            store, features, probe_timeout_s=probe_timeout_s, model_threads=model_threads, tell=self._owner.take_again
+        )
         self._controlling = set[asyncio.Task[None]]()
         self._tallies: dict[Key, Tally] = {}
         self._to_tell: list[Callable[[], None]] = []
@@ -195,8 +197,9 @@ class Inference:
     async def apply(self, spec: ServingSpec) -> None:
         """Serve what the specification names and stop serving the rest; returns when all of it is loaded or refused.
 
-        What is loaded already is taken at once. What cannot be loaded is said by the metrics and the index, see serving.snapshot
-        for who answers then. A later call overtakes an earlier one that still loads."""
+        What is loaded already is taken at once, the rest each as it is loaded: a slow one holds up no other. What cannot be loaded
+        is said by the metrics and the index, see serving.snapshot for who answers then. A later call overtakes an earlier one that
+        still loads."""
         await self._owner.settled(lambda _: spec)
 
     async def watch_store(self) -> None:

@@ -1,29 +1,20 @@
-"""Files that survive a crash: whole or as they were before, never half. And a lock that ends with its holder."""
+"""Files that are gone for good once they are removed, and a lock that ends with its holder. Writing is serving.whole_files'."""
 
 import contextlib
 import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from serving.whole_files import sync_folder, write_whole
 
-def write_whole(path: Path, body: str) -> None:
-    """Replace a file in one step, on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as out:
-        out.write(body)
-        out.flush()
-        os.fsync(out.fileno())
-    draft.replace(path)
-    _sync_folder(path.parent)
+__all__ = ["held", "is_held", "remove", "write_whole"]
 
 
 def remove(path: Path) -> None:
     """Remove a file if it is there."""
     path.unlink(missing_ok=True)
     if path.parent.is_dir():
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -48,11 +39,3 @@ def is_held(path: Path) -> bool:
         return False
     with held(path) as is_free:
         return not is_free
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -83,6 +83,45 @@ async def test_a_change_that_is_refused_settles_nothing():
     assert (loads.taken, loads.gates, loads.settled) == ([], [], [])
 
 
+class TakesNo(Loads):
+    """Taking a specification with `bad` in it fails."""
+
+    def __init__(self):
+        super().__init__()
+        self.owner = SpecOwner(self._take, self._load, lambda spec: self.settled.append(names(spec)))
+
+    def _take(self, spec):
+        self.taken.append(names(spec))
+        if "bad" in names(spec):
+            raise ZeroDivisionError
+
+
+async def test_a_change_that_cannot_be_taken_leaves_the_specification_that_is_served():
+    loads = TakesNo()
+    await loads.owner.taken(adding("a"))
+    with pytest.raises(ZeroDivisionError):
+        await loads.owner.settled(adding("bad"))
+    assert names(loads.owner.spec) == ["a"]
+    assert loads.taken == [["a"], ["a", "bad"], ["a"]]
+    await loads.owner.taken(adding("c"))
+    assert names(loads.owner.spec) == ["a", "c"]
+
+
+async def test_of_changes_of_one_moment_one_that_cannot_be_taken_holds_up_no_other():
+    loads = TakesNo()
+    found = await asyncio.gather(*(loads.owner.taken(adding(name)) for name in ("a", "bad", "c")), return_exceptions=True)
+    assert [type(problem) for problem in found] == [type(None), ZeroDivisionError, type(None)]
+    assert names(loads.owner.spec) == ["a", "c"]
+
+
+async def test_what_is_loaded_meanwhile_is_taken_by_the_specification_as_it_stands():
+    loads = Loads()
+    await loads.owner.taken(adding("a"))
+    loads.owner.take_again()
+    assert loads.taken == [["a"], ["a"]]
+    assert loads.settled == []
+
+
 async def test_a_caller_that_goes_away_has_its_change_made_all_the_same():
     loads = Loads()
     caller = asyncio.create_task(loads.owner.settled(adding("a")))

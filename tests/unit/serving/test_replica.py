@@ -45,6 +45,35 @@ async def test_a_change_that_cannot_be_read_is_read_at_the_next_look(tmp_path, m
     following.cancel()
 
 
+@pytest.mark.parametrize("begin", ["_startup", "_reconfigure"])
+async def test_the_served_file_is_followed_while_the_first_of_it_still_loads(tmp_path, monkeypatch, begin):
+    """Else an abort waits for the slow candidate that it takes away."""
+    monkeypatch.setattr(replica, "_FOLLOW_EVERY_S", 0)
+    applied, is_loaded = asyncio.Queue(), asyncio.Event()
+
+    async def apply(spec):
+        await applied.put(spec)
+        await is_loaded.wait()
+
+    async def compose(_):
+        return SimpleNamespace(
+            service=SimpleNamespace(apply=apply), served=ServedFile(tmp_path), fallback=ServingSpec, behind=None
+        )
+
+    host = ReplicaHost(ServingSettings(store_dir=tmp_path, http_port=0, grpc_port=0, replicas=2), compose)
+    host._composition = await compose(None)
+    ServedFile(tmp_path).write(WANTED)
+    starting = asyncio.create_task(host._startup() if begin == "_startup" else host._reconfigure(None))
+    async with asyncio.timeout(5):
+        assert await applied.get() == WANTED
+        ServedFile(tmp_path).write(ServingSpec())
+        assert await applied.get() == ServingSpec()
+    assert not starting.done()
+    is_loaded.set()
+    await starting
+    host._following.cancel()
+
+
 @pytest.fixture
 def started(tmp_path, monkeypatch):
     """A replica as Ray Serve makes one, over a store whose newest version nobody has asked for; and the first version's digest."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import threading
 
 import pytest
@@ -29,15 +30,15 @@ def test_the_writing_of_another_in_between_is_followed(tmp_path, monkeypatch):
     """Between this one's rename and whatever it does next, another process writes."""
     ours, other = ServedFile(tmp_path), ServedFile(tmp_path)
     ours.write(spec("a"))
-    replace = served_file._replace
+    write_whole = served_file.write_whole
 
     def then_another(path, body):
-        stamp = replace(path, body)
+        status = write_whole(path, body)
         if path.name == "served.json":
-            replace(path, spec("b").model_dump_json())
-        return stamp
+            write_whole(path, spec("b").model_dump_json())
+        return status
 
-    monkeypatch.setattr(served_file, "_replace", then_another)
+    monkeypatch.setattr(served_file, "write_whole", then_another)
     ours.write(spec("c"))
     assert ours.changed()
     assert ours.read() == spec("b")
@@ -66,6 +67,27 @@ def test_changes_of_several_writers_are_all_kept(tmp_path):
     for thread in threads:
         thread.join()
     assert {m.name for m in ServedFile(tmp_path).read().models} == {name for mine in names for name in mine}
+
+
+@pytest.mark.parametrize("name", ["served.json", "served.last.json"])
+def test_what_was_written_is_on_the_disk(tmp_path, monkeypatch, name):
+    """Else a node that loses power finds an empty file, or none, and serves what nobody asked for. Both before a rename can be seen
+    of: the file under its draft's name, then the folder that holds its new name."""
+    synced, fsync = [], os.fsync
+
+    def watched(handle):
+        is_there = (tmp_path / name).exists()
+        inode = os.fstat(handle).st_ino
+        synced.append("folder" if inode == tmp_path.stat().st_ino else (inode, is_there))
+        if is_there and synced[-1] == "folder":
+            synced.append("folder with it")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    ServedFile(tmp_path).write(spec("a"))
+    file = ((tmp_path / name).stat().st_ino, False)
+    assert file in synced, "its body, before it has its name"
+    assert "folder with it" in synced[synced.index(file) :]
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_text("{"), lambda path: path.unlink()], ids=["damaged", "gone"])

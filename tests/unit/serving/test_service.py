@@ -211,6 +211,87 @@ async def test_while_a_new_model_is_probed_the_others_are_ready(world):
     await applying
 
 
+@pytest.fixture
+def slow(world, tmp_path, simple, monkeypatch):
+    """A model `slow` is in the store, and version 2 of simple; the probe of `slow` is held. Its specification, and what lets it go."""
+    world.add_version(tmp_path, "2")
+    model = (simple.folder / "model.onnx").read_bytes()
+    digest = world.store.add(build_bundle(tmp_path / "slow", model=model, name="slow", version="1"))
+    gate, real = threading.Event(), loading.probe
+
+    def held(bundle, *, timeout_s):
+        assert bundle.manifest.name != "slow" or gate.wait(30)
+        return real(bundle, timeout_s=timeout_s)
+
+    monkeypatch.setattr(loading, "probe", held)
+    yield ModelSpec(name="slow", version="1", revision=RevisionSpec(bundle=digest)), gate
+    gate.set()
+
+
+def revision_of(world, version):
+    return RevisionSpec(bundle=world.store.resolve("simple", version).digest)
+
+
+async def test_a_slow_model_holds_up_no_other_that_is_loaded(world, slow):
+    """At the start: what is ready answers; the replica is ready when the first specification is settled."""
+    wanted, gate = slow
+    stable = ModelSpec(name="simple", version="1", revision=revision_of(world, "1"))
+    applying = asyncio.create_task(world.service.apply(ServingSpec(models=(wanted, stable))))
+    await until(lambda: world.service._loader.served)
+    assert (await world.service.infer(ask())).version == "1"
+    assert not world.service.is_model_ready("slow", None)
+    assert not world.service.is_ready()
+    gate.set()
+    await applying
+    assert world.service.is_ready()
+    assert world.service.is_model_ready("slow", None)
+
+
+async def test_a_promotion_and_a_refusal_wait_for_no_slow_model_either(world, slow):
+    """Stable answers until its successor is loaded, and then the successor."""
+    wanted, gate = slow
+    await world.service.apply(ServingSpec(models=(ModelSpec(name="simple", version="1", revision=revision_of(world, "1")),)))
+    promoted = ModelSpec(name="simple", version="2", revision=revision_of(world, "2"))
+    applying = asyncio.create_task(world.service.apply(ServingSpec(models=(promoted, wanted, GONE))))
+    versions = []
+
+    async def is_promoted():
+        versions.append((await world.service.infer(ask())).version)
+        return versions[-1] == "2"
+
+    async with asyncio.timeout(30):
+        while not await is_promoted():
+            await asyncio.sleep(0.001)
+    assert set(versions) == {"1", "2"}
+    await until(lambda: "gone/1" in world.service.why_not_ready())
+    assert world.service.is_ready()
+    assert not applying.done()
+    gate.set()
+    await applying
+
+
+async def test_a_candidate_that_is_loaded_waits_for_its_stable_and_stable_not_for_its_candidate(world, slow):
+    """No traffic for a candidate before it is loaded, and none for one without a stable beside it."""
+    wanted, gate = slow
+    one, two = revision_of(world, "1"), revision_of(world, "2")
+    candidate = VariantSpec(name="candidate", version="1", revision=wanted.revision, weight=100)
+    simple = ModelSpec(name="simple", version="1", revision=one)
+    await world.service.apply(ServingSpec(models=(simple,)))
+    beside = VariantSpec(name="candidate", version="2", revision=two, weight=50)
+    lone = wanted.model_copy(update={"variants": (candidate.model_copy(update={"revision": two, "version": "2"}),)})
+    applying = asyncio.create_task(
+        world.service.apply(ServingSpec(models=(simple.model_copy(update={"variants": (beside,)}), lone)))
+    )
+    await until(lambda: len(world.service._snapshot.members()) == 2)
+    assert {(m.served.variant, m.served.version) for m in world.service._snapshot.members()} == {
+        ("stable", "1"),
+        ("candidate", "2"),
+    }
+    assert not world.service.is_model_ready("slow", None)
+    gate.set()
+    await applying
+
+
 async def test_a_server_of_which_nothing_answers_is_not_ready(world):
     await world.service.apply(ServingSpec(models=(GONE,)))
     assert not world.service.is_ready()
