@@ -10,6 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,11 +33,12 @@ class Sibling:
 
 
 class Siblings:
-    """This replica's view of those that share its store on this machine."""
+    """This replica's view of those that share its store on this machine. Files are read and pages merged in a thread of its own."""
 
     def __init__(self, store_dir: Path, identity: str) -> None:
         self._folder, self._identity = store_dir / "replicas", identity
         self._host = socket.gethostname()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="siblings")
 
     @property
     def _own(self) -> Path:
@@ -70,9 +72,10 @@ class Siblings:
 
     async def merge(self, own: bytes) -> bytes:
         """This replica's page and those of all that answer."""
-        others = await asyncio.to_thread(self.others)
-        pages = await asyncio.gather(*(_page(s.port) for s in others))
-        return merged([own, *(page for page in pages if page is not None)])
+        loop = asyncio.get_running_loop()
+        others = await loop.run_in_executor(self._thread, self.others)
+        pages = [own, *(page for page in await asyncio.gather(*(_page(s.port) for s in others)) if page is not None)]
+        return own if len(pages) == 1 else await loop.run_in_executor(self._thread, merged, pages)
 
 
 def merged(pages: Sequence[bytes]) -> bytes:

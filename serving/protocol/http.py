@@ -28,6 +28,7 @@ from serving.protocol.body import (
 )
 from serving.protocol.envelope import TENANT_HEADER, TIMEOUT_HEADERS, VARIANT_HEADER, Envelope, sooner, timeout_s, traceparent
 from serving.protocol.errors import INTERNAL_MESSAGE, error_body
+from serving.protocol.page import Page
 from serving.protocol.reply import JSON, Reply, refusal
 from serving.protocol.router import Endpoint, Router, Target
 
@@ -79,7 +80,7 @@ Handler = Callable[[Request], Awaitable[Reply]]
 
 
 class HttpDoor:
-    """The application. `metrics` gives the text of /metrics, `union` makes it that of all replicas that share the port.
+    """The application. `metrics` gives the text of /metrics, in a thread; `union` makes it that of all replicas that share the port.
 
     degraded: what is out and what happens instead, a line each, for the body of readiness.
     admit: asked before the body of an inference is kept or decoded; what it returns is the answer, None lets the request in.
@@ -99,7 +100,8 @@ class HttpDoor:
         self.max_body_bytes = max_body_bytes
         self.body_timeout_s = body_timeout_s
         self._service = service
-        self._metrics, self._union, self._admit, self._degraded = metrics, union, admit, degraded
+        self._metrics = None if metrics is None else Page(metrics, "metrics")
+        self._union, self._admit, self._degraded = union, admit, degraded
         self._router = Router()
         self._handlers: Mapping[Endpoint, Mapping[str, Handler]] = {
             Endpoint.INFER: {"POST": self._infer},
@@ -192,7 +194,7 @@ class HttpDoor:
     async def _render_metrics(self, request: Request) -> Reply:
         if self._metrics is None:
             raise NotFound("this server was started without metrics")
-        page = self._metrics()
+        page = await self._metrics.get()
         if self._union is not None and request.query != _SELF:
             page = await self._union(page)
         return Reply(page, 200, (_METRICS,))

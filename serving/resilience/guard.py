@@ -118,7 +118,7 @@ class Breakers:
 
     def states(self) -> Mapping[str, State]:
         """By dependency."""
-        return {name: guard.breaker.state for name, guard in self._guards.items()}
+        return {name: guard.breaker.state for name, guard in self._guards.copy().items()}
 
     def degraded(self) -> tuple[str, ...]:
         """What is out and what happens instead, a line each; empty when all is well."""

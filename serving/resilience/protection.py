@@ -75,8 +75,8 @@ class Protection:
         return self.breakers.degraded()
 
     def metrics(self) -> Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]:
-        """What a scrape reads; a telemetry.metrics.Source."""
-        states, changes = self.breakers.states(), self.breakers.changes
+        """What a scrape reads, in a thread, of what the loop goes on changing; a telemetry.metrics.Source."""
+        states, changes = self.breakers.states(), dict(self.breakers.changes)
         yield names.BREAKER_STATE, {(name,): float(state) for name, state in states.items()}
         yield names.BREAKER_CHANGES, {key: float(n) for key, n in changes.items()} | _never(states, changes)
         early = self.admission.refused if self.admission is not None else {}
@@ -88,8 +88,8 @@ class Protection:
         }
         yield names.REFUSALS, {(reason,): float(n) for reason, n in refused.items()}
         kept = self.predictions
-        yield names.CACHE_REQUESTS, {} if kept is None else {key: float(n) for key, n in kept.requests.items()}
-        yield names.CACHE_SAVED, {} if kept is None else {(model,): s for model, s in kept.saved_s.items()}
+        yield names.CACHE_REQUESTS, {} if kept is None else {key: float(n) for key, n in dict(kept.requests).items()}
+        yield names.CACHE_SAVED, {} if kept is None else {(model,): s for model, s in kept.saved_s.copy().items()}
 
     def _made(self, key: tuple[str, str, str, str]) -> Guard:
         name, version, variant, _ = key

@@ -102,7 +102,7 @@ class ModelMetrics:
             dict(self._outcomes),
             {stage: h.copy() for stage, h in zip(STAGES, (self._total, self._features, self._model), strict=True)},
             self._ages.copy(),
-            {point: list(counts) for point, counts in self._verdicts.items()},
+            {point: list(counts) for point, counts in self._verdicts.copy().items()},
             self._rows,
             self._degraded,
         )

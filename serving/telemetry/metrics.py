@@ -34,7 +34,7 @@ def outcome_of(error: ServingError) -> Outcome:
 
 
 Source = Callable[[], Iterable[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]]
-"""Counters and gauges that somebody else keeps: each with its values by labels, as they are now."""
+"""Counters and gauges that somebody else keeps: each with its values by labels, as they are now. Called in a thread."""
 GONE: Final = 16
 """Of each model, revisions and versions no longer loaded whose counts are still told, the last ones. A series must outlive the
 scrape after its last count, and a revision that is taken back must go on where it stood; but not be kept forever."""
@@ -158,7 +158,8 @@ class ServingMetrics(Collector):
         self._sources.append(source)
 
     def render(self) -> bytes:
-        """The Prometheus text exposition, of type CONTENT_TYPE."""
+        """The Prometheus text exposition, of type CONTENT_TYPE. May be called in a thread while the loop counts; what is counted
+        meanwhile may stand in one series of an answer and not yet in another."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:

@@ -1,0 +1,31 @@
+"""A page that takes long to write (a second, for /metrics of a hundred variants), written in a thread of its own: the loop that
+answers requests goes on meanwhile."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+
+class Page:
+    """One is written at a time. Whoever asks meanwhile gets the next one, all of them the same: what was counted before a question
+    stands in its answer, and a hundred who ask cost two pages.
+
+    write: called in the thread, while the loop goes on counting."""
+
+    def __init__(self, write: Callable[[], bytes], name: str) -> None:
+        self._write = write
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)  # others' threads may be busy for minutes
+        self._under_way: asyncio.Task[bytes] | None = None
+        self._next: asyncio.Task[bytes] | None = None
+
+    async def get(self) -> bytes:
+        """The page as of now or later. Raises what writing it raised."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._after(self._under_way))
+        return await asyncio.shield(self._next)
+
+    async def _after(self, before: "asyncio.Task[bytes] | None") -> bytes:
+        if before is not None:
+            await asyncio.wait((before,))
+        self._under_way, self._next = self._next, None
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write)
