@@ -52,7 +52,7 @@ def look(
     stable, tried = book.totals.get(baseline, Tally()), book.totals.get(candidate, Tally())
     name = f"{baseline}>{candidate}"
     states = _gate_states(book, name, analysis)
-    copies = max(1, len(observation.replicas))
+    copies = max(1, sum(book.counts(r.replica) for r in observation.replicas))
     states = tuple(s.look(stable, tried, book.split.number, copies) for s in states)
     kept = {**book.comparisons, name: [s.model_dump(mode="json", by_alias=True, exclude_defaults=True) for s in states]}
     book = book.model_copy(update={"comparisons": kept})
@@ -98,7 +98,8 @@ def _invalid(book: Ledger, observation: Observation, stale_after: timedelta, now
     if len(observation.replicas) < observation.expected_replicas:
         return f"{len(observation.replicas)} of {observation.expected_replicas} replicas answered; waiting for the rest"
     if book.fallen:
-        more = f" (and {len(book.fallen) - 1} more)" if len(book.fallen) > 1 else ""
+        fell = max(len(book.fallen), book.fallen_count)
+        more = f" (and {fell - 1} more)" if fell > 1 else ""
         return f"{book.fallen[0]}{more}; restart that replica, or retry the rollout to count anew"
     return book.mismatch
 

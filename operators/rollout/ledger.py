@@ -3,29 +3,35 @@
 Counters are differenced per replica identity. A new identity started from zero; one that vanished keeps what it counted; a counter
 that falls within one identity is a fault of measuring: its replica counts nothing until it is back above its mark, and the look is
 invalid. An observation no newer than the last one adds nothing. What was counted before the ledger began is not evidence: replicas
-met up to the first complete look only give their mark. Round-trips through JSON (a resource's status, a file).
+met up to the first complete look only give their mark. Round-trips through JSON (a resource's status, a file), of MOST_BYTES at most:
+where there are too many replicas for that, a sample of them is counted (operators.rollout.sample), and stands for all.
 What the differences mean is operators.rollout.judge's."""
 
 import base64
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.mismatch import Split
+from operators.rollout.sample import Bits, place, with_bits
 from operators.rollout.spec import Value
 from serving.read_back import read_back
 
 REMEMBER = timedelta(hours=24)
 """How long a vanished replica's mark is kept, should it come back."""
+REMEMBER_OF_MANY = timedelta(minutes=10)
+"""The same where there is no room for the marks of all that are there."""
 REMEMBER_AT_MOST = 256
 """Marks of vanished replicas."""
 PACK_FROM_BYTES = 4 * 1024
 """A ledger larger than this is packed."""
 MOST_BYTES = 24 * 1024
-"""Of a ledger as it is kept."""
+"""Of a ledger as it is kept, whatever number of replicas there are. With the counters of five gates some 70 to 140 of them have room."""
+MOST_FALLEN = 8
+"""Counters that fell which are kept in words."""
 PACKED = "packed"
 """Key of a packed ledger's text."""
 
@@ -48,10 +54,16 @@ class Ledger(Value):
     totals: Mapping[str, Tally] = {}
     """By `variant@revision`: everything since the ledger began, of all replicas, also gone ones."""
     fallen: tuple[str, ...] = ()
-    """Counters that had fallen at the last look, in words."""
+    """Counters that had fallen at the last look, in words, the first of them."""
+    fallen_count: int = 0
+    """How many had fallen."""
     split: Split = Split()
     has_let_go: bool = False
-    """Marks were left out for want of room: whoever appears may be one of theirs, counted before, and at first only gives its mark."""
+    """Written by an earlier release: marks were left out, and nobody knows whose. Whoever appears at first only gives its mark."""
+    known: str = ""
+    """Bits of the replicas that were seen and have no mark: they only give their mark when they are counted (again)."""
+    share: float = 1.0
+    """Of the replicas, by operators.rollout.sample.place, that are counted; less than 1 where there is no room for the marks of all."""
     is_without_scores: bool = False
     """There are too many replicas to keep the scores of each: none are counted, and alertBudget cannot set a threshold."""
     mismatch: str = ""
@@ -65,17 +77,31 @@ class Ledger(Value):
         return read_back(cls, unpacked(kept))
 
     def write(self) -> dict[str, Any]:
-        """To JSON; packed where it is large, and never larger than MOST_BYTES for some hundred replicas.
+        """To JSON; packed where it is large, and never larger than MOST_BYTES.
 
-        Where packing is not enough, scores are no longer kept, then the marks of the replicas that are gone for the longest."""
+        Where packing is not enough, scores are no longer kept, then the marks of the replicas that are gone for the longest, then
+        those of a part of the replicas that are there."""
         kept = packed(self._as_json())
         if _size(kept) <= MOST_BYTES:
-            return kept
+            return self._grown(kept)
         ledger = self if self.is_without_scores else self._without_scores()
         kept = packed(ledger._as_json())
         while _size(kept) > MOST_BYTES and (fewer := ledger._without_oldest_marks()) is not ledger:
             ledger, kept = fewer, packed(fewer._as_json())
+        while _size(kept) > MOST_BYTES and ledger.marks:
+            ledger = ledger._sampled(ledger.share * min(0.9, 0.9 * MOST_BYTES / _size(kept)))
+            kept = packed(ledger._as_json())
         return kept
+
+    def _grown(self, kept: dict[str, Any]) -> dict[str, Any]:
+        """What is kept, with a larger share of the replicas to be counted from now on, if there is room for it."""
+        if self.share >= 1 or _size(kept) > MOST_BYTES // 2:
+            return kept
+        return packed(self.model_copy(update={"share": min(1.0, 1.5 * self.share)})._as_json())
+
+    def counts(self, replica: str) -> bool:
+        """Whether this replica is among those whose counters are evidence."""
+        return self.share >= 1 or place(replica) < self.share
 
     def _as_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
@@ -89,11 +115,19 @@ class Ledger(Value):
         knows of any that has no mark; itself if there is nothing to leave out."""
         gone = sorted((mark.at, name) for name, mark in self.marks.items() if mark.at != self.at)
         old = {name for _, name in gone[: (len(gone) + 1) // 2]}
-        marks = {name: mark for name, mark in self.marks.items() if name not in old}
-        split = self.split.only(marks)
-        if not old and split is self.split:
-            return self
-        return self.model_copy(update={"marks": marks, "split": split, "has_let_go": self.has_let_go or bool(old)})
+        kept = self._without(old)
+        return self if not old and kept.split is self.split else kept
+
+    def _sampled(self, share: float) -> "Ledger":
+        """With the marks of this share of the replicas alone."""
+        sample = self.model_copy(update={"share": share})
+        return sample._without({name for name in self.marks if not sample.counts(name)})
+
+    def _without(self, names: Collection[str]) -> "Ledger":
+        """Without the marks of these replicas, and without what the split's test knows of any that has no mark."""
+        marks = {name: mark for name, mark in self.marks.items() if name not in names}
+        known = with_bits(self.known, names) if names else self.known
+        return self.model_copy(update={"marks": marks, "split": self.split.only(marks), "known": known})
 
 
 Growth = Mapping[str, Mapping[str, Tally]]
@@ -107,8 +141,11 @@ def absorb(ledger: Ledger, observation: Observation) -> tuple[Ledger, Growth]:
     if ledger.at is not None and observation.at <= ledger.at:
         return ledger, {}
     marks, added, fallen = dict(ledger.marks), dict[str, Mapping[str, Tally]](), list[str]()
-    for replica in observation.replicas:
-        marks[replica.replica], gains, fell = _one(ledger, replica, observation.at)
+    known = Bits(ledger.known)
+    counted = [r for r in observation.replicas if ledger.counts(r.replica)]
+    for replica in counted:
+        is_new = ledger.is_open and not ledger.has_let_go and replica.replica not in known
+        marks[replica.replica], gains, fell = _one(ledger, replica, observation.at, is_new=is_new)
         fallen += fell
         if gains:
             added[replica.replica] = gains
@@ -117,22 +154,27 @@ def absorb(ledger: Ledger, observation: Observation) -> tuple[Ledger, Growth]:
         for name, tally in gained.items():
             totals[name] = plus(totals.get(name, Tally()), tally)
     is_complete = observation.problem is None and len(observation.replicas) >= max(1, observation.expected_replicas)
+    kept = _bounded(marks, observation, REMEMBER if ledger.share >= 1 else REMEMBER_OF_MANY)
+    left = {name for name in marks if name not in kept} | {r.replica for r in observation.replicas if r.replica not in kept}
     after = ledger.model_copy(
         update={
             "at": observation.at,
             "is_open": ledger.is_open or is_complete,
-            "marks": _bounded(marks, observation),
+            "marks": kept,
+            "known": with_bits(ledger.known, left) if left else ledger.known,
             "totals": totals,
-            "fallen": tuple(fallen),
+            "fallen": tuple(fallen[:MOST_FALLEN]),
+            "fallen_count": len(fallen),
         }
     )
     return after, added
 
 
-def _one(ledger: Ledger, replica: ReplicaEvidence, at: datetime) -> tuple[Mark, dict[str, Tally], list[str]]:
-    """One replica's new mark, what it gained by tally, and which of its counters fell."""
+def _one(ledger: Ledger, replica: ReplicaEvidence, at: datetime, *, is_new: bool) -> tuple[Mark, dict[str, Tally], list[str]]:
+    """One replica's new mark, what it gained by tally, and which of its counters fell. is_new: if it has no mark, it started since
+    the last look."""
     known = ledger.marks.get(replica.replica)
-    if known is None and (not ledger.is_open or ledger.has_let_go):
+    if known is None and not is_new:
         return Mark(at=at, tallies=_scoreless(replica.tallies) if ledger.is_without_scores else replica.tallies), {}, []
     marked = dict(known.tallies) if known is not None else {}
     gained, fallen = dict[str, Tally](), list[str]()
@@ -150,10 +192,10 @@ def _one(ledger: Ledger, replica: ReplicaEvidence, at: datetime) -> tuple[Mark, 
     return Mark(at=at, tallies=marked), gained, fallen
 
 
-def _bounded(marks: dict[str, Mark], observation: Observation) -> dict[str, Mark]:
-    """Without the marks of replicas long gone: what they counted is in the totals."""
+def _bounded(marks: dict[str, Mark], observation: Observation, remember: timedelta) -> dict[str, Mark]:
+    """Without the marks of replicas long gone: what they counted is in the totals, and is not counted again should they be back."""
     present = {r.replica for r in observation.replicas}
-    gone = sorted((m.at, name) for name, m in marks.items() if name not in present and observation.at - m.at <= REMEMBER)
+    gone = sorted((m.at, name) for name, m in marks.items() if name not in present and observation.at - m.at <= remember)
     kept = present | {name for _, name in gone[-REMEMBER_AT_MOST:]}
     return {name: mark for name, mark in marks.items() if name in kept}
 

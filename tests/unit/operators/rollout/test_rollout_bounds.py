@@ -1,20 +1,22 @@
 """The status of a rollout has a bound in bytes, whatever it has to say; what goes first, and what stays."""
 
 import json
+import random
 from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.api.types import Metadata, ModelService
+from operators.api.types import Metadata, ModelService, ModelServiceStatus
 from operators.handlers.view import Seen, as_json, service_status
+from operators.rollout import judge
 from operators.rollout.bounds import MOST_BYTES, bounded, clip, size
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.ledger import MOST_BYTES as MOST_LEDGER_BYTES
 from operators.rollout.ledger import PACKED, Ledger, absorb
-from operators.rollout.spec import GateName
-from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus, Verdict
+from operators.rollout.spec import Analysis, Gate, GateName
+from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus, TargetVariant, Verdict
 from tests.fakes.rollouts import at, revision, under_way
 
 LONG = "ä🚨" * 900
@@ -175,6 +177,71 @@ def test_replicas_that_come_and_go_leave_the_newest_marks():
     assert {r.replica for r in looks[-1].replicas} <= book.marks.keys()
     assert book.totals[STABLE].requests == sum(r.tallies[STABLE].requests for look in looks[1:] for r in look.replicas)
     assert all(m.at >= at(0) and m.at <= at(25) + timedelta() for m in book.marks.values())
+
+
+GATES = (GateName.ERRORS, GateName.LATENCY, GateName.DEGRADED, GateName.ALERT_RATE, GateName.FLIPS)
+
+
+def busy(look: int, replicas: int, variants: tuple[str, ...] = (STABLE, CANDIDATE)) -> Observation:
+    """Counters of five gates, live and mirrored, of replicas as a cluster names them."""
+    found = []
+    for i in range(replicas):
+        rng = random.Random(i)
+        name = f"10.{i // 256}.{i % 256}.7:8080/{rng.getrandbits(128):032x}"
+        tallies = {}
+        for variant in variants:
+            n = rng.randrange(10**5, 10**7) + look * rng.randrange(900, 2000)
+            bad = {gate: n // rng.randrange(50, 100) for gate in GATES[:4]}
+            pairs = {"benign>alert": n // rng.randrange(500, 900), "benign>benign": n // 8, "alert>alert": n // 999}
+            tallies[variant] = Tally(
+                requests=n, rows=n, bad=bad, entities=n // 3, mirrored=n // 7, mirrored_rows=n // 7, pairs=pairs
+            )
+        found.append(ReplicaEvidence(replica=name, tallies=tallies))
+    return Observation(at=at(60 * look), replicas=tuple(found), expected_replicas=replicas)
+
+
+def whole_bytes(found: RolloutStatus) -> int:
+    """Of the resource's status as it is written."""
+    seen = Seen(Observation(at=at(1), problem=LONG), 1000, "ray.io/cluster=vedette", problem=LONG, invalid=LONG)
+    whole = as_json(service_status(ModelServiceStatus(), 3, bounded(found), seen, at(9)))
+    return len(json.dumps(whole, ensure_ascii=False).encode())
+
+
+@pytest.mark.parametrize("replicas", [100, 300, 1000])
+def test_the_whole_status_keeps_its_bound_whatever_the_number_of_replicas(replicas):
+    analysis = Analysis(gates=tuple(Gate(name=name, margin=0.01) for name in GATES), min_requests=0)
+    found, ledger = None, {}
+    for look in range(3):
+        found = judge.look(ledger, analysis, {"candidate": 25.0}, STABLE, CANDIDATE, busy(look, replicas), at(60 * look))
+        ledger = json.loads(json.dumps(found.ledger))
+        assert len(json.dumps(ledger, separators=(",", ":"))) <= MOST_LEDGER_BYTES
+    full = status(20, 40, LONG, 40).model_copy(
+        update={"ledger": ledger, "totals": found.totals, "assessment": found.assessment, "handled": ("x" * 64,) * 64}
+    )
+    assert whole_bytes(full) <= 64_000
+    assert len(Ledger.read(ledger).marks) > 60, "there is evidence all the same"
+    assert found.totals[CANDIDATE].requests > 0
+
+
+def test_an_experiment_of_eight_variants_on_many_replicas_keeps_the_bound_and_has_evidence():
+    names = [f"v{i}@sha256:{i:064x}" for i in range(8)]
+    analysis = Analysis(gates=tuple(Gate(name=name, margin=0.01) for name in GATES), min_requests=0)
+    split, ledger, found = {f"v{i}": 12.5 for i in range(8)}, {}, None
+    for look in range(2):
+        for candidate in names[1:]:
+            found = judge.look(ledger, analysis, split, names[0], candidate, busy(look, 80, tuple(names)), at(60 * look))
+            ledger = json.loads(json.dumps(found.ledger))
+    assert len(json.dumps(ledger, separators=(",", ":"))) <= MOST_LEDGER_BYTES
+    assert found.totals[names[1]].requests > 0
+    full = status(20, 40, LONG, 40).model_copy(
+        update={
+            "ledger": ledger,
+            "totals": found.totals,
+            "variant_assessments": {f"v{i}": assessment(LONG[:2048]) for i in range(1, 8)},
+            "variants": tuple(TargetVariant(name=f"v{i}", revision=revision("b"), weight=12.5) for i in range(8)),
+        }
+    )
+    assert whole_bytes(full) <= 64_000
 
 
 def test_half_a_surrogate_pair_is_left_out_of_what_is_written():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
-from operators.rollout.ledger import REMEMBER, REMEMBER_AT_MOST, Ledger, absorb, minus, plus
+from operators.rollout.ledger import MOST_FALLEN, REMEMBER, REMEMBER_AT_MOST, Ledger, absorb, minus, plus
 from operators.rollout.spec import GateName
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -101,18 +101,63 @@ def test_nothing_is_lost_or_counted_twice(steps) -> None:
     assert book.totals.get(KEY, Tally()).requests == sum(reported.values())
 
 
+def identities(count: int, seed: int = 7) -> dict[str, int]:
+    """Replicas as a cluster names them, and what each has counted before the rollout."""
+    rng = random.Random(seed)
+    return {f"10.0.0.1:8080/{rng.getrandbits(128):032x}": rng.randrange(10**6, 10**7) for _ in range(count)}
+
+
 def test_a_replica_whose_mark_had_no_room_is_not_counted_twice_when_it_is_back() -> None:
-    rng = random.Random(7)
-    counts = {f"10.0.0.1:8080/{rng.getrandbits(128):032x}": rng.randrange(10**6, 10**7) for _ in range(600)}
-    silent = next(iter(counts))
-    others = {name: n for name, n in counts.items() if name != silent}
+    counts, others = identities(300), identities(300, seed=8)
+    looks = [seen(0, counts, 300), seen(5, others, 300)]
+    book = after(*looks)
+    without = [name for name in counts if book.counts(name) and name not in book.marks]
+    assert without, "there was room for every mark: the test shows nothing"
 
-    book = after(seen(0, counts, 600), seen(5, others, 600))
-    assert silent not in book.marks, "there was room for its mark: the test shows nothing"
-    back = after(seen(0, counts, 600), seen(5, others, 600), seen(10, counts, 600))
-    more = after(
-        seen(0, counts, 600), seen(5, others, 600), seen(10, counts, 600), seen(15, {**counts, silent: counts[silent] + 3}, 600)
-    )
+    looks.append(seen(10, {without[0]: counts[without[0]], **others}, 301))
+    back = after(*looks)
+    more = after(*looks, seen(15, {without[0]: counts[without[0]] + 3, **others}, 301))
 
-    assert back.totals.get(KEY, Tally()).requests == 0
-    assert more.totals[KEY].requests == 3
+    assert back.totals == book.totals
+    assert more.totals[KEY].requests == book.totals[KEY].requests + 3
+
+
+@pytest.mark.parametrize("away_s", [5, REMEMBER.total_seconds() + 5], ids=["for a look", "for longer than it is remembered"])
+def test_however_many_replicas_are_silent_none_is_counted_anew_when_it_is_back(away_s: float) -> None:
+    counts = {f"r{i}": 1000 + i for i in range(REMEMBER_AT_MOST + 100)}
+    present = {"here": 5}
+    book, _ = absorb(Ledger(), seen(0, {**counts, **present}))
+    book, _ = absorb(book, seen(1, present))
+    book, _ = absorb(book, seen(away_s, present))
+    book, grown = absorb(book, seen(away_s + 1, {**counts, **present}))
+    assert not grown
+    book, _ = absorb(book, seen(away_s + 2, {name: n + 1 for name, n in counts.items()} | present))
+    assert book.totals[KEY].requests == len(counts), "from then on they count"
+
+
+def test_of_too_many_replicas_a_part_is_counted_that_stays_the_same() -> None:
+    counts = identities(1500)
+    first = after(seen(0, counts, 1500))
+    grown = after(seen(0, counts, 1500), seen(5, {name: n + 2 for name, n in counts.items()}, 1500))
+    assert 0 < len(first.marks) < 1500
+    assert grown.marks.keys() == first.marks.keys()
+    assert grown.totals[KEY].requests == 2 * len(first.marks)
+    assert len(first.marks) == pytest.approx(1500 * first.share, rel=0.2)
+
+
+def test_when_there_is_room_again_all_are_counted_but_nothing_from_before() -> None:
+    counts = identities(1500)
+    few = dict(list(counts.items())[:100])
+    book = after(seen(0, counts, 1500), *(seen(300 * i, few, 100) for i in range(1, 12)))
+    assert book.share == 1.0
+    assert book.marks.keys() >= few.keys()
+    assert not book.totals
+    grown, _ = absorb(book, seen(9999, {name: n + 1 for name, n in few.items()}))
+    assert grown.totals[KEY].requests == 100
+
+
+def test_what_fell_is_counted_and_few_of_it_are_kept_in_words() -> None:
+    counts = {f"r{i}": 50 for i in range(400)}
+    book, _ = absorb(absorb(Ledger(), seen(0, counts))[0], seen(5, dict.fromkeys(counts, 3)))
+    assert book.fallen_count == 400
+    assert len(book.fallen) == MOST_FALLEN
