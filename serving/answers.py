@@ -71,7 +71,7 @@ class Part(msgspec.Struct):
         return self.way.point
 
     def conclude(self) -> None:
-        """From what the model gave to verdicts and counts. Raises ModelFault if it did not give one score a row."""
+        """From what the model gave to verdicts and counts. Raises ModelFault if it did not answer every row."""
         served, rows = self.member.served, self.rows.rows
         if rows == 1:
             self.settle(judge_one(served, self.raw, self.way))
@@ -97,7 +97,10 @@ class Part(msgspec.Struct):
 
 
 def judge(served: Served, raw: Mapping[str, NDArray[Any]], rows: int, point: str | None) -> Judged | None:
-    """Scores and verdicts; None for a model without a score. Raises ModelFault if the output has not one number a row."""
+    """Scores and verdicts; None for a model without a score. Raises ModelFault if the score has not one number a row, or another
+    output fewer entries than there are rows."""
+    for name in served.row_outputs:
+        _check_rows(served, name, raw.get(name), rows)
     spec = served.manifest.score
     if spec is None or point is None:
         return None
@@ -110,6 +113,8 @@ def judge(served: Served, raw: Mapping[str, NDArray[Any]], rows: int, point: str
 
 def judge_one(served: Served, raw: Mapping[str, NDArray[Any]], way: Way) -> Judged | None:
     """The same for one row, without arrays for single numbers; a property test holds the two equal."""
+    for name in served.row_outputs:
+        _check_rows(served, name, raw.get(name), 1)
     spec, point = served.manifest.score, way.point
     if spec is None or point is None or way.thresholds is None:
         return None
@@ -127,7 +132,12 @@ def judge_one(served: Served, raw: Mapping[str, NDArray[Any]], way: Way) -> Judg
     return Judged(point, picked.reshape(1), ONE_CODE[code], code, step)
 
 
-def _fault(served: Served, problem: Exception) -> ModelFault:
+def _check_rows(served: Served, name: str, values: NDArray[Any] | None, rows: int) -> None:
+    if values is not None and (not values.shape or values.shape[0] < rows):  # None: nobody asked for it
+        raise _fault(served, f"output {name!r} has shape {list(values.shape)} for {rows} row{'s' * (rows != 1)}")
+
+
+def _fault(served: Served, problem: object) -> ModelFault:
     return ModelFault(
         f"model {served.name!r} version {served.version} does not answer every row: {problem}; "
         "the request is not at fault: serve another version of the model"

@@ -49,6 +49,8 @@ class Served:
     takes_text: bool
     """Whether a tensor of the graph is text, which the runtime wants in another form."""
     model_outputs: frozenset[str]
+    row_outputs: tuple[str, ...]
+    """Outputs of the graph, beside the score, that hold an entry for each row."""
     metadata: ModelMetadata
     run_us: float
     """Median time of one run on the golden inputs; decides whether a run may hold the event loop."""
@@ -147,10 +149,21 @@ def serve(loaded: LoadedBundle, spec: RevisionSpec) -> Served:
         default_outputs=verdict_outputs or tuple(o.name for o in manifest.outputs),
         takes_text=any(t.datatype == "BYTES" for t in manifest.inputs),
         model_outputs=frozenset(o.name for o in manifest.outputs),
+        row_outputs=row_outputs(manifest, getattr(loaded.model, "outputs_apart", frozenset())),
         metadata=_metadata(manifest, verdict_outputs, bundle, spec.digest, service, points, point),
         run_us=loaded.run_us,
         rules=loaded.rules,
     )
+
+
+def row_outputs(manifest: Manifest, apart: frozenset[str]) -> tuple[str, ...]:
+    """Outputs that hold an entry for each row: their first dimension is free, as that of some input is, and the graph calls it
+    nothing else (apart). Without the score, which is looked at by itself."""
+    if not any(t.shape and t.shape[0] == -1 for t in manifest.inputs):
+        return ()
+    score = manifest.score.output if manifest.score is not None else None
+    free = (o.name for o in manifest.outputs if o.shape and o.shape[0] == -1)
+    return tuple(name for name in free if name != score and name not in apart)
 
 
 def _verdict_outputs(manifest: Manifest) -> tuple[str, ...]:

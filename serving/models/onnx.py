@@ -63,8 +63,11 @@ class OnnxModel:
         self.inputs = tuple(_spec(i, "input") for i in self._session.get_inputs())
         self.outputs = tuple(_spec(o, "output") for o in self._session.get_outputs())
         self._output_names = [o.name for o in self.outputs]
-        self.apart = _apart(self._session.get_inputs())
+        inputs = self._session.get_inputs()
+        self.apart = _apart(inputs, inputs)
         """Inputs whose first dimension the graph calls otherwise than that of the first input: no rows of a batch."""
+        self.outputs_apart = _apart(inputs, self._session.get_outputs())
+        """Outputs of which the same is true: they need not have an entry for each row."""
 
     def run(
         self, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, stop: Stop | None = None
@@ -97,9 +100,10 @@ def _spec(value: Any, kind: str) -> TensorSpec:
     return TensorSpec(name=value.name, datatype=datatype, shape=tuple(d if isinstance(d, int) else -1 for d in value.shape))
 
 
-def _apart(inputs: Sequence[Any]) -> frozenset[str]:
-    named = [(value.name, value.shape[0]) for value in inputs if value.shape and isinstance(value.shape[0], str)]
-    return frozenset(name for name, dimension in named if dimension != named[0][1])
+def _apart(inputs: Sequence[Any], values: Sequence[Any]) -> frozenset[str]:
+    named = [(value.name, value.shape[0]) for value in values if value.shape and isinstance(value.shape[0], str)]
+    rows = next((value.shape[0] for value in inputs if value.shape and isinstance(value.shape[0], str)), None)
+    return frozenset(name for name, dimension in named if dimension != rows)
 
 
 def _first_line(problem: Exception) -> str:
