@@ -1,7 +1,7 @@
 """One look at a service, whole: judge the evidence, decide, and say what should be true now. Pure.
 
-The operator's handler and the local loop are thin shells around `advance`: observe, advance, act, record. Both orders of acting and
-recording are safe for traffic that is taken away; traffic that is given should be recorded first (see `Outcome.acts_first`)."""
+The operator's handler and the local loop are thin shells around `advance`: observe, advance, record, act. Traffic that is taken away
+(`Outcome.acts_first`) does not wait for the record: the loop acts on it first, the operator though the record fails."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta

@@ -6,9 +6,10 @@ Words follow Argo Rollouts."""
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
@@ -66,6 +67,13 @@ class Value(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,  # JSON has no such numbers: what is written could not be read again
     )
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with these fields changed. Raises TypeError for a name that is no field, which pydantic would take in silence."""
+        strangers = sorted((update or {}).keys() - type(self).model_fields.keys())
+        if strangers:
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(strangers)}")
+        return super().model_copy(update=update, deep=deep)
 
 
 class Revision(Value):

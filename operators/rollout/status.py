@@ -1,6 +1,7 @@
 """Where a rollout stands: everything that `decide` remembers between two looks. Pure, and round-trips through JSON.
 
-Kept in a resource's status or in a file; whoever keeps it does not look inside. Transitions are operators.rollout.decide's."""
+Kept in a resource's status or in a file; whoever keeps it does not look inside. Which move is made is
+operators.rollout.decide's; what it changes, operators.rollout.transitions'."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -2,10 +2,10 @@
 
 Which move is made is operators.rollout.decide's. Each move leaves an entry in the history, with the evidence it rests on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from operators.rollout import history, moves
 from operators.rollout.evidence import key
@@ -20,32 +20,36 @@ class IllegalMove(Exception):
 _REASON = 1500
 """Characters of a reason that are kept."""
 
-NOTHING_UNDER_WAY: dict[str, Any] = {
-    "candidate": None,
-    "candidate_wanted": None,
-    "policy": None,
-    "weight": 0.0,
-    "mirror": 0.0,
-    "split_since": None,
-    "step_index": 0,
-    "step_started": None,
-    "requests_before": 0,
-    "full_by": None,
-    "is_inconclusive": False,
-    "undo_of": None,
-    "min_replicas": None,
-    "is_ready": False,
-    "paused_by": None,
-    "approvals": (),
-    "ledger": {},
-    "totals": {},
-    "is_overdue": False,
-    "last_progress": None,
-    "variants": (),
-    "experiment": None,
-    "variant_assessments": {},
-    "stopped": {},
-}
+OF_WHAT_IS_UNDER_WAY: Final = (
+    "candidate",
+    "candidate_wanted",
+    "policy",
+    "weight",
+    "mirror",
+    "split_since",
+    "step_index",
+    "step_started",
+    "requests_before",
+    "full_by",
+    "is_inconclusive",
+    "undo_of",
+    "min_replicas",
+    "is_ready",
+    "paused_by",
+    "approvals",
+    "ledger",
+    "totals",
+    "is_overdue",
+    "last_progress",
+    "variants",
+    "experiment",
+    "variant_assessments",
+    "stopped",
+)
+"""Fields of the status that speak of the rollout or experiment under way."""
+_DEFAULT: Final = RolloutStatus()
+NOTHING_UNDER_WAY: Final[Mapping[str, Any]] = {name: getattr(_DEFAULT, name) for name in OF_WHAT_IS_UNDER_WAY}
+"""The same as they are at rest."""
 
 
 def after(status: RolloutStatus, move: moves.Move, facts: Facts, now: datetime) -> RolloutStatus:

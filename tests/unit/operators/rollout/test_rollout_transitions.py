@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from operators.rollout import moves
+from operators.rollout import moves, transitions
 from operators.rollout.facts import Desired
 from operators.rollout.history import HANDLED, MOVES, pruned, with_handled, with_move
 from operators.rollout.spec import ExperimentSpec, ExperimentVariant
@@ -289,3 +289,26 @@ def test_handled_verbs_are_remembered_as_long_as_somebody_says_them() -> None:
     kept = pruned(status, (said("abort", id="r3"),))
     assert (len(kept.handled), kept.handled[0], kept.handled[1]) == (HANDLED + 1, "r3", "r10")
     assert with_handled(status, None) is status
+
+
+KEPT_AT_REST = {
+    "phase", "stable", "stable_wanted", "seen", "experiment_seen", "report", "started", "started_by", "waiting_for", "message",
+    "assessment", "former", "promoted_at", "aborted_revision", "moves", "history", "handled",
+}  # fmt: skip
+"""Fields that outlive what was under way, or that each move sets by itself."""
+
+
+def test_each_field_of_the_status_is_reset_with_what_was_under_way_or_kept_on_purpose():
+    reset = set(transitions.NOTHING_UNDER_WAY)
+    assert reset | KEPT_AT_REST == set(RolloutStatus.model_fields), "a new field must be in one of the two"
+    assert not reset & KEPT_AT_REST
+
+
+def test_what_is_reset_is_what_a_status_begins_with():
+    assert RolloutStatus().model_copy(update=dict(transitions.NOTHING_UNDER_WAY)) == RolloutStatus()
+    assert RolloutStatus.model_validate(dict(transitions.NOTHING_UNDER_WAY)) == RolloutStatus()
+
+
+def test_a_change_of_a_field_that_there_is_not_is_refused():
+    with pytest.raises(TypeError, match="RolloutStatus has no field wieght"):
+        RolloutStatus().model_copy(update={"wieght": 5.0})
