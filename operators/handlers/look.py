@@ -126,7 +126,7 @@ class Looker:
             asked = left_of(document, await self._asked(key, document), self._claimants(key))
         except (ApiError, LookupError) as problem:
             await self._refuse(key, document, problem)
-            return self._settings.quiet_interval_s
+            return self._settings.rest_interval_s
         except KubeError as problem:
             if not problem.can_retry:
                 await self._refuse(key, document, problem)

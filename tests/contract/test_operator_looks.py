@@ -352,6 +352,10 @@ async def test_an_older_service_that_was_refused_and_never_served_leaves_its_mod
         },
     }
     refused = {"status": {"conditions": [{"type": "Valid", "status": "False", "reason": "Refused"}]}}
+    desk.shelf.put_service(older)
+    assert condition(await desk.look(), "Valid")["status"] == "False", "the older one is looked at first"
+    assert desk.after_s is not None
+    assert desk.after_s <= 30, "and this one again when that is done"
     desk.shelf.put_service({**older, **refused})
 
     assert (await desk.look(3))["phase"] == "Healthy"
