@@ -1,8 +1,11 @@
 """What no schema knows: that the manifests fit each other, the settings and the pods' own rules."""
 
+import pytest
 import yaml
 
 from serving.settings import ServingSettings
+
+from .conftest import FRONTED, KUSTOMIZATIONS, OPERATED
 
 
 def _one(resources, kind):
@@ -116,3 +119,14 @@ def test_no_password_travels_in_the_open(resources):
 
 def test_nobody_joins_or_commands_the_ray_cluster_without_its_token(resources):
     assert _one(resources, "RayService")["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "token"}
+
+
+@pytest.mark.parametrize("name", [*KUSTOMIZATIONS, OPERATED, FRONTED])
+def test_worker_groups_say_what_kuberay_writes_by_itself(rendered, name):
+    """KubeRay 1.7 puts its finalizer on a RayService by an update of the whole, which writes every struct of its Go types, empty ones too.
+    The list of worker groups is one value to Kubernetes: what differs makes it KubeRay's, and each later apply conflicts."""
+    ray_service = _one(list(yaml.safe_load_all(rendered(name))), "RayService")
+    for group in ray_service["spec"]["rayClusterConfig"]["workerGroupSpecs"]:
+        assert {"scaleStrategy", "numOfHosts", "priority", "rayStartParams", "template"} <= group.keys()
+        pod = group["template"]["spec"]
+        assert [c["name"] for c in (*pod["initContainers"], *pod["containers"]) if "resources" not in c] == []

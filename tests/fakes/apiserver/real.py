@@ -81,6 +81,11 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def guard(pids: Sequence[int]) -> "subprocess.Popen[bytes]":
+    """A process that ends these when this one is gone without having stopped them."""
+    return subprocess.Popen([sys.executable, "-c", _GUARD, *map(str, pids)], stdin=subprocess.PIPE, start_new_session=True)
+
+
 class RealApiServer(Handle):
     """etcd and kube-apiserver on free loopback ports with a temporary data folder; ended by their own process ids."""
 
@@ -114,7 +119,7 @@ class RealApiServer(Handle):
             self._await_ready()
             if self.collects_garbage:
                 self._manager(managing)
-            self._guard = self._guarded()
+            self._guard = guard([process.pid for process in self._started])
         except BaseException:
             self.stop()
             raise
@@ -190,11 +195,6 @@ class RealApiServer(Handle):
         return "\n".join(
             "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) for log in sorted(self.folder.glob("*.log"))
         )
-
-    def _guarded(self) -> "subprocess.Popen[bytes]":
-        """A process that ends the servers when this one is gone without having stopped them."""
-        pids = [str(process.pid) for process in self._started]
-        return subprocess.Popen([sys.executable, "-c", _GUARD, *pids], stdin=subprocess.PIPE, start_new_session=True)
 
     def stop(self) -> None:
         if self._guard is not None:
