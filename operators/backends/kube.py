@@ -21,10 +21,19 @@ from kubernetes import config as official_config
 
 Document = dict[str, Any]
 _Verb = Literal["get", "list", "watch", "apply", "patch", "create", "update", "delete"]
+_WRITES: Final = frozenset({"apply", "patch", "create", "update"})
+_JSON: Final = "application/json"
 _PAGE: Final = 100
 """Objects of one page of a list; with their statuses some megabytes."""
 OnRequest = Callable[[str, str, int, float], None]
 """(verb, plural, HTTP status or 0 for no answer, seconds)."""
+Event = tuple[str, Document]
+"""What a watch brings: ADDED, MODIFIED or DELETED, and the object."""
+OnWritten = Callable[["Kind", Document], None]
+"""(kind, the object as the API server has it after a write of ours)."""
+_METADATA: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
+_WATCH_S: Final = 300
+"""After so long the API server ends a watch."""
 
 
 class KubeError(Exception):
@@ -139,20 +148,31 @@ class Kube:
     """A client. Use as `async with`. on_request: told of every request, for metrics."""
 
     def __init__(
-        self, reached: Access, *, manager: str, timeout_s: float = 15.0, on_request: OnRequest = lambda *_: None
+        self,
+        reached: Access,
+        *,
+        manager: str,
+        timeout_s: float = 15.0,
+        on_request: OnRequest = lambda *_: None,
+        on_written: OnWritten = lambda *_: None,
     ) -> None:
-        self._reached, self._manager, self._told = reached, manager, on_request
+        self._reached, self._manager, self._told, self._written = reached, manager, on_request, on_written
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._watch_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=_WATCH_S + timeout_s)
         self._session: aiohttp.ClientSession | None = None
+        self._watches: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Kube":
         connector = aiohttp.TCPConnector(limit=32, ssl=self._reached.tls or True)
         self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
+        unbounded = aiohttp.TCPConnector(limit=0, ssl=self._reached.tls or True)  # a watch keeps its connection
+        self._watches = aiohttp.ClientSession(connector=unbounded, timeout=self._watch_timeout)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._watches):
+            if session is not None:
+                await session.close()
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Document:
         """One object. Raises NotFound, KubeError."""
@@ -165,12 +185,13 @@ class Kube:
         items: list[Document] = answer.get("items") or []
         return items
 
-    async def whole(self, kind: Kind, namespace: str | None) -> tuple[Sequence[Document], str]:
+    async def whole(self, kind: Kind, namespace: str | None, *, only_metadata: bool = False) -> tuple[Sequence[Document], str]:
         """All objects, read in pages, and the resourceVersion that they are of. Raises NotFound (no such kind), KubeError."""
         found: list[Document] = []
+        accept = _METADATA.format("List") if only_metadata else _JSON
         query = {"limit": str(_PAGE)}
         while True:
-            answer = await self._ask("list", kind, kind.path(namespace), query=query)
+            answer = await self._ask("list", kind, kind.path(namespace), query=query, accept=accept)
             found += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in answer.get("items") or ()]
             metadata = answer.get("metadata") or {}
             if not metadata.get("continue"):
@@ -183,6 +204,17 @@ class Kube:
         async with self._request("watch", kind, kind.path(namespace), query) as answer:
             if answer.status >= 300:
                 raise _refused(f"watch {kind.path(namespace)}", answer.status, await answer.text(errors="replace"))
+
+    @asynccontextmanager
+    async def watching(self, kind: Kind, namespace: str | None, version: str) -> AsyncIterator[AsyncIterator[Event]]:
+        """Watch from this resourceVersion on, until the API server ends it: (ADDED, MODIFIED or DELETED, the object's metadata).
+        Raises KubeError, at the beginning if it is refused; 410: the version is too old, list again."""
+        query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": str(_WATCH_S)}
+        what = f"watch {kind.path(namespace)}"
+        async with self._request("watch", kind, kind.path(namespace), query, accept=_METADATA.format("")) as answer:
+            if answer.status >= 300:
+                raise _refused(what, answer.status, await answer.text(errors="replace"))
+            yield _events(what, answer)
 
     async def apply(
         self, kind: Kind, namespace: str | None, name: str, fields: Mapping[str, Any], *, subresource: str | None = None
@@ -240,12 +272,16 @@ class Kube:
         *,
         query: Mapping[str, str] | None = None,
         body: object = None,
-        content: str = "application/json",
+        content: str = _JSON,
+        accept: str = _JSON,
     ) -> Document:
-        async with self._request(verb, kind, path, query or {}, body, content) as answer:
+        async with self._request(verb, kind, path, query or {}, body, content, accept) as answer:
             status, text = answer.status, await answer.text(errors="replace")
         if status < 300:
-            return _document(f"{verb} {path}", text)
+            found = _document(f"{verb} {path}", text)
+            if verb in _WRITES:
+                self._written(kind, found)
+            return found
         raise _refused(f"{verb} {path}", status, text)
 
     @asynccontextmanager
@@ -256,18 +292,20 @@ class Kube:
         path: str,
         query: Mapping[str, str],
         body: object = None,
-        content: str = "application/json",
+        content: str = _JSON,
+        accept: str = _JSON,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer to one request, whatever its status. Raises KubeError if there is none."""
-        if self._session is None:
+        session = self._watches if verb == "watch" else self._session
+        if session is None:
             raise RuntimeError("use the client as `async with Kube(...)`")
-        headers = {"Accept": "application/json", **({"Content-Type": content} if body is not None else {})}
+        headers = {"Accept": accept, **({"Content-Type": content} if body is not None else {})}
         authorization = await asyncio.to_thread(self._reached.header) if _may_block(self._reached) else self._reached.header()
         if authorization:
             headers["Authorization"] = authorization
         started, status = time.monotonic(), 0
         try:
-            async with self._session.request(
+            async with session.request(
                 _METHODS[verb],
                 self._reached.server + path,
                 params=dict(query),
@@ -309,6 +347,18 @@ def encoded(body: object) -> bytes:
 def _escaped(found: re.Match[str]) -> str:
     code = ord(found[0])
     return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
+
+
+async def _events(what: str, answer: aiohttp.ClientResponse) -> AsyncIterator[Event]:
+    rest = b""
+    async for chunk in answer.content.iter_any():  # a line may be longer than aiohttp's readline takes
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in filter(None, lines):
+            event = _document(what, line.decode(errors="replace"))
+            found = event.get("object") or {}
+            if event.get("type") == "ERROR":
+                raise KubeError(f"{what}: {found.get('message')}", int(found.get("code") or 0))
+            yield str(event.get("type")), found
 
 
 def _may_block(reached: Access) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from operators.api.asked import Asked
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.types import RayBackend, rollout_of
+from operators.backends.kube import INFERENCE_SERVICES, RAY_SERVICES, Kind
 from operators.handlers.documents import Document, Key, key_of
 
 Place = tuple[str, ...]
@@ -19,22 +20,29 @@ Policies = Callable[[Key], Document | None]
 _RAY: Final = RayBackend()
 
 
+def served_by(document: Document) -> tuple[Kind, Key]:
+    """The object of a backend that a ModelService names."""
+    namespace, name = key_of(document)
+    backend = (document.get("spec") or {}).get("backend") or {}
+    if backend.get("kserve") is not None:
+        return INFERENCE_SERVICES, (namespace, str(backend["kserve"].get("inferenceService") or name))
+    return RAY_SERVICES, (namespace, str((backend.get("ray") or {}).get("rayService") or _RAY.ray_service))
+
+
 def claims(document: Document) -> dict[Place, str]:
     """The places a ModelService claims, each with the words for it."""
     spec: Mapping[str, Any] = document.get("spec") or {}
-    namespace, name = key_of(document)
-    backend = spec.get("backend") or {}
-    if backend.get("kserve") is not None:
-        made = str(backend["kserve"].get("inferenceService") or name)
+    kind, (namespace, made) = served_by(document)
+    if kind == INFERENCE_SERVICES:
         return {("kserve", namespace, made): f"InferenceService {namespace}/{made}"}
-    ray = backend.get("ray") or {}
+    ray = (spec.get("backend") or {}).get("ray") or {}
     where = (
         namespace,
-        str(ray.get("rayService") or _RAY.ray_service),
+        made,
         str(ray.get("application") or _RAY.application),
         str(ray.get("deployment") or _RAY.deployment),
     )
-    model = str(spec.get("model") or name)
+    model = str(spec.get("model") or document["metadata"]["name"])
     subject = f"RayService {namespace}/{where[1]}"
     found: dict[Place, str] = {("ray", *where, model): f"model {model} on {subject}"}
     if spec.get("replicas") is not None or spec.get("scaling") is not None:

@@ -16,8 +16,9 @@ from aiohttp import web
 
 from operators.backends.kube import MODEL_SERVICES, Access, Kind, Kube, KubeError, access
 from operators.handlers.agenda import Agenda, Backoff
+from operators.handlers.backend_watch import BackendWatch, OwnWrites
 from operators.handlers.backends import Backends
-from operators.handlers.claims import sharers
+from operators.handlers.claims import served_by, sharers
 from operators.handlers.documents import Document, Key, key_of
 from operators.handlers.follow import Follower
 from operators.handlers.lease import Alone, Leadership, identity_of
@@ -47,6 +48,7 @@ class Operator:
         reached: Access,
         settings: OperatorSettings,
         metrics: OperatorMetrics,
+        own: OwnWrites,
     ) -> None:
         self.kube, self.settings, self.shelf, self.metrics = kube, settings, Shelf(), metrics
         self._rng = random.Random()  # noqa: S311 - spreads looks, guards nothing
@@ -65,6 +67,10 @@ class Operator:
             lambda: Watch(reached, settings.namespace_list, self.service_seen, self.policy_seen),
             check_s=settings.watch_check_interval_s,
             backoff=Backoff(min(1.0, settings.watch_check_interval_s), settings.watch_check_interval_s, 0.0, self._rng),
+        )
+
+        self.backend_watch = BackendWatch(
+            kube, settings.namespace_list, own, self.backend_changed, again_s=settings.rest_interval_s, backoff=backoff
         )
 
     async def listed(self, kind: Kind, namespace: str | None, documents: Sequence[Document]) -> None:
@@ -90,6 +96,7 @@ class Operator:
             for waiting in sharers(gone, self.shelf.neighbours(key)) if gone is not None else ():
                 await self.services.wake(key_of(waiting))
         elif self.shelf.put_service(document):
+            self.backend_watch.want(served_by(document)[0])
             await self.services.wake(key)
         else:
             return
@@ -108,9 +115,15 @@ class Operator:
         for service in self.shelf.following(key):
             await self.services.wake(service)
 
+    async def backend_changed(self, kind: Kind, key: Key) -> None:
+        """Somebody else made, changed or deleted what services are served by: what was decided is made so again."""
+        for service in self.shelf.on_backend(kind, key):
+            await self.services.wake(service)
+
     async def gained(self) -> None:
         """We lead: look at everything, spread over a while."""
         self.metrics.leads(is_leader=True)
+        self.backend_watch.start()
         for key in self.shelf.services():
             await self.services.wake(key, after_s=self._rng.uniform(0, self.settings.startup_spread_s))
         for key in self.shelf.policies():
@@ -119,6 +132,7 @@ class Operator:
     async def lost(self) -> None:
         """Another leads: stop, and remember nothing that it may change."""
         self.metrics.leads(is_leader=False)
+        await self.backend_watch.stop()
         await self.services.clear()
         await self.policies.clear()
         self.looker.forget_all()
@@ -139,9 +153,10 @@ class Operator:
 async def operate(settings: OperatorSettings, stop: asyncio.Event | None = None) -> None:
     """Run until stopped. Raises KubeError if there is no cluster; whatever ends unexpectedly ends all."""
     reached = access(settings.kubeconfig)
-    metrics = OperatorMetrics()
-    async with Kube(reached, manager=COMPONENT, on_request=metrics.on_request) as kube, aiohttp.ClientSession() as session:
-        operator = Operator(kube, session, reached, settings, metrics)
+    metrics, own = OperatorMetrics(), OwnWrites()
+    kube = Kube(reached, manager=COMPONENT, on_request=metrics.on_request, on_written=own.note)
+    async with kube, aiohttp.ClientSession() as session:
+        operator = Operator(kube, session, reached, settings, metrics, own)
         await _run(operator, settings, stop or asyncio.Event())
 
 
@@ -157,6 +172,7 @@ async def _run(operator: Operator, settings: OperatorSettings, stop: asyncio.Eve
     told = asyncio.create_task(stop.wait(), name="stop")
     done, _ = await asyncio.wait([told, *loops], return_when=asyncio.FIRST_COMPLETED)
     await _end([told, *(t for t in loops if t not in lease)])
+    await operator.backend_watch.stop()
     await _end(lease)  # last: another leads from then on
     for page in pages:
         await page.cleanup()

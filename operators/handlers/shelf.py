@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from operators.api.types import GROUP
+from operators.backends.kube import Kind
+from operators.handlers.claims import served_by
 from operators.handlers.documents import Document, Key, annotations, key_of, version_of
 
 
@@ -53,6 +55,12 @@ class Shelf:
         """Services that name this policy."""
         for key, document in list(self._services.items()):
             if key[0] == policy[0] and policy_name(document) == policy[1]:
+                yield key
+
+    def on_backend(self, kind: Kind, backend: Key) -> Iterator[Key]:
+        """Services that this RayService or InferenceService serves."""
+        for key, document in list(self._services.items()):
+            if served_by(document) == (kind, backend):
                 yield key
 
 

@@ -53,6 +53,10 @@ class Operators:
         self._all.append(process)
         return process
 
+    @property
+    def said(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
     def end(self) -> None:
         for one in self._all:
             if one.is_running:

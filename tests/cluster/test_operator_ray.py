@@ -7,7 +7,7 @@ import yaml
 
 from tests.cluster.test_operator_rollouts import begin, is_healthy
 from tests.fakes.operator_world import API, MERGE, SSA, World, digest
-from tests.fakes.serving_pods import serving_spec
+from tests.fakes.serving_pods import ray_service, serving_spec
 
 
 def where(namespace: str, name: str = "ids") -> str:
@@ -29,6 +29,10 @@ def until(holds, seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def condition(status: dict[str, Any], name: str) -> tuple[str, str]:
+    return next(((c["status"], c["message"]) for c in status.get("conditions", ()) if c["type"] == name), ("", ""))
 
 
 def test_an_overwritten_ray_service_is_put_back_at_the_next_look(world, namespace, operators):
@@ -122,9 +126,6 @@ def test_more_replicas_than_workers_are_said_hold_up_no_rollout_and_come_with_th
     world.service(namespace, "ids", replicas=6)
     operators.start(world.api.kubeconfig(), NAMESPACES=namespace)
 
-    def condition(status: dict[str, Any], name: str) -> tuple[str, str]:
-        return next(((c["status"], c["message"]) for c in status.get("conditions", ()) if c["type"] == name), ("", ""))
-
     status = world.until(namespace, "ids", lambda s: condition(s, "Degraded")[0] == "True", 60)
     assert "room for 2" in condition(status, "Degraded")[1]
     world.want(namespace, "ids", "b")
@@ -136,3 +137,26 @@ def test_more_replicas_than_workers_are_said_hold_up_no_rollout_and_come_with_th
     until(lambda: world.http.get(cluster).json()["spec"]["workerGroupSpecs"][0]["replicas"] == 6)
     wanted = ("False", "2 of 6 replicas serve the stable revision")
     world.until(namespace, "ids", lambda s: condition(s, "Degraded")[0] == "False" and condition(s, "Ready") == wanted, 60)
+
+
+NEVER = {"REST_INTERVAL_S": "3600", "ACTIVE_INTERVAL_S": "3600"}
+"""Only an event brings a look."""
+
+
+def test_a_ray_service_that_comes_is_overwritten_or_goes_is_noticed_by_the_event(world, namespace, operators):
+    world.namespace(namespace)
+    operators.start(world.api.kubeconfig(), NAMESPACES=namespace, **NEVER)
+    until(lambda: f"rayservices of {namespace} are watched" in operators.said)
+    world.service(namespace, "ids")
+    world.until(namespace, "ids", lambda s: s["phase"] == "Waiting" and "RayService" in s["waitingFor"], 60)
+
+    world.ray(namespace, "ids")
+    until(lambda: bundles(world, namespace) == {"ids": digest("a")})
+
+    config = ray_service(namespace, "ids")["spec"]["serveConfigV2"]
+    assert "user_config" not in config
+    world.http.patch(where(namespace), json={"spec": {"serveConfigV2": config}}, headers=MERGE).raise_for_status()
+    until(lambda: bundles(world, namespace) == {"ids": digest("a")})
+
+    world.http.delete(where(namespace)).raise_for_status()
+    world.until(namespace, "ids", lambda s: "RayService" in str(s["conditions"]) and condition(s, "Degraded")[0] == "True", 60)

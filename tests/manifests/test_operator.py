@@ -32,9 +32,9 @@ DOES = {
     ("vedette.dev", "modelservices/finalizers"): {"update"},
     ("vedette.dev", "rolloutpolicies"): {"get", "list", "watch"},
     ("vedette.dev", "rolloutpolicies/status"): {"patch"},
-    ("ray.io", "rayservices"): {"get", "patch"},
+    ("ray.io", "rayservices"): {"get", "list", "watch", "patch"},
     ("ray.io", "rayclusters"): {"get", "patch"},
-    ("serving.kserve.io", "inferenceservices"): {"get", "create", "patch", "delete"},
+    ("serving.kserve.io", "inferenceservices"): {"get", "list", "watch", "create", "patch", "delete"},
     ("", "pods"): {"list"},
     ("", "events"): {"create"},
 }
