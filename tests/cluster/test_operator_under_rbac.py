@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -112,7 +113,9 @@ def test_no_right_is_superfluous(fake_world, operators):
 def test_without_the_right_to_watch_ray_services_the_operator_is_ready_and_looks_every_few_seconds(world, namespace, operators):
     world.namespace(namespace)
     token = give_rights(world, namespace, cluster=False, without={"rayservices": {"list", "watch"}})
+    port = free_port()
     told = {"NAMESPACES": namespace, "LEADER_ELECTION": "true", "LEASE_NAMESPACE": namespace}
+    told |= {"HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port)}
     operators.start(world.api.kubeconfig(token, "operator", namespace), **told)
     world.ray(namespace, "other")  # the pods' port is known from then on
     world.service(namespace, "ids")
@@ -124,6 +127,7 @@ def test_without_the_right_to_watch_ray_services_the_operator_is_ready_and_looks
     world.ray(namespace, "ids")
     world.until(namespace, "ids", is_healthy("1"), 60)
     assert operators.said.count("rayservices are not watched") == 1
+    assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
 
 
 def test_of_two_operators_one_acts_and_the_other_takes_over(world, namespace, operators):
