@@ -19,14 +19,14 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """service: with its status. problem: why what is written cannot be followed; None: it can. acts: whether enough is known to
-    tell the backend anything. is_unread: the problem is that what is written, or what it names, could not be read for now; that says
-    nothing about it."""
+    """service: with its status. problem: why what is written cannot be followed; None: it can. is_rollout_known: whether `rollout` is
+    what people wrote, or the rollout under way keeps to; else it stands in for a policy that is gone. is_unread: the problem is
+    that what is written, or what it names, could not be read for now; that says nothing about it."""
 
     service: ModelService
     rollout: RolloutSpec
     problem: str | None = None
-    acts: bool = True
+    is_rollout_known: bool = True
     is_unread: bool = False
 
 
@@ -48,8 +48,7 @@ def by_what_is_known(document: Document, known: Known, problem: Exception) -> As
     if service is None or status is None:
         return None
     rollout = status.policy or known.rollout
-    is_enough = rollout is not None or status.experiment is not None
-    return Asked(service, rollout or RolloutSpec(), str(problem), acts=is_enough)
+    return Asked(service, rollout or RolloutSpec(), str(problem), is_rollout_known=rollout is not None)
 
 
 def readable(document: Document, known: Known) -> ModelService | None:
@@ -83,13 +82,16 @@ def _known_revision(document: Document) -> Mapping[str, Any] | None:
     return found
 
 
-def going_on(desired: Desired, status: RolloutStatus) -> Desired:
-    """What is asked for, where it cannot be followed: what is under way, or stable again, and nothing that would begin."""
+def going_on(asked: Asked, desired: Desired, status: RolloutStatus) -> Desired:
+    """What is asked for; where it cannot be followed: what is under way, or stable again, and nothing that would begin."""
+    if asked.problem is None:
+        return desired
     revision = desired.revision
     is_known = revision is not None and (revision.digest == status.seen or status.is_stable(revision.digest))
     if not (is_known and status.is_under_way):
         revision = None
-    return replace(desired, revision=revision, experiment=status.experiment)
+    known = asked.is_rollout_known
+    return replace(desired, revision=revision, experiment=status.experiment, is_rollout_known=known)
 
 
 def status_of(document: Document) -> ModelServiceStatus:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from operators.api.types import KserveBackend
 from operators.backends.port import BackendError, ServiceRef
 from operators.rollout.replicas import candidate_replicas
@@ -45,6 +47,7 @@ def fields_of(service: ServiceRef, place: KserveBackend, target: Target, replica
     Raises BackendError for a target that KServe cannot carry out."""
     subject = f"InferenceService {service.namespace}/{place.inference_service or service.name}"
     _check(subject, target)
+    objective_ms = target.objective_ms(None)
     held = {"stable": [predictor_name(target.stable), target.stable.digest]}
     held |= {v.name: [predictor_name(v.revision), v.revision.digest] for v in target.variants}
     return {
@@ -53,13 +56,13 @@ def fields_of(service: ServiceRef, place: KserveBackend, target: Target, replica
             "annotations": {"serving.kserve.io/deploymentMode": "Standard", VARIANTS: json.dumps(held, sort_keys=True)},
         },
         "spec": {
-            "predictor": {"minReplicas": replicas, **_predictor(service, place, target.stable, target.latency_objective_ms)},
+            "predictor": {"minReplicas": replicas, **_predictor(service, place, target.stable, objective_ms)},
             "canary": [
                 {
                     "trafficPercent": round(v.weight),
                     "predictor": {
                         "minReplicas": candidate_replicas(replicas, v.weight),
-                        **_predictor(service, place, v.revision, target.latency_objective_ms),
+                        **_predictor(service, place, v.revision, objective_ms),
                     },
                 }
                 for v in target.variants
@@ -72,6 +75,16 @@ def held_by(found: Mapping[str, Any]) -> tuple[Held, ...]:
     """The predictors of an InferenceService that `fields_of` made."""
     told = json.loads((found["metadata"].get("annotations") or {}).get(VARIANTS) or "{}")
     return tuple(Held(variant, predictor, revision) for variant, (predictor, revision) in told.items())
+
+
+def served_by(found: Mapping[str, Any] | None) -> ModelSpec | None:
+    """What the predictor of an InferenceService serves; None: nothing that `fields_of` wrote."""
+    model = (((found or {}).get("spec") or {}).get("predictor") or {}).get("model") or {}
+    told = next((e.get("value") for e in model.get("env") or () if e.get("name") == SERVED), None)
+    try:
+        return ServingSpec.model_validate_json(told or "").models[0]
+    except (ValidationError, IndexError):
+        return None
 
 
 def is_within(wanted: object, found: object) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from operators.api.types import KserveBackend
 from operators.backends.evidence import Scrape
-from operators.backends.inference_service import MANAGED_BY, Held, fields_of, held_by, is_within
+from operators.backends.inference_service import MANAGED_BY, Held, fields_of, held_by, is_within, served_by
 from operators.backends.kube import INFERENCE_SERVICES, PODS, Conflict, Document, Kube, KubeError, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.pods import addresses, is_ready
@@ -54,6 +54,7 @@ class KserveInference:
     async def _apply(self, service: ServiceRef, target: Target, found: Document | None) -> None:
         """Write over the version that was found. Raises Conflict, KubeError, BackendError."""
         self._refuse_others(service, found)
+        target = target.model_copy(update={"latency_objective_ms": target.objective_ms(served_by(found))})
         fields = fields_of(service, self._place, target, _replicas(target, found))
         if found is not None and is_within(fields, found):
             return

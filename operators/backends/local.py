@@ -78,7 +78,12 @@ class LocalBackend:
                     f"service {service.name}: bundle {wanted.bundle} of version {wanted.version} is not in the store "
                     f"{self._store.root}; add it with `vedette train` or `vedette bundle create`, or name one of `vedette models`",
                 )
-        self._update(lambda before: replaced(before, target.serving(service.model), is_managed=True))
+
+        def told(before: ServingSpec) -> ServingSpec:
+            model = target.serving(service.model, stable_entry(before, service.model))
+            return replaced(before, model, is_managed=True)
+
+        self._update(told)
 
     def _drop_variants(self, service: ServiceRef) -> None:
         self._update(lambda before: without_variants(before, service.model))

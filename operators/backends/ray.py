@@ -23,6 +23,7 @@ from operators.backends.serve_config import (
     entry_of,
     new_config,
     replicas_of,
+    served_model,
     served_revision,
     with_model,
     without_model,
@@ -50,13 +51,14 @@ class RayServeBackend:
     async def carry_out(self, service: ServiceRef, target: Target) -> None:
         """Write the target into the RayService, and give its Ray cluster the workers; nothing is written if it is so already.
         Raises BackendError."""
-        place, model = self._where(service), target.serving(service.model)
+        place = self._where(service)
         room = Room()
 
         def edit(found: Document) -> str:
             nonlocal room
             text = _config(found, self._place.application)
             room = room_of(found, deployment_of(text, place))
+            model = target.serving(service.model, served_model(text, place, service.model))
             return with_model(text, place, model, _least(target.replicas, room.most))
 
         found = await self._edit(service, edit)

@@ -5,6 +5,7 @@ reader drops them; the file in their repository keeps them."""
 
 import copy
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -95,6 +96,15 @@ def without_model(text: str, place: Place, name: str) -> str:
     if not user_config:
         del deployment["user_config"]
     return _text(config)
+
+
+def served_model(text: str, place: Place, name: str) -> ModelSpec | None:
+    """A model's entry as it is; None: there is none, or none in our form. Raises BackendError: the place is not in it."""
+    for entry in (_deployment(_parsed(text, place), place).get("user_config") or {}).get("models") or []:
+        if entry.get("name") == name:
+            with suppress(ValidationError):
+                return ModelSpec.model_validate(entry)
+    return None
 
 
 def served_revision(text: str, place: Place, name: str) -> Revision | None:

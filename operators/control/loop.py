@@ -93,9 +93,7 @@ class Loop:
         observation = await self._backend.observe(service.ref)
         now = self._now()
         desired = desired_of(service, rollout)
-        outcome = advance(desired if asked.problem is None else going_on(desired, before), before, observation, requests, now)
-        if not asked.acts:
-            outcome = replace(outcome, target=None)
+        outcome = advance(going_on(asked, desired, before), before, observation, requests, now)
         if outcome.target is not None:
             target = await self._scaling.scaled(service, rollout, outcome.status, outcome.target, now)
             outcome = replace(outcome, target=target)

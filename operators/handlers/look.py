@@ -164,10 +164,9 @@ class Looker:
         observation = await case.backend.observe(case.service.ref)
         now = self._now()
         desired = desired_of(case.service, case.document, case.rollout, has_webhook=self._settings.webhook_port > 0)
-        if case.asked.problem is not None:
-            desired = going_on(desired, case.memory.status)
+        desired = going_on(case.asked, desired, case.memory.status)
         outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
-        target = await self._scaled(case, outcome, now) if case.asked.acts else None
+        target = await self._scaled(case, outcome, now)
         seen = _seen(case, observation)
         if verbs.damaged and verbs.damaged not in case.memory.told:
             case.memory.told.add(verbs.damaged)

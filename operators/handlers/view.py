@@ -19,6 +19,7 @@ FALSE: Final[State] = "False"
 UNKNOWN: Final[State] = "Unknown"
 _MESSAGE_BYTES: Final = 1500
 """Of a condition's message; there are six conditions."""
+_NOT_FOLLOWED: Final = "not looked at as long as the resource is refused"
 WAITING: Final = "Waiting"
 """The phase of a service of which nobody could see yet what serves it."""
 
@@ -64,26 +65,21 @@ def service_status(
 
 
 def invalid_status(
-    service_status: Mapping[str, Any], why: str, generation: int, now: datetime, *, is_unread: bool = False
+    written: Mapping[str, Any], why: str, generation: int, now: datetime, *, is_unread: bool = False
 ) -> dict[str, Any]:
-    """The status of a resource that cannot be followed: everything as it was, and that it is not followed. is_unread: what it names
-    may not be read, so nobody can tell whether it is valid."""
-    state, reason = ("Unknown", "NotRead") if is_unread else ("False", "Refused")
-    kept = [c for c in service_status.get("conditions") or [] if c.get("type") != "Valid"]
-    before = next((c for c in service_status.get("conditions") or [] if c.get("type") == "Valid"), None)
-    since = before["lastTransitionTime"] if before and before["status"] == state else now.isoformat()
-    condition = Condition.model_validate(
-        {
-            "type": "Valid",
-            "status": state,
-            "reason": reason,
-            "message": f"{clip(why, _MESSAGE_BYTES)}; what was served goes on",
-            "lastTransitionTime": since,
-            "observedGeneration": generation,
-        }
-    )
-    told = [*kept, condition.model_dump(mode="json", by_alias=True)]
-    return {**service_status, "observedGeneration": generation, "conditions": told}
+    """The status of a resource that nobody looks after: where its rollout stood, that it is refused, and of the rest, that it is not
+    known. is_unread: what it names may not be read, so nobody can tell whether it is valid."""
+    before = {c["type"]: read_back(Condition, c) for c in written.get("conditions") or ()}
+    told: dict[str, tuple[State, str, str]] = dict.fromkeys(before, (UNKNOWN, "NotFollowed", _NOT_FOLLOWED))
+    state, reason = (UNKNOWN, "NotRead") if is_unread else (FALSE, "Refused")
+    told["Valid"] = state, reason, f"{clip(why, _MESSAGE_BYTES)}; what was served goes on"
+    conditions = [_condition(name, *said, before.get(name), generation, now) for name, said in told.items()]
+    kept = written if written.get("rollout") else {}
+    return {
+        **kept,
+        "observedGeneration": generation,
+        "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
+    }
 
 
 def unserved_status(

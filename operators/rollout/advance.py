@@ -89,11 +89,12 @@ def target(desired: Desired, status: RolloutStatus) -> Target | None:
         )
     if status.former is not None and status.former not in [v.revision for v in variants]:
         variants.append(TargetVariant(name="former", revision=status.former))
-    analysis = analysis_of(desired, status)
+    is_known = desired.is_rollout_known or status.policy is not None or status.experiment is not None
+    objective = analysis_of(desired, status).latency_objective
     return Target(
         stable=stable,
         variants=tuple(variants),
-        latency_objective_ms=analysis.latency_objective / timedelta(milliseconds=1),
+        latency_objective_ms=objective / timedelta(milliseconds=1) if is_known else None,
         replicas=wanted_replicas(desired.replicas, status.min_replicas, desired.min_replicas, desired.max_replicas),
     )
 
@@ -131,7 +132,7 @@ def _not_in_future(status: RolloutStatus, now: datetime) -> RolloutStatus:
 
 
 def _forget_former(desired: Desired, status: RolloutStatus, now: datetime) -> RolloutStatus:
-    """After the rollback window the former stable is no longer kept loaded."""
-    if within_rollback_window(status, desired.rollout.rollback_window, now):
+    """After the rollback window the former stable is no longer kept loaded; while nobody knows the window, it is."""
+    if not desired.is_rollout_known or within_rollback_window(status, desired.rollout.rollback_window, now):
         return status
     return status.model_copy(update={"former": None, "promoted_at": None})

@@ -16,7 +16,8 @@ class Desired:
 
     revision: what should be stable in the end; None: nothing is asked. experiment: an A/B test to run. replicas: the count, where
     no autoscaler owns it; min_replicas, max_replicas: bounds of either. is_paused: steps should not move. by, why: who changed this,
-    and why, as far as that is known; `by` may not approve what they started. is_by_checked: whether `by` is who was authenticated."""
+    and why, as far as that is known; `by` may not approve what they started. is_by_checked: whether `by` is who was authenticated.
+    is_rollout_known: whether `rollout` is what people wrote; else it stands in for a policy that is gone."""
 
     revision: Revision | None
     rollout: RolloutSpec = field(default_factory=RolloutSpec)
@@ -28,6 +29,7 @@ class Desired:
     by: str = "operator"
     why: str = ""
     is_by_checked: bool = True
+    is_rollout_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

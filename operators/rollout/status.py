@@ -6,7 +6,7 @@ operators.rollout.decide's; what it changes, operators.rollout.transitions'."""
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ from operators.rollout.spec import ExperimentSpec, GateName, Revision, RolloutSp
 from serving.spec import ModelSpec, VariantSpec
 
 Text = Annotated[str, Field(max_length=2048)]
+LATENCY_OBJECTIVE_MS: Final = 100.0
+"""Where nobody says another."""
 
 
 class Phase(StrEnum):
@@ -90,13 +92,19 @@ class Target(Value):
     """What serves everybody the variants leave."""
     variants: tuple["TargetVariant", ...] = ()
     """What is loaded beside it, with its share."""
-    latency_objective_ms: float = 100.0
-    """A request that takes longer counts as slow in the evidence."""
+    latency_objective_ms: float | None = LATENCY_OBJECTIVE_MS
+    """A request that takes longer counts as slow in the evidence. None: it stays as it is, nobody knows the policy."""
     replicas: int | None = None
     """None: the autoscaler's own choice."""
 
-    def serving(self, model: str) -> ModelSpec:
-        """What replicas that hold every variant are told of this model."""
+    def objective_ms(self, served: ModelSpec | None) -> float:
+        """The latency objective of a model that is served so now; None: it is not served."""
+        if self.latency_objective_ms is not None:
+            return self.latency_objective_ms
+        return served.latency_objective_ms if served is not None else LATENCY_OBJECTIVE_MS
+
+    def serving(self, model: str, served: ModelSpec | None = None) -> ModelSpec:
+        """What replicas that hold every variant are told of this model. served: what they were told last."""
         return ModelSpec(
             name=model,
             version=self.stable.version,
@@ -107,7 +115,7 @@ class Target(Value):
                 )
                 for v in self.variants
             ),
-            latency_objective_ms=self.latency_objective_ms,
+            latency_objective_ms=self.objective_ms(served),
         )
 
 

@@ -145,6 +145,13 @@ async def place(request, api_server, namespace) -> AsyncIterator[Place]:
             yield made
 
 
+async def test_an_objective_that_nobody_knows_is_left_as_it_is(place: Place):
+    await place.backend.carry_out(place.service, at(5).model_copy(update={"latency_objective_ms": 250.0}))
+    before = place.version()
+    await place.backend.carry_out(place.service, at(5).model_copy(update={"latency_objective_ms": None}))
+    assert place.version() == before
+
+
 async def test_what_is_so_already_is_not_done_again(place: Place):
     await place.backend.carry_out(place.service, at(5))
     before = place.version()

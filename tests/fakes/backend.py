@@ -32,6 +32,8 @@ class FakeBackend:
         if self.refuses is not None:
             raise BackendError(self.refuses)
         targets = self.told.setdefault(service, [])
+        served = targets[-1].serving(service.model) if targets else None
+        target = target.model_copy(update={"latency_objective_ms": target.objective_ms(served)})
         if not targets or targets[-1] != target:
             targets.append(target)
 

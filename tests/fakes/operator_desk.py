@@ -11,6 +11,8 @@ from typing import Any
 from operators.api.types import REQUESTS_ANNOTATION
 from operators.backends.kube import EVENTS, MODEL_SERVICES, ROLLOUT_POLICIES, Kube, NotFound
 from operators.handlers.agenda import TryLater
+from operators.handlers.backends import Backends
+from operators.handlers.documents import CHANGED_BY
 from operators.handlers.look import Looker
 from operators.handlers.metrics import OperatorMetrics
 from operators.handlers.settings import OperatorSettings
@@ -25,7 +27,7 @@ STEPS: list[Json] = [{"setWeight": 25}, {"pause": {}}, {"setWeight": 100}]
 POLICY: Json = {"steps": STEPS, "analysis": {"gates": [{"name": "errors", "margin": 0.02}], "staleAfter": "60s"}}
 
 
-class Backends:
+class OneBackend:
     """Every service is on the one fake backend."""
 
     def __init__(self, backend: FakeBackend) -> None:
@@ -36,11 +38,12 @@ class Backends:
 
 
 class Desk:
-    """namespace: exists. problem: why the last look could not be finished. spoils: parts of the spec that the operator sees
-    otherwise. is_listed: whether the watch has brought the policies; an operator asks for them where it has not."""
+    """namespace: exists. people: their client, where it is not the operator's. by: the name under which they change a spec.
+    problem: why the last look could not be finished. spoils: parts of the spec that the operator sees otherwise.
+    is_listed: whether the watch has brought the policies; an operator asks for them where it has not."""
 
-    def __init__(self, kube: Kube, namespace: str) -> None:
-        self.kube, self.namespace, self.name = kube, namespace, "flows"
+    def __init__(self, kube: Kube, namespace: str, *, people: Kube | None = None, by: str | None = None) -> None:
+        self.kube, self.people, self.by, self.namespace, self.name = kube, people or kube, by, namespace, "flows"
         self.backend = FakeBackend()
         self.backend.now = lambda: self.now
         self.now = datetime.now(UTC).replace(microsecond=0)
@@ -57,13 +60,17 @@ class Desk:
         self.looker = Looker(
             self.kube,
             self.shelf,
-            Backends(self.backend),  # type: ignore[arg-type]
+            self.backends(),
             self.metrics,
             OperatorSettings(),
             leads=lambda: self.leads,
             now=lambda: self.now,
             monotonic=lambda: self.now.timestamp(),
         )
+
+    def backends(self) -> Backends:
+        """What the operator finds the backend of a service by."""
+        return OneBackend(self.backend)  # type: ignore[return-value]
 
     async def look(self, times: int = 1) -> Json:
         """The status after so many looks, a minute apart."""
@@ -98,14 +105,14 @@ class Desk:
             return None
 
     async def policy(self, spec: Mapping[str, Any] = POLICY, name: str = "careful") -> None:
-        await self.kube.create(ROLLOUT_POLICIES, self.namespace, {"metadata": {"name": name}, "spec": spec})
+        await self.people.create(ROLLOUT_POLICIES, self.namespace, {"metadata": {"name": name}, "spec": spec})
 
     async def drop_policy(self, name: str = "careful") -> None:
-        await self.kube.delete(ROLLOUT_POLICIES, self.namespace, name)
+        await self.people.delete(ROLLOUT_POLICIES, self.namespace, name)
 
     async def service(self, **spec: Any) -> None:
         body = {
-            "metadata": {"name": self.name},
+            "metadata": {"name": self.name, "annotations": {CHANGED_BY: self.by} if self.by else {}},
             "spec": {
                 "revision": {"version": "1", "bundle": STABLE},
                 "rollout": {"policyRef": {"name": "careful"}},
@@ -113,11 +120,13 @@ class Desk:
                 **spec,
             },
         }
-        await self.kube.create(MODEL_SERVICES, self.namespace, body)
+        await self.people.create(MODEL_SERVICES, self.namespace, body)
 
     async def change(self, spec: Mapping[str, Any] | None = None, **metadata: Any) -> Json:
+        if spec is not None and self.by is not None:
+            metadata["annotations"] = {CHANGED_BY: self.by, **metadata.get("annotations", {})}
         patch = {"metadata": metadata, **({"spec": spec} if spec is not None else {})}
-        return await self.kube.patch(MODEL_SERVICES, self.namespace, self.name, patch)
+        return await self.people.patch(MODEL_SERVICES, self.namespace, self.name, patch)
 
     async def say(self, verb: str, why: str, by: str = "kim") -> None:
         request = {"id": f"{verb}-{self.now.timestamp()}", "verb": verb, "by": by, "why": why, "at": self.now.isoformat()}
@@ -129,25 +138,29 @@ class Desk:
         with suppress(NotFound):
             await self.change(finalizers=None)
         with suppress(NotFound):
-            await self.kube.delete(MODEL_SERVICES, self.namespace, self.name)
+            await self.people.delete(MODEL_SERVICES, self.namespace, self.name)
 
     async def at_25(self) -> Json:
         """A rollout under way: every fourth entity meets the candidate."""
         await self.policy()
         await self.service()
         await self.look(3)
+        return await self.rolls_out()
+
+    async def rolls_out(self) -> Json:
+        """Another revision is asked for, and comes to the pause."""
         await self.change({"revision": {"version": "2", "bundle": CANDIDATE}})
         status = await self.look(4)
         assert status["weight"] == 25, status
         return status
 
-    def fails(self, requests: int = 4000) -> None:
-        """From now on half of the candidate's requests are errors."""
+    def fails(self, requests: int = 4000, bad: int | None = None) -> None:
+        """From now on half (or so many) of the candidate's requests are errors."""
         (told,) = (targets[-1] for targets in self.backend.told.values())
         self.backend.tallies = {
             key("stable", told.stable.digest): Tally(requests=3 * requests, rows=3 * requests),
             key("candidate", told.variants[0].revision.digest): Tally(
-                requests=requests, rows=requests, bad={GateName("errors"): requests // 2}
+                requests=requests, rows=requests, bad={GateName("errors"): requests // 2 if bad is None else bad}
             ),
         }
 

@@ -5,7 +5,16 @@ import json
 import pytest
 
 from operators.api.types import KserveBackend
-from operators.backends.inference_service import SERVED, Held, candidate_replicas, fields_of, held_by, is_within, predictor_name
+from operators.backends.inference_service import (
+    SERVED,
+    Held,
+    candidate_replicas,
+    fields_of,
+    held_by,
+    is_within,
+    predictor_name,
+    served_by,
+)
 from operators.backends.port import BackendError, ServiceRef
 from operators.rollout.status import Target, TargetVariant
 from serving.spec import ServingSpec
@@ -37,6 +46,15 @@ def test_promotion_keeps_the_candidates_pods():
     after = fields_of(SERVICE, PLACE, Target(stable=B), 2)["spec"]["predictor"]
     assert after["name"] == before["name"]
     assert after["model"] == before["model"]
+
+
+def test_an_objective_that_nobody_says_is_the_one_that_is_served():
+    told = fields_of(SERVICE, PLACE, Target(stable=A, latency_objective_ms=250), 1)
+    unsaid = Target(stable=A, latency_objective_ms=None)
+    assert unsaid.objective_ms(served_by(told)) == 250
+    assert unsaid.objective_ms(served_by(None)) == 100
+    told["spec"]["predictor"]["model"]["env"][0]["value"] = "{not ours"
+    assert served_by(told) is None
 
 
 def test_who_holds_what_is_read_back():

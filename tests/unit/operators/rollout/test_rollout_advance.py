@@ -264,6 +264,17 @@ def test_what_is_slow_is_the_policy_s_to_say() -> None:
     found = target(Desired(revision=B, rollout=policy), under_way())
     assert found is not None
     assert found.latency_objective_ms == 100, "of the policy that the rollout keeps to"
+    found = target(Desired(revision=B, is_rollout_known=False), HEALTHY)
+    assert found is not None
+    assert found.latency_objective_ms is None, "nobody knows the policy"
+    found = target(Desired(revision=B, is_rollout_known=False), under_way())
+    assert found is not None
+    assert found.latency_objective_ms == 100, "a rollout under way keeps its own"
+
+
+def test_while_nobody_knows_the_window_the_former_stable_is_kept() -> None:
+    unknown = Desired(revision=None, is_rollout_known=False)
+    assert look(KEPT, 1e7, desired=unknown).status.former == A
 
 
 @pytest.mark.parametrize("seconds", [0, 7, 1e6])

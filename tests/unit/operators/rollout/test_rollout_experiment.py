@@ -322,6 +322,8 @@ def test_an_experiment_that_is_none(variants: list[dict[str, Any]]) -> None:
 
 def test_the_policy_s_own_gates_do_not_matter_to_an_experiment() -> None:
     slow = RolloutSpec.model_validate({"analysis": {"latencyObjective": "7s"}})
-    found = look(HEALTHY, 0, desired=Desired(revision=A, experiment=SPEC, rollout=slow))
-    assert found.target is not None
-    assert found.target.latency_objective_ms == 100
+    for is_known in (True, False):
+        wanted = Desired(revision=A, experiment=SPEC, rollout=slow, is_rollout_known=is_known)
+        found = look(HEALTHY, 0, desired=wanted)
+        assert found.target is not None
+        assert found.target.latency_objective_ms == 100
