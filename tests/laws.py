@@ -20,6 +20,11 @@ def load_profile(name: str) -> None:
     settings.load_profile(name)
 
 
+def share(examples: int, few: int) -> int:
+    """How many examples a law is judged on that takes seconds for each: all of them in `make soak`, else a few."""
+    return examples if settings.get_current_profile_name() == "soak" else few
+
+
 def long(examples: int) -> Callable[[Any], Any]:
     """A law that takes long: marked `law`, judged on all its examples in `make soak`."""
     is_soak = settings.get_current_profile_name() == "soak"
