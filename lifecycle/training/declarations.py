@@ -16,7 +16,7 @@ def read_detector(name_or_path: str) -> Detector:
     """A built-in detector by name, or a declaration by path. Raises DetectorError."""
     path = Path(name_or_path)
     built_in = BUILT_IN / f"{name_or_path}.yaml"
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix.lower() not in (".yaml", ".yml"):
         if not built_in.is_file():
             known = sorted(p.stem for p in BUILT_IN.glob("*.yaml"))
             raise DetectorError(f"no detector {name_or_path!r}: built in are {known}; or give the path of a .yaml file")

@@ -53,7 +53,7 @@ def _texts(names: Sequence[str]) -> Iterator[tuple[str, str]]:
         path = Path(name)
         if not path.exists():
             raise CommandError(f"{name}: no such file or folder; give YAML files, folders of them, or -")
-        inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file()) if path.is_dir() else [path]
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()) if path.is_dir() else [path]
         if not inside:
             raise CommandError(f"{name}: holds no {', '.join(SUFFIXES)} file")
         for file in inside:

@@ -129,7 +129,7 @@ def threshold_of(text: str) -> tuple[str, float]:
 
 def _policy(said: str) -> dict[str, Any]:
     path = Path(said)
-    if path.suffix not in {".yaml", ".yml"}:
+    if path.suffix.lower() not in {".yaml", ".yml"}:
         return {"policyRef": {"name": said}}
     from operators.api.read import read_policy
     from operators.cli.documents import read_document

@@ -57,7 +57,7 @@ def count_rows(file: Path) -> int:
     """How many rows a file has. Raises CommandError for a file that cannot be read."""
     if not file.is_file():
         raise CommandError(f"{file}: no such file")
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         import pyarrow.parquet as pq
 
         return int(_parquet(pq.ParquetFile, file).metadata.num_rows)
@@ -152,9 +152,9 @@ def _narrowed(columns: Mapping[str, str], manifest: Manifest) -> dict[str, str]:
 
 
 def _batches(file: Path, most_rows: int) -> Iterable[list[Read]]:
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         yield from _parquet_batches(file, most_rows)
-    elif file.suffix in (".jsonl", ".ndjson", ".json"):
+    elif file.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         yield from _json_batches(file, most_rows)
     else:
         raise CommandError(f"{file}: expected .jsonl or .parquet")

@@ -6,13 +6,9 @@ pipelined behind it waiting unread; answers only as fast as the client reads the
 many connections there are, how long they may take and when they end is serving.protocol.http_server's."""
 
 import asyncio
-import fcntl
 import logging
 import random
-import sys
-import termios
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -23,13 +19,12 @@ from serving.protocol.errors import INTERNAL_MESSAGE
 from serving.protocol.heads import CLOSE, CONTINUE, JOINED_BYTES, Heads
 from serving.protocol.intake import BETWEEN, BODY, HEAD, SLICE_BYTES, Intake
 from serving.protocol.reply import PLAIN_JSON, Reply, refusal
+from serving.protocol.slow_readers import PROGRESS_BYTES, unread_bytes
 
 HELD_BYTES: Final = 64 * 1024
 """Bytes behind a request that waits are kept up to this many before the connection is read no further."""
 HALF_CLOSE_S: Final = 0.02
 """A client that closes its side so soon after its request has only said that it was the last; one that does so later has left."""
-PROGRESS_BYTES: Final = 4096
-"""A client that reads takes at least so much of its answer within `Limits.write_s`."""
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +151,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than it asks: nothing more is answered until it has caught up."""
         self._is_blocked = True
-        self._since, self._left_bytes = self._shared.loop.time(), _unread_bytes(self._transport)
+        self._since, self._left_bytes = self._shared.loop.time(), unread_bytes(self._transport)
 
     def resume_writing(self) -> None:
         """It has."""
@@ -217,7 +212,7 @@ class Connection(asyncio.Protocol):
     def _expire_write(self, now_s: float) -> None:
         if now_s - self._since <= self._shared.limits.write_s:
             return
-        left = _unread_bytes(self._transport)
+        left = unread_bytes(self._transport)
         if left > self._left_bytes - PROGRESS_BYTES:
             self._transport.abort()
         self._since, self._left_bytes = now_s, left
@@ -358,16 +353,6 @@ class Connection(asyncio.Protocol):
             return
         self._ending = CLOSE
         self._write(refusal(Unavailable("this server has as many connections as it may; try again soon", retry_after_s=1.0)))
-
-
-def _unread_bytes(transport: Any) -> int:
-    """What the client has yet to read: here and, where the system tells, in the kernel, which holds megabytes."""
-    unread = int(transport.get_write_buffer_size())
-    with suppress(OSError, AttributeError):
-        unread += int.from_bytes(
-            fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, b"\0" * 4), sys.byteorder
-        )
-    return unread
 
 
 def _split(url: bytes) -> tuple[bytes, bytes]:

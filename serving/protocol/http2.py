@@ -27,14 +27,13 @@ from serving.protocol.http2_frames import (
     goaway,
 )  # fmt: skip
 from serving.protocol.http2_incoming import LEAVING, RESETS, Incoming
-from serving.protocol.http2_streams import Application
+from serving.protocol.http2_streams import Application, Stream
+from serving.protocol.slow_readers import PROGRESS_BYTES, WRITE_TIMEOUT_S, unread_bytes
 
 HEAD_TIMEOUT_S: Final = 30.0
 """How long a greeting, or the rest of a header block, may take to arrive."""
 BODY_TIMEOUT_S: Final = 30.0
 """How long a request may take to arrive."""
-STALLED_S: Final = 60.0
-"""A client that has asked and lets no answer through for this long is given up."""
 RETIRE_S: Final = 1.0
 """A connection that is asked to go: how long its client may take to say that it has heard; then, to close."""
 RESETS_PER_S: Final = 33.0
@@ -55,6 +54,7 @@ class Connection(Incoming, asyncio.Protocol):
     ) -> None:
         super().__init__(application, asyncio.get_running_loop())
         self._known, self._age_s, self._max_connections = known, age_s, max_connections
+        self._watched: tuple[float, int] | None = None
 
     # ---- the transport's side
 
@@ -84,10 +84,12 @@ class Connection(Incoming, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """A client that does not read is not read either."""
+        self._is_blocked = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
+        self._is_blocked = False
         self._transport.resume_reading()
 
     def eof_received(self) -> bool:
@@ -133,17 +135,33 @@ class Connection(Incoming, asyncio.Protocol):
     def sweep(self, now_s: float, passed_s: float) -> None:
         """Look for what has waited too long."""
         self._resets = min(float(RESETS), self._resets + RESETS_PER_S * passed_s)
-        if self._waits_since is not None and now_s - self._waits_since > HEAD_TIMEOUT_S:
+        if (self._waits_since is not None and now_s - self._waits_since > HEAD_TIMEOUT_S) or self._reads_nothing(now_s):
             self._transport.abort()
             return
         if self.retires_at is not None and now_s > self.retires_at:
             self.retire()
         for stream in list(self.streams.values()):
-            if stream.queue and now_s - stream.sent_at > STALLED_S:
-                self._application.gone(stream)
+            if stream.queue and now_s - self._waits_from(stream) > WRITE_TIMEOUT_S:
+                self._gave_up(stream)
                 self.reset(stream, CANCEL)
             elif not (stream.is_complete or stream.queue) and now_s - stream.since > BODY_TIMEOUT_S:
                 self._application.too_slow(stream)
+
+    def _reads_nothing(self, now_s: float) -> bool:
+        """Whether what was written waits and its client has taken next to nothing of it for too long."""
+        if not self._transport.get_write_buffer_size():
+            self._watched = None
+            return False
+        taken = self._written_bytes - unread_bytes(self._transport)
+        since, before = self._watched = self._watched or (now_s, taken)
+        if now_s - since <= WRITE_TIMEOUT_S:
+            return False
+        self._watched = (now_s, taken)
+        return taken < before + PROGRESS_BYTES
+
+    def _waits_from(self, stream: Stream) -> float:
+        """Since when its client has let next to nothing of it through. Where its own window is open it waits for its turn."""
+        return stream.sent_at if stream.window <= 0 else max(stream.sent_at, self._passed_at)
 
     def _was_last(self) -> None:
         if self._is_leaving:

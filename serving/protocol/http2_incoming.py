@@ -231,6 +231,10 @@ class Incoming(Outgoing):
             self._free(stream)
         self._application.complete(stream)
 
+    def _gave_up(self, stream: Stream) -> None:
+        """See Outgoing."""
+        self._application.gone(stream)
+
     def _free(self, stream: Stream) -> None:
         """See Outgoing."""
         self._application.room_bytes += stream.held

@@ -26,9 +26,12 @@ from serving.protocol.http2_frames import (
     ended,
     frame,
 )  # fmt: skip
+from serving.protocol.slow_readers import PROGRESS_BYTES
 
 MAX_QUEUE: Final = 1000
 """Messages of one stream that wait for its client to take them."""
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""Answers of one connection that wait for its client, beyond a first one: that may be as large as it is."""
 
 
 class Application(Protocol):
@@ -66,8 +69,8 @@ class Stream:
 
     window: what may be sent of the answer; queue: what must wait for it; drained: called when nothing waits any more. held: bytes
     of the room that its body takes. taken: bytes received since its client was last granted more. since: when the request (of one
-    that flows: the message that is not whole yet) began to come, infinity if nothing is owed. sent_at: when its client last took
-    something of the queue."""
+    that flows: the message that is not whole yet) began to come, infinity if nothing is owed. sent_at: when its queue began to
+    wait, or its client last took PROGRESS_BYTES of it; passed: bytes of it sent since."""
 
     __slots__ = (
         "body",
@@ -79,6 +82,7 @@ class Stream:
         "is_complete",
         "is_flowing",
         "number",
+        "passed",
         "queue",
         "sent_at",
         "since",
@@ -92,7 +96,7 @@ class Stream:
         self.body: bytes | bytearray = b""
         self.is_complete = self.is_flowing = self.has_begun = False
         self.state: Any = None
-        self.taken = self.held = 0
+        self.taken = self.held = self.passed = 0
         self.queue: list[tuple[bytes | memoryview, bytes, bool]] = []
         self.drained: Callable[[], None] | None = None
         self.since = self.sent_at = 0.0
@@ -111,7 +115,9 @@ class Outgoing(ABC):
         self._loop = loop
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # comes with connection_made
         self._out: list[bytes] = []
-        self._is_reading = False
+        self._is_reading = self._is_blocked = False
+        self._written_bytes = self._passed = 0
+        self._passed_at = 0.0
         self._last = 0
         self._held_up = OrderedDict[int, Stream]()
         """Streams that wait for the connection's window alone: those that it is to be widened for."""
@@ -128,18 +134,21 @@ class Outgoing(ABC):
             stream.has_begun = True
             self._block_out(number, head, is_end=is_last and not size and not tail)
         if size or not head:
-            if not stream.queue and size <= stream.window and size <= self._window and size <= self._frame:
+            fits = not stream.queue and size <= stream.window and size <= self._window and size <= self._frame
+            if (self._is_blocked or not fits) and not self._may_wait(stream, size):
+                self._turn_down(stream)
+                return
+            if fits:
                 self._window -= size
                 stream.window -= size
                 if size or (is_last and not tail):
                     self._out.append(frame(DATA, END_STREAM if is_last and not tail else 0, number, size) + data)
                 if tail:
                     self._block_out(number, tail, is_end=True)
-            elif len(stream.queue) >= MAX_QUEUE:
-                self.reset(stream, CALM)
             else:
+                if not stream.queue:
+                    stream.sent_at, stream.passed = self._loop.time(), 0
                 stream.queue.append((data, tail, is_last))
-                stream.sent_at = self._loop.time()
                 self._pump(stream)
                 is_over = is_over and not stream.queue
         elif tail:
@@ -152,7 +161,7 @@ class Outgoing(ABC):
     def answer(self, stream: Stream, head: bytes, data: bytes, tail: bytes) -> None:
         """Send a whole answer: the usual one, which fits the windows, as one piece; any other as `send` does it."""
         number, size = stream.number, len(data)
-        if not stream.is_complete or size > stream.window or size > self._window or size > self._frame:
+        if not stream.is_complete or size > stream.window or size > self._window or size > self._frame or self._is_blocked:
             self.send(stream, head, data, tail)
             return
         if self.streams.pop(number, None) is None:
@@ -179,7 +188,31 @@ class Outgoing(ABC):
         """Send what is waiting, in one write."""
         out, self._out = self._out, []
         if not self._transport.is_closing():
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            data = out[0] if len(out) == 1 else b"".join(out)
+            self._written_bytes += len(data)
+            self._transport.write(data)
+
+    def _may_wait(self, stream: Stream, size: int) -> bool:
+        """Whether so much more may wait for the client."""
+        if len(stream.queue) >= MAX_QUEUE:
+            return False
+        waiting = self._transport.get_write_buffer_size() if self._is_blocked else 0
+        waiting += sum(len(data) for stream in self.streams.values() for data, _, _ in stream.queue)
+        return not waiting or waiting + size <= MAX_WAITING_BYTES
+
+    def _turn_down(self, stream: Stream) -> None:
+        """A client that asks for more than it reads gets no answer to this one."""
+        self._gave_up(stream)
+        self.reset(stream, CALM)
+
+    def _moved(self, stream: Stream, size: int) -> None:
+        """So much of what waited has been sent."""
+        stream.passed += size
+        self._passed += size
+        if stream.passed >= PROGRESS_BYTES:
+            stream.sent_at, stream.passed = self._loop.time(), 0
+        if self._passed >= PROGRESS_BYTES:
+            self._passed_at, self._passed = self._loop.time(), 0
 
     def _block_out(self, number: int, block: bytes, *, is_end: bool) -> None:
         flags = END_STREAM if is_end else 0
@@ -209,7 +242,7 @@ class Outgoing(ABC):
                 at += part
                 is_end = is_last and not tail and at == size
                 self._out.append(frame(DATA, END_STREAM if is_end else 0, stream.number, part) + data[at - part : at])
-                stream.sent_at = self._loop.time()
+                self._moved(stream, part)
             if not size and is_last and not tail:
                 self._out.append(frame(DATA, END_STREAM, stream.number, 0))
             if tail:
@@ -272,6 +305,10 @@ class Outgoing(ABC):
     @abstractmethod
     def _free(self, stream: Stream) -> None:
         """Give back the room that its body takes."""
+
+    @abstractmethod
+    def _gave_up(self, stream: Stream) -> None:
+        """Stop what works for a stream that gets no answer."""
 
     @abstractmethod
     def _was_last(self) -> None:

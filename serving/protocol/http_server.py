@@ -11,6 +11,7 @@ from typing import Final
 
 from serving.protocol.connection import Application, Connection, Limits, Shared
 from serving.protocol.heads import Heads
+from serving.protocol.slow_readers import WRITE_TIMEOUT_S
 from serving.protocol.turning_away import SETTLE_S, is_shared, turn_away
 
 KEEP_ALIVE_S: Final = 75
@@ -18,8 +19,6 @@ KEEP_ALIVE_S: Final = 75
 BACKLOG: Final = 2048
 HEAD_TIMEOUT_S: Final = 30.0
 """How long a request line and headers may take to arrive."""
-WRITE_TIMEOUT_S: Final = 30.0
-"""How long a client may read nothing of an answer that waits for it."""
 LINGER_S: Final = 1.0
 """How long a server that closes waits for the next request of an idle connection, to say in its answer that it is the last. A
 connection closed while idle may cross a request that is on its way, which nobody then answers."""

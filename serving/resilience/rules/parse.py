@@ -207,7 +207,7 @@ class _Reader:
         return _joined(parts, detection.item_linking or ConditionAND)
 
     def _item(self, item: SigmaDetectionItem) -> tree.Node:
-        _check_encodings(item.modifiers)
+        _check_encodings(item.field, item.modifiers)
         values = item.value or [SigmaNull()]
         node = _joined([self._value(item, value) for value in values], item.value_linking)
         return tree.Not(node) if item.negated else node
@@ -235,13 +235,14 @@ class _Reader:
         return text.replace_placeholders(lambda p: iter(SigmaString(v, escape=False) for v in self._placeholders[p.name]))
 
 
-def _check_encodings(modifiers: Sequence[type[SigmaModifier[Any, Any]]]) -> None:
+def _check_encodings(field: str | None, modifiers: Sequence[type[SigmaModifier[Any, Any]]]) -> None:
     """Encoded text is bytes; only their base64 stands in an event."""
     for number, modifier in enumerate(modifiers):
         if modifier in _ENCODINGS and not any(m in _BASE64 for m in modifiers[number + 1 :]):
+            where, encoding = "of a keyword" if field is None else f"of field {field!r}", _ENCODINGS[modifier]  # type: ignore[index]
             raise _NotSupported(
-                f"a chain of modifiers ends in the encoding {_ENCODINGS[modifier]} and can never match; "  # type: ignore[index]
-                "follow it by base64offset|contains or base64"
+                f"the chain of modifiers {where} ends in the encoding {encoding} and can never match: events hold text, and encoded "
+                f"text is bytes; follow the encoding by base64, as in {field or ''}|{encoding}|base64offset|contains"
             )
 
 

@@ -161,5 +161,29 @@ def test_a_graph_that_drops_rows_is_refused(tmp_path, golden):
     assert not BundleStore(tmp_path / "store").entries()
 
 
+def test_a_graph_that_drops_rows_is_refused_also_where_its_sizes_must_agree(tmp_path):
+    """x [n, k] is multiplied by a matrix of five rows; that k is 5 only a [n, 5] tells."""
+    initial = [
+        helper.make_tensor("w", TensorProto.FLOAT, [5, 1], [1.0] * 5),
+        helper.make_tensor("limit", TensorProto.FLOAT, [1], [-1.5]),
+        helper.make_tensor("flat", TensorProto.INT64, [1], [-1]),
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["a", "w"], ["of_a"]),
+        helper.make_node("MatMul", ["x", "w"], ["of_x"]),
+        helper.make_node("Add", ["of_a", "of_x"], ["both"]),
+        helper.make_node("Greater", ["both", "limit"], ["is_above"]),
+        helper.make_node("Reshape", ["is_above", "flat"], ["keep"]),
+        helper.make_node("Compress", ["both", "keep"], ["y"], axis=0),
+    ]
+    shapes = {"a": [None, 5], "x": [None, None], "y": [None, 1]}
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, "dropping", value[:2], value[2:], initial)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "agree.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(CommandError, match="64 made-up rows: output 'y' has shape"):
+        create(tmp_path, "--onnx", str(tmp_path / "agree.onnx"), "--score", "y", "--no-golden")
+
+
 def test_without_a_score_outputs_may_have_any_number_of_rows(tmp_path):
     assert create(tmp_path, "--onnx", str(dropping(tmp_path)))["manifest"]["name"] == "dropping"

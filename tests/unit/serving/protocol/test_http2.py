@@ -2,6 +2,7 @@
 
 import asyncio
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from serving.protocol import http2, http2_frames, http2_streams
 from serving.protocol.hpack import Decoder, encode
 from serving.protocol.http2 import Connection
 from serving.protocol.http2_frames import PREFACE
+from serving.protocol.slow_readers import PROGRESS_BYTES, WRITE_TIMEOUT_S
 
 DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 BLOCK = encode([(b":path", b"/a")])
@@ -21,13 +23,16 @@ class Wire:
     """A transport that keeps what is written."""
 
     def __init__(self):
-        self.sent, self.is_closed, self.is_paused = b"", False, False
+        self.sent, self.is_closed, self.is_paused, self.unread = b"", False, False, 0
 
     def get_extra_info(self, _name):
         return None
 
     def write(self, data):
         self.sent += data
+
+    def get_write_buffer_size(self):
+        return self.unread
 
     def is_closing(self):
         return self.is_closed
@@ -271,9 +276,97 @@ async def test_what_waits_too_long_is_ended(talk):
 async def test_a_client_that_lets_no_answer_through_is_given_up(talk):
     talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(0)), ask(1))
     talk.frames()
-    talk.connection.sweep(asyncio.get_running_loop().time() + http2.STALLED_S + 1, 1)
+    talk.connection.sweep(asyncio.get_running_loop().time() + WRITE_TIMEOUT_S + 1, 1)
     assert [kind for kind, *_ in talk.frames()] == [RST]
     assert talk.app.went == [1]
+
+
+@pytest.mark.parametrize(("granted", "is_kept"), [(1, False), (PROGRESS_BYTES, True)])
+async def test_a_client_that_lets_single_bytes_through_lets_nothing_through(talk, granted, is_kept):
+    now = [asyncio.get_running_loop().time()]
+    talk.connection._loop = SimpleNamespace(time=lambda: now[0])
+    talk.app.is_holding = True
+    talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(0)), ask(1))
+    talk.connection.answer(talk.app.held[0], b"", bytes(1 << 16), b"")
+    for _ in range(4):
+        now[0] += WRITE_TIMEOUT_S / 2 + 1
+        if 1 in talk.connection.streams:
+            talk.say(frame(WINDOW, 0, 1, number(granted)))
+        now[0] += WRITE_TIMEOUT_S / 2
+        talk.connection.sweep(now[0], 1)
+    assert (1 in talk.connection.streams) is is_kept
+
+
+async def test_a_stream_that_waits_for_its_turn_is_kept_while_its_client_takes_others(talk):
+    now = [asyncio.get_running_loop().time()]
+    talk.connection._loop = SimpleNamespace(time=lambda: now[0])
+    talk.app.is_holding = True
+    talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(1 << 20)), ask(1), ask(3))
+    for stream in talk.app.held:
+        talk.connection.answer(stream, b"", bytes(1 << 18), b"")
+    for _ in range(4):
+        now[0] += WRITE_TIMEOUT_S - 1
+        talk.say(frame(WINDOW, 0, 0, number(PROGRESS_BYTES)))
+        talk.connection.sweep(now[0] + 1, 1)
+    assert talk.connection.streams.keys() == {1, 3}
+    talk.connection.sweep(now[0] + WRITE_TIMEOUT_S + 1, 1)
+    assert not talk.connection.streams
+
+
+@pytest.mark.parametrize(("taken", "is_kept"), [(0, False), (1, False), (PROGRESS_BYTES, True)])
+@pytest.mark.parametrize("unread", [100_000, 50_000])
+async def test_a_client_that_reads_nothing_of_its_socket_is_left(talk, taken, unread, is_kept):
+    """Its windows are wide open, so that everything was sent as far as HTTP/2 knows. 50,000: below what stops the reading."""
+    now = asyncio.get_running_loop().time()
+    talk.connection._written_bytes, talk.wire.unread = 1 << 20, unread
+    talk.connection.sweep(now, 1)
+    for step in range(1, 4):
+        talk.wire.unread -= taken
+        talk.connection.sweep(now + step * (WRITE_TIMEOUT_S + 1), 1)
+    assert talk.wire.is_closed is not is_kept
+
+
+async def test_answers_in_between_hide_no_reading_and_make_none(talk):
+    """What is written meanwhile is not what the client has taken."""
+    now = asyncio.get_running_loop().time()
+    talk.wire.unread = 100_000
+    talk.connection._written_bytes = 200_000
+    talk.connection.sweep(now, 1)
+    talk.connection._written_bytes += 50_000
+    talk.wire.unread += 50_000 - PROGRESS_BYTES
+    talk.connection.sweep(now + WRITE_TIMEOUT_S + 1, 1)
+    assert not talk.wire.is_closed, "it has read"
+    talk.connection._written_bytes += 50_000
+    talk.wire.unread += 50_000
+    talk.connection.sweep(now + 2 * (WRITE_TIMEOUT_S + 1), 1)
+    assert talk.wire.is_closed
+
+
+async def test_a_client_that_has_read_everything_may_rest(talk):
+    now = asyncio.get_running_loop().time()
+    for wait in range(4):
+        talk.wire.unread = 0 if wait % 2 else 100
+        talk.connection.sweep(now + wait * (WRITE_TIMEOUT_S - 1), 1)
+    assert not talk.wire.is_closed
+
+
+@pytest.mark.parametrize("how", ["by its windows", "by its socket"])
+async def test_a_client_that_asks_for_more_than_it_reads_is_answered_no_more(talk, monkeypatch, how):
+    """A first answer may be as large as it is; those beyond the bound are not kept."""
+    monkeypatch.setattr(http2_streams, "MAX_WAITING_BYTES", 50_000)
+    talk.app.is_holding = True
+    if how == "by its windows":
+        talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(0)))
+    else:
+        talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(1 << 24)), frame(WINDOW, 0, 0, number(1 << 24)))
+        talk.connection.pause_writing()
+    talk.say(ask(1), ask(3), ask(5))
+    for stream, size in zip(talk.app.held, (60_000, 10_000, 10_000), strict=True):
+        talk.connection.answer(stream, b"", bytes(size), b"")
+        talk.wire.unread += size if how == "by its socket" and stream.number == 1 else 0
+    resets = [(of, payload) for kind, _, of, payload in talk.frames() if kind == RST]
+    assert resets == [(3, number(http2_frames.CALM)), (5, number(http2_frames.CALM))]
+    assert talk.app.went == [3, 5], "what works for them is stopped"
 
 
 async def test_answers_that_are_never_taken_are_bounded(talk):

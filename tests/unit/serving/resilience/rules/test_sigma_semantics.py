@@ -165,10 +165,13 @@ def test_a_detection(detection, event, expected):
         pytest.param({"detection": one("A", 1), "id": "not a uuid"}, "UUID", id="an id that is none"),
         pytest.param({"detection": one("A|contains", 12)}, "incompatible", id="a modifier on a value it cannot take"),
         pytest.param({"detection": one("A|windash|contains", " ".join(["-a"] * 9))}, "windash", id="too many dashes"),
-        pytest.param({"detection": one("A|wide", "iex")}, "ends in the encoding utf16le", id="an encoding alone"),
+        pytest.param({"detection": one("A|wide", "iex")}, "of field 'A' ends in the encoding utf16le", id="an encoding alone"),
+        pytest.param(
+            {"detection": one("A|wide", "iex")}, "as in A|utf16le|base64offset|contains", id="the way out of an encoding"
+        ),
         pytest.param({"detection": one("A|utf16be|contains", "iex")}, "can never match", id="an encoding without base64"),
         pytest.param({"detection": one("A|base64|utf16", "iex")}, "ends in the encoding utf16", id="an encoding behind base64"),
-        pytest.param({"detection": {"s": {"|wide": "iex"}, "condition": "s"}}, "can never match", id="an encoded keyword"),
+        pytest.param({"detection": {"s": {"|wide": "iex"}, "condition": "s"}}, "of a keyword ends in", id="an encoded keyword"),
     ],
 )
 def test_what_is_not_supported_is_listed(document, reason):
