@@ -2,7 +2,7 @@
 
 An event may say so itself (`logsource`); else it follows from its channel and id (windows), or from what a site's own entries say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -62,17 +62,21 @@ class LogSources:
         self._known: frozenset[str | None] = frozenset(
             (None, *(n for e in entries for n in (*e.source.products, *e.source.categories, *e.source.services)))
         )
-        channels = {c for e in entries for c in e.when.get(CHANNEL, ())}
-        ids = {i for e in entries for i in e.when.get(EVENT_ID, ())}
-        self._kinds = {(c, i): _kind(entries, c, i) for c in channels for i in (*ids, None)}
-        self._else_windows, self._else = _kind(entries, "", ""), _kind(entries, None, None)
+        of_all = [e for e in entries if CHANNEL not in e.when]
+        by_channel: dict[str, list[Entry]] = {c: [] for e in entries for c in e.when.get(CHANNEL, ())}
+        for entry in entries:
+            for channel in entry.when.get(CHANNEL, by_channel):
+                by_channel[channel].append(entry)
+        self._kinds = {key: kind for channel, of_it in by_channel.items() for key, kind in _kinds(of_it, channel)}
+        self._elsewhere = {number: kind for (_, number), kind in _kinds(of_all, "")}
+        self._else = _kind(of_all, None, None)
 
     def of(self, fields: Fields, said: Mapping[str, Any] | None = None) -> Source:
         """The source of an event; its fields get the taxonomy's names where an entry has them. said: what the event says it is."""
         channel, number = fields.get(CHANNEL), fields.get(EVENT_ID)
         if isinstance(channel, str) and isinstance(number, str):
             lowered = channel.lower()
-            kind = self._kinds.get((lowered, number)) or self._kinds.get((lowered, None), self._else_windows)
+            kind = self._kinds.get((lowered, number)) or self._kinds.get((lowered, None)) or self._on_another_channel(number)
         else:
             kind = self._else
         source = kind.source
@@ -86,6 +90,10 @@ class LogSources:
                     if own in fields:
                         fields.setdefault(name, fields[own])
         return source if said is None else said_source(said)
+
+    def _on_another_channel(self, number: str) -> _Kind:
+        """Of an event of a channel that no entry names."""
+        return self._elsewhere.get(number) or self._elsewhere[None]
 
     def reaches(self, rule: LogSource) -> bool:
         """Whether every part the rule names is one that some entry gives; else only an event that says what it is can be its."""
@@ -134,13 +142,18 @@ def _meets(fields: Fields, when: Mapping[str, frozenset[str]]) -> bool:
     return True
 
 
+def _kinds(entries: Sequence[Entry], channel: str) -> Iterator[tuple[tuple[str, str | None], _Kind]]:
+    """By channel and id: of each id that the channel's entries name, and (id None) of any other."""
+    ids = {number for entry in entries for number in entry.when.get(EVENT_ID, ())}
+    return (((channel, number), _kind(entries, channel, number)) for number in (*ids, None))
+
+
 def _kind(entries: Sequence[Entry], channel: str | None, number: str | None) -> _Kind:
-    """channel None: of an event that is no Windows record. number None: of any id that no entry names."""
+    """entries: those of the channel. channel None: of an event that is no Windows record. number None: of any id that no entry names."""
     sure: list[Entry] = []
     ask: list[Entry] = []
     for entry in entries:
-        channels, ids = entry.when.get(CHANNEL), entry.when.get(EVENT_ID)
-        if (channels is not None and channel not in channels) or (ids is not None and number not in ids):
+        if number not in entry.when.get(EVENT_ID, (number,)):
             continue
         (ask if set(entry.when) - {CHANNEL, EVENT_ID} else sure).append(entry)
     product = Source((WINDOWS,) if channel is not None else ())

@@ -227,6 +227,14 @@ def test_a_site_adds_its_own():
     assert not LogSources().reaches(LogSource("linux", None, "auditd"))
 
 
+@pytest.mark.parametrize("channel", [SYSMON, "Their-Own"], ids=["a channel that is known", "a channel nobody knows"])
+def test_a_sites_entry_on_an_id_holds_on_every_channel(channel):
+    sources = LogSources(read_entries([{"when": {"EventID": 9001}, "category": "their_own"}]))
+    assert "their_own" in sources.of(event(channel, 9001)).categories
+    assert "their_own" not in sources.of(event(channel, 9002)).categories
+    assert "their_own" not in sources.of({"EventID": "9001"}).categories, "no Windows record: it has no channel"
+
+
 def test_an_event_may_say_what_it_is():
     said = {"product": "windows", "category": ["file_event", "file_delete"]}
     assert LogSources().of({}, said) == said_source(said) == Source(("windows",), ("file_event", "file_delete"))
