@@ -12,10 +12,25 @@ from tests import surroundings
 
 surroundings.leave()  # before anything is imported that reads a variable or a file of the home
 
-from tests import laws  # noqa: E402
+from tests import groups, laws  # noqa: E402
 from tests.fakes.redis_server import PROGRAM, RedisServer  # noqa: E402
 
 laws.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a worker of several: who shares a server shares a worker."""
+    if hasattr(config, "workerinput"):
+        groups.assign(items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Failures are told by names that can be typed."""
+    worker = getattr(report, "node", None)
+    if worker is not None and worker.config.getoption("dist") == "loadgroup":
+        report.nodeid = groups.without_group(report.nodeid)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from serving.errors import Overloaded
 from serving.protocol import http_server
+from serving.protocol.connection import HALF_CLOSE_S
 from serving.protocol.listener import HttpListener
 from serving.protocol.reply import Reply
+from tests.waiting import HANG_S, until
 
 LIMIT = 200_000
 BIG = 4_000_000
@@ -60,7 +62,7 @@ class Client:
     """A socket, and answers read off it one by one."""
 
     def __init__(self, port, **options):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=HANG_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._left = b""
 
@@ -91,8 +93,8 @@ class Client:
         body, self._left = self._left[:length], self._left[length:]
         return int(head.split()[1]), head, body
 
-    def is_closed(self, timeout=5.0):
-        self.socket.settimeout(timeout)
+    def is_closed(self):
+        self.socket.settimeout(HANG_S)
         try:
             return self._left == b"" and self.socket.recv(1) == b""
         except ConnectionResetError:
@@ -112,13 +114,6 @@ def get(path="/now", version="1.1", headers=b""):
 def post(body, path="/now", headers=b"", length=None):
     head = b"POST %b HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n"
     return head % (path.encode(), headers, len(body) if length is None else length) + body
-
-
-def until(is_so, timeout_s=5.0):
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.005)
 
 
 @contextmanager
@@ -300,7 +295,6 @@ def test_a_client_that_half_closes_gets_a_big_answer_it_reads_slowly(served):
     client = Client(served.port)
     client.send(get("/big") + get("/big"))
     client.socket.shutdown(socket.SHUT_WR)
-    time.sleep(0.05)
     assert [len(client.answer()[2]) for _ in range(2)] == [BIG, BIG]
     assert client.is_closed()
 
@@ -310,7 +304,7 @@ def test_a_client_that_leaves_cancels_its_request(client, served, way):
     cancelled, begun = served.cancelled, served.begun
     client.send(get("/slow") + get())
     until(lambda: served.begun > begun)
-    time.sleep(0.05)
+    time.sleep(2 * HALF_CLOSE_S)  # who ends sooner is taken to have asked all it wants, and gets its answers
     client.reset() if way == "reset" else client.socket.close()
     until(lambda: served.cancelled == cancelled + 1)
     assert served.begun == begun + 1, "what was pipelined behind it is not begun"

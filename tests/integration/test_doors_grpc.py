@@ -1,7 +1,6 @@
 """The gRPC door on a real socket: every method, every way to send a tensor, health, reflection, errors with details."""
 
 import threading
-import time
 
 import grpc
 import numpy as np
@@ -12,6 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from serving.protocol import stubs
 from tests.fakes.doors import MAX_BODY_BYTES, Doors, open_doors, simple_message
+from tests.waiting import until
 
 SUM = [i + 1 for i in range(16)]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -290,8 +290,7 @@ def test_stopping_lets_calls_under_way_finish_then_runs_shutdown(grpc_door):
         under_way = slow.future(simple_message("slow").SerializeToString(), timeout=10)
         watch = health(doors, "Watch", "", "unary_stream")
         assert next(watch).status == 1
-        while not doors.service.seen:
-            time.sleep(0.01)
+        until(lambda: doors.service.seen)
         stopping = threading.Thread(target=doors.listener.stop, args=(5,))
         loop = doors.listener._thread.loop
         stopping.start()

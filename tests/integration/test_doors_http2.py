@@ -6,13 +6,13 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 
 import grpc
 import pytest
 
 from serving.protocol import stubs
 from tests.fakes.doors import MAX_BODY_BYTES, Doors, open_doors, simple_message
+from tests.waiting import until
 
 INFER = f"/{stubs.SERVICE}/ModelInfer"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -128,10 +128,3 @@ def test_calls_without_a_pause_while_the_door_closes_are_answered_or_not_begun()
             thread.join(15)
     lost = {said for said in outcomes if said != "OK" and "onnection refused" not in said}
     assert not lost
-
-
-def until(is_so) -> None:
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

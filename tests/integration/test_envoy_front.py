@@ -5,7 +5,6 @@ import json
 import socket
 import ssl
 import subprocess
-import time
 
 import grpc
 import pytest
@@ -15,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from serving.protocol import stubs
 from tests.fakes.doors import open_doors, simple_message, simple_request
 from tests.fakes.envoy_front import Front, front, program, write_tokens
+from tests.waiting import HANG_S, until
 
 INFER = f"/{stubs.SERVICE}/ModelInfer"
 ENVOY = program()
@@ -131,14 +131,12 @@ def test_the_platform_asks_without_a_token_and_only_what_is_its(opened):
     pytest.param(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nab", True, id="a body that never ends"),
 ])  # fmt: skip
 def test_a_slow_client_is_cut_off(opened, begun, shook):
-    sock = socket.create_connection(("127.0.0.1", opened.port), timeout=8)
+    sock = socket.create_connection(("127.0.0.1", opened.port), timeout=HANG_S)
     if shook:
         sock = ssl.create_default_context(cafile=str(opened.certificate)).wrap_socket(sock, server_hostname="localhost")
     sock.sendall(begun)
-    began = time.monotonic()
     while sock.recv(4096):
         pass
-    assert time.monotonic() - began < 6
 
 
 def test_the_component_is_a_valid_configuration(opened):
@@ -157,8 +155,5 @@ def test_new_keys_are_taken_over_while_it_runs(opened):
     before, opened.key = opened.token("e"), ec.generate_private_key(ec.SECP256R1())
     assert post(opened, opened.token("e")).status == 401
     write_tokens(opened.folder, opened.key)
-    deadline = time.monotonic() + 10
-    while post(opened, opened.token("f")).status != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: post(opened, opened.token("f")).status == 200)
     assert post(opened, before).status == 401

@@ -1,15 +1,16 @@
 """Redis that is slow, gone, back, refusing: reads say so in time, never raise, and are right again afterwards."""
 
 import asyncio
-import time
 
 import pytest
 import uvloop
 
+from serving.features import wire
 from serving.features.redis import RedisStore
 from serving.features.wire import STALLED_S, Address
 from serving.ports import ReadOutcome
 from tests.fakes.redis_server import RedisServer, free_port
+from tests.waiting import HANG_S, until_so
 
 pytestmark = pytest.mark.integration
 
@@ -44,11 +45,11 @@ async def field(redis_server):
     await field.store.close()
 
 
-async def eventually(read, expected, within_s=5.0):
-    until = time.monotonic() + within_s
-    while (found := await read()) != expected:
-        assert time.monotonic() < until, f"still {found}"
-        await asyncio.sleep(0.02)
+async def eventually(read, expected):
+    async def is_so():
+        return await read() == expected
+
+    await until_so(is_so)
 
 
 async def test_a_read(field):
@@ -56,24 +57,28 @@ async def test_a_read(field):
     assert await field.read(b"other") == [None]
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """A connection that is not given up because nothing was heard for a while: this machine may be busy."""
+    monkeypatch.setattr(wire, "STALLED_S", 10 * HANG_S)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_a_paused_redis_costs_the_timeout_and_no_more_and_late_answers_go_to_nobody_else(field, redis_server):
     redis_server.pause()
-    started = time.monotonic()
+    waiting = asyncio.ensure_future(field.read(b"other", timeout_s=HANG_S))
     assert await asyncio.gather(*(field.read() for _ in range(50))) == [ReadOutcome.TIMED_OUT] * 50
-    assert 0.09 < time.monotonic() - started < 0.3
-    waiting = asyncio.ensure_future(field.read(b"other", timeout_s=5.0))
-    await asyncio.sleep(0)
+    assert not waiting.done()
     redis_server.resume()
     assert await waiting == [None]
     assert await field.read() == [b"value"]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_each_read_has_its_own_timeout(field, redis_server):
     redis_server.pause()
-    long = asyncio.ensure_future(field.read(timeout_s=0.3))
-    started = time.monotonic()
+    long = asyncio.ensure_future(field.read(timeout_s=HANG_S))
     assert await field.read(timeout_s=0.05) is ReadOutcome.TIMED_OUT
-    assert time.monotonic() - started < 0.2
     assert not long.done()
     redis_server.resume()
     assert await long == [b"value"]
@@ -91,22 +96,18 @@ async def test_reads_with_next_to_no_time_left_say_so_and_nothing_else(field, re
 async def test_a_redis_that_stalls_is_left_and_found_again(field, redis_server):
     redis_server.pause()
     assert await field.read(timeout_s=STALLED_S + 0.5) is ReadOutcome.TIMED_OUT
-    started = time.monotonic()
-    assert await field.read(timeout_s=1.0) is ReadOutcome.NO_CONNECTION
-    assert time.monotonic() - started < 0.2  # no connection: nobody waits
+    assert await field.read(timeout_s=HANG_S) is ReadOutcome.NO_CONNECTION, "nobody waits"
     redis_server.resume()
     await eventually(field.read, [b"value"])
 
 
 async def test_a_redis_that_dies_is_noticed_at_once_and_found_again(field, redis_server):
-    reads = [asyncio.ensure_future(field.read(timeout_s=5.0)) for _ in range(3)]
+    reads = [asyncio.ensure_future(field.read(timeout_s=HANG_S)) for _ in range(3)]
     redis_server.pause()
     await asyncio.sleep(0.05)
     redis_server.kill()
-    started = time.monotonic()
     assert set(map(repr, await asyncio.gather(*reads))) <= {repr(ReadOutcome.LOST), "[b'value']"}
-    assert await field.read(timeout_s=1.0) is ReadOutcome.NO_CONNECTION
-    assert time.monotonic() - started < 0.5
+    assert await field.read(timeout_s=HANG_S) is ReadOutcome.NO_CONNECTION
     redis_server.start()
     await eventually(field.read, [None])
 
@@ -140,12 +141,10 @@ async def test_no_more_reads_are_tried_again_than_the_budget_allows(field, redis
 
 async def test_a_read_whose_connection_breaks_does_not_wait_for_a_redis_that_is_gone(field, redis_server):
     redis_server.pause()
-    reads = [asyncio.ensure_future(field.read(timeout_s=5.0)) for _ in range(5)]
+    reads = [asyncio.ensure_future(field.read(timeout_s=HANG_S)) for _ in range(5)]
     await asyncio.sleep(0.05)
     redis_server.kill_paused()
-    started = time.monotonic()
     assert await asyncio.gather(*reads) == [ReadOutcome.LOST] * 5
-    assert time.monotonic() - started < 0.5
     assert field.store.retried == 0
 
 

@@ -3,7 +3,6 @@
 import http.client
 import json
 import threading
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import chisquare
 
+from serving import loading
 from serving.app import compose
 from serving.models.store import BundleStore
 from serving.protocol import stubs
@@ -21,6 +21,7 @@ from serving.replica import ReplicaHost
 from serving.served_file import ServedFile
 from serving.settings import ServingSettings
 from tests.unit.serving.variants import host, spec, threat, variant
+from tests.waiting import until
 
 ENTITIES = 10_000
 BATCH = 250
@@ -127,13 +128,6 @@ class Client:
             found.append(raw[4 : 4 + size].decode())
             raw = raw[4 + size :]
         return found
-
-
-def until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_ten_thousand_entities_meet_one_variant_on_every_door_and_never_go_back(tmp_path, bundles):
@@ -244,7 +238,20 @@ def loaded(base):
     return {(found["replica"], found["variant"], found["version"]) for found in labels}
 
 
-def test_a_whole_rollout_on_two_replicas_loses_no_request(tmp_path, bundles):
+@pytest.fixture
+def loads(monkeypatch):
+    """The digests of the bundles that replicas of this process load from now on."""
+    digests, load = [], loading.load_bundle
+
+    def counted(bundle, **how):
+        digests.append(bundle.digest)
+        return load(bundle, **how)
+
+    monkeypatch.setattr(loading, "load_bundle", counted)
+    return digests
+
+
+def test_a_whole_rollout_on_two_replicas_loses_no_request(tmp_path, bundles, loads):
     root = tmp_path / "store"
     first = open_host(root, bundles, replicas=2)
     stable, candidate, third = bundles["stable"], bundles["candidate"], bundles["third"]
@@ -255,7 +262,7 @@ def test_a_whole_rollout_on_two_replicas_loses_no_request(tmp_path, bundles):
     second.start()
     base = f"http://127.0.0.1:{ports.http}"
     load = Load(ports)
-    took = []
+    loaded_by = []
     try:
         until(lambda: len(loaded(base)) == 2)
         for change, expected in (
@@ -267,9 +274,9 @@ def test_a_whole_rollout_on_two_replicas_loses_no_request(tmp_path, bundles):
             (spec(candidate), {("stable", "2")}),
         ):
             file.write(change)
-            began, answers = time.monotonic(), load.answers
+            before, answers = len(loads), load.answers
             until(lambda expected=expected: sorted(pair[1:] for pair in loaded(base)) == sorted([*expected, *expected]))
-            took.append(time.monotonic() - began)
+            loaded_by.append(loads[before:])
             until(lambda answers=answers: load.answers > answers + 200)
     finally:
         load.stop()
@@ -277,4 +284,6 @@ def test_a_whole_rollout_on_two_replicas_loses_no_request(tmp_path, bundles):
         first.stop()
     assert load.failures == []
     assert load.answers > 1200
-    assert max(took[1], took[3]) < 3, f"a weight and a promotion load nothing; took {took}"
+    nothing = []
+    assert loaded_by[:4] == [[candidate.digest] * 2, nothing, nothing, nothing], "a weight and a promotion load nothing"
+    assert loaded_by[4:] == [[third.digest] * 2, nothing]

@@ -25,18 +25,12 @@ from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Tracer
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import ManualClock
+from tests.waiting import until_so as until
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
 """Of grpc.health.v1."""
 ROW = np.arange(16, dtype=np.int32).reshape(1, 16)
 GONE = ModelSpec(name="gone", version="1", revision=RevisionSpec(bundle="sha256:" + "0" * 64))
-
-
-async def until(holds):
-    """Give the loop its turns until this holds."""
-    async with asyncio.timeout(30):
-        while not holds():
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture(scope="module")

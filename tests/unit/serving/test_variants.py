@@ -15,6 +15,7 @@ from serving.errors import BadRequest, Internal
 from serving.resilience.bulkhead import Bulkheads
 from serving.spec import RevisionSpec, ServingSpec
 from tests.unit.serving.variants import World, host, request, spec, tensors, threat, variant
+from tests.waiting import HANG_S, until_so
 
 
 @pytest.fixture(scope="module")
@@ -352,14 +353,17 @@ async def test_an_abort_does_not_wait_for_a_candidate_that_is_still_loading(worl
     gate, real = asyncio.Event(), loading.load_bundle
     loop = asyncio.get_running_loop()
 
+    is_loading = []
+
     def slow(bundle, *, threads=1):
-        asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(20)
+        is_loading.append(bundle)
+        asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(HANG_S)
         return real(bundle, threads=threads)
 
     await world.service.apply(spec(bundles["stable"]))
     monkeypatch.setattr(loading, "load_bundle", slow)
     starting = asyncio.create_task(world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], weight=50))))
-    await asyncio.sleep(0.05)
+    await until_so(lambda: is_loading)
     assert (await world.service.infer(request("a"))).parameters["variant"] == "stable"
     await world.service.apply(spec(bundles["stable"]))
     gate.set()

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from operators.handlers.agenda import Agenda, Backoff, TryLater
+from tests.waiting import until_so as until
 
 
 def backoff(first_s: float = 0.01, most_s: float = 0.05) -> Backoff:
@@ -26,12 +27,6 @@ class Running:
     async def __aexit__(self, *_):
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-
-
-async def until(holds, seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.002)
 
 
 async def test_a_change_is_looked_at_at_once_though_the_next_look_is_far():
@@ -54,7 +49,8 @@ async def test_one_service_is_never_looked_at_twice_at_once_and_no_wake_is_lost(
     async def look(key):
         under_way[key] += 1
         most[key] = max(most[key], under_way[key])
-        await asyncio.sleep(0.01)
+        for _ in range(5):
+            await asyncio.sleep(0)
         under_way[key] -= 1
         looks[key] += 1
 
@@ -62,7 +58,7 @@ async def test_one_service_is_never_looked_at_twice_at_once_and_no_wake_is_lost(
         for _ in range(20):
             await agenda.wake("a")
             await agenda.wake("b")
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         woken_at = looks["a"]
         await agenda.wake("a")
         await until(lambda: looks["a"] > woken_at)
@@ -95,7 +91,7 @@ async def test_a_failing_look_is_tried_again_ever_later_and_holds_up_nobody():
     task = asyncio.create_task(agenda.run())
     await agenda.wake("ill")
     await agenda.wake("well")
-    await until(lambda: others["ill"] >= 1 and others["well"] > 3, 30)
+    await until(lambda: others["ill"] >= 1 and others["well"] > 3)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert asked.failures == [1, 2, 3, 4, 5, 6]
@@ -116,18 +112,26 @@ async def test_a_defect_of_one_service_ends_no_worker():
 async def test_clear_waits_for_what_is_under_way_and_nothing_follows():
     done = Counter()
 
+    begun, over = Counter(), asyncio.Event()
+
     async def look(key):
-        await asyncio.sleep(0.05)
+        begun[key] += 1
+        await over.wait()
         done[key] += 1
-        return 0.0
+        return 0.001
 
     async with Running(look) as agenda:
         await agenda.wake("a")
-        await asyncio.sleep(0.01)
-        await agenda.clear()
+        await until(lambda: begun["a"])
+        clearing = asyncio.create_task(agenda.clear())
+        await asyncio.sleep(0)
+        assert not clearing.done()
+        over.set()
+        await clearing
         count = done["a"]
-        await asyncio.sleep(0.1)
-        assert done["a"] == count
+        await agenda.wake("b")
+        await until(lambda: done["b"] >= 3)
+        assert done["a"] == count == 1, "another is looked at again and again, this one is not"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,7 @@ async def test_it_ends_when_it_is_cancelled_at_the_moment_of_a_wake(turns):
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()
-    ended, _ = await asyncio.wait([task], timeout=2)
+    ended, _ = await asyncio.wait([task], timeout=10)
     while not task.done():  # or this test would never end either
         for left in asyncio.all_tasks() - {asyncio.current_task()}:
             left.cancel()

@@ -1,9 +1,7 @@
 """Runs that nobody waits for any more are ended, and the thread is free again."""
 
 import asyncio
-import itertools
 import threading
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,64 +19,80 @@ from serving.resilience.protection import unprotected
 from serving.stages import Stages
 from serving.telemetry.metrics import ServingMetrics
 from tests.fakes.clock import ManualClock
+from tests.waiting import HANG_S, until, until_so
 
-WIDTH, NODES = 256, 300
+WIDTH = 64
+ENDLESS = 2**62
+"""Turns of the loop: no machine comes to the end of them."""
 
 
 @pytest.fixture(scope="module")
 def long_model() -> OnnxModel:
-    """Hundreds of nodes of some milliseconds each."""
-    weight = numpy_helper.from_array(np.eye(WIDTH, dtype=np.float32), "w")
-    names = ["x", *(f"h{i}" for i in range(NODES - 1)), "y"]
-    nodes = [helper.make_node("MatMul", [a, "w"], [b]) for a, b in itertools.pairwise(names)]
-    shape = [None, WIDTH]
+    """Multiplies x by one as many times as `turns` says."""
+    square, truth = [WIDTH, WIDTH], helper.make_tensor_value_info("going", TensorProto.BOOL, [])
+    body = helper.make_graph(
+        [helper.make_node("MatMul", ["before", "one"], ["after"]), helper.make_node("Identity", ["going"], ["goes_on"])],
+        "turn",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            truth,
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, square),
+        ],
+        [
+            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, square),
+        ],
+        [numpy_helper.from_array(np.eye(WIDTH, dtype=np.float32), "one")],
+    )
     made = helper.make_graph(
-        nodes,
+        [helper.make_node("Loop", ["turns", "yes", "x"], ["y"], body=body)],
         "long",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-        [weight],
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, square),
+            helper.make_tensor_value_info("turns", TensorProto.INT64, [1]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, square)],
+        [numpy_helper.from_array(np.array(True), "yes")],
     )
     return OnnxModel(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString())
 
 
-@pytest.fixture(scope="module")
-def whole_s(long_model) -> float:
-    """How long a run takes that nobody stops."""
-    began = time.perf_counter()
-    long_model.run(FEED)
-    return time.perf_counter() - began
+def feed(turns: int) -> dict[str, np.ndarray]:
+    return {"x": np.ones((WIDTH, WIDTH), np.float32), "turns": np.array([turns])}
 
 
-FEED = {"x": np.ones((WIDTH, WIDTH), np.float32)}
+def test_a_run_that_is_stopped_ends_long_before_its_end(long_model):
+    stop, outcomes = Stop(), []
 
+    def run():
+        with pytest.raises(RunError, match="terminate"):
+            long_model.run(feed(ENDLESS), None, stop)
+        outcomes.append("ended")
 
-def test_a_run_that_is_stopped_ends_long_before_its_end(long_model, whole_s):
-    stop, began = Stop(), time.perf_counter()
-    timer = threading.Timer(whole_s / 20, stop.ask)
-    timer.start()
-    with pytest.raises(RunError, match="terminate"):
-        long_model.run(FEED, None, stop)
-    assert time.perf_counter() - began < whole_s * 0.7
+    running = threading.Thread(target=run, daemon=True)
+    running.start()
+    until(lambda: stop._end is not None, "it has begun")
+    stop.ask()
+    running.join(HANG_S)
+    assert outcomes == ["ended"]
 
 
 def test_a_run_that_was_stopped_before_it_began_never_begins(long_model):
     stop = Stop()
     stop.ask()
     with pytest.raises(RunError, match="before it began"):
-        long_model.run(FEED, None, stop)
+        long_model.run(feed(ENDLESS), None, stop)
 
 
 def test_a_stop_ends_no_other_run(long_model):
-    small = {"x": np.ones((1, WIDTH), np.float32)}
     stop = Stop()
-    long_model.run(small, None, stop)
+    long_model.run(feed(3), None, stop)
     stop.ask()
-    assert long_model.run(small)["y"].shape == (1, WIDTH)
+    assert long_model.run(feed(3))["y"].shape == (WIDTH, WIDTH)
 
 
 @pytest.mark.parametrize("why", ["the deadline passes", "the client is gone"])
-async def test_the_thread_of_a_run_nobody_waits_for_is_free_again(long_model, whole_s, why):
+async def test_the_thread_of_a_run_nobody_waits_for_is_free_again(long_model, why):
     bulkheads, clock = Bulkheads(threads=1, queue=1), ManualClock()
     served = SimpleNamespace(model=long_model, name="long", version="1", variant="stable", revision="r", run_us=1.0)
     part = SimpleNamespace(
@@ -87,20 +101,18 @@ async def test_the_thread_of_a_run_nobody_waits_for_is_free_again(long_model, wh
     stages = Stages(
         None, clock, ServingMetrics("r"), feature_timeout_s=0.05, protection=replace(unprotected(), bulkheads=bulkheads)
     )
-    remaining_s = whole_s / 20 if why == "the deadline passes" else 60.0
+    remaining_s = 0.05 if why == "the deadline passes" else 10 * HANG_S
     work = SimpleNamespace(deadline_s=clock.monotonic_s() + remaining_s, trace=None)
-    task = asyncio.create_task(stages._run_aside(work, part, FEED, 1.0, bulkheads))
+    task = asyncio.create_task(stages._run_aside(work, part, feed(ENDLESS), 1.0, bulkheads))
     if why == "the deadline passes":
         with pytest.raises(DeadlineExceeded, match="within the deadline"):
             await task
     else:
-        await asyncio.sleep(whole_s / 20)
+        await until_so(lambda: bulkheads.of("long/1/stable").under_way)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    began = time.perf_counter()
-    await bulkheads.of("long/1/stable").run(int, within_s=60.0, expected_s=0.0)
-    assert time.perf_counter() - began < whole_s * 0.7
+    assert await bulkheads.of("long/1/stable").run(int, within_s=HANG_S, expected_s=0.0) == 0
     bulkheads.of("long/1/stable").close()
 
 

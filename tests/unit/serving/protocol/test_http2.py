@@ -13,6 +13,7 @@ from serving.protocol.hpack import Decoder, encode
 from serving.protocol.http2 import Connection
 from serving.protocol.http2_frames import PREFACE
 from serving.protocol.slow_readers import PROGRESS_BYTES, WRITE_TIMEOUT_S
+from tests.waiting import until_so
 
 DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 BLOCK = encode([(b":path", b"/a")])
@@ -247,8 +248,7 @@ async def test_going_is_told_and_what_was_sent_meanwhile_is_answered(talk, monke
     (goodbye,) = talk.say(frame(PING, 1, 0, ping[3]))
     assert (goodbye[0], goodbye[3][:4]) == (GOAWAY, number(1))
     assert not talk.say(ask(3)), "its client was told that this one goes elsewhere"
-    await asyncio.sleep(0.05)
-    assert talk.wire.is_closed
+    await until_so(lambda: talk.wire.is_closed)
 
 
 async def test_a_call_under_way_keeps_a_leaving_connection_open(talk, monkeypatch):
@@ -259,8 +259,7 @@ async def test_a_call_under_way_keeps_a_leaving_connection_open(talk, monkeypatc
     await asyncio.sleep(0.05)
     assert not talk.wire.is_closed
     talk.app.answer(talk.app.held[0])
-    await asyncio.sleep(0.05)
-    assert talk.wire.is_closed
+    await until_so(lambda: talk.wire.is_closed)
 
 
 async def test_what_waits_too_long_is_ended(talk):

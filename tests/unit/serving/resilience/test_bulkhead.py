@@ -7,6 +7,7 @@ import pytest
 
 from serving.errors import Overloaded
 from serving.resilience.bulkhead import Bulkheads
+from tests.waiting import until_so
 
 
 @pytest.fixture
@@ -28,8 +29,7 @@ def run(bulkhead, work, within_s=5.0, expected_s=0.0, **given):
 
 
 async def begun(bulkhead, count):
-    while bulkhead.under_way != count:
-        await asyncio.sleep(0.001)
+    await until_so(lambda: bulkhead.under_way == count)
 
 
 async def test_a_model_that_hangs_leaves_the_others_alone(bulkheads, gate):
@@ -89,7 +89,6 @@ async def test_a_run_under_way_is_told_to_stop_when_its_time_is_over_or_its_clie
     running = run(bulkheads.of("slow"), gate.wait, within_s=0.05 if how == "time" else 60.0, stop=stop)
     await begun(bulkheads.of("slow"), 1)
     if how == "client":
-        await asyncio.sleep(0.01)
         running.cancel()
     with pytest.raises(TimeoutError if how == "time" else asyncio.CancelledError):
         await running
