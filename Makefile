@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help up test test-unit test-servers soak check format bench profile demo clean services cluster-tools requirements crds
@@ -28,8 +29,8 @@ test: $(READY) ## all tests that can run on this machine. ARGS="tests/docs -x" r
 test-unit: $(READY) ## the quick tests, unit and docs, two side by side: while you write
 	$(BIN)/python -m pytest -n 2 tests/unit tests/docs $(ARGS)
 
-test-servers: $(READY) ## the other tests: real servers, the operator on an API server, end to end
-	$(BIN)/python -m pytest --ignore=tests/unit --ignore=tests/docs $(ARGS)
+test-servers: $(READY) ## the other tests: real servers, the operator on an API server, end to end; WORKERS side by side, each server once
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --ignore=tests/unit --ignore=tests/docs $(ARGS)
 
 soak: $(READY) ## the long tests: the operator killed at 50 moments, 500 services, all examples of long laws; about half an hour
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m "soak or law" -s $(ARGS)

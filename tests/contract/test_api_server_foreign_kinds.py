@@ -1,18 +1,32 @@
-"""Definitions of other projects (KubeRay, KServe, Gateway API, cert-manager, KEDA, Prometheus) are served as they are."""
+"""Definitions of other projects (KubeRay, KServe, Gateway API, cert-manager, KEDA, Prometheus) are served as they are.
+
+On servers of this module's own: tens of large definitions slow a real server down, and to delete them takes longer than to end it."""
 
 import os
 import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from api_server_kind import eventually
 
-from tests.fakes.apiserver import Handle
+from tests.fakes.apiserver import ApiServer, Handle
+from tests.fakes.apiserver.real import RealApiServer, real_api_server, unavailable
 from tests.fakes.apiserver.texts import read_all
 
 Json = dict[str, Any]
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+pytestmark = pytest.mark.xdist_group("servers with foreign kinds")
+
+
+@pytest.fixture(scope="module", params=["fake", "real"])
+def api_server(request: pytest.FixtureRequest, definitions: list[Json]) -> Iterator[Handle]:
+    if request.param == "real" and (why := unavailable()):
+        pytest.skip(why)
+    with ApiServer() if request.param == "fake" else real_api_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +45,16 @@ def http(api_server: Handle, definitions: list[Json]):
     """A client of a server that has all of them."""
     with api_server.http() as client:
         client.timeout = 120
-        refused = {}
         for body in definitions:
             body["spec"].pop("conversion", None)  # their conversion webhooks are not here
-            answer = client.post(DEFINITIONS, json=body)
-            if answer.status_code != 201:
-                refused[body["metadata"]["name"]] = answer.json()["message"][:300]
-        assert refused == {}
+        with ThreadPoolExecutor(8) as several:
+            answers = several.map(lambda body: client.post(DEFINITIONS, json=body), definitions)
+        refused = [answer.json()["message"][:300] for answer in answers if answer.status_code != 201]
+        assert refused == []
         yield client
-        for body in definitions:
-            client.delete(f"{DEFINITIONS}/{body['metadata']['name']}")
+        if not isinstance(api_server, ApiServer | RealApiServer):  # a cluster that was given is left as it was
+            for body in definitions:
+                client.delete(f"{DEFINITIONS}/{body['metadata']['name']}")
 
 
 def test_all_are_established_and_list(http, definitions):

@@ -1,14 +1,11 @@
 """A pod as KServe starts it: the command and settings of the ServingRuntime, one bundle mounted, what to serve in its environment."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +19,7 @@ from operators.rollout.status import Target
 from serving.models.simple import build_simple
 from tests.e2e.processes import ROOT
 from tests.e2e.vedette import environment
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 RUNTIME = ROOT / "manifests" / "overlays" / "kserve" / "runtime.yaml"
@@ -45,7 +43,7 @@ def test_the_runtime_serves_what_the_inference_service_says(tmp_path: Path):
         pod = subprocess.Popen([sys.executable, *command], cwd=tmp_path, env=environment(**given), stdout=log, stderr=log)
         try:
             _until_ready(pod, port, tmp_path / "log")
-            _until(lambda: "serving simple 1 on port" in (tmp_path / "log").read_text())  # until then signals are Ray's
+            until(lambda: "serving simple 1 on port" in (tmp_path / "log").read_text())  # until then signals are Ray's
             answer = _infer(port)
             assert answer["parameters"]["revision"] == revision.digest
             assert answer["outputs"][0]["data"] == list(range(1, 17))
@@ -64,16 +62,15 @@ def _infer(port: int) -> dict:
 
 
 def _until_ready(pod: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    until = time.monotonic() + 90.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    while time.monotonic() < until:
+    def is_ready() -> bool:
         assert pod.poll() is None, log.read_text()[-3000:]
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=2) as reply:
-                if reply.status == 200:
-                    return
+                return bool(reply.status == 200)
         except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise AssertionError(f"not ready in time:\n{log.read_text()[-3000:]}")
+            return False
+
+    until(is_ready, lambda: f"not ready in time:\n{log.read_text()[-3000:]}", every_s=0.3)
 
 
 def _free_port() -> int:
@@ -83,10 +80,3 @@ def _free_port() -> int:
         held.bind(("127.0.0.1", 0))
         port: int = held.getsockname()[1]
         return port
-
-
-def _until(holds: Callable[[], bool], within_s: float = 60.0) -> None:
-    until = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < until, f"not within {within_s:.0f} s"
-        time.sleep(0.1)
