@@ -13,23 +13,23 @@ from ray import serve
 from serving.audit.writer import SegmentWriter
 from serving.clock import SystemClock
 from serving.features.open import open_features
-from serving.mirror import Mirror
 from serving.models.store import BundleStore
 from serving.ports import Cache, Clock
 from serving.protocol.listener import Behind
-from serving.replica import Composition, Replica
+from serving.replica.inference_service import Inference
+from serving.replica.replica import Composition, Replica
+from serving.replica.served_file import ServedFile, newest_of_each
+from serving.replica.siblings import Siblings
 from serving.resilience.admission import Admission
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.cache import MemoryCache
 from serving.resilience.guard import Breakers
 from serving.resilience.predictions import Predictions
-from serving.resilience.protection import Protection
 from serving.resilience.redis_cache import RedisCache
-from serving.scorer import Scorer, ScorerLimits
-from serving.served_file import ServedFile, newest_of_each
-from serving.service import Inference
+from serving.scoring.mirror import Mirror
+from serving.scoring.protection import Protection
+from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.settings import ServingSettings
-from serving.siblings import Siblings
 from serving.telemetry.logs import configure_logging
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Tracer

@@ -12,18 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.protocol.messages import (
-    InferAnswer,
-    InferRequest,
-    ModelMetadata,
-    ModelStatistics,
-    RepositoryEntry,
-    ServerMetadata,
-)
+from serving.messages import InferAnswer, InferRequest, ModelMetadata, ModelStatistics, RepositoryEntry, ServerMetadata
 
 if TYPE_CHECKING:
-    from serving.assembly import TensorPlan
     from serving.audit.record import AuditRecord
+    from serving.models.assembly import TensorPlan
 
 Columns = Mapping[str, NDArray[Any]]
 """Named columns of one batch, each of shape (n,). Strings are object arrays of `bytes`."""
@@ -220,7 +213,7 @@ class Cache(Protocol):
 class InferenceService(Protocol):
     """What the doors ask: the protocol's verbs over values. Raises only serving.errors.ServingError.
 
-    Implemented by serving.service.Inference; the doors know nothing behind it."""
+    Implemented by serving.replica.inference_service.Inference; the doors know nothing behind it."""
 
     def server_metadata(self) -> ServerMetadata:
         """Name, version, extensions."""

@@ -19,9 +19,9 @@ class ServingSettings(BaseSettings):
     store_dir: Path = Path(".vedette")
     """Folder of everything Vedette keeps on this machine: bundles, feature stores, the prediction log."""
     bundle_dir: Path | None = None
-    """Folder of one bundle that `python -m serving.pod` takes into the store at its start, as KServe mounts it; unset: none."""
+    """Folder of one bundle that `python -m serving.launch.pod` takes into the store at its start, as KServe mounts it; unset: none."""
     served: str = ""
-    """What `python -m serving.pod` serves, as the JSON of Ray Serve's `user_config`; empty: the newest version of each model."""
+    """What `python -m serving.launch.pod` serves, as the JSON of Ray Serve's `user_config`; empty: the newest version of each model."""
     host: str = "127.0.0.1"
     """Address the listeners bind to; `0.0.0.0` in a container."""
     http_port: Port = 8080

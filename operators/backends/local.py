@@ -16,7 +16,7 @@ from operators.rollout.spec import Revision
 from operators.rollout.status import Target
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
-from serving.served_file import ServedFile, newest_of_each
+from serving.replica.served_file import ServedFile, newest_of_each
 from serving.spec import ModelSpec, ServingSpec
 
 

@@ -272,7 +272,7 @@ def _check_many_rows(onnx: Path, model: "OnnxModel", score: "Mapping[str, Any] |
 def _from_request(file: Path) -> "dict[str, NDArray[Any]]":
     import numpy as np
 
-    from serving.protocol.messages import DTYPES
+    from serving.messages import DTYPES
 
     try:
         tensors = json.loads(file.read_text(encoding="utf-8"))["inputs"]
@@ -310,7 +310,7 @@ def _show(bundle: "Bundle", *, as_json: bool) -> None:
 def _rules_said(bundle: "Bundle") -> dict[str, Any] | None:
     """What of a bundle's rules holds; None if it has none. Raises BundleError."""
     from operators.cli.rules_view import record_of
-    from serving.models.rules import rules_of
+    from serving.models.rules_model import rules_of
 
     rules = rules_of(bundle)
     return None if rules is None else record_of(rules)

@@ -147,7 +147,7 @@ def _column(field: "FieldInfo", text: str | None) -> Any:
     """One value as a column; what was not given is empty or 0."""
     import numpy as np
 
-    from serving.protocol.messages import DTYPES
+    from serving.messages import DTYPES
 
     if field.datatype == "BYTES":
         return np.array([(text or "").encode()], dtype=object)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from operators.rollout.spec import Revision
     from serving.audit.record import AuditRecord
     from serving.models.bundle import Bundle
-    from serving.served import Served
+    from serving.scoring.loaded_revision import Served
 
 
 _BUDGET_S: Final = 20.0
@@ -63,7 +63,7 @@ def _stable(store: Path, name: str) -> "Revision":
     from operators.backends.local import revision_of, stable_entry
     from operators.control.folder import ControlFolder
     from serving.models.store import BundleStore
-    from serving.served_file import ServedFile, newest_of_each
+    from serving.replica.served_file import ServedFile, newest_of_each
 
     status = ControlFolder(store).status(name)
     if status is not None and status.stable is not None:
@@ -122,7 +122,7 @@ def _forecast(
 def _loaded(bundle: "Bundle", revision: "Revision") -> "Served":
     """A session of our own, after the same probe that a replica asks for."""
     from serving.models.probe import probe
-    from serving.served import load_bundle, serve
+    from serving.scoring.loaded_revision import load_bundle, serve
 
     probe(bundle)
     unknown = sorted(set(revision.thresholds) - set(bundle.manifest.operating_points))

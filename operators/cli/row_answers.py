@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from serving.errors import ServingError
-from serving.protocol.messages import InferAnswer, InferRequest
-from serving.verdicts import VERDICTS
+from serving.messages import InferAnswer, InferRequest
+from serving.models.verdicts import VERDICTS
 
 if TYPE_CHECKING:
     from operators.cli.rows import Chunk
+    from serving.messages import Tensor
     from serving.models.manifest import Manifest, TensorSpec
-    from serving.protocol.messages import Tensor
 
 _DEADLINE_S: Final = 600.0
 
 
 class Service(Protocol):
-    """What answers: serving.service.Inference."""
+    """What answers: serving.replica.inference_service.Inference."""
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Raises ServingError."""

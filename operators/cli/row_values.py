@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from serving.errors import BadRequest
-from serving.inputs import parse_time_us
-from serving.protocol.messages import DTYPES
+from serving.messages import DTYPES
+from serving.scoring.inputs import parse_time_us
 
 _LARGEST: Final = {"FP16": 65520.0, "FP32": (2 - 2**-24) * 2.0**127, "FP64": math.inf}
 """The least number that the datatype rounds to infinity."""

@@ -18,8 +18,8 @@ from lifecycle.training.errors import DetectorError
 from lifecycle.training.sending import is_source_row, sender
 from operators.cli.console import CommandError
 from operators.cli.row_values import now_text, time_of, value_of
+from serving.messages import DTYPES, Tensor
 from serving.models.manifest import Manifest
-from serving.protocol.messages import DTYPES, Tensor
 
 CHUNK_ROWS: Final = 4096
 Read = dict[str, Any] | str

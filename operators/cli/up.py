@@ -58,7 +58,7 @@ def up(
     with errors.status("starting Ray Serve"), redirect_stdout(sys.stderr):  # stdout is for our answer alone
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")  # Feast, if it trained, shows them all
         from operators.control.run import rollouts
-        from serving.local import start_local
+        from serving.launch.local import start_local
 
         running = start_local(settings)
     _stop_on_signals(stopping)  # Ray puts handlers of its own
@@ -99,7 +99,7 @@ def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | 
     from operators.control.run import managed_models
     from serving.models.errors import ModelError
     from serving.models.store import BundleStore
-    from serving.served_file import ServedFile, newest_of_each
+    from serving.replica.served_file import ServedFile, newest_of_each
 
     store = BundleStore(settings.store_dir)
     _ensure_simple(store)
@@ -123,7 +123,7 @@ def _ensure_simple(store: "BundleStore") -> None:
         return
     from tempfile import TemporaryDirectory
 
-    from serving.models.simple import build_simple
+    from operators.labs.simple_model import build_simple
 
     with TemporaryDirectory() as scratch:
         store.add(build_simple(Path(scratch) / "simple"))

@@ -1,11 +1,11 @@
-"""Files that are gone for good once they are removed, and a lock that ends with its holder. Writing is serving.whole_files'."""
+"""Files that are gone for good once they are removed, and a lock that ends with its holder. Writing is serving.replica.whole_files'."""
 
 import contextlib
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
-from serving.whole_files import sync_folder, write_whole
+from serving.replica.whole_files import sync_folder, write_whole
 
 __all__ = ["held", "is_held", "remove", "write_whole"]
 

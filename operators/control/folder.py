@@ -28,8 +28,8 @@ from operators.control.looks import Look, read_looks
 from operators.control.port import DamagedState, Document, Edit, NoSuchService, Record
 from operators.rollout.spec import RolloutSpec, words
 from operators.rollout.status import Request, RolloutStatus
-from serving.file_lock import alone
 from serving.read_back import read_back_json
+from serving.replica.file_lock import alone
 
 LOOP_LOCK = ".loop.lock"
 

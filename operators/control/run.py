@@ -16,7 +16,7 @@ from operators.control.loop import Loop, pause
 from operators.rollout.spec import Revision
 
 if TYPE_CHECKING:
-    from serving.local import LocalServing
+    from serving.launch.local import LocalServing
     from serving.settings import ServingSettings
 
 _STOP_S = 10.0

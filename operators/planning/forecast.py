@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from serving.verdicts import VERDICTS
+from serving.models.verdicts import VERDICTS
 
 MIN_ROWS: Final = 200
 MIN_SPAN_S: Final = 10.0

@@ -9,18 +9,18 @@ from typing import Any, Final
 import numpy as np
 
 from operators.planning.forecast import Replayed
-from serving.answers import judge
-from serving.assembly import assemble
 from serving.audit.encoding import decode_array
 from serving.audit.record import AuditRecord
 from serving.errors import ServingError
-from serving.inputs import ColumnRows, TensorRows
+from serving.messages import InferRequest, Tensor
+from serving.models.assembly import assemble
 from serving.models.errors import RunError
-from serving.protocol.messages import InferRequest, Tensor
-from serving.served import Served
-from serving.stages import runtime_feed
-from serving.verdicts import VERDICTS
-from serving.ways import outputs_to_run
+from serving.models.verdicts import VERDICTS
+from serving.scoring.answer_plan import outputs_to_run
+from serving.scoring.answers import judge
+from serving.scoring.inputs import ColumnRows, TensorRows
+from serving.scoring.loaded_revision import Served
+from serving.scoring.variant_runner import runtime_feed
 
 EXAMPLES: Final = 10
 _MAX_ROWS: Final = 1_000_000

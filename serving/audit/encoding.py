@@ -15,8 +15,8 @@ import orjson
 from numpy.typing import NDArray
 
 from serving.audit.record import AuditRecord
-from serving.protocol.messages import DATATYPES, DTYPES, Tensor
-from serving.verdicts import VERDICTS
+from serving.messages import DATATYPES, DTYPES, Tensor
+from serving.models.verdicts import VERDICTS
 
 LONGEST_LIST: Final = 1024
 """Elements of a numeric array beyond which it is written raw."""

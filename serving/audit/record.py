@@ -38,7 +38,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     operating_point: str | None
     scores: Series
     verdicts: Series
-    """Words; until the writer's thread encodes them, their codes (serving.verdicts)."""
+    """Words; until the writer's thread encodes them, their codes (serving.models.verdicts)."""
     degraded: Series
     latency_us: int
     row_numbers: Series | None = None

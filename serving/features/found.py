@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.assembly import TensorPlan
 from serving.features.gather import Gathers, Layout, Tables
+from serving.models.assembly import TensorPlan
 from serving.ports import Columns
 
 

@@ -1,6 +1,6 @@
 """From the tables of one read to the graph's tensors, without going by names: worked out once per plan and bundle. Core.
 
-The same tensors as serving.assembly makes of the columns; a contract test holds the two equal."""
+The same tensors as serving.models.assembly makes of the columns; a contract test holds the two equal."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.assembly import TensorPlan
+from serving.models.assembly import TensorPlan
 from serving.ports import Columns
 
 Layout = Mapping[str, tuple[int, int]]

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.assembly import TensorPlan
 from serving.features.errors import InvalidColumn
 from serving.features.plan import Plan, Row
 from serving.features.rows import Assembly
 from serving.features.single import single_row
+from serving.models.assembly import TensorPlan
 from serving.ports import Columns, FieldInfo
 
 _DTYPES = {"FP32": np.float32, "FP64": np.float64, "INT32": np.int32, "INT64": np.int64, "BOOL": np.bool_}

@@ -20,7 +20,7 @@ from serving.models.graph import external_files, read_graph, without_zipmap
 from serving.models.manifest import Golden, Manifest
 from serving.models.onnx import OnnxModel, as_runtime_strings
 from serving.models.processor import processor_family
-from serving.models.rules import rules_of
+from serving.models.rules_model import rules_of
 
 DEFAULT_TOLERANCE = 1e-5
 

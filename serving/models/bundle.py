@@ -16,8 +16,8 @@ from serving.models.golden import Arrays, decode_golden, differences
 from serving.models.graph import check_ops, external_files, read_graph
 from serving.models.manifest import Manifest, ScoreSpec, TensorSpec, rows_of
 from serving.models.processor import processor_family
+from serving.models.verdicts import scores_of
 from serving.ports import FeatureServiceInfo, Model
-from serving.verdicts import scores_of
 
 MANIFEST: Final = "bundle.json"
 MODEL: Final = "model.onnx"

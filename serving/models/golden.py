@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.messages import DATATYPES, DTYPES
 from serving.models.errors import BundleError
-from serving.protocol.messages import DATATYPES, DTYPES
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -61,7 +61,7 @@ def probe(bundle: Bundle, *, timeout_s: float = 60.0, memory_bytes: int | None =
 def examine(folder: Path, digest: str) -> ProbeReport:
     """What the probe's process does. Raises ModelError."""
     from serving.models.onnx import OnnxModel
-    from serving.models.rules import rules_of
+    from serving.models.rules_model import rules_of
 
     bundle = read_bundle(folder, digest)
     model = OnnxModel(bundle.model_path)

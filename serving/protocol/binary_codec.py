@@ -11,9 +11,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from serving.errors import BadRequest
+from serving.messages import InferAnswer, InferRequest
 from serving.protocol import json_codec
 from serving.protocol.envelope import Envelope
-from serving.protocol.messages import InferAnswer, InferRequest
 from serving.protocol.tensors import brief, from_raw, to_raw
 
 

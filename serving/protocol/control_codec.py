@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from serving.errors import BadRequest, Unsupported
+from serving.messages import NO_PARAMETERS, ModelMetadata, ModelStatistics
 from serving.protocol.json_codec import Json, dump, parse_object, read_parameters
-from serving.protocol.messages import NO_PARAMETERS, ModelMetadata, ModelStatistics
 from serving.protocol.tensors import brief
 
 

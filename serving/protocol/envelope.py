@@ -11,7 +11,7 @@ import re
 from typing import Final, NamedTuple
 
 from serving.errors import BadRequest
-from serving.protocol.messages import Parameters
+from serving.messages import Parameters
 from serving.protocol.tensors import brief
 
 TIMEOUT_HEADER: Final = b"x-request-timeout-ms"

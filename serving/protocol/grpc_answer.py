@@ -8,8 +8,8 @@ test holds the two equal."""
 from functools import lru_cache
 from typing import Final
 
+from serving.messages import InferAnswer, Tensor
 from serving.protocol.grpc_codec import CONTENTS, write_output, write_parameters
-from serving.protocol.messages import InferAnswer, Tensor
 from serving.protocol.stubs import ModelInferResponse
 from serving.protocol.tensors import to_raw
 

@@ -14,9 +14,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from serving.errors import BadRequest, Unsupported
-from serving.protocol.envelope import parameter_timeout_s, sooner
-from serving.protocol.json_codec import check_output
-from serving.protocol.messages import (
+from serving.messages import (
     DTYPES,
     NO_PARAMETERS,
     InferAnswer,
@@ -27,6 +25,8 @@ from serving.protocol.messages import (
     RequestedOutput,
     Tensor,
 )
+from serving.protocol.envelope import parameter_timeout_s, sooner
+from serving.protocol.json_codec import check_output
 from serving.protocol.stubs import ModelInferResponse, ModelMetadataResponse, ModelStatisticsResponse
 from serving.protocol.tensors import (
     MAX_NAME,

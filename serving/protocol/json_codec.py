@@ -19,16 +19,8 @@ import orjson
 from numpy.typing import NDArray
 
 from serving.errors import BadRequest, Unsupported
+from serving.messages import DTYPES, NO_PARAMETERS, InferAnswer, InferRequest, Parameters, RequestedOutput, Tensor
 from serving.protocol.envelope import Envelope, parameter_timeout_s, sooner
-from serving.protocol.messages import (
-    DTYPES,
-    NO_PARAMETERS,
-    InferAnswer,
-    InferRequest,
-    Parameters,
-    RequestedOutput,
-    Tensor,
-)
 from serving.protocol.tensors import MAX_NAME, MAX_RANK, as_bytes, brief, count_of, known_dtype, mismatch, objects, shaped
 
 Json = dict[str, Any]

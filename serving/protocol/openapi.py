@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from serving.protocol.messages import DTYPES
+from serving.messages import DTYPES
 from serving.protocol.tensors import MAX_NAME, MAX_RANK
 
 Json = dict[str, Any]

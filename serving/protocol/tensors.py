@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import BadRequest
-from serving.protocol.messages import DTYPES
+from serving.messages import DTYPES
 
 MAX_RANK: Final = 32
 """Most dimensions of a tensor."""

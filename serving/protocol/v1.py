@@ -15,9 +15,9 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from serving.errors import BadRequest, Unsupported
+from serving.messages import NO_PARAMETERS, InferAnswer, InferRequest, ModelMetadata, Tensor, TensorMetadata
 from serving.protocol import json_codec
 from serving.protocol.envelope import Envelope, parameter_timeout_s, sooner
-from serving.protocol.messages import NO_PARAMETERS, InferAnswer, InferRequest, ModelMetadata, Tensor, TensorMetadata
 from serving.protocol.tensors import MAX_RANK, as_bytes, brief, objects, shaped
 
 TENSOR_INPUTS: Final = "tensor_inputs"

@@ -11,7 +11,7 @@ from serving.audit.encoding import decode_array
 from serving.audit.reader import read_records
 from serving.audit.record import AuditRecord
 from serving.audit.writer import SegmentWriter
-from serving.protocol.messages import Tensor
+from serving.messages import Tensor
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.records import record
 

@@ -13,7 +13,6 @@ from lifecycle.training import detector
 from loadtests.settings import LoadSettings
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
-from serving.answers import answer_parameters
 from serving.audit.record import AuditRecord
 from serving.errors import ServingError
 from serving.models import manifest
@@ -21,6 +20,7 @@ from serving.protocol.calls import Calls
 from serving.protocol.envelope import TIMEOUT_HEADERS
 from serving.protocol.errors import GRPC_CODE, HTTP_STATUS
 from serving.protocol.router import Endpoint
+from serving.scoring.answers import answer_parameters
 from serving.settings import ServingSettings
 from serving.telemetry.names import METRICS
 from tests.docs.pages import PAGES, ROOT, generated_part, name

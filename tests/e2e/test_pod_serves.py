@@ -14,9 +14,9 @@ import yaml
 from operators.api.types import KserveBackend
 from operators.backends.inference_service import fields_of
 from operators.backends.port import ServiceRef
+from operators.labs.simple_model import build_simple
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
-from serving.models.simple import build_simple
 from tests.e2e.processes import ROOT
 from tests.e2e.vedette import environment
 from tests.waiting import until

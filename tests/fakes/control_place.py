@@ -14,7 +14,7 @@ from operators.control.folder import ControlFolder
 from operators.control.loop import Loop
 from operators.rollout.spec import Revision
 from serving.models.store import BundleStore
-from serving.served_file import ServedFile, newest_of_each
+from serving.replica.served_file import ServedFile, newest_of_each
 from tests.fakes.metrics_page import Page, served
 from tests.fakes.replicas import FakeReplicas
 

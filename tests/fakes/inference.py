@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from serving.errors import BadRequest, DeadlineExceeded, NotFound, Overloaded
-from serving.protocol.messages import (
+from serving.messages import (
     InferAnswer,
     InferRequest,
     ModelMetadata,

@@ -9,12 +9,12 @@ from operators.conformance.discovery import model_facts, model_names, server_fac
 from operators.conformance.run import broken, plan, run
 from operators.conformance.transport import Transport
 from operators.conformance.values import Status
+from operators.labs.simple_model import build_simple
 from serving.models.build import build_bundle
-from serving.models.simple import build_simple
 from serving.models.store import BundleStore
 from serving.protocol.listener import Behind, Listener
-from serving.scorer import Scorer, ScorerLimits
-from serving.service import Inference
+from serving.replica.inference_service import Inference
+from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Tracer

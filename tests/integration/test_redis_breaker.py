@@ -15,8 +15,8 @@ from serving.resilience.breaker import State
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.guard import Breakers
 from serving.resilience.predictions import Predictions
-from serving.resilience.protection import Protection
 from serving.resilience.redis_cache import RedisCache
+from serving.scoring.protection import Protection
 from tests.fakes.clock import ManualClock
 from tests.waiting import HANG_S, until_so
 

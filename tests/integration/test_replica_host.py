@@ -7,12 +7,12 @@ from collections import Counter
 
 import pytest
 
+from operators.labs.simple_model import build_simple
 from serving.app import compose
 from serving.models.build import build_bundle
-from serving.models.simple import build_simple
 from serving.models.store import BundleStore
-from serving.replica import ReplicaHost
-from serving.served_file import ServedFile, newest_of_each
+from serving.replica.replica import ReplicaHost
+from serving.replica.served_file import ServedFile, newest_of_each
 from serving.settings import ServingSettings
 from tests.waiting import until
 

@@ -12,9 +12,9 @@ import pytest
 from feature_repo.flows import FLOWS
 from lifecycle.training.store import FeastStore
 from serving.features.open import open_features
-from serving.protocol.messages import Tensor
+from serving.messages import Tensor
 from serving.settings import ServingSettings
-from tests.unit.serving.variants import World, request, spec, threat
+from tests.unit.serving.scoring.variants import World, request, spec, threat
 from tests.waiting import HANG_S, until_so
 
 pytestmark = pytest.mark.integration

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving.messages import DTYPES
 from serving.protocol import stubs
-from serving.protocol.messages import DTYPES
 from serving.protocol.tensors import to_raw
 from tests.integration.test_doors_conform import doors  # noqa: F401 - a fixture
 

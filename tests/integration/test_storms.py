@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from operators.labs.simple_model import build_simple
 from serving.app import compose
 from serving.audit.reader import read_records
-from serving.models.simple import build_simple
 from serving.models.store import BundleStore
-from serving.replica import ReplicaHost
+from serving.replica.replica import ReplicaHost
 from serving.settings import ServingSettings
 from tests.waiting import until
 

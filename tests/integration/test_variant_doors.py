@@ -12,15 +12,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import chisquare
 
-from serving import loading
 from serving.app import compose
+from serving.loading import loader
 from serving.models.store import BundleStore
 from serving.protocol import stubs
 from serving.protocol.tensors import objects, to_raw
-from serving.replica import ReplicaHost
-from serving.served_file import ServedFile
+from serving.replica.replica import ReplicaHost
+from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
-from tests.unit.serving.variants import host, spec, threat, variant
+from tests.unit.serving.scoring.variants import host, spec, threat, variant
 from tests.waiting import until
 
 ENTITIES = 10_000
@@ -241,13 +241,13 @@ def loaded(base):
 @pytest.fixture
 def loads(monkeypatch):
     """The digests of the bundles that replicas of this process load from now on."""
-    digests, load = [], loading.load_bundle
+    digests, load = [], loader.load_bundle
 
     def counted(bundle, **how):
         digests.append(bundle.digest)
         return load(bundle, **how)
 
-    monkeypatch.setattr(loading, "load_bundle", counted)
+    monkeypatch.setattr(loader, "load_bundle", counted)
     return digests
 
 

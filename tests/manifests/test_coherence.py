@@ -4,8 +4,7 @@ import pytest
 import yaml
 
 from serving.settings import ServingSettings
-
-from .conftest import FRONTED, KUSTOMIZATIONS, OPERATED
+from tests.manifests.conftest import FRONTED, KUSTOMIZATIONS, OPERATED
 
 
 def _one(resources, kind):

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from .conftest import FRONTED
+from tests.manifests.conftest import FRONTED
 
 
 @pytest.fixture

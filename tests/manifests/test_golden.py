@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import FRONTED, KSERVE, KUSTOMIZATIONS, OPERATED, OPERATORS
+from tests.manifests.conftest import FRONTED, KSERVE, KUSTOMIZATIONS, OPERATED, OPERATORS
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from .conftest import ROOT
+from tests.manifests.conftest import ROOT
 
 IMAGES = ROOT / "manifests" / "images"
 

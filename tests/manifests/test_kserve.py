@@ -10,9 +10,8 @@ from operators.backends.port import ServiceRef
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target, TargetVariant
 from serving.settings import ServingSettings
-
-from .conftest import KSERVE
-from .schemas import crd_schema
+from tests.manifests.conftest import KSERVE
+from tests.manifests.schemas import crd_schema
 
 PLACE = KserveBackend(storage_uri="s3://bundles/{digest}")
 STABLE, CANDIDATE = (Revision(version=v, bundle=f"sha256:{v * 64}") for v in "12")

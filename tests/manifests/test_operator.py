@@ -9,9 +9,8 @@ import yaml
 
 from operators.api.crds import definitions
 from operators.api.lint import lint
-
-from .conftest import MANIFESTS, OPERATORS, ROOT
-from .schemas import crd_schema
+from tests.manifests.conftest import MANIFESTS, OPERATORS, ROOT
+from tests.manifests.schemas import crd_schema
 
 KINDS = {
     "ClusterRole": kubernetes.client.V1ClusterRole,

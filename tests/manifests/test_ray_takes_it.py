@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.models.simple import build_simple
+from operators.labs.simple_model import build_simple
 from serving.models.store import BundleStore
-
-from .ray_node import _free_ports, ray_node, wait_for
+from tests.manifests.ray_node import _free_ports, ray_node, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from serving.spec import ServingSpec
-
-from .conftest import ROOT
-from .schemas import crd_schema
+from tests.manifests.conftest import ROOT
+from tests.manifests.schemas import crd_schema
 
 
 def _one(resources, kind):

@@ -1,6 +1,7 @@
 """Threshold rules: expressions in CEL over the columns of a request (the data plane's one door to CEL).
 
-Compiled once; an evaluation takes a few microseconds a rule and row, so many rows are judged in pieces (see serving.stages)."""
+Compiled once; an evaluation takes a few microseconds a rule and row, so many rows are judged in pieces (see
+serving.scoring.variant_runner)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -17,9 +17,9 @@ same handle (url, kubeconfig, http, api_client), where `make cluster-tools` has 
 keep are tests/contract/test_api_server_*.py.
 """
 
-from .faults import Fault, Faults
-from .handle import Handle
-from .objects import User
-from .server import ApiServer
+from tests.fakes.apiserver.faults import Fault, Faults
+from tests.fakes.apiserver.handle import Handle
+from tests.fakes.apiserver.objects import User
+from tests.fakes.apiserver.server import ApiServer
 
 __all__ = ["ApiServer", "Fault", "Faults", "Handle", "User"]

@@ -4,11 +4,11 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .failures import Refused, forbidden, unauthorized
-from .kinds import RBAC
-from .objects import Call, User
-from .selectors import selector_of
-from .store import Store
+from tests.fakes.apiserver.failures import Refused, forbidden, unauthorized
+from tests.fakes.apiserver.kinds import RBAC
+from tests.fakes.apiserver.objects import Call, User
+from tests.fakes.apiserver.selectors import selector_of
+from tests.fakes.apiserver.store import Store
 
 Json = dict[str, Any]
 ADMIN = User("admin", ("system:masters", "system:authenticated"))

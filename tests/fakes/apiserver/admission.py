@@ -14,13 +14,13 @@ from typing import Any
 
 import aiohttp
 
-from . import rules
-from .failures import Refused, bad_request, internal
-from .kinds import ADMISSION
-from .objects import Call
-from .patches import json_patch
-from .selectors import selector_of
-from .store import Store
+from tests.fakes.apiserver import rules
+from tests.fakes.apiserver.failures import Refused, bad_request, internal
+from tests.fakes.apiserver.kinds import ADMISSION
+from tests.fakes.apiserver.objects import Call
+from tests.fakes.apiserver.patches import json_patch
+from tests.fakes.apiserver.selectors import selector_of
+from tests.fakes.apiserver.store import Store
 
 Json = dict[str, Any]
 MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .access import Access
-from .failures import bad_request, forbidden, not_found, unsupported_media
-from .kinds import RBAC, Registry, Scale
-from .objects import Call, User
-from .patches import json_patch, merge_patch
-from .reads import Reader
-from .store import copied
-from .views import at_version, scale_of, scaled
-from .writes import APPLY, JSON_PATCH, MERGE, Writer
+from tests.fakes.apiserver.access import Access
+from tests.fakes.apiserver.failures import bad_request, forbidden, not_found, unsupported_media
+from tests.fakes.apiserver.kinds import RBAC, Registry, Scale
+from tests.fakes.apiserver.objects import Call, User
+from tests.fakes.apiserver.patches import json_patch, merge_patch
+from tests.fakes.apiserver.reads import Reader
+from tests.fakes.apiserver.store import copied
+from tests.fakes.apiserver.views import at_version, scale_of, scaled
+from tests.fakes.apiserver.writes import APPLY, JSON_PATCH, MERGE, Writer
 
 Json = dict[str, Any]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .failures import Cause, apply_conflict
-from .fields import (
+from tests.fakes.apiserver.failures import Cause, apply_conflict
+from tests.fakes.apiserver.fields import (
     Path,
     Paths,
     child,
@@ -24,8 +24,8 @@ from .fields import (
     to_fields_v1,
     written,
 )
-from .models import Schema
-from .store import copied
+from tests.fakes.apiserver.models import Schema
+from tests.fakes.apiserver.store import copied
 
 Json = dict[str, Any]
 

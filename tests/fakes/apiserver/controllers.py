@@ -6,11 +6,11 @@ The first is the API server's own; the others are the controller manager's, and 
 import asyncio
 from typing import Any
 
-from . import definitions
-from .kinds import EXTENSIONS, Resource
-from .objects import now_text
-from .store import Change, Key, Store, copied
-from .writes import Writer
+from tests.fakes.apiserver import definitions
+from tests.fakes.apiserver.kinds import EXTENSIONS, Resource
+from tests.fakes.apiserver.objects import now_text
+from tests.fakes.apiserver.store import Change, Key, Store, copied
+from tests.fakes.apiserver.writes import Writer
 
 Json = dict[str, Any]
 DEFINITIONS: Resource = (EXTENSIONS, "customresourcedefinitions")

@@ -7,12 +7,12 @@ schemas, defaults, list keys, rules that do not compile. Not here: conversion we
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .failures import Cause, not_allowed, required, shown, unsupported, wrong
-from .kinds import Kind, Resource, Scale
-from .rules import RULES, unreadable
-from .shape import PRESERVE
-from .store import copied
-from .validation import validate
+from tests.fakes.apiserver.failures import Cause, not_allowed, required, shown, unsupported, wrong
+from tests.fakes.apiserver.kinds import Kind, Resource, Scale
+from tests.fakes.apiserver.rules import RULES, unreadable
+from tests.fakes.apiserver.shape import PRESERVE
+from tests.fakes.apiserver.store import copied
+from tests.fakes.apiserver.validation import validate
 
 Json = dict[str, Any]
 _LISTS = {"required", "enum", "allOf", "anyOf", "oneOf", RULES, "x-kubernetes-list-map-keys"}

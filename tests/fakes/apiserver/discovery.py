@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .kinds import Kind, Registry
-from .models import schema_of
-from .objects import schema_for
+from tests.fakes.apiserver.kinds import Kind, Registry
+from tests.fakes.apiserver.models import schema_of
+from tests.fakes.apiserver.objects import schema_for
 
 Json = dict[str, Any]
 VERSION = {

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .failures import Refused
-from .objects import Call
+from tests.fakes.apiserver.failures import Refused
+from tests.fakes.apiserver.objects import Call
 
 if TYPE_CHECKING:
-    from .server import ApiServer
+    from tests.fakes.apiserver.server import ApiServer
 
 _REASONS = {
     429: "TooManyRequests",

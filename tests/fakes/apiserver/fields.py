@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .models import META, Schema, node
+from tests.fakes.apiserver.models import META, Schema, node
 
 Path = tuple[str, ...]
 Paths = frozenset[Path]

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .handle import Handle
-from .real import real_api_server, unavailable
-from .server import ApiServer
+from tests.fakes.apiserver.handle import Handle
+from tests.fakes.apiserver.real import real_api_server, unavailable
+from tests.fakes.apiserver.server import ApiServer
 
 
 @pytest.fixture(scope="session", params=["fake", "real"])

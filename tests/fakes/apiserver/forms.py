@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from .kinds import Kind
+from tests.fakes.apiserver.kinds import Kind
 
 Json = dict[str, Any]
 _NAME = {

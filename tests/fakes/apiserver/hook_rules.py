@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .failures import Cause, required, unsupported, wrong
+from tests.fakes.apiserver.failures import Cause, required, unsupported, wrong
 
 SIDE_EFFECTS = ("None", "NoneOnDryRun")
 POLICIES = ("Fail", "Ignore")

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from . import definitions, hook_rules, rules
-from .failures import Cause, Refused, bad_request, invalid, not_allowed, required, wrong
-from .fields import Path, rooted
-from .kinds import ADMISSION, EXTENSIONS, RBAC, Kind
-from .models import META, Schema, schema_of, type_name
-from .shape import fill, prune, without_nulls
-from .store import copied
-from .validation import validate
+from tests.fakes.apiserver import definitions, hook_rules, rules
+from tests.fakes.apiserver.failures import Cause, Refused, bad_request, invalid, not_allowed, required, wrong
+from tests.fakes.apiserver.fields import Path, rooted
+from tests.fakes.apiserver.kinds import ADMISSION, EXTENSIONS, RBAC, Kind
+from tests.fakes.apiserver.models import META, Schema, schema_of, type_name
+from tests.fakes.apiserver.shape import fill, prune, without_nulls
+from tests.fakes.apiserver.store import copied
+from tests.fakes.apiserver.validation import validate
 
 Json = dict[str, Any]
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

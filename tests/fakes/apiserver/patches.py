@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from .failures import Refused, bad_request
-from .fields import child, child_item
-from .models import Schema
-from .store import copied
+from tests.fakes.apiserver.failures import Refused, bad_request
+from tests.fakes.apiserver.fields import child, child_item
+from tests.fakes.apiserver.models import Schema
+from tests.fakes.apiserver.store import copied
 
 _DIRECTIVES = ("$patch", "$retainKeys", "$deleteFromPrimitiveList/", "$setElementOrder/")
 

@@ -8,11 +8,11 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from .failures import Refused, bad_request, expired
-from .objects import Call
-from .selectors import Matches, matcher
-from .store import Change, Key, Store
-from .views import at_version
+from tests.fakes.apiserver.failures import Refused, bad_request, expired
+from tests.fakes.apiserver.objects import Call
+from tests.fakes.apiserver.selectors import Matches, matcher
+from tests.fakes.apiserver.store import Change, Key, Store
+from tests.fakes.apiserver.views import at_version
 
 Json = dict[str, Any]
 BOOKMARK_EVERY_S = 2.0  # a real server sends one about every minute; tests should not wait

@@ -22,8 +22,8 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from .certificates import issue
-from .handle import Handle
+from tests.fakes.apiserver.certificates import issue
+from tests.fakes.apiserver.handle import Handle
 
 START_S = 120.0
 _GUARD = """

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .failures import method_not_allowed, no_such_path
-from .kinds import Kind, Registry
+from tests.fakes.apiserver.failures import method_not_allowed, no_such_path
+from tests.fakes.apiserver.kinds import Kind, Registry
 
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 

@@ -16,9 +16,9 @@ from typing import Any
 import cel
 from cel import stdlib
 
-from .failures import Cause, internal, shown
-from .fields import child, child_item, element
-from .models import Schema, node
+from tests.fakes.apiserver.failures import Cause, internal, shown
+from tests.fakes.apiserver.fields import child, child_item, element
+from tests.fakes.apiserver.models import Schema, node
 
 RULES = "x-kubernetes-validations"
 BLOCKING = {"FieldValueRequired", "FieldValueTypeInvalid", "FieldValueNotSupported", "FieldValueTooLong", "FieldValueTooMany"}

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .failures import bad_request
-from .kinds import Kind
+from tests.fakes.apiserver.failures import bad_request
+from tests.fakes.apiserver.kinds import Kind
 
 Matches = Callable[[Mapping[str, Any]], bool]
 _SPLIT = re.compile(r",(?![^(]*\))")

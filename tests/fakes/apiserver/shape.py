@@ -6,8 +6,8 @@ Follows k8s.io/apiextensions-apiserver/pkg/apiserver/schema (structural schemas)
 from collections.abc import Iterator
 from typing import Any
 
-from .models import Schema, node
-from .store import copied
+from tests.fakes.apiserver.models import Schema, node
+from tests.fakes.apiserver.store import copied
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 EMBEDDED = "x-kubernetes-embedded-resource"

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from .kinds import Resource
+from tests.fakes.apiserver.kinds import Resource
 
 Json = dict[str, Any]
 Key = tuple[str, str]  # namespace ("" for cluster-scoped), name

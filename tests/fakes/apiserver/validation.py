@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from .failures import Cause, mistyped, required, shown, unsupported, wrong
-from .fields import element
-from .models import Schema, node
-from .shape import EMBEDDED
+from tests.fakes.apiserver.failures import Cause, mistyped, required, shown, unsupported, wrong
+from tests.fakes.apiserver.fields import element
+from tests.fakes.apiserver.models import Schema, node
+from tests.fakes.apiserver.shape import EMBEDDED
 
 _FORMATS = {
     "date-time": re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)"),

@@ -5,8 +5,8 @@ Objects are stored in one form for all versions of a resource; events of "" and 
 
 from typing import Any
 
-from .failures import bad_request
-from .kinds import Kind, Scale
+from tests.fakes.apiserver.failures import bad_request
+from tests.fakes.apiserver.kinds import Kind, Scale
 
 Json = dict[str, Any]
 _EVENT_NAMES = {  # core -> events.k8s.io

@@ -7,8 +7,8 @@ reads again and tries anew when the object changed meanwhile, unless the client 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from . import apply, patches
-from .failures import (
+from tests.fakes.apiserver import apply, patches
+from tests.fakes.apiserver.failures import (
     Cause,
     Refused,
     already_exists,
@@ -20,10 +20,21 @@ from .failures import (
     unsupported_media,
     wrong,
 )
-from .kinds import Registry
-from .objects import Call, carried_over, decoded, judged, named, now_text, reset_paths, stamped, typed_schema, undeclared
-from .store import Key, Store, copied
-from .views import at_version, stored_form
+from tests.fakes.apiserver.kinds import Registry
+from tests.fakes.apiserver.objects import (
+    Call,
+    carried_over,
+    decoded,
+    judged,
+    named,
+    now_text,
+    reset_paths,
+    stamped,
+    typed_schema,
+    undeclared,
+)
+from tests.fakes.apiserver.store import Key, Store, copied
+from tests.fakes.apiserver.views import at_version, stored_form
 
 Json = dict[str, Any]
 MERGE, JSON_PATCH, STRATEGIC = (

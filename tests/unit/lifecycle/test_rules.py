@@ -9,7 +9,7 @@ from lifecycle.training.declarations import read_detector
 from lifecycle.training.errors import DetectorError
 from lifecycle.training.rules import measure_rules, rule_files
 from lifecycle.training.train import prepare, train, write_bundle
-from serving.models.rules import rules_of
+from serving.models.rules_model import rules_of
 from tests.unit.lifecycle.declared import detector, rows
 
 RULES = {

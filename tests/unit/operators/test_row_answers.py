@@ -6,8 +6,8 @@ import pytest
 from operators.cli.row_answers import answer_rows, is_by_row
 from operators.cli.rows import Chunk
 from serving.errors import BadRequest
+from serving.messages import InferAnswer, Tensor
 from serving.models.manifest import Manifest
-from serving.protocol.messages import InferAnswer, Tensor
 
 
 def manifest(*outputs, inputs=(-1,)):

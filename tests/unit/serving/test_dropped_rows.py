@@ -5,10 +5,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from serving.errors import ModelFault
+from serving.messages import InferRequest, RequestedOutput, Tensor
 from serving.models.build import build_bundle
-from serving.protocol.messages import InferRequest, RequestedOutput, Tensor
-from serving.served_file import newest_of_each
-from tests.unit.serving.test_service import World
+from serving.replica.served_file import newest_of_each
+from tests.unit.serving.replica.test_service import World
 
 
 def dropping(folder, rows, kept, *, score=None):

@@ -11,7 +11,7 @@ from operators.backends.local import served_at_start
 from operators.control.files import held
 from operators.control.run import kept_up
 from operators.rollout.status import Phase, Request
-from serving.served_file import ServedFile
+from serving.replica.served_file import ServedFile
 from serving.spec import ModelSpec, ServingSpec
 from tests.fakes.control_place import QUICK, Place, document, put_in_store, revision
 from tests.fakes.replicas import Habits

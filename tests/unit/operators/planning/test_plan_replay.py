@@ -14,9 +14,9 @@ from operators.planning.replay import CannotReplay, replay
 from serving.audit.encoding import decode_record, encode_record
 from serving.audit.reader import AuditError, read_records
 from serving.audit.writer import PATTERN
-from serving.served import load_bundle, serve
+from serving.scoring.loaded_revision import load_bundle, serve
 from serving.spec import RevisionSpec
-from tests.unit.serving.variants import World, host, request, spec, threat
+from tests.unit.serving.scoring.variants import World, host, request, spec, threat
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from serving.audit.encoding import LONGEST_LIST, decode_array, decode_record, encode_record
-from serving.protocol.messages import DATATYPES, DTYPES, Tensor
+from serving.messages import DATATYPES, DTYPES, Tensor
 from tests.fakes.records import record
 
 NUMERIC = [d for d in DTYPES.values() if not d.hasobject]

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.assembly import TensorPlan, assemble
 from serving.features.definitions import ComputedView, Definitions, Feature, Key, OnlineStore, Service, StoredView
 from serving.features.gather import Gathers
 from serving.features.plan import compile_service
 from serving.features.rows import Assembly
 from serving.features.single import single_row
+from serving.models.assembly import TensorPlan, assemble
 from serving.ports import ReadOutcome
 
 USER, SITE = (Key("user", "user", "STRING"),), (Key("site", "site", "INT64"),)

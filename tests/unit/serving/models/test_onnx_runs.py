@@ -15,8 +15,8 @@ from serving.models.errors import RunError
 from serving.models.onnx import OnnxModel
 from serving.ports import Stop
 from serving.resilience.bulkhead import Bulkheads
-from serving.resilience.protection import unprotected
-from serving.stages import Stages
+from serving.scoring.protection import unprotected
+from serving.scoring.variant_runner import Stages
 from serving.telemetry.metrics import ServingMetrics
 from tests.fakes.clock import ManualClock
 from tests.waiting import HANG_S, until, until_so

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from serving.protocol.messages import DTYPES, InferAnswer, InferRequest, RequestedOutput, Tensor
+from serving.messages import DTYPES, InferAnswer, InferRequest, RequestedOutput, Tensor
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)

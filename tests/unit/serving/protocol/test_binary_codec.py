@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 
 from serving.errors import BadRequest
+from serving.messages import DTYPES, InferAnswer, InferRequest, RequestedOutput, Tensor
 from serving.protocol import binary_codec
 from serving.protocol.envelope import Envelope
-from serving.protocol.messages import DTYPES, InferAnswer, InferRequest, RequestedOutput, Tensor
 from serving.protocol.tensors import to_raw
 from tests.unit.serving.protocol.strategies import answers, assert_same, requests
 

@@ -4,7 +4,7 @@ import pytest
 
 from serving.errors import Overloaded
 from serving.protocol.listener import Behind, http_door
-from serving.replica import _through
+from serving.replica.replica import _through
 from tests.fakes.inference import FakeInference
 
 

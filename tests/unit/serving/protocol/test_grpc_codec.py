@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from serving.errors import BadRequest
+from serving.messages import InferAnswer, InferRequest, Tensor
 from serving.protocol import grpc_codec, stubs
 from serving.protocol.calls import Around, Calls
 from serving.protocol.grpc_answer import answer_bytes
 from serving.protocol.grpc_codec import CONTENTS, is_raw, parse, read_parameters, read_request, write_answer, write_parameters
-from serving.protocol.messages import InferAnswer, InferRequest, Tensor
 from tests.fakes.inference import FakeInference
 from tests.unit.serving.protocol.strategies import PARAMETERS, answers, assert_same, requests
 

@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving.errors import BadRequest, Unsupported
+from serving.messages import DTYPES, InferAnswer, InferRequest, RequestedOutput, Tensor
 from serving.protocol import binary_codec, json_codec
 from serving.protocol.envelope import Envelope
-from serving.protocol.messages import DTYPES, InferAnswer, InferRequest, RequestedOutput, Tensor
 from tests.unit.serving.protocol.strategies import answers, assert_same, requests
 
 HERE = Envelope("m")

@@ -9,7 +9,7 @@ from serving.protocol.http import HttpDoor
 from serving.protocol.page import Page
 from serving.resilience.breaker import Breaker, Limits
 from serving.resilience.guard import Breakers
-from serving.resilience.protection import Protection
+from serving.scoring.protection import Protection
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.names import BREAKER_CHANGES, BREAKER_STATE
 from tests.fakes.inference import FakeInference

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, Overloaded, Unavailable
-from serving.resilience.protection import unprotected
+from serving.scoring.protection import unprotected
 from serving.telemetry.metrics import CONTENT_TYPE, GONE, ServingMetrics, outcome_of
 from serving.telemetry.names import METRICS
 

@@ -1,0 +1,151 @@
+"""Ray and Ray Serve on this machine, for `vedette up`: a cluster of its own, started here and ended here."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import Any, Final
+
+import ray
+from ray import serve
+
+from serving.app import application
+from serving.protocol.http_server import bind
+from serving.replica.loopback import keep_cluster_to_loopback
+from serving.replica.replica import most_replicas
+from serving.settings import ServingSettings
+
+APPLICATION: Final = "vedette"
+DEPLOYMENT: Final = "Replica"
+_QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
+_OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
+
+
+START_ATTEMPTS: Final = 2
+
+
+class StartError(Exception):
+    """Ray could not be started on this machine."""
+
+
+class LocalServing:
+    """A running application: where its doors listen, how many replicas it should have.
+
+    tell: hands a new number to Ray Serve; returns when it is told."""
+
+    def __init__(
+        self, settings: ServingSettings, ports: tuple[int, int | None], stop: Callable[[], None], tell: Callable[[int], None]
+    ) -> None:
+        self.http_port, self.grpc_port = ports
+        self.stop = stop
+        self.replicas = settings.replicas
+        self.most_replicas, self._tell = most_replicas(settings), tell
+
+    def scale(self, replicas: int) -> None:
+        """Have this many replicas, or as many as this machine was started for; new ones take seconds until they answer."""
+        replicas = min(max(replicas, 1), self.most_replicas)
+        if replicas != self.replicas:
+            self._tell(replicas)
+            self.replicas = replicas
+
+
+def start_local(settings: ServingSettings) -> LocalServing:
+    """Start Ray, deploy the application, wait until its replicas are up. Whatever fails, nothing is left running.
+
+    Raises StartError, or OSError at once for a port that is taken; Serve itself would try for a minute and not say why."""
+    settings = with_ports(settings)
+    for port in sorted({settings.http_port, settings.grpc_port} - {0}):
+        bind(settings.host, port).close()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    folder = _start_ray(most_replicas(settings) + 1)
+    try:
+        if settings.front_door == "serve":
+            http = {"host": settings.host, "port": settings.http_port}
+            serve.start(proxy_location="HeadOnly", http_options=http, logging_config=_QUIET)
+        else:
+            serve.start(proxy_location="Disabled", logging_config=_QUIET)
+        handle = serve.run(
+            application(settings),
+            name=APPLICATION,
+            route_prefix="/",
+            external_scaler_enabled=True,  # the count has one owner, and it is not Serve: docs/decisions/0016-who-owns-the-count.md
+            _local_testing_mode=False,
+        )
+        http_port, grpc_port = _ports(handle, settings)
+    except BaseException:
+        _stop()
+        raise
+
+    def stop() -> None:
+        _stop()
+        shutil.rmtree(folder, ignore_errors=True)  # Ray's own logs; kept when something failed
+
+    return LocalServing(settings, (http_port, grpc_port), stop, _tell)
+
+
+def with_ports(settings: ServingSettings) -> ServingSettings:
+    """Port 0 made definite where several must agree on one before they listen: replicas that share it, or Serve's proxy."""
+    is_shared = most_replicas(settings) > 1
+    chosen = {}
+    if settings.http_port == 0 and (is_shared or settings.front_door == "serve"):
+        chosen["http_port"] = _free_port(settings.host)
+    if settings.grpc_port == 0 and is_shared:
+        chosen["grpc_port"] = _free_port(settings.host)
+    return settings.model_copy(update=chosen)
+
+
+def _free_port(host: str) -> int:
+    with bind(host, 0) as sock:
+        return int(sock.getsockname()[1])
+
+
+def _start_ray(workers: int) -> str:
+    """Start a cluster; its folder. workers: as many as the controller and the replicas need, Ray starts them all at once."""
+    keep_cluster_to_loopback()
+    for attempt in range(START_ATTEMPTS):
+        folder = tempfile.mkdtemp(prefix="vedette-ray-")
+        try:
+            ray.init(
+                address="local",
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+                num_cpus=workers,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                logging_level=logging.WARNING,
+                log_to_driver=True,
+            )
+        except Exception as problem:  # Ray gives a node 30 s to start, and raises a bare Exception
+            ray.shutdown()
+            if attempt + 1 == START_ATTEMPTS:
+                raise StartError(
+                    f"Ray did not start here: {problem} Its logs are in {folder}; is the machine overloaded?"
+                ) from problem
+        else:
+            return folder
+    raise AssertionError("not reached")
+
+
+def _tell(replicas: int) -> None:
+    """Through the controller, as Serve's own REST interface does, which would need Ray's dashboard."""
+    from ray.serve._private.common import DeploymentID
+    from ray.serve.context import _get_global_client
+
+    controller = _get_global_client()._controller
+    ray.get(controller.update_deployment_replicas.remote(DeploymentID(DEPLOYMENT, APPLICATION), replicas))
+
+
+def _stop() -> None:
+    if ray.is_initialized():
+        try:
+            serve.shutdown()
+        finally:
+            ray.shutdown()
+
+
+def _ports(handle: Any, settings: ServingSettings) -> tuple[int, int | None]:
+    own_http, grpc_port = handle.ports.remote().result(timeout_s=30)
+    return (settings.http_port if settings.front_door == "serve" else own_http), grpc_port

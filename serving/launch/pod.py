@@ -1,0 +1,76 @@
+"""`python -m serving.launch.pod`: a whole data plane in one pod, for platforms that bring no Ray and mount one bundle: KServe.
+
+The bundle goes into the store (verified, by its digest), what to serve into the served file; then one replica as in `vedette up`.
+Ends on SIGTERM, requests under way first."""
+
+import logging
+import signal
+import sys
+from threading import Event
+
+from pydantic import ValidationError
+
+from serving.models.bundle import problems_in, read_bundle
+from serving.models.errors import ModelError
+from serving.models.store import BundleStore
+from serving.replica.served_file import ServedFile, newest_of_each
+from serving.settings import ServingSettings
+from serving.spec import ServingSpec
+from serving.telemetry.logs import configure_logging
+
+_log = logging.getLogger("vedette.serving")
+
+
+def prepare(settings: ServingSettings) -> ServingSpec:
+    """Fill the store and say what is served from it. Raises ModelError: the bundle is damaged, or not the one that is asked for."""
+    store = BundleStore(settings.store_dir)
+    if settings.bundle_dir is not None:
+        store.add(read_bundle(settings.bundle_dir))
+    spec = _asked(settings.served) if settings.served else newest_of_each(store)
+    held = {e.digest for e in store.entries()}
+    missing = [m for m in spec.models if m.revision.bundle not in held]
+    if missing or not spec.models:
+        wanted = ", ".join(f"{m.name} {m.version} ({m.revision.bundle})" for m in missing) or "some model"
+        raise ModelError(
+            f"asked to serve {wanted}, and {settings.bundle_dir or settings.store_dir} holds {', '.join(sorted(held)) or 'no bundle'}; "
+            "the storage address must name the bundle, e.g. by {digest} in spec.backend.kserve.storageUri"
+        )
+    ServedFile(settings.store_dir).write(spec)
+    return spec
+
+
+def _asked(text: str) -> ServingSpec:
+    try:
+        return ServingSpec.model_validate_json(text)
+    except ValidationError as problem:
+        raise ModelError(f"VEDETTE_SERVED is no serving specification: {problems_in(problem)}") from problem
+
+
+def main() -> int:
+    """Serve until a signal; the exit status."""
+    stopping = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    settings = ServingSettings()
+    configure_logging(settings.log_level)
+    try:
+        spec = prepare(settings)
+    except (ModelError, OSError) as problem:
+        _log.error("%s", problem)
+        return 1
+    from serving.launch.local import start_local
+
+    running = start_local(settings)
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ray puts handlers of its own
+        signal.signal(number, lambda *_: stopping.set())
+    _log.info("serving %s on port %d", ", ".join(f"{m.name} {m.version}" for m in spec.models), running.http_port)
+    try:
+        while not stopping.wait(1.0):
+            pass
+    finally:
+        running.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What is loaded, how it is loaded and swapped, and how it is warmed up."""

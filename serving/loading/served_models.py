@@ -1,0 +1,152 @@
+"""What is served at one moment: a lineup a model, by name and version, and why something is not loaded. Core.
+
+A snapshot is made from the specification and what is loaded, and swapped whole. What cannot be loaded never takes away what
+answers: a variant's share goes to stable, and a stable revision's predecessor goes on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from serving.errors import NotFound, Unavailable
+from serving.scoring.loaded_revision import STABLE, Served
+from serving.scoring.variant_set import Lineup, Member, mirror_buckets, misfit
+from serving.spec import ModelSpec, ServingSpec
+from serving.telemetry.evidence import VariantEvidence
+
+UNKNOWN: Final = "Request for unknown model"
+"""The words that Triton's public example clients look for."""
+
+Key = tuple[str, str]
+"""Name and version."""
+RevisionKey = tuple[str, str]
+"""Name and revision digest."""
+EvidenceOf = Callable[[str, str, str], VariantEvidence]
+"""(model, variant, revision) -> where it is accounted for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that should be loaded and is not."""
+
+    name: str
+    version: str
+    variant: str
+    revision: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """lineups: by name and version of stable. by_version: each loaded version alone. current: the lineup a name answers with.
+
+    failures: what should be loaded and is not. is_settled: a specification was loaded or refused as a whole before."""
+
+    lineups: Mapping[Key, Lineup] = field(default_factory=lambda: MappingProxyType({}))
+    by_version: Mapping[Key, Lineup] = field(default_factory=lambda: MappingProxyType({}))
+    current: Mapping[str, Lineup] = field(default_factory=lambda: MappingProxyType({}))
+    failures: tuple[Failure, ...] = ()
+    is_settled: bool = False
+
+    def find(self, name: str, version: str | None) -> Lineup:
+        """Who answers. Asked for a version, that version alone. Raises NotFound, Unavailable."""
+        found = self.current.get(name) if version is None else self.by_version.get((name, version))
+        if found is not None:
+            return found
+        reasons = [f.reason for f in self.failures if f.name == name and version in (None, f.version)]
+        if reasons:
+            raise Unavailable(f"model {name!r} is not loaded: {reasons[0]}")
+        if not self.is_settled:  # a replica that is starting: what it will serve is not known yet
+            raise Unavailable(f"model {name!r} is not loaded yet: the server is starting; try again soon")
+        if name in self.current:
+            raise NotFound(f"{UNKNOWN}: {name!r} version {version!r} is not loaded; loaded versions are {self.versions(name)}")
+        raise NotFound(f"{UNKNOWN}: {name!r} is not found; loaded are {sorted(self.current)}")
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """Loaded versions of a model, those of its variants too, oldest first."""
+        return tuple(sorted((v for n, v in self.by_version if n == name), key=int))
+
+    def members(self) -> tuple[Member, ...]:
+        """Everything loaded."""
+        return tuple(m for lineup in self.lineups.values() for m in (lineup.stable, *lineup.others))
+
+    def reason(self, key: Key) -> str:
+        """Why a version is not loaded."""
+        return next((f.reason for f in self.failures if (f.name, f.version) == key), "not loaded")
+
+
+def take_snapshot(
+    spec: ServingSpec,
+    loaded: Mapping[RevisionKey, Served],
+    refused: Mapping[RevisionKey, str],
+    before: Snapshot,
+    evidence_of: EvidenceOf,
+    *,
+    is_settled: bool,
+) -> Snapshot:
+    """What can be served of a specification. refused: what could not be loaded, and why."""
+    lineups: dict[Key, Lineup] = {}
+    failures: list[Failure] = []
+    missing: list[ModelSpec] = []
+    for model in spec.models:
+        stable = loaded.get((model.name, model.revision.digest))
+        if stable is None:
+            missing.append(model)
+            failures += _failed(model.name, model.version, STABLE, model.revision.digest, refused)
+        else:
+            lineups[model.name, model.version] = _lineup(model, stable, loaded, refused, failures, evidence_of)
+    for model in missing:
+        went_before = before.lineups.get((model.name, model.version))
+        if went_before is None and not any(name == model.name for name, _ in lineups):
+            went_before = before.current.get(model.name)
+        if went_before is not None:
+            served = went_before.stable.served
+            lineups.setdefault((served.name, served.version), went_before)
+    by_version: dict[Key, Lineup] = {}
+    for lineup in lineups.values():
+        _add_version(by_version, lineup.stable.served)
+    for lineup in lineups.values():
+        for member in lineup.others:
+            _add_version(by_version, member.served)
+    current = {name: lineups[name, version] for name, version in sorted(lineups, key=lambda key: (key[0], int(key[1])))}
+    return Snapshot(
+        MappingProxyType(lineups),
+        MappingProxyType(by_version),
+        MappingProxyType(current),  # the last of a name wins: its newest version
+        tuple(failures),
+        is_settled,
+    )
+
+
+def _lineup(
+    model: ModelSpec,
+    stable: Served,
+    loaded: Mapping[RevisionKey, Served],
+    refused: Mapping[RevisionKey, str],
+    failures: list[Failure],
+    evidence_of: EvidenceOf,
+) -> Lineup:
+    members: dict[str, Member] = {}
+    for variant in model.variants:
+        revision = variant.revision.digest
+        found = loaded.get((model.name, revision))
+        if found is None:
+            failures += _failed(model.name, variant.version, variant.name, revision, refused)
+            continue
+        problem = misfit(stable, found)
+        if problem is not None:
+            failures.append(Failure(model.name, variant.version, variant.name, revision, problem))
+            continue
+        evidence = evidence_of(model.name, variant.name, revision)
+        members[variant.name] = Member(found.as_variant(variant.name), evidence, mirror_buckets(variant.mirror))
+    evidence = evidence_of(model.name, STABLE, stable.revision)
+    return Lineup.of(model, Member(stable.as_variant(STABLE), evidence), members)
+
+
+def _failed(name: str, version: str, variant: str, revision: str, refused: Mapping[RevisionKey, str]) -> list[Failure]:
+    reason = refused.get((name, revision))
+    return [] if reason is None else [Failure(name, version, variant, revision, reason)]
+
+
+def _add_version(by_version: dict[Key, Lineup], served: Served) -> None:
+    by_version.setdefault((served.name, served.version), Lineup.only(served))

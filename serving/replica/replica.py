@@ -1,0 +1,264 @@
+"""The Ray Serve shell: one replica with listeners of its own, a few lines a method.
+
+Ray Serve places, restarts and drains replicas; requests never pass through it, unless `front_door: serve` asks for that. What
+is behind the doors is composed by serving.app and lives on the listeners' loop."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ray import serve
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.interpreter import settle, share_fairly
+from serving.models.errors import ModelError
+from serving.protocol.http import HttpDoor
+from serving.protocol.listener import Behind, Listener, Ports, http_door
+from serving.protocol.reply import refusal
+from serving.replica.inference_service import Inference
+from serving.replica.loopback import keep_replica_to_loopback
+from serving.replica.served_file import ServedFile
+from serving.replica.siblings import Siblings
+from serving.settings import ServingSettings
+from serving.spec import ServingSpec
+
+_FOLLOW_EVERY_S: Final = 1.0
+_GRACE_S: Final = 10.0
+_log = logging.getLogger("vedette.replica")
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What serving.app wires for one replica."""
+
+    service: Inference
+    behind: Behind
+    served: ServedFile
+    fallback: Callable[[], ServingSpec]
+    siblings: Siblings
+    load: Callable[[], Mapping[str, float]]
+    close: Callable[[], Awaitable[None]]
+
+
+Compose = Callable[[ServingSettings], Awaitable[Composition]]
+
+
+def most_replicas(settings: ServingSettings) -> int:
+    """As many replicas as there may ever be on this machine; above 1 they share the ports."""
+    return max(settings.replicas, settings.max_replicas or 0)
+
+
+class ReplicaHost:
+    """A replica without Ray: the listeners and what is behind them. start() returns once every model is loaded or refused."""
+
+    def __init__(self, settings: ServingSettings, compose: Compose) -> None:
+        self._settings, self._compose = settings, compose
+        self._composition: Composition | None = None
+        self._following: asyncio.Task[None] | None = None
+        own_http = settings.http_port if settings.front_door == "replica" else 0
+        self._listener = Listener(
+            self._startup,
+            self._shutdown,
+            host=settings.host,
+            http_port=own_http,
+            grpc_port=settings.grpc_port,
+            grpc_door=settings.grpc_door,
+            max_body_bytes=settings.max_body_bytes,
+            reuse_port=most_replicas(settings) > 1,
+            max_connections=settings.max_connections,
+            max_unfinished_bytes=settings.max_unfinished_bytes,
+        )
+
+    def open(self) -> Ports:
+        """Open the doors. Nothing is served, and the replica is not ready, before the first `reconfigure`."""
+        share_fairly()
+        ports = self._listener.start()
+        self._composed().siblings.register(ports.own)
+        return ports
+
+    def start(self, config: Mapping[str, Any] | None = None) -> Ports:
+        """Open the doors and load what should be served. config: as for `reconfigure`."""
+        ports = self.open()
+        self.reconfigure(config or {})
+        settle()
+        return ports
+
+    def reconfigure(self, config: Mapping[str, Any], *, is_waiting: bool = True) -> None:
+        """Serve what the specification in config names; without one, follow the store's served.json.
+
+        is_waiting: until all of it is loaded or refused. Raises pydantic.ValidationError for a config that is none."""
+        spec = None
+        if config.get("models"):
+            spec = ServingSpec.from_config(config).model_copy(update={"managed": "all"})  # by whoever writes user_config
+        applying = self._listener.submit(self._reconfigure(spec))
+        if is_waiting:
+            applying.result()
+
+    def submit(self, work: Any) -> Any:
+        """Run a coroutine on the listeners' loop; a concurrent future."""
+        return self._listener.submit(work)
+
+    def stop(self) -> None:
+        """Close the doors, let requests under way finish, release everything."""
+        self._listener.stop(_GRACE_S)
+
+    def load(self) -> Mapping[str, float]:
+        """What an autoscaler may go by: `ongoing_requests`, and `loop_late_s`, how late the listeners' loop is these days."""
+        return self._composed().load()
+
+    @property
+    def behind(self) -> Behind:
+        """The service behind the doors."""
+        return self._composed().behind
+
+    def is_well(self) -> bool:
+        """The listeners' loop answers."""
+        try:
+            return bool(self._listener.submit(_alive()).result(5.0))
+        except (RuntimeError, TimeoutError):
+            return False
+
+    async def _startup(self) -> Behind:
+        self._composition = await self._compose(self._settings)
+        if (
+            most_replicas(self._settings) > 1
+        ):  # others answer on these ports: no connection comes here before the models are there
+            await self._serve_the_file()
+        return self._composition.behind
+
+    async def _shutdown(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+        if self._composition is not None:
+            await self._composition.close()
+
+    async def _reconfigure(self, spec: ServingSpec | None) -> None:
+        composition = self._composed()
+        if self._following is not None:
+            self._following.cancel()
+            self._following = None
+        if spec is not None:
+            await composition.service.apply(spec)
+        else:
+            await self._serve_the_file()
+
+    async def _serve_the_file(self) -> None:
+        """Serve what the served file says, and follow it from now on: an abort need not wait until the first of it is loaded."""
+        composition = self._composed()
+        composition.served.changed()
+        spec = await asyncio.to_thread(self._desired)
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+        await composition.service.apply(spec)
+
+    async def _follow(self) -> None:
+        """Each change is taken at once, also while the one before still loads: an abort must not wait for a slow candidate."""
+        composition, applying, is_due = self._composed(), set[asyncio.Task[None]](), False
+        while True:
+            await asyncio.sleep(_FOLLOW_EVERY_S)
+            try:
+                is_due = composition.served.changed() or is_due
+                if is_due:
+                    spec = await asyncio.to_thread(self._desired)
+                    is_due = False
+                    applying.add(asyncio.create_task(composition.service.apply(spec)))
+            except (ModelError, OSError) as problem:
+                is_due = isinstance(
+                    problem, OSError
+                )  # the next read may succeed; a damaged file is damaged until it is written
+                _log.error("%s; serving goes on as before", problem)
+            applying = {task for task in applying if not task.done()}
+
+    def _desired(self) -> ServingSpec:
+        composition = self._composed()
+        return composition.served.read() or composition.fallback()
+
+    def _composed(self) -> Composition:
+        if self._composition is None:
+            raise RuntimeError("the replica is not started")
+        return self._composition
+
+
+async def _alive() -> bool:
+    return True
+
+
+@serve.deployment(
+    name="Replica",
+    ray_actor_options={"num_cpus": 0.1},
+    graceful_shutdown_timeout_s=_GRACE_S + 20,  # gRPC's clients are first left the time to go: see serving.protocol.grpc
+    health_check_period_s=5,
+    logging_config={"enable_access_log": False, "log_level": "WARNING"},
+)
+class Replica:
+    """One replica in a Ray actor."""
+
+    def __init__(self, settings: ServingSettings, compose: Compose) -> None:
+        keep_replica_to_loopback()
+        self._host = ReplicaHost(settings, compose)
+        self._ports = self._host.open()
+        self._is_configured = False
+        self._door = http_door(self._host.behind, settings.max_body_bytes)
+
+    def reconfigure(self, config: Mapping[str, Any]) -> None:
+        """Ray Serve's user_config, or `{}` without one: Serve hands over the first right after `__init__`.
+
+        That one is waited for, as an application runs when it is done, and nothing is served before it: what the store has newest is
+        perhaps a candidate. Later ones load beside what serves, and a replica that is busy with a probe must still answer its health
+        check."""
+        if not self._is_configured:
+            self._host.reconfigure(config)
+            settle()
+            self._is_configured = True
+        elif config:
+            self._host.reconfigure(config, is_waiting=False)
+
+    def check_health(self) -> None:
+        """Raise if the listeners are dead; Ray Serve then replaces this replica."""
+        if not self._host.is_well():
+            raise RuntimeError("the listeners' loop does not answer")
+        if not self._is_configured:  # a user_config of null: Serve hands nothing over
+            self.reconfigure({})
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """The replica's load, for a policy of one's own in Ray Serve's autoscaler (it sees no request of our listeners by itself).
+
+        Source: Ray Serve, "Custom autoscaling policies". By default the control plane owns the count instead."""
+        return dict(self._host.load())
+
+    def ports(self) -> tuple[int, int | None]:
+        """Where the doors listen: HTTP, gRPC."""
+        return self._ports.http, self._ports.grpc
+
+    async def __call__(self, request: Request) -> Response:
+        """A request that came through Ray Serve's own proxy (`front_door: serve`)."""
+        body = await request.body()
+        return await asyncio.wrap_future(self._host.submit(_through(self._door, dict(request.scope), body)))
+
+    def __del__(self) -> None:
+        self._host.stop()
+
+
+async def _through(door: HttpDoor, scope: dict[str, Any], body: bytes) -> Response:
+    """One request that somebody else has read, as our own listener would have it answered."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    refused = door.admit_head(scope["method"], path)
+    if refused is not None:
+        reply = refusal(refused)
+        response = Response(reply.body, reply.status)
+        response.raw_headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+        return response
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await door(scope, receive, send)
+    response = Response(sent[1]["body"], sent[0]["status"])
+    response.raw_headers = sent[0]["headers"]
+    return response

@@ -1,0 +1,198 @@
+"""The ways a revision is asked: what of a request's work is the same whenever the same outputs are wanted at the same operating
+point. Core; worked out on the first such request and kept with the revision."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import BadRequest
+from serving.messages import DATATYPES, InferRequest, Tensor
+from serving.models.onnx import as_wire_bytes
+from serving.models.verdicts import VERDICT_BYTES, Thresholds
+from serving.scoring.loaded_revision import Served
+from serving.scoring.variant_set import VARIANT
+
+if TYPE_CHECKING:
+    from serving.scoring.answers import Part
+
+MODEL: Final = "model"
+"""The source of an answer that the model gave."""
+_MOST: Final = 64
+"""Ways kept of one revision; a client that asks in ever new ways has the others worked out each time."""
+_CALIBRATED: Final = {"probability": "merged", "probability_low": "low", "probability_high": "high"}
+
+Maker = Callable[["Part"], Tensor]
+"""Makes one output from what a part came to. Raises BadRequest if its model cannot give it."""
+
+
+class Judged(msgspec.Struct, frozen=True, gc=False):
+    """Scores of a batch, and the verdicts of one operating point (codes: 0 benign, 1 investigate, 2 alert).
+
+    code, step: of a single row, its code and its step of the calibration; -1 if there are several rows."""
+
+    point: str
+    scores: NDArray[np.float32]
+    codes: NDArray[np.intp]
+    code: int = -1
+    step: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """See the module. wanted: outputs to answer, in order. to_run: the graph's outputs they need. point: the operating point.
+
+    makers: one for each wanted output. said: the answer's parameters, with the receipt left open."""
+
+    wanted: tuple[str, ...]
+    to_run: list[str]
+    point: str | None
+    thresholds: Thresholds | None
+    makers: tuple[Maker, ...]
+    said: dict[str, bool | int | float | str]
+
+
+def way_of(served: Served, wanted: tuple[str, ...], point: str | None) -> Way:
+    """How to answer these outputs at this operating point, both checked before."""
+    way = served.ways.get((wanted, point))
+    if way is None:
+        way = _way(served, wanted, point)
+        if len(served.ways) < _MOST:
+            served.ways[wanted, point] = way
+    return way
+
+
+def operating_point_of(served: Served, request: InferRequest) -> str | None:
+    """The operating point this request is judged at; None for a model without a score. Raises BadRequest for an unknown one."""
+    parameters = request.parameters
+    asked = parameters.get("operating_point", parameters.get("scenario")) if parameters else None
+    if asked is None:
+        return served.default_point
+    if asked in served.points:
+        return str(asked)
+    known = sorted(served.points)
+    if not known:
+        raise BadRequest(f"parameter 'operating_point' is {asked!r}, but model {served.name!r} has none; leave it out")
+    raise BadRequest(f"parameter 'operating_point' is {asked!r}; model {served.name!r} has {known}")
+
+
+def wanted_outputs(served: Served, request: InferRequest) -> tuple[str, ...]:
+    """Names of the outputs to answer, in order. Raises BadRequest for unknown or repeated names."""
+    if not request.outputs:
+        return served.default_outputs
+    names = tuple([o.name for o in request.outputs])
+    unknown = [n for n in names if n not in served.model_outputs and n not in served.verdict_outputs and n != VARIANT]
+    if unknown:
+        known = [*served.verdict_outputs, *(o.name for o in served.manifest.outputs)]
+        raise BadRequest(f"outputs {unknown} are unknown; model {served.name!r} has {known}")
+    if len(set(names)) != len(names):
+        raise BadRequest(f"outputs {sorted({n for n in names if names.count(n) > 1})} are asked for more than once; ask once")
+    return names
+
+
+def outputs_to_run(served: Served, wanted: tuple[str, ...]) -> list[str]:
+    """The graph's outputs an answer needs."""
+    needed = {name for name in wanted if name in served.model_outputs}
+    if served.manifest.score is not None:
+        needed.add(served.manifest.score.output)
+    return [o.name for o in served.manifest.outputs if o.name in needed]
+
+
+def _way(served: Served, wanted: tuple[str, ...], point: str | None) -> Way:
+    said: dict[str, bool | int | float | str] = {
+        "revision": served.revision,
+        "variant": served.variant,
+        "source": MODEL,
+        "receipt": "",
+    }
+    is_judged = served.manifest.score is not None and point is not None
+    if is_judged:
+        said["operating_point"] = str(point)
+    thresholds = Thresholds.of(served.points[str(point)]) if is_judged else None
+    made = served.makers
+    makers = tuple([made.get((n, is_judged)) or made.setdefault((n, is_judged), _maker(served, n, is_judged)) for n in wanted])
+    return Way(wanted, outputs_to_run(served, wanted), point, thresholds, makers, said)
+
+
+def _maker(served: Served, name: str, is_judged: bool) -> Maker:
+    if name in served.model_outputs and name not in served.verdict_outputs:
+        return lambda part: _graph_output(name, part.raw[name])
+    if name == VARIANT:
+        own = served.variant.encode()
+        return lambda part: Tensor(name, "BYTES", np.full(part.rows.rows, own, dtype=object))
+    if not is_judged:
+        return _refusing(f"output {name!r} needs a model with a score")
+    if name == "verdict":
+        return _of_table(name, "BYTES", VERDICT_BYTES, lambda judged: judged.code, lambda judged: judged.codes)
+    if name == "score":
+        return lambda part: Tensor(name, "FP32", _judged(part).scores)
+    if name == "degraded":
+        return _degraded(name)
+    table = served.calibration
+    if table is None:
+        return _refusing(f"output {name!r} needs a calibrated model")
+    values: NDArray[np.float32] = np.append(getattr(table, _CALIBRATED[name]), np.float32(np.nan))
+    unknown = len(values) - 1  # of a row that no model scored, nothing is known
+    return _of_table(
+        name,
+        "FP32",
+        values,
+        lambda judged: judged.step,
+        lambda judged: np.where(np.isnan(judged.scores), unknown, table.look_up(judged.scores)),
+    )
+
+
+def _graph_output(name: str, values: NDArray[Any]) -> Tensor:
+    values = as_wire_bytes(values) if values.dtype.kind in "OUS" else values
+    return Tensor(name, DATATYPES[values.dtype], values)
+
+
+def _refusing(message: str) -> Maker:
+    def refuse(_: "Part") -> Tensor:
+        raise BadRequest(message)
+
+    return refuse
+
+
+def _of_table(
+    name: str,
+    datatype: str,
+    table: NDArray[Any],
+    place: Callable[[Judged], int],
+    places: Callable[[Judged], NDArray[np.intp]],
+) -> Maker:
+    """An output whose rows are entries of a table; of one row, an entry's tensor is made once."""
+    ready: dict[int, Tensor] = {}
+
+    def make(part: "Part") -> Tensor:
+        judged = _judged(part)
+        at = place(judged)
+        if at < 0:
+            return Tensor(name, datatype, table[places(judged)])
+        tensor = ready.get(at)
+        if tensor is None:
+            tensor = ready[at] = _kept(name, datatype, table[at : at + 1].copy())
+        return tensor
+
+    return make
+
+
+def _degraded(name: str) -> Maker:
+    ready = [_kept(name, "BOOL", np.array([flag])) for flag in (False, True)]
+
+    def make(part: "Part") -> Tensor:
+        return ready[part.degraded_rows] if part.rows.rows == 1 else Tensor(name, "BOOL", part.degraded)
+
+    return make
+
+
+def _kept(name: str, datatype: str, data: NDArray[Any]) -> Tensor:
+    data.flags.writeable = False
+    return Tensor(name, datatype, data, texts={})
+
+
+def _judged(part: "Part") -> Judged:
+    return cast(Judged, part.judged)  # asked only of revisions with a score

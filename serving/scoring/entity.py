@@ -1,0 +1,108 @@
+"""Who a row is about, as two numbers that are the same on every door. Core.
+
+The entity is what the join keys of a row name; where a request has none (tensors), what its parameter `entity` names, else the
+content of the row itself. Its canonical bytes are hashed with the model's name (MurmurHash3, x64, 128 bit): the first half
+places it in the split, the second remembers it and places it in the mirror, so that the mirror does not pick the split's own.
+
+Canonical bytes: text as UTF-8; whole numbers and booleans as decimal digits, whatever their width; other numbers as
+little-endian FP64; several keys in the order of their names, each behind its length (4 bytes, little-endian). One key alone
+stands as it is, so that `entity: "10.0.0.1"` beside a tensor is the entity whose only key is 10.0.0.1."""
+
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+import mmh3
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import BadRequest
+from serving.scoring.inputs import ColumnRows, TensorRows
+
+BUCKETS: Final = 10_000
+"""Steps of the split: a weight is heard to a hundredth of a percent."""
+ENTITY: Final = "entity"
+"""Request parameter that names the entity of a request without keys."""
+Place = tuple[int, int]
+"""The two halves of an entity's hash, each uniform on 64 bit."""
+_LENGTH: Final = struct.Struct("<I")
+_DOUBLE: Final = struct.Struct("<d")
+
+
+def salt_of(model: str) -> bytes:
+    """What every hash of this model begins with."""
+    return model.encode() + b"\0"
+
+
+def bucket(place: Place) -> int:
+    """Where in the split, 0 to BUCKETS - 1."""
+    return place[0] % BUCKETS
+
+
+def mirror_bucket(place: Place) -> int:
+    """Where in the mirror, 0 to BUCKETS - 1; independent of `bucket`."""
+    return place[1] % BUCKETS
+
+
+def places(salt: bytes, rows: TensorRows | ColumnRows, named: object, *, by_row: bool) -> list[Place]:
+    """Each row's place; one place alone means that all rows are of one entity.
+
+    named: the request's parameter `entity`, None if absent. by_row: whether the rows of tensors are events of their own.
+    Raises BadRequest for a `named` that is no scalar of text or whole number."""
+    if isinstance(rows, ColumnRows) and rows.keys:
+        return _of_columns(salt, rows.keys)
+    if named is not None:
+        return [_hash(salt + canonical(named))]
+    if isinstance(rows, ColumnRows):
+        return _of_columns(salt, rows.fields)
+    return _of_tensors(salt, rows, by_row=by_row)
+
+
+def canonical(value: object) -> bytes:
+    """One key's value as bytes. Raises BadRequest for something that is no scalar."""
+    if type(value) is bytes:
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, bool | int | np.bool_ | np.integer):
+        return b"%d" % int(value)
+    if isinstance(value, float | np.floating):
+        return _DOUBLE.pack(float(value))
+    raise BadRequest(f"parameter {ENTITY!r} is {value!r:.60}, expected text or a number that names the entity")
+
+
+def _hash(content: bytes) -> Place:
+    first, second = mmh3.hash64(content, 0, True, False)
+    return first, second
+
+
+def _of_columns(salt: bytes, columns: Mapping[str, NDArray[Any]]) -> list[Place]:
+    values = [[v if type(v) is bytes else canonical(v) for v in columns[name].tolist()] for name in sorted(columns)]
+    if len(values) == 1:
+        return [_hash(salt + v) for v in values[0]]
+    pack = _LENGTH.pack
+    return [_hash(salt + b"".join([pack(len(v)) + v for v in row])) for row in zip(*values, strict=True)]
+
+
+def _of_tensors(salt: bytes, rows: TensorRows, *, by_row: bool) -> list[Place]:
+    tensors = [rows.tensors[name] for name in sorted(rows.tensors)]
+    if not by_row or any(t.shape[:1] != (rows.rows,) for t in tensors):
+        return [_hash(salt + b"".join([_content(t) for t in tensors]))]
+    contents = [_contents(t, rows.rows) for t in tensors]
+    return [_hash(salt + b"".join(row)) for row in zip(*contents, strict=True)]
+
+
+def _contents(tensor: NDArray[Any], rows: int) -> list[bytes]:
+    """The content of each row."""
+    if tensor.dtype.hasobject:
+        return [_content(tensor[i : i + 1]) for i in range(rows)]
+    whole = _content(tensor)
+    width = len(whole) // rows
+    return [whole[at : at + width] for at in range(0, rows * width, width)] if width else [b""] * rows
+
+
+def _content(tensor: NDArray[Any]) -> bytes:
+    if tensor.dtype.hasobject:
+        elements = [canonical(v) for v in tensor.reshape(-1).tolist()]
+        return b"".join([_LENGTH.pack(len(e)) + e for e in elements])
+    return np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).tobytes()

@@ -1,0 +1,210 @@
+"""A revision that is loaded and ready to answer: everything a request needs, worked out beforehand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from serving.messages import ModelMetadata, TensorMetadata
+from serving.models.assembly import TensorPlan, plan_assembly
+from serving.models.bundle import Bundle, check_service, check_signature
+from serving.models.errors import BundleError
+from serving.models.manifest import Manifest, OperatingPoint
+from serving.models.onnx import OnnxModel
+from serving.models.rules_model import rules_of
+from serving.models.timing import median_run_us
+from serving.models.verdicts import CalibrationTable
+from serving.ports import FeatureReader, Model, Rules
+from serving.resilience.rules.ruleset import RuleSet
+from serving.scoring.inputs import InputPlan
+from serving.spec import RevisionSpec
+
+if TYPE_CHECKING:
+    from serving.scoring.answer_plan import Maker, Way
+
+STABLE: Final = "stable"
+_WARM_RUNS: Final = 20
+_INLINE_BUDGET_US: Final = 2_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One loaded revision of one model version, under the name of the variant it answers as."""
+
+    name: str
+    version: str
+    variant: str
+    revision: str
+    bundle: str
+    manifest: Manifest
+    model: Model
+    inputs: InputPlan
+    assembly: tuple[TensorPlan, ...]
+    calibration: CalibrationTable | None
+    feature_service: str | None
+    points: Mapping[str, OperatingPoint]
+    default_point: str | None
+    verdict_outputs: tuple[str, ...]
+    default_outputs: tuple[str, ...]
+    """What it answers if nobody says which outputs."""
+    takes_text: bool
+    """Whether a tensor of the graph is text, which the runtime wants in another form."""
+    model_outputs: frozenset[str]
+    row_outputs: tuple[str, ...]
+    """Outputs of the graph, beside the score, that hold an entry for each row."""
+    metadata: ModelMetadata
+    run_us: float
+    """Median time of one run on the golden inputs; decides whether a run may hold the event loop."""
+    rules: Rules | None = None
+    """Who answers when the model or its features cannot."""
+    ways: dict[tuple[tuple[str, ...], str | None], "Way"] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """How it was asked before, by outputs and operating point; see serving.scoring.answer_plan."""
+    makers: dict[tuple[str, bool], "Maker"] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """What makes each output it was asked for, by name and whether rows are judged."""
+
+    def may_run_inline(self, rows: int) -> bool:
+        """Whether running this many rows on the event loop keeps the others waiting less than a hop to a thread would cost them."""
+        return self.run_us * rows <= _INLINE_BUDGET_US
+
+    def as_variant(self, name: str) -> "Served":
+        """The same revision under another name: a promotion loads nothing."""
+        return self if self.variant == name else replace(self, variant=name)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBundle:
+    """A bundle's session, warm, and its rules; revisions of the bundle share them. run_us: see Served."""
+
+    digest: str
+    manifest: Manifest
+    model: Model
+    run_us: float
+    rules: RuleSet | None = None
+
+
+def load_bundle(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
+    """Load a probed bundle and warm it. Raises BundleError."""
+    model = OnnxModel(bundle.model_path, threads)
+    check_signature(bundle.manifest, model)
+    run_us = median_run_us(bundle, model, _WARM_RUNS)
+    if run_us is None:
+        run_us = _INLINE_BUDGET_US  # nothing known of its cost: one row on the loop, more in a thread
+    return LoadedBundle(bundle.digest, bundle.manifest, model, run_us, rules_of(bundle))
+
+
+def check_fit(manifest: Manifest, spec: RevisionSpec, features: FeatureReader | None) -> None:
+    """Raises BundleError unless the specification's operating points and feature service fit the bundle."""
+    where = f"bundle {manifest.name}/{manifest.version}"
+    unknown = sorted(
+        {*spec.thresholds, *([spec.operating_point] if spec.operating_point else [])} - set(manifest.operating_points)
+    )
+    if unknown:
+        raise BundleError(f"{where} has no operating point {unknown}; it has {sorted(manifest.operating_points)}")
+    service = _feature_service(manifest, spec)
+    if service is None:
+        return
+    if manifest.feature_service is None:
+        raise BundleError(f"{where} takes no features; leave feature_service out of its revision")
+    if features is None:
+        raise BundleError(f"{where} needs feature service {service!r}; none is open")
+    check_service(manifest, features.service(service))
+
+
+def _feature_service(manifest: Manifest, spec: RevisionSpec) -> str | None:
+    return spec.feature_service or manifest.feature_service
+
+
+def _points(manifest: Manifest, spec: RevisionSpec) -> dict[str, OperatingPoint]:
+    """The bundle's operating points under the revision's thresholds.
+
+    The threshold to investigate stays where it was, unless the alert's falls below it: then it falls along, never over it. So a
+    raised threshold turns alerts into rows to investigate, never into benign ones."""
+    points = dict(manifest.operating_points)
+    for name, threshold in spec.thresholds.items():
+        investigate = min(points[name].investigate, threshold)
+        points[name] = OperatingPoint(threshold=threshold, investigate=investigate, requirement="set by the revision")
+    return points
+
+
+def serve(loaded: LoadedBundle, spec: RevisionSpec) -> Served:
+    """One revision of a loaded bundle, as stable; `check_fit` has been asked before."""
+    manifest, bundle = loaded.manifest, loaded.digest
+    verdict_outputs = _verdict_outputs(manifest)
+    points, point = _points(manifest, spec), spec.operating_point or manifest.default_operating_point
+    service = _feature_service(manifest, spec)
+    return Served(
+        name=manifest.name,
+        version=manifest.version,
+        variant=STABLE,
+        revision=spec.digest,
+        bundle=bundle,
+        manifest=manifest,
+        model=loaded.model,
+        inputs=InputPlan.of(manifest, getattr(loaded.model, "apart", frozenset())),
+        assembly=plan_assembly(manifest),
+        calibration=CalibrationTable.of(manifest.calibration),
+        feature_service=service,
+        points=points,
+        default_point=point,
+        verdict_outputs=verdict_outputs,
+        default_outputs=verdict_outputs or tuple(o.name for o in manifest.outputs),
+        takes_text=any(t.datatype == "BYTES" for t in manifest.inputs),
+        model_outputs=frozenset(o.name for o in manifest.outputs),
+        row_outputs=row_outputs(manifest, getattr(loaded.model, "outputs_apart", frozenset())),
+        metadata=_metadata(manifest, verdict_outputs, bundle, spec.digest, service, points, point),
+        run_us=loaded.run_us,
+        rules=loaded.rules,
+    )
+
+
+def row_outputs(manifest: Manifest, apart: frozenset[str]) -> tuple[str, ...]:
+    """Outputs that hold an entry for each row: their first dimension is free, as that of some input is, and the graph calls it
+    nothing else (apart). Without the score, which is looked at by itself."""
+    if not any(t.shape and t.shape[0] == -1 for t in manifest.inputs):
+        return ()
+    score = manifest.score.output if manifest.score is not None else None
+    free = (o.name for o in manifest.outputs if o.shape and o.shape[0] == -1)
+    return tuple(name for name in free if name != score and name not in apart)
+
+
+def _verdict_outputs(manifest: Manifest) -> tuple[str, ...]:
+    if manifest.score is None:
+        return ()
+    calibrated = ("probability", "probability_low", "probability_high") if manifest.calibration else ()
+    return ("verdict", "score", *calibrated, "degraded")
+
+
+_OUTPUT_DATATYPES: Final = {"verdict": "BYTES", "degraded": "BOOL"}
+
+
+def _metadata(
+    manifest: Manifest,
+    verdict_outputs: tuple[str, ...],
+    bundle: str,
+    revision: str,
+    service: str | None,
+    points: Mapping[str, OperatingPoint],
+    point: str | None,
+) -> ModelMetadata:
+    tensors = tuple(TensorMetadata(t.name, t.datatype, t.shape) for t in manifest.inputs)
+    columns = tuple(TensorMetadata(f.name, f.datatype, (-1,)) for f in (*manifest.entity_keys, *manifest.request_fields))
+    outputs = tuple(TensorMetadata(o.name, o.datatype, o.shape) for o in manifest.outputs)
+    verdicts = tuple(TensorMetadata(name, _OUTPUT_DATATYPES.get(name, "FP32"), (-1,)) for name in verdict_outputs)
+    parameters: dict[str, Any] = {"bundle": bundle, "revision": revision}
+    if manifest.assembly:
+        parameters["tensor_inputs"] = [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in tensors]
+    if verdicts:
+        parameters["tensor_outputs"] = [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in outputs]
+        parameters["operating_point"] = point
+        parameters["operating_points"] = {n: p.threshold for n, p in points.items()}
+    if service:
+        parameters["feature_service"] = service
+    if manifest.event_time_field:
+        parameters["event_time_field"] = manifest.event_time_field
+    return ModelMetadata(
+        manifest.name,
+        (manifest.version,),
+        manifest.platform,
+        columns if manifest.assembly else tensors,
+        verdicts or outputs,
+        parameters,
+    )

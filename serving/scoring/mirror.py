@@ -1,0 +1,296 @@
+"""The mirror: after the answer has left, a variant scores a copy of what stable answered, and where their verdicts differ is counted.
+
+Nobody waits for it: a request only leaves its copy in a bounded queue (a full one drops it, counted), and the copies are scored
+in a thread of their own, a few at a time. The variant sees the same rows and the same feature values; they are read anew only if
+its feature service is another. Which rows: the share of entities the mirror names, sticky and independent of the split, of the
+rows that the split gave to stable. A copy's latency is what the client would have waited: stable's, with the variant's model run
+(and feature read) in place of its own."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import ServingError
+from serving.messages import InferRequest
+from serving.models.assembly import assemble, feed_of
+from serving.models.verdicts import VERDICTS
+from serving.ports import Clock, FeatureReader, FeatureRows, Stop
+from serving.scoring.answer_plan import Judged, operating_point_of, outputs_to_run
+from serving.scoring.answers import Part, judge
+from serving.scoring.entity import Place, mirror_bucket
+from serving.scoring.inputs import ColumnRows, TensorRows
+from serving.scoring.variant_runner import runtime_feed
+from serving.scoring.variant_set import Lineup, Member
+from serving.telemetry.evidence import RouteCounts
+from serving.telemetry.metrics import ServingMetrics
+
+_BATCH: Final = 32
+_BATCH_US: Final = 10_000.0
+"""About how long one visit to the thread may take."""
+_ALERT: Final = 2
+
+
+@dataclass(slots=True)
+class Copy:
+    """One request's rows for one variant, and what stable made of them (has_failed: it failed by our fault).
+
+    degraded: rows of stable's, own_degraded: of the variant's. others_s: of the latency, what is not the model run.
+    counts_stable: whether this copy speaks for stable too (one of a request's copies does)."""
+
+    member: Member
+    stable: Member
+    request: InferRequest
+    wanted: tuple[str, ...]
+    rows: TensorRows | ColumnRows
+    features: FeatureRows | None
+    codes: NDArray[np.intp] | None
+    degraded: int
+    own_degraded: int
+    has_failed: bool
+    latency_s: float
+    others_s: float
+    objective_s: float
+    offered_s: float
+    counts_stable: bool
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the thread made of a copy. problem: why it failed. A run that began and is not done took too long."""
+
+    has_begun: bool = False
+    is_done: bool = False
+    raw: Mapping[str, NDArray[Any]] | None = None
+    lasted_s: float = 0.0
+    problem: Exception | None = None
+
+
+class Mirror:
+    """Copies on one event loop. deadline_s: how long a copy may wait, and how long scoring it may take."""
+
+    def __init__(
+        self,
+        features: FeatureReader | None,
+        clock: Clock,
+        metrics: ServingMetrics,
+        *,
+        executor: Executor | None,
+        queue: int,
+        most_rows: int,
+        deadline_s: float,
+        feature_timeout_s: float,
+    ) -> None:
+        self._features, self._clock, self._metrics, self._executor = features, clock, metrics, executor
+        self._queue, self._most_rows = queue, most_rows
+        self._deadline_s, self._feature_timeout_s = deadline_s, feature_timeout_s
+        self._copies: deque[Copy] = deque()
+        self._rows = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def offer(
+        self,
+        lineup: Lineup,
+        request: InferRequest,
+        wanted: tuple[str, ...],
+        part: Part,
+        places: Sequence[Place],
+        latency_s: float,
+        *,
+        has_failed: bool = False,
+    ) -> None:
+        """Leave copies of stable's part for every variant that mirrors; returns at once. places: of the part's rows.
+
+        has_failed: stable failed on it by our fault; left out, the mirror would compare a variant with stable's good days."""
+        for number, member in enumerate(lineup.mirrors):
+            index = _mirrored(places, member.mirror)
+            if index is not None and not len(index):
+                continue
+            copy = self._copy(
+                lineup, member, request, wanted, part, index, latency_s, is_first=number == 0, has_failed=has_failed
+            )
+            if len(self._copies) >= self._queue or self._rows + copy.rows.rows > self._most_rows:
+                self._metrics.mirrored(member.served.name, member.served.variant, "dropped")
+                continue
+            self._copies.append(copy)
+            self._rows += copy.rows.rows
+        if self._copies and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def drained(self) -> None:
+        """Wait until every copy that was left is scored or dropped."""
+        if self._task is not None:
+            await self._task
+
+    def close(self) -> None:
+        """Leave the rest."""
+        self._copies.clear()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _copy(
+        self,
+        lineup: Lineup,
+        member: Member,
+        request: InferRequest,
+        wanted: tuple[str, ...],
+        part: Part,
+        index: NDArray[np.intp] | None,
+        latency_s: float,
+        *,
+        is_first: bool,
+        has_failed: bool,
+    ) -> Copy:
+        codes = part.judged.codes if part.judged is not None else None
+        is_same_service = member.served.feature_service == lineup.stable.served.feature_service
+        features = part.features if is_same_service else None
+        others_s = latency_s - (part.model_s or 0.0) - (0.0 if is_same_service else part.feature_s or 0.0)
+        rows, degraded = part.rows, part.degraded_rows
+        if index is not None:
+            rows = rows.take(index)
+            degraded = int(part.degraded[index].sum()) if len(part.degraded) else 0
+            codes = None if codes is None else codes[index]
+            features = None if features is None else _take(features, index)
+        return Copy(
+            member=member,
+            stable=lineup.stable,
+            request=request,
+            wanted=wanted,
+            rows=rows,
+            features=features,
+            codes=codes,
+            degraded=degraded,
+            own_degraded=degraded,
+            has_failed=has_failed,
+            latency_s=latency_s,
+            others_s=max(others_s, 0.0),
+            objective_s=lineup.objective_s,
+            offered_s=self._clock.monotonic_s(),
+            counts_stable=is_first,
+        )
+
+    async def _work(self) -> None:
+        while self._copies:
+            batch = self._next_batch()
+            feeds = [await self._tensors(copy) for copy in batch]
+            runs = [_Run() for _ in batch]
+            stop = Stop()
+            if self._executor is None:
+                _run_all(batch, feeds, runs, self._clock, stop)
+            else:
+                loop = asyncio.get_running_loop()
+                running = loop.run_in_executor(self._executor, _run_all, batch, feeds, runs, self._clock, stop)
+                await asyncio.wait([running], timeout=self._deadline_s)
+            for copy, run in zip(batch, runs, strict=True):
+                self._account(copy, run)
+            stop.ask()  # what is still running is accounted for already
+            await asyncio.sleep(0)
+
+    def _next_batch(self) -> list[Copy]:
+        """Copies that did not wait too long, as many as may be scored in one visit to the thread."""
+        batch: list[Copy] = []
+        oldest, cost_us = self._clock.monotonic_s() - self._deadline_s, 0.0
+        while self._copies and len(batch) < _BATCH and cost_us < _BATCH_US:
+            copy = self._copies.popleft()
+            self._rows -= copy.rows.rows
+            if copy.offered_s < oldest:
+                self._metrics.mirrored(copy.member.served.name, copy.member.served.variant, "dropped")
+                continue
+            batch.append(copy)
+            cost_us += copy.member.served.run_us * copy.rows.rows
+        return batch
+
+    async def _tensors(self, copy: Copy) -> Mapping[str, NDArray[Any]] | Exception:
+        rows, served = copy.rows, copy.member.served
+        if isinstance(rows, TensorRows):
+            return rows.tensors
+        try:
+            if served.feature_service is None or self._features is None:
+                return assemble(served.assembly, rows.fields, rows.rows)
+            if copy.features is None:
+                start, service = self._clock.monotonic_s(), served.feature_service
+                found = await self._features.read(service, rows.keys, rows.fields, rows.at_us, self._feature_timeout_s)
+                copy.features, copy.own_degraded = found, int(found.degraded.sum())
+                copy.others_s += self._clock.monotonic_s() - start
+            return feed_of(served.assembly, rows.fields, copy.features, rows.rows)
+        except Exception as problem:
+            return problem
+
+    def _account(self, copy: Copy, run: _Run) -> None:
+        served, evidence = copy.member.served, copy.member.evidence
+        if evidence is None or not run.has_begun:
+            self._metrics.mirrored(served.name, served.variant, "dropped")
+            return
+        if copy.counts_stable and copy.stable.evidence is not None:
+            _count_stable(copy, copy.stable.evidence.mirror)
+        scored = self._judged(copy, run)
+        self._metrics.mirrored(served.name, served.variant, "failed" if scored is None else "scored")
+        if scored is None:
+            evidence.mirror.failed()
+            return
+        (judged,) = scored
+        codes = judged.codes.tolist() if judged is not None else []
+        is_slow = copy.others_s + run.lasted_s > copy.objective_s
+        evidence.mirror.answered(copy.rows.rows, is_slow=is_slow, degraded=copy.own_degraded, alerts=codes.count(_ALERT))
+        if judged is not None and copy.codes is not None:
+            pairs = zip(copy.codes.tolist(), codes, strict=True)
+            evidence.paired(copy.stable.served.revision, [(VERDICTS[a], VERDICTS[b]) for a, b in pairs])
+            evidence.scored(judged.scores.tolist())
+
+    def _judged(self, copy: Copy, run: _Run) -> tuple[Judged | None] | None:
+        """Scores and verdicts (None within for a model without a score); None if the copy failed."""
+        if run.raw is None or not run.is_done or run.lasted_s > self._deadline_s:
+            return None
+        served = copy.member.served
+        try:
+            return (judge(served, run.raw, copy.rows.rows, operating_point_of(served, copy.request)),)
+        except ServingError:
+            return None
+
+
+def _count_stable(copy: Copy, counts: RouteCounts) -> None:
+    if copy.has_failed:
+        counts.failed()
+        return
+    alerts = 0 if copy.codes is None else int((copy.codes == _ALERT).sum())
+    counts.answered(copy.rows.rows, is_slow=copy.latency_s > copy.objective_s, degraded=copy.degraded, alerts=alerts)
+
+
+def _mirrored(places: Sequence[Place], share: int) -> NDArray[np.intp] | None:
+    """Which rows the mirror takes; None for all."""
+    kept = [i for i, place in enumerate(places) if mirror_bucket(place) < share]
+    return None if len(kept) == len(places) else np.array(kept, dtype=np.intp)
+
+
+def _take(found: FeatureRows, index: NDArray[np.intp]) -> FeatureRows:
+    columns = {name: column[index] for name, column in found.columns.items()}
+    times = {name: column[index] for name, column in found.event_times_us.items()}
+    return FeatureRows(columns, {}, found.degraded[index], times, found.oldest_age_ms)
+
+
+def _run_all(
+    batch: Sequence[Copy],
+    feeds: Sequence[Mapping[str, NDArray[Any]] | Exception],
+    runs: Sequence[_Run],
+    clock: Clock,
+    stop: Stop,
+) -> None:
+    for copy, feed, run in zip(batch, feeds, runs, strict=True):
+        if stop.is_asked:
+            return
+        if isinstance(feed, Exception):
+            run.has_begun, run.is_done, run.problem = True, True, feed
+            continue
+        served, start = copy.member.served, clock.monotonic_s()
+        run.has_begun = True
+        try:
+            run.raw = served.model.run(runtime_feed(feed), outputs_to_run(served, copy.wanted), stop)
+        except Exception as problem:
+            run.problem = problem
+        run.lasted_s = clock.monotonic_s() - start
+        run.is_done = True

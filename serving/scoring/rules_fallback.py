@@ -1,0 +1,65 @@
+"""Rules in the model's place: verdicts of a part whose features or model are out. Core.
+
+They answer verdicts only: an output of the graph that a request asks for by name is the model's alone, so such a request goes on as if
+there were no rules. When they are asked is serving.scoring.variant_runner' and serving.scoring.scorer's."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.ports import ReadOutcome, RuleVerdicts
+from serving.scoring.answer_plan import Judged
+from serving.scoring.answers import RULES, Part
+from serving.scoring.inputs import TensorRows
+from serving.telemetry.metrics import ServingMetrics
+
+Why = Literal["features", "model"]
+_PIECE: Final = 64
+"""Rows judged before the loop may turn to others: a few milliseconds."""
+_log = logging.getLogger("vedette.rules")
+
+
+async def settle_by_rules(part: Part, why: Why, metrics: ServingMetrics) -> bool:
+    """Let the bundle's rules give the part its verdicts; False if it has none that can. why: what is out."""
+    served, point = part.member.served, part.way.point
+    rules, rows = served.rules, part.rows.rows
+    if rules is None or point is None or not served.model_outputs.isdisjoint(part.way.wanted):
+        return False
+    columns = columns_of(part, with_features=why == "model")
+    if not rules.applies(frozenset(columns)):
+        return False
+    found: list[RuleVerdicts] = []
+    for start in range(0, rows, _PIECE):
+        if start:
+            await asyncio.sleep(0)
+        end = min(start + _PIECE, rows)
+        found.append(rules.judge({name: column[start:end] for name, column in columns.items()}, end - start))
+    part.source, part.raw = RULES, {}
+    part.matched = tuple(row for verdicts in found for row in verdicts.matched)
+    codes = np.concatenate([verdicts.codes for verdicts in found])
+    part.settle(Judged(point, np.full(rows, np.nan, dtype=np.float32), codes))
+    if metrics.ruled(served.name, served.version, served.variant, why, part.matched):
+        _log.warning(
+            "the %s of %s %s out: its rules answer (said once)", why, served.name, "are" if why == "features" else "is"
+        )
+    return True
+
+
+def columns_of(part: Part, *, with_features: bool) -> Mapping[str, NDArray[Any]]:
+    """What rules may see of the rows: keys and fields as sent, with the features if they were read; of tensors their columns."""
+    rows = part.rows
+    if isinstance(rows, TensorRows):
+        columns: dict[str, NDArray[Any]] = {}
+        for plan in part.member.served.assembly:
+            tensor = rows.tensors[plan.name]
+            for place, name in enumerate(plan.columns):
+                columns[name] = tensor[:, place] if tensor.ndim > 1 else tensor
+        return columns
+    sent = {**rows.keys, **rows.fields}
+    if with_features and part.features is not None and part.features.outcome is ReadOutcome.OK:
+        return {**part.features.columns, **sent}
+    return sent

@@ -1,0 +1,141 @@
+"""Who answers for a model: stable, the variants beside it, and how entities are split between them. Core.
+
+A lineup is an immutable value that is swapped whole; a request works on the one it found. A variant that is not loaded (or does
+not fit) keeps its range of the split and stable answers in its place, so that nobody else's range moves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Final
+
+from serving.errors import BadRequest
+from serving.messages import InferRequest
+from serving.scoring.entity import BUCKETS, ENTITY, Place, places, salt_of
+from serving.scoring.inputs import ColumnRows, TensorRows
+from serving.scoring.loaded_revision import STABLE, Served
+from serving.scoring.split import Split
+from serving.spec import ModelSpec
+from serving.telemetry.evidence import VariantEvidence
+
+VARIANT: Final = "variant"
+"""Request parameter that asks for a variant by name; also the output that says each row's variant."""
+
+
+NO_SPLIT: Final = Split(())
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One loaded variant. evidence: where its share is accounted for, None if nobody judges it. mirror: buckets it mirrors."""
+
+    served: Served
+    evidence: VariantEvidence | None = None
+    mirror: int = 0
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """See the module. others: loaded variants in declared order. ranges: who answers for each range of the split, stable last.
+
+    objective_s: a request that takes longer is slow."""
+
+    stable: Member
+    others: tuple[Member, ...] = ()
+    split: Split = NO_SPLIT
+    ranges: tuple[Member, ...] = ()
+    objective_s: float = 0.1
+
+    @classmethod
+    def only(cls, served: Served) -> "Lineup":
+        """One revision that is asked for by name: no split, no evidence."""
+        return cls(Member(served))
+
+    @classmethod
+    def of(cls, spec: ModelSpec, stable: Member, loaded: Mapping[str, Member]) -> "Lineup":
+        """By the specification. loaded: the variants that are loaded and fit, by name."""
+        declared = spec.variants
+        return cls(
+            stable,
+            tuple(loaded[v.name] for v in declared if v.name in loaded),
+            Split.of([v.weight for v in declared]),
+            (*(loaded.get(v.name, stable) for v in declared), stable),
+            spec.latency_objective_ms / 1000,
+        )
+
+    @cached_property
+    def by_name(self) -> Mapping[str, "Lineup"]:
+        """Each loaded variant alone, for those who ask for it."""
+        return MappingProxyType({m.served.variant: Lineup.only(m.served) for m in (self.stable, *self.others)})
+
+    @cached_property
+    def mirrors(self) -> tuple[Member, ...]:
+        """Variants that score copies of stable's rows."""
+        return tuple(m for m in self.others if m.mirror)
+
+    @cached_property
+    def layout(self) -> tuple[object, ...]:
+        """What decides who meets whom: the split as it stands, and the revisions behind it."""
+        return self.split.ends, tuple((m.served.variant, m.served.revision) for m in (*self.ranges, *self.others))
+
+    @cached_property
+    def _salt(self) -> bytes:
+        return salt_of(self.stable.served.name)
+
+    @cached_property
+    def _outputs(self) -> frozenset[str]:
+        """Outputs that every variant can answer."""
+        known = [m.served.model_outputs | set(m.served.verdict_outputs) for m in (self.stable, *self.others)]
+        return frozenset.intersection(*known)
+
+    @cached_property
+    def _takes_tensors(self) -> bool:
+        return all(m.served.inputs.tensors == self.stable.served.inputs.tensors for m in self.others)
+
+    def named(self, name: object) -> "Lineup":
+        """The variant of that name alone. Raises BadRequest, listing those there are."""
+        found = self.by_name.get(name) if isinstance(name, str) else None
+        if found is None:
+            shown = f"{name!r:.60}"
+            raise BadRequest(f"variant {shown} is not loaded; model {self.stable.served.name!r} has {list(self.by_name)}")
+        return found
+
+    def can_split(self, request: InferRequest, rows: TensorRows | ColumnRows) -> bool:
+        """Whether every variant can answer this request in kind. If not, stable answers it and it is nobody's evidence."""
+        if not self._takes_tensors and isinstance(rows, TensorRows):
+            return False
+        return not request.outputs or all(o.name in self._outputs or o.name == VARIANT for o in request.outputs)
+
+    def places(self, request: InferRequest, rows: TensorRows | ColumnRows) -> list[Place]:
+        """Where each row's entity stands; one place alone: all rows are of one entity. Raises BadRequest."""
+        named = request.parameters.get(ENTITY) if request.parameters else None
+        return places(self._salt, rows, named, by_row=self.stable.served.manifest.score is not None)
+
+
+def mirror_buckets(percent: float) -> int:
+    """How many buckets a share of the mirror is."""
+    return round(percent * BUCKETS / 100)
+
+
+def misfit(stable: Served, other: Served) -> str | None:
+    """Why this revision cannot stand beside stable, or None: a client must not be able to tell by what it may send or gets."""
+    ours, theirs = stable.inputs, other.inputs
+    parts = []
+    if (ours.keys, ours.fields, ours.event_time) != (theirs.keys, theirs.fields, theirs.event_time):
+        parts.append(f"takes the columns {[*theirs.keys, *theirs.fields]}, stable takes {[*ours.keys, *ours.fields]}")
+    if not ours.takes_columns and ours.tensors != theirs.tensors:
+        parts.append(f"takes the tensors {list(theirs.tensors)}, stable takes {list(ours.tensors)}, or their shapes differ")
+    if ours.allow_nonfinite and not theirs.allow_nonfinite:
+        parts.append("refuses NaN and infinities, which stable takes")
+    gone = [name for name in stable.verdict_outputs if name not in other.verdict_outputs]
+    if not stable.verdict_outputs:
+        has = {(o.name, o.datatype) for o in other.manifest.outputs}
+        gone = [o.name for o in stable.manifest.outputs if (o.name, o.datatype) not in has]
+    if gone:
+        parts.append(f"lacks the outputs {gone}")
+    points = sorted(stable.points.keys() - other.points.keys())
+    if points:
+        parts.append(f"lacks the operating points {points}")
+    if not parts:
+        return None
+    return f"it cannot stand beside {STABLE}: it {'; it '.join(parts)}; serve such a model under a name of its own"
