@@ -12,10 +12,10 @@ from ray import serve
 
 from serving.audit.writer import SegmentWriter
 from serving.clock import SystemClock
+from serving.doors.listener import Behind
 from serving.features.open import open_features
 from serving.models.store import BundleStore
 from serving.ports import Cache, Clock
-from serving.protocol.listener import Behind
 from serving.replica.inference_service import Inference
 from serving.replica.replica import Composition, Replica
 from serving.replica.served_file import ServedFile, newest_of_each

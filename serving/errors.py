@@ -11,7 +11,7 @@
     `- Internal          a defect of ours; the log has the trace
        `- ModelFault     the model's outputs do not fit its rows: the model's defect, whatever the request was
 
-Only the doors map these to HTTP statuses and gRPC codes (serving.protocol.errors)."""
+Only the doors map these to HTTP statuses and gRPC codes (serving.doors.oip.errors)."""
 
 from typing import ClassVar
 

@@ -75,9 +75,9 @@ async def measure(workload: Workload, store: Path, *, rounds: int, turns: int) -
 
 
 async def _ways(service: Any, workload: Workload) -> dict[str, tuple[Way, int]]:
-    from serving.protocol import binary_codec
-    from serving.protocol.calls import Around, Calls
-    from serving.protocol.envelope import Envelope
+    from serving.doors.grpc.calls import Around, Calls
+    from serving.doors.oip import binary_codec
+    from serving.doors.oip.envelope import Envelope
 
     session, calls = bare.open_session(str(workload.model)), Calls(service)
     bodies = workload.json_bodies.read_bytes().splitlines()

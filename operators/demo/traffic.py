@@ -14,7 +14,7 @@ from typing import Any, Final
 import aiohttp
 import grpc
 
-from serving.protocol.stubs import ModelInferRequest, ModelInferResponse
+from serving.doors.grpc.stubs import ModelInferRequest, ModelInferResponse
 
 Row = dict[str, Any]
 """One event: (datatype, value) by input name."""

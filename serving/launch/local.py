@@ -11,7 +11,7 @@ import ray
 from ray import serve
 
 from serving.app import application
-from serving.protocol.http_server import bind
+from serving.doors.http.server import bind
 from serving.replica.loopback import keep_cluster_to_loopback
 from serving.replica.replica import most_replicas
 from serving.settings import ServingSettings

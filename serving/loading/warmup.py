@@ -11,12 +11,12 @@ import numpy as np
 import orjson
 
 from serving.clock import SystemClock
+from serving.doors.oip import binary_codec, json_codec
+from serving.doors.oip.envelope import Envelope
 from serving.messages import DTYPES
 from serving.models.errors import ModelError
 from serving.models.manifest import Manifest, TensorSpec
 from serving.ports import FeatureReader, Model
-from serving.protocol import binary_codec, json_codec
-from serving.protocol.envelope import Envelope
 from serving.resilience.bulkhead import Bulkheads
 from serving.scoring.loaded_revision import Served
 from serving.scoring.protection import unprotected

@@ -13,11 +13,11 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.interpreter import settle, share_fairly
+from serving.doors.http.door import HttpDoor
+from serving.doors.http.reply import refusal
+from serving.doors.interpreter import settle, share_fairly
+from serving.doors.listener import Behind, Listener, Ports, http_door
 from serving.models.errors import ModelError
-from serving.protocol.http import HttpDoor
-from serving.protocol.listener import Behind, Listener, Ports, http_door
-from serving.protocol.reply import refusal
 from serving.replica.inference_service import Inference
 from serving.replica.loopback import keep_replica_to_loopback
 from serving.replica.served_file import ServedFile
@@ -188,7 +188,7 @@ async def _alive() -> bool:
 @serve.deployment(
     name="Replica",
     ray_actor_options={"num_cpus": 0.1},
-    graceful_shutdown_timeout_s=_GRACE_S + 20,  # gRPC's clients are first left the time to go: see serving.protocol.grpc
+    graceful_shutdown_timeout_s=_GRACE_S + 20,  # gRPC's clients are first left the time to go: see serving.doors.grpc.aio_door
     health_check_period_s=5,
     logging_config={"enable_access_log": False, "log_level": "WARNING"},
 )

@@ -14,12 +14,12 @@ from loadtests.settings import LoadSettings
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
 from serving.audit.record import AuditRecord
+from serving.doors.grpc.calls import Calls
+from serving.doors.http.router import Endpoint
+from serving.doors.oip.envelope import TIMEOUT_HEADERS
+from serving.doors.oip.errors import GRPC_CODE, HTTP_STATUS
 from serving.errors import ServingError
 from serving.models import manifest
-from serving.protocol.calls import Calls
-from serving.protocol.envelope import TIMEOUT_HEADERS
-from serving.protocol.errors import GRPC_CODE, HTTP_STATUS
-from serving.protocol.router import Endpoint
 from serving.scoring.answers import answer_parameters
 from serving.settings import ServingSettings
 from serving.telemetry.names import METRICS

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import grpc
 
-from serving.protocol import stubs
-from serving.protocol.listener import Behind, Listener
+from serving.doors.grpc import stubs
+from serving.doors.listener import Behind, Listener
 from tests.fakes.inference import FakeInference
 
 MAX_BODY_BYTES = 1 << 20

@@ -15,7 +15,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from serving.protocol.http_server import bind
+from serving.doors.http.server import bind
 from tests.fakes.certificates import write_certificate
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,8 +4,8 @@
 
 import sys
 
-from serving.protocol import grpc_http2
-from serving.protocol.listener import Behind, Listener
+from serving.doors.grpc import door
+from serving.doors.listener import Behind, Listener
 from tests.fakes.doors import MAX_BODY_BYTES
 from tests.fakes.inference import FakeInference
 
@@ -18,7 +18,7 @@ async def shutdown() -> None: ...
 
 
 def main(http_port: int, grpc_port: int, age_s: float) -> None:
-    grpc_http2.CONNECTION_AGE_S = age_s
+    door.CONNECTION_AGE_S = age_s
     opened = Listener(
         startup,
         shutdown,

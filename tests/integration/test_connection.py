@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving.doors.http import server
+from serving.doors.http.connection import HALF_CLOSE_S
+from serving.doors.http.reply import Reply
+from serving.doors.listener import HttpListener
 from serving.errors import Overloaded
-from serving.protocol import http_server
-from serving.protocol.connection import HALF_CLOSE_S
-from serving.protocol.listener import HttpListener
-from serving.protocol.reply import Reply
 from tests.waiting import HANG_S, until
 
 LIMIT = 200_000
@@ -311,7 +311,7 @@ def test_a_client_that_leaves_cancels_its_request(client, served, way):
 
 
 def test_a_client_that_does_not_read_holds_nothing_but_its_own_answers_up(monkeypatch):
-    monkeypatch.setattr(http_server, "WRITE_TIMEOUT_S", 0.4)
+    monkeypatch.setattr(server, "WRITE_TIMEOUT_S", 0.4)
     with opened() as served:
         client = Client(served.port)
         client.send(get("/big") * 50)
@@ -323,7 +323,7 @@ def test_a_client_that_does_not_read_holds_nothing_but_its_own_answers_up(monkey
 
 
 def test_a_client_that_reads_slowly_is_not_dropped(monkeypatch):
-    monkeypatch.setattr(http_server, "WRITE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(server, "WRITE_TIMEOUT_S", 0.2)
     with opened() as served:
         client = Client(served.port)
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -345,7 +345,7 @@ def test_a_body_that_trickles_is_refused(monkeypatch):
 
 
 def test_an_idle_connection_is_closed(monkeypatch):
-    monkeypatch.setattr(http_server, "KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr(server, "KEEP_ALIVE_S", 0.2)
     with opened() as served:
         client = Client(served.port).send(get())
         assert client.answer()[0] == 200
@@ -410,7 +410,7 @@ def test_while_it_ends_every_answer_says_so():
 
 
 def test_the_processes_file_limit_bounds_the_connections(monkeypatch):
-    monkeypatch.setattr(http_server.resource, "getrlimit", lambda _: (1024, 1024))
-    monkeypatch.setattr(http_server.resource, "setrlimit", lambda *_: None)
-    assert http_server.affordable_connections(10_000) == 1024 - http_server.OTHER_FILES
-    assert http_server.affordable_connections(100) == 100
+    monkeypatch.setattr(server.resource, "getrlimit", lambda _: (1024, 1024))
+    monkeypatch.setattr(server.resource, "setrlimit", lambda *_: None)
+    assert server.affordable_connections(10_000) == 1024 - server.OTHER_FILES
+    assert server.affordable_connections(100) == 100

@@ -10,9 +10,9 @@ from operators.conformance.run import broken, plan, run
 from operators.conformance.transport import Transport
 from operators.conformance.values import Status
 from operators.labs.simple_model import build_simple
+from serving.doors.listener import Behind, Listener
 from serving.models.build import build_bundle
 from serving.models.store import BundleStore
-from serving.protocol.listener import Behind, Listener
 from serving.replica.inference_service import Inference
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec

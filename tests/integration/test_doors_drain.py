@@ -10,8 +10,8 @@ from collections import Counter
 import grpc
 import pytest
 
-from serving.protocol import http_server
-from serving.protocol.http_server import bind
+from serving.doors.http import server
+from serving.doors.http.server import bind
 from tests.fakes.doors import simple_request
 from tests.integration.test_listener import get, listener
 from tests.waiting import HANG_S, ends, until, until_so
@@ -107,7 +107,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def test_an_old_connection_ends_with_an_answer_that_says_so(monkeypatch):
-    monkeypatch.setattr(http_server, "CONNECTION_AGE_S", 0.1)
+    monkeypatch.setattr(server, "CONNECTION_AGE_S", 0.1)
     opened = listener()
     port = opened.start(30).http
 

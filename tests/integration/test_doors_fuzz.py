@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.protocol import stubs
+from serving.doors.grpc import stubs
 from tests.fakes.doors import Doors, open_doors, simple_message, simple_request
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))

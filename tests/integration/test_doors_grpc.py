@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from serving.protocol import stubs
+from serving.doors.grpc import stubs
 from tests.fakes.doors import MAX_BODY_BYTES, Doors, open_doors, simple_message
 from tests.waiting import until
 

@@ -10,7 +10,7 @@ import threading
 import grpc
 import pytest
 
-from serving.protocol import stubs
+from serving.doors.grpc import stubs
 from tests.fakes.doors import MAX_BODY_BYTES, Doors, open_doors, simple_message
 from tests.waiting import until
 

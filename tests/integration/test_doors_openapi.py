@@ -13,7 +13,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
-from serving.protocol import openapi
+from serving.doors.http import openapi
 from tests.fakes.doors import open_doors
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5"))

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from google.rpc import error_details_pb2, status_pb2
 
-from serving.protocol import stubs
+from serving.doors.grpc import stubs
 from tests.fakes.doors import open_doors, simple_message, simple_request
 from tests.fakes.envoy_front import Front, front, program, write_tokens
 from tests.waiting import HANG_S, until

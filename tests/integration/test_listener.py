@@ -8,12 +8,12 @@ import threading
 import grpc
 import pytest
 
+from serving.doors.grpc.stubs import SERVICE
+from serving.doors.http import server
+from serving.doors.http.door import HttpDoor
+from serving.doors.http.server import bind
+from serving.doors.listener import Behind, HttpListener, Listener
 from serving.errors import Overloaded, Unavailable
-from serving.protocol import http_server
-from serving.protocol.http import HttpDoor
-from serving.protocol.http_server import bind
-from serving.protocol.listener import Behind, HttpListener, Listener
-from serving.protocol.stubs import SERVICE
 from tests.fakes.doors import MAX_BODY_BYTES, simple_message, simple_request
 from tests.fakes.inference import FakeInference
 from tests.waiting import ends, until
@@ -157,7 +157,7 @@ def test_a_door_can_be_served_on_its_own():
 
 
 def test_a_connection_that_stays_silent_is_closed(monkeypatch):
-    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(server, "HEAD_TIMEOUT_S", 0.2)
     opened = listener()
     port = opened.start(30).http
     with (

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving.doors.grpc import stubs
+from serving.doors.oip.tensors import to_raw
 from serving.messages import DTYPES
-from serving.protocol import stubs
-from serving.protocol.tensors import to_raw
 from tests.integration.test_doors_conform import doors  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.integration

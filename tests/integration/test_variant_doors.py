@@ -13,10 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import chisquare
 
 from serving.app import compose
+from serving.doors.grpc import stubs
+from serving.doors.oip.tensors import objects, to_raw
 from serving.loading import loader
 from serving.models.store import BundleStore
-from serving.protocol import stubs
-from serving.protocol.tensors import objects, to_raw
 from serving.replica.replica import ReplicaHost
 from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings

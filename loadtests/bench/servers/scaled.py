@@ -28,7 +28,7 @@ from operators.autoscaling.decide import decide
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import ScalingState
 from operators.backends.port import Load
-from serving.protocol.reply import Reply
+from serving.doors.http.reply import Reply
 
 SLOTS: Final = 4
 SERVICE_S: Final = 0.08
@@ -91,7 +91,7 @@ class ScaledReplica:
     """The actor's class. folder: where replicas say that they are there, by a file named by process and port of their own."""
 
     def __init__(self, port: int, folder: str) -> None:
-        from serving.protocol.listener import HttpListener
+        from serving.doors.listener import HttpListener
 
         self._app = Waiting()
         self._own = HttpListener(self._app)

@@ -7,8 +7,8 @@ from loadtests.bench.errors import BenchError
 from loadtests.bench.profiling import own_work, read_stacks, replica_of, shares
 
 RAW = """\
-Thread.run (threading.py:971);LoopThread._run (serving/protocol/listener.py:41) 10
-Thread.run (threading.py:971);LoopThread._run (serving/protocol/listener.py:41);ask (serving/scoring/scorer.py:5);ask (serving/scoring/scorer.py:5) 30
+Thread.run (threading.py:971);LoopThread._run (serving/doors/listener.py:41) 10
+Thread.run (threading.py:971);LoopThread._run (serving/doors/listener.py:41);ask (serving/ask.py:5);ask (serving/ask.py:5) 30
 Thread.run (threading.py:971);_worker (concurrent/futures/thread.py:69) 500
 Thread.run (threading.py:971);write (serving/audit/writer.py:9);Condition.wait (threading.py:295) 400
 Worker.main_loop (ray/_private/worker.py:1059) 300

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from operators.labs.simple_model import build_simple
+from serving.doors.grpc.health import Health
 from serving.errors import BadRequest, DeadlineExceeded, NotFound, ServingError, Unavailable, Unsupported
 from serving.loading import loader
 from serving.messages import InferRequest, RequestedOutput, Tensor
 from serving.models.build import build_bundle
 from serving.models.errors import ModelError, for_clients
 from serving.models.store import BundleStore
-from serving.protocol.health import Health
 from serving.replica.inference_service import Inference
 from serving.replica.served_file import ServedFile, newest_of_each
 from serving.scoring.scorer import Scorer, ScorerLimits

@@ -7,13 +7,13 @@ import numpy as np
 import orjson
 import pytest
 
+from serving.doors.oip.json_codec import write_answer
 from serving.errors import Internal, Unavailable
 from serving.messages import Tensor
 from serving.models.bundle import read_bundle
 from serving.models.errors import BundleError
 from serving.models.probe import probe
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
-from serving.protocol.json_codec import write_answer
 from tests.fakes.features import FakeFeatureReader
 from tests.unit.serving.scoring.variants import World, request, spec, tensors, threat
 

@@ -1,0 +1,388 @@
+"""The gRPC door on our own HTTP/2: the same service, the same answers as serving.doors.grpc.aio_door, at a fraction of its time.
+
+Unary calls of the protocol go to serving.doors.grpc.calls; health watches and reflection are streams. A call whose service
+never waits is answered within the turn of the loop that read it. docs/decisions/0022 has why this is not gRPC's own server."""
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from math import inf
+from typing import Any, Final
+
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha.reflection import aio as reflection
+
+from serving.doors.eager import start
+from serving.doors.grpc import codec
+from serving.doors.grpc.calls import Around, Call, Calls
+from serving.doors.grpc.health import Health
+from serving.doors.grpc.stubs import HEALTH, POOL, REFLECTION, REFLECTION_V1, SERVICE
+from serving.doors.grpc.wire import (
+    FRAME_BYTES,
+    HEAD,
+    OK,
+    Head,
+    framed,
+    message_length,
+    not_grpc,
+    not_single,
+    read_head,
+    refusal,
+    too_large,
+    unpacked,
+)
+from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, affordable_connections
+from serving.doors.http2.connection import BODY_TIMEOUT_S, Connection
+from serving.doors.http2.frames import PROTOCOL_ERROR
+from serving.doors.http2.hpack import Field
+from serving.doors.http2.streams import Stream
+from serving.doors.oip.errors import INTERNAL_MESSAGE
+from serving.doors.socket_handover import SETTLE_S, is_shared, turn_away
+from serving.errors import BadRequest, DeadlineExceeded, Internal, ServingError, TooLarge, Unavailable, Unsupported
+from serving.ports import InferenceService
+
+CONNECTION_AGE_S: Final = 60.0
+"""Where replicas share the port, a connection this old (a quarter more or less) is asked to go: its client opens another, which
+any replica may get. gRPC's clients keep one connection for good, so replicas added later would never meet them."""
+SWEEP_S: Final = 1.0
+MAX_WAITING: Final = 1000
+"""Messages of one flowing call that wait for their turn."""
+MAX_FLOWING_BYTES: Final = 64 * 1024
+"""Largest message of a flowing call: they are names."""
+BACKLOG: Final = 2048
+_INFER: Final = f"/{SERVICE}/ModelInfer".encode()
+
+Flow = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
+"""A streaming method: messages in, messages out."""
+_log = logging.getLogger(__name__)
+
+
+class _Inbox:
+    """Messages of a flowing call, as they come. What waits in here takes of the room until its turn has come."""
+
+    def __init__(self, stream: Stream, encoding: bytes, now: Callable[[], float]) -> None:
+        self._stream, self._encoding, self._now = stream, encoding, now
+        self._queue: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
+
+    def put(self) -> None:
+        """Take the whole messages out of the stream's body. Raises TooLarge for one, or for more of them, than may wait.
+
+        A call of it for a few bytes costs a look at a length: only what is whole is copied."""
+        stream, body, at = self._stream, self._stream.body, 0
+        while len(body) - at >= FRAME_BYTES:
+            size = message_length(body, at)
+            if size > FRAME_BYTES + MAX_FLOWING_BYTES:
+                raise TooLarge(
+                    f"a message is larger than {MAX_FLOWING_BYTES} bytes; this method takes names, send one at a time"
+                )
+            if len(body) - at < size:
+                break
+            self._queue.put_nowait((body[at], bytes(body[at + FRAME_BYTES : at + size])))
+            at += size
+        if self._queue.qsize() > MAX_WAITING:
+            raise TooLarge(f"more than {MAX_WAITING} messages wait on one stream; take the answers first")
+        if at:
+            stream.body = bytes(body[at:])
+            stream.since = self._now() if stream.body else inf
+        elif stream.body and stream.since == inf:
+            stream.since = self._now()
+
+    def end(self) -> None:
+        """No more will come."""
+        self._queue.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (item := await self._queue.get()) is not None:
+            is_packed, message = item
+            self._stream.connection.consumed(self._stream, FRAME_BYTES + len(message))
+            yield await unpacked(message, self._encoding, MAX_FLOWING_BYTES) if is_packed else message
+
+
+class _Flowing:
+    """State of a streaming call."""
+
+    def __init__(self, stream: Stream, encoding: bytes, now: Callable[[], float]) -> None:
+        self.inbox = _Inbox(stream, encoding, now)
+        self.task: asyncio.Task[None] | None = None
+        self._stream, self._is_drained = stream, asyncio.Event()
+        stream.drained = self._is_drained.set
+
+    async def send(self, message: bytes) -> None:
+        """Send, and wait until the client's windows have let it through."""
+        stream = self._stream
+        self._is_drained.clear()
+        stream.connection.send(stream, b"" if stream.has_begun else HEAD, framed(message), b"")
+        if stream.queue:
+            await self._is_drained.wait()
+
+    def cancel(self) -> None:
+        """Stop what works for it."""
+        if self.task is not None:
+            self.task.cancel()
+
+
+class GrpcApplication:
+    """What answers the streams of all connections."""
+
+    def __init__(
+        self,
+        service: InferenceService,
+        *,
+        max_body_bytes: int,
+        max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
+        admit: Callable[[], ServingError | None] | None = None,
+    ) -> None:
+        self.health = Health(service)
+        self.max_bytes, self.room_bytes = max_body_bytes + FRAME_BYTES, max_unfinished_bytes
+        self._limit, self._admit = max_body_bytes, admit
+        self._loop = asyncio.get_running_loop()
+        self._calls: dict[bytes, Call] = {f"/{SERVICE}/{n}".encode(): call for n, call in Calls(service).methods().items()}
+        self._calls[f"/{HEALTH}/Check".encode()] = self._check
+        self._flows: dict[bytes, Flow] = {f"/{HEALTH}/Watch".encode(): self._watch}
+        for name in (REFLECTION, REFLECTION_V1):
+            self._flows[f"/{name}/ServerReflectionInfo".encode()] = _reflect
+
+    # ---- serving.doors.http2.connection.Application
+
+    def head(self, fields: list[Field]) -> Head:
+        """See Application."""
+        return read_head(fields)
+
+    def opened(self, stream: Stream) -> None:
+        """Begin what flows; of a client that may wait for an answer before it says all, refuse at once what is not offered."""
+        head: Head = stream.head
+        if head.path in self._calls or not head.is_grpc:
+            return
+        if head.problem is not None:
+            self._refuse(stream, head.problem)
+        elif (flow := self._flows.get(head.path)) is not None:
+            stream.is_flowing = True
+            flowing = stream.state = _Flowing(stream, head.encoding, self._loop.time)
+            flowing.task = self._loop.create_task(self._flow(stream, flow, flowing))
+            self._limit_time(stream, flowing.task, head.around.deadline_s)
+        else:
+            shown = head.path[:120].decode("latin-1")
+            self._refuse(stream, Unsupported(f"no such method: {shown}; server reflection describes what is offered"))
+
+    def arrived(self, stream: Stream) -> None:
+        """See Application."""
+        if stream.state is None:  # it is refused, and the refusal waits for the client's windows
+            _discard(stream)
+            return
+        try:
+            stream.state.inbox.put()
+        except ServingError as error:
+            self.gone(stream)
+            self._refuse(stream, error)
+
+    def complete(self, stream: Stream) -> None:
+        """Answer a call: within this turn of the loop if its service never waits."""
+        head: Head = stream.head
+        body = stream.body
+        if stream.is_flowing:
+            self.arrived(stream)
+            if stream.state is not None:
+                stream.state.inbox.end()
+            return
+        if head.length is not None and head.length != len(body):
+            stream.connection.reset(stream, PROTOCOL_ERROR)
+            return
+        if not head.is_grpc:
+            stream.connection.send(stream, *not_grpc(), b"", is_last=True)
+            return
+        if (problem := head.problem or self._refused(head, body)) is not None:
+            self._refuse(stream, problem)
+            return
+        message, is_packed = bytes(body[FRAME_BYTES:]), body[0]
+        call = self._calls[head.path]
+        work = self._unpack_and_call(call, message, head) if is_packed else call(message, head.around)
+        task: asyncio.Task[bytes] | None = start(
+            work, lambda result, problem: self._answered(stream, result, problem), self._loop
+        )
+        if task is not None:
+            stream.state = task
+            self._limit_time(stream, task, head.around.deadline_s)
+
+    def _refused(self, head: Head, body: bytes | bytearray) -> ServingError | None:
+        if head.path == _INFER and self._admit is not None and (refused := self._admit()) is not None:
+            return refused
+        return None if len(body) == message_length(body) else not_single(len(body))
+
+    def too_large(self, stream: Stream) -> None:
+        """See Application."""
+        if stream.is_flowing and stream.state is None:
+            _discard(stream)
+            return
+        self.gone(stream)
+        self._refuse(stream, too_large(self._limit))
+
+    def too_slow(self, stream: Stream) -> None:
+        """See Application."""
+        self.gone(stream)
+        self._refuse(stream, BadRequest(f"the request did not arrive within {BODY_TIMEOUT_S:g} s; send it faster"))
+
+    def gone(self, stream: Stream) -> None:
+        """Stop what works for it."""
+        state, stream.state = stream.state, None
+        if state is not None:
+            state.cancel()
+
+    def give_up(self, stream: Stream) -> None:
+        """Stop what works for it and say so."""
+        self.gone(stream)
+        if stream.is_flowing:
+            self._refuse(stream, _closing())
+
+    # ---- calls
+
+    def _limit_time(self, stream: Stream, task: "asyncio.Task[Any]", deadline_s: float | None) -> None:
+        """The service keeps deadlines itself; this ends what does not come back."""
+        if deadline_s is None:
+            return
+
+        def late() -> None:
+            if stream.is_open and not task.done():
+                self.gone(stream)
+                self._refuse(stream, DeadlineExceeded("the deadline passed before the answer was ready"))
+
+        timer = self._loop.call_later(min(deadline_s, 86_400.0) + 0.005, late)
+        task.add_done_callback(lambda _: timer.cancel())
+
+    async def _unpack_and_call(self, call: Call, message: bytes, head: Head) -> bytes:
+        return await call(await unpacked(message, head.encoding, self._limit), head.around)
+
+    def _answered(self, stream: Stream, result: bytes | None, problem: BaseException | None) -> None:
+        stream.state = None
+        if result is not None:
+            stream.connection.answer(stream, HEAD, framed(result), OK)
+        elif not isinstance(problem, asyncio.CancelledError):
+            self._refuse(stream, _named(problem))
+        elif stream.is_open:  # only the door cancels what its client still waits for, when its grace is over
+            self._refuse(stream, _closing())
+
+    async def _flow(self, stream: Stream, flow: Flow, flowing: _Flowing) -> None:
+        try:
+            async for message in flow(flowing.inbox.__aiter__()):
+                await flowing.send(message)
+            stream.state = None
+            stream.connection.send(stream, b"" if stream.has_begun else HEAD, b"", OK)
+        except asyncio.CancelledError:
+            raise
+        except Exception as problem:
+            self._refuse(stream, _named(problem))
+
+    def _refuse(self, stream: Stream, error: ServingError) -> None:
+        stream.state = None
+        block = refusal(error, has_begun=stream.has_begun)
+        if stream.has_begun:
+            stream.connection.send(stream, b"", b"", block)
+        else:
+            stream.connection.send(stream, block, b"", b"", is_last=True)
+
+    # ---- health
+
+    async def _check(self, body: bytes, _: Around) -> bytes:
+        status = self.health.status(codec.parse(health_pb2.HealthCheckRequest, body).service)
+        answer: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
+        return answer
+
+    async def _watch(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for body in messages:
+            async for status in self.health.changes(codec.parse(health_pb2.HealthCheckRequest, body).service):
+                yield health_pb2.HealthCheckResponse(status=status).SerializeToString()
+            return
+
+
+async def _reflect(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """v1 and v1alpha differ in name only, so one servicer answers both."""
+    servicer = reflection.ReflectionServicer((SERVICE, HEALTH, REFLECTION, REFLECTION_V1), pool=POOL)
+
+    async def questions() -> AsyncIterator[Any]:
+        async for message in messages:
+            yield codec.parse(reflection_pb2.ServerReflectionRequest, message)
+
+    async for answer in servicer.ServerReflectionInfo(questions(), None):
+        yield answer.SerializeToString()
+
+
+def _discard(stream: Stream) -> None:
+    stream.body = b""
+    stream.connection.consumed(stream, stream.held)
+
+
+def _closing() -> Unavailable:
+    return Unavailable("the server is shutting down and this call took too long; send it again")
+
+
+def _named(problem: BaseException | None) -> ServingError:
+    if isinstance(problem, ServingError):
+        return problem
+    _log.error("a gRPC call failed", exc_info=problem)
+    return Internal(INTERNAL_MESSAGE)
+
+
+class Http2Door:
+    """A running gRPC door."""
+
+    def __init__(
+        self, sock: socket.socket, application: "GrpcApplication", server: asyncio.Server, connections: set[Connection]
+    ) -> None:
+        self.port = int(sock.getsockname()[1])
+        self._sock, self._application, self._server, self._connections = sock, application, server, connections
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = loop.time()
+            for connection in list(self._connections):
+                connection.sweep(now, now - before)
+            before = now
+
+    async def stop(self, grace_s: float) -> None:
+        """Say not serving, accept nothing more, ask every client to go, let calls under way finish within grace_s."""
+        self._application.health.close()
+        self._sweeping.cancel()
+        if grace_s > 0 and is_shared(self._sock) and turn_away(self._sock):
+            for _ in range(3):  # each lets the loop accept what has arrived, also one that was busy
+                await asyncio.sleep(SETTLE_S / 3)
+        self._server.close()
+        deadline = asyncio.get_running_loop().time() + grace_s
+        if grace_s > 0:
+            for connection in list(self._connections):
+                connection.retire()
+        while self._connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  # nobody tells of it
+            await asyncio.sleep(0.01)
+        for connection in list(self._connections):
+            for stream in list(connection.streams.values()):
+                self._application.give_up(stream)
+        await asyncio.sleep(0.01)  # so that those who are given up are told
+        for connection in list(self._connections):
+            connection.close()
+
+
+async def start_http2(
+    service: InferenceService,
+    sock: socket.socket,
+    *,
+    max_body_bytes: int,
+    max_connections: int = MAX_CONNECTIONS,
+    max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
+    admit: Callable[[], ServingError | None] | None = None,
+) -> Http2Door:
+    """Listen on a bound socket. Beyond max_connections the newest are closed; max_unfinished_bytes: of requests that have begun to
+    arrive, over all connections."""
+    loop = asyncio.get_running_loop()
+    connections = set[Connection]()
+    application = GrpcApplication(
+        service, max_body_bytes=max_body_bytes, max_unfinished_bytes=max_unfinished_bytes, admit=admit
+    )
+    most = affordable_connections(max_connections)
+    age_s = (lambda: CONNECTION_AGE_S * random.uniform(0.75, 1.25)) if is_shared(sock) else None  # noqa: S311  # spreads, hides nothing
+    server = await loop.create_server(lambda: Connection(application, connections, age_s, most), sock=sock, backlog=BACKLOG)
+    return Http2Door(sock, application, server, connections)

@@ -1,0 +1,145 @@
+"""gRPC over HTTP/2 as bytes: what a request's head says, how a message is framed, how an answer and a failure are written.
+
+Pure. See gRPC's PROTOCOL-HTTP2.md; metadata that nobody here reads is not looked at."""
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from serving.doors.body import inflate
+from serving.doors.grpc.calls import Around
+from serving.doors.grpc.status import failure
+from serving.doors.http2.frames import PROTOCOL_ERROR, Fault
+from serving.doors.http2.hpack import Field, encode
+from serving.doors.oip.envelope import GRPC_TIMEOUT_HEADER, VARIANT_HEADER, timeout_s, traceparent
+from serving.doors.oip.tensors import brief
+from serving.errors import BadRequest, ServingError, TooLarge, Unsupported
+
+FRAME_BYTES: Final = 5
+"""What stands before a message: whether it is compressed, and its length."""
+_TYPE: Final = (b"content-type", b"application/grpc")
+_ACCEPT: Final = (b"grpc-accept-encoding", b"identity,deflate,gzip")
+HEAD: Final = encode([(b":status", b"200"), _TYPE, _ACCEPT])
+"""Before the messages."""
+OK: Final = encode([(b"grpc-status", b"0")])
+"""After them."""
+_PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
+_HOP_BY_HOP: Final = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
+_UPPER: Final = re.compile(rb"[A-Z]")
+_ESCAPED: Final = re.compile(rb"[^ -$&-~]")
+
+
+class Head(NamedTuple):
+    """What the head of a request says. problem: why it is refused whatever its body is. length: its content-length."""
+
+    method: bytes
+    path: bytes
+    content_type: bytes
+    encoding: bytes
+    length: int | None
+    around: Around
+    problem: ServingError | None = None
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether a gRPC client sent it."""
+        return self.method == b"POST" and self.content_type.startswith(b"application/grpc")
+
+
+def read_head(fields: list[Field]) -> Head:
+    """Fields of a request to a Head. Raises Fault for what HTTP/2 calls malformed."""
+    headers: dict[bytes, bytes] = {}
+    is_regular = False
+    for name, value in fields:
+        if name[:1] == b":":
+            if is_regular or name not in _PSEUDO or name in headers:
+                raise Fault(PROTOCOL_ERROR, f"misplaced {name.decode('latin-1')}")
+        else:
+            is_regular = True
+            if name in _HOP_BY_HOP or _UPPER.search(name) or (name == b"te" and value != b"trailers"):
+                raise Fault(PROTOCOL_ERROR, f"{name.decode('latin-1')} has no place in HTTP/2")
+        headers[name] = value
+    if not (headers.get(b":method") and headers.get(b":scheme") and headers.get(b":path")):
+        raise Fault(PROTOCOL_ERROR, "a request without method, scheme or path")
+    return _head(headers)
+
+
+def _head(headers: Mapping[bytes, bytes]) -> Head:
+    deadline_s, problem = None, None
+    try:
+        if GRPC_TIMEOUT_HEADER in headers:
+            deadline_s = timeout_s(GRPC_TIMEOUT_HEADER, headers[GRPC_TIMEOUT_HEADER])
+    except ServingError as refusal:
+        problem = refusal
+    trace, variant = headers.get(b"traceparent"), headers.get(VARIANT_HEADER)
+    length = headers.get(b"content-length", b"")
+    return Head(
+        headers[b":method"],
+        headers[b":path"],
+        headers.get(b"content-type", b""),
+        headers.get(b"grpc-encoding", b"identity"),
+        int(length[:18]) if length.isdigit() else None,
+        Around(
+            deadline_s,
+            None if trace is None else traceparent(trace.decode("latin-1")),
+            None if variant is None else variant.decode("latin-1"),
+        ),
+        problem,
+    )
+
+
+def framed(message: bytes) -> bytes:
+    """A message as it stands in an answer: never compressed."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def message_length(body: bytes | bytearray, at: int = 0) -> int:
+    """Bytes of the message that begins at `at` with what stands before it; more than there are if it is not whole."""
+    end = at + FRAME_BYTES
+    return FRAME_BYTES + (int.from_bytes(body[at + 1 : end], "big") if len(body) >= end else 0)
+
+
+def not_single(size: int) -> BadRequest:
+    """A body of size bytes is something else than one message."""
+    return BadRequest(f"the request's body is {size} bytes and not exactly one gRPC message of the length it states")
+
+
+async def unpacked(message: bytes, encoding: bytes, limit: int) -> bytes:
+    """A message that came compressed. Raises BadRequest, TooLarge, or Unsupported as gRPC says."""
+    if encoding == b"identity":
+        raise BadRequest("a message is marked as compressed and grpc-encoding does not say how")
+    if encoding not in {b"gzip", b"deflate"}:
+        raise Unsupported(
+            f"grpc-encoding {brief(encoding.decode('latin-1'))} is not understood here; use gzip, deflate or identity"
+        )
+    return await inflate(message, encoding, limit)
+
+
+def too_large(limit: int) -> TooLarge:
+    """The message is over the limit."""
+    return TooLarge(
+        f"the request is larger than {limit} bytes; send fewer rows at a time, or raise the server's max_body_bytes"
+    )
+
+
+def trailers(error: ServingError) -> list[Field]:
+    """Status, message and details of a failure."""
+    _, number, message, details = failure(error)
+    return [
+        (b"grpc-status", b"%d" % number),
+        (b"grpc-message", _ESCAPED.sub(lambda found: b"%%%02X" % found[0][0], message.encode())),
+        (b"grpc-status-details-bin", base64.b64encode(details).rstrip(b"=")),
+    ]
+
+
+def refusal(error: ServingError, *, has_begun: bool = False) -> bytes:
+    """The block that ends a call with a failure; before anything was sent it is the whole answer."""
+    return encode(trailers(error) if has_begun else [(b":status", b"200"), _TYPE, _ACCEPT, *trailers(error)])
+
+
+def not_grpc() -> tuple[bytes, bytes]:
+    """Head and body for a request that no gRPC client sent."""
+    text = b"this port speaks gRPC: POST with content-type application/grpc; plain HTTP has a port of its own\n"
+    fields = [(b":status", b"415"), (b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))]
+    return encode(fields), text

@@ -1,0 +1,364 @@
+"""One HTTP/1.1 connection: requests answered in order, each begun in the turn of the loop that brought its last byte.
+
+Requests are made of bytes by serving.doors.http.request_parser and answered by the application, which is called directly: no server
+interface stands between, and a request that waits for nothing makes no task. Held here: one request at a time, whatever is
+pipelined behind it waiting unread; answers only as fast as the client reads them; a client that leaves cancels its request. How
+many connections there are, how long they may take and when they end is serving.doors.http.server's."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from serving.doors.eager import start
+from serving.doors.http.reply import PLAIN_JSON, Reply, refusal
+from serving.doors.http.request_parser import BETWEEN, BODY, HEAD, SLICE_BYTES, Intake
+from serving.doors.http.response_heads import CLOSE, CONTINUE, JOINED_BYTES, Heads
+from serving.doors.oip.errors import INTERNAL_MESSAGE
+from serving.doors.slow_readers import PROGRESS_BYTES, unread_bytes
+from serving.errors import BadRequest, Internal, Overloaded, ServingError, Unavailable
+
+HELD_BYTES: Final = 64 * 1024
+"""Bytes behind a request that waits are kept up to this many before the connection is read no further."""
+HALF_CLOSE_S: Final = 0.02
+"""A client that closes its side so soon after its request has only said that it was the last; one that does so later has left."""
+
+_log = logging.getLogger(__name__)
+
+
+class Application(Protocol):
+    """What answers: serving.doors.http.door.HttpDoor."""
+
+    max_body_bytes: int
+    body_timeout_s: float
+
+    def respond(
+        self, method: str, raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], body: bytes
+    ) -> Coroutine[Any, Any, Reply]:
+        """Answer one request. Begun at once, cancelled if its client leaves."""
+        ...
+
+    def admit_head(self, method: str, url: bytes) -> ServingError | None:
+        """Asked when a request's head has arrived: why its body need not be kept. None: go on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What connections are allowed. Times in seconds."""
+
+    connections: int
+    unfinished_bytes: int
+    head_s: float
+    body_s: float
+    keep_alive_s: float
+    write_s: float
+    linger_s: float
+    age_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Shared:
+    """What the connections of one server have in common. Touched on its loop only."""
+
+    application: Application
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+    heads: Heads
+    connections: "set[Connection]" = field(default_factory=set)
+    unfinished_bytes: int = 0
+    """Of bodies that have begun to arrive, over all connections."""
+    is_closing: bool = False
+    """Every answer from now on is its connection's last, and says so."""
+
+
+class Connection(asyncio.Protocol):
+    """See the module."""
+
+    __slots__ = (
+        "_counted_bytes",
+        "_ending",
+        "_held",
+        "_intake",
+        "_is_blocked",
+        "_is_half_closed",
+        "_is_head",
+        "_is_over",
+        "_is_reading",
+        "_left_bytes",
+        "_respond",
+        "_retires",
+        "_shared",
+        "_since",
+        "_stage",
+        "_task",
+        "_transport",
+    )
+
+    _transport: Any
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared, self._respond = shared, shared.application.respond
+        self._intake = Intake(shared.application.max_body_bytes, shared.application.admit_head)
+        self._task: asyncio.Task[Reply] | None = None
+        self._held = b""
+        self._is_blocked = self._is_half_closed = self._is_head = self._is_over = False
+        self._is_reading = True
+        self._counted_bytes = self._left_bytes = 0
+        self._ending = b""
+        self._stage = HEAD
+
+    # What the transport calls.
+
+    def connection_made(self, transport: Any) -> None:
+        """Accepted, or turned away."""
+        shared = self._shared
+        self._transport = transport
+        self._since = shared.loop.time()
+        self._retires = self._since + shared.limits.age_s * random.uniform(0.75, 1.25)  # noqa: S311  # spreads, hides nothing
+        shared.connections.add(self)
+        excess = len(shared.connections) - shared.limits.connections
+        if excess > 0:
+            self._turn_away(excess)
+
+    def data_received(self, data: bytes) -> None:
+        """Flat: this is every request's way in."""
+        if self._task is not None or self._is_blocked or self._held:
+            self._hold(data)
+            return
+        if len(data) > SLICE_BYTES:
+            self._take(data)
+            return
+        intake = self._intake
+        intake.feed(data)
+        if intake.ready:
+            self._answer()
+        if intake.stage != BETWEEN or self._stage != BETWEEN:
+            self._note()
+
+    def eof_received(self) -> bool:
+        """Whether the connection stays open for writing."""
+        if self._is_over:
+            return False
+        if self._task is not None and self._shared.loop.time() - self._since > HALF_CLOSE_S:
+            return False
+        self._is_half_closed = self._task is not None or self._is_blocked
+        return self._is_half_closed
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it asks: nothing more is answered until it has caught up."""
+        self._is_blocked = True
+        self._since, self._left_bytes = self._shared.loop.time(), unread_bytes(self._transport)
+
+    def resume_writing(self) -> None:
+        """It has."""
+        self._is_blocked = False
+        if self._task is None:
+            self._since = self._shared.loop.time()
+            self._go_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone, and with it whoever waits for an answer."""
+        shared = self._shared
+        shared.connections.discard(self)
+        shared.unfinished_bytes -= self._counted_bytes
+        self._counted_bytes, self._is_over, self._held = 0, True, b""
+        self._intake.close()
+        if self._task is not None:
+            self._task.cancel()
+
+    # What the server calls.
+
+    def is_busy(self) -> bool:
+        """A request is under way or arriving, or its answer is leaving."""
+        return self._task is not None or self._is_blocked or self._intake.stage == BODY
+
+    def end_if_idle(self) -> None:
+        """Close, unless that takes an answer from somebody."""
+        if not self.is_busy():
+            self._transport.close()
+
+    def give_up(self) -> "asyncio.Task[Reply] | None":
+        """Close now. A request under way is cancelled, and its client asked to come back."""
+        task = self._task
+        if task is not None and not self._is_over:
+            self._ending = CLOSE
+            self._write(refusal(Unavailable("the server is shutting down and this request took too long; send it again")))
+            task.cancel()
+        self._is_over = True
+        self._transport.close()
+        return task
+
+    def expire(self, now_s: float) -> None:
+        """Called every now and then: end what takes longer than it may. now_s: the loop's time."""
+        limits, waited_s = self._shared.limits, now_s - self._since
+        if self._is_blocked or self._transport.is_closing():
+            self._expire_write(now_s)
+        elif self._is_over:
+            if waited_s > limits.linger_s:
+                self._transport.close()
+        elif self._task is not None:  # its deadline is the service's
+            return
+        elif self._intake.stage == BODY:
+            if waited_s > limits.body_s:
+                self._intake.give_up(BadRequest(f"the request body did not arrive within {limits.body_s:g} s; send it faster"))
+                self._answer()
+        elif waited_s > (limits.head_s if self._intake.stage == HEAD else limits.keep_alive_s):
+            self._transport.close()
+
+    def _expire_write(self, now_s: float) -> None:
+        if now_s - self._since <= self._shared.limits.write_s:
+            return
+        left = unread_bytes(self._transport)
+        if left > self._left_bytes - PROGRESS_BYTES:
+            self._transport.abort()
+        self._since, self._left_bytes = now_s, left
+
+    # Requests in, answers out.
+
+    def _take(self, data: bytes) -> None:
+        """Parse by slices, answering in between: what one read brings is not all parsed before its first request is answered."""
+        intake, at = self._intake, 0
+        while at < len(data) and not self._is_over:
+            end = at + intake.appetite()
+            intake.feed(data[at:end])
+            at = end
+            if intake.ready:
+                self._answer()
+            if intake.stage != BETWEEN or self._stage != BETWEEN:
+                self._note()
+            if self._task is not None or self._is_blocked:
+                self._hold(data[at:])
+                return
+
+    def _note(self) -> None:
+        """A request is incomplete, or was before: keep the time since when, and the account of what is held of it."""
+        intake, shared = self._intake, self._shared
+        if intake.stage != self._stage:
+            self._stage, self._since = intake.stage, shared.loop.time()
+        held = intake.held_bytes
+        if held != self._counted_bytes:
+            shared.unfinished_bytes += held - self._counted_bytes
+            self._counted_bytes = held
+            if held and shared.unfinished_bytes > shared.limits.unfinished_bytes:
+                intake.refuse(Overloaded("too many request bodies are arriving at once; try again soon"))
+                shared.unfinished_bytes -= held
+                self._counted_bytes = 0
+        if intake.wants_continue and self._task is None and not intake.ready and not self._is_over:
+            intake.wants_continue = False
+            self._transport.write(CONTINUE)
+
+    def _answer(self) -> None:
+        """Answer what is complete, in order, until one has to wait or the client does not read."""
+        ready, shared = self._intake.ready, self._shared
+        now = self._since = shared.loop.time()
+        while ready and self._task is None and not self._is_blocked and not self._is_over:
+            method, url, headers, body, ending, refused = ready.popleft()
+            self._ending = CLOSE if now > self._retires else ending
+            self._is_head = method == "HEAD"
+            if refused is not None:
+                self._refuse(refused)
+                continue
+            path, _, query = url.partition(b"?")
+            if path[:1] != b"/" or b"#" in url:
+                path, query = _split(url)
+            self._task = start(self._respond(method, path, query, headers, body), self._done, shared.loop)
+
+    def _done(self, reply: Reply | None, problem: BaseException | None) -> None:
+        """The application has answered: within `_answer`, or later by a task."""
+        task, self._task = self._task, None
+        if self._is_over or (task is not None and self._transport.is_closing()):
+            return
+        if reply is not None:
+            self._write(reply)
+        elif isinstance(problem, asyncio.CancelledError):
+            self._transport.close()
+        else:
+            _log.error("a request failed", exc_info=problem)
+            self._write(refusal(Internal(INTERNAL_MESSAGE)))
+        if task is not None:
+            self._since = self._shared.loop.time()
+            self._go_on()
+
+    def _write(self, reply: Reply) -> None:
+        transport, shared, body = self._transport, self._shared, reply.body
+        if shared.is_closing:
+            self._ending = CLOSE
+        is_plain = reply.headers is PLAIN_JSON and reply.status == 200 and not self._ending and not self._is_head
+        if is_plain and len(body) <= JOINED_BYTES:
+            transport.write(b"%b%d\r\n\r\n%b" % (shared.heads.json, len(body), body))
+            return
+        pieces = shared.heads.written(reply, self._ending, is_head=self._is_head)
+        if len(pieces) == 1:
+            transport.write(pieces[0])
+        else:
+            transport.writelines(pieces)
+        if self._ending == CLOSE:
+            self._end()
+
+    def _refuse(self, refused: ServingError | Reply) -> None:
+        if isinstance(refused, Reply):
+            self._write(refused)
+        elif self._ending or self._is_head or self._shared.is_closing:
+            self._write(refusal(refused))
+        else:
+            self._transport.write(self._shared.heads.refused(refused))
+
+    def _go_on(self) -> None:
+        """A request was answered, or the client reads again: on with what waited meanwhile."""
+        self._answer()
+        while self._held and not (self._is_over or self._task is not None or self._is_blocked):
+            data, self._held = self._held, b""
+            self._take(data)
+        if self._task is not None or self._is_blocked or self._is_over:
+            return
+        self._note()
+        if self._is_half_closed:
+            self._transport.close()
+        elif not self._is_reading:
+            self._is_reading = True
+            self._transport.resume_reading()
+
+    def _hold(self, data: bytes) -> None:
+        if not data or self._is_over:
+            return
+        self._held += data
+        if self._is_reading and (len(self._held) > HELD_BYTES or self._is_blocked):
+            self._is_reading = False
+            self._transport.pause_reading()
+
+    def _end(self) -> None:
+        """After the last answer. What is still coming in is read for a moment: to close on unread bytes resets the connection, and
+        the client might never see the answer."""
+        has_more = self._intake.is_over or self._held or self._intake.ready or self._intake.stage != BETWEEN
+        self._is_over, self._held = True, b""
+        self._intake.close()
+        if not has_more:
+            self._transport.close()
+            return
+        self._since = self._shared.loop.time()
+        if not self._is_reading:
+            self._transport.resume_reading()
+        self._transport.write_eof()
+
+    def _turn_away(self, excess: int) -> None:
+        """More connections than allowed: the newest goes, as the others may have a request on its way that nobody would answer.
+        It is told so, unless those being told are many already."""
+        if excess > 64:
+            self._is_over = True
+            self._transport.abort()
+            return
+        self._ending = CLOSE
+        self._write(refusal(Unavailable("this server has as many connections as it may; try again soon", retry_after_s=1.0)))
+
+
+def _split(url: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a URL in absolute form, or with a fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url, b""
+    return parts.path or b"/", parts.query

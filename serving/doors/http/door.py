@@ -1,0 +1,307 @@
+"""The HTTP door: requests whose body has arrived, over the InferenceService port.
+
+Asks the router, a codec, the service, and a codec again. Which path means what is serving.doors.http.router's; what the bytes mean is
+the codecs'; what the service does is unknown here; how requests come over a socket is serving.doors.http.connection's. No framework
+stands between: one request is one dictionary look-up, one decode, one await, one encode. Nothing that a client sends is answered
+500; a defect of ours is, with its trace in the log."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from serving.doors.body import COMPRESS_FROM_BYTES, ClientGone, Headers, Receive, accepted_encoding, deflate, inflate, read_body
+from serving.doors.http import openapi, v1
+from serving.doors.http.metrics_page import Page
+from serving.doors.http.reply import JSON, Reply, refusal
+from serving.doors.http.router import Endpoint, Router, Target
+from serving.doors.oip import binary_codec, control_codec, json_codec
+from serving.doors.oip.envelope import TENANT_HEADER, TIMEOUT_HEADERS, VARIANT_HEADER, Envelope, sooner, timeout_s, traceparent
+from serving.doors.oip.errors import INTERNAL_MESSAGE, error_body
+from serving.errors import Internal, NotFound, ServingError, Unavailable
+from serving.ports import InferenceService
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_TIMEOUT_S: Final = 30.0
+"""How long a body may take to arrive."""
+_BINARY: Final = (b"content-type", b"application/octet-stream")
+_SELF: Final = b"replica=self"
+"""Query of /metrics that asks for this replica's own page alone."""
+_INFERENCES: Final = (b"/infer", b":predict")
+_METRICS: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+
+_log = logging.getLogger(__name__)
+
+
+class Request:
+    """A request on its way in: what its path means, its headers, its body (inflated), its query."""
+
+    __slots__ = ("body", "headers", "query", "target")
+
+    def __init__(self, target: Target, headers: Headers, body: bytes, query: bytes) -> None:
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self.query = query
+
+    def envelope(self) -> Envelope:
+        """Model, deadline, trace and variant, from path and headers. Raises BadRequest for a timeout that is no number."""
+        headers, deadline_s = self.headers, None
+        if not TIMEOUT_HEADERS.isdisjoint(headers):
+            for name in TIMEOUT_HEADERS & headers.keys():
+                deadline_s = sooner(deadline_s, timeout_s(name, headers[name]))
+        trace = headers.get(b"traceparent")
+        _, model, version = self.target
+        asked = headers.get(VARIANT_HEADER)
+        return Envelope(
+            model,
+            version,
+            deadline_s,
+            None if trace is None else traceparent(trace.decode("latin-1")),
+            variant=None if asked is None else asked.decode("latin-1"),
+            arrived_ns=time.time_ns(),
+        )
+
+
+Handler = Callable[[Request], Awaitable[Reply]]
+
+
+class HttpDoor:
+    """The application. `metrics` gives the text of /metrics, in a thread; `union` makes it that of all replicas that share the port.
+
+    degraded: what is out and what happens instead, a line each, for the body of readiness.
+    admit: asked before the body of an inference is kept or decoded; what it returns is the answer, None lets the request in.
+    body_timeout_s: how long a body may take to arrive."""
+
+    def __init__(
+        self,
+        service: InferenceService,
+        *,
+        max_body_bytes: int,
+        metrics: Callable[[], bytes] | None = None,
+        union: Callable[[bytes], Awaitable[bytes]] | None = None,
+        admit: Callable[[], ServingError | None] | None = None,
+        degraded: Callable[[], Sequence[str]] = tuple,
+        body_timeout_s: float = BODY_TIMEOUT_S,
+    ) -> None:
+        self.max_body_bytes = max_body_bytes
+        self.body_timeout_s = body_timeout_s
+        self._service = service
+        self._metrics = None if metrics is None else Page(metrics, "metrics")
+        self._union, self._admit, self._degraded = union, admit, degraded
+        self._router = Router()
+        self._handlers: Mapping[Endpoint, Mapping[str, Handler]] = {
+            Endpoint.INFER: {"POST": self._infer},
+            Endpoint.INDEX: {"GET": self._index},
+            Endpoint.METRICS: {"GET": self._render_metrics},
+            Endpoint.OPENAPI: {"GET": self._openapi},
+            Endpoint.SERVER: {"GET": self._server},
+            Endpoint.LIVE: {"GET": self._live},
+            Endpoint.READY: {"GET": self._ready},
+            Endpoint.MODELS: {"GET": self._models},
+            Endpoint.MODEL: {"GET": self._model},
+            Endpoint.MODEL_READY: {"GET": self._model_ready},
+            Endpoint.STATISTICS: {"GET": self._statistics},
+            Endpoint.ALL_STATISTICS: {"GET": self._statistics},
+            Endpoint.REPOSITORY_INDEX: {"POST": self._repository_index},
+            Endpoint.LOAD: {"POST": self._load},
+            Endpoint.UNLOAD: {"POST": self._unload},
+            Endpoint.V1_MODELS: {"GET": self._models},
+            Endpoint.V1_MODEL: {"GET": self._v1_model},
+            Endpoint.V1_METADATA: {"GET": self._v1_metadata},
+            Endpoint.V1_PREDICT: {"POST": self._v1_predict},
+            Endpoint.V1_EXPLAIN: {"POST": self._v1_explain},
+        }
+
+    async def respond(self, method: str, raw_path: bytes, query: bytes, headers: Headers, body: bytes) -> Reply:
+        """Answer one request whose body has arrived. raw_path: percent-encoded. headers: by lower-case name. Never raises."""
+        try:
+            target = self._router.find(raw_path)
+            handlers = self._handlers[target.endpoint]
+            handler = handlers.get("GET" if method == "HEAD" else method)
+            if handler is None:
+                return _not_allowed(method, target, handlers)
+            encoding = headers.get(b"content-encoding")
+            if encoding is not None:
+                body = await inflate(body, encoding, self.max_body_bytes)
+            reply = await handler(Request(target, headers, body, query))
+        except ServingError as error:
+            reply = refusal(error)
+        except Exception:
+            _log.exception("a request to %s failed", raw_path[:200].decode("latin-1"))
+            reply = refusal(Internal(INTERNAL_MESSAGE))
+        if len(reply.body) >= COMPRESS_FROM_BYTES:
+            return await _compressed(reply, headers.get(b"accept-encoding"))
+        return reply
+
+    def admit_head(self, method: str, url: bytes) -> ServingError | None:
+        """Asked when a request's head has arrived: why its body need not be kept. None: go on."""
+        if self._admit is None or method != "POST":
+            return None
+        return self._admit() if url.endswith(_INFERENCES) or _is_inference(url) else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The same as an ASGI 3 application, for servers of others: Ray Serve's proxy."""
+        if scope["type"] != "http":
+            await _other(scope["type"], receive, send)
+            return
+        method, headers = scope["method"], dict(scope["headers"])
+        raw_path, query = scope.get("raw_path") or scope["path"].encode(), scope.get("query_string") or b""
+        try:
+            body = await read_body(receive, headers, self.max_body_bytes, self.body_timeout_s)
+            reply = await self.respond(method, raw_path, query, headers, body)
+        except ClientGone:
+            return
+        except ServingError as error:
+            reply = refusal(error)
+        except asyncio.CancelledError:  # only the server cancels, when its grace is over
+            reply = refusal(Unavailable("the server is shutting down and this request took too long; send it again"))
+        sent = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+        await send({"type": "http.response.start", "status": reply.status, "headers": sent})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
+
+    async def _infer(self, request: Request) -> Reply:
+        body = request.body
+        json_length = binary_codec.header_length(request.headers.get(b"inference-header-content-length"), len(body))
+        asked = binary_codec.read_request(body, json_length, request.envelope())
+        if TENANT_HEADER in request.headers:
+            asked = msgspec.structs.replace(asked, tenant=request.headers[TENANT_HEADER].decode("latin-1"))
+        answer = await self._service.infer(asked)
+        written, json_length = binary_codec.write_answer(answer, asked)
+        if json_length is None:
+            return Reply(written)
+        return Reply(written, 200, (_BINARY, (b"inference-header-content-length", b"%d" % json_length)))
+
+    async def _index(self, _: Request) -> Reply:
+        server = self._service.server_metadata()
+        links = {"metadata": "/v2", "ready": "/v2/health/ready", "openapi": "/openapi.json", "metrics": "/metrics"}
+        state = "alive" if self._service.is_live() else "dead"  # where KServe's V1 client looks for liveness
+        return _json({"status": state, "name": server.name, "version": server.version, "links": links})
+
+    async def _render_metrics(self, request: Request) -> Reply:
+        if self._metrics is None:
+            raise NotFound("this server was started without metrics")
+        page = await self._metrics.get()
+        if self._union is not None and request.query != _SELF:
+            page = await self._union(page)
+        return Reply(page, 200, (_METRICS,))
+
+    async def _openapi(self, _: Request) -> Reply:
+        return Reply(openapi.document(self._service.server_metadata().version))
+
+    async def _server(self, _: Request) -> Reply:
+        server = self._service.server_metadata()
+        return _json({"name": server.name, "version": server.version, "extensions": server.extensions})
+
+    async def _live(self, _: Request) -> Reply:
+        is_live = self._service.is_live()
+        return _health({"live": is_live}, is_live, "the server is not live")
+
+    async def _ready(self, _: Request) -> Reply:
+        is_ready = self._service.is_ready()
+        state: dict[str, Any] = {"live": self._service.is_live(), "ready": is_ready}
+        degraded = self._degraded()
+        if degraded:  # it answers, so it stays ready; what it answers without is said
+            state["degraded"] = list(degraded)
+        return _health(state, is_ready, "the server is not ready: no model answers yet; try again soon")
+
+    async def _model(self, request: Request) -> Reply:
+        _, name, version = request.target
+        return Reply(control_codec.write_metadata(self._service.model_metadata(name, version)))
+
+    async def _model_ready(self, request: Request) -> Reply:
+        _, name, version = request.target
+        is_ready = self._service.is_model_ready(name, version)
+        return _health({"name": name, "ready": is_ready}, is_ready, f'model "{name}" is not ready; try again soon')
+
+    async def _statistics(self, request: Request) -> Reply:
+        _, name, version = request.target
+        return Reply(control_codec.write_statistics(self._service.statistics(name or None, version)))
+
+    async def _repository_index(self, request: Request) -> Reply:
+        body = request.body
+        entries = self._service.repository_index(only_ready=control_codec.read_index_request(body))
+        return _json([{"name": e.name, "version": e.version, "state": e.state, "reason": e.reason} for e in entries])
+
+    async def _load(self, request: Request) -> Reply:
+        control_codec.check_load_request(request.body)
+        await self._service.load(request.target.model)
+        return _json({"name": request.target.model, "load": True})
+
+    async def _unload(self, request: Request) -> Reply:
+        control_codec.check_load_request(request.body)
+        await self._service.unload(request.target.model)
+        return _json({"name": request.target.model, "unload": True})
+
+    async def _models(self, _: Request) -> Reply:
+        entries = self._service.repository_index(only_ready=True)
+        return _json({"models": list(dict.fromkeys(entry.name for entry in entries))})
+
+    async def _v1_model(self, request: Request) -> Reply:
+        _, name, version = request.target
+        is_ready = self._service.is_model_ready(name, version)
+        versions = (version,) if version is not None else self._service.model_metadata(name, None).versions if is_ready else ()
+        return _health(v1.status(name, is_ready, versions), is_ready, f'model "{name}" is not ready; try again soon')
+
+    async def _v1_metadata(self, request: Request) -> Reply:
+        _, name, version = request.target
+        return _json(v1.metadata(self._service.model_metadata(name, version), version))
+
+    async def _v1_predict(self, request: Request) -> Reply:
+        document = json_codec.parse_object(request.body)
+        envelope = request.envelope()
+        form = v1.form(document)
+        asked = v1.read_request(document, form, self._service.model_metadata(envelope.model, envelope.version), envelope)
+        if TENANT_HEADER in request.headers:
+            asked = msgspec.structs.replace(asked, tenant=request.headers[TENANT_HEADER].decode("latin-1"))
+        return Reply(v1.write_answer(await self._service.infer(asked), form))
+
+    async def _v1_explain(self, request: Request) -> Reply:
+        raise v1.no_explanations(request.target.model)
+
+
+def _json(document: object) -> Reply:
+    return Reply(json_codec.dump(document))
+
+
+def _not_allowed(method: str, target: Target, handlers: Mapping[str, Handler]) -> Reply:
+    allow = ", ".join(["GET", "HEAD"] if "GET" in handlers else handlers)
+    message = f"{method[:20]} is not allowed on {target.endpoint.value}; use {allow}"
+    return Reply(error_body(message), 405, (JSON, (b"allow", allow.encode())))
+
+
+async def _compressed(reply: Reply, accept: bytes | None) -> Reply:
+    encoding = accepted_encoding(accept, len(reply.body))
+    if encoding is None:
+        return reply
+    said = ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))
+    return Reply(await deflate(reply.body, encoding), reply.status, (*reply.headers, *said))
+
+
+def _is_inference(url: bytes) -> bool:
+    return url.partition(b"?")[0].rstrip(b"/").endswith(_INFERENCES)
+
+
+def _health(state: dict[str, Any], is_well: bool, message: str) -> Reply:
+    if is_well:
+        return _json(state)
+    refused = refusal(Unavailable(message))
+    return Reply(json_codec.dump({**state, "error": message}), refused.status, refused.headers)
+
+
+async def _other(kind: str, receive: Receive, send: Send) -> None:
+    """Lifespan has nothing to start here; a WebSocket is turned away."""
+    if kind == "websocket":
+        await send({"type": "websocket.close", "code": 1003})
+        return
+    while kind == "lifespan":
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+        await asyncio.sleep(0)

@@ -1,0 +1,186 @@
+"""HTTP/2 (RFC 9113) on asyncio, server side: frames, flow control, streams. What the streams carry is the application's.
+
+As fast as Python allows, because that is why it is here: a request whose header block has been seen before on its connection is
+one look-up, an answer that fits the client's windows is one write of prepared bytes, and all that one packet brings is
+answered with one packet. Left out: server push, priorities (read and ignored), TLS and HTTP/1 upgrades (a proxy's).
+
+Here: a connection's life, from its greeting to its end. Frames that come are serving.doors.http2.incoming's, answers and
+streams serving.doors.http2.streams'."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from serving.doors.http2.frames import (  # fmt: skip
+    CANCEL,
+    COMPRESSION,
+    HELLO,
+    INTERNAL_ERROR,
+    LARGEST_WINDOW,
+    NO_ERROR,
+    PING,
+    Fault,
+    frame,
+    goaway,
+)
+from serving.doors.http2.hpack import HpackError
+from serving.doors.http2.incoming import LEAVING, RESETS, Incoming
+from serving.doors.http2.streams import Application, Stream
+from serving.doors.slow_readers import PROGRESS_BYTES, WRITE_TIMEOUT_S, unread_bytes
+
+HEAD_TIMEOUT_S: Final = 30.0
+"""How long a greeting, or the rest of a header block, may take to arrive."""
+BODY_TIMEOUT_S: Final = 30.0
+"""How long a request may take to arrive."""
+RETIRE_S: Final = 1.0
+"""A connection that is asked to go: how long its client may take to say that it has heard; then, to close."""
+RESETS_PER_S: Final = 33.0
+"""Cancelled calls that a client regains, of RESETS."""
+
+_log = logging.getLogger(__name__)
+
+
+class Connection(Incoming, asyncio.Protocol):
+    """One client. known: the connections there are, at most max_connections; age_s: gives the age at which this one is asked to go."""
+
+    def __init__(
+        self,
+        application: Application,
+        known: set["Connection"],
+        age_s: Callable[[], float] | None = None,
+        max_connections: int = 10_000,
+    ) -> None:
+        super().__init__(application, asyncio.get_running_loop())
+        self._known, self._age_s, self._max_connections = known, age_s, max_connections
+        self._watched: tuple[float, int] | None = None
+
+    # ---- the transport's side
+
+    def connection_made(self, transport: Any) -> None:
+        """Say what we take."""
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a client that vanished without a word is found
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if len(self._known) >= self._max_connections:
+            transport.abort()
+            return
+        self._known.add(self)
+        self._waits_since = self._loop.time()
+        self.retires_at = None if self._age_s is None else self._waits_since + self._age_s()
+        transport.write(HELLO)
+
+    def connection_lost(self, _problem: Exception | None) -> None:
+        """Nobody is there to answer."""
+        self._known.discard(self)
+        self._is_leaving = True
+        streams, self.streams = list(self.streams.values()), {}
+        for stream in streams:
+            self._free(stream)
+            self._application.gone(stream)
+
+    def pause_writing(self) -> None:
+        """A client that does not read is not read either."""
+        self._is_blocked = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._is_blocked = False
+        self._transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        """It has closed its side; there is nobody to answer."""
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        """Take every whole frame, then send what that led to."""
+        self._is_reading = True
+        try:
+            self._take(self._left + data if self._left else data)
+        except Fault as fault:
+            self._fail(fault.code, str(fault))
+        except HpackError as problem:
+            self._fail(COMPRESSION, str(problem))
+        except Exception:
+            _log.exception("an HTTP/2 connection failed")
+            self._fail(INTERNAL_ERROR, "internal error")
+        finally:
+            self._is_reading = False
+            if self._out:
+                self.flush()
+
+    # ---- for the application
+
+    def retire(self) -> None:
+        """Ask the client to go, as gracefully as the protocol knows: it is told, and what it has sent until it heard is
+        answered; then the connection ends."""
+        if self.is_retired:
+            return
+        self.is_retired = True
+        if not self._is_greeted:
+            self._transport.close()
+            return
+        self._out.append(goaway(LARGEST_WINDOW, NO_ERROR) + frame(PING, 0, 0, 8) + LEAVING)
+        self.flush()
+        self._loop.call_later(RETIRE_S, self._leave)
+
+    def close(self) -> None:
+        """End it, what is written is sent first."""
+        self._transport.close()
+
+    def sweep(self, now_s: float, passed_s: float) -> None:
+        """Look for what has waited too long."""
+        self._resets = min(float(RESETS), self._resets + RESETS_PER_S * passed_s)
+        if (self._waits_since is not None and now_s - self._waits_since > HEAD_TIMEOUT_S) or self._reads_nothing(now_s):
+            self._transport.abort()
+            return
+        if self.retires_at is not None and now_s > self.retires_at:
+            self.retire()
+        for stream in list(self.streams.values()):
+            if stream.queue and now_s - self._waits_from(stream) > WRITE_TIMEOUT_S:
+                self._gave_up(stream)
+                self.reset(stream, CANCEL)
+            elif not (stream.is_complete or stream.queue) and now_s - stream.since > BODY_TIMEOUT_S:
+                self._application.too_slow(stream)
+
+    def _reads_nothing(self, now_s: float) -> bool:
+        """Whether what was written waits and its client has taken next to nothing of it for too long."""
+        if not self._transport.get_write_buffer_size():
+            self._watched = None
+            return False
+        taken = self._written_bytes - unread_bytes(self._transport)
+        since, before = self._watched = self._watched or (now_s, taken)
+        if now_s - since <= WRITE_TIMEOUT_S:
+            return False
+        self._watched = (now_s, taken)
+        return taken < before + PROGRESS_BYTES
+
+    def _waits_from(self, stream: Stream) -> float:
+        """Since when its client has let next to nothing of it through. Where its own window is open it waits for its turn."""
+        return stream.sent_at if stream.window <= 0 else max(stream.sent_at, self._passed_at)
+
+    def _was_last(self) -> None:
+        if self._is_leaving:
+            self._loop.call_later(RETIRE_S, self._transport.close)
+
+    def _leave(self) -> None:
+        """What has come until now is answered, nothing more."""
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        self._out.append(goaway(self._last, NO_ERROR))
+        if not self._is_reading:
+            self.flush()
+        if not self.streams:
+            self._was_last()
+
+    def _fail(self, code: int, why: str) -> None:
+        self._is_leaving = True
+        self._left = b""
+        self._out.append(goaway(self._last, code, why.encode()))
+        self.flush()
+        self._transport.close()

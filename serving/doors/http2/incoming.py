@@ -1,0 +1,345 @@
+"""What a client sends over HTTP/2 (RFC 9113): frames taken apart, flow control of requests, streams opened and ended.
+
+A request whose header block has been seen before on its connection is one look-up. Every call in here is paid by each request."""
+
+import asyncio
+from abc import abstractmethod
+from typing import Any, Final
+
+from serving.doors.http2.frames import (  # fmt: skip
+    ACK,
+    CALM,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_SIZE,
+    GOAWAY,
+    HAS_PRIORITY,
+    HEADERS,
+    HTTP1,
+    INITIAL_WINDOW,
+    LARGEST_FRAME,
+    LARGEST_WINDOW,
+    MAX_FRAME,
+    MAX_STREAMS,
+    NOT_HTTP2,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITY,
+    PROTOCOL_ERROR,
+    PUSH,
+    REFUSED_STREAM,
+    RST_STREAM,
+    SETTINGS,
+    STREAM_CLOSED,
+    STREAM_WINDOW,
+    WINDOW_UPDATE,
+    Fault,
+    ended,
+    frame,
+    read_settings,
+    unpadded,
+    window_update,
+)
+from serving.doors.http2.hpack import Decoder
+from serving.doors.http2.streams import Application, Outgoing, Stream
+
+RESETS: Final = 1000
+"""Calls that a client may cancel before they are answered, or break, at once. Opening and cancelling in a loop costs a client nothing
+and a server a call each (CVE-2023-44487, CVE-2025-8671). Settings, which concern every stream, cost as much."""
+REMEMBERED: Final = 64
+"""Header blocks remembered of one connection, none longer than MAX_REMEMBERED bytes."""
+MAX_REMEMBERED: Final = 2048
+LEAVING: Final = b"vedette!"
+"""What a ping carries that asks a client whether it has heard that it should go."""
+_MORE_AT: Final = 512 * 1024
+
+
+class Incoming(Outgoing):
+    """The half of a connection that takes what comes."""
+
+    def __init__(self, application: Application, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.is_retired = False
+        self._application = application
+        self._decoder = Decoder()
+        self._heads: dict[bytes, Any] = {}
+        self._left = b""
+        self._is_greeted = self._is_leaving = False
+        self._block: tuple[int, int, bytearray] | None = None
+        self._forgotten: dict[int, None] = {}
+        self._taken = 0
+        self._resets = float(RESETS)
+        self._waits_since: float | None = None
+
+    def consumed(self, stream: Stream, size: int) -> None:
+        """The application has taken so much out of a flowing stream's body."""
+        size = min(size, stream.held)
+        stream.held -= size
+        self._application.room_bytes += size
+
+    def _take(self, data: bytes) -> None:  # noqa: PLR0912  # flat: it is the hot loop
+        """Every call in here is paid by each request."""
+        at, size = 0, len(data)
+        if not self._is_greeted:
+            if not data.startswith(PREFACE):
+                self._left = data
+                if not PREFACE.startswith(data):
+                    if data.startswith(HTTP1):
+                        self._transport.write(NOT_HTTP2)
+                    self._transport.close()
+                return
+            at, self._is_greeted, self._waits_since = len(PREFACE), True, None
+        while size - at >= 9:
+            length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
+            if length > MAX_FRAME:
+                raise Fault(FRAME_SIZE, f"a frame of {length} bytes, at most {MAX_FRAME} are taken")
+            end = at + 9 + length
+            if end > size:
+                break
+            kind, flags = data[at + 3], data[at + 4]
+            number = int.from_bytes(data[at + 5 : at + 9], "big") & LARGEST_WINDOW
+            payload = data[at + 9 : end]
+            at = end
+            if self._block is not None and (kind != CONTINUATION or number != self._block[0]):
+                raise Fault(PROTOCOL_ERROR, "a header block is interrupted")
+            try:
+                if kind == DATA:
+                    self._data(flags, number, payload)
+                elif kind == HEADERS:
+                    self._headers(flags, number, payload)
+                else:
+                    self._other(kind, flags, number, payload)
+            except Fault as fault:
+                if not fault.stream:
+                    raise
+                self._spoiled(fault)
+        self._left = data[at:] if at < size else b""
+
+    def _headers(self, flags: int, number: int, payload: bytes) -> None:
+        if flags & (PADDED | HAS_PRIORITY):
+            payload = unpadded(payload) if flags & PADDED else payload
+            if flags & HAS_PRIORITY:
+                if len(payload) < 5:
+                    raise Fault(FRAME_SIZE, "a priority is cut off")
+                if int.from_bytes(payload[:4], "big") & LARGEST_WINDOW == number:
+                    raise Fault(PROTOCOL_ERROR, "a stream depends on itself")
+                payload = payload[5:]
+        if not number & 1:
+            raise Fault(PROTOCOL_ERROR, f"clients do not open stream {number}")
+        if not flags & END_HEADERS:
+            self._block = (number, flags, bytearray(payload))
+            self._waits_since = self._loop.time()
+            return
+        self._opened(number, flags, payload)
+
+    def _opened(self, number: int, flags: int, block: bytes) -> None:
+        is_end = bool(flags & END_STREAM)
+        if number <= self._last:
+            self._trailers(number, block, is_end=is_end)
+            return
+        self._last = number
+        head = self._heads.get(block)
+        if head is None:
+            before = self._decoder.generation
+            fields = self._decoder.decode(block)
+            try:
+                head = self._application.head(fields)
+            except Fault as fault:
+                raise Fault(fault.code, str(fault), number) from None
+            finally:
+                if self._decoder.generation != before or len(self._heads) >= REMEMBERED:
+                    self._heads.clear()
+            if (
+                self._decoder.generation == before and len(block) <= MAX_REMEMBERED
+            ):  # else the same bytes would mean something else the next time
+                self._heads[block] = head
+        if self._is_leaving:  # its client has been told that this one is not answered, and sends it elsewhere
+            self._forgotten[number] = None
+            return
+        if len(self.streams) >= MAX_STREAMS:
+            raise Fault(REFUSED_STREAM, "too many calls at once on one connection", number)
+        stream = self.streams[number] = Stream(self, number, head, self._first_window)
+        if is_end:
+            stream.is_complete = True
+            self._application.opened(stream)
+            if number in self.streams:
+                self._application.complete(stream)
+            return
+        stream.since = self._loop.time()
+        self._application.opened(stream)
+
+    def _trailers(self, number: int, block: bytes, *, is_end: bool) -> None:
+        fields = self._decoder.decode(block)
+        stream = self.streams.get(number)
+        if stream is None:
+            if number in self._forgotten:
+                return
+            raise Fault(STREAM_CLOSED, f"stream {number} is closed")
+        if stream.is_complete:
+            raise Fault(STREAM_CLOSED, f"stream {number} was ended by its client", number)
+        if not is_end or any(name[:1] == b":" or name.lower() != name for name, _ in fields):
+            raise Fault(PROTOCOL_ERROR, "malformed trailers", number)
+        self._ended(stream)
+
+    def _data(self, flags: int, number: int, payload: bytes) -> None:  # noqa: PLR0912  # flat: it is in the hot loop
+        size = len(payload)
+        self._taken += size
+        if self._taken > _MORE_AT:
+            self._out.append(window_update(0, self._taken))
+            self._taken = 0
+        if flags & PADDED:
+            payload = unpadded(payload)
+        stream = self.streams.get(number)
+        if stream is None:
+            if number == 0 or number > self._last:
+                raise Fault(PROTOCOL_ERROR, f"data on stream {number}, which is not open")
+            if number in self._forgotten:
+                return
+            raise Fault(STREAM_CLOSED, f"stream {number} is closed", number)
+        if stream.is_complete:
+            raise Fault(STREAM_CLOSED, f"stream {number} was ended by its client", number)
+        body = stream.body
+        if not body:
+            stream.body = payload
+        elif type(body) is bytearray:
+            body += payload
+        else:
+            stream.body = bytearray(body) + payload
+        kept = len(payload)
+        stream.held += kept
+        application = self._application
+        application.room_bytes -= kept
+        if len(stream.body) > application.max_bytes or application.room_bytes < 0:
+            application.too_large(stream)
+            return
+        if flags & END_STREAM:
+            self._ended(stream)
+            return
+        stream.taken += size
+        if stream.taken > STREAM_WINDOW // 2:
+            self._out.append(window_update(number, stream.taken))
+            stream.taken = 0
+        if stream.is_flowing:
+            self._application.arrived(stream)
+
+    def _ended(self, stream: Stream) -> None:
+        stream.is_complete = True
+        if not stream.is_flowing:
+            self._free(stream)
+        self._application.complete(stream)
+
+    def _gave_up(self, stream: Stream) -> None:
+        """See Outgoing."""
+        self._application.gone(stream)
+
+    def _free(self, stream: Stream) -> None:
+        """See Outgoing."""
+        self._application.room_bytes += stream.held
+        stream.held = 0
+
+    def _other(self, kind: int, flags: int, number: int, payload: bytes) -> None:  # noqa: PLR0912  # one line a kind
+        size = len(payload)
+        if kind == WINDOW_UPDATE:
+            self._widened(number, payload)
+        elif kind == PING:
+            if size != 8 or number:
+                raise Fault(PROTOCOL_ERROR if number else FRAME_SIZE, "a malformed ping")
+            if not flags & ACK:
+                self._out.append(frame(PING, ACK, 0, 8) + payload)
+            elif payload == LEAVING and self.is_retired:
+                self._leave()
+        elif kind == SETTINGS:
+            self._settings(flags, number, payload)
+        elif kind == RST_STREAM:
+            self._was_reset(number, size)
+        elif kind == CONTINUATION:
+            self._continuation(flags, payload)
+        elif kind == PRIORITY:
+            if not number:
+                raise Fault(PROTOCOL_ERROR, "a priority of no stream")
+            if size != 5:
+                raise Fault(FRAME_SIZE, "a malformed priority", number)
+            if int.from_bytes(payload[:4], "big") & LARGEST_WINDOW == number:
+                raise Fault(PROTOCOL_ERROR, "a stream depends on itself", number)
+        elif kind == GOAWAY:
+            if number:
+                raise Fault(PROTOCOL_ERROR, "a goodbye on a stream")
+        elif kind == PUSH:
+            raise Fault(PROTOCOL_ERROR, "clients do not push")
+
+    def _continuation(self, flags: int, payload: bytes) -> None:
+        if self._block is None:
+            raise Fault(PROTOCOL_ERROR, "a continuation of nothing")
+        number, first_flags, block = self._block
+        block += payload
+        if len(block) > 2 * MAX_FRAME or (not payload and not flags & END_HEADERS):
+            raise Fault(CALM, "a header block is too long")
+        if flags & END_HEADERS:
+            self._block = self._waits_since = None
+            self._opened(number, first_flags, bytes(block))
+
+    def _settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise Fault(PROTOCOL_ERROR, "settings of a stream")
+        if len(payload) % 6 or (flags & ACK and payload):
+            raise Fault(FRAME_SIZE, "malformed settings")
+        if flags & ACK:
+            return
+        self._spend("settings are sent too often")
+        said = dict(
+            read_settings(payload)
+        )  # of a value that is said several times the last counts: each would touch every stream
+        self._frame = said.get(LARGEST_FRAME, self._frame)
+        if INITIAL_WINDOW in said:
+            self._rewindow(said[INITIAL_WINDOW])
+        self._out.append(frame(SETTINGS, ACK, 0, 0))
+        for stream in [stream for stream in self.streams.values() if stream.queue]:
+            self._pump(stream)
+
+    def _was_reset(self, number: int, size: int) -> None:
+        if size != 4:
+            raise Fault(FRAME_SIZE, "a malformed reset")
+        if number == 0 or number > self._last:
+            raise Fault(PROTOCOL_ERROR, f"a reset of stream {number}, which is not open")
+        stream = self.streams.get(number)
+        if stream is None:
+            return
+        self._abandon(stream)
+        del self._forgotten[number]  # it said itself that nothing more comes
+
+    def _abandon(self, stream: Stream) -> None:
+        """Stop a call that its client cancelled, or broke so that it must be reset (CVE-2025-8671): both cost what was begun."""
+        self._spend("too many calls are cancelled")
+        self._drop(stream)
+        self._application.gone(stream)
+
+    def _spend(self, why: str) -> None:
+        self._resets -= 1
+        if self._resets < 0:
+            raise Fault(CALM, why)
+
+    def _drop(self, stream: Stream) -> None:
+        """Forget a stream of which more may still come."""
+        if self.streams.pop(stream.number, None) is None:
+            return
+        self._free(stream)
+        stream.queue.clear()
+        self._held_up.pop(stream.number, None)
+        self._forgotten[stream.number] = None
+        if len(self._forgotten) > MAX_STREAMS:
+            del self._forgotten[next(iter(self._forgotten))]
+        if not self.streams:
+            self._was_last()
+
+    def _spoiled(self, fault: Fault) -> None:
+        stream = self.streams.get(fault.stream)
+        if stream is not None:
+            self._abandon(stream)
+        self._out.append(ended(fault.stream, fault.code))
+
+    @abstractmethod
+    def _leave(self) -> None:
+        """What has come until now is answered, nothing more."""

@@ -1,0 +1,237 @@
+"""Threads, loops and sockets: where the doors listen.
+
+A replica runs its doors in a thread of its own with an event loop of its own (uvloop), away from the thread that talks to Ray.
+`Listener` builds everything on that loop by the caller's `startup` hook, so that Scorer, feature connections and both doors
+live on one loop; `HttpListener` serves an application that needs nothing built. What the doors answer is not known here."""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeVar
+
+import uvloop
+
+from serving.doors.grpc.aio_door import GrpcDoor, start_grpc
+from serving.doors.grpc.door import Http2Door, start_http2
+from serving.doors.http.connection import Application
+from serving.doors.http.door import HttpDoor
+from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, HttpServer, bind
+from serving.doors.interpreter import settle
+from serving.errors import ServingError
+from serving.ports import InferenceService
+
+START_TIMEOUT_S: Final = 120.0
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class LoopThread:
+    """One thread running one uvloop; coroutines are handed to it from anywhere."""
+
+    def __init__(self, name: str) -> None:
+        self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Run it there; the future is thread-safe."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def close(self) -> None:
+        """Stop the loop and wait for the thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(timeout=10)
+
+
+class HttpListener:
+    """Serves an application in a thread of its own: `start()` gives the port, `stop(grace_s)` drains.
+
+    limits: keyword arguments of HttpServer."""
+
+    def __init__(
+        self,
+        application: Application,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        reuse_port: bool = False,
+        sock: socket.socket | None = None,
+        **limits: int,
+    ) -> None:
+        self._application, self._limits = application, limits
+        self._sock = sock or bind(host, port, reuse_port=reuse_port)
+        self._thread: LoopThread | None = None
+        self._server: HttpServer | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is bound."""
+        return int(self._sock.getsockname()[1])
+
+    def start(self) -> int:
+        """Listen; the bound port."""
+        port = self.port
+        self._thread = LoopThread("http")
+        self._server = HttpServer(self._application, self._sock, **self._limits)
+        self._thread.submit(self._server.start()).result(START_TIMEOUT_S)
+        return port
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """Drain and end the thread."""
+        if self._thread is not None and self._server is not None:
+            self._thread.submit(self._server.stop(grace_s)).result(grace_s + 10)
+            self._thread.close()
+            self._thread = None
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics.
+
+    union: makes of this replica's metrics the page of all replicas that share the port. admit: asked by the doors when the head of
+    an inference request has come; what it returns is the answer (serving.resilience.admission). degraded: what is out, for readiness."""
+
+    service: InferenceService
+    metrics: Callable[[], bytes] | None = None
+    union: Callable[[bytes], Awaitable[bytes]] | None = None
+    admit: Callable[[], ServingError | None] | None = None
+    degraded: Callable[[], Sequence[str]] = tuple
+
+
+def http_door(behind: Behind, max_body_bytes: int) -> HttpDoor:
+    """The HTTP door in front of it; the same one whoever listens."""
+    return HttpDoor(
+        behind.service,
+        max_body_bytes=max_body_bytes,
+        metrics=behind.metrics,
+        union=behind.union,
+        admit=behind.admit,
+        degraded=behind.degraded,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the doors listen. grpc is None if that door is closed. own: HTTP on the loopback interface, never shared."""
+
+    http: int
+    grpc: int | None
+    own: int = 0
+
+
+class Listener:
+    """Both doors and all that is behind them on one loop in one thread.
+
+    startup runs on that loop before anything listens; shutdown runs there after the doors are closed, also when start fails
+    half-way. grpc_port None: no gRPC door."""
+
+    def __init__(
+        self,
+        startup: Callable[[], Awaitable[Behind]],
+        shutdown: Callable[[], Awaitable[None]],
+        *,
+        host: str,
+        http_port: int,
+        grpc_port: int | None,
+        max_body_bytes: int,
+        reuse_port: bool = False,
+        grpc_door: Literal["http2", "aio"] = "http2",
+        max_connections: int = MAX_CONNECTIONS,
+        max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
+    ) -> None:
+        self._grpc_door = grpc_door
+        self._startup, self._shutdown = startup, shutdown
+        self._host, self._grpc_port, self._max_body_bytes = host, grpc_port, max_body_bytes
+        self._max_connections, self._max_unfinished_bytes = max_connections, max_unfinished_bytes
+        self._reuse_port = reuse_port
+        self._sock = bind(host, http_port, reuse_port=reuse_port)
+        self._thread: LoopThread | None = None
+        self._http: HttpServer | None = None
+        self._own: HttpServer | None = None
+        self._grpc: GrpcDoor | Http2Door | None = None
+
+    def start(self, timeout_s: float = START_TIMEOUT_S) -> Ports:
+        """Build, then listen. Raises what startup raises, or OSError for a port that is taken."""
+        self._thread = LoopThread("doors")
+        try:
+            return self._thread.submit(self._open()).result(timeout_s)
+        except BaseException:
+            self.stop(0)
+            raise
+
+    async def _open(self) -> Ports:
+        http_port = int(self._sock.getsockname()[1])
+        behind = await self._startup()
+        door = http_door(behind, self._max_body_bytes)
+        if self._grpc_port is not None:
+            self._grpc = await self._open_grpc(behind, self._grpc_port)
+        self._http = HttpServer(
+            door, self._sock, max_connections=self._max_connections, max_unfinished_bytes=self._max_unfinished_bytes
+        )
+        await self._http.start()
+        own = bind("127.0.0.1", 0)
+        self._own = HttpServer(door, own)
+        await self._own.start()
+        settle()
+        return Ports(http_port, None if self._grpc is None else self._grpc.port, int(own.getsockname()[1]))
+
+    async def _open_grpc(self, behind: Behind, port: int) -> GrpcDoor | Http2Door:
+        if self._grpc_door == "http2":
+            try:
+                sock = bind(self._host, port, reuse_port=self._reuse_port)
+            except OSError as problem:
+                said = f"cannot listen on {self._host}:{port} for gRPC: {os.strerror(problem.errno or 0)}; choose another port"
+                raise OSError(problem.errno, said) from problem
+            return await start_http2(
+                behind.service,
+                sock,
+                max_body_bytes=self._max_body_bytes,
+                max_connections=self._max_connections,
+                max_unfinished_bytes=self._max_unfinished_bytes,
+                admit=behind.admit,
+            )
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        address = f"{host}:{port}"
+        return await start_grpc(
+            behind.service, address, max_body_bytes=self._max_body_bytes, reuse_port=self._reuse_port, admit=behind.admit
+        )
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Run something on the doors' loop, where everything behind them lives."""
+        if self._thread is None:
+            raise RuntimeError("the listener is not running")
+        return self._thread.submit(work)
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """Close both doors, letting requests under way finish within grace_s; then run shutdown and end the thread."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            self._sock.close()
+            return
+        try:
+            thread.submit(self._close(grace_s)).result(grace_s + 30)
+        finally:
+            thread.close()
+            self._sock.close()
+
+    async def _close(self, grace_s: float) -> None:
+        for together in ((self._http, self._grpc), (self._own,)):  # the last counts can be read until the end
+            doors = [door.stop(grace_s) for door in together if door is not None]
+            for outcome in await asyncio.gather(*doors, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    _log.error("a door did not close cleanly", exc_info=outcome)
+        await self._shutdown()

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol's messages as text and bytes. Pure."""
