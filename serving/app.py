@@ -11,9 +11,12 @@ from contextlib import AsyncExitStack
 from ray import serve
 
 from serving.audit.writer import SegmentWriter
+from serving.cache.memory_cache import MemoryCache
+from serving.cache.predictions import Predictions
+from serving.cache.redis_cache import RedisCache
 from serving.clock import SystemClock
 from serving.doors.listener import Behind
-from serving.features.open import open_features
+from serving.features.opening import open_features
 from serving.models.store import BundleStore
 from serving.ports import Cache, Clock
 from serving.replica.inference_service import Inference
@@ -22,10 +25,7 @@ from serving.replica.served_file import ServedFile, newest_of_each
 from serving.replica.siblings import Siblings
 from serving.resilience.admission import Admission
 from serving.resilience.bulkhead import Bulkheads
-from serving.resilience.cache import MemoryCache
 from serving.resilience.guard import Breakers
-from serving.resilience.predictions import Predictions
-from serving.resilience.redis_cache import RedisCache
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection
 from serving.scoring.scorer import Scorer, ScorerLimits

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from serving.models.manifest import Name
-from serving.resilience.rules.ruleset import RulesFile
+from serving.rules.ruleset import RulesFile
 
 ColumnType = Literal["string", "float", "int", "bool", "timestamp", "port"]
 Share = Annotated[float, Field(ge=0, le=1)]

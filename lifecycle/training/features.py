@@ -15,8 +15,8 @@ from lifecycle.training.data import Dataset, matches
 from lifecycle.training.detector import Aggregate, Detector
 from lifecycle.training.errors import DetectorError
 from lifecycle.training.windows import Measure, Ticks, aggregate
-from serving.features.feast import load
-from serving.features.plan import service_info
+from serving.features.plan.feast import load
+from serving.features.plan.feature_plan import service_info
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
 
 DATATYPES: Final = {"string": "BYTES", "float": "FP64", "int": "INT64", "port": "INT64", "bool": "BOOL"}

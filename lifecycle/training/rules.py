@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from lifecycle.training.detector import Detector
 from lifecycle.training.errors import DetectorError
 from lifecycle.training.features import DATATYPES
-from serving.resilience.rules.errors import RuleError
-from serving.resilience.rules.ruleset import FOLDER, read_rules
+from serving.rules.errors import RuleError
+from serving.rules.ruleset import FOLDER, read_rules
 
 MEASURED_ROWS: Final = 20_000
 """At most; evenly over the rows."""

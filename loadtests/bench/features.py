@@ -57,7 +57,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 async def measure(feast: Any, folder: Path, url: str, *, rounds: int, duration_s: float) -> dict[str, list[Round]]:
     """Rounds of `feast` and `plan`, alternating."""
-    from serving.features.open import open_features
+    from serving.features.opening import open_features
     from serving.settings import ServingSettings
 
     service = feast.get_feature_service(SERVICE)

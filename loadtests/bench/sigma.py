@@ -30,9 +30,9 @@ File = tuple[str, str]
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
     """Measure. Raises BenchError where the public rules and events are not."""
-    from serving.resilience.rules.events import Event, fields_of_json
-    from serving.resilience.rules.matcher import compile_sigma
-    from serving.resilience.rules.predicates import test_of
+    from serving.rules.events import Event, fields_of_json
+    from serving.rules.matcher import compile_sigma
+    from serving.rules.predicates import test_of
 
     files, events = public()
     full = FULL // 10 if quick else FULL

@@ -84,7 +84,7 @@ def create(
 
 
 def _rules(folder: Path | None) -> dict[str, bytes]:
-    from serving.resilience.rules.files import find_rule_files
+    from serving.rules.files import find_rule_files
 
     found = {} if folder is None else find_rule_files(folder)
     if folder is not None and not found:

@@ -125,7 +125,7 @@ def _show(views: Sequence[str], start: datetime, end: datetime, *, as_json: bool
 async def _read(settings: "ServingSettings", service: str, given: Mapping[str, str], when: datetime) -> list[dict[str, object]]:
     import numpy as np
 
-    from serving.features.open import open_features
+    from serving.features.opening import open_features
 
     reader = await open_features(settings)
     try:

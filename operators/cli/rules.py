@@ -10,8 +10,8 @@ from operators.cli.console import CommandError, Json, page, print_json, print_ta
 
 if TYPE_CHECKING:
     from operators.cli.event_files import Found
-    from serving.resilience.rules.matcher import Compiled
-    from serving.resilience.rules.tree import SigmaRule
+    from serving.rules.matcher import Compiled
+    from serving.rules.tree import SigmaRule
 
 app = typer.Typer(no_args_is_help=True, help="Check rules, and try them on events.")
 Rules = Annotated[
@@ -43,7 +43,7 @@ def check(rules: Rules, as_json: Json = False) -> None:
 def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
     """Match events; say which rules hold of each, and what it took. Exit code 1 if an event had to be set aside."""
     from operators.cli.event_files import read_events
-    from serving.resilience.rules.errors import RuleError
+    from serving.rules.errors import RuleError
 
     compiled, _, _ = _compiled(rules)
     found: list[dict[str, Any]] = []
@@ -75,8 +75,8 @@ def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
 
 def _matched(compiled: "Compiled", event: "Found") -> "list[SigmaRule]":
     """The rules that hold of an event. Raises RuleError."""
-    from serving.resilience.rules.errors import RuleError
-    from serving.resilience.rules.events import fields_of_json
+    from serving.rules.errors import RuleError
+    from serving.rules.events import fields_of_json
 
     if event.why_not is not None:
         raise RuleError(event.why_not)
@@ -87,11 +87,11 @@ def _matched(compiled: "Compiled", event: "Found") -> "list[SigmaRule]":
 
 def _compiled(path: Path) -> "tuple[Compiled, float, int]":
     """The matcher, the seconds it took, and how many threshold rules there are. Raises CommandError."""
-    from serving.resilience.rules.errors import RuleError
-    from serving.resilience.rules.files import find_rule_files
-    from serving.resilience.rules.matcher import Compiled
-    from serving.resilience.rules.ruleset import read_files
-    from serving.resilience.rules.thresholds import columns_named
+    from serving.rules.errors import RuleError
+    from serving.rules.files import find_rule_files
+    from serving.rules.matcher import Compiled
+    from serving.rules.ruleset import read_files
+    from serving.rules.thresholds import columns_named
 
     started = time.perf_counter()
     files = find_rule_files(path)

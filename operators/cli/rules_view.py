@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from operators.cli.console import page, print_table
 
 if TYPE_CHECKING:
-    from serving.resilience.rules.ruleset import RuleSet
-    from serving.resilience.rules.tree import SigmaRule, Unsupported
+    from serving.rules.ruleset import RuleSet
+    from serving.rules.tree import SigmaRule, Unsupported
 
 
 def rules_record(

@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.features.errors import UnknownService
-from serving.features.plan import Plan, Row
+from serving.features.plan.errors import UnknownService
+from serving.features.plan.feature_plan import Plan, Row
 from serving.features.rows import Assembly
-from serving.features.single import single_row
+from serving.features.single_row import single_row
 from serving.ports import Columns, FeatureRows, FeatureServiceInfo, ReadOutcome
 
 DEFAULT_TIMEOUT_S: Final = 0.05

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.features.blocks import Block
-from serving.features.found import FoundColumns
-from serving.features.plan import Group, Plan, Row
+from serving.features.found_columns import FoundColumns
+from serving.features.plan.blocks import Block
+from serving.features.plan.feature_plan import Group, Plan, Row
 from serving.ports import Columns, FeatureRows, ReadOutcome
 
 Times = NDArray[np.int64]

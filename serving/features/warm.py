@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.features.errors import InvalidColumn
-from serving.features.plan import Plan, Row
+from serving.features.plan.errors import InvalidColumn
+from serving.features.plan.feature_plan import Plan, Row
 from serving.features.rows import Assembly
-from serving.features.single import single_row
+from serving.features.single_row import single_row
 from serving.models.assembly import TensorPlan
 from serving.ports import Columns, FieldInfo
 

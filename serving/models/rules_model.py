@@ -1,4 +1,4 @@
-"""The rules of a bundle: read from its folder, compiled against its columns. What they say is serving.resilience.rules'."""
+"""The rules of a bundle: read from its folder, compiled against its columns. What they say is serving.rules'."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from serving.models.bundle import Bundle
 from serving.models.errors import BundleError
 from serving.models.manifest import Manifest
-from serving.resilience.rules.errors import RuleError
-from serving.resilience.rules.ruleset import FOLDER, EventPlace, RuleSet, read_rules
+from serving.rules.errors import RuleError
+from serving.rules.ruleset import FOLDER, EventPlace, RuleSet, read_rules
 
 
 def rules_of(bundle: Bundle) -> RuleSet | None:

@@ -14,7 +14,7 @@ from serving.models.rules_model import rules_of
 from serving.models.timing import median_run_us
 from serving.models.verdicts import CalibrationTable
 from serving.ports import FeatureReader, Model, Rules
-from serving.resilience.rules.ruleset import RuleSet
+from serving.rules.ruleset import RuleSet
 from serving.scoring.inputs import InputPlan
 from serving.spec import RevisionSpec
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from serving.cache.predictions import Predictions
 from serving.resilience.admission import Admission
 from serving.resilience.breaker import Limits
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.guard import NAMES, Breakers, Guard
-from serving.resilience.predictions import Predictions
 from serving.telemetry import names
 from serving.telemetry.names import MetricDoc
 

@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.cache.prediction_key import prediction_key
+from serving.cache.predictions import Outputs, Predictions
 from serving.errors import BadRequest, DeadlineExceeded, Overloaded, Unavailable
 from serving.messages import InferRequest
 from serving.models.assembly import feed_of
@@ -24,8 +26,6 @@ from serving.resilience.breaker import Ticket
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.deadline import read_slice_s, run_slice_s
 from serving.resilience.guard import Guard
-from serving.resilience.prediction_key import prediction_key
-from serving.resilience.predictions import Outputs, Predictions
 from serving.scoring.answers import Part
 from serving.scoring.entity import Place
 from serving.scoring.inputs import ColumnRows, TensorRows

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from serving.features.open import open_features
+from serving.features.opening import open_features
 from serving.settings import ServingSettings
 from tests.contract.feast_world import KINDS, NOW, NOW_US, FeastWorld, columns
 

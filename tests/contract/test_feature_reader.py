@@ -7,8 +7,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from serving.features.errors import FeatureError, InvalidColumn
-from serving.features.open import open_features
+from serving.features.opening import open_features
+from serving.features.plan.errors import FeatureError, InvalidColumn
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
 from serving.settings import ServingSettings
 from tests.contract.feast_world import NOW, NOW_US, FeastWorld

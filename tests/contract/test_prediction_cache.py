@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from serving.resilience.cache import MOST_VALUE_BYTES, MemoryCache
-from serving.resilience.redis_cache import RedisCache
+from serving.cache.memory_cache import MOST_VALUE_BYTES, MemoryCache
+from serving.cache.redis_cache import RedisCache
 from tests.waiting import until_so
 
 TTL_S = 0.2

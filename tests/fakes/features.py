@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.features.errors import InvalidColumn, UnknownService
+from serving.features.plan.errors import InvalidColumn, UnknownService
 from serving.ports import FeatureInfo, FeatureRows, FeatureServiceInfo, FieldInfo, ReadOutcome
 
 DTYPES = {"FP32": np.float32, "FP64": np.float64, "INT32": np.int32, "INT64": np.int64, "BOOL": np.bool_, "BYTES": np.object_}

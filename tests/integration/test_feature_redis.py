@@ -5,9 +5,9 @@ import asyncio
 import pytest
 import uvloop
 
-from serving.features import wire
-from serving.features.redis import RedisStore
-from serving.features.wire import STALLED_S, Address
+from serving.features.stores import redis_wire
+from serving.features.stores.redis import RedisStore
+from serving.features.stores.redis_wire import STALLED_S, Address
 from serving.ports import ReadOutcome
 from tests.fakes.redis_server import RedisServer, free_port
 from tests.waiting import HANG_S, until_so
@@ -27,7 +27,7 @@ class OneField:
         self.store = RedisStore(url)
 
     async def read(self, key=b"k", timeout_s=0.1):
-        from serving.features.redis import Prepared
+        from serving.features.stores.redis import Prepared
 
         prepared = (Prepared(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", 0, 1),)
         found = await self.store.fetch(prepared, [[key]], timeout_s)
@@ -60,7 +60,7 @@ async def test_a_read(field):
 @pytest.fixture
 def patient(monkeypatch):
     """A connection that is not given up because nothing was heard for a while: this machine may be busy."""
-    monkeypatch.setattr(wire, "STALLED_S", 10 * HANG_S)
+    monkeypatch.setattr(redis_wire, "STALLED_S", 10 * HANG_S)
 
 
 @pytest.mark.usefixtures("patient")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import uvicorn
 
-from serving.features.open import open_features
+from serving.features.opening import open_features
 from serving.settings import ServingSettings
 from tests.contract.feast_world import NOW_US, FeastWorld, columns
 from tests.fakes.redis_server import free_port

@@ -13,8 +13,8 @@ import pytest
 from feature_repo.flows import FLOWS
 from lifecycle.training.store import FeastStore
 from operators.cli.console import CommandError
-from serving.features.errors import RegistryError, UnknownService
-from serving.features.open import open_features
+from serving.features.opening import open_features
+from serving.features.plan.errors import RegistryError, UnknownService
 from serving.settings import ServingSettings
 
 TICK = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -87,7 +87,7 @@ async def test_a_registry_that_breaks_keeps_the_last_good_plans(tmp_path):
 def test_serving_features_never_imports_feast(folder):
     code = (
         "import asyncio, sys\nfrom pathlib import Path\n"
-        "from serving.features.open import open_features\nfrom serving.settings import ServingSettings\n"
+        "from serving.features.opening import open_features\nfrom serving.settings import ServingSettings\n"
         f"reader = asyncio.run(open_features(ServingSettings(store_dir=Path({str(folder)!r}))))\n"
         "assert reader.services == ('flows_v1',)\n"
         "sys.exit('feast' in sys.modules or 'pandas' in sys.modules)"
@@ -96,7 +96,7 @@ def test_serving_features_never_imports_feast(folder):
 
 
 def test_the_plans_do_not_depend_on_the_hash_seed(folder):
-    command = [sys.executable, "-m", "serving.features.feast", str(folder / "feast")]
+    command = [sys.executable, "-m", "serving.features.plan.feast", str(folder / "feast")]
     said = {
         subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": s}).stdout for s in "0123"
     }

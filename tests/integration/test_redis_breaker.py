@@ -8,14 +8,14 @@ import pytest
 import redis
 import uvloop
 
-from serving.features.guarded import GuardedStore
-from serving.features.redis import RedisStore
+from serving.cache.predictions import Predictions
+from serving.cache.redis_cache import RedisCache
+from serving.features.stores.guarded import GuardedStore
+from serving.features.stores.redis import RedisStore
 from serving.ports import CacheDown, ReadOutcome
 from serving.resilience.breaker import State
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.guard import Breakers
-from serving.resilience.predictions import Predictions
-from serving.resilience.redis_cache import RedisCache
 from serving.scoring.protection import Protection
 from tests.fakes.clock import ManualClock
 from tests.waiting import HANG_S, until_so
@@ -61,7 +61,7 @@ class Features:
         return found if isinstance(found, ReadOutcome) else found[0][0][0][0]
 
     def prepared(self):
-        from serving.features.redis import Prepared
+        from serving.features.stores.redis import Prepared
 
         return (Prepared(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", 0, 1),)
 

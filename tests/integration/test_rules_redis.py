@@ -11,7 +11,7 @@ import pytest
 
 from feature_repo.flows import FLOWS
 from lifecycle.training.store import FeastStore
-from serving.features.open import open_features
+from serving.features.opening import open_features
 from serving.messages import Tensor
 from serving.settings import ServingSettings
 from tests.unit.serving.scoring.variants import World, request, spec, threat

@@ -51,7 +51,7 @@ def test_what_is_copied_is_all_that_the_application_imports(tmp_path):
     program = """
 import sys
 import serving.app
-import serving.features.open
+import serving.features.opening
 print(serving.app.__file__)
 print(sorted({m.split(".")[0] for m in sys.modules} & {"lifecycle", "operators", "loadtests", "tests", "lightgbm", "locust", "kopf"}))
 """

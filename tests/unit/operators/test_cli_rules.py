@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from operators.cli.event_files import events_in
 from operators.cli.main import app
 from operators.cli.rules import _matched
-from serving.resilience.rules.errors import RuleError
-from serving.resilience.rules.matcher import compile_sigma
+from serving.rules.errors import RuleError
+from serving.rules.matcher import compile_sigma
 
 RULE = """
 title: Shell

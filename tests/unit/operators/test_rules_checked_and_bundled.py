@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from operators.cli.main import app
-from serving.resilience.rules.files import find_rule_files
+from serving.rules.files import find_rule_files
 
 RULE = """
 title: {title}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from serving.features.computed import Computed, find_function
-from serving.features.definitions import Argument, ComputedView, Feature
-from serving.features.errors import InvalidColumn, RegistryError
+from serving.features.plan.computed import Computed, find_function
+from serving.features.plan.definitions import Argument, ComputedView, Feature
+from serving.features.plan.errors import InvalidColumn, RegistryError
 
 NUMBER = "feature_repo.transforms:encode_columns"
 

@@ -5,8 +5,8 @@ import logging
 import aiohttp
 import pytest
 
-from serving.features import http
-from serving.features.http import HttpStore
+from serving.features.stores import feature_server
+from serving.features.stores.feature_server import HttpStore
 from serving.ports import ReadOutcome
 
 
@@ -26,12 +26,12 @@ class Failing:
 ])  # fmt: skip
 async def test_a_server_that_fails_every_read_is_said_once_in_a_while(caplog, monkeypatch, problem, outcome):
     now_s = 1000.0
-    monkeypatch.setattr(http.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(feature_server.time, "monotonic", lambda: now_s)
     store = HttpStore("http://127.0.0.1:1")
     store._session = Failing(problem)
-    group = http.Prepared(("view:count",), ((0, 1),))
-    monkeypatch.setattr(http, "decode_key", lambda _: {"user": "ada"})
-    with caplog.at_level(logging.WARNING, logger=http.log.name):
+    group = feature_server.Prepared(("view:count",), ((0, 1),))
+    monkeypatch.setattr(feature_server, "decode_key", lambda _: {"user": "ada"})
+    with caplog.at_level(logging.WARNING, logger=feature_server.log.name):
         for _ in range(100):
             assert await store.fetch((group,), [[b"key"]], 1.0) is outcome
         assert len(caplog.records) == 1

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.features.definitions import ComputedView, Definitions, Feature, Key, OnlineStore, Service, StoredView
-from serving.features.gather import Gathers
-from serving.features.plan import compile_service
+from serving.features.plan.definitions import ComputedView, Definitions, Feature, Key, OnlineStore, Service, StoredView
+from serving.features.plan.feature_plan import compile_service
+from serving.features.plan.gather import Gathers
 from serving.features.rows import Assembly
-from serving.features.single import single_row
+from serving.features.single_row import single_row
 from serving.models.assembly import TensorPlan, assemble
 from serving.ports import ReadOutcome
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from serving.features.guarded import GuardedStore
+from serving.features.stores.guarded import GuardedStore
 from serving.ports import ReadOutcome
 from serving.resilience.breaker import Limits
 from serving.resilience.guard import Guard

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.features.definitions import Key
-from serving.features.errors import InvalidColumn, RegistryError
-from serving.features.keys import decode_key, key_encoder
+from serving.features.plan.definitions import Key
+from serving.features.plan.errors import InvalidColumn, RegistryError
+from serving.features.plan.keys import decode_key, key_encoder
 
 SITE, ACCOUNT = Key("site", "site", "STRING"), Key("account", "number", "INT64")
 

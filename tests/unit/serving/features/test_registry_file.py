@@ -2,8 +2,8 @@
 
 import pytest
 
-from serving.features import feast
-from serving.features.errors import RegistryError
+from serving.features.plan import feast
+from serving.features.plan.errors import RegistryError
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.features.definitions import Definitions, Feature, Key, OnlineStore, Service, StoredView
-from serving.features.plan import compile_service
+from serving.features.plan.definitions import Definitions, Feature, Key, OnlineStore, Service, StoredView
+from serving.features.plan.feature_plan import compile_service
 from serving.features.rows import Assembly
-from serving.features.single import single_row
+from serving.features.single_row import single_row
 from serving.ports import ReadOutcome
 
 USER = (Key("user", "user", "STRING"),)
@@ -97,7 +97,7 @@ def test_a_store_that_failed_is_defaults_everywhere(distinct):
 
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=30))
 def test_numbers_read_together_are_numbers_read_one_by_one(values):
-    from serving.features.blocks import decoder
+    from serving.features.plan.blocks import decoder
 
     read = decoder("FLOAT", is_raw=True)
     raws = [b"\x35" + struct.pack("<f", value) for value in values]

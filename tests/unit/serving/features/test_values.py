@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.features.values import Malformed, decode, seconds_and_nanos
+from serving.features.plan.values import Malformed, decode, seconds_and_nanos
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 
-from serving.features.definitions import ComputedView, Definitions, Feature, Key, OnlineStore, Service, StoredView
-from serving.features.plan import compile_service, compile_steps
+from serving.features.plan.definitions import ComputedView, Definitions, Feature, Key, OnlineStore, Service, StoredView
+from serving.features.plan.feature_plan import compile_service, compile_steps
 from serving.features.warm import columns_of, warm, warm_read
 from serving.models.assembly import TensorPlan
 from serving.ports import FieldInfo

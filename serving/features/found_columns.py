@@ -1,0 +1,56 @@
+"""What was read, as it came: tables of decoded values, and columns that are made of them only when somebody asks. Core.
+
+Most requests want the model's tensors and nothing else; the columns by name are for the audit record, the mirror and the command
+line. Twenty columns of one number each cost more than reading them from Redis does."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.features.plan.gather import Gathers, Layout, Tables
+from serving.models.assembly import TensorPlan
+from serving.ports import Columns
+
+
+class FoundColumns(Mapping[str, NDArray[Any]]):
+    """The port's columns over the tables of one read. layout: of the columns that are shown."""
+
+    __slots__ = ("_gathers", "_layout", "_rows", "_tables")
+
+    def __init__(self, tables: Tables, layout: Layout, gathers: Gathers, rows: int) -> None:
+        self._tables, self._layout, self._gathers, self._rows = tables, layout, gathers, rows
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """A column of its own: changing it changes nothing else."""
+        table, place = self._layout[name]
+        return self._tables[table][:, place].copy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layout)
+
+    def __len__(self) -> int:
+        return len(self._layout)
+
+    def tensors(self, assembly: tuple[TensorPlan, ...], fields: Columns) -> dict[str, NDArray[Any]]:
+        """See ports.FeatureRows.direct."""
+        return self._gathers.of(assembly)(self._tables, fields, self._rows)
+
+
+class FoundTimes(Mapping[str, NDArray[np.int64]]):
+    """Event times of one row by view, from the numbers as they were read."""
+
+    __slots__ = ("_places", "_times_us")
+
+    def __init__(self, places: Mapping[str, int], times_us: Sequence[int]) -> None:
+        self._places, self._times_us = places, times_us
+
+    def __getitem__(self, view: str) -> NDArray[np.int64]:
+        return np.array((self._times_us[self._places[view]],), dtype=np.int64)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)

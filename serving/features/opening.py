@@ -1,0 +1,167 @@
+"""Opens the FeatureReader that the settings ask for, and keeps its plans up to date off the request path.
+
+Which store: an HTTP feature server if its URL is set, else Redis if its URL is set, else what the Feast configuration says.
+A registry that is not there yet is no error (a server of tensors-only bundles needs none); one that breaks later is logged, and
+the last good plans stay, those of services that it does not have any more among them: models may use them."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from serving.features.plan import feast
+from serving.features.plan.definitions import Definitions, OnlineStore, Service
+from serving.features.plan.errors import RegistryError
+from serving.features.plan.feature_plan import Plan, Store, compile_steps
+from serving.features.reader import PlanReader
+from serving.features.stores.guarded import GuardedStore
+from serving.features.stores.sqlite import SqliteStore
+from serving.features.warm import warm, warm_read
+from serving.resilience.guard import Guard
+from serving.settings import ServingSettings
+
+log = logging.getLogger(__name__)
+
+_REMOTE_S: Final = 60.0
+"""A registry that is not a local file is not looked at more often: Feast itself has to read it, which takes seconds."""
+
+
+class OpenReader(PlanReader):
+    """A PlanReader that follows its registry until it is closed."""
+
+    def __init__(
+        self, settings: ServingSettings, guard: Guard | None = None, late_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """Nothing is read yet; see `open_features`."""
+        super().__init__(settings.feature_timeout_s)
+        self._settings, self._guard, self._late_s = settings, guard, late_s
+        self._folder = settings.feast_dir
+        self._backend: Store | None = None
+        self._online: OnlineStore | None = None
+        self._seen: tuple[object, ...] | None = None
+        self._definitions: Definitions | None = None
+        self._following: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Compile the plans of the registry, if there is one, and begin to follow it. Raises RegistryError."""
+        seen = feast.signature(self._folder)
+        if seen is not None:
+            await self._use(await asyncio.to_thread(feast.load, self._folder), seen)
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    async def refresh(self) -> None:
+        """Look once for a change; a registry that cannot be read leaves the plans as they are."""
+        seen = await asyncio.to_thread(feast.signature, self._folder)
+        if seen is None or (seen == self._seen and feast.is_local(seen)):
+            return
+        try:
+            await self._use(await asyncio.to_thread(feast.load, self._folder), seen)
+        except RegistryError as error:
+            log.warning("features: keeping the last good plans: %s", error.message)
+            self._seen = seen  # not again until it changes
+        else:
+            log.info("features: compiled the plans of %d services", len(self.services))
+
+    async def close(self) -> None:
+        """Stop following and close the store."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        if self._backend is not None:
+            await self._backend.close()
+
+    async def _use(self, definitions: Definitions, seen: tuple[object, ...]) -> None:
+        """Compile every service and swap the plans in. One that does not compile, or has gone, is a problem of its own and stays as it
+        was last good."""
+        former = self._backend
+        if self._backend is None or definitions.online != self._online:
+            store = await _open_store(self._settings, definitions.online)
+            self._backend = (
+                store if self._guard is None else GuardedStore(store, self._guard, self._timeout_s, late_s=self._late_s)
+            )
+            self._online = definitions.online
+        plans: dict[str, Plan] = {}
+        problems = dict(definitions.problems)
+        for service in definitions.services:
+            await asyncio.sleep(0)  # requests are answered between two services, and between two steps of one
+            try:
+                plans[service.name] = await self._plan_of(service, definitions, self._backend)
+            except RegistryError as error:
+                problems[service.name] = error.message
+        for name in self._plans.keys() - plans.keys():
+            problems.setdefault(name, "the registry does not have it any more")
+            with suppress(RegistryError):
+                plans[name] = await self._plan_of(self._plans[name].source, definitions, self._backend)
+        for name, problem in problems.items():
+            still = "is served as it was before" if name in plans else "cannot be served"
+            log.warning("features: service %s %s: %s", name, still, problem)
+        self.swap(plans, problems)
+        self._seen, self._definitions = seen, definitions
+        if former is not None and former is not self._backend:
+            await former.close()
+
+    async def _plan_of(self, service: Service, definitions: Definitions, store: Store) -> Plan:
+        """The plan that is in use, if nothing about it has changed; else a new one, warm for the bundles that use it."""
+        former, before = self._plans.get(service.name), self._definitions
+        if former is not None and before is not None and former.store is store and former.source == service:
+            own_code = service.computed and self._settings.feature_repo is not None  # files that may have changed
+            if (before.project, before.key_version) == (definitions.project, definitions.key_version) and not own_code:
+                return former
+        steps = compile_steps(service, definitions, store, self._settings.feature_repo)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                plan: Plan = done.value
+                break
+            await asyncio.sleep(0)
+        warm(plan, former.gathers.assemblies if former is not None else ())
+        await warm_read(plan, self._timeout_s)
+        return plan
+
+    async def _follow(self) -> None:
+        while True:
+            is_cheap = self._seen is None or feast.is_local(self._seen)
+            await asyncio.sleep(
+                self._settings.feature_refresh_s if is_cheap else max(self._settings.feature_refresh_s, _REMOTE_S)
+            )
+            try:
+                await self.refresh()
+            except Exception:
+                log.exception("features: refreshing failed; the last good plans stay")
+
+
+async def open_features(
+    settings: ServingSettings, guard: Guard | None = None, late_s: Callable[[], float] = lambda: 0.0
+) -> OpenReader:
+    """Open the reader: plans compiled, connection warm. guard: the breaker around its reads, None for none (command line). late_s: how
+    late the loop is these days.
+
+    Raises RegistryError if there is a registry and it cannot be read."""
+    reader = OpenReader(settings, guard, late_s)
+    await reader.start()
+    return reader
+
+
+async def _open_store(settings: ServingSettings, online: OnlineStore) -> Store:
+    if settings.feature_server_url is not None:
+        from serving.features.stores.feature_server import HttpStore
+
+        return HttpStore(settings.feature_server_url)
+    url = settings.redis_url or (online.url if online.type == "redis" else None)
+    if url is not None:
+        from serving.features.stores.redis import RedisStore
+
+        try:
+            store = RedisStore(url)
+        except ValueError as error:
+            raise RegistryError(str(error)) from error
+        await store.start()
+        return store
+    if online.type != "sqlite":
+        raise RegistryError(
+            f"online store {online.type!r} has no adapter here; put Feast's feature server before it and set VEDETTE_FEATURE_SERVER_URL"
+        )
+    return SqliteStore(Path(online.path))

@@ -1,0 +1,63 @@
+"""A store behind its breaker: while that is open no read is attempted, and the answer is what a store that failed gives.
+
+Every kind of store looks the same from here. A read that was given less time than reads have by the settings, and ran out of it,
+says nothing about the store: a client in a hurry must not take everyone's features. Nor does the time that the loop itself was late
+by: where others take the processor, or there is too much to do, a store that is well would be left alone for its reader's fault."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from serving.features.plan.feature_plan import Group, Row, Store
+from serving.ports import ReadOutcome
+from serving.resilience.guard import Guard
+
+_LATE_SHARE: Final = 0.5
+"""Of the time a read had: a loop that is later than that may have missed the answer itself."""
+
+
+class GuardedStore:
+    """Implements plan.Store over another. timeout_s: what a read has by the settings. now: monotonic seconds. late_s: how late the
+    loop is these days."""
+
+    def __init__(
+        self,
+        store: Store,
+        guard: Guard,
+        timeout_s: float,
+        now: Callable[[], float] = time.monotonic,
+        late_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._store, self._guard, self._timeout_s, self._now, self._late_s = store, guard, timeout_s, now, late_s
+        self.decodes = store.decodes
+
+    def prepare(self, project: str, groups: Sequence[Group]) -> Any:
+        """See plan.Store.prepare."""
+        return self._store.prepare(project, groups)
+
+    async def fetch(self, prepared: Any, keys: Sequence[Sequence[bytes]], timeout_s: float) -> list[list[Row]] | ReadOutcome:
+        """See plan.Store.fetch."""
+        if timeout_s <= 0:
+            return ReadOutcome.TIMED_OUT
+        guard, start_s = self._guard, self._now()
+        ticket = guard.ask(start_s)
+        if ticket is None:
+            return ReadOutcome.NOT_ASKED
+        try:
+            found = await self._store.fetch(prepared, keys, timeout_s)
+        except BaseException:  # the client is gone, or a defect of ours
+            guard.unused(ticket)
+            raise
+        now_s = self._now()
+        if not isinstance(found, ReadOutcome):
+            took_s = now_s - start_s
+            guard.succeeded(ticket, took_s if took_s <= guard.slow_s else max(took_s - self._late_s(), 0.0), now_s)
+        elif found is ReadOutcome.TIMED_OUT and (timeout_s < self._timeout_s or self._late_s() > _LATE_SHARE * timeout_s):
+            guard.unused(ticket)
+        else:
+            guard.failed(ticket, now_s - start_s, now_s)
+        return found
+
+    async def close(self) -> None:
+        """See plan.Store.close."""
+        await self._store.close()

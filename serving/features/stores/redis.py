@@ -1,0 +1,224 @@
+"""Stored features in Redis, in Feast's layout: one hash an entity, read with one HMGET for all views of that entity.
+
+Never waits for a connection: while there is none, reads say so at once and a task in the background connects again. Only a read
+that was on its way when the connection broke is tried a second time, if the first attempt to connect again succeeds in its time.
+Source of the layout: feast.infra.online_stores.redis (key: serialised entity key + project; fields: murmur3 of `view:feature`;
+`_ts:view`: a Timestamp message)."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, cast
+
+import mmh3
+
+from serving.features.plan.feature_plan import Group, Row
+from serving.features.plan.values import Malformed, seconds_and_nanos
+from serving.features.stores.redis_wire import Address, Connection, Replies, ReplyError, connect
+from serving.ports import ReadOutcome
+from serving.resilience.retry import RetryBudget, pause_s
+
+log = logging.getLogger(__name__)
+
+_CONNECT_S: Final = 1.0
+_PAUSE_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Waits between attempts to connect; the last one repeats."""
+_QUIET_S: Final = 10
+"""Between two lines of the log about refused reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One group: the command around the entity's key (the tail begins with the project, which ends the key), and how many of the
+    reply's parts are cells; the others are event times."""
+
+    head: bytes
+    tail: bytes
+    project_bytes: int
+    cells: int
+
+
+class RedisStore:
+    """Implements plan.Store. Belongs to the event loop it was started on."""
+
+    decodes = False
+
+    def __init__(self, url: str) -> None:
+        """Read from the Redis at `url`. Raises ValueError if that is no address."""
+        self._address = Address.of(url)
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._attempt: asyncio.Future[bool] | None = None  # the first one after a connection was lost
+        self._is_closed = False
+        self._quiet_until_s = 0.0
+        self._retries, self._rng = RetryBudget(), random.Random()  # noqa: S311  # spreads waits, hides nothing
+
+    @property
+    def retried(self) -> int:
+        """Reads that were asked again."""
+        return self._retries.spent
+
+    async def start(self) -> None:
+        """Connect; if that fails, go on trying in the background."""
+        if not await self._try():
+            self._reconnect()
+
+    def prepare(self, project: str, groups: Sequence[Group]) -> tuple[Prepared, ...]:
+        """Write the commands but for the keys."""
+        return tuple(_prepare(project.encode(), group) for group in groups)
+
+    async def fetch(
+        self, prepared: tuple[Prepared, ...], keys: Sequence[Sequence[bytes]], timeout_s: float
+    ) -> list[list[Row]] | ReadOutcome:
+        """Read every group in one round trip."""
+        connection = self._connection
+        if connection is None:
+            return ReadOutcome.NO_CONNECTION
+        until_s = time.monotonic() + timeout_s
+        if len(prepared) == 1 == len(keys[0]):  # the usual request: one entity, one command
+            (group,), ((key,),) = prepared, keys
+            commands, count = b"%b$%d\r\n%b%b" % (group.head, len(key) + group.project_bytes, key, group.tail), 1
+        else:
+            commands, count = _commands(prepared, keys)
+        replies = await connection.ask(commands, count, timeout_s)
+        self._retries.earn()
+        if replies is ReadOutcome.LOST:
+            replies = await self._ask_again(commands, count, until_s)
+        if type(replies) is not list:
+            return cast(ReadOutcome, replies)
+        if count == 1 and type(reply := replies[0]) is list:
+            return [[(reply, _microseconds(*reply[prepared[0].cells :]))]]
+        found = _rows(prepared, keys, replies)
+        if found is None:
+            self._complain(replies)
+            return ReadOutcome.FAILED
+        return found
+
+    async def close(self) -> None:
+        """Close the connection and stop connecting."""
+        self._is_closed = True
+        if self._attempt is not None:
+            self._attempt.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+            await asyncio.sleep(0)
+
+    async def _ask_again(self, commands: bytes, count: int, until_s: float) -> Replies:
+        """Once more, over the next connection, if that is there in time and the budget allows; reading twice changes nothing.
+
+        Each waits a moment of its own, so that a store that comes back does not meet all that was lost at once."""
+        attempt = self._attempt
+        if attempt is None or not await _within(attempt, until_s):
+            return ReadOutcome.LOST
+        pause = pause_s(0, until_s - time.monotonic(), self._rng)
+        if pause is None or not self._retries.spend():
+            return ReadOutcome.LOST
+        await asyncio.sleep(pause)
+        if self._connection is None:
+            return ReadOutcome.LOST
+        return await self._connection.ask(commands, count, until_s - time.monotonic())
+
+    def _complain(self, replies: list[Any]) -> None:
+        """Say what Redis refused, now and then: it may refuse every read for minutes (LOADING, NOPERM, OOM)."""
+        now_s = time.monotonic()
+        if now_s >= self._quiet_until_s:
+            self._quiet_until_s = now_s + _QUIET_S
+            refused = next((reply for reply in replies if isinstance(reply, ReplyError)), "an unexpected reply")
+            log.warning("features: Redis refused a read (said once in %d s): %s", _QUIET_S, refused)
+
+    def _lost(self, connection: Connection) -> None:
+        if connection is self._connection and not self._is_closed:
+            self._connection = None
+            log.warning("features: the connection to Redis is lost; defaults stand in until it is back")
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        if self._connecting is None or self._connecting.done():
+            loop = asyncio.get_running_loop()
+            self._attempt = loop.create_future()
+            self._connecting = loop.create_task(self._keep_trying(self._attempt))
+
+    async def _keep_trying(self, first: "asyncio.Future[bool]") -> None:
+        is_back = await self._try()
+        if not first.done():
+            first.set_result(is_back)
+        attempt = 0
+        while not is_back:
+            await asyncio.sleep(_PAUSE_S[min(attempt, len(_PAUSE_S) - 1)])
+            attempt += 1
+            is_back = await self._try()
+        log.info("features: connected to Redis again")
+
+    async def _try(self) -> bool:
+        try:
+            connection = await connect(self._address, self._lost, _CONNECT_S)
+        except (OSError, TimeoutError) as error:
+            log.debug("features: Redis at %s:%s: %s", self._address.host, self._address.port, error)
+            return False
+        if connection.is_open:  # else it was lost between its last answer and now
+            self._connection = connection
+        return connection.is_open
+
+
+async def _within(attempt: "asyncio.Future[bool]", until_s: float) -> bool:
+    """Whether the attempt succeeds by until_s, a monotonic time."""
+    await asyncio.wait([attempt], timeout=max(until_s - time.monotonic(), 0.0))
+    return attempt.done() and not attempt.cancelled() and attempt.result()
+
+
+def _commands(prepared: Sequence[Prepared], keys: Sequence[Sequence[bytes]]) -> tuple[bytes, int]:
+    """A command a key of every group, and how many they are."""
+    commands: list[bytes] = []
+    for group, asked in zip(prepared, keys, strict=True):
+        head, tail, further = group.head, group.tail, group.project_bytes
+        commands += [b"%b$%d\r\n%b%b" % (head, len(key) + further, key, tail) for key in asked]
+    return b"".join(commands), len(commands)
+
+
+def _rows(prepared: Sequence[Prepared], keys: Sequence[Sequence[bytes]], replies: list[Any]) -> list[list[Row]] | None:
+    """The replies as rows; None if Redis refused one of the commands."""
+    found: list[list[Row]] = []
+    start = 0
+    try:
+        for group, asked in zip(prepared, keys, strict=True):
+            cells, end = group.cells, start + len(asked)
+            found.append([(reply, _microseconds(*reply[cells:])) for reply in replies[start:end]])
+            start = end
+    except TypeError:
+        return None
+    return found
+
+
+def _prepare(project: bytes, group: Group) -> Prepared:
+    names = [_field(f"{plan.view.storage}:{feature.name}") for plan in group.views for feature in plan.view.features]
+    names += [f"_ts:{plan.view.storage}".encode() for plan in group.views]
+    head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(names))
+    tail = project + b"\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(name), name) for name in names)
+    return Prepared(head, tail, len(project), group.cells)
+
+
+def _field(name: str) -> bytes:
+    """Feast's hash field of a feature: murmur3 of its name, four bytes, little endian."""
+    return mmh3.hash(name, signed=False).to_bytes(4, "little")
+
+
+@lru_cache(maxsize=8192)
+def _microseconds(*stamps: bytes | None) -> tuple[int, ...]:
+    """Event times as Feast writes them; 0 where there is none that can be read."""
+    return tuple([_one(raw) for raw in stamps])
+
+
+def _one(raw: bytes | None) -> int:
+    try:
+        seconds, nanos = seconds_and_nanos(raw) if raw else (0, 0)
+    except Malformed:
+        return 0
+    return seconds * 1_000_000 + nanos // 1000

@@ -1,0 +1,121 @@
+"""An event as rules see it: values by field name. Windows event records in their usual JSON forms, or any other JSON.
+
+Whatever the form, EventData and UserData give their fields under their own names, System's are Channel, EventID, Provider_Name,
+Computer, ...; other JSON is flattened to dotted names (serving.rules.forms). Names lose their spaces (`Threat Name` is
+ThreatName)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from serving.rules.errors import RuleError
+from serving.rules.forms import spread
+
+MAX_EVENT_BYTES: Final = 256 * 1024
+MAX_FIELDS: Final = 4096
+
+
+class Several:
+    """The values of a field that has more than one: what is asked of them holds if it holds of any."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: tuple[str, ...]) -> None:
+        self.values = values
+
+    def __contains__(self, text: str) -> bool:
+        return any(text in v for v in self.values)
+
+    def startswith(self, texts: str | tuple[str, ...]) -> bool:
+        """Whether any starts so."""
+        return any(v.startswith(texts) for v in self.values)
+
+    def endswith(self, texts: str | tuple[str, ...]) -> bool:
+        """Whether any ends so."""
+        return any(v.endswith(texts) for v in self.values)
+
+    def lower(self) -> "Several":
+        """Each in lower case."""
+        return Several(tuple([v.lower() for v in self.values]))
+
+
+Value = str | Several
+Fields = dict[str, Value]
+
+
+class Event:
+    """Fields of one event; a field whose value is null is not there. lowered: the same in lower case."""
+
+    __slots__ = ("_all", "fields", "lowered")
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self.lowered: Fields = {name: value.lower() for name, value in fields.items()}
+        self._all: Several | None = None
+
+    def everything(self) -> Several:
+        """All values in lower case, for keywords."""
+        if self._all is None:
+            self._all = Several(tuple([t for v in self.lowered.values() for t in texts_of(v)]))
+        return self._all
+
+    def everything_as_it_is(self) -> Several:
+        """All values, for keywords whose case counts."""
+        return Several(tuple([t for v in self.fields.values() for t in texts_of(v)]))
+
+
+def texts_of(value: Value) -> tuple[str, ...]:
+    """The one or several texts of a value."""
+    return (value,) if isinstance(value, str) else value.values
+
+
+def fields_of_json(body: bytes) -> tuple[Fields, Mapping[str, Any]]:
+    """Fields of an event as JSON text, and the document. Raises RuleError if it is none, or too large."""
+    if len(body) > MAX_EVENT_BYTES:
+        raise RuleError(
+            f"an event of {len(body)} bytes is more than {MAX_EVENT_BYTES}; send the record without its attachments"
+        )
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as problem:
+        raise RuleError(f"an event is not JSON: {problem}; send one object") from problem
+    if not isinstance(document, dict):
+        raise RuleError(f"an event is a JSON {type(document).__name__}, expected one object")
+    return fields_of(document), document
+
+
+def fields_of(document: Mapping[str, Any]) -> Fields:
+    """Fields of an event as it was parsed."""
+    found: Fields = {}
+
+    def put(name: str, value: Any) -> None:
+        if value is None:
+            return
+        text = value if type(value) is str else _as_text(value)
+        if " " in name:
+            name = name.replace(" ", "")
+        there = found.get(name)
+        if there is not None:
+            found[name] = Several((*texts_of(there), text))
+        elif len(found) < MAX_FIELDS:
+            found[name] = text
+
+    spread(document, put)
+    return found
+
+
+def _as_text(value: Any) -> str:
+    """A value as rules compare it: true and false in lower case, whole numbers without a fraction."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, (dict, list)):
+        try:
+            return orjson.dumps(value).decode()
+        except TypeError:  # nested beyond what orjson writes: no rule names what stands there
+            return ""
+    return str(value)

@@ -1,0 +1,187 @@
+"""The log sources of an event: which rules are about it at all.
+
+An event may say so itself (`logsource`); else it follows from its channel and id (windows), or from what a site's own entries say."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from serving.rules import windows
+from serving.rules.errors import RuleError
+from serving.rules.events import Fields, texts_of
+from serving.rules.tree import LogSource
+
+WINDOWS: Final = "windows"
+CHANNEL: Final = "Channel"
+EVENT_ID: Final = "EventID"
+_PARTS: Final = ("product", "category", "service")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What an event is: a rule is about it if each part the rule names is among these."""
+
+    products: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+
+    def rule_sources(self) -> list[LogSource]:
+        """The log sources a rule about it can name, from the least to the most particular."""
+        found = [
+            LogSource(product, category, service)
+            for product in (None, *self.products)
+            for category in (None, *self.categories)
+            for service in (None, *self.services)
+        ]
+        return found[1:]  # a rule names at least one part
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Events that meet all of `when` are of this source. when: field -> values, in lower case. fields: rules' name -> event's own."""
+
+    when: Mapping[str, frozenset[str]]
+    source: Source
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is known of all events of one channel and id: entries that surely are theirs, summed up, and those still to be asked."""
+
+    source: Source
+    fields: tuple[tuple[str, str], ...]
+    open: tuple[Entry, ...]
+
+
+class LogSources:
+    """Derives sources. Entries of a site add to the built-in ones."""
+
+    def __init__(self, extra: Sequence[Entry] = ()) -> None:
+        entries = (*extra, *_built_in())
+        self._known: frozenset[str | None] = frozenset(
+            (None, *(n for e in entries for n in (*e.source.products, *e.source.categories, *e.source.services)))
+        )
+        of_all = [e for e in entries if CHANNEL not in e.when]
+        by_channel: dict[str, list[Entry]] = {c: [] for e in entries for c in e.when.get(CHANNEL, ())}
+        for entry in entries:
+            for channel in entry.when.get(CHANNEL, by_channel):
+                by_channel[channel].append(entry)
+        self._kinds = {key: kind for channel, of_it in by_channel.items() for key, kind in _kinds(of_it, channel)}
+        self._elsewhere = {number: kind for (_, number), kind in _kinds(of_all, "")}
+        self._else = _kind(of_all, None, None)
+
+    def of(self, fields: Fields, said: Mapping[str, Any] | None = None) -> Source:
+        """The source of an event; its fields get the taxonomy's names where an entry has them. said: what the event says it is."""
+        channel, number = fields.get(CHANNEL), fields.get(EVENT_ID)
+        if isinstance(channel, str) and isinstance(number, str):
+            lowered = channel.lower()
+            kind = self._kinds.get((lowered, number)) or self._kinds.get((lowered, None)) or self._on_another_channel(number)
+        else:
+            kind = self._else
+        source = kind.source
+        for name, own in kind.fields:
+            if own in fields:
+                fields.setdefault(name, fields[own])
+        for entry in kind.open:
+            if _meets(fields, entry.when):
+                source = _sum((source, entry.source))
+                for name, own in entry.fields.items():
+                    if own in fields:
+                        fields.setdefault(name, fields[own])
+        return source if said is None else said_source(said)
+
+    def _on_another_channel(self, number: str) -> _Kind:
+        """Of an event of a channel that no entry names."""
+        return self._elsewhere.get(number) or self._elsewhere[None]
+
+    def reaches(self, rule: LogSource) -> bool:
+        """Whether every part the rule names is one that some entry gives; else only an event that says what it is can be its."""
+        return rule.product in self._known and rule.category in self._known and rule.service in self._known
+
+
+def said_source(said: Mapping[str, Any]) -> Source:
+    """A source as an event or request says it: product, category, service; each one text or several. Raises RuleError."""
+    unknown = sorted(set(said) - set(_PARTS))
+    parts = [_texts(said.get(name)) for name in _PARTS]
+    if unknown or not any(parts):
+        raise RuleError(f"a log source has {sorted(said)}, expected some of {list(_PARTS)}, e.g. product: windows")
+    return Source(*parts)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return tuple(str(v).lower() for v in values)
+
+
+def read_entries(entries: Sequence[Mapping[str, Any]]) -> list[Entry]:
+    """Entries of a rules.yaml: `when` (field -> value or values), product, category, service, fields. Raises RuleError."""
+    found = []
+    for number, entry in enumerate(entries):
+        where = f"logsources[{number}]"
+        when, fields = entry.get("when"), entry.get("fields", {})
+        if not isinstance(when, dict) or not when:
+            raise RuleError(f"{where}: `when` is missing; say which events it is about, e.g. when: {{event.dataset: auditd}}")
+        if not isinstance(fields, dict):
+            raise RuleError(f"{where}: `fields` is a map of a rule's field name -> the event's")
+        said = {k: v for k, v in entry.items() if k not in ("when", "fields")}
+        try:
+            source = said_source(said)
+        except RuleError as problem:
+            raise RuleError(f"{where}: {problem}") from problem
+        wanted = {str(name): frozenset(_texts(value)) for name, value in when.items()}
+        found.append(Entry(wanted, source, {str(k): str(v) for k, v in fields.items()}))
+    return found
+
+
+def _meets(fields: Fields, when: Mapping[str, frozenset[str]]) -> bool:
+    for name, values in when.items():
+        value = fields.get(name)
+        if value is None or values.isdisjoint(t.lower() for t in texts_of(value)):
+            return False
+    return True
+
+
+def _kinds(entries: Sequence[Entry], channel: str) -> Iterator[tuple[tuple[str, str | None], _Kind]]:
+    """By channel and id: of each id that the channel's entries name, and (id None) of any other."""
+    ids = {number for entry in entries for number in entry.when.get(EVENT_ID, ())}
+    return (((channel, number), _kind(entries, channel, number)) for number in (*ids, None))
+
+
+def _kind(entries: Sequence[Entry], channel: str | None, number: str | None) -> _Kind:
+    """entries: those of the channel. channel None: of an event that is no Windows record. number None: of any id that no entry names."""
+    sure: list[Entry] = []
+    ask: list[Entry] = []
+    for entry in entries:
+        if number not in entry.when.get(EVENT_ID, (number,)):
+            continue
+        (ask if set(entry.when) - {CHANNEL, EVENT_ID} else sure).append(entry)
+    product = Source((WINDOWS,) if channel is not None else ())
+    fields = tuple(item for e in sure for item in e.fields.items())
+    return _Kind(_sum((product, *(e.source for e in sure))), fields, tuple(ask))
+
+
+def _sum(sources: Sequence[Source]) -> Source:
+    return Source(
+        _all(*[s.products for s in sources]), _all(*[s.categories for s in sources]), _all(*[s.services for s in sources])
+    )
+
+
+def _all(*groups: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for group in groups for name in group))
+
+
+def _built_in() -> list[Entry]:
+    def on(channels: Sequence[str], ids: Sequence[int] = (), **more: Sequence[str]) -> dict[str, frozenset[str]]:
+        when = {"Channel": channels, "EventID": [str(i) for i in ids], **more}
+        return {name: frozenset(v.lower() for v in values) for name, values in when.items() if values}
+
+    product = (WINDOWS,)
+    entries = [Entry(on(channels), Source(product, (), (service,))) for service, channels in windows.SERVICES.items()]
+    entries += [Entry(on(channels, ids), Source(product, categories)) for channels, ids, categories in windows.CATEGORIES]
+    entries += [
+        Entry(on((windows.SYSMON,), (12,), EventType=types), Source(product, (category,)))
+        for types, category in windows.REGISTRY_KEYS
+    ]
+    entries += [Entry(on((windows.SECURITY,), (i,)), Source(product, c), fields) for i, c, fields in windows.AUDITED]
+    return entries

@@ -1,0 +1,212 @@
+"""All the rules of one bundle: read from the files of its `rules/` folder, compiled once, asked for verdicts.
+
+A row's verdict is that of the severest rule that holds of it; where none holds, what the file says under `otherwise`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.ports import Columns, RuleVerdicts
+from serving.rules.errors import RuleError
+from serving.rules.events import Fields, fields_of_json
+from serving.rules.files import SUFFIXES
+from serving.rules.logsources import LogSources, Source, read_entries, said_source
+from serving.rules.thresholds import Declared, Thresholds
+from serving.rules.tree import SigmaRule, Unsupported
+
+if TYPE_CHECKING:
+    from serving.rules.matcher import Compiled
+
+FOLDER: Final = "rules/"
+THRESHOLDS: Final = "rules.yaml"
+MAX_BYTES: Final = 16 * 1024 * 1024
+CODES: Final[Mapping[str, int]] = {"informational": 0, "low": 0, "medium": 1, "high": 2, "critical": 2}
+"""A rule's severity -> verdict: 0 benign, 1 investigate, 2 alert."""
+OTHERWISE: Final[Mapping[str, int]] = {"benign": 0, "investigate": 1, "alert": 2}
+Severity = Literal["informational", "low", "medium", "high", "critical"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ThresholdRule(_Part):
+    """One threshold rule of a rules.yaml."""
+
+    id: str = Field(min_length=1, max_length=128)
+    """What the answer calls it."""
+    title: str = ""
+    """For people."""
+    when: str = Field(min_length=1)
+    """A CEL expression over columns that is true of the rows it is about."""
+    severity: Severity
+    """high and critical alert, medium is to be investigated, low and informational are benign."""
+    reason: str = ""
+    """Why it matters, for people."""
+
+
+class RulesFile(_Part):
+    """The whole of a rules.yaml."""
+
+    otherwise: Literal["benign", "investigate", "alert"] = "investigate"
+    """The verdict of a row that no rule holds of. Nothing is known of it, so it is looked at unless you say otherwise."""
+    thresholds: tuple[ThresholdRule, ...] = ()
+    """Rules over columns."""
+    logsources: tuple[Mapping[str, Any], ...] = ()
+    """Log sources of a site's own events."""
+    placeholders: Mapping[str, tuple[str, ...]] = {}
+    """Values of SIGMA's placeholders (`expand`), by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlace:
+    """Where a row's event is: in one column as JSON, or else the columns themselves are its fields. source: what such events are."""
+
+    column: str | None = None
+    fields: tuple[str, ...] = ()
+    source: Mapping[str, str] = field(default_factory=dict)
+
+
+class RuleSet:
+    """Implements ports.Rules."""
+
+    def __init__(self, thresholds: Thresholds, sigma: "Compiled | None", place: EventPlace, otherwise: str) -> None:
+        self._thresholds, self.sigma, self._place = thresholds, sigma, place
+        self._otherwise = OTHERWISE[otherwise]
+        self._source = said_source(dict(place.source)) if place.source else None
+
+    @property
+    def size(self) -> int:
+        """How many rules can match."""
+        return len(self._thresholds.rules) + (len(self.sigma.rules) if self.sigma is not None else 0)
+
+    @property
+    def unsupported(self) -> tuple[Unsupported, ...]:
+        """SIGMA rules that are not matched, and why."""
+        return self.sigma.unsupported if self.sigma is not None else ()
+
+    @property
+    def unreached(self) -> "tuple[SigmaRule, ...]":
+        """SIGMA rules whose log source no event is derived to be, or is not the one that the bundle says all events are."""
+        if self.sigma is None:
+            return ()
+        if self._source is None:
+            return self.sigma.unreached
+        theirs = set(self._source.rule_sources())
+        return tuple(rule for rule in self.sigma.rules if rule.source not in theirs)
+
+    @property
+    def thresholds(self) -> int:
+        """How many threshold rules there are."""
+        return len(self._thresholds.rules)
+
+    def applies(self, columns: frozenset[str]) -> bool:
+        """See ports.Rules."""
+        return self._thresholds.applies(columns) or (self._has_event(columns) and self.sigma is not None)
+
+    def judge(self, columns: Columns, rows: int) -> RuleVerdicts:
+        """See ports.Rules."""
+        held = self._thresholds.judge(columns, rows)
+        codes: NDArray[np.intp] = np.full(rows, self._otherwise, dtype=np.intp)
+        matched: list[tuple[str, ...]] = []
+        events = self._events(columns, rows)
+        for row in range(rows):
+            found = [(rule.id, rule.severity) for rule in held[row]]
+            if self.sigma is not None and events[row] is not None:
+                fields, source = events[row]  # type: ignore[misc]  # seen not to be None
+                found += [(rule.id, rule.level) for rule in self.sigma.match(fields, source)]
+            if found:
+                codes[row] = max(CODES[severity] for _, severity in found)
+            matched.append(tuple([identity for identity, _ in found]))
+        return RuleVerdicts(codes, tuple(matched))
+
+    def _has_event(self, columns: frozenset[str]) -> bool:
+        place = self._place
+        return place.column in columns if place.column is not None else any(name in columns for name in place.fields)
+
+    def _events(self, columns: Columns, rows: int) -> Sequence[tuple[Fields, Source] | None]:
+        """The event of each row, None where there is none that can be read."""
+        if self.sigma is None or not self._has_event(frozenset(columns)):
+            return [None] * rows
+        if self._place.column is not None:
+            return [self._read(body) for body in columns[self._place.column].tolist()]
+        return [self._from_columns(columns, row) for row in range(rows)]
+
+    def _read(self, body: Any) -> tuple[Fields, Source] | None:
+        sources = self.sigma.sources if self.sigma is not None else LogSources()
+        try:
+            fields, document = fields_of_json(body if isinstance(body, bytes) else str(body).encode())
+            said = document.get("logsource")
+            source = sources.of(fields, said if isinstance(said, dict) else None)
+        except RuleError:
+            return None  # a row whose event cannot be read is one of which nothing is known
+        return fields, source if said is not None or self._source is None else self._source
+
+    def _from_columns(self, columns: Columns, row: int) -> tuple[Fields, Source]:
+        fields: Fields = {}
+        for name in self._place.fields:
+            if name in columns:
+                value = columns[name][row]
+                fields[name] = value.decode(errors="replace") if isinstance(value, bytes) else _number(value)
+        sources = self.sigma.sources if self.sigma is not None else LogSources()
+        derived = sources.of(fields)
+        return fields, self._source or derived
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value).lower() if isinstance(value, (bool, np.bool_)) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFiles:
+    """What rule files say, before it is known which columns there are. sigma: None if there is no SIGMA file."""
+
+    said: RulesFile
+    sigma: "Compiled | None"
+
+
+def read_files(files: Mapping[str, bytes]) -> RuleFiles:
+    """Parse rules.yaml and compile the SIGMA files. files: path within the folder -> content.
+
+    Raises RuleError; a SIGMA file that cannot be read, or a rule that is not supported, is listed instead."""
+    if sum(map(len, files.values())) > MAX_BYTES:
+        raise RuleError(f"the rules are larger than {MAX_BYTES} bytes; choose those that matter for this model")
+    strange = sorted(path for path in files if not path.lower().endswith(SUFFIXES))
+    if strange:
+        raise RuleError(f"{strange} are no rules; {FOLDER} holds rules.yaml and SIGMA files (*.yml, *.yaml)")
+    said = parse_rules_file(files.get(THRESHOLDS, b""))
+    sources = LogSources(read_entries(said.logsources))
+    sigma_files = [(path, content) for path, content in sorted(files.items()) if path != THRESHOLDS]
+    if not sigma_files:
+        return RuleFiles(said, None)
+    from serving.rules.matcher import compile_sigma  # pySigma takes half a second to import; few bundles need it
+
+    return RuleFiles(said, compile_sigma(sigma_files, placeholders=said.placeholders, sources=sources))
+
+
+def read_rules(files: Mapping[str, bytes], datatypes: Mapping[str, str], place: EventPlace | None = None) -> RuleSet:
+    """Compile the files of a bundle's `rules/` folder. files: path -> content. datatypes: of each column a threshold rule may name.
+
+    Raises RuleError; a SIGMA rule that is merely not supported is listed instead."""
+    found = read_files({path.removeprefix(FOLDER): content for path, content in files.items()})
+    declared = [Declared(r.id, r.title, r.when, r.severity, r.reason) for r in found.said.thresholds]
+    return RuleSet(Thresholds(declared, datatypes), found.sigma, place or EventPlace(), found.said.otherwise)
+
+
+def parse_rules_file(content: bytes) -> RulesFile:
+    """A rules.yaml; nothing of its expressions is looked at. Raises RuleError."""
+    try:
+        document = yaml.safe_load(content)
+        return RulesFile.model_validate(document or {})
+    except yaml.YAMLError as problem:
+        raise RuleError(f"{FOLDER}{THRESHOLDS}: is no YAML: {' '.join(str(problem).split())}") from problem
+    except ValidationError as problem:
+        found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in problem.errors())
+        raise RuleError(f"{FOLDER}{THRESHOLDS}: {found}") from problem

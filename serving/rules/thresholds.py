@@ -1,0 +1,137 @@
+"""Threshold rules: expressions in CEL over the columns of a request (the data plane's one door to CEL).
+
+Compiled once; an evaluation takes a few microseconds a rule and row, so many rows are judged in pieces (see
+serving.scoring.variant_runner)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cel
+from numpy.typing import NDArray
+
+from serving.rules.errors import RuleError
+
+MAX_RULES: Final = 200
+MAX_LETTERS: Final = 2_000
+_TEXT: Final = "BYTES"
+_SAMPLES: Final[tuple[tuple[float, str], ...]] = ((0.0, ""), (1.0, "a"), (-1.0, "0"), (1e6, "10.0.0.1"))
+"""What a rule is tried on when it is compiled: for numbers, for text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A threshold rule as its file has it."""
+
+    id: str
+    title: str
+    when: str
+    severity: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One rule, compiled. columns: those it asks for."""
+
+    declared: Declared
+    program: cel.Program
+    columns: frozenset[str]
+
+
+class Thresholds:
+    """The threshold rules of a bundle."""
+
+    def __init__(self, rules: Sequence[Declared], datatypes: Mapping[str, str]) -> None:
+        """datatypes: of every column a rule may name. Raises RuleError for a rule that does not hold."""
+        if len(rules) > MAX_RULES:
+            raise RuleError(f"{len(rules)} threshold rules are more than {MAX_RULES}")
+        repeated = sorted({r.id for r in rules if sum(o.id == r.id for o in rules) > 1})
+        if repeated:
+            raise RuleError(f"threshold rules {repeated} are there more than once; give each an id of its own")
+        self.rules = tuple(_compile(rule, datatypes) for rule in rules)
+
+    def judge(self, columns: Mapping[str, NDArray[Any]], rows: int) -> list[list[Declared]]:
+        """The rules that hold of each row. A rule whose columns are not all there is not asked."""
+        rules = [rule for rule in self.rules if rule.columns <= columns.keys()]
+        found: list[list[Declared]] = [[] for _ in range(rows)]
+        if not rules:
+            return found
+        names = sorted(frozenset[str]().union(*(rule.columns for rule in rules)))
+        values = [_values(columns[name]) for name in names]
+        for row in range(rows):
+            context = dict(zip(names, [column[row] for column in values], strict=True))
+            for rule in rules:
+                if _holds(rule, context):
+                    found[row].append(rule.declared)
+        return found
+
+    def applies(self, columns: frozenset[str]) -> bool:
+        """Whether any rule can be asked with these columns."""
+        return any(rule.columns <= columns for rule in self.rules)
+
+
+def _holds(rule: Threshold, context: Mapping[str, Any]) -> bool:
+    try:
+        return rule.program.execute(dict(context)) is True
+    except (ArithmeticError, TypeError, ValueError, RuntimeError):
+        return False  # e.g. a division by a zero of this row: nothing can be said of it
+
+
+def _values(column: NDArray[Any]) -> list[Any]:
+    if column.dtype == object:
+        return [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in column.tolist()]
+    return [float(v) for v in column.tolist()]
+
+
+def columns_named(identity: str, when: str) -> frozenset[str]:
+    """The columns an expression asks for. Raises RuleError if it is no CEL."""
+    return frozenset(_parsed(identity, when).variables())
+
+
+def _parsed(identity: str, when: str) -> cel.Program:
+    where = f"threshold rule {identity!r}"
+    if len(when) > MAX_LETTERS:
+        raise RuleError(f"{where}: {len(when)} letters are more than {MAX_LETTERS}; split it")
+    try:
+        return cel.compile(when)
+    except ValueError as problem:
+        raise RuleError(f"{where}: {when!r} is no CEL: {_brief(problem)}") from problem
+
+
+def _compile(rule: Declared, datatypes: Mapping[str, str]) -> Threshold:
+    where, program = f"threshold rule {rule.id!r}", _parsed(rule.id, rule.when)
+    columns = frozenset(program.variables())
+    unknown = sorted(columns - set(datatypes))
+    if unknown:
+        raise RuleError(f"{where}: there is no column {unknown}; a rule may name {sorted(datatypes)}")
+    if not columns:
+        raise RuleError(f"{where}: {rule.when!r} asks for no column, so it says the same of every row")
+    _try_out(rule, program, {name: datatypes[name] for name in columns})
+    return Threshold(rule, program, columns)
+
+
+def _try_out(rule: Declared, program: cel.Program, datatypes: Mapping[str, str]) -> None:
+    """It must come to true or false on some sample, and never to anything else."""
+    problem: Exception | None = None
+    is_said = False
+    for number, text in _SAMPLES:
+        try:
+            answer = program.execute({name: text if datatype == _TEXT else number for name, datatype in datatypes.items()})
+        except (ArithmeticError, TypeError, ValueError, RuntimeError) as why:
+            problem = why
+            continue
+        if not isinstance(answer, bool):
+            raise RuleError(
+                f"threshold rule {rule.id!r}: {rule.when!r} is {answer!r}, expected true or false; compare it with something"
+            )
+        is_said = True
+    if not is_said:
+        raise RuleError(
+            f"threshold rule {rule.id!r}: {rule.when!r} cannot be evaluated: {_brief(problem)}; numbers are doubles (write 2.0 in "
+            "sums), text is compared with text"
+        )
+
+
+def _brief(problem: Exception | None) -> str:
+    return " ".join(str(problem).split())[:300]
