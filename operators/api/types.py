@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from operators.autoscaling.spec import ScalingSpec
-from operators.backends.port import ServiceRef
+from operators.ports import ServiceRef
 from operators.rollout.spec import UNMIRRORED_STEPS, Analysis, ExperimentSpec, Revision, RolloutSpec, Value
 from operators.rollout.status import RolloutStatus
 from serving.models.manifest import SCENARIOS

@@ -14,7 +14,7 @@ from operators.autoscaling.patience import count_before, least_allowed, most_all
 from operators.autoscaling.schedule import bounds
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import Facts, Look, Point, ScalingDecision, ScalingState
-from operators.backends.port import Load
+from operators.ports import Load
 
 
 def decide(spec: ScalingSpec, state: ScalingState | None, load: Load, facts: Facts | None, now: datetime) -> ScalingDecision:

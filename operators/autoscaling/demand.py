@@ -8,7 +8,7 @@ from typing import Final
 
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import Facts, Look
-from operators.backends.port import Load
+from operators.ports import Load
 
 BUSY_RATIO: Final = 0.5
 """From this part of the target on, a slow service is slow because it is busy; below it, more replicas would not make it faster."""

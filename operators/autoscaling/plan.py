@@ -4,7 +4,7 @@ The autoscaler owns the count. A rollout's extra work (a mirrored copy is scored
 ahead, and the mirror begins when the replicas for it are there."""
 
 from operators.autoscaling.values import Facts, ScalingDecision
-from operators.backends.port import Load
+from operators.ports import Load
 from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import Phase, RolloutStatus, Target
 

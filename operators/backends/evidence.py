@@ -2,7 +2,7 @@
 
 Every source (operators.backends.metrics_pages, operators.backends.prometheus) ends here: samples of one moment in, a `Scrape`
 out. Contract of the metrics: docs/reference/metrics.md, `vedette_evidence_*`. What the counters prove is
-operators.rollout.judge's."""
+operators.rollout.judging.judge's."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from operators.api.types import KserveBackend
-from operators.backends.port import BackendError, ServiceRef
+from operators.ports import BackendError, ServiceRef
 from operators.rollout.replicas import candidate_replicas
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target

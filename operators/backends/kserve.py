@@ -13,8 +13,8 @@ from operators.backends.inference_service import MANAGED_BY, Held, fields_of, he
 from operators.backends.kube import INFERENCE_SERVICES, PODS, Conflict, Document, Kube, KubeError, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.pods import addresses, is_ready
-from operators.backends.port import BackendError, Load, ServiceRef
 from operators.backends.ray import Read
+from operators.ports import BackendError, Load, ServiceRef
 from operators.rollout.evidence import Observation, ReplicaEvidence, key
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from operators.backends.evidence import Scrape, Traffic
-from operators.backends.port import Load
+from operators.ports import Load
 
 
 class LoadMeter:

@@ -10,7 +10,7 @@ import aiohttp
 
 from operators.backends.load import LoadMeter
 from operators.backends.metrics_pages import MetricsPages
-from operators.backends.port import BackendError, Load, ServiceRef
+from operators.ports import BackendError, Load, ServiceRef
 from operators.rollout.evidence import Observation
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target

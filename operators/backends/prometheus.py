@@ -14,7 +14,7 @@ import aiohttp
 
 from operators.backends.evidence import SERIES, Scrape, read_samples
 from operators.backends.exposition import Series
-from operators.backends.port import ServiceRef
+from operators.ports import ServiceRef
 from serving.telemetry.names import START
 
 _AGE: Final = START.name

@@ -14,7 +14,6 @@ from operators.backends.evidence import Scrape
 from operators.backends.kube import PODS, RAY_CLUSTERS, RAY_SERVICES, Conflict, Document, Kube, KubeError, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.pods import address, addresses, is_live, is_ready
-from operators.backends.port import BackendError, Load, ServiceRef
 from operators.backends.ray_workers import Room, resized, room_of
 from operators.backends.serve_config import (
     APPLICATION,
@@ -28,6 +27,7 @@ from operators.backends.serve_config import (
     with_model,
     without_model,
 )
+from operators.ports import BackendError, Load, ServiceRef
 from operators.rollout.evidence import Observation
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target

@@ -12,7 +12,7 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
-from operators.backends.port import BackendError
+from operators.ports import BackendError
 from operators.rollout.spec import Revision
 from serving.read_back import read_back
 from serving.spec import ModelSpec

@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from operators.planning.forecast import Forecast
+from operators.labs.forecast import Forecast
 from operators.rollout.spec import format_duration, parse_duration
 
 

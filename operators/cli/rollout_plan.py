@@ -12,7 +12,7 @@ from operators.cli.place import Name, StoreDir
 from operators.cli.rollout_start import bundle_of, threshold_of
 
 if TYPE_CHECKING:
-    from operators.planning.forecast import Forecast, Replayed
+    from operators.labs.forecast import Forecast, Replayed
     from operators.rollout.spec import Revision
     from serving.audit.record import AuditRecord
     from serving.models.bundle import Bundle
@@ -107,8 +107,8 @@ def _forecast(
 ) -> "tuple[Replayed, Forecast]":
     import numpy as np
 
-    from operators.planning.forecast import MIN_ROWS, forecast
-    from operators.planning.replay import replay
+    from operators.labs.forecast import MIN_ROWS, forecast
+    from operators.labs.replay import replay
     from serving.models.store import BundleStore
 
     bundles = BundleStore(store)

@@ -9,7 +9,7 @@ import typer
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from operators.rollout.simulate import Outcome, Played
+    from operators.labs.rollout_simulation import Outcome, Played
 
 
 def simulate(
@@ -21,7 +21,7 @@ def simulate(
     """Play rollouts with known error rates through the judge and through a fixed threshold, on the same streams.
 
     Ends with exit code 1 if a row does not hold what it must."""
-    from operators.rollout.simulate import BESIDES, TABLE, play
+    from operators.labs.rollout_simulation import BESIDES, TABLE, play
 
     if html is not None and not html.parent.is_dir():
         raise CommandError(f"--html {html}: there is no folder {html.parent}; make it first")

@@ -9,8 +9,8 @@ import typer
 from operators.cli.console import CommandError, Json, errors, finite_option, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from operators.autoscaling.simulate import Result
     from operators.autoscaling.spec import ScalingSpec
+    from operators.labs.scaling_simulation import Result
 
 
 def simulate(
@@ -39,9 +39,9 @@ def simulate(
 
     A queueing model of replicas, seeded and repeatable; no server is asked and nothing is measured. Beside ours: Ray Serve's
     default policy and a plain HorizontalPodAutoscaler, with the same target and bounds."""
-    from operators.autoscaling.queueing import Machine
-    from operators.autoscaling.simulate import SPEC, simulate
-    from operators.autoscaling.traffic import TRAFFIC
+    from operators.labs.queueing import Machine
+    from operators.labs.scaling_simulation import SPEC, simulate
+    from operators.labs.scaling_traffic import TRAFFIC
 
     unknown = sorted(set(traffic or ()) - set(TRAFFIC))
     if unknown:
@@ -55,7 +55,7 @@ def simulate(
             results.append(result)
             display.advance(task)
     if html is not None:
-        from operators.autoscaling.plot import write_html
+        from operators.labs.scaling_plot import write_html
 
         write_html(results, html)
         errors.print(f"drawn: {html}", markup=False)

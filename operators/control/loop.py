@@ -13,12 +13,12 @@ from typing import Final
 from operators.api.asked import NOTHING_KNOWN, Asked, Known, going_on
 from operators.api.types import ModelService, ModelServiceStatus
 from operators.backends.local import LocalBackend
-from operators.backends.port import BackendError, ServiceRef
 from operators.control.files import held
 from operators.control.folder import ControlFolder
 from operators.control.looks import append_look
 from operators.control.port import CHANGE_CAUSE, CHANGED_BY, ControlError
 from operators.control.scaling import LocalScaling
+from operators.ports import BackendError, ServiceRef
 from operators.rollout.advance import Outcome, advance
 from operators.rollout.facts import Desired
 from operators.rollout.spec import RolloutSpec

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from operators.api.types import ModelService
-from operators.backends.port import ServiceRef
+from operators.ports import ServiceRef
 from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import Request, RolloutStatus
 

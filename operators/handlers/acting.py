@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from operators.backends.port import BackendError
 from operators.handlers.agenda import TryLater
+from operators.ports import BackendError
 
 
 class Acting:

@@ -12,11 +12,11 @@ from operators.backends.kserve import KserveInference
 from operators.backends.kube import Kube
 from operators.backends.load import LoadMeter
 from operators.backends.metrics_pages import MetricsPages
-from operators.backends.port import Backend, ServiceRef
 from operators.backends.prometheus import PrometheusEvidence
 from operators.backends.ray import RayServeBackend, Read
 from operators.handlers.documents import owner_reference
 from operators.handlers.settings import OperatorSettings
+from operators.ports import Backend, ServiceRef
 from operators.rollout.spec import Revision
 
 

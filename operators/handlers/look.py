@@ -27,7 +27,6 @@ from operators.api.types import ModelService, RolloutPolicy, rollout_of
 from operators.autoscaling.decide import decide as decide_scale
 from operators.autoscaling.plan import facts_of, with_room
 from operators.backends.kube import ROLLOUT_POLICIES, Conflict, Kube, KubeError, NotFound
-from operators.backends.port import BackendError
 from operators.handlers.acting import Acting
 from operators.handlers.agenda import TryLater
 from operators.handlers.backends import Backends, ClusterBackend
@@ -47,6 +46,7 @@ from operators.handlers.view import (
     unserved_status,
     unwritten_status,
 )
+from operators.ports import BackendError
 from operators.rollout.advance import Outcome, advance
 from operators.rollout.events import Event
 from operators.rollout.evidence import Observation

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from operators.api.types import Condition, ModelServiceStatus
-from operators.rollout.bounds import clip
 from operators.rollout.evidence import Observation
 from operators.rollout.spec import Revision
 from operators.rollout.status import Phase, RolloutStatus
+from operators.rollout.status_bounds import clip
 from serving.read_back import read_back
 
 State = Literal["True", "False", "Unknown"]

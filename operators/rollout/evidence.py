@@ -1,7 +1,7 @@
 """What was observed of the variants: counters as scraped, and what they grew by between two looks. Pure.
 
 Counters only grow; a replica that restarts has a new identity, so a counter that falls is a fault of measuring. Where they
-come from is operators.backends.evidence's; what they mean is operators.rollout.judge's."""
+come from is operators.backends.evidence's; what they mean is operators.rollout.judging.judge's."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,7 +1,7 @@
 """How a change of revision is rolled out: steps, gates, limits. The contract of the rollout core.
 
 Pure: frozen values that exist only if they are valid; written in camelCase where people write them (resources, files), see
-docs/reference. What is decided about them is operators.rollout.decide's; how evidence is judged, operators.rollout.judge's.
+docs/reference. What is decided about them is operators.rollout.decide's; how evidence is judged, operators.rollout.judging.judge's.
 Words follow Argo Rollouts."""
 
 import math

@@ -312,7 +312,7 @@ class RolloutStatus(Value):
     approvals: tuple[Approval, ...] = ()
     """Of the step under way."""
     ledger: Mapping[str, Any] = Field(default_factory=dict)
-    """Judge's memory: counters last seen per replica, e-processes. Only operators.rollout.judge reads it."""
+    """Judge's memory: counters last seen per replica, e-processes. Only operators.rollout.judging.judge reads it."""
     totals: Mapping[str, Tally] = Field(default_factory=dict)
     """What the variants have done since the evidence began, by `variant@revision`, summed over replicas, also gone ones."""
     former: Revision | None = None

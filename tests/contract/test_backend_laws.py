@@ -20,8 +20,8 @@ from operators.backends.kserve import KserveInference
 from operators.backends.kube import INFERENCE_SERVICES, PODS, RAY_CLUSTERS, RAY_SERVICES, Kube, access
 from operators.backends.load import LoadMeter
 from operators.backends.metrics_pages import MetricsPages
-from operators.backends.port import BackendError, ServiceRef
 from operators.backends.ray import RayServeBackend
+from operators.ports import BackendError, ServiceRef
 from operators.rollout.facts import loading
 from operators.rollout.status import Target, TargetVariant
 from serving.spec import ServingSpec

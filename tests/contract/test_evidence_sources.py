@@ -12,8 +12,8 @@ from aiohttp import web
 from operators.backends.evidence import Scrape, Traffic, read_samples
 from operators.backends.exposition import PageReader
 from operators.backends.metrics_pages import MetricsPages
-from operators.backends.port import ServiceRef
 from operators.backends.prometheus import PrometheusEvidence
+from operators.ports import ServiceRef
 from tests.fakes.metrics_page import CANDIDATE, REFUSED, STABLE, Page, page, refused, served
 from tests.fakes.prometheus_server import PROGRAM, PrometheusServer
 

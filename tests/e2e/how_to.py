@@ -53,7 +53,7 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "scale.md": {
         "vedette up --max-replicas 4": _SERVER,
         "vedette scale simulate --html scaling.html": (
-            "computes for long; tests/unit/operators/autoscaling/test_scaling_simulation.py simulates"
+            "computes for long; tests/unit/operators/labs/test_scaling_simulation.py simulates"
         ),
     },
 }  # fmt: skip

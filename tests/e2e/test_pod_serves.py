@@ -13,8 +13,8 @@ import yaml
 
 from operators.api.types import KserveBackend
 from operators.backends.inference_service import fields_of
-from operators.backends.port import ServiceRef
 from operators.labs.simple_model import build_simple
+from operators.ports import ServiceRef
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
 from tests.e2e.processes import ROOT

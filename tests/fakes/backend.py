@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from operators.backends.port import BackendError, Load, ServiceRef
+from operators.ports import BackendError, Load, ServiceRef
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target

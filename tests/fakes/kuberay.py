@@ -12,7 +12,7 @@ from typing import Any
 from operators.backends.evidence import Scrape
 from operators.backends.kube import PODS, RAY_SERVICES, Kube, NotFound
 from operators.backends.pods import address
-from operators.backends.port import ServiceRef
+from operators.ports import ServiceRef
 from operators.rollout.evidence import ReplicaEvidence, Tally, key
 from operators.rollout.spec import GateName
 from serving.spec import ModelSpec, ServingSpec

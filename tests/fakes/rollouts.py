@@ -1,5 +1,5 @@
 """Revisions, replicas and a judge that says what a test wants, for tests of the rollout core. The judge keeps no statistics: only
-operators.rollout.judge does."""
+operators.rollout.judging.judge does."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally, key
 from operators.rollout.experiment import Intervals
 from operators.rollout.facts import Calibration, Desired, Facts, Loading
-from operators.rollout.judging import Tools
+from operators.rollout.judging.comparison import Tools
 from operators.rollout.spec import AlertBudget, Analysis, Revision, RolloutSpec
 from operators.rollout.status import Assessment, Phase, Request, RolloutStatus, Verdict
 

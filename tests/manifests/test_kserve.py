@@ -6,7 +6,7 @@ import yaml
 
 from operators.api.types import KserveBackend
 from operators.backends.inference_service import fields_of
-from operators.backends.port import ServiceRef
+from operators.ports import ServiceRef
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target, TargetVariant
 from serving.settings import ServingSettings

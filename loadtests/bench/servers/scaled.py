@@ -27,7 +27,7 @@ from typing import Any, Final
 from operators.autoscaling.decide import decide
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import ScalingState
-from operators.backends.port import Load
+from operators.ports import Load
 from serving.doors.http.reply import Reply
 
 SLOTS: Final = 4

@@ -8,13 +8,13 @@ from typer.testing import CliRunner
 
 from operators.cli.console import CommandError
 from operators.cli.main import app
-from operators.rollout import simulate
+from operators.labs import rollout_simulation
 
 
 @pytest.fixture(autouse=True)
 def few_rows(monkeypatch):
-    monkeypatch.setattr(simulate, "TABLE", simulate.TABLE[3:5])
-    monkeypatch.setattr(simulate, "BESIDES", simulate.BESIDES[3:4])
+    monkeypatch.setattr(rollout_simulation, "TABLE", rollout_simulation.TABLE[3:5])
+    monkeypatch.setattr(rollout_simulation, "BESIDES", rollout_simulation.BESIDES[3:4])
 
 
 def run(*args: str):
@@ -38,8 +38,8 @@ def test_json_and_page(tmp_path):
 
 
 def test_a_row_that_does_not_hold_fails_the_command(monkeypatch):
-    hard = dataclasses.replace(simulate.TABLE[0], median=100)
-    monkeypatch.setattr(simulate, "TABLE", (hard,))
+    hard = dataclasses.replace(rollout_simulation.TABLE[0], median=100)
+    monkeypatch.setattr(rollout_simulation, "TABLE", (hard,))
     result = run()
     assert isinstance(result.exception, CommandError)
     assert "1 of 2 rows" in str(result.exception)

@@ -8,7 +8,7 @@ from operators.autoscaling.decide import decide
 from operators.autoscaling.demand import forecast
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import Facts, Look, ScalingState
-from operators.backends.port import Load
+from operators.ports import Load
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)  # a Monday
 SPEC = ScalingSpec.model_validate({"maxReplicas": 10, "targetOngoingRequests": 8, "upLimit": {"replicas": 10, "percent": 0}})

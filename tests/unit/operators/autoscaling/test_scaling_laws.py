@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from operators.autoscaling.decide import decide
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import Facts, ScalingState
-from operators.backends.port import Load
+from operators.ports import Load
 
 START = datetime(2026, 3, 2, 7, 50, tzinfo=UTC)
 SPECS = st.builds(

@@ -10,7 +10,7 @@ from operators.autoscaling.plan import facts_of, why_no_room, with_room
 from operators.autoscaling.schedule import opening
 from operators.autoscaling.spec import ScalingSpec, ScheduleWindow
 from operators.autoscaling.values import Facts
-from operators.backends.port import Load
+from operators.ports import Load
 from operators.rollout.spec import Revision, RolloutSpec
 from operators.rollout.status import Phase, RolloutStatus, Target, TargetVariant
 

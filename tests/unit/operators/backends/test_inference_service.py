@@ -15,7 +15,7 @@ from operators.backends.inference_service import (
     predictor_name,
     served_by,
 )
-from operators.backends.port import BackendError, ServiceRef
+from operators.ports import BackendError, ServiceRef
 from operators.rollout.status import Target, TargetVariant
 from serving.spec import ServingSpec
 from tests.fakes.rollouts import A, B

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from operators.backends.port import BackendError
 from operators.backends.serve_config import Place, replicas_of, served_revision, with_model, without_model
+from operators.ports import BackendError
 from operators.rollout.status import Target, TargetVariant
 from tests.fakes.rollouts import A, B
 

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from pydantic import ValidationError
 
-from operators.backends.port import BackendError
 from operators.handlers.acting import Acting
 from operators.handlers.agenda import TryLater
 from operators.handlers.settings import OperatorSettings
+from operators.ports import BackendError
 
 
 async def test_an_act_that_hangs_ends_and_is_tried_again():

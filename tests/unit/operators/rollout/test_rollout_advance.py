@@ -9,7 +9,7 @@ from operators.rollout import moves
 from operators.rollout.advance import Outcome, advance, target
 from operators.rollout.evidence import Tally
 from operators.rollout.facts import Calibration, Desired
-from operators.rollout.judging import standard_tools
+from operators.rollout.judging.comparison import standard_tools
 from operators.rollout.spec import AlertBudget
 from operators.rollout.status import Approval, Assessment, Phase, RolloutStatus, Verdict
 from tests.fakes.rollouts import POLICY, A, B, C, ScriptedJudge, at, observed, said, tools, under_way

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from operators.api.types import Metadata, ModelService, ModelServiceStatus
 from operators.handlers.view import Seen, as_json, service_status
-from operators.rollout import judge
-from operators.rollout.bounds import MOST_BYTES, bounded, clip, size
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
-from operators.rollout.ledger import MOST_BYTES as MOST_LEDGER_BYTES
-from operators.rollout.ledger import PACKED, Ledger, absorb
+from operators.rollout.judging import judge
+from operators.rollout.judging.ledger import MOST_BYTES as MOST_LEDGER_BYTES
+from operators.rollout.judging.ledger import PACKED, Ledger, absorb
 from operators.rollout.spec import Analysis, Gate, GateName
 from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus, TargetVariant, Verdict
+from operators.rollout.status_bounds import MOST_BYTES, bounded, clip, size
 from tests.fakes.rollouts import at, revision, under_way
 
 LONG = "ä🚨" * 900

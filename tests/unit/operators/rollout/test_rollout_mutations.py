@@ -38,7 +38,7 @@ FIRST = {
     "transitions": ("transitions", "advance"),
     "experiment": ("experiment",),
     "advance": ("advance", "experiment"),
-    "judging": ("experiment", "advance"),
+    "judging.comparison": ("experiment", "advance"),
     "history": ("transitions",),
     "replicas": ("replicas",),
     "events": ("advance",),

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from operators.rollout import estimate, gates, say
 from operators.rollout.evidence import Observation, Tally
-from operators.rollout.gate_state import GateState, Part
-from operators.rollout.ledger import Growth, Ledger, absorb
-from operators.rollout.mismatch import finding, follow
-from operators.rollout.sequence import proportion
+from operators.rollout.judging import estimate, gates, verdict_words
+from operators.rollout.judging.confidence_sequence import proportion
+from operators.rollout.judging.gate_state import GateState, Part
+from operators.rollout.judging.ledger import Growth, Ledger, absorb
+from operators.rollout.judging.ratio_mismatch import finding, follow
 from operators.rollout.spec import Analysis, GateName
 from operators.rollout.status import Assessment, GateView, Verdict
 from serving.read_back import read_back
@@ -166,7 +166,7 @@ def _view(
         stable_interval=proportion(*stable, analysis.alpha) if stable[0] else None,
         candidate_interval=proportion(*candidate, analysis.alpha) if candidate[0] else None,
         more=more,
-        reason=say.gate(gate, verdict, part, is_live, more),
+        reason=verdict_words.gate(gate, verdict, part, is_live, more),
     )
 
 

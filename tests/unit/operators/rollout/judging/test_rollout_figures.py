@@ -6,14 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from operators.rollout import paired, simulate
-from operators.rollout.budget import calibrate
-from operators.rollout.eprocess import Counts
-from operators.rollout.estimate import more
+from operators.labs import rollout_simulation
 from operators.rollout.evidence import Tally
-from operators.rollout.gate_state import GateState, Part
-from operators.rollout.paired import Pairs
-from operators.rollout.sequence import difference, proportion
+from operators.rollout.judging import paired
+from operators.rollout.judging.alert_budget import calibrate
+from operators.rollout.judging.confidence_sequence import difference, proportion
+from operators.rollout.judging.eprocess import Counts
+from operators.rollout.judging.estimate import more
+from operators.rollout.judging.gate_state import GateState, Part
+from operators.rollout.judging.paired import Pairs
 from operators.rollout.spec import AlertBudget, Gate, GateName
 
 
@@ -110,8 +111,8 @@ def test_n_more_is_about_right(candidate, margin, claim):
 
 
 def test_the_simulator_keeps_its_bounds_and_its_seed():
-    rows = (*simulate.TABLE[:1], simulate.TABLE[3], simulate.BESIDES[3])
-    first, again = (list(simulate.play(rows, 200, 1, lambda name, share: None)) for _ in range(2))
+    rows = (*rollout_simulation.TABLE[:1], rollout_simulation.TABLE[3], rollout_simulation.BESIDES[3])
+    first, again = (list(rollout_simulation.play(rows, 200, 1, lambda name, share: None)) for _ in range(2))
     assert first == again
     equal, thrice, pairs = first
     assert equal.ours.stopped <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
@@ -124,8 +125,12 @@ def test_the_simulator_keeps_its_bounds_and_its_seed():
 
 
 def test_requests_of_few_entities_break_the_bound_and_entities_keep_it():
-    rows = [r for r in simulate.BESIDES if r.name in ("few entities make the traffic, unit request", "the same, unit entity")]
-    by_request, by_entity = simulate.play(tuple(rows), 400, 3, lambda name, share: None)
+    rows = [
+        r
+        for r in rollout_simulation.BESIDES
+        if r.name in ("few entities make the traffic, unit request", "the same, unit entity")
+    ]
+    by_request, by_entity = rollout_simulation.play(tuple(rows), 400, 3, lambda name, share: None)
     assert by_request.ours.stopped > 0.1
     assert by_entity.ours.stopped <= 0.05
 

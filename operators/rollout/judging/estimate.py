@@ -2,9 +2,9 @@
 
 import math
 
-from operators.rollout import paired
-from operators.rollout.gate_state import Part, is_two_sided
-from operators.rollout.paired import Pairs
+from operators.rollout.judging import paired
+from operators.rollout.judging.gate_state import Part, is_two_sided
+from operators.rollout.judging.paired import Pairs
 from operators.rollout.spec import Gate, GateName
 
 _AT_MOST = 10_000_000

@@ -1,6 +1,7 @@
 """Confidence sequences: intervals that hold at every look together, not only at one. Pure.
 
-For plots and reports; verdicts come from operators.rollout.eprocess. Source: the beta-binomial mixture martingale of Robbins (1970),
+For plots and reports; verdicts come from operators.rollout.judging.eprocess. Source: the beta-binomial mixture martingale of Robbins
+(1970),
 "Statistical methods related to the law of the iterated logarithm", Ann. Math. Stat. 41(5); Howard, Ramdas, McAuliffe & Sekhon (2021),
 "Time-uniform, nonparametric, nonasymptotic confidence sequences", Ann. Stat. 49(2)."""
 

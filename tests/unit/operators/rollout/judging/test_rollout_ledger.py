@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
-from operators.rollout.ledger import MOST_FALLEN, REMEMBER, REMEMBER_AT_MOST, Ledger, absorb, minus, plus
+from operators.rollout.judging.ledger import MOST_FALLEN, REMEMBER, REMEMBER_AT_MOST, Ledger, absorb, minus, plus
 from operators.rollout.spec import GateName
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from operators.rollout import gates
-from operators.rollout.eprocess import Counts
 from operators.rollout.evidence import Tally
-from operators.rollout.mismatch import SETTLE, Split, finding, follow
-from operators.rollout.paired import Pairs
+from operators.rollout.judging import gates
+from operators.rollout.judging.eprocess import Counts
+from operators.rollout.judging.paired import Pairs
+from operators.rollout.judging.ratio_mismatch import SETTLE, Split, finding, follow
 from operators.rollout.spec import Gate, GateName
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from operators.rollout import gates, paired
-from operators.rollout.eprocess import Counts, TwoStream, log_sum
 from operators.rollout.evidence import Tally
-from operators.rollout.paired import Pairs
+from operators.rollout.judging import gates, paired
+from operators.rollout.judging.eprocess import Counts, TwoStream, log_sum
+from operators.rollout.judging.paired import Pairs
 from operators.rollout.spec import Gate, GateName, Value
 
 LIVE_SHARE = 0.98

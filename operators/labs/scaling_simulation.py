@@ -1,6 +1,6 @@
 """Policies side by side on the same simulated traffic: seconds outside the objective, and replicas paid for. Pure.
 
-Nothing here was measured on a machine: figures of a queueing model (operators.autoscaling.queueing), seeded and repeatable."""
+Nothing here was measured on a machine: figures of a queueing model (operators.labs.queueing), seeded and repeatable."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from operators.autoscaling.queueing import Machine, Replicas
-from operators.autoscaling.rivals import Ours, PlainHpa, Policy, RayDefault, Seen
 from operators.autoscaling.spec import ScalingSpec
-from operators.autoscaling.traffic import TRAFFIC, Traffic
+from operators.labs.queueing import Machine, Replicas
+from operators.labs.scaling_rivals import Ours, PlainHpa, Policy, RayDefault, Seen
+from operators.labs.scaling_traffic import TRAFFIC, Traffic
 
 MACHINE: Final = Machine()
 SPEC: Final = ScalingSpec.model_validate(

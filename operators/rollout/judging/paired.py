@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from operators.rollout.eprocess import Floats, log_sum
+from operators.rollout.judging.eprocess import Floats, log_sum
 from operators.rollout.spec import Value
 
 Number = float | Floats

@@ -10,9 +10,9 @@
 
 With unit `entity` only live evidence counts, by each entity's first request: pairs do not tell entities apart."""
 
-from operators.rollout.eprocess import Counts
 from operators.rollout.evidence import Tally
-from operators.rollout.paired import Pairs
+from operators.rollout.judging.eprocess import Counts
+from operators.rollout.judging.paired import Pairs
 from operators.rollout.spec import Gate, GateName
 
 LABELLED = (GateName.PRECISION, GateName.RECALL)

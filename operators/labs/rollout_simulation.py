@@ -1,6 +1,6 @@
 """How often, and how soon, the judge is right: simulated rollouts next to a fixed-threshold judge on the same streams. Pure.
 
-Seeded; each row of `TABLE` is played `runs` times through the very functions that judge a rollout (operators.rollout.eprocess),
+Seeded; each row of `TABLE` is played `runs` times through the very functions that judge a rollout (operators.rollout.judging.eprocess),
 many runs at once. What is printed is `vedette rollout simulate`'s."""
 
 import math
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from operators.rollout import streams
-from operators.rollout.eprocess import Floats, bets_against, log_factors, log_sum
-from operators.rollout.gate_state import LIVE_SHARE, SHARE
-from operators.rollout.paired import log_e_either
-from operators.rollout.streams import Ints, Looks
+from operators.labs import rollout_streams
+from operators.labs.rollout_streams import Ints, Looks
+from operators.rollout.judging.eprocess import Floats, bets_against, log_factors, log_sum
+from operators.rollout.judging.gate_state import LIVE_SHARE, SHARE
+from operators.rollout.judging.paired import log_e_either
 
 ALPHA = 0.05
 WINDOW = 1000
@@ -116,16 +116,18 @@ def play(rows: tuple[Row, ...], runs: int, seed: int, tell: Callable[[str, float
         yield _play(row, runs, rng, lambda share, name=row.name: tell(name, share))  # type: ignore[misc]
 
 
-def _play(row: Row, runs: int, rng: np.random.Generator, tell: streams.Tell) -> Played:
+def _play(row: Row, runs: int, rng: np.random.Generator, tell: rollout_streams.Tell) -> Played:
     if row.unit == "pair":
         return _play_pairs(row, runs, rng, tell)
     drawn = 0.0 if row.unit == "independent" else 0.7
     size = {"every": row.every, "until": row.until}
     if row.unit == "independent":
-        requests = looks = streams.independent(rng, runs, stable=row.stable, candidate=row.candidate, weight=row.weight, **size)
+        requests = looks = rollout_streams.independent(
+            rng, runs, stable=row.stable, candidate=row.candidate, weight=row.weight, **size
+        )
     else:
         runs = max(1, runs // 5)
-        requests, by_entity = streams.heavy_tailed(
+        requests, by_entity = rollout_streams.heavy_tailed(
             rng, runs, bad=row.stable, weight=row.weight, replicas=row.replicas, tell=lambda share: tell(drawn * share), **size
         )
         looks = by_entity if row.unit == "entity" else requests
@@ -136,7 +138,7 @@ def _play(row: Row, runs: int, rng: np.random.Generator, tell: streams.Tell) -> 
     return Played(row, runs, _outcome(stops, requests, row), fixed)
 
 
-def _play_pairs(row: Row, runs: int, rng: np.random.Generator, tell: streams.Tell) -> Played:
+def _play_pairs(row: Row, runs: int, rng: np.random.Generator, tell: rollout_streams.Tell) -> Played:
     flips = rng.multinomial(
         row.every, [row.candidate, row.stable, 1 - row.candidate - row.stable], (runs, row.until // row.every)
     )
@@ -149,7 +151,7 @@ def _play_pairs(row: Row, runs: int, rng: np.random.Generator, tell: streams.Tel
     return Played(row, runs, _outcome(stops, Looks(every, every, every, every), row), None)
 
 
-def first_verdict(looks: Looks, margin: float, asks: str, share: float, copies: int, tell: streams.Tell) -> Ints:
+def first_verdict(looks: Looks, margin: float, asks: str, share: float, copies: int, tell: rollout_streams.Tell) -> Ints:
     """The look at which each run first says so, from 0; -1: never. asks: worse or no_worse. Shape (runs,)."""
     runs, count = looks.n_a.shape
     offset, limit = (margin, math.log(1 / ALPHA)) if asks == "worse" else (-margin, math.log(1 / ALPHA))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
-from operators.rollout.judge import Look, look
+from operators.rollout.judging.judge import Look, look
 from operators.rollout.spec import Analysis, Gate, GateName
 from operators.rollout.status import Verdict
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from operators.rollout.eprocess import (
+from operators.rollout.judging.eprocess import (
     ABSENCE,
     BEYOND,
     EXCESS,

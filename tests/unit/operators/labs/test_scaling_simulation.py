@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operators.autoscaling.queueing import Machine, Replicas
-from operators.autoscaling.rivals import EPOCH, Ours, PlainHpa, RayDefault, Seen
-from operators.autoscaling.simulate import SPEC, WINDOW, policies, run
-from operators.autoscaling.traffic import SHIFT_AT_S, TRAFFIC
+from operators.labs.queueing import Machine, Replicas
+from operators.labs.scaling_rivals import EPOCH, Ours, PlainHpa, RayDefault, Seen
+from operators.labs.scaling_simulation import SPEC, WINDOW, policies, run
+from operators.labs.scaling_traffic import SHIFT_AT_S, TRAFFIC
 
 
 def seen(at_s, ongoing, wanted, ready=None):

@@ -1,15 +1,16 @@
 """The evidence of one look, brought to the status: who is compared with whom, and which split was to be expected. Pure.
 
-The statistics themselves are `Tools`: operators.rollout.judge, sequence and budget, or a test's own."""
+The statistics themselves are `Tools`: operators.rollout.judging.judge, sequence and budget, or a test's own."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from operators.rollout import budget, experiment, judge, sequence
+from operators.rollout import experiment
 from operators.rollout.evidence import Observation, Tally, key
 from operators.rollout.facts import Calibration, Desired
+from operators.rollout.judging import alert_budget, confidence_sequence, judge
 from operators.rollout.spec import AlertBudget, Analysis, ExperimentSpec, Revision
 from operators.rollout.status import Assessment, RolloutStatus
 
@@ -26,7 +27,7 @@ class Judged(Protocol):
 
 
 class Judge(Protocol):
-    """operators.rollout.judge.look."""
+    """operators.rollout.judging.judge.look."""
 
     def __call__(  # noqa: D102
         self,
@@ -54,13 +55,13 @@ def standard_tools() -> Tools:
     """The project's own statistics."""
     return Tools(
         judge=judge.look,
-        intervals=experiment.Intervals(sequence.proportion, sequence.difference),
+        intervals=experiment.Intervals(confidence_sequence.proportion, confidence_sequence.difference),
         calibrate=_calibrated,
     )
 
 
 def _calibrated(wanted: AlertBudget, tally: Tally) -> Calibration:
-    found = budget.calibrate(wanted, tally)
+    found = alert_budget.calibrate(wanted, tally)
     return Calibration(found.threshold, found.reason)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from operators.planning.forecast import Forecast, Replayed, TooLittle, forecast
+from operators.labs.forecast import Forecast, Replayed, TooLittle, forecast
 
 BENIGN, INVESTIGATE, ALERT, FAILS = 0, 1, 2, -1
 

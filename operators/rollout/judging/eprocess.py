@@ -10,7 +10,7 @@ Several bets play side by side, each with a share of the capital, and the capita
 seen so far, and the plain estimates. An unknown common level costs such bets next to nothing: it cancels in t / u.
 Sources: Turner, Ly & Grünwald (2024), "Generic E-variables for exact sequential k-sample tests that allow for optional stopping",
 JSPI 230; Turner & Grünwald (2023), "Exact anytime-valid confidence intervals for contingency tables and beyond", Stat. Prob. Lett.
-198. What was tried besides: docs/decisions. Who is compared with whom is operators.rollout.judge's."""
+198. What was tried besides: docs/decisions. Who is compared with whom is operators.rollout.judging.judge's."""
 
 import math
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from typing import Protocol
 from operators.autoscaling.decide import decide
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import ScalingState
-from operators.backends.port import Load
+from operators.ports import Load
 
 EPOCH = datetime(2026, 3, 2, 7, 30, tzinfo=UTC)
 """When a simulated run begins: a Monday; the shift is at 08:00."""

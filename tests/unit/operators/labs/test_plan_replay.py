@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.planning.forecast import forecast
-from operators.planning.replay import CannotReplay, replay
+from operators.labs.forecast import forecast
+from operators.labs.replay import CannotReplay, replay
 from serving.audit.encoding import decode_record, encode_record
 from serving.audit.reader import AuditError, read_records
 from serving.audit.writer import PATTERN

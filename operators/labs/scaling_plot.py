@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from operators.autoscaling.simulate import Result
+from operators.labs.scaling_simulation import Result
 
 _COLOURS: Final = ("#0f766e", "#14b8a6", "#b45309", "#6d28d9")
 _EVERY_S: Final = 10

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from operators.planning.forecast import Replayed
+from operators.labs.forecast import Replayed
 from serving.audit.encoding import decode_array
 from serving.audit.record import AuditRecord
 from serving.errors import ServingError

@@ -1,7 +1,7 @@
 """What a gate's verdict says, in words somebody reads at three in the morning. Pure."""
 
-from operators.rollout import gates
-from operators.rollout.gate_state import Part
+from operators.rollout.judging import gates
+from operators.rollout.judging.gate_state import Part
 from operators.rollout.spec import Gate, GateName
 from operators.rollout.status import Verdict
 

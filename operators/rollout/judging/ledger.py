@@ -4,8 +4,8 @@ Counters are differenced per replica identity. A new identity started from zero;
 that falls within one identity is a fault of measuring: its replica counts nothing until it is back above its mark, and the look is
 invalid. An observation no newer than the last one adds nothing. What was counted before the ledger began is not evidence: replicas
 met up to the first complete look only give their mark. Round-trips through JSON (a resource's status, a file), of MOST_BYTES at most:
-where there are too many replicas for that, a sample of them is counted (operators.rollout.sample), and stands for all.
-What the differences mean is operators.rollout.judge's."""
+where there are too many replicas for that, a sample of them is counted (operators.rollout.judging.replica_sample), and stands for all.
+What the differences mean is operators.rollout.judging.judge's."""
 
 import base64
 import json
@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
-from operators.rollout.mismatch import Split
-from operators.rollout.sample import Bits, place, with_bits
+from operators.rollout.judging.ratio_mismatch import Split
+from operators.rollout.judging.replica_sample import Bits, place, with_bits
 from operators.rollout.spec import Value
 from serving.read_back import read_back
 
@@ -63,13 +63,14 @@ class Ledger(Value):
     known: str = ""
     """Bits of the replicas that were seen and have no mark: they only give their mark when they are counted (again)."""
     share: float = 1.0
-    """Of the replicas, by operators.rollout.sample.place, that are counted; less than 1 where there is no room for the marks of all."""
+    """Of the replicas, by operators.rollout.judging.replica_sample.place, that are counted; less than 1 where there is no room for
+    the marks of all."""
     is_without_scores: bool = False
     """There are too many replicas to keep the scores of each: none are counted, and alertBudget cannot set a threshold."""
     mismatch: str = ""
     """What was found wrong with the split; once found it stays, for the evidence is spoilt."""
     comparisons: Mapping[str, Any] = {}
-    """operators.rollout.judge's: e-processes by pair of tallies."""
+    """operators.rollout.judging.judge's: e-processes by pair of tallies."""
 
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> "Ledger":

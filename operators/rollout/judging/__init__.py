@@ -1,0 +1,1 @@
+"""What the evidence of a rollout says: e-processes, gates, verdicts. Pure."""
