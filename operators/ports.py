@@ -1,7 +1,7 @@
 """What the control plane asks of a place that serves: make this true; what is observed; how loaded is it; take it down.
 
 `local`, `ray` and `kserve` implement it, tests.fakes has one that keeps state, and one contract suite holds them all to it. What the
-operator asks besides is operators.handlers.backends.ClusterBackend's. Decisions are made elsewhere (operators.rollout,
+operator asks besides is operators.handlers.looking.backends.ClusterBackend's. Decisions are made elsewhere (operators.rollout,
 operators.autoscaling)."""
 
 from dataclasses import dataclass

@@ -3,9 +3,11 @@ speak to the cluster of the current context."""
 
 import typer
 
-from operators.cli import experiment, rollout, scale
+from operators.cli.control_plane import Context, Kubeconfig, Namespace, say_before
 from operators.cli.main import ending
-from operators.cli.place import Context, Kubeconfig, Namespace, say_before
+from operators.cli.rollout import app as rollout
+from operators.cli.rollout import experiment
+from operators.cli.scale import app as scale
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}

@@ -9,30 +9,21 @@ from typing import Annotated
 
 import typer
 
-from operators.cli import (
-    bundle,
-    conform,
-    demo,
-    evaluate,
-    experiment,
-    features,
-    models,
-    operator,
-    rollout,
-    rules,
-    scale,
-    score,
-    train,
-    up,
-)
+from operators.cli import conform, operator, up
 from operators.cli.console import errors
+from operators.cli.demo import app as demo
+from operators.cli.models import bundle, evaluate, features, listing, score, train
+from operators.cli.rollout import app as rollout
+from operators.cli.rollout import experiment
+from operators.cli.rules import app as rules
+from operators.cli.scale import app as scale
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
 app.command()(up.up)
 app.command()(score.score)
-app.command()(models.models)
+app.command()(listing.models)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.add_typer(bundle.app, name="bundle")

@@ -105,7 +105,7 @@ def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | 
     _ensure_simple(store)
     bundle = None
     if dataset is not None:
-        from operators.cli.train import ensure_trained
+        from operators.cli.models.train import ensure_trained
 
         bundle = ensure_trained(dataset, data_dir, settings, retrain=retrain)
     served = ServedFile(settings.store_dir)

@@ -15,21 +15,21 @@ import aiohttp
 from aiohttp import web
 
 from operators.backends.kube import MODEL_SERVICES, Access, Kind, Kube, KubeError, access
-from operators.handlers.agenda import Agenda, Backoff
-from operators.handlers.backend_watch import BackendWatch, OwnWrites
-from operators.handlers.backends import Backends
-from operators.handlers.claims import served_by, sharers
 from operators.handlers.documents import Document, Key, key_of
-from operators.handlers.follow import Follower
 from operators.handlers.lease import Alone, Leadership, identity_of
-from operators.handlers.look import Looker
+from operators.handlers.looking.backends import Backends
+from operators.handlers.looking.claims import served_by, sharers
+from operators.handlers.looking.look import Looker
+from operators.handlers.looking.policies import PolicyLooker
+from operators.handlers.looking.record import COMPONENT, Recorder
 from operators.handlers.metrics import OperatorMetrics
-from operators.handlers.policies import PolicyLooker
-from operators.handlers.record import COMPONENT, Recorder
-from operators.handlers.server import serve
+from operators.handlers.pages import serve
 from operators.handlers.settings import OperatorSettings
-from operators.handlers.shelf import Shelf, policy_name
-from operators.handlers.watch import Watch
+from operators.handlers.watching.backend_watch import BackendWatch, OwnWrites
+from operators.handlers.watching.follow import Follower
+from operators.handlers.watching.resource_cache import Shelf, policy_name
+from operators.handlers.watching.watch import Watch
+from operators.handlers.watching.work_queue import Agenda, Backoff
 from operators.handlers.webhook import Certificate, CertificateMissing, application, listen
 from serving.telemetry.logs import configure_logging
 

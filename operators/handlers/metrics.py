@@ -1,7 +1,7 @@
 """Prometheus metrics of the rollouts themselves, and of the operator: every name, once.
 
 Gauges of a service come from its last look and go when it goes. Counting is the caller's; serving the page is
-operators.handlers.server's."""
+operators.handlers.pages's."""
 
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple

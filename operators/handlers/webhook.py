@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from operators.handlers.admission import Answer, judge
-from operators.handlers.server import STOP_S
+from operators.handlers.pages import STOP_S
 
 _log = logging.getLogger("vedette.operator")
 _LOOK_S = 30.0

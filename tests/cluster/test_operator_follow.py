@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 from operators.backends import kube as kube_module
 from operators.backends.kube import MODEL_SERVICES, Kube, access
-from operators.handlers.agenda import Backoff
-from operators.handlers.follow import Follower
-from operators.handlers.watch import WatchEnded
+from operators.handlers.watching.follow import Follower
+from operators.handlers.watching.watch import WatchEnded
+from operators.handlers.watching.work_queue import Backoff
 
 
 class Watching:

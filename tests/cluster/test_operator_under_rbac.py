@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from operators.cli.rollout import app
+from operators.cli.rollout.app import app
 from operators.rollout.status import Request
 from tests.cluster.test_operator_rollouts import is_healthy, weights
 from tests.fakes.certificates import write_certificate

@@ -13,8 +13,8 @@ import pytest
 from api_server_kind import MERGE, eventually, uninstall
 
 from operators.backends.kube import INFERENCE_SERVICES, RAY_SERVICES, Kind, Kube, access
-from operators.handlers.agenda import Backoff
-from operators.handlers.backend_watch import BackendWatch, OwnWrites
+from operators.handlers.watching.backend_watch import BackendWatch, OwnWrites
+from operators.handlers.watching.work_queue import Backoff
 from tests.fakes.apiserver import Handle
 from tests.fakes.serving_pods import FOREIGN_CRDS, open_crd, ray_service
 

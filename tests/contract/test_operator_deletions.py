@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from operators.backends.kube import MODEL_SERVICES, Kube, KubeError, access
 from operators.handlers.documents import CHANGE_CAUSE, CHANGED_BY
-from operators.handlers.view import short
+from operators.handlers.looking.status_view import short
 from operators.rollout.spec import Revision
 from tests.cluster.test_operator_under_rbac import give_rights
 from tests.fakes.apiserver import Handle

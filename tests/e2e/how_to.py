@@ -30,7 +30,7 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "run-the-operator.md": {ALL: "a cluster; tests/contract and tests/cluster apply the overlays and run the operator"},
     "install-the-operator.md": {ALL: "a cluster; tests/cluster/test_installation.py types the page's commands at one"},
     "run-two-copies.md": {ALL: "tests/e2e/test_up.py runs two copies"},
-    "evaluate.md": {ALL: "minutes, and real captures; tests/unit/operators/test_cli_lifecycle.py evaluates a detector"},
+    "evaluate.md": {ALL: "minutes, and real captures; tests/unit/operators/cli/test_cli_lifecycle.py evaluates a detector"},
     "check-a-server.md": {ALL: "tests/e2e/test_conform.py runs the kit against the shared server, test_fuzz.py the fuzz run"},
     "keep-features-in-redis.md": {"vedette up": _SERVER},
     "use-public-clients.md": {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from operators.cli.demo import candidates
 from operators.control.folder import ControlFolder
-from operators.demo import candidates
 from operators.rollout.status import Phase
 from serving.models.store import BundleStore
 from tests import waiting

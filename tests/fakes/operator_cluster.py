@@ -16,8 +16,8 @@ from operators.api.types import RayBackend
 from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Document, Kind, Kube, KubeError, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.ray import RayServeBackend
-from operators.handlers.backends import Backends
 from operators.handlers.documents import CHANGED_BY
+from operators.handlers.looking.backends import Backends
 from operators.handlers.webhook import application, listen
 from tests.fakes.apiserver.certificates import issue
 from tests.fakes.kuberay import PORT, KubeRay

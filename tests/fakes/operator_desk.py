@@ -10,13 +10,13 @@ from typing import Any
 
 from operators.api.types import REQUESTS_ANNOTATION
 from operators.backends.kube import EVENTS, MODEL_SERVICES, ROLLOUT_POLICIES, Kube, NotFound
-from operators.handlers.agenda import TryLater
-from operators.handlers.backends import Backends
 from operators.handlers.documents import CHANGED_BY
-from operators.handlers.look import Looker
+from operators.handlers.looking.backends import Backends
+from operators.handlers.looking.look import Looker
 from operators.handlers.metrics import OperatorMetrics
 from operators.handlers.settings import OperatorSettings
-from operators.handlers.shelf import Shelf
+from operators.handlers.watching.resource_cache import Shelf
+from operators.handlers.watching.work_queue import TryLater
 from operators.rollout.evidence import Tally, key
 from operators.rollout.spec import GateName
 from tests.fakes.backend import FakeBackend

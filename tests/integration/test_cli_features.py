@@ -107,7 +107,7 @@ def test_the_feature_repository_that_is_set_holds_for_every_verb(repository: Pat
 
 
 def test_training_and_judging_join_from_the_repository_that_is_set(repository: Path, monkeypatch: pytest.MonkeyPatch):
-    from operators.cli.train import feature_store
+    from operators.cli.models.train import feature_store
     from serving.settings import ServingSettings
 
     monkeypatch.setenv("VEDETTE_FEATURE_REPO", str(repository))

@@ -6,10 +6,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from typer.testing import CliRunner
 
-from operators.cli.bundle import _thresholds
 from operators.cli.console import CommandError
 from operators.cli.main import app
-from operators.cli.rollout_start import threshold_of
+from operators.cli.models.bundle import _thresholds
+from operators.cli.rollout.start import threshold_of
 from operators.cli.up import _settings, is_loopback
 from operators.rollout.spec import Duration, Revision
 

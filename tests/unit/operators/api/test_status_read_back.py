@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from operators.api.asked import status_of
 from operators.api.read import ApiError, read_policy, read_service
-from operators.handlers.view import Seen, as_json, service_status, unserved_status
+from operators.handlers.looking.status_view import Seen, as_json, service_status, unserved_status
 from operators.rollout.judging.ledger import Ledger
 from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus
 from serving import read_back

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.api.types import Metadata, ModelService, ModelServiceStatus
-from operators.handlers.view import Seen, as_json, service_status
+from operators.handlers.looking.status_view import Seen, as_json, service_status
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.judging import judge
 from operators.rollout.judging.ledger import MOST_BYTES as MOST_LEDGER_BYTES

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from operators.cli.event_files import read_events
 from operators.cli.main import app
+from operators.cli.rules.event_files import read_events
 from serving.rules.events import Several, fields_of_json
 
 SAMPLES = Path(__file__).parent / "samples"

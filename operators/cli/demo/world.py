@@ -1,0 +1,120 @@
+"""What the demonstration works on: a store with a stable detector, a better one, bad candidates, and events to send.
+
+Made-up traffic, real everything else: features through Feast, models trained, exported and probed as always."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifecycle.training.data import Dataset, check_data
+from lifecycle.training.declarations import read_detector
+from lifecycle.training.detector import Detector
+from lifecycle.training.export import tensors_of
+from lifecycle.training.generate import SPAN_S, START, generate_flows
+from lifecycle.training.store import FeastStore
+from lifecycle.training.train import Prepared, Trained, add_to_store, prepare, train
+from operators.cli.demo import candidates
+from operators.cli.demo.traffic import Row
+from operators.cli.models.train import materialize
+from serving.models.bundle import Bundle
+from serving.models.store import BundleStore
+
+MODEL: Final = "flows"
+EVENTS: Final = 4000
+SLICE_S: Final = 60.0
+"""Each minute of a generated host is a host of its own: thousands of entities, as a real network has."""
+DATATYPES: Final = {"string": "BYTES", "float": "FP64", "int": "INT64", "port": "INT64"}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Bundles by what they are, and what is sent. eager: a threshold at which the good one alerts at a fifth of the events."""
+
+    stable: Bundle
+    good: Bundle
+    failing: Bundle
+    failing_again: Bundle
+    slow: Bundle
+    flooding: Bundle
+    broken: Bundle
+    eager: float
+    events: tuple[Row, ...]
+    alert_share: float
+
+
+def build(store_dir: Path, tell: Callable[[str], None], *, slow_ms: float) -> World:
+    """Train, make the candidates, fill the online store. Some twenty seconds."""
+    began = time.monotonic()
+    detector = read_detector(MODEL)
+    tell("generating a network of many hosts")
+    data = check_data(detector, _many_hosts(generate_flows(detector.model.seed)), where="generated flows")
+    feast = FeastStore(store_dir / "feast")
+    tell("joining features through Feast, training two detectors")
+    prepared = prepare(detector, data, feast, with_test=True)
+    store = BundleStore(store_dir)
+    first = train(prepared)
+    stable = add_to_store(first, store)
+    good = add_to_store(train(prepared, seed=7), store)
+    if prepared.service is not None and data.at_us is not None:
+        materialize(feast, data.at_us, prepared.service.name, lambda what, share: None)
+    newest = _newest_of_each(data)
+    rows = _rows(prepared, first, newest)
+    tell("making candidates that go wrong")
+    flooding = candidates.flooding(stable, rows, 0.4, store)
+    world = World(
+        stable=stable,
+        good=good,
+        failing=candidates.failing(stable, rows, 0.1, store),
+        failing_again=candidates.failing(stable, rows, 0.15, store),
+        slow=candidates.slow(stable, rows, slow_ms, store),
+        flooding=flooding,
+        broken=candidates.mislabelled(stable, flooding, store),
+        eager=candidates.threshold_for(good, rows, 0.2),
+        events=_events(detector, data, newest),
+        alert_share=candidates.alert_share(stable, rows),
+    )
+    tell(f"ready after {time.monotonic() - began:.0f} s")
+    return world
+
+
+def _many_hosts(flows: Any) -> Any:
+    """The same flows, each host's minutes under addresses of their own."""
+    minute = ((flows["StartTime"] - START).dt.total_seconds() // SLICE_S).astype(int).clip(0, int(SPAN_S // SLICE_S))
+    parts = flows["SrcAddr"].str.split(".", expand=True)
+    return flows.assign(SrcAddr="10." + (10 + minute).astype(str) + "." + parts[2] + "." + parts[3])
+
+
+def _newest_of_each(data: Dataset) -> NDArray[np.intp]:
+    """The last row of each host: what the online store has features of."""
+    hosts = data.frame["host"].astype(str).to_numpy()
+    _, last = np.unique(hosts[::-1], return_index=True)
+    chosen = len(hosts) - 1 - last
+    return np.random.default_rng(1).permutation(chosen)[:EVENTS]
+
+
+def _rows(prepared: Prepared, trained: Trained, which: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The model's input for these rows."""
+    (tensor,) = tensors_of(trained.encoding, prepared.frame.iloc[which]).values()
+    return np.ascontiguousarray(tensor, dtype=np.float32)
+
+
+def _events(detector: Detector, data: Dataset, which: NDArray[np.intp]) -> tuple[Row, ...]:
+    names = [detector.entity.key if detector.entity else "", *detector.request_fields]
+    types = {n: DATATYPES[detector.source.columns[n].type] for n in names}
+    records = data.frame.iloc[which][names].to_dict("records")
+    ticks = (np.asarray(data.at_us)[which] // 1_000_000 + 1) * 1_000_000
+    return tuple(
+        {**{n: (types[n], _plain(types[n], record[n])) for n in names}, "event_time": ("INT64", int(tick))}
+        for record, tick in zip(records, ticks, strict=True)
+    )
+
+
+def _plain(datatype: str, value: Any) -> Any:
+    if datatype == "BYTES":
+        return str(value)
+    return float(value) if datatype == "FP64" else int(value)

@@ -1,0 +1,1 @@
+"""Bundles, training, evaluation, scoring and features from the command line."""

@@ -1,0 +1,105 @@
+"""`vedette score FILE`: the verdicts of a file's rows, by the same Scorer that serves (the batch door), in this process.
+
+Reading rows into request columns is operators.cli.models.rows'; what an answer says of each row is row_answers'. A row that cannot be
+scored is set aside with its reason; none is lost."""
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from operators.cli.models.row_answers import Line
+    from serving.settings import ServingSettings
+
+
+def score(
+    file: Annotated[Path, typer.Argument(help="Rows as .jsonl or .parquet, with the columns the model takes.")],
+    model: Annotated[str, typer.Option(help="Model name.")] = "flows",
+    version: Annotated[str | None, typer.Option(help="Model version [default: the newest].")] = None,
+    operating_point: Annotated[str | None, typer.Option(help="Scenario [default: the model's own].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the verdicts go, as JSON lines [default: stdout].")] = None,
+    store_dir: Annotated[Path | None, typer.Option(help="Store folder [default: VEDETTE_STORE_DIR or .vedette].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score the rows of a file; one JSON line a row, and a summary on stderr."""
+    from serving.settings import ServingSettings
+
+    settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
+    parameters = {} if operating_point is None else {"operating_point": operating_point}
+    with _output(out) as stream:
+        counts, took_s = asyncio.run(_score(settings, file, model, version, parameters, stream))
+    rows_per_s = round(counts.total() / took_s) if took_s else 0
+    found = dict(sorted(counts.items()))
+    if as_json and out is not None:
+        print_json({"rows": counts.total(), **found, "rows_per_s": rows_per_s})
+    elif out is not None:
+        rows = [*found.items(), ("in all", counts.total())]
+        print_table(f"{file} by {model}", ["", "rows"], rows, right=["rows"])
+        errors.print(f"{rows_per_s:,} rows/s")
+    else:
+        said = ", ".join(f"{count} {what}" for what, count in found.items())
+        errors.print(f"{counts.total()} rows: {said}; {rows_per_s:,} rows/s", markup=False)
+
+
+@contextmanager
+def _output(out: Path | None) -> Iterator[IO[bytes]]:
+    if out is None:
+        yield sys.stdout.buffer
+        sys.stdout.flush()
+        return
+    with out.open("wb") as stream:
+        yield stream
+
+
+async def _score(
+    settings: "ServingSettings", file: Path, model: str, version: str | None, parameters: dict[str, str], stream: IO[bytes]
+) -> tuple[Counter[str], float]:
+    """Rows by what became of them, and the seconds it took."""
+    from operators.cli.models.row_answers import answer_rows, is_by_row
+    from operators.cli.models.rows import count_rows, read_chunks
+    from serving.app import compose
+    from serving.models.store import BundleStore
+    from serving.spec import ModelSpec, RevisionSpec, ServingSpec
+
+    bundle = await asyncio.to_thread(BundleStore(settings.store_dir).resolve, model, version)
+    point = parameters.get("operating_point")
+    if point is not None and point not in bundle.manifest.operating_points:
+        known = sorted(bundle.manifest.operating_points)
+        raise CommandError(f"--operating-point {point}: model {model!r} has {known or 'none; leave it out'}")
+    total = count_rows(file)
+    # A breaker spares clients a failing model; here it would set aside the good rows that come after some bad ones.
+    composition = await compose(settings.model_copy(update={"breakers": False}))
+    started, counts = time.monotonic(), Counter[str]()
+    try:
+        wanted = ModelSpec(name=model, version=bundle.manifest.version, revision=RevisionSpec(bundle=bundle.digest))
+        await composition.service.apply(ServingSpec(models=(wanted,)))
+        if not composition.service.is_ready():
+            raise CommandError(f"model {model!r} cannot be loaded: {composition.service.why_not_ready()}")
+        most_rows = settings.max_rows if is_by_row(bundle.manifest) else 1
+        with progress() as display:
+            task = display.add_task(f"scoring {file.name}", total=total)
+            for chunk in read_chunks(file, bundle.manifest, most_rows=most_rows):
+                for line in await answer_rows(composition.service, bundle.manifest, parameters, chunk):
+                    _write(line, counts, stream)
+                display.advance(task, chunk.size)
+    finally:
+        await composition.close()
+    return counts, time.monotonic() - started
+
+
+def _write(line: "Line", counts: Counter[str], stream: IO[bytes]) -> None:
+    import orjson
+
+    if line.why_not is not None and not counts["rejected"]:
+        errors.print(f"row {line.row} is rejected: {line.why_not}", markup=False)
+    counts["rejected" if line.why_not is not None else line.verdict or "answered"] += 1
+    stream.write(orjson.dumps(line.body(), option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY))

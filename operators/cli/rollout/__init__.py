@@ -1,0 +1,1 @@
+"""`vedette rollout` and `vedette experiment`."""

@@ -1,0 +1,182 @@
+"""Looking at rollouts: `get` (once or live), `status` (waits, and its exit code tells), `history` (what moved, on what evidence)."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from operators.cli.console import CommandError, Json, errors, page, print_json
+from operators.cli.control_plane import Context, Kubeconfig, Name, Namespace, StoreDir, place_of
+
+if TYPE_CHECKING:
+    from operators.control.port import Control, Record
+
+EXIT_ABORTED: Final = 1
+EXIT_UNDER_WAY: Final = 3
+EXIT_PAUSED: Final = 4
+_REFRESH_S: Final = 0.5
+
+
+def get(
+    name: Annotated[str | None, typer.Argument(help="Name of the service; all of them without it.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+    store_dir: StoreDir = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    as_json: Json = False,
+) -> None:
+    """Where rollouts stand: steps, split, evidence, what is waited for."""
+    control = place_of(store_dir, context, namespace, kubeconfig).open()
+    if as_json:
+        if name is not None:
+            print_json(_plain(control.read(name)))
+            return
+        records, unread = _all(control)
+        found = [*(_plain(record) for record in records), *({"name": n, "problem": why} for n, why in unread.items())]
+        print_json(sorted(found, key=lambda service: str(service["name"])))
+        return
+    _draw(control, name, watch=watch)
+
+
+def status(
+    name: Name,
+    timeout: Annotated[str, typer.Option(help="How long to wait for the end, e.g. 90s or 1h; 0s: only look.")] = "0s",
+    store_dir: StoreDir = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    as_json: Json = False,
+) -> None:
+    """Wait for a rollout to end. Exit code: 0 what was asked for serves, 1 aborted, 3 under way, 4 waits for people."""
+    from operators.rollout.spec import parse_duration
+
+    try:
+        allowed_s = parse_duration(timeout).total_seconds()
+    except ValueError as problem:
+        raise CommandError(f"--timeout {problem}") from problem
+    control = place_of(store_dir, context, namespace, kubeconfig).open()
+    until = time.monotonic() + allowed_s
+    record = control.read(name)
+    while exit_code(record) in (EXIT_UNDER_WAY, EXIT_PAUSED) and time.monotonic() < until:
+        time.sleep(_REFRESH_S)
+        record = control.read(name)
+    code = exit_code(record)
+    if as_json:
+        print_json({**_plain(record), "exitCode": code})
+    else:
+        state = record.status
+        detail = state.message or state.waiting_for or control.caution() or ""
+        print(f"{name}: {state.phase}{': ' if detail else ''}{detail}")
+    raise typer.Exit(code)
+
+
+def history(
+    name: Name,
+    html: Annotated[Path | None, typer.Option(help="Write the evidence over time as a page to this file.")] = None,
+    store_dir: StoreDir = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    as_json: Json = False,
+) -> None:
+    """What moved, when, by whom, why, and on what evidence."""
+    control = place_of(store_dir, context, namespace, kubeconfig).open()
+    record = control.read(name)
+    if html is not None:
+        from operators.cli.rollout.evidence_page import write_page
+
+        write_page(html, record, control.looks(name))
+        errors.print(f"wrote {html}", markup=False)
+        return
+    if as_json:
+        print_json(_history(record))
+        return
+    from operators.cli.rollout.history_view import history_view
+
+    page().print(history_view(record, datetime.now(UTC)))
+
+
+def exit_code(record: "Record") -> int:
+    """How `status` ends for this record."""
+    from operators.rollout.status import Phase
+
+    state = record.status
+    wanted = record.service.spec.revision.digest
+    if state.phase is Phase.PAUSED:
+        return EXIT_PAUSED
+    if state.phase is Phase.ABORTED or state.aborted_revision == wanted:
+        return EXIT_ABORTED
+    is_served = state.stable is not None and state.stable.digest == wanted
+    if state.phase is Phase.HEALTHY and record.is_observed and is_served:
+        return 0
+    return EXIT_UNDER_WAY
+
+
+def _draw(control: "Control", name: str | None, *, watch: bool) -> None:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+    from operators.cli.rollout.view import overview, rollout_panel
+
+    def picture() -> "RenderableType":
+        now = datetime.now(UTC)
+        if name is not None:
+            return rollout_panel(control.read(name), now)
+        return overview(*_all(control), now)
+
+    console = page()
+    if name is None and not control.names():
+        errors.print(f"no services in {control.where}; `vedette rollout start NAME` makes one", markup=False)
+        return
+    if not watch:
+        console.print(picture())
+        return
+    with Live(picture(), console=console, refresh_per_second=4, screen=console.is_terminal) as live:
+        try:
+            while True:
+                time.sleep(_REFRESH_S)
+                live.update(picture())
+        except KeyboardInterrupt:
+            pass
+    console.print(picture())
+
+
+def _all(control: "Control") -> "tuple[list[Record], dict[str, str]]":
+    """Every service, and why some could not be read: one of them hides no other."""
+    from operators.control.port import DamagedState, NoSuchService
+
+    found, unread = list["Record"](), dict[str, str]()
+    for name in control.names():
+        try:
+            found.append(control.read(name))
+        except DamagedState as problem:
+            unread[name] = str(problem)
+        except NoSuchService:
+            continue  # it went meanwhile
+    return found, unread
+
+
+def _plain(record: "Record") -> dict[str, Any]:
+    state = record.status.model_dump(mode="json", by_alias=True, exclude={"ledger", "history"})
+    return {
+        "name": record.ref.name,
+        "namespace": record.ref.namespace,
+        "model": record.ref.model,
+        "revision": record.service.spec.revision.model_dump(mode="json", by_alias=True),
+        "steps": [s.model_dump(mode="json", by_alias=True, exclude_none=True) for s in record.rollout.steps],
+        "status": state,
+        "waiting": [r.model_dump(mode="json", by_alias=True) for r in record.waiting],
+        "problem": record.problem,
+    }
+
+
+def _history(record: "Record") -> dict[str, Any]:
+    state = record.status
+    return {
+        "name": record.ref.name,
+        "current": [m.model_dump(mode="json", by_alias=True) for m in state.moves],
+        "finished": [f.model_dump(mode="json", by_alias=True) for f in state.history],
+    }

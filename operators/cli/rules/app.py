@@ -1,0 +1,106 @@
+"""`vedette rules check | test`: what of a folder of rules holds, what is not supported and why, and what matches which event."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from operators.cli.console import CommandError, Json, page, print_json, print_table
+
+if TYPE_CHECKING:
+    from operators.cli.rules.event_files import Found
+    from serving.rules.matcher import Compiled
+    from serving.rules.tree import SigmaRule
+
+app = typer.Typer(no_args_is_help=True, help="Check rules, and try them on events.")
+Rules = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RULES", help="A SIGMA file, or a folder of them (*.yml, *.yaml, in folders too), perhaps with a rules.yaml."
+    ),
+]
+Events = Annotated[Path, typer.Argument(metavar="EVENTS", help="A JSON or JSON lines file of events, or a folder of them.")]
+
+
+@app.command()
+def check(rules: Rules, as_json: Json = False) -> None:
+    """Parse rules; list what is not supported, with the reason. Exit code 1 if there is any."""
+    from operators.cli.rules.view import print_rules, rules_record
+
+    compiled, took_s, thresholds = _compiled(rules)
+    record = rules_record(len(compiled.rules), thresholds, compiled.unsupported, compiled.unreached)
+    if as_json:
+        print_json({**record, "seconds": round(took_s, 3)})
+    else:
+        print_rules(record)
+        page().print(f"compiled in {took_s:.2f} s")
+    if compiled.unsupported:
+        raise typer.Exit(1)
+
+
+@app.command("test")
+def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
+    """Match events; say which rules hold of each, and what it took. Exit code 1 if an event had to be set aside."""
+    from operators.cli.rules.event_files import read_events
+    from serving.rules.errors import RuleError
+
+    compiled, _, _ = _compiled(rules)
+    found: list[dict[str, Any]] = []
+    set_aside: list[dict[str, Any]] = []
+    cpu_s = 0.0
+    for event in read_events(events):
+        started = time.process_time()
+        try:
+            matched = _matched(compiled, event)
+        except RuleError as problem:
+            set_aside.append({"event": event.name, "reason": str(problem)})
+            continue
+        cpu_s += time.process_time() - started
+        found.append({"event": event.name, "rules": [{"id": r.id, "level": r.level, "title": r.title} for r in matched]})
+    each_us = round(cpu_s / max(len(found), 1) * 1e6, 1)
+    if as_json:
+        unsupported = len(compiled.unsupported)
+        print_json({"events": found, "set_aside": set_aside, "cpu_us_per_event": each_us, "unsupported": unsupported})
+    else:
+        rows = [(f["event"], "\n".join(f"{r['level']}: {r['title']}" for r in f["rules"]) or "none") for f in found]
+        print_table(f"{len(found)} events, {each_us} us of CPU each", ("event", "rules that hold"), rows)
+        if compiled.unsupported:
+            page().print(f"{len(compiled.unsupported)} rules are not supported and were not tried: vedette rules check {rules}")
+        if set_aside:
+            print_table(f"{len(set_aside)} set aside", ("event", "reason"), [tuple(s.values()) for s in set_aside])
+    if set_aside:
+        raise typer.Exit(1)
+
+
+def _matched(compiled: "Compiled", event: "Found") -> "list[SigmaRule]":
+    """The rules that hold of an event. Raises RuleError."""
+    from serving.rules.errors import RuleError
+    from serving.rules.events import fields_of_json
+
+    if event.why_not is not None:
+        raise RuleError(event.why_not)
+    fields, document = fields_of_json(event.body)
+    said = document.get("logsource")
+    return compiled.match(fields, compiled.sources.of(fields, said if isinstance(said, dict) else None))
+
+
+def _compiled(path: Path) -> "tuple[Compiled, float, int]":
+    """The matcher, the seconds it took, and how many threshold rules there are. Raises CommandError."""
+    from serving.rules.errors import RuleError
+    from serving.rules.files import find_rule_files
+    from serving.rules.matcher import Compiled
+    from serving.rules.ruleset import read_files
+    from serving.rules.thresholds import columns_named
+
+    started = time.perf_counter()
+    files = find_rule_files(path)
+    if not files:
+        raise CommandError(f"{path}: no rules; it is a SIGMA file, or a folder with *.yml, *.yaml or a rules.yaml")
+    try:
+        found = read_files(files)
+        for rule in found.said.thresholds:
+            columns_named(rule.id, rule.when)
+    except RuleError as problem:
+        raise CommandError(f"{path}: {problem}") from problem
+    return found.sigma or Compiled(()), time.perf_counter() - started, len(found.said.thresholds)

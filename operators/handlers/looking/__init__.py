@@ -1,0 +1,1 @@
+"""One look at one service: what it reads, writes and does."""

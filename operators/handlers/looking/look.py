@@ -1,0 +1,397 @@
+"""One look at one service: parse, observe, advance, record, act. The handler of the operator; thin, and it decides nothing.
+
+It records before it acts (docs/decisions/0014-record-then-act.md): a status is written over the version that was read or not at all, so an
+operator with an old view is stopped before it touches traffic, and one that is killed in between finds in the status what it
+was about to do, and does it: acting is idempotent. Only traffic that is taken from a candidate does not wait for a record that
+fails."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from operators.api.asked import (
+    NOTHING_KNOWN,
+    Asked,
+    Known,
+    by_what_is_known,
+    generation_of,
+    going_on,
+    readable,
+    status_of,
+)
+from operators.api.read import ApiError, read_policy, read_service
+from operators.api.types import ModelService, RolloutPolicy, rollout_of
+from operators.autoscaling.decide import decide as decide_scale
+from operators.autoscaling.plan import facts_of, with_room
+from operators.backends.kube import ROLLOUT_POLICIES, Conflict, Kube, KubeError, NotFound
+from operators.handlers.documents import Document, Key, desired_of, said
+from operators.handlers.looking.acting import Acting
+from operators.handlers.looking.backends import Backends, ClusterBackend
+from operators.handlers.looking.claims import claimants, heirs, left_of
+from operators.handlers.looking.look_state import Case, Memory
+from operators.handlers.looking.record import Recorder
+from operators.handlers.looking.status_view import (
+    Seen,
+    as_json,
+    invalid_status,
+    is_material,
+    service_status,
+    unserved_status,
+    unwritten_status,
+)
+from operators.handlers.metrics import OperatorMetrics, ServiceView
+from operators.handlers.settings import OperatorSettings
+from operators.handlers.watching.resource_cache import Shelf, says_the_same
+from operators.handlers.watching.work_queue import TryLater
+from operators.ports import BackendError
+from operators.rollout.advance import Outcome, advance
+from operators.rollout.events import Event
+from operators.rollout.evidence import Observation
+from operators.rollout.status import Phase, RolloutStatus, Target
+
+_log = logging.getLogger("vedette.operator")
+_TRIES = 8
+_UNDER_WAY = (Phase.PROGRESSING, Phase.EXPERIMENT)
+_AGAIN = -1.0
+_OF_CONTENT = frozenset({400, 413, 422, 500})
+"""What an API server answers to a status that it cannot take: no YAML, too large, against the schema (500 where it is applied)."""
+
+
+class Looker:
+    """Looks at services. leads: asked before each write."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        shelf: Shelf,
+        backends: Backends,
+        metrics: OperatorMetrics,
+        settings: OperatorSettings,
+        *,
+        leads: Callable[[], bool],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kube, self._shelf, self._backends, self._metrics, self._settings = kube, shelf, backends, metrics, settings
+        self._leads, self._now, self._monotonic = leads, now, monotonic
+        self._recorder, self._acting = Recorder(kube), Acting(leads, settings.act_limit_s)
+        self._memories: dict[Key, Memory] = {}
+        self._known: dict[Key, Known] = {}
+
+    async def look(self, key: Key) -> float | None:
+        """One look; in how many seconds the next is due, None: when something changes. Raises TryLater."""
+        document = self._shelf.service(key)
+        if document is None or not self._leads():
+            self._forget(key)
+            return None
+        started = self._monotonic()
+        try:
+            after_s = await self._looked(key, document)
+        except (KubeError, BackendError) as problem:
+            self._metrics.looks.labels("failed").inc()
+            raise TryLater(str(problem)) from problem
+        if after_s == _AGAIN:
+            self._metrics.looks.labels("retried").inc()
+            return self._settings.backoff_first_s
+        self._metrics.looks.labels("done").inc()
+        self._metrics.look_seconds.observe(self._monotonic() - started)
+        return after_s
+
+    def forget_all(self) -> None:
+        """Another operator leads now."""
+        self._memories.clear()
+        self._known.clear()
+
+    async def _looked(self, key: Key, document: Document) -> float | None:
+        """A look; _AGAIN: somebody wrote or deleted the resource meanwhile, and it was read again. Raises KubeError, BackendError."""
+        try:
+            return await self._look(key, document)
+        except Conflict:
+            await self._refresh(key, document)
+            return _AGAIN
+        except NotFound:
+            if await self._refresh(key, document):
+                raise
+            self._forget(key)
+            return None
+
+    async def _look(self, key: Key, document: Document) -> float | None:
+        if document["metadata"].get("deletionTimestamp"):
+            await self._release(key, document)
+            return None
+        try:
+            asked = left_of(document, await self._asked(key, document), self._claimants(key))
+        except (ApiError, LookupError) as problem:
+            await self._refuse(key, document, problem)
+            return self._settings.rest_interval_s
+        except KubeError as problem:
+            if not problem.can_retry:
+                await self._refuse(key, document, problem)
+            raise
+        self._must_lead()
+        document = self._keep(await self._recorder.hold(document))
+        backend = self._backends.of(asked.service, document)
+        try:
+            memory = await self._remembered(key, document, asked.service, backend)
+        except BackendError as problem:
+            await self._wait(key, document, problem)
+            return self._settings.active_interval_s
+        if asked.problem is not None and asked.problem not in memory.told:
+            memory.told.add(asked.problem)
+            reason = "NotRead" if asked.is_unread else "Refused"
+            await self._recorder.event(document, Event("Warning", reason, asked.problem), self._now())
+        return await self._advance(Case(key, document, asked.service, asked, backend, memory))
+
+    async def _asked(self, key: Key, document: Document) -> Asked:
+        """What is written, or what else is known to go by. Raises ApiError, LookupError, KubeError if that is nothing."""
+        try:
+            service = read_service(document)
+            rollout = rollout_of(service, await self._policy(service))
+        except (ApiError, LookupError, KubeError) as problem:
+            found = by_what_is_known(document, self._known.get(key, NOTHING_KNOWN), problem)
+            if found is None:
+                raise
+            return replace(found, is_unread=isinstance(problem, KubeError))
+        self._known[key] = Known(document["spec"], rollout)
+        return Asked(service, rollout)
+
+    async def _advance(self, case: Case) -> float:
+        """Observe, decide, record, act."""
+        verbs = said(case.document)
+        observation = await case.backend.observe(case.service.ref)
+        now = self._now()
+        desired = desired_of(case.service, case.document, case.rollout, has_webhook=self._settings.webhook_port > 0)
+        desired = going_on(case.asked, desired, case.memory.status)
+        outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
+        target = await self._scaled(case, outcome, now)
+        seen = _seen(case, observation)
+        if verbs.damaged and verbs.damaged not in case.memory.told:
+            case.memory.told.add(verbs.damaged)
+            await self._recorder.event(case.document, Event("Warning", "RequestDamaged", verbs.damaged), now)
+        await self._settle(case, outcome, target, seen, now)
+        self._show(case, seen, now)
+        is_busy = outcome.status.phase in _UNDER_WAY or case.scaling is not None or case.asked.is_unread
+        return self._settings.active_interval_s if is_busy else self._settings.rest_interval_s
+
+    async def _settle(self, case: Case, outcome: Outcome, target: Target | None, seen: Seen, now: datetime) -> None:
+        """Record, act, tell. Raises Conflict (somebody wrote since: nothing was done), KubeError, BackendError."""
+        memory, before = case.memory, case.memory.problem
+        document = case.document
+        try:
+            document = await self._record(case, document, outcome.status, seen, now)
+        except Conflict:
+            raise
+        except KubeError as problem:
+            try:
+                if outcome.acts_first and target is not None and self._leads():
+                    await self._acting.do(lambda: case.backend.carry_out(case.service.ref, target))
+            finally:
+                await self._not_written(case, document, outcome.status, seen, problem)
+            raise
+        for event in outcome.events:
+            self._metrics.moves.labels(*case.key, event.reason).inc()
+            await self._recorder.event(document, event, now)
+        try:
+            await self._act(case, target)
+        finally:
+            if memory.problem != before:
+                seen = replace(seen, problem=memory.problem)
+                document = await self._record(case, document, outcome.status, seen, now)
+        self._keep(await self._recorder.prune(document, outcome.status.handled))
+
+    async def _record(self, case: Case, document: Document, rollout: RolloutStatus, seen: Seen, now: datetime) -> Document:
+        """Write the status if it says something new: at once what matters, evidence now and then."""
+        memory, written = case.memory, status_of(document)
+        view = as_json(service_status(written, generation_of(document), rollout, seen, now))
+        before = as_json(written)
+        if view != before and (is_material(before, view) or self._is_due(memory, rollout)):
+            self._must_lead()
+            document = self._keep(await self._written(document, view))
+            memory.base, memory.written_s = status_of(document).rollout, self._monotonic()
+        memory.status, memory.unwritten = rollout, None
+        return document
+
+    async def _not_written(
+        self, case: Case, document: Document, rollout: RolloutStatus, seen: Seen, problem: KubeError
+    ) -> None:
+        """The API server did not take the status: an event, a metric, and if it refuses its content, a status that says so."""
+        memory, now = case.memory, self._now()
+        why = f"the status was not written: {problem}"
+        is_told, memory.unwritten = memory.unwritten is not None, why
+        self._show(case, seen, now)
+        if not is_told:
+            await self._recorder.event(document, Event("Warning", "StatusNotWritten", why), now)
+        if problem.status not in _OF_CONTENT or not self._leads():
+            return
+        view = as_json(service_status(status_of(document), generation_of(document), rollout, seen, now))
+        after = unwritten_status(document.get("status") or {}, view, why, now)
+        if is_material(document.get("status") or {}, after):
+            try:
+                self._keep(await self._recorder.status(document, after))
+            except KubeError as again:
+                _log.warning("%s: %s", "/".join(case.key), again)
+
+    async def _written(self, document: Document, view: Mapping[str, Any]) -> Document:
+        """Write over the version that was read, or over a newer one in which nothing that was decided by has changed: somebody
+        who labels a resource ten times a second must not starve its rollout. Raises Conflict, KubeError."""
+        for _ in range(_TRIES):
+            try:
+                return await self._recorder.status(document, view)
+            except Conflict:
+                found = await self._recorder.read(document)
+                if found is None or not says_the_same(document, found):
+                    raise
+                document = found
+        return await self._recorder.status(document, view)
+
+    def _must_lead(self) -> None:
+        """Raises TryLater if another operator may lead by now."""
+        if not self._leads():
+            raise TryLater("this operator no longer leads")
+
+    def _is_due(self, memory: Memory, rollout: RolloutStatus) -> bool:
+        is_busy = rollout.is_under_way or rollout.phase is Phase.EXPERIMENT
+        interval_s = self._settings.record_interval_s if is_busy else self._settings.quiet_interval_s
+        return self._monotonic() - memory.written_s >= interval_s
+
+    async def _act(self, case: Case, target: Target | None) -> None:
+        """Make what is so what was decided, at every look: others may have changed it. Raises BackendError."""
+        memory = case.memory
+        if target is None:
+            return
+        try:
+            await self._acting.do(lambda: case.backend.carry_out(case.service.ref, target))
+        except BackendError as problem:
+            memory.problem, memory.carried = str(problem), None
+            await self._tell_once(case, "ActFailed", memory.problem)
+            raise
+        memory.problem, memory.carried = case.backend.lack, target
+        memory.told &= {memory.problem, case.asked.problem, said(case.document).damaged}  # the rest is news when it comes back
+        if memory.problem:
+            await self._tell_once(case, "NoRoom", memory.problem)
+
+    async def _tell_once(self, case: Case, reason: str, what: str) -> None:
+        if what not in case.memory.told:
+            case.memory.told.add(what)
+            await self._recorder.event(case.document, Event("Warning", reason, what), self._now())
+
+    async def _scaled(self, case: Case, outcome: Outcome, now: datetime) -> Target | None:
+        """The target with the autoscaler's count, where it owns it."""
+        spec, target = case.scaling, outcome.target
+        if spec is None or target is None:
+            return target
+        load = await case.backend.load(case.service.ref)
+        policy = outcome.status.policy or case.rollout
+        facts = facts_of(policy, outcome.status, shares_replicas=case.backend.shares_replicas, most=load.most_replicas)
+        decision = decide_scale(spec, case.memory.scaling, load, facts, now)
+        case.memory.scaling = decision.state
+        if case.memory.carried is not None and case.memory.carried.replicas != decision.replicas:
+            await self._recorder.event(case.document, Event("Normal", "Scaled", decision.reason), now)
+        return with_room(target, case.memory.carried, decision, load)
+
+    async def _remembered(self, key: Key, document: Document, service: ModelService, backend: ClusterBackend) -> Memory:
+        """What was remembered, if the API server's status is the one it rests on; else the API server's."""
+        base, uid = service.status.rollout, str(document["metadata"].get("uid"))
+        memory = self._memories.get(key)
+        if memory is not None and memory.uid == uid and memory.base == base:
+            return memory
+        status = base or RolloutStatus(stable=await backend.serves(service.ref))
+        told = memory.told if memory is not None else set()
+        memory = Memory(uid, base, status, self._monotonic(), told=told)
+        self._memories[key] = memory
+        return memory
+
+    async def _policy(self, service: ModelService) -> RolloutPolicy | None:
+        """The policy it names. Raises ApiError if that is damaged; None: there is none."""
+        named = service.spec.rollout.policy_ref
+        if named is None:
+            return None
+        document = self._shelf.policy((service.ref.namespace, named.name))
+        if document is None:
+            try:
+                document = await self._kube.get(ROLLOUT_POLICIES, service.ref.namespace, named.name)
+            except NotFound:
+                return None
+            self._shelf.put_policy(document)
+        return read_policy(document)
+
+    def _claimants(self, key: Key) -> list[Document]:
+        """The other services of its namespace that have a place in a backend, or are to get it."""
+        return claimants(self._shelf.neighbours(key), self._shelf.policy)
+
+    async def _refuse(self, key: Key, document: Document, problem: Exception) -> None:
+        """A resource that cannot be followed, and was never followed: the status says why nothing moves. A KubeError: what it names
+        may not be read, which says nothing about it."""
+        now, before, is_unread = self._now(), document.get("status") or {}, isinstance(problem, KubeError)
+        after = invalid_status(before, str(problem), generation_of(document), now, is_unread=is_unread)
+        if is_material(before, after):
+            self._must_lead()
+            self._keep(await self._recorder.status(document, after))
+            await self._recorder.event(document, Event("Warning", "NotRead" if is_unread else "Refused", str(problem)), now)
+        memory = self._memories.get(key)
+        status = memory.status if memory is not None else RolloutStatus()
+        self._metrics.saw(key, ServiceView(status, 0, 0.0, frozenset({"invalid"})))
+
+    async def _wait(self, key: Key, document: Document, problem: BackendError) -> None:
+        """Nobody can tell yet what is served: the status says what is missing."""
+        now, before, cause = self._now(), document.get("status") or {}, problem.__cause__
+        is_unread = isinstance(cause, KubeError) and not isinstance(cause, NotFound)
+        after = unserved_status(before, str(problem), generation_of(document), now, is_unread=is_unread)
+        if is_material(before, after):
+            self._must_lead()
+            self._keep(await self._recorder.status(document, after))
+            reason = "BackendNotRead" if is_unread else "BackendMissing"
+            await self._recorder.event(document, Event("Warning", reason, str(problem)), now)
+        self._metrics.saw(key, ServiceView(RolloutStatus(), 0, 0.0, frozenset({"acted"})))
+
+    async def _release(self, key: Key, document: Document) -> None:
+        """Take down what was made for it, then let it go. One that cannot be read had nothing made since."""
+        service = readable(document, self._known.get(key, NOTHING_KNOWN))
+        if service is None:
+            _log.warning("%s: let go of without taking anything down: nobody can read where it is served", "/".join(key))
+        elif not heirs(document, self._claimants(key)):
+            await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))
+        self._must_lead()
+        await self._recorder.let_go(document)
+        self._forget(key)
+
+    async def _refresh(self, key: Key, document: Document) -> bool:
+        """Read again what somebody else wrote; whether it is still there. Raises KubeError."""
+        found = await self._recorder.read(document)
+        if found is None:
+            self._shelf.drop_service(key)
+        else:
+            self._shelf.put_service(found)
+        return found is not None
+
+    def _keep(self, document: Document) -> Document:
+        self._shelf.put_service(document)
+        return document
+
+    def _forget(self, key: Key) -> None:
+        self._memories.pop(key, None)
+        self._known.pop(key, None)
+        self._metrics.forget(key)
+
+    def _show(self, case: Case, seen: Seen, now: datetime) -> None:
+        rollout = case.memory.status
+        since = rollout.step_started
+        flags = {
+            "measured": seen.observation is not None and seen.observation.problem is not None,
+            "acted": case.memory.problem is not None,
+            "overdue": rollout.is_overdue,
+            "invalid": seen.invalid is not None,
+            "recorded": case.memory.unwritten is not None,
+        }
+        step_s = (now - since).total_seconds() if since is not None and rollout.is_under_way else 0.0
+        self._metrics.saw(case.key, ServiceView(rollout, seen.replicas, step_s, frozenset(k for k, on in flags.items() if on)))
+
+
+def _seen(case: Case, observation: Observation) -> Seen:
+    """What a look saw besides the rollout."""
+    asked = case.asked
+    invalid, unread = (None, asked.problem) if asked.is_unread else (asked.problem, None)
+    return Seen(observation, len(observation.replicas), case.backend.selector, case.memory.problem, invalid, unread)

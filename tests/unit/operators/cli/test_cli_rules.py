@@ -1,0 +1,138 @@
+"""`vedette rules`, as it is typed."""
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from operators.cli.main import app
+from operators.cli.rules.app import _matched
+from operators.cli.rules.event_files import events_in
+from serving.rules.errors import RuleError
+from serving.rules.matcher import compile_sigma
+
+RULE = """
+title: Shell
+id: 5a6e1e16-07de-48d8-8aae-faa766c05e88
+level: high
+logsource: {product: windows, category: process_creation}
+detection: {s: {Image|endswith: cmd.exe}, condition: s}
+"""
+NAMES = ["Event", "System", "EventData", "UserData", "Data", "#text", "#attributes", "@Name", "Name", "Data_attributes", "winlog",
+         "event_data", "Provider_attributes", "AllFieldInfo", "Channel", "EventID", "EventId", "Payload", "logsource"]  # fmt: skip
+EVENT = {"Channel": "Microsoft-Windows-Sysmon/Operational", "EventID": 1, "Image": "C:\\cmd.exe"}
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["rules", *map(str, words)], env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "shell.yml").write_text(RULE)
+    (tmp_path / "rules" / "rules.yaml").write_text("thresholds: [{id: a, when: x > 1, severity: high}]")
+    (tmp_path / "events.jsonl").write_text("\n".join([json.dumps(EVENT), json.dumps({**EVENT, "EventID": 3})]))
+    return tmp_path
+
+
+def test_rules_that_hold(folder):
+    done = run("check", folder / "rules", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["rules"], found["thresholds"], found["unsupported"], found["unreached"]) == (1, 1, [], [])
+
+
+def test_what_is_not_supported_is_told_with_the_reason(folder):
+    (folder / "rules" / "late.yml").write_text(
+        RULE.replace("5a6e1e16", "6a6e1e16").replace("condition: s", "timeframe: 5m, condition: s")
+    )
+    done = run("check", folder / "rules")
+    assert done.exit_code == 1
+    assert "it has a timeframe" in done.stdout
+
+
+def test_events_are_matched(folder):
+    found = json.loads(run("test", folder / "rules", folder / "events.jsonl", "--json").stdout)
+    assert [[r["title"] for r in e["rules"]] for e in found["events"]] == [["Shell"], []]
+    assert "high: Shell" in run("test", folder / "rules", folder / "events.jsonl").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param(["check", "nowhere"], "no rules", id="no rules"),
+        pytest.param(["test", "rules", "nothing"], "no events", id="no events"),
+    ],
+)
+def test_what_is_refused(folder, words, says):
+    done = run(words[0], *[folder / w for w in words[1:]])
+    assert done.exit_code == 1
+    assert says in str(done.exception)
+
+
+def test_an_event_that_cannot_be_read_is_set_aside_and_the_others_are_tried(folder):
+    whole, huge = json.dumps(EVENT), json.dumps({**EVENT, "x": "y" * 300_000})
+    said = json.dumps({**EVENT, "logsource": {"produkt": "windows"}})
+    lines = [whole, "{", huge, "7", whole[:-1] + ', "n": NaN}', said, whole]
+    (folder / "odd.jsonl").write_text("\n".join(lines))
+    done = run("test", folder / "rules", folder / "odd.jsonl", "--json")
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert [e["event"] for e in found["events"]] == ["odd.jsonl:1", "odd.jsonl:7"]
+    assert all(e["rules"] for e in found["events"])
+    assert [s["event"] for s in found["set_aside"]] == [f"odd.jsonl:{n}" for n in (2, 3, 4, 5, 6)]
+    reasons = ("is not JSON", "is more than", "is a JSON int", "is not JSON", "expected some of")
+    assert [reason in s["reason"] for reason, s in zip(reasons, found["set_aside"], strict=True)] == [True] * 5
+    assert "5 set aside" in run("test", folder / "rules", folder / "odd.jsonl").stdout
+
+
+things = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(NAMES), inner),
+)
+"""Any JSON, with names that forms of events have."""
+
+
+@given(
+    st.lists(
+        things.map(json.dumps) | st.binary().map(lambda b: b.decode("latin-1").replace("\n", " ").strip() or "0"), max_size=6
+    )
+)
+def test_of_any_lines_each_is_an_event_or_set_aside(lines):
+    body = "\n".join(lines).encode()
+    found = list(events_in("e", body))
+    compiled = compile_sigma([("shell.yml", RULE)])
+    for event in found:
+        with contextlib.suppress(RuleError):
+            assert _matched(compiled, event) in ([], [compiled.rules[0]])
+    if len(lines) > 1 and all(line.startswith("{") for line in lines):
+        assert len(found) == len(lines), "one event a line"
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        pytest.param(b'\xef\xbb\xbf{"a": 1}\r\n{"a": 2}\r\n', ["e:1", "e:2"], id="a byte order mark"),
+        pytest.param('{"a": 1}\n{"a": 2}\n'.encode("utf-16"), ["e:1", "e:2"], id="what PowerShell writes"),
+        pytest.param(
+            b'Record 1\n{\n "a": 1\n}\nRecord 2\n{\n "a":\n}\nRecord 3\n{\n "a": 3\n}\n',
+            ["e:2", "e:6!", "e:10"],
+            id="evtx_dump",
+        ),
+        pytest.param(b'[{"a": 1}\n,\n{"a": 2}]\n', ["e[0]", "e[1]"], id="a list"),
+        pytest.param(b'[{"a": 1}\n,\n{"a": 2', ["e:1", "e:3!"], id="a list that breaks off"),
+        pytest.param(b"[" * 100_000, ["e:1!"], id="nested too deeply"),
+        pytest.param(
+            b"[" + b'{"a":' * 1015 + b"1" + b"}" * 1015 + b', {"b": 2}]',
+            ["e[0]!", "e[1]"],
+            id="in a list, read but not to be written",
+        ),
+        pytest.param(b"\n \n", [], id="nothing"),
+    ],
+)
+def test_files_of_every_layout(content, names):
+    assert [f.name + ("!" if f.why_not else "") for f in events_in("e", content)] == names
