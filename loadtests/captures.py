@@ -18,8 +18,8 @@ Event = Mapping[str, Any]
 def events_of(model: str, data_dir: Path | None) -> tuple[str, list[Event]] | None:
     """Where the events come from, and the events with the model's own column names; None if there are none for this model."""
     try:
-        detectors = importlib.import_module("lifecycle.training.declarations")
-        sending = importlib.import_module("lifecycle.training.sending")
+        detectors = importlib.import_module("lifecycle.datasets.declarations")
+        sending = importlib.import_module("lifecycle.training.client_rows")
     except ImportError:
         return None
     if not (detectors.BUILT_IN / f"{model}.yaml").is_file():
@@ -53,7 +53,7 @@ def parquet_rows(file: Path) -> list[Event]:
 
 
 def _generated() -> list[Event]:
-    generate = importlib.import_module("lifecycle.training.generate").generate_flows
+    generate = importlib.import_module("lifecycle.datasets.synthetic_flows").generate_flows
     rows: list[Event] = list(islice(generate(1, hosts=40, flows_per_host=50).to_dict("records"), KEPT))
     return rows
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from lifecycle.datasets.data import Dataset
+from lifecycle.datasets.detector import Detector
 from lifecycle.evaluation.report import Scored, SegmentReport, UnitReport, by_segment, report
-from lifecycle.training.data import Dataset
-from lifecycle.training.detector import Detector
 from lifecycle.training.features import FeatureStore, with_features
 from lifecycle.training.train import Prepared, Progress, model_scores, prepare, train, write_bundle
 from serving.models.bundle import Bundle

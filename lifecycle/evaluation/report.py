@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.evaluation.metrics import Interval, Rates, ranking, rates
+from lifecycle.metrics import Interval, Rates, ranking, rates
 from serving.models.manifest import Expected, OperatingPoint
 
 DAY_US: Final = 86_400_000_000

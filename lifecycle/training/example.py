@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.training.data import Dataset
-from lifecycle.training.detector import Detector
+from lifecycle.datasets.data import Dataset
+from lifecycle.datasets.detector import Detector
 from lifecycle.training.features import DATATYPES
 
 EVENT_TIME: Final = "event_time"

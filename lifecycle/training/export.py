@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from lifecycle.training.errors import ExportError
+from lifecycle.errors import ExportError
 from lifecycle.training.fit import UNKNOWN, Encoding, Fitted
 from serving.models.manifest import Assembly
 from serving.models.onnx import OnnxModel

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from feature_repo.declaration import Column, Declaration, DeclarationError, Window
-from lifecycle.training.data import Dataset, matches
-from lifecycle.training.detector import Aggregate, Detector
-from lifecycle.training.errors import DetectorError
-from lifecycle.training.windows import Measure, Ticks, aggregate
+from lifecycle.datasets.data import Dataset, matches
+from lifecycle.datasets.detector import Aggregate, Detector
+from lifecycle.datasets.windows import Measure, Ticks, aggregate
+from lifecycle.errors import DetectorError
 from serving.features.plan.feast import load
 from serving.features.plan.feature_plan import service_info
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
@@ -25,7 +25,7 @@ NO_PORT: Final = -1
 
 
 class FeatureStore(Protocol):
-    """The feature store, as training needs it; lifecycle.training.store has the real one."""
+    """The feature store, as training needs it; lifecycle.training.feast_store has the real one."""
 
     folder: Path
 

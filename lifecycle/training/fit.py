@@ -10,8 +10,8 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.training.detector import ModelSpec
-from lifecycle.training.errors import DetectorError
+from lifecycle.datasets.detector import ModelSpec
+from lifecycle.errors import DetectorError
 
 Matrix = NDArray[np.float32]
 UNKNOWN: Final = -1.0

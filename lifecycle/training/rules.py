@@ -9,8 +9,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from lifecycle.training.detector import Detector
-from lifecycle.training.errors import DetectorError
+from lifecycle.datasets.detector import Detector
+from lifecycle.errors import DetectorError
 from lifecycle.training.features import DATATYPES
 from serving.rules.errors import RuleError
 from serving.rules.ruleset import FOLDER, read_rules

@@ -14,18 +14,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.evaluation.metrics import ranking
+from lifecycle.datasets.data import Dataset
+from lifecycle.datasets.detector import Detector
+from lifecycle.datasets.split import Parts, split
+from lifecycle.metrics import ranking
 from lifecycle.training.calibrate import venn_abers
-from lifecycle.training.data import Dataset
-from lifecycle.training.detector import Detector
 from lifecycle.training.example import EVENT_TIME, example_request
 from lifecycle.training.export import assembly_of, check_parity, tensors_of, to_onnx
 from lifecycle.training.features import DATATYPES, FeatureStore, input_columns, with_features
 from lifecycle.training.fit import Encoding, Fitted, encoding_of, even_over_types, fit
-from lifecycle.training.points import choose_points
+from lifecycle.training.operating_points import choose_points
 from lifecycle.training.reference import golden_rows, reference_files
 from lifecycle.training.rules import measure_rules, rule_files
-from lifecycle.training.split import Parts, split
 from serving.models.build import build_bundle
 from serving.models.bundle import Bundle
 from serving.models.manifest import FieldSpec, Lineage, ScoreSpec

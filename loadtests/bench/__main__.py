@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from rich.console import Console
 
-from loadtests import bench
+from loadtests.bench import benchmarks as package
 from loadtests.bench.errors import BenchError
 from loadtests.bench.page import write_page
 from loadtests.bench.process import end_in_order
@@ -34,9 +34,9 @@ class Benchmark(Protocol):
 
 def benchmarks(names: Sequence[str]) -> Iterator[tuple[str, Benchmark]]:
     """The benchmarks of these names, or all that are not long. Raises BenchError for a name that is none."""
-    there = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if not m.ispkg and not m.name.startswith("_"))
+    there = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg and not m.name.startswith("_"))
     for name in names or there:
-        module = importlib.import_module(f"{bench.__name__}.{name}") if name in there else None
+        module = importlib.import_module(f"{package.__name__}.{name}") if name in there else None
         if module is not None and hasattr(module, "run"):
             if names or not _is_long(name, module):
                 yield name, module  # type: ignore[misc]  # seen to have `run`
@@ -109,9 +109,9 @@ def _measure(name: str, benchmark: Benchmark, *, quick: bool, rounds: int, progr
 
 
 def _tell_all(console: Console) -> None:
-    there = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if not m.ispkg and not m.name.startswith("_"))
+    there = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg and not m.name.startswith("_"))
     for name in there:
-        module = importlib.import_module(f"{bench.__name__}.{name}")
+        module = importlib.import_module(f"{package.__name__}.{name}")
         if hasattr(module, "run"):
             first = (module.__doc__ or "").strip().splitlines()[0]
             console.print(f"{name}{' (long)' if _is_long(name, module) else ''}: {first}", markup=False, soft_wrap=True)

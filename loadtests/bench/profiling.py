@@ -24,14 +24,14 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.bench import rows
+from loadtests.bench.benchmarks import rows
 from loadtests.bench.errors import BenchError
-from loadtests.bench.featured import featured
-from loadtests.bench.grpc_load import load_grpc
-from loadtests.bench.http_load import load_http
+from loadtests.bench.load.grpc_load import load_grpc
+from loadtests.bench.load.http_load import load_http
 from loadtests.bench.process import end_in_order, running
 from loadtests.bench.vedette import vedette
 from loadtests.bench.workload import FEATURES, INFER_PATH, build_workload
+from loadtests.bench.worlds.featured import featured
 
 FOLDER: Final = Path("build/profile")
 CLIENTS: Final = 32

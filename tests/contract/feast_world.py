@@ -28,7 +28,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.transformation.python_transformation import PythonTransformation
 from feast.type_map import python_values_to_proto_values
 
-from lifecycle.training.store import connection_string, quiet
+from lifecycle.training.feast_store import connection_string, quiet
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NOW_US = int(NOW.timestamp()) * 1_000_000

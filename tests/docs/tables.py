@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
-from lifecycle.training import declarations, detector
+from lifecycle.datasets import declarations, detector
 from loadtests.settings import LoadSettings
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings

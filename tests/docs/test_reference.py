@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from lifecycle.training import detector
+from lifecycle.datasets import detector
 from loadtests.settings import LoadSettings
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings

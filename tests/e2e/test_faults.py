@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from loadtests.bench import trouble
-from loadtests.bench.checked_load import CheckedLoad, Kind, kinds
-from loadtests.bench.faults import FAULTS, OF_TWO, Found, Times, inject, replica
-from loadtests.bench.feature_world import FeatureWorld, build_feature_world
-from loadtests.bench.own_redis import OwnRedis
+from loadtests.bench.benchmarks.faults import FAULTS, OF_TWO, Found, Times, inject, replica
+from loadtests.bench.load.checked_load import CheckedLoad, Kind, kinds
+from loadtests.bench.worlds import faults as trouble
+from loadtests.bench.worlds.feature_world import FeatureWorld, build_feature_world
+from loadtests.bench.worlds.own_redis import OwnRedis
 
 pytestmark = [
     pytest.mark.e2e,

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from loadtests.bench import features
-from loadtests.bench.feature_changes import changing
-from loadtests.bench.featured import rows_of
-from loadtests.bench.raw_read import commands_for, read_raw
+from loadtests.bench.benchmarks import features
+from loadtests.bench.worlds.feature_changes import changing
+from loadtests.bench.worlds.featured import rows_of
+from loadtests.bench.worlds.raw_read import commands_for, read_raw
 
 
 @pytest.mark.integration

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtests.bench import batching, path
+from loadtests.bench.benchmarks import batching, path
 
 
 @pytest.mark.integration

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.bench import doors, grpc_doors, grpc_load, http_load
-from loadtests.bench.answers import check_grpc, check_http
+from loadtests.bench.benchmarks import doors, grpc_doors
 from loadtests.bench.errors import BenchError
-from loadtests.bench.load import has
-from loadtests.bench.open_load import drive, load_open
+from loadtests.bench.load import grpc_load, http_load
+from loadtests.bench.load.answers import check_grpc, check_http
+from loadtests.bench.load.open_load import drive, load_open
+from loadtests.bench.load.results import has
 from loadtests.bench.process import ServerUnderTest, python, running
 from loadtests.bench.workload import INFER_PATH, build_workload, infer_request
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from feature_repo.declaration import Column, Declaration, Window
-from lifecycle.training.store import FeastStore
+from lifecycle.training.feast_store import FeastStore
 from operators.cli.main import app
 
 pytestmark = pytest.mark.integration

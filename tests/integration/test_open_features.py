@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from feature_repo.flows import FLOWS
-from lifecycle.training.store import FeastStore
+from lifecycle.training.feast_store import FeastStore
 from operators.cli.console import CommandError
 from serving.features.opening import open_features
 from serving.features.plan.errors import RegistryError, UnknownService

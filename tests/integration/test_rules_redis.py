@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from feature_repo.flows import FLOWS
-from lifecycle.training.store import FeastStore
+from lifecycle.training.feast_store import FeastStore
 from serving.features.opening import open_features
 from serving.messages import Tensor
 from serving.settings import ServingSettings

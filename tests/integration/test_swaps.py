@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.bench.memory import day, fill
+from loadtests.bench.benchmarks.memory import day, fill
 from serving.telemetry.metrics import GONE
 
 pytestmark = pytest.mark.integration

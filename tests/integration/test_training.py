@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lifecycle.datasets.data import check_data, find_file, read_data
+from lifecycle.datasets.declarations import parse_detector, read_detector
+from lifecycle.datasets.synthetic_flows import generate_flows
+from lifecycle.errors import DetectorError
 from lifecycle.evaluation.evaluate import evaluate
-from lifecycle.training.data import check_data, find_file, read_data
-from lifecycle.training.declarations import parse_detector, read_detector
-from lifecycle.training.errors import DetectorError
+from lifecycle.training.feast_store import FeastStore
 from lifecycle.training.features import declaration_of, service_of
-from lifecycle.training.generate import generate_flows
-from lifecycle.training.store import FeastStore
 from lifecycle.training.train import add_to_store, prepare, train
 from serving.models.bundle import check_service
 from serving.models.store import BundleStore

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from loadtests.bench.overload import resident_mib
+from loadtests.bench.benchmarks.overload import resident_mib
 from loadtests.bench.workload import FEATURES, INPUT
 
 WARM_SWAPS: Final = 60

@@ -11,12 +11,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.training.data import Dataset, check_data
-from lifecycle.training.declarations import read_detector
-from lifecycle.training.detector import Detector
+from lifecycle.datasets.data import Dataset, check_data
+from lifecycle.datasets.declarations import read_detector
+from lifecycle.datasets.detector import Detector
+from lifecycle.datasets.synthetic_flows import SPAN_S, START, generate_flows
 from lifecycle.training.export import tensors_of
-from lifecycle.training.generate import SPAN_S, START, generate_flows
-from lifecycle.training.store import FeastStore
+from lifecycle.training.feast_store import FeastStore
 from lifecycle.training.train import Prepared, Trained, add_to_store, prepare, train
 from operators.cli.demo import candidates
 from operators.cli.demo.traffic import Row

@@ -12,10 +12,10 @@ from operators.cli.console import Json, errors, print_json, print_table, progres
 from operators.cli.models.train import DataDir, DataFile, Which, feature_store, load
 
 if TYPE_CHECKING:
+    from lifecycle.datasets.detector import Detector
     from lifecycle.evaluation.evaluate import Evaluation
     from lifecycle.evaluation.report import PointReport, UnitReport
-    from lifecycle.training.detector import Detector
-    from lifecycle.training.store import FeastStore
+    from lifecycle.training.feast_store import FeastStore
 
 UNITS = {"row": "per row", "entity_window": "per entity-window"}
 BENIGN = {"all": "unverified rows counted as benign", "verified": "verified rows only"}
@@ -32,9 +32,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Train with each seed, and judge each bundle on rows it has not seen."""
+    from lifecycle.datasets.data import find_file, read_data
+    from lifecycle.datasets.declarations import read_detector
     from lifecycle.evaluation.evaluate import evaluate as run
-    from lifecycle.training.data import find_file, read_data
-    from lifecycle.training.declarations import read_detector
 
     declared = read_detector(detector)
     with progress() as display, TemporaryDirectory(prefix="vedette-") as scratch:
@@ -58,7 +58,7 @@ def evaluate(
 
 def _store(detector: "Detector", scratch: Path) -> "FeastStore":
     """A store of its own, so that judging changes nothing; the machine's where the features are filled elsewhere."""
-    from lifecycle.training.store import FeastStore
+    from lifecycle.training.feast_store import FeastStore
     from serving.settings import ServingSettings
 
     settings = ServingSettings()
@@ -224,7 +224,7 @@ def _show_unit(result: "Evaluation", units: "tuple[UnitReport, ...]", over: str)
 
 
 def _show_segments(result: "Evaluation") -> None:
-    from lifecycle.evaluation.metrics import Interval
+    from lifecycle.metrics import Interval
 
     def share(interval: Interval) -> str:
         return "-" if interval.value is None else f"{interval.value:.3f} ({interval.low:.3f}..{interval.high:.3f})"

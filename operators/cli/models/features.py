@@ -15,7 +15,7 @@ from operators.cli.console import CommandError, Json, print_json, print_records,
 from operators.cli.models.train import StoreDir, feature_store
 
 if TYPE_CHECKING:
-    from lifecycle.training.store import FeastStore, Materialized
+    from lifecycle.training.feast_store import FeastStore, Materialized
     from serving.ports import FeatureRows, FeatureServiceInfo, FieldInfo
     from serving.settings import ServingSettings
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.training.declarations import parse_detector
-from lifecycle.training.detector import Detector
-from lifecycle.training.errors import DetectorError
-from lifecycle.training.sending import is_source_row, sender
+from lifecycle.datasets.declarations import parse_detector
+from lifecycle.datasets.detector import Detector
+from lifecycle.errors import DetectorError
+from lifecycle.training.client_rows import is_source_row, sender
 from operators.cli.console import CommandError
 from operators.cli.models.row_values import now_text, time_of, value_of
 from serving.messages import DTYPES, Tensor

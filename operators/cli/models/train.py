@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lifecycle.training.data import Dataset
-    from lifecycle.training.detector import Detector
-    from lifecycle.training.store import FeastStore
+    from lifecycle.datasets.data import Dataset
+    from lifecycle.datasets.detector import Detector
+    from lifecycle.training.feast_store import FeastStore
     from lifecycle.training.train import Progress
     from serving.models.bundle import Bundle
     from serving.settings import ServingSettings
@@ -36,7 +36,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a detector and put its bundle into the store."""
-    from lifecycle.training.declarations import read_detector
+    from lifecycle.datasets.declarations import read_detector
     from serving.settings import ServingSettings
 
     settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
@@ -46,7 +46,7 @@ def train(
 
 def ensure_trained(detector: str, data_dir: Path | None, settings: "ServingSettings", *, retrain: bool) -> "Bundle":
     """The store's bundle of this detector and data; trained now if there is none, or if asked to."""
-    from lifecycle.training.declarations import read_detector
+    from lifecycle.datasets.declarations import read_detector
     from serving.models.errors import ModelError
     from serving.models.store import BundleStore
 
@@ -65,8 +65,8 @@ def ensure_trained(detector: str, data_dir: Path | None, settings: "ServingSetti
 
 def load(detector: "Detector", data: Path | None, data_dir: Path | None, tell: "Progress") -> "Dataset":
     """The detector's rows: a file, the detector's own file in a folder, or generated ones. Raises TrainingError."""
-    from lifecycle.training.data import check_data, find_file, read_data
-    from lifecycle.training.generate import generate_flows
+    from lifecycle.datasets.data import check_data, find_file, read_data
+    from lifecycle.datasets.synthetic_flows import generate_flows
 
     if data is not None and data_dir is not None:
         raise CommandError("give --data FILE or --data-dir DIR, not both")
@@ -84,7 +84,7 @@ def load(detector: "Detector", data: Path | None, data_dir: Path | None, tell: "
 
 def feature_store(settings: "ServingSettings") -> "FeastStore":
     """The feature store of this machine, the one that is served from: training joins from it, materializing fills it."""
-    from lifecycle.training.store import FeastStore
+    from lifecycle.training.feast_store import FeastStore
 
     return FeastStore(settings.feast_dir, settings.redis_url, is_given=settings.feature_repo is not None)
 
@@ -130,7 +130,7 @@ def materialize(store: "FeastStore", at_us: "NDArray[np.int64]", service: str, t
 
 def _identity(detector: "Detector", data_dir: Path | None) -> str:
     """What training depends on, without reading the data: the declaration, and the file's name, size and time."""
-    from lifecycle.training.data import find_file
+    from lifecycle.datasets.data import find_file
 
     known: dict[str, Any] = {"detector": detector.model_dump(mode="json")}
     if data_dir is not None:

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pandas as pd
 
-from lifecycle.training.declarations import parse_detector
+from lifecycle.datasets.declarations import parse_detector
 
 PLAIN = {
     "name": "logins",

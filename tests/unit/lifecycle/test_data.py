@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.training.data import check_data, find_file, read_data
-from lifecycle.training.errors import DataError
+from lifecycle.datasets.data import check_data, find_file, read_data
+from lifecycle.errors import DataError
 from tests.unit.lifecycle.declared import PLAIN, detector, rows
 
 

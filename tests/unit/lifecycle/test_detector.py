@@ -2,8 +2,8 @@
 
 import pytest
 
-from lifecycle.training.declarations import BUILT_IN, parse_detector, read_detector
-from lifecycle.training.errors import DetectorError
+from lifecycle.datasets.declarations import BUILT_IN, parse_detector, read_detector
+from lifecycle.errors import DetectorError
 from tests.unit.lifecycle.declared import body
 
 WINDOWS = {"windows": [{"seconds": 10, "ttl_s": 60}], "aggregates": {"n": {"op": "count"}}}

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from lifecycle.evaluation.metrics import Rates, ranking, rates, wilson
+from lifecycle.metrics import Rates, ranking, rates, wilson
 
 ROWS = st.lists(st.tuples(st.integers(0, 12).map(lambda v: v / 12), st.booleans()), min_size=2, max_size=80)
 

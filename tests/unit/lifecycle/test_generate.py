@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from lifecycle.training.data import check_data
-from lifecycle.training.declarations import read_detector
-from lifecycle.training.generate import generate_flows
+from lifecycle.datasets.data import check_data
+from lifecycle.datasets.declarations import read_detector
+from lifecycle.datasets.synthetic_flows import generate_flows
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.training.points import choose_points
+from lifecycle.training.operating_points import choose_points
 from tests.unit.lifecycle.declared import detector
 
 ROWS = st.lists(st.tuples(st.integers(0, 40).map(lambda v: v / 40), st.booleans()), min_size=6, max_size=120).filter(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from lifecycle.training.data import check_data
-from lifecycle.training.declarations import read_detector
-from lifecycle.training.errors import DetectorError
+from lifecycle.datasets.data import check_data
+from lifecycle.datasets.declarations import read_detector
+from lifecycle.errors import DetectorError
 from lifecycle.training.rules import measure_rules, rule_files
 from lifecycle.training.train import prepare, train, write_bundle
 from serving.models.rules_model import rules_of

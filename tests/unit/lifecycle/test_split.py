@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lifecycle.training.data import check_data
-from lifecycle.training.declarations import parse_detector
-from lifecycle.training.errors import DataError
-from lifecycle.training.kinds import kinds_of
-from lifecycle.training.split import split
+from lifecycle.datasets.benign_clusters import kinds_of
+from lifecycle.datasets.data import check_data
+from lifecycle.datasets.declarations import parse_detector
+from lifecycle.datasets.split import split
+from lifecycle.errors import DataError
 from tests.unit.lifecycle.declared import body, detector, rows
 
 TYPES = {

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifecycle.training.data import check_data
-from lifecycle.training.errors import DetectorError, ExportError
+from lifecycle.datasets.data import check_data
+from lifecycle.errors import DetectorError, ExportError
 from lifecycle.training.export import check_parity, tensors_of, to_onnx
 from lifecycle.training.fit import contrast, encoding_of, fit, row_weights
 from lifecycle.training.train import add_to_store, prepare, train, write_bundle

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.training.windows import SECOND_US, Measure, aggregate
+from lifecycle.datasets.windows import SECOND_US, Measure, aggregate
 
 EVENTS = st.lists(
     st.tuples(

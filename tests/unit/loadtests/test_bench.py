@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from loadtests.bench import __main__ as command
-from loadtests.bench import doors, grpc_doors, http_load, targets
+from loadtests.bench import targets
+from loadtests.bench.benchmarks import doors, grpc_doors
 from loadtests.bench.errors import BenchError
-from loadtests.bench.grpc_load import _from_log
-from loadtests.bench.load import Sample, sample
+from loadtests.bench.load import http_load
+from loadtests.bench.load.grpc_load import _from_log
+from loadtests.bench.load.results import Sample, sample
 from loadtests.bench.page import page
 from loadtests.bench.record import Record, read_all, this_machine, write
 from loadtests.bench.report import as_json, plain, row, unmeasured

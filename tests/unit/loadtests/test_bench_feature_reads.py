@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 
-from loadtests.bench import features_http, rows
+from loadtests.bench.benchmarks import features_http, rows
 from loadtests.bench.errors import BenchError
-from loadtests.bench.feature_reads import Read, quantile, read_rows
-from loadtests.bench.load import Sample
-from loadtests.bench.open_load import OpenSample, Schedule, arrivals
+from loadtests.bench.load.open_load import OpenSample, Schedule, arrivals
+from loadtests.bench.load.results import Sample
+from loadtests.bench.worlds.feature_reads import Read, quantile, read_rows
 
 
 def test_arrivals_are_poisson_and_the_same_for_the_same_seed():

@@ -7,9 +7,9 @@ import time
 import orjson
 import pytest
 
-from loadtests.bench.checked_load import Journal, Kind, judge
-from loadtests.bench.faults import Found, _recovered, rows
-from loadtests.bench.overload_client import Overloaded, drive
+from loadtests.bench.benchmarks.faults import Found, _recovered, rows
+from loadtests.bench.load.checked_load import Journal, Kind, judge
+from loadtests.bench.load.overload_client import Overloaded, drive
 from loadtests.bench.servers.swapped import Day
 from serving.spec import ServingSpec
 

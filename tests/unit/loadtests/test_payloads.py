@@ -123,8 +123,8 @@ def test_a_shipped_detectors_events_are_generated_under_the_models_own_names():
 
 
 def test_a_shipped_detectors_real_capture_is_preferred(tmp_path):
-    from lifecycle.training.declarations import read_detector
-    from lifecycle.training.generate import generate_flows
+    from lifecycle.datasets.declarations import read_detector
+    from lifecycle.datasets.synthetic_flows import generate_flows
 
     file = tmp_path / "flows" / read_detector("flows").source.train
     file.parent.mkdir()

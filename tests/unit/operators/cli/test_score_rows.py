@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.training.declarations import read_detector
+from lifecycle.datasets.declarations import read_detector
 from operators.cli.console import CommandError
 from operators.cli.models.rows import count_rows, read_chunks
 from serving.models.manifest import Lineage, Manifest

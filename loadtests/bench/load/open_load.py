@@ -1,6 +1,6 @@
 """Open-loop HTTP load: requests come when they come, whether or not the server has answered the ones before.
 
-`python -m loadtests.bench.open_load PORT RATE SECONDS CLIENTS PATH BODIES` prints one JSON line. Arrivals are Poisson; CLIENTS kept
+`python -m loadtests.bench.load.open_load PORT RATE SECONDS CLIENTS PATH BODIES` prints one JSON line. Arrivals are Poisson; CLIENTS kept
 connections, on each of which one request is under way at a time. A request that finds none idle waits for one, and its latency counts
 from when it was due, not from when it was sent: coordinated omission is in the figures. So is the generator's own lateness, which is
 told too: what the generator is late by, the server is not to blame for.
@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 from loadtests.bench.errors import BenchError
-from loadtests.bench.load import output_of
+from loadtests.bench.load.results import output_of
 from loadtests.bench.process import HOST, python
 
 GRACE_S: Final = 10.0
@@ -46,7 +46,7 @@ class OpenSample:
 def load_open(port: int, path: str, bodies: Path, *, rate: float, clients: int, duration_s: float) -> OpenSample:
     """Measure in a process of its own. Raises BenchError if requests failed or the generator was the bottleneck."""
     arguments = (str(port), str(rate), str(duration_s), str(clients), path, str(bodies))
-    said = output_of(python("loadtests.bench.open_load", *arguments), duration_s + GRACE_S)
+    said = output_of(python("loadtests.bench.load.open_load", *arguments), duration_s + GRACE_S)
     found = OpenSample(**orjson.loads(said.splitlines()[-1]))
     if found.failed:
         raise BenchError(

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lifecycle.training.data import Dataset
-from lifecycle.training.detector import Detector
-from lifecycle.training.errors import DataError
-from lifecycle.training.kinds import dealt, kinds_of
+from lifecycle.datasets.benign_clusters import dealt, kinds_of
+from lifecycle.datasets.data import Dataset
+from lifecycle.datasets.detector import Detector
+from lifecycle.errors import DataError
 
 Mask = NDArray[np.bool_]
 SALT: Final = "vedette"

@@ -10,14 +10,14 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 
 from loadtests.bench import targets
-from loadtests.bench.doors import say
+from loadtests.bench.benchmarks.doors import say
 from loadtests.bench.errors import BenchError
-from loadtests.bench.feature_changes import Kind, changing
-from loadtests.bench.featured import Featured
-from loadtests.bench.http_load import load_http
+from loadtests.bench.load.http_load import load_http
 from loadtests.bench.process import HOST, Running
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.workload import INFER_PATH
+from loadtests.bench.worlds.feature_changes import Kind, changing
+from loadtests.bench.worlds.featured import Featured
 
 STATES: Final[Mapping[str, tuple[Kind, ...]]] = {
     "rest": (),

@@ -54,7 +54,7 @@ def _fill(folder: Path, redis_url: str, hosts: int) -> tuple[tuple[str, ...], ND
 
     from feature_repo import views
     from feature_repo.flows import FLOWS
-    from lifecycle.training.store import FeastStore
+    from lifecycle.training.feast_store import FeastStore
 
     store, rng = FeastStore(folder / "feast", redis_url), np.random.default_rng(0)
     names = [f"host-{i}" for i in range(hosts)]

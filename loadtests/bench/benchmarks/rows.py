@@ -20,7 +20,7 @@ import orjson
 from numpy.typing import NDArray
 
 from loadtests.bench import targets
-from loadtests.bench.doors import bare, say
+from loadtests.bench.benchmarks.doors import bare, say
 from loadtests.bench.errors import BenchError
 from loadtests.bench.process import HOST, Running, running
 from loadtests.bench.report import Row, row, unmeasured

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadtests.bench import targets
-from loadtests.bench.doors import BARE, PROXY, STREAMS, Taken, bare, bring_up, measure, module_server, rows, say
+from loadtests.bench.benchmarks.doors import BARE, PROXY, STREAMS, Taken, bare, bring_up, measure, module_server, rows, say
 from loadtests.bench.errors import BenchError
-from loadtests.bench.grpc_load import generator
+from loadtests.bench.load.grpc_load import generator
 from loadtests.bench.peers import mlserver
 from loadtests.bench.process import HOST, Running, ServerUnderTest
 from loadtests.bench.report import Row, row

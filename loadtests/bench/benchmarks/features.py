@@ -130,7 +130,7 @@ def fill(folder: Path, url: str) -> Any:
 
     from feature_repo import views
     from feature_repo.flows import FLOWS
-    from lifecycle.training.store import FeastStore
+    from lifecycle.training.feast_store import FeastStore
 
     store = FeastStore(folder / "feast", url)
     store.apply(FLOWS)

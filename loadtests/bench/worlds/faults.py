@@ -1,6 +1,6 @@
 """The faults that a replica must stand, each a context manager: begun on entering, over on leaving.
 
-What the replica makes of them is loadtests.bench.faults' to measure."""
+What the replica makes of them is loadtests.bench.benchmarks.faults' to measure."""
 
 import contextlib
 import json
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from loadtests.bench.errors import BenchError
-from loadtests.bench.feature_world import PATH, FeatureWorld
-from loadtests.bench.own_redis import OwnRedis
 from loadtests.bench.process import HOST
+from loadtests.bench.worlds.feature_world import PATH, FeatureWorld
+from loadtests.bench.worlds.own_redis import OwnRedis
 
 BUSY: Final = 2
 """Processes that steal CPU."""

@@ -6,8 +6,8 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
-from lifecycle.training.detector import Detector
-from lifecycle.training.errors import DetectorError
+from lifecycle.datasets.detector import Detector
+from lifecycle.errors import DetectorError
 
 BUILT_IN: Final = Path(__file__).parent / "detectors"
 

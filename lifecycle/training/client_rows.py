@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from feature_repo.transforms import parse_port
-from lifecycle.training.detector import Detector
+from lifecycle.datasets.detector import Detector
 from lifecycle.training.example import EVENT_TIME
 
 Row = Mapping[str, Any]

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loadtests.bench.faults import replica
-from loadtests.bench.feature_world import PATH, build_feature_world
-from loadtests.bench.overload_client import Overloaded, load_over
-from loadtests.bench.own_redis import OwnRedis
+from loadtests.bench.benchmarks.faults import replica
+from loadtests.bench.load.overload_client import Overloaded, load_over
 from loadtests.bench.report import Row, row
 from loadtests.bench.targets import ratio, value
-from loadtests.bench.trouble import replicas
 from loadtests.bench.workload import TREES
+from loadtests.bench.worlds.faults import replicas
+from loadtests.bench.worlds.feature_world import PATH, build_feature_world
+from loadtests.bench.worlds.own_redis import OwnRedis
 
 TIMES: Final = 3.0
 DEADLINE_S: Final = 0.25

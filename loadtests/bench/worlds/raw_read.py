@@ -13,7 +13,7 @@ import hiredis
 
 from feature_repo.flows import FLOWS
 from loadtests.bench.errors import BenchError
-from loadtests.bench.load import Sample, sample
+from loadtests.bench.load.results import Sample, sample
 from loadtests.bench.process import HOST
 
 

@@ -16,12 +16,12 @@ from threading import Lock
 from typing import Final
 
 from loadtests.bench import targets
-from loadtests.bench.answers import check_decision, check_grpc, check_http
 from loadtests.bench.errors import BenchError
-from loadtests.bench.grpc_load import load_grpc
-from loadtests.bench.http_load import generator as http_generator
-from loadtests.bench.http_load import load_http
-from loadtests.bench.load import Sample
+from loadtests.bench.load.answers import check_decision, check_grpc, check_http
+from loadtests.bench.load.grpc_load import load_grpc
+from loadtests.bench.load.http_load import generator as http_generator
+from loadtests.bench.load.http_load import load_http
+from loadtests.bench.load.results import Sample
 from loadtests.bench.peers import bentoml, mlserver
 from loadtests.bench.process import Running, ServerUnderTest, python, running
 from loadtests.bench.report import Row, row, unmeasured

@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from feature_repo.transforms import parse_port
-from lifecycle.training.detector import Detector, Match
-from lifecycle.training.errors import DataError
+from lifecycle.datasets.detector import Detector, Match
+from lifecycle.errors import DataError
 
 _SHOWN: Final = 5
 MOST_VALUES: Final = 200

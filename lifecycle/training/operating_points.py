@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.training.detector import Detector, Scenario
+from lifecycle.datasets.detector import Detector, Scenario
 from serving.models.manifest import Expected, OperatingPoint
 
 Floats = NDArray[np.float64]

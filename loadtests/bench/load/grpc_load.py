@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 from loadtests.bench.errors import BenchError
-from loadtests.bench.load import Sample, has, output_of, sample
+from loadtests.bench.load.results import Sample, has, output_of, sample
 from loadtests.bench.process import HOST
 from loadtests.stubs import SERVICE, infer_call, messages
 

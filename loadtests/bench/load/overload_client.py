@@ -1,6 +1,7 @@
 """Load that does not care what the server can take: open loop, every answer counted by its kind and timed from when it was due.
 
-`python -m loadtests.bench.overload_client PORT RATE SECONDS CONNECTIONS DEADLINE_MS PATH BODIES` prints a JSON line. RATE 0: a closed loop,
+`python -m loadtests.bench.load.overload_client PORT RATE SECONDS CONNECTIONS DEADLINE_MS PATH BODIES` prints a JSON line. RATE 0: a
+closed loop,
 each connection asks again as soon as it is answered. Else arrivals are evenly spaced; a request that finds no idle connection waits for
 one, and after the deadline it is given up unsent. An answer that comes after the deadline is `late`: nobody waits for it any more."""
 
@@ -17,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from loadtests.bench.load import output_of
+from loadtests.bench.load.results import output_of
 from loadtests.bench.process import HOST, python
 
 REFUSALS: Final = (b"429", b"503", b"504")
@@ -60,7 +61,7 @@ def load_over(
 ) -> Overloaded:
     """Offer it, from a process of its own. Raises BenchError if that fails."""
     arguments = (port, rate, duration_s, connections, deadline_s * 1000, path, bodies)
-    said = output_of(python("loadtests.bench.overload_client", *map(str, arguments)), duration_s + 10)
+    said = output_of(python("loadtests.bench.load.overload_client", *map(str, arguments)), duration_s + 10)
     return Overloaded(**orjson.loads(said.splitlines()[-1]))
 
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from loadtests.bench.doors import BARE, bare
+from loadtests.bench.benchmarks.doors import BARE, bare
+from loadtests.bench.benchmarks.features import HOSTS, NOW, SERVICE, fill, redis_server
 from loadtests.bench.errors import BenchError
-from loadtests.bench.features import HOSTS, NOW, SERVICE, fill, redis_server
 from loadtests.bench.process import HOST, Running, running
 from loadtests.bench.vedette import NAME as OURS
 from loadtests.bench.vedette import SHIPPED, decision, serving

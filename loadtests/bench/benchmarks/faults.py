@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loadtests.bench import trouble
-from loadtests.bench.checked_load import CheckedLoad, Event, Kind, kinds
 from loadtests.bench.errors import BenchError
-from loadtests.bench.feature_world import FeatureWorld, build_feature_world
-from loadtests.bench.own_redis import OwnRedis
+from loadtests.bench.load.checked_load import CheckedLoad, Event, Kind, kinds
 from loadtests.bench.process import ServerUnderTest, running
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import ratio, value
 from loadtests.bench.vedette import serving
+from loadtests.bench.worlds import faults as trouble
+from loadtests.bench.worlds.feature_world import FeatureWorld, build_feature_world
+from loadtests.bench.worlds.own_redis import OwnRedis
 
 CLIENTS: Final = 32
 DEADLINE_S: Final = 0.1

@@ -17,20 +17,20 @@ from pathlib import Path
 from typing import Final
 
 from loadtests.bench import targets
-from loadtests.bench.doors import BARE, FIGURES, say
+from loadtests.bench.benchmarks.doors import BARE, FIGURES, say
 from loadtests.bench.errors import BenchError
-from loadtests.bench.feature_reads import STATES, Read, read_rows, read_while
-from loadtests.bench.featured import Featured, featured
-from loadtests.bench.http_load import load_http
-from loadtests.bench.load import Sample
-from loadtests.bench.open_load import OpenSample, load_open
+from loadtests.bench.load.http_load import load_http
+from loadtests.bench.load.open_load import OpenSample, load_open
+from loadtests.bench.load.results import Sample
 from loadtests.bench.process import Running
-from loadtests.bench.raw_read import commands_for, read_raw
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import Target
 from loadtests.bench.vedette import NAME as OURS
 from loadtests.bench.vedette import SHIPPED
 from loadtests.bench.workload import INFER_PATH
+from loadtests.bench.worlds.feature_reads import STATES, Read, read_rows, read_while
+from loadtests.bench.worlds.featured import Featured, featured
+from loadtests.bench.worlds.raw_read import commands_for, read_raw
 
 RAW: Final = "raw-read"
 CLIENTS: Final = (1, 32)

@@ -1,6 +1,7 @@
 """What goes on in a feature store while requests are answered: a registry that changes, rows that are materialised.
 
-`python -m loadtests.bench.feature_changes FOLDER URL registry|rows SECONDS`: works until the time is over, in a process of its own as in
+`python -m loadtests.bench.worlds.feature_changes FOLDER URL registry|rows SECONDS`: works until the time is over, in a process of its
+own as in
 reality, writes `begun` once it is at work, and then one JSON line with what it did. Changes both through Feast itself."""
 
 import subprocess
@@ -14,8 +15,8 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from loadtests.bench.benchmarks.features import HOSTS, NOW, SERVICE
 from loadtests.bench.errors import BenchError
-from loadtests.bench.features import HOSTS, NOW, SERVICE
 from loadtests.bench.process import python
 
 Kind = Literal["registry", "rows"]
@@ -48,7 +49,7 @@ class Changes:
 @contextmanager
 def changing(feast: Path, url: str, kind: Kind, duration_s: float) -> Iterator[Changes]:
     """A changer that has begun, ended at the end of the block at the latest."""
-    command = python("loadtests.bench.feature_changes", str(feast), url, kind, str(duration_s))
+    command = python("loadtests.bench.worlds.feature_changes", str(feast), url, kind, str(duration_s))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             changes = Changes(process)
@@ -84,7 +85,7 @@ def _rows(store: Any, until_s: float) -> float:
 
 def main(argv: list[str]) -> int:
     """The program."""
-    from lifecycle.training.store import FeastStore, quiet
+    from lifecycle.training.feast_store import FeastStore, quiet
 
     folder, url, kind, duration_s = argv
     out = sys.stdout  # Feast's own prints are kept off it

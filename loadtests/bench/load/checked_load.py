@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import orjson
 
-from loadtests.bench.feature_world import PATH, FeatureWorld
 from loadtests.bench.process import HOST
+from loadtests.bench.worlds.feature_world import PATH, FeatureWorld
 
 TOLERANCE: Final = 1e-5
 PATIENCE_S: Final = 10.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from loadtests.bench.doors import BARE, Taken, bare, bring_up, measure, rows
+from loadtests.bench.benchmarks.doors import BARE, Taken, bare, bring_up, measure, rows
 from loadtests.bench.process import ServerUnderTest
 from loadtests.bench.report import Row
 from loadtests.bench.vedette import vedette

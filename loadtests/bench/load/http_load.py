@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from loadtests.bench.errors import BenchError
-from loadtests.bench.load import Sample, has, output_of, sample
+from loadtests.bench.load.results import Sample, has, output_of, sample
 from loadtests.bench.process import HOST
 
 SCRIPT = Path(__file__).with_name("rotate.lua")

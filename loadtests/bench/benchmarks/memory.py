@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import orjson
 
-from loadtests.bench.load import output_of
+from loadtests.bench.load.results import output_of
 from loadtests.bench.process import python
 from loadtests.bench.report import Row, row
 from loadtests.bench.targets import ratio, value

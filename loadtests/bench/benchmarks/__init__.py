@@ -1,0 +1,1 @@
+"""The benchmarks: each module's `run` compares alternatives in one run."""

@@ -1,0 +1,1 @@
+"""What a benchmark runs in: feature stores, a Redis of its own, faults."""
