@@ -7,8 +7,8 @@ import pytest
 
 from tests.fakes.apiserver import Handle
 from tests.fakes.apiserver.fixtures import api_server, fake_api, namespace
-from tests.fakes.operator_world import OperatorProcess, World
-from tests.fakes.serving_pods import ServingPods
+from tests.fakes.operator.operator_world import OperatorProcess, World
+from tests.fakes.operator.serving_pods import ServingPods
 
 __all__ = ["api_server", "fake_api", "namespace"]
 

@@ -19,7 +19,7 @@ import yaml
 
 from tests.fakes.apiserver import Handle
 from tests.fakes.apiserver.real import assets, guard, unavailable
-from tests.fakes.operator_world import MERGE, SSA
+from tests.fakes.operator.operator_world import MERGE, SSA
 
 Json = dict[str, Any]
 PROGRAM = "kuberay-operator"

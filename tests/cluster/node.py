@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 
 from tests.fakes.apiserver import Handle
-from tests.fakes.operator_world import MERGE, OperatorProcess
+from tests.fakes.operator.operator_world import MERGE, OperatorProcess
 from tests.fakes.redis_server import free_port
 
 Json = dict[str, Any]

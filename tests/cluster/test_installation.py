@@ -17,8 +17,8 @@ from tests.cluster.node import Node
 from tests.cluster.test_operator_rollouts import is_healthy, weights
 from tests.fakes.apiserver import ApiServer, Handle
 from tests.fakes.apiserver.real import RealApiServer, assets, unavailable
-from tests.fakes.operator_world import API, QUICK, ROOT, World, digest
-from tests.fakes.serving_pods import Group, ServingPods
+from tests.fakes.operator.operator_world import API, QUICK, ROOT, World, digest
+from tests.fakes.operator.serving_pods import Group, ServingPods
 
 PAGE = ROOT / "docs/how-to/install-the-operator.md"
 HOME = "vedette-system"

@@ -20,8 +20,8 @@ from tests.cluster.kuberay import KubeRay, RayHead, leave, no_kuberay, run
 from tests.cluster.test_operator_rollouts import is_healthy, weights
 from tests.cluster.test_operator_under_rbac import give_rights
 from tests.fakes.apiserver.real import RealApiServer
-from tests.fakes.operator_world import ROOT, SSA, World
-from tests.fakes.serving_pods import ServingPods
+from tests.fakes.operator.operator_world import ROOT, SSA, World
+from tests.fakes.operator.serving_pods import ServingPods
 
 Json = dict[str, Any]
 WAIT_S = 120.0

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.cluster.test_operator_rollouts import is_healthy
-from tests.fakes.operator_world import API, MERGE, ROOT, World
+from tests.fakes.operator.operator_world import API, MERGE, ROOT, World
 from tests.fakes.redis_server import free_port
 
 PLURALS = ("modelservices", "rolloutpolicies")

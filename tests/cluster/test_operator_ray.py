@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from tests.cluster.test_operator_rollouts import begin, is_healthy
-from tests.fakes.operator_world import API, MERGE, SSA, World, digest
-from tests.fakes.serving_pods import ray_service, serving_spec
+from tests.fakes.operator.operator_world import API, MERGE, SSA, World, digest
+from tests.fakes.operator.serving_pods import ray_service, serving_spec
 
 
 def where(namespace: str, name: str = "ids") -> str:

@@ -9,8 +9,8 @@ import pytest
 
 from operators.api.types import FINALIZER, REQUESTS_ANNOTATION
 from operators.rollout.status import Request
-from tests.fakes.operator_world import MERGE, QUICK, World, digest
-from tests.fakes.serving_pods import Group
+from tests.fakes.operator.operator_world import MERGE, QUICK, World, digest
+from tests.fakes.operator.serving_pods import Group
 
 KILLS = 3
 MANY_KILLS = 50

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster.test_operator_rollouts import is_healthy
 from tests.fakes.apiserver import User
-from tests.fakes.operator_world import QUICK_SETTINGS, World, digest
+from tests.fakes.operator.operator_world import QUICK_SETTINGS, World, digest
 
 DEFAULTS = [name for name in QUICK_SETTINGS if name not in {"HTTP_PORT", "LEADER_ELECTION", "LOG_LEVEL"}]
 USER = "the-operator"

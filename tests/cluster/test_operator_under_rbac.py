@@ -16,7 +16,7 @@ from operators.cli.rollout.app import app
 from operators.rollout.status import Request
 from tests.cluster.test_operator_rollouts import is_healthy, weights
 from tests.fakes.certificates import write_certificate
-from tests.fakes.operator_world import MERGE, QUICK, ROOT, World, digest
+from tests.fakes.operator.operator_world import MERGE, QUICK, ROOT, World, digest
 from tests.fakes.redis_server import free_port
 
 POLICY = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}}

@@ -20,7 +20,7 @@ from operators.cli import control_plane
 from operators.cli.console import CommandError
 from operators.cli.kubectl import app
 from tests.fakes.apiserver import Handle
-from tests.fakes.operator_world import ROOT, SSA, digest
+from tests.fakes.operator.operator_world import ROOT, SSA, digest
 
 Json = dict[str, Any]
 OURS = "/apis/vedette.dev/v1alpha1"

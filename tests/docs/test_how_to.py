@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.docs.pages import PAGES, commands, files, name
-from tests.e2e import how_to
+from tests.e2e.running import how_to
 
 HOW_TOS = [page for page in PAGES if page.parent == how_to.HOW_TO]
 PLAYS = (how_to.ROOT / "tests" / "e2e" / "test_how_to.py").read_text(encoding="utf-8")

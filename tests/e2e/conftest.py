@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.vedette import Vedette, processes_of, up
+from tests.e2e.running.vedette import Vedette, processes_of, up
 
 FIRST_START_S = 180.0
 """The first start trains a model on a shared machine; the second is measured in test_up.py."""

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.e2e.vedette import Vedette, verb
+from tests.e2e.running.vedette import Vedette, verb
 
 pytestmark = pytest.mark.e2e
 

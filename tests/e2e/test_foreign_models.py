@@ -17,8 +17,8 @@ from operators.conformance.rpc import infer_call as rpc_infer_call
 from operators.conformance.rpc import read_answer as rpc_read_answer
 from operators.conformance.transport import Transport
 from operators.conformance.values import Answer, Request, Tensor
-from tests.e2e import foreign_models
-from tests.e2e.vedette import Vedette, verb
+from tests.e2e.running import foreign_models
+from tests.e2e.running.vedette import Vedette, verb
 
 pytestmark = pytest.mark.e2e
 DATATYPES = {"f2": "FP16", "f4": "FP32", "i8": "INT64", "b1": "BOOL", "O": "BYTES"}

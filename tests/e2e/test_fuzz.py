@@ -20,8 +20,8 @@ from operators.conformance.discovery import model_facts, model_names, server_fac
 from operators.conformance.exchange import GrpcReply, HttpCall, HttpReply
 from operators.conformance.transport import Transport
 from operators.conformance.values import ModelFacts
-from tests.e2e.strategies import grpc_calls, http_calls
-from tests.e2e.vedette import Vedette, replica_pids
+from tests.e2e.running.strategies import grpc_calls, http_calls
+from tests.e2e.running.vedette import Vedette, replica_pids
 
 pytestmark = pytest.mark.e2e
 

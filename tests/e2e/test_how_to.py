@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.how_to import Reader, outputs, played
-from tests.e2e.vedette import Vedette, up
+from tests.e2e.running.how_to import Reader, outputs, played
+from tests.e2e.running.vedette import Vedette, up
 from tests.fakes.redis_server import PROGRAM, RedisServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

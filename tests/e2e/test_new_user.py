@@ -3,8 +3,8 @@
 import pytest
 
 from tests.docs.pages import ROOT, commands
-from tests.e2e.how_to import Reader, outputs
-from tests.e2e.vedette import Vedette
+from tests.e2e.running.how_to import Reader, outputs
+from tests.e2e.running.vedette import Vedette
 
 pytestmark = pytest.mark.e2e
 

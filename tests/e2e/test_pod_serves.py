@@ -17,8 +17,8 @@ from operators.labs.simple_model import build_simple
 from operators.ports import ServiceRef
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
-from tests.e2e.processes import ROOT
-from tests.e2e.vedette import environment
+from tests.e2e.running.processes import ROOT
+from tests.e2e.running.vedette import environment
 from tests.waiting import until
 
 pytestmark = pytest.mark.e2e

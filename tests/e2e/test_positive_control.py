@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from tests.e2e.processes import free_ports, running, wait_until_answering
-from tests.e2e.vedette import verb
+from tests.e2e.running.processes import free_ports, running, wait_until_answering
+from tests.e2e.running.vedette import verb
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 

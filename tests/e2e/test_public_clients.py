@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.vedette import Vedette, environment
+from tests.e2e.running.vedette import Vedette, environment
 
 pytestmark = pytest.mark.e2e
 CLIENTS = Path(__file__).parent / "clients"

@@ -16,7 +16,7 @@ from operators.control.folder import ControlFolder
 from operators.rollout.status import Phase
 from serving.models.store import BundleStore
 from tests import waiting
-from tests.e2e.vedette import Vedette, environment, processes_of, up, verb
+from tests.e2e.running.vedette import Vedette, environment, processes_of, up, verb
 from tests.waiting import HANG_S
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.vedette import Vedette, environment, listening, processes_of, replica_pids, up
+from tests.e2e.running.vedette import Vedette, environment, listening, processes_of, replica_pids, up
 from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.e2e

@@ -13,7 +13,7 @@ LIMITED = """
 import resource, sys, time
 from pathlib import Path
 from serving.audit.writer import SegmentWriter
-from tests.fakes.records import record
+from tests.fakes.serving.records import record
 
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
@@ -34,7 +34,7 @@ CRASHED = """
 import os, sys, time
 from pathlib import Path
 from serving.audit.writer import SegmentWriter
-from tests.fakes.records import record
+from tests.fakes.serving.records import record
 
 writer = SegmentWriter(Path(sys.argv[1]), segment_bytes=1 << 20, segments=0, queue=10_000)
 for i in range(100):

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from operators.cli.console import CommandError
 from operators.cli.main import app
-from tests.fakes.hostile_rows import MODEL, write
+from tests.fakes.serving.hostile_rows import MODEL, write
 
 ROWS = 10_000
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from serving.doors.grpc import stubs
 from serving.doors.oip.tensors import to_raw
 from serving.messages import DTYPES
-from tests.integration.test_doors_conform import doors  # noqa: F401 - a fixture
+from tests.integration.doors.test_doors_conform import doors  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.integration
 

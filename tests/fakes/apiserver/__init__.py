@@ -19,7 +19,7 @@ keep are tests/contract/test_api_server_*.py.
 
 from tests.fakes.apiserver.faults import Fault, Faults
 from tests.fakes.apiserver.handle import Handle
-from tests.fakes.apiserver.objects import User
 from tests.fakes.apiserver.server import ApiServer
+from tests.fakes.apiserver.storing.objects import User
 
 __all__ = ["ApiServer", "Fault", "Faults", "Handle", "User"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.fakes.apiserver.failures import Refused
-from tests.fakes.apiserver.objects import Call
+from tests.fakes.apiserver.storing.objects import Call
 
 if TYPE_CHECKING:
     from tests.fakes.apiserver.server import ApiServer

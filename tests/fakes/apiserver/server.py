@@ -19,22 +19,22 @@ import orjson
 import yaml
 from aiohttp import web
 
-from tests.fakes.apiserver import discovery, forms, protobuf
-from tests.fakes.apiserver.access import ADMIN, Access, bootstrap_objects
-from tests.fakes.apiserver.admission import Webhooks
-from tests.fakes.apiserver.answers import Answers
+from tests.fakes.apiserver.admitting.access import ADMIN, Access, bootstrap_objects
+from tests.fakes.apiserver.admitting.admission import Webhooks
+from tests.fakes.apiserver.answering import discovery, forms, protobuf
+from tests.fakes.apiserver.answering.answers import Answers
+from tests.fakes.apiserver.answering.routes import understood
+from tests.fakes.apiserver.answering.texts import read_apply, read_yaml
 from tests.fakes.apiserver.certificates import issue
-from tests.fakes.apiserver.controllers import Controllers, start_with
 from tests.fakes.apiserver.failures import Refused, bad_request, no_such_path, unsupported_media
 from tests.fakes.apiserver.faults import Fault, Faults
 from tests.fakes.apiserver.handle import Handle
-from tests.fakes.apiserver.kinds import RBAC, Registry
-from tests.fakes.apiserver.objects import Call, User
-from tests.fakes.apiserver.reads import Reader
-from tests.fakes.apiserver.routes import understood
-from tests.fakes.apiserver.store import Store
-from tests.fakes.apiserver.texts import read_apply, read_yaml
-from tests.fakes.apiserver.writes import APPLY, Writer
+from tests.fakes.apiserver.storing.controllers import Controllers, start_with
+from tests.fakes.apiserver.storing.kinds import RBAC, Registry
+from tests.fakes.apiserver.storing.objects import Call, User
+from tests.fakes.apiserver.storing.reads import Reader
+from tests.fakes.apiserver.storing.store import Store
+from tests.fakes.apiserver.storing.writes import APPLY, Writer
 
 Json = dict[str, Any]
 T = TypeVar("T")

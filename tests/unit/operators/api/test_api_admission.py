@@ -9,7 +9,7 @@ from operators.api.admission import where
 from operators.api.read import ApiError, check, problems, read
 from operators.api.rules import RULES
 from operators.api.types import ModelService, RolloutPolicy
-from tests.fakes.resources import BAD, GOOD, policy, service, steps
+from tests.fakes.operator.resources import BAD, GOOD, policy, service, steps
 
 JUDGED = [pytest.param(bad, id=bad.rule) for bad in BAD]
 

@@ -11,7 +11,7 @@ from operators.api.admission import defaulted, judge
 from operators.api.crds import FOLDER, definitions, render
 from operators.api.read import check, read
 from operators.api.rules import RULES
-from tests.fakes.resources import BAD, GOOD
+from tests.fakes.operator.resources import BAD, GOOD
 
 ALL = definitions()
 BY_KIND = {d["spec"]["names"]["kind"]: d["spec"]["versions"][0] for d in ALL.values()}

@@ -8,7 +8,7 @@ from operators.api.lint import lint
 from operators.api.read import read, read_policy, read_service
 from operators.api.types import rollout_of
 from operators.rollout.spec import RolloutSpec
-from tests.fakes.resources import policy, service
+from tests.fakes.operator.resources import policy, service
 
 KSERVE = {"kserve": {"storageUri": "s3://bundles/{digest}"}}
 

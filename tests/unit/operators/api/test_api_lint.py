@@ -14,7 +14,7 @@ from operators.api.lint import lint
 from operators.api.read import check
 from operators.cli.main import app
 from operators.rollout.spec import RolloutSpec
-from tests.fakes.resources import BAD, DIGEST, GOOD, policy, revision, service, steps
+from tests.fakes.operator.resources import BAD, DIGEST, GOOD, policy, revision, service, steps
 
 SERVICE = f"""\
 apiVersion: vedette.dev/v1alpha1

@@ -13,7 +13,7 @@ from operators.handlers.looking.status_view import Seen, as_json, service_status
 from operators.rollout.judging.ledger import Ledger
 from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus
 from serving import read_back
-from tests.fakes.rollouts import A, B, at, under_way
+from tests.fakes.operator.rollouts import A, B, at, under_way
 
 NEWER = {"fromTheFuture": {"any": ["thing"]}}
 SEEN = Assessment(reason="errors: no worse", gates=(GateView(name="errors", stable=(10, 1)),), at=at(5))

@@ -9,7 +9,7 @@ from operators.backends.evidence import SERIES, Scrape, read_samples
 from operators.backends.exposition import ExpositionError, samples, series
 from operators.backends.load import LoadMeter, quantile_s
 from operators.rollout.spec import GateName
-from tests.fakes.metrics_page import CANDIDATE, STABLE, page, refused
+from tests.fakes.operator.metrics_page import CANDIDATE, STABLE, page, refused
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

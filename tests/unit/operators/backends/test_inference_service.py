@@ -18,7 +18,7 @@ from operators.backends.inference_service import (
 from operators.ports import BackendError, ServiceRef
 from operators.rollout.status import Target, TargetVariant
 from serving.spec import ServingSpec
-from tests.fakes.rollouts import A, B
+from tests.fakes.operator.rollouts import A, B
 
 SERVICE = ServiceRef("soc", "ids", "ids")
 PLACE = KserveBackend(storage_uri="s3://bundles/{model}/{digest}")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.backends.kube import PODS, Access, Kube, KubeError, encoded
-from tests.fakes.apiserver.texts import read_apply
+from tests.fakes.apiserver.answering.texts import read_apply
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(
     [

@@ -6,9 +6,9 @@ import yaml
 from operators.backends.ray_workers import Room, resized, room_of
 from operators.backends.serve_config import deployment_of, new_config, with_model
 from operators.rollout.status import Target
-from tests.fakes.operator_world import ROOT
-from tests.fakes.rollouts import A
-from tests.fakes.serving_pods import pod, ray_cluster, worker_group
+from tests.fakes.operator.operator_world import ROOT
+from tests.fakes.operator.rollouts import A
+from tests.fakes.operator.serving_pods import pod, ray_cluster, worker_group
 from tests.unit.operators.backends.test_serve_config import PLACE
 
 ONE_EACH = {"max_replicas_per_node": 1, "ray_actor_options": {"num_cpus": 1}}

@@ -6,7 +6,7 @@ import yaml
 from operators.backends.serve_config import Place, replicas_of, served_revision, with_model, without_model
 from operators.ports import BackendError
 from operators.rollout.status import Target, TargetVariant
-from tests.fakes.rollouts import A, B
+from tests.fakes.operator.rollouts import A, B
 
 PLACE = Place("RayService soc/vedette", "vedette", "Replica")
 BARE = """proxy_location: Disabled

@@ -10,7 +10,7 @@ from operators.conformance.exchange import HttpCall, HttpReply, NoReply
 from operators.conformance.report import as_json, summary
 from operators.conformance.run import broken, plan, run
 from operators.conformance.values import Level, Status
-from tests.fakes.simple_server import Defect, SimpleServer
+from tests.fakes.serving.simple_server import Defect, SimpleServer
 
 
 def conform(defect: Defect | None = None, only: tuple[str, ...] = (), may_change: bool = False):

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.fakes.control_place import placed
+from tests.fakes.operator.control_place import placed
 
 
 @pytest.fixture

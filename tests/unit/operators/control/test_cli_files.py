@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from operators.cli import main
 from operators.cli.console import CommandError
-from tests.fakes.control_place import Place, document, revision
+from tests.fakes.operator.control_place import Place, document, revision
 
 VERBS = [
     pytest.param(

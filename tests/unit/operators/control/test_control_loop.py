@@ -13,8 +13,8 @@ from operators.control.run import kept_up
 from operators.rollout.status import Phase, Request
 from serving.replica.served_file import ServedFile
 from serving.spec import ModelSpec, ServingSpec
-from tests.fakes.control_place import QUICK, Place, document, put_in_store, revision
-from tests.fakes.replicas import Habits
+from tests.fakes.operator.control_place import QUICK, Place, document, put_in_store, revision
+from tests.fakes.serving.replicas import Habits
 
 
 def said(verb: str, place: Place, by: str = "ana") -> Request:

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from operators.cli.kubectl import app as kubectl
 from operators.cli.main import app
 from operators.control.folder import ControlFolder
-from tests.fakes.control_place import Place, document, revision
-from tests.fakes.replicas import Habits
+from tests.fakes.operator.control_place import Place, document, revision
+from tests.fakes.serving.replicas import Habits
 
 
 def run(place: Place, *arguments: str, command=app):

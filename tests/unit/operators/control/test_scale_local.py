@@ -10,7 +10,7 @@ from operators.cli.main import app
 from operators.control.loop import Loop
 from operators.control.scaling import read_view
 from operators.rollout.status import Phase
-from tests.fakes.control_place import Place, document, put_in_store, revision
+from tests.fakes.operator.control_place import Place, document, put_in_store, revision
 
 SCALING = {"maxReplicas": 6, "targetOngoingRequests": 8, "lookBack": "1s", "startUp": "0s", "downWindow": "10s"}
 

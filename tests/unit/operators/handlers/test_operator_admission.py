@@ -11,7 +11,7 @@ from operators.handlers.admission import judge
 from operators.handlers.documents import CHANGED_BY
 from operators.handlers.webhook import Certificate, CertificateMissing, application, listen
 from tests.fakes.certificates import write_certificate
-from tests.fakes.rollouts import A, B
+from tests.fakes.operator.rollouts import A, B
 
 ALICE = {"username": "alice", "groups": ["sre", "system:authenticated"]}
 OURS = "system:serviceaccount:vedette:vedette-operator"

@@ -12,7 +12,7 @@ from operators.rollout.facts import Calibration, Desired
 from operators.rollout.judging.comparison import standard_tools
 from operators.rollout.spec import AlertBudget
 from operators.rollout.status import Approval, Assessment, Phase, RolloutStatus, Verdict
-from tests.fakes.rollouts import POLICY, A, B, C, ScriptedJudge, at, observed, said, tools, under_way
+from tests.fakes.operator.rollouts import POLICY, A, B, C, ScriptedJudge, at, observed, said, tools, under_way
 
 DESIRED = Desired(revision=B, rollout=POLICY)
 HEALTHY = RolloutStatus(phase=Phase.HEALTHY, stable=A, seen=A.digest)

@@ -17,7 +17,7 @@ from operators.rollout.judging.ledger import PACKED, Ledger, absorb
 from operators.rollout.spec import Analysis, Gate, GateName
 from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus, TargetVariant, Verdict
 from operators.rollout.status_bounds import MOST_BYTES, bounded, clip, size
-from tests.fakes.rollouts import at, revision, under_way
+from tests.fakes.operator.rollouts import at, revision, under_way
 
 LONG = "ä🚨" * 900
 STABLE, CANDIDATE = "stable@sha256:" + "a" * 64, "candidate@sha256:" + "b" * 64

@@ -26,7 +26,7 @@ from operators.rollout.moves import (
 )
 from operators.rollout.spec import AlertBudget, RolloutSpec
 from operators.rollout.status import Approval, Assessment, Phase, RolloutStatus, Verdict
-from tests.fakes.rollouts import HALF, LOADED, POLICY, STEP, A, B, C, at, facts, revision, under_way
+from tests.fakes.operator.rollouts import HALF, LOADED, POLICY, STEP, A, B, C, at, facts, revision, under_way
 
 V = Verdict
 YES = (Approval(by="alan", at=at(0)), Approval(by="barbara", at=at(0)))

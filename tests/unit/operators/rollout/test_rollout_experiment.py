@@ -13,7 +13,7 @@ from operators.rollout.facts import Desired
 from operators.rollout.moves import Conclude
 from operators.rollout.spec import Analysis, ExperimentSpec, ExperimentVariant, GateName, RolloutSpec
 from operators.rollout.status import Assessment, Phase, RolloutStatus, Verdict
-from tests.fakes.rollouts import A, B, C, ScriptedJudge, at, facts, key, observed, said, tools
+from tests.fakes.operator.rollouts import A, B, C, ScriptedJudge, at, facts, key, observed, said, tools
 
 HEALTHY = RolloutStatus(phase=Phase.HEALTHY, stable=A, seen=A.digest)
 SPEC = ExperimentSpec.model_validate(

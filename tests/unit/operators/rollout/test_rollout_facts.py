@@ -8,7 +8,7 @@ from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.facts import Desired, loading, see, within_rollback_window
 from operators.rollout.spec import ExperimentSpec, ExperimentVariant
 from operators.rollout.status import Phase, RolloutStatus, TargetVariant
-from tests.fakes.rollouts import POLICY, A, B, C, at, key, observed, under_way
+from tests.fakes.operator.rollouts import POLICY, A, B, C, at, key, observed, under_way
 
 MINUTE = timedelta(minutes=1)
 

@@ -1,5 +1,5 @@
 """A state machine explores decide and the shell around it: lost writes, crashes, stale reads, replicas that come and go, edits of the
-spec, verbs said twice, clocks that jump. What must hold is in tests.fakes.rollout_world."""
+spec, verbs said twice, clocks that jump. What must hold is in tests.fakes.operator.rollout_world."""
 
 import importlib
 from contextlib import ExitStack
@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from operators.rollout.facts import Desired
 from operators.rollout.status import Phase, Verdict
 from operators.rollout.transitions import IllegalMove
-from tests.fakes.mutations import Mutant, applied, mutants
-from tests.fakes.rollout_world import EXPERIMENT, POLICIES, Replica, World, name, summary
-from tests.fakes.rollouts import A, B, C, key
+from tests.fakes.operator.mutations import Mutant, applied, mutants
+from tests.fakes.operator.rollout_world import EXPERIMENT, POLICIES, Replica, World, name, summary
+from tests.fakes.operator.rollouts import A, B, C, key
 
 VERBS = ["promote", "promote-full", "pause", "resume", "abort", "retry", "undo", "approve", "restart", "conclude"]
 FAULTS = st.sampled_from(["none", "none", "none", "act", "record", "crash"])

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.fakes.mutations import applied, cases, is_missed, mutants
+from tests.fakes.operator.mutations import applied, cases, is_missed, mutants
 
 NARROWS = "for the type checker: the other operand, or who calls, rules it out"
 ALIKE = {

@@ -5,7 +5,7 @@ import pytest
 from operators.rollout.advance import Outcome, advance
 from operators.rollout.facts import Desired
 from operators.rollout.status import Phase, RolloutStatus, Verdict
-from tests.fakes.rollouts import A, B, ScriptedJudge, at, observed, tools
+from tests.fakes.operator.rollouts import A, B, ScriptedJudge, at, observed, tools
 
 HEALTHY = RolloutStatus(phase=Phase.HEALTHY, stable=A, seen=A.digest)
 

@@ -19,7 +19,7 @@ from operators.rollout.status import (
     Verdict,
 )
 from operators.rollout.transitions import NOTHING_UNDER_WAY, IllegalMove, after
-from tests.fakes.rollouts import HALF, LOADED, POLICY, A, B, C, at, facts, said, under_way
+from tests.fakes.operator.rollouts import HALF, LOADED, POLICY, A, B, C, at, facts, said, under_way
 
 HEALTHY = RolloutStatus(phase=Phase.HEALTHY, stable=A, seen=A.digest)
 FIRST = under_way().model_copy(update={"stable": None})

@@ -9,7 +9,7 @@ from operators.rollout.facts import Desired
 from operators.rollout.moves import Abort, Approve, Move, Pass, Pause, PromoteFull, Refuse, Resume, Start, Undo, WaitOn
 from operators.rollout.spec import ExperimentSpec, ExperimentVariant
 from operators.rollout.status import Approval, Assessment, FinishedRollout, HistoryEntry, Phase, RolloutStatus, Verdict
-from tests.fakes.rollouts import HALF, LOADED, POLICY, STEP, A, B, C, at, facts, said, under_way
+from tests.fakes.operator.rollouts import HALF, LOADED, POLICY, STEP, A, B, C, at, facts, said, under_way
 
 HEALTHY = RolloutStatus(phase=Phase.HEALTHY, stable=B, seen=B.digest)
 KEPT = HEALTHY.model_copy(update={"former": A, "promoted_at": at(0)})

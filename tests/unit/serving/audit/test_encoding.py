@@ -10,7 +10,7 @@ from hypothesis import given
 
 from serving.audit.encoding import LONGEST_LIST, decode_array, decode_record, encode_record
 from serving.messages import DATATYPES, DTYPES, Tensor
-from tests.fakes.records import record
+from tests.fakes.serving.records import record
 
 NUMERIC = [d for d in DTYPES.values() if not d.hasobject]
 shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)

@@ -10,7 +10,7 @@ import pytest
 from serving.audit import writer as writer_module
 from serving.audit.reader import AuditError, read_records
 from serving.audit.writer import CHUNK, ROWS_A_RECORD, SegmentWriter
-from tests.fakes.records import record
+from tests.fakes.serving.records import record
 
 
 def write(folder, count=1, *, segment_bytes=1 << 20, segments=0, prefix="r"):

@@ -3,7 +3,7 @@
 import orjson
 
 from serving.doors.http.door import HttpDoor
-from tests.fakes.inference import FakeInference
+from tests.fakes.serving.inference import FakeInference
 
 
 async def ready(**given):

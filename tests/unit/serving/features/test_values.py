@@ -1,4 +1,4 @@
-"""Serialised values, by hand. That every type agrees with Feast is in tests/contract/test_feature_reader.py."""
+"""Serialised values, by hand. That every type agrees with Feast is in tests/contract/serving/test_feature_reader.py."""
 
 import contextlib
 import struct

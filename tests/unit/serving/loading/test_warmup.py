@@ -10,7 +10,7 @@ from serving.models.errors import RunError
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
 from serving.scoring.loaded_revision import load_bundle, serve
 from serving.spec import RevisionSpec
-from tests.fakes.features import FakeFeatureReader
+from tests.fakes.serving.features import FakeFeatureReader
 from tests.unit.serving.scoring.variants import World, request, threat
 
 FEATURES = {

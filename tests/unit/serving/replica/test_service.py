@@ -23,8 +23,8 @@ from serving.settings import ServingSettings
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Tracer
-from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import ManualClock
+from tests.fakes.serving.audit import MemoryAudit
 from tests.waiting import until_so as until
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3

@@ -20,9 +20,9 @@ from serving.replica.served_file import newest_of_each
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import MemorySpans, Tracer
-from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import ManualClock
-from tests.fakes.features import FakeFeatureReader
+from tests.fakes.serving.audit import MemoryAudit
+from tests.fakes.serving.features import FakeFeatureReader
 from tests.unit.serving.scoring import variants
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

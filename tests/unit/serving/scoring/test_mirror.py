@@ -10,7 +10,7 @@ from serving.errors import Internal
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
 from serving.spec import RevisionSpec
 from serving.telemetry.evidence import EDGES, score_bin
-from tests.fakes.features import FakeFeatureReader
+from tests.fakes.serving.features import FakeFeatureReader
 from tests.unit.serving.scoring.variants import World, host, request, spec, tensors, threat, variant
 
 

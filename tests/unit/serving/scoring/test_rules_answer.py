@@ -14,7 +14,7 @@ from serving.models.bundle import read_bundle
 from serving.models.errors import BundleError
 from serving.models.probe import probe
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
-from tests.fakes.features import FakeFeatureReader
+from tests.fakes.serving.features import FakeFeatureReader
 from tests.unit.serving.scoring.variants import World, request, spec, tensors, threat
 
 RULES = b"""

@@ -20,8 +20,8 @@ from serving.scoring.variant_set import Lineup
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import MemorySpans, Tracer
-from tests.fakes.audit import MemoryAudit
 from tests.fakes.clock import ManualClock
+from tests.fakes.serving.audit import MemoryAudit
 
 POINT = {"threshold": 0.8, "investigate": 0.5, "requirement": "by hand"}
 

@@ -1,4 +1,4 @@
-"""Any tensor survives gRPC, typed and raw; parameters survive both ways. Refusals are in tests/integration/test_doors_grpc.py."""
+"""Any tensor survives gRPC, typed and raw; parameters survive both ways. Refusals are in tests/integration/doors/test_doors_grpc.py."""
 
 import math
 from contextlib import suppress
@@ -15,7 +15,7 @@ from serving.doors.grpc.calls import Around, Calls
 from serving.doors.grpc.codec import CONTENTS, is_raw, parse, read_parameters, read_request, write_answer, write_parameters
 from serving.errors import BadRequest
 from serving.messages import InferAnswer, InferRequest, Tensor
-from tests.fakes.inference import FakeInference
+from tests.fakes.serving.inference import FakeInference
 from tests.unit.serving.doors.strategies import PARAMETERS, answers, assert_same, requests
 
 

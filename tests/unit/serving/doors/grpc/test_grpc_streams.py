@@ -15,7 +15,7 @@ from serving.doors.http2 import frames as http2_frames
 from serving.doors.http2.connection import Connection
 from serving.doors.http2.frames import PREFACE
 from serving.doors.http2.hpack import encode
-from tests.fakes.inference import FakeInference
+from tests.fakes.serving.inference import FakeInference
 from tests.unit.serving.doors.http2.test_http2 import DATA, GOAWAY, HEADERS, RST, SETTINGS, WINDOW, Talk, Wire, frame, number
 
 ROOM = 1 << 20

@@ -5,7 +5,7 @@ import pytest
 from serving.doors.listener import Behind, http_door
 from serving.errors import Overloaded
 from serving.replica.replica import _through
-from tests.fakes.inference import FakeInference
+from tests.fakes.serving.inference import FakeInference
 
 
 async def union(page):

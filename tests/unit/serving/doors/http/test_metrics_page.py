@@ -12,7 +12,7 @@ from serving.resilience.guard import Breakers
 from serving.scoring.protection import Protection
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.names import BREAKER_CHANGES, BREAKER_STATE
-from tests.fakes.inference import FakeInference
+from tests.fakes.serving.inference import FakeInference
 
 LIMITS = Limits(slow_s=1.0, cooldown_s=1.0, most_cooldown_s=1.0)
 

@@ -1,4 +1,4 @@
-"""HTTP/2's rules one by one, on a connection without a socket; the whole of them is tests/integration/test_doors_http2.py's."""
+"""HTTP/2's rules one by one, on a connection without a socket; the whole of them is tests/integration/doors/test_doors_http2.py's."""
 
 import asyncio
 import tracemalloc

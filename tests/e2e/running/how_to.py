@@ -1,0 +1,149 @@
+"""How-to pages as a reader follows them: files made as the page says, commands typed as they stand, in a folder that was empty at first.
+
+Only addresses differ, because tests never use the default ports. What cannot be followed here is named below with the reason;
+tests/docs/test_how_to.py fails for a command that is neither played nor named."""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.docs.pages import ROOT, blocks, commands, files
+from tests.e2e.running.vedette import Vedette, environment
+
+HOW_TO = ROOT / "docs" / "how-to"
+ALL = "every command"
+_SERVER = "the page's `vedette up` is the server that the tests share"
+_CLUSTER = "a cluster; tests/contract/operator/test_control.py says the verbs to one"
+_UNTIL_CTRL_C = "looks until Ctrl-C; played without --watch"
+
+NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
+    "README.md": {". .venv/bin/activate": "the tests' environment is active"},
+    "benchmark.md": {ALL: "20 minutes, and installs packages; tests/integration/test_bench_*.py run its parts"},
+    "faults.md": {ALL: "minutes each; tests/e2e/test_faults.py plays the faults in short"},
+    "load-test.md": {ALL: "minutes, and a verdict on the speed of this machine; tests/integration/loadtests/test_locust.py runs locust"},
+    "put-envoy-in-front.md": {
+        ALL: "Kubernetes and a certificate; tests/integration/doors/test_envoy_front.py runs Envoy with the page's rules"
+    },
+    "run-the-operator.md": {ALL: "a cluster; tests/contract and tests/cluster apply the overlays and run the operator"},
+    "install-the-operator.md": {ALL: "a cluster; tests/cluster/test_installation.py types the page's commands at one"},
+    "run-two-copies.md": {ALL: "tests/e2e/test_up.py runs two copies"},
+    "evaluate.md": {ALL: "minutes, and real captures; tests/unit/operators/cli/test_cli_lifecycle.py evaluates a detector"},
+    "check-a-server.md": {ALL: "tests/e2e/test_conform.py runs the kit against the shared server, test_fuzz.py the fuzz run"},
+    "keep-features-in-redis.md": {"vedette up": _SERVER},
+    "use-public-clients.md": {
+        "vedette up": _SERVER,
+        "grpcurl -plaintext 127.0.0.1:8081 list": "needs grpcurl; tests/e2e/clients/reflection.py asks the same way",
+        "grpcurl -plaintext -d '{\"name\": \"simple\"}' 127.0.0.1:8081 inference.GRPCInferenceService/ModelMetadata": "needs grpcurl",
+    },
+    "watch-it.md": {
+        "VEDETTE_OTLP_ENDPOINT=http://127.0.0.1:4318 VEDETTE_TRACE_RATIO=0.05 vedette up": (
+            "a collector; tests/integration/test_otlp.py runs one"
+        ),
+    },
+    "roll-out-a-model.md": {
+        "vedette rollout get flows --watch": _UNTIL_CTRL_C,
+        "vedette rollout get flows --context production --namespace soc": _CLUSTER,
+        "kubectl vedette -n soc get flows --watch": _CLUSTER,
+        'kubectl vedette promote flows --why "reviewed with the analysts"': _CLUSTER,
+    },
+    "compare-two-models.md": {"vedette experiment get flows --watch": _UNTIL_CTRL_C},
+    "scale.md": {
+        "vedette up --max-replicas 4": _SERVER,
+        "vedette scale simulate --html scaling.html": (
+            "computes for long; tests/unit/operators/labs/test_scaling_simulation.py simulates"
+        ),
+    },
+}  # fmt: skip
+"""Page, then command -> why it is not played, or what plays it."""
+
+
+def played(page: str) -> list[str]:
+    """The commands of a page that the tests type, in the page's order."""
+    left_out = NOT_PLAYED.get(page, {})
+    return [] if ALL in left_out else [c for c in commands(HOW_TO / page) if " ".join(c.split()) not in left_out]
+
+
+def outputs(text: str) -> dict[str, list]:
+    """An answer's outputs by name."""
+    return {output["name"]: output["data"] for output in json.loads(text)["outputs"]}
+
+
+@dataclass
+class Reader:
+    """Somebody at a terminal, in a folder. types() gives what a command printed; each must end as expected."""
+
+    folder: Path
+    server: Vedette | None = None
+    exported: dict[str, str] = field(default_factory=dict)
+    typed: list[tuple[str, str]] = field(default_factory=list)
+
+    def makes_files(self, page: str) -> None:
+        for name, text in files(HOW_TO / page).items():
+            (self.folder / name).write_text(text, encoding="utf-8")
+
+    def follows(self, page: str, *, until: str = "vedette up") -> None:
+        """Type a page's commands in order, up to the first that begins so."""
+        for command in played(page):
+            if command.startswith(until):
+                return
+            self.types(page, command)
+
+    def types(self, page: str, command: str, *, ends_with: tuple[int, ...] = (0,)) -> str:
+        """One command of a page."""
+        assert command in played(page), f"{page} does not say {command!r}"
+        self.typed.append((page, command))
+        if command.startswith("export "):
+            name, _, value = shlex.split(command)[1].partition("=")
+            self.exported.setdefault(name, value)  # a test may have its own there
+            return ""
+        return self.says(command, ends_with=ends_with)
+
+    def refused(self, command: str) -> str:
+        """What a command that must end with 1 says."""
+        done = self._run(command)
+        assert done.returncode == 1, done.stdout
+        return done.stderr
+
+    def says(self, command: str, *, ends_with: tuple[int, ...] = (0,)) -> str:
+        """One command line, with this environment's programs and the server's addresses."""
+        done = self._run(command)
+        assert done.returncode in ends_with, (
+            f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+        )
+        return done.stdout
+
+    def waits(self, command: str, holds: Callable[[str], bool], seconds: float = 120) -> None:
+        """Look again and again, as somebody does who waits for a thing to begin."""
+        end = time.monotonic() + seconds
+        while not holds(said := self.says(command)):
+            assert time.monotonic() < end, said[-3000:]
+            time.sleep(0.5)
+
+    def _run(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", self.addressed(command)],
+            capture_output=True, text=True, cwd=self.folder, env=environment(**self.exported), timeout=300, check=False,
+        )  # fmt: skip
+
+    def addressed(self, text: str) -> str:
+        if self.server is None:
+            return text
+        return text.replace("http://127.0.0.1:8080", self.server.http).replace(
+            "127.0.0.1:8080", self.server.http.removeprefix("http://")
+        ).replace("127.0.0.1:8081", self.server.grpc)  # fmt: skip
+
+    def runs_python(self, page: str) -> Iterator[str]:
+        """What each Python program of a page prints."""
+        for block in blocks(HOW_TO / page):
+            if block.language == "python":
+                program = [sys.executable, "-c", self.addressed(block.text)]
+                done = subprocess.run(
+                    program, capture_output=True, text=True, cwd=self.folder, env=environment(), timeout=120, check=False
+                )
+                assert done.returncode == 0, f"{page}:\n{block.text}\n{done.stderr[-3000:]}"
+                yield done.stdout
