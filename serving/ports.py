@@ -6,17 +6,13 @@ contract tests as the real adapter."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.messages import InferAnswer, InferRequest, ModelMetadata, ModelStatistics, RepositoryEntry, ServerMetadata
-
-if TYPE_CHECKING:
-    from serving.audit.record import AuditRecord
-    from serving.models.assembly import TensorPlan
 
 Columns = Mapping[str, NDArray[Any]]
 """Named columns of one batch, each of shape (n,). Strings are object arrays of `bytes`."""
@@ -66,6 +62,16 @@ class FeatureServiceInfo:
     features: tuple[FeatureInfo, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TensorPlan:
+    """One tensor: its dtype, the columns it takes, and whether it has a second dimension."""
+
+    name: str
+    dtype: np.dtype[Any]
+    columns: tuple[str, ...]
+    is_matrix: bool
+
+
 class ReadOutcome(Enum):
     """How a read of stored features went. All but OK mean defaults in every row, and none of them raises."""
 
@@ -102,7 +108,7 @@ class FeatureRows(msgspec.Struct):  # one is made for every request; a frozen da
     event_times_us: Mapping[str, NDArray[np.int64]]
     oldest_age_ms: float | None
     outcome: ReadOutcome = ReadOutcome.OK
-    direct: "Callable[[tuple[TensorPlan, ...], Columns], dict[str, NDArray[Any]]] | None" = None
+    direct: Callable[[tuple[TensorPlan, ...], Columns], dict[str, NDArray[Any]]] | None = None
 
 
 class FeatureReader(Protocol):
@@ -179,14 +185,6 @@ class Rules(Protocol):
 
     def judge(self, columns: Columns, rows: int) -> RuleVerdicts:
         """Verdicts of a batch. Rules whose columns are not all there are not asked. Never raises."""
-        ...
-
-
-class AuditSink(Protocol):
-    """Where the record of each answer goes. Never blocks, never raises: what cannot be kept is counted."""
-
-    def append(self, record: "AuditRecord") -> None:
-        """Take one record; returns at once."""
         ...
 
 

@@ -17,9 +17,9 @@ from serving.models.assembly import assemble
 from serving.models.errors import RunError
 from serving.models.verdicts import VERDICTS
 from serving.scoring.answer_plan import outputs_to_run
-from serving.scoring.answers import judge
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import Served
+from serving.scoring.row_group import judge
 from serving.scoring.variant_runner import runtime_feed
 
 EXAMPLES: Final = 10

@@ -3,7 +3,7 @@
 Pure. Encoded by serving.audit.encoding, written by serving.audit.writer; chained and verified by later work."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -47,3 +47,11 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Where rules answered, ids of those that hold, by row; empty otherwise."""
     fallback_from: str | None = None
     """The variant that failed on these rows, where stable answered in its place."""
+
+
+class AuditSink(Protocol):
+    """Where the record of each answer goes. Never blocks, never raises: what cannot be kept is counted."""
+
+    def append(self, record: AuditRecord) -> None:
+        """Take one record; returns at once."""
+        ...

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.features.plan.gather import Gathers, Layout, Tables
-from serving.models.assembly import TensorPlan
-from serving.ports import Columns
+from serving.ports import Columns, TensorPlan
 
 
 class FoundColumns(Mapping[str, NDArray[Any]]):

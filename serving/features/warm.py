@@ -13,8 +13,7 @@ from serving.features.plan.errors import InvalidColumn
 from serving.features.plan.feature_plan import Plan, Row
 from serving.features.rows import Assembly
 from serving.features.single_row import single_row
-from serving.models.assembly import TensorPlan
-from serving.ports import Columns, FieldInfo
+from serving.ports import Columns, FieldInfo, TensorPlan
 
 _DTYPES = {"FP32": np.float32, "FP64": np.float64, "INT32": np.int32, "INT64": np.int64, "BOOL": np.bool_}
 

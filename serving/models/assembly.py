@@ -1,7 +1,6 @@
 """From columns and features to the graph's tensors. Core; worked out once per bundle, then a few array writes a request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,17 +8,7 @@ from numpy.typing import NDArray
 
 from serving.messages import DTYPES
 from serving.models.manifest import Manifest
-from serving.ports import Columns, FeatureRows
-
-
-@dataclass(frozen=True, slots=True)
-class TensorPlan:
-    """One tensor: its dtype, the columns it takes, and whether it has a second dimension."""
-
-    name: str
-    dtype: np.dtype[Any]
-    columns: tuple[str, ...]
-    is_matrix: bool
+from serving.ports import Columns, FeatureRows, TensorPlan
 
 
 def plan_assembly(manifest: Manifest) -> tuple[TensorPlan, ...]:

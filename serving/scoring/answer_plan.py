@@ -2,10 +2,8 @@
 point. Core; worked out on the first such request and kept with the revision."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,50 +12,17 @@ from serving.messages import DATATYPES, InferRequest, Tensor
 from serving.models.onnx import as_wire_bytes
 from serving.models.verdicts import VERDICT_BYTES, Thresholds
 from serving.scoring.loaded_revision import Served
+from serving.scoring.row_group import MODEL, Judged, Maker, Part, Way
 from serving.scoring.variant_set import VARIANT
 
-if TYPE_CHECKING:
-    from serving.scoring.answers import Part
-
-MODEL: Final = "model"
-"""The source of an answer that the model gave."""
 _MOST: Final = 64
 """Ways kept of one revision; a client that asks in ever new ways has the others worked out each time."""
 _CALIBRATED: Final = {"probability": "merged", "probability_low": "low", "probability_high": "high"}
 
-Maker = Callable[["Part"], Tensor]
-"""Makes one output from what a part came to. Raises BadRequest if its model cannot give it."""
-
-
-class Judged(msgspec.Struct, frozen=True, gc=False):
-    """Scores of a batch, and the verdicts of one operating point (codes: 0 benign, 1 investigate, 2 alert).
-
-    code, step: of a single row, its code and its step of the calibration; -1 if there are several rows."""
-
-    point: str
-    scores: NDArray[np.float32]
-    codes: NDArray[np.intp]
-    code: int = -1
-    step: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """See the module. wanted: outputs to answer, in order. to_run: the graph's outputs they need. point: the operating point.
-
-    makers: one for each wanted output. said: the answer's parameters, with the receipt left open."""
-
-    wanted: tuple[str, ...]
-    to_run: list[str]
-    point: str | None
-    thresholds: Thresholds | None
-    makers: tuple[Maker, ...]
-    said: dict[str, bool | int | float | str]
-
 
 def way_of(served: Served, wanted: tuple[str, ...], point: str | None) -> Way:
     """How to answer these outputs at this operating point, both checked before."""
-    way = served.ways.get((wanted, point))
+    way = cast(Way | None, served.ways.get((wanted, point)))
     if way is None:
         way = _way(served, wanted, point)
         if len(served.ways) < _MOST:
@@ -112,7 +77,7 @@ def _way(served: Served, wanted: tuple[str, ...], point: str | None) -> Way:
     if is_judged:
         said["operating_point"] = str(point)
     thresholds = Thresholds.of(served.points[str(point)]) if is_judged else None
-    made = served.makers
+    made = cast(dict[tuple[str, bool], Maker], served.makers)
     makers = tuple([made.get((n, is_judged)) or made.setdefault((n, is_judged), _maker(served, n, is_judged)) for n in wanted])
     return Way(wanted, outputs_to_run(served, wanted), point, thresholds, makers, said)
 
@@ -151,7 +116,7 @@ def _graph_output(name: str, values: NDArray[Any]) -> Tensor:
 
 
 def _refusing(message: str) -> Maker:
-    def refuse(_: "Part") -> Tensor:
+    def refuse(_: Part) -> Tensor:
         raise BadRequest(message)
 
     return refuse
@@ -167,7 +132,7 @@ def _of_table(
     """An output whose rows are entries of a table; of one row, an entry's tensor is made once."""
     ready: dict[int, Tensor] = {}
 
-    def make(part: "Part") -> Tensor:
+    def make(part: Part) -> Tensor:
         judged = _judged(part)
         at = place(judged)
         if at < 0:
@@ -183,7 +148,7 @@ def _of_table(
 def _degraded(name: str) -> Maker:
     ready = [_kept(name, "BOOL", np.array([flag])) for flag in (False, True)]
 
-    def make(part: "Part") -> Tensor:
+    def make(part: Part) -> Tensor:
         return ready[part.degraded_rows] if part.rows.rows == 1 else Tensor(name, "BOOL", part.degraded)
 
     return make
@@ -194,5 +159,5 @@ def _kept(name: str, datatype: str, data: NDArray[Any]) -> Tensor:
     return Tensor(name, datatype, data, texts={})
 
 
-def _judged(part: "Part") -> Judged:
+def _judged(part: Part) -> Judged:
     return cast(Judged, part.judged)  # asked only of revisions with a score

@@ -3,147 +3,18 @@
 What of it is the same for every request that asks alike is worked out once, see serving.scoring.answer_plan."""
 
 import json
-from collections.abc import Mapping, Sequence
-from math import isnan
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from serving.errors import BadRequest, ModelFault
+from serving.errors import BadRequest
 from serving.messages import Tensor
-from serving.models.verdicts import ONE_CODE, ONE_COUNT, scores_of, verdict_codes
-from serving.ports import FeatureRows
-from serving.resilience.breaker import Ticket
-from serving.scoring.answer_plan import MODEL, Judged, Way
-from serving.scoring.inputs import ColumnRows, TensorRows
-from serving.scoring.loaded_revision import Served
-from serving.scoring.variant_set import Member
+from serving.scoring.row_group import RULES, Part
 
 MIXED: Final = "mixed"
 """Stands for a parameter in which the variants that answered differ."""
-_FP32: Final = np.dtype(np.float32)
-RULES: Final = "rules"
-"""The source of an answer that rules gave."""
 _MOST_RULES_TOLD: Final = 20
-_NOTHING: Final[Mapping[str, NDArray[Any]]] = {}
-
-
-def _all_false(rows: int) -> NDArray[np.bool_]:
-    flags = np.zeros(rows, dtype=np.bool_)
-    flags.flags.writeable = False
-    return flags
-
-
-_NO_ROWS, _NOT_DEGRADED = _all_false(0), _all_false(1)
-
-
-class Part(msgspec.Struct):
-    """What one variant makes of its rows. index: which rows of the request, None for all. None: the stage did not happen.
-
-    source: who answered: the model, or what stood in for it."""
-
-    member: Member
-    rows: TensorRows | ColumnRows
-    way: Way
-    index: NDArray[np.intp] | None = None
-    source: str = MODEL
-    features: FeatureRows | None = None
-    raw: Mapping[str, NDArray[Any]] = _NOTHING
-    judged: Judged | None = None
-    degraded: NDArray[np.bool_] = _NO_ROWS
-    counts: tuple[int, int, int] | None = None
-    """Rows that are benign, investigate, alert."""
-    degraded_rows: int = 0
-    feature_s: float | None = None
-    model_s: float | None = None
-    fallback_from: str | None = None
-    """The variant that failed and whose rows these are."""
-    matched: tuple[tuple[str, ...], ...] = ()
-    """Where rules answered, ids of those that hold, by row."""
-    ticket: Ticket | None = None
-    """Of a run that refused its input: whose fault that is, only another variant can tell."""
-
-    @property
-    def point(self) -> str | None:
-        """The operating point it is judged at."""
-        return self.way.point
-
-    def conclude(self) -> None:
-        """From what the model gave to verdicts and counts. Raises ModelFault if it did not answer every row."""
-        served, rows = self.member.served, self.rows.rows
-        if rows == 1:
-            self.settle(judge_one(served, self.raw, self.way))
-        else:
-            self.settle(judge(served, self.raw, rows, self.way.point))
-
-    def settle(self, judged: Judged | None) -> None:
-        """Take these verdicts, whoever gave them, and count."""
-        self.judged, rows = judged, self.rows.rows
-        if judged is not None:
-            if rows == 1:
-                self.counts = ONE_COUNT[int(judged.codes[0])]
-            else:
-                benign, investigate, alert = np.bincount(judged.codes, minlength=3).tolist()
-                self.counts = (benign, investigate, alert)
-        if self.source == RULES:
-            self.degraded, self.degraded_rows = np.ones(rows, dtype=np.bool_), rows
-        elif self.features is not None:
-            self.degraded = self.features.degraded
-            self.degraded_rows = int(self.degraded.item() if rows == 1 else self.degraded.sum())
-        else:
-            self.degraded = _NOT_DEGRADED if rows == 1 else _all_false(rows)
-
-
-def judge(served: Served, raw: Mapping[str, NDArray[Any]], rows: int, point: str | None) -> Judged | None:
-    """Scores and verdicts; None for a model without a score. Raises ModelFault if the score has not one number a row, or another
-    output fewer entries than there are rows."""
-    for name in served.row_outputs:
-        _check_rows(served, name, raw.get(name), rows)
-    spec = served.manifest.score
-    if spec is None or point is None:
-        return None
-    try:
-        scores = scores_of(raw, spec, rows)
-    except ValueError as problem:
-        raise _fault(served, problem) from problem
-    return Judged(point, scores, verdict_codes(scores, served.points[point]))
-
-
-def judge_one(served: Served, raw: Mapping[str, NDArray[Any]], way: Way) -> Judged | None:
-    """The same for one row, without arrays for single numbers; a property test holds the two equal."""
-    for name in served.row_outputs:
-        _check_rows(served, name, raw.get(name), 1)
-    spec, point = served.manifest.score, way.point
-    if spec is None or point is None or way.thresholds is None:
-        return None
-    values = raw[spec.output]
-    try:
-        picked = values if spec.column is None else values[..., spec.column]
-        if picked.size != 1 or picked.dtype is not _FP32:
-            picked = scores_of(raw, spec, 1)
-    except (ValueError, IndexError) as problem:
-        raise _fault(served, problem) from problem
-    score, table = picked.item(), served.calibration
-    code, step = way.thresholds.code_of(score), -1
-    if table is not None:
-        step = (
-            len(table.low) if isnan(score) else table.step_of(score)
-        )  # of no number nothing is known: see serving.scoring.answer_plan
-    return Judged(point, picked.reshape(1), ONE_CODE[code], code, step)
-
-
-def _check_rows(served: Served, name: str, values: NDArray[Any] | None, rows: int) -> None:
-    if values is not None and (not values.shape or values.shape[0] < rows):  # None: nobody asked for it
-        raise _fault(served, f"output {name!r} has shape {list(values.shape)} for {rows} row{'s' * (rows != 1)}")
-
-
-def _fault(served: Served, problem: object) -> ModelFault:
-    return ModelFault(
-        f"model {served.name!r} version {served.version} does not answer every row: {problem}; "
-        "the request is not at fault: serve another version of the model"
-    )
 
 
 def output_tensor(place: int, parts: Sequence[Part], rows: int) -> Tensor:

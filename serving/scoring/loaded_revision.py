@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from serving.messages import ModelMetadata, TensorMetadata
-from serving.models.assembly import TensorPlan, plan_assembly
+from serving.models.assembly import plan_assembly
 from serving.models.bundle import Bundle, check_service, check_signature
 from serving.models.errors import BundleError
 from serving.models.manifest import Manifest, OperatingPoint
@@ -13,13 +13,10 @@ from serving.models.onnx import OnnxModel
 from serving.models.rules_model import rules_of
 from serving.models.timing import median_run_us
 from serving.models.verdicts import CalibrationTable
-from serving.ports import FeatureReader, Model, Rules
+from serving.ports import FeatureReader, Model, Rules, TensorPlan
 from serving.rules.ruleset import RuleSet
 from serving.scoring.inputs import InputPlan
 from serving.spec import RevisionSpec
-
-if TYPE_CHECKING:
-    from serving.scoring.answer_plan import Maker, Way
 
 STABLE: Final = "stable"
 _WARM_RUNS: Final = 20
@@ -56,9 +53,9 @@ class Served:
     """Median time of one run on the golden inputs; decides whether a run may hold the event loop."""
     rules: Rules | None = None
     """Who answers when the model or its features cannot."""
-    ways: dict[tuple[tuple[str, ...], str | None], "Way"] = field(init=False, repr=False, compare=False, default_factory=dict)
+    ways: dict[tuple[tuple[str, ...], str | None], object] = field(init=False, repr=False, compare=False, default_factory=dict)
     """How it was asked before, by outputs and operating point; see serving.scoring.answer_plan."""
-    makers: dict[tuple[str, bool], "Maker"] = field(init=False, repr=False, compare=False, default_factory=dict)
+    makers: dict[tuple[str, bool], object] = field(init=False, repr=False, compare=False, default_factory=dict)
     """What makes each output it was asked for, by name and whether rows are judged."""
 
     def may_run_inline(self, rows: int) -> bool:

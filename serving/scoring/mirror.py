@@ -21,10 +21,10 @@ from serving.messages import InferRequest
 from serving.models.assembly import assemble, feed_of
 from serving.models.verdicts import VERDICTS
 from serving.ports import Clock, FeatureReader, FeatureRows, Stop
-from serving.scoring.answer_plan import Judged, operating_point_of, outputs_to_run
-from serving.scoring.answers import Part, judge
+from serving.scoring.answer_plan import operating_point_of, outputs_to_run
 from serving.scoring.entity import Place, mirror_bucket
 from serving.scoring.inputs import ColumnRows, TensorRows
+from serving.scoring.row_group import Judged, Part, judge
 from serving.scoring.variant_runner import runtime_feed
 from serving.scoring.variant_set import Lineup, Member
 from serving.telemetry.evidence import RouteCounts

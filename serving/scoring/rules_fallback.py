@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.ports import ReadOutcome, RuleVerdicts
-from serving.scoring.answer_plan import Judged
-from serving.scoring.answers import RULES, Part
 from serving.scoring.inputs import TensorRows
+from serving.scoring.row_group import RULES, Judged, Part
 from serving.telemetry.metrics import ServingMetrics
 
 Why = Literal["features", "model"]

@@ -15,17 +15,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.audit.record import AuditRecord
+from serving.audit.record import AuditRecord, AuditSink
 from serving.errors import BadRequest, NotFound, Overloaded, TooLarge, Unsupported
 from serving.messages import InferAnswer, InferRequest
 from serving.models.errors import RunError
-from serving.ports import AuditSink, Clock, FeatureReader
+from serving.ports import Clock, FeatureReader
 from serving.resilience.deadline import too_late
 from serving.scoring.answer_plan import operating_point_of, wanted_outputs, way_of
-from serving.scoring.answers import Part, answer_parameters, output_tensor
+from serving.scoring.answers import answer_parameters, output_tensor
 from serving.scoring.loaded_revision import Served
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection, unprotected
+from serving.scoring.row_group import Part
 from serving.scoring.rules_fallback import settle_by_rules
 from serving.scoring.variant_runner import ModelOut, OutOfPatience, Stages, Work
 from serving.scoring.variant_set import Lineup, Member

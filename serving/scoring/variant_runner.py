@@ -26,11 +26,11 @@ from serving.resilience.breaker import Ticket
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.deadline import read_slice_s, run_slice_s
 from serving.resilience.guard import Guard
-from serving.scoring.answers import Part
 from serving.scoring.entity import Place
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import Served
 from serving.scoring.protection import Protection, unprotected
+from serving.scoring.row_group import Part
 from serving.scoring.rules_fallback import settle_by_rules
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace

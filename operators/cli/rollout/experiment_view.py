@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from operators.cli.rollout.view import ago
+from operators.cli.rollout.ages import ago
 from operators.rollout.status import ExperimentReport, VariantReport
 
 _SCALE: Final = 36

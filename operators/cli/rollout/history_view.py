@@ -6,7 +6,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from operators.cli.rollout.view import ago, move_words, short
+from operators.cli.rollout.ages import ago
+from operators.cli.rollout.view import move_words, short
 from operators.control.port import Record
 from operators.rollout.spec import format_duration
 from operators.rollout.status import Assessment, FinishedRollout, HistoryEntry

@@ -4,7 +4,7 @@ An e-value's bar is drawn on a logarithmic scale whose full length is the thresh
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from rich.columns import Columns
@@ -13,6 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from operators.cli.rollout.ages import ago
+from operators.cli.rollout.experiment_view import report_panel
 from operators.control.port import Record
 from operators.rollout.spec import Analysis, Revision, Step, format_duration
 from operators.rollout.status import GateView, HistoryEntry, Phase, RolloutStatus, Verdict
@@ -188,11 +190,6 @@ def move_words(move: HistoryEntry) -> str:
     return f"{move.move} {move.weight:g} %" if move.move == "setWeight" and move.weight is not None else move.move
 
 
-def ago(at: datetime, now: datetime) -> str:
-    """How long ago, in one unit or two."""
-    return f"{format_duration(timedelta(seconds=max(0, int((now - at).total_seconds()))))} ago"
-
-
 def overview(records: Iterable[Record], unread: Mapping[str, str], now: datetime) -> Table:
     """One line a service, with the columns `kubectl get` prints. unread: what is wrong with those that cannot be read, by name."""
     table = Table(header_style="bold", title_justify="left")
@@ -223,7 +220,6 @@ def unobserved(record: Record) -> str:
 
 def _experiment(status: RolloutStatus, now: datetime) -> list[RenderableType]:
     """The report so far, and each variant's guards."""
-    from operators.cli.rollout.experiment_view import report_panel
 
     parts: list[RenderableType] = [] if status.report is None else [report_panel(status.report, now)]
     for name, seen in status.variant_assessments.items():

@@ -8,8 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.models.assembly import TensorPlan
-from serving.ports import Columns
+from serving.ports import Columns, TensorPlan
 
 Layout = Mapping[str, tuple[int, int]]
 """Feature name -> its table and its place in the table's rows."""

@@ -10,8 +10,8 @@ from serving.features.plan.feature_plan import compile_service
 from serving.features.plan.gather import Gathers
 from serving.features.rows import Assembly
 from serving.features.single_row import single_row
-from serving.models.assembly import TensorPlan, assemble
-from serving.ports import ReadOutcome
+from serving.models.assembly import assemble
+from serving.ports import ReadOutcome, TensorPlan
 
 USER, SITE = (Key("user", "user", "STRING"),), (Key("site", "site", "INT64"),)
 NUMBERS = StoredView("numbers", "numbers", USER, tuple(Feature(f"n{i}", "DOUBLE", 0.5) for i in range(4)), None)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.models.assembly import TensorPlan, assemble
+from serving.models.assembly import assemble
+from serving.ports import TensorPlan
 
 COLUMNS = {
     "f64": np.array([0.1, 1e300, -7.5]),

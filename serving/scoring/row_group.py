@@ -1,0 +1,173 @@
+"""Rows that one variant answers, and what has become of them so far: features, scores, verdicts, counts. Core.
+
+What an answer says of them is serving.scoring.answers'; how it is planned is serving.scoring.answer_plan's."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import ModelFault
+from serving.messages import Tensor
+from serving.models.verdicts import ONE_CODE, ONE_COUNT, Thresholds, scores_of, verdict_codes
+from serving.ports import FeatureRows
+from serving.resilience.breaker import Ticket
+from serving.scoring.inputs import ColumnRows, TensorRows
+from serving.scoring.loaded_revision import Served
+from serving.scoring.variant_set import Member
+
+MODEL: Final = "model"
+"""The source of an answer that the model gave."""
+RULES: Final = "rules"
+"""The source of an answer that rules gave."""
+_FP32: Final = np.dtype(np.float32)
+_NOTHING: Final[Mapping[str, NDArray[Any]]] = {}
+
+Maker = Callable[["Part"], Tensor]
+"""Makes one output from what a part came to. Raises BadRequest if its model cannot give it."""
+
+
+class Judged(msgspec.Struct, frozen=True, gc=False):
+    """Scores of a batch, and the verdicts of one operating point (codes: 0 benign, 1 investigate, 2 alert).
+
+    code, step: of a single row, its code and its step of the calibration; -1 if there are several rows."""
+
+    point: str
+    scores: NDArray[np.float32]
+    codes: NDArray[np.intp]
+    code: int = -1
+    step: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """See the module. wanted: outputs to answer, in order. to_run: the graph's outputs they need. point: the operating point.
+
+    makers: one for each wanted output. said: the answer's parameters, with the receipt left open."""
+
+    wanted: tuple[str, ...]
+    to_run: list[str]
+    point: str | None
+    thresholds: Thresholds | None
+    makers: tuple[Maker, ...]
+    said: dict[str, bool | int | float | str]
+
+
+def _all_false(rows: int) -> NDArray[np.bool_]:
+    flags = np.zeros(rows, dtype=np.bool_)
+    flags.flags.writeable = False
+    return flags
+
+
+_NO_ROWS, _NOT_DEGRADED = _all_false(0), _all_false(1)
+
+
+class Part(msgspec.Struct):
+    """What one variant makes of its rows. index: which rows of the request, None for all. None: the stage did not happen.
+
+    source: who answered: the model, or what stood in for it."""
+
+    member: Member
+    rows: TensorRows | ColumnRows
+    way: Way
+    index: NDArray[np.intp] | None = None
+    source: str = MODEL
+    features: FeatureRows | None = None
+    raw: Mapping[str, NDArray[Any]] = _NOTHING
+    judged: Judged | None = None
+    degraded: NDArray[np.bool_] = _NO_ROWS
+    counts: tuple[int, int, int] | None = None
+    """Rows that are benign, investigate, alert."""
+    degraded_rows: int = 0
+    feature_s: float | None = None
+    model_s: float | None = None
+    fallback_from: str | None = None
+    """The variant that failed and whose rows these are."""
+    matched: tuple[tuple[str, ...], ...] = ()
+    """Where rules answered, ids of those that hold, by row."""
+    ticket: Ticket | None = None
+    """Of a run that refused its input: whose fault that is, only another variant can tell."""
+
+    @property
+    def point(self) -> str | None:
+        """The operating point it is judged at."""
+        return self.way.point
+
+    def conclude(self) -> None:
+        """From what the model gave to verdicts and counts. Raises ModelFault if it did not answer every row."""
+        served, rows = self.member.served, self.rows.rows
+        if rows == 1:
+            self.settle(judge_one(served, self.raw, self.way))
+        else:
+            self.settle(judge(served, self.raw, rows, self.way.point))
+
+    def settle(self, judged: Judged | None) -> None:
+        """Take these verdicts, whoever gave them, and count."""
+        self.judged, rows = judged, self.rows.rows
+        if judged is not None:
+            if rows == 1:
+                self.counts = ONE_COUNT[int(judged.codes[0])]
+            else:
+                benign, investigate, alert = np.bincount(judged.codes, minlength=3).tolist()
+                self.counts = (benign, investigate, alert)
+        if self.source == RULES:
+            self.degraded, self.degraded_rows = np.ones(rows, dtype=np.bool_), rows
+        elif self.features is not None:
+            self.degraded = self.features.degraded
+            self.degraded_rows = int(self.degraded.item() if rows == 1 else self.degraded.sum())
+        else:
+            self.degraded = _NOT_DEGRADED if rows == 1 else _all_false(rows)
+
+
+def judge(served: Served, raw: Mapping[str, NDArray[Any]], rows: int, point: str | None) -> Judged | None:
+    """Scores and verdicts; None for a model without a score. Raises ModelFault if the score has not one number a row, or another
+    output fewer entries than there are rows."""
+    for name in served.row_outputs:
+        _check_rows(served, name, raw.get(name), rows)
+    spec = served.manifest.score
+    if spec is None or point is None:
+        return None
+    try:
+        scores = scores_of(raw, spec, rows)
+    except ValueError as problem:
+        raise _fault(served, problem) from problem
+    return Judged(point, scores, verdict_codes(scores, served.points[point]))
+
+
+def judge_one(served: Served, raw: Mapping[str, NDArray[Any]], way: Way) -> Judged | None:
+    """The same for one row, without arrays for single numbers; a property test holds the two equal."""
+    for name in served.row_outputs:
+        _check_rows(served, name, raw.get(name), 1)
+    spec, point = served.manifest.score, way.point
+    if spec is None or point is None or way.thresholds is None:
+        return None
+    values = raw[spec.output]
+    try:
+        picked = values if spec.column is None else values[..., spec.column]
+        if picked.size != 1 or picked.dtype is not _FP32:
+            picked = scores_of(raw, spec, 1)
+    except (ValueError, IndexError) as problem:
+        raise _fault(served, problem) from problem
+    score, table = picked.item(), served.calibration
+    code, step = way.thresholds.code_of(score), -1
+    if table is not None:
+        step = (
+            len(table.low) if isnan(score) else table.step_of(score)
+        )  # of no number nothing is known: see serving.scoring.answer_plan
+    return Judged(point, picked.reshape(1), ONE_CODE[code], code, step)
+
+
+def _check_rows(served: Served, name: str, values: NDArray[Any] | None, rows: int) -> None:
+    if values is not None and (not values.shape or values.shape[0] < rows):  # None: nobody asked for it
+        raise _fault(served, f"output {name!r} has shape {list(values.shape)} for {rows} row{'s' * (rows != 1)}")
+
+
+def _fault(served: Served, problem: object) -> ModelFault:
+    return ModelFault(
+        f"model {served.name!r} version {served.version} does not answer every row: {problem}; "
+        "the request is not at fault: serve another version of the model"
+    )
