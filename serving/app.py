@@ -15,11 +15,11 @@ from serving.cache.memory_cache import MemoryCache
 from serving.cache.predictions import Predictions
 from serving.cache.redis_cache import RedisCache
 from serving.clock import SystemClock
-from serving.doors.listener import Behind
+from serving.doors.listener import DoorBackend
 from serving.features.opening import open_features
 from serving.models.store import BundleStore
 from serving.ports import Cache, Clock
-from serving.replica.inference_service import Inference
+from serving.replica.inference_service import ModelServer
 from serving.replica.replica import Composition, Replica
 from serving.replica.served_file import ServedFile, newest_of_each
 from serving.replica.siblings import Siblings
@@ -87,7 +87,7 @@ async def compose(settings: ServingSettings) -> Composition:
         siblings = Siblings(settings.store_dir, identity)
         stack.callback(siblings.leave)
         store, served = BundleStore(settings.store_dir), ServedFile(settings.store_dir)
-        service = Inference(
+        service = ModelServer(
             store=store,
             scorer=scorer,
             features=features,
@@ -102,7 +102,7 @@ async def compose(settings: ServingSettings) -> Composition:
         stack.callback(asyncio.get_running_loop().create_task(service.watch_store()).cancel)
         return Composition(
             service=service,
-            behind=Behind(
+            behind=DoorBackend(
                 service,
                 metrics.render,
                 siblings.merge,

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lifecycle.errors import ExportError
 from lifecycle.training.fit import UNKNOWN, Encoding, Fitted
-from serving.models.manifest import Assembly
+from serving.models.manifest import TensorAssembly
 from serving.models.onnx import OnnxModel
 
 OPSET: Final = 17
@@ -25,11 +25,11 @@ FEATURES: Final = "features"
 TOLERANCE: Final = 2e-6
 
 
-def assembly_of(encoding: Encoding) -> tuple[Assembly, ...]:
+def assembly_of(encoding: Encoding) -> tuple[TensorAssembly, ...]:
     """The graph's inputs and the columns they are made of."""
-    text = tuple(Assembly(tensor=c, columns=(c,)) for c in encoding.codes)
+    text = tuple(TensorAssembly(tensor=c, columns=(c,)) for c in encoding.codes)
     tensor = NUMBERS if text else FEATURES
-    return (*text, Assembly(tensor=tensor, columns=encoding.numbers)) if encoding.numbers else text
+    return (*text, TensorAssembly(tensor=tensor, columns=encoding.numbers)) if encoding.numbers else text
 
 
 def tensors_of(encoding: Encoding, frame: Any) -> dict[str, NDArray[Any]]:

@@ -18,7 +18,7 @@ from serving.models.errors import RunError
 from serving.models.verdicts import VERDICTS
 from serving.scoring.answer_plan import outputs_to_run
 from serving.scoring.inputs import ColumnRows, TensorRows
-from serving.scoring.loaded_revision import Served
+from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import judge
 from serving.scoring.variant_runner import runtime_feed
 
@@ -30,7 +30,7 @@ class CannotReplay(Exception):
     """The log does not hold what the candidate needs."""
 
 
-def replay(records: Iterable[AuditRecord], stable: Served, candidate: Served) -> Replayed:
+def replay(records: Iterable[AuditRecord], stable: LoadedRevision, candidate: LoadedRevision) -> Replayed:
     """Both revisions on every record; one that cannot be replayed is set aside with its reason.
 
     Raises CannotReplay if no record has the features that the candidate takes."""
@@ -61,7 +61,7 @@ def replay(records: Iterable[AuditRecord], stable: Served, candidate: Served) ->
     return found
 
 
-def _replay_one(found: Replayed, record: AuditRecord, stable: Served, candidate: Served) -> None:
+def _replay_one(found: Replayed, record: AuditRecord, stable: LoadedRevision, candidate: LoadedRevision) -> None:
     """Nothing is added unless all of the record is."""
     rows, features = _read(record, stable)
     _check(candidate, rows, features)
@@ -80,7 +80,7 @@ def _replay_one(found: Replayed, record: AuditRecord, stable: Served, candidate:
     _add(found, record, entities, logged, codes, tried)
 
 
-def _read(record: AuditRecord, stable: Served) -> tuple[TensorRows | ColumnRows, dict[str, Any]]:
+def _read(record: AuditRecord, stable: LoadedRevision) -> tuple[TensorRows | ColumnRows, dict[str, Any]]:
     """The request as the Scorer read it, and the features it saw."""
     tensors = tuple(Tensor(name, body["datatype"], decode_array(body)) for name, body in record.inputs.items())
     request = InferRequest(record.model, None, tensors)
@@ -88,7 +88,7 @@ def _read(record: AuditRecord, stable: Served) -> tuple[TensorRows | ColumnRows,
     return stable.inputs.read(request, record.time_us, _MAX_ROWS), features
 
 
-def _check(candidate: Served, rows: TensorRows | ColumnRows, features: dict[str, Any]) -> None:
+def _check(candidate: LoadedRevision, rows: TensorRows | ColumnRows, features: dict[str, Any]) -> None:
     if isinstance(rows, TensorRows):
         return
     missing = [c for part in candidate.assembly for c in part.columns if c not in rows.fields and c not in features]
@@ -100,7 +100,7 @@ def _check(candidate: Served, rows: TensorRows | ColumnRows, features: dict[str,
 
 
 def _run(
-    served: Served, rows: TensorRows | ColumnRows, features: dict[str, Any], point: str | None
+    served: LoadedRevision, rows: TensorRows | ColumnRows, features: dict[str, Any], point: str | None
 ) -> tuple[list[int] | None, float]:
     """Verdict codes (None: the model failed) and the time of the run."""
     tensors = (

@@ -20,7 +20,7 @@ from serving.ports import Cache, CacheDown, Clock
 from serving.resilience.guard import Guard
 
 Outputs = dict[str, NDArray[Any]]
-Outcome = Literal["hit", "miss", "joined", "negative", "skipped"]
+LookupOutcome = Literal["hit", "miss", "joined", "negative", "skipped"]
 _REFUSED: Final = b"-"
 _WEIGHT: Final = 0.1
 """Of the newest run in what a run of a model is taken to cost."""
@@ -34,7 +34,7 @@ class Predictions:
         self._from_s, self._within_s = from_s, within_s
         self._flights: dict[bytes, asyncio.Future[bytes | None]] = {}
         self._row_s: dict[str, float] = {}
-        self.requests: Counter[tuple[str, Outcome]] = Counter()
+        self.requests: Counter[tuple[str, LookupOutcome]] = Counter()
         """By model and outcome; never goes back."""
         self.saved_s: dict[str, float] = {}
         """By model: what runs that were not made would have taken, less the look-ups in their place."""
@@ -45,7 +45,7 @@ class Predictions:
 
     async def outputs(
         self, model: str, key: bytes, rows: int, left_s: float, run: Callable[[], Awaitable[Outputs]]
-    ) -> tuple[Outputs, Outcome]:
+    ) -> tuple[Outputs, LookupOutcome]:
         """What the model says to this key: kept, or by `run`. Raises RunError (also a kept one), TimeoutError after left_s, and
         whatever else `run` raises."""
         began_s = self._clock.monotonic_s()
@@ -116,7 +116,9 @@ class Predictions:
         self._row_s[model] = before_s + _WEIGHT * (row_s - before_s)
         return made
 
-    def _kept(self, model: str, rows: int, value: bytes, outcome: Outcome, began_s: float) -> tuple[Outputs, Outcome]:
+    def _kept(
+        self, model: str, rows: int, value: bytes, outcome: LookupOutcome, began_s: float
+    ) -> tuple[Outputs, LookupOutcome]:
         saved_s = self._row_s.get(model, 0.0) * rows - (self._clock.monotonic_s() - began_s)
         self.saved_s[model] = self.saved_s.get(model, 0.0) + max(saved_s, 0.0)
         self.requests[model, "negative" if value.startswith(_REFUSED) else outcome] += 1

@@ -9,7 +9,7 @@ import logging
 from typing import Final
 
 from serving.cache.memory_cache import MOST_VALUE_BYTES
-from serving.features.stores.redis_wire import Address, Connection, ReplyError, connect
+from serving.features.stores.redis_wire import Address, RedisConnection, ReplyError, connect
 from serving.ports import CacheDown
 
 PREFIX: Final = b"vedette:p:"
@@ -23,7 +23,7 @@ class RedisCache:
 
     def __init__(self, url: str, ttl_s: float) -> None:
         self._address, self._ttl = Address.of(url), b"%d" % max(1, round(ttl_s * 1000))
-        self._connection: Connection | None = None
+        self._connection: RedisConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._again_s = 0.0
         self._is_closed = False
@@ -60,7 +60,7 @@ class RedisCache:
             self._connection = None
             await asyncio.sleep(0)
 
-    def _connected(self) -> Connection | None:
+    def _connected(self) -> RedisConnection | None:
         if self._connection is not None or self._is_closed:
             return self._connection
         loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class RedisCache:
             self._again_s = asyncio.get_running_loop().time() + _AGAIN_S
             _log.debug("cache: Redis at %s:%s: %s", self._address.host, self._address.port, problem)
 
-    def _lost(self, connection: Connection) -> None:
+    def _lost(self, connection: RedisConnection) -> None:
         if connection is self._connection:
             self._connection = None
 

@@ -18,7 +18,7 @@ import uvloop
 
 from serving.doors.grpc.aio_door import GrpcDoor, start_grpc
 from serving.doors.grpc.door import Http2Door, start_http2
-from serving.doors.http.connection import Application
+from serving.doors.http.connection import HttpApplication
 from serving.doors.http.door import HttpDoor
 from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, HttpServer, bind
 from serving.doors.interpreter import settle
@@ -64,7 +64,7 @@ class HttpListener:
 
     def __init__(
         self,
-        application: Application,
+        application: HttpApplication,
         host: str = "127.0.0.1",
         port: int = 0,
         *,
@@ -99,7 +99,7 @@ class HttpListener:
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class DoorBackend:
     """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics.
 
     union: makes of this replica's metrics the page of all replicas that share the port. admit: asked by the doors when the head of
@@ -112,7 +112,7 @@ class Behind:
     degraded: Callable[[], Sequence[str]] = tuple
 
 
-def http_door(behind: Behind, max_body_bytes: int) -> HttpDoor:
+def http_door(behind: DoorBackend, max_body_bytes: int) -> HttpDoor:
     """The HTTP door in front of it; the same one whoever listens."""
     return HttpDoor(
         behind.service,
@@ -125,7 +125,7 @@ def http_door(behind: Behind, max_body_bytes: int) -> HttpDoor:
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class DoorAddresses:
     """Where the doors listen. grpc is None if that door is closed. own: HTTP on the loopback interface, never shared."""
 
     http: int
@@ -141,7 +141,7 @@ class Listener:
 
     def __init__(
         self,
-        startup: Callable[[], Awaitable[Behind]],
+        startup: Callable[[], Awaitable[DoorBackend]],
         shutdown: Callable[[], Awaitable[None]],
         *,
         host: str,
@@ -164,7 +164,7 @@ class Listener:
         self._own: HttpServer | None = None
         self._grpc: GrpcDoor | Http2Door | None = None
 
-    def start(self, timeout_s: float = START_TIMEOUT_S) -> Ports:
+    def start(self, timeout_s: float = START_TIMEOUT_S) -> DoorAddresses:
         """Build, then listen. Raises what startup raises, or OSError for a port that is taken."""
         self._thread = LoopThread("doors")
         try:
@@ -173,7 +173,7 @@ class Listener:
             self.stop(0)
             raise
 
-    async def _open(self) -> Ports:
+    async def _open(self) -> DoorAddresses:
         http_port = int(self._sock.getsockname()[1])
         behind = await self._startup()
         door = http_door(behind, self._max_body_bytes)
@@ -187,9 +187,9 @@ class Listener:
         self._own = HttpServer(door, own)
         await self._own.start()
         settle()
-        return Ports(http_port, None if self._grpc is None else self._grpc.port, int(own.getsockname()[1]))
+        return DoorAddresses(http_port, None if self._grpc is None else self._grpc.port, int(own.getsockname()[1]))
 
-    async def _open_grpc(self, behind: Behind, port: int) -> GrpcDoor | Http2Door:
+    async def _open_grpc(self, behind: DoorBackend, port: int) -> GrpcDoor | Http2Door:
         if self._grpc_door == "http2":
             try:
                 sock = bind(self._host, port, reuse_port=self._reuse_port)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from serving.features.plan.errors import UnknownService
 from serving.features.plan.feature_plan import Plan, Row
-from serving.features.rows import Assembly
+from serving.features.rows import BatchAssembly
 from serving.features.single_row import single_row
 from serving.ports import Columns, FeatureRows, FeatureServiceInfo, ReadOutcome
 
@@ -68,7 +68,7 @@ class PlanReader:
         found = await plan.store.fetch(plan.prepared, asked, wait_s) if asked else ()
         if isinstance(found, ReadOutcome):
             return failed(plan, request, at_us, found)
-        assembly = Assembly(at_us)
+        assembly = BatchAssembly(at_us)
         for group, rows_found, places in zip(plan.groups, found, inverses, strict=True):
             assembly.add(group, rows_found, places)
         return assembly.finish(plan, request)
@@ -91,7 +91,7 @@ class PlanReader:
 
 def failed(plan: Plan, request: Columns, at_us: NDArray[np.int64], outcome: ReadOutcome) -> FeatureRows:
     """The store did not answer: defaults everywhere. Raises InvalidColumn."""
-    assembly = Assembly(at_us)
+    assembly = BatchAssembly(at_us)
     for group in plan.groups:
         assembly.add_failed(group, outcome)
     return assembly.finish(plan, request)

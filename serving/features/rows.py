@@ -16,7 +16,7 @@ Times = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-class Assembly:
+class BatchAssembly:
     """The batch being put together: n rows, judged at at_us (n,)."""
 
     def __init__(self, at_us: Times) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serving.features.plan.errors import InvalidColumn
 from serving.features.plan.feature_plan import Plan, Row
-from serving.features.rows import Assembly
+from serving.features.rows import BatchAssembly
 from serving.features.single_row import single_row
 from serving.ports import Columns, FieldInfo, TensorPlan
 
@@ -24,7 +24,7 @@ def warm(plan: Plan, assemblies: Iterable[tuple[TensorPlan, ...]] = ()) -> None:
     rows: list[list[Row]] = [[([None] * group.cells, (at_us,) * len(group.names))] for group in plan.groups]
     try:
         found = single_row(plan, rows, columns_of(plan.info.request_fields, 1), at_us)
-        batch = Assembly(np.full(2, at_us, dtype=np.int64))
+        batch = BatchAssembly(np.full(2, at_us, dtype=np.int64))
         for group, ((cells, times),) in zip(plan.groups, rows, strict=True):
             batch.add(group, [(cells, times), (cells, times)], None)
         batch.finish(plan, columns_of(plan.info.request_fields, 2))

@@ -17,7 +17,7 @@ from serving.models.errors import ModelError, for_clients
 from serving.models.probe import probe
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader
-from serving.scoring.loaded_revision import LoadedBundle, Served, check_fit, load_bundle, serve
+from serving.scoring.loaded_revision import LoadedBundle, LoadedRevision, check_fit, load_bundle, serve
 from serving.spec import RevisionSpec, ServingSpec
 
 _log = logging.getLogger("vedette.loading")
@@ -60,7 +60,7 @@ class Loader:
     ) -> None:
         self._store, self._features, self._tell = store, features, tell
         self._probe_timeout_s, self._model_threads = probe_timeout_s, model_threads
-        self._served: dict[RevisionKey, Served] = {}
+        self._served: dict[RevisionKey, LoadedRevision] = {}
         self._bundles: dict[str, asyncio.Task[LoadedBundle]] = {}
         self._refused: dict[RevisionKey, str] = {}
         self._loading: dict[RevisionKey, asyncio.Task[None]] = {}
@@ -68,7 +68,7 @@ class Loader:
         self._pinned = Counter[RevisionKey]()
 
     @property
-    def served(self) -> Mapping[RevisionKey, Served]:
+    def served(self) -> Mapping[RevisionKey, LoadedRevision]:
         """What is loaded."""
         return self._served
 
@@ -86,7 +86,7 @@ class Loader:
         self._wanted = frozenset(w.key for w in wanted)
         self._refused = {key: why for key, why in self._refused.items() if self._is_wanted(key)}
 
-    def keep(self, revisions: Iterable[Served]) -> None:
+    def keep(self, revisions: Iterable[LoadedRevision]) -> None:
         """Release everything else, once no request uses it."""
         kept = {(s.name, s.revision) for s in revisions}
         self._served = {key: served for key, served in self._served.items() if key in kept or self._pinned[key]}

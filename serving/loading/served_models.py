@@ -9,15 +9,15 @@ from types import MappingProxyType
 from typing import Final
 
 from serving.errors import NotFound, Unavailable
-from serving.scoring.loaded_revision import STABLE, Served
-from serving.scoring.variant_set import Lineup, Member, mirror_buckets, misfit
+from serving.scoring.loaded_revision import STABLE, LoadedRevision
+from serving.scoring.variant_set import Variant, VariantSet, mirror_buckets, misfit
 from serving.spec import ModelSpec, ServingSpec
 from serving.telemetry.evidence import VariantEvidence
 
 UNKNOWN: Final = "Request for unknown model"
 """The words that Triton's public example clients look for."""
 
-Key = tuple[str, str]
+LoadedKey = tuple[str, str]
 """Name and version."""
 RevisionKey = tuple[str, str]
 """Name and revision digest."""
@@ -26,7 +26,7 @@ EvidenceOf = Callable[[str, str, str], VariantEvidence]
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class LoadFailure:
     """Something that should be loaded and is not."""
 
     name: str
@@ -37,18 +37,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class ServedModels:
     """lineups: by name and version of stable. by_version: each loaded version alone. current: the lineup a name answers with.
 
     failures: what should be loaded and is not. is_settled: a specification was loaded or refused as a whole before."""
 
-    lineups: Mapping[Key, Lineup] = field(default_factory=lambda: MappingProxyType({}))
-    by_version: Mapping[Key, Lineup] = field(default_factory=lambda: MappingProxyType({}))
-    current: Mapping[str, Lineup] = field(default_factory=lambda: MappingProxyType({}))
-    failures: tuple[Failure, ...] = ()
+    lineups: Mapping[LoadedKey, VariantSet] = field(default_factory=lambda: MappingProxyType({}))
+    by_version: Mapping[LoadedKey, VariantSet] = field(default_factory=lambda: MappingProxyType({}))
+    current: Mapping[str, VariantSet] = field(default_factory=lambda: MappingProxyType({}))
+    failures: tuple[LoadFailure, ...] = ()
     is_settled: bool = False
 
-    def find(self, name: str, version: str | None) -> Lineup:
+    def find(self, name: str, version: str | None) -> VariantSet:
         """Who answers. Asked for a version, that version alone. Raises NotFound, Unavailable."""
         found = self.current.get(name) if version is None else self.by_version.get((name, version))
         if found is not None:
@@ -66,27 +66,27 @@ class Snapshot:
         """Loaded versions of a model, those of its variants too, oldest first."""
         return tuple(sorted((v for n, v in self.by_version if n == name), key=int))
 
-    def members(self) -> tuple[Member, ...]:
+    def members(self) -> tuple[Variant, ...]:
         """Everything loaded."""
         return tuple(m for lineup in self.lineups.values() for m in (lineup.stable, *lineup.others))
 
-    def reason(self, key: Key) -> str:
+    def reason(self, key: LoadedKey) -> str:
         """Why a version is not loaded."""
         return next((f.reason for f in self.failures if (f.name, f.version) == key), "not loaded")
 
 
 def take_snapshot(
     spec: ServingSpec,
-    loaded: Mapping[RevisionKey, Served],
+    loaded: Mapping[RevisionKey, LoadedRevision],
     refused: Mapping[RevisionKey, str],
-    before: Snapshot,
+    before: ServedModels,
     evidence_of: EvidenceOf,
     *,
     is_settled: bool,
-) -> Snapshot:
+) -> ServedModels:
     """What can be served of a specification. refused: what could not be loaded, and why."""
-    lineups: dict[Key, Lineup] = {}
-    failures: list[Failure] = []
+    lineups: dict[LoadedKey, VariantSet] = {}
+    failures: list[LoadFailure] = []
     missing: list[ModelSpec] = []
     for model in spec.models:
         stable = loaded.get((model.name, model.revision.digest))
@@ -102,14 +102,14 @@ def take_snapshot(
         if went_before is not None:
             served = went_before.stable.served
             lineups.setdefault((served.name, served.version), went_before)
-    by_version: dict[Key, Lineup] = {}
+    by_version: dict[LoadedKey, VariantSet] = {}
     for lineup in lineups.values():
         _add_version(by_version, lineup.stable.served)
     for lineup in lineups.values():
         for member in lineup.others:
             _add_version(by_version, member.served)
     current = {name: lineups[name, version] for name, version in sorted(lineups, key=lambda key: (key[0], int(key[1])))}
-    return Snapshot(
+    return ServedModels(
         MappingProxyType(lineups),
         MappingProxyType(by_version),
         MappingProxyType(current),  # the last of a name wins: its newest version
@@ -120,13 +120,13 @@ def take_snapshot(
 
 def _lineup(
     model: ModelSpec,
-    stable: Served,
-    loaded: Mapping[RevisionKey, Served],
+    stable: LoadedRevision,
+    loaded: Mapping[RevisionKey, LoadedRevision],
     refused: Mapping[RevisionKey, str],
-    failures: list[Failure],
+    failures: list[LoadFailure],
     evidence_of: EvidenceOf,
-) -> Lineup:
-    members: dict[str, Member] = {}
+) -> VariantSet:
+    members: dict[str, Variant] = {}
     for variant in model.variants:
         revision = variant.revision.digest
         found = loaded.get((model.name, revision))
@@ -135,18 +135,18 @@ def _lineup(
             continue
         problem = misfit(stable, found)
         if problem is not None:
-            failures.append(Failure(model.name, variant.version, variant.name, revision, problem))
+            failures.append(LoadFailure(model.name, variant.version, variant.name, revision, problem))
             continue
         evidence = evidence_of(model.name, variant.name, revision)
-        members[variant.name] = Member(found.as_variant(variant.name), evidence, mirror_buckets(variant.mirror))
+        members[variant.name] = Variant(found.as_variant(variant.name), evidence, mirror_buckets(variant.mirror))
     evidence = evidence_of(model.name, STABLE, stable.revision)
-    return Lineup.of(model, Member(stable.as_variant(STABLE), evidence), members)
+    return VariantSet.of(model, Variant(stable.as_variant(STABLE), evidence), members)
 
 
-def _failed(name: str, version: str, variant: str, revision: str, refused: Mapping[RevisionKey, str]) -> list[Failure]:
+def _failed(name: str, version: str, variant: str, revision: str, refused: Mapping[RevisionKey, str]) -> list[LoadFailure]:
     reason = refused.get((name, revision))
-    return [] if reason is None else [Failure(name, version, variant, revision, reason)]
+    return [] if reason is None else [LoadFailure(name, version, variant, revision, reason)]
 
 
-def _add_version(by_version: dict[Key, Lineup], served: Served) -> None:
-    by_version.setdefault((served.name, served.version), Lineup.only(served))
+def _add_version(by_version: dict[LoadedKey, VariantSet], served: LoadedRevision) -> None:
+    by_version.setdefault((served.name, served.version), VariantSet.only(served))

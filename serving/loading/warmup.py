@@ -18,10 +18,10 @@ from serving.models.errors import ModelError
 from serving.models.manifest import Manifest, TensorSpec
 from serving.ports import FeatureReader, Model
 from serving.resilience.bulkhead import Bulkheads
-from serving.scoring.loaded_revision import Served
+from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.protection import unprotected
 from serving.scoring.scorer import Scorer, ScorerLimits
-from serving.scoring.variant_set import Lineup
+from serving.scoring.variant_set import VariantSet
 from serving.telemetry.metrics import ServingMetrics
 
 _log = logging.getLogger("vedette.warmup")
@@ -35,7 +35,7 @@ _BATCH_BUDGET_US: Final = 50_000.0
 """A batch that is expected to run longer is left out."""
 
 
-async def warm_up(served: Served, features: FeatureReader | None) -> None:
+async def warm_up(served: LoadedRevision, features: FeatureReader | None) -> None:
     """Answer made-up requests with this revision, as tensors and as columns, one row and two; what fails is nobody's."""
     bulkheads = Bulkheads(threads=1, queue=1)
     protection = unprotected()
@@ -50,7 +50,7 @@ async def warm_up(served: Served, features: FeatureReader | None) -> None:
             identity="warm-up",
             protection=protection,
         )
-        lineup = Lineup.only(served)
+        lineup = VariantSet.only(served)
         times = _TIMES if served.may_run_inline(max(_ROWS)) else 1
         for body in bodies(served.manifest):
             for _ in range(times):
@@ -59,7 +59,7 @@ async def warm_up(served: Served, features: FeatureReader | None) -> None:
         bulkheads.close()
 
 
-async def _answer(scorer: Scorer, lineup: Lineup, served: Served, body: bytes) -> None:
+async def _answer(scorer: Scorer, lineup: VariantSet, served: LoadedRevision, body: bytes) -> None:
     """As a door does: JSON in, and out as JSON and as raw tensors."""
     try:
         request = json_codec.read_request(json_codec.parse_object(body), Envelope(served.name, served.version))

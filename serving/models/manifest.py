@@ -57,7 +57,7 @@ class FieldSpec(_Part):
     """For people."""
 
 
-class Assembly(_Part):
+class TensorAssembly(_Part):
     """How one input tensor is put together from named columns.
 
     A tensor of shape [-1, k] takes k columns in order; a tensor of shape [-1] or [-1, 1] takes one."""
@@ -202,7 +202,7 @@ class Manifest(_Part):
     """The Feast feature service its features come from; unset: none are fetched."""
     event_time_field: str | None = None
     """Name of the optional input that says when the event happened (INT64 microseconds or BYTES RFC 3339, UTC)."""
-    assembly: tuple[Assembly, ...] = ()
+    assembly: tuple[TensorAssembly, ...] = ()
     """Empty: only tensors are taken. Else one per input."""
     score: ScoreSpec | None = None
     """None: the model's outputs are answered as they are, without a verdict."""

@@ -62,14 +62,14 @@ class CalibrationTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
+class VerdictThresholds:
     """An operating point as one row is judged by it: rounded to FP32, as numpy compares scores with it."""
 
     investigate: float
     alert: float
 
     @classmethod
-    def of(cls, point: OperatingPoint) -> "Thresholds":
+    def of(cls, point: OperatingPoint) -> "VerdictThresholds":
         """Rounded."""
         with np.errstate(over="ignore"):
             return cls(float(np.float32(point.investigate)), float(np.float32(point.threshold)))

@@ -14,16 +14,16 @@ from typing import Any, Final
 
 from serving.errors import BadRequest, Internal, NotFound, ServingError, Unavailable, Unsupported
 from serving.loading.loader import Loader, Wanted, wanted_by
-from serving.loading.served_models import Key, Snapshot, take_snapshot
+from serving.loading.served_models import LoadedKey, ServedModels, take_snapshot
 from serving.messages import InferAnswer, InferRequest, ModelMetadata, ModelStatistics, RepositoryEntry, ServerMetadata
 from serving.models.errors import ModelError, NoSuchModel, for_clients
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader
 from serving.replica.repository_control import check_free, revision_beside, with_version, without_model
 from serving.replica.spec_owner import Change, SpecOwner
-from serving.replica.statistics import Tally
+from serving.replica.statistics import ModelTally
 from serving.scoring.scorer import Scorer
-from serving.scoring.variant_set import VARIANT, Lineup
+from serving.scoring.variant_set import VARIANT, VariantSet
 from serving.spec import ServingSpec
 from serving.telemetry.metrics import ServingMetrics, outcome_of
 from serving.telemetry.tracing import Trace, Tracer
@@ -34,7 +34,7 @@ LOOK_EVERY_S: Final = 5.0
 _log = logging.getLogger("vedette.service")
 
 
-class Inference:
+class ModelServer:
     """Port InferenceService over a bundle store. All methods but `is_*` and metadata run on the listener's event loop.
 
     record: keeps a change that a client asked for where other replicas and the next start find it; called in a thread."""
@@ -54,14 +54,14 @@ class Inference:
     ) -> None:
         self._store, self._scorer, self._metrics, self._tracer = store, scorer, metrics, tracer
         self._may_control, self._record = may_control, record
-        self._snapshot = Snapshot()
-        self._in_store: frozenset[Key] = frozenset()
+        self._snapshot = ServedModels()
+        self._in_store: frozenset[LoadedKey] = frozenset()
         self._owner = SpecOwner(self._take, self._load_all, self._settle)
         self._loader = Loader(
             store, features, probe_timeout_s=probe_timeout_s, model_threads=model_threads, tell=self._owner.take_again
         )
         self._controlling = set[asyncio.Task[None]]()
-        self._tallies: dict[Key, Tally] = {}
+        self._tallies: dict[LoadedKey, ModelTally] = {}
         self._to_tell: list[Callable[[], None]] = []
 
     def server_metadata(self) -> ServerMetadata:
@@ -105,7 +105,7 @@ class Inference:
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Answer one request; errors are counted and traced here, once."""
         trace = self._begin(request) if self._tracer.is_on else None
-        lineup: Lineup | None = None
+        lineup: VariantSet | None = None
         began_ns = time.perf_counter_ns()
         self._metrics.ongoing += 1
         try:
@@ -140,7 +140,7 @@ class Inference:
             trace.span("decode", arrived_ns, max(time.time_ns(), arrived_ns), {"inputs": len(request.inputs)})
         return trace
 
-    def _named(self, lineup: Lineup, request: InferRequest, asked: object) -> Lineup:
+    def _named(self, lineup: VariantSet, request: InferRequest, asked: object) -> VariantSet:
         """The variant a client asks for; of the current lineup also where it asks for that variant's version as well."""
         if request.version is None:
             return lineup.named(asked)
@@ -163,7 +163,7 @@ class Inference:
         else:
             snapshot.find(name, version)
             keys = [(name, version)]
-        return tuple(self._tallies.get(key, Tally()).read(*key) for key in keys)
+        return tuple(self._tallies.get(key, ModelTally()).read(*key) for key in keys)
 
     def repository_index(self, *, only_ready: bool) -> tuple[RepositoryEntry, ...]:
         """Every model version known, loaded or not."""
@@ -284,16 +284,16 @@ class Inference:
         for tell in self._to_tell:
             tell()
 
-    def _count_error(self, lineup: Lineup | None, request: InferRequest, error: ServingError) -> None:
+    def _count_error(self, lineup: VariantSet | None, request: InferRequest, error: ServingError) -> None:
         if lineup is None:
             self._metrics.for_unknown(request.door).refused(outcome_of(error))
         else:
             served = lineup.stable.served
             self._metrics.for_model(served.name, served.version, served.variant, request.door).refused(outcome_of(error))
 
-    def _tally(self, name: str, version: str) -> Tally:
+    def _tally(self, name: str, version: str) -> ModelTally:
         key = (name, version)
-        return self._tallies.get(key) or self._tallies.setdefault(key, Tally())
+        return self._tallies.get(key) or self._tallies.setdefault(key, ModelTally())
 
     def _check_control(self) -> None:
         if not self._may_control:
@@ -302,7 +302,7 @@ class Inference:
             )
 
 
-def _standing(before: Snapshot, after: Snapshot) -> set[tuple[str, str, str]]:
+def _standing(before: ServedModels, after: ServedModels) -> set[tuple[str, str, str]]:
     """(model, variant, revision) of every lineup whose split stands as it stood: a new split counts its entities anew."""
     standing = set()
     for key, lineup in after.lineups.items():

@@ -16,9 +16,9 @@ from starlette.responses import Response
 from serving.doors.http.door import HttpDoor
 from serving.doors.http.reply import refusal
 from serving.doors.interpreter import settle, share_fairly
-from serving.doors.listener import Behind, Listener, Ports, http_door
+from serving.doors.listener import DoorAddresses, DoorBackend, Listener, http_door
 from serving.models.errors import ModelError
-from serving.replica.inference_service import Inference
+from serving.replica.inference_service import ModelServer
 from serving.replica.loopback import keep_replica_to_loopback
 from serving.replica.served_file import ServedFile
 from serving.replica.siblings import Siblings
@@ -34,8 +34,8 @@ _log = logging.getLogger("vedette.replica")
 class Composition:
     """What serving.app wires for one replica."""
 
-    service: Inference
-    behind: Behind
+    service: ModelServer
+    behind: DoorBackend
     served: ServedFile
     fallback: Callable[[], ServingSpec]
     siblings: Siblings
@@ -72,14 +72,14 @@ class ReplicaHost:
             max_unfinished_bytes=settings.max_unfinished_bytes,
         )
 
-    def open(self) -> Ports:
+    def open(self) -> DoorAddresses:
         """Open the doors. Nothing is served, and the replica is not ready, before the first `reconfigure`."""
         share_fairly()
         ports = self._listener.start()
         self._composed().siblings.register(ports.own)
         return ports
 
-    def start(self, config: Mapping[str, Any] | None = None) -> Ports:
+    def start(self, config: Mapping[str, Any] | None = None) -> DoorAddresses:
         """Open the doors and load what should be served. config: as for `reconfigure`."""
         ports = self.open()
         self.reconfigure(config or {})
@@ -110,7 +110,7 @@ class ReplicaHost:
         return self._composed().load()
 
     @property
-    def behind(self) -> Behind:
+    def behind(self) -> DoorBackend:
         """The service behind the doors."""
         return self._composed().behind
 
@@ -121,7 +121,7 @@ class ReplicaHost:
         except (RuntimeError, TimeoutError):
             return False
 
-    async def _startup(self) -> Behind:
+    async def _startup(self) -> DoorBackend:
         self._composition = await self._compose(self._settings)
         if (
             most_replicas(self._settings) > 1

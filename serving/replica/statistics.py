@@ -7,7 +7,7 @@ import time
 from serving.messages import ModelStatistics
 
 
-class Tally:
+class ModelTally:
     """Counts of one model version. Lives on the listeners' loop; two additions a request."""
 
     __slots__ = ("failure_ns", "failures", "last_ms", "success_ns", "successes")

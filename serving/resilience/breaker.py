@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Final
 
 
-class State(IntEnum):
+class BreakerState(IntEnum):
     """The numbers are the metric's."""
 
     CLOSED = 0
@@ -21,7 +21,7 @@ class State(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BreakerLimits:
     """When a breaker opens, and how it comes back.
 
     calls: how many of the last outcomes are looked at; fewer than least_calls prove nothing, and a pause of forget_s without any
@@ -56,8 +56,8 @@ class Breaker:
     until_s: when the cooldown ends (open), or when probes nobody answered for are given up (half-open). openings: in a row.
     changed_s: when the state was entered. why: of the last opening, in words; is_slow: it was for slowness."""
 
-    limits: Limits
-    state: State = State.CLOSED
+    limits: BreakerLimits
+    state: BreakerState = BreakerState.CLOSED
     generation: int = 0
     failures: int = 0
     slowness: int = 0
@@ -73,11 +73,11 @@ class Breaker:
 
     def ask(self, now_s: float) -> tuple[Ticket | None, "Breaker"]:
         """Leave to call now, or None."""
-        if self.state is State.CLOSED:
+        if self.state is BreakerState.CLOSED:
             return Ticket(self.generation), self
         if now_s >= self.until_s:
             return self._probing(now_s).ask(now_s)
-        if self.state is State.OPEN or self.asked >= self.limits.probes:
+        if self.state is BreakerState.OPEN or self.asked >= self.limits.probes:
             return None, self
         return Ticket(self.generation), replace(self, asked=self.asked + 1)
 
@@ -91,7 +91,7 @@ class Breaker:
 
     def fine(self, ticket: Ticket, calls: int, first_s: float, last_s: float) -> "Breaker":
         """As many calls came back well and in time between these moments: what `succeeded` as often makes of them when closed."""
-        if ticket.generation != self.generation or self.state is not State.CLOSED:
+        if ticket.generation != self.generation or self.state is not BreakerState.CLOSED:
             return self
         limits, is_forgotten = self.limits, first_s - self.last_s > self.limits.forget_s
         shift, mask = min(calls, limits.calls), (1 << limits.calls) - 1
@@ -105,7 +105,7 @@ class Breaker:
 
     def unused(self, ticket: Ticket) -> "Breaker":
         """The call says nothing about the dependency (given up by the client, a wrong input): a probe's leave goes to another."""
-        if ticket.generation != self.generation or self.state is not State.HALF_OPEN:
+        if ticket.generation != self.generation or self.state is not BreakerState.HALF_OPEN:
             return self
         return replace(self, asked=max(self.asked - 1, self.good))
 
@@ -113,7 +113,7 @@ class Breaker:
         if ticket.generation != self.generation:
             return self
         is_slow = took_s > self.limits.slow_s
-        if self.state is State.HALF_OPEN:
+        if self.state is BreakerState.HALF_OPEN:
             if is_failed or is_slow:
                 why = "a probe failed" if is_failed else f"a probe took {took_s:.3f} s"
                 return self._opened(now_s, jitter, why, is_slow=not is_failed)
@@ -139,12 +139,12 @@ class Breaker:
 
     def _opened(self, now_s: float, jitter: float, why: str, *, is_slow: bool) -> "Breaker":
         limits = self.limits
-        is_calm = self.state is State.CLOSED and now_s - self.changed_s > limits.forget_s
+        is_calm = self.state is BreakerState.CLOSED and now_s - self.changed_s > limits.forget_s
         openings = 1 if is_calm else self.openings + 1
         cooldown_s = min(limits.cooldown_s * limits.growth ** min(openings - 1, _MOST_GROWTH), limits.most_cooldown_s)
         return Breaker(
             limits,
-            State.OPEN,
+            BreakerState.OPEN,
             self.generation + 1,
             until_s=now_s + cooldown_s * (1.0 + limits.jitter_ratio * jitter),
             openings=openings,
@@ -158,18 +158,24 @@ class Breaker:
         patience_s = max(self.limits.cooldown_s, 2 * self.limits.slow_s)
         return Breaker(
             self.limits,
-            State.HALF_OPEN,
+            BreakerState.HALF_OPEN,
             self.generation + 1,
             until_s=now_s + patience_s,
             openings=self.openings,
-            changed_s=now_s if self.state is State.OPEN else self.changed_s,
+            changed_s=now_s if self.state is BreakerState.OPEN else self.changed_s,
             why=self.why,
             is_slow=self.is_slow,
         )
 
     def _closed(self, now_s: float) -> "Breaker":
         return Breaker(
-            self.limits, State.CLOSED, self.generation + 1, last_s=now_s, openings=self.openings, changed_s=now_s, why=self.why
+            self.limits,
+            BreakerState.CLOSED,
+            self.generation + 1,
+            last_s=now_s,
+            openings=self.openings,
+            changed_s=now_s,
+            why=self.why,
         )
 
 

@@ -9,10 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from serving.resilience.breaker import Breaker, Limits, State, Ticket
+from serving.resilience.breaker import Breaker, BreakerLimits, BreakerState, Ticket
 
 _log = logging.getLogger("vedette.breakers")
-NAMES: Final[Mapping[State, str]] = {State.CLOSED: "closed", State.HALF_OPEN: "half-open", State.OPEN: "open"}
+NAMES: Final[Mapping[BreakerState, str]] = {
+    BreakerState.CLOSED: "closed",
+    BreakerState.HALF_OPEN: "half-open",
+    BreakerState.OPEN: "open",
+}
 
 
 class Guard:
@@ -23,11 +27,11 @@ class Guard:
     def __init__(
         self,
         dependency: str,
-        limits: Limits,
+        limits: BreakerLimits,
         *,
         instead: str,
         rng: random.Random | None = None,
-        changed: "Callable[[Guard, State], None] | None" = None,
+        changed: "Callable[[Guard, BreakerState], None] | None" = None,
     ) -> None:
         self.dependency, self.instead, self.breaker = dependency, instead, Breaker(limits)
         self._rng = rng or random.Random()  # noqa: S311 - spreads cooldowns, keeps no secret
@@ -89,7 +93,7 @@ class Guard:
         before, self.breaker = self.breaker, breaker
         if breaker.generation == before.generation:
             return
-        self.standing = Ticket(breaker.generation) if breaker.state is State.CLOSED else None
+        self.standing = Ticket(breaker.generation) if breaker.state is BreakerState.CLOSED else None
         if breaker.state is not before.state and self._changed is not None:
             self._changed(self, before.state)
 
@@ -106,7 +110,7 @@ class Breakers:
         self.changes: Counter[tuple[str, str]] = Counter()
         """How often each dependency's breaker entered each state, by (dependency, state); never goes back."""
 
-    def new(self, dependency: str, limits: Limits, *, instead: str) -> Guard:
+    def new(self, dependency: str, limits: BreakerLimits, *, instead: str) -> Guard:
         """A closed guard for a dependency, in place of the one it had."""
         made = self._guards[dependency] = Guard(dependency, limits, instead=instead, rng=self._rng, changed=self._note)
         return made
@@ -116,7 +120,7 @@ class Breakers:
         kept = set(dependencies)
         self._guards = {name: g for name, g in self._guards.items() if name in kept or not name.startswith(kind)}
 
-    def states(self) -> Mapping[str, State]:
+    def states(self) -> Mapping[str, BreakerState]:
         """By dependency."""
         return {name: guard.breaker.state for name, guard in self._guards.copy().items()}
 
@@ -128,15 +132,15 @@ class Breakers:
             if not g.is_closed
         )
 
-    def _note(self, guard: Guard, before: State) -> None:
+    def _note(self, guard: Guard, before: BreakerState) -> None:
         """One line a change: why, and what happens now. Probing again and again is not told each time."""
         breaker, name = guard.breaker, guard.dependency
         self.changes[name, NAMES[breaker.state]] += 1
-        if breaker.state is State.CLOSED:
+        if breaker.state is BreakerState.CLOSED:
             _log.info("breaker of %s closed after %d good probes: it is asked as before", name, breaker.limits.probes)
-        elif breaker.state is State.OPEN:
+        elif breaker.state is BreakerState.OPEN:
             wait_s = breaker.until_s - breaker.changed_s
-            level = logging.WARNING if before is State.CLOSED or breaker.openings <= 1 else logging.INFO
+            level = logging.WARNING if before is BreakerState.CLOSED or breaker.openings <= 1 else logging.INFO
             _log.log(
                 level, "breaker of %s opened: %s; %s; it is asked again in %.1f s", name, breaker.why, guard.instead, wait_s
             )

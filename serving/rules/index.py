@@ -26,10 +26,10 @@ class Atom:
     text: str
 
 
-Guard = frozenset[Atom]
+LiteralGuard = frozenset[Atom]
 
 
-def guard_of(node: tree.Node) -> Guard | None:
+def guard_of(node: tree.Node) -> LiteralGuard | None:
     """Atoms of which at least one is true wherever the node holds; None if there are none such."""
     if isinstance(node, tree.Text):
         return frozenset((_cut(Atom(node.field, node.how, node.value.lower())),)) if node.value else None
@@ -54,7 +54,7 @@ def _cut(atom: Atom) -> Atom:
     return Atom(atom.field, "starts" if atom.how in ("is", "starts") else "contains", atom.text[:MAX_LITERAL])
 
 
-def _likelihood(guard: Guard) -> float:
+def _likelihood(guard: LiteralGuard) -> float:
     """How often a guard will be met by events that do not match: longer texts are met less often, more texts more often."""
     return math.fsum((0.1 if atom.how == "is" else 1.0) * 0.6 ** len(atom.text) for atom in guard)
 
@@ -62,7 +62,7 @@ def _likelihood(guard: Guard) -> float:
 class Index:
     """Candidates among rules, by their number."""
 
-    def __init__(self, guards: Sequence[Guard | None]) -> None:
+    def __init__(self, guards: Sequence[LiteralGuard | None]) -> None:
         self.always: frozenset[int] = frozenset(n for n, guard in enumerate(guards) if guard is None)
         owners: dict[str | None, dict[tuple[str, str], list[int]]] = {}
         for number, guard in enumerate(guards):

@@ -18,7 +18,7 @@ _PARTS: Final = ("product", "category", "service")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class EventSource:
     """What an event is: a rule is about it if each part the rule names is among these."""
 
     products: tuple[str, ...] = ()
@@ -37,11 +37,11 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogSourceEntry:
     """Events that meet all of `when` are of this source. when: field -> values, in lower case. fields: rules' name -> event's own."""
 
     when: Mapping[str, frozenset[str]]
-    source: Source
+    source: EventSource
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -49,21 +49,21 @@ class Entry:
 class _Kind:
     """What is known of all events of one channel and id: entries that surely are theirs, summed up, and those still to be asked."""
 
-    source: Source
+    source: EventSource
     fields: tuple[tuple[str, str], ...]
-    open: tuple[Entry, ...]
+    open: tuple[LogSourceEntry, ...]
 
 
 class LogSources:
     """Derives sources. Entries of a site add to the built-in ones."""
 
-    def __init__(self, extra: Sequence[Entry] = ()) -> None:
+    def __init__(self, extra: Sequence[LogSourceEntry] = ()) -> None:
         entries = (*extra, *_built_in())
         self._known: frozenset[str | None] = frozenset(
             (None, *(n for e in entries for n in (*e.source.products, *e.source.categories, *e.source.services)))
         )
         of_all = [e for e in entries if CHANNEL not in e.when]
-        by_channel: dict[str, list[Entry]] = {c: [] for e in entries for c in e.when.get(CHANNEL, ())}
+        by_channel: dict[str, list[LogSourceEntry]] = {c: [] for e in entries for c in e.when.get(CHANNEL, ())}
         for entry in entries:
             for channel in entry.when.get(CHANNEL, by_channel):
                 by_channel[channel].append(entry)
@@ -71,7 +71,7 @@ class LogSources:
         self._elsewhere = {number: kind for (_, number), kind in _kinds(of_all, "")}
         self._else = _kind(of_all, None, None)
 
-    def of(self, fields: Fields, said: Mapping[str, Any] | None = None) -> Source:
+    def of(self, fields: Fields, said: Mapping[str, Any] | None = None) -> EventSource:
         """The source of an event; its fields get the taxonomy's names where an entry has them. said: what the event says it is."""
         channel, number = fields.get(CHANNEL), fields.get(EVENT_ID)
         if isinstance(channel, str) and isinstance(number, str):
@@ -100,13 +100,13 @@ class LogSources:
         return rule.product in self._known and rule.category in self._known and rule.service in self._known
 
 
-def said_source(said: Mapping[str, Any]) -> Source:
+def said_source(said: Mapping[str, Any]) -> EventSource:
     """A source as an event or request says it: product, category, service; each one text or several. Raises RuleError."""
     unknown = sorted(set(said) - set(_PARTS))
     parts = [_texts(said.get(name)) for name in _PARTS]
     if unknown or not any(parts):
         raise RuleError(f"a log source has {sorted(said)}, expected some of {list(_PARTS)}, e.g. product: windows")
-    return Source(*parts)
+    return EventSource(*parts)
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(str(v).lower() for v in values)
 
 
-def read_entries(entries: Sequence[Mapping[str, Any]]) -> list[Entry]:
+def read_entries(entries: Sequence[Mapping[str, Any]]) -> list[LogSourceEntry]:
     """Entries of a rules.yaml: `when` (field -> value or values), product, category, service, fields. Raises RuleError."""
     found = []
     for number, entry in enumerate(entries):
@@ -130,7 +130,7 @@ def read_entries(entries: Sequence[Mapping[str, Any]]) -> list[Entry]:
         except RuleError as problem:
             raise RuleError(f"{where}: {problem}") from problem
         wanted = {str(name): frozenset(_texts(value)) for name, value in when.items()}
-        found.append(Entry(wanted, source, {str(k): str(v) for k, v in fields.items()}))
+        found.append(LogSourceEntry(wanted, source, {str(k): str(v) for k, v in fields.items()}))
     return found
 
 
@@ -142,27 +142,27 @@ def _meets(fields: Fields, when: Mapping[str, frozenset[str]]) -> bool:
     return True
 
 
-def _kinds(entries: Sequence[Entry], channel: str) -> Iterator[tuple[tuple[str, str | None], _Kind]]:
+def _kinds(entries: Sequence[LogSourceEntry], channel: str) -> Iterator[tuple[tuple[str, str | None], _Kind]]:
     """By channel and id: of each id that the channel's entries name, and (id None) of any other."""
     ids = {number for entry in entries for number in entry.when.get(EVENT_ID, ())}
     return (((channel, number), _kind(entries, channel, number)) for number in (*ids, None))
 
 
-def _kind(entries: Sequence[Entry], channel: str | None, number: str | None) -> _Kind:
+def _kind(entries: Sequence[LogSourceEntry], channel: str | None, number: str | None) -> _Kind:
     """entries: those of the channel. channel None: of an event that is no Windows record. number None: of any id that no entry names."""
-    sure: list[Entry] = []
-    ask: list[Entry] = []
+    sure: list[LogSourceEntry] = []
+    ask: list[LogSourceEntry] = []
     for entry in entries:
         if number not in entry.when.get(EVENT_ID, (number,)):
             continue
         (ask if set(entry.when) - {CHANNEL, EVENT_ID} else sure).append(entry)
-    product = Source((WINDOWS,) if channel is not None else ())
+    product = EventSource((WINDOWS,) if channel is not None else ())
     fields = tuple(item for e in sure for item in e.fields.items())
     return _Kind(_sum((product, *(e.source for e in sure))), fields, tuple(ask))
 
 
-def _sum(sources: Sequence[Source]) -> Source:
-    return Source(
+def _sum(sources: Sequence[EventSource]) -> EventSource:
+    return EventSource(
         _all(*[s.products for s in sources]), _all(*[s.categories for s in sources]), _all(*[s.services for s in sources])
     )
 
@@ -171,17 +171,23 @@ def _all(*groups: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for group in groups for name in group))
 
 
-def _built_in() -> list[Entry]:
+def _built_in() -> list[LogSourceEntry]:
     def on(channels: Sequence[str], ids: Sequence[int] = (), **more: Sequence[str]) -> dict[str, frozenset[str]]:
         when = {"Channel": channels, "EventID": [str(i) for i in ids], **more}
         return {name: frozenset(v.lower() for v in values) for name, values in when.items() if values}
 
     product = (WINDOWS,)
-    entries = [Entry(on(channels), Source(product, (), (service,))) for service, channels in windows.SERVICES.items()]
-    entries += [Entry(on(channels, ids), Source(product, categories)) for channels, ids, categories in windows.CATEGORIES]
+    entries = [
+        LogSourceEntry(on(channels), EventSource(product, (), (service,))) for service, channels in windows.SERVICES.items()
+    ]
     entries += [
-        Entry(on((windows.SYSMON,), (12,), EventType=types), Source(product, (category,)))
+        LogSourceEntry(on(channels, ids), EventSource(product, categories)) for channels, ids, categories in windows.CATEGORIES
+    ]
+    entries += [
+        LogSourceEntry(on((windows.SYSMON,), (12,), EventType=types), EventSource(product, (category,)))
         for types, category in windows.REGISTRY_KEYS
     ]
-    entries += [Entry(on((windows.SECURITY,), (i,)), Source(product, c), fields) for i, c, fields in windows.AUDITED]
+    entries += [
+        LogSourceEntry(on((windows.SECURITY,), (i,)), EventSource(product, c), fields) for i, c, fields in windows.AUDITED
+    ]
     return entries

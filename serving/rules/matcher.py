@@ -9,10 +9,10 @@ from typing import Final
 from serving.rules.errors import RuleError
 from serving.rules.events import Event, Fields
 from serving.rules.index import Index, guard_of
-from serving.rules.logsources import LogSources, Source
+from serving.rules.logsources import EventSource, LogSources
 from serving.rules.parse import Placeholders, parse_sigma
 from serving.rules.predicates import Test, test_of
-from serving.rules.tree import LogSource, SigmaRule, Unsupported
+from serving.rules.tree import LogSource, SigmaRule, UnsupportedRule
 
 MAX_RULES: Final = 10_000
 _SOURCES_KEPT: Final = 1024
@@ -31,12 +31,12 @@ class _Shelf:
         return [numbers[n] for n in self._index.candidates(event) if tests[n](event)]
 
 
-class Compiled:
+class Matcher:
     """A matcher. unsupported: the rules it does not match, each with the reason. unreached: rules whose log source no event is
     derived to be, so that only events which say their log source themselves are put to them."""
 
     def __init__(
-        self, rules: Sequence[SigmaRule], unsupported: Sequence[Unsupported] = (), sources: LogSources | None = None
+        self, rules: Sequence[SigmaRule], unsupported: Sequence[UnsupportedRule] = (), sources: LogSources | None = None
     ) -> None:
         if len(rules) > MAX_RULES:
             raise RuleError(f"{len(rules)} SIGMA rules are more than {MAX_RULES}; choose those that matter for this model")
@@ -46,10 +46,10 @@ class Compiled:
         for number, rule in enumerate(self.rules):
             shelves.setdefault(rule.source, []).append((number, rule))
         self._shelves = {source: _Shelf(members) for source, members in shelves.items()}
-        self._met: dict[Source, list[_Shelf]] = {}
+        self._met: dict[EventSource, list[_Shelf]] = {}
         self.unreached = tuple(rule for rule in self.rules if not self.sources.reaches(rule.source))
 
-    def match(self, fields: Fields, source: Source | None = None) -> list[SigmaRule]:
+    def match(self, fields: Fields, source: EventSource | None = None) -> list[SigmaRule]:
         """The rules an event matches, in the set's order. source: what it is; None: as it follows from its fields."""
         if source is None:
             source = self.sources.of(fields)
@@ -65,7 +65,7 @@ class Compiled:
         found.sort()
         return [self.rules[number] for number in found]
 
-    def _shelves_for(self, source: Source) -> list[_Shelf]:
+    def _shelves_for(self, source: EventSource) -> list[_Shelf]:
         """The shelves of the rules about this source; kept, for there are few sources unless somebody makes them up."""
         if len(self._met) >= _SOURCES_KEPT:
             self._met.clear()
@@ -75,7 +75,7 @@ class Compiled:
 
 def compile_sigma(
     files: Iterable[tuple[str, str | bytes]], *, placeholders: Placeholders | None = None, sources: LogSources | None = None
-) -> Compiled:
+) -> Matcher:
     """Compile SIGMA files, given as (path, content). Raises RuleError if there are too many."""
     rules, unsupported = parse_sigma(files, placeholders)
-    return Compiled(rules, unsupported, sources)
+    return Matcher(rules, unsupported, sources)

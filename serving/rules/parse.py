@@ -98,10 +98,10 @@ class _NotSupported(Exception):
 
 def parse_sigma(
     files: Iterable[tuple[str, str | bytes]], placeholders: Placeholders | None = None
-) -> tuple[list[tree.SigmaRule], list[tree.Unsupported]]:
+) -> tuple[list[tree.SigmaRule], list[tree.UnsupportedRule]]:
     """Rules of YAML files, given as (path, content), and those that cannot be matched. placeholders: values of %names%."""
     rules: list[tree.SigmaRule] = []
-    unsupported: list[tree.Unsupported] = []
+    unsupported: list[tree.UnsupportedRule] = []
     seen: dict[str, str] = {}
     for path, content in files:
         for number, document in enumerate(_documents(path, content, unsupported)):
@@ -113,11 +113,11 @@ def parse_sigma(
                 rules.append(_rule(document, identity, path, placeholders or {}))
                 seen[identity] = path
             except (_NotSupported, SigmaError, TypeError, ValueError, AttributeError, RecursionError) as problem:
-                unsupported.append(tree.Unsupported(identity, title, path, _reason(problem)))
+                unsupported.append(tree.UnsupportedRule(identity, title, path, _reason(problem)))
     return rules, unsupported
 
 
-def _documents(path: str, content: str | bytes, unsupported: list[tree.Unsupported]) -> Iterator[Mapping[str, Any]]:
+def _documents(path: str, content: str | bytes, unsupported: list[tree.UnsupportedRule]) -> Iterator[Mapping[str, Any]]:
     """The documents of a file; a file that is none at all is listed."""
     try:
         body = content.encode() if isinstance(content, str) else content
@@ -130,10 +130,10 @@ def _documents(path: str, content: str | bytes, unsupported: list[tree.Unsupport
             if document is not None and not isinstance(document, dict):
                 raise _NotSupported("it is not a YAML map")
     except (yaml.YAMLError, SigmaError, _NotSupported, RecursionError) as problem:
-        unsupported.append(tree.Unsupported(path, "", path, _reason(problem)))
+        unsupported.append(tree.UnsupportedRule(path, "", path, _reason(problem)))
         return
     if not any(documents):
-        unsupported.append(tree.Unsupported(path, "", path, "the file is empty"))
+        unsupported.append(tree.UnsupportedRule(path, "", path, "the file is empty"))
     yield from (document for document in documents if document)
 
 

@@ -15,12 +15,12 @@ from serving.ports import Columns, RuleVerdicts
 from serving.rules.errors import RuleError
 from serving.rules.events import Fields, fields_of_json
 from serving.rules.files import SUFFIXES
-from serving.rules.logsources import LogSources, Source, read_entries, said_source
-from serving.rules.thresholds import Declared, Thresholds
-from serving.rules.tree import SigmaRule, Unsupported
+from serving.rules.logsources import EventSource, LogSources, read_entries, said_source
+from serving.rules.thresholds import ThresholdDeclaration, ThresholdRules
+from serving.rules.tree import SigmaRule, UnsupportedRule
 
 if TYPE_CHECKING:
-    from serving.rules.matcher import Compiled
+    from serving.rules.matcher import Matcher
 
 FOLDER: Final = "rules/"
 THRESHOLDS: Final = "rules.yaml"
@@ -75,7 +75,7 @@ class EventPlace:
 class RuleSet:
     """Implements ports.Rules."""
 
-    def __init__(self, thresholds: Thresholds, sigma: "Compiled | None", place: EventPlace, otherwise: str) -> None:
+    def __init__(self, thresholds: ThresholdRules, sigma: "Matcher | None", place: EventPlace, otherwise: str) -> None:
         self._thresholds, self.sigma, self._place = thresholds, sigma, place
         self._otherwise = OTHERWISE[otherwise]
         self._source = said_source(dict(place.source)) if place.source else None
@@ -86,7 +86,7 @@ class RuleSet:
         return len(self._thresholds.rules) + (len(self.sigma.rules) if self.sigma is not None else 0)
 
     @property
-    def unsupported(self) -> tuple[Unsupported, ...]:
+    def unsupported(self) -> tuple[UnsupportedRule, ...]:
         """SIGMA rules that are not matched, and why."""
         return self.sigma.unsupported if self.sigma is not None else ()
 
@@ -129,7 +129,7 @@ class RuleSet:
         place = self._place
         return place.column in columns if place.column is not None else any(name in columns for name in place.fields)
 
-    def _events(self, columns: Columns, rows: int) -> Sequence[tuple[Fields, Source] | None]:
+    def _events(self, columns: Columns, rows: int) -> Sequence[tuple[Fields, EventSource] | None]:
         """The event of each row, None where there is none that can be read."""
         if self.sigma is None or not self._has_event(frozenset(columns)):
             return [None] * rows
@@ -137,7 +137,7 @@ class RuleSet:
             return [self._read(body) for body in columns[self._place.column].tolist()]
         return [self._from_columns(columns, row) for row in range(rows)]
 
-    def _read(self, body: Any) -> tuple[Fields, Source] | None:
+    def _read(self, body: Any) -> tuple[Fields, EventSource] | None:
         sources = self.sigma.sources if self.sigma is not None else LogSources()
         try:
             fields, document = fields_of_json(body if isinstance(body, bytes) else str(body).encode())
@@ -147,7 +147,7 @@ class RuleSet:
             return None  # a row whose event cannot be read is one of which nothing is known
         return fields, source if said is not None or self._source is None else self._source
 
-    def _from_columns(self, columns: Columns, row: int) -> tuple[Fields, Source]:
+    def _from_columns(self, columns: Columns, row: int) -> tuple[Fields, EventSource]:
         fields: Fields = {}
         for name in self._place.fields:
             if name in columns:
@@ -169,7 +169,7 @@ class RuleFiles:
     """What rule files say, before it is known which columns there are. sigma: None if there is no SIGMA file."""
 
     said: RulesFile
-    sigma: "Compiled | None"
+    sigma: "Matcher | None"
 
 
 def read_files(files: Mapping[str, bytes]) -> RuleFiles:
@@ -196,8 +196,8 @@ def read_rules(files: Mapping[str, bytes], datatypes: Mapping[str, str], place: 
 
     Raises RuleError; a SIGMA rule that is merely not supported is listed instead."""
     found = read_files({path.removeprefix(FOLDER): content for path, content in files.items()})
-    declared = [Declared(r.id, r.title, r.when, r.severity, r.reason) for r in found.said.thresholds]
-    return RuleSet(Thresholds(declared, datatypes), found.sigma, place or EventPlace(), found.said.otherwise)
+    declared = [ThresholdDeclaration(r.id, r.title, r.when, r.severity, r.reason) for r in found.said.thresholds]
+    return RuleSet(ThresholdRules(declared, datatypes), found.sigma, place or EventPlace(), found.said.otherwise)
 
 
 def parse_rules_file(content: bytes) -> RulesFile:

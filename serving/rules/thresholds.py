@@ -20,7 +20,7 @@ _SAMPLES: Final[tuple[tuple[float, str], ...]] = ((0.0, ""), (1.0, "a"), (-1.0, 
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class ThresholdDeclaration:
     """A threshold rule as its file has it."""
 
     id: str
@@ -34,15 +34,15 @@ class Declared:
 class Threshold:
     """One rule, compiled. columns: those it asks for."""
 
-    declared: Declared
+    declared: ThresholdDeclaration
     program: cel.Program
     columns: frozenset[str]
 
 
-class Thresholds:
+class ThresholdRules:
     """The threshold rules of a bundle."""
 
-    def __init__(self, rules: Sequence[Declared], datatypes: Mapping[str, str]) -> None:
+    def __init__(self, rules: Sequence[ThresholdDeclaration], datatypes: Mapping[str, str]) -> None:
         """datatypes: of every column a rule may name. Raises RuleError for a rule that does not hold."""
         if len(rules) > MAX_RULES:
             raise RuleError(f"{len(rules)} threshold rules are more than {MAX_RULES}")
@@ -51,10 +51,10 @@ class Thresholds:
             raise RuleError(f"threshold rules {repeated} are there more than once; give each an id of its own")
         self.rules = tuple(_compile(rule, datatypes) for rule in rules)
 
-    def judge(self, columns: Mapping[str, NDArray[Any]], rows: int) -> list[list[Declared]]:
+    def judge(self, columns: Mapping[str, NDArray[Any]], rows: int) -> list[list[ThresholdDeclaration]]:
         """The rules that hold of each row. A rule whose columns are not all there is not asked."""
         rules = [rule for rule in self.rules if rule.columns <= columns.keys()]
-        found: list[list[Declared]] = [[] for _ in range(rows)]
+        found: list[list[ThresholdDeclaration]] = [[] for _ in range(rows)]
         if not rules:
             return found
         names = sorted(frozenset[str]().union(*(rule.columns for rule in rules)))
@@ -99,7 +99,7 @@ def _parsed(identity: str, when: str) -> cel.Program:
         raise RuleError(f"{where}: {when!r} is no CEL: {_brief(problem)}") from problem
 
 
-def _compile(rule: Declared, datatypes: Mapping[str, str]) -> Threshold:
+def _compile(rule: ThresholdDeclaration, datatypes: Mapping[str, str]) -> Threshold:
     where, program = f"threshold rule {rule.id!r}", _parsed(rule.id, rule.when)
     columns = frozenset(program.variables())
     unknown = sorted(columns - set(datatypes))
@@ -111,7 +111,7 @@ def _compile(rule: Declared, datatypes: Mapping[str, str]) -> Threshold:
     return Threshold(rule, program, columns)
 
 
-def _try_out(rule: Declared, program: cel.Program, datatypes: Mapping[str, str]) -> None:
+def _try_out(rule: ThresholdDeclaration, program: cel.Program, datatypes: Mapping[str, str]) -> None:
     """It must come to true or false on some sample, and never to anything else."""
     problem: Exception | None = None
     is_said = False

@@ -118,7 +118,7 @@ class SigmaRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsupported:
+class UnsupportedRule:
     """A rule that is not matched, and why."""
 
     id: str

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from serving.errors import BadRequest
 from serving.messages import DATATYPES, InferRequest, Tensor
 from serving.models.onnx import as_wire_bytes
-from serving.models.verdicts import VERDICT_BYTES, Thresholds
-from serving.scoring.loaded_revision import Served
-from serving.scoring.row_group import MODEL, Judged, Maker, Part, Way
+from serving.models.verdicts import VERDICT_BYTES, VerdictThresholds
+from serving.scoring.loaded_revision import LoadedRevision
+from serving.scoring.row_group import MODEL, AnswerPlan, Judged, OutputMaker, RowGroup
 from serving.scoring.variant_set import VARIANT
 
 _MOST: Final = 64
@@ -20,9 +20,9 @@ _MOST: Final = 64
 _CALIBRATED: Final = {"probability": "merged", "probability_low": "low", "probability_high": "high"}
 
 
-def way_of(served: Served, wanted: tuple[str, ...], point: str | None) -> Way:
+def answer_plan_of(served: LoadedRevision, wanted: tuple[str, ...], point: str | None) -> AnswerPlan:
     """How to answer these outputs at this operating point, both checked before."""
-    way = cast(Way | None, served.ways.get((wanted, point)))
+    way = cast(AnswerPlan | None, served.ways.get((wanted, point)))
     if way is None:
         way = _way(served, wanted, point)
         if len(served.ways) < _MOST:
@@ -30,7 +30,7 @@ def way_of(served: Served, wanted: tuple[str, ...], point: str | None) -> Way:
     return way
 
 
-def operating_point_of(served: Served, request: InferRequest) -> str | None:
+def operating_point_of(served: LoadedRevision, request: InferRequest) -> str | None:
     """The operating point this request is judged at; None for a model without a score. Raises BadRequest for an unknown one."""
     parameters = request.parameters
     asked = parameters.get("operating_point", parameters.get("scenario")) if parameters else None
@@ -44,7 +44,7 @@ def operating_point_of(served: Served, request: InferRequest) -> str | None:
     raise BadRequest(f"parameter 'operating_point' is {asked!r}; model {served.name!r} has {known}")
 
 
-def wanted_outputs(served: Served, request: InferRequest) -> tuple[str, ...]:
+def wanted_outputs(served: LoadedRevision, request: InferRequest) -> tuple[str, ...]:
     """Names of the outputs to answer, in order. Raises BadRequest for unknown or repeated names."""
     if not request.outputs:
         return served.default_outputs
@@ -58,7 +58,7 @@ def wanted_outputs(served: Served, request: InferRequest) -> tuple[str, ...]:
     return names
 
 
-def outputs_to_run(served: Served, wanted: tuple[str, ...]) -> list[str]:
+def outputs_to_run(served: LoadedRevision, wanted: tuple[str, ...]) -> list[str]:
     """The graph's outputs an answer needs."""
     needed = {name for name in wanted if name in served.model_outputs}
     if served.manifest.score is not None:
@@ -66,7 +66,7 @@ def outputs_to_run(served: Served, wanted: tuple[str, ...]) -> list[str]:
     return [o.name for o in served.manifest.outputs if o.name in needed]
 
 
-def _way(served: Served, wanted: tuple[str, ...], point: str | None) -> Way:
+def _way(served: LoadedRevision, wanted: tuple[str, ...], point: str | None) -> AnswerPlan:
     said: dict[str, bool | int | float | str] = {
         "revision": served.revision,
         "variant": served.variant,
@@ -76,13 +76,13 @@ def _way(served: Served, wanted: tuple[str, ...], point: str | None) -> Way:
     is_judged = served.manifest.score is not None and point is not None
     if is_judged:
         said["operating_point"] = str(point)
-    thresholds = Thresholds.of(served.points[str(point)]) if is_judged else None
-    made = cast(dict[tuple[str, bool], Maker], served.makers)
+    thresholds = VerdictThresholds.of(served.points[str(point)]) if is_judged else None
+    made = cast(dict[tuple[str, bool], OutputMaker], served.makers)
     makers = tuple([made.get((n, is_judged)) or made.setdefault((n, is_judged), _maker(served, n, is_judged)) for n in wanted])
-    return Way(wanted, outputs_to_run(served, wanted), point, thresholds, makers, said)
+    return AnswerPlan(wanted, outputs_to_run(served, wanted), point, thresholds, makers, said)
 
 
-def _maker(served: Served, name: str, is_judged: bool) -> Maker:
+def _maker(served: LoadedRevision, name: str, is_judged: bool) -> OutputMaker:
     if name in served.model_outputs and name not in served.verdict_outputs:
         return lambda part: _graph_output(name, part.raw[name])
     if name == VARIANT:
@@ -115,8 +115,8 @@ def _graph_output(name: str, values: NDArray[Any]) -> Tensor:
     return Tensor(name, DATATYPES[values.dtype], values)
 
 
-def _refusing(message: str) -> Maker:
-    def refuse(_: Part) -> Tensor:
+def _refusing(message: str) -> OutputMaker:
+    def refuse(_: RowGroup) -> Tensor:
         raise BadRequest(message)
 
     return refuse
@@ -128,11 +128,11 @@ def _of_table(
     table: NDArray[Any],
     place: Callable[[Judged], int],
     places: Callable[[Judged], NDArray[np.intp]],
-) -> Maker:
+) -> OutputMaker:
     """An output whose rows are entries of a table; of one row, an entry's tensor is made once."""
     ready: dict[int, Tensor] = {}
 
-    def make(part: Part) -> Tensor:
+    def make(part: RowGroup) -> Tensor:
         judged = _judged(part)
         at = place(judged)
         if at < 0:
@@ -145,10 +145,10 @@ def _of_table(
     return make
 
 
-def _degraded(name: str) -> Maker:
+def _degraded(name: str) -> OutputMaker:
     ready = [_kept(name, "BOOL", np.array([flag])) for flag in (False, True)]
 
-    def make(part: Part) -> Tensor:
+    def make(part: RowGroup) -> Tensor:
         return ready[part.degraded_rows] if part.rows.rows == 1 else Tensor(name, "BOOL", part.degraded)
 
     return make
@@ -159,5 +159,5 @@ def _kept(name: str, datatype: str, data: NDArray[Any]) -> Tensor:
     return Tensor(name, datatype, data, texts={})
 
 
-def _judged(part: Part) -> Judged:
+def _judged(part: RowGroup) -> Judged:
     return cast(Judged, part.judged)  # asked only of revisions with a score

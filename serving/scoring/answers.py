@@ -10,14 +10,14 @@ import numpy as np
 
 from serving.errors import BadRequest
 from serving.messages import Tensor
-from serving.scoring.row_group import RULES, Part
+from serving.scoring.row_group import RULES, RowGroup
 
 MIXED: Final = "mixed"
 """Stands for a parameter in which the variants that answered differ."""
 _MOST_RULES_TOLD: Final = 20
 
 
-def output_tensor(place: int, parts: Sequence[Part], rows: int) -> Tensor:
+def output_tensor(place: int, parts: Sequence[RowGroup], rows: int) -> Tensor:
     """One output of an answer of several parts, its rows in the request's order. place: of the output among those wanted.
 
     Raises BadRequest if the models cannot give it."""
@@ -36,7 +36,7 @@ def output_tensor(place: int, parts: Sequence[Part], rows: int) -> Tensor:
     return Tensor(first.name, first.datatype, data)
 
 
-def answer_parameters(parts: Sequence[Part], receipt: str, trace_id: str | None) -> dict[str, bool | int | float | str]:
+def answer_parameters(parts: Sequence[RowGroup], receipt: str, trace_id: str | None) -> dict[str, bool | int | float | str]:
     """The answer's parameters: revision, variant, source, receipt, operating point, degradation, feature age, trace.
 
     Where several variants answered, what they differ in says `mixed`, and `variants` is a JSON text with each one's own."""
@@ -72,7 +72,7 @@ def answer_parameters(parts: Sequence[Part], receipt: str, trace_id: str | None)
     return parameters
 
 
-def _matched(parts: Sequence[Part]) -> list[list[str]]:
+def _matched(parts: Sequence[RowGroup]) -> list[list[str]]:
     """Ids of the rules that hold of each row of the request; none of rows that a model answered."""
     found: list[list[str]] = [[] for _ in range(sum(part.rows.rows for part in parts))]
     for part in parts:
@@ -86,7 +86,7 @@ def _common(values: Sequence[str]) -> str:
     return values[0] if len(values) == 1 or len(set(values)) == 1 else MIXED
 
 
-def _said(part: Part) -> dict[str, str | int]:
+def _said(part: RowGroup) -> dict[str, str | int]:
     served = part.member.served
     said: dict[str, str | int] = {
         "variant": served.variant,

@@ -24,7 +24,7 @@ _INLINE_BUDGET_US: Final = 2_000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class LoadedRevision:
     """One loaded revision of one model version, under the name of the variant it answers as."""
 
     name: str
@@ -62,7 +62,7 @@ class Served:
         """Whether running this many rows on the event loop keeps the others waiting less than a hop to a thread would cost them."""
         return self.run_us * rows <= _INLINE_BUDGET_US
 
-    def as_variant(self, name: str) -> "Served":
+    def as_variant(self, name: str) -> "LoadedRevision":
         """The same revision under another name: a promotion loads nothing."""
         return self if self.variant == name else replace(self, variant=name)
 
@@ -122,13 +122,13 @@ def _points(manifest: Manifest, spec: RevisionSpec) -> dict[str, OperatingPoint]
     return points
 
 
-def serve(loaded: LoadedBundle, spec: RevisionSpec) -> Served:
+def serve(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
     """One revision of a loaded bundle, as stable; `check_fit` has been asked before."""
     manifest, bundle = loaded.manifest, loaded.digest
     verdict_outputs = _verdict_outputs(manifest)
     points, point = _points(manifest, spec), spec.operating_point or manifest.default_operating_point
     service = _feature_service(manifest, spec)
-    return Served(
+    return LoadedRevision(
         name=manifest.name,
         version=manifest.version,
         variant=STABLE,

@@ -24,9 +24,9 @@ from serving.ports import Clock, FeatureReader, FeatureRows, Stop
 from serving.scoring.answer_plan import operating_point_of, outputs_to_run
 from serving.scoring.entity import Place, mirror_bucket
 from serving.scoring.inputs import ColumnRows, TensorRows
-from serving.scoring.row_group import Judged, Part, judge
+from serving.scoring.row_group import Judged, RowGroup, judge
 from serving.scoring.variant_runner import runtime_feed
-from serving.scoring.variant_set import Lineup, Member
+from serving.scoring.variant_set import Variant, VariantSet
 from serving.telemetry.evidence import RouteCounts
 from serving.telemetry.metrics import ServingMetrics
 
@@ -37,14 +37,14 @@ _ALERT: Final = 2
 
 
 @dataclass(slots=True)
-class Copy:
+class MirroredRequest:
     """One request's rows for one variant, and what stable made of them (has_failed: it failed by our fault).
 
     degraded: rows of stable's, own_degraded: of the variant's. others_s: of the latency, what is not the model run.
     counts_stable: whether this copy speaks for stable too (one of a request's copies does)."""
 
-    member: Member
-    stable: Member
+    member: Variant
+    stable: Variant
     request: InferRequest
     wanted: tuple[str, ...]
     rows: TensorRows | ColumnRows
@@ -89,16 +89,16 @@ class Mirror:
         self._features, self._clock, self._metrics, self._executor = features, clock, metrics, executor
         self._queue, self._most_rows = queue, most_rows
         self._deadline_s, self._feature_timeout_s = deadline_s, feature_timeout_s
-        self._copies: deque[Copy] = deque()
+        self._copies: deque[MirroredRequest] = deque()
         self._rows = 0
         self._task: asyncio.Task[None] | None = None
 
     def offer(
         self,
-        lineup: Lineup,
+        lineup: VariantSet,
         request: InferRequest,
         wanted: tuple[str, ...],
-        part: Part,
+        part: RowGroup,
         places: Sequence[Place],
         latency_s: float,
         *,
@@ -135,17 +135,17 @@ class Mirror:
 
     def _copy(
         self,
-        lineup: Lineup,
-        member: Member,
+        lineup: VariantSet,
+        member: Variant,
         request: InferRequest,
         wanted: tuple[str, ...],
-        part: Part,
+        part: RowGroup,
         index: NDArray[np.intp] | None,
         latency_s: float,
         *,
         is_first: bool,
         has_failed: bool,
-    ) -> Copy:
+    ) -> MirroredRequest:
         codes = part.judged.codes if part.judged is not None else None
         is_same_service = member.served.feature_service == lineup.stable.served.feature_service
         features = part.features if is_same_service else None
@@ -156,7 +156,7 @@ class Mirror:
             degraded = int(part.degraded[index].sum()) if len(part.degraded) else 0
             codes = None if codes is None else codes[index]
             features = None if features is None else _take(features, index)
-        return Copy(
+        return MirroredRequest(
             member=member,
             stable=lineup.stable,
             request=request,
@@ -191,9 +191,9 @@ class Mirror:
             stop.ask()  # what is still running is accounted for already
             await asyncio.sleep(0)
 
-    def _next_batch(self) -> list[Copy]:
+    def _next_batch(self) -> list[MirroredRequest]:
         """Copies that did not wait too long, as many as may be scored in one visit to the thread."""
-        batch: list[Copy] = []
+        batch: list[MirroredRequest] = []
         oldest, cost_us = self._clock.monotonic_s() - self._deadline_s, 0.0
         while self._copies and len(batch) < _BATCH and cost_us < _BATCH_US:
             copy = self._copies.popleft()
@@ -205,7 +205,7 @@ class Mirror:
             cost_us += copy.member.served.run_us * copy.rows.rows
         return batch
 
-    async def _tensors(self, copy: Copy) -> Mapping[str, NDArray[Any]] | Exception:
+    async def _tensors(self, copy: MirroredRequest) -> Mapping[str, NDArray[Any]] | Exception:
         rows, served = copy.rows, copy.member.served
         if isinstance(rows, TensorRows):
             return rows.tensors
@@ -221,7 +221,7 @@ class Mirror:
         except Exception as problem:
             return problem
 
-    def _account(self, copy: Copy, run: _Run) -> None:
+    def _account(self, copy: MirroredRequest, run: _Run) -> None:
         served, evidence = copy.member.served, copy.member.evidence
         if evidence is None or not run.has_begun:
             self._metrics.mirrored(served.name, served.variant, "dropped")
@@ -242,7 +242,7 @@ class Mirror:
             evidence.paired(copy.stable.served.revision, [(VERDICTS[a], VERDICTS[b]) for a, b in pairs])
             evidence.scored(judged.scores.tolist())
 
-    def _judged(self, copy: Copy, run: _Run) -> tuple[Judged | None] | None:
+    def _judged(self, copy: MirroredRequest, run: _Run) -> tuple[Judged | None] | None:
         """Scores and verdicts (None within for a model without a score); None if the copy failed."""
         if run.raw is None or not run.is_done or run.lasted_s > self._deadline_s:
             return None
@@ -253,7 +253,7 @@ class Mirror:
             return None
 
 
-def _count_stable(copy: Copy, counts: RouteCounts) -> None:
+def _count_stable(copy: MirroredRequest, counts: RouteCounts) -> None:
     if copy.has_failed:
         counts.failed()
         return
@@ -274,7 +274,7 @@ def _take(found: FeatureRows, index: NDArray[np.intp]) -> FeatureRows:
 
 
 def _run_all(
-    batch: Sequence[Copy],
+    batch: Sequence[MirroredRequest],
     feeds: Sequence[Mapping[str, NDArray[Any]] | Exception],
     runs: Sequence[_Run],
     clock: Clock,

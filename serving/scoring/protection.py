@@ -8,7 +8,7 @@ from typing import Final
 
 from serving.cache.predictions import Predictions
 from serving.resilience.admission import Admission
-from serving.resilience.breaker import Limits
+from serving.resilience.breaker import BreakerLimits
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.guard import NAMES, Breakers, Guard
 from serving.telemetry import names
@@ -20,7 +20,7 @@ _MODEL_SLOW_SHARE: Final = 0.25
 """Of the default deadline, what a run may take; less than a variant's share of it, so that one that is given up was slow."""
 
 
-_NOBODY: Final = Guard("nobody", Limits(slow_s=0.0), instead="")
+_NOBODY: Final = Guard("nobody", BreakerLimits(slow_s=0.0), instead="")
 
 
 @dataclass(slots=True)
@@ -45,14 +45,16 @@ class Protection:
     def features(self) -> Guard:
         """A guard around the read of features. Probes are cheap (one connection carries them all), so it looks again soon, and at most
         two seconds after the store is back its values are used again."""
-        limits = Limits(slow_s=_SLOW_SHARE * self.feature_timeout_s, slow_ratio=0.9, cooldown_s=0.25, most_cooldown_s=2.0)
+        limits = BreakerLimits(
+            slow_s=_SLOW_SHARE * self.feature_timeout_s, slow_ratio=0.9, cooldown_s=0.25, most_cooldown_s=2.0
+        )
         return self.breakers.new(
             "features", self._limits(limits), instead="rules answer where a bundle has them, else defaults"
         )
 
     def cache(self, slow_s: float) -> Guard:
         """Around a look-up in the prediction cache."""
-        limits = Limits(slow_s=slow_s, cooldown_s=0.5, most_cooldown_s=5.0)
+        limits = BreakerLimits(slow_s=slow_s, cooldown_s=0.5, most_cooldown_s=5.0)
         return self.breakers.new("cache", self._limits(limits), instead="every request is a miss")
 
     def model(self, name: str, version: str, variant: str, revision: str) -> Guard:
@@ -93,13 +95,13 @@ class Protection:
 
     def _made(self, key: tuple[str, str, str, str]) -> Guard:
         name, version, variant, _ = key
-        limits = Limits(slow_s=_MODEL_SLOW_SHARE * self.default_deadline_s, cooldown_s=1.0, most_cooldown_s=30.0)
+        limits = BreakerLimits(slow_s=_MODEL_SLOW_SHARE * self.default_deadline_s, cooldown_s=1.0, most_cooldown_s=30.0)
         instead = "rules answer if the bundle has them, else 503" if variant == "stable" else "stable answers for it"
         guard = self.breakers.new(f"model:{name}/{version}/{variant}", self._limits(limits), instead=instead)
         self._models[key] = guard
         return guard
 
-    def _limits(self, limits: Limits) -> Limits:
+    def _limits(self, limits: BreakerLimits) -> BreakerLimits:
         """A ratio over 1 is never reached."""
         return limits if self.are_breakers_on else replace(limits, failure_ratio=2.0, slow_ratio=2.0)
 

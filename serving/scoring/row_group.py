@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from serving.errors import ModelFault
 from serving.messages import Tensor
-from serving.models.verdicts import ONE_CODE, ONE_COUNT, Thresholds, scores_of, verdict_codes
+from serving.models.verdicts import ONE_CODE, ONE_COUNT, VerdictThresholds, scores_of, verdict_codes
 from serving.ports import FeatureRows
 from serving.resilience.breaker import Ticket
 from serving.scoring.inputs import ColumnRows, TensorRows
-from serving.scoring.loaded_revision import Served
-from serving.scoring.variant_set import Member
+from serving.scoring.loaded_revision import LoadedRevision
+from serving.scoring.variant_set import Variant
 
 MODEL: Final = "model"
 """The source of an answer that the model gave."""
@@ -27,7 +27,7 @@ RULES: Final = "rules"
 _FP32: Final = np.dtype(np.float32)
 _NOTHING: Final[Mapping[str, NDArray[Any]]] = {}
 
-Maker = Callable[["Part"], Tensor]
+OutputMaker = Callable[["RowGroup"], Tensor]
 """Makes one output from what a part came to. Raises BadRequest if its model cannot give it."""
 
 
@@ -44,7 +44,7 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class AnswerPlan:
     """See the module. wanted: outputs to answer, in order. to_run: the graph's outputs they need. point: the operating point.
 
     makers: one for each wanted output. said: the answer's parameters, with the receipt left open."""
@@ -52,8 +52,8 @@ class Way:
     wanted: tuple[str, ...]
     to_run: list[str]
     point: str | None
-    thresholds: Thresholds | None
-    makers: tuple[Maker, ...]
+    thresholds: VerdictThresholds | None
+    makers: tuple[OutputMaker, ...]
     said: dict[str, bool | int | float | str]
 
 
@@ -66,14 +66,14 @@ def _all_false(rows: int) -> NDArray[np.bool_]:
 _NO_ROWS, _NOT_DEGRADED = _all_false(0), _all_false(1)
 
 
-class Part(msgspec.Struct):
+class RowGroup(msgspec.Struct):
     """What one variant makes of its rows. index: which rows of the request, None for all. None: the stage did not happen.
 
     source: who answered: the model, or what stood in for it."""
 
-    member: Member
+    member: Variant
     rows: TensorRows | ColumnRows
-    way: Way
+    way: AnswerPlan
     index: NDArray[np.intp] | None = None
     source: str = MODEL
     features: FeatureRows | None = None
@@ -123,7 +123,7 @@ class Part(msgspec.Struct):
             self.degraded = _NOT_DEGRADED if rows == 1 else _all_false(rows)
 
 
-def judge(served: Served, raw: Mapping[str, NDArray[Any]], rows: int, point: str | None) -> Judged | None:
+def judge(served: LoadedRevision, raw: Mapping[str, NDArray[Any]], rows: int, point: str | None) -> Judged | None:
     """Scores and verdicts; None for a model without a score. Raises ModelFault if the score has not one number a row, or another
     output fewer entries than there are rows."""
     for name in served.row_outputs:
@@ -138,7 +138,7 @@ def judge(served: Served, raw: Mapping[str, NDArray[Any]], rows: int, point: str
     return Judged(point, scores, verdict_codes(scores, served.points[point]))
 
 
-def judge_one(served: Served, raw: Mapping[str, NDArray[Any]], way: Way) -> Judged | None:
+def judge_one(served: LoadedRevision, raw: Mapping[str, NDArray[Any]], way: AnswerPlan) -> Judged | None:
     """The same for one row, without arrays for single numbers; a property test holds the two equal."""
     for name in served.row_outputs:
         _check_rows(served, name, raw.get(name), 1)
@@ -161,12 +161,12 @@ def judge_one(served: Served, raw: Mapping[str, NDArray[Any]], way: Way) -> Judg
     return Judged(point, picked.reshape(1), ONE_CODE[code], code, step)
 
 
-def _check_rows(served: Served, name: str, values: NDArray[Any] | None, rows: int) -> None:
+def _check_rows(served: LoadedRevision, name: str, values: NDArray[Any] | None, rows: int) -> None:
     if values is not None and (not values.shape or values.shape[0] < rows):  # None: nobody asked for it
         raise _fault(served, f"output {name!r} has shape {list(values.shape)} for {rows} row{'s' * (rows != 1)}")
 
 
-def _fault(served: Served, problem: object) -> ModelFault:
+def _fault(served: LoadedRevision, problem: object) -> ModelFault:
     return ModelFault(
         f"model {served.name!r} version {served.version} does not answer every row: {problem}; "
         "the request is not at fault: serve another version of the model"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serving.ports import ReadOutcome, RuleVerdicts
 from serving.scoring.inputs import TensorRows
-from serving.scoring.row_group import RULES, Judged, Part
+from serving.scoring.row_group import RULES, Judged, RowGroup
 from serving.telemetry.metrics import ServingMetrics
 
 Why = Literal["features", "model"]
@@ -22,7 +22,7 @@ _PIECE: Final = 64
 _log = logging.getLogger("vedette.rules")
 
 
-async def settle_by_rules(part: Part, why: Why, metrics: ServingMetrics) -> bool:
+async def settle_by_rules(part: RowGroup, why: Why, metrics: ServingMetrics) -> bool:
     """Let the bundle's rules give the part its verdicts; False if it has none that can. why: what is out."""
     served, point = part.member.served, part.way.point
     rules, rows = served.rules, part.rows.rows
@@ -48,7 +48,7 @@ async def settle_by_rules(part: Part, why: Why, metrics: ServingMetrics) -> bool
     return True
 
 
-def columns_of(part: Part, *, with_features: bool) -> Mapping[str, NDArray[Any]]:
+def columns_of(part: RowGroup, *, with_features: bool) -> Mapping[str, NDArray[Any]]:
     """What rules may see of the rows: keys and fields as sent, with the features if they were read; of tensors their columns."""
     rows = part.rows
     if isinstance(rows, TensorRows):

@@ -21,15 +21,15 @@ from serving.messages import InferAnswer, InferRequest
 from serving.models.errors import RunError
 from serving.ports import Clock, FeatureReader
 from serving.resilience.deadline import too_late
-from serving.scoring.answer_plan import operating_point_of, wanted_outputs, way_of
+from serving.scoring.answer_plan import answer_plan_of, operating_point_of, wanted_outputs
 from serving.scoring.answers import answer_parameters, output_tensor
-from serving.scoring.loaded_revision import Served
+from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection, unprotected
-from serving.scoring.row_group import Part
+from serving.scoring.row_group import RowGroup
 from serving.scoring.rules_fallback import settle_by_rules
-from serving.scoring.variant_runner import ModelOut, OutOfPatience, Stages, Work
-from serving.scoring.variant_set import Lineup, Member
+from serving.scoring.variant_runner import ModelUnavailable, RequestState, VariantRunner, VariantTimedOut
+from serving.scoring.variant_set import Variant, VariantSet
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
 
@@ -67,11 +67,13 @@ class Scorer:
         self._audit, self._clock, self._metrics, self._mirror = audit, clock, metrics, mirror
         self._limits, self._identity = limits, identity
         self._protection = protection or unprotected(limits.default_deadline_s, limits.feature_timeout_s)
-        self._stages = Stages(features, clock, metrics, feature_timeout_s=limits.feature_timeout_s, protection=self._protection)
+        self._stages = VariantRunner(
+            features, clock, metrics, feature_timeout_s=limits.feature_timeout_s, protection=self._protection
+        )
         self._numbers = itertools.count(1)
 
-    async def score(self, lineup: Lineup, request: InferRequest, trace: Trace | None = None) -> InferAnswer:
-        """Answer one request with this lineup. Raises BadRequest, DeadlineExceeded, Overloaded, ModelOut."""
+    async def score(self, lineup: VariantSet, request: InferRequest, trace: Trace | None = None) -> InferAnswer:
+        """Answer one request with this lineup. Raises BadRequest, DeadlineExceeded, Overloaded, ModelUnavailable."""
         work, parts = self._accept(lineup, request, trace)
         if len(parts) == 1:
             parts = [await self._answer(lineup, work, parts[0])]
@@ -93,11 +95,11 @@ class Scorer:
                     self._reflect(lineup, work, part, latency_s)
         return answer
 
-    def keep(self, served: Iterable[Served]) -> None:
+    def keep(self, served: Iterable[LoadedRevision]) -> None:
         """Release what is held for the breakers and threads of every other variant."""
         self._protection.keep([(s.name, s.version, s.variant, s.revision) for s in served])
 
-    def _accept(self, lineup: Lineup, request: InferRequest, trace: Trace | None) -> tuple[Work, list[Part]]:
+    def _accept(self, lineup: VariantSet, request: InferRequest, trace: Trace | None) -> tuple[RequestState, list[RowGroup]]:
         """Read the request as stable takes it, and say which variant gets which rows."""
         started, now_us = self._clock.monotonic_s(), self._clock.now_us()
         stable, allowed_s = lineup.stable, request.deadline_s
@@ -111,8 +113,8 @@ class Scorer:
         wanted = wanted_outputs(stable.served, request)
         point = operating_point_of(stable.served, request)
         rows = stable.served.inputs.read(request, now_us, self._limits.max_rows)
-        work = Work(request, trace, started, started + allowed_s, now_us, wanted, rows)
-        whole = Part(stable, rows, way_of(stable.served, wanted, point))
+        work = RequestState(request, trace, started, started + allowed_s, now_us, wanted, rows)
+        whole = RowGroup(stable, rows, answer_plan_of(stable.served, wanted, point))
         if not lineup.others:
             work.is_evidence = stable.evidence is not None
             return work, [whole]
@@ -122,7 +124,7 @@ class Scorer:
         work.places = lineup.places(request, rows)
         return work, _split(lineup, work) if lineup.split.gives_away else [whole]
 
-    async def _answer(self, lineup: Lineup, work: Work, part: Part) -> Part:
+    async def _answer(self, lineup: VariantSet, work: RequestState, part: RowGroup) -> RowGroup:
         """One part, by its variant or, if that fails, by stable; either way its variant's evidence. Raises BadRequest, ServingError."""
         try:
             if not self._stages.run_at_once(work, part):
@@ -136,26 +138,26 @@ class Scorer:
                 if isinstance(problem, RunError):
                     self._stages.pardon(part)
                     raise BadRequest(f"model {part.member.served.name!r}: {problem}") from problem
-                self._protection.barred += isinstance(problem, ModelOut)
+                self._protection.barred += isinstance(problem, ModelUnavailable)
                 raise
             return await self._rescue(lineup, work, part, problem)
         if work.is_evidence:
             self._count(lineup, work, part)
         return part
 
-    async def _answer_all(self, lineup: Lineup, work: Work, parts: list[Part]) -> list[Part]:
+    async def _answer_all(self, lineup: VariantSet, work: RequestState, parts: list[RowGroup]) -> list[RowGroup]:
         found = await asyncio.gather(*(self._answer(lineup, work, part) for part in parts), return_exceptions=True)
-        done = [part for part in found if isinstance(part, Part)]
+        done = [part for part in found if isinstance(part, RowGroup)]
         if len(done) < len(parts):
             raise next(problem for problem in found if isinstance(problem, BaseException))
         return done
 
-    async def _rescue(self, lineup: Lineup, work: Work, part: Part, problem: Exception) -> Part:
+    async def _rescue(self, lineup: VariantSet, work: RequestState, part: RowGroup, problem: Exception) -> RowGroup:
         """Stable answers the rows a variant failed on. A row that stable cannot take either is the client's mistake."""
         served = part.member.served
         stable = lineup.stable
-        way = way_of(stable.served, work.wanted, operating_point_of(stable.served, work.request))
-        instead = Part(stable, part.rows, way, part.index, fallback_from=served.variant)
+        way = answer_plan_of(stable.served, work.wanted, operating_point_of(stable.served, work.request))
+        instead = RowGroup(stable, part.rows, way, part.index, fallback_from=served.variant)
         try:
             await self._stages.run(work, instead)
         except RunError as same:
@@ -167,10 +169,10 @@ class Scorer:
             self._blame(work, part, problem)
             if await self._ruled(instead, both):
                 return instead
-            self._protection.barred += isinstance(both, ModelOut)
+            self._protection.barred += isinstance(both, ModelUnavailable)
             raise
         self._stages.blame(part)
-        if isinstance(problem, (OutOfPatience, Overloaded)) or (isinstance(problem, ModelOut) and problem.is_slow):
+        if isinstance(problem, (VariantTimedOut, Overloaded)) or (isinstance(problem, ModelUnavailable) and problem.is_slow):
             self._count(lineup, work, instead, part.member)
         else:
             self._blame(work, part, RuntimeError())
@@ -178,19 +180,21 @@ class Scorer:
             _log.warning("%s of %s fails, stable answers (said once): %s", served.variant, served.name, problem)
         return instead
 
-    async def _ruled(self, part: Part, problem: Exception) -> bool:
+    async def _ruled(self, part: RowGroup, problem: Exception) -> bool:
         """Let rules answer where stable's model cannot, unless the request is at fault or there are too many of them."""
         if isinstance(problem, (*_NOT_OURS, RunError)):
             return False
         return await settle_by_rules(part, "model", self._metrics)
 
-    def _reflect(self, lineup: Lineup, work: Work, part: Part, latency_s: float, *, has_failed: bool = False) -> None:
+    def _reflect(
+        self, lineup: VariantSet, work: RequestState, part: RowGroup, latency_s: float, *, has_failed: bool = False
+    ) -> None:
         """Leave copies of what stable was given by the split to the mirror."""
         if self._mirror is not None and work.places and part.member is lineup.stable:
             places = _places(work, part)
             self._mirror.offer(lineup, work.request, work.wanted, part, places, latency_s, has_failed=has_failed)
 
-    def _blame(self, work: Work, part: Part, problem: Exception) -> bool:
+    def _blame(self, work: RequestState, part: RowGroup, problem: Exception) -> bool:
         """Count a failure against the part's variant, if it is one by our fault; whether it is."""
         evidence = part.member.evidence
         if not work.is_evidence or evidence is None or isinstance(problem, (*_NOT_OURS, RunError)):
@@ -200,7 +204,7 @@ class Scorer:
             evidence.entities.met(place[1], is_error=True, is_slow=False, is_degraded=False, is_alert=False)
         return True
 
-    def _count(self, lineup: Lineup, work: Work, part: Part, too_slow: Member | None = None) -> None:
+    def _count(self, lineup: VariantSet, work: RequestState, part: RowGroup, too_slow: Variant | None = None) -> None:
         """Evidence of an answered part. too_slow: the variant stable answered for, because it took too long: what stable says is
         then neutral on all but the latency, and a candidate is not blamed for errors where stable would have been slow as well."""
         evidence = (too_slow or part.member).evidence
@@ -219,7 +223,7 @@ class Scorer:
             for at in new:
                 entities.met(identities[at], is_error=False, is_slow=is_slow, is_degraded=degraded[at], is_alert=codes[at] == 2)
 
-    def _account(self, work: Work, parts: list[Part], receipt: str) -> float:
+    def _account(self, work: RequestState, parts: list[RowGroup], receipt: str) -> float:
         latency_s = self._clock.monotonic_s() - work.started_s
         door = work.request.door
         for part in parts:
@@ -239,13 +243,13 @@ class Scorer:
         return latency_s
 
 
-def _split(lineup: Lineup, work: Work) -> list[Part]:
+def _split(lineup: VariantSet, work: RequestState) -> list[RowGroup]:
     """One part a variant that some row's entity meets; a variant's own default operating point is its revision's."""
     if len(work.places) == 1:
         member = lineup.ranges[lineup.split.choose(work.places[0])]
         return [_part(work, member, None)]
     codes = lineup.split.choose_all(work.places)
-    members: dict[str, tuple[Member, list[int]]] = {}
+    members: dict[str, tuple[Variant, list[int]]] = {}
     for code in np.unique(codes).tolist():
         member = lineup.ranges[code]
         members.setdefault(member.served.variant, (member, []))[1].append(code)
@@ -254,19 +258,19 @@ def _split(lineup: Lineup, work: Work) -> list[Part]:
     return [_part(work, member, np.flatnonzero(np.isin(codes, ranges))) for member, ranges in members.values()]
 
 
-def _part(work: Work, member: Member, index: NDArray[np.intp] | None) -> Part:
+def _part(work: RequestState, member: Variant, index: NDArray[np.intp] | None) -> RowGroup:
     rows = work.rows if index is None else work.rows.take(index)
-    way = way_of(member.served, work.wanted, operating_point_of(member.served, work.request))
-    return Part(member, rows, way, index)
+    way = answer_plan_of(member.served, work.wanted, operating_point_of(member.served, work.request))
+    return RowGroup(member, rows, way, index)
 
 
-def _places(work: Work, part: Part) -> list[tuple[int, int]]:
+def _places(work: RequestState, part: RowGroup) -> list[tuple[int, int]]:
     if part.index is None or len(work.places) == 1:
         return work.places
     return [work.places[i] for i in part.index.tolist()]
 
 
-def _record(work: Work, part: Part, receipt: str, latency_s: float) -> AuditRecord:
+def _record(work: RequestState, part: RowGroup, receipt: str, latency_s: float) -> AuditRecord:
     """One variant's record: of a request whose rows met several there are several, with one receipt."""
     served, features, judged, request = part.member.served, part.features, part.judged, work.request
     inputs = {t.name: t for t in request.inputs}

@@ -4,7 +4,7 @@ Which variant gets which rows is serving.scoring.scorer's, and what the answer s
 not be
 read and whose model is quick is done at once, in one call that waits for nothing (`run_at_once`); any other is awaited (`run`).
 All that asks the features is in `_read`, all that runs the model in `_run_now` and `_run_aside`, what is asked of the cache in its
-place in `_run_kept`, and all ways end in `Part.conclude`. Each run asks its variant's breaker first and tells it the outcome, outputs
+place in `_run_kept`, and all ways end in `RowGroup.conclude`. Each run asks its variant's breaker first and tells it the outcome, outputs
 that do not fit the rows among the failures; what that is, how time is carved and who waits for a thread is serving.resilience'."""
 
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ from serving.resilience.deadline import read_slice_s, run_slice_s
 from serving.resilience.guard import Guard
 from serving.scoring.entity import Place
 from serving.scoring.inputs import ColumnRows, TensorRows
-from serving.scoring.loaded_revision import Served
+from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.protection import Protection, unprotected
-from serving.scoring.row_group import Part
+from serving.scoring.row_group import RowGroup
 from serving.scoring.rules_fallback import settle_by_rules
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
@@ -44,7 +44,7 @@ _EXPECTED: Final = 10.0
 """A run may take this many times what its rows should take, however long that is, before it is slow."""
 
 
-class Work(msgspec.Struct):
+class RequestState(msgspec.Struct):
     """One request on its way. Times are the clock's monotonic seconds. places: of its rows' entities, empty if nobody asks."""
 
     request: InferRequest
@@ -58,11 +58,11 @@ class Work(msgspec.Struct):
     is_evidence: bool = False
 
 
-class OutOfPatience(DeadlineExceeded):
+class VariantTimedOut(DeadlineExceeded):
     """A variant took longer than its share of the time; the rest is kept for stable to answer in its place."""
 
 
-class ModelOut(Unavailable):
+class ModelUnavailable(Unavailable):
     """The breaker of a variant's model is open, so it was not run. is_slow: because it had been too slow, not wrong."""
 
     def __init__(self, message: str, *, retry_after_s: float, is_slow: bool) -> None:
@@ -70,7 +70,7 @@ class ModelOut(Unavailable):
         self.is_slow = is_slow
 
 
-class Stages:
+class VariantRunner:
     """Runs parts on one event loop. protection: without bulkheads every model is run on the loop."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Stages:
         self._features, self._clock, self._metrics = features, clock, metrics
         self._feature_timeout_s, self._protection = feature_timeout_s, protection or unprotected()
 
-    def run_at_once(self, work: Work, part: Part) -> bool:
+    def run_at_once(self, work: RequestState, part: RowGroup) -> bool:
         """Fill the part, if nothing of it has to be waited for; whether that is so. Raises as `run` does."""
         served, rows, protection = part.member.served, part.rows.rows, self._protection
         if self._reads(part) or not (protection.bulkheads is None or served.may_run_inline(rows)):
@@ -95,9 +95,9 @@ class Stages:
         self._run_now(work, part, tensors_of(part))
         return True
 
-    async def run(self, work: Work, part: Part, *, share: float = 1.0) -> None:
+    async def run(self, work: RequestState, part: RowGroup, *, share: float = 1.0) -> None:
         """Fill the part. share: of the time that is left, what the model may take. Raises RunError, DeadlineExceeded, BadRequest,
-        ModelOut, Overloaded."""
+        ModelUnavailable, Overloaded."""
         rows, served, reader = part.rows, part.member.served, self._features
         if isinstance(rows, ColumnRows) and served.feature_service is not None and reader is not None:
             part.features = await self._read(work, part, rows, served.feature_service, reader)
@@ -110,20 +110,22 @@ class Stages:
         else:
             await self._run(work, part, tensors, share)
 
-    def blame(self, part: Part) -> None:
+    def blame(self, part: RowGroup) -> None:
         """The part's variant refused rows that another one takes: its failure, and not the input's."""
         if part.ticket is not None:
             self._guard(part.member.served).failed(part.ticket, 0.0, self._clock.monotonic_s())
 
-    def pardon(self, part: Part) -> None:
+    def pardon(self, part: RowGroup) -> None:
         """The part's variant refused rows that nobody takes."""
         if part.ticket is not None:
             self._guard(part.member.served).unused(part.ticket)
 
-    def _reads(self, part: Part) -> bool:
+    def _reads(self, part: RowGroup) -> bool:
         return self._features is not None and type(part.rows) is ColumnRows and part.member.served.feature_service is not None
 
-    async def _read(self, work: Work, part: Part, rows: ColumnRows, service: str, reader: FeatureReader) -> FeatureRows:
+    async def _read(
+        self, work: RequestState, part: RowGroup, rows: ColumnRows, service: str, reader: FeatureReader
+    ) -> FeatureRows:
         """The features of these rows; a store that is out gives defaults, every row degraded. Raises DeadlineExceeded."""
         start = self._clock.monotonic_s()
         left_s = work.deadline_s - start
@@ -140,7 +142,7 @@ class Stages:
             self._metrics.features_defaulted(service, "missing_or_old", count)
         return found
 
-    def _kept(self, served: Served, rows: int) -> Predictions | None:
+    def _kept(self, served: LoadedRevision, rows: int) -> Predictions | None:
         """The prediction cache, if this run is worth a look into it."""
         kept = self._protection.predictions
         if kept is None or kept.is_worth(_expected_s(served, rows)):
@@ -148,20 +150,20 @@ class Stages:
         kept.skipped(served.name)
         return None
 
-    def _guard(self, served: Served) -> Guard:
+    def _guard(self, served: LoadedRevision) -> Guard:
         protection = self._protection
         guard = protection.model(served.name, served.version, served.variant, served.revision)
         protection.last = (served, guard)
         return guard
 
-    async def _run(self, work: Work, part: Part, tensors: Feed, share: float) -> None:
+    async def _run(self, work: RequestState, part: RowGroup, tensors: Feed, share: float) -> None:
         bulkheads = self._protection.bulkheads
         if bulkheads is None or part.member.served.may_run_inline(part.rows.rows):
             self._run_now(work, part, tensors)
         else:
             await self._run_aside(work, part, tensors, share, bulkheads)
 
-    async def _run_kept(self, work: Work, part: Part, tensors: Feed, share: float, kept: Predictions) -> None:
+    async def _run_kept(self, work: RequestState, part: RowGroup, tensors: Feed, share: float, kept: Predictions) -> None:
         """Take what the model said to these tensors before, or run it and keep what it says."""
         served, way, start = part.member.served, part.way, self._clock.monotonic_s()
         feed = runtime_feed(tensors)
@@ -180,7 +182,7 @@ class Stages:
             part.source = CACHE
             part.conclude()
 
-    def _run_now(self, work: Work, part: Part, tensors: Feed) -> None:
+    def _run_now(self, work: RequestState, part: RowGroup, tensors: Feed) -> None:
         """Run the model on the event loop. Flat, and sparing with calls: nearly every request comes through here."""
         served, monotonic_s = part.member.served, self._clock.monotonic_s
         feed = runtime_feed(tensors) if served.takes_text else tensors
@@ -209,7 +211,7 @@ class Stages:
         if end > work.deadline_s or work.trace is not None:
             self._ran(work, part, start, end)
 
-    async def _run_aside(self, work: Work, part: Part, tensors: Feed, share: float, bulkheads: Bulkheads) -> None:
+    async def _run_aside(self, work: RequestState, part: RowGroup, tensors: Feed, share: float, bulkheads: Bulkheads) -> None:
         """Run the model in a thread of its own, as so long a run would hold up the loop; told to stop when its time is over."""
         served, start = part.member.served, self._clock.monotonic_s()
         aside = _Aside(served.model, runtime_feed(tensors), part.way.to_run, self._clock)
@@ -243,7 +245,7 @@ class Stages:
         _tell(guard, ticket, part, aside.lasted_s(end), end)
         self._ran(work, part, start, end)
 
-    def _ran(self, work: Work, part: Part, start_s: float, end_s: float) -> None:
+    def _ran(self, work: RequestState, part: RowGroup, start_s: float, end_s: float) -> None:
         part.model_s = end_s - start_s
         if end_s > work.deadline_s:
             raise DeadlineExceeded(
@@ -252,7 +254,7 @@ class Stages:
         if work.trace is not None:
             self._span(work.trace, "model", part, part.model_s, {"model": part.member.served.name})
 
-    def _span(self, trace: Trace, name: str, part: Part, lasted_s: float, attributes: Mapping[str, str | int]) -> None:
+    def _span(self, trace: Trace, name: str, part: RowGroup, lasted_s: float, attributes: Mapping[str, str | int]) -> None:
         end_ns = self._clock.now_us() * 1000
         variant: dict[str, str | int] = {
             "rows": part.rows.rows,
@@ -283,11 +285,11 @@ class _Aside:
         return 0.0 if self._began_s is None else (self._ended_s or now_s) - self._began_s
 
 
-def _expected_s(served: Served, rows: int) -> float:
+def _expected_s(served: LoadedRevision, rows: int) -> float:
     return served.run_us * rows * 1e-6
 
 
-def _tell(guard: Guard, ticket: Ticket, part: Part, took_s: float, now_s: float, *, is_given_up: bool = False) -> None:
+def _tell(guard: Guard, ticket: Ticket, part: RowGroup, took_s: float, now_s: float, *, is_given_up: bool = False) -> None:
     """The breaker learns of a run that ended or was given up. Many rows may take long; and who allows no time is not to blame on
     the model."""
     if took_s > guard.slow_s and took_s <= _EXPECTED * _expected_s(part.member.served, part.rows.rows):
@@ -298,18 +300,18 @@ def _tell(guard: Guard, ticket: Ticket, part: Part, took_s: float, now_s: float,
         guard.succeeded(ticket, took_s, now_s)
 
 
-def _left_alone(served: Served, guard: Guard, now_s: float) -> ModelOut:
+def _left_alone(served: LoadedRevision, guard: Guard, now_s: float) -> ModelUnavailable:
     breaker = guard.breaker
-    return ModelOut(
+    return ModelUnavailable(
         f"model {served.name!r} ({served.variant}) is left alone for a while: {breaker.why}; try again later",
         retry_after_s=guard.retry_after_s(now_s),
         is_slow=breaker.is_slow,
     )
 
 
-def _too_slow(served: Served, left_s: float, share: float) -> DeadlineExceeded:
+def _too_slow(served: LoadedRevision, left_s: float, share: float) -> DeadlineExceeded:
     if share < 1.0:
-        return OutOfPatience(f"model {served.name!r} took more than {left_s * share:.3f} s")
+        return VariantTimedOut(f"model {served.name!r} took more than {left_s * share:.3f} s")
     return DeadlineExceeded(f"model {served.name!r} did not answer within the deadline; allow more time or send fewer rows")
 
 
@@ -323,7 +325,7 @@ def tenant_of(request: InferRequest) -> str:
     return named
 
 
-def tensors_of(part: Part) -> Feed:
+def tensors_of(part: RowGroup) -> Feed:
     """The graph's inputs: as sent, or put together from columns and the features that were read."""
     rows = part.rows
     if isinstance(rows, TensorRows):

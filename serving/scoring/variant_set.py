@@ -13,7 +13,7 @@ from serving.errors import BadRequest
 from serving.messages import InferRequest
 from serving.scoring.entity import BUCKETS, ENTITY, Place, places, salt_of
 from serving.scoring.inputs import ColumnRows, TensorRows
-from serving.scoring.loaded_revision import STABLE, Served
+from serving.scoring.loaded_revision import STABLE, LoadedRevision
 from serving.scoring.split import Split
 from serving.spec import ModelSpec
 from serving.telemetry.evidence import VariantEvidence
@@ -26,33 +26,33 @@ NO_SPLIT: Final = Split(())
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Variant:
     """One loaded variant. evidence: where its share is accounted for, None if nobody judges it. mirror: buckets it mirrors."""
 
-    served: Served
+    served: LoadedRevision
     evidence: VariantEvidence | None = None
     mirror: int = 0
 
 
 @dataclass(frozen=True)
-class Lineup:
+class VariantSet:
     """See the module. others: loaded variants in declared order. ranges: who answers for each range of the split, stable last.
 
     objective_s: a request that takes longer is slow."""
 
-    stable: Member
-    others: tuple[Member, ...] = ()
+    stable: Variant
+    others: tuple[Variant, ...] = ()
     split: Split = NO_SPLIT
-    ranges: tuple[Member, ...] = ()
+    ranges: tuple[Variant, ...] = ()
     objective_s: float = 0.1
 
     @classmethod
-    def only(cls, served: Served) -> "Lineup":
+    def only(cls, served: LoadedRevision) -> "VariantSet":
         """One revision that is asked for by name: no split, no evidence."""
-        return cls(Member(served))
+        return cls(Variant(served))
 
     @classmethod
-    def of(cls, spec: ModelSpec, stable: Member, loaded: Mapping[str, Member]) -> "Lineup":
+    def of(cls, spec: ModelSpec, stable: Variant, loaded: Mapping[str, Variant]) -> "VariantSet":
         """By the specification. loaded: the variants that are loaded and fit, by name."""
         declared = spec.variants
         return cls(
@@ -64,12 +64,12 @@ class Lineup:
         )
 
     @cached_property
-    def by_name(self) -> Mapping[str, "Lineup"]:
+    def by_name(self) -> Mapping[str, "VariantSet"]:
         """Each loaded variant alone, for those who ask for it."""
-        return MappingProxyType({m.served.variant: Lineup.only(m.served) for m in (self.stable, *self.others)})
+        return MappingProxyType({m.served.variant: VariantSet.only(m.served) for m in (self.stable, *self.others)})
 
     @cached_property
-    def mirrors(self) -> tuple[Member, ...]:
+    def mirrors(self) -> tuple[Variant, ...]:
         """Variants that score copies of stable's rows."""
         return tuple(m for m in self.others if m.mirror)
 
@@ -92,7 +92,7 @@ class Lineup:
     def _takes_tensors(self) -> bool:
         return all(m.served.inputs.tensors == self.stable.served.inputs.tensors for m in self.others)
 
-    def named(self, name: object) -> "Lineup":
+    def named(self, name: object) -> "VariantSet":
         """The variant of that name alone. Raises BadRequest, listing those there are."""
         found = self.by_name.get(name) if isinstance(name, str) else None
         if found is None:
@@ -117,7 +117,7 @@ def mirror_buckets(percent: float) -> int:
     return round(percent * BUCKETS / 100)
 
 
-def misfit(stable: Served, other: Served) -> str | None:
+def misfit(stable: LoadedRevision, other: LoadedRevision) -> str | None:
     """Why this revision cannot stand beside stable, or None: a client must not be able to tell by what it may send or gets."""
     ours, theirs = stable.inputs, other.inputs
     parts = []

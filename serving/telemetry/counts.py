@@ -7,8 +7,8 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-Outcome = Literal["ok", "client_error", "refused", "failed"]
-OUTCOMES: Final[tuple[Outcome, ...]] = ("ok", "client_error", "refused", "failed")
+AnswerOutcome = Literal["ok", "client_error", "refused", "failed"]
+OUTCOMES: Final[tuple[AnswerOutcome, ...]] = ("ok", "client_error", "refused", "failed")
 STAGES: Final = ("total", "features", "model")
 VERDICTS: Final = ("benign", "investigate", "alert")
 
@@ -55,7 +55,7 @@ class ModelMetrics:
     def __init__(self, model: str, version: str, variant: str, door: str) -> None:
         self.labels = (model, version, variant)
         self.door = door
-        self._outcomes: dict[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
+        self._outcomes: dict[AnswerOutcome, int] = dict.fromkeys(OUTCOMES, 0)
         self._total, self._features, self._model = (Histogram(LATENCY_BUCKETS_S) for _ in STAGES)
         self._ages = Histogram(AGE_BUCKETS_S)
         self._verdicts: dict[str, list[int]] = {}
@@ -92,13 +92,13 @@ class ModelMetrics:
             counts[1] += verdicts[1]
             counts[2] += verdicts[2]
 
-    def refused(self, kind: Outcome) -> None:
+    def refused(self, kind: AnswerOutcome) -> None:
         """Count one request that got an error; `outcome_of(error)` gives the kind."""
         self._outcomes[kind] += 1
 
-    def snapshot(self) -> "Snapshot":
+    def snapshot(self) -> "MetricsSnapshot":
         """Take a consistent copy, for a scrape."""
-        return Snapshot(
+        return MetricsSnapshot(
             dict(self._outcomes),
             {stage: h.copy() for stage, h in zip(STAGES, (self._total, self._features, self._model), strict=True)},
             self._ages.copy(),
@@ -108,10 +108,10 @@ class ModelMetrics:
         )
 
 
-class Snapshot(NamedTuple):
+class MetricsSnapshot(NamedTuple):
     """A `ModelMetrics` at one moment; verdicts: by operating point, counts of benign, investigate, alert."""
 
-    outcomes: Mapping[Outcome, int]
+    outcomes: Mapping[AnswerOutcome, int]
     seconds: Mapping[str, Histogram]
     ages: Histogram
     verdicts: Mapping[str, list[int]]

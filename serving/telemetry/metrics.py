@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from serving.errors import Internal, ServingError
 from serving.telemetry import names
-from serving.telemetry.counts import VERDICTS, Histogram, ModelMetrics, Outcome
+from serving.telemetry.counts import VERDICTS, AnswerOutcome, Histogram, ModelMetrics
 from serving.telemetry.evidence import ROUTES, Thinning, VariantEvidence
 from serving.telemetry.loop_lag import LoopLag
 from serving.telemetry.names import MetricDoc
@@ -26,14 +26,14 @@ CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
 """Content type of `ServingMetrics.render()`."""
 
 
-def outcome_of(error: ServingError) -> Outcome:
+def outcome_of(error: ServingError) -> AnswerOutcome:
     """Say what an error counts as: our defect, a refusal worth trying again, or the client's mistake."""
     if isinstance(error, Internal):
         return "failed"
     return "refused" if error.can_retry else "client_error"
 
 
-Source = Callable[[], Iterable[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]]
+MetricSource = Callable[[], Iterable[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]]
 """Counters and gauges that somebody else keeps: each with its values by labels, as they are now. Called in a thread."""
 GONE: Final = 16
 """Of each model, revisions and versions no longer loaded whose counts are still told, the last ones. A series must outlive the
@@ -66,7 +66,7 @@ class ServingMetrics(Collector):
         self._loaded: Mapping[tuple[str, ...], None] = MappingProxyType({})
         self._failed: Mapping[tuple[str, ...], None] = MappingProxyType({})
         self._audit: Callable[[], tuple[int, int]] | None = None
-        self._sources: list[Source] = []
+        self._sources: list[MetricSource] = []
         self._lock = Lock()
         self._started_s = now()
         self._process = ProcessCollector(registry=None)
@@ -153,7 +153,7 @@ class ServingMetrics(Collector):
         """Read (written, dropped) from here at each scrape."""
         self._audit = counts
 
-    def watch(self, source: Source) -> None:
+    def watch(self, source: MetricSource) -> None:
         """Read further counters and gauges from here at each scrape."""
         self._sources.append(source)
 

@@ -14,7 +14,7 @@ from loadtests.settings import LoadSettings
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
 from serving.audit.record import AuditRecord
-from serving.doors.grpc.calls import Calls
+from serving.doors.grpc.calls import InferenceMethods
 from serving.doors.http.router import Endpoint
 from serving.doors.oip.envelope import TIMEOUT_HEADERS
 from serving.doors.oip.errors import GRPC_CODE, HTTP_STATUS
@@ -85,7 +85,7 @@ def test_every_error_is_described_with_its_statuses():
 
 def test_every_path_method_and_timeout_header_is_described():
     page = (REFERENCE / "protocol.md").read_text(encoding="utf-8")
-    wanted = [f"`{e.value}`" for e in Endpoint] + [h.decode() for h in TIMEOUT_HEADERS] + [*Calls(None).methods()]
+    wanted = [f"`{e.value}`" for e in Endpoint] + [h.decode() for h in TIMEOUT_HEADERS] + [*InferenceMethods(None).methods()]
     assert not [w for w in wanted if w not in page]
 
 

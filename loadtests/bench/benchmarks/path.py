@@ -75,11 +75,11 @@ async def measure(workload: Workload, store: Path, *, rounds: int, turns: int) -
 
 
 async def _ways(service: Any, workload: Workload) -> dict[str, tuple[Way, int]]:
-    from serving.doors.grpc.calls import Around, Calls
+    from serving.doors.grpc.calls import CallContext, InferenceMethods
     from serving.doors.oip import binary_codec
     from serving.doors.oip.envelope import Envelope
 
-    session, calls = bare.open_session(str(workload.model)), Calls(service)
+    session, calls = bare.open_session(str(workload.model)), InferenceMethods(service)
     bodies = workload.json_bodies.read_bytes().splitlines()
     feeds = [{INPUT: r[None, :]} for r in workload.inputs]
     messages = [infer_request(r) for r in workload.inputs]
@@ -123,7 +123,7 @@ async def _ways(service: Any, workload: Workload) -> dict[str, tuple[Way, int]]:
 
     async def grpc(some: slice) -> None:
         for wire in wires[some]:
-            await calls.model_infer(wire, Around())
+            await calls.model_infer(wire, CallContext())
 
     async def rows_alone(_: slice) -> None:
         session.run([OUTPUT], {INPUT: tensor})

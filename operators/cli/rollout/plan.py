@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from operators.rollout.spec import Revision
     from serving.audit.record import AuditRecord
     from serving.models.bundle import Bundle
-    from serving.scoring.loaded_revision import Served
+    from serving.scoring.loaded_revision import LoadedRevision
 
 
 _BUDGET_S: Final = 20.0
@@ -119,7 +119,7 @@ def _forecast(
         return replayed, forecast(replayed, np.random.default_rng(0))
 
 
-def _loaded(bundle: "Bundle", revision: "Revision") -> "Served":
+def _loaded(bundle: "Bundle", revision: "Revision") -> "LoadedRevision":
     """A session of our own, after the same probe that a replica asks for."""
     from serving.models.probe import probe
     from serving.scoring.loaded_revision import load_bundle, serve

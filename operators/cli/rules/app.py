@@ -10,7 +10,7 @@ from operators.cli.console import CommandError, Json, page, print_json, print_ta
 
 if TYPE_CHECKING:
     from operators.cli.rules.event_files import Found
-    from serving.rules.matcher import Compiled
+    from serving.rules.matcher import Matcher
     from serving.rules.tree import SigmaRule
 
 app = typer.Typer(no_args_is_help=True, help="Check rules, and try them on events.")
@@ -73,7 +73,7 @@ def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _matched(compiled: "Compiled", event: "Found") -> "list[SigmaRule]":
+def _matched(compiled: "Matcher", event: "Found") -> "list[SigmaRule]":
     """The rules that hold of an event. Raises RuleError."""
     from serving.rules.errors import RuleError
     from serving.rules.events import fields_of_json
@@ -85,11 +85,11 @@ def _matched(compiled: "Compiled", event: "Found") -> "list[SigmaRule]":
     return compiled.match(fields, compiled.sources.of(fields, said if isinstance(said, dict) else None))
 
 
-def _compiled(path: Path) -> "tuple[Compiled, float, int]":
+def _compiled(path: Path) -> "tuple[Matcher, float, int]":
     """The matcher, the seconds it took, and how many threshold rules there are. Raises CommandError."""
     from serving.rules.errors import RuleError
     from serving.rules.files import find_rule_files
-    from serving.rules.matcher import Compiled
+    from serving.rules.matcher import Matcher
     from serving.rules.ruleset import read_files
     from serving.rules.thresholds import columns_named
 
@@ -103,4 +103,4 @@ def _compiled(path: Path) -> "tuple[Compiled, float, int]":
             columns_named(rule.id, rule.when)
     except RuleError as problem:
         raise CommandError(f"{path}: {problem}") from problem
-    return found.sigma or Compiled(()), time.perf_counter() - started, len(found.said.thresholds)
+    return found.sigma or Matcher(()), time.perf_counter() - started, len(found.said.thresholds)

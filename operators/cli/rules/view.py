@@ -7,11 +7,11 @@ from operators.cli.console import page, print_table
 
 if TYPE_CHECKING:
     from serving.rules.ruleset import RuleSet
-    from serving.rules.tree import SigmaRule, Unsupported
+    from serving.rules.tree import SigmaRule, UnsupportedRule
 
 
 def rules_record(
-    rules: int, thresholds: int, unsupported: "Sequence[Unsupported]", unreached: "Sequence[SigmaRule]"
+    rules: int, thresholds: int, unsupported: "Sequence[UnsupportedRule]", unreached: "Sequence[SigmaRule]"
 ) -> dict[str, Any]:
     """For programs. rules, thresholds: how many of each hold."""
     return {

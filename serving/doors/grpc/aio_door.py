@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio as reflection
 
-from serving.doors.grpc.calls import Around, Call, Calls
+from serving.doors.grpc.calls import Call, CallContext, InferenceMethods
 from serving.doors.grpc.health import Health
 from serving.doors.grpc.status import failure
 from serving.doors.grpc.stubs import HEALTH, POOL, REFLECTION, REFLECTION_V1, SERVICE
@@ -86,7 +86,10 @@ async def start_grpc(
         (
             grpc.method_handlers_generic_handler(
                 SERVICE,
-                {n: _unary(call, admit if n == "ModelInfer" else None) for n, call in Calls(service).methods().items()},
+                {
+                    n: _unary(call, admit if n == "ModelInfer" else None)
+                    for n, call in InferenceMethods(service).methods().items()
+                },
             ),
             _Health(health).handler(),
             _reflection(REFLECTION),
@@ -115,7 +118,7 @@ def _unary(call: Call, admit: Admit | None) -> Any:
             elif key == _VARIANT:
                 variant = value
         try:
-            return await call(body, Around(context.time_remaining(), trace, variant))
+            return await call(body, CallContext(context.time_remaining(), trace, variant))
         except ServingError as error:
             return await _refuse(context, error)
         except Exception:

@@ -13,7 +13,7 @@ from serving.errors import BadRequest, NotFound
 from serving.ports import InferenceService
 
 
-class Around(NamedTuple):
+class CallContext(NamedTuple):
     """What comes with a call. deadline_s: seconds the client still waits, None for any. variant: the one it asks for."""
 
     deadline_s: float | None = None
@@ -21,7 +21,7 @@ class Around(NamedTuple):
     variant: str | None = None
 
 
-Call = Callable[[bytes, Around], Coroutine[Any, Any, bytes]]
+Call = Callable[[bytes, CallContext], Coroutine[Any, Any, bytes]]
 """Request bytes and what comes with them -> response bytes. Raises ServingError."""
 
 _LIVE = stubs.message("ServerLiveResponse")
@@ -38,7 +38,7 @@ _UNLOAD = stubs.message("RepositoryModelUnloadRequest")
 _UNLOADED = stubs.message("RepositoryModelUnloadResponse")
 
 
-class Calls:
+class InferenceMethods:
     """One coroutine a method."""
 
     def __init__(self, service: InferenceService) -> None:
@@ -59,7 +59,7 @@ class Calls:
             "RepositoryModelUnload": self.unload,
         }
 
-    async def model_infer(self, body: bytes, around: Around) -> bytes:
+    async def model_infer(self, body: bytes, around: CallContext) -> bytes:
         """Answer one inference."""
         arrived_ns = time.time_ns()
         message = codec.parse(stubs.ModelInferRequest, body)
@@ -67,20 +67,20 @@ class Calls:
         answer = await self._service.infer(request)
         return answer_bytes(answer, codec.is_raw(message, request))
 
-    async def server_live(self, _body: bytes, _: Around) -> bytes:
+    async def server_live(self, _body: bytes, _: CallContext) -> bytes:
         """Whether the process answers."""
         return _bytes(_LIVE(live=self._service.is_live()))
 
-    async def server_ready(self, _body: bytes, _: Around) -> bytes:
+    async def server_ready(self, _body: bytes, _: CallContext) -> bytes:
         """Whether every model is ready."""
         return _bytes(_READY(ready=self._service.is_ready()))
 
-    async def server_metadata(self, _body: bytes, _: Around) -> bytes:
+    async def server_metadata(self, _body: bytes, _: CallContext) -> bytes:
         """Name, version, extensions."""
         server = self._service.server_metadata()
         return _bytes(_SERVER(name=server.name, version=server.version, extensions=server.extensions))
 
-    async def model_ready(self, body: bytes, _: Around) -> bytes:
+    async def model_ready(self, body: bytes, _: CallContext) -> bytes:
         """Whether one model is ready."""
         asked = codec.parse(_MODEL_READY, body)
         try:
@@ -89,17 +89,17 @@ class Calls:
             is_ready = False
         return _bytes(_IS_MODEL_READY(ready=is_ready))
 
-    async def model_metadata(self, body: bytes, _: Around) -> bytes:
+    async def model_metadata(self, body: bytes, _: CallContext) -> bytes:
         """Inputs and outputs of one model."""
         asked = codec.parse(_MODEL, body)
         return _bytes(codec.write_metadata(self._service.model_metadata(_named(asked.name), asked.version or None)))
 
-    async def model_statistics(self, body: bytes, _: Around) -> bytes:
+    async def model_statistics(self, body: bytes, _: CallContext) -> bytes:
         """What each model version has answered."""
         asked = codec.parse(_STATISTICS, body)
         return _bytes(codec.write_statistics(self._service.statistics(asked.name or None, asked.version or None)))
 
-    async def repository_index(self, body: bytes, _: Around) -> bytes:
+    async def repository_index(self, body: bytes, _: CallContext) -> bytes:
         """Every model version known."""
         asked = codec.parse(_INDEX, body)
         answer = stubs.RepositoryIndexResponse()
@@ -107,14 +107,14 @@ class Calls:
             answer.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return _bytes(answer)
 
-    async def load(self, body: bytes, _: Around) -> bytes:
+    async def load(self, body: bytes, _: CallContext) -> bytes:
         """Load a model."""
         asked = codec.parse(_LOAD, body)
         name = _named(asked.triton_model_name or asked.model_name)
         await self._service.load(name)
         return _bytes(_LOADED(model_name=name, isLoaded=True))
 
-    async def unload(self, body: bytes, _: Around) -> bytes:
+    async def unload(self, body: bytes, _: CallContext) -> bytes:
         """Unload a model."""
         asked = codec.parse(_UNLOAD, body)
         name = _named(asked.triton_model_name or asked.model_name)

@@ -17,14 +17,14 @@ from grpc_reflection.v1alpha.reflection import aio as reflection
 
 from serving.doors.eager import start
 from serving.doors.grpc import codec
-from serving.doors.grpc.calls import Around, Call, Calls
+from serving.doors.grpc.calls import Call, CallContext, InferenceMethods
 from serving.doors.grpc.health import Health
 from serving.doors.grpc.stubs import HEALTH, POOL, REFLECTION, REFLECTION_V1, SERVICE
 from serving.doors.grpc.wire import (
     FRAME_BYTES,
     HEAD,
     OK,
-    Head,
+    RequestHead,
     framed,
     message_length,
     not_grpc,
@@ -35,7 +35,7 @@ from serving.doors.grpc.wire import (
     unpacked,
 )
 from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, affordable_connections
-from serving.doors.http2.connection import BODY_TIMEOUT_S, Connection
+from serving.doors.http2.connection import BODY_TIMEOUT_S, Http2Connection
 from serving.doors.http2.frames import PROTOCOL_ERROR
 from serving.doors.http2.hpack import Field
 from serving.doors.http2.streams import Stream
@@ -139,7 +139,9 @@ class GrpcApplication:
         self.max_bytes, self.room_bytes = max_body_bytes + FRAME_BYTES, max_unfinished_bytes
         self._limit, self._admit = max_body_bytes, admit
         self._loop = asyncio.get_running_loop()
-        self._calls: dict[bytes, Call] = {f"/{SERVICE}/{n}".encode(): call for n, call in Calls(service).methods().items()}
+        self._calls: dict[bytes, Call] = {
+            f"/{SERVICE}/{n}".encode(): call for n, call in InferenceMethods(service).methods().items()
+        }
         self._calls[f"/{HEALTH}/Check".encode()] = self._check
         self._flows: dict[bytes, Flow] = {f"/{HEALTH}/Watch".encode(): self._watch}
         for name in (REFLECTION, REFLECTION_V1):
@@ -147,13 +149,13 @@ class GrpcApplication:
 
     # ---- serving.doors.http2.connection.Application
 
-    def head(self, fields: list[Field]) -> Head:
+    def head(self, fields: list[Field]) -> RequestHead:
         """See Application."""
         return read_head(fields)
 
     def opened(self, stream: Stream) -> None:
         """Begin what flows; of a client that may wait for an answer before it says all, refuse at once what is not offered."""
-        head: Head = stream.head
+        head: RequestHead = stream.head
         if head.path in self._calls or not head.is_grpc:
             return
         if head.problem is not None:
@@ -180,7 +182,7 @@ class GrpcApplication:
 
     def complete(self, stream: Stream) -> None:
         """Answer a call: within this turn of the loop if its service never waits."""
-        head: Head = stream.head
+        head: RequestHead = stream.head
         body = stream.body
         if stream.is_flowing:
             self.arrived(stream)
@@ -206,7 +208,7 @@ class GrpcApplication:
             stream.state = task
             self._limit_time(stream, task, head.around.deadline_s)
 
-    def _refused(self, head: Head, body: bytes | bytearray) -> ServingError | None:
+    def _refused(self, head: RequestHead, body: bytes | bytearray) -> ServingError | None:
         if head.path == _INFER and self._admit is not None and (refused := self._admit()) is not None:
             return refused
         return None if len(body) == message_length(body) else not_single(len(body))
@@ -251,7 +253,7 @@ class GrpcApplication:
         timer = self._loop.call_later(min(deadline_s, 86_400.0) + 0.005, late)
         task.add_done_callback(lambda _: timer.cancel())
 
-    async def _unpack_and_call(self, call: Call, message: bytes, head: Head) -> bytes:
+    async def _unpack_and_call(self, call: Call, message: bytes, head: RequestHead) -> bytes:
         return await call(await unpacked(message, head.encoding, self._limit), head.around)
 
     def _answered(self, stream: Stream, result: bytes | None, problem: BaseException | None) -> None:
@@ -284,7 +286,7 @@ class GrpcApplication:
 
     # ---- health
 
-    async def _check(self, body: bytes, _: Around) -> bytes:
+    async def _check(self, body: bytes, _: CallContext) -> bytes:
         status = self.health.status(codec.parse(health_pb2.HealthCheckRequest, body).service)
         answer: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
         return answer
@@ -328,7 +330,7 @@ class Http2Door:
     """A running gRPC door."""
 
     def __init__(
-        self, sock: socket.socket, application: "GrpcApplication", server: asyncio.Server, connections: set[Connection]
+        self, sock: socket.socket, application: "GrpcApplication", server: asyncio.Server, connections: set[Http2Connection]
     ) -> None:
         self.port = int(sock.getsockname()[1])
         self._sock, self._application, self._server, self._connections = sock, application, server, connections
@@ -378,11 +380,13 @@ async def start_http2(
     """Listen on a bound socket. Beyond max_connections the newest are closed; max_unfinished_bytes: of requests that have begun to
     arrive, over all connections."""
     loop = asyncio.get_running_loop()
-    connections = set[Connection]()
+    connections = set[Http2Connection]()
     application = GrpcApplication(
         service, max_body_bytes=max_body_bytes, max_unfinished_bytes=max_unfinished_bytes, admit=admit
     )
     most = affordable_connections(max_connections)
     age_s = (lambda: CONNECTION_AGE_S * random.uniform(0.75, 1.25)) if is_shared(sock) else None  # noqa: S311  # spreads, hides nothing
-    server = await loop.create_server(lambda: Connection(application, connections, age_s, most), sock=sock, backlog=BACKLOG)
+    server = await loop.create_server(
+        lambda: Http2Connection(application, connections, age_s, most), sock=sock, backlog=BACKLOG
+    )
     return Http2Door(sock, application, server, connections)

@@ -13,7 +13,7 @@ MAX_MESSAGE: Final = 2000
 DOMAIN: Final = "vedette.dev"
 
 
-class Failure(NamedTuple):
+class GrpcFailure(NamedTuple):
     """code: a name of grpc.StatusCode. details: google.rpc.Status, serialized."""
 
     code: str
@@ -22,7 +22,7 @@ class Failure(NamedTuple):
     details: bytes
 
 
-def failure(error: ServingError) -> Failure:
+def failure(error: ServingError) -> GrpcFailure:
     """The cause as ErrorInfo, and RetryInfo where trying again can help."""
     code = grpc_code(error)
     number = code_pb2.Code.Value(code)
@@ -38,4 +38,4 @@ def failure(error: ServingError) -> Failure:
         packed = any_pb2.Any()
         packed.Pack(part)
         status.details.append(packed)
-    return Failure(code, number, message, status.SerializeToString())
+    return GrpcFailure(code, number, message, status.SerializeToString())

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from serving.doors.body import inflate
-from serving.doors.grpc.calls import Around
+from serving.doors.grpc.calls import CallContext
 from serving.doors.grpc.status import failure
-from serving.doors.http2.frames import PROTOCOL_ERROR, Fault
+from serving.doors.http2.frames import PROTOCOL_ERROR, ProtocolFault
 from serving.doors.http2.hpack import Field, encode
 from serving.doors.oip.envelope import GRPC_TIMEOUT_HEADER, VARIANT_HEADER, timeout_s, traceparent
 from serving.doors.oip.tensors import brief
@@ -30,7 +30,7 @@ _UPPER: Final = re.compile(rb"[A-Z]")
 _ESCAPED: Final = re.compile(rb"[^ -$&-~]")
 
 
-class Head(NamedTuple):
+class RequestHead(NamedTuple):
     """What the head of a request says. problem: why it is refused whatever its body is. length: its content-length."""
 
     method: bytes
@@ -38,7 +38,7 @@ class Head(NamedTuple):
     content_type: bytes
     encoding: bytes
     length: int | None
-    around: Around
+    around: CallContext
     problem: ServingError | None = None
 
     @property
@@ -47,25 +47,25 @@ class Head(NamedTuple):
         return self.method == b"POST" and self.content_type.startswith(b"application/grpc")
 
 
-def read_head(fields: list[Field]) -> Head:
+def read_head(fields: list[Field]) -> RequestHead:
     """Fields of a request to a Head. Raises Fault for what HTTP/2 calls malformed."""
     headers: dict[bytes, bytes] = {}
     is_regular = False
     for name, value in fields:
         if name[:1] == b":":
             if is_regular or name not in _PSEUDO or name in headers:
-                raise Fault(PROTOCOL_ERROR, f"misplaced {name.decode('latin-1')}")
+                raise ProtocolFault(PROTOCOL_ERROR, f"misplaced {name.decode('latin-1')}")
         else:
             is_regular = True
             if name in _HOP_BY_HOP or _UPPER.search(name) or (name == b"te" and value != b"trailers"):
-                raise Fault(PROTOCOL_ERROR, f"{name.decode('latin-1')} has no place in HTTP/2")
+                raise ProtocolFault(PROTOCOL_ERROR, f"{name.decode('latin-1')} has no place in HTTP/2")
         headers[name] = value
     if not (headers.get(b":method") and headers.get(b":scheme") and headers.get(b":path")):
-        raise Fault(PROTOCOL_ERROR, "a request without method, scheme or path")
+        raise ProtocolFault(PROTOCOL_ERROR, "a request without method, scheme or path")
     return _head(headers)
 
 
-def _head(headers: Mapping[bytes, bytes]) -> Head:
+def _head(headers: Mapping[bytes, bytes]) -> RequestHead:
     deadline_s, problem = None, None
     try:
         if GRPC_TIMEOUT_HEADER in headers:
@@ -74,13 +74,13 @@ def _head(headers: Mapping[bytes, bytes]) -> Head:
         problem = refusal
     trace, variant = headers.get(b"traceparent"), headers.get(VARIANT_HEADER)
     length = headers.get(b"content-length", b"")
-    return Head(
+    return RequestHead(
         headers[b":method"],
         headers[b":path"],
         headers.get(b"content-type", b""),
         headers.get(b"grpc-encoding", b"identity"),
         int(length[:18]) if length.isdigit() else None,
-        Around(
+        CallContext(
             deadline_s,
             None if trace is None else traceparent(trace.decode("latin-1")),
             None if variant is None else variant.decode("latin-1"),

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from serving.doors.eager import start
 from serving.doors.http.reply import PLAIN_JSON, Reply, refusal
-from serving.doors.http.request_parser import BETWEEN, BODY, HEAD, SLICE_BYTES, Intake
-from serving.doors.http.response_heads import CLOSE, CONTINUE, JOINED_BYTES, Heads
+from serving.doors.http.request_parser import BETWEEN, BODY, HEAD, SLICE_BYTES, RequestParser
+from serving.doors.http.response_heads import CLOSE, CONTINUE, JOINED_BYTES, ResponseHeads
 from serving.doors.oip.errors import INTERNAL_MESSAGE
 from serving.doors.slow_readers import PROGRESS_BYTES, unread_bytes
 from serving.errors import BadRequest, Internal, Overloaded, ServingError, Unavailable
@@ -29,7 +29,7 @@ HALF_CLOSE_S: Final = 0.02
 _log = logging.getLogger(__name__)
 
 
-class Application(Protocol):
+class HttpApplication(Protocol):
     """What answers: serving.doors.http.door.HttpDoor."""
 
     max_body_bytes: int
@@ -47,7 +47,7 @@ class Application(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What connections are allowed. Times in seconds."""
 
     connections: int
@@ -61,21 +61,21 @@ class Limits:
 
 
 @dataclass(slots=True, eq=False)
-class Shared:
+class ConnectionContext:
     """What the connections of one server have in common. Touched on its loop only."""
 
-    application: Application
-    limits: Limits
+    application: HttpApplication
+    limits: ConnectionLimits
     loop: asyncio.AbstractEventLoop
-    heads: Heads
-    connections: "set[Connection]" = field(default_factory=set)
+    heads: ResponseHeads
+    connections: "set[HttpConnection]" = field(default_factory=set)
     unfinished_bytes: int = 0
     """Of bodies that have begun to arrive, over all connections."""
     is_closing: bool = False
     """Every answer from now on is its connection's last, and says so."""
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """See the module."""
 
     __slots__ = (
@@ -100,9 +100,9 @@ class Connection(asyncio.Protocol):
 
     _transport: Any
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: ConnectionContext) -> None:
         self._shared, self._respond = shared, shared.application.respond
-        self._intake = Intake(shared.application.max_body_bytes, shared.application.admit_head)
+        self._intake = RequestParser(shared.application.max_body_bytes, shared.application.admit_head)
         self._task: asyncio.Task[Reply] | None = None
         self._held = b""
         self._is_blocked = self._is_half_closed = self._is_head = self._is_over = False

@@ -14,7 +14,7 @@ from serving.doors.http.reply import Reply, error_reply
 from serving.doors.http.response_heads import CLOSE, KEEP_ALIVE
 from serving.errors import BadRequest, ServingError, Unsupported
 
-Incoming = tuple[str, bytes, dict[bytes, bytes], bytes, bytes, ServingError | Reply | None]
+ParsedRequest = tuple[str, bytes, dict[bytes, bytes], bytes, bytes, ServingError | Reply | None]
 """Method, URL as it came, headers by lower-case name (the last of a name), body, what the answer's head says of the connection
 (`heads.CLOSE`, `KEEP_ALIVE` or nothing), and the refusal if there is one. A tuple: one is made for every request."""
 
@@ -34,7 +34,7 @@ NOT_HTTP: Final = "the request is not HTTP/1.1: malformed request line, header o
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
 
 
-class Intake:
+class RequestParser:
     """The requests of one connection. max_body_bytes: of one body. admit: asked at the end of each head, before the body is kept."""
 
     __slots__ = (
@@ -62,7 +62,7 @@ class Intake:
 
     def __init__(self, max_body_bytes: int, admit: Callable[[str, bytes], ServingError | None] | None = None) -> None:
         self._max_body_bytes, self._digits, self._admit = max_body_bytes, len(str(max_body_bytes)), admit
-        self.ready: deque[Incoming] = deque()
+        self.ready: deque[ParsedRequest] = deque()
         self.stage = HEAD
         self.is_over = False
         """Nothing more is read: the last of `ready` says why."""
@@ -220,7 +220,7 @@ class Intake:
         if rest:
             self.feed(rest)
 
-    def _read_body_after_upgrade(self, request: Incoming) -> None:
+    def _read_body_after_upgrade(self, request: ParsedRequest) -> None:
         """llhttp takes a request that asks for another protocol as complete with its head. Its body is read as another's."""
         method, url, headers, _, ending, refusal = request
         length = headers.get(b"content-length")

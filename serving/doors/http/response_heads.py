@@ -21,7 +21,7 @@ REMEMBERED: Final = 64
 _STATUS: Final = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 
 
-class Heads:
+class ResponseHeads:
     """What answers begin with, until the next `tick`."""
 
     __slots__ = ("_date", "_refusals", "json")

@@ -9,8 +9,8 @@ import socket
 import time
 from typing import Final
 
-from serving.doors.http.connection import Application, Connection, Limits, Shared
-from serving.doors.http.response_heads import Heads
+from serving.doors.http.connection import ConnectionContext, ConnectionLimits, HttpApplication, HttpConnection
+from serving.doors.http.response_heads import ResponseHeads
 from serving.doors.slow_readers import WRITE_TIMEOUT_S
 from serving.doors.socket_handover import SETTLE_S, is_shared, turn_away
 
@@ -69,7 +69,7 @@ class HttpServer:
 
     def __init__(
         self,
-        application: Application,
+        application: HttpApplication,
         sock: socket.socket,
         *,
         max_connections: int = MAX_CONNECTIONS,
@@ -77,14 +77,14 @@ class HttpServer:
     ) -> None:
         self._application, self._sock = application, sock
         self._max_connections, self._max_unfinished_bytes = max_connections, max_unfinished_bytes
-        self._shared: Shared | None = None
+        self._shared: ConnectionContext | None = None
         self._server: asyncio.Server | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen; returns once connections are accepted."""
         loop = asyncio.get_running_loop()
-        limits = Limits(
+        limits = ConnectionLimits(
             connections=affordable_connections(self._max_connections),
             unfinished_bytes=self._max_unfinished_bytes,
             head_s=HEAD_TIMEOUT_S,
@@ -94,8 +94,8 @@ class HttpServer:
             linger_s=LINGER_S,
             age_s=CONNECTION_AGE_S,
         )
-        shared = self._shared = Shared(self._application, limits, loop, Heads(time.time()))
-        self._server = await loop.create_server(lambda: Connection(shared), sock=self._sock, backlog=BACKLOG)
+        shared = self._shared = ConnectionContext(self._application, limits, loop, ResponseHeads(time.time()))
+        self._server = await loop.create_server(lambda: HttpConnection(shared), sock=self._sock, backlog=BACKLOG)
         self._sweeping = loop.create_task(_sweep(shared))
 
     @property
@@ -127,12 +127,12 @@ class HttpServer:
             self._sweeping.cancel()
 
 
-async def _wait_until_gone(shared: Shared, until_s: float) -> None:
+async def _wait_until_gone(shared: ConnectionContext, until_s: float) -> None:
     while shared.connections and shared.loop.time() < until_s:  # noqa: ASYNC110  # an event would be set on the hot path
         await asyncio.sleep(0.01)
 
 
-async def _sweep(shared: Shared) -> None:
+async def _sweep(shared: ConnectionContext) -> None:
     """Keep the date of the answers, and end what takes longer than it may: whoever opens thousands of connections and stays
     silent on them takes the place of others."""
     limits = shared.limits

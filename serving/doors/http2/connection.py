@@ -21,13 +21,13 @@ from serving.doors.http2.frames import (  # fmt: skip
     LARGEST_WINDOW,
     NO_ERROR,
     PING,
-    Fault,
+    ProtocolFault,
     frame,
     goaway,
 )
 from serving.doors.http2.hpack import HpackError
-from serving.doors.http2.incoming import LEAVING, RESETS, Incoming
-from serving.doors.http2.streams import Application, Stream
+from serving.doors.http2.incoming import LEAVING, RESETS, FrameReceiver
+from serving.doors.http2.streams import Stream, StreamApplication
 from serving.doors.slow_readers import PROGRESS_BYTES, WRITE_TIMEOUT_S, unread_bytes
 
 HEAD_TIMEOUT_S: Final = 30.0
@@ -42,13 +42,13 @@ RESETS_PER_S: Final = 33.0
 _log = logging.getLogger(__name__)
 
 
-class Connection(Incoming, asyncio.Protocol):
+class Http2Connection(FrameReceiver, asyncio.Protocol):
     """One client. known: the connections there are, at most max_connections; age_s: gives the age at which this one is asked to go."""
 
     def __init__(
         self,
-        application: Application,
-        known: set["Connection"],
+        application: StreamApplication,
+        known: set["Http2Connection"],
         age_s: Callable[[], float] | None = None,
         max_connections: int = 10_000,
     ) -> None:
@@ -101,7 +101,7 @@ class Connection(Incoming, asyncio.Protocol):
         self._is_reading = True
         try:
             self._take(self._left + data if self._left else data)
-        except Fault as fault:
+        except ProtocolFault as fault:
             self._fail(fault.code, str(fault))
         except HpackError as problem:
             self._fail(COMPRESSION, str(problem))

@@ -18,7 +18,7 @@ NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL, STREAM_CLOSED, FRAME_SIZ
 REFUSED_STREAM, CANCEL, COMPRESSION, CALM = 0x7, 0x8, 0x9, 0xB
 
 
-class Fault(Exception):
+class ProtocolFault(Exception):
     """The client broke the protocol. stream: the one it concerns, 0 for the whole connection."""
 
     def __init__(self, code: int, why: str, stream: int = 0) -> None:
@@ -49,7 +49,7 @@ def window_update(number: int, more: int) -> bytes:
 def unpadded(payload: bytes) -> bytes:
     """A padded payload without its padding. Raises Fault."""
     if not payload or payload[0] >= len(payload):
-        raise Fault(PROTOCOL_ERROR, "more padding than frame")
+        raise ProtocolFault(PROTOCOL_ERROR, "more padding than frame")
     return payload[1 : len(payload) - payload[0]]
 
 
@@ -61,11 +61,11 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
     ]
     for name, value in found:
         if name == ENABLE_PUSH and value > 1:
-            raise Fault(PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
+            raise ProtocolFault(PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
         if name == INITIAL_WINDOW and value > LARGEST_WINDOW:
-            raise Fault(FLOW_CONTROL, f"INITIAL_WINDOW_SIZE is {value}")
+            raise ProtocolFault(FLOW_CONTROL, f"INITIAL_WINDOW_SIZE is {value}")
         if name == LARGEST_FRAME and not MAX_FRAME <= value < 1 << 24:
-            raise Fault(PROTOCOL_ERROR, f"MAX_FRAME_SIZE is {value}")
+            raise ProtocolFault(PROTOCOL_ERROR, f"MAX_FRAME_SIZE is {value}")
     return found
 
 

@@ -93,7 +93,7 @@ def unpacked(packed: bytes) -> bytes:
     return b"".join(parts)
 
 
-class Decoder:
+class HeaderDecoder:
     """One connection's decoder. generation: goes up whenever its table changes; in between, equal blocks mean equal fields."""
 
     def __init__(self) -> None:

@@ -36,15 +36,15 @@ from serving.doors.http2.frames import (  # fmt: skip
     STREAM_CLOSED,
     STREAM_WINDOW,
     WINDOW_UPDATE,
-    Fault,
+    ProtocolFault,
     ended,
     frame,
     read_settings,
     unpadded,
     window_update,
 )
-from serving.doors.http2.hpack import Decoder
-from serving.doors.http2.streams import Application, Outgoing, Stream
+from serving.doors.http2.hpack import HeaderDecoder
+from serving.doors.http2.streams import FrameSender, Stream, StreamApplication
 
 RESETS: Final = 1000
 """Calls that a client may cancel before they are answered, or break, at once. Opening and cancelling in a loop costs a client nothing
@@ -57,14 +57,14 @@ LEAVING: Final = b"vedette!"
 _MORE_AT: Final = 512 * 1024
 
 
-class Incoming(Outgoing):
+class FrameReceiver(FrameSender):
     """The half of a connection that takes what comes."""
 
-    def __init__(self, application: Application, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, application: StreamApplication, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.is_retired = False
         self._application = application
-        self._decoder = Decoder()
+        self._decoder = HeaderDecoder()
         self._heads: dict[bytes, Any] = {}
         self._left = b""
         self._is_greeted = self._is_leaving = False
@@ -95,7 +95,7 @@ class Incoming(Outgoing):
         while size - at >= 9:
             length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
             if length > MAX_FRAME:
-                raise Fault(FRAME_SIZE, f"a frame of {length} bytes, at most {MAX_FRAME} are taken")
+                raise ProtocolFault(FRAME_SIZE, f"a frame of {length} bytes, at most {MAX_FRAME} are taken")
             end = at + 9 + length
             if end > size:
                 break
@@ -104,7 +104,7 @@ class Incoming(Outgoing):
             payload = data[at + 9 : end]
             at = end
             if self._block is not None and (kind != CONTINUATION or number != self._block[0]):
-                raise Fault(PROTOCOL_ERROR, "a header block is interrupted")
+                raise ProtocolFault(PROTOCOL_ERROR, "a header block is interrupted")
             try:
                 if kind == DATA:
                     self._data(flags, number, payload)
@@ -112,7 +112,7 @@ class Incoming(Outgoing):
                     self._headers(flags, number, payload)
                 else:
                     self._other(kind, flags, number, payload)
-            except Fault as fault:
+            except ProtocolFault as fault:
                 if not fault.stream:
                     raise
                 self._spoiled(fault)
@@ -123,12 +123,12 @@ class Incoming(Outgoing):
             payload = unpadded(payload) if flags & PADDED else payload
             if flags & HAS_PRIORITY:
                 if len(payload) < 5:
-                    raise Fault(FRAME_SIZE, "a priority is cut off")
+                    raise ProtocolFault(FRAME_SIZE, "a priority is cut off")
                 if int.from_bytes(payload[:4], "big") & LARGEST_WINDOW == number:
-                    raise Fault(PROTOCOL_ERROR, "a stream depends on itself")
+                    raise ProtocolFault(PROTOCOL_ERROR, "a stream depends on itself")
                 payload = payload[5:]
         if not number & 1:
-            raise Fault(PROTOCOL_ERROR, f"clients do not open stream {number}")
+            raise ProtocolFault(PROTOCOL_ERROR, f"clients do not open stream {number}")
         if not flags & END_HEADERS:
             self._block = (number, flags, bytearray(payload))
             self._waits_since = self._loop.time()
@@ -147,8 +147,8 @@ class Incoming(Outgoing):
             fields = self._decoder.decode(block)
             try:
                 head = self._application.head(fields)
-            except Fault as fault:
-                raise Fault(fault.code, str(fault), number) from None
+            except ProtocolFault as fault:
+                raise ProtocolFault(fault.code, str(fault), number) from None
             finally:
                 if self._decoder.generation != before or len(self._heads) >= REMEMBERED:
                     self._heads.clear()
@@ -160,7 +160,7 @@ class Incoming(Outgoing):
             self._forgotten[number] = None
             return
         if len(self.streams) >= MAX_STREAMS:
-            raise Fault(REFUSED_STREAM, "too many calls at once on one connection", number)
+            raise ProtocolFault(REFUSED_STREAM, "too many calls at once on one connection", number)
         stream = self.streams[number] = Stream(self, number, head, self._first_window)
         if is_end:
             stream.is_complete = True
@@ -177,11 +177,11 @@ class Incoming(Outgoing):
         if stream is None:
             if number in self._forgotten:
                 return
-            raise Fault(STREAM_CLOSED, f"stream {number} is closed")
+            raise ProtocolFault(STREAM_CLOSED, f"stream {number} is closed")
         if stream.is_complete:
-            raise Fault(STREAM_CLOSED, f"stream {number} was ended by its client", number)
+            raise ProtocolFault(STREAM_CLOSED, f"stream {number} was ended by its client", number)
         if not is_end or any(name[:1] == b":" or name.lower() != name for name, _ in fields):
-            raise Fault(PROTOCOL_ERROR, "malformed trailers", number)
+            raise ProtocolFault(PROTOCOL_ERROR, "malformed trailers", number)
         self._ended(stream)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:  # noqa: PLR0912  # flat: it is in the hot loop
@@ -195,12 +195,12 @@ class Incoming(Outgoing):
         stream = self.streams.get(number)
         if stream is None:
             if number == 0 or number > self._last:
-                raise Fault(PROTOCOL_ERROR, f"data on stream {number}, which is not open")
+                raise ProtocolFault(PROTOCOL_ERROR, f"data on stream {number}, which is not open")
             if number in self._forgotten:
                 return
-            raise Fault(STREAM_CLOSED, f"stream {number} is closed", number)
+            raise ProtocolFault(STREAM_CLOSED, f"stream {number} is closed", number)
         if stream.is_complete:
-            raise Fault(STREAM_CLOSED, f"stream {number} was ended by its client", number)
+            raise ProtocolFault(STREAM_CLOSED, f"stream {number} was ended by its client", number)
         body = stream.body
         if not body:
             stream.body = payload
@@ -246,7 +246,7 @@ class Incoming(Outgoing):
             self._widened(number, payload)
         elif kind == PING:
             if size != 8 or number:
-                raise Fault(PROTOCOL_ERROR if number else FRAME_SIZE, "a malformed ping")
+                raise ProtocolFault(PROTOCOL_ERROR if number else FRAME_SIZE, "a malformed ping")
             if not flags & ACK:
                 self._out.append(frame(PING, ACK, 0, 8) + payload)
             elif payload == LEAVING and self.is_retired:
@@ -259,33 +259,33 @@ class Incoming(Outgoing):
             self._continuation(flags, payload)
         elif kind == PRIORITY:
             if not number:
-                raise Fault(PROTOCOL_ERROR, "a priority of no stream")
+                raise ProtocolFault(PROTOCOL_ERROR, "a priority of no stream")
             if size != 5:
-                raise Fault(FRAME_SIZE, "a malformed priority", number)
+                raise ProtocolFault(FRAME_SIZE, "a malformed priority", number)
             if int.from_bytes(payload[:4], "big") & LARGEST_WINDOW == number:
-                raise Fault(PROTOCOL_ERROR, "a stream depends on itself", number)
+                raise ProtocolFault(PROTOCOL_ERROR, "a stream depends on itself", number)
         elif kind == GOAWAY:
             if number:
-                raise Fault(PROTOCOL_ERROR, "a goodbye on a stream")
+                raise ProtocolFault(PROTOCOL_ERROR, "a goodbye on a stream")
         elif kind == PUSH:
-            raise Fault(PROTOCOL_ERROR, "clients do not push")
+            raise ProtocolFault(PROTOCOL_ERROR, "clients do not push")
 
     def _continuation(self, flags: int, payload: bytes) -> None:
         if self._block is None:
-            raise Fault(PROTOCOL_ERROR, "a continuation of nothing")
+            raise ProtocolFault(PROTOCOL_ERROR, "a continuation of nothing")
         number, first_flags, block = self._block
         block += payload
         if len(block) > 2 * MAX_FRAME or (not payload and not flags & END_HEADERS):
-            raise Fault(CALM, "a header block is too long")
+            raise ProtocolFault(CALM, "a header block is too long")
         if flags & END_HEADERS:
             self._block = self._waits_since = None
             self._opened(number, first_flags, bytes(block))
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
-            raise Fault(PROTOCOL_ERROR, "settings of a stream")
+            raise ProtocolFault(PROTOCOL_ERROR, "settings of a stream")
         if len(payload) % 6 or (flags & ACK and payload):
-            raise Fault(FRAME_SIZE, "malformed settings")
+            raise ProtocolFault(FRAME_SIZE, "malformed settings")
         if flags & ACK:
             return
         self._spend("settings are sent too often")
@@ -301,9 +301,9 @@ class Incoming(Outgoing):
 
     def _was_reset(self, number: int, size: int) -> None:
         if size != 4:
-            raise Fault(FRAME_SIZE, "a malformed reset")
+            raise ProtocolFault(FRAME_SIZE, "a malformed reset")
         if number == 0 or number > self._last:
-            raise Fault(PROTOCOL_ERROR, f"a reset of stream {number}, which is not open")
+            raise ProtocolFault(PROTOCOL_ERROR, f"a reset of stream {number}, which is not open")
         stream = self.streams.get(number)
         if stream is None:
             return
@@ -319,7 +319,7 @@ class Incoming(Outgoing):
     def _spend(self, why: str) -> None:
         self._resets -= 1
         if self._resets < 0:
-            raise Fault(CALM, why)
+            raise ProtocolFault(CALM, why)
 
     def _drop(self, stream: Stream) -> None:
         """Forget a stream of which more may still come."""
@@ -334,7 +334,7 @@ class Incoming(Outgoing):
         if not self.streams:
             self._was_last()
 
-    def _spoiled(self, fault: Fault) -> None:
+    def _spoiled(self, fault: ProtocolFault) -> None:
         stream = self.streams.get(fault.stream)
         if stream is not None:
             self._abandon(stream)

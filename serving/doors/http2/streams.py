@@ -21,7 +21,7 @@ from serving.doors.http2.frames import (  # fmt: skip
     MAX_FRAME,
     NO_ERROR,
     PROTOCOL_ERROR,
-    Fault,
+    ProtocolFault,
     ended,
     frame,
 )
@@ -34,7 +34,7 @@ MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Answers of one connection that wait for its client, beyond a first one: that may be as large as it is."""
 
 
-class Application(Protocol):
+class StreamApplication(Protocol):
     """What answers streams. Its methods run on the connection's loop and must not wait."""
 
     max_bytes: int
@@ -91,7 +91,7 @@ class Stream:
         "window",
     )
 
-    def __init__(self, connection: "Outgoing", number: int, head: Any, window: int) -> None:
+    def __init__(self, connection: "FrameSender", number: int, head: Any, window: int) -> None:
         self.connection, self.number, self.head, self.window = connection, number, head, window
         self.body: bytes | bytearray = b""
         self.is_complete = self.is_flowing = self.has_begun = False
@@ -107,7 +107,7 @@ class Stream:
         return self.number in self.connection.streams
 
 
-class Outgoing(ABC):
+class FrameSender(ABC):
     """The half of a connection that sends: answers, within the windows that its client grants."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -268,30 +268,30 @@ class Outgoing(ABC):
         for stream in self.streams.values():
             stream.window += change
             if stream.window > LARGEST_WINDOW:
-                raise Fault(FLOW_CONTROL, "a window is too large")
+                raise ProtocolFault(FLOW_CONTROL, "a window is too large")
 
     def _widened(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
-            raise Fault(FRAME_SIZE, "a malformed window update")
+            raise ProtocolFault(FRAME_SIZE, "a malformed window update")
         more = int.from_bytes(payload, "big") & LARGEST_WINDOW
         if not number:
             if not more:
-                raise Fault(PROTOCOL_ERROR, "a window update by 0")
+                raise ProtocolFault(PROTOCOL_ERROR, "a window update by 0")
             self._window += more
             if self._window > LARGEST_WINDOW:
-                raise Fault(FLOW_CONTROL, "the connection's window is too large")
+                raise ProtocolFault(FLOW_CONTROL, "the connection's window is too large")
             while self._held_up and self._window > 0:
                 self._pump(self._held_up.popitem(last=False)[1])
             return
         if number > self._last:
-            raise Fault(PROTOCOL_ERROR, f"a window of stream {number}, which is not open")
+            raise ProtocolFault(PROTOCOL_ERROR, f"a window of stream {number}, which is not open")
         if not more:
-            raise Fault(PROTOCOL_ERROR, "a window update by 0", number)
+            raise ProtocolFault(PROTOCOL_ERROR, "a window update by 0", number)
         found = self.streams.get(number)
         if found is not None:
             found.window += more
             if found.window > LARGEST_WINDOW:
-                raise Fault(FLOW_CONTROL, "a stream's window is too large", number)
+                raise ProtocolFault(FLOW_CONTROL, "a stream's window is too large", number)
             self._pump(found)
 
     @abstractmethod

@@ -66,7 +66,7 @@ def default_of(feature: Feature) -> Any:
     return default.encode() if feature.type == "BYTES" and isinstance(default, str) else default
 
 
-Decoder = Callable[[Sequence[Cell], Sequence[Any]], tuple[NDArray[Any], Sequence[int]]]
+BlockDecoder = Callable[[Sequence[Cell], Sequence[Any]], tuple[NDArray[Any], Sequence[int]]]
 """Cells of n rows, one row after the other, and the defaults of one row -> a table of shape (n, defaults), which may be read-only,
 and the places among the cells where the default stands in."""
 
@@ -82,10 +82,10 @@ class Block:
     places: tuple[int, ...]
     take: Callable[[Sequence[Cell]], Sequence[Cell]]
     defaults: tuple[Any, ...]
-    decode: Decoder
+    decode: BlockDecoder
 
 
-def decoder(type_name: str, *, is_raw: bool) -> Decoder:
+def decoder(type_name: str, *, is_raw: bool) -> BlockDecoder:
     """How cells of one type become an array; is_raw says whether the store gives serialised bytes."""
     dtype = DTYPES.get(type_name, OBJECT)
     if not is_raw:
@@ -97,7 +97,7 @@ def decoder(type_name: str, *, is_raw: bool) -> Decoder:
     return lambda cells, defaults: _gather(cells, defaults, dtype, decode)
 
 
-def _fixed(tag: int, size: int, dtype: np.dtype[Any]) -> Decoder:
+def _fixed(tag: int, size: int, dtype: np.dtype[Any]) -> BlockDecoder:
     stored = dtype.newbyteorder("<")
     tags = bytes((tag,)) * _MOST_TAGS
 
@@ -114,7 +114,7 @@ def _fixed(tag: int, size: int, dtype: np.dtype[Any]) -> Decoder:
     return read
 
 
-def _varints(tag: int, dtype: np.dtype[Any]) -> Decoder:
+def _varints(tag: int, dtype: np.dtype[Any]) -> BlockDecoder:
     def one(cell: bytes) -> Any:
         if cell[0] != tag:
             return decode(cell)

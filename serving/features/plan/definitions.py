@@ -10,7 +10,7 @@ import msgspec
 Default = float | int | bool | str
 
 
-class Key(msgspec.Struct, frozen=True):
+class JoinKey(msgspec.Struct, frozen=True):
     """A join key of a view. stored: its name in the online store. asked: its name in a request; they differ where a feature
     service maps join keys (`with_join_key_map`)."""
 
@@ -34,7 +34,7 @@ class StoredView(msgspec.Struct, frozen=True):
 
     name: str
     storage: str
-    keys: tuple[Key, ...]
+    keys: tuple[JoinKey, ...]
     features: tuple[Feature, ...]
     ttl_s: float | None
 

@@ -24,7 +24,7 @@ from serving.features.plan.definitions import (
     ComputedView,
     Definitions,
     Feature,
-    Key,
+    JoinKey,
     OnlineStore,
     Service,
     StoredView,
@@ -219,7 +219,7 @@ def _stored(projection: Any, views: Mapping[str, Any], computed: Mapping[str, An
     tags = {column.name: dict(by_name[column.name].tags) for column in projection.feature_columns if column.name in by_name}
     join_keys = dict(projection.join_key_map)
     keys = tuple(
-        Key(column.name, "" if column.name == _DUMMY else join_keys.get(column.name, column.name), _type(column))
+        JoinKey(column.name, "" if column.name == _DUMMY else join_keys.get(column.name, column.name), _type(column))
         for column in spec.entity_columns
     )
     ttl_s = spec.ttl.seconds + spec.ttl.nanos / 1e9 if hasattr(spec, "ttl") else 0.0

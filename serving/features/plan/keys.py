@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.features.plan.definitions import Key
+from serving.features.plan.definitions import JoinKey
 from serving.features.plan.errors import InvalidColumn, RegistryError
 from serving.ports import Columns
 
@@ -22,7 +22,7 @@ _two_u32 = struct.Struct("<II").pack
 _PACK: Final = {4: struct.Struct("<i").pack, 8: struct.Struct("<q").pack}
 
 
-def key_encoder(keys: Sequence[Key], version: int) -> Callable[[Columns, int], list[bytes]]:
+def key_encoder(keys: Sequence[JoinKey], version: int) -> Callable[[Columns, int], list[bytes]]:
     """A function of the request's columns and their length n to n serialised keys. Raises RegistryError."""
     if version != 3:
         raise RegistryError(
@@ -53,7 +53,7 @@ def key_encoder(keys: Sequence[Key], version: int) -> Callable[[Columns, int], l
     return encode
 
 
-def row_encoder(keys: Sequence[Key], version: int) -> Callable[[Columns], bytes]:
+def row_encoder(keys: Sequence[JoinKey], version: int) -> Callable[[Columns], bytes]:
     """The same for a request of one row, without the lists: most requests are. Raises RegistryError."""
     encode_all = key_encoder(keys, version)
     if len(keys) != 1 or not keys[0].asked or DATATYPES[keys[0].type] != "BYTES":
@@ -70,7 +70,7 @@ def row_encoder(keys: Sequence[Key], version: int) -> Callable[[Columns], bytes]
     return encode
 
 
-def _prefix(ordered: Sequence[Key]) -> bytes:
+def _prefix(ordered: Sequence[JoinKey]) -> bytes:
     return _u32(len(ordered)) + b"".join(_two_u32(2, len(k.stored.encode())) + k.stored.encode() for k in ordered)
 
 

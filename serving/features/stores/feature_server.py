@@ -24,7 +24,7 @@ _QUIET_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class ServerRequest:
     """One group: the features to ask for (`view:feature`), and of each view the places of its features."""
 
     features: tuple[str, ...]
@@ -42,10 +42,10 @@ class HttpStore:
         self._session: aiohttp.ClientSession | None = None
         self._quiet_until_s = 0.0
 
-    def prepare(self, project: str, groups: Sequence[Group]) -> tuple[Prepared, ...]:
+    def prepare(self, project: str, groups: Sequence[Group]) -> tuple[ServerRequest, ...]:
         """Name the features."""
         return tuple(
-            Prepared(
+            ServerRequest(
                 tuple(f"{p.view.storage}:{feature.name}" for p in group.views for feature in p.view.features),
                 tuple((p.first, p.first + len(p.view.features)) for p in group.views),
             )
@@ -53,7 +53,7 @@ class HttpStore:
         )
 
     async def fetch(
-        self, prepared: tuple[Prepared, ...], keys: Sequence[Sequence[bytes]], timeout_s: float
+        self, prepared: tuple[ServerRequest, ...], keys: Sequence[Sequence[bytes]], timeout_s: float
     ) -> list[list[Row]] | ReadOutcome:
         """Ask for every group at once; one answer that fails or is late is all of them."""
         try:
@@ -81,7 +81,7 @@ class HttpStore:
         if self._session is not None:
             await self._session.close()
 
-    async def _group(self, group: Prepared, keys: Sequence[bytes]) -> list[Row]:
+    async def _group(self, group: ServerRequest, keys: Sequence[bytes]) -> list[Row]:
         nobody: Row = ([None] * len(group.features), [0] * len(group.views))
         decoded = [decode_key(key) for key in keys]
         sent = [place for place, key in enumerate(decoded) if not any(isinstance(value, bytes) for value in key.values())]
@@ -93,7 +93,7 @@ class HttpStore:
                 rows[place] = row
         return rows
 
-    async def _ask(self, group: Prepared, entities: Mapping[str, Sequence[object]]) -> Any:
+    async def _ask(self, group: ServerRequest, entities: Mapping[str, Sequence[object]]) -> Any:
         if self._session is None:
             self._session = aiohttp.ClientSession(headers={"content-type": "application/json"})
         body = orjson.dumps({"features": group.features, "entities": entities, "full_feature_names": True})
@@ -102,7 +102,7 @@ class HttpStore:
             return orjson.loads(await answer.read())
 
 
-def _rows(group: Prepared, answer: Any, count: int) -> list[Row]:
+def _rows(group: ServerRequest, answer: Any, count: int) -> list[Row]:
     """The answer, a column a feature, as a row a key. Raises KeyError or ValueError if it is not of that form."""
     names = answer["metadata"]["feature_names"]
     names = names["val"] if isinstance(names, dict) else names

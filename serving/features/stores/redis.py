@@ -18,7 +18,7 @@ import mmh3
 
 from serving.features.plan.feature_plan import Group, Row
 from serving.features.plan.values import Malformed, seconds_and_nanos
-from serving.features.stores.redis_wire import Address, Connection, Replies, ReplyError, connect
+from serving.features.stores.redis_wire import Address, RedisConnection, Replies, ReplyError, connect
 from serving.ports import ReadOutcome
 from serving.resilience.retry import RetryBudget, pause_s
 
@@ -32,7 +32,7 @@ _QUIET_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class RedisCommand:
     """One group: the command around the entity's key (the tail begins with the project, which ends the key), and how many of the
     reply's parts are cells; the others are event times."""
 
@@ -50,7 +50,7 @@ class RedisStore:
     def __init__(self, url: str) -> None:
         """Read from the Redis at `url`. Raises ValueError if that is no address."""
         self._address = Address.of(url)
-        self._connection: Connection | None = None
+        self._connection: RedisConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._attempt: asyncio.Future[bool] | None = None  # the first one after a connection was lost
         self._is_closed = False
@@ -67,12 +67,12 @@ class RedisStore:
         if not await self._try():
             self._reconnect()
 
-    def prepare(self, project: str, groups: Sequence[Group]) -> tuple[Prepared, ...]:
+    def prepare(self, project: str, groups: Sequence[Group]) -> tuple[RedisCommand, ...]:
         """Write the commands but for the keys."""
         return tuple(_prepare(project.encode(), group) for group in groups)
 
     async def fetch(
-        self, prepared: tuple[Prepared, ...], keys: Sequence[Sequence[bytes]], timeout_s: float
+        self, prepared: tuple[RedisCommand, ...], keys: Sequence[Sequence[bytes]], timeout_s: float
     ) -> list[list[Row]] | ReadOutcome:
         """Read every group in one round trip."""
         connection = self._connection
@@ -134,7 +134,7 @@ class RedisStore:
             refused = next((reply for reply in replies if isinstance(reply, ReplyError)), "an unexpected reply")
             log.warning("features: Redis refused a read (said once in %d s): %s", _QUIET_S, refused)
 
-    def _lost(self, connection: Connection) -> None:
+    def _lost(self, connection: RedisConnection) -> None:
         if connection is self._connection and not self._is_closed:
             self._connection = None
             log.warning("features: the connection to Redis is lost; defaults stand in until it is back")
@@ -174,7 +174,7 @@ async def _within(attempt: "asyncio.Future[bool]", until_s: float) -> bool:
     return attempt.done() and not attempt.cancelled() and attempt.result()
 
 
-def _commands(prepared: Sequence[Prepared], keys: Sequence[Sequence[bytes]]) -> tuple[bytes, int]:
+def _commands(prepared: Sequence[RedisCommand], keys: Sequence[Sequence[bytes]]) -> tuple[bytes, int]:
     """A command a key of every group, and how many they are."""
     commands: list[bytes] = []
     for group, asked in zip(prepared, keys, strict=True):
@@ -183,7 +183,7 @@ def _commands(prepared: Sequence[Prepared], keys: Sequence[Sequence[bytes]]) -> 
     return b"".join(commands), len(commands)
 
 
-def _rows(prepared: Sequence[Prepared], keys: Sequence[Sequence[bytes]], replies: list[Any]) -> list[list[Row]] | None:
+def _rows(prepared: Sequence[RedisCommand], keys: Sequence[Sequence[bytes]], replies: list[Any]) -> list[list[Row]] | None:
     """The replies as rows; None if Redis refused one of the commands."""
     found: list[list[Row]] = []
     start = 0
@@ -197,12 +197,12 @@ def _rows(prepared: Sequence[Prepared], keys: Sequence[Sequence[bytes]], replies
     return found
 
 
-def _prepare(project: bytes, group: Group) -> Prepared:
+def _prepare(project: bytes, group: Group) -> RedisCommand:
     names = [_field(f"{plan.view.storage}:{feature.name}") for plan in group.views for feature in plan.view.features]
     names += [f"_ts:{plan.view.storage}".encode() for plan in group.views]
     head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(names))
     tail = project + b"\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(name), name) for name in names)
-    return Prepared(head, tail, len(project), group.cells)
+    return RedisCommand(head, tail, len(project), group.cells)
 
 
 def _field(name: str) -> bytes:

@@ -79,10 +79,10 @@ Replies = list[Any] | ReadOutcome
 """The replies of one read, or why there are none."""
 
 
-class Connection(asyncio.Protocol):
+class RedisConnection(asyncio.Protocol):
     """An open connection; made by `connect`."""
 
-    def __init__(self, lost: Callable[["Connection"], None]) -> None:
+    def __init__(self, lost: Callable[["RedisConnection"], None]) -> None:
         """lost: called once when the connection is gone."""
         self._loop = asyncio.get_running_loop()
         self._lost = lost
@@ -210,10 +210,10 @@ class Connection(asyncio.Protocol):
         self._most_due = max(_FEW_DUE, 2 * len(self._due))
 
 
-async def connect(address: Address, lost: Callable[[Connection], None], timeout_s: float) -> Connection:
+async def connect(address: Address, lost: Callable[[RedisConnection], None], timeout_s: float) -> RedisConnection:
     """Open a connection and log in. Raises OSError (also for a refused login) or TimeoutError."""
     loop = asyncio.get_running_loop()
-    connection = Connection(lost)
+    connection = RedisConnection(lost)
     async with asyncio.timeout(timeout_s):
         if address.socket is not None:
             await loop.create_unix_connection(lambda: connection, address.socket)

@@ -33,7 +33,7 @@ _RETRY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ViewTable:
     """One view's table and the place of each of its features in the group's cells."""
 
     table: str
@@ -41,10 +41,10 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class SqliteQuery:
     """One group: its views, how many cells it has, and the statement that reads all of them for one key."""
 
-    views: tuple[View, ...]
+    views: tuple[ViewTable, ...]
     cells: int
     one_key: str
 
@@ -61,20 +61,20 @@ class SqliteStore:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="features-sqlite")
         self._retry_at = 0.0
 
-    def prepare(self, project: str, groups: Sequence[Group]) -> tuple[Prepared, ...]:
+    def prepare(self, project: str, groups: Sequence[Group]) -> tuple[SqliteQuery, ...]:
         """Name the tables and write the statements."""
         prepared = []
         for group in groups:
             views = tuple(
-                View(_quoted(f"{project}_{p.view.storage}"), {f.name: p.first + i for i, f in enumerate(p.view.features)})
+                ViewTable(_quoted(f"{project}_{p.view.storage}"), {f.name: p.first + i for i, f in enumerate(p.view.features)})
                 for p in group.views
             )
             parts = [f"SELECT {i}, {_COLUMNS} FROM {v.table} WHERE entity_key = ?1" for i, v in enumerate(views)]  # noqa: S608
-            prepared.append(Prepared(views, group.cells, " UNION ALL ".join(parts)))
+            prepared.append(SqliteQuery(views, group.cells, " UNION ALL ".join(parts)))
         return tuple(prepared)
 
     async def fetch(
-        self, prepared: tuple[Prepared, ...], keys: Sequence[Sequence[bytes]], timeout_s: float
+        self, prepared: tuple[SqliteQuery, ...], keys: Sequence[Sequence[bytes]], timeout_s: float
     ) -> list[list[Row]] | ReadOutcome:
         """Read every group."""
         if time.monotonic() < self._retry_at:
@@ -113,7 +113,7 @@ class _File:
         self._inode = 0
 
     def read(
-        self, prepared: Sequence[Prepared], keys: Sequence[Sequence[bytes]], until_s: float = float("inf")
+        self, prepared: Sequence[SqliteQuery], keys: Sequence[Sequence[bytes]], until_s: float = float("inf")
     ) -> list[list[Row]] | None:
         """Read every group; None if it is past `until_s`, when nobody waits any more."""
         if time.monotonic() >= until_s:
@@ -137,7 +137,7 @@ class _File:
         return self._connection
 
 
-def _group(connection: sqlite3.Connection, group: Prepared, keys: Sequence[bytes]) -> list[Row]:
+def _group(connection: sqlite3.Connection, group: SqliteQuery, keys: Sequence[bytes]) -> list[Row]:
     found: dict[bytes, tuple[list[Any], list[int]]] = {key: ([None] * group.cells, [0] * len(group.views)) for key in keys}
     if len(keys) == 1:
         _sort(group, connection.execute(group.one_key, keys), found)
@@ -151,7 +151,7 @@ def _group(connection: sqlite3.Connection, group: Prepared, keys: Sequence[bytes
     return [found[key] for key in keys]
 
 
-def _sort(group: Prepared, rows: Iterable[Any], found: dict[bytes, tuple[list[Any], list[int]]]) -> None:
+def _sort(group: SqliteQuery, rows: Iterable[Any], found: dict[bytes, tuple[list[Any], list[int]]]) -> None:
     """Put each stored value into its place; a view's event time is that of its oldest feature."""
     for index, key, name, value, at in rows:
         place = group.views[index].places.get(name)

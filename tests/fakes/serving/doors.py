@@ -10,7 +10,7 @@ from typing import Any, Literal
 import grpc
 
 from serving.doors.grpc import stubs
-from serving.doors.listener import Behind, Listener
+from serving.doors.listener import DoorBackend, Listener
 from tests.fakes.serving.inference import FakeInference
 
 MAX_BODY_BYTES = 1 << 20
@@ -64,9 +64,9 @@ def open_doors(grpc_door: Literal["http2", "aio"] = "http2") -> Iterator[Doors]:
     """Start, yield, stop."""
     service, events = FakeInference(), []
 
-    async def startup() -> Behind:
+    async def startup() -> DoorBackend:
         events.append("startup")
-        return Behind(service, lambda: b"vedette_up 1\n")
+        return DoorBackend(service, lambda: b"vedette_up 1\n")
 
     async def shutdown() -> None:
         events.append("shutdown")

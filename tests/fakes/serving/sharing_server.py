@@ -5,13 +5,13 @@
 import sys
 
 from serving.doors.grpc import door
-from serving.doors.listener import Behind, Listener
+from serving.doors.listener import DoorBackend, Listener
 from tests.fakes.serving.doors import MAX_BODY_BYTES
 from tests.fakes.serving.inference import FakeInference
 
 
-async def startup() -> Behind:
-    return Behind(FakeInference())
+async def startup() -> DoorBackend:
+    return DoorBackend(FakeInference())
 
 
 async def shutdown() -> None: ...

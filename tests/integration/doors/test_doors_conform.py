@@ -10,10 +10,10 @@ from operators.conformance.run import broken, plan, run
 from operators.conformance.transport import Transport
 from operators.conformance.values import Status
 from operators.labs.simple_model import build_simple
-from serving.doors.listener import Behind, Listener
+from serving.doors.listener import DoorBackend, Listener
 from serving.models.build import build_bundle
 from serving.models.store import BundleStore
-from serving.replica.inference_service import Inference
+from serving.replica.inference_service import ModelServer
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 from serving.telemetry.metrics import ServingMetrics
@@ -98,7 +98,7 @@ def doors(tmp_path_factory):
         features=None, audit=MemoryAudit(), clock=ManualClock(), metrics=metrics, limits=ScorerLimits(2.0, 0.05, 1000),
         identity="test",
     )  # fmt: skip
-    service = Inference(
+    service = ModelServer(
         store=store, scorer=scorer, features=None, metrics=metrics, tracer=Tracer(0.0, None), probe_timeout_s=30,
         model_threads=1, may_control=True,
     )  # fmt: skip
@@ -110,7 +110,7 @@ def doors(tmp_path_factory):
 
     async def startup():
         await service.apply(spec)
-        return Behind(service, metrics.render)
+        return DoorBackend(service, metrics.render)
 
     async def shutdown():
         return None

@@ -12,7 +12,7 @@ from serving.doors.grpc.stubs import SERVICE
 from serving.doors.http import server
 from serving.doors.http.door import HttpDoor
 from serving.doors.http.server import bind
-from serving.doors.listener import Behind, HttpListener, Listener
+from serving.doors.listener import DoorBackend, HttpListener, Listener
 from serving.errors import Overloaded, Unavailable
 from tests.fakes.serving.doors import MAX_BODY_BYTES, simple_message, simple_request
 from tests.fakes.serving.inference import FakeInference
@@ -37,11 +37,11 @@ def post(port: int, model: str) -> tuple[int, bytes]:
 def listener(service=None, *, events=None, problem=None, admit=None, **options) -> Listener:
     events = [] if events is None else events
 
-    async def startup() -> Behind:
+    async def startup() -> DoorBackend:
         events.append(threading.current_thread().name)
         if problem is not None:
             raise problem
-        return Behind(service or FakeInference(), admit=admit)
+        return DoorBackend(service or FakeInference(), admit=admit)
 
     async def shutdown() -> None:
         events.append("shutdown")

@@ -27,9 +27,9 @@ class OneField:
         self.store = RedisStore(url)
 
     async def read(self, key=b"k", timeout_s=0.1):
-        from serving.features.stores.redis import Prepared
+        from serving.features.stores.redis import RedisCommand
 
-        prepared = (Prepared(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", 0, 1),)
+        prepared = (RedisCommand(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", 0, 1),)
         found = await self.store.fetch(prepared, [[key]], timeout_s)
         return found if isinstance(found, ReadOutcome) else found[0][0][0]
 

@@ -13,7 +13,7 @@ from serving.cache.redis_cache import RedisCache
 from serving.features.stores.guarded import GuardedStore
 from serving.features.stores.redis import RedisStore
 from serving.ports import CacheDown, ReadOutcome
-from serving.resilience.breaker import State
+from serving.resilience.breaker import BreakerState
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.guard import Breakers
 from serving.scoring.protection import Protection
@@ -61,9 +61,9 @@ class Features:
         return found if isinstance(found, ReadOutcome) else found[0][0][0][0]
 
     def prepared(self):
-        from serving.features.stores.redis import Prepared
+        from serving.features.stores.redis import RedisCommand
 
-        return (Prepared(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", 0, 1),)
+        return (RedisCommand(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", 0, 1),)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ async def test_a_dead_cache_is_a_miss_at_once_and_is_used_again_when_it_is_back(
     assert await ask(b"k") == "hit"
     redis_server.kill()
     assert [await ask(b"%d" % i) for i in range(200)] == ["miss"] * 200
-    assert guard.breaker.state is not State.CLOSED, "nobody waits for it"
+    assert guard.breaker.state is not BreakerState.CLOSED, "nobody waits for it"
     redis_server.start()
     await until_so(is_used, every_s=0.05)
     await ask(b"again")

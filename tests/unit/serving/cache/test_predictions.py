@@ -9,7 +9,7 @@ from serving.cache.memory_cache import MemoryCache
 from serving.cache.predictions import Predictions
 from serving.models.errors import RunError
 from serving.ports import CacheDown
-from serving.resilience.breaker import Limits
+from serving.resilience.breaker import BreakerLimits
 from serving.resilience.guard import Guard
 from tests.fakes.clock import ManualClock
 
@@ -59,7 +59,7 @@ class World:
     def __init__(self, cache=None):
         self.clock = ManualClock()
         self.cache = cache or MemoryCache(1_000_000, 60.0, now=self.clock.monotonic_s)
-        self.guard = Guard("cache", Limits(slow_s=0.01), instead="the model runs")
+        self.guard = Guard("cache", BreakerLimits(slow_s=0.01), instead="the model runs")
         self.predictions = Predictions(self.cache, self.guard, self.clock, from_s=0.001, within_s=0.01)
         self.model = Model(self.clock)
 

@@ -29,7 +29,7 @@ async def test_a_server_that_fails_every_read_is_said_once_in_a_while(caplog, mo
     monkeypatch.setattr(feature_server.time, "monotonic", lambda: now_s)
     store = HttpStore("http://127.0.0.1:1")
     store._session = Failing(problem)
-    group = feature_server.Prepared(("view:count",), ((0, 1),))
+    group = feature_server.ServerRequest(("view:count",), ((0, 1),))
     monkeypatch.setattr(feature_server, "decode_key", lambda _: {"user": "ada"})
     with caplog.at_level(logging.WARNING, logger=feature_server.log.name):
         for _ in range(100):

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.features.plan.definitions import ComputedView, Definitions, Feature, Key, OnlineStore, Service, StoredView
+from serving.features.plan.definitions import ComputedView, Definitions, Feature, JoinKey, OnlineStore, Service, StoredView
 from serving.features.plan.feature_plan import compile_service
 from serving.features.plan.gather import Gathers
-from serving.features.rows import Assembly
+from serving.features.rows import BatchAssembly
 from serving.features.single_row import single_row
 from serving.models.assembly import assemble
 from serving.ports import ReadOutcome, TensorPlan
 
-USER, SITE = (Key("user", "user", "STRING"),), (Key("site", "site", "INT64"),)
+USER, SITE = (JoinKey("user", "user", "STRING"),), (JoinKey("site", "site", "INT64"),)
 NUMBERS = StoredView("numbers", "numbers", USER, tuple(Feature(f"n{i}", "DOUBLE", 0.5) for i in range(4)), None)
 MIXED = StoredView(
     "mixed", "mixed", SITE, (Feature("f", "FLOAT"), Feature("i", "INT64", -1), Feature("t", "STRING", "9")), None
@@ -51,7 +51,7 @@ dtypes = st.sampled_from([np.float32, np.float64, np.int64])
 def read(rows):
     if rows == 1:
         return single_row(PLAN, [group[:1] for group in ROWS], {n: c[:1] for n, c in FIELDS.items()}, 10)
-    assembly = Assembly(np.full(3, 10))
+    assembly = BatchAssembly(np.full(3, 10))
     for group, found in zip(PLAN.groups, ROWS, strict=True):
         assembly.add(group, found, None)
     return assembly.finish(PLAN, FIELDS)

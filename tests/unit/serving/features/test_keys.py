@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.features.plan.definitions import Key
+from serving.features.plan.definitions import JoinKey
 from serving.features.plan.errors import InvalidColumn, RegistryError
 from serving.features.plan.keys import decode_key, key_encoder
 
-SITE, ACCOUNT = Key("site", "site", "STRING"), Key("account", "number", "INT64")
+SITE, ACCOUNT = JoinKey("site", "site", "STRING"), JoinKey("account", "number", "INT64")
 
 
 def columns(sites, accounts):
@@ -31,10 +31,10 @@ def test_different_keys_differ():
 
 def test_a_number_that_does_not_fit_is_the_clients_error():
     with pytest.raises(InvalidColumn, match="INT32"):
-        key_encoder([Key("n", "n", "INT32")], 3)({"n": np.array([2**31])}, 1)
+        key_encoder([JoinKey("n", "n", "INT32")], 3)({"n": np.array([2**31])}, 1)
 
 
-@pytest.mark.parametrize(("key", "version"), [(Key("k", "k", "DOUBLE"), 3), (Key("k", "k", "STRING"), 2)])
+@pytest.mark.parametrize(("key", "version"), [(JoinKey("k", "k", "DOUBLE"), 3), (JoinKey("k", "k", "STRING"), 2)])
 def test_what_feast_cannot_look_up_is_refused_when_the_plan_is_made(key, version):
     with pytest.raises(RegistryError):
         key_encoder([key], version)

@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.features.plan.definitions import Definitions, Feature, Key, OnlineStore, Service, StoredView
+from serving.features.plan.definitions import Definitions, Feature, JoinKey, OnlineStore, Service, StoredView
 from serving.features.plan.feature_plan import compile_service
-from serving.features.rows import Assembly
+from serving.features.rows import BatchAssembly
 from serving.features.single_row import single_row
 from serving.ports import ReadOutcome
 
-USER = (Key("user", "user", "STRING"),)
+USER = (JoinKey("user", "user", "STRING"),)
 FAST = StoredView("fast", "fast", USER, (Feature("rate", "DOUBLE", 0.5), Feature("count", "INT64", -1)), 10.0)
 SLOW = StoredView(
     "slow", "slow", USER, (Feature("note", "STRING", "?"), Feature("rate", "DOUBLE"), Feature("ok", "BOOL")), None
@@ -70,7 +70,7 @@ def told(found, place):
 def test_a_batch_is_its_rows_one_by_one_and_both_keep_the_laws(distinct, order, base_us):
     inverse = [place % len(distinct) for place in order]
     at_us = np.array([base_us + 3_000_000 * i for i in range(len(inverse))])
-    assembly = Assembly(at_us)
+    assembly = BatchAssembly(at_us)
     assembly.add(PLAN.groups[0], [stored(row) for row in distinct], inverse)
     batch = assembly.finish(PLAN, {})
     ages = []
@@ -87,7 +87,7 @@ def test_a_batch_is_its_rows_one_by_one_and_both_keep_the_laws(distinct, order, 
 
 @given(rows)
 def test_a_store_that_failed_is_defaults_everywhere(distinct):
-    assembly = Assembly(np.full(len(distinct), 7))
+    assembly = BatchAssembly(np.full(len(distinct), 7))
     assembly.add_failed(PLAN.groups[0], ReadOutcome.TIMED_OUT)
     found = assembly.finish(PLAN, {})
     assert found.outcome is ReadOutcome.TIMED_OUT

@@ -4,12 +4,12 @@ import time
 
 import numpy as np
 
-from serving.features.plan.definitions import ComputedView, Definitions, Feature, Key, OnlineStore, Service, StoredView
+from serving.features.plan.definitions import ComputedView, Definitions, Feature, JoinKey, OnlineStore, Service, StoredView
 from serving.features.plan.feature_plan import compile_service, compile_steps
 from serving.features.warm import columns_of, warm, warm_read
 from serving.ports import FieldInfo, TensorPlan
 
-USER = (Key("user", "user", "STRING"),)
+USER = (JoinKey("user", "user", "STRING"),)
 TYPES = ("DOUBLE", "FLOAT", "INT64", "STRING")
 
 

@@ -16,7 +16,7 @@ from serving.models.onnx import OnnxModel
 from serving.ports import Stop
 from serving.resilience.bulkhead import Bulkheads
 from serving.scoring.protection import unprotected
-from serving.scoring.variant_runner import Stages
+from serving.scoring.variant_runner import VariantRunner
 from serving.telemetry.metrics import ServingMetrics
 from tests.fakes.clock import ManualClock
 from tests.waiting import HANG_S, until, until_so
@@ -98,7 +98,7 @@ async def test_the_thread_of_a_run_nobody_waits_for_is_free_again(long_model, wh
     part = SimpleNamespace(
         member=SimpleNamespace(served=served), rows=SimpleNamespace(rows=1), way=SimpleNamespace(to_run=["y"])
     )
-    stages = Stages(
+    stages = VariantRunner(
         None, clock, ServingMetrics("r"), feature_timeout_s=0.05, protection=replace(unprotected(), bulkheads=bulkheads)
     )
     remaining_s = 0.05 if why == "the deadline passes" else 10 * HANG_S

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.models.manifest import Calibration, OperatingPoint, ScoreSpec
-from serving.models.verdicts import VERDICTS, CalibrationTable, Thresholds, scores_of, verdict_codes
+from serving.models.verdicts import VERDICTS, CalibrationTable, VerdictThresholds, scores_of, verdict_codes
 
 POINT = OperatingPoint(threshold=0.8, investigate=0.3, requirement="f1 >= 0.85")
 
@@ -70,7 +70,7 @@ def near(value: float) -> list[float]:
 def test_one_row_is_judged_as_it_is_among_many(data, threshold, investigate):
     point = OperatingPoint(threshold=threshold, investigate=min(threshold, investigate), requirement="any")
     score = data.draw(ANY_FP32 | st.sampled_from(near(threshold) + near(point.investigate)))
-    assert Thresholds.of(point).code_of(score) == verdict_codes(np.array([score, 0.0], np.float32), point)[0]
+    assert VerdictThresholds.of(point).code_of(score) == verdict_codes(np.array([score, 0.0], np.float32), point)[0]
 
 
 @given(data=st.data(), scores=st.lists(st.floats(-5, 5), min_size=1, max_size=20, unique=True))

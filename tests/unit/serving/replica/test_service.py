@@ -16,7 +16,7 @@ from serving.messages import InferRequest, RequestedOutput, Tensor
 from serving.models.build import build_bundle
 from serving.models.errors import ModelError, for_clients
 from serving.models.store import BundleStore
-from serving.replica.inference_service import Inference
+from serving.replica.inference_service import ModelServer
 from serving.replica.served_file import ServedFile, newest_of_each
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.settings import ServingSettings
@@ -52,7 +52,7 @@ class World:
             limits=ScorerLimits(1.0, 0.05, 100),
             identity="r",
         )
-        self.service = Inference(
+        self.service = ModelServer(
             store=self.store,
             scorer=scorer,
             features=None,

@@ -2,11 +2,11 @@
 
 import time
 
-from serving.replica.statistics import Tally
+from serving.replica.statistics import ModelTally
 
 
 def test_successes_and_failures_are_counted_apart():
-    tally = Tally()
+    tally = ModelTally()
     began = time.perf_counter_ns() - 1_000_000
     tally.count(began, is_success=True)
     tally.count(began, is_success=True)
@@ -19,4 +19,4 @@ def test_successes_and_failures_are_counted_apart():
 
 
 def test_what_never_answered_says_so():
-    assert Tally().read("m", "1").last_ms == 0
+    assert ModelTally().read("m", "1").last_ms == 0

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from serving.resilience.breaker import Breaker, Limits, State, Ticket
+from serving.resilience.breaker import Breaker, BreakerLimits, BreakerState, Ticket
 from serving.resilience.guard import Breakers, Guard
 
-LIMITS = Limits(slow_s=0.1, calls=20, least_calls=5, cooldown_s=1.0, most_cooldown_s=8.0, jitter_ratio=0.0)
+LIMITS = BreakerLimits(slow_s=0.1, calls=20, least_calls=5, cooldown_s=1.0, most_cooldown_s=8.0, jitter_ratio=0.0)
 
 
 def told(outcomes: str, breaker: Breaker | None = None, now_s: float = 0.0) -> Breaker:
@@ -33,15 +33,17 @@ def opened(now_s: float = 0.0) -> Breaker:
 @pytest.mark.parametrize(
     ("outcomes", "expected"),
     [
-        pytest.param("xxxx", State.CLOSED, id="too few calls prove nothing"),
-        pytest.param("xxxxx", State.OPEN, id="enough failures open it"),
-        pytest.param("....xxxx", State.OPEN, id="half of the calls failed"),
-        pytest.param(".....xxxx", State.CLOSED, id="less than half failed"),
-        pytest.param("~~~~~", State.OPEN, id="slow successes open it"),
-        pytest.param("..~~~~~~~", State.CLOSED, id="some slow ones do not"),
-        pytest.param("." * 1000 + "x" * 10, State.OPEN, id="a long good past does not keep it closed: the last calls count"),
-        pytest.param("x" * 4 + "." * 20 + "xxxx", State.CLOSED, id="failures fall out of the window"),
-        pytest.param("xxxx.", State.CLOSED, id="what goes well opens nothing"),
+        pytest.param("xxxx", BreakerState.CLOSED, id="too few calls prove nothing"),
+        pytest.param("xxxxx", BreakerState.OPEN, id="enough failures open it"),
+        pytest.param("....xxxx", BreakerState.OPEN, id="half of the calls failed"),
+        pytest.param(".....xxxx", BreakerState.CLOSED, id="less than half failed"),
+        pytest.param("~~~~~", BreakerState.OPEN, id="slow successes open it"),
+        pytest.param("..~~~~~~~", BreakerState.CLOSED, id="some slow ones do not"),
+        pytest.param(
+            "." * 1000 + "x" * 10, BreakerState.OPEN, id="a long good past does not keep it closed: the last calls count"
+        ),
+        pytest.param("x" * 4 + "." * 20 + "xxxx", BreakerState.CLOSED, id="failures fall out of the window"),
+        pytest.param("xxxx.", BreakerState.CLOSED, id="what goes well opens nothing"),
     ],
 )
 def test_when_it_opens(outcomes, expected):
@@ -55,8 +57,8 @@ def test_why_it_opened_is_said_in_words():
 
 def test_a_long_pause_forgets_the_last_calls():
     breaker = told("xxxx")
-    assert told("x", breaker, now_s=LIMITS.forget_s).state is State.OPEN
-    assert told("x", breaker, now_s=LIMITS.forget_s + 1).state is State.CLOSED
+    assert told("x", breaker, now_s=LIMITS.forget_s).state is BreakerState.OPEN
+    assert told("x", breaker, now_s=LIMITS.forget_s + 1).state is BreakerState.CLOSED
 
 
 def test_open_it_lets_nothing_through_until_its_cooldown_is_over():
@@ -64,7 +66,7 @@ def test_open_it_lets_nothing_through_until_its_cooldown_is_over():
     assert breaker.ask(0.99) == (None, breaker)
     ticket, probing = breaker.ask(1.0)
     assert ticket is not None
-    assert probing.state is State.HALF_OPEN
+    assert probing.state is BreakerState.HALF_OPEN
 
 
 def test_half_open_lets_as_many_probes_through_as_it_should_and_no_more():
@@ -76,15 +78,15 @@ def test_half_open_lets_as_many_probes_through_as_it_should_and_no_more():
 
 
 def test_as_many_good_probes_close_it():
-    assert told("..", opened(), now_s=1.0).state is State.HALF_OPEN
+    assert told("..", opened(), now_s=1.0).state is BreakerState.HALF_OPEN
     closed = told("...", opened(), now_s=1.0)
-    assert (closed.state, closed.known) == (State.CLOSED, 0)
+    assert (closed.state, closed.known) == (BreakerState.CLOSED, 0)
 
 
 @pytest.mark.parametrize("bad", ["x", "~"], ids=["a failed probe opens it again", "so does a slow one"])
 def test_one_bad_probe_opens_it_again_for_longer(bad):
     again = told("." + bad, opened(), now_s=1.0)
-    assert (again.state, again.until_s) == (State.OPEN, 1.0 + 2.0)
+    assert (again.state, again.until_s) == (BreakerState.OPEN, 1.0 + 2.0)
     thrice = told(bad, again, now_s=3.0)
     assert thrice.until_s == 3.0 + 4.0
 
@@ -98,7 +100,7 @@ def test_cooldowns_grow_no_further_than_they_may_and_never_overflow():
 
 
 def test_jitter_spreads_the_cooldown():
-    limits = Limits(slow_s=0.1, least_calls=1, cooldown_s=1.0, jitter_ratio=0.2)
+    limits = BreakerLimits(slow_s=0.1, least_calls=1, cooldown_s=1.0, jitter_ratio=0.2)
     ticket, breaker = Breaker(limits).ask(0.0)
     assert [breaker.failed(ticket, 0.0, 0.0, jitter).until_s for jitter in (-1.0, 0.0, 1.0)] == [0.8, 1.0, 1.2]
 
@@ -117,7 +119,7 @@ def test_late_successes_close_nothing(state):
         _, breaker = breaker.ask(1.0)
     for _ in range(10):
         breaker = breaker.succeeded(late, 0.01, 1.0)
-    assert breaker.state is (State.OPEN if state == "open" else State.HALF_OPEN)
+    assert breaker.state is (BreakerState.OPEN if state == "open" else BreakerState.HALF_OPEN)
     assert breaker.good == 0
 
 
@@ -126,7 +128,7 @@ def test_a_late_failure_opens_nothing_that_has_closed_since():
     closed = told("...", told("xxxxx", breaker), now_s=1.0)
     for _ in range(20):
         closed = closed.failed(late, 0.01, 1.0)
-    assert (closed.state, closed.known) == (State.CLOSED, 0)
+    assert (closed.state, closed.known) == (BreakerState.CLOSED, 0)
 
 
 def test_a_probe_that_says_nothing_gives_its_leave_back():
@@ -135,7 +137,7 @@ def test_a_probe_that_says_nothing_gives_its_leave_back():
         breaker = breaker.unused(ticket)
         ticket, breaker = breaker.ask(1.0)
         assert ticket is not None
-    assert breaker.state is State.HALF_OPEN
+    assert breaker.state is BreakerState.HALF_OPEN
 
 
 def test_probes_that_never_come_back_are_given_up():
@@ -207,7 +209,7 @@ class Remembering(RuleBasedStateMachine):
             plain.asked,
             plain.good,
         )
-        assert self.guard.is_closed == (plain.state is State.CLOSED)
+        assert self.guard.is_closed == (plain.state is BreakerState.CLOSED)
 
     @invariant()
     def it_holds_together(self):
@@ -230,15 +232,15 @@ def test_it_opens_exactly_when_the_last_calls_say_so(outcomes):
         is_failing = window.count("x") >= LIMITS.failure_ratio * len(window) and outcome != "."
         is_slow = window.count("~") >= LIMITS.slow_ratio * len(window) and outcome != "."
         if is_proven and (is_failing or is_slow):
-            assert breaker.state is State.OPEN
+            assert breaker.state is BreakerState.OPEN
             return
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_the_board_says_what_is_out_and_what_happens_instead(caplog):
     board = Breakers(random.Random(1))
     guard = board.new("features", LIMITS, instead="defaults stand in")
-    assert (board.degraded(), dict(board.states())) == ((), {"features": State.CLOSED})
+    assert (board.degraded(), dict(board.states())) == ((), {"features": BreakerState.CLOSED})
     with caplog.at_level("INFO"):
         for _ in range(5):
             guard.failed(guard.ask(0.0), 0.01, 0.0)

@@ -6,7 +6,7 @@ import pytest
 from serving.rules import windows
 from serving.rules.errors import RuleError
 from serving.rules.events import MAX_EVENT_BYTES, Several, fields_of, fields_of_json
-from serving.rules.logsources import LogSources, Source, read_entries, said_source
+from serving.rules.logsources import EventSource, LogSources, read_entries, said_source
 from serving.rules.tree import LogSource
 
 SYSMON = "Microsoft-Windows-Sysmon/Operational"
@@ -220,7 +220,7 @@ def test_a_site_adds_its_own():
     )
     sources = LogSources(entries)
     fields = {"event.dataset": "AuditD", "process.exe": "x"}
-    assert sources.of(fields) == Source(("linux",), (), ("auditd",))
+    assert sources.of(fields) == EventSource(("linux",), (), ("auditd",))
     assert fields["exe"] == "x"
     assert set(sources.of(event(SYSMON, 1)).categories) == {"their_own", "process_creation"}
     assert sources.reaches(LogSource("linux", None, "auditd"))
@@ -237,7 +237,7 @@ def test_a_sites_entry_on_an_id_holds_on_every_channel(channel):
 
 def test_an_event_may_say_what_it_is():
     said = {"product": "windows", "category": ["file_event", "file_delete"]}
-    assert LogSources().of({}, said) == said_source(said) == Source(("windows",), ("file_event", "file_delete"))
+    assert LogSources().of({}, said) == said_source(said) == EventSource(("windows",), ("file_event", "file_delete"))
     with pytest.raises(RuleError, match="expected some of"):
         said_source({"produkt": "windows"})
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.rules.events import fields_of
-from serving.rules.logsources import Source
+from serving.rules.logsources import EventSource
 from serving.rules.matcher import compile_sigma
 from tests import laws
 
-ANY = Source(("test",))
+ANY = EventSource(("test",))
 
 
 def rule(detection, **more):

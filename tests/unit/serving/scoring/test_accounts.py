@@ -15,7 +15,7 @@ from serving.errors import NotFound
 from serving.messages import InferRequest, Tensor
 from serving.models.store import BundleStore
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
-from serving.replica.inference_service import Inference
+from serving.replica.inference_service import ModelServer
 from serving.replica.served_file import newest_of_each
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.telemetry.metrics import ServingMetrics
@@ -41,7 +41,7 @@ class World:
             limits=ScorerLimits(1.0, 0.05, 100),
             identity="r",
         )
-        self.service = Inference(
+        self.service = ModelServer(
             store=store,
             scorer=scorer,
             features=None,

@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.resilience.breaker import State
+from serving.resilience.breaker import BreakerState
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.guard import Breakers
 from serving.scoring.protection import Protection, unprotected
@@ -64,7 +64,7 @@ def test_a_model_keeps_its_breaker_and_another_revision_begins_anew():
     fail(first)
     promoted = guarded.model(*STABLE[:3], "sha256:b")
     assert promoted.is_closed
-    assert dict(guarded.breakers.states()) == {"model:m/1/stable": State.CLOSED}
+    assert dict(guarded.breakers.states()) == {"model:m/1/stable": BreakerState.CLOSED}
 
 
 def test_models_that_are_gone_are_forgotten():

@@ -13,10 +13,10 @@ from serving.messages import InferRequest, RequestedOutput, Tensor
 from serving.models.build import build_bundle
 from serving.models.bundle import Bundle
 from serving.models.store import BundleStore
-from serving.replica.inference_service import Inference
+from serving.replica.inference_service import ModelServer
 from serving.scoring.mirror import Mirror
 from serving.scoring.scorer import Scorer, ScorerLimits
-from serving.scoring.variant_set import Lineup
+from serving.scoring.variant_set import VariantSet
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import MemorySpans, Tracer
@@ -120,7 +120,7 @@ class World:
             mirror=self.mirror,
             protection=protection,
         )
-        self.service = Inference(
+        self.service = ModelServer(
             store=self.store,
             scorer=self.scorer,
             features=features,
@@ -132,7 +132,7 @@ class World:
         )
 
     @property
-    def lineup(self) -> Lineup:
+    def lineup(self) -> VariantSet:
         """What `threat` answers with."""
         return self.service._snapshot.find("threat", None)
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from serving.doors.grpc import codec, stubs
 from serving.doors.grpc.answer import answer_bytes
-from serving.doors.grpc.calls import Around, Calls
+from serving.doors.grpc.calls import CallContext, InferenceMethods
 from serving.doors.grpc.codec import CONTENTS, is_raw, parse, read_parameters, read_request, write_answer, write_parameters
 from serving.errors import BadRequest
 from serving.messages import InferAnswer, InferRequest, Tensor
@@ -150,5 +150,5 @@ def test_the_short_way_reads_a_raw_input_as_the_long_way_does(request):
 )
 async def test_an_unknown_model_is_not_ready_as_with_triton(name, version, is_ready):
     asked = stubs.message("ModelReadyRequest")(name=name, version=version).SerializeToString()
-    answer = await Calls(FakeInference()).methods()["ModelReady"](asked, Around(None, None, None))
+    answer = await InferenceMethods(FakeInference()).methods()["ModelReady"](asked, CallContext(None, None, None))
     assert stubs.message("ModelReadyResponse").FromString(answer).ready is is_ready

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.doors.listener import Behind, http_door
+from serving.doors.listener import DoorBackend, http_door
 from serving.errors import Overloaded
 from serving.replica.replica import _through
 from tests.fakes.serving.inference import FakeInference
@@ -18,7 +18,9 @@ def scope(method, path):
 
 @pytest.fixture
 def door():
-    behind = Behind(FakeInference(), lambda: b"own 1\n", union, admit=lambda: Overloaded("too much to do", retry_after_s=2.0))
+    behind = DoorBackend(
+        FakeInference(), lambda: b"own 1\n", union, admit=lambda: Overloaded("too much to do", retry_after_s=2.0)
+    )
     return http_door(behind, 1 << 20)
 
 

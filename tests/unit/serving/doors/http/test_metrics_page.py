@@ -7,14 +7,14 @@ import pytest
 
 from serving.doors.http.door import HttpDoor
 from serving.doors.http.metrics_page import Page
-from serving.resilience.breaker import Breaker, Limits
+from serving.resilience.breaker import Breaker, BreakerLimits
 from serving.resilience.guard import Breakers
 from serving.scoring.protection import Protection
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.names import BREAKER_CHANGES, BREAKER_STATE
 from tests.fakes.serving.inference import FakeInference
 
-LIMITS = Limits(slow_s=1.0, cooldown_s=1.0, most_cooldown_s=1.0)
+LIMITS = BreakerLimits(slow_s=1.0, cooldown_s=1.0, most_cooldown_s=1.0)
 
 
 class Slow:

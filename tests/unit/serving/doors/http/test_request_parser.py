@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from serving.doors.http import request_parser as module
 from serving.doors.http.reply import Reply
-from serving.doors.http.request_parser import BETWEEN, BODY, HEAD, MAX_HEAD_BYTES, SLICE_BYTES, Intake
+from serving.doors.http.request_parser import BETWEEN, BODY, HEAD, MAX_HEAD_BYTES, SLICE_BYTES, RequestParser
 from serving.doors.http.response_heads import CLOSE, KEEP_ALIVE
 from serving.errors import BadRequest, Overloaded, TooLarge, Unsupported
 
@@ -16,7 +16,7 @@ LIMIT = 1000
 
 
 def read(*pieces, limit=LIMIT, admit=None):
-    intake = Intake(limit, admit)
+    intake = RequestParser(limit, admit)
     for piece in pieces:
         intake.feed(piece)
     return intake
@@ -42,7 +42,7 @@ def test_a_request_is_its_parts():
 
 
 def test_a_kept_connection_takes_large_bodies_one_after_another():
-    intake, body = Intake(100_000), b"x" * 20_000
+    intake, body = RequestParser(100_000), b"x" * 20_000
     request = post(body)
     for _ in range(2 * MAX_HEAD_BYTES // SLICE_BYTES):  # what came of a body before must not count as idle in the next
         intake.feed(request[:SLICE_BYTES])
@@ -266,7 +266,7 @@ def test_who_is_not_admitted_is_drained():
 
 
 def test_the_appetite_is_one_slice_or_the_rest_of_a_body():
-    intake = Intake(1 << 20)
+    intake = RequestParser(1 << 20)
     assert (intake.stage, intake.appetite()) == (HEAD, module.SLICE_BYTES)
     intake.feed(post(b"x" * 10, length=100_000))
     assert intake.appetite() == 100_000 - 10

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.doors.http2.hpack import MAX_FIELDS_BYTES, Decoder, HpackError, encode, unpacked
+from serving.doors.http2.hpack import MAX_FIELDS_BYTES, HeaderDecoder, HpackError, encode, unpacked
 
 FIRST = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"www.example.com")]
 FIELDS = st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.binary(max_size=300)), max_size=12)
@@ -17,13 +17,13 @@ FIELDS = st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.binary(max_si
     pytest.param(["828684418cf1e3c2e5f23a6ba0ab90f4ff", "828684be5886a8eb10649cbf"], id="appendix C.4: Huffman-coded strings"),
 ])  # fmt: skip
 def test_the_examples_of_the_rfc(blocks):
-    decoder = Decoder()
+    decoder = HeaderDecoder()
     assert decoder.decode(bytes.fromhex(blocks[0])) == FIRST
     assert decoder.decode(bytes.fromhex(blocks[1])) == [*FIRST, (b"cache-control", b"no-cache")]
 
 
 def test_a_table_that_is_full_forgets_the_oldest():
-    decoder = Decoder()
+    decoder = HeaderDecoder()
     for index in range(200):
         name = b"x-%03d" % index
         decoder.decode(b"\x40" + bytes([len(name)]) + name + b"\x14" + b"v" * 20)
@@ -35,14 +35,14 @@ def test_a_table_that_is_full_forgets_the_oldest():
 
 @given(FIELDS)
 def test_what_is_written_is_read(fields):
-    decoder = Decoder()
+    decoder = HeaderDecoder()
     assert decoder.decode(encode(fields)) == fields
     assert decoder.generation == 0, "our own blocks leave the table as it is, so that they may be remembered"
 
 
 @given(st.lists(st.binary(max_size=60), max_size=6))
 def test_any_bytes_are_fields_or_refused(blocks):
-    decoder = Decoder()
+    decoder = HeaderDecoder()
     try:
         for block in blocks:
             decoder.decode(block)
@@ -63,11 +63,11 @@ def test_any_bytes_are_fields_or_refused(blocks):
 ])  # fmt: skip
 def test_refusals(block, said):
     with pytest.raises(HpackError, match=said):
-        Decoder().decode(block)
+        HeaderDecoder().decode(block)
 
 
 def test_a_small_block_cannot_become_a_large_list():
-    decoder = Decoder()
+    decoder = HeaderDecoder()
     decoder.decode(b"\x40\x01a\x7f\xa1\x1e" + b"v" * 4000)
     with pytest.raises(HpackError, match=str(MAX_FIELDS_BYTES)):
         decoder.decode(b"\xbe" * 100)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from serving.doors.http2 import connection as http2
 from serving.doors.http2 import frames as http2_frames
 from serving.doors.http2 import streams as http2_streams
-from serving.doors.http2.connection import Connection
+from serving.doors.http2.connection import Http2Connection
 from serving.doors.http2.frames import PREFACE
-from serving.doors.http2.hpack import Decoder, encode
+from serving.doors.http2.hpack import HeaderDecoder, encode
 from serving.doors.slow_readers import PROGRESS_BYTES, WRITE_TIMEOUT_S
 from tests.waiting import until_so
 
@@ -94,9 +94,9 @@ class Talk:
 
     def __init__(self):
         self.wire, self.app = Wire(), Echo()
-        self.connection = Connection(self.app, set())
+        self.connection = Http2Connection(self.app, set())
         self.connection.connection_made(self.wire)
-        self._decoder, self._read = Decoder(), 0
+        self._decoder, self._read = HeaderDecoder(), 0
         self.say(PREFACE, frame(SETTINGS, 0, 0))
         self.frames()
 
@@ -382,12 +382,12 @@ async def test_too_many_connections_are_closed():
     known = set()
     wires = [Wire() for _ in range(3)]
     for wire in wires:
-        Connection(Echo(), known, None, 2).connection_made(wire)
+        Http2Connection(Echo(), known, None, 2).connection_made(wire)
     assert [wire.is_closed for wire in wires] == [False, False, True]
 
 
 async def test_plain_http_is_told_where_it_is():
-    connection, wire = Connection(Echo(), set()), Wire()
+    connection, wire = Http2Connection(Echo(), set()), Wire()
     connection.connection_made(wire)
     connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
     assert b"400 Bad Request" in wire.sent
