@@ -30,7 +30,7 @@ class SeedReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class EvaluationResult:
     """The whole result. test: where the judged rows come from; parts: rows, attacks and entities of each part."""
 
     detector: Detector
@@ -49,7 +49,7 @@ def evaluate(
     *,
     seeds: int,
     progress: Progress | None = None,
-) -> Evaluation:
+) -> EvaluationResult:
     """Train and judge once per seed. test: rows of a file kept for evaluation; None: the part that the split takes off.
 
     Raises TrainingError, BundleError."""
@@ -61,7 +61,7 @@ def evaluate(
         judged = test if detector.label.others == "unverified" else test.take(test.verified)
         frame, _ = with_features(detector, judged, store)
     results = [_one_seed(prepared, judged, frame, detector.model.seed + i, _within(tell, i, seeds)) for i in range(seeds)]
-    return Evaluation(
+    return EvaluationResult(
         detector, data.digest, "split" if test is None else test.digest, _parts(prepared, judged), tuple(results), data.notes
     )
 

@@ -14,11 +14,11 @@ from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus
 from serving.read_back import read_back
 
-Document = Mapping[str, Any]
+WrittenResource = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ServiceIntent:
     """service: with its status. problem: why what is written cannot be followed; None: it can. is_rollout_known: whether `rollout` is
     what people wrote, or the rollout under way keeps to; else it stands in for a policy that is gone. is_unread: the problem is
     that what is written, or what it names, could not be read for now; that says nothing about it."""
@@ -31,27 +31,27 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class LastKnown:
     """What is remembered of a resource that could be followed. Empty after a restart."""
 
     spec: Mapping[str, Any] | None = None
     rollout: RolloutSpec | None = None
 
 
-NOTHING_KNOWN: Final = Known()
+NOTHING_KNOWN: Final = LastKnown()
 
 
-def by_what_is_known(document: Document, known: Known, problem: Exception) -> Asked | None:
+def by_what_is_known(document: WrittenResource, known: LastKnown, problem: Exception) -> ServiceIntent | None:
     """What is left to go by, though the resource or its policy cannot be followed; None: nothing, it was never looked at."""
     service = readable(document, known)
     status = service.status.rollout if service is not None else None
     if service is None or status is None:
         return None
     rollout = status.policy or known.rollout
-    return Asked(service, rollout or RolloutSpec(), str(problem), is_rollout_known=rollout is not None)
+    return ServiceIntent(service, rollout or RolloutSpec(), str(problem), is_rollout_known=rollout is not None)
 
 
-def readable(document: Document, known: Known) -> ModelService | None:
+def readable(document: WrittenResource, known: LastKnown) -> ModelService | None:
     """The service by its spec, else by the last one that could be read, else by the parts of its spec that say where it is served;
     without its status where that is what cannot be read."""
     for known_document in (document, {**document, "status": {}}):
@@ -63,7 +63,7 @@ def readable(document: Document, known: Known) -> ModelService | None:
     return None
 
 
-def _specs(document: Document, known: Known) -> Iterator[Mapping[str, Any]]:
+def _specs(document: WrittenResource, known: LastKnown) -> Iterator[Mapping[str, Any]]:
     written = document.get("spec")
     written = written if isinstance(written, Mapping) else {}
     yield written
@@ -75,14 +75,14 @@ def _specs(document: Document, known: Known) -> Iterator[Mapping[str, Any]]:
         yield {"revision": revision, **{part: written[part] for part in ("model", "backend") if part in written}}
 
 
-def _known_revision(document: Document) -> Mapping[str, Any] | None:
+def _known_revision(document: WrittenResource) -> Mapping[str, Any] | None:
     """The revision under way, else the one that is stable: a revision that cannot be read asks for no other."""
     rollout = (document.get("status") or {}).get("rollout") or {}
     found: Mapping[str, Any] | None = rollout.get("candidateWanted") or rollout.get("candidate") or rollout.get("stable")
     return found
 
 
-def going_on(asked: Asked, desired: Desired, status: RolloutStatus) -> Desired:
+def going_on(asked: ServiceIntent, desired: Desired, status: RolloutStatus) -> Desired:
     """What is asked for; where it cannot be followed: what is under way, or stable again, and nothing that would begin."""
     if asked.problem is None:
         return desired
@@ -94,11 +94,11 @@ def going_on(asked: Asked, desired: Desired, status: RolloutStatus) -> Desired:
     return replace(desired, revision=revision, experiment=status.experiment, is_rollout_known=known)
 
 
-def status_of(document: Document) -> ModelServiceStatus:
+def status_of(document: WrittenResource) -> ModelServiceStatus:
     """Its status as the API server has it."""
     return read_back(ModelServiceStatus, document.get("status") or {})
 
 
-def generation_of(document: Document) -> int:
+def generation_of(document: WrittenResource) -> int:
     """The generation of its spec."""
     return int(document["metadata"].get("generation") or 0)

@@ -26,7 +26,7 @@ class NotYaml(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class YamlDocument:
     """One document. lines: of every path in it, from 1. slips: what YAML would have passed over in silence."""
 
     value: Any
@@ -39,7 +39,7 @@ class Document:
             path = path[:-1]
         return self.lines.get(path, 1)
 
-    def items(self) -> Iterator["Document"]:
+    def items(self) -> Iterator["YamlDocument"]:
         """The documents of a List, as `kubectl get -o yaml` prints them; of anything else, itself."""
         value = self.value
         if (
@@ -53,7 +53,7 @@ class Document:
             at: Path = ("items", index)
             lines = {path[2:]: line for path, line in self.lines.items() if path[:2] == at}
             slips = (Finding(s.path[2:], s.what) for s in self.slips if s.path[:2] == at)
-            yield Document(item, lines, tuple(slips))
+            yield YamlDocument(item, lines, tuple(slips))
 
 
 class _Loader(yaml.SafeLoader):
@@ -69,7 +69,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def documents(text: str) -> Iterator[Document]:
+def documents(text: str) -> Iterator[YamlDocument]:
     """Every document of a text that is not empty. Raises NotYaml."""
     if len(text) > MAX_CHARS:
         raise NotYaml(f"has {len(text)} characters; an API server takes 3 MiB: split the file", 1)
@@ -83,7 +83,7 @@ def documents(text: str) -> Iterator[Document]:
             slips = tuple(_walk(node, (), lines, frozenset()))
             value = loader.construct_document(node)
             if value is not None:
-                yield Document(value, lines, slips)
+                yield YamlDocument(value, lines, slips)
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
         raise NotYaml(f"is no YAML: {problem.problem or problem.context}", mark.line + 1 if mark else 1) from problem

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from operators.api.admission import Finding, where
-from operators.api.documents import Document, NotYaml, documents
+from operators.api.documents import NotYaml, YamlDocument, documents
 from operators.api.hints import hints
 from operators.api.read import Resource, problems, read_defaulted, subject, without_status
 from operators.api.types import GROUP, ModelService, RolloutPolicy, rollout_of
 
-Level = Literal["error", "hint"]
+NoteLevel = Literal["error", "hint"]
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
     """One thing to say. line: from 1. path: as people write it."""
 
-    level: Level
+    level: NoteLevel
     file: str
     line: int
     subject: str
@@ -47,7 +47,7 @@ class Report:
 def lint(texts: Iterable[tuple[str, str]]) -> Report:
     """Judge files, given as (name, text). A policy that one of them holds may be named by a service in another."""
     notes: list[Note] = []
-    read_: list[tuple[str, Document, Resource]] = []
+    read_: list[tuple[str, YamlDocument, Resource]] = []
     count = skipped = 0
     for name, text in texts:
         try:
@@ -79,7 +79,7 @@ def _is_ours(value: Any) -> bool:
     return group == GROUP or value.get("kind") in {"ModelService", "RolloutPolicy"}
 
 
-def _policy_is_there(resource: Resource, all_: list[tuple[str, Document, Resource]]) -> Iterator[Finding]:
+def _policy_is_there(resource: Resource, all_: list[tuple[str, YamlDocument, Resource]]) -> Iterator[Finding]:
     """Only where policies are given at all: they may well be in the cluster."""
     if not isinstance(resource, ModelService) or resource.spec.rollout.policy_ref is None:
         return
@@ -92,7 +92,7 @@ def _policy_is_there(resource: Resource, all_: list[tuple[str, Document, Resourc
         )
 
 
-def _policy_fits(resource: Resource, all_: list[tuple[str, Document, Resource]]) -> Iterator[Finding]:
+def _policy_fits(resource: Resource, all_: list[tuple[str, YamlDocument, Resource]]) -> Iterator[Finding]:
     """Whether the backend of a service can follow the policy it names, where that is given too."""
     if not isinstance(resource, ModelService) or resource.spec.rollout.policy_ref is None:
         return
@@ -105,5 +105,5 @@ def _policy_fits(resource: Resource, all_: list[tuple[str, Document, Resource]])
                 yield Finding(("spec", "rollout", "policyRef", "name"), f"is {name}: {problem}")
 
 
-def _note(level: Level, name: str, document: Document, finding: Finding) -> Note:
+def _note(level: NoteLevel, name: str, document: YamlDocument, finding: Finding) -> Note:
     return Note(level, name, document.line(finding.path), subject(document.value), where(finding.path), finding.what)

@@ -2,7 +2,7 @@
 
 Pure: no clock, cluster or metrics. Every rule that moves the count is called from `decide`, in this order: what the load asks
 for (demand), tolerance, bounds, patience and pace (patience). The autoscaler is the one owner of the count: a rollout asks
-through `Facts`, it never sets one. What is not known never takes a replica away."""
+through `ScalingFacts`, it never sets one. What is not known never takes a replica away."""
 
 import math
 from collections.abc import Sequence
@@ -13,15 +13,17 @@ from operators.autoscaling.demand import Demand, demand, is_slow_but_idle
 from operators.autoscaling.patience import count_before, least_allowed, most_allowed, with_count, with_peak, with_trough
 from operators.autoscaling.schedule import bounds
 from operators.autoscaling.spec import ScalingSpec
-from operators.autoscaling.values import Facts, Look, Point, ScalingDecision, ScalingState
+from operators.autoscaling.values import LoadSample, Point, ScalingDecision, ScalingFacts, ScalingState
 from operators.ports import Load
 
 
-def decide(spec: ScalingSpec, state: ScalingState | None, load: Load, facts: Facts | None, now: datetime) -> ScalingDecision:
+def decide(
+    spec: ScalingSpec, state: ScalingState | None, load: Load, facts: ScalingFacts | None, now: datetime
+) -> ScalingDecision:
     """Choose the count. Deciding twice on the same facts gives the same, also from the state that the first gave.
 
     state: of the last decision; None or empty: this is the first, and the count that is found is where it begins."""
-    facts = replace(facts or Facts(), mirror_ratio=max((facts or Facts()).mirror_ratio, load.mirror_ratio))
+    facts = replace(facts or ScalingFacts(), mirror_ratio=max((facts or ScalingFacts()).mirror_ratio, load.mirror_ratio))
     limits = _limits(spec, facts, now)
     before = _begun(state or ScalingState(), load, now)
     current = count_before(before.counts, now) or 0
@@ -61,7 +63,7 @@ class _Limits:
     said: str
 
 
-def _limits(spec: ScalingSpec, facts: Facts, now: datetime) -> _Limits:
+def _limits(spec: ScalingSpec, facts: ScalingFacts, now: datetime) -> _Limits:
     """Bounds now. Zero only where the backend wakes up by itself, and never while a candidate is there to be met."""
     by_time = bounds(spec, now)
     said = f"window {', '.join(by_time.windows)}" if by_time.windows else "the spec"
@@ -107,9 +109,9 @@ def _hold(
     )
 
 
-def _with_look(looks: Sequence[Look], load: Load, since: datetime) -> tuple[Look, ...]:
+def _with_look(looks: Sequence[LoadSample], load: Load, since: datetime) -> tuple[LoadSample, ...]:
     kept = [look for look in looks if since < look.at < load.at]
-    return (*kept[-63:], Look(at=load.at, ongoing=max(load.ongoing, 0.0)))
+    return (*kept[-63:], LoadSample(at=load.at, ongoing=max(load.ongoing, 0.0)))
 
 
 def _idle_since(before: datetime | None, load: Load, asked: Demand, now: datetime) -> datetime | None:
@@ -168,11 +170,11 @@ def _bounded(asked: Demand, replicas: int, limits: _Limits) -> str:
     return f"at most {limits.upper} by {limits.said}" if replicas == limits.upper and asked.replicas > limits.upper else ""
 
 
-def _idle(spec: ScalingSpec, load: Load, looks: Sequence[Look]) -> str:
+def _idle(spec: ScalingSpec, load: Load, looks: Sequence[LoadSample]) -> str:
     return "slow without being busy: more replicas would not help" if is_slow_but_idle(spec, load, looks) else ""
 
 
-def _candidate(facts: Facts, asked: Demand, limits: _Limits) -> int | None:
+def _candidate(facts: ScalingFacts, asked: Demand, limits: _Limits) -> int | None:
     if facts.shares_replicas or not facts.is_rolling_out:
         return None
     return min(max(math.ceil(asked.candidate - 1e-9), 1), limits.upper)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from operators.autoscaling.spec import ScalingSpec
-from operators.autoscaling.values import Facts, Look
+from operators.autoscaling.values import LoadSample, ScalingFacts
 from operators.ports import Load
 
 BUSY_RATIO: Final = 0.5
@@ -30,7 +30,7 @@ class Demand:
     why: str
 
 
-def demand(spec: ScalingSpec, looks: Sequence[Look], load: Load, facts: Facts, now: datetime) -> Demand:
+def demand(spec: ScalingSpec, looks: Sequence[LoadSample], load: Load, facts: ScalingFacts, now: datetime) -> Demand:
     """What the load asks for. looks: known ones, with `load` the last."""
     expected, rises = forecast(looks, now, ahead_s=spec.start_up.total_seconds())
     trend = f", rising to {expected:.3g}" if rises else ""
@@ -49,7 +49,7 @@ def demand(spec: ScalingSpec, looks: Sequence[Look], load: Load, facts: Facts, n
     return Demand(most, most * own if not facts.shares_replicas and facts.is_rolling_out else 0.0, why)
 
 
-def work_ratio(facts: Facts) -> float:
+def work_ratio(facts: ScalingFacts) -> float:
     """Work of one request now or in the step to come, relative to stable's alone; never below 1: what a cheaper candidate will
     save is not saved yet. Where the variants do not share replicas, stable keeps what all requests need: an abort is at once."""
     if not facts.shares_replicas:
@@ -69,7 +69,7 @@ def _by_latency(spec: ScalingSpec, load: Load, mean: float) -> list[tuple[float,
     return [(ready * min(max(ratio, 1.0), STEEPEST), said)]
 
 
-def is_slow_but_idle(spec: ScalingSpec, load: Load, looks: Sequence[Look]) -> bool:
+def is_slow_but_idle(spec: ScalingSpec, load: Load, looks: Sequence[LoadSample]) -> bool:
     """Over the latency objective with too little to do for it to be the cause: features, the network or the machine are slow."""
     if spec.latency_objective is None or load.p99_ms is None:
         return False
@@ -77,7 +77,7 @@ def is_slow_but_idle(spec: ScalingSpec, load: Load, looks: Sequence[Look]) -> bo
     return is_slow and _mean(looks) < BUSY_RATIO * spec.target_ongoing_requests * max(load.ready_replicas, 1)
 
 
-def forecast(looks: Sequence[Look], now: datetime, ahead_s: float) -> tuple[float, bool]:
+def forecast(looks: Sequence[LoadSample], now: datetime, ahead_s: float) -> tuple[float, bool]:
     """Requests under way, `ahead_s` from now if they are surely rising, else their mean; and whether they are rising.
 
     A least-squares line through the looks; followed only if its slope is two standard errors above zero, and to twice the mean at most."""
@@ -97,5 +97,5 @@ def forecast(looks: Sequence[Look], now: datetime, ahead_s: float) -> tuple[floa
     return min(mean + slope * (ahead_s - middle), STEEPEST * mean), True
 
 
-def _mean(looks: Sequence[Look]) -> float:
+def _mean(looks: Sequence[LoadSample]) -> float:
     return sum(look.ongoing for look in looks) / len(looks) if looks else 0.0

@@ -3,7 +3,7 @@
 The autoscaler owns the count. A rollout's extra work (a mirrored copy is scored by the same replicas) is planned for one step
 ahead, and the mirror begins when the replicas for it are there."""
 
-from operators.autoscaling.values import Facts, ScalingDecision
+from operators.autoscaling.values import ScalingDecision, ScalingFacts
 from operators.ports import Load
 from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import Phase, RolloutStatus, Target
@@ -19,19 +19,19 @@ def facts_of(
     can_sleep: bool = False,
     cost_ratio: float = 1.0,
     most: int | None = None,
-) -> Facts:
+) -> ScalingFacts:
     """What the autoscaler should know of a rollout: the step under way and the one that comes, whichever asks for more.
 
     shares_replicas, can_sleep, cost_ratio, most: as in Facts; the first two are the backend's nature."""
     if status.phase not in _UNDER_WAY or (status.candidate is None and not status.variants):
-        return Facts(shares_replicas=shares_replicas, can_sleep=can_sleep, most=most)
+        return ScalingFacts(shares_replicas=shares_replicas, can_sleep=can_sleep, most=most)
     others = status.variants
     steps = spec.steps[status.step_index : status.step_index + 2] if status.candidate is not None else ()
     mirrors = [status.mirror, sum(v.mirror for v in others), *(s.mirror.percent for s in steps if s.mirror is not None)]
     weights = [status.weight, sum(v.weight for v in others), *(s.set_weight for s in steps if s.set_weight is not None)]
     least = [status.min_replicas, *(s.set_replicas.replicas for s in steps if s.set_replicas is not None)]
     given = [n for n in least if n is not None]
-    return Facts(
+    return ScalingFacts(
         is_rolling_out=True,
         mirror_ratio=max(mirrors) / 100,
         weight_ratio=min(max(weights) / 100, 1.0),

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from operators.rollout.spec import Duration, Value
 
-Replicas = Annotated[int, Field(ge=0, le=1000)]
+ReplicaBound = Annotated[int, Field(ge=0, le=1000)]
 
 
 class ScheduleWindow(Value):
@@ -27,7 +27,7 @@ class ScheduleWindow(Value):
     """How long it stays open, e.g. `10h`; 1 minute to 7 days."""
     time_zone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
     """Whose clock `start` is read from, e.g. `Europe/Rome`; summer time is followed as cron does."""
-    min_replicas: Replicas | None = None
+    min_replicas: ReplicaBound | None = None
     """Replaces the least number of replicas while open, if higher; asked for `startUp` before the window opens."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Replaces the greatest number of replicas while open."""
@@ -93,7 +93,7 @@ class StepLimit(Value):
 class ScalingSpec(Value):
     """How many replicas, and by what. The autoscaler is then the one owner of the count: nothing else may set it."""
 
-    min_replicas: Replicas = 1
+    min_replicas: ReplicaBound = 1
     """The least. 0: scale to zero after `idle`, where the backend can wake up again; elsewhere it counts as 1."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = 4
     """The most, also for a rollout's setReplicas."""

@@ -7,7 +7,7 @@ from operators.rollout.spec import Value
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ScalingFacts:
     """What else is so at this moment: of the rollout, of the backend.
 
     is_rolling_out: a candidate or an experiment is there. mirror_ratio, weight_ratio: share of the requests that the candidate
@@ -25,7 +25,7 @@ class Facts:
     most: int | None = None
 
 
-class Look(Value):
+class LoadSample(Value):
     """One measured load, as far as later looks need it."""
 
     at: datetime
@@ -44,7 +44,7 @@ class ScalingState(Value):
 
     Losing it is safe: the count that is found then stands for everything that was forgotten."""
 
-    looks: tuple[Look, ...] = ()
+    looks: tuple[LoadSample, ...] = ()
     """Known loads within lookBack, the oldest first."""
     peaks: tuple[Point, ...] = ()
     """What was wanted within downWindow; only falling numbers, since a later higher one covers those before it."""

@@ -68,7 +68,7 @@ _MOST: Final = 2.0**53
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class ReplicaLoad:
     """One replica's load counters. buckets_s: answered requests by upper bound in seconds, cumulative, over doors and models.
     taken_s: how long they took, summed. late_s, looks: how late its loop was, summed over its looks at the clock."""
 
@@ -88,7 +88,7 @@ class Scrape:
 
     at: datetime
     replicas: tuple[ReplicaEvidence, ...] = ()
-    traffic: Mapping[str, Traffic] = field(default_factory=dict)
+    traffic: Mapping[str, ReplicaLoad] = field(default_factory=dict)
     problem: str | None = None
     silent: tuple[str, ...] = ()
 
@@ -185,9 +185,9 @@ class _Draft:
             }
         )
 
-    def traffic(self) -> Traffic:
+    def traffic(self) -> ReplicaLoad:
         """Its load counters."""
-        return Traffic(
+        return ReplicaLoad(
             ongoing=self._ongoing,
             answered=self._answered,
             mirrored=self._mirrored,

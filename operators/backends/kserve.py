@@ -10,10 +10,10 @@ from typing import Any, Final
 from operators.api.types import KserveBackend
 from operators.backends.evidence import Scrape
 from operators.backends.inference_service import MANAGED_BY, Held, fields_of, held_by, is_within, served_by
-from operators.backends.kube import INFERENCE_SERVICES, PODS, Conflict, Document, Kube, KubeError, NotFound
+from operators.backends.kube import INFERENCE_SERVICES, PODS, Conflict, Kube, KubeError, KubeObject, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.pods import addresses, is_ready
-from operators.backends.ray import Read
+from operators.backends.ray import ReadEvidence
 from operators.ports import BackendError, Load, ServiceRef
 from operators.rollout.evidence import Observation, ReplicaEvidence, key
 from operators.rollout.spec import Revision
@@ -28,7 +28,7 @@ class KserveInference:
     shares_replicas = False
 
     def __init__(
-        self, kube: Kube, place: KserveBackend, read: Read, meter: LoadMeter, owner: Mapping[str, Any] | None = None
+        self, kube: Kube, place: KserveBackend, read: ReadEvidence, meter: LoadMeter, owner: Mapping[str, Any] | None = None
     ) -> None:
         self._kube, self._place, self._read, self._meter, self._owner = kube, place, read, meter, owner
 
@@ -51,7 +51,7 @@ class KserveInference:
             else:
                 return
 
-    async def _apply(self, service: ServiceRef, target: Target, found: Document | None) -> None:
+    async def _apply(self, service: ServiceRef, target: Target, found: KubeObject | None) -> None:
         """Write over the version that was found. Raises Conflict, KubeError, BackendError."""
         self._refuse_others(service, found)
         target = target.model_copy(update={"latency_objective_ms": target.objective_ms(served_by(found))})
@@ -121,13 +121,13 @@ class KserveInference:
     def _name(self, service: ServiceRef) -> str:
         return self._place.inference_service or service.name
 
-    async def _found(self, service: ServiceRef) -> Document | None:
+    async def _found(self, service: ServiceRef) -> KubeObject | None:
         try:
             return await self._kube.get(INFERENCE_SERVICES, service.namespace, self._name(service))
         except NotFound:
             return None
 
-    def _refuse_others(self, service: ServiceRef, found: Document | None) -> None:
+    def _refuse_others(self, service: ServiceRef, found: KubeObject | None) -> None:
         if found is not None and not _is_ours(found):
             raise BackendError(
                 f"InferenceService {service.namespace}/{self._name(service)} is there and is not ours; delete it, or write another "
@@ -135,7 +135,7 @@ class KserveInference:
                 can_retry=False,
             )
 
-    async def _look(self, service: ServiceRef) -> tuple[Document, Sequence[Mapping[str, Any]]]:
+    async def _look(self, service: ServiceRef) -> tuple[KubeObject, Sequence[Mapping[str, Any]]]:
         found = await self._found(service)
         if found is None:
             raise BackendError(f"InferenceService {service.namespace}/{self._name(service)} is not there yet")
@@ -144,12 +144,12 @@ class KserveInference:
         return found, [p for p in pods if not p["metadata"].get("deletionTimestamp")]
 
 
-def _is_ours(found: Document) -> bool:
+def _is_ours(found: KubeObject) -> bool:
     labels: Mapping[str, str] = found["metadata"].get("labels") or {}
     return labels.get(MANAGED_BY) == "vedette-operator"
 
 
-def _replicas(target: Target, found: Document | None) -> int:
+def _replicas(target: Target, found: KubeObject | None) -> int:
     """What is decided; else what there is; else one."""
     if target.replicas is not None:
         return target.replicas

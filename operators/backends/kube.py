@@ -19,7 +19,7 @@ import aiohttp
 from kubernetes import client as official
 from kubernetes import config as official_config
 
-Document = dict[str, Any]
+KubeObject = dict[str, Any]
 _Verb = Literal["get", "list", "watch", "apply", "patch", "create", "update", "delete"]
 _WRITES: Final = frozenset({"apply", "patch", "create", "update"})
 _JSON: Final = "application/json"
@@ -27,9 +27,9 @@ _PAGE: Final = 100
 """Objects of one page of a list; with their statuses some megabytes."""
 OnRequest = Callable[[str, str, int, float], None]
 """(verb, plural, HTTP status or 0 for no answer, seconds)."""
-Event = tuple[str, Document]
+Event = tuple[str, KubeObject]
 """What a watch brings: ADDED, MODIFIED or DELETED, and the object."""
-OnWritten = Callable[["Kind", Document], None]
+OnWritten = Callable[["Kind", KubeObject], None]
 """(kind, the object as the API server has it after a write of ours)."""
 _METADATA: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
 _WATCH_S: Final = 300
@@ -174,20 +174,22 @@ class Kube:
             if session is not None:
                 await session.close()
 
-    async def get(self, kind: Kind, namespace: str | None, name: str) -> Document:
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> KubeObject:
         """One object. Raises NotFound, KubeError."""
         return await self._ask("get", kind, kind.path(namespace, name))
 
-    async def list(self, kind: Kind, namespace: str | None, labels: str = "", limit: int = 0) -> Sequence[Document]:
+    async def list(self, kind: Kind, namespace: str | None, labels: str = "", limit: int = 0) -> Sequence[KubeObject]:
         """Objects of one namespace or of all. labels: a label selector. limit: at most so many; 0: all. Raises KubeError."""
         query = {"labelSelector": labels} if labels else {}
         answer = await self._ask("list", kind, kind.path(namespace), query=query | ({"limit": str(limit)} if limit else {}))
-        items: list[Document] = answer.get("items") or []
+        items: list[KubeObject] = answer.get("items") or []
         return items
 
-    async def whole(self, kind: Kind, namespace: str | None, *, only_metadata: bool = False) -> tuple[Sequence[Document], str]:
+    async def whole(
+        self, kind: Kind, namespace: str | None, *, only_metadata: bool = False
+    ) -> tuple[Sequence[KubeObject], str]:
         """All objects, read in pages, and the resourceVersion that they are of. Raises NotFound (no such kind), KubeError."""
-        found: list[Document] = []
+        found: list[KubeObject] = []
         accept = _METADATA.format("List") if only_metadata else _JSON
         query = {"limit": str(_PAGE)}
         while True:
@@ -218,7 +220,7 @@ class Kube:
 
     async def apply(
         self, kind: Kind, namespace: str | None, name: str, fields: Mapping[str, Any], *, subresource: str | None = None
-    ) -> Document:
+    ) -> KubeObject:
         """Server-side apply of the fields that are ours, by our field manager, over others' claims.
 
         fields: without apiVersion and kind; a metadata.resourceVersion in it is a precondition. Raises Conflict, KubeError."""
@@ -235,19 +237,19 @@ class Kube:
 
     async def patch(
         self, kind: Kind, namespace: str | None, name: str, patch: Mapping[str, Any] | Sequence[Mapping[str, Any]]
-    ) -> Document:
+    ) -> KubeObject:
         """A merge patch (mapping) or a JSON patch (list). Raises NotFound, Conflict, KubeError."""
         content = "application/merge-patch+json" if isinstance(patch, Mapping) else "application/json-patch+json"
         query = {"fieldManager": self._manager}
         return await self._ask("patch", kind, kind.path(namespace, name), query=query, body=patch, content=content)
 
-    async def create(self, kind: Kind, namespace: str | None, body: Mapping[str, Any]) -> Document:
+    async def create(self, kind: Kind, namespace: str | None, body: Mapping[str, Any]) -> KubeObject:
         """A new object. Raises Conflict if the name is taken, KubeError."""
         whole = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
         query = {"fieldManager": self._manager}
         return await self._ask("create", kind, kind.path(namespace), query=query, body=whole)
 
-    async def replace(self, kind: Kind, namespace: str | None, name: str, body: Mapping[str, Any]) -> Document:
+    async def replace(self, kind: Kind, namespace: str | None, name: str, body: Mapping[str, Any]) -> KubeObject:
         """A whole object; its metadata.resourceVersion is a precondition. Raises Conflict, KubeError."""
         query = {"fieldManager": self._manager}
         return await self._ask("update", kind, kind.path(namespace, name), query=query, body=body)
@@ -274,7 +276,7 @@ class Kube:
         body: object = None,
         content: str = _JSON,
         accept: str = _JSON,
-    ) -> Document:
+    ) -> KubeObject:
         async with self._request(verb, kind, path, query or {}, body, content, accept) as answer:
             status, text = answer.status, await answer.text(errors="replace")
         if status < 300:
@@ -366,7 +368,7 @@ def _may_block(reached: Access) -> bool:
     return getattr(reached.official, "refresh_api_key_hook", None) is not None
 
 
-def _document(what: str, text: str) -> Document:
+def _document(what: str, text: str) -> KubeObject:
     """An answer's body. Raises KubeError: something between us and the API server answered in its place."""
     try:
         found = json.loads(text)

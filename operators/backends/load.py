@@ -10,7 +10,7 @@ under way in itself, and what waits in its sockets not at all. The gauge counts 
 from collections import defaultdict
 from collections.abc import Mapping
 
-from operators.backends.evidence import Scrape, Traffic
+from operators.backends.evidence import ReplicaLoad, Scrape
 from operators.ports import Load
 
 
@@ -64,7 +64,7 @@ def _between(before: Scrape | None, scrape: Scrape, ready: int, wanted: int) -> 
     answered = mirrored = busy = waiting = 0.0
     buckets: defaultdict[float, float] = defaultdict(float)
     for replica, now in scrape.traffic.items():
-        then = before.traffic.get(replica, Traffic())
+        then = before.traffic.get(replica, ReplicaLoad())
         answered += max(0.0, now.answered - then.answered)
         mirrored += max(0.0, now.mirrored - then.mirrored)
         if replica in before.traffic:
@@ -86,7 +86,7 @@ def _between(before: Scrape | None, scrape: Scrape, ready: int, wanted: int) -> 
     )
 
 
-def _waiting(then: Traffic, now: Traffic, seconds: float) -> float:
+def _waiting(then: ReplicaLoad, now: ReplicaLoad, seconds: float) -> float:
     """Requests that waited in one replica's sockets, on average: its rate times how late its loop was."""
     looks = now.looks - then.looks
     if looks <= 0:

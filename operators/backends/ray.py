@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from operators.api.types import RayBackend
 from operators.backends.evidence import Scrape
-from operators.backends.kube import PODS, RAY_CLUSTERS, RAY_SERVICES, Conflict, Document, Kube, KubeError, NotFound
+from operators.backends.kube import PODS, RAY_CLUSTERS, RAY_SERVICES, Conflict, Kube, KubeError, KubeObject, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.pods import address, addresses, is_live, is_ready
 from operators.backends.ray_workers import Room, resized, room_of
 from operators.backends.serve_config import (
     APPLICATION,
-    Place,
+    RayServicePlace,
     deployment_of,
     entry_of,
     new_config,
@@ -32,7 +32,7 @@ from operators.rollout.evidence import Observation
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
 
-Read = Callable[[ServiceRef, Sequence[str]], Awaitable[Scrape]]
+ReadEvidence = Callable[[ServiceRef, Sequence[str]], Awaitable[Scrape]]
 """Reads the evidence of a service from the pods at these addresses (or from elsewhere, by the service's name)."""
 _TRIES: Final = 4
 
@@ -42,10 +42,10 @@ class RayServeBackend:
 
     shares_replicas = True
 
-    def __init__(self, kube: Kube, place: RayBackend, read: Read, meter: LoadMeter) -> None:
+    def __init__(self, kube: Kube, place: RayBackend, read: ReadEvidence, meter: LoadMeter) -> None:
         self._kube, self._place, self._read, self._meter = kube, place, read, meter
         self._cluster = ""
-        self._seen: Document | None = None
+        self._seen: KubeObject | None = None
         self._lack: str | None = None
 
     async def carry_out(self, service: ServiceRef, target: Target) -> None:
@@ -54,7 +54,7 @@ class RayServeBackend:
         place = self._where(service)
         room = Room()
 
-        def edit(found: Document) -> str:
+        def edit(found: KubeObject) -> str:
             nonlocal room
             text = _config(found, self._place.application)
             room = room_of(found, deployment_of(text, place))
@@ -97,7 +97,7 @@ class RayServeBackend:
         """Take our model out of the RayService; the RayService itself was there before, and stays."""
         place = self._where(service)
 
-        def edit(found: Document) -> str:
+        def edit(found: KubeObject) -> str:
             return without_model(found["spec"].get("serveConfigV2", ""), place, service.model)
 
         try:
@@ -125,7 +125,7 @@ class RayServeBackend:
         """Why what was carried out last is less than was asked for; None: it is all of it."""
         return self._lack
 
-    async def _edit(self, service: ServiceRef, edit: Callable[[Document], str]) -> Document:
+    async def _edit(self, service: ServiceRef, edit: Callable[[KubeObject], str]) -> KubeObject:
         """Edit what was seen and apply it under the version that was read; again if somebody else was faster, unless they changed
         what is ours: then they decide now, and the next look sees it. The RayService as it is then. Raises BackendError."""
         name, namespace = self._place.ray_service, service.namespace
@@ -156,7 +156,7 @@ class RayServeBackend:
                 raise BackendError(str(problem), can_retry=problem.can_retry) from problem
         raise AssertionError("the last try returns or raises")
 
-    async def _resize(self, service: ServiceRef, ray_service: Document, room: Room, replicas: int) -> None:
+    async def _resize(self, service: ServiceRef, ray_service: KubeObject, room: Room, replicas: int) -> None:
         """Give the Ray clusters (the active one, and one that is to follow it) as many workers as the replicas need."""
         wanted = room.workers(replicas)
         status = ray_service.get("status") or {}
@@ -208,7 +208,7 @@ class RayServeBackend:
         kinds = {"worker", "head"} if with_head and len(pods) == 1 else {"worker"}
         return found, [p for p in pods if (p["metadata"].get("labels") or {}).get("ray.io/node-type") in kinds]
 
-    async def _found(self, service: ServiceRef) -> Document:
+    async def _found(self, service: ServiceRef) -> KubeObject:
         """The RayService. Raises BackendError: it is not there; KubeError."""
         try:
             return await self._kube.get(RAY_SERVICES, service.namespace, self._place.ray_service)
@@ -221,13 +221,13 @@ class RayServeBackend:
             "another name in spec.backend.ray.rayService"
         )
 
-    def _where(self, service: ServiceRef) -> Place:
-        return Place(
+    def _where(self, service: ServiceRef) -> RayServicePlace:
+        return RayServicePlace(
             f"RayService {service.namespace}/{self._place.ray_service}", self._place.application, self._place.deployment
         )
 
 
-def _config(ray_service: Document | Mapping[str, Any], application: str) -> str:
+def _config(ray_service: KubeObject | Mapping[str, Any], application: str) -> str:
     """Its serveConfigV2; one of our own where it has none, which leaves the field to the operator."""
     text: str = ray_service["spec"].get("serveConfigV2") or ""
     if text.strip() or application != APPLICATION:

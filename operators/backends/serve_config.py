@@ -42,7 +42,7 @@ _NEW: Final[Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RayServicePlace:
     """Where a model lives in a RayService. subject: how messages call it, e.g. `RayService soc/vedette`."""
 
     subject: str
@@ -57,7 +57,7 @@ def new_config(replicas: int) -> str:
     return _text(config)
 
 
-def with_model(text: str, place: Place, model: ModelSpec, replicas: int | None) -> str:
+def with_model(text: str, place: RayServicePlace, model: ModelSpec, replicas: int | None) -> str:
     """The configuration that serves `model` beside the models of others; the same text if it does so already.
 
     replicas: None leaves the count alone. Raises BackendError if the place is not in it, or has an autoscaler of its own."""
@@ -78,7 +78,7 @@ def with_model(text: str, place: Place, model: ModelSpec, replicas: int | None) 
     return text if deployment == before else _text(config)
 
 
-def without_model(text: str, place: Place, name: str) -> str:
+def without_model(text: str, place: RayServicePlace, name: str) -> str:
     """The configuration without the model. With the last one goes the list: the replicas then go on as they are."""
     try:
         config = _parsed(text, place)
@@ -98,7 +98,7 @@ def without_model(text: str, place: Place, name: str) -> str:
     return _text(config)
 
 
-def served_model(text: str, place: Place, name: str) -> ModelSpec | None:
+def served_model(text: str, place: RayServicePlace, name: str) -> ModelSpec | None:
     """A model's entry as it is; None: there is none, or none in our form. Raises BackendError: the place is not in it."""
     for entry in (_deployment(_parsed(text, place), place).get("user_config") or {}).get("models") or []:
         if entry.get("name") == name:
@@ -107,7 +107,7 @@ def served_model(text: str, place: Place, name: str) -> ModelSpec | None:
     return None
 
 
-def served_revision(text: str, place: Place, name: str) -> Revision | None:
+def served_revision(text: str, place: RayServicePlace, name: str) -> Revision | None:
     """The revision of a model that is stable in it; None: it has no such model. Raises BackendError."""
     models = (_deployment(_parsed(text, place), place).get("user_config") or {}).get("models") or []
     for entry in models:
@@ -124,18 +124,18 @@ def served_revision(text: str, place: Place, name: str) -> Revision | None:
     return None
 
 
-def deployment_of(text: str, place: Place) -> Mapping[str, Any]:
+def deployment_of(text: str, place: RayServicePlace) -> Mapping[str, Any]:
     """The deployment as it is written. Raises BackendError."""
     return _deployment(_parsed(text, place), place)
 
 
-def replicas_of(text: str, place: Place) -> int | None:
+def replicas_of(text: str, place: RayServicePlace) -> int | None:
     """How many replicas it asks for; None: an autoscaler decides, or it does not say. Raises BackendError."""
     count = deployment_of(text, place).get("num_replicas")
     return count if isinstance(count, int) else None
 
 
-def entry_of(text: str, place: Place, name: str) -> tuple[Any, Any]:
+def entry_of(text: str, place: RayServicePlace, name: str) -> tuple[Any, Any]:
     """What is ours in it, to be compared: the model's entry and the count; Nones if the place is not there."""
     try:
         deployment = deployment_of(text, place)
@@ -145,7 +145,7 @@ def entry_of(text: str, place: Place, name: str) -> tuple[Any, Any]:
     return next((m for m in models if m.get("name") == name), None), deployment.get("num_replicas")
 
 
-def _parsed(text: str, place: Place) -> dict[str, Any]:
+def _parsed(text: str, place: RayServicePlace) -> dict[str, Any]:
     try:
         config = yaml.load(text, Loader=yaml.CSafeLoader) if text.strip() else None  # the safe one, in C
     except (yaml.YAMLError, ValueError) as problem:  # ValueError: of a date that there is not, e.g. 2026-99-99
@@ -157,7 +157,7 @@ def _parsed(text: str, place: Place) -> dict[str, Any]:
     return config
 
 
-def _deployment(config: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def _deployment(config: Mapping[str, Any], place: RayServicePlace) -> dict[str, Any]:
     """Find the deployment, adding it to an application that leaves it to its defaults."""
     applications = _items(config, "applications", place)
     names = [a.get("name") for a in applications]
@@ -178,7 +178,7 @@ def _deployment(config: Mapping[str, Any], place: Place) -> dict[str, Any]:
     return found
 
 
-def _items(holder: Mapping[str, Any], field: str, place: Place) -> list[dict[str, Any]]:
+def _items(holder: Mapping[str, Any], field: str, place: RayServicePlace) -> list[dict[str, Any]]:
     """A list of mappings that may be missing. Raises BackendError."""
     found = holder.get(field) or []
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
@@ -186,7 +186,7 @@ def _items(holder: Mapping[str, Any], field: str, place: Place) -> list[dict[str
     return found
 
 
-def _mapping(holder: Mapping[str, Any], field: str, place: Place) -> dict[str, Any]:
+def _mapping(holder: Mapping[str, Any], field: str, place: RayServicePlace) -> dict[str, Any]:
     """A mapping that may be missing. Raises BackendError."""
     found = holder.get(field) or {}
     if not isinstance(found, dict):
@@ -194,7 +194,7 @@ def _mapping(holder: Mapping[str, Any], field: str, place: Place) -> dict[str, A
     return found
 
 
-def _misshapen(field: str, shape: str, place: Place) -> BackendError:
+def _misshapen(field: str, shape: str, place: RayServicePlace) -> BackendError:
     return BackendError(
         f"{place.subject}: {field} in spec.serveConfigV2 is no {shape}, which Ray Serve cannot read; write it as "
         "manifests/base/rayservice.yaml does",
@@ -202,7 +202,7 @@ def _misshapen(field: str, shape: str, place: Place) -> BackendError:
     )
 
 
-def _without_autoscaler(deployment: Mapping[str, Any], place: Place) -> None:
+def _without_autoscaler(deployment: Mapping[str, Any], place: RayServicePlace) -> None:
     if deployment.get("num_replicas") == "auto" or "autoscaling_config" in deployment:
         raise BackendError(
             f"{place.subject}: deployment {place.deployment!r} has an autoscaling_config, and the ModelService sets the count too; "

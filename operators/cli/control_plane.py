@@ -14,7 +14,7 @@ from operators.cli.console import CommandError, errors, print_json
 
 if TYPE_CHECKING:
     from operators.control.port import Control, Record
-    from operators.rollout.status import Request
+    from operators.rollout.status import VerbRequest
 
 Name = Annotated[str, typer.Argument(help="Name of the service.")]
 StoreDir = Annotated[Path | None, typer.Option(help="Store folder of this machine [default: VEDETTE_STORE_DIR or .vedette].")]
@@ -28,7 +28,7 @@ _POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ControlPlaneChoice:
     """What a command line said about where to speak. prefers_cluster: it began with `kubectl vedette`."""
 
     store_dir: Path | None = None
@@ -48,9 +48,9 @@ class Place:
     def _names_cluster(self) -> bool:
         return any(option is not None for option in (self.context, self.namespace, self.kubeconfig))
 
-    def or_else(self, before: "Place") -> "Place":
+    def or_else(self, before: "ControlPlaneChoice") -> "ControlPlaneChoice":
         """What was said here, else what was said before it on the command line."""
-        return Place(
+        return ControlPlaneChoice(
             self.store_dir,
             self.context or before.context,
             self.namespace or before.namespace,
@@ -72,13 +72,13 @@ class Place:
         return ControlFolder((self.store_dir or ServingSettings().store_dir).resolve())
 
 
-_said_before: ContextVar[Place] = ContextVar("_said_before", default=Place())  # noqa: B039 (frozen)
+_said_before: ContextVar[ControlPlaneChoice] = ContextVar("_said_before", default=ControlPlaneChoice())  # noqa: B039 (frozen)
 """What stood before the verb. Not in click's own context: typer has a click of its own, whose current context has no public door."""
 
 
-def place_of(store_dir: Path | None, context: str | None, namespace: str | None, kubeconfig: Path | None) -> Place:
+def place_of(store_dir: Path | None, context: str | None, namespace: str | None, kubeconfig: Path | None) -> ControlPlaneChoice:
     """What a verb was told, and what was said before the verb."""
-    return Place(store_dir, context, namespace, kubeconfig).or_else(_said_before.get())
+    return ControlPlaneChoice(store_dir, context, namespace, kubeconfig).or_else(_said_before.get())
 
 
 def say_before(
@@ -92,7 +92,7 @@ def say_before(
     """Options of a cluster that stand before the verb hold for it, as kubectl's do; the verb's own win."""
     before = _said_before.get()
     prefers = before.prefers_cluster if prefers_cluster is None else prefers_cluster
-    token = _said_before.set(Place(None, context, namespace, kubeconfig, prefers).or_else(before))
+    token = _said_before.set(ControlPlaneChoice(None, context, namespace, kubeconfig, prefers).or_else(before))
     started.call_on_close(lambda: _said_before.reset(token))
 
 
@@ -124,11 +124,11 @@ def say(control: "Control", name: str, verb: str, why: str, *, as_json: bool, ar
     errors.print(f"{verb} {name}: handled; {status.phase}{message}", markup=False)
 
 
-def request_of(control: "Control", verb: str, why: str, args: dict[str, str] | None = None) -> "Request":
+def request_of(control: "Control", verb: str, why: str, args: dict[str, str] | None = None) -> "VerbRequest":
     """A request by the person at this command line, now."""
-    from operators.rollout.status import Request
+    from operators.rollout.status import VerbRequest
 
-    return Request.model_validate(
+    return VerbRequest.model_validate(
         {
             "id": secrets.token_hex(8), "verb": verb, "by": control.who(), "why": why,
             "at": datetime.now(UTC), "args": args or {},
@@ -136,7 +136,7 @@ def request_of(control: "Control", verb: str, why: str, args: dict[str, str] | N
     )  # fmt: skip
 
 
-def wait_until_handled(control: "Control", name: str, request: "Request") -> "Record | None":
+def wait_until_handled(control: "Control", name: str, request: "VerbRequest") -> "Record | None":
     """The service once the request was handled; None if that takes too long."""
     if control.caution() is not None:
         return None
@@ -149,7 +149,7 @@ def wait_until_handled(control: "Control", name: str, request: "Request") -> "Re
     return None
 
 
-def refusal_of(record: "Record", request: "Request") -> str | None:
+def refusal_of(record: "Record", request: "VerbRequest") -> str | None:
     """Why a handled request was refused; None if it was not."""
     for move in reversed(record.status.moves):
         if move.at >= request.at and move.by == request.by and move.move == f"refuse {request.verb}":

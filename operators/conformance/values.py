@@ -160,7 +160,7 @@ class Subject:
 
 
 Ask = Callable[[Subject], tuple[Call, ...]]
-Judge = Callable[[Subject, tuple[Reply, ...]], str | None]
+CheckJudge = Callable[[Subject, tuple[Reply, ...]], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Check:
     level: Level
     requires: str
     ask: Ask
-    judge: Judge
+    judge: CheckJudge
     per_model: bool = True
 
     @property

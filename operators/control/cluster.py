@@ -8,12 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from operators.api.asked import NOTHING_KNOWN, Asked, by_what_is_known
+from operators.api.asked import NOTHING_KNOWN, ServiceIntent, by_what_is_known
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.types import GROUP, REQUESTS_ANNOTATION, VERSION, RolloutPolicy, rollout_of
-from operators.control.looks import Look
-from operators.control.port import ControlError, DamagedState, Document, Edit, NoSuchService, Record, Unreachable, annotations
-from operators.rollout.status import Request, RolloutStatus
+from operators.control.looks import EvidencePoint
+from operators.control.port import (
+    ControlError,
+    DamagedState,
+    Edit,
+    NoSuchService,
+    Record,
+    ServiceDocument,
+    Unreachable,
+    annotations,
+)
+from operators.rollout.status import RolloutStatus, VerbRequest
 
 _SERVICES: Final = "modelservices"
 _POLICIES: Final = "rolloutpolicies"
@@ -75,21 +84,21 @@ class ClusterControl:
         waiting = tuple(r for r in _requests(document) if r.id not in handled)
         return Record(asked.service, asked.rollout, state or RolloutStatus(), waiting, state is not None, asked.problem)
 
-    def _asked_for(self, document: Document) -> Asked:
+    def _asked_for(self, document: ServiceDocument) -> ServiceIntent:
         """What is written, or what the operator goes by where that cannot be followed. Raises DamagedState, Unreachable."""
         try:
             service = read_service(document)
             named = service.spec.rollout.policy_ref
             is_own = service.spec.rollout.policy is not None or named is None
             policy = None if is_own or named is None else self._policy(named.name)
-            return Asked(service, rollout_of(service, policy))
+            return ServiceIntent(service, rollout_of(service, policy))
         except (ApiError, LookupError) as problem:
             known = by_what_is_known(document, NOTHING_KNOWN, problem)
             if known is None:
                 raise DamagedState(str(problem)) from problem
             return known
 
-    def looks(self, name: str) -> tuple[Look, ...]:
+    def looks(self, name: str) -> tuple[EvidencePoint, ...]:
         """A cluster keeps no series of looks: ask its Prometheus for the operator's metrics."""
         del name
         return ()
@@ -99,7 +108,7 @@ class ClusterControl:
 
         def write() -> None:
             try:
-                before: Document | None = self._get(name)
+                before: ServiceDocument | None = self._get(name)
             except NoSuchService:
                 before = None
             after = edit(before)  # carries the resourceVersion that was read
@@ -110,7 +119,7 @@ class ClusterControl:
 
         self._persist(name, write)
 
-    def ask(self, name: str, request: Request) -> None:
+    def ask(self, name: str, request: VerbRequest) -> None:
         """Append to the annotation that the operator reads: a patch of nothing else, so that the right to patch is enough."""
 
         def write() -> None:
@@ -157,9 +166,9 @@ class ClusterControl:
             f"ModelService {self._namespace}/{name} was changed by somebody else {_ATTEMPTS} times in a row; try again"
         )
 
-    def _get(self, name: str) -> Document:
+    def _get(self, name: str) -> ServiceDocument:
         try:
-            found: Document = self._asked(lambda: self._objects.get_namespaced_custom_object(*self._place, name))
+            found: ServiceDocument = self._asked(lambda: self._objects.get_namespaced_custom_object(*self._place, name))
         except _Refused as refusal:
             if refusal.status == _NOT_FOUND:
                 raise self._missing(name) from refusal
@@ -201,9 +210,9 @@ class _Refused(Unreachable):
         self.status = status
 
 
-def _requests(document: Document) -> tuple[Request, ...]:
+def _requests(document: ServiceDocument) -> tuple[VerbRequest, ...]:
     try:
-        return tuple(Request.model_validate(r) for r in json.loads(annotations(document).get(REQUESTS_ANNOTATION) or "[]"))
+        return tuple(VerbRequest.model_validate(r) for r in json.loads(annotations(document).get(REQUESTS_ANNOTATION) or "[]"))
     except ValueError as problem:
         raise DamagedState(
             f"annotation {REQUESTS_ANNOTATION} of {document['metadata'].get('name')} is not a list of requests ({problem}); remove it"

@@ -20,14 +20,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from operators.api.asked import NOTHING_KNOWN, Asked, Known, by_what_is_known
+from operators.api.asked import NOTHING_KNOWN, LastKnown, ServiceIntent, by_what_is_known
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.types import ModelService, ModelServiceStatus, RolloutPolicy, rollout_of
 from operators.control.files import is_held, remove, write_whole
-from operators.control.looks import Look, read_looks
-from operators.control.port import DamagedState, Document, Edit, NoSuchService, Record
+from operators.control.looks import EvidencePoint, read_looks
+from operators.control.port import DamagedState, Edit, NoSuchService, Record, ServiceDocument
 from operators.rollout.spec import RolloutSpec, words
-from operators.rollout.status import Request, RolloutStatus
+from operators.rollout.status import RolloutStatus, VerbRequest
 from serving.read_back import read_back_json
 from serving.replica.file_lock import alone
 
@@ -67,13 +67,13 @@ class ControlFolder:
             asked.service, asked.rollout, status or RolloutStatus(), self.waiting(name), status is not None, asked.problem
         )
 
-    def asked(self, name: str, known: Known = NOTHING_KNOWN) -> Asked:
+    def asked(self, name: str, known: LastKnown = NOTHING_KNOWN) -> ServiceIntent:
         """What the document and its policy say, or what is left to go by where they cannot be followed any more.
 
         Raises NoSuchService, DamagedState."""
         try:
             service = self.service(name)
-            return Asked(service, self.rollout(service))
+            return ServiceIntent(service, self.rollout(service))
         except DamagedState as problem:
             document, kept = self._document(name), self.status(name)
             if document is None or kept is None:
@@ -136,7 +136,7 @@ class ControlFolder:
         remove(self.looks_path(name))
         remove(self._status_path(name))
 
-    def looks(self, name: str) -> tuple[Look, ...]:
+    def looks(self, name: str) -> tuple[EvidencePoint, ...]:
         """The evidence over time of the newest rollout."""
         return read_looks(self.looks_path(name))
 
@@ -144,7 +144,7 @@ class ControlFolder:
         """Where the loop adds its looks."""
         return self.folder / f"{name}.looks.jsonl"
 
-    def waiting(self, name: str) -> tuple[Request, ...]:
+    def waiting(self, name: str) -> tuple[VerbRequest, ...]:
         """Requests left and not dropped yet, the oldest first; one that does not hold is left out, see `damaged`."""
         return tuple(sorted(self._left(name)[0], key=lambda r: (r.at, r.id)))
 
@@ -152,11 +152,11 @@ class ControlFolder:
         """Of each request that does not hold, what is wrong and the way out."""
         return tuple(self._left(name)[1])
 
-    def _left(self, name: str) -> tuple[list[Request], list[str]]:
-        found, wrong = list[Request](), list[str]()
+    def _left(self, name: str) -> tuple[list[VerbRequest], list[str]]:
+        found, wrong = list[VerbRequest](), list[str]()
         for path in self._requests(name):
             try:
-                found.append(Request.model_validate_json(path.read_bytes()))
+                found.append(VerbRequest.model_validate_json(path.read_bytes()))
             except FileNotFoundError:
                 continue
             except ValidationError as problem:
@@ -180,7 +180,7 @@ class ControlFolder:
         """Stop managing a service; the loop takes its variants down, stable stays served."""
         remove(self._service_path(name))
 
-    def ask(self, name: str, request: Request) -> None:
+    def ask(self, name: str, request: VerbRequest) -> None:
         """Leave a verb for the loop, also where the document cannot be followed: an abort must get through. Raises NoSuchService."""
         if not self._service_path(name).is_file():
             raise self._missing(name)
@@ -213,7 +213,7 @@ class ControlFolder:
             f"no service {name!r} in {self.folder}; it has {list(self.names()) or 'none'}: `vedette rollout start {name}` makes one"
         )
 
-    def _document(self, name: str) -> Document | None:
+    def _document(self, name: str) -> ServiceDocument | None:
         return _read_yaml(self._service_path(name))
 
     def _service_path(self, name: str) -> Path:
@@ -226,7 +226,7 @@ class ControlFolder:
         return sorted(p for p in (self.folder / f"{name}.requests").glob("*.json") if not p.name.startswith("."))
 
 
-def _read_yaml(path: Path) -> Document | None:
+def _read_yaml(path: Path) -> ServiceDocument | None:
     try:
         body = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -240,7 +240,7 @@ def _read_yaml(path: Path) -> Document | None:
     return document
 
 
-def _named(document: Mapping[str, Any], name: str) -> Document:
+def _named(document: Mapping[str, Any], name: str) -> ServiceDocument:
     """The document under the name of its file, in the namespace of this machine."""
     return {**document, "metadata": {**(document.get("metadata") or {}), "name": name, "namespace": "local"}}
 

@@ -11,7 +11,7 @@ from operators.rollout.status import RolloutStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class EvidencePoint:
     """What one look found. gates: e-values (worse, no worse) by gate. requests: the candidate's."""
 
     at: datetime
@@ -41,16 +41,16 @@ def append_look(path: Path, before: RolloutStatus, after: RolloutStatus) -> None
         out.write(json.dumps(line) + "\n")
 
 
-def read_looks(path: Path) -> tuple[Look, ...]:
+def read_looks(path: Path) -> tuple[EvidencePoint, ...]:
     """Every look that was written whole."""
     return tuple(_looks(path)) if path.is_file() else ()
 
 
-def _looks(path: Path) -> Iterator[Look]:
+def _looks(path: Path) -> Iterator[EvidencePoint]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             found: dict[str, Any] = json.loads(line)
         except ValueError:
             continue
         gates = {name: (float(e[0]), float(e[1])) for name, e in found.pop("gates").items()}
-        yield Look(**{**found, "at": datetime.fromisoformat(found["at"]), "gates": gates})
+        yield EvidencePoint(**{**found, "at": datetime.fromisoformat(found["at"]), "gates": gates})

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from operators.api.asked import NOTHING_KNOWN, Asked, Known, going_on
+from operators.api.asked import NOTHING_KNOWN, LastKnown, ServiceIntent, going_on
 from operators.api.types import ModelService, ModelServiceStatus
 from operators.backends.local import LocalBackend
 from operators.control.files import held
@@ -19,7 +19,7 @@ from operators.control.looks import append_look
 from operators.control.port import CHANGE_CAUSE, CHANGED_BY, ControlError
 from operators.control.scaling import LocalScaling
 from operators.ports import BackendError, ServiceRef
-from operators.rollout.advance import Outcome, advance
+from operators.rollout.advance import Advance, advance
 from operators.rollout.facts import Desired
 from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus
@@ -47,7 +47,7 @@ class Loop:
         self._folder, self._backend, self._every_s, self._now = folder, backend, every_s, now
         self._said: dict[str, str] = {}
         self._known: dict[str, ServiceRef] = {}
-        self._followed: dict[str, Known] = {}
+        self._followed: dict[str, LastKnown] = {}
         self._scaling = LocalScaling(folder, backend, most_replicas)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -107,24 +107,24 @@ class Loop:
             level = logging.WARNING if event.type == "Warning" else logging.INFO
             _log.log(level, "%s: %s: %s", name, event.reason, event.message)
 
-    def _asked(self, name: str) -> Asked:
+    def _asked(self, name: str) -> ServiceIntent:
         """What is to be followed; what cannot be is said, and a rollout under way goes on by what is known. Raises ControlError."""
         asked = self._folder.asked(name, self._followed.get(name, NOTHING_KNOWN))
         wrong = [*([asked.problem] if asked.problem is not None else []), *self._folder.damaged(name)]
         if asked.problem is None:
             spec = asked.service.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-            self._followed[name] = Known(spec, asked.rollout)
+            self._followed[name] = LastKnown(spec, asked.rollout)
         if wrong:
             self._tell(f"{name}, as it is written", "; ".join(wrong))
         else:
             self._said.pop(f"{name}, as it is written", None)
         return asked
 
-    async def _carry_out(self, service: ModelService, outcome: Outcome) -> None:
+    async def _carry_out(self, service: ModelService, outcome: Advance) -> None:
         if outcome.target is not None:
             await self._backend.carry_out(service.ref, outcome.target)
 
-    def _record(self, service: ModelService, before: RolloutStatus, outcome: Outcome) -> None:
+    def _record(self, service: ModelService, before: RolloutStatus, outcome: Advance) -> None:
         name = service.metadata.name
         if outcome.status != before or not self._folder.is_observed(name) or self._folder.waiting(name):
             self._folder.record(name, resource_status(service, outcome.status))

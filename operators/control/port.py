@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from operators.api.types import ModelService
 from operators.ports import ServiceRef
 from operators.rollout.spec import RolloutSpec
-from operators.rollout.status import Request, RolloutStatus
+from operators.rollout.status import RolloutStatus, VerbRequest
 
 if TYPE_CHECKING:
-    from operators.control.looks import Look
+    from operators.control.looks import EvidencePoint
 
-Document = dict[str, Any]
+ServiceDocument = dict[str, Any]
 """A ModelService as it is written down; what is not ours in it is kept."""
-Edit = Callable[[Document | None], Document]
+Edit = Callable[[ServiceDocument | None], ServiceDocument]
 """What a document should become; None: there is none yet. Called again if somebody else changed it meanwhile."""
 
 CHANGED_BY = "vedette.dev/changed-by"
@@ -59,7 +59,7 @@ class Record:
     service: ModelService
     rollout: RolloutSpec
     status: RolloutStatus
-    waiting: tuple[Request, ...] = ()
+    waiting: tuple[VerbRequest, ...] = ()
     is_observed: bool = True
     problem: str | None = None
 
@@ -85,7 +85,7 @@ class Control(Protocol):
         """Raises NoSuchService, DamagedState, Unreachable."""
         ...
 
-    def looks(self, name: str) -> "tuple[Look, ...]":
+    def looks(self, name: str) -> "tuple[EvidencePoint, ...]":
         """The evidence over time of the newest rollout; empty where nobody keeps it."""
         ...
 
@@ -93,7 +93,7 @@ class Control(Protocol):
         """Write what `edit` makes of the document, creating it if there is none. Raises ControlError."""
         ...
 
-    def ask(self, name: str, request: Request) -> None:
+    def ask(self, name: str, request: VerbRequest) -> None:
         """Leave a verb for whoever runs the rollouts. Saying the same request twice is saying it once. Raises ControlError."""
         ...
 

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from operators.api.hints import hints
 from operators.api.read import ApiError, read
-from operators.handlers.documents import CHANGED_BY, Document, annotations, said
+from operators.handlers.documents import CHANGED_BY, ResourceDocument, annotations, said
 
 STARTS: Final = ("revision", "experiment", "rollout")
 """Fields of a ModelService's spec that start something, or say how it goes: they are changed under one's own name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AdmissionAnswer:
     """is_allowed; message: why not; warnings: what `kubectl` prints all the same."""
 
     is_allowed: bool
@@ -25,30 +25,32 @@ class Answer:
     warnings: tuple[str, ...] = field(default=())
 
 
-def judge(request: Mapping[str, Any], ours: str) -> Answer:
+def judge(request: Mapping[str, Any], ours: str) -> AdmissionAnswer:
     """Answer an AdmissionReview's request. A deletion, and whatever is no resource of ours, is let through.
 
     ours: the operator's own user name, with its namespace; it prunes verbs that others said."""
     document = request.get("object")
     if request.get("operation") not in {"CREATE", "UPDATE"} or not isinstance(document, Mapping):
-        return Answer(True)
+        return AdmissionAnswer(True)
     if document["metadata"].get("deletionTimestamp"):
-        return Answer(True)  # a finalizer must be able to go, whatever the spec has become
+        return AdmissionAnswer(True)  # a finalizer must be able to go, whatever the spec has become
     old = request.get("oldObject") or {"metadata": {}}
     user = request.get("userInfo") or {}
     spoken = [*_spoken(document, old, user, ours), *_changed(document, old, str(user.get("username", "")))]
     if spoken:
-        return Answer(False, "; ".join(spoken))
+        return AdmissionAnswer(False, "; ".join(spoken))
     if old.get("spec") == document.get("spec") and request["operation"] == "UPDATE":
-        return Answer(True)  # a resource that became invalid by a newer operator can still be annotated, paused verbs included
+        return AdmissionAnswer(
+            True
+        )  # a resource that became invalid by a newer operator can still be annotated, paused verbs included
     try:
         resource = read({k: v for k, v in document.items() if k != "status"})
     except ApiError as problem:
-        return Answer(False, str(problem))
-    return Answer(True, warnings=tuple(str(hint)[:250] for hint in hints(resource)))
+        return AdmissionAnswer(False, str(problem))
+    return AdmissionAnswer(True, warnings=tuple(str(hint)[:250] for hint in hints(resource)))
 
 
-def _spoken(document: Document, old: Document, user: Mapping[str, Any], ours: str) -> Iterator[str]:
+def _spoken(document: ResourceDocument, old: ResourceDocument, user: Mapping[str, Any], ours: str) -> Iterator[str]:
     """Verbs of this change that are not the user's own."""
     name = str(user.get("username", ""))
     before = {r.id: r for r in said(old).requests}
@@ -71,7 +73,7 @@ def _spoken(document: Document, old: Document, user: Mapping[str, Any], ours: st
         yield f"request {removed[0].id} of {removed[0].by!r} is taken away by {name!r}; only whoever said it, or the operator, may"
 
 
-def _changed(document: Document, old: Document, name: str) -> Iterator[str]:
+def _changed(document: ResourceDocument, old: ResourceDocument, name: str) -> Iterator[str]:
     """Who is said to have changed it, where that is not the user: whoever starts a rollout does not approve it.
 
     Without an approval in sight the annotation may be missing. A wrong one never stands beside a change."""

@@ -13,9 +13,9 @@ from operators.api.types import REQUESTS_ANNOTATION, ModelService
 from operators.backends.kube import encoded
 from operators.rollout.facts import Desired
 from operators.rollout.spec import RolloutSpec, words
-from operators.rollout.status import Request
+from operators.rollout.status import VerbRequest
 
-Document = Mapping[str, Any]
+ResourceDocument = Mapping[str, Any]
 Key = tuple[str, str]
 """(namespace, name)."""
 CHANGED_BY: Final = "vedette.dev/changed-by"
@@ -27,51 +27,53 @@ _NAME_CHARS: Final = 253
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class PendingVerbs:
     """Verbs of the annotation. damaged: why it, or one of its entries, could not be read; None: it could."""
 
-    requests: tuple[Request, ...] = ()
+    requests: tuple[VerbRequest, ...] = ()
     damaged: str | None = None
 
 
-def key_of(document: Document) -> Key:
+def key_of(document: ResourceDocument) -> Key:
     """Namespace and name."""
     return document["metadata"]["namespace"], document["metadata"]["name"]
 
 
-def version_of(document: Document) -> str:
+def version_of(document: ResourceDocument) -> str:
     """Its resourceVersion."""
     return str(document["metadata"].get("resourceVersion", ""))
 
 
-def annotations(document: Document) -> Mapping[str, str]:
+def annotations(document: ResourceDocument) -> Mapping[str, str]:
     """Its annotations."""
     found: Mapping[str, str] = document["metadata"].get("annotations") or {}
     return found
 
 
-def said(document: Document) -> Said:
+def said(document: ResourceDocument) -> PendingVerbs:
     """The verbs that people said, the oldest first. An entry that is no request is left out and told of."""
     text = annotations(document).get(REQUESTS_ANNOTATION)
     if not text:
-        return Said()
+        return PendingVerbs()
     try:
         entries = json.loads(encoded(json.loads(text)))  # half a surrogate pair must not make a verb unreadable
         if not isinstance(entries, list):
             raise ValueError("it is not a list")
     except ValueError as problem:
-        return Said(damaged=f"annotation {REQUESTS_ANNOTATION} is not a JSON list of requests ({problem}); it was left out")
+        return PendingVerbs(
+            damaged=f"annotation {REQUESTS_ANNOTATION} is not a JSON list of requests ({problem}); it was left out"
+        )
     found, damaged = [], []
     for index, entry in enumerate(entries):
         try:
-            found.append(Request.model_validate(entry))
+            found.append(VerbRequest.model_validate(entry))
         except ValidationError as problem:
             damaged.append(f"[{index}]: {'; '.join(words(problem, 'request'))}")
     why = f"annotation {REQUESTS_ANNOTATION}{', '.join(damaged)}; it was left out" if damaged else None
-    return Said(tuple(sorted(found, key=lambda r: r.at)), why)
+    return PendingVerbs(tuple(sorted(found, key=lambda r: r.at)), why)
 
 
-def desired_of(service: ModelService, document: Document, rollout: RolloutSpec, *, has_webhook: bool) -> Desired:
+def desired_of(service: ModelService, document: ResourceDocument, rollout: RolloutSpec, *, has_webhook: bool) -> Desired:
     """What is asked for, and by whom as far as that is known. has_webhook: whether admission checks who changes a spec."""
     notes = annotations(document)
     return Desired(
@@ -86,7 +88,7 @@ def desired_of(service: ModelService, document: Document, rollout: RolloutSpec, 
     )
 
 
-def owner_reference(document: Document) -> dict[str, Any]:
+def owner_reference(document: ResourceDocument) -> dict[str, Any]:
     """What an object that is made for this service says of it, so that it goes when the service goes."""
     return {
         "apiVersion": document["apiVersion"],
@@ -98,7 +100,7 @@ def owner_reference(document: Document) -> dict[str, Any]:
     }
 
 
-def _manager_of_revision(document: Document) -> str | None:
+def _manager_of_revision(document: ResourceDocument) -> str | None:
     """The field manager that last wrote spec.revision, e.g. `argocd-controller` or `kubectl-client-side-apply`."""
     entries = [
         e

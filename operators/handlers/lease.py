@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from operators.backends.kube import LEASES, Conflict, Document, Kube, KubeError, NotFound
+from operators.backends.kube import LEASES, Conflict, Kube, KubeError, KubeObject, NotFound
 
 _log = logging.getLogger("vedette.operator")
 _RELEASE_S = 1.0
@@ -98,7 +98,7 @@ class Leadership:
             return False
         return await self._write(lease)
 
-    def _is_expired(self, lease: Document) -> bool:
+    def _is_expired(self, lease: KubeObject) -> bool:
         """Not renewed for its duration, since we first saw this very renewal, by our clock."""
         version = str(lease["metadata"]["resourceVersion"])
         if self._seen is None or self._seen[0] != version:
@@ -107,7 +107,7 @@ class Leadership:
         lasts = float((lease.get("spec") or {}).get("leaseDurationSeconds") or self._duration_s)
         return self._monotonic() - self._seen[1] > lasts
 
-    async def _write(self, before: Document | None) -> bool:
+    async def _write(self, before: KubeObject | None) -> bool:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         spec: dict[str, Any] = dict((before or {}).get("spec") or {})
         if spec.get("holderIdentity") != self._identity:

@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from operators.backends.kube import MODEL_SERVICES, Access, Kind, Kube, KubeError, access
-from operators.handlers.documents import Document, Key, key_of
+from operators.handlers.documents import Key, ResourceDocument, key_of
 from operators.handlers.lease import Alone, Leadership, identity_of
 from operators.handlers.looking.backends import Backends
 from operators.handlers.looking.claims import served_by, sharers
@@ -27,9 +27,9 @@ from operators.handlers.pages import serve
 from operators.handlers.settings import OperatorSettings
 from operators.handlers.watching.backend_watch import BackendWatch, OwnWrites
 from operators.handlers.watching.follow import Follower
-from operators.handlers.watching.resource_cache import Shelf, policy_name
+from operators.handlers.watching.resource_cache import ResourceCache, policy_name
 from operators.handlers.watching.watch import Watch
-from operators.handlers.watching.work_queue import Agenda, Backoff
+from operators.handlers.watching.work_queue import Backoff, WorkQueue
 from operators.handlers.webhook import Certificate, CertificateMissing, application, listen
 from serving.telemetry.logs import configure_logging
 
@@ -50,16 +50,16 @@ class Operator:
         metrics: OperatorMetrics,
         own: OwnWrites,
     ) -> None:
-        self.kube, self.settings, self.shelf, self.metrics = kube, settings, Shelf(), metrics
+        self.kube, self.settings, self.shelf, self.metrics = kube, settings, ResourceCache(), metrics
         self._rng = random.Random()  # noqa: S311 - spreads looks, guards nothing
         self.leadership = self._elected(kube, reached) if settings.leader_election else Alone()
         leads: Callable[[], bool] = lambda: self.leadership.is_ours  # noqa: E731
         backends = Backends(kube, session, settings)
         self.looker = Looker(kube, self.shelf, backends, self.metrics, settings, leads=leads)
         backoff = Backoff(settings.backoff_first_s, settings.backoff_most_s, settings.jitter_ratio, self._rng)
-        self.services: Agenda[Key] = Agenda(self.looker.look, backoff, workers=settings.workers)
+        self.services: WorkQueue[Key] = WorkQueue(self.looker.look, backoff, workers=settings.workers)
         policies = PolicyLooker(Recorder(kube), self.shelf, leads=leads)
-        self.policies: Agenda[Key] = Agenda(policies.look, backoff, workers=1)
+        self.policies: WorkQueue[Key] = WorkQueue(policies.look, backoff, workers=1)
         self.follower = Follower(
             kube,
             settings.namespace_list,
@@ -73,7 +73,7 @@ class Operator:
             kube, settings.namespace_list, own, self.backend_changed, again_s=settings.rest_interval_s, backoff=backoff
         )
 
-    async def listed(self, kind: Kind, namespace: str | None, documents: Sequence[Document]) -> None:
+    async def listed(self, kind: Kind, namespace: str | None, documents: Sequence[ResourceDocument]) -> None:
         """All of one kind in a namespace (or everywhere): what is not among them has gone while nobody watched."""
         is_service = kind is MODEL_SERVICES
         seen, known = (self.service_seen, self.shelf.services()) if is_service else (self.policy_seen, self.shelf.policies())
@@ -86,7 +86,7 @@ class Operator:
         ):  # who was first is known first
             await seen(document, False)
 
-    async def service_seen(self, document: Document, is_gone: bool) -> None:
+    async def service_seen(self, document: ResourceDocument, is_gone: bool) -> None:
         """The watch saw a ModelService."""
         key = key_of(document)
         if is_gone:
@@ -104,7 +104,7 @@ class Operator:
         if policy is not None:
             await self.policies.wake((key[0], policy), after_s=1.0)
 
-    async def policy_seen(self, document: Document, is_gone: bool) -> None:
+    async def policy_seen(self, document: ResourceDocument, is_gone: bool) -> None:
         """The watch saw a RolloutPolicy: whoever follows it is looked at."""
         key = key_of(document)
         if is_gone:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from operators.handlers.admission import Answer, judge
+from operators.handlers.admission import AdmissionAnswer, judge
 from operators.handlers.pages import STOP_S
 
 _log = logging.getLogger("vedette.operator")
@@ -85,7 +85,7 @@ async def listen(host: str, port: int, context: ssl.SSLContext | None, app: web.
     return runner, runner.addresses[0][1]
 
 
-def _review(version: str, uid: str, answer: Answer) -> dict[str, Any]:
+def _review(version: str, uid: str, answer: AdmissionAnswer) -> dict[str, Any]:
     response: dict[str, Any] = {"uid": uid, "allowed": answer.is_allowed}
     if answer.warnings:
         response["warnings"] = list(answer.warnings)

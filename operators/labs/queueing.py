@@ -27,7 +27,7 @@ class Machine:
 
 
 @dataclass(slots=True)
-class Replicas:
+class ReplicaQueue:
     """The queue in time. Told when requests come and how many replicas are wanted; asked how it goes."""
 
     machine: Machine

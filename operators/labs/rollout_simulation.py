@@ -26,7 +26,7 @@ _POINTS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SimulatedRow:
     """One setting. stable, candidate: rates of bad events; of pairs, the shares that flip down and up. margin: the gate's. asks: which
     verdict stops a run. most: bound on the share of runs stopped, where the verdict would be false; least, median: what the
     reference reaches where it is right. unit: independent requests, pairs, or requests of few entities; a fifth of the runs there."""
@@ -53,31 +53,33 @@ class Row:
 
 
 TABLE = (
-    Row("1 % : 1 %", 0.01, 0.01, most=0.05, reference="2.0 %"),
-    Row("0.1 % : 0.1 %", 0.001, 0.001, most=0.05, reference="1.4 %"),
-    Row("1 % : 2 %", 0.01, 0.02, least=0.97, median=11_200, reference="97 % at 11,200 (1,120)"),
-    Row("1 % : 3 %", 0.01, 0.03, least=1.0, median=3_600, reference="100 % at 3,600 (360)"),
-    Row("1 % : 5 %", 0.01, 0.05, least=1.0, median=1_300, reference="100 % at 1,300 (130)"),
-    Row("0.1 % : 1 %", 0.001, 0.01, least=1.0, median=3_400, reference="100 % at 3,400 (340)"),
-    Row("1 % : 1 %, a look every 5", 0.01, 0.01, every=5, most=0.05, reference="0.9 %"),
+    SimulatedRow("1 % : 1 %", 0.01, 0.01, most=0.05, reference="2.0 %"),
+    SimulatedRow("0.1 % : 0.1 %", 0.001, 0.001, most=0.05, reference="1.4 %"),
+    SimulatedRow("1 % : 2 %", 0.01, 0.02, least=0.97, median=11_200, reference="97 % at 11,200 (1,120)"),
+    SimulatedRow("1 % : 3 %", 0.01, 0.03, least=1.0, median=3_600, reference="100 % at 3,600 (360)"),
+    SimulatedRow("1 % : 5 %", 0.01, 0.05, least=1.0, median=1_300, reference="100 % at 1,300 (130)"),
+    SimulatedRow("0.1 % : 1 %", 0.001, 0.01, least=1.0, median=3_400, reference="100 % at 3,400 (340)"),
+    SimulatedRow("1 % : 1 %, a look every 5", 0.01, 0.01, every=5, most=0.05, reference="0.9 %"),
 )
 """docs/reference/judgement.md, "What it must show"."""
 
 BESIDES = (
-    Row("1 % : 2 %, margin 1 point", 0.01, 0.02, margin=0.01, most=0.05),
-    Row("no worse, 1 % : 1 %, margin 1 point", 0.01, 0.01, margin=0.01, asks="no_worse", least=0.9),
-    Row("no worse, 1 % : 2 %, margin 1 point", 0.01, 0.02, margin=0.01, asks="no_worse", most=0.05),
-    Row("alerts, 1 % : 1 %, mirrored pairs, 0.5 % flip each way", 0.005, 0.005, unit="pair", most=0.05, until=20_000),
-    Row("alerts, 1 % : 1.5 %, mirrored pairs, 0.2 % : 0.7 % flip", 0.002, 0.007, unit="pair", least=0.97, until=20_000),
-    Row("few entities make the traffic, unit request", 0.01, 0.01, unit="request", until=20_000),
-    Row("the same, unit entity", 0.01, 0.01, unit="entity", most=0.05, until=20_000),
-    Row("the same, unit entity, 3 replicas", 0.01, 0.01, unit="entity", replicas=3, most=0.05, until=20_000),
+    SimulatedRow("1 % : 2 %, margin 1 point", 0.01, 0.02, margin=0.01, most=0.05),
+    SimulatedRow("no worse, 1 % : 1 %, margin 1 point", 0.01, 0.01, margin=0.01, asks="no_worse", least=0.9),
+    SimulatedRow("no worse, 1 % : 2 %, margin 1 point", 0.01, 0.02, margin=0.01, asks="no_worse", most=0.05),
+    SimulatedRow("alerts, 1 % : 1 %, mirrored pairs, 0.5 % flip each way", 0.005, 0.005, unit="pair", most=0.05, until=20_000),
+    SimulatedRow(
+        "alerts, 1 % : 1.5 %, mirrored pairs, 0.2 % : 0.7 % flip", 0.002, 0.007, unit="pair", least=0.97, until=20_000
+    ),
+    SimulatedRow("few entities make the traffic, unit request", 0.01, 0.01, unit="request", until=20_000),
+    SimulatedRow("the same, unit entity", 0.01, 0.01, unit="entity", most=0.05, until=20_000),
+    SimulatedRow("the same, unit entity, 3 replicas", 0.01, 0.01, unit="entity", replicas=3, most=0.05, until=20_000),
 )
 """Margins, the mirror image, and requests that are not independent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SimulatedOutcome:
     """Of one judge in one row. stopped: share of runs with the verdict. median, median_candidate: requests until then over all runs;
     None: fewer than half. curve: (requests, share stopped by then)."""
 
@@ -91,10 +93,10 @@ class Outcome:
 class Played:
     """One row's outcome. threshold: the fixed-threshold judge's; None where it has no such verdict."""
 
-    row: Row
+    row: SimulatedRow
     runs: int
-    ours: Outcome
-    threshold: Outcome | None
+    ours: SimulatedOutcome
+    threshold: SimulatedOutcome | None
 
     @property
     def is_met(self) -> bool | None:
@@ -109,14 +111,14 @@ class Played:
         return ours.stopped >= row.least - slack and is_soon
 
 
-def play(rows: tuple[Row, ...], runs: int, seed: int, tell: Callable[[str, float], None]) -> Iterator[Played]:
+def play(rows: tuple[SimulatedRow, ...], runs: int, seed: int, tell: Callable[[str, float], None]) -> Iterator[Played]:
     """Each row in turn. tell: (row's name, share done 0..1). The same seed gives the same figures."""
     for number, row in enumerate(rows):
         rng = np.random.default_rng([seed, number])
         yield _play(row, runs, rng, lambda share, name=row.name: tell(name, share))  # type: ignore[misc]
 
 
-def _play(row: Row, runs: int, rng: np.random.Generator, tell: rollout_streams.Tell) -> Played:
+def _play(row: SimulatedRow, runs: int, rng: np.random.Generator, tell: rollout_streams.Progress) -> Played:
     if row.unit == "pair":
         return _play_pairs(row, runs, rng, tell)
     drawn = 0.0 if row.unit == "independent" else 0.7
@@ -138,7 +140,7 @@ def _play(row: Row, runs: int, rng: np.random.Generator, tell: rollout_streams.T
     return Played(row, runs, _outcome(stops, requests, row), fixed)
 
 
-def _play_pairs(row: Row, runs: int, rng: np.random.Generator, tell: rollout_streams.Tell) -> Played:
+def _play_pairs(row: SimulatedRow, runs: int, rng: np.random.Generator, tell: rollout_streams.Progress) -> Played:
     flips = rng.multinomial(
         row.every, [row.candidate, row.stable, 1 - row.candidate - row.stable], (runs, row.until // row.every)
     )
@@ -151,7 +153,7 @@ def _play_pairs(row: Row, runs: int, rng: np.random.Generator, tell: rollout_str
     return Played(row, runs, _outcome(stops, Looks(every, every, every, every), row), None)
 
 
-def first_verdict(looks: Looks, margin: float, asks: str, share: float, copies: int, tell: rollout_streams.Tell) -> Ints:
+def first_verdict(looks: Looks, margin: float, asks: str, share: float, copies: int, tell: rollout_streams.Progress) -> Ints:
     """The look at which each run first says so, from 0; -1: never. asks: worse or no_worse. Shape (runs,)."""
     runs, count = looks.n_a.shape
     offset, limit = (margin, math.log(1 / ALPHA)) if asks == "worse" else (-margin, math.log(1 / ALPHA))
@@ -196,7 +198,7 @@ def threshold_stops(looks: Looks, every: int) -> Ints:
     return np.where(is_over.any(axis=1), is_over.argmax(axis=1), -1)
 
 
-def _outcome(stops: Ints, requests: Looks, row: Row) -> Outcome:
+def _outcome(stops: Ints, requests: Looks, row: SimulatedRow) -> SimulatedOutcome:
     runs, count = requests.n_a.shape
     has = stops >= 0
     met = np.cumsum(requests.n_b, axis=1)[np.arange(runs), np.maximum(stops, 0)]
@@ -206,4 +208,4 @@ def _outcome(stops: Ints, requests: Looks, row: Row) -> Outcome:
     curve = tuple((int(m) * row.every, float(np.mean(has & (stops < m)))) for m in marks)
     middle, middle_candidate = float(np.median(until)), float(np.median(of_candidate))
     is_known = math.isfinite(middle)
-    return Outcome(float(np.mean(has)), middle if is_known else None, middle_candidate if is_known else None, curve)
+    return SimulatedOutcome(float(np.mean(has)), middle if is_known else None, middle_candidate if is_known else None, curve)

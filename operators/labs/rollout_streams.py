@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.signedinteger[Any]]
-Tell = Callable[[float], None]
+Progress = Callable[[float], None]
 """Told how much is done, 0..1."""
 
 
@@ -46,7 +46,7 @@ def heavy_tailed(
     entities: int = 5_000,
     tail: float = 1.1,
     replicas: int = 1,
-    tell: Tell = lambda share: None,
+    tell: Progress = lambda share: None,
 ) -> tuple[Looks, Looks]:
     """(by request, by entity): few entities make most requests, one is bad every time or never, and each meets one variant.
 

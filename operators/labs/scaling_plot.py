@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from operators.labs.scaling_simulation import Result
+from operators.labs.scaling_simulation import PolicyResult
 
 _COLOURS: Final = ("#0f766e", "#14b8a6", "#b45309", "#6d28d9")
 _EVERY_S: Final = 10
 
 
-def write_html(results: Sequence[Result], path: Path) -> None:
+def write_html(results: Sequence[PolicyResult], path: Path) -> None:
     """One page that needs nothing else: the first run of each policy on each traffic, and the table of all runs."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots

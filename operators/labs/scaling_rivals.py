@@ -21,7 +21,7 @@ EPOCH = datetime(2026, 3, 2, 7, 30, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SecondSeen:
     """One second: requests under way at its end, the latency lately (worked out when asked for), replicas."""
 
     at_s: float
@@ -34,7 +34,7 @@ class Seen:
 class Policy(Protocol):
     """Told every second; says how many replicas."""
 
-    def replicas(self, seen: Seen) -> int:
+    def replicas(self, seen: SecondSeen) -> int:
         """The count from now on."""
         ...
 
@@ -48,7 +48,7 @@ class Ours:
     _state: ScalingState | None = None
     _since: list[float] = field(default_factory=list)
 
-    def replicas(self, seen: Seen) -> int:
+    def replicas(self, seen: SecondSeen) -> int:
         """Decide at a look, hold between."""
         self._since.append(seen.ongoing)
         if len(self._since) < self.every_s:
@@ -80,7 +80,7 @@ class RayDefault:
     _leaning: tuple[int, float] | None = None
     """Which way it wants to go, and since when."""
 
-    def replicas(self, seen: Seen) -> int:
+    def replicas(self, seen: SecondSeen) -> int:
         """Every second; Ray's controller decides ten times as often, which its delays make no difference of."""
         self._window.append(seen.ongoing)
         while len(self._window) > self.look_back_s:
@@ -122,7 +122,7 @@ class PlainHpa:
     _wanted: deque[tuple[float, int]] = field(default_factory=deque)
     _counts: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def replicas(self, seen: Seen) -> int:
+    def replicas(self, seen: SecondSeen) -> int:
         """At each sync; pods that are not ready count as doing nothing."""
         self._window.append(seen.ongoing)
         if len(self._window) < 15:

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 
 from operators.autoscaling.spec import ScalingSpec
-from operators.labs.queueing import Machine, Replicas
-from operators.labs.scaling_rivals import Ours, PlainHpa, Policy, RayDefault, Seen
-from operators.labs.scaling_traffic import TRAFFIC, Traffic
+from operators.labs.queueing import Machine, ReplicaQueue
+from operators.labs.scaling_rivals import Ours, PlainHpa, Policy, RayDefault, SecondSeen
+from operators.labs.scaling_traffic import TRAFFIC, TrafficPattern
 
 MACHINE: Final = Machine()
 SPEC: Final = ScalingSpec.model_validate(
@@ -45,7 +45,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class PolicyResult:
     """One policy on one traffic over several seeds. Medians, and the least and the greatest."""
 
     traffic: str
@@ -69,7 +69,7 @@ def _spread(values: Sequence[float]) -> tuple[float, float, float]:
     return float(np.median(values)), float(min(values)), float(max(values))
 
 
-def policies(spec: ScalingSpec, traffic: Traffic) -> Mapping[str, Callable[[], Policy]]:
+def policies(spec: ScalingSpec, traffic: TrafficPattern) -> Mapping[str, Callable[[], Policy]]:
     """What is compared, all with the same target and bounds."""
     target, low, high = spec.target_ongoing_requests, max(spec.min_replicas, 1), spec.max_replicas
     found: dict[str, Callable[[], Policy]] = {"vedette": lambda: Ours(spec)}
@@ -88,20 +88,20 @@ def simulate(
     runs: int = 5,
     seed: int = 7,
     machine: Machine = MACHINE,
-) -> Iterator[Result]:
+) -> Iterator[PolicyResult]:
     """Every policy on every traffic, on the same arrivals and the same services for each seed."""
     for name in traffic:
         chosen = TRAFFIC[name]
         for policy, make in policies(spec, chosen).items():
-            yield Result(name, policy, tuple(run(make(), chosen, seed + n, machine, spec) for n in range(runs)))
+            yield PolicyResult(name, policy, tuple(run(make(), chosen, seed + n, machine, spec) for n in range(runs)))
 
 
-def run(policy: Policy, traffic: Traffic, seed: int, machine: Machine, spec: ScalingSpec) -> Run:
+def run(policy: Policy, traffic: TrafficPattern, seed: int, machine: Machine, spec: ScalingSpec) -> Run:
     """One policy on one traffic."""
     rng = np.random.default_rng(seed)
     rate, arrivals = traffic.arrivals(rng)
     half = machine.service_s / 2
-    queue = Replicas(machine, half + rng.exponential(half, len(arrivals)), max(spec.min_replicas, 1))
+    queue = ReplicaQueue(machine, half + rng.exponential(half, len(arrivals)), max(spec.min_replicas, 1))
     ongoing, ready, wanted, rates = [], [], [], []
     coming = iter(arrivals.tolist())
     upcoming = next(coming, float("inf"))
@@ -110,7 +110,7 @@ def run(policy: Policy, traffic: Traffic, seed: int, machine: Machine, spec: Sca
             queue.arrive(upcoming)
             upcoming = next(coming, float("inf"))
         queue.advance(second)
-        seen = Seen(second, queue.ongoing(), queue.p99_ms, queue.ready, queue.wanted)
+        seen = SecondSeen(second, queue.ongoing(), queue.p99_ms, queue.ready, queue.wanted)
         queue.scale(policy.replicas(seen))
         ongoing.append(seen.ongoing)
         ready.append(seen.ready)

@@ -13,7 +13,7 @@ Rate = Callable[[float], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class TrafficPattern:
     """draw: the rate of one run, which may itself be random. most: a rate that it never exceeds. says: for people."""
 
     name: str
@@ -68,12 +68,12 @@ def _shift(rng: np.random.Generator) -> Rate:
     return lambda t: 15 + 125 * min(max((t - begins) / 30, 0.0), 1.0) * (t < begins + 1800)
 
 
-TRAFFIC: Final[Mapping[str, Traffic]] = {
+TRAFFIC: Final[Mapping[str, TrafficPattern]] = {
     t.name: t
     for t in (
-        Traffic("diurnal", 7200, 170, _diurnal, "a day in two hours, 15 to 150 requests a second"),
-        Traffic("bursts", 3600, 125, _bursts, "20 requests a second, and 120 for minutes at a time, within ten seconds"),
-        Traffic(
+        TrafficPattern("diurnal", 7200, 170, _diurnal, "a day in two hours, 15 to 150 requests a second"),
+        TrafficPattern("bursts", 3600, 125, _bursts, "20 requests a second, and 120 for minutes at a time, within ten seconds"),
+        TrafficPattern(
             "shift", 4800, 145, _shift, "15 requests a second until a shift begins: 140 within half a minute, at a known time"
         ),
     )

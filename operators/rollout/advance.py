@@ -1,7 +1,7 @@
 """One look at a service, whole: judge the evidence, decide, and say what should be true now. Pure.
 
 The operator's handler and the local loop are thin shells around `advance`: observe, advance, record, act. Traffic that is taken away
-(`Outcome.acts_first`) does not wait for the record: the loop acts on it first, the operator though the record fails."""
+(`Advance.acts_first`) does not wait for the record: the loop acts on it first, the operator though the record fails."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,13 +13,13 @@ from operators.rollout.evidence import Observation
 from operators.rollout.facts import Desired, Facts, see, within_rollback_window
 from operators.rollout.judging.comparison import Tools, analysis_of, judged, standard_tools
 from operators.rollout.replicas import wanted_replicas
-from operators.rollout.status import Request, RolloutStatus, Target, TargetVariant
+from operators.rollout.status import RolloutStatus, Target, TargetVariant, VerbRequest
 from operators.rollout.status_bounds import bounded
 from operators.rollout.transitions import after
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Advance:
     """status: to record. target: to carry out; None: nothing is served yet. decision: the move that counts most; made: all of them,
     in order. acts_first: traffic is taken from a candidate, so act at once, even if recording fails; otherwise record first, so that
     a look at an old status, which cannot be recorded, gives nobody traffic."""
@@ -36,7 +36,7 @@ MOVES_A_LOOK = 64
 """More would be a loop in the rules."""
 
 _TAKES_TRAFFIC = (moves.Abort, moves.Undo, moves.StopVariant, moves.Conclude)
-_LAST = (moves.Start, moves.StartExperiment, moves.SetWeight, moves.Split)
+_LAST = (moves.Start, moves.StartExperiment, moves.SetWeight, moves.SplitTraffic)
 """What begins is dark for a look at least, and after giving traffic the next move waits for the next look."""
 
 
@@ -44,10 +44,10 @@ def advance(
     desired: Desired,
     status: RolloutStatus,
     observation: Observation,
-    requests: tuple[Request, ...],
+    requests: tuple[VerbRequest, ...],
     now: datetime,
     tools: Tools | None = None,
-) -> Outcome:
+) -> Advance:
     """Judge, decide and apply, until nothing more moves at this look.
 
     The same arguments give the same outcome. At rest the status comes back equal, so that nothing needs to be written."""
@@ -67,7 +67,7 @@ def advance(
         raise RuntimeError(f"{MOVES_A_LOOK} moves in one look, the last {made[-1]}; the rules go round in circles")
     facts = _facts(desired, status, observation, now, tools)
     status = bounded(history.pruned(status.model_copy(update={"is_ready": facts.candidate.is_everywhere}), requests))
-    return Outcome(
+    return Advance(
         status=status,
         target=_still_loaded(target(desired, status), before, made),
         decision=max(made, key=lambda m: not isinstance(m, moves.Hold | moves.Adopt | moves.Refuse)),

@@ -35,7 +35,7 @@ from operators.rollout.spec import (
     RolloutSpec,
     format_duration,
 )
-from operators.rollout.status import Assessment, Phase, Request, RolloutStatus, Verdict
+from operators.rollout.status import Assessment, Phase, RolloutStatus, VerbRequest, Verdict
 
 PASSING = (Verdict.NO_WORSE, Verdict.BETTER)
 
@@ -45,7 +45,7 @@ def decide(
     status: RolloutStatus,
     assessment: Assessment,
     facts: Facts,
-    requests: tuple[Request, ...],
+    requests: tuple[VerbRequest, ...],
     now: datetime,
 ) -> Move:
     """Choose the next move. Deciding twice on the same facts gives the same move.

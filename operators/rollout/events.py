@@ -34,7 +34,7 @@ _NAMES: dict[type[moves.Move], tuple[Literal["Normal", "Warning"], str]] = {
     moves.Abort: ("Warning", "RolloutAborted"),
     moves.Undo: ("Warning", "RolloutUndone"),
     moves.StartExperiment: ("Normal", "ExperimentStarted"),
-    moves.Split: ("Normal", "ExperimentSplit"),
+    moves.SplitTraffic: ("Normal", "ExperimentSplit"),
     moves.StopVariant: ("Warning", "VariantStopped"),
     moves.Conclude: ("Normal", "ExperimentConcluded"),
     moves.Refuse: ("Warning", "RequestRefused"),

@@ -11,15 +11,15 @@ from datetime import datetime
 
 from operators.rollout.evidence import Tally, key
 from operators.rollout.facts import Facts
-from operators.rollout.moves import Conclude, ForgetExperiment, Hold, Move, Split, StartExperiment, StopVariant
+from operators.rollout.moves import Conclude, ForgetExperiment, Hold, Move, SplitTraffic, StartExperiment, StopVariant
 from operators.rollout.spec import ExperimentSpec, ExperimentVariant, GateName, Revision, format_duration
 from operators.rollout.status import (
     ExperimentReport,
     Phase,
-    Request,
     RolloutStatus,
     TargetVariant,
     VariantReport,
+    VerbRequest,
     Verdict,
 )
 
@@ -59,7 +59,7 @@ def variants(spec: ExperimentSpec, stable: Revision) -> tuple[TargetVariant, ...
     )
 
 
-def decide(status: RolloutStatus, facts: Facts, requests: tuple[Request, ...], now: datetime) -> Move | None:
+def decide(status: RolloutStatus, facts: Facts, requests: tuple[VerbRequest, ...], now: datetime) -> Move | None:
     """The next move of an experiment; None if none is under way and none begins."""
     spec, stable = status.experiment, status.stable
     if spec is None or stable is None:
@@ -91,7 +91,7 @@ def _begin(status: RolloutStatus, facts: Facts) -> Move | None:
 
 
 def _ended(
-    spec: ExperimentSpec, status: RolloutStatus, facts: Facts, requests: tuple[Request, ...], now: datetime
+    spec: ExperimentSpec, status: RolloutStatus, facts: Facts, requests: tuple[VerbRequest, ...], now: datetime
 ) -> Move | None:
     """Somebody says so, the spec does, its time is over, or nothing is left to compare. Every verb but `conclude` was answered
     before this is asked."""
@@ -129,7 +129,7 @@ def _split(spec: ExperimentSpec, stable: Revision, status: RolloutStatus, facts:
     """Traffic, once every replica has every variant."""
     if status.split_since is not None or not facts.candidate.is_everywhere:
         return None
-    return Split(variants=variants(spec, stable), reason="every replica has every variant")
+    return SplitTraffic(variants=variants(spec, stable), reason="every replica has every variant")
 
 
 def _waiting_for(spec: ExperimentSpec, status: RolloutStatus, facts: Facts) -> str:

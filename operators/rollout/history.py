@@ -5,7 +5,7 @@ Bounded, because it is kept in a resource: the newest 40 moves of a rollout, `hi
 from datetime import datetime
 from typing import Literal
 
-from operators.rollout.status import FinishedRollout, HistoryEntry, Request, RolloutStatus
+from operators.rollout.status import FinishedRollout, HistoryEntry, RolloutStatus, VerbRequest
 
 MOVES = 40
 HANDLED = 64
@@ -50,7 +50,7 @@ def with_handled(status: RolloutStatus, request: str | None) -> RolloutStatus:
     return status.model_copy(update={"handled": (*status.handled, request)})
 
 
-def pruned(status: RolloutStatus, requests: tuple[Request, ...]) -> RolloutStatus:
+def pruned(status: RolloutStatus, requests: tuple[VerbRequest, ...]) -> RolloutStatus:
     """The status without the ids that nobody says any more, but for the newest."""
     said = {r.id for r in requests}
     kept = tuple(h for i, h in enumerate(status.handled) if h in said or i >= len(status.handled) - HANDLED)

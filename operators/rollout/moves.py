@@ -151,7 +151,7 @@ class StartExperiment(Move):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Split(Move):
+class SplitTraffic(Move):
     """The experiment's variants get their traffic."""
 
     variants: tuple[TargetVariant, ...]

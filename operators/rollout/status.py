@@ -132,7 +132,7 @@ class TargetVariant(Value):
     """Percentage of stable's requests that it scores a copy of."""
 
 
-class Request(Value):
+class VerbRequest(Value):
     """A verb somebody said. Handled once, by id."""
 
     id: Annotated[str, Field(max_length=64)]

@@ -322,7 +322,7 @@ def _start_experiment(status: RolloutStatus, move: moves.StartExperiment, facts:
     return _note(begun, move, "start experiment", now)
 
 
-def _split(status: RolloutStatus, move: moves.Split, facts: Facts, now: datetime) -> RolloutStatus:
+def _split(status: RolloutStatus, move: moves.SplitTraffic, facts: Facts, now: datetime) -> RolloutStatus:
     _must(status.experiment is not None, "a split, but no experiment is under way")
     _must(facts.candidate.is_everywhere, f"a split, but {facts.candidate.words}")
     return _note(_to(status, variants=move.variants, split_since=now, last_progress=now), move, "split", now)
@@ -395,7 +395,7 @@ _APPLY: dict[type[moves.Move], Callable[..., RolloutStatus]] = {
     moves.Abort: _abort,
     moves.Undo: _undo,
     moves.StartExperiment: _start_experiment,
-    moves.Split: _split,
+    moves.SplitTraffic: _split,
     moves.StopVariant: _stop_variant,
     moves.Conclude: _conclude,
     moves.ForgetExperiment: _forget,

@@ -8,14 +8,16 @@ from datetime import datetime
 from operators.rollout.facts import Facts, within_rollback_window
 from operators.rollout.moves import Abort, Approve, Move, Pass, Pause, PromoteFull, Refuse, Resume, Start, Undo, WaitOn
 from operators.rollout.spec import ApprovalStep, Revision, RolloutSpec, Step
-from operators.rollout.status import Phase, Request, RolloutStatus
+from operators.rollout.status import Phase, RolloutStatus, VerbRequest
 
 
 class _Refused(Exception):
     """Why a verb makes no sense now, and what would."""
 
 
-def answer(spec: RolloutSpec, status: RolloutStatus, facts: Facts, requests: tuple[Request, ...], now: datetime) -> Move | None:
+def answer(
+    spec: RolloutSpec, status: RolloutStatus, facts: Facts, requests: tuple[VerbRequest, ...], now: datetime
+) -> Move | None:
     """The move that the oldest verb not yet handled leads to; None if there is none.
 
     `conclude` of an experiment under way is operators.rollout.experiment's to answer."""
@@ -34,7 +36,7 @@ def starters(status: RolloutStatus) -> set[str]:
     return {status.started_by} | {m.by for m in status.moves if m.move in ("start", "retry", "restart", "undo")}
 
 
-def _is_meant(request: Request, status: RolloutStatus) -> None:
+def _is_meant(request: VerbRequest, status: RolloutStatus) -> None:
     """A verb may say which revision and step it was said of; between saying and reading, those may have changed."""
     revision = status.candidate or status.stable
     meant = request.args.get("revision")
@@ -61,7 +63,7 @@ def _step(spec: RolloutSpec, status: RolloutStatus) -> Step | None:
     return spec.steps[status.step_index] if status.step_index < len(spec.steps) else None
 
 
-def _promote(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+def _promote(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     _under_way(status)
     if status.paused_by is not None:
         raise _Refused(f"it is paused by {status.paused_by}; resume it first")
@@ -77,21 +79,21 @@ def _promote(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: 
     return Pass(reason=_why(request, f"skipped by {request.by}"), by=request.by, request=request.id)
 
 
-def _promote_full(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+def _promote_full(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     _under_way(status)
     if status.full_by is not None:
         raise _Refused(f"{status.full_by} said so already")
     return PromoteFull(reason=_why(request, "no reason given"), by=request.by, request=request.id)
 
 
-def _pause(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+def _pause(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     _under_way(status)
     if status.paused_by is not None:
         raise _Refused(f"it is paused already, by {status.paused_by}")
     return Pause(reason=_why(request, "no reason given"), by=request.by, request=request.id)
 
 
-def _resume(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+def _resume(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     _under_way(status)
     if status.paused_by is not None:
         return Resume(reason=_why(request, "no reason given"), by=request.by, request=request.id)
@@ -102,7 +104,7 @@ def _resume(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: F
     raise _Refused("nobody paused it; `promote` goes on from a pause step")
 
 
-def _abort(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+def _abort(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     if status.phase is Phase.HEALTHY and _former(status) is not None:
         raise _Refused(
             "no rollout is under way, the last one was promoted; `undo` makes the stable before it serve everybody again"
@@ -113,7 +115,7 @@ def _abort(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Fa
     return Abort(reason=_why(request, "no reason given"), by=request.by, request=request.id, is_settled=is_settled)
 
 
-def _retry(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+def _retry(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     if status.phase is not Phase.ABORTED:
         raise _Refused(f"only an aborted rollout is retried (phase {status.phase}); `restart` begins one under way anew")
     revision = facts.desired.revision
@@ -130,7 +132,7 @@ def _retry(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Fa
     )
 
 
-def _restart(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+def _restart(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     return Start(
         revision=_under_way(status),
         how="restart",
@@ -142,7 +144,7 @@ def _restart(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: 
     )
 
 
-def _undo(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+def _undo(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     if status.experiment is not None:
         raise _Refused("an experiment is under way; `conclude` ends it")
     if status.is_under_way:
@@ -171,7 +173,7 @@ def _former(status: RolloutStatus) -> Revision | None:
     return next((f.stable for f in status.history if f.outcome == "promoted" and f.candidate == status.stable), None)
 
 
-def _approve(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+def _approve(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     _under_way(status)
     step = _step(spec, status)
     if step is None or step.approval is None:
@@ -180,7 +182,7 @@ def _approve(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: 
     return Approve(reason=request.why, by=request.by, request=request.id, at=request.at)
 
 
-def _may_approve(request: Request, step: ApprovalStep, status: RolloutStatus) -> None:
+def _may_approve(request: VerbRequest, step: ApprovalStep, status: RolloutStatus) -> None:
     if request.by in starters(status):
         raise _Refused(f"{request.by} started this rollout; somebody else must approve it")
     if request.by in {a.by for a in status.approvals}:
@@ -190,11 +192,11 @@ def _may_approve(request: Request, step: ApprovalStep, status: RolloutStatus) ->
         raise _Refused(f"{request.by} is in none of the groups {', '.join(step.groups)}; a member must approve")
 
 
-def _conclude(request: Request, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+def _conclude(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     raise _Refused("no experiment is under way; `promote` or `abort` is for rollouts")
 
 
-def _why(request: Request, otherwise: str) -> str:
+def _why(request: VerbRequest, otherwise: str) -> str:
     return request.why or otherwise
 
 

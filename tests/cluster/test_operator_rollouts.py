@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from operators.api.types import FINALIZER, REQUESTS_ANNOTATION
-from operators.rollout.status import Request
+from operators.rollout.status import VerbRequest
 from tests.fakes.operator.operator_world import MERGE, QUICK, World, digest
 from tests.fakes.operator.serving_pods import Group
 
@@ -97,7 +97,7 @@ def test_verbs_are_handled_once_and_pruned(world, namespace, operators):
     world.want(namespace, "ids", "b")
     world.until(namespace, "ids", lambda s: s.get("phase") == "Paused" and s["weight"] == 5, 180)
     said = datetime.now(UTC)
-    world.say(namespace, "ids", Request(id="r1", verb="promote", by="alice", why="looks good", at=said))
+    world.say(namespace, "ids", VerbRequest(id="r1", verb="promote", by="alice", why="looks good", at=said))
     world.until(namespace, "ids", is_healthy("2"), 180)
     end = time.monotonic() + 60
     while REQUESTS_ANNOTATION in (world.get(namespace, "ids")["metadata"].get("annotations") or {}):

@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from operators.cli.rollout.app import app
-from operators.rollout.status import Request
+from operators.rollout.status import VerbRequest
 from tests.cluster.test_operator_rollouts import is_healthy, weights
 from tests.fakes.certificates import write_certificate
 from tests.fakes.operator.operator_world import MERGE, QUICK, ROOT, World, digest
@@ -67,7 +67,7 @@ def test_its_rights_are_enough(world, namespace, operators, cluster):
     world.want(namespace, "ids", "b")
     world.until(namespace, "ids", is_healthy("2"), 180)
     assert weights(group) == [0, 5, 25, 100]
-    request = Request(id="r1", verb="undo", by="alice", at=datetime.now(UTC))
+    request = VerbRequest(id="r1", verb="undo", by="alice", at=datetime.now(UTC))
     world.say(namespace, "ids", request)
     world.until(namespace, "ids", lambda s: s["stable"].startswith("1 "), 180)
     where = f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices/ids"
@@ -95,7 +95,7 @@ def test_no_right_is_superfluous(fake_world, operators):
     time.sleep(1)
     world.create("/apis/vedette.dev/v1alpha1/namespaces/soc/rolloutpolicies", policy)
     world.until("soc", "ids", is_healthy("1"), 180)
-    world.say("soc", "ids", Request(id="r1", verb="abort", by="alice", at=datetime.now(UTC)))
+    world.say("soc", "ids", VerbRequest(id="r1", verb="abort", by="alice", at=datetime.now(UTC)))
     time.sleep(3)
     user = f"system:serviceaccount:home:{ACCOUNT}"
     used = {(c.verb, f"{c.plural}/{c.subresource}" if c.subresource else c.plural) for c in world.api.log if c.user == user}
@@ -230,7 +230,7 @@ def test_without_a_webhook_an_approval_says_that_nobody_knows_who_started(world,
     world.want(namespace, "ids", "b")
     status = world.until(namespace, "ids", lambda s: "approval" in s.get("waitingFor", ""), 180)
     assert "cannot be known" in status["waitingFor"]
-    world.say(namespace, "ids", Request(id="r1", verb="approve", by="alice", at=datetime.now(UTC)))
+    world.say(namespace, "ids", VerbRequest(id="r1", verb="approve", by="alice", at=datetime.now(UTC)))
     world.until(namespace, "ids", is_healthy("2"), 180)
 
 

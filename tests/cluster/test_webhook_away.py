@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
-from operators.rollout.status import Request
+from operators.rollout.status import VerbRequest
 from tests.cluster.test_operator_rollouts import is_healthy
 from tests.cluster.test_operator_under_rbac import give_rights, manifests
 from tests.fakes.operator.operator_world import API, MERGE, QUICK, World
@@ -85,7 +85,7 @@ def test_a_rollout_goes_on_and_what_was_said_before_is_handled(world, namespace,
     world.want(namespace, "ids", "b")
     world.until(namespace, "ids", lambda s: s["phase"] == "Paused", 180)
     running.kill()
-    world.say(namespace, "ids", Request(id="r1", verb="promote", by="alice", at=datetime.now(UTC)))
+    world.say(namespace, "ids", VerbRequest(id="r1", verb="promote", by="alice", at=datetime.now(UTC)))
     unreachable()
     start()
     world.until(namespace, "ids", is_healthy("2"), 180)

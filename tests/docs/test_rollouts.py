@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from operators.rollout.spec import Step
-from operators.rollout.status import FinishedRollout, Phase, Request, Verdict
+from operators.rollout.status import FinishedRollout, Phase, VerbRequest, Verdict
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs/reference/rollouts.md").read_text(encoding="utf-8")
@@ -13,7 +13,7 @@ WORDS = [
     *(str(p) for p in Phase),
     *(str(v) for v in Verdict),
     *(field.alias or name for name, field in Step.model_fields.items()),
-    *get_args(Request.model_fields["verb"].annotation),
+    *get_args(VerbRequest.model_fields["verb"].annotation),
     *get_args(FinishedRollout.model_fields["outcome"].annotation),
 ]
 

@@ -14,7 +14,7 @@ from operators.cli.demo.tour import tour
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from operators.cli.demo.scenes import Result
+    from operators.cli.demo.scenes import SceneResult
 
 _WHY = 160
 app = typer.Typer(invoke_without_command=True)
@@ -56,7 +56,7 @@ def demo(
         raise CommandError("not as promised: " + "; ".join(broken))
 
 
-def summary(results: "Sequence[Result]") -> "Table":
+def summary(results: "Sequence[SceneResult]") -> "Table":
     """What became of each."""
     from rich.table import Table
     from rich.text import Text

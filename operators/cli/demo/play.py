@@ -7,21 +7,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from operators.cli.demo.scenes import ANALYSIS, DARK_FIRST, LITTLE_BY_LITTLE, LIVE_AT_ONCE, Result, Stage
+from operators.cli.demo.scenes import ANALYSIS, DARK_FIRST, LITTLE_BY_LITTLE, LIVE_AT_ONCE, SceneResult, Stage
 from operators.cli.demo.server import environment, served
-from operators.cli.demo.traffic import Traffic
+from operators.cli.demo.traffic import DemoTraffic
 from operators.cli.demo.world import MODEL, World, build
 from operators.cli.rollout.start import started
 from operators.control.folder import ControlFolder
 
-Tell = Callable[[str], None]
+PrintLine = Callable[[str], None]
 SCENES: Final = ("plan", "good", "broken", "errs", "errs-live", "slow", "floods", "ab")
 _SLOW_MS: Final = 120.0
 _WARM_S: Final = 12.0
 _AB_S: Final = 25
 
 
-def play(store_dir: Path, rate_per_s: float, scenes: Sequence[str], tell: Tell) -> list[Result]:
+def play(store_dir: Path, rate_per_s: float, scenes: Sequence[str], tell: PrintLine) -> list[SceneResult]:
     """Play the scenes on a fresh store. Raises ServerError."""
     world = build(store_dir, lambda what: tell(f"[dim]{what}[/]"), slow_ms=_SLOW_MS)
     folder = ControlFolder(store_dir)
@@ -29,12 +29,12 @@ def play(store_dir: Path, rate_per_s: float, scenes: Sequence[str], tell: Tell) 
     folder.change(MODEL, lambda before: started(before, MODEL, first, {"policy": DARK_FIRST}, folder.who(), "the first"))
     tell("\n[bold]serve it[/]\n$ vedette up")
     with served(store_dir) as running:
-        traffic = Traffic(running["http"], running["grpc"], MODEL, world.events, rate_per_s)
+        traffic = DemoTraffic(running["http"], running["grpc"], MODEL, world.events, rate_per_s)
         return asyncio.run(_play(world, Stage(folder, traffic, tell), scenes, tell, store_dir))
 
 
-async def _play(world: World, stage: Stage, scenes: Sequence[str], tell: Tell, store_dir: Path) -> list[Result]:
-    results: list[Result] = []
+async def _play(world: World, stage: Stage, scenes: Sequence[str], tell: PrintLine, store_dir: Path) -> list[SceneResult]:
+    results: list[SceneResult] = []
     async with stage.traffic.running() as traffic:
         tell(f"constant load from here on: {traffic.rate:.0f} requests/s over HTTP and gRPC")
         await asyncio.sleep(_WARM_S if "plan" in scenes else 2.0)
@@ -50,40 +50,40 @@ async def _play(world: World, stage: Stage, scenes: Sequence[str], tell: Tell, s
     return results
 
 
-async def _good(stage: Stage, world: World, title: str) -> Result:
+async def _good(stage: Stage, world: World, title: str) -> SceneResult:
     result = await stage.rollout(title, world.good, DARK_FIRST)
     result.expect(result.outcome == "promoted", f"it is promoted; it was {result.outcome}: {result.reason}")
     result.expect(result.weights == (5, 25, 100), f"mirror, then 5, 25, 100 %; it went {result.weights}")
     return result
 
 
-async def _broken(stage: Stage, world: World, title: str) -> Result:
+async def _broken(stage: Stage, world: World, title: str) -> SceneResult:
     result = await _aborted(stage, title, world.broken, DARK_FIRST, "could not load")
     result.expect(result.live + result.mirrored == 0, "nobody meets it, not even a copy")
     return result
 
 
-async def _errs(stage: Stage, world: World, title: str) -> Result:
+async def _errs(stage: Stage, world: World, title: str) -> SceneResult:
     result = await _aborted(stage, title, world.failing, DARK_FIRST, "errors")
     result.expect(result.live == 0, "it is found on copies; nobody meets it")
     return result
 
 
-async def _errs_live(stage: Stage, world: World, title: str) -> Result:
+async def _errs_live(stage: Stage, world: World, title: str) -> SceneResult:
     result = await _aborted(stage, title, world.failing_again, LIVE_AT_ONCE, "errors")
     result.expect(result.counts.fallbacks > 0, "stable answers in its place, and the answers say so")
     return result
 
 
-async def _slow(stage: Stage, world: World, title: str) -> Result:
+async def _slow(stage: Stage, world: World, title: str) -> SceneResult:
     return await _aborted(stage, title, world.slow, LITTLE_BY_LITTLE, "latency")
 
 
-async def _floods(stage: Stage, world: World, title: str) -> Result:
+async def _floods(stage: Stage, world: World, title: str) -> SceneResult:
     return await _aborted(stage, title, world.flooding, LIVE_AT_ONCE, "alertRate")
 
 
-async def _ab(stage: Stage, world: World, title: str) -> Result:
+async def _ab(stage: Stage, world: World, title: str) -> SceneResult:
     point = str(world.good.manifest.default_operating_point)
     eager = {"version": world.good.manifest.version, "bundle": world.good.digest, "thresholds": {point: world.eager}}
     spec: dict[str, Any] = {
@@ -103,7 +103,7 @@ async def _ab(stage: Stage, world: World, title: str) -> Result:
     return result
 
 
-async def _aborted(stage: Stage, title: str, bundle: Any, policy: dict[str, Any], gate: str) -> Result:
+async def _aborted(stage: Stage, title: str, bundle: Any, policy: dict[str, Any], gate: str) -> SceneResult:
     result = await stage.rollout(title, bundle, policy)
     result.expect(result.outcome == "aborted", f"it is aborted; it was {result.outcome}")
     result.expect(gate in result.reason, f"because of {gate}; the reason is: {result.reason}")
@@ -121,14 +121,14 @@ _PLAYS: Final = {
 }
 
 
-def _plan(store_dir: Path, world: World, tell: Tell) -> None:
+def _plan(store_dir: Path, world: World, tell: PrintLine) -> None:
     words = ["rollout", "plan", MODEL, "--version", world.good.manifest.version]
     tell(f"$ vedette {' '.join(words)}")
     command = [sys.executable, "-m", "operators.cli.main", *words, "--requests", "3000", "--store-dir", str(store_dir)]
     subprocess.run(command, check=True, env=environment())
 
 
-def _verdict(result: Result) -> str:
+def _verdict(result: SceneResult) -> str:
     if result.broken:
         return "[bold red]not as promised:[/] " + "; ".join(result.broken)
     return "[bold green]as promised[/]"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from operators.cli.demo.traffic import Counts, Traffic
+from operators.cli.demo.traffic import DemoTraffic, TrafficCounts
 from operators.cli.demo.world import MODEL
 from operators.cli.rollout.start import started
 from operators.cli.rollout.view import move_words
@@ -57,7 +57,7 @@ _WITHIN_S: Final = 240.0
 
 
 @dataclass(slots=True)
-class Result:
+class SceneResult:
     """What a scene showed. broken: promises that were not kept, in words; empty: all were.
 
     met_s: from the first request or copy the candidate got until the end; None: it got none. live: requests given to it, as clients
@@ -66,7 +66,7 @@ class Result:
     title: str
     outcome: str
     took_s: float
-    counts: Counts
+    counts: TrafficCounts
     met_s: float | None = None
     live: int = 0
     mirrored: int = 0
@@ -84,10 +84,10 @@ class Result:
 class Stage:
     """The folder of services and the load; `tell` prints a line."""
 
-    def __init__(self, folder: ControlFolder, traffic: Traffic, tell: Callable[[str], None]) -> None:
+    def __init__(self, folder: ControlFolder, traffic: DemoTraffic, tell: Callable[[str], None]) -> None:
         self.folder, self.traffic, self._tell = folder, traffic, tell
 
-    async def rollout(self, title: str, bundle: Bundle, policy: dict[str, Any]) -> Result:
+    async def rollout(self, title: str, bundle: Bundle, policy: dict[str, Any]) -> SceneResult:
         """Ask for a bundle and wait for the end of its rollout."""
         counts, began = self.traffic.begin(), time.monotonic()
         version = bundle.manifest.version
@@ -96,14 +96,14 @@ class Stage:
         by = self.folder.who()
         self.folder.change(MODEL, lambda before: started(before, MODEL, wanted, {"policy": policy}, by, title))
         ended = await self._ended(bundle.digest, began)
-        result = Result(title, ended.outcome if ended else "still under way", time.monotonic() - began, counts)
+        result = SceneResult(title, ended.outcome if ended else "still under way", time.monotonic() - began, counts)
         if ended is not None:
             self._sum_up(result, ended)
         result.expect(ended is not None, f"it ends within {_WITHIN_S:.0f} s")
         result.expect(counts.failed == 0, f"0 failed client requests, there were {counts.failed}: {counts.failures[:1]}")
         return result
 
-    async def experiment(self, title: str, spec: dict[str, Any], within_s: float) -> Result:
+    async def experiment(self, title: str, spec: dict[str, Any], within_s: float) -> SceneResult:
         """Run an A/B test to its end."""
         counts, began = self.traffic.begin(), time.monotonic()
         self._tell(f"$ vedette experiment start {MODEL} --file experiment.yaml --why '{title}'")
@@ -115,7 +115,7 @@ class Stage:
             if report is not None and report.is_final:
                 break
         outcome = "concluded" if report is not None and report.is_final else "still under way"
-        result = Result(title, outcome, time.monotonic() - began, counts, report=report)
+        result = SceneResult(title, outcome, time.monotonic() - began, counts, report=report)
         result.expect(outcome == "concluded", "it ends by its duration")
         result.expect(counts.failed == 0, f"0 failed client requests, there were {counts.failed}: {counts.failures[:1]}")
         return result
@@ -149,7 +149,7 @@ class Stage:
                 return last
         return None
 
-    def _sum_up(self, result: Result, ended: FinishedRollout) -> None:
+    def _sum_up(self, result: SceneResult, ended: FinishedRollout) -> None:
         met = _first(ended, ("mirror", "setWeight"))
         result.reason = ended.reason
         result.weights = tuple(m.weight for m in ended.moves if m.move == "setWeight" and m.weight is not None)

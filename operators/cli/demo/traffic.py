@@ -16,7 +16,7 @@ import grpc
 
 from serving.doors.grpc.stubs import ModelInferRequest, ModelInferResponse
 
-Row = dict[str, Any]
+TrafficRow = dict[str, Any]
 """One event: (datatype, value) by input name."""
 
 _TICK_S: Final = 0.02
@@ -32,7 +32,7 @@ _CONTENTS: Final = {"BYTES": "bytes_contents", "INT64": "int64_contents", "FP64"
 
 
 @dataclass(slots=True)
-class Counts:
+class TrafficCounts:
     """What clients saw since the counts were begun."""
 
     began_s: float = field(default_factory=time.monotonic)
@@ -64,25 +64,25 @@ class Counts:
         return ordered[min(int(q * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
 
-class Traffic:
+class DemoTraffic:
     """Sends events of a pool, round and round. `counts` are the scene's, `total` everything since the start."""
 
-    def __init__(self, http: str, address: str, model: str, events: Sequence[Row], rate_per_s: float) -> None:
+    def __init__(self, http: str, address: str, model: str, events: Sequence[TrafficRow], rate_per_s: float) -> None:
         self._url = f"{http}/v2/models/{model}/infer"
         self._address, self.rate = address, rate_per_s
         self._bodies = [_json(event) for event in events]
         self._messages = [_message(model, event) for event in events]
         self._order = itertools.cycle(range(len(events)))
         self._under_way: set[asyncio.Task[None]] = set()
-        self.counts, self.total = Counts(), Counts()
+        self.counts, self.total = TrafficCounts(), TrafficCounts()
 
-    def begin(self) -> Counts:
+    def begin(self) -> TrafficCounts:
         """Count anew, for a scene of its own."""
-        self.counts = Counts()
+        self.counts = TrafficCounts()
         return self.counts
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["Traffic"]:
+    async def running(self) -> AsyncIterator["DemoTraffic"]:
         """Send while the block runs, no faster than this machine bears; then wait for what is under way."""
         stopping = asyncio.Event()
         connector = aiohttp.TCPConnector(limit=256)
@@ -170,14 +170,14 @@ class Traffic:
         return said["variant"].string_param, reply.model_version, verdict.decode(), "fallback_from" in said
 
 
-def _json(event: Row) -> bytes:
+def _json(event: TrafficRow) -> bytes:
     import orjson
 
     inputs = [{"name": n, "datatype": t, "shape": [1], "data": [v]} for n, (t, v) in event.items()]
     return orjson.dumps({"inputs": inputs})
 
 
-def _message(model: str, event: Row) -> bytes:
+def _message(model: str, event: TrafficRow) -> bytes:
     request = ModelInferRequest(model_name=model)
     for name, (datatype, value) in event.items():
         tensor = request.inputs.add(name=name, datatype=datatype, shape=[1])

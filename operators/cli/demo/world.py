@@ -19,7 +19,7 @@ from lifecycle.training.export import tensors_of
 from lifecycle.training.feast_store import FeastStore
 from lifecycle.training.train import Prepared, Trained, add_to_store, prepare, train
 from operators.cli.demo import candidates
-from operators.cli.demo.traffic import Row
+from operators.cli.demo.traffic import TrafficRow
 from operators.cli.models.train import materialize
 from serving.models.bundle import Bundle
 from serving.models.store import BundleStore
@@ -43,7 +43,7 @@ class World:
     flooding: Bundle
     broken: Bundle
     eager: float
-    events: tuple[Row, ...]
+    events: tuple[TrafficRow, ...]
     alert_share: float
 
 
@@ -103,7 +103,7 @@ def _rows(prepared: Prepared, trained: Trained, which: NDArray[np.intp]) -> NDAr
     return np.ascontiguousarray(tensor, dtype=np.float32)
 
 
-def _events(detector: Detector, data: Dataset, which: NDArray[np.intp]) -> tuple[Row, ...]:
+def _events(detector: Detector, data: Dataset, which: NDArray[np.intp]) -> tuple[TrafficRow, ...]:
     names = [detector.entity.key if detector.entity else "", *detector.request_fields]
     types = {n: DATATYPES[detector.source.columns[n].type] for n in names}
     records = data.frame.iloc[which][names].to_dict("records")

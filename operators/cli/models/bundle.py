@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from serving.models.store import BundleStore
 
 app = typer.Typer(no_args_is_help=True, help="Make, verify and show bundles.")
-Which = Annotated[
+BundleArgument = Annotated[
     str, typer.Argument(metavar="NAME|FOLDER", help="A model of the store (NAME or NAME/VERSION), or a bundle's folder.")
 ]
 DERIVED = frozenset({"inputs", "outputs", "files", "golden", "schema_version", "platform"})
@@ -93,7 +93,7 @@ def _rules(folder: Path | None) -> dict[str, bytes]:
 
 
 @app.command()
-def verify(which: Which, store_dir: StoreDir = None, as_json: Json = False) -> None:
+def verify(which: BundleArgument, store_dir: StoreDir = None, as_json: Json = False) -> None:
     """Check every file's digest, the graph, the rules, and that the golden cases reproduce."""
     from serving.models.bundle import check_golden, check_signature
     from serving.models.onnx import OnnxModel
@@ -112,7 +112,7 @@ def verify(which: Which, store_dir: StoreDir = None, as_json: Json = False) -> N
 
 
 @app.command()
-def show(which: Which, store_dir: StoreDir = None, as_json: Json = False) -> None:
+def show(which: BundleArgument, store_dir: StoreDir = None, as_json: Json = False) -> None:
     """What a bundle says of itself."""
     _show(_find(which, store_dir), as_json=as_json)
 

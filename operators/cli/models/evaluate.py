@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import Json, errors, print_json, print_table, progress
-from operators.cli.models.train import DataDir, DataFile, Which, feature_store, load
+from operators.cli.models.train import DataDir, DataFile, DetectorArgument, feature_store, load
 
 if TYPE_CHECKING:
     from lifecycle.datasets.detector import Detector
-    from lifecycle.evaluation.evaluate import Evaluation
+    from lifecycle.evaluation.evaluate import EvaluationResult
     from lifecycle.evaluation.report import PointReport, UnitReport
     from lifecycle.training.feast_store import FeastStore
 
@@ -22,7 +22,7 @@ BENIGN = {"all": "unverified rows counted as benign", "verified": "verified rows
 
 
 def evaluate(
-    detector: Which,
+    detector: DetectorArgument,
     data: DataFile = None,
     data_dir: DataDir = None,
     test: Annotated[
@@ -67,7 +67,7 @@ def _store(detector: "Detector", scratch: Path) -> "FeastStore":
     return FeastStore(scratch)
 
 
-def as_record(result: "Evaluation") -> dict[str, Any]:
+def as_record(result: "EvaluationResult") -> dict[str, Any]:
     """The whole result, for programs."""
     return {
         "detector": result.detector.name, "data_digest": result.data_digest, "test": result.test, "parts": result.parts,
@@ -83,7 +83,7 @@ def as_record(result: "Evaluation") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _over_seeds(result: "Evaluation") -> "list[tuple[UnitReport, ...]]":
+def _over_seeds(result: "EvaluationResult") -> "list[tuple[UnitReport, ...]]":
     """The same way of counting, over all seeds."""
     return list(zip(*(s.units for s in result.seeds), strict=True))
 
@@ -153,7 +153,7 @@ def _unit_record(unit: "UnitReport") -> dict[str, Any]:
     }
 
 
-def _show(result: "Evaluation") -> None:
+def _show(result: "EvaluationResult") -> None:
     for note in result.notes:
         errors.print(f"note: {note}", markup=False)
     parts = [[name, *(f"{v:,}" for v in counts.values())] for name, counts in result.parts.items()]
@@ -189,7 +189,7 @@ def _show(result: "Evaluation") -> None:
     print_table("expected, from validation data", columns, expected, right=columns[1:])
 
 
-def _show_unit(result: "Evaluation", units: "tuple[UnitReport, ...]", over: str) -> None:
+def _show_unit(result: "EvaluationResult", units: "tuple[UnitReport, ...]", over: str) -> None:
     record = _summary_record(units)
     rows = []
     for p in record["operating_points"]:
@@ -223,7 +223,7 @@ def _show_unit(result: "Evaluation", units: "tuple[UnitReport, ...]", over: str)
     print_table(f"{what}, {BENIGN[record['benign']]}{attacked}; {over}\n{ranked}", columns, rows, right=columns[2:])
 
 
-def _show_segments(result: "Evaluation") -> None:
+def _show_segments(result: "EvaluationResult") -> None:
     from lifecycle.metrics import Interval
 
     def share(interval: Interval) -> str:

@@ -27,7 +27,7 @@ class Service(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ScoredRow:
     """What became of one row: its values by name, or why it was set aside."""
 
     row: int
@@ -53,9 +53,9 @@ def is_by_row(manifest: "Manifest") -> bool:
     return all(t.shape[:1] == (-1,) for t in (*manifest.inputs, *answered))
 
 
-async def answer_rows(service: Service, manifest: "Manifest", parameters: Mapping[str, str], chunk: "Chunk") -> list[Line]:
+async def answer_rows(service: Service, manifest: "Manifest", parameters: Mapping[str, str], chunk: "Chunk") -> list[ScoredRow]:
     """Every row of a chunk, in the file's order."""
-    lines = [Line(row, why_not=why) for row, why in chunk.rejected]
+    lines = [ScoredRow(row, why_not=why) for row, why in chunk.rejected]
     open_parts = [chunk] if chunk.rows else []
     while open_parts:
         part = open_parts.pop()
@@ -66,7 +66,7 @@ async def answer_rows(service: Service, manifest: "Manifest", parameters: Mappin
             if len(part.rows) > 1:
                 open_parts += reversed(part.halves())
             else:
-                lines.append(Line(part.rows[0], why_not=str(problem)))
+                lines.append(ScoredRow(part.rows[0], why_not=str(problem)))
     return sorted(lines, key=lambda line: line.row)
 
 
@@ -74,12 +74,12 @@ class _OtherRows(Exception):
     """The answer has not one entry for each row."""
 
 
-def _lines(part: "Chunk", answer: InferAnswer, manifest: "Manifest") -> list[Line]:
+def _lines(part: "Chunk", answer: InferAnswer, manifest: "Manifest") -> list[ScoredRow]:
     declared = {t.name: t for t in manifest.outputs}
     columns = {t.name: _by_row(t, len(part.rows), declared.get(t.name)) for t in answer.outputs}
     columns["receipt"] = [answer.parameters.get("receipt")] * len(part.rows)
     named = {**part.keys, **columns}
-    return [Line(row, {name: values[i] for name, values in named.items()}) for i, row in enumerate(part.rows)]
+    return [ScoredRow(row, {name: values[i] for name, values in named.items()}) for i, row in enumerate(part.rows)]
 
 
 def _by_row(tensor: "Tensor", rows: int, spec: "TensorSpec | None") -> list[Any]:

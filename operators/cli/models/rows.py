@@ -22,7 +22,7 @@ from serving.messages import DTYPES, Tensor
 from serving.models.manifest import Manifest
 
 CHUNK_ROWS: Final = 4096
-Read = dict[str, Any] | str
+RawRow = dict[str, Any] | str
 """A row as it was read, or why it could not be."""
 
 
@@ -87,7 +87,7 @@ class _Reader:
         self._detector = _detector(manifest)
         self._send: Callable[[Mapping[str, Any]], dict[str, Any]] = dict if self._detector is None else sender(self._detector)
 
-    def chunk(self, batch: Sequence[Read], start: int) -> Chunk:
+    def chunk(self, batch: Sequence[RawRow], start: int) -> Chunk:
         good: list[dict[str, Any]] = []
         rows: list[int] = []
         rejected: list[tuple[int, str]] = []
@@ -105,7 +105,7 @@ class _Reader:
         keys = {k: [_said(g[k]) for g in good] for k in self._keys}
         return Chunk(tuple(inputs), tuple(rows), keys, tuple(rejected))
 
-    def _values(self, row: Read) -> dict[str, Any]:
+    def _values(self, row: RawRow) -> dict[str, Any]:
         """Raises ValueError, OverflowError."""
         if isinstance(row, str):
             raise ValueError(row)
@@ -151,7 +151,7 @@ def _narrowed(columns: Mapping[str, str], manifest: Manifest) -> dict[str, str]:
     return {**columns, **{name: datatype for name, datatype in narrow.items() if datatype.startswith("FP")}}
 
 
-def _batches(file: Path, most_rows: int) -> Iterable[list[Read]]:
+def _batches(file: Path, most_rows: int) -> Iterable[list[RawRow]]:
     if file.suffix.lower() == ".parquet":
         yield from _parquet_batches(file, most_rows)
     elif file.suffix.lower() in (".jsonl", ".ndjson", ".json"):
@@ -160,8 +160,8 @@ def _batches(file: Path, most_rows: int) -> Iterable[list[Read]]:
         raise CommandError(f"{file}: expected .jsonl or .parquet")
 
 
-def _json_batches(file: Path, most_rows: int) -> Iterator[list[Read]]:
-    batch: list[Read] = []
+def _json_batches(file: Path, most_rows: int) -> Iterator[list[RawRow]]:
+    batch: list[RawRow] = []
     with file.open("rb") as stream:
         for line in stream:
             if not line.strip():
@@ -174,7 +174,7 @@ def _json_batches(file: Path, most_rows: int) -> Iterator[list[Read]]:
         yield batch
 
 
-def _json_row(line: bytes) -> Read:
+def _json_row(line: bytes) -> RawRow:
     try:
         row = json.loads(line)
     except ValueError as problem:
@@ -184,7 +184,7 @@ def _json_row(line: bytes) -> Read:
     return row if isinstance(row, dict) else f"is {type(row).__name__}, expected an object"
 
 
-def _parquet_batches(file: Path, most_rows: int) -> Iterator[list[Read]]:
+def _parquet_batches(file: Path, most_rows: int) -> Iterator[list[RawRow]]:
     import pyarrow.parquet as pq
 
     batches = _parquet(pq.ParquetFile, file).iter_batches(batch_size=most_rows)
@@ -200,14 +200,14 @@ def _parquet_batches(file: Path, most_rows: int) -> Iterator[list[Read]]:
         yield _parquet_rows(batch)
 
 
-def _parquet_rows(batch: Any) -> list[Read]:
+def _parquet_rows(batch: Any) -> list[RawRow]:
     try:
         return list(batch.to_pylist())
     except Exception:  # a text that is not UTF-8, a time that Python has not: the rows one by one say which
         return [_parquet_row(batch, number) for number in range(batch.num_rows)]
 
 
-def _parquet_row(batch: Any, number: int) -> Read:
+def _parquet_row(batch: Any, number: int) -> RawRow:
     row: dict[str, Any] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         try:

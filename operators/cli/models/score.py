@@ -17,7 +17,7 @@ import typer
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from operators.cli.models.row_answers import Line
+    from operators.cli.models.row_answers import ScoredRow
     from serving.settings import ServingSettings
 
 
@@ -96,7 +96,7 @@ async def _score(
     return counts, time.monotonic() - started
 
 
-def _write(line: "Line", counts: Counter[str], stream: IO[bytes]) -> None:
+def _write(line: "ScoredRow", counts: Counter[str], stream: IO[bytes]) -> None:
     import orjson
 
     if line.why_not is not None and not counts["rejected"]:

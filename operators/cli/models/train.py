@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 DataFile = Annotated[Path | None, typer.Option("--data", help="File with the rows; format and columns are the detector's.")]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder with the detector's own files.")]
 StoreDir = Annotated[Path | None, typer.Option(help="Store folder [default: VEDETTE_STORE_DIR or .vedette].")]
-Which = Annotated[str, typer.Argument(metavar="DETECTOR", help="flows, nsl-kdd or a detector file (.yaml).")]
+DetectorArgument = Annotated[str, typer.Argument(metavar="DETECTOR", help="flows, nsl-kdd or a detector file (.yaml).")]
 
 
 def train(
-    detector: Which,
+    detector: DetectorArgument,
     data: DataFile = None,
     data_dir: DataDir = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the fit [default: the detector's].")] = None,

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from operators.cli.console import CommandError
 from operators.cli.rollout.view import thresholds
-from operators.control.looks import Look
+from operators.control.looks import EvidencePoint
 from operators.control.port import Record
 
 
-def write_page(path: Path, record: Record, looks: Sequence[Look]) -> None:
+def write_page(path: Path, record: Record, looks: Sequence[EvidencePoint]) -> None:
     """Write the page. looks: of the newest rollout, the oldest first. Raises CommandError if there are none."""
     if not looks:
         raise CommandError(f"no looks of {record.ref.name} are kept here; they are where `vedette up` runs the rollout")

@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import CommandError, Json, errors, page, print_json
-from operators.cli.control_plane import Context, Kubeconfig, Name, Namespace, Place, StoreDir, Why, place_of, say, say_before
+from operators.cli.control_plane import (
+    Context,
+    ControlPlaneChoice,
+    Kubeconfig,
+    Name,
+    Namespace,
+    StoreDir,
+    Why,
+    place_of,
+    say,
+    say_before,
+)
 
 if TYPE_CHECKING:
-    from operators.control.port import Document
+    from operators.control.port import ServiceDocument
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -59,7 +70,7 @@ def start(
         )
     by = control.who()
 
-    def edit(before: "Document | None") -> "Document":
+    def edit(before: "ServiceDocument | None") -> "ServiceDocument":
         from operators.control.port import CHANGE_CAUSE, CHANGED_BY, annotations
 
         document = before or {}
@@ -132,7 +143,7 @@ def conclude(
     say(place_of(store_dir, context, namespace, kubeconfig).open(), name, "conclude", why, as_json=as_json)
 
 
-def _variant(text: str, place: Place, model: str) -> dict[str, Any]:
+def _variant(text: str, place: ControlPlaneChoice, model: str) -> dict[str, Any]:
     parts = text.split(":")
     try:
         variant: dict[str, Any] = {"name": parts[0], "weight": float(parts[1])}

@@ -9,7 +9,7 @@ import typer
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from operators.labs.rollout_simulation import Outcome, Played
+    from operators.labs.rollout_simulation import Played, SimulatedOutcome
 
 
 def simulate(
@@ -74,7 +74,7 @@ def _line(played: "Played") -> list[str]:
     return [row.name, must, row.reference, _figures(played.ours), fixed, holds]
 
 
-def _figures(outcome: "Outcome") -> str:
+def _figures(outcome: "SimulatedOutcome") -> str:
     if outcome.median is None or outcome.median_candidate is None:
         return f"{outcome.stopped:.1%}"
     return f"{outcome.stopped:.1%} at {outcome.median:,.0f} ({outcome.median_candidate:,.0f})"

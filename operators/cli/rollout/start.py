@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import CommandError, Json, errors, finite, print_json
-from operators.cli.control_plane import Context, Kubeconfig, Name, Namespace, Place, StoreDir, Why, place_of
+from operators.cli.control_plane import Context, ControlPlaneChoice, Kubeconfig, Name, Namespace, StoreDir, Why, place_of
 
 if TYPE_CHECKING:
-    from operators.control.port import Control, Document
+    from operators.control.port import Control, ServiceDocument
     from serving.models.bundle import Bundle
 
 
@@ -41,7 +41,7 @@ def start(
         revision["thresholds"] = dict(threshold_of(t) for t in threshold)
     steps = None if policy is None else _policy(policy)
 
-    def edit(before: "Document | None") -> "Document":
+    def edit(before: "ServiceDocument | None") -> "ServiceDocument":
         return started(before, name, revision, steps, control.who(), why)
 
     aborted = _aborted(control, name, revision)
@@ -74,8 +74,8 @@ def _aborted(control: "Control", name: str, revision: dict[str, Any]) -> str | N
 
 
 def started(
-    before: "Document | None", name: str, revision: dict[str, Any], steps: dict[str, Any] | None, by: str, why: str
-) -> "Document":
+    before: "ServiceDocument | None", name: str, revision: dict[str, Any], steps: dict[str, Any] | None, by: str, why: str
+) -> "ServiceDocument":
     """The document with this revision. Fields of the spec that are not said stay as they were."""
     from operators.api.types import API_VERSION
     from operators.control.port import CHANGE_CAUSE, CHANGED_BY, annotations
@@ -88,7 +88,7 @@ def started(
     return {**document, "metadata": {**document["metadata"], "annotations": said}, "spec": spec}
 
 
-def _revision(place: Place, name: str, version: str | None, bundle: str | None) -> dict[str, Any]:
+def _revision(place: ControlPlaneChoice, name: str, version: str | None, bundle: str | None) -> dict[str, Any]:
     if bundle is not None and version is not None:
         return {"version": version, "bundle": bundle}
     if place.is_cluster:
@@ -106,7 +106,7 @@ def bundle_of(store_dir: Path | None, model: str, version: str | None, digest: s
     return store.read(digest) if digest is not None else store.resolve(model, version)
 
 
-def _model(place: Place, name: str) -> str:
+def _model(place: ControlPlaneChoice, name: str) -> str:
     """The model that a service serves: its own name unless its document says another."""
     from operators.control.port import NoSuchService
 

@@ -10,7 +10,7 @@ from operators.cli.console import CommandError, Json, errors, finite_option, pri
 
 if TYPE_CHECKING:
     from operators.autoscaling.spec import ScalingSpec
-    from operators.labs.scaling_simulation import Result
+    from operators.labs.scaling_simulation import PolicyResult
 
 
 def simulate(
@@ -90,7 +90,7 @@ def _read(path: Path) -> "ScalingSpec":
         raise CommandError(f"{path}: " + "; ".join(words(problem, "scaling"))) from problem
 
 
-def _row(result: "Result") -> list[object]:
+def _row(result: "PolicyResult") -> list[object]:
     violation, cost = result.violation_s(), result.replica_s()
     return [
         result.traffic, result.policy, f"{violation[0]:.0f}", f"{violation[1]:.0f}..{violation[2]:.0f}",
@@ -98,7 +98,7 @@ def _row(result: "Result") -> list[object]:
     ]  # fmt: skip
 
 
-def _json(result: "Result") -> dict[str, object]:
+def _json(result: "PolicyResult") -> dict[str, object]:
     return {
         "traffic": result.traffic,
         "policy": result.policy,

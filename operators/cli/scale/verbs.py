@@ -11,7 +11,7 @@ from operators.cli.control_plane import Context, Kubeconfig, Name, Namespace, St
 
 if TYPE_CHECKING:
     from operators.autoscaling.spec import ScalingSpec
-    from operators.control.port import Control, Document, Record
+    from operators.control.port import Control, Record, ServiceDocument
 
 _OLD_S: Final = 30.0
 
@@ -59,7 +59,7 @@ def set_bounds(
     by = control.who()
     control.read(name)
 
-    def edit(before: "Document | None") -> "Document":
+    def edit(before: "ServiceDocument | None") -> "ServiceDocument":
         return bounded(before or {}, given, replicas, by, why)
 
     control.change(name, edit)
@@ -74,7 +74,9 @@ def set_bounds(
     )
 
 
-def bounded(document: "Document", given: Mapping[str, Any], replicas: int | None, by: str, why: str) -> "Document":
+def bounded(
+    document: "ServiceDocument", given: Mapping[str, Any], replicas: int | None, by: str, why: str
+) -> "ServiceDocument":
     """The document with these bounds; other fields of its scaling stay. Raises CommandError if they do not hold together."""
     from pydantic import ValidationError
 

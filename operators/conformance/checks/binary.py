@@ -9,7 +9,7 @@ from operators.conformance.checks.judging import client_error
 from operators.conformance.compare import check_same
 from operators.conformance.encoding import HEADER_LENGTH, http, infer_call, input_object, pack, read_answer, request_object
 from operators.conformance.exchange import HttpCall, Reply
-from operators.conformance.values import Ask, Check, Failed, Judge, Level, ModelFacts, Request, Subject, expect, skip
+from operators.conformance.values import Ask, Check, CheckJudge, Failed, Level, ModelFacts, Request, Subject, expect, skip
 
 MUST, SHOULD = Level.MUST, Level.SHOULD
 EXTENSION: Final = "Binary Tensor Data Extension"
@@ -75,7 +75,7 @@ def _binary_parts(reply: Reply) -> list[bool]:
     return ["binary_data_size" in (o.get("parameters") or {}) for o in body["outputs"]]
 
 
-def _came_as(expected: Callable[[list[bool]], bool], otherwise: str) -> Judge:
+def _came_as(expected: Callable[[list[bool]], bool], otherwise: str) -> CheckJudge:
     def judge(subject: Subject, replies: tuple[Reply, ...]) -> str:
         _same(subject, replies)
         parts = _binary_parts(replies[0])
@@ -145,7 +145,7 @@ def _both(model: ModelFacts) -> HttpCall:
     return binary_call(model, json.dumps(body).encode(), tail)
 
 
-def _good(name: str, level: Level, requires: str, make: Callable[[ModelFacts], HttpCall], judge: Judge = _same) -> Check:
+def _good(name: str, level: Level, requires: str, make: Callable[[ModelFacts], HttpCall], judge: CheckJudge = _same) -> Check:
     return Check(f"http.binary.{name}", EXTENSION, level, requires, _declared_only(make), judge)
 
 

@@ -9,7 +9,7 @@ from operators.conformance.compare import check_declared, check_same, check_simp
 from operators.conformance.encoding import http, infer_call, read_answer, request_object
 from operators.conformance.exchange import Call, Reply
 from operators.conformance.synthesis import inputs_of
-from operators.conformance.values import Ask, Check, Judge, Level, ModelFacts, Parameter, Request, Subject, expect, skip
+from operators.conformance.values import Ask, Check, CheckJudge, Level, ModelFacts, Parameter, Request, Subject, expect, skip
 
 MUST, SHOULD = Level.MUST, Level.SHOULD
 REQUEST: Final = "Inference Request JSON Object"
@@ -139,7 +139,7 @@ def _arithmetic(subject: Subject, replies: tuple[Reply, ...]) -> str:
     return "sum and difference are right"
 
 
-def _check(name: str, section: str, level: Level, requires: str, *how: *tuple[Ask, Judge]) -> Check:
+def _check(name: str, section: str, level: Level, requires: str, *how: *tuple[Ask, CheckJudge]) -> Check:
     return Check(f"http.infer.{name}", section, level, requires, *how)
 
 

@@ -3,7 +3,7 @@
 from operators.conformance.encoding import as_object, as_string, excerpt, http, json_body, model_path, parse_json
 from operators.conformance.exchange import HttpCall, Reply
 from operators.conformance.rpc import grpc
-from operators.conformance.values import Ask, Judge, ModelFacts, Subject, expect, skip
+from operators.conformance.values import Ask, CheckJudge, ModelFacts, Subject, expect, skip
 
 
 def get(path: str) -> Ask:
@@ -32,7 +32,7 @@ def unknown_version(model: ModelFacts) -> str:
     return str(max(numbers, default=0) + 987654)
 
 
-def status_is(*statuses: int) -> Judge:
+def status_is(*statuses: int) -> CheckJudge:
     """Every reply has one of these statuses."""
 
     def judge(_: Subject, replies: tuple[Reply, ...]) -> str:
@@ -44,7 +44,7 @@ def status_is(*statuses: int) -> Judge:
     return judge
 
 
-def exact_status(*statuses: int) -> Judge:
+def exact_status(*statuses: int) -> CheckJudge:
     """The one status clients count on. A reply that is no client error at all is another check's business."""
 
     def judge(subject: Subject, replies: tuple[Reply, ...]) -> str | None:
@@ -54,7 +54,7 @@ def exact_status(*statuses: int) -> Judge:
     return judge
 
 
-def body_says(*keys: str) -> Judge:
+def body_says(*keys: str) -> CheckJudge:
     """The reply is a JSON object in which one of these keys is true."""
 
     def judge(_: Subject, replies: tuple[Reply, ...]) -> None:
@@ -85,7 +85,7 @@ def client_error(_: Subject, replies: tuple[Reply, ...]) -> str:
     return said
 
 
-def code_is(*codes: str) -> Judge:
+def code_is(*codes: str) -> CheckJudge:
     """Every reply has one of these gRPC codes."""
 
     def judge(_: Subject, replies: tuple[Reply, ...]) -> str:
@@ -105,7 +105,7 @@ CLIENT_CODES = ("INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_
 """Codes that say the request is at fault, or not offered."""
 
 
-def exact_code(code: str) -> Judge:
+def exact_code(code: str) -> CheckJudge:
     """The one code clients count on. A reply that does not blame the request is another check's business."""
 
     def judge(subject: Subject, replies: tuple[Reply, ...]) -> str | None:

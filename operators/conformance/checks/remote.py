@@ -9,7 +9,7 @@ from operators.conformance.compare import check_declared, check_same, check_simp
 from operators.conformance.exchange import Call, GrpcCall, Reply
 from operators.conformance.mutations import UNKNOWN
 from operators.conformance.rpc import CONTENTS, call, grpc, infer_call, read, read_answer
-from operators.conformance.values import Ask, Check, Judge, Level, ModelFacts, Request, Subject, expect, skip
+from operators.conformance.values import Ask, Check, CheckJudge, Level, ModelFacts, Request, Subject, expect, skip
 
 MUST, SHOULD = Level.MUST, Level.SHOULD
 GRPC: Final = "open_inference_grpc.proto: "
@@ -28,7 +28,7 @@ def _each_version(verb: str) -> Ask:
     return lambda s: tuple(call(verb, name=s.model.name, version=v) for v in versions(s.model))
 
 
-def _is_true(message: str, field: str) -> Judge:
+def _is_true(message: str, field: str) -> CheckJudge:
     def judge(_: Subject, replies: tuple[Reply, ...]) -> None:
         for reply in replies:
             expect(getattr(read(reply, message), field) is True, f"{field} is false")
@@ -150,11 +150,11 @@ def _parameters(model: ModelFacts) -> Request:
     return replace(model.request, parameters={"conform_text": "x", "conform_number": 7, "conform_flag": True})
 
 
-def _check(name: str, section: str, level: Level, requires: str, *how: *tuple[Ask, Judge]) -> Check:
+def _check(name: str, section: str, level: Level, requires: str, *how: *tuple[Ask, CheckJudge]) -> Check:
     return Check(f"grpc.{name}", GRPC + section, level, requires, *how)
 
 
-def _server_check(name: str, section: str, level: Level, requires: str, *how: *tuple[Ask, Judge]) -> Check:
+def _server_check(name: str, section: str, level: Level, requires: str, *how: *tuple[Ask, CheckJudge]) -> Check:
     return replace(_check(name, section, level, requires, *how), per_model=False)
 
 

@@ -13,7 +13,7 @@ from operators.backends.kube import Kube
 from operators.backends.load import LoadMeter
 from operators.backends.metrics_pages import MetricsPages
 from operators.backends.prometheus import PrometheusEvidence
-from operators.backends.ray import RayServeBackend, Read
+from operators.backends.ray import RayServeBackend, ReadEvidence
 from operators.handlers.documents import owner_reference
 from operators.handlers.settings import OperatorSettings
 from operators.ports import Backend, ServiceRef
@@ -62,7 +62,7 @@ class Backends:
         return KserveInference(self._kube, place, self._read, self._meter, owner_reference(document))
 
 
-def _reader(session: aiohttp.ClientSession, settings: OperatorSettings) -> Read:
+def _reader(session: aiohttp.ClientSession, settings: OperatorSettings) -> ReadEvidence:
     if settings.evidence == "prometheus":
         source = PrometheusEvidence(
             session,

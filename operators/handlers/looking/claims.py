@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from operators.api.asked import Asked
+from operators.api.asked import ServiceIntent
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.types import RayBackend, rollout_of
 from operators.backends.kube import INFERENCE_SERVICES, RAY_SERVICES, Kind
-from operators.handlers.documents import Document, Key, key_of
+from operators.handlers.documents import Key, ResourceDocument, key_of
 
-Place = tuple[str, ...]
-Policies = Callable[[Key], Document | None]
+BackendPlace = tuple[str, ...]
+Policies = Callable[[Key], ResourceDocument | None]
 """A RolloutPolicy as it was last seen, by (namespace, name)."""
 _RAY: Final = RayBackend()
 
 
-def served_by(document: Document) -> tuple[Kind, Key]:
+def served_by(document: ResourceDocument) -> tuple[Kind, Key]:
     """The object of a backend that a ModelService names."""
     namespace, name = key_of(document)
     backend = (document.get("spec") or {}).get("backend") or {}
@@ -29,7 +29,7 @@ def served_by(document: Document) -> tuple[Kind, Key]:
     return RAY_SERVICES, (namespace, str((backend.get("ray") or {}).get("rayService") or _RAY.ray_service))
 
 
-def claims(document: Document) -> dict[Place, str]:
+def claims(document: ResourceDocument) -> dict[BackendPlace, str]:
     """The places a ModelService claims, each with the words for it."""
     spec: Mapping[str, Any] = document.get("spec") or {}
     kind, (namespace, made) = served_by(document)
@@ -44,19 +44,19 @@ def claims(document: Document) -> dict[Place, str]:
     )
     model = str(spec.get("model") or document["metadata"]["name"])
     subject = f"RayService {namespace}/{where[1]}"
-    found: dict[Place, str] = {("ray", *where, model): f"model {model} on {subject}"}
+    found: dict[BackendPlace, str] = {("ray", *where, model): f"model {model} on {subject}"}
     if spec.get("replicas") is not None or spec.get("scaling") is not None:
         found["count", *where] = f"the replica count of deployment {where[3]} on {subject}"
     return found
 
 
-def claimants(others: Iterable[Document], policies: Policies) -> list[Document]:
+def claimants(others: Iterable[ResourceDocument], policies: Policies) -> list[ResourceDocument]:
     """Those of the other ModelServices that have what they claim, or are to get it: not one that was refused and never served, for
     as long as it cannot be followed."""
     return [o for o in others if not _was_refused(o) or _can_be_followed(o, policies)]
 
 
-def left_of(document: Document, asked: Asked, others: Iterable[Document]) -> Asked:
+def left_of(document: ResourceDocument, asked: ServiceIntent, others: Iterable[ResourceDocument]) -> ServiceIntent:
     """What is left of what a service asks for, where another has the same place. One that is followed already gives up the count alone:
     a rollout under way goes on, and is judged. others: that claim. Raises LookupError if nothing is left."""
     others = list(others)
@@ -71,12 +71,12 @@ def left_of(document: Document, asked: Asked, others: Iterable[Document]) -> Ask
     return replace(asked, service=service.model_copy(update={"spec": spec}), problem=problem, is_unread=False)
 
 
-def without_count(document: Document) -> Document:
+def without_count(document: ResourceDocument) -> ResourceDocument:
     """The same ModelService, if it left the replica count to others."""
     return {**document, "spec": {k: v for k, v in (document.get("spec") or {}).items() if k not in ("replicas", "scaling")}}
 
 
-def rival(document: Document, others: Iterable[Document]) -> tuple[Document, str] | None:
+def rival(document: ResourceDocument, others: Iterable[ResourceDocument]) -> tuple[ResourceDocument, str] | None:
     """The first of the other ModelServices that claims a place of this one and has it before it, and the words for the place. A
     replica count is the oldest's, whoever serves."""
     mine = claims(document)
@@ -89,20 +89,20 @@ def rival(document: Document, others: Iterable[Document]) -> tuple[Document, str
     return None
 
 
-def sharers(document: Document, others: Iterable[Document]) -> list[Document]:
+def sharers(document: ResourceDocument, others: Iterable[ResourceDocument]) -> list[ResourceDocument]:
     """The other ModelServices that claim a place of this one."""
     mine = claims(document).keys()
     return [o for o in others if key_of(o) != key_of(document) and mine & claims(o).keys()]
 
 
-def heirs(document: Document, others: Iterable[Document]) -> list[Document]:
+def heirs(document: ResourceDocument, others: Iterable[ResourceDocument]) -> list[ResourceDocument]:
     """Other ModelServices, not on their way out, that claim the very model (or InferenceService) of this one, the first in order first."""
     mine = {place for place in claims(document) if place[0] != "count"}
     staying = (o for o in others if key_of(o) != key_of(document) and not o["metadata"].get("deletionTimestamp"))
     return sorted((o for o in staying if mine & claims(o).keys()), key=_order)
 
 
-def refusal(other: Document, words: str) -> str:
+def refusal(other: ResourceDocument, words: str) -> str:
     """What the one that does not get it is told."""
     namespace, name = key_of(other)
     why = "which has it already" if _has_served(other) else "which is older"
@@ -114,28 +114,28 @@ def refusal(other: Document, words: str) -> str:
     )
 
 
-def _order(document: Document) -> tuple[bool, tuple[str, bool, str]]:
+def _order(document: ResourceDocument) -> tuple[bool, tuple[str, bool, str]]:
     """The least comes first: one that has served, then the oldest."""
     return not _has_served(document), _age(document)
 
 
-def _age(document: Document) -> tuple[str, bool, str]:
+def _age(document: ResourceDocument) -> tuple[str, bool, str]:
     """The oldest is the least. Of one second: the one that has served, then by uid."""
     metadata = document["metadata"]
     return str(metadata.get("creationTimestamp") or ""), not _has_served(document), str(metadata.get("uid") or "")
 
 
-def _has_served(document: Document) -> bool:
+def _has_served(document: ResourceDocument) -> bool:
     """Whether something was rolled out by it: its status says what."""
     return bool((document.get("status") or {}).get("rollout"))
 
 
-def _was_refused(document: Document) -> bool:
+def _was_refused(document: ResourceDocument) -> bool:
     conditions = (document.get("status") or {}).get("conditions") or ()
     return not _has_served(document) and any(c.get("type") == "Valid" and c.get("status") == "False" for c in conditions)
 
 
-def _can_be_followed(document: Document, policies: Policies) -> bool:
+def _can_be_followed(document: ResourceDocument, policies: Policies) -> bool:
     """Whether its spec and its policy can be read, as far as they were seen."""
     try:
         service = read_service({**document, "status": {}})

@@ -14,8 +14,8 @@ from typing import Any
 
 from operators.api.asked import (
     NOTHING_KNOWN,
-    Asked,
-    Known,
+    LastKnown,
+    ServiceIntent,
     by_what_is_known,
     generation_of,
     going_on,
@@ -27,14 +27,14 @@ from operators.api.types import ModelService, RolloutPolicy, rollout_of
 from operators.autoscaling.decide import decide as decide_scale
 from operators.autoscaling.plan import facts_of, with_room
 from operators.backends.kube import ROLLOUT_POLICIES, Conflict, Kube, KubeError, NotFound
-from operators.handlers.documents import Document, Key, desired_of, said
+from operators.handlers.documents import Key, ResourceDocument, desired_of, said
 from operators.handlers.looking.acting import Acting
 from operators.handlers.looking.backends import Backends, ClusterBackend
 from operators.handlers.looking.claims import claimants, heirs, left_of
-from operators.handlers.looking.look_state import Case, Memory
+from operators.handlers.looking.look_state import LookContext, ServiceMemory
 from operators.handlers.looking.record import Recorder
 from operators.handlers.looking.status_view import (
-    Seen,
+    LookFindings,
     as_json,
     invalid_status,
     is_material,
@@ -44,10 +44,10 @@ from operators.handlers.looking.status_view import (
 )
 from operators.handlers.metrics import OperatorMetrics, ServiceView
 from operators.handlers.settings import OperatorSettings
-from operators.handlers.watching.resource_cache import Shelf, says_the_same
+from operators.handlers.watching.resource_cache import ResourceCache, says_the_same
 from operators.handlers.watching.work_queue import TryLater
 from operators.ports import BackendError
-from operators.rollout.advance import Outcome, advance
+from operators.rollout.advance import Advance, advance
 from operators.rollout.events import Event
 from operators.rollout.evidence import Observation
 from operators.rollout.status import Phase, RolloutStatus, Target
@@ -66,7 +66,7 @@ class Looker:
     def __init__(
         self,
         kube: Kube,
-        shelf: Shelf,
+        shelf: ResourceCache,
         backends: Backends,
         metrics: OperatorMetrics,
         settings: OperatorSettings,
@@ -78,8 +78,8 @@ class Looker:
         self._kube, self._shelf, self._backends, self._metrics, self._settings = kube, shelf, backends, metrics, settings
         self._leads, self._now, self._monotonic = leads, now, monotonic
         self._recorder, self._acting = Recorder(kube), Acting(leads, settings.act_limit_s)
-        self._memories: dict[Key, Memory] = {}
-        self._known: dict[Key, Known] = {}
+        self._memories: dict[Key, ServiceMemory] = {}
+        self._known: dict[Key, LastKnown] = {}
 
     async def look(self, key: Key) -> float | None:
         """One look; in how many seconds the next is due, None: when something changes. Raises TryLater."""
@@ -105,7 +105,7 @@ class Looker:
         self._memories.clear()
         self._known.clear()
 
-    async def _looked(self, key: Key, document: Document) -> float | None:
+    async def _looked(self, key: Key, document: ResourceDocument) -> float | None:
         """A look; _AGAIN: somebody wrote or deleted the resource meanwhile, and it was read again. Raises KubeError, BackendError."""
         try:
             return await self._look(key, document)
@@ -118,7 +118,7 @@ class Looker:
             self._forget(key)
             return None
 
-    async def _look(self, key: Key, document: Document) -> float | None:
+    async def _look(self, key: Key, document: ResourceDocument) -> float | None:
         if document["metadata"].get("deletionTimestamp"):
             await self._release(key, document)
             return None
@@ -143,9 +143,9 @@ class Looker:
             memory.told.add(asked.problem)
             reason = "NotRead" if asked.is_unread else "Refused"
             await self._recorder.event(document, Event("Warning", reason, asked.problem), self._now())
-        return await self._advance(Case(key, document, asked.service, asked, backend, memory))
+        return await self._advance(LookContext(key, document, asked.service, asked, backend, memory))
 
-    async def _asked(self, key: Key, document: Document) -> Asked:
+    async def _asked(self, key: Key, document: ResourceDocument) -> ServiceIntent:
         """What is written, or what else is known to go by. Raises ApiError, LookupError, KubeError if that is nothing."""
         try:
             service = read_service(document)
@@ -155,10 +155,10 @@ class Looker:
             if found is None:
                 raise
             return replace(found, is_unread=isinstance(problem, KubeError))
-        self._known[key] = Known(document["spec"], rollout)
-        return Asked(service, rollout)
+        self._known[key] = LastKnown(document["spec"], rollout)
+        return ServiceIntent(service, rollout)
 
-    async def _advance(self, case: Case) -> float:
+    async def _advance(self, case: LookContext) -> float:
         """Observe, decide, record, act."""
         verbs = said(case.document)
         observation = await case.backend.observe(case.service.ref)
@@ -176,7 +176,9 @@ class Looker:
         is_busy = outcome.status.phase in _UNDER_WAY or case.scaling is not None or case.asked.is_unread
         return self._settings.active_interval_s if is_busy else self._settings.rest_interval_s
 
-    async def _settle(self, case: Case, outcome: Outcome, target: Target | None, seen: Seen, now: datetime) -> None:
+    async def _settle(
+        self, case: LookContext, outcome: Advance, target: Target | None, seen: LookFindings, now: datetime
+    ) -> None:
         """Record, act, tell. Raises Conflict (somebody wrote since: nothing was done), KubeError, BackendError."""
         memory, before = case.memory, case.memory.problem
         document = case.document
@@ -202,7 +204,9 @@ class Looker:
                 document = await self._record(case, document, outcome.status, seen, now)
         self._keep(await self._recorder.prune(document, outcome.status.handled))
 
-    async def _record(self, case: Case, document: Document, rollout: RolloutStatus, seen: Seen, now: datetime) -> Document:
+    async def _record(
+        self, case: LookContext, document: ResourceDocument, rollout: RolloutStatus, seen: LookFindings, now: datetime
+    ) -> ResourceDocument:
         """Write the status if it says something new: at once what matters, evidence now and then."""
         memory, written = case.memory, status_of(document)
         view = as_json(service_status(written, generation_of(document), rollout, seen, now))
@@ -215,7 +219,7 @@ class Looker:
         return document
 
     async def _not_written(
-        self, case: Case, document: Document, rollout: RolloutStatus, seen: Seen, problem: KubeError
+        self, case: LookContext, document: ResourceDocument, rollout: RolloutStatus, seen: LookFindings, problem: KubeError
     ) -> None:
         """The API server did not take the status: an event, a metric, and if it refuses its content, a status that says so."""
         memory, now = case.memory, self._now()
@@ -234,7 +238,7 @@ class Looker:
             except KubeError as again:
                 _log.warning("%s: %s", "/".join(case.key), again)
 
-    async def _written(self, document: Document, view: Mapping[str, Any]) -> Document:
+    async def _written(self, document: ResourceDocument, view: Mapping[str, Any]) -> ResourceDocument:
         """Write over the version that was read, or over a newer one in which nothing that was decided by has changed: somebody
         who labels a resource ten times a second must not starve its rollout. Raises Conflict, KubeError."""
         for _ in range(_TRIES):
@@ -252,12 +256,12 @@ class Looker:
         if not self._leads():
             raise TryLater("this operator no longer leads")
 
-    def _is_due(self, memory: Memory, rollout: RolloutStatus) -> bool:
+    def _is_due(self, memory: ServiceMemory, rollout: RolloutStatus) -> bool:
         is_busy = rollout.is_under_way or rollout.phase is Phase.EXPERIMENT
         interval_s = self._settings.record_interval_s if is_busy else self._settings.quiet_interval_s
         return self._monotonic() - memory.written_s >= interval_s
 
-    async def _act(self, case: Case, target: Target | None) -> None:
+    async def _act(self, case: LookContext, target: Target | None) -> None:
         """Make what is so what was decided, at every look: others may have changed it. Raises BackendError."""
         memory = case.memory
         if target is None:
@@ -273,12 +277,12 @@ class Looker:
         if memory.problem:
             await self._tell_once(case, "NoRoom", memory.problem)
 
-    async def _tell_once(self, case: Case, reason: str, what: str) -> None:
+    async def _tell_once(self, case: LookContext, reason: str, what: str) -> None:
         if what not in case.memory.told:
             case.memory.told.add(what)
             await self._recorder.event(case.document, Event("Warning", reason, what), self._now())
 
-    async def _scaled(self, case: Case, outcome: Outcome, now: datetime) -> Target | None:
+    async def _scaled(self, case: LookContext, outcome: Advance, now: datetime) -> Target | None:
         """The target with the autoscaler's count, where it owns it."""
         spec, target = case.scaling, outcome.target
         if spec is None or target is None:
@@ -292,7 +296,9 @@ class Looker:
             await self._recorder.event(case.document, Event("Normal", "Scaled", decision.reason), now)
         return with_room(target, case.memory.carried, decision, load)
 
-    async def _remembered(self, key: Key, document: Document, service: ModelService, backend: ClusterBackend) -> Memory:
+    async def _remembered(
+        self, key: Key, document: ResourceDocument, service: ModelService, backend: ClusterBackend
+    ) -> ServiceMemory:
         """What was remembered, if the API server's status is the one it rests on; else the API server's."""
         base, uid = service.status.rollout, str(document["metadata"].get("uid"))
         memory = self._memories.get(key)
@@ -300,7 +306,7 @@ class Looker:
             return memory
         status = base or RolloutStatus(stable=await backend.serves(service.ref))
         told = memory.told if memory is not None else set()
-        memory = Memory(uid, base, status, self._monotonic(), told=told)
+        memory = ServiceMemory(uid, base, status, self._monotonic(), told=told)
         self._memories[key] = memory
         return memory
 
@@ -318,11 +324,11 @@ class Looker:
             self._shelf.put_policy(document)
         return read_policy(document)
 
-    def _claimants(self, key: Key) -> list[Document]:
+    def _claimants(self, key: Key) -> list[ResourceDocument]:
         """The other services of its namespace that have a place in a backend, or are to get it."""
         return claimants(self._shelf.neighbours(key), self._shelf.policy)
 
-    async def _refuse(self, key: Key, document: Document, problem: Exception) -> None:
+    async def _refuse(self, key: Key, document: ResourceDocument, problem: Exception) -> None:
         """A resource that cannot be followed, and was never followed: the status says why nothing moves. A KubeError: what it names
         may not be read, which says nothing about it."""
         now, before, is_unread = self._now(), document.get("status") or {}, isinstance(problem, KubeError)
@@ -335,7 +341,7 @@ class Looker:
         status = memory.status if memory is not None else RolloutStatus()
         self._metrics.saw(key, ServiceView(status, 0, 0.0, frozenset({"invalid"})))
 
-    async def _wait(self, key: Key, document: Document, problem: BackendError) -> None:
+    async def _wait(self, key: Key, document: ResourceDocument, problem: BackendError) -> None:
         """Nobody can tell yet what is served: the status says what is missing."""
         now, before, cause = self._now(), document.get("status") or {}, problem.__cause__
         is_unread = isinstance(cause, KubeError) and not isinstance(cause, NotFound)
@@ -347,7 +353,7 @@ class Looker:
             await self._recorder.event(document, Event("Warning", reason, str(problem)), now)
         self._metrics.saw(key, ServiceView(RolloutStatus(), 0, 0.0, frozenset({"acted"})))
 
-    async def _release(self, key: Key, document: Document) -> None:
+    async def _release(self, key: Key, document: ResourceDocument) -> None:
         """Take down what was made for it, then let it go. One that cannot be read had nothing made since."""
         service = readable(document, self._known.get(key, NOTHING_KNOWN))
         if service is None:
@@ -358,7 +364,7 @@ class Looker:
         await self._recorder.let_go(document)
         self._forget(key)
 
-    async def _refresh(self, key: Key, document: Document) -> bool:
+    async def _refresh(self, key: Key, document: ResourceDocument) -> bool:
         """Read again what somebody else wrote; whether it is still there. Raises KubeError."""
         found = await self._recorder.read(document)
         if found is None:
@@ -367,7 +373,7 @@ class Looker:
             self._shelf.put_service(found)
         return found is not None
 
-    def _keep(self, document: Document) -> Document:
+    def _keep(self, document: ResourceDocument) -> ResourceDocument:
         self._shelf.put_service(document)
         return document
 
@@ -376,7 +382,7 @@ class Looker:
         self._known.pop(key, None)
         self._metrics.forget(key)
 
-    def _show(self, case: Case, seen: Seen, now: datetime) -> None:
+    def _show(self, case: LookContext, seen: LookFindings, now: datetime) -> None:
         rollout = case.memory.status
         since = rollout.step_started
         flags = {
@@ -390,8 +396,8 @@ class Looker:
         self._metrics.saw(case.key, ServiceView(rollout, seen.replicas, step_s, frozenset(k for k, on in flags.items() if on)))
 
 
-def _seen(case: Case, observation: Observation) -> Seen:
+def _seen(case: LookContext, observation: Observation) -> LookFindings:
     """What a look saw besides the rollout."""
     asked = case.asked
     invalid, unread = (None, asked.problem) if asked.is_unread else (asked.problem, None)
-    return Seen(observation, len(observation.replicas), case.backend.selector, case.memory.problem, invalid, unread)
+    return LookFindings(observation, len(observation.replicas), case.backend.selector, case.memory.problem, invalid, unread)

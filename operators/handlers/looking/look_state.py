@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass, field
 
-from operators.api.asked import Asked
+from operators.api.asked import ServiceIntent
 from operators.api.types import ModelService
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import ScalingState
-from operators.handlers.documents import Document, Key
+from operators.handlers.documents import Key, ResourceDocument
 from operators.handlers.looking.backends import ClusterBackend
 from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus, Target
 
 
 @dataclass(slots=True)
-class Memory:
+class ServiceMemory:
     """What is remembered of a service between two looks. Losing it is safe: it is the status, and what can be seen again.
 
     base: the status that the API server has. status: the same with the evidence since, which is not written at every look."""
@@ -30,15 +30,15 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class LookContext:
     """One look's service, parsed."""
 
     key: Key
-    document: Document
+    document: ResourceDocument
     service: ModelService
-    asked: Asked
+    asked: ServiceIntent
     backend: ClusterBackend
-    memory: Memory
+    memory: ServiceMemory
 
     @property
     def rollout(self) -> RolloutSpec:

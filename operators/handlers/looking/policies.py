@@ -7,9 +7,9 @@ from typing import Any
 
 from operators.api.read import ApiError, read_policy
 from operators.backends.kube import Conflict, KubeError, NotFound
-from operators.handlers.documents import Document, Key
+from operators.handlers.documents import Key, ResourceDocument
 from operators.handlers.looking.record import Recorder
-from operators.handlers.watching.resource_cache import Shelf
+from operators.handlers.watching.resource_cache import ResourceCache
 from operators.handlers.watching.work_queue import TryLater
 
 
@@ -19,7 +19,7 @@ class PolicyLooker:
     def __init__(
         self,
         recorder: Recorder,
-        shelf: Shelf,
+        shelf: ResourceCache,
         *,
         leads: Callable[[], bool],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -46,7 +46,7 @@ class PolicyLooker:
         return None
 
 
-def policy_status(document: Document, services: int, now: datetime) -> dict[str, Any]:
+def policy_status(document: ResourceDocument, services: int, now: datetime) -> dict[str, Any]:
     """What the status should be; times are kept where nothing changed."""
     try:
         read_policy(document)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from operators.api.types import FINALIZER, REQUESTS_ANNOTATION
 from operators.backends.kube import EVENTS, MODEL_SERVICES, ROLLOUT_POLICIES, Conflict, Kind, Kube, KubeError, NotFound
-from operators.handlers.documents import Document, key_of, said, version_of
+from operators.handlers.documents import ResourceDocument, key_of, said, version_of
 from operators.rollout.events import Event
 
 COMPONENT: Final = "vedette-operator"
@@ -24,7 +24,7 @@ class Recorder:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
 
-    async def read(self, document: Document) -> Document | None:
+    async def read(self, document: ResourceDocument) -> ResourceDocument | None:
         """The resource as it is now; None: it is gone. Raises KubeError."""
         namespace, name = key_of(document)
         try:
@@ -32,22 +32,24 @@ class Recorder:
         except NotFound:
             return None
 
-    async def status(self, document: Document, status: Mapping[str, Any], kind: Kind = MODEL_SERVICES) -> Document:
+    async def status(
+        self, document: ResourceDocument, status: Mapping[str, Any], kind: Kind = MODEL_SERVICES
+    ) -> ResourceDocument:
         """Apply the status, if the resource is still as it was read. Raises Conflict, KubeError."""
         namespace, name = key_of(document)
         fields = {"metadata": {"resourceVersion": version_of(document)}, "status": dict(status)}
         return await self._kube.apply(kind, namespace, name, fields, subresource="status")
 
-    async def policy_status(self, document: Document, status: Mapping[str, Any]) -> Document:
+    async def policy_status(self, document: ResourceDocument, status: Mapping[str, Any]) -> ResourceDocument:
         """The same for a RolloutPolicy."""
         return await self.status(document, status, ROLLOUT_POLICIES)
 
-    async def hold(self, document: Document) -> Document:
+    async def hold(self, document: ResourceDocument) -> ResourceDocument:
         """Add our finalizer, so that a deletion waits for us. Raises Conflict, KubeError."""
         held = document["metadata"].get("finalizers") or []
         return document if FINALIZER in held else await self._finalizers(document, [*held, FINALIZER])
 
-    async def let_go(self, document: Document) -> None:
+    async def let_go(self, document: ResourceDocument) -> None:
         """Take our finalizer away. Raises Conflict, KubeError."""
         held = document["metadata"].get("finalizers") or []
         if FINALIZER in held:
@@ -56,7 +58,7 @@ class Recorder:
             except NotFound:
                 return
 
-    async def prune(self, document: Document, handled: tuple[str, ...]) -> Document:
+    async def prune(self, document: ResourceDocument, handled: tuple[str, ...]) -> ResourceDocument:
         """Take verbs that were handled, and entries that are none, out of the annotation. Raises Conflict, KubeError."""
         found = said(document)
         left = [r for r in found.requests if r.id not in handled]
@@ -65,7 +67,7 @@ class Recorder:
         text = json.dumps([r.model_dump(mode="json", by_alias=True) for r in left], separators=(",", ":")) if left else None
         return await self._patch(document, {"annotations": {REQUESTS_ANNOTATION: text}})
 
-    async def event(self, document: Document, event: Event, now: datetime) -> None:
+    async def event(self, document: ResourceDocument, event: Event, now: datetime) -> None:
         """Tell people. What cannot be told is logged; nothing waits for it."""
         namespace, name = key_of(document)
         at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -95,10 +97,10 @@ class Recorder:
         except KubeError as problem:
             _log.warning("%s/%s: an event was not written: %s", namespace, name, problem)
 
-    async def _finalizers(self, document: Document, finalizers: list[str]) -> Document:
+    async def _finalizers(self, document: ResourceDocument, finalizers: list[str]) -> ResourceDocument:
         return await self._patch(document, {"finalizers": finalizers or None})
 
-    async def _patch(self, document: Document, metadata: Mapping[str, Any]) -> Document:
+    async def _patch(self, document: ResourceDocument, metadata: Mapping[str, Any]) -> ResourceDocument:
         namespace, name = key_of(document)
         patch = {"metadata": {"resourceVersion": version_of(document), **metadata}}
         return await self._kube.patch(MODEL_SERVICES, namespace, name, patch)

@@ -25,7 +25,7 @@ WAITING: Final = "Waiting"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LookFindings:
     """What a look saw besides the rollout. problem: why the last act failed. invalid: why the resource cannot be followed.
     unread: why it could not be read, or what it names, for now."""
 
@@ -38,7 +38,7 @@ class Seen:
 
 
 def service_status(
-    written: ModelServiceStatus, generation: int, rollout: RolloutStatus, seen: Seen, now: datetime
+    written: ModelServiceStatus, generation: int, rollout: RolloutStatus, seen: LookFindings, now: datetime
 ) -> ModelServiceStatus:
     """The whole status. written: as it was, whose conditions keep their times if they did not change. generation: of the spec. Where
     the spec could not be read, Valid and the generation it is said of stay as they were."""
@@ -134,7 +134,7 @@ def short(revision: Revision | None) -> str:
     return "" if revision is None else f"{revision.version} {revision.digest.removeprefix('sha256:')[:8]}"
 
 
-def _conditions(rollout: RolloutStatus, seen: Seen) -> dict[str, tuple[State, str, str]]:
+def _conditions(rollout: RolloutStatus, seen: LookFindings) -> dict[str, tuple[State, str, str]]:
     """(status, reason, message) by type."""
     problem = seen.observation.problem if seen.observation is not None else "not looked at yet"
     return {
@@ -151,7 +151,7 @@ def _conditions(rollout: RolloutStatus, seen: Seen) -> dict[str, tuple[State, st
     }
 
 
-def _valid(seen: Seen) -> tuple[State, str, str]:
+def _valid(seen: LookFindings) -> tuple[State, str, str]:
     if seen.invalid:
         return "False", "Refused", seen.invalid
     return ("Unknown", "NotRead", seen.unread) if seen.unread else ("True", "Accepted", "the resource is followed")

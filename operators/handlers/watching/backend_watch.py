@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from operators.backends.kube import INFERENCE_SERVICES, RAY_SERVICES, Kind, Kube, KubeError, NotFound
-from operators.handlers.documents import Document, Key, key_of
+from operators.handlers.documents import Key, ResourceDocument, key_of
 from operators.handlers.watching.work_queue import Backoff
 
 Changed = Callable[[Kind, Key], Awaitable[None]]
@@ -31,7 +31,7 @@ class OwnWrites:
     def __init__(self) -> None:
         self._left: dict[tuple[Kind, Key], _Version] = {}
 
-    def note(self, kind: Kind, document: Document) -> None:
+    def note(self, kind: Kind, document: ResourceDocument) -> None:
         """We wrote it; this is what the API server answered."""
         if kind in _WATCHED:
             self._left[kind, key_of(document)] = _version(document)
@@ -144,7 +144,7 @@ class _Place:
         self._seen: dict[Key, _Version] | None = None
         self._said: int | None = None
 
-    def listed(self, documents: Sequence[Document]) -> None:
+    def listed(self, documents: Sequence[ResourceDocument]) -> None:
         """Everything that is there. The first time it is no news: whoever leads looks at every service anyway."""
         here = {key_of(d): _version(d) for d in documents}
         before, self._seen = self._seen, here
@@ -154,7 +154,7 @@ class _Place:
             if before.get(key) != here.get(key):
                 self._note(self.kind, key, here.get(key))
 
-    def seen(self, document: Document, *, is_gone: bool) -> None:
+    def seen(self, document: ResourceDocument, *, is_gone: bool) -> None:
         """The watch brought this."""
         key, version = key_of(document), None if is_gone else _version(document)
         here = self._seen = self._seen if self._seen is not None else {}
@@ -193,6 +193,6 @@ def _words(kind: Kind, problem: KubeError) -> tuple[int, str]:
     )
 
 
-def _version(document: Document) -> _Version:
+def _version(document: ResourceDocument) -> _Version:
     metadata = document["metadata"]
     return str(metadata.get("uid")), int(metadata.get("generation") or 0)

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
-from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Document, Kind, Kube, KubeError, NotFound
+from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Kind, Kube, KubeError, KubeObject, NotFound
 from operators.handlers.watching.watch import WatchEnded
 from operators.handlers.watching.work_queue import Backoff
 
-Listed = Callable[[Kind, str | None, Sequence[Document]], Awaitable[None]]
+Listed = Callable[[Kind, str | None, Sequence[KubeObject]], Awaitable[None]]
 """Told of everything of one kind that is there, in one namespace or in all."""
 KINDS: Final = (MODEL_SERVICES, ROLLOUT_POLICIES)
 _log = logging.getLogger("vedette.operator")

@@ -4,22 +4,22 @@ from collections.abc import Iterator, Mapping
 
 from operators.api.types import GROUP
 from operators.backends.kube import Kind
-from operators.handlers.documents import Document, Key, annotations, key_of, version_of
+from operators.handlers.documents import Key, ResourceDocument, annotations, key_of, version_of
 from operators.handlers.looking.claims import served_by
 
 
-class Shelf:
+class ResourceCache:
     """ModelServices and RolloutPolicies by (namespace, name)."""
 
     def __init__(self) -> None:
-        self._services: dict[Key, Document] = {}
-        self._policies: dict[Key, Document] = {}
+        self._services: dict[Key, ResourceDocument] = {}
+        self._policies: dict[Key, ResourceDocument] = {}
 
-    def service(self, key: Key) -> Document | None:
+    def service(self, key: Key) -> ResourceDocument | None:
         """One service; None: it is gone, or was never seen."""
         return self._services.get(key)
 
-    def policy(self, key: Key) -> Document | None:
+    def policy(self, key: Key) -> ResourceDocument | None:
         """One policy."""
         return self._policies.get(key)
 
@@ -27,7 +27,7 @@ class Shelf:
         """Every service."""
         return tuple(self._services)
 
-    def neighbours(self, key: Key) -> tuple[Document, ...]:
+    def neighbours(self, key: Key) -> tuple[ResourceDocument, ...]:
         """The other services of its namespace."""
         return tuple(d for other, d in self._services.items() if other[0] == key[0] and other != key)
 
@@ -35,11 +35,11 @@ class Shelf:
         """Every policy."""
         return tuple(self._policies)
 
-    def put_service(self, document: Document) -> bool:
+    def put_service(self, document: ResourceDocument) -> bool:
         """Keep it unless a newer one is here. True: people or another operator changed something that a look should see."""
         return _put(self._services, document)
 
-    def put_policy(self, document: Document) -> bool:
+    def put_policy(self, document: ResourceDocument) -> bool:
         """The same for a policy."""
         return _put(self._policies, document)
 
@@ -64,14 +64,14 @@ class Shelf:
                 yield key
 
 
-def policy_name(document: Document) -> str | None:
+def policy_name(document: ResourceDocument) -> str | None:
     """The policy a service names."""
     rollout = (document.get("spec") or {}).get("rollout") or {}
     name: str | None = (rollout.get("policyRef") or {}).get("name")
     return name
 
 
-def _put(shelf: dict[Key, Document], document: Document) -> bool:
+def _put(shelf: dict[Key, ResourceDocument], document: ResourceDocument) -> bool:
     key = key_of(document)
     before = shelf.get(key)
     if before is not None and _is_older(document, before):
@@ -80,19 +80,19 @@ def _put(shelf: dict[Key, Document], document: Document) -> bool:
     return before is None or _asked(before) != _asked(document)
 
 
-def says_the_same(one: Document, other: Document) -> bool:
+def says_the_same(one: ResourceDocument, other: ResourceDocument) -> bool:
     """Whether two readings of a resource would be decided alike: same object, spec, annotations of ours and status."""
     return _asked(one) == _asked(other) and (one.get("status") or {}) == (other.get("status") or {})
 
 
-def _asked(document: Document) -> tuple[object, ...]:
+def _asked(document: ResourceDocument) -> tuple[object, ...]:
     """What people say in it; our own status is no news."""
     metadata: Mapping[str, object] = document["metadata"]
     ours = {name: text for name, text in annotations(document).items() if name.startswith(f"{GROUP}/")}
     return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"), ours
 
 
-def _is_older(document: Document, than: Document) -> bool:
+def _is_older(document: ResourceDocument, than: ResourceDocument) -> bool:
     """By resourceVersion, of the same object; they are numbers that grow."""
     if document["metadata"].get("uid") != than["metadata"].get("uid"):
         return False

@@ -19,9 +19,9 @@ from kopf._cogs.structs.references import Insights
 
 from operators.api.types import GROUP, VERSION
 from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Access
-from operators.handlers.documents import Document
+from operators.handlers.documents import ResourceDocument
 
-Seen = Callable[[Document, bool], Awaitable[None]]
+OnChange = Callable[[ResourceDocument, bool], Awaitable[None]]
 """Told of a document, and whether it is gone."""
 _PLURALS: Final = frozenset({MODEL_SERVICES.plural, ROLLOUT_POLICIES.plural})
 _STOP_S: Final = 1.0
@@ -36,7 +36,7 @@ class Watch:
 
     namespaces: by name; empty: all. service, policy: called in the event loop that calls `start`."""
 
-    def __init__(self, reached: Access, namespaces: Collection[str], service: Seen, policy: Seen) -> None:
+    def __init__(self, reached: Access, namespaces: Collection[str], service: OnChange, policy: OnChange) -> None:
         self._reached, self._namespaces, self._seen = reached, namespaces, {"services": service, "policies": policy}
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._is_stopping = threading.Event()

@@ -36,7 +36,7 @@ class Backoff:
         return pause_s * (1 + self._rng.uniform(-self._jitter, self._jitter))
 
 
-class Agenda(Generic[K]):
+class WorkQueue(Generic[K]):
     """Looks at keys. look: does one, and says in how many seconds the next is due; None: never, until woken."""
 
     def __init__(self, look: Callable[[K], Awaitable[float | None]], backoff: Backoff, *, workers: int) -> None:

@@ -26,7 +26,7 @@ class Judged(Protocol):
     def totals(self) -> Mapping[str, Tally]: ...  # noqa: D102
 
 
-class Judge(Protocol):
+class EvidenceJudge(Protocol):
     """operators.rollout.judging.judge.look."""
 
     def __call__(  # noqa: D102
@@ -46,7 +46,7 @@ class Tools:
     """The statistics that `advance` asks. judge: one look. intervals: of proportions and their differences, always valid. calibrate: the
     threshold at which the candidate, by its tally, spends its alert budget."""
 
-    judge: Judge
+    judge: EvidenceJudge
     intervals: experiment.Intervals
     calibrate: Callable[[AlertBudget, Tally], Calibration]
 

@@ -3,7 +3,7 @@
 import math
 
 from operators.rollout.judging import paired
-from operators.rollout.judging.gate_state import Part, is_two_sided
+from operators.rollout.judging.gate_state import CapitalShare, is_two_sided
 from operators.rollout.judging.paired import Pairs
 from operators.rollout.spec import Gate, GateName
 
@@ -11,7 +11,9 @@ _AT_MOST = 10_000_000
 """Beyond this no verdict is in sight: two rates that differ by as little are the same by chance as well."""
 
 
-def more(part: Part | None, gate: Gate, missing_worse: float, missing_no_worse: float, requests_per: float) -> int | None:
+def more(
+    part: CapitalShare | None, gate: Gate, missing_worse: float, missing_no_worse: float, requests_per: float
+) -> int | None:
     """Candidate requests until the sooner of both verdicts; None where neither is in sight.
 
     missing_worse, missing_no_worse: logs still missing to each limit. requests_per: candidate requests behind one observation."""
@@ -23,7 +25,7 @@ def more(part: Part | None, gate: Gate, missing_worse: float, missing_no_worse: 
     return None if least > _AT_MOST else max(1, math.ceil(least))
 
 
-def _growth_of_stream(part: Part) -> tuple[float, float]:
+def _growth_of_stream(part: CapitalShare) -> tuple[float, float]:
     """(towards worse, towards no worse or better): nats per further candidate observation."""
     stream = part.stream
     assert stream is not None  # noqa: S101

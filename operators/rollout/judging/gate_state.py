@@ -22,7 +22,7 @@ SHARE = 0.5
 """For mirrored evidence, and for each split's entities."""
 
 
-class Part(Value):
+class CapitalShare(Value):
     """One e-process and the share of capital it plays with."""
 
     kind: Literal["live", "mirror"]
@@ -81,7 +81,7 @@ class GateState(Value):
     """log of the capital no part has taken; None: nothing is left."""
     log_retired: float | None = None
     """log of what ended parts brought home."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[CapitalShare, ...] = ()
     last: tuple[Counts, Counts] = (Counts(), Counts())
     """Live counts of stable and candidate at the last look."""
 
@@ -100,7 +100,7 @@ class GateState(Value):
             state = state._paired(pairs)
         return state.model_copy(update={"last": (at_stable, live)})
 
-    def part(self, kind: str) -> Part | None:
+    def part(self, kind: str) -> CapitalShare | None:
         """The part that is played now."""
         return next((p for p in self.parts if p.kind == kind), None)
 
@@ -140,7 +140,7 @@ class GateState(Value):
                 stream = stream.model_copy(
                     update={"stable": self.last[0]}
                 )  # stable's history teaches the bets, and is no evidence
-            part = Part(kind=kind, log_share=log_share, split=split, base=base, stream=stream)
+            part = CapitalShare(kind=kind, log_share=log_share, split=split, base=base, stream=stream)
         assert part.stream is not None  # noqa: S101
         seen = part.stream
         grown = seen.look(_new(stable, part.base[0], seen.stable), _new(candidate, part.base[1], seen.candidate), replicas)
@@ -150,10 +150,10 @@ class GateState(Value):
         state, part = self, self.part("mirror")
         if part is None:
             state, log_share = self._take(SHARE)
-            part = Part(kind="mirror", log_share=log_share)
+            part = CapitalShare(kind="mirror", log_share=log_share)
         return state._with(part.model_copy(update={"pairs": pairs}))
 
-    def _with(self, part: Part) -> "GateState":
+    def _with(self, part: CapitalShare) -> "GateState":
         others = tuple(p for p in self.parts if p.kind != part.kind)
         return self.model_copy(update={"parts": (*others, part)})
 

@@ -13,7 +13,7 @@ from typing import Any
 from operators.rollout.evidence import Observation, Tally
 from operators.rollout.judging import estimate, gates, verdict_words
 from operators.rollout.judging.confidence_sequence import proportion
-from operators.rollout.judging.gate_state import GateState, Part
+from operators.rollout.judging.gate_state import CapitalShare, GateState
 from operators.rollout.judging.ledger import Growth, Ledger, absorb
 from operators.rollout.judging.ratio_mismatch import finding, follow
 from operators.rollout.spec import Analysis, GateName
@@ -24,7 +24,7 @@ _LARGEST = 1e300
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class JudgedLook:
     """What one look gave. ledger: to be kept for the next look, JSON. totals: everything counted since the ledger began."""
 
     ledger: Mapping[str, Any]
@@ -40,7 +40,7 @@ def look(
     candidate: str,
     observation: Observation,
     now: datetime,
-) -> Look:
+) -> JudgedLook:
     """Judge the candidate's tally against the baseline's. Looking twice at one observation changes nothing.
 
     ledger: of the last look; empty at the start. split: percent of entities by variant that was in force since the last look;
@@ -61,7 +61,7 @@ def look(
     problem = _invalid(book, observation, analysis.stale_after, now)
     if problem:
         assessment = assessment.model_copy(update={"verdict": Verdict.INVALID, "reason": problem, "more": None})
-    return Look(book.write(), assessment, book.totals)
+    return JudgedLook(book.write(), assessment, book.totals)
 
 
 def _follow(book: Ledger, weights: Mapping[str, float], growth: Growth, at: datetime) -> Ledger:
@@ -170,14 +170,14 @@ def _view(
     )
 
 
-def _speaker(state: GateState, is_live: bool) -> Part | None:
+def _speaker(state: GateState, is_live: bool) -> CapitalShare | None:
     """Whose word `no_worse` is: live evidence once the candidate has a weight, mirrored before; flips are always mirrored."""
     if state.gate.name is GateName.FLIPS:
         return state.part("mirror")
     return state.part("live") if is_live or state.gate.name in gates.LABELLED else state.part("mirror")
 
 
-def _counts(part: Part | None) -> tuple[tuple[int, int], tuple[int, int]]:
+def _counts(part: CapitalShare | None) -> tuple[tuple[int, int], tuple[int, int]]:
     """(n, k) of stable and candidate; of pairs: those judged lower and those judged higher by the candidate."""
     if part is None:
         return (0, 0), (0, 0)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
-from operators.rollout.judging.ratio_mismatch import Split
+from operators.rollout.judging.ratio_mismatch import ObservedSplit
 from operators.rollout.judging.replica_sample import Bits, place, with_bits
 from operators.rollout.spec import Value
 from serving.read_back import read_back
@@ -57,7 +57,7 @@ class Ledger(Value):
     """Counters that had fallen at the last look, in words, the first of them."""
     fallen_count: int = 0
     """How many had fallen."""
-    split: Split = Split()
+    split: ObservedSplit = ObservedSplit()
     has_let_go: bool = False
     """Written by an earlier release: marks were left out, and nobody knows whose. Whoever appears at first only gives its mark."""
     known: str = ""

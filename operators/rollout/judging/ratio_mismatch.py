@@ -20,7 +20,7 @@ _CONCENTRATION = 10.0
 """Weight of the prior around the expected shares, in entities."""
 
 
-class Split(Value):
+class ObservedSplit(Value):
     """The split that stands, and what replicas have counted of it."""
 
     shares: Mapping[str, float] = {}
@@ -34,19 +34,21 @@ class Split(Value):
     let_go: int = 0
     """Replicas whose counts are no longer kept. Each had a part of alpha, which nobody else gets."""
 
-    def only(self, replicas: Collection[str]) -> "Split":
+    def only(self, replicas: Collection[str]) -> "ObservedSplit":
         """Without the counts of any other replica."""
         kept = {name: seen for name, seen in self.counts.items() if name in replicas}
         gone = len(self.counts) - len(kept)
         return self.model_copy(update={"counts": kept, "let_go": self.let_go + gone}) if gone else self
 
 
-def follow(split: Split, weights: Mapping[str, float], added: Mapping[str, Mapping[str, int]], at: datetime) -> Split:
+def follow(
+    split: ObservedSplit, weights: Mapping[str, float], added: Mapping[str, Mapping[str, int]], at: datetime
+) -> ObservedSplit:
     """The split after a look. weights: in force since the last look, by variant; stable has what they leave of 100. added: entities
     new since the last look, by replica and variant."""
     shares = {"stable": round(100 - sum(weights.values()), 9), **weights}
     if dict(split.shares) != shares or split.since is None:
-        return Split(shares=shares, number=split.number + 1, since=at)
+        return ObservedSplit(shares=shares, number=split.number + 1, since=at)
     if at - split.since < SETTLE:
         return split
     counts = {replica: dict(seen) for replica, seen in split.counts.items()}
@@ -57,7 +59,7 @@ def follow(split: Split, weights: Mapping[str, float], added: Mapping[str, Mappi
     return split.model_copy(update={"counts": counts})
 
 
-def finding(split: Split) -> str:
+def finding(split: ObservedSplit) -> str:
     """What is wrong with the split, in words; empty: nothing was found.
 
     Replica r (in order of its first count) of split s is held to alpha / (r (r + 1) s (s + 1)): these sum to alpha."""

@@ -1,7 +1,7 @@
 """What a gate's verdict says, in words somebody reads at three in the morning. Pure."""
 
 from operators.rollout.judging import gates
-from operators.rollout.judging.gate_state import Part
+from operators.rollout.judging.gate_state import CapitalShare
 from operators.rollout.spec import Gate, GateName
 from operators.rollout.status import Verdict
 
@@ -13,7 +13,7 @@ _VERDICTS = {
 }
 
 
-def gate(of: Gate, verdict: Verdict, part: Part | None, is_live: bool, more: int | None) -> str:
+def gate(of: Gate, verdict: Verdict, part: CapitalShare | None, is_live: bool, more: int | None) -> str:
     """`errors: worse: 38 of 1,120 requests failed (3.39 %), of stable's 101 of 10,080 (1.00 %); allowed: 0.50 points more`."""
     start = f"{of.name}: {_VERDICTS[verdict]}"
     if part is None:
@@ -28,7 +28,7 @@ def gate(of: Gate, verdict: Verdict, part: Part | None, is_live: bool, more: int
     return f"{words}; no verdict is in sight at these rates"
 
 
-def _seen(of: Gate, part: Part) -> str:
+def _seen(of: Gate, part: CapitalShare) -> str:
     if part.stream is not None:
         a, b = part.stream.stable, part.stream.candidate
         what, where = gates.noun(of), "mirrored " if part.kind == "mirror" else ""

@@ -17,7 +17,7 @@ from operators.cli.kubectl import app as kubectl
 from operators.control.cluster import connect
 from operators.control.folder import ControlFolder
 from operators.control.port import Control, ControlError, DamagedState, NoSuchService
-from operators.rollout.status import Request
+from operators.rollout.status import VerbRequest
 from tests.fakes.apiserver import ApiServer, User
 
 ROOT = Path(__file__).parents[3]
@@ -38,8 +38,8 @@ def document(letter: str = "a", **spec: Any) -> dict[str, Any]:
     }
 
 
-def said(id: str, verb: str = "pause", by: str = "ana") -> Request:
-    return Request(id=id, verb=verb, by=by, why="because", at=AT)  # type: ignore[arg-type]
+def said(id: str, verb: str = "pause", by: str = "ana") -> VerbRequest:
+    return VerbRequest(id=id, verb=verb, by=by, why="because", at=AT)  # type: ignore[arg-type]
 
 
 @dataclass

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from operators.backends.evidence import Scrape, Traffic, read_samples
+from operators.backends.evidence import ReplicaLoad, Scrape, read_samples
 from operators.backends.exposition import PageReader
 from operators.backends.metrics_pages import MetricsPages
 from operators.backends.prometheus import PrometheusEvidence
@@ -68,7 +68,7 @@ async def test_both_tell_the_same_and_follow(source):
         assert candidate.scores == {"0.5": 700, "0.9": 20}
         assert sorted(by_name["r1"].loaded) == [STABLE, CANDIDATE]
         assert by_name["r1"].failed == {REFUSED: "no room"}
-        assert scrape.traffic["r1"] == Traffic(
+        assert scrape.traffic["r1"] == ReplicaLoad(
             ongoing=4, answered=900, mirrored=700, taken_s=4.5, late_s=6.5, looks=260, buckets_s={0.01: 900, float("inf"): 900}
         )
         one.text = page("r1", 1000)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from operators.api.types import RayBackend
-from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Document, Kind, Kube, KubeError, NotFound
+from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Kind, Kube, KubeError, KubeObject, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.ray import RayServeBackend
 from operators.handlers.documents import CHANGED_BY
@@ -64,7 +64,7 @@ class ClusterDesk(Desk):
         await self.ray.catch_up()
         return await self.status()
 
-    async def found(self) -> Document | None:
+    async def found(self) -> KubeObject | None:
         """The ModelService, as people see it; None: it is not there."""
         with suppress(NotFound):
             return await self.people.get(MODEL_SERVICES, self.namespace, self.name)

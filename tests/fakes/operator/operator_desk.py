@@ -15,7 +15,7 @@ from operators.handlers.looking.backends import Backends
 from operators.handlers.looking.look import Looker
 from operators.handlers.metrics import OperatorMetrics
 from operators.handlers.settings import OperatorSettings
-from operators.handlers.watching.resource_cache import Shelf
+from operators.handlers.watching.resource_cache import ResourceCache
 from operators.handlers.watching.work_queue import TryLater
 from operators.rollout.evidence import Tally, key
 from operators.rollout.spec import GateName
@@ -56,7 +56,7 @@ class Desk:
 
     def restart(self) -> None:
         """Another operator takes over."""
-        self.shelf = Shelf()
+        self.shelf = ResourceCache()
         self.looker = Looker(
             self.kube,
             self.shelf,

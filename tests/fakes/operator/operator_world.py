@@ -17,7 +17,7 @@ import httpx
 import yaml
 
 from operators.api.types import REQUESTS_ANNOTATION
-from operators.rollout.status import Request
+from operators.rollout.status import VerbRequest
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.serving_pods import FOREIGN_CRDS, Group, ServingPods, pod, ray_cluster, ray_service, worker_group
 
@@ -143,7 +143,7 @@ class World:
         """Ask for another revision."""
         self.patch(namespace, name, {"spec": {"revision": {"version": version, "bundle": digest(letter)}}})
 
-    def say(self, namespace: str, name: str, request: Request) -> None:
+    def say(self, namespace: str, name: str, request: VerbRequest) -> None:
         found = self.get(namespace, name)
         notes = found["metadata"].get("annotations") or {}
         waiting = json.loads(notes.get(REQUESTS_ANNOTATION) or "[]")

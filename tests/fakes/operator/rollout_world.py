@@ -9,11 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 from operators.rollout import moves
-from operators.rollout.advance import Outcome, advance
+from operators.rollout.advance import Advance, advance
 from operators.rollout.evidence import Observation, ReplicaEvidence
 from operators.rollout.facts import Calibration, Desired, see
 from operators.rollout.spec import ExperimentSpec, Revision, RolloutSpec
-from operators.rollout.status import Phase, Request, RolloutStatus, Target, Verdict
+from operators.rollout.status import Phase, RolloutStatus, Target, VerbRequest, Verdict
 from serving.spec import ModelSpec, VariantSpec
 from tests.fakes.operator.rollouts import POLICY, T0, A, B, C, ScriptedJudge, said, tools
 
@@ -53,7 +53,7 @@ class World:
     carried: Target | None = None
     replicas: dict[str, Replica] = field(default_factory=lambda: {"r0": Replica(), "r1": Replica()})
     expected: int = 2
-    requests: list[Request] = field(default_factory=list)
+    requests: list[VerbRequest] = field(default_factory=list)
     judge: ScriptedJudge = field(default_factory=lambda: ScriptedJudge(verdict=Verdict.UNDECIDED))
     seconds: float = 0.0
     times_handled: dict[str, int] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class World:
         now = T0 + timedelta(seconds=self.seconds)
         return Observation(at=now - timedelta(seconds=age), replicas=each, expected_replicas=self.expected)
 
-    def look(self, fault: str = "none", back: int = 0, age: float = 0.0) -> Outcome:
+    def look(self, fault: str = "none", back: int = 0, age: float = 0.0) -> Advance:
         """One look of the shell. fault: none, act, record, crash (between the two). back: how many records the status is behind."""
         read = self.statuses[max(0, len(self.statuses) - 1 - back)]
         observation = self.observe(age)
@@ -95,12 +95,12 @@ class World:
                 break
         return outcome
 
-    def _act(self, read: RolloutStatus, outcome: Outcome, observation: Observation) -> bool:
+    def _act(self, read: RolloutStatus, outcome: Advance, observation: Observation) -> bool:
         if outcome.target is not None:
             self.carried = outcome.target
         return True
 
-    def _record(self, read: RolloutStatus, outcome: Outcome, observation: Observation) -> bool:
+    def _record(self, read: RolloutStatus, outcome: Advance, observation: Observation) -> bool:
         """Only what was read last may be replaced; and only a change is written."""
         if read is not self.status:
             return False
@@ -110,7 +110,7 @@ class World:
             assert self.status == outcome.status, "a status that is read back is the one that was written"
         return True
 
-    def _advanced(self, read: RolloutStatus, observation: Observation) -> Outcome:
+    def _advanced(self, read: RolloutStatus, observation: Observation) -> Advance:
         now = T0 + timedelta(seconds=self.seconds)
         kit = tools(self.judge, Calibration(0.7, "equal at 0.7"))
         outcome, again = (advance(self.desired, read, observation, tuple(self.requests), now, kit) for _ in range(2))
@@ -119,7 +119,7 @@ class World:
         check_outcome(read, outcome)
         return outcome
 
-    def _check_record(self, before: RolloutStatus, outcome: Outcome, observation: Observation) -> None:
+    def _check_record(self, before: RolloutStatus, outcome: Advance, observation: Observation) -> None:
         after = outcome.status
         now = T0 + timedelta(seconds=self.seconds)
         for done in set(after.handled) - set(before.handled):
@@ -190,7 +190,7 @@ def check_target(target: Target | None) -> None:
     ModelSpec(name="m", version=target.stable.version, revision=target.stable.serving(), variants=served)
 
 
-def check_outcome(before: RolloutStatus, outcome: Outcome) -> None:
+def check_outcome(before: RolloutStatus, outcome: Advance) -> None:
     """What every look keeps to, recorded or not."""
     after = outcome.status
     if after.phase in (Phase.HEALTHY, Phase.ABORTED) and outcome.target is not None:
@@ -202,7 +202,7 @@ def check_outcome(before: RolloutStatus, outcome: Outcome) -> None:
     assert (after.experiment is None) == (after.phase is not Phase.EXPERIMENT)
 
 
-def check_traffic(before: RolloutStatus, outcome: Outcome, was_loaded: bool) -> None:
+def check_traffic(before: RolloutStatus, outcome: Advance, was_loaded: bool) -> None:
     """Weights rise only on what every replica has loaded, and never fall but to nothing."""
     after = outcome.status
     is_same = before.candidate == after.candidate and not any(isinstance(m, moves.Start) for m in outcome.made)
@@ -219,7 +219,7 @@ def check_traffic(before: RolloutStatus, outcome: Outcome, was_loaded: bool) -> 
             assert (before.weight, was_loaded) == (100, True), "promotion after all traffic, loaded everywhere"
 
 
-def check_evidence(before: RolloutStatus, outcome: Outcome, verdict: Verdict) -> None:
+def check_evidence(before: RolloutStatus, outcome: Advance, verdict: Verdict) -> None:
     """Invalid evidence neither promotes nor blames; worse ends it in the same look."""
     made, is_full = outcome.made, before.full_by is not None or any(isinstance(m, moves.PromoteFull) for m in outcome.made)
     if before.candidate is None or before.stable is None:
@@ -235,7 +235,7 @@ def check_evidence(before: RolloutStatus, outcome: Outcome, verdict: Verdict) ->
         assert not asked or all(m.by != "operator" or m.assessment is not None for m in passed), "with the evidence kept"
 
 
-def check_reasons(world: World, before: RolloutStatus, outcome: Outcome) -> None:
+def check_reasons(world: World, before: RolloutStatus, outcome: Advance) -> None:
     """Nothing begins or ends without its cause."""
     asked = world.desired.revision
     for move in outcome.made:
@@ -252,7 +252,7 @@ def check_reasons(world: World, before: RolloutStatus, outcome: Outcome) -> None
             assert Verdict.WORSE in (world.judge.verdict, *world.judge.by_candidate.values())
 
 
-def check_approvals(before: RolloutStatus, outcome: Outcome) -> None:
+def check_approvals(before: RolloutStatus, outcome: Advance) -> None:
     """An approval step passes by enough people of the right group who did not start it."""
     status, policy = before, before.policy
     if policy is None or before.step_index >= len(policy.steps) or policy.steps[before.step_index].approval is None:

@@ -11,7 +11,7 @@ from operators.rollout.experiment import Intervals
 from operators.rollout.facts import Calibration, Desired, Facts, Loading
 from operators.rollout.judging.comparison import Tools
 from operators.rollout.spec import AlertBudget, Analysis, Revision, RolloutSpec
-from operators.rollout.status import Assessment, Phase, Request, RolloutStatus, Verdict
+from operators.rollout.status import Assessment, Phase, RolloutStatus, VerbRequest, Verdict
 
 T0 = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 
@@ -157,8 +157,8 @@ def facts(**more: Any) -> Facts:
 
 def said(
     verb: str, by: str = "ada", *, id: str | None = None, why: str = "because", seconds: float = 0, **args: str
-) -> Request:
-    return Request(id=id or f"{verb}-{by}", verb=verb, by=by, why=why, at=at(seconds), args=args)  # type: ignore[arg-type]
+) -> VerbRequest:
+    return VerbRequest(id=id or f"{verb}-{by}", verb=verb, by=by, why=why, at=at(seconds), args=args)  # type: ignore[arg-type]
 
 
 __all__ = [

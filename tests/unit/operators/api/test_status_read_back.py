@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from operators.api.asked import status_of
 from operators.api.read import ApiError, read_policy, read_service
-from operators.handlers.looking.status_view import Seen, as_json, service_status, unserved_status
+from operators.handlers.looking.status_view import LookFindings, as_json, service_status, unserved_status
 from operators.rollout.judging.ledger import Ledger
 from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus
 from serving import read_back
@@ -48,7 +48,7 @@ def document(status: Mapping[str, Any], **spec: Any) -> dict[str, Any]:
 
 
 def newer_status() -> dict[str, Any]:
-    whole = service_status(status_of(document({})), 3, rollout(), Seen(), at(6))
+    whole = service_status(status_of(document({})), 3, rollout(), LookFindings(), at(6))
     found: dict[str, Any] = by_a_newer_release(whole, as_json(whole))
     return found
 

@@ -7,7 +7,7 @@ import pytest
 from operators.autoscaling.decide import decide
 from operators.autoscaling.demand import forecast
 from operators.autoscaling.spec import ScalingSpec
-from operators.autoscaling.values import Facts, Look, ScalingState
+from operators.autoscaling.values import LoadSample, ScalingFacts, ScalingState
 from operators.ports import Load
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)  # a Monday
@@ -67,23 +67,23 @@ UP = [
         spec(schedule=[{**WINDOW, "maxReplicas": 3}, {**WINDOW, "name": "patch-day", "minReplicas": 6}]),
         load(80), None, 6, id="a minimum wins over a maximum",
     ),
-    pytest.param(SPEC, load(40), Facts(is_rolling_out=True, mirror_ratio=1.0), 10, id="mirroring all is twice the work"),
+    pytest.param(SPEC, load(40), ScalingFacts(is_rolling_out=True, mirror_ratio=1.0), 10, id="mirroring all is twice the work"),
     pytest.param(
-        SPEC, load(40), Facts(is_rolling_out=True, mirror_ratio=0.5, cost_ratio=0.4), 6, id="a mirror costs its share times its cost"
+        SPEC, load(40), ScalingFacts(is_rolling_out=True, mirror_ratio=0.5, cost_ratio=0.4), 6, id="a mirror costs its share times its cost"
     ),
     pytest.param(
-        SPEC, load(32), Facts(is_rolling_out=True, weight_ratio=0.5, cost_ratio=2.0), 6, id="a dearer candidate is planned for"
+        SPEC, load(32), ScalingFacts(is_rolling_out=True, weight_ratio=0.5, cost_ratio=2.0), 6, id="a dearer candidate is planned for"
     ),
     pytest.param(
-        SPEC, load(32), Facts(is_rolling_out=True, weight_ratio=0.5, cost_ratio=0.1), 4, id="a cheaper one saves nothing yet"
+        SPEC, load(32), ScalingFacts(is_rolling_out=True, weight_ratio=0.5, cost_ratio=0.1), 4, id="a cheaper one saves nothing yet"
     ),
     pytest.param(SPEC, load(32, mirror_ratio=1.0), None, 8, id="a mirror that is seen counts as one that is planned"),
-    pytest.param(SPEC, load(0), Facts(is_rolling_out=True, rollout_min=4), 4, id="setReplicas is a lower bound"),
-    pytest.param(SPEC, load(48), Facts(is_rolling_out=True, rollout_min=4), 6, id="and no upper one"),
-    pytest.param(SPEC, load(0), Facts(is_rolling_out=True, rollout_min=40), 10, id="and stays below maxReplicas"),
+    pytest.param(SPEC, load(0), ScalingFacts(is_rolling_out=True, rollout_min=4), 4, id="setReplicas is a lower bound"),
+    pytest.param(SPEC, load(48), ScalingFacts(is_rolling_out=True, rollout_min=4), 6, id="and no upper one"),
+    pytest.param(SPEC, load(0), ScalingFacts(is_rolling_out=True, rollout_min=40), 10, id="and stays below maxReplicas"),
     pytest.param(SPEC, load(0, replicas=0), None, 1, id="a service has a replica"),
-    pytest.param(SPEC, load(40), Facts(most=3), 3, id="no more than the backend can hold"),
-    pytest.param(spec(minReplicas=5), load(0), Facts(most=3), 3, id="also where the spec asks for more"),
+    pytest.param(SPEC, load(40), ScalingFacts(most=3), 3, id="no more than the backend can hold"),
+    pytest.param(spec(minReplicas=5), load(0), ScalingFacts(most=3), 3, id="also where the spec asks for more"),
 ]  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_what_is_not_known_takes_nothing_away(scaling, look):
     for minute in range(60):
         moment = NOW + timedelta(minutes=minute)
         seen = look if look.problem is None else at(look, moment)
-        decision = decide(scaling, state, seen, Facts(can_sleep=True), moment)
+        decision = decide(scaling, state, seen, ScalingFacts(can_sleep=True), moment)
         assert decision.replicas == 6, decision.reason
         state = decision.state
 
@@ -207,7 +207,7 @@ def test_a_rising_load_is_followed_ahead_of_time():
 
 
 def test_a_noisy_load_is_not_taken_for_a_rising_one():
-    looks = [Look(at=NOW + timedelta(seconds=2 * i), ongoing=n) for i, n in enumerate([12, 22, 9, 20, 15, 24, 11, 21])]
+    looks = [LoadSample(at=NOW + timedelta(seconds=2 * i), ongoing=n) for i, n in enumerate([12, 22, 9, 20, 15, 24, 11, 21])]
     assert forecast(looks, NOW + timedelta(seconds=14), ahead_s=60) == (pytest.approx(16.75), False)
 
 
@@ -217,10 +217,10 @@ SLEEPY = spec(minReplicas=0, downWindow="10s", idle="5m", downLimit={"replicas":
 @pytest.mark.parametrize(
     ("facts", "since", "expected"),
     [
-        pytest.param(Facts(can_sleep=True), timedelta(minutes=6), 0, id="idle for long: it sleeps"),
-        pytest.param(Facts(can_sleep=True), timedelta(minutes=4), 1, id="idle for a while: the last one stays"),
-        pytest.param(Facts(), WAITED, 1, id="a backend that cannot wake it up keeps one"),
-        pytest.param(Facts(can_sleep=True, is_rolling_out=True), WAITED, 1, id="never in a rollout"),
+        pytest.param(ScalingFacts(can_sleep=True), timedelta(minutes=6), 0, id="idle for long: it sleeps"),
+        pytest.param(ScalingFacts(can_sleep=True), timedelta(minutes=4), 1, id="idle for a while: the last one stays"),
+        pytest.param(ScalingFacts(), WAITED, 1, id="a backend that cannot wake it up keeps one"),
+        pytest.param(ScalingFacts(can_sleep=True, is_rolling_out=True), WAITED, 1, id="never in a rollout"),
     ],
 )
 def test_sleeping(facts, since, expected):
@@ -229,7 +229,7 @@ def test_sleeping(facts, since, expected):
 
 @pytest.mark.parametrize("busy", [{"rate_per_s": 0.1}, {"ongoing": 1.0}, {"queued": 1.0}])
 def test_anything_asked_keeps_it_awake(busy):
-    assert settled(SLEEPY, load(replicas=1, **busy), Facts(can_sleep=True)).replicas == 1
+    assert settled(SLEEPY, load(replicas=1, **busy), ScalingFacts(can_sleep=True)).replicas == 1
 
 
 @pytest.mark.parametrize(
@@ -241,21 +241,21 @@ def test_anything_asked_keeps_it_awake(busy):
     ],
 )
 def test_waking_up(look, expected):
-    asleep = settled(SLEEPY, load(0, 1), Facts(can_sleep=True)).state
+    asleep = settled(SLEEPY, load(0, 1), ScalingFacts(can_sleep=True)).state
     for state in (asleep, None):
-        decision = decide(spec(minReplicas=0, upWindow="5m"), state, look, Facts(can_sleep=True), NOW + timedelta(seconds=5)) \
-            if state else once(SLEEPY, look, Facts(can_sleep=True))  # fmt: skip
+        decision = decide(spec(minReplicas=0, upWindow="5m"), state, look, ScalingFacts(can_sleep=True), NOW + timedelta(seconds=5)) \
+            if state else once(SLEEPY, look, ScalingFacts(can_sleep=True))  # fmt: skip
         assert decision.replicas == expected, decision.reason
 
 
 def test_on_replicas_of_its_own_the_candidate_scales_too_and_stable_keeps_what_an_abort_needs():
-    facts = Facts(is_rolling_out=True, weight_ratio=0.25, shares_replicas=False)
+    facts = ScalingFacts(is_rolling_out=True, weight_ratio=0.25, shares_replicas=False)
     decision = once(SPEC, load(64, 8), facts)
     assert (decision.replicas, decision.candidate) == (8, 2)
-    mirrored = once(SPEC, load(64, 8), Facts(is_rolling_out=True, mirror_ratio=1.0, shares_replicas=False))
+    mirrored = once(SPEC, load(64, 8), ScalingFacts(is_rolling_out=True, mirror_ratio=1.0, shares_replicas=False))
     assert (mirrored.replicas, mirrored.candidate) == (8, 8)
     assert once(SPEC, load(0, 1), facts).candidate == 1
-    assert once(SPEC, load(64, 8), Facts(shares_replicas=False)).candidate is None
+    assert once(SPEC, load(64, 8), ScalingFacts(shares_replicas=False)).candidate is None
 
 
 def test_memory_stays_small_at_rest():
@@ -270,7 +270,9 @@ def test_memory_stays_small_at_rest():
     [
         pytest.param(once(SPEC, load(40)), "2 -> 5: 40 requests under way, 8 to a replica", id="what was seen"),
         pytest.param(once(SPEC, load(400)), "at most 10 by the spec", id="the bound"),
-        pytest.param(once(SPEC, load(0), Facts(rollout_min=4)), "at least 4 by the rollout's setReplicas", id="the rollout"),
+        pytest.param(
+            once(SPEC, load(0), ScalingFacts(rollout_min=4)), "at least 4 by the rollout's setReplicas", id="the rollout"
+        ),
         pytest.param(once(SPEC, load(0, 6)), "1 would do, 6 was wanted within the last 300 s", id="patience"),
         pytest.param(once(spec(upLimit={"replicas": 1, "percent": 0}), load(40)), "upLimit allows 3 of 5 now", id="pace"),
         pytest.param(

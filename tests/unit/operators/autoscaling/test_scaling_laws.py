@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from operators.autoscaling.decide import decide
 from operators.autoscaling.spec import ScalingSpec
-from operators.autoscaling.values import Facts, ScalingState
+from operators.autoscaling.values import ScalingFacts, ScalingState
 from operators.ports import Load
 
 START = datetime(2026, 3, 2, 7, 50, tzinfo=UTC)
@@ -50,7 +50,7 @@ LOOKS = st.lists(
     max_size=30,
 )  # fmt: skip
 FACTS = st.builds(
-    Facts,
+    ScalingFacts,
     is_rolling_out=st.booleans(),
     mirror_ratio=st.floats(0, 1),
     weight_ratio=st.floats(0, 1),
@@ -119,5 +119,5 @@ def test_memory_survives_json_and_is_bounded(spec, looks, facts):
 @given(SPECS, st.floats(0, 200), FACTS)
 def test_a_rollout_never_asks_for_fewer(spec, ongoing, facts):
     load = Load(at=START, ongoing=ongoing, ready_replicas=3, wanted_replicas=3)
-    without = Facts(can_sleep=facts.can_sleep, shares_replicas=facts.shares_replicas)
+    without = ScalingFacts(can_sleep=facts.can_sleep, shares_replicas=facts.shares_replicas)
     assert decide(spec, None, load, facts, START).replicas >= decide(spec, None, load, without, START).replicas

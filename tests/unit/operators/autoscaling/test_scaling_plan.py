@@ -9,7 +9,7 @@ from operators.autoscaling.decide import decide
 from operators.autoscaling.plan import facts_of, why_no_room, with_room
 from operators.autoscaling.schedule import opening
 from operators.autoscaling.spec import ScalingSpec, ScheduleWindow
-from operators.autoscaling.values import Facts
+from operators.autoscaling.values import ScalingFacts
 from operators.ports import Load
 from operators.rollout.spec import Revision, RolloutSpec
 from operators.rollout.status import Phase, RolloutStatus, Target, TargetVariant
@@ -36,20 +36,22 @@ def status(index, **changes):
 @pytest.mark.parametrize(
     ("of", "expected"),
     [
-        pytest.param(RolloutStatus(stable=ONE), Facts(), id="no rollout asks for nothing"),
-        pytest.param(status(0), Facts(is_rolling_out=True, mirror_ratio=0.5), id="a mirror step is planned one step ahead"),
+        pytest.param(RolloutStatus(stable=ONE), ScalingFacts(), id="no rollout asks for nothing"),
         pytest.param(
-            status(1, mirror=50.0), Facts(is_rolling_out=True, mirror_ratio=0.5, rollout_min=6), id="so is setReplicas"
+            status(0), ScalingFacts(is_rolling_out=True, mirror_ratio=0.5), id="a mirror step is planned one step ahead"
+        ),
+        pytest.param(
+            status(1, mirror=50.0), ScalingFacts(is_rolling_out=True, mirror_ratio=0.5, rollout_min=6), id="so is setReplicas"
         ),
         pytest.param(
             status(3, weight=5.0, min_replicas=6),
-            Facts(is_rolling_out=True, weight_ratio=1.0, rollout_min=6),
+            ScalingFacts(is_rolling_out=True, weight_ratio=1.0, rollout_min=6),
             id="so is a weight; setReplicas holds until the end",
         ),
-        pytest.param(status(2, phase=Phase.ABORTED), Facts(), id="an aborted rollout asks for nothing"),
+        pytest.param(status(2, phase=Phase.ABORTED), ScalingFacts(), id="an aborted rollout asks for nothing"),
         pytest.param(
             status(1, phase=Phase.PAUSED, mirror=50.0),
-            Facts(is_rolling_out=True, mirror_ratio=0.5, rollout_min=6),
+            ScalingFacts(is_rolling_out=True, mirror_ratio=0.5, rollout_min=6),
             id="a paused one does: its mirror goes on",
         ),
         pytest.param(
@@ -58,7 +60,7 @@ def status(index, **changes):
                 stable=ONE,
                 variants=(TargetVariant(name="b", revision=TWO, weight=30), TargetVariant(name="c", revision=TWO, weight=30)),
             ),
-            Facts(is_rolling_out=True, weight_ratio=0.6),
+            ScalingFacts(is_rolling_out=True, weight_ratio=0.6),
             id="an experiment's variants count together",
         ),
     ],
@@ -74,7 +76,7 @@ def target(mirror):
 def decided(ready):
     scaling = ScalingSpec(max_replicas=10)
     load = Load(at=NOW, ongoing=32, ready_replicas=ready, wanted_replicas=4)
-    return decide(scaling, None, load, Facts(is_rolling_out=True, mirror_ratio=1.0), NOW), load
+    return decide(scaling, None, load, ScalingFacts(is_rolling_out=True, mirror_ratio=1.0), NOW), load
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-from operators.backends.serve_config import Place, replicas_of, served_revision, with_model, without_model
+from operators.backends.serve_config import RayServicePlace, replicas_of, served_revision, with_model, without_model
 from operators.ports import BackendError
 from operators.rollout.status import Target, TargetVariant
 from tests.fakes.operator.rollouts import A, B
 
-PLACE = Place("RayService soc/vedette", "vedette", "Replica")
+PLACE = RayServicePlace("RayService soc/vedette", "vedette", "Replica")
 BARE = """proxy_location: Disabled
 applications:
 - name: other

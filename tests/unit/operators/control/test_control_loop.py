@@ -10,15 +10,15 @@ import yaml
 from operators.backends.local import served_at_start
 from operators.control.files import held
 from operators.control.run import kept_up
-from operators.rollout.status import Phase, Request
+from operators.rollout.status import Phase, VerbRequest
 from serving.replica.served_file import ServedFile
 from serving.spec import ModelSpec, ServingSpec
 from tests.fakes.operator.control_place import QUICK, Place, document, put_in_store, revision
 from tests.fakes.serving.replicas import Habits
 
 
-def said(verb: str, place: Place, by: str = "ana") -> Request:
-    return Request(id=f"{verb}-1", verb=verb, by=by, why="because", at=place.now)
+def said(verb: str, place: Place, by: str = "ana") -> VerbRequest:
+    return VerbRequest(id=f"{verb}-1", verb=verb, by=by, why="because", at=place.now)
 
 
 async def begun(place: Place, candidate: int = 2, **spec: object) -> None:

@@ -6,18 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operators.labs.queueing import Machine, Replicas
-from operators.labs.scaling_rivals import EPOCH, Ours, PlainHpa, RayDefault, Seen
+from operators.labs.queueing import Machine, ReplicaQueue
+from operators.labs.scaling_rivals import EPOCH, Ours, PlainHpa, RayDefault, SecondSeen
 from operators.labs.scaling_simulation import SPEC, WINDOW, policies, run
 from operators.labs.scaling_traffic import SHIFT_AT_S, TRAFFIC
 
 
 def seen(at_s, ongoing, wanted, ready=None):
-    return Seen(at_s, ongoing, lambda: None, wanted if ready is None else ready, wanted)
+    return SecondSeen(at_s, ongoing, lambda: None, wanted if ready is None else ready, wanted)
 
 
 def queue(arrivals, service, *, replicas=1, **machine):
-    return Replicas(Machine(**machine), np.full(arrivals, service), replicas)
+    return ReplicaQueue(Machine(**machine), np.full(arrivals, service), replicas)
 
 
 def test_requests_wait_for_a_slot_and_no_longer():
@@ -61,7 +61,7 @@ def test_waiting_is_that_of_an_m_m_1_queue():
     """One slot, exponential services at 60 % load: of the time in the system exp(-(1 - rho) t / s) is longer than t."""
     rng, service_s, load, objective_s = np.random.default_rng(1), 0.1, 0.6, 0.5
     count = 200_000
-    replicas = Replicas(Machine(slots=1, objective_s=objective_s), rng.exponential(service_s, count), 1)
+    replicas = ReplicaQueue(Machine(slots=1, objective_s=objective_s), rng.exponential(service_s, count), 1)
     for at in np.cumsum(rng.exponential(service_s / load, count)).tolist():
         replicas.arrive(at)
     replicas.advance(at + 100)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from operators.rollout import moves
-from operators.rollout.advance import Outcome, advance, target
+from operators.rollout.advance import Advance, advance, target
 from operators.rollout.evidence import Tally
 from operators.rollout.facts import Calibration, Desired
 from operators.rollout.judging.comparison import standard_tools
@@ -19,20 +19,20 @@ HEALTHY = RolloutStatus(phase=Phase.HEALTHY, stable=A, seen=A.digest)
 KEPT = RolloutStatus(phase=Phase.HEALTHY, stable=B, seen=B.digest, former=A, promoted_at=at(0))
 
 
-def look(status: RolloutStatus, seconds: float = 0, *, desired: Desired = DESIRED, **more: Any) -> Outcome:
+def look(status: RolloutStatus, seconds: float = 0, *, desired: Desired = DESIRED, **more: Any) -> Advance:
     judge = more.get("judge") or ScriptedJudge(requests=1000, mirrored=1000)
     seen = more.get("observation") or observed(seconds, A, B)
     return advance(desired, status, seen, more.get("requests", ()), at(seconds), tools(judge, more.get("calibration")))
 
 
-def served(outcome: Outcome) -> list[tuple[str, str, float, float]]:
+def served(outcome: Advance) -> list[tuple[str, str, float, float]]:
     assert outcome.target is not None
     names = {A.digest: "A", B.digest: "B", C.digest: "C"}
     first = ("stable", names[outcome.target.stable.digest], 0.0, 0.0)
     return [first, *((v.name, names[v.revision.digest], v.weight, v.mirror) for v in outcome.target.variants)]
 
 
-def reasons(outcome: Outcome) -> list[str]:
+def reasons(outcome: Advance) -> list[str]:
     return [e.reason for e in outcome.events]
 
 

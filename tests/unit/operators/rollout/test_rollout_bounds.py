@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.api.types import Metadata, ModelService, ModelServiceStatus
-from operators.handlers.looking.status_view import Seen, as_json, service_status
+from operators.handlers.looking.status_view import LookFindings, as_json, service_status
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.judging import judge
 from operators.rollout.judging.ledger import MOST_BYTES as MOST_LEDGER_BYTES
@@ -70,7 +70,7 @@ def test_with_its_conditions_and_columns_a_resources_status_stays_below_64_kb():
     service = ModelService.model_construct(
         metadata=metadata, status=ModelService.model_fields["status"].get_default(call_default_factory=True)
     )
-    seen = Seen(Observation(at=at(1), problem=LONG), 2, "app=vedette", problem=LONG)
+    seen = LookFindings(Observation(at=at(1), problem=LONG), 2, "app=vedette", problem=LONG)
     whole = as_json(service_status(service.status, service.metadata.generation, bounded(status(20, 40, LONG, 40)), seen, at(9)))
     assert len(json.dumps(whole, ensure_ascii=False).encode()) <= 64_000
 
@@ -202,7 +202,7 @@ def busy(look: int, replicas: int, variants: tuple[str, ...] = (STABLE, CANDIDAT
 
 def whole_bytes(found: RolloutStatus) -> int:
     """Of the resource's status as it is written."""
-    seen = Seen(Observation(at=at(1), problem=LONG), 1000, "ray.io/cluster=vedette", problem=LONG, invalid=LONG)
+    seen = LookFindings(Observation(at=at(1), problem=LONG), 1000, "ray.io/cluster=vedette", problem=LONG, invalid=LONG)
     whole = as_json(service_status(ModelServiceStatus(), 3, bounded(found), seen, at(9)))
     return len(json.dumps(whole, ensure_ascii=False).encode())
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from operators.rollout.advance import Outcome, advance
+from operators.rollout.advance import Advance, advance
 from operators.rollout.decide import decide
 from operators.rollout.evidence import Tally
 from operators.rollout.experiment import Intervals, report, tally_key
@@ -32,7 +32,7 @@ STABLE, KB, KC = key("stable", A.digest), key("b", B.digest), key("c", C.digest)
 
 def look(
     status: RolloutStatus, seconds: float, judge: ScriptedJudge | None = None, *, desired: Desired = DESIRED, **more: Any
-) -> Outcome:
+) -> Advance:
     seen = more.pop("observation", observed(seconds, A, B, C))
     return advance(desired, status, seen, more.pop("requests", ()), at(seconds), tools(judge or ScriptedJudge()))
 
@@ -43,7 +43,7 @@ def running() -> RolloutStatus:
     return status
 
 
-def weights(outcome: Outcome) -> dict[str, float]:
+def weights(outcome: Advance) -> dict[str, float]:
     assert outcome.target is not None
     return {v.name: v.weight for v in outcome.target.variants}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from operators.rollout.advance import Outcome, advance
+from operators.rollout.advance import Advance, advance
 from operators.rollout.facts import Desired
 from operators.rollout.status import Phase, RolloutStatus, Verdict
 from tests.fakes.operator.rollouts import A, B, ScriptedJudge, at, observed, tools
@@ -10,7 +10,7 @@ from tests.fakes.operator.rollouts import A, B, ScriptedJudge, at, observed, too
 HEALTHY = RolloutStatus(phase=Phase.HEALTHY, stable=A, seen=A.digest)
 
 
-def looks(status: RolloutStatus, desired: Desired, judge: ScriptedJudge, count: int, start: int = 0) -> list[Outcome]:
+def looks(status: RolloutStatus, desired: Desired, judge: ScriptedJudge, count: int, start: int = 0) -> list[Advance]:
     """`count` looks, five seconds and a hundred requests apart, everything loaded."""
     found = []
     for i in range(start, start + count):

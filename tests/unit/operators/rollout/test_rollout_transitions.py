@@ -68,8 +68,8 @@ ILLEGAL = [
     pytest.param(
         RolloutStatus(), moves.StartExperiment(experiment=SPEC, variants=(), seen="x"), {}, id="an experiment without stable"
     ),
-    pytest.param(HEALTHY, moves.Split(variants=()), {}, id="a split without an experiment"),
-    pytest.param(RUNNING, moves.Split(variants=()), {"candidate": HALF}, id="a split before every replica is loaded"),
+    pytest.param(HEALTHY, moves.SplitTraffic(variants=()), {}, id="a split without an experiment"),
+    pytest.param(RUNNING, moves.SplitTraffic(variants=()), {"candidate": HALF}, id="a split before every replica is loaded"),
     pytest.param(HEALTHY, moves.StopVariant(name="b", variants=()), {}, id="a variant stopped without an experiment"),
     pytest.param(HEALTHY, moves.Conclude(report=REPORT), {}, id="a conclusion without an experiment"),
     pytest.param(
@@ -241,7 +241,7 @@ def test_an_experiment_s_way() -> None:
     dark = tuple(v.model_copy(update={"weight": 0.0}) for v in SERVED)
     begun = after(HEALTHY, moves.StartExperiment(experiment=SPEC, variants=dark, seen="x", by="ada"), facts(), NOW)
     assert (begun.phase, begun.variants, begun.split_since, begun.experiment_seen) == (Phase.EXPERIMENT, dark, None, "x")
-    split = after(begun, moves.Split(variants=SERVED), facts(), at(200))
+    split = after(begun, moves.SplitTraffic(variants=SERVED), facts(), at(200))
     assert (split.variants, split.split_since) == (SERVED, at(200))
     stopped = after(split, moves.StopVariant(name="b", variants=dark, reason="errors"), facts(), at(300))
     assert (stopped.stopped, stopped.variants) == ({"b": "errors"}, dark)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from operators.handlers.watching.work_queue import Agenda, Backoff, TryLater
+from operators.handlers.watching.work_queue import Backoff, TryLater, WorkQueue
 from tests.waiting import until_so as until
 
 
@@ -18,7 +18,7 @@ class Running:
     """An agenda that runs while the block does."""
 
     def __init__(self, look, *, workers: int = 4) -> None:
-        self.agenda = Agenda(look, backoff(), workers=workers)
+        self.agenda = WorkQueue(look, backoff(), workers=workers)
 
     async def __aenter__(self):
         self._task = asyncio.create_task(self.agenda.run())
@@ -87,7 +87,7 @@ async def test_a_failing_look_is_tried_again_ever_later_and_holds_up_nobody():
         others[key] += 1
         return 0.001
 
-    agenda = Agenda(look, asked, workers=2)
+    agenda = WorkQueue(look, asked, workers=2)
     task = asyncio.create_task(agenda.run())
     await agenda.wake("ill")
     await agenda.wake("well")
@@ -146,7 +146,7 @@ async def test_it_ends_when_it_is_cancelled_at_the_moment_of_a_wake(turns):
     async def look(key):
         return None
 
-    agenda = Agenda(look, backoff(), workers=4)
+    agenda = WorkQueue(look, backoff(), workers=4)
     task = asyncio.create_task(agenda.run())
     await agenda.wake("far", after_s=90)
     await asyncio.sleep(0.001)  # every worker waits until then

@@ -13,7 +13,7 @@ from operators.rollout.judging.alert_budget import calibrate
 from operators.rollout.judging.confidence_sequence import difference, proportion
 from operators.rollout.judging.eprocess import Counts
 from operators.rollout.judging.estimate import more
-from operators.rollout.judging.gate_state import GateState, Part
+from operators.rollout.judging.gate_state import CapitalShare, GateState
 from operators.rollout.judging.paired import Pairs
 from operators.rollout.spec import AlertBudget, Gate, GateName
 
@@ -38,7 +38,7 @@ def test_no_pair_is_profitable_under_the_null(margin):
     ],
 )
 def test_pairs_speak(gate, pairs, claim):
-    part = Part(kind="mirror", log_share=0.0, pairs=pairs)
+    part = CapitalShare(kind="mirror", log_share=0.0, pairs=pairs)
     assert getattr(part, f"log_{claim}")(gate) > math.log(20)
     assert getattr(part, "log_no_worse" if claim == "worse" else "log_worse")(gate) < math.log(20)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
-from operators.rollout.judging.judge import Look, look
+from operators.rollout.judging.judge import JudgedLook, look
 from operators.rollout.spec import Analysis, Gate, GateName
 from operators.rollout.status import Verdict
 
@@ -32,7 +32,9 @@ def requests(n: int, errors: int = 0, **more: object) -> Tally:
     return Tally(requests=n, rows=n, bad={GateName.ERRORS: errors}, **more)  # type: ignore[arg-type]
 
 
-def judged(*observations: Observation, analysis: Analysis = ERRORS, split: dict[str, float] = LIVE, late_s: float = 0) -> Look:
+def judged(
+    *observations: Observation, analysis: Analysis = ERRORS, split: dict[str, float] = LIVE, late_s: float = 0
+) -> JudgedLook:
     """Look at each in turn, the ledger going through JSON as it does in a resource's status."""
     result = look({}, analysis, split, STABLE, CANDIDATE, seen(0, replica(Tally(), Tally())), START)
     for observation in observations:

@@ -9,15 +9,15 @@ from operators.rollout.evidence import Tally
 from operators.rollout.judging import gates
 from operators.rollout.judging.eprocess import Counts
 from operators.rollout.judging.paired import Pairs
-from operators.rollout.judging.ratio_mismatch import SETTLE, Split, finding, follow
+from operators.rollout.judging.ratio_mismatch import SETTLE, ObservedSplit, finding, follow
 from operators.rollout.spec import Gate, GateName
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def split_after(rng: np.random.Generator, shares: list[tuple[float, float]], looks: int = 60) -> Split:
+def split_after(rng: np.random.Generator, shares: list[tuple[float, float]], looks: int = 60) -> ObservedSplit:
     """Looks of 50 entities, 10 s apart; shares: (weight that was set, share that was met) in turn."""
-    split, at = Split(), START
+    split, at = ObservedSplit(), START
     for weight, met in shares:
         for look in range(looks):
             at += timedelta(seconds=10)
@@ -83,13 +83,13 @@ def test_pairs_say_which_way() -> None:
 
 def test_replicas_whose_counts_are_let_go_keep_their_part_of_alpha() -> None:
     counts = {name: {"stable": 50, "candidate": 50} for name in ("a", "b", "c")}
-    split = Split(shares={"stable": 50, "candidate": 50}, number=1, since=START, counts=counts)
+    split = ObservedSplit(shares={"stable": 50, "candidate": 50}, number=1, since=START, counts=counts)
     fewer = split.only({"c"})
     assert (list(fewer.counts), fewer.let_go) == (["c"], 2)
     assert fewer.only({"c"}) is fewer
     broken = {"shares": {"stable": 99, "candidate": 1}, "number": 1, "since": START}
     barely = {"d": {"stable": 85, "candidate": 15}}
-    assert finding(Split(**broken, counts=barely))
-    assert not finding(Split(**broken, counts=barely, let_go=10**9)), (
+    assert finding(ObservedSplit(**broken, counts=barely))
+    assert not finding(ObservedSplit(**broken, counts=barely, let_go=10**9)), (
         "the later a replica comes, the less it may find by chance"
     )
