@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.arrays import Mask
+
 Floats = NDArray[np.floating]
-Mask = NDArray[np.bool_]
 Z95: Final = 1.959963984540054
 
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from lifecycle.arrays import Floats
+
 ROUNDS: Final = 15
 
 

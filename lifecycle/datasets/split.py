@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lifecycle.arrays import Mask
 from lifecycle.datasets.benign_clusters import dealt, kinds_of
 from lifecycle.datasets.data import Dataset
 from lifecycle.datasets.detector import Detector
 from lifecycle.errors import DataError
 
-Mask = NDArray[np.bool_]
 SALT: Final = "vedette"
 OTHER: Final = -1
 

@@ -10,12 +10,12 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.arrays import Mask
 from lifecycle.metrics import Interval, Rates, ranking, rates
 from serving.models.manifest import Expected, OperatingPoint
 
 DAY_US: Final = 86_400_000_000
 Benign = Literal["all", "verified"]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

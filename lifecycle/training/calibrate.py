@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.arrays import Floats
 from serving.models.manifest import Calibration
 
-Floats = NDArray[np.float64]
 LEVELS: Final = 400
 
 

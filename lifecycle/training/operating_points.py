@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.arrays import Floats
 from lifecycle.datasets.detector import Detector, Scenario
 from serving.models.manifest import Expected, OperatingPoint
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from serving.spec import Finite
+
 SCHEMA: Final = 1
 SCENARIOS: Final = ("breach_response", "siem_alerting", "executive_dashboard")
 """The operating points every detector of ours has. A bundle may name others."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?$")]
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Part(BaseModel):

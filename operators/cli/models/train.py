@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
+from operators.cli.control_plane import StoreDir
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 DataFile = Annotated[Path | None, typer.Option("--data", help="File with the rows; format and columns are the detector's.")]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder with the detector's own files.")]
-StoreDir = Annotated[Path | None, typer.Option(help="Store folder [default: VEDETTE_STORE_DIR or .vedette].")]
 DetectorArgument = Annotated[str, typer.Argument(metavar="DETECTOR", help="flows, nsl-kdd or a detector file (.yaml).")]
 
 

@@ -9,10 +9,9 @@ from typing import Any, Final
 
 import orjson
 
+from serving.doors.oip.json_codec import Json
 from serving.doors.oip.tensors import MAX_NAME, MAX_RANK
 from serving.messages import DTYPES
-
-Json = dict[str, Any]
 
 _ERRORS: Final = {
     "400": "The request is wrong: malformed, of the wrong type or shape, or not what the model takes.",
