@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lifecycle.arrays import Mask
 
-Floats = NDArray[np.floating]
+Scores = NDArray[np.floating]
 Z95: Final = 1.959963984540054
 
 
@@ -81,7 +81,7 @@ def wilson(count: int, total: int) -> Interval:
     return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
 
 
-def ranking(scores: Floats, attack: Mask) -> dict[str, float | None]:
+def ranking(scores: Scores, attack: Mask) -> dict[str, float | None]:
     """roc_auc, pr_auc (trapezoids over precision and recall) and average_precision (steps); None with one class only."""
     if attack.all() or not attack.any():
         return {"roc_auc": None, "pr_auc": None, "average_precision": None}

@@ -45,7 +45,7 @@ Load = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class FunctionShare:
     """One function's share of the samples. own: it was running itself; total: it or what it called."""
 
     function: str
@@ -60,7 +60,7 @@ class Profile:
     name: str
     svg: str
     samples: int
-    functions: tuple[Taken, ...]
+    functions: tuple[FunctionShare, ...]
 
 
 @contextmanager
@@ -204,7 +204,7 @@ def own_work(stacks: Mapping[tuple[str, ...], int]) -> Mapping[tuple[str, ...], 
     }
 
 
-def shares(stacks: Mapping[tuple[str, ...], int]) -> tuple[Taken, ...]:
+def shares(stacks: Mapping[tuple[str, ...], int]) -> tuple[FunctionShare, ...]:
     """Every function's share, the greatest own first. A function that calls itself counts once a stack."""
     own: Counter[str] = Counter()
     total: Counter[str] = Counter()
@@ -212,7 +212,9 @@ def shares(stacks: Mapping[tuple[str, ...], int]) -> tuple[Taken, ...]:
         own[frames[-1]] += count
         total.update(dict.fromkeys(frames, count))
     samples = sum(stacks.values())
-    return tuple(Taken(f, own[f] / samples, total[f] / samples) for f in sorted(total, key=lambda f: (-own[f], -total[f], f)))
+    return tuple(
+        FunctionShare(f, own[f] / samples, total[f] / samples) for f in sorted(total, key=lambda f: (-own[f], -total[f], f))
+    )
 
 
 def table(found: Profile) -> Table:

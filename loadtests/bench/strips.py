@@ -10,10 +10,10 @@ FAR_APART: Final = 20.0
 WIDTH: Final = 400.0
 _EDGE: Final = 8.0
 
-Cells = dict[str, Any]
+StripCells = dict[str, Any]
 
 
-def strip(cells: Cells, rows: Sequence[Cells]) -> str:
+def strip(cells: StripCells, rows: Sequence[StripCells]) -> str:
     """The drawing of `cells` on the scale of `rows` (rows as JSON has them)."""
     ends = _ends(rows)
     low, high = (_place(bound, ends) for bound in cells["range"])
@@ -31,13 +31,13 @@ def strip(cells: Cells, rows: Sequence[Cells]) -> str:
     return f'<svg viewBox="0 0 {WIDTH:.0f} 18" role="img" aria-label="{said}">{"".join(drawn)}</svg>'
 
 
-def is_far_apart(rows: Sequence[Cells]) -> bool:
+def is_far_apart(rows: Sequence[StripCells]) -> bool:
     """Whether the scale is logarithmic."""
     ends = _ends(rows)
     return bool(ends) and min(ends) > 0 and max(ends) / min(ends) > FAR_APART
 
 
-def _ends(rows: Sequence[Cells]) -> list[float]:
+def _ends(rows: Sequence[StripCells]) -> list[float]:
     """All that must have a place on the scale."""
     measured = [r for r in rows if r["range"] is not None]
     aims = (_target(r, rows) for r in measured)
@@ -55,7 +55,7 @@ def _place(value: float, ends: Sequence[float]) -> float:
     return _EDGE + share * (WIDTH - 2 * _EDGE)
 
 
-def _target(cells: Cells, rows: Sequence[Cells]) -> float | None:
+def _target(cells: StripCells, rows: Sequence[StripCells]) -> float | None:
     """The value that would just meet the target: of a ratio, times what the row itself is compared with."""
     if not cells["target"]:
         return None

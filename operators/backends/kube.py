@@ -27,7 +27,7 @@ _PAGE: Final = 100
 """Objects of one page of a list; with their statuses some megabytes."""
 OnRequest = Callable[[str, str, int, float], None]
 """(verb, plural, HTTP status or 0 for no answer, seconds)."""
-Event = tuple[str, KubeObject]
+WatchEvent = tuple[str, KubeObject]
 """What a watch brings: ADDED, MODIFIED or DELETED, and the object."""
 OnWritten = Callable[["Kind", KubeObject], None]
 """(kind, the object as the API server has it after a write of ours)."""
@@ -75,7 +75,7 @@ class Kind(NamedTuple):
 
 
 PODS: Final = Kind("v1", "Pod", "pods")
-EVENTS: Final = Kind("v1", "Event", "events")
+EVENTS: Final = Kind("v1", "WatchEvent", "events")
 LEASES: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 MODEL_SERVICES: Final = Kind("vedette.dev/v1alpha1", "ModelService", "modelservices")
 ROLLOUT_POLICIES: Final = Kind("vedette.dev/v1alpha1", "RolloutPolicy", "rolloutpolicies")
@@ -208,7 +208,7 @@ class Kube:
                 raise _refused(f"watch {kind.path(namespace)}", answer.status, await answer.text(errors="replace"))
 
     @asynccontextmanager
-    async def watching(self, kind: Kind, namespace: str | None, version: str) -> AsyncIterator[AsyncIterator[Event]]:
+    async def watching(self, kind: Kind, namespace: str | None, version: str) -> AsyncIterator[AsyncIterator[WatchEvent]]:
         """Watch from this resourceVersion on, until the API server ends it: (ADDED, MODIFIED or DELETED, the object's metadata).
         Raises KubeError, at the beginning if it is refused; 410: the version is too old, list again."""
         query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": str(_WATCH_S)}
@@ -351,7 +351,7 @@ def _escaped(found: re.Match[str]) -> str:
     return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
 
 
-async def _events(what: str, answer: aiohttp.ClientResponse) -> AsyncIterator[Event]:
+async def _events(what: str, answer: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent]:
     rest = b""
     async for chunk in answer.content.iter_any():  # a line may be longer than aiohttp's readline takes
         *lines, rest = (rest + chunk).split(b"\n")

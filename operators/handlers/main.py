@@ -15,10 +15,10 @@ import aiohttp
 from aiohttp import web
 
 from operators.backends.kube import MODEL_SERVICES, Access, Kind, Kube, KubeError, access
+from operators.handlers.claims import served_by, sharers
 from operators.handlers.documents import Key, ResourceDocument, key_of
 from operators.handlers.lease import Alone, Leadership, identity_of
 from operators.handlers.looking.backends import Backends
-from operators.handlers.looking.claims import served_by, sharers
 from operators.handlers.looking.look import Looker
 from operators.handlers.looking.policies import PolicyLooker
 from operators.handlers.looking.record import COMPONENT, Recorder

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from loadtests.bench.benchmarks.faults import FAULTS, OF_TWO, Found, Times, inject, replica
-from loadtests.bench.load.checked_load import CheckedLoad, Kind, kinds
+from loadtests.bench.benchmarks.faults import FAULTS, OF_TWO, FaultFindings, Times, inject, replica
+from loadtests.bench.load.checked_load import AnswerKind, CheckedLoad, kinds
 from loadtests.bench.worlds import faults as trouble
 from loadtests.bench.worlds.feature_world import FeatureWorld, build_feature_world
 from loadtests.bench.worlds.own_redis import OwnRedis
@@ -48,36 +48,36 @@ def scene(own_folder: Path, world: FeatureWorld, redis: OwnRedis) -> Iterator[tr
         yield scene
 
 
-def suffered(name: str, scene: trouble.Scene) -> Found:
+def suffered(name: str, scene: trouble.Scene) -> FaultFindings:
     found = uvloop.run(inject({**FAULTS, **OF_TWO}[name], scene, SHORT, clients=CLIENTS))
     print(f"\n{name}: {dict(found.counts)}, back after {found.recovery_s:.2f} s")
     assert not found.bad, found.wrong
     assert found.recovery_s < 60, "it did not come back"
-    assert found.counts[Kind.FRESH], "it answered as before once the fault was over"
+    assert found.counts[AnswerKind.FRESH], "it answered as before once the fault was over"
     return found
 
 
 @pytest.mark.parametrize("name", ["redis-killed", "redis-slow"])
 def test_without_features_answers_say_that_they_are_degraded(name, scene):
     found = suffered(name, scene).counts
-    assert found[Kind.DEGRADED] + found[Kind.RULES]
+    assert found[AnswerKind.DEGRADED] + found[AnswerKind.RULES]
 
 
 @pytest.mark.parametrize("name", ["redis-full", "bundle-deleted"])
 def test_what_a_request_does_not_need_may_break_unseen(name, scene):
     found = suffered(name, scene).counts
-    assert found[Kind.FRESH] > 0.9 * found.total()
+    assert found[AnswerKind.FRESH] > 0.9 * found.total()
 
 
 @pytest.mark.parametrize("name", ["cpu-stolen", "clients-gone"])
 def test_others_may_take_the_machine_or_leave_in_the_middle(name, scene):
-    assert not suffered(name, scene).counts[Kind.LOST], "only who hangs up loses a connection"
+    assert not suffered(name, scene).counts[AnswerKind.LOST], "only who hangs up loses a connection"
 
 
 def test_a_killed_replica_is_started_again_and_gives_no_wrong_answer_meanwhile(scene):
     before = trouble.replicas(scene.mark)
     found = suffered("replica-killed", scene)
-    assert found.counts[Kind.LOST], "nobody answers until it is back"
+    assert found.counts[AnswerKind.LOST], "nobody answers until it is back"
     after = trouble.replicas(scene.mark)
     assert len(after) == 1
     assert after != before
@@ -86,16 +86,16 @@ def test_a_killed_replica_is_started_again_and_gives_no_wrong_answer_meanwhile(s
 def test_of_two_replicas_the_other_answers(own_folder, world, redis):
     with replica(world, redis, replicas=2) as scene:
         found = suffered("one-of-two-killed", scene)
-        assert found.counts[Kind.LOST] <= 10 * CLIENTS, "a client loses its connection and finds the other replica"
+        assert found.counts[AnswerKind.LOST] <= 10 * CLIENTS, "a client loses its connection and finds the other replica"
 
 
 def test_a_wrong_answer_would_be_seen(scene, world):
     """The check itself: with the answers of another model in hand, nothing is right."""
 
-    async def ask() -> Counter[Kind]:
+    async def ask() -> Counter[AnswerKind]:
         wrong = replace(world, scores=world.scores + 1)
         async with CheckedLoad(scene.port, wrong, clients=2, deadline_s=1.0) as load:
             await asyncio.sleep(0.3)
         return kinds(load.journal.events)
 
-    assert set(uvloop.run(ask())) == {Kind.WRONG}
+    assert set(uvloop.run(ask())) == {AnswerKind.WRONG}

@@ -47,7 +47,7 @@ TargetOf = Callable[[str, str, int, str], Target | None]
 """What a figure is to reach: of door, server, clients, figure."""
 
 
-class Taken(dict[Cell, list[Sample]]):
+class DoorFigures(dict[Cell, list[Sample]]):
     """What was measured, and why the rest was not."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     say(f"HTTP load by {http_generator()}")
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, ExitStack() as stack:
         workload = build_workload(Path(folder))
-        found = Taken()
+        found = DoorFigures()
         up = bring_up(stack, servers(workload, Path(folder)), workload, found, doors=("http",))
         measure(up, workload, found, clients=clients, rounds=rounds, duration_s=duration_s, doors=("http",))
     return [*rows(found, target), *against_the_proxy(found)]
@@ -111,7 +111,7 @@ def bring_up(
     stack: ExitStack,
     wanted: Sequence[tuple[str, Callable[[], ServerUnderTest]]],
     workload: Workload,
-    found: Taken,
+    found: DoorFigures,
     *,
     doors: Sequence[str] = DOORS,
 ) -> list[Running]:
@@ -148,7 +148,7 @@ def bring_up(
 def measure(
     up: Sequence[Running],
     workload: Workload,
-    found: Taken,
+    found: DoorFigures,
     *,
     clients: Sequence[int],
     rounds: int,
@@ -158,7 +158,7 @@ def measure(
     """Every cell `rounds` times, round by round, each round beginning with another server; one warm-up before, not counted."""
     for door in doors:
         for server in up:
-            _take(Taken(), found, door, server, workload, clients=max(clients), index=0, duration_s=1.0)
+            _take(DoorFigures(), found, door, server, workload, clients=max(clients), index=0, duration_s=1.0)
         for count in clients:
             for index in range(rounds):
                 first = index % max(len(up), 1)
@@ -168,7 +168,15 @@ def measure(
 
 
 def _take(
-    into: Taken, found: Taken, door: str, server: Running, workload: Workload, *, clients: int, index: int, duration_s: float
+    into: DoorFigures,
+    found: DoorFigures,
+    door: str,
+    server: Running,
+    workload: Workload,
+    *,
+    clients: int,
+    index: int,
+    duration_s: float,
 ) -> Sample | None:
     """One cell, kept in `into`; None if the server fails now, which `found` then says, or failed before."""
     if (door, server.name) in found.problems:
@@ -183,7 +191,7 @@ def _take(
     return taken
 
 
-def rows(found: Taken, target: TargetOf = lambda *_: None) -> Iterator[Row]:
+def rows(found: DoorFigures, target: TargetOf = lambda *_: None) -> Iterator[Row]:
     """Three figures a cell, each against the bare server's of the same rounds; then what could not be measured."""
     for (door, server, clients), taken in found.items():
         for figure, unit, attribute in FIGURES:

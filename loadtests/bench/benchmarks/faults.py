@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from loadtests.bench.errors import BenchError
-from loadtests.bench.load.checked_load import CheckedLoad, Event, Kind, kinds
+from loadtests.bench.load.checked_load import AnswerKind, CheckedEvent, CheckedLoad, kinds
 from loadtests.bench.process import ServerUnderTest, running
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import ratio, value
@@ -39,7 +39,7 @@ SETTLED_S: Final = 0.5
 AS_BEFORE: Final = 0.8
 """Of its speed before the fault, what a server that is as it was must reach again; the rest is the machine's noise."""
 MARK: Final = "VEDETTE_BENCH_MARK"
-BAD: Final = frozenset({Kind.WRONG, Kind.FAILED})
+BAD: Final = frozenset({AnswerKind.WRONG, AnswerKind.FAILED})
 
 FAULTS: Final[Mapping[str, trouble.Fault]] = {
     "redis-killed": trouble.redis_killed,
@@ -63,12 +63,12 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FaultFindings:
     """What one fault did. during: from its beginning until the server was back. recovery_s: infinite if it did not come back.
 
     wrong: samples of what was neither right nor refused."""
 
-    during: Sequence[Event]
+    during: Sequence[CheckedEvent]
     recovery_s: float
     rate_before: float
     rate_after: float
@@ -77,7 +77,7 @@ class Found:
     """How late the clients' own loop was: part of every latency here, and none of the server's doing."""
 
     @property
-    def counts(self) -> Counter[Kind]:
+    def counts(self) -> Counter[AnswerKind]:
         """Answers by kind, from the beginning of the fault on."""
         return kinds(self.during)
 
@@ -89,8 +89,8 @@ class Found:
     @property
     def slowest_ms(self) -> float:
         """p99 of the answers that were degraded, by rules, or refused; of all if there were none of these."""
-        other = [took for _, took, kind in self.during if kind in (Kind.DEGRADED, Kind.RULES, Kind.REFUSED)]
-        return 1000 * _p99(other or [took for _, took, kind in self.during if kind == Kind.FRESH])
+        other = [took for _, took, kind in self.during if kind in (AnswerKind.DEGRADED, AnswerKind.RULES, AnswerKind.REFUSED)]
+        return 1000 * _p99(other or [took for _, took, kind in self.during if kind == AnswerKind.FRESH])
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
@@ -99,7 +99,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
     times = Times(1.0, 2.0) if quick else Times(3.0, 10.0)
     chosen = [name for name in os.environ.get("FAULTS", "").split(",") if name]
-    found: dict[str, list[Found]] = {}
+    found: dict[str, list[FaultFindings]] = {}
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, OwnRedis() as redis:
         world = build_feature_world(Path(folder) / "store", redis.url)
         redis.save()
@@ -158,7 +158,7 @@ def _wait_for_all(scene: trouble.Scene, replicas: int) -> None:
     raise BenchError(f"of {replicas} replicas not all were there after {RECOVERY_S:g} s")
 
 
-async def inject(fault: trouble.Fault, scene: trouble.Scene, times: Times, *, clients: int = CLIENTS) -> Found:
+async def inject(fault: trouble.Fault, scene: trouble.Scene, times: Times, *, clients: int = CLIENTS) -> FaultFindings:
     """One fault under load."""
     async with CheckedLoad(scene.port, scene.world, clients=clients, deadline_s=DEADLINE_S) as load:
         journal = load.journal
@@ -177,7 +177,7 @@ async def inject(fault: trouble.Fault, scene: trouble.Scene, times: Times, *, cl
         back = await _recovered(journal.events, begun if kills else over)
         await asyncio.sleep(times.before_s)
         after = time.perf_counter()
-    return Found(
+    return FaultFindings(
         journal.between(begun, after),
         back - (begun if kills else over),
         _rate(journal.between(before, begun), times.before_s),
@@ -187,37 +187,39 @@ async def inject(fault: trouble.Fault, scene: trouble.Scene, times: Times, *, cl
     )
 
 
-async def _recovered(events: Sequence[Event], since: float) -> float:
+async def _recovered(events: Sequence[CheckedEvent], since: float) -> float:
     """When the last answer that was not right and fresh had come, once none came for SETTLED_S; infinite if that never was."""
     until = time.perf_counter() + RECOVERY_S
     while time.perf_counter() < until:
         await asyncio.sleep(0.1)
         now = time.perf_counter()
         recent = [kind for at, _, kind in events[-20_000:] if at >= now - SETTLED_S]
-        if recent and set(recent) == {Kind.FRESH}:
-            return max((at for at, _, kind in events if at >= since and kind != Kind.FRESH), default=since)
+        if recent and set(recent) == {AnswerKind.FRESH}:
+            return max((at for at, _, kind in events if at >= since and kind != AnswerKind.FRESH), default=since)
     return math.inf
 
 
-def _rate(events: Sequence[Event], lasted_s: float) -> float:
-    return sum(kind == Kind.FRESH for _, _, kind in events) / lasted_s
+def _rate(events: Sequence[CheckedEvent], lasted_s: float) -> float:
+    return sum(kind == AnswerKind.FRESH for _, _, kind in events) / lasted_s
 
 
-def _is_lost(found: Found) -> bool:
+def _is_lost(found: FaultFindings) -> bool:
     return math.isinf(found.recovery_s)
 
 
-def rows(found: Mapping[str, Sequence[Found]]) -> Iterator[Row]:
+def rows(found: Mapping[str, Sequence[FaultFindings]]) -> Iterator[Row]:
     """Of each fault: answers of each kind, the slowest, the recovery, the speed."""
     for name, all_ in found.items():
         none = value("<=", 0)  # in all rounds together: a median would forgive
-        yield row(f"faults/{name}/wrong", [sum(one.counts[Kind.WRONG] for one in all_)], "answers", target=none)
-        yield row(f"faults/{name}/undeclared errors", [sum(one.counts[Kind.FAILED] for one in all_)], "answers", target=none)
-        for kind in (Kind.FRESH, Kind.DEGRADED, Kind.RULES, Kind.REFUSED):
+        yield row(f"faults/{name}/wrong", [sum(one.counts[AnswerKind.WRONG] for one in all_)], "answers", target=none)
+        yield row(
+            f"faults/{name}/undeclared errors", [sum(one.counts[AnswerKind.FAILED] for one in all_)], "answers", target=none
+        )
+        for kind in (AnswerKind.FRESH, AnswerKind.DEGRADED, AnswerKind.RULES, AnswerKind.REFUSED):
             if any(one.counts[kind] for one in all_):
                 yield row(f"faults/{name}/{kind.name.lower()}", [one.counts[kind] for one in all_], "answers")
-        if any(one.counts[Kind.LOST] for one in all_):
-            yield row(f"faults/{name}/connections lost", [one.counts[Kind.LOST] for one in all_], "times")
+        if any(one.counts[AnswerKind.LOST] for one in all_):
+            yield row(f"faults/{name}/connections lost", [one.counts[AnswerKind.LOST] for one in all_], "times")
         yield row(f"faults/{name}/p99", [one.slowest_ms for one in all_], "ms", target=value("<", DEADLINE_S * 1000 + 5))
         yield row(f"faults/{name}/of that, clients late", [one.late_p99_ms for one in all_], "ms")
         if any(map(_is_lost, all_)):
@@ -231,7 +233,7 @@ def rows(found: Mapping[str, Sequence[Found]]) -> Iterator[Row]:
         yield row(f"faults/{name}/after", after, "req/s", against=against, target=ratio(">=", AS_BEFORE))
 
 
-def _tell(name: str, one: Found) -> None:
+def _tell(name: str, one: FaultFindings) -> None:
     counts = ", ".join(f"{count} {kind.name.lower()}" for kind, count in sorted(one.counts.items()))
     told = f"{name}: {counts}; p99 {one.slowest_ms:.0f} ms (clients late {one.late_p99_ms:.0f} ms), back after {one.recovery_s:.2f} s"
     sys.stderr.write(f"{told}, {one.rate_before:,.0f} req/s before, {one.rate_after:,.0f} after\n")

@@ -32,7 +32,7 @@ HOSTS: Final = 2_000
 SERVICE: Final = "bench"
 NOW: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
-Read = Callable[[int], Awaitable[object]]
+FeatureRead = Callable[[int], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ async def measure(feast: Any, folder: Path, url: str, *, rounds: int, duration_s
     await _agree(ask_feast, ask_plan)
     gc.collect()
     gc.freeze()  # what is loaded stays; for both, else each collection walks the libraries that Feast imports
-    ways: dict[str, Read] = {"feast": ask_feast, "plan": ask_plan}
+    ways: dict[str, FeatureRead] = {"feast": ask_feast, "plan": ask_plan}
     found: dict[str, list[Round]] = {name: [] for name in ways}
     for read in ways.values():
         await load(read, duration_s=min(duration_s, 0.5), seed=0)  # warm
@@ -96,7 +96,7 @@ FIGURES: Final[tuple[tuple[str, str, Callable[[Round], float]], ...]] = (
 )
 
 
-async def load(read: Read, *, duration_s: float, seed: int) -> Round:
+async def load(read: FeatureRead, *, duration_s: float, seed: int) -> Round:
     """READERS readers that each ask again as soon as they are answered."""
     took: list[float] = []
     orders = [random.Random(f"{seed}-{i}").sample(range(HOSTS), HOSTS) for i in range(READERS)]

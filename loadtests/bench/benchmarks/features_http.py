@@ -28,7 +28,7 @@ from loadtests.bench.targets import Target
 from loadtests.bench.vedette import NAME as OURS
 from loadtests.bench.vedette import SHIPPED
 from loadtests.bench.workload import INFER_PATH
-from loadtests.bench.worlds.feature_reads import STATES, Read, read_rows, read_while
+from loadtests.bench.worlds.feature_reads import STATES, ReadHistogram, read_rows, read_while
 from loadtests.bench.worlds.featured import Featured, featured
 from loadtests.bench.worlds.raw_read import commands_for, read_raw
 
@@ -47,7 +47,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     duration_s = 1.0 if quick else 2.0
     closed: defaultdict[tuple[str, int], list[Sample]] = defaultdict(list)
     offered: defaultdict[str, list[OpenSample]] = defaultdict(list)
-    reads: defaultdict[str, list[Read]] = defaultdict(list)
+    reads: defaultdict[str, list[ReadHistogram]] = defaultdict(list)
     problems: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder:
         say("features_http: writing 2,000 hosts through Feast")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from loadtests.bench.benchmarks.doors import BARE, Taken, bare, bring_up, measure, rows
+from loadtests.bench.benchmarks.doors import BARE, DoorFigures, bare, bring_up, measure, rows
 from loadtests.bench.process import ServerUnderTest
 from loadtests.bench.report import Row
 from loadtests.bench.vedette import vedette
@@ -31,7 +31,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     clients, duration_s = ((8,), 1.0) if quick else (CLIENTS, 2.0)
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, ExitStack() as stack:
         workload = build_workload(Path(folder))
-        found = Taken()
+        found = DoorFigures()
         up = bring_up(stack, servers(workload, Path(folder)), workload, found, doors=("http",))
         measure(up, workload, found, clients=clients, rounds=rounds, duration_s=duration_s, doors=("http",))
     return list(rows(found))

@@ -15,7 +15,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadtests.bench import targets
-from loadtests.bench.benchmarks.doors import BARE, PROXY, STREAMS, Taken, bare, bring_up, measure, module_server, rows, say
+from loadtests.bench.benchmarks.doors import (
+    BARE,
+    PROXY,
+    STREAMS,
+    DoorFigures,
+    bare,
+    bring_up,
+    measure,
+    module_server,
+    rows,
+    say,
+)
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load.grpc_load import generator
 from loadtests.bench.peers import mlserver
@@ -49,7 +60,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     say(f"gRPC load by {generator()}")
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, ExitStack() as stack:
         workload = build_workload(Path(folder))
-        found = Taken()
+        found = DoorFigures()
         up = bring_up(stack, servers(workload, Path(folder)), workload, found, doors=("grpc",))
         measure(up, workload, found, clients=clients, rounds=rounds, duration_s=duration_s, doors=("grpc",))
         measure(up, workload, found, clients=(32,), rounds=rounds, duration_s=duration_s, doors=(STREAMS,))
@@ -70,7 +81,7 @@ def target(door: str, server: str, clients: int, figure: str) -> Target | None:
     return None
 
 
-def through_envoy(found: Taken) -> Iterator[Row]:
+def through_envoy(found: DoorFigures) -> Iterator[Row]:
     """What Envoy's place in front makes of the same replica: the rows have no bare server of their own, so against each other."""
     for (door, server, clients), taken in found.items():
         if server != ENVOY:

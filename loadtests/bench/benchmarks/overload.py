@@ -31,7 +31,7 @@ SETTLE_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class OverloadFindings:
     """One round. Memory is the replica's resident set in MiB, settled before and after. *_cpu_s: what the replica took of a core."""
 
     peak: Overloaded
@@ -57,7 +57,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     return list(rows(found))
 
 
-def rows(found: Sequence[Found]) -> Iterator[Row]:
+def rows(found: Sequence[OverloadFindings]) -> Iterator[Row]:
     """The figures, each over all rounds."""
     peaks = [one.peak.goodput for one in found]
     yield row("overload/peak/goodput", peaks, "req/s")
@@ -82,7 +82,7 @@ def rows(found: Sequence[Found]) -> Iterator[Row]:
     yield row("overload/3x/generator", [one.over.busy_ratio for one in found], "cores")
 
 
-def _round(port: int, pid: int, bodies: Path, peak_s: float, over_s: float) -> Found:
+def _round(port: int, pid: int, bodies: Path, peak_s: float, over_s: float) -> OverloadFindings:
     began = cpu_s(pid)
     peak = _peak(port, bodies, peak_s)
     peak_cpu_s = cpu_s(pid) - began
@@ -99,7 +99,7 @@ def _round(port: int, pid: int, bodies: Path, peak_s: float, over_s: float) -> F
     )
     over_cpu_s = cpu_s(pid) - began
     time.sleep(SETTLE_S)
-    found = Found(peak, over, peak_cpu_s, over_cpu_s, before, resident_mib(pid))
+    found = OverloadFindings(peak, over, peak_cpu_s, over_cpu_s, before, resident_mib(pid))
     sys.stderr.write(f"overload: {found}\n")
     return found
 

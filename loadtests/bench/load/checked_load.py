@@ -27,7 +27,7 @@ KEPT: Final = 5
 """Samples kept of what was wrong."""
 
 
-class Kind(enum.IntEnum):
+class AnswerKind(enum.IntEnum):
     """What an answer was."""
 
     FRESH = 0
@@ -41,7 +41,7 @@ class Kind(enum.IntEnum):
     """The connection could not be made, or ended before the answer."""
 
 
-Event = tuple[float, float, Kind]
+CheckedEvent = tuple[float, float, AnswerKind]
 """When it came (time.perf_counter), after how many seconds, what it was."""
 
 
@@ -50,58 +50,58 @@ class Journal:
     """All that the clients met, in order of time. wrong: samples of what was neither right nor refused. late: seconds by which the
     clients' own loop was late, looked at again and again."""
 
-    events: list[Event] = field(default_factory=list)
+    events: list[CheckedEvent] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     late: list[float] = field(default_factory=list)
 
-    def add(self, sent_s: float, kind: Kind, said: str = "") -> None:
+    def add(self, sent_s: float, kind: AnswerKind, said: str = "") -> None:
         """One answer, now."""
         now = time.perf_counter()
         self.events.append((now, now - sent_s, kind))
         if said and len(self.wrong) < KEPT:
             self.wrong.append(said)
 
-    def between(self, start_s: float, end_s: float) -> list[Event]:
+    def between(self, start_s: float, end_s: float) -> list[CheckedEvent]:
         """What came in this time."""
         return [e for e in self.events if start_s <= e[0] < end_s]
 
 
-def kinds(events: Sequence[Event]) -> Counter[Kind]:
+def kinds(events: Sequence[CheckedEvent]) -> Counter[AnswerKind]:
     """How many of each kind."""
     return Counter(kind for _, _, kind in events)
 
 
-def judge(status: int, body: bytes, right: float, default: float) -> tuple[Kind, str]:
+def judge(status: int, body: bytes, right: float, default: float) -> tuple[AnswerKind, str]:
     """What an answer is, and in words what is wrong with it."""
     try:
         document = orjson.loads(body)
         if status in REFUSALS:
             said = document.get("error")
             return (
-                (Kind.REFUSED, "")
+                (AnswerKind.REFUSED, "")
                 if isinstance(said, str) and said
-                else (Kind.FAILED, f"{status} without a reason: {body!r:.200}")
+                else (AnswerKind.FAILED, f"{status} without a reason: {body!r:.200}")
             )
         if status != 200:
-            return Kind.FAILED, f"{status}: {body!r:.300}"
+            return AnswerKind.FAILED, f"{status}: {body!r:.300}"
         return _judge_answer(document, right, default)
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as problem:
-        return Kind.WRONG, f"{status}, {problem!r}: {body!r:.300}"
+        return AnswerKind.WRONG, f"{status}, {problem!r}: {body!r:.300}"
 
 
-def _judge_answer(document: Any, right: float, default: float) -> tuple[Kind, str]:
+def _judge_answer(document: Any, right: float, default: float) -> tuple[AnswerKind, str]:
     parameters = document["parameters"]
     outputs = {output["name"]: output["data"][0] for output in document["outputs"]}
     score, is_degraded = outputs["score"], outputs["degraded"]
     if parameters.get("source") == "rules":
         if is_degraded and score is None:
-            return Kind.RULES, ""
+            return AnswerKind.RULES, ""
     elif is_degraded and parameters["degraded"]:
         if abs(score - default) <= TOLERANCE:
-            return Kind.DEGRADED, ""
+            return AnswerKind.DEGRADED, ""
     elif not is_degraded and abs(score - right) <= TOLERANCE:
-        return Kind.FRESH, ""
-    return Kind.WRONG, f"right would be {right} (defaults: {default}): {document!r:.500}"
+        return AnswerKind.FRESH, ""
+    return AnswerKind.WRONG, f"right would be {right} (defaults: {default}): {document!r:.500}"
 
 
 class _Connection(asyncio.Protocol):
@@ -196,7 +196,7 @@ class CheckedLoad:
                 _, connection = await asyncio.get_running_loop().create_connection(_Connection, HOST, self._port)
             return connection
         except (OSError, TimeoutError):
-            self.journal.add(sent, Kind.LOST)
+            self.journal.add(sent, AnswerKind.LOST)
             await asyncio.sleep(RECONNECT_S)
             return None
 
@@ -209,12 +209,12 @@ class CheckedLoad:
         except asyncio.CancelledError:
             if not waiting.cancelled() or time.perf_counter() - sent < PATIENCE_S:
                 raise
-            self.journal.add(sent, Kind.FAILED, f"no answer within {PATIENCE_S:g} s")
+            self.journal.add(sent, AnswerKind.FAILED, f"no answer within {PATIENCE_S:g} s")
             return False
         finally:
             giving_up.cancel()
         if answer is None:
-            self.journal.add(sent, Kind.LOST)
+            self.journal.add(sent, AnswerKind.LOST)
             return False
         kind, said = judge(*answer, float(self._world.scores[host]), self._world.default_score)
         self.journal.add(sent, kind, said)

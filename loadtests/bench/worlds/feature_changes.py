@@ -19,7 +19,7 @@ from loadtests.bench.benchmarks.features import HOSTS, NOW, SERVICE
 from loadtests.bench.errors import BenchError
 from loadtests.bench.process import python
 
-Kind = Literal["registry", "rows"]
+ChangeKind = Literal["registry", "rows"]
 ROWS_PER_S: Final = 5_000
 APPLY_EVERY_S: Final = 1.0
 BEGUN: Final = "begun"
@@ -47,7 +47,7 @@ class Changes:
 
 
 @contextmanager
-def changing(feast: Path, url: str, kind: Kind, duration_s: float) -> Iterator[Changes]:
+def changing(feast: Path, url: str, kind: ChangeKind, duration_s: float) -> Iterator[Changes]:
     """A changer that has begun, ended at the end of the block at the latest."""
     command = python("loadtests.bench.worlds.feature_changes", str(feast), url, kind, str(duration_s))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:

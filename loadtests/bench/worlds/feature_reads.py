@@ -16,17 +16,17 @@ from loadtests.bench.load.http_load import load_http
 from loadtests.bench.process import HOST, Running
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.workload import INFER_PATH
-from loadtests.bench.worlds.feature_changes import Kind, changing
+from loadtests.bench.worlds.feature_changes import ChangeKind, changing
 from loadtests.bench.worlds.featured import Featured
 
-STATES: Final[Mapping[str, tuple[Kind, ...]]] = {
+STATES: Final[Mapping[str, tuple[ChangeKind, ...]]] = {
     "rest": (),
     "registry": ("registry",),
     "rows": ("rows",),
     "both": ("registry", "rows"),
 }
-UNITS: Final[Mapping[Kind, str]] = {"registry": "changes/s", "rows": "rows/s"}
-ENOUGH: Final[Mapping[Kind, float]] = {"registry": 0.8, "rows": 4_500}
+UNITS: Final[Mapping[ChangeKind, str]] = {"registry": "changes/s", "rows": "rows/s"}
+ENOUGH: Final[Mapping[ChangeKind, float]] = {"registry": 0.8, "rows": 4_500}
 """What a changer must have managed for the state to be what it says: a changer that is starved disturbs nobody."""
 
 Buckets = Mapping[float, float]
@@ -34,16 +34,16 @@ Buckets = Mapping[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReadHistogram:
     """One stretch. changed: what each changer managed, a second. p99_ms of the read; request_p99_ms of the whole request."""
 
     p50_ms: float
     p99_ms: float
     request_p99_ms: float
-    changed: Mapping[Kind, float]
+    changed: Mapping[ChangeKind, float]
 
 
-def read_while(up: Featured, state: str, *, clients: int, duration_s: float) -> Read:
+def read_while(up: Featured, state: str, *, clients: int, duration_s: float) -> ReadHistogram:
     """Measure one stretch. Raises BenchError."""
     with ExitStack() as stack:
         at_work = {kind: stack.enter_context(changing(up.feast, up.url, kind, duration_s + 0.5)) for kind in STATES[state]}
@@ -52,7 +52,7 @@ def read_while(up: Featured, state: str, *, clients: int, duration_s: float) -> 
         after = histogram(up.vedette)
         changed = {kind: changes.rate() for kind, changes in at_work.items()}
     counted = {bound: after[bound] - before.get(bound, 0.0) for bound in after}
-    found = Read(quantile(counted, 0.5) * 1000, quantile(counted, 0.99) * 1000, taken.p99_ms, changed)
+    found = ReadHistogram(quantile(counted, 0.5) * 1000, quantile(counted, 0.99) * 1000, taken.p99_ms, changed)
     told = "".join(f", {rate:,.1f} {UNITS[kind]}" for kind, rate in changed.items())
     say(f"features_http, store {state}: read p99 {found.p99_ms:.2f} ms at {taken.rate:,.0f} req/s{told}")
     return found
@@ -89,7 +89,7 @@ def quantile(buckets: Buckets, share: float) -> float:
     raise AssertionError("not reached")
 
 
-def read_rows(reads: Mapping[str, Sequence[Read]], problems: Mapping[str, str]) -> Iterator[Row]:
+def read_rows(reads: Mapping[str, Sequence[ReadHistogram]], problems: Mapping[str, str]) -> Iterator[Row]:
     """The read's p99 in each state; the target holds while the store changes."""
     for state, kinds in STATES.items():
         target = targets.value("<", 10) if kinds else None

@@ -27,10 +27,10 @@ from operators.api.types import ModelService, RolloutPolicy, rollout_of
 from operators.autoscaling.decide import decide as decide_scale
 from operators.autoscaling.plan import facts_of, with_room
 from operators.backends.kube import ROLLOUT_POLICIES, Conflict, Kube, KubeError, NotFound
+from operators.handlers.claims import claimants, heirs, left_of
 from operators.handlers.documents import Key, ResourceDocument, desired_of, said
 from operators.handlers.looking.acting import Acting
 from operators.handlers.looking.backends import Backends, ClusterBackend
-from operators.handlers.looking.claims import claimants, heirs, left_of
 from operators.handlers.looking.look_state import LookContext, ServiceMemory
 from operators.handlers.looking.record import Recorder
 from operators.handlers.looking.status_view import (

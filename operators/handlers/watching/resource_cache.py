@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from operators.api.types import GROUP
 from operators.backends.kube import Kind
+from operators.handlers.claims import served_by
 from operators.handlers.documents import Key, ResourceDocument, annotations, key_of, version_of
-from operators.handlers.looking.claims import served_by
 
 
 class ResourceCache:

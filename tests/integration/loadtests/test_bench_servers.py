@@ -97,7 +97,7 @@ def test_a_server_that_refuses_is_not_measured(bare, workload):
 
 
 def test_what_cannot_be_brought_up_is_told_and_the_rest_is_up(workload, bare):
-    found = doors.Taken()
+    found = doors.DoorFigures()
     wrong = doors.module_server("wrong", "bare", workload)
     wanted = [
         ("bare", lambda: doors.bare(workload)),

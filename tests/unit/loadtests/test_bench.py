@@ -113,7 +113,7 @@ def test_percentiles_are_latencies_that_were_seen():
 
 
 def test_the_bare_server_is_the_yardstick_of_all():
-    found = doors.Taken()
+    found = doors.DoorFigures()
     found.update(
         {("http", name, 8): [Sample(1.0, 2.0, 100.0)] for name in ("bare", "vedette", "vedette-2", "serve-proxy", "kserve")}
     )
@@ -133,7 +133,7 @@ def test_the_bare_server_is_the_yardstick_of_all():
 
 
 def test_grpc_is_held_against_its_own_bare_server_and_envoy_against_none():
-    found = doors.Taken()
+    found = doors.DoorFigures()
     for door, names in (
         ("grpc", ("bare", "vedette")),
         ("grpc-streams", ("bare", "vedette")),
@@ -163,7 +163,7 @@ def test_servers_take_turns_and_each_round_begins_with_another(monkeypatch):
         return Sample(1.0, 1.0, 1.0)
 
     monkeypatch.setattr(doors, "_cell", cell)
-    found = doors.Taken()
+    found = doors.DoorFigures()
     doors.measure([Up("a"), Up("b")], None, found, clients=(8,), rounds=2, duration_s=1.0)
     http = [(name, index) for door, name, _, index in order if door == "http"]
     assert http == [("a", 0), ("b", 0), ("a", 0), ("b", 0), ("b", 1), ("a", 1)]  # the first two warm up
@@ -182,7 +182,7 @@ def test_a_server_that_fails_becomes_a_row_and_the_others_are_measured(monkeypat
         return Sample(1.0, 1.0, 1.0)
 
     monkeypatch.setattr(doors, "_cell", cell)
-    found = doors.Taken()
+    found = doors.DoorFigures()
     found.drop("http", "c", "c did not start")
     doors.measure([Up("bare"), Up("b")], None, found, clients=(1, 8), rounds=2, duration_s=1.0, doors=("http",))
     rows = {r.name: r for r in doors.rows(found)}

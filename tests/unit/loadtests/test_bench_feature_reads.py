@@ -8,7 +8,7 @@ from loadtests.bench.benchmarks import features_http, rows
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load.open_load import OpenSample, Schedule, arrivals
 from loadtests.bench.load.results import Sample
-from loadtests.bench.worlds.feature_reads import Read, quantile, read_rows
+from loadtests.bench.worlds.feature_reads import ReadHistogram, quantile, read_rows
 
 
 def test_arrivals_are_poisson_and_the_same_for_the_same_seed():
@@ -88,7 +88,7 @@ def test_the_open_loop_is_judged_by_its_p99_and_a_failure_is_a_row():
 
 
 def test_a_state_of_the_store_holds_only_if_its_changer_got_its_work_done():
-    taken = [Read(1.0, 5.0, 9.0, {"rows": 3_000.0})]
+    taken = [ReadHistogram(1.0, 5.0, 9.0, {"rows": 3_000.0})]
     found = {r.name: r for r in read_rows({"rows": taken}, {"registry": "no Feast"})}
     assert found["features-read/rows/c32/p99"].is_met is True
     assert found["features-read/rows/changed/rows"].is_met is False

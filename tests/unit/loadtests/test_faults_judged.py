@@ -7,8 +7,8 @@ import time
 import orjson
 import pytest
 
-from loadtests.bench.benchmarks.faults import Found, _recovered, rows
-from loadtests.bench.load.checked_load import Journal, Kind, judge
+from loadtests.bench.benchmarks.faults import FaultFindings, _recovered, rows
+from loadtests.bench.load.checked_load import AnswerKind, Journal, judge
 from loadtests.bench.load.overload_client import Overloaded, drive
 from loadtests.bench.servers.swapped import Day
 from serving.spec import ServingSpec
@@ -25,38 +25,42 @@ def answer(score: float | None, *, degraded: bool = False, said: bool | None = N
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        pytest.param(200, answer(RIGHT), Kind.FRESH, id="the right score"),
-        pytest.param(200, answer(RIGHT, source="cache"), Kind.FRESH, id="the right score, from a cache"),
-        pytest.param(200, answer(DEFAULT), Kind.WRONG, id="the score of defaults that does not say so"),
-        pytest.param(200, answer(DEFAULT, degraded=True), Kind.DEGRADED, id="the score of defaults that says so"),
-        pytest.param(200, answer(DEFAULT, degraded=True, said=False), Kind.WRONG, id="degraded in the row, not in the answer"),
-        pytest.param(200, answer(0.7, degraded=True), Kind.WRONG, id="degraded does not excuse any score"),
-        pytest.param(200, answer(None, degraded=True, source="rules"), Kind.RULES, id="by rules, without a score"),
-        pytest.param(200, answer(None, source="rules"), Kind.WRONG, id="by rules, but not degraded"),
-        pytest.param(200, answer(0.7), Kind.WRONG, id="another score"),
-        pytest.param(200, b"{}", Kind.WRONG, id="an answer that is none"),
-        pytest.param(200, b"<html>", Kind.WRONG, id="no JSON"),
-        pytest.param(503, b'{"error": "come back"}', Kind.REFUSED, id="a refusal in the protocol's words"),
-        pytest.param(429, b'{"error": ""}', Kind.FAILED, id="a refusal that says nothing"),
-        pytest.param(500, b'{"error": "a defect"}', Kind.FAILED, id="a defect, whatever it says"),
-        pytest.param(404, b'{"error": "unknown"}', Kind.FAILED, id="a model that is there is not unknown"),
+        pytest.param(200, answer(RIGHT), AnswerKind.FRESH, id="the right score"),
+        pytest.param(200, answer(RIGHT, source="cache"), AnswerKind.FRESH, id="the right score, from a cache"),
+        pytest.param(200, answer(DEFAULT), AnswerKind.WRONG, id="the score of defaults that does not say so"),
+        pytest.param(200, answer(DEFAULT, degraded=True), AnswerKind.DEGRADED, id="the score of defaults that says so"),
+        pytest.param(
+            200, answer(DEFAULT, degraded=True, said=False), AnswerKind.WRONG, id="degraded in the row, not in the answer"
+        ),
+        pytest.param(200, answer(0.7, degraded=True), AnswerKind.WRONG, id="degraded does not excuse any score"),
+        pytest.param(200, answer(None, degraded=True, source="rules"), AnswerKind.RULES, id="by rules, without a score"),
+        pytest.param(200, answer(None, source="rules"), AnswerKind.WRONG, id="by rules, but not degraded"),
+        pytest.param(200, answer(0.7), AnswerKind.WRONG, id="another score"),
+        pytest.param(200, b"{}", AnswerKind.WRONG, id="an answer that is none"),
+        pytest.param(200, b"<html>", AnswerKind.WRONG, id="no JSON"),
+        pytest.param(503, b'{"error": "come back"}', AnswerKind.REFUSED, id="a refusal in the protocol's words"),
+        pytest.param(429, b'{"error": ""}', AnswerKind.FAILED, id="a refusal that says nothing"),
+        pytest.param(500, b'{"error": "a defect"}', AnswerKind.FAILED, id="a defect, whatever it says"),
+        pytest.param(404, b'{"error": "unknown"}', AnswerKind.FAILED, id="a model that is there is not unknown"),
     ],
 )
 def test_what_an_answer_is(status, body, kind):
     found, said = judge(status, body, RIGHT, DEFAULT)
     assert found is kind
-    assert bool(said) == (kind in (Kind.WRONG, Kind.FAILED)), "what is wrong is said in words"
+    assert bool(said) == (kind in (AnswerKind.WRONG, AnswerKind.FAILED)), "what is wrong is said in words"
 
 
 async def test_back_is_when_the_last_bad_answer_came_not_when_the_first_good_one_did():
     now, journal = time.perf_counter(), Journal()
-    journal.events += [(now - 3.0 + i / 100, 0.01, Kind.LOST if i in (0, 50, 120) else Kind.FRESH) for i in range(300)]
+    journal.events += [
+        (now - 3.0 + i / 100, 0.01, AnswerKind.LOST if i in (0, 50, 120) else AnswerKind.FRESH) for i in range(300)
+    ]
     assert await _recovered(journal.events, now - 3.0) == pytest.approx(now - 1.8)
 
 
 def test_one_wrong_answer_in_any_round_misses_the_target():
-    good = Found([(0.0, 0.01, Kind.FRESH)], 0.0, 100.0, 90.0, [])
-    bad = Found([(0.0, 0.01, Kind.WRONG), (0.0, 0.5, Kind.REFUSED)], 0.0, 100.0, 50.0, ["x"])
+    good = FaultFindings([(0.0, 0.01, AnswerKind.FRESH)], 0.0, 100.0, 90.0, [])
+    bad = FaultFindings([(0.0, 0.01, AnswerKind.WRONG), (0.0, 0.5, AnswerKind.REFUSED)], 0.0, 100.0, 50.0, ["x"])
     of_good = {r.name: r.is_met for r in rows({"f": [good]})}
     assert all(met is not False for met in of_good.values())
     assert {r.name for r in rows({"f": [bad]}) if r.is_met is False} == {"faults/f/wrong", "faults/f/p99", "faults/f/after"}

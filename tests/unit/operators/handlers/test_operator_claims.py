@@ -2,7 +2,7 @@
 
 import pytest
 
-from operators.handlers.looking.claims import claimants, heirs, refusal, rival, sharers
+from operators.handlers.claims import claimants, heirs, refusal, rival, sharers
 
 
 def service(name, at=1, *, deleted=False, namespace="soc", **spec):
