@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from api_server_kind import definition, eventually, install, new_group, uninstall
 
+from tests.contract.api_server.api_server_kind import definition, eventually, install, new_group, uninstall
 from tests.fakes.apiserver import Handle
 
 Json = dict[str, Any]

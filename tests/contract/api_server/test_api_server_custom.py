@@ -3,8 +3,18 @@
 import copy
 
 import pytest
-from api_server_kind import MERGE, STRATEGIC, causes, definition, eventually, install, new_group, refused, uninstall
 
+from tests.contract.api_server.api_server_kind import (
+    MERGE,
+    STRATEGIC,
+    causes,
+    definition,
+    eventually,
+    install,
+    new_group,
+    refused,
+    uninstall,
+)
 from tests.fakes.apiserver import Handle
 
 

@@ -4,8 +4,8 @@ import time
 
 import httpx
 import pytest
-from api_server_kind import MERGE
 
+from tests.contract.api_server.api_server_kind import MERGE
 from tests.fakes.apiserver import ApiServer, User
 from tests.fakes.apiserver.fixtures import fake_api
 from tests.waiting import until

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_server_kind import eventually
 
+from tests.contract.api_server.api_server_kind import eventually
 from tests.fakes.apiserver import ApiServer, Handle
 from tests.fakes.apiserver.answering.texts import read_all
 from tests.fakes.apiserver.real import RealApiServer, real_api_server, unavailable

@@ -5,8 +5,8 @@ The cleaning up itself is the controller manager's; on a server without one thos
 from typing import Any
 
 import pytest
-from api_server_kind import MERGE, definition, eventually, install, new_group, refused, uninstall
 
+from tests.contract.api_server.api_server_kind import MERGE, definition, eventually, install, new_group, refused, uninstall
 from tests.fakes.apiserver import Handle
 
 Json = dict[str, Any]

@@ -4,9 +4,20 @@ import json
 from typing import Any
 
 import pytest
-from api_server_kind import APPLY, JSON_PATCH, MERGE, STRATEGIC, causes, definition, install, new_group, refused, uninstall
 
 from operators.backends.kube import encoded
+from tests.contract.api_server.api_server_kind import (
+    APPLY,
+    JSON_PATCH,
+    MERGE,
+    STRATEGIC,
+    causes,
+    definition,
+    install,
+    new_group,
+    refused,
+    uninstall,
+)
 from tests.fakes.apiserver import Handle
 
 Json = dict[str, Any]

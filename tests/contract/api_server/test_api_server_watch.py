@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from api_server_kind import MERGE, definition, eventually, install, new_group, refused, uninstall
 
+from tests.contract.api_server.api_server_kind import MERGE, definition, eventually, install, new_group, refused, uninstall
 from tests.fakes.apiserver import Handle
 
 Json = dict[str, Any]

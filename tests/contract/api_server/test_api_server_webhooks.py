@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from api_server_kind import MERGE, eventually, refused
 
+from tests.contract.api_server.api_server_kind import MERGE, eventually, refused
 from tests.fakes.apiserver import Handle
 from tests.fakes.apiserver.certificates import issue
 

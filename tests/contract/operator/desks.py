@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from api_server_kind import eventually
 
 from operators.backends.kube import Kube, access
+from tests.contract.api_server.api_server_kind import eventually
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.operator_desk import Desk
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from api_server_kind import MERGE, eventually, uninstall
 
 from operators.backends.kube import INFERENCE_SERVICES, RAY_SERVICES, Kind, Kube, access
 from operators.handlers.watching.backend_watch import BackendWatch, OwnWrites
 from operators.handlers.watching.work_queue import Backoff
+from tests.contract.api_server.api_server_kind import MERGE, eventually, uninstall
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.serving_pods import FOREIGN_CRDS, open_crd, ray_service
 

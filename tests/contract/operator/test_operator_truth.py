@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
-from api_server_kind import eventually
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from operators.backends.kube import MODEL_SERVICES, Kube, NotFound, access
 from operators.handlers.documents import CHANGE_CAUSE
+from tests.contract.api_server.api_server_kind import eventually
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.operator_desk import POLICY, Desk, condition
 

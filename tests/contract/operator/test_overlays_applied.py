@@ -9,9 +9,9 @@ import uuid
 
 import pytest
 import yaml
-from installed import APPLY, ROOT, foreign_definitions, http, kubectl, namespaces
 
 from operators.api.crds import definitions
+from tests.contract.operator.installed import APPLY, ROOT, foreign_definitions, http, kubectl, namespaces
 from tests.fakes.apiserver import Handle
 
 __all__ = ["foreign_definitions", "http", "kubectl", "namespaces"]

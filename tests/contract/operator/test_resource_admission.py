@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 import yaml
-from installed import APPLY, GROUP, PLURALS, foreign_definitions, http, kubectl, namespaces
 from kubernetes import client
 
 from operators.api.read import read, read_service
 from operators.rollout.spec import Revision, RolloutSpec
 from operators.rollout.status import FinishedRollout, RolloutStatus
+from tests.contract.operator.installed import APPLY, GROUP, PLURALS, foreign_definitions, http, kubectl, namespaces
 from tests.fakes.operator.resources import BAD, GOOD, service
 
 __all__ = ["foreign_definitions", "http", "kubectl", "namespaces"]

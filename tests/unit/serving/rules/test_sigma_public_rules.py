@@ -6,10 +6,10 @@ from pathlib import Path
 import orjson
 import pytest
 import yaml
-from naive_sigma import matches
 
 from serving.rules.events import Several, fields_of_json
 from serving.rules.matcher import compile_sigma
+from tests.unit.serving.rules.naive_sigma import matches
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("VEDETTE_DATA_DIR") or not (Path(os.environ["VEDETTE_DATA_DIR"]) / "sigma").is_dir(),
