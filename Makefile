@@ -1,8 +1,9 @@
-# Every target sets up .venv by itself; a machine needs only Python 3.11+, pip and make.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Every target sets up .venv by itself; a machine needs only Python 3.11, 3.12 or 3.13, pip and make. `make PYTHON=python3.12 ...`
+# names one, and makes .venv anew if it has another; else .venv stays as it is, and a new one takes the newest on PATH that works.
+FOUND := $(shell sh requirements/python.sh $(PYTHON) 2>/dev/null)
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+READY := $(VENV)/.ready-$(firstword $(FOUND))
 ARGS ?=
 WORKERS ?= 3
 
@@ -13,12 +14,13 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
-	@echo "setting up $(VENV) (once; about two minutes)"
-	$(PYTHON) -m venv $(VENV)
+	@sh requirements/python.sh $(PYTHON) > /dev/null
+	@echo "setting up $(VENV) with Python $(firstword $(FOUND)) (once; about two minutes)"
+	$(lastword $(FOUND)) -m venv $(if $(wildcard $(READY)),,--clear) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@touch $(READY)
+	@touch $@
 
 up: $(READY) ## train (first time), serve, print where it listens; Ctrl-C stops. ARGS="--dataset flows --data-dir DIR"
 	$(BIN)/vedette up $(ARGS)

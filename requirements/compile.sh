@@ -1,9 +1,10 @@
 #!/bin/sh
-# Compile requirements/*.txt from pyproject.toml: one set of versions for every image, with hashes, without index addresses.
+# Compile requirements/*.txt from pyproject.toml: one set of versions for every image and every supported Python, with hashes,
+# without index addresses.
 set -eu
 cd "$(dirname "$0")/.."
 uv=${UV:-.venv/bin/uv}
-common="--generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet"
+common="--universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet"
 # shellcheck disable=SC2086
 "$uv" pip compile pyproject.toml --extra dev $common "$@" -o requirements/dev.txt
 for extra in serving envoy lifecycle operators operator loadtests; do

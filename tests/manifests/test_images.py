@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from packaging.markers import Marker
 
 from tests.manifests.conftest import ROOT
 
@@ -70,9 +71,10 @@ print(sorted({m.split(".")[0] for m in sys.modules} & {"lifecycle", "operators",
 def _site_packages(requirements, folder):
     """A folder that holds the packages of a requirements file and no other of this environment."""
     folder.mkdir()
-    for name in re.findall(
-        r"^([a-z0-9-]+)(?:\[.*\])?==", (ROOT / "requirements" / requirements).read_text(encoding="utf-8"), re.MULTILINE
-    ):
+    text = (ROOT / "requirements" / requirements).read_text(encoding="utf-8")
+    for name, marker in re.findall(r"^([a-z0-9-]+)(?:\[.*\])?==[^ ]+(?: ; (.*))? \\$", text, re.MULTILINE):
+        if marker and not Marker(marker).evaluate():
+            continue  # not for this Python
         distribution = importlib.metadata.distribution(name)
         for top in {file.parts[0] for file in distribution.files or () if file.parts[0] not in {"..", "__pycache__"}}:
             link = folder / top

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -128,8 +129,8 @@ def test_of_any_lines_each_is_an_event_or_set_aside(lines):
         pytest.param(b"[" * 100_000, ["e:1!"], id="nested too deeply"),
         pytest.param(
             b"[" + b'{"a":' * 1015 + b"1" + b"}" * 1015 + b', {"b": 2}]',
-            ["e[0]!", "e[1]"],
-            id="in a list, read but not to be written",
+            ["e[0]!" if sys.version_info < (3, 12) else "e[0]", "e[1]"],
+            id="in a list, read; not to be written before Python 3.12, which takes twice the depth",
         ),
         pytest.param(b"\n \n", [], id="nothing"),
     ],
