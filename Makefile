@@ -16,7 +16,7 @@ help: ## list the targets
 $(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
 	@sh requirements/python.sh $(PYTHON) > /dev/null
 	@echo "setting up $(VENV) with Python $(firstword $(FOUND)) (once; about two minutes)"
-	$(lastword $(FOUND)) -m venv $(if $(wildcard $(READY)),,--clear) $(VENV)
+	$(lastword $(FOUND)) -m venv $(if $(wildcard $(VENV)/lib/python$(firstword $(FOUND))),,--clear) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .

@@ -86,21 +86,27 @@ def test_the_environment_stays_while_nobody_names_another_python(checkout):
     assert not (checkout / "asked").exists()
 
 
+def _has_environment(checkout, version, ready=True):
+    (checkout / ".venv" / "lib" / f"python{version}").mkdir(parents=True)
+    if ready:
+        (checkout / ".venv" / f".ready-{version}").touch()
+
+
 def test_the_environment_of_another_python_is_made_anew(checkout):
     _works(checkout, "python3.11")
-    (checkout / ".venv").mkdir()
-    (checkout / ".venv" / ".ready-3.10").touch()
+    _has_environment(checkout, "3.10")
     assert "-m venv --clear .venv" in _run(checkout, "make", "-n", "PYTHON=python3.11", "check").stdout
-    (checkout / ".venv" / f".ready-{VERSION}").touch()
+
+
+def test_the_environment_of_the_same_python_is_used(checkout):
+    _works(checkout, "python3.11")
+    _has_environment(checkout, VERSION)
     assert "-m venv" not in _run(checkout, "make", "-n", "PYTHON=python3.11", "check").stdout
 
 
 def test_of_the_same_python_only_the_packages_are_brought_up_to_date(checkout):
     _works(checkout, "python3.11")
-    (checkout / ".venv").mkdir()
-    (checkout / ".venv" / f".ready-{VERSION}").touch()
-    shutil.copystat(ROOT / "Makefile", checkout / ".venv" / f".ready-{VERSION}")
-    (checkout / "requirements" / "dev.txt").touch()
+    _has_environment(checkout, VERSION, ready=False)
     told = _run(checkout, "make", "-n", "check").stdout
     assert "-m venv  .venv" in told
     assert "--clear" not in told
