@@ -75,7 +75,7 @@ class Kind(NamedTuple):
 
 
 PODS: Final = Kind("v1", "Pod", "pods")
-EVENTS: Final = Kind("v1", "WatchEvent", "events")
+EVENTS: Final = Kind("v1", "Event", "events")
 LEASES: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 MODEL_SERVICES: Final = Kind("vedette.dev/v1alpha1", "ModelService", "modelservices")
 ROLLOUT_POLICIES: Final = Kind("vedette.dev/v1alpha1", "RolloutPolicy", "rolloutpolicies")
@@ -122,7 +122,7 @@ def _tls(found: Any) -> ssl.SSLContext | None:
     if not found.host.startswith("https"):
         return None
     context = ssl.create_default_context(cafile=found.ssl_ca_cert)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # clusters' own CAs often lack an extension it wants
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # on from Python 3.13; clusters' own CAs often lack an extension it wants
     if not found.verify_ssl:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -4,6 +4,7 @@ annotation, with the resourceVersion that was read: two people at once are both 
 Acts on nothing by itself; the operator does."""
 
 import json
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -51,7 +52,17 @@ def connect(*, context: str | None = None, namespace: str | None = None, kubecon
             raise Unreachable(
                 f"no cluster to speak to: {where}: {problem}; name one with --kubeconfig and --context"
             ) from problem
-    return ClusterControl(api, namespace or own or "default")
+    return ClusterControl(take_authorities_of_clusters(api), namespace or own or "default")
+
+
+def take_authorities_of_clusters(api: Any) -> Any:
+    """The same ApiClient. Clusters' own CAs often lack an extension that Python wants from 3.13 on, as operators.backends.kube says."""
+    from urllib3.util import create_urllib3_context
+
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if api.configuration.verify_ssl else ssl.CERT_NONE)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    api.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
+    return api
 
 
 class ClusterControl:

@@ -10,6 +10,7 @@ right that is missing); operators.handlers.watching.follow then begins anew."""
 
 import asyncio
 import logging
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
@@ -140,10 +141,19 @@ async def _as_coroutine(seen: Awaitable[None]) -> None:
     await seen
 
 
+class _Connection(kopf.ConnectionInfo):  # type: ignore[misc]
+    """Takes the certificates that operators.backends.kube takes."""
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        context: ssl.SSLContext = super().as_ssl_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+
 def _connection(reached: Access) -> kopf.ConnectionInfo:
     found, header = reached.official, reached.header()
     scheme, _, token = (header or "").partition(" ")
-    return kopf.ConnectionInfo(
+    return _Connection(
         server=reached.server,
         ca_path=found.ssl_ca_cert,
         insecure=not found.verify_ssl,

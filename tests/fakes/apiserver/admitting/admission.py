@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from tests.fakes.apiserver.admitting import rules
+from tests.fakes.apiserver.certificates import lenient
 from tests.fakes.apiserver.failures import Refused, bad_request, internal
 from tests.fakes.apiserver.storing.kinds import ADMISSION
 from tests.fakes.apiserver.storing.objects import Call
@@ -142,6 +143,7 @@ class Webhooks:
         context = ssl.create_default_context()
         if target.get("caBundle"):
             context = ssl.create_default_context(cadata=base64.b64decode(target["caBundle"]).decode())
+        lenient(context)
         limit = aiohttp.ClientTimeout(total=hook.get("timeoutSeconds", 10))
         async with (
             aiohttp.ClientSession(timeout=limit) as session,
