@@ -15,7 +15,7 @@ surroundings.leave()  # before anything is imported that reads a variable or a f
 from tests import groups, laws  # noqa: E402
 from tests.fakes.redis_server import PROGRAM, RedisServer  # noqa: E402
 
-laws.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+laws.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
 @pytest.hookimpl(tryfirst=True)

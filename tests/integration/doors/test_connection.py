@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from serving.doors.http import server
@@ -17,6 +17,7 @@ from serving.doors.http.connection import HALF_CLOSE_S
 from serving.doors.http.reply import Reply
 from serving.doors.listener import HttpListener
 from serving.errors import Overloaded
+from tests import laws
 from tests.waiting import HANG_S, until
 
 LIMIT = 200_000
@@ -180,7 +181,7 @@ BODIES += [b"POST /now? " + b"y" * 20_000, b"GET /now? ", b"POST /later? java"]
 
 
 @given(st.permutations(range(len(PIPELINE))), st.lists(st.integers(0, 21_500), max_size=10), st.booleans())
-@settings(max_examples=60, deadline=None)
+@laws.examples(60)
 def test_wherever_the_bytes_are_cut_the_answers_are_the_same(served, order, cuts, is_paced):
     client = Client(served.port)
     wire = b"".join(PIPELINE[n] for n in order)
@@ -194,7 +195,7 @@ def test_wherever_the_bytes_are_cut_the_answers_are_the_same(served, order, cuts
 
 
 @given(st.lists(st.one_of(st.binary(max_size=200), st.sampled_from(PIPELINE)), max_size=6), st.booleans())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@laws.examples(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_garbage_wedges_nothing(served, caplog, pieces, is_half_closed):
     client = Client(served.port)
     try:

@@ -1,11 +1,12 @@
 """Probabilities are bounded, ordered, and right on average."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from lifecycle.training.calibrate import venn_abers
+from tests import laws
 
 
 def brute_force(scores, attack, at):
@@ -16,7 +17,7 @@ def brute_force(scores, attack, at):
     return bounds
 
 
-@settings(max_examples=40, deadline=None)
+@laws.examples(40)
 @given(st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=4, max_size=40))
 def test_agrees_with_the_definition(rows):
     scores = np.array([r[0] for r in rows], dtype=np.float32) / 8

@@ -8,11 +8,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.datasets.data import check_data, find_file, read_data
 from lifecycle.errors import DataError
+from tests import laws
 from tests.unit.lifecycle.declared import PLAIN, detector, rows
 
 
@@ -179,7 +180,7 @@ odd_rows = st.lists(st.dictionaries(st.sampled_from([*GOOD, "verdict"]), odd, ma
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
-@settings(max_examples=30)
+@laws.examples(30)
 @given(odd_rows)
 def test_of_any_rows_a_file_is_taken_or_refused_in_one_message(tmp_path_factory, form, changes):
     """Training data are refused as a whole, with the row; they are never read wrong and never end in a trace."""

@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from lifecycle.metrics import Rates, ranking, rates, wilson
+from tests import laws
 
 ROWS = st.lists(st.tuples(st.integers(0, 12).map(lambda v: v / 12), st.booleans()), min_size=2, max_size=80)
 
 
-@settings(max_examples=100, deadline=None)
+@laws.examples(100)
 @given(ROWS)
 def test_ranking_agrees_with_scikit_learn(rows):
     score, attack = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
@@ -23,7 +24,7 @@ def test_ranking_agrees_with_scikit_learn(rows):
     assert got["pr_auc"] == pytest.approx(reference.auc(recall, precision))
 
 
-@settings(max_examples=100, deadline=None)
+@laws.examples(100)
 @given(ROWS)
 def test_rates_agree_with_scikit_learn(rows):
     alert, attack = np.array([r[0] > 0.5 for r in rows]), np.array([r[1] for r in rows])

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.training.operating_points import choose_points
+from tests import laws
 from tests.unit.lifecycle.declared import detector
 
 ROWS = st.lists(st.tuples(st.integers(0, 40).map(lambda v: v / 40), st.booleans()), min_size=6, max_size=120).filter(
@@ -22,7 +23,7 @@ def chosen(rows, declared=None, weights=None):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@laws.examples(150)
 @given(ROWS)
 def test_what_is_expected_is_what_the_threshold_does(rows):
     score, attack, points = chosen(rows)
@@ -34,7 +35,7 @@ def test_what_is_expected_is_what_the_threshold_does(rows):
         assert point.investigate <= point.threshold
 
 
-@settings(max_examples=150, deadline=None)
+@laws.examples(150)
 @given(ROWS)
 def test_a_requirement_is_met_or_said_not_to_be(rows):
     _, _, points = chosen(rows)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.datasets.windows import SECOND_US, Measure, aggregate
+from tests import laws
 
 EVENTS = st.lists(
     st.tuples(
@@ -28,7 +29,7 @@ def naive(events, window_us):
     return ticks, rows
 
 
-@settings(max_examples=150, deadline=None)
+@laws.examples(150)
 @given(EVENTS, st.sampled_from([1, 3, 10]))
 def test_agrees_with_counting_by_hand(events, seconds):
     who, at, value, amount = (np.array([e[i] for e in events], dtype=np.int64) for i in range(4))

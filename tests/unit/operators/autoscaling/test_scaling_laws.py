@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.autoscaling.decide import decide
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import ScalingFacts, ScalingState
 from operators.ports import Load
+from tests import laws
 
 START = datetime(2026, 3, 2, 7, 50, tzinfo=UTC)
 SPECS = st.builds(
@@ -76,14 +77,14 @@ def told(spec, looks, facts):
         state, before, count = decision.state, decision, decision.replicas
 
 
-@settings(max_examples=100, deadline=None)
+@laws.examples(100)
 @given(SPECS, LOOKS, FACTS)
 def test_deciding_twice_is_deciding_once(spec, looks, facts):
     for _, _, decision, again, _ in told(spec, looks, facts):
         assert again == decision
 
 
-@settings(max_examples=100, deadline=None)
+@laws.examples(100)
 @given(SPECS, LOOKS, FACTS)
 def test_what_is_known_stays_within_bounds_and_what_is_not_takes_nothing_away(spec, looks, facts):
     for load, _, decision, _, count in told(spec, looks, facts):
@@ -96,7 +97,7 @@ def test_what_is_known_stays_within_bounds_and_what_is_not_takes_nothing_away(sp
             assert decision.replicas >= min(facts.rollout_min, decision.upper)
 
 
-@settings(max_examples=100, deadline=None)
+@laws.examples(100)
 @given(SPECS, LOOKS)
 def test_a_look_never_moves_further_than_its_limit_but_for_the_bounds(spec, looks):
     for load, before, decision, _, count in told(spec, looks, None):
@@ -106,7 +107,7 @@ def test_a_look_never_moves_further_than_its_limit_but_for_the_bounds(spec, look
         assert decision.replicas >= min(count - spec.down_limit.replicas, decision.upper)
 
 
-@settings(max_examples=60, deadline=None)
+@laws.examples(60)
 @given(SPECS, LOOKS, FACTS)
 def test_memory_survives_json_and_is_bounded(spec, looks, facts):
     for _, _, decision, _, _ in told(spec, looks, facts):
@@ -115,7 +116,7 @@ def test_memory_survives_json_and_is_bounded(spec, looks, facts):
         assert len(decision.state.peaks) <= 1 + max(spec.max_replicas, decision.upper) + 3
 
 
-@settings(max_examples=60, deadline=None)
+@laws.examples(60)
 @given(SPECS, st.floats(0, 200), FACTS)
 def test_a_rollout_never_asks_for_fewer(spec, ongoing, facts):
     load = Load(at=START, ongoing=ongoing, ready_replicas=3, wanted_replicas=3)

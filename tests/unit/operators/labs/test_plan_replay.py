@@ -6,7 +6,7 @@ import json
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.labs.forecast import forecast
@@ -16,6 +16,7 @@ from serving.audit.reader import AuditError, read_records
 from serving.audit.writer import PATTERN
 from serving.scoring.loaded_revision import load_bundle, serve
 from serving.spec import RevisionSpec
+from tests import laws
 from tests.unit.serving.scoring.variants import World, host, request, spec, threat
 
 
@@ -102,7 +103,7 @@ odd = st.one_of(
 
 
 @given(data=st.data())
-@settings(max_examples=50)
+@laws.examples(50)
 def test_a_record_that_cannot_be_replayed_is_set_aside_and_the_others_are_replayed(data, records, plain):
     """Whatever stands in one record of the log."""
     line = json.loads(encode_record(records[1]))

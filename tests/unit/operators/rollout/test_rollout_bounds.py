@@ -5,7 +5,7 @@ import random
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.api.types import Metadata, ModelService, ModelServiceStatus
@@ -17,6 +17,7 @@ from operators.rollout.judging.ledger import PACKED, Ledger, absorb
 from operators.rollout.spec import Analysis, Gate, GateName
 from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus, TargetVariant, Verdict
 from operators.rollout.status_bounds import MOST_BYTES, bounded, clip, size
+from tests import laws
 from tests.fakes.operator.rollouts import at, revision, under_way
 
 LONG = "ä🚨" * 900
@@ -57,7 +58,7 @@ def test_what_is_small_enough_is_left_as_it_is():
     assert bounded(small) is small
 
 
-@settings(max_examples=20, deadline=None)
+@laws.examples(20)
 @given(st.integers(0, 20), st.integers(0, 40), st.integers(0, 40), st.text(max_size=2048))
 def test_however_much_there_is_to_say_it_fits_and_fitting_it_twice_changes_nothing(rollouts, count, own, words):
     fitted = bounded(status(rollouts, count, words, own))

@@ -7,13 +7,14 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from operators.rollout.facts import Desired
 from operators.rollout.status import Phase, Verdict
 from operators.rollout.transitions import IllegalMove
+from tests import laws
 from tests.fakes.operator.mutations import Mutant, applied, mutants
 from tests.fakes.operator.rollout_world import EXPERIMENT, POLICIES, Replica, World, name, summary
 from tests.fakes.operator.rollouts import A, B, C, key
@@ -133,7 +134,7 @@ class Rollouts(RuleBasedStateMachine):
 
 
 TestRollouts = Rollouts.TestCase
-TestRollouts.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestRollouts.settings = laws.examples(40, stateful_step_count=40)
 
 GUARDS = {
     "no weight before every replica has the candidate": (
@@ -283,7 +284,7 @@ def test_without_its_guard_it_is_noticed(guard: str) -> None:
     verdict=st.sampled_from([Verdict.NO_WORSE, Verdict.BETTER, Verdict.WORSE]),
     policy=st.sampled_from(sorted(POLICIES)),
 )
-@settings(max_examples=25, deadline=None)
+@laws.examples(25)
 def test_restarts_and_lost_writes_do_not_change_how_it_ends(faults: list[str], verdict: Verdict, policy: str) -> None:
     ends = []
     for given_faults in ([], faults):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
@@ -20,6 +20,7 @@ from operators.rollout.judging.eprocess import (
     log_sum,
     null_pair,
 )
+from tests import laws
 
 RATES = st.floats(1e-4, 0.999)
 OFFSETS = st.sampled_from([-0.3, -0.02, -0.001, 0.0, 0.001, 0.02, 0.3])
@@ -30,7 +31,7 @@ def kl(t: float, u: float) -> float:
 
 
 @given(n_x=st.integers(1, 10**6), n_y=st.integers(1, 10**6), t_x=RATES, t_y=RATES, offset=OFFSETS)
-@settings(max_examples=300, deadline=None)
+@laws.examples(300)
 def test_the_null_pair_is_the_closest_one(n_x, n_y, t_x, t_y, offset):
     if t_y <= t_x + offset + 1e-9:
         return
@@ -49,7 +50,7 @@ def test_the_null_pair_is_the_closest_one(n_x, n_y, t_x, t_y, offset):
     n_x=st.integers(0, 30), n_y=st.integers(0, 30), past=st.tuples(*[st.integers(0, 50)] * 4), offset=OFFSETS, rate=RATES,
     worst=st.booleans(), slack=st.floats(0, 0.5),
 )  # fmt: skip
-@settings(max_examples=100, deadline=None)
+@laws.examples(100)
 def test_no_look_is_profitable_under_the_null(n_x, n_y, past, offset, rate, worst, slack):
     """Exactly, by summing over all outcomes of one look: E[factor] <= 1 for every bet, whatever the past and the split."""
     p_y = rate + offset - (0.0 if worst else slack)
@@ -121,7 +122,7 @@ def test_a_bad_candidate_is_found():
 
 
 @given(data=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(0, 200), st.integers(0, 200)), max_size=4))
-@settings(deadline=None, max_examples=20)
+@laws.examples(20)
 def test_round_trip(data):
     state = TwoStream.start(0.02, is_two_sided=True)
     for k_a, g_a, k_b, g_b in data:

@@ -4,12 +4,13 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.judging.ledger import MOST_FALLEN, REMEMBER, REMEMBER_AT_MOST, Ledger, absorb, minus, plus
 from operators.rollout.spec import GateName
+from tests import laws
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 KEY = "stable@sha256:aa"
@@ -84,7 +85,7 @@ def test_a_difference_undoes_a_sum(a: Tally, b: Tally) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.booleans(), st.booleans()), min_size=1, max_size=25))
-@settings(deadline=None, max_examples=60)
+@laws.examples(60)
 def test_nothing_is_lost_or_counted_twice(steps) -> None:
     """Replicas serve, restart, and are missed by looks; in the end everything they counted by the last look at them is there."""
     lives = {name: [f"{name}0", 0] for name in "abc"}

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving.doors.http import request_parser as module
@@ -11,6 +11,7 @@ from serving.doors.http.reply import Reply
 from serving.doors.http.request_parser import BETWEEN, BODY, HEAD, MAX_HEAD_BYTES, SLICE_BYTES, RequestParser
 from serving.doors.http.response_heads import CLOSE, KEEP_ALIVE
 from serving.errors import BadRequest, Overloaded, TooLarge, Unsupported
+from tests import laws
 
 LIMIT = 1000
 
@@ -75,7 +76,7 @@ REQUESTS = st.one_of(
 
 @given(st.lists(REQUESTS, min_size=1, max_size=6), st.lists(st.integers(0, 400), max_size=12))
 @example([post(b"abc"), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"], list(range(120)))
-@settings(max_examples=300)
+@laws.examples(300)
 def test_however_the_bytes_are_cut_the_requests_are_the_same(requests, cuts):
     wire = b"".join(requests)
     one_by_one = [found for request in requests for found in read(request).ready]
@@ -90,7 +91,7 @@ def test_however_the_bytes_are_cut_the_requests_are_the_same(requests, cuts):
 @given(st.lists(st.binary(max_size=300), max_size=5), st.booleans())
 @example([b"\r\n", b"\x00"], False)
 @example([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], False)
-@settings(max_examples=300)
+@laws.examples(300)
 def test_garbage_is_refused_once_and_never_raises(pieces, is_after_a_request):
     pieces = [post(b"abc"), *pieces] if is_after_a_request else pieces
     intake = read(*pieces)
@@ -102,7 +103,7 @@ def test_garbage_is_refused_once_and_never_raises(pieces, is_after_a_request):
 
 
 @given(REQUESTS, st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=4))
-@settings(max_examples=300)
+@laws.examples(300)
 def test_a_damaged_request_never_raises(request_bytes, damages):
     wire = bytearray(request_bytes)
     for place, value in damages:
