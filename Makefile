@@ -32,7 +32,7 @@ test-unit: $(READY) ## the quick tests, unit and docs, two side by side, laws on
 	$(BIN)/python -m pytest -n 2 tests/unit tests/docs $(ARGS)
 
 test-servers: $(READY) ## the other tests: real servers, the operator on an API server, end to end; WORKERS side by side, each server once
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --ignore=tests/unit --ignore=tests/docs $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/unit --ignore=tests/docs $(ARGS)
 
 soak: $(READY) ## the long tests: the operator killed at 50 moments, 500 services, all examples of long laws; about half an hour
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m "soak or law" -s $(ARGS)

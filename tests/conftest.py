@@ -1,10 +1,13 @@
 """What all tests stand on: surroundings that are nobody's, laws with as many examples as the run allows, a real Redis."""
 
+import atexit
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,19 +21,30 @@ from tests.fakes.redis_server import PROGRAM, RedisServer  # noqa: E402
 laws.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
-@pytest.hookimpl(tryfirst=True)
+_GROUPS = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Where tests stay together by file, each worker is told where to write down the groups."""
+    if node.config.getoption("dist") != "loadfile":
+        return
+    if _GROUPS not in node.config.stash:
+        folder = tempfile.mkdtemp(prefix="vedette-tests-groups-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        node.config.stash[_GROUPS] = Path(folder, "groups.json")
+    node.workerinput["groups"] = str(node.config.stash[_GROUPS])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> groups.Scheduler | None:
+    """Asked once the workers have been started."""
+    return groups.Scheduler(config, log, config.stash[_GROUPS]) if _GROUPS in config.stash else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On a worker of several: who shares a server shares a worker."""
-    if hasattr(config, "workerinput"):
-        groups.assign(items)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Failures are told by names that can be typed."""
-    worker = getattr(report, "node", None)
-    if worker is not None and worker.config.getoption("dist") == "loadgroup":
-        report.nodeid = groups.without_group(report.nodeid)
+    if file := getattr(config, "workerinput", {}).get("groups"):
+        groups.order(items, Path(file))
 
 
 @pytest.fixture(scope="session", autouse=True)

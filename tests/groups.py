@@ -1,12 +1,17 @@
 """Which tests stay on one worker where several workers run side by side (`make test-servers`).
 
 Tests of one file stay together, because they share its fixtures. Tests that share a server stay together too, whatever file they are
-in, so that the server starts once. The groups that take longest are handed out first: no worker is left with one at the end."""
+in, so that the server starts once. The groups that take longest are handed out first: no worker is left with one at the end.
 
-from collections.abc import Sequence
-from typing import Final
+A worker knows the fixtures of a test, the controller hands the tests out: the workers write the groups to a file that it reads."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 REAL_API: Final = "a real API server"
 VEDETTE: Final = "the shared vedette up"
@@ -14,16 +19,20 @@ LONGEST_FIRST: Final = (REAL_API, VEDETTE)
 """Groups that take minutes. The others follow in the order in which they were collected."""
 
 
-def assign(items: list[pytest.Item]) -> None:
-    """Mark each test with its group, as `--dist loadgroup` reads it, and put those of the long groups first."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    items.sort(key=_place)
+def order(items: list[pytest.Item], file: Path) -> None:
+    """Put the tests of the long groups first, and write down the group of each."""
+    groups = {item.nodeid: group_of(item) for item in items}
+    items.sort(key=lambda item: _place(groups[item.nodeid]))
+    written = file.with_suffix(f".{os.getpid()}")
+    written.write_text(json.dumps(groups), encoding="utf-8")
+    written.replace(file)  # every worker writes the same
 
 
 def group_of(item: pytest.Item) -> str:
-    """The group of a test, by the fixtures that it asks for; else its file."""
+    """The group of a test: the one it is marked with, or by the fixtures that it asks for; else its file."""
+    marker = item.get_closest_marker("xdist_group")
+    if marker is not None:
+        return str(marker.args[0])
     callspec = getattr(item, "callspec", None)
     if callspec is not None and callspec.params.get("api_server") == "real":
         return REAL_API
@@ -32,13 +41,19 @@ def group_of(item: pytest.Item) -> str:
     return item.nodeid.partition("::")[0]
 
 
-def without_group(nodeid: str) -> str:
-    """A test's name as one types it; xdist puts the group behind it."""
-    return nodeid.rpartition("@")[0]
+class Scheduler(LoadScopeScheduling):
+    """Hands a group to a worker that has next to nothing left to do."""
+
+    def __init__(self, config: pytest.Config, log: Any, file: Path) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False
+        self._file, self._groups = file, dict[str, str]()
+
+    def _split_scope(self, nodeid: str) -> str:
+        if not self._groups:
+            self._groups = json.loads(self._file.read_text(encoding="utf-8"))
+        return self._groups[nodeid]
 
 
-def _place(item: pytest.Item) -> int:
-    marker = item.get_closest_marker("xdist_group")
-    name = marker.args[0] if marker is not None else ""
-    names: Sequence[str] = LONGEST_FIRST
-    return names.index(name) if name in names else len(names)
+def _place(group: str) -> int:
+    return LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
