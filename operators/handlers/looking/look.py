@@ -12,25 +12,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from operators.api.asked import (
-    NOTHING_KNOWN,
-    LastKnown,
-    ServiceIntent,
-    by_what_is_known,
-    generation_of,
-    going_on,
-    readable,
-    status_of,
-)
-from operators.api.read import ApiError, read_policy, read_service
-from operators.api.types import ModelService, RolloutPolicy, rollout_of
+from operators.api.asked import generation_of, going_on, status_of
+from operators.api.read import ApiError
+from operators.api.types import ModelService
 from operators.autoscaling.decide import decide as decide_scale
 from operators.autoscaling.plan import facts_of, with_room
-from operators.backends.kube import ROLLOUT_POLICIES, Conflict, Kube, KubeError, NotFound
-from operators.handlers.claims import claimants, heirs, left_of
+from operators.backends.kube import Conflict, Kube, KubeError, NotFound
+from operators.handlers.claims import heirs, left_of
 from operators.handlers.documents import Key, ResourceDocument, desired_of, said
 from operators.handlers.looking.acting import Acting
 from operators.handlers.looking.backends import Backends, ClusterBackend
+from operators.handlers.looking.intents import IntentReader
 from operators.handlers.looking.look_state import LookContext, ServiceMemory
 from operators.handlers.looking.record import Recorder
 from operators.handlers.looking.status_view import (
@@ -79,7 +71,7 @@ class Looker:
         self._leads, self._now, self._monotonic = leads, now, monotonic
         self._recorder, self._acting = Recorder(kube), Acting(leads, settings.act_limit_s)
         self._memories: dict[Key, ServiceMemory] = {}
-        self._known: dict[Key, LastKnown] = {}
+        self._intents = IntentReader(kube, shelf)
 
     async def look(self, key: Key) -> float | None:
         """One look; in how many seconds the next is due, None: when something changes. Raises TryLater."""
@@ -103,7 +95,7 @@ class Looker:
     def forget_all(self) -> None:
         """Another operator leads now."""
         self._memories.clear()
-        self._known.clear()
+        self._intents.forget_all()
 
     async def _looked(self, key: Key, document: ResourceDocument) -> float | None:
         """A look; _AGAIN: somebody wrote or deleted the resource meanwhile, and it was read again. Raises KubeError, BackendError."""
@@ -123,7 +115,7 @@ class Looker:
             await self._release(key, document)
             return None
         try:
-            asked = left_of(document, await self._asked(key, document), self._claimants(key))
+            asked = left_of(document, await self._intents.of(key, document), self._intents.claimants(key))
         except (ApiError, LookupError) as problem:
             await self._refuse(key, document, problem)
             return self._settings.rest_interval_s
@@ -144,19 +136,6 @@ class Looker:
             reason = "NotRead" if asked.is_unread else "Refused"
             await self._recorder.event(document, Event("Warning", reason, asked.problem), self._now())
         return await self._advance(LookContext(key, document, asked.service, asked, backend, memory))
-
-    async def _asked(self, key: Key, document: ResourceDocument) -> ServiceIntent:
-        """What is written, or what else is known to go by. Raises ApiError, LookupError, KubeError if that is nothing."""
-        try:
-            service = read_service(document)
-            rollout = rollout_of(service, await self._policy(service))
-        except (ApiError, LookupError, KubeError) as problem:
-            found = by_what_is_known(document, self._known.get(key, NOTHING_KNOWN), problem)
-            if found is None:
-                raise
-            return replace(found, is_unread=isinstance(problem, KubeError))
-        self._known[key] = LastKnown(document["spec"], rollout)
-        return ServiceIntent(service, rollout)
 
     async def _advance(self, case: LookContext) -> float:
         """Observe, decide, record, act."""
@@ -310,24 +289,6 @@ class Looker:
         self._memories[key] = memory
         return memory
 
-    async def _policy(self, service: ModelService) -> RolloutPolicy | None:
-        """The policy it names. Raises ApiError if that is damaged; None: there is none."""
-        named = service.spec.rollout.policy_ref
-        if named is None:
-            return None
-        document = self._shelf.policy((service.ref.namespace, named.name))
-        if document is None:
-            try:
-                document = await self._kube.get(ROLLOUT_POLICIES, service.ref.namespace, named.name)
-            except NotFound:
-                return None
-            self._shelf.put_policy(document)
-        return read_policy(document)
-
-    def _claimants(self, key: Key) -> list[ResourceDocument]:
-        """The other services of its namespace that have a place in a backend, or are to get it."""
-        return claimants(self._shelf.neighbours(key), self._shelf.policy)
-
     async def _refuse(self, key: Key, document: ResourceDocument, problem: Exception) -> None:
         """A resource that cannot be followed, and was never followed: the status says why nothing moves. A KubeError: what it names
         may not be read, which says nothing about it."""
@@ -355,10 +316,10 @@ class Looker:
 
     async def _release(self, key: Key, document: ResourceDocument) -> None:
         """Take down what was made for it, then let it go. One that cannot be read had nothing made since."""
-        service = readable(document, self._known.get(key, NOTHING_KNOWN))
+        service = self._intents.readable(key, document)
         if service is None:
             _log.warning("%s: let go of without taking anything down: nobody can read where it is served", "/".join(key))
-        elif not heirs(document, self._claimants(key)):
+        elif not heirs(document, self._intents.claimants(key)):
             await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))
         self._must_lead()
         await self._recorder.let_go(document)
@@ -379,7 +340,7 @@ class Looker:
 
     def _forget(self, key: Key) -> None:
         self._memories.pop(key, None)
-        self._known.pop(key, None)
+        self._intents.forget(key)
         self._metrics.forget(key)
 
     def _show(self, case: LookContext, seen: LookFindings, now: datetime) -> None:
