@@ -21,6 +21,7 @@ from serving.models import manifest
 from serving.settings import ServingSettings
 from serving.telemetry import counts, names
 from tests.docs import resources
+from tests.docs.glossary import nouns
 from tests.docs.pages import ROOT, generated_part
 from tests.docs.verbs import verbs
 
@@ -154,6 +155,11 @@ def command_line() -> str:
     return "".join(out)
 
 
+def glossary() -> str:
+    rows = [[f"`{noun}`", what, f"[{place}](../../{place})"] for noun, what, place in nouns(ROOT)]
+    return _table(["Noun", "What it is", "Where"], rows)
+
+
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/settings.md", "settings"): lambda: settings(ServingSettings),
     ("docs/reference/settings.md", "load settings"): lambda: settings(LoadSettings),
@@ -173,6 +179,7 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/rolloutpolicy.md", "rules"): lambda: resources.rules("RolloutPolicy"),
     ("docs/reference/rolloutpolicy.md", "status"): lambda: resources.status("RolloutPolicy"),
     ("docs/reference/cli.md", "verbs"): command_line,
+    ("docs/reference/glossary.md", "nouns"): glossary,
 }
 """(page, part) -> what should stand there."""
 

@@ -1,8 +1,10 @@
-"""Links lead somewhere."""
+"""Links and paths lead somewhere."""
+
+import re
 
 import pytest
 
-from tests.docs.pages import PAGES, anchors, links, name
+from tests.docs.pages import PAGES, ROOT, anchors, links, name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -29,3 +31,10 @@ def test_every_page_can_be_reached_from_the_readme():
             (page.parent / link.partition("#")[0]).resolve() for link in links(page) if link.partition("#")[0].endswith(".md")
         ]
     assert not sorted(name(p) for p in set(PAGES) - reached - {p for p in PAGES if p.name == "CHANGELOG.md"})
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=name)
+def test_paths_of_code_exist(page):
+    paths = re.findall(r"`((?:serving|operators|lifecycle|loadtests|feature_repo|tests)/[\w./-]*)`", page.read_text(encoding="utf-8"))
+    gone = sorted({path for path in paths if not (ROOT / path).exists()})
+    assert not gone, f"{name(page)} names files that are not there: {gone}"
