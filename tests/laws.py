@@ -31,6 +31,11 @@ def count(examples: int) -> int:
     return max(10, examples // QUARTER) if settings.get_current_profile_name() == "dev" else examples
 
 
+def share(examples: int, few: int) -> int:
+    """How many examples a law is judged on that takes seconds for each: all of them in `make soak`, else a few."""
+    return examples if settings.get_current_profile_name() == "soak" else few
+
+
 def examples(most: int, **more: Any) -> settings:
     """A law with a number of examples of its own. more: other settings of hypothesis."""
     return settings(max_examples=count(most), **more)
