@@ -72,8 +72,14 @@ def _of_rollout(spec: RolloutSpec, at: Path, *, counts_entities: bool = True) ->
 
 
 def _of_weights(spec: RolloutSpec, at: Path) -> Iterator[Finding]:
-    before, is_judged, is_mirrored = 0.0, False, False
+    before, is_judged, is_mirrored, is_reached = 0.0, False, False, False
     for index, step in enumerate(spec.steps):
+        is_reached |= bool(step.set_weight) or (step.mirror is not None and step.mirror.percent > 0)
+        if step.analysis is not None and not is_reached:
+            yield Finding(
+                (*at, index, "analysis"),
+                "waits for evidence that cannot come: nothing reaches the candidate before it; put a mirror step or a setWeight first",
+            )
         is_judged |= step.analysis is not None or step.approval is not None
         is_mirrored |= step.mirror is not None
         if step.set_weight is None or step.set_weight <= before:

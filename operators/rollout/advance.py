@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from operators.rollout import history, moves
+from operators.rollout.analysis import Tools, analysis_of, judged, standard_tools
 from operators.rollout.decide import decide
 from operators.rollout.events import Event, events
 from operators.rollout.evidence import Observation
 from operators.rollout.facts import Desired, Facts, see, within_rollback_window
-from operators.rollout.judging.comparison import Tools, analysis_of, judged, standard_tools
 from operators.rollout.replicas import wanted_replicas
 from operators.rollout.status import RolloutStatus, Target, TargetVariant, VerbRequest
 from operators.rollout.status_bounds import bounded

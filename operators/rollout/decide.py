@@ -1,12 +1,13 @@
 """The rollout decision: what one look at a rollout should lead to, and why.
 
 Pure: no clock, cluster or metrics server. Every rule that moves a rollout by itself is in this file; the rules of what people say
-are in operators.rollout.verbs, of experiments in operators.rollout.experiment. The order of the rules is their rank: harm first,
+are in operators.rollout.verbs, of experiments in operators.rollout.experiments. The order of the rules is their rank: harm first,
 then what the spec asks for, then what people say, then the steps."""
 
 from datetime import datetime
 
-from operators.rollout import experiment, verbs
+from operators.rollout import verbs
+from operators.rollout.experiments import decide as experiments
 from operators.rollout.facts import Facts, within_rollback_window
 from operators.rollout.moves import (
     Abort,
@@ -55,7 +56,7 @@ def decide(
         _harm(status, assessment, facts)
         or _spec_changed(spec, status, facts, now)
         or verbs.answer(spec, status, facts, requests, now)
-        or experiment.decide(status, facts, requests, now)
+        or experiments.decide(status, facts, requests, now)
         or _deadline(spec, status, now)
         or _rest(status, facts)
         or _held(status, facts)
@@ -290,40 +291,3 @@ def _finish(spec: RolloutSpec, status: RolloutStatus, assessment: Assessment, fa
     if not is_judged and assessment.verdict not in PASSING and seen < spec.analysis.min_requests:
         return Hold(phase=Phase.PROGRESSING, waiting_for=f"evidence: {spec.analysis.min_requests - seen} more requests")
     return Promote(reason=f"all {len(spec.steps)} steps passed; {assessment.verdict}", assessment=assessment)
-
-
-def hints(spec: RolloutSpec) -> list[str]:
-    """What a policy says that its writer may not have meant; none of it is wrong. For `lint`."""
-    found, before, is_waited = [], 0.0, True
-    if not any(s.analysis for s in spec.steps):
-        found.append(
-            "steps: there is no analysis step, so nothing waits for `no_worse`; `worse` still aborts, and promotion waits for "
-            f"{spec.analysis.min_requests} requests (analysis.minRequests): add `- analysis: {{}}` after each setWeight"
-        )
-    reached = False
-    for index, step in enumerate(spec.steps):
-        reached = reached or bool(step.set_weight) or (step.mirror is not None and step.mirror.percent > 0)
-        if step.analysis is not None and not reached:
-            found.append(
-                f"steps[{index}].analysis: nothing reaches the candidate before it; write a mirror or a setWeight first"
-            )
-        if step.set_weight is None:
-            is_waited = is_waited or any((step.analysis, step.pause, step.approval))
-            continue
-        if not is_waited:
-            found.append(
-                f"steps[{index}].setWeight: {before:g} goes to {step.set_weight:g} at the next look; nothing waits between"
-            )
-        before, is_waited = step.set_weight, False
-    waits = [s.analysis.max_duration for s in spec.steps if s.analysis and s.analysis.max_duration]
-    if spec.progress_deadline is not None and any(w > spec.progress_deadline for w in waits):
-        found.append(
-            f"progressDeadline: {format_duration(spec.progress_deadline)} is over before an analysis' maxDuration is, "
-            "so the rollout is overdue before it is inconclusive"
-        )
-    if not spec.rollback_window:
-        found.append("rollbackWindow: 0s, so `undo` goes through all steps")
-    return found
-
-
-__all__ = ["PASSING", "decide", "hints"]

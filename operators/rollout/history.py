@@ -3,8 +3,9 @@
 Bounded, because it is kept in a resource: the newest 40 moves of a rollout, `historyLimit` rollouts."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
+from operators.rollout.moves import Move
 from operators.rollout.status import FinishedRollout, HistoryEntry, RolloutStatus, VerbRequest
 
 MOVES = 40
@@ -16,6 +17,20 @@ def with_move(status: RolloutStatus, entry: HistoryEntry) -> RolloutStatus:
     """The status with one more move; the first one, the start, is never dropped."""
     first, later = (*status.moves, entry)[:1], (*status.moves, entry)[1:]
     return status.model_copy(update={"moves": (*first, *later[-(MOVES - 1) :])})
+
+
+def record(status: RolloutStatus, move: Move, name: str, now: datetime, **more: Any) -> RolloutStatus:
+    """The status with a move in its history, under this name. more: other fields of the entry."""
+    entry = HistoryEntry(
+        at=now,
+        move=name,
+        step=status.step_index + 1 if status.is_under_way else None,
+        by=move.by,
+        reason=move.reason,
+        assessment=move.assessment,
+        **more,
+    )
+    return with_move(status, entry)
 
 
 Ending = Literal["promoted", "aborted", "superseded", "undone", "concluded"]

@@ -182,3 +182,13 @@ class Refuse(Move):
     """A verb that makes no sense now, and what would. It is handled all the same."""
 
     verb: str
+
+
+class IllegalMove(Exception):
+    """A move that the rules do not allow here: a fault of the caller. The message says which rule."""
+
+
+def require(condition: bool, rule: str) -> None:
+    """Raises IllegalMove with the rule unless it holds."""
+    if not condition:
+        raise IllegalMove(rule)

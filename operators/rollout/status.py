@@ -345,3 +345,34 @@ class RolloutStatus(Value):
     def is_stable(self, digest: str) -> bool:
         """Whether the spec's revision `digest` is what stable serves, with or without a threshold set by alertBudget."""
         return digest in {r.digest for r in (self.stable, self.stable_wanted) if r is not None}
+
+
+UNDER_WAY_FIELDS: Final = (
+    "candidate",
+    "candidate_wanted",
+    "policy",
+    "weight",
+    "mirror",
+    "split_since",
+    "step_index",
+    "step_started",
+    "requests_before",
+    "full_by",
+    "is_inconclusive",
+    "undo_of",
+    "min_replicas",
+    "is_ready",
+    "paused_by",
+    "approvals",
+    "ledger",
+    "totals",
+    "is_overdue",
+    "last_progress",
+    "variants",
+    "experiment",
+    "variant_assessments",
+    "stopped",
+)
+"""Fields that describe the rollout or experiment under way."""
+NOTHING_UNDER_WAY: Final[Mapping[str, Any]] = {name: getattr(RolloutStatus(), name) for name in UNDER_WAY_FIELDS}
+"""Their values when nothing is under way: what the end of a rollout or experiment resets."""

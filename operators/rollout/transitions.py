@@ -8,94 +8,50 @@ from datetime import datetime
 from typing import Any, Final
 
 from operators.rollout import history, moves
-from operators.rollout.evidence import key
+from operators.rollout.experiments import transitions as experiments
 from operators.rollout.facts import Desired, Facts
-from operators.rollout.status import Approval, Assessment, FinishedRollout, HistoryEntry, Phase, RolloutStatus
-
-
-class IllegalMove(Exception):
-    """A move that the rules do not allow here: a fault of the caller. The message says which rule."""
-
-
-_REASON = 1500
-"""Characters of a reason that are kept."""
-
-OF_WHAT_IS_UNDER_WAY: Final = (
-    "candidate",
-    "candidate_wanted",
-    "policy",
-    "weight",
-    "mirror",
-    "split_since",
-    "step_index",
-    "step_started",
-    "requests_before",
-    "full_by",
-    "is_inconclusive",
-    "undo_of",
-    "min_replicas",
-    "is_ready",
-    "paused_by",
-    "approvals",
-    "ledger",
-    "totals",
-    "is_overdue",
-    "last_progress",
-    "variants",
-    "experiment",
-    "variant_assessments",
-    "stopped",
+from operators.rollout.history import record
+from operators.rollout.moves import IllegalMove, require
+from operators.rollout.status import (
+    NOTHING_UNDER_WAY,
+    Approval,
+    Assessment,
+    FinishedRollout,
+    HistoryEntry,
+    Phase,
+    RolloutStatus,
 )
-"""Fields of the status that speak of the rollout or experiment under way."""
-_DEFAULT: Final = RolloutStatus()
-NOTHING_UNDER_WAY: Final[Mapping[str, Any]] = {name: getattr(_DEFAULT, name) for name in OF_WHAT_IS_UNDER_WAY}
-"""The same as they are at rest."""
+
+REASON_CHARS: Final = 1500
+"""A move's reason is cut to this many characters."""
 
 
 def after(status: RolloutStatus, move: moves.Move, facts: Facts, now: datetime) -> RolloutStatus:
     """The status after `move`. Raises IllegalMove."""
-    said = replace(move, reason=move.reason[:_REASON])
-    changed = _APPLY[type(move)](status, said, facts, now)
+    brief = replace(move, reason=move.reason[:REASON_CHARS])
+    changed = _APPLY[type(move)](status, brief, facts, now)
     return history.with_handled(changed, move.request)
 
 
-def _must(condition: bool, rule: str) -> None:
-    if not condition:
-        raise IllegalMove(rule)
-
-
-def _to(status: RolloutStatus, **update: Any) -> RolloutStatus:
+def _changed(status: RolloutStatus, **update: Any) -> RolloutStatus:
     return status.model_copy(update=update)
 
 
-def _note(status: RolloutStatus, move: moves.Move, name: str, now: datetime, **more: Any) -> RolloutStatus:
-    entry = HistoryEntry(
-        at=now,
-        move=name,
-        step=status.step_index + 1 if status.is_under_way else None,
-        by=move.by,
-        reason=move.reason,
-        assessment=move.assessment,
-        **more,
-    )
-    return history.with_move(status, entry)
-
-
 def _progress(status: RolloutStatus, now: datetime, **update: Any) -> RolloutStatus:
-    return _to(status, phase=Phase.PROGRESSING, last_progress=now, is_overdue=False, waiting_for="", **update)
+    return _changed(status, phase=Phase.PROGRESSING, last_progress=now, is_overdue=False, waiting_for="", **update)
 
 
 def _hold(status: RolloutStatus, move: moves.Hold, facts: Facts, now: datetime) -> RolloutStatus:
     waited = status.phase is Phase.PAUSED and move.phase is Phase.PROGRESSING
     progress = {"last_progress": now} if waited else {}
-    return _to(status, phase=move.phase, waiting_for=move.waiting_for[:2048], **progress)
+    return _changed(status, phase=move.phase, waiting_for=move.waiting_for[:2048], **progress)
 
 
 def _start(status: RolloutStatus, move: moves.Start, facts: Facts, now: datetime) -> RolloutStatus:
-    _must(status.experiment is None, "a rollout starts while an experiment is under way")
-    _must(not status.is_stable(move.revision.digest), "the candidate is what stable serves")
+    require(status.experiment is None, "a rollout starts while an experiment is under way")
+    require(not status.is_stable(move.revision.digest), "the candidate is what stable serves")
     status = _ended(status, "superseded", move.by, f"{move.how} by {move.by}: {move.reason}", facts.desired, now)
-    started = _to(
+    started = _changed(
         status,
         **{
             **NOTHING_UNDER_WAY,
@@ -117,43 +73,43 @@ def _start(status: RolloutStatus, move: moves.Start, facts: Facts, now: datetime
             "message": move.reason,
         },
     )
-    return _note(started, move, move.how, now)
+    return record(started, move, move.how, now)
 
 
 def _adopt(status: RolloutStatus, move: moves.Adopt, facts: Facts, now: datetime) -> RolloutStatus:
     """Of an aborted rollout: the spec asks for stable again, and all is well."""
     settled = {"phase": Phase.HEALTHY, "waiting_for": "", "message": move.reason, "aborted_revision": None}
-    return _to(status, seen=move.seen, **(settled if status.phase is Phase.ABORTED else {}))
+    return _changed(status, seen=move.seen, **(settled if status.phase is Phase.ABORTED else {}))
 
 
-def _ready(status: RolloutStatus, facts: Facts, what: str) -> None:
-    _must(status.is_under_way, f"{what}, but no rollout is under way")
-    _must(facts.candidate.is_everywhere, f"{what}, but {facts.candidate.words}")
+def _require_loaded(status: RolloutStatus, facts: Facts, what: str) -> None:
+    require(status.is_under_way, f"{what}, but no rollout is under way")
+    require(facts.candidate.is_everywhere, f"{what}, but {facts.candidate.words}")
 
 
 def _mirror(status: RolloutStatus, move: moves.SetMirror, facts: Facts, now: datetime) -> RolloutStatus:
-    _ready(status, facts, "mirroring to the candidate")
+    _require_loaded(status, facts, "mirroring to the candidate")
     changed = _progress(status, now, mirror=move.percent, split_since=now)
-    return _note(changed, move, "mirror", now, weight=status.weight)
+    return record(changed, move, "mirror", now, weight=status.weight)
 
 
 def _weight(status: RolloutStatus, move: moves.SetWeight, facts: Facts, now: datetime) -> RolloutStatus:
-    _ready(status, facts, f"weight {move.weight:g}")
-    _must(status.stable is not None, "a weight without a stable revision")
-    _must(status.weight < move.weight <= 100, f"weight {move.weight:g} after {status.weight:g}; weights only rise")
+    _require_loaded(status, facts, f"weight {move.weight:g}")
+    require(status.stable is not None, "a weight without a stable revision")
+    require(status.weight < move.weight <= 100, f"weight {move.weight:g} after {status.weight:g}; weights only rise")
     changed = _progress(status, now, weight=move.weight, split_since=now)
-    return _note(changed, move, "setWeight", now, weight=move.weight)
+    return record(changed, move, "setWeight", now, weight=move.weight)
 
 
 def _replicas(status: RolloutStatus, move: moves.SetReplicas, facts: Facts, now: datetime) -> RolloutStatus:
-    _must(status.is_under_way, "setReplicas, but no rollout is under way")
-    return _note(_progress(status, now, min_replicas=move.replicas), move, "setReplicas", now)
+    require(status.is_under_way, "setReplicas, but no rollout is under way")
+    return record(_progress(status, now, min_replicas=move.replicas), move, "setReplicas", now)
 
 
 def _calibrate(status: RolloutStatus, move: moves.Calibrate, facts: Facts, now: datetime) -> RolloutStatus:
-    _must(status.is_under_way and status.weight == 0, "the threshold is set before anybody meets the candidate")
+    require(status.is_under_way and status.weight == 0, "the threshold is set before anybody meets the candidate")
     wanted = status.wanted
-    noted = _note(status, move, "calibrate", now)
+    noted = record(status, move, "calibrate", now)
     return _progress(
         noted,
         now,
@@ -170,8 +126,8 @@ def _calibrate(status: RolloutStatus, move: moves.Calibrate, facts: Facts, now: 
 
 def _pass(status: RolloutStatus, move: moves.Pass, facts: Facts, now: datetime) -> RolloutStatus:
     steps = status.policy.steps if status.policy else ()
-    _must(status.step_index < len(steps), "a step passes, but no rollout is under way, or its steps are over")
-    noted = _note(status, move, f"pass {steps[status.step_index].kind}", now, weight=status.weight)
+    require(status.step_index < len(steps), "a step passes, but no rollout is under way, or its steps are over")
+    noted = record(status, move, f"pass {steps[status.step_index].kind}", now, weight=status.weight)
     return _progress(
         noted,
         now,
@@ -184,45 +140,45 @@ def _pass(status: RolloutStatus, move: moves.Pass, facts: Facts, now: datetime) 
 
 
 def _give_up(status: RolloutStatus, move: moves.GiveUp, facts: Facts, now: datetime) -> RolloutStatus:
-    return _note(_to(status, phase=Phase.PAUSED, is_inconclusive=True, message=move.reason), move, "inconclusive", now)
+    return record(_changed(status, phase=Phase.PAUSED, is_inconclusive=True, message=move.reason), move, "inconclusive", now)
 
 
 def _wait_on(status: RolloutStatus, move: moves.WaitOn, facts: Facts, now: datetime) -> RolloutStatus:
-    return _note(_progress(status, now, is_inconclusive=False, step_started=now), move, "resume", now)
+    return record(_progress(status, now, is_inconclusive=False, step_started=now), move, "resume", now)
 
 
 def _overdue(status: RolloutStatus, move: moves.Overdue, facts: Facts, now: datetime) -> RolloutStatus:
-    return _note(_to(status, is_overdue=True), move, "overdue", now)
+    return record(_changed(status, is_overdue=True), move, "overdue", now)
 
 
 def _pause(status: RolloutStatus, move: moves.Pause, facts: Facts, now: datetime) -> RolloutStatus:
-    _must(status.is_under_way, "pause, but no rollout is under way")
-    return _note(_to(status, phase=Phase.PAUSED, paused_by=move.by), move, "pause", now)
+    require(status.is_under_way, "pause, but no rollout is under way")
+    return record(_changed(status, phase=Phase.PAUSED, paused_by=move.by), move, "pause", now)
 
 
 def _resume(status: RolloutStatus, move: moves.Resume, facts: Facts, now: datetime) -> RolloutStatus:
-    return _note(_progress(status, now, paused_by=None), move, "resume", now)
+    return record(_progress(status, now, paused_by=None), move, "resume", now)
 
 
 def _approve(status: RolloutStatus, move: moves.Approve, facts: Facts, now: datetime) -> RolloutStatus:
     yes = Approval(by=move.by, at=move.at, why=move.reason)
-    return _note(_to(status, approvals=(*status.approvals, yes)), move, "approve", now)
+    return record(_changed(status, approvals=(*status.approvals, yes)), move, "approve", now)
 
 
 def _full(status: RolloutStatus, move: moves.PromoteFull, facts: Facts, now: datetime) -> RolloutStatus:
-    _must(status.is_under_way, "promote-full, but no rollout is under way")
-    return _note(_progress(status, now, full_by=move.by, is_inconclusive=False, paused_by=None), move, "promote-full", now)
+    require(status.is_under_way, "promote-full, but no rollout is under way")
+    return record(_progress(status, now, full_by=move.by, is_inconclusive=False, paused_by=None), move, "promote-full", now)
 
 
 def _promote(status: RolloutStatus, move: moves.Promote, facts: Facts, now: datetime) -> RolloutStatus:
-    _ready(status, facts, "promotion")
-    _must(status.stable is None or status.weight == 100, "promotion before all traffic meets the candidate")
-    noted = _note(status, move, "promote", now, weight=100.0)
+    _require_loaded(status, facts, "promotion")
+    require(status.stable is None or status.weight == 100, "promotion before all traffic meets the candidate")
+    noted = record(status, move, "promote", now, weight=100.0)
     undone = status.undo_of is not None
     ended = history.with_finished(
         noted, "undone" if undone else "promoted", move.by, move.reason, now, facts.desired.rollout.history_limit
     )
-    return _to(
+    return _changed(
         ended,
         **{
             **NOTHING_UNDER_WAY,
@@ -247,8 +203,8 @@ def _abort(status: RolloutStatus, move: moves.Abort, facts: Facts, now: datetime
     candidate = status.candidate
     if candidate is None or status.stable is None:
         raise IllegalMove("abort, but there is no rollout to abort, or no stable to go back to")
-    ended = _ended(_note(status, move, "abort", now, weight=0.0), "aborted", move.by, move.reason, facts.desired, now)
-    return _to(
+    ended = _ended(record(status, move, "abort", now, weight=0.0), "aborted", move.by, move.reason, facts.desired, now)
+    return _changed(
         ended,
         **{
             **NOTHING_UNDER_WAY,
@@ -266,8 +222,8 @@ def _undo(status: RolloutStatus, move: moves.Undo, facts: Facts, now: datetime) 
     taken_back, former = status.stable, status.former
     if taken_back is None or former is None:
         raise IllegalMove("undo, but no former stable is kept")
-    _must(facts.former.is_everywhere, f"undo, but of the former stable {facts.former.words}")
-    _must(status.experiment is None, "undo, but an experiment is under way")
+    require(facts.former.is_everywhere, f"undo, but of the former stable {facts.former.words}")
+    require(status.experiment is None, "undo, but an experiment is under way")
     status = _ended(status, "superseded", move.by, move.reason, facts.desired, now)
     entry = HistoryEntry(at=now, move="undo", by=move.by, reason=move.reason, weight=0.0)
     ended = FinishedRollout(
@@ -281,7 +237,7 @@ def _undo(status: RolloutStatus, move: moves.Undo, facts: Facts, now: datetime) 
         moves=(entry,),
     )
     undone = history.with_ended(status, ended, facts.desired.rollout.history_limit)
-    return _to(
+    return _changed(
         undone,
         **{
             **NOTHING_UNDER_WAY,
@@ -299,83 +255,11 @@ def _undo(status: RolloutStatus, move: moves.Undo, facts: Facts, now: datetime) 
     )
 
 
-def _start_experiment(status: RolloutStatus, move: moves.StartExperiment, facts: Facts, now: datetime) -> RolloutStatus:
-    _must(status.phase is Phase.HEALTHY and status.stable is not None, "an experiment starts beside a healthy stable")
-    begun = _to(
-        status,
-        **{
-            **NOTHING_UNDER_WAY,
-            "phase": Phase.EXPERIMENT,
-            "experiment": move.experiment,
-            "experiment_seen": move.seen,
-            "variants": move.variants,
-            "started": now,
-            "started_by": move.by,
-            "last_progress": now,
-            "assessment": Assessment(),
-            "report": None,
-            "moves": (),
-            "waiting_for": "loading",
-            "message": move.reason,
-        },
-    )
-    return _note(begun, move, "start experiment", now)
-
-
-def _split(status: RolloutStatus, move: moves.SplitTraffic, facts: Facts, now: datetime) -> RolloutStatus:
-    _must(status.experiment is not None, "a split, but no experiment is under way")
-    _must(facts.candidate.is_everywhere, f"a split, but {facts.candidate.words}")
-    return _note(_to(status, variants=move.variants, split_since=now, last_progress=now), move, "split", now)
-
-
-def _stop_variant(status: RolloutStatus, move: moves.StopVariant, facts: Facts, now: datetime) -> RolloutStatus:
-    _must(status.experiment is not None, "a variant is stopped, but no experiment is under way")
-    stopped = {**status.stopped, move.name: move.reason}
-    return _note(_to(status, variants=move.variants, stopped=stopped), move, f"stop {move.name}", now)
-
-
-def _conclude(status: RolloutStatus, move: moves.Conclude, facts: Facts, now: datetime) -> RolloutStatus:
-    spec, stable = status.experiment, status.stable
-    if spec is None or stable is None:
-        raise IllegalMove("conclude, but no experiment is under way")
-    noted = _note(status, move, "conclude", now)
-    other = next(
-        (v.revision for v in status.variants if key(v.name, v.revision.digest) != key("stable", stable.digest)), stable
-    )
-    ended = FinishedRollout(
-        candidate=other,
-        stable=stable,
-        started=status.started or now,
-        ended=now,
-        outcome="concluded",
-        by=move.by,
-        reason=move.reason,
-        moves=noted.moves,
-        report=move.report,
-    )
-    kept = history.with_ended(noted, ended, facts.desired.rollout.history_limit)
-    return _to(
-        kept,
-        **{
-            **NOTHING_UNDER_WAY,
-            "phase": Phase.HEALTHY,
-            "report": move.report,
-            "message": f"experiment over: {move.reason}",
-            "waiting_for": "",
-            "moves": (),
-        },
-    )
-
-
-def _forget(status: RolloutStatus, move: moves.ForgetExperiment, facts: Facts, now: datetime) -> RolloutStatus:
-    return _to(status, experiment_seen=None)
-
-
 def _refuse(status: RolloutStatus, move: moves.Refuse, facts: Facts, now: datetime) -> RolloutStatus:
-    return _note(status, move, f"refuse {move.verb}", now)
+    return record(status, move, f"refuse {move.verb}", now)
 
 
-_APPLY: dict[type[moves.Move], Callable[..., RolloutStatus]] = {
+_APPLY: Final[Mapping[type[moves.Move], Callable[..., RolloutStatus]]] = {
     moves.Hold: _hold,
     moves.Start: _start,
     moves.Adopt: _adopt,
@@ -394,10 +278,6 @@ _APPLY: dict[type[moves.Move], Callable[..., RolloutStatus]] = {
     moves.Promote: _promote,
     moves.Abort: _abort,
     moves.Undo: _undo,
-    moves.StartExperiment: _start_experiment,
-    moves.SplitTraffic: _split,
-    moves.StopVariant: _stop_variant,
-    moves.Conclude: _conclude,
-    moves.ForgetExperiment: _forget,
     moves.Refuse: _refuse,
+    **experiments.TRANSITIONS,
 }

@@ -20,7 +20,7 @@ def answer(
 ) -> Move | None:
     """The move that the oldest verb not yet handled leads to; None if there is none.
 
-    `conclude` of an experiment under way is operators.rollout.experiment's to answer."""
+    `conclude` of an experiment under way is operators.rollout.experiments' to answer."""
     request = next((r for r in requests if r.id not in status.handled), None)
     if request is None or (request.verb == "conclude" and status.experiment is not None):
         return None

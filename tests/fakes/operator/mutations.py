@@ -2,7 +2,7 @@
 mutant's code is put in place of the function's own and taken out again.
 
 Kinds: a guard that never holds (or always does), an operand of and/or dropped, a comparison at its boundary or turned, a
-statement `_must(...)` left out."""
+statement `require(...)` left out."""
 
 import ast
 import copy
@@ -46,7 +46,9 @@ def mutants(module: ModuleType) -> Iterator[Mutant]:
         for place, node in enumerate(ast.walk(tree)):
             for said, change in _changes(node):
                 yield Mutant(
-                    f"{module.__name__.rpartition('.')[2]}.{name}: {said}", function, _coder(tree, place, change, function)
+                    f"{module.__name__.removeprefix('operators.rollout.')}.{name}: {said}",
+                    function,
+                    _coder(tree, place, change, function),
                 )
 
 
@@ -93,7 +95,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
     if (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Call)
-        and getattr(node.value.func, "id", "") in ("_must", "_ready")
+        and getattr(node.value.func, "id", "") in ("require", "_require_loaded")
     ):
         yield f"`{ast.unparse(node)}` is left out", _leave_out
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from operators.rollout.analysis import Tools
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally, key
-from operators.rollout.experiment import Intervals
+from operators.rollout.experiments.report import Intervals
 from operators.rollout.facts import Calibration, Desired, Facts, Loading
-from operators.rollout.judging.comparison import Tools
 from operators.rollout.spec import AlertBudget, Analysis, Revision, RolloutSpec
 from operators.rollout.status import Assessment, Phase, RolloutStatus, VerbRequest, Verdict
 

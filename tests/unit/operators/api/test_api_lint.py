@@ -137,6 +137,12 @@ def test_the_default_rollout_has_no_hints():
         ),
         pytest.param(steps({"mirror": {}}, {"setWeight": 25}), "end at 25", id="steps that stop half way"),
         pytest.param(steps({"setWeight": 0}), "end at 0", id="only dark"),
+        pytest.param(steps({"analysis": {}}, {"setWeight": 5}), "nothing reaches the candidate", id="an analysis of nothing"),
+        pytest.param(
+            steps({"mirror": {"percent": 0}}, {"setWeight": 0}, {"analysis": {}}),
+            "nothing reaches the candidate",
+            id="an analysis of 0 %",
+        ),
         pytest.param(steps(analysis={"gates": [{"name": "errors"}]}), "allow e.g. 0.01", id="a margin of nothing"),
         pytest.param(
             steps(analysis={"gates": [{"name": "flips", "margin": 0.1}]}), "add a mirror step", id="flips without a mirror"

@@ -7,9 +7,9 @@ import pytest
 
 from operators.rollout import moves
 from operators.rollout.advance import Advance, advance, target
+from operators.rollout.analysis import standard_tools
 from operators.rollout.evidence import Tally
 from operators.rollout.facts import Calibration, Desired
-from operators.rollout.judging.comparison import standard_tools
 from operators.rollout.spec import AlertBudget
 from operators.rollout.status import Approval, Assessment, Phase, RolloutStatus, Verdict
 from tests.fakes.operator.rollouts import POLICY, A, B, C, ScriptedJudge, at, observed, said, tools, under_way

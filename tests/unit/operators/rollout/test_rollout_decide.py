@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from operators.rollout.decide import decide, hints
+from operators.rollout.decide import decide
 from operators.rollout.facts import Calibration, Desired, Loading
 from operators.rollout.moves import (
     Abort,
-    Adopt,
     Calibrate,
     GiveUp,
     Hold,
@@ -21,12 +20,10 @@ from operators.rollout.moves import (
     SetMirror,
     SetReplicas,
     SetWeight,
-    Start,
-    Undo,
 )
 from operators.rollout.spec import AlertBudget, RolloutSpec
 from operators.rollout.status import Approval, Assessment, Phase, RolloutStatus, Verdict
-from tests.fakes.operator.rollouts import HALF, LOADED, POLICY, STEP, A, B, C, at, facts, revision, under_way
+from tests.fakes.operator.rollouts import HALF, LOADED, POLICY, STEP, B, at, facts, revision, under_way
 
 V = Verdict
 YES = (Approval(by="alan", at=at(0)), Approval(by="barbara", at=at(0)))
@@ -246,82 +243,6 @@ def test_promote_full_waits_for_loading_all_the_same(weight: float) -> None:
     assert isinstance(decided(under_way("over", full_by="ada", weight=weight), candidate=HALF), Hold)
 
 
-WINDOW = {"former": A, "promoted_at": at(0)}
-HEALTHY = RolloutStatus(phase=Phase.HEALTHY, stable=B, seen=B.digest)
-RESTS = [
-    pytest.param(HEALTHY, B, LOADED, 0, Hold, id="the same revision: nothing to do"),
-    pytest.param(HEALTHY, None, LOADED, 0, Hold, id="no revision asked: nothing to do"),
-    pytest.param(HEALTHY, C, LOADED, 0, Start, id="another revision is a rollout"),
-    pytest.param(
-        HEALTHY, B.model_copy(update={"thresholds": {"siem_alerting": 0.9}}), LOADED, 0, Start, id="so is another threshold"
-    ),
-    pytest.param(HEALTHY, B.model_copy(update={"operating_point": "x"}), LOADED, 0, Start, id="so is another operating point"),
-    pytest.param(
-        HEALTHY.model_copy(update={"phase": Phase.ABORTED, "seen": C.digest}),
-        C,
-        LOADED,
-        0,
-        Hold,
-        id="what was aborted is not tried again by itself",
-    ),
-    pytest.param(
-        HEALTHY.model_copy(update={"phase": Phase.ABORTED, "seen": C.digest}), A, LOADED, 0, Start, id="but a new revision is"
-    ),
-    pytest.param(
-        HEALTHY.model_copy(update={"phase": Phase.ABORTED, "seen": C.digest}), B, LOADED, 0, Adopt, id="stable again settles it"
-    ),
-    pytest.param(
-        HEALTHY.model_copy(update={"stable_wanted": C}), C, LOADED, 0, Adopt, id="stable by another threshold is stable"
-    ),
-    pytest.param(HEALTHY.model_copy(update=WINDOW), A, LOADED, 86399, Undo, id="the former stable, within its window, at once"),
-    pytest.param(HEALTHY.model_copy(update=WINDOW), A, LOADED, 86400, Start, id="after its window it takes the steps"),
-    pytest.param(
-        HEALTHY.model_copy(update=WINDOW), A, HALF, 0, Start, id="within its window, but not loaded everywhere: loading first"
-    ),
-    pytest.param(HEALTHY.model_copy(update=WINDOW), C, LOADED, 0, Start, id="a third revision takes the steps"),
-]
-
-
-@pytest.mark.parametrize(("status", "asked", "former", "seconds", "expected"), RESTS)
-def test_what_the_spec_asks_for_at_rest(
-    status: RolloutStatus, asked: Any, former: Loading, seconds: float, expected: type[Move]
-) -> None:
-    found = decided(status, seconds=seconds, desired=Desired(revision=asked), former=former)
-    assert type(found) is expected
-    if isinstance(found, Start):
-        assert found.is_full is (former is HALF), "only a former stable within its window is spared the steps"
-
-
-@pytest.mark.parametrize(
-    ("asked", "expected"),
-    [
-        pytest.param(B, Hold, id="the candidate: it goes on"),
-        pytest.param(C, Start, id="a third revision supersedes it"),
-        pytest.param(A, Abort, id="stable again takes it back"),
-    ],
-)
-def test_what_the_spec_asks_for_under_way(asked: Any, expected: type[Move]) -> None:
-    found = decided(under_way("analysis"), desired=Desired(revision=asked, by="grace"))
-    assert type(found) is expected
-    if isinstance(found, Abort):
-        assert (found.seen, found.is_settled, found.by) == (A.digest, True, "grace")
-
-
-def test_the_candidate_asked_for_by_its_own_spec_is_only_noted() -> None:
-    wanted = under_way("analysis", candidate=revision("b", None), candidate_wanted=B, seen=C.digest)
-    assert decided(wanted) == Adopt(seen=B.digest, reason="the spec asks for the candidate")
-
-
-def test_worse_evidence_counts_before_a_new_revision() -> None:
-    assert isinstance(decided(under_way("analysis"), V.WORSE, desired=Desired(revision=C)), Abort)
-
-
-def test_an_abort_of_what_the_spec_asks_for_is_not_settled_but_one_of_an_undo_is() -> None:
-    assert decided(under_way(), V.WORSE).is_settled is False  # type: ignore[attr-defined]
-    assert decided(under_way(seen=A.digest), V.WORSE, desired=Desired(revision=A)).is_settled is True  # type: ignore[attr-defined]
-    assert decided(under_way(), V.WORSE, desired=Desired(revision=None)).is_settled is False  # type: ignore[attr-defined]
-
-
 FIRST = under_way().model_copy(update={"stable": None})
 
 
@@ -428,53 +349,3 @@ def test_waiting_for_evidence_says_how_much() -> None:
     short = replace(known, tally=known.tally.model_copy(update={"mirrored": 30}))
     said = decide(POLICY, status, Assessment(verdict=V.NO_WORSE), short, (), at(0))
     assert "70 more" in said.waiting_for  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("policy", "hint"),
-    [
-        pytest.param({"steps": [{"setWeight": 100}]}, "no analysis step", id="no analysis step"),
-        pytest.param({"steps": [{"analysis": {}}, {"setWeight": 100}]}, "nothing reaches", id="an analysis of nothing"),
-        pytest.param(
-            {"steps": [{"mirror": {"percent": 0}}, {"setWeight": 0}, {"analysis": {}}]}, "nothing reaches", id="0 % is nothing"
-        ),
-        pytest.param(
-            {"steps": [{"setWeight": 5}, {"setWeight": 50}, {"analysis": {}}]}, "5 goes to 50", id="nothing between weights"
-        ),
-        pytest.param({"rollbackWindow": "0s"}, "rollbackWindow", id="no rollback window"),
-        pytest.param(
-            {"steps": [{"mirror": {}}, {"analysis": {"maxDuration": "2h"}}], "progressDeadline": "1h"},
-            "progressDeadline",
-            id="overdue before inconclusive",
-        ),
-    ],
-)
-def test_hints(policy: dict[str, Any], hint: str) -> None:
-    [found] = hints(RolloutSpec.model_validate(policy))
-    assert hint in found
-
-
-NO_HINT = [
-    pytest.param({}, id="the default"),
-    pytest.param(
-        {"steps": [{"mirror": {}}, {"analysis": {"maxDuration": "1h"}}], "progressDeadline": "1h"}, id="as long as the deadline"
-    ),
-    pytest.param({"steps": [{"mirror": {}}, {"analysis": {"maxDuration": "1h"}}], "progressDeadline": None}, id="no deadline"),
-    pytest.param(
-        {"steps": [{"setWeight": 5}, {"analysis": {}}, {"setReplicas": {"replicas": 3}}, {"setWeight": 50}]},
-        id="an analysis, then replicas",
-    ),
-    pytest.param(
-        {"steps": [{"setWeight": 5}, {"pause": {}}, {"setWeight": 50}, {"approval": {}}, {"setWeight": 60}, {"analysis": {}}]},
-        id="people",
-    ),
-]
-
-
-@pytest.mark.parametrize("policy", NO_HINT)
-def test_no_hint(policy: dict[str, Any]) -> None:
-    assert hints(RolloutSpec.model_validate(policy)) == []
-
-
-def test_the_policy_of_these_tests_needs_no_hint() -> None:
-    assert hints(POLICY) == []

@@ -7,8 +7,9 @@ import pytest
 from operators.rollout.advance import Advance, advance
 from operators.rollout.decide import decide
 from operators.rollout.evidence import Tally
-from operators.rollout.experiment import Intervals, report, tally_key
-from operators.rollout.experiment import observed as counted
+from operators.rollout.experiments.report import Intervals, report
+from operators.rollout.experiments.report import observed as counted
+from operators.rollout.experiments.variants import tally_key
 from operators.rollout.facts import Desired
 from operators.rollout.moves import Conclude
 from operators.rollout.spec import Analysis, ExperimentSpec, ExperimentVariant, GateName, RolloutSpec

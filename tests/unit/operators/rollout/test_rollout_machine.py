@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from operators.rollout.facts import Desired
+from operators.rollout.moves import IllegalMove
 from operators.rollout.status import Phase, Verdict
-from operators.rollout.transitions import IllegalMove
 from tests import laws
 from tests.fakes.operator.mutations import Mutant, applied, mutants
 from tests.fakes.operator.rollout_world import EXPERIMENT, POLICIES, Replica, World, name, summary
@@ -140,9 +140,9 @@ GUARDS = {
     "no weight before every replica has the candidate": (
         "decide._set: `not facts.candidate.is_everywhere` is False",
         "decide._finish: `not facts.candidate.is_everywhere` is False",
-        "transitions._weight: `_ready(status, facts, f'weight {move.weight:g}')` is left out",
-        "transitions._mirror: `_ready(status, facts, 'mirroring to the candidate')` is left out",
-        "transitions._promote: `_ready(status, facts, 'promotion')` is left out",
+        "transitions._weight: `_require_loaded(status, facts, f'weight {move.weight:g}')` is left out",
+        "transitions._mirror: `_require_loaded(status, facts, 'mirroring to the candidate')` is left out",
+        "transitions._promote: `_require_loaded(status, facts, 'promotion')` is left out",
     ),
     "invalid evidence never promotes": (
         "decide._raise: `assessment.verdict is Verdict.INVALID` is False",

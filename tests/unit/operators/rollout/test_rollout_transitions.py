@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
-from operators.rollout import moves, transitions
+from operators.rollout import moves
 from operators.rollout.facts import Desired
 from operators.rollout.history import HANDLED, MOVES, pruned, with_handled, with_move
+from operators.rollout.moves import IllegalMove
 from operators.rollout.spec import ExperimentSpec, ExperimentVariant
 from operators.rollout.status import (
+    NOTHING_UNDER_WAY,
     Approval,
     Assessment,
     ExperimentReport,
@@ -18,7 +20,7 @@ from operators.rollout.status import (
     TargetVariant,
     Verdict,
 )
-from operators.rollout.transitions import NOTHING_UNDER_WAY, IllegalMove, after
+from operators.rollout.transitions import after
 from tests.fakes.operator.rollouts import HALF, LOADED, POLICY, A, B, C, at, facts, said, under_way
 
 HEALTHY = RolloutStatus(phase=Phase.HEALTHY, stable=A, seen=A.digest)
@@ -299,14 +301,14 @@ KEPT_AT_REST = {
 
 
 def test_each_field_of_the_status_is_reset_with_what_was_under_way_or_kept_on_purpose():
-    reset = set(transitions.NOTHING_UNDER_WAY)
+    reset = set(NOTHING_UNDER_WAY)
     assert reset | KEPT_AT_REST == set(RolloutStatus.model_fields), "a new field must be in one of the two"
     assert not reset & KEPT_AT_REST
 
 
 def test_what_is_reset_is_what_a_status_begins_with():
-    assert RolloutStatus().model_copy(update=dict(transitions.NOTHING_UNDER_WAY)) == RolloutStatus()
-    assert RolloutStatus.model_validate(dict(transitions.NOTHING_UNDER_WAY)) == RolloutStatus()
+    assert RolloutStatus().model_copy(update=dict(NOTHING_UNDER_WAY)) == RolloutStatus()
+    assert RolloutStatus.model_validate(dict(NOTHING_UNDER_WAY)) == RolloutStatus()
 
 
 def test_a_change_of_a_field_that_there_is_not_is_refused():

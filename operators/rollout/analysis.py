@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from operators.rollout import experiment
 from operators.rollout.evidence import Observation, Tally, key
+from operators.rollout.experiments import report, variants
 from operators.rollout.facts import Calibration, Desired
 from operators.rollout.judging import alert_budget, confidence_sequence, judge
 from operators.rollout.spec import AlertBudget, Analysis, ExperimentSpec, Revision
@@ -47,7 +47,7 @@ class Tools:
     threshold at which the candidate, by its tally, spends its alert budget."""
 
     judge: EvidenceJudge
-    intervals: experiment.Intervals
+    intervals: report.Intervals
     calibrate: Callable[[AlertBudget, Tally], Calibration]
 
 
@@ -55,7 +55,7 @@ def standard_tools() -> Tools:
     """The project's own statistics."""
     return Tools(
         judge=judge.look,
-        intervals=experiment.Intervals(confidence_sequence.proportion, confidence_sequence.difference),
+        intervals=report.Intervals(confidence_sequence.proportion, confidence_sequence.difference),
         calibrate=_calibrated,
     )
 
@@ -107,13 +107,13 @@ def _judged_variants(
     analysis = spec.analysis.model_copy(update={"alpha": spec.analysis.alpha / len(others)})
     split = split_in_force(status)
     ledger, totals, found = status.ledger, status.totals, dict(status.variant_assessments)
-    baseline = experiment.tally_key(spec, spec.variants[0], stable)
+    baseline = variants.tally_key(spec, spec.variants[0], stable)
     for variant in others:
         if variant.name in status.stopped:
             continue
-        candidate = experiment.tally_key(spec, variant, stable)
+        candidate = variants.tally_key(spec, variant, stable)
         look = tools.judge(ledger, analysis, split, baseline, candidate, observation, now)
         ledger, totals = look.ledger, look.totals
         found[variant.name] = look.assessment
     judged = status.model_copy(update={"ledger": ledger, "totals": totals, "variant_assessments": found})
-    return judged.model_copy(update={"report": experiment.report(judged, totals, tools.intervals, now)})
+    return judged.model_copy(update={"report": report.report(judged, totals, tools.intervals, now)})
