@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from operators.rollout import history, moves
-from operators.rollout.analysis import Tools, analysis_of, judged, standard_tools
+from operators.rollout.analysis import Statistics, analysis_of, assessed, standard_statistics
 from operators.rollout.decide import decide
 from operators.rollout.events import Event, events
 from operators.rollout.evidence import Observation
@@ -32,8 +32,10 @@ class Advance:
     acts_first: bool = False
 
 
-MOVES_A_LOOK = 64
-"""More would be a loop in the rules."""
+VERBS_A_LOOK = 32
+"""Verbs answered at one look; the others wait for the next."""
+MOVES_A_LOOK = 256
+"""More is a loop in the rules: 64 steps take at most three moves each, and each verb one."""
 
 _TAKES_TRAFFIC = (moves.Abort, moves.Undo, moves.StopVariant, moves.Conclude)
 _LAST = (moves.Start, moves.StartExperiment, moves.SetWeight, moves.SplitTraffic)
@@ -46,26 +48,27 @@ def advance(
     observation: Observation,
     requests: tuple[VerbRequest, ...],
     now: datetime,
-    tools: Tools | None = None,
+    statistics: Statistics | None = None,
 ) -> Advance:
     """Judge, decide and apply, until nothing more moves at this look.
 
     The same arguments give the same outcome. At rest the status comes back equal, so that nothing needs to be written."""
-    tools = tools or standard_tools()
+    statistics = statistics or standard_statistics()
     before = status
     status = _forget_former(desired, _not_in_future(status, now), now)
-    status = judged(desired, status, observation, now, tools)
+    status = assessed(desired, status, observation, now, statistics)
+    pending = tuple(r for r in requests if r.id not in status.handled)[:VERBS_A_LOOK]
     made: list[moves.Move] = []
     for _ in range(MOVES_A_LOOK):
-        facts = _facts(desired, status, observation, now, tools)
-        move = decide(status.policy or desired.rollout, status, status.assessment, facts, requests, now)
+        facts = _facts(desired, status, observation, now, statistics)
+        move = decide(status.policy or desired.rollout, status, status.assessment, facts, pending, now)
         status = after(status, move, facts, now)
         made.append(move)
         if isinstance(move, (moves.Hold, *_LAST)):
             break
     else:
         raise RuntimeError(f"{MOVES_A_LOOK} moves in one look, the last {made[-1]}; the rules go round in circles")
-    facts = _facts(desired, status, observation, now, tools)
+    facts = _facts(desired, status, observation, now, statistics)
     status = bounded(history.pruned(status.model_copy(update={"is_ready": facts.candidate.is_everywhere}), requests))
     return Advance(
         status=status,
@@ -114,14 +117,14 @@ def _still_loaded(aimed: Target | None, before: RolloutStatus, made: list[moves.
     return aimed.model_copy(update={"variants": (*aimed.variants, *dark)})
 
 
-def _facts(desired: Desired, status: RolloutStatus, observation: Observation, now: datetime, tools: Tools) -> Facts:
+def _facts(desired: Desired, status: RolloutStatus, observation: Observation, now: datetime, statistics: Statistics) -> Facts:
     facts = see(desired, status, observation, now)
     spec = status.policy
     if spec is None or spec.alert_budget is None or status.candidate_wanted is not None:
         return facts
     if facts.tally.mirrored_rows < spec.alert_budget.min_requests:
         return facts
-    return replace(facts, calibration=tools.calibrate(spec.alert_budget, facts.tally))
+    return replace(facts, calibration=statistics.calibrate(spec.alert_budget, facts.tally))
 
 
 def _not_in_future(status: RolloutStatus, now: datetime) -> RolloutStatus:

@@ -1,6 +1,6 @@
-"""The evidence of one look, brought to the status: who is compared with whom, and which split was to be expected. Pure.
+"""The analysis of one look: which variants are compared, under which split, and the status with what the evidence says. Pure.
 
-The statistics themselves are `Tools`: operators.rollout.judging.judge, sequence and budget, or a test's own."""
+The statistics are passed in as `Statistics`: those of operators.rollout.judging, or a test's own."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,18 +12,7 @@ from operators.rollout.experiments import report, variants
 from operators.rollout.facts import Calibration, Desired
 from operators.rollout.judging import alert_budget, confidence_sequence, judge
 from operators.rollout.spec import AlertBudget, Analysis, ExperimentSpec, Revision
-from operators.rollout.status import Assessment, RolloutStatus
-
-
-class Judged(Protocol):
-    """What judging one look gives: the ledger to keep, the assessment, and the variants' totals by tally key."""
-
-    @property
-    def ledger(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def assessment(self) -> Assessment: ...  # noqa: D102
-    @property
-    def totals(self) -> Mapping[str, Tally]: ...  # noqa: D102
+from operators.rollout.status import RolloutStatus
 
 
 class EvidenceJudge(Protocol):
@@ -38,30 +27,30 @@ class EvidenceJudge(Protocol):
         candidate: str,
         observation: Observation,
         now: datetime,
-    ) -> Judged: ...
+    ) -> judge.JudgedLook: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
-    """The statistics that `advance` asks. judge: one look. intervals: of proportions and their differences, always valid. calibrate: the
-    threshold at which the candidate, by its tally, spends its alert budget."""
+class Statistics:
+    """What `advance` computes with. judge: judges one look. intervals: of proportions and their differences, always valid.
+    calibrate: the threshold at which the candidate, by its tally, spends its alert budget."""
 
     judge: EvidenceJudge
     intervals: report.Intervals
     calibrate: Callable[[AlertBudget, Tally], Calibration]
 
 
-def standard_tools() -> Tools:
+def standard_statistics() -> Statistics:
     """The project's own statistics."""
-    return Tools(
+    return Statistics(
         judge=judge.look,
         intervals=report.Intervals(confidence_sequence.proportion, confidence_sequence.difference),
         calibrate=_calibrated,
     )
 
 
-def _calibrated(wanted: AlertBudget, tally: Tally) -> Calibration:
-    found = alert_budget.calibrate(wanted, tally)
+def _calibrated(budget: AlertBudget, tally: Tally) -> Calibration:
+    found = alert_budget.calibrate(budget, tally)
     return Calibration(found.threshold, found.reason)
 
 
@@ -71,23 +60,25 @@ def split_in_force(status: RolloutStatus) -> Mapping[str, float]:
 
 
 def analysis_of(desired: Desired, status: RolloutStatus) -> Analysis:
-    """What judges: the experiment's own gates, or those of the policy that the rollout keeps to."""
+    """The analysis in force: the experiment's own, else that of the policy the rollout started with."""
     if status.experiment is not None:
         return status.experiment.analysis
     return (status.policy or desired.rollout).analysis
 
 
-def judged(desired: Desired, status: RolloutStatus, observation: Observation, now: datetime, tools: Tools) -> RolloutStatus:
-    """The status with the evidence of this look."""
+def assessed(
+    desired: Desired, status: RolloutStatus, observation: Observation, now: datetime, statistics: Statistics
+) -> RolloutStatus:
+    """The status with this look's ledger, totals and assessment."""
     stable = status.stable
     if stable is None:
         return status
     if status.experiment is not None:
-        return _judged_variants(status.experiment, stable, status, observation, now, tools)
+        return _assessed_variants(status.experiment, stable, status, observation, now, statistics)
     if status.candidate is None:
         return status
     analysis = analysis_of(desired, status)
-    look = tools.judge(
+    look = statistics.judge(
         status.ledger,
         analysis,
         split_in_force(status),
@@ -99,10 +90,15 @@ def judged(desired: Desired, status: RolloutStatus, observation: Observation, no
     return status.model_copy(update={"ledger": look.ledger, "totals": look.totals, "assessment": look.assessment})
 
 
-def _judged_variants(
-    spec: ExperimentSpec, stable: Revision, status: RolloutStatus, observation: Observation, now: datetime, tools: Tools
+def _assessed_variants(
+    spec: ExperimentSpec,
+    stable: Revision,
+    status: RolloutStatus,
+    observation: Observation,
+    now: datetime,
+    statistics: Statistics,
 ) -> RolloutStatus:
-    """An experiment's: each variant against the baseline, sharing alpha among the comparisons."""
+    """An experiment: each variant is compared with the baseline; the comparisons share alpha."""
     others = spec.variants[1:]
     analysis = spec.analysis.model_copy(update={"alpha": spec.analysis.alpha / len(others)})
     split = split_in_force(status)
@@ -112,8 +108,8 @@ def _judged_variants(
         if variant.name in status.stopped:
             continue
         candidate = variants.tally_key(spec, variant, stable)
-        look = tools.judge(ledger, analysis, split, baseline, candidate, observation, now)
+        look = statistics.judge(ledger, analysis, split, baseline, candidate, observation, now)
         ledger, totals = look.ledger, look.totals
         found[variant.name] = look.assessment
-    judged = status.model_copy(update={"ledger": ledger, "totals": totals, "variant_assessments": found})
-    return judged.model_copy(update={"report": report.report(judged, totals, tools.intervals, now)})
+    after = status.model_copy(update={"ledger": ledger, "totals": totals, "variant_assessments": found})
+    return after.model_copy(update={"report": report.report(after, totals, statistics.intervals, now)})

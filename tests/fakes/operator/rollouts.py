@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from operators.rollout.analysis import Tools
+from operators.rollout.analysis import Statistics
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally, key
 from operators.rollout.experiments.report import Intervals
 from operators.rollout.facts import Calibration, Desired, Facts, Loading
+from operators.rollout.judging.judge import JudgedLook
 from operators.rollout.spec import AlertBudget, Analysis, Revision, RolloutSpec
 from operators.rollout.status import Assessment, Phase, RolloutStatus, VerbRequest, Verdict
 
@@ -38,13 +39,6 @@ def observed(
     return Observation(at=at(seconds), replicas=each, expected_replicas=replicas if expected is None else expected)
 
 
-@dataclass(frozen=True)
-class ScriptedLook:
-    ledger: Mapping[str, Any]
-    assessment: Assessment
-    totals: Mapping[str, Tally]
-
-
 @dataclass
 class ScriptedJudge:
     """Says `verdict` of every candidate (or what `by_candidate` says of its tally key), on `requests` live and mirrored requests."""
@@ -65,15 +59,15 @@ class ScriptedJudge:
         candidate: str,
         observation: Observation,
         now: datetime,
-    ) -> ScriptedLook:
+    ) -> JudgedLook:
         self.splits.append(split)
         verdict = self.by_candidate.get(candidate, self.verdict)
         tally = Tally(requests=self.requests, rows=self.requests, mirrored=self.mirrored, mirrored_rows=self.mirrored)
         assessment = Assessment(verdict=verdict, reason=f"scripted {verdict}", requests=self.requests + self.mirrored)
-        return ScriptedLook({"looks": ledger.get("looks", 0) + 1}, assessment, {candidate: tally, **self.tallies})
+        return JudgedLook({"looks": ledger.get("looks", 0) + 1}, assessment, {candidate: tally, **self.tallies})
 
 
-def tools(judge: ScriptedJudge, calibration: Calibration | None = None) -> Tools:
+def tools(judge: ScriptedJudge, calibration: Calibration | None = None) -> Statistics:
     """The judge, and intervals that are the rate give or take 0.01."""
 
     def proportion(n: int, k: int, alpha: float) -> tuple[float, float]:
@@ -86,7 +80,7 @@ def tools(judge: ScriptedJudge, calibration: Calibration | None = None) -> Tools
     def calibrate(budget: AlertBudget, tally: Tally) -> Calibration:
         return calibration or Calibration(None, "nothing was scripted")
 
-    return Tools(judge=judge, intervals=Intervals(proportion, difference), calibrate=calibrate)
+    return Statistics(judge=judge, intervals=Intervals(proportion, difference), calibrate=calibrate)
 
 
 POLICY = RolloutSpec.model_validate(

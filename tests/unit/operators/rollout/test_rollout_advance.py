@@ -7,10 +7,10 @@ import pytest
 
 from operators.rollout import moves
 from operators.rollout.advance import Advance, advance, target
-from operators.rollout.analysis import standard_tools
+from operators.rollout.analysis import standard_statistics
 from operators.rollout.evidence import Tally
 from operators.rollout.facts import Calibration, Desired
-from operators.rollout.spec import AlertBudget
+from operators.rollout.spec import AlertBudget, RolloutSpec
 from operators.rollout.status import Approval, Assessment, Phase, RolloutStatus, Verdict
 from tests.fakes.operator.rollouts import POLICY, A, B, C, ScriptedJudge, at, observed, said, tools, under_way
 
@@ -317,14 +317,39 @@ def test_budgets_are_asked_for_only_where_they_are_needed() -> None:
 def test_the_project_s_own_judge_is_the_default() -> None:
     status = under_way("mirror", mirror=50.0)
     seen = observed(0, A, B)
-    assert advance(DESIRED, status, seen, (), at(0)) == advance(DESIRED, status, seen, (), at(0), standard_tools())
+    assert advance(DESIRED, status, seen, (), at(0)) == advance(DESIRED, status, seen, (), at(0), standard_statistics())
 
 
 def test_the_project_s_own_judge_goes_with_it() -> None:
     status = under_way("mirror", mirror=50.0)
     for i in range(5):
-        found = advance(DESIRED, status, observed(5 * i, A, B), (), at(5 * i), standard_tools())
+        found = advance(DESIRED, status, observed(5 * i, A, B), (), at(5 * i), standard_statistics())
         status = RolloutStatus.model_validate_json(found.status.model_dump_json(by_alias=True))
         assert status == found.status
     assert status.assessment.verdict is Verdict.UNDECIDED
     assert status.weight == 0
+
+
+def test_a_policy_of_as_many_steps_as_there_may_be_is_walked_in_one_look() -> None:
+    policy = RolloutSpec.model_validate({"steps": [{"setWeight": 100}] * 64, "analysis": {"minRequests": 10}})
+    status = look(under_way("mirror", policy), desired=replace(DESIRED, rollout=policy)).status
+    assert status.weight == 100
+    ended = look(status, 5, desired=replace(DESIRED, rollout=policy)).status
+    assert (ended.phase, ended.stable) == (Phase.HEALTHY, B)
+
+
+def test_mirrors_that_change_at_every_step_are_walked_in_one_look() -> None:
+    policy = RolloutSpec.model_validate({"steps": [{"mirror": {"percent": n % 2}} for n in range(63)] + [{"analysis": {}}]})
+    assert look(under_way("mirror", policy), desired=replace(DESIRED, rollout=policy)).status.step_index == 63
+
+
+def test_more_verbs_than_one_look_answers_wait_for_the_next_and_harm_is_seen_meanwhile() -> None:
+    requests = tuple(said("approve", f"user{n}") for n in range(200))
+    found = look(under_way("analysis"), requests=requests, judge=ScriptedJudge(Verdict.UNDECIDED))
+    assert 0 < len(found.status.handled) < 200
+    harmed = look(found.status, 5, requests=requests, judge=ScriptedJudge(Verdict.WORSE))
+    assert harmed.status.phase is Phase.ABORTED
+    status = found.status
+    for seconds in range(10, 100, 5):
+        status = look(status, seconds, requests=requests, judge=ScriptedJudge(Verdict.UNDECIDED)).status
+    assert {r.id for r in requests} <= set(status.handled)
