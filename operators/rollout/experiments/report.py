@@ -8,7 +8,8 @@ from datetime import datetime
 
 from operators.rollout.evidence import Tally
 from operators.rollout.experiments.variants import revision_of, tally_key
-from operators.rollout.spec import ExperimentSpec, GateName
+from operators.rollout.judging import gates
+from operators.rollout.spec import ExperimentSpec, Gate
 from operators.rollout.status import ExperimentReport, RolloutStatus, VariantReport
 
 
@@ -21,24 +22,15 @@ class Intervals:
     difference: Callable[[tuple[int, int], tuple[int, int], float], tuple[float, float]]
 
 
-def observed(tally: Tally, gate: GateName, unit: str) -> tuple[int, int]:
-    """(n, k) of one variant's live evidence by a gate."""
-    if gate in (GateName.PRECISION, GateName.RECALL):
-        return tally.labels.get(gate, (0, 0))
-    if unit == "entity":
-        return tally.entities, tally.entities_bad.get(gate, 0)
-    of_rows = gate in (GateName.DEGRADED, GateName.ALERT_RATE)
-    return (tally.rows if of_rows else tally.requests), tally.bad.get(gate, 0)
-
-
 def report(status: RolloutStatus, totals: Mapping[str, Tally], intervals: Intervals, now: datetime) -> ExperimentReport:
     """What the experiment shows so far. All pairwise differences hold together, at every look: each at alpha / number of pairs
     (union bound); so do all intervals of the single variants, for reading only."""
     spec, stable = status.experiment, status.stable
     if spec is None or stable is None:
         raise ValueError("no experiment is under way")
-    unit = next((g.unit for g in spec.analysis.gates if g.name is spec.metric), "request")
-    counts = {v.name: observed(totals.get(tally_key(spec, v, stable), Tally()), spec.metric, unit) for v in spec.variants}
+    gate = next((g for g in spec.analysis.gates if g.name is spec.metric), Gate(name=spec.metric))
+    seen = {v.name: gates.live(totals.get(tally_key(spec, v, stable), Tally()), gate) for v in spec.variants}
+    counts = {name: (count.n, count.k) for name, count in seen.items()}
     size, baseline = len(spec.variants), spec.variants[0].name
     alpha = spec.analysis.alpha / (size * (size - 1) / 2)
 

@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 
 from operators.rollout.advance import Advance, advance
+from operators.rollout.analysis import standard_statistics
 from operators.rollout.decide import decide
 from operators.rollout.evidence import Tally
 from operators.rollout.experiments.report import Intervals, report
-from operators.rollout.experiments.report import observed as counted
 from operators.rollout.experiments.variants import tally_key
 from operators.rollout.facts import Desired
+from operators.rollout.judging.gates import live
 from operators.rollout.moves import Conclude
-from operators.rollout.spec import Analysis, ExperimentSpec, ExperimentVariant, GateName, RolloutSpec
+from operators.rollout.spec import Analysis, ExperimentSpec, ExperimentVariant, Gate, GateName, RolloutSpec
 from operators.rollout.status import Assessment, Phase, RolloutStatus, Verdict
 from tests.fakes.operator.rollouts import A, B, C, ScriptedJudge, at, facts, key, observed, said, tools
 
@@ -300,7 +301,8 @@ def test_what_a_gate_counts(gate: GateName, unit: str, expected: tuple[int, int]
         entities_bad={GateName.ALERT_RATE: 3},
         labels={GateName.PRECISION: (7, 4)},
     )
-    assert counted(tally, gate, unit) == expected
+    counts = live(tally, Gate.model_validate({"name": gate, "unit": unit}))
+    assert (counts.n, counts.k) == expected
 
 
 @pytest.mark.parametrize(
@@ -328,3 +330,16 @@ def test_the_policy_s_own_gates_do_not_matter_to_an_experiment() -> None:
         found = look(HEALTHY, 0, desired=wanted)
         assert found.target is not None
         assert found.target.latency_objective_ms == 100
+
+
+def test_a_scrape_between_two_counters_does_not_stop_the_report() -> None:
+    tally = Tally(rows=3, bad={GateName.ALERT_RATE: 4})
+    found = report(running(), {STABLE: tally, KB: tally, KC: tally}, standard_statistics().intervals, at(9))
+    assert [(v.n, v.k) for v in found.variants] == [(3, 3)] * 3
+
+
+def test_a_metric_that_an_experiment_cannot_measure_is_said_to_be_unmeasured() -> None:
+    status = running().model_copy(update={"experiment": SPEC.model_copy(update={"metric": GateName.FLIPS})})
+    tally = Tally(requests=1000, rows=1000)
+    found = report(status, {STABLE: tally, KB: tally, KC: tally}, standard_statistics().intervals, at(9))
+    assert "nothing was measured" in found.reason
