@@ -21,6 +21,8 @@ from operators.rollout.status import Assessment, GateView, Verdict
 from serving.read_back import read_back
 
 _LARGEST = 1e300
+_PROBLEM_CHARS = 1500
+"""What could not be measured is cut to this many characters: a status has bounds, and one over them could not be read back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def _gate_states(book: Ledger, name: str, analysis: Analysis) -> tuple[GateState
 def _invalid(book: Ledger, observation: Observation, stale_after: timedelta, now: datetime) -> str:
     """Why this look's evidence cannot be trusted; empty if it can."""
     if observation.problem is not None:
-        return f"could not be measured: {observation.problem}"
+        return f"could not be measured: {observation.problem[:_PROBLEM_CHARS]}"
     if now - observation.at > stale_after:
         age = (now - observation.at).total_seconds()
         most = stale_after.total_seconds()

@@ -8,7 +8,7 @@ import pytest
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.judging.judge import JudgedLook, look
 from operators.rollout.spec import Analysis, Gate, GateName
-from operators.rollout.status import Verdict
+from operators.rollout.status import Assessment, Verdict
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 STABLE, CANDIDATE = "stable@sha256:aa", "candidate@sha256:bb"
@@ -216,3 +216,9 @@ def test_a_variant_with_two_revisions_in_one_look_counts_the_entities_of_both() 
     first, settled = seen(0, entities(stable_at_old=0)), seen(far, entities(stable_at_old=0))
     both = judged(first, settled, seen(2 * far, entities(stable_at_old=900, stable_at_new=50, candidate_at_c=50)))
     assert both.ledger["split"]["counts"]["r1"] == {"stable": 950, "candidate": 50}
+
+
+def test_why_nothing_could_be_measured_has_room_in_the_status_whatever_its_length() -> None:
+    found = judged(seen(10, problem="pod 10.0.0.1 does not answer; " * 500)).assessment
+    assert found.verdict is Verdict.INVALID
+    assert Assessment.model_validate_json(found.model_dump_json(by_alias=True)) == found
