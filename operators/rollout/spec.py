@@ -21,15 +21,23 @@ DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 """How a duration is written, as a regular expression."""
 
 
+LONGEST: Final = timedelta(days=36500)
+"""A duration is added to a date, and the calendar ends with the year 9999."""
+
+
 def parse_duration(value: object) -> timedelta:
     """`1h30m`, `90s`, `250ms`, or a number of seconds. Raises ValueError."""
     if isinstance(value, timedelta):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-        return timedelta(seconds=value)
-    if isinstance(value, str) and re.fullmatch(DURATION, value):
-        return timedelta(seconds=sum(float(n) * _UNITS[u] for n, _, u in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h|d)", value)))
-    raise ValueError(f"is {value!r}, expected a duration such as 30s, 5m or 1h30m")
+        seconds = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        seconds = float(value) if value <= LONGEST.total_seconds() else math.inf
+    elif isinstance(value, str) and re.fullmatch(DURATION, value):
+        seconds = sum(float(n) * _UNITS[u] for n, _, u in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h|d)", value))
+    else:
+        raise ValueError(f"is {value!r}, expected a duration; write e.g. 30s or 5m")
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"is {value!r}, expected at most {format_duration(LONGEST)}; write e.g. 30s or 5m")
+    return value if isinstance(value, timedelta) else timedelta(seconds=seconds)
 
 
 def format_duration(value: timedelta) -> str:

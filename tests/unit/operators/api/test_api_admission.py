@@ -105,3 +105,13 @@ def test_reading_gives_the_values_that_were_written():
     found = check(document)
     assert isinstance(found, RolloutPolicy)
     assert json.loads(found.spec.steps[1].model_dump_json(by_alias=True, exclude_none=True)) == {"pause": {"duration": "1h30m"}}
+
+
+@pytest.mark.parametrize("duration", ["99999999999999d", "9" * 31 + "h", "40000d"])
+def test_a_duration_that_no_clock_can_add_is_refused_and_not_a_crash(duration):
+    document = steps({"pause": {"duration": duration}})
+    with pytest.raises(ApiError, match="at most 36500d"):
+        read(document)
+    (found,) = problems(document)
+    assert where(found.path) == "spec.rollout.policy.steps[0].pause.duration"
+    assert "at most 36500d" in found.what
