@@ -4,7 +4,6 @@ It starts as many operators as the Deployment has replicas, each in a process of
 replaces them one by one when the template changes, says in the status what is ready, and ends them with the Deployment."""
 
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +13,7 @@ import httpx
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.operator_world import MERGE, OperatorProcess
 from tests.fakes.redis_server import free_port
+from tests.waiting import until
 
 Json = dict[str, Any]
 GRACE_S = 30.0
@@ -78,7 +78,7 @@ class Node:
         told = {"LEADER_ELECTION": "true", "LEASE_NAMESPACE": self._namespace, "LEASE_DURATION_S": "3", "LEASE_RENEW_S": "2"}
         process = self._start(kubeconfig, IDENTITY=pod, HTTP_HOST="127.0.0.1", HTTP_PORT=str(port), LEASE_RETRY_S="0.3", **told)
         self.running[process] = port
-        _until(lambda: _is_ready(port), f"{pod} is ready")
+        until(lambda: _is_ready(port), f"{pod} is ready")
 
     def _end(self, processes: list[OperatorProcess]) -> None:
         """SIGTERM, and SIGKILL after the grace that the Deployment gives."""
@@ -102,11 +102,3 @@ def _is_ready(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def _until(holds: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.05)

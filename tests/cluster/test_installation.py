@@ -7,8 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from tests.fakes.apiserver import ApiServer, Handle
 from tests.fakes.apiserver.real import RealApiServer, assets, unavailable
 from tests.fakes.operator.operator_world import API, QUICK, ROOT, World, digest
 from tests.fakes.operator.serving_pods import Group, ServingPods
+from tests.waiting import until
 
 PAGE = ROOT / "docs/how-to/install-the-operator.md"
 HOME = "vedette-system"
@@ -73,13 +73,6 @@ class Page:
         return {title for title, commands in self._commands.items() if commands} - {"Install"}
 
 
-def _until(holds: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.05)
-
-
 def _newer(folder: Path) -> Path:
     """A checkout of a later version: another image."""
     shutil.copytree(ROOT / "manifests", folder / "manifests")
@@ -126,7 +119,7 @@ def _upgrade_amid_a_rollout(page: Page, node: Node, world: World, group: Group, 
 def _remove_and_install_again(page: Page, node: Node, world: World, group: Group) -> None:
     """Without an operator everything is served as it was; the next one goes on with the rollout."""
     page.follow("Remove the operator, keep the models")
-    _until(lambda: not node.running, "the operators ended")
+    until(lambda: not node.running, "the operators ended")
     assert weights(group)[-1] == 5
     assert world.status("soc", "flows")["phase"] == "Paused"
     page.kubectl("apply", "--server-side", "-k", "manifests/overlays/operator")
@@ -139,11 +132,11 @@ def _remove_and_install_again(page: Page, node: Node, world: World, group: Group
 def _let_go_by_hand(page: Page, node: Node, world: World, group: Group) -> None:
     """Deleted while no operator runs, a ModelService waits; let go by hand, its model is served on."""
     page.kubectl("delete", "-k", "manifests/overlays/operator")
-    _until(lambda: not node.running, "the operators ended")
+    until(lambda: not node.running, "the operators ended")
     page.kubectl("delete", "modelservice", "flows", "-n", "soc", "--wait=false")
     assert world.get("soc", "flows")["metadata"]["finalizers"] == ["vedette.dev/release"]
     page.follow("A ModelService that will not go away")
-    _until(lambda: world.http.get(f"{API}/namespaces/soc/modelservices/flows").status_code == 404, "it is gone")
+    until(lambda: world.http.get(f"{API}/namespaces/soc/modelservices/flows").status_code == 404, "it is gone")
     assert digest("b") in str(world.http.get("/apis/ray.io/v1/namespaces/soc/rayservices/flows").json()["spec"])
 
 
@@ -153,9 +146,9 @@ def _remove_everything(page: Page, node: Node, world: World) -> None:
     world.service("soc", "flows", revision={"version": "2", "bundle": digest("b")})
     world.until("soc", "flows", is_healthy("2"))  # as its RayService serves it already
     page.follow("Remove everything")
-    _until(lambda: not node.running, "the operators ended")
+    until(lambda: not node.running, "the operators ended")
     ray = world.http.get("/apis/ray.io/v1/namespaces/soc/rayservices/flows").json()["spec"]
     assert digest("b") not in str(ray), "the model is taken out of its RayService"
-    _until(lambda: world.http.get(f"/api/v1/namespaces/{HOME}").status_code == 404, "the namespace is gone")
+    until(lambda: world.http.get(f"/api/v1/namespaces/{HOME}").status_code == 404, "the namespace is gone")
     names = [d["metadata"]["name"] for d in world.http.get(CRDS).json()["items"]]
     assert not [name for name in names if name.endswith("vedette.dev")]

@@ -4,7 +4,6 @@ There is no node: the tests write a pod's status as its kubelet would, and tests
 
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.cluster.test_operator_under_rbac import give_rights
 from tests.fakes.apiserver.real import RealApiServer
 from tests.fakes.operator.operator_world import ROOT, SSA, World
 from tests.fakes.operator.serving_pods import ServingPods
+from tests.waiting import until
 
 Json = dict[str, Any]
 WAIT_S = 120.0
@@ -133,12 +133,10 @@ class Ray:
             run(self.world.http, one, "127.0.0.1")
 
     def until(self, holds: Callable[[], object], what: str) -> None:
-        end = time.monotonic() + WAIT_S
-        while not holds():
-            if time.monotonic() > end:
-                said = "\n".join(self.kuberay.log.read_text().splitlines()[-15:])
-                raise AssertionError(f"not within {WAIT_S:.0f} s: {what}\n{self.service.get('status')}\n{said}")
-            time.sleep(0.05)
+        def said() -> str:
+            return "\n".join([what, str(self.service.get("status")), *self.kuberay.log.read_text().splitlines()[-15:]])
+
+        until(holds, said, every_s=0.05)
 
     def until_reconciled(self, times: int) -> None:
         """KubeRay has looked at an edit of the RayService that concerns no cluster, so many times."""

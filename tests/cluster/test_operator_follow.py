@@ -9,6 +9,7 @@ from operators.backends.kube import MODEL_SERVICES, Kube, access
 from operators.handlers.watching.follow import Follower
 from operators.handlers.watching.watch import WatchEnded
 from operators.handlers.watching.work_queue import Backoff
+from tests.waiting import until_so as until
 
 
 class Watching:
@@ -51,12 +52,6 @@ async def following(world):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
     assert all(w.is_stopped for w in watches)
-
-
-async def until(holds):
-    async with asyncio.timeout(30):
-        while not holds():
-            await asyncio.sleep(0.005)
 
 
 def checks(world) -> int:

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import time
 
 import httpx
 import pytest
@@ -11,17 +10,11 @@ import yaml
 from tests.cluster.test_operator_rollouts import is_healthy
 from tests.fakes.operator.operator_world import API, MERGE, ROOT, World
 from tests.fakes.redis_server import free_port
+from tests.waiting import until
 
 PLURALS = ("modelservices", "rolloutpolicies")
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 OURS = [yaml.safe_load(p.read_text()) for p in sorted((ROOT / "manifests/crds").glob("*s.yaml"))]
-
-
-def until(holds, what: str, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.05)
 
 
 def page(port: int, path: str) -> tuple[int, str]:
@@ -49,7 +42,7 @@ def test_a_leader_with_fifty_services_ends_and_lets_go_of_the_lease(world, names
         world.service(namespace, f"m{i}", ray="ids")
     told = {"LEADER_ELECTION": "true", "LEASE_NAMESPACE": namespace, "NAMESPACES": namespace, "LEASE_RETRY_S": "0.3"}
     process = operators.start(world.api.kubeconfig(), REST_INTERVAL_S="0.05", **told)
-    until(lambda: all(world.status(namespace, f"m{i}") for i in (0, 25, 49)), "the services are looked at", 180)
+    until(lambda: all(world.status(namespace, f"m{i}") for i in (0, 25, 49)), "the services are looked at")
     assert leads(world, namespace)
     assert process.stop(number, 20) == 0, "it did not end by itself"
     assert "did not end within" not in operators.log.read_text()

@@ -1,6 +1,5 @@
 """What others do to a RayService while the operator looks after it, and several ModelServices on one."""
 
-import time
 from typing import Any
 
 import yaml
@@ -8,6 +7,7 @@ import yaml
 from tests.cluster.test_operator_rollouts import begin, is_healthy
 from tests.fakes.operator.operator_world import API, MERGE, SSA, World, digest
 from tests.fakes.operator.serving_pods import ray_service, serving_spec
+from tests.waiting import until
 
 
 def where(namespace: str, name: str = "ids") -> str:
@@ -22,13 +22,6 @@ def ray(world: World, namespace: str) -> dict[str, Any]:
 def bundles(world: World, namespace: str) -> dict[str, str]:
     """What the RayService says is stable, by model."""
     return {m.name: m.revision.bundle for m in serving_spec(ray(world, namespace)).models}
-
-
-def until(holds, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def condition(status: dict[str, Any], name: str) -> tuple[str, str]:

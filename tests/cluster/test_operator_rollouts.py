@@ -1,5 +1,6 @@
 """Rollouts in a cluster: the operator in a process of its own, an API server, a RayService whose pods serve."""
 
+import itertools
 import json
 import random
 import time
@@ -11,6 +12,7 @@ from operators.api.types import FINALIZER, REQUESTS_ANNOTATION
 from operators.rollout.status import VerbRequest
 from tests.fakes.operator.operator_world import MERGE, QUICK, World, digest
 from tests.fakes.operator.serving_pods import Group
+from tests.waiting import until
 
 KILLS = 3
 MANY_KILLS = 50
@@ -27,6 +29,10 @@ def weights(group: Group) -> list[float]:
         if "candidate" in split and (not seen or seen[-1] != split["candidate"]):
             seen.append(split["candidate"])
     return seen
+
+
+def has_requests(world: World, namespace: str) -> bool:
+    return REQUESTS_ANNOTATION in (world.get(namespace, "ids")["metadata"].get("annotations") or {})
 
 
 def begin(world: World, namespace: str, operators, **spec) -> Group:
@@ -76,10 +82,7 @@ def test_a_bad_candidate_is_aborted_with_its_reason(world, namespace, operators,
     assert status["stable"].startswith("1 ")
     assert status["verdict"] == "worse"
     assert said in status["rollout"]["message"] or said in str(status["rollout"]["history"][0])
-    end = time.monotonic() + 60
-    while "candidate" in group.splits[-1][1] and time.monotonic() < end:
-        time.sleep(0.05)
-    assert "candidate" not in group.splits[-1][1], "nobody meets it any more"
+    until(lambda: "candidate" not in group.splits[-1][1], "nobody meets it any more")
 
 
 def test_a_candidate_that_cannot_be_loaded_meets_nobody(world, namespace, operators, pods):
@@ -99,10 +102,7 @@ def test_verbs_are_handled_once_and_pruned(world, namespace, operators):
     said = datetime.now(UTC)
     world.say(namespace, "ids", VerbRequest(id="r1", verb="promote", by="alice", why="looks good", at=said))
     world.until(namespace, "ids", is_healthy("2"), 180)
-    end = time.monotonic() + 60
-    while REQUESTS_ANNOTATION in (world.get(namespace, "ids")["metadata"].get("annotations") or {}):
-        assert time.monotonic() < end, "the verb was never pruned"
-        time.sleep(0.05)
+    until(lambda: not has_requests(world, namespace), "the verb was never pruned")
     moves = [m for h in world.status(namespace, "ids")["rollout"]["history"] for m in h["moves"]]
     assert sum(m.get("by") == "alice" for m in moves) == 1
 
@@ -110,10 +110,7 @@ def test_verbs_are_handled_once_and_pruned(world, namespace, operators):
 def test_a_damaged_verb_is_told_of_once_and_taken_away(world, namespace, operators):
     begin(world, namespace, operators)
     world.patch(namespace, "ids", {"metadata": {"annotations": {REQUESTS_ANNOTATION: "promote!"}}})
-    end = time.monotonic() + 90
-    while REQUESTS_ANNOTATION in (world.get(namespace, "ids")["metadata"].get("annotations") or {}):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: not has_requests(world, namespace))
     assert [e["reason"] for e in world.events(namespace)].count("RequestDamaged") == 1
 
 
@@ -124,10 +121,7 @@ def test_a_deleted_service_leaves_the_ray_service_as_it_was(world, namespace, op
     where = f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices/ids"
     assert FINALIZER in world.http.get(where).json()["metadata"]["finalizers"]
     world.http.delete(where).raise_for_status()
-    end = time.monotonic() + 90
-    while world.http.get(where).status_code != 404:
-        assert time.monotonic() < end, "it was never let go of"
-        time.sleep(0.05)
+    until(lambda: world.http.get(where).status_code == 404, "it was never let go of")
     assert "user_config" not in world.http.get(path).json()["spec"]["serveConfigV2"]
 
 
@@ -142,10 +136,7 @@ def test_a_shared_policy_is_followed_and_says_by_how_many(world, namespace, oper
     document = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}, "spec": QUICK}
     world.create(policies, document)
     world.until(namespace, "ids", is_healthy("1"), 180)
-    end = time.monotonic() + 90
-    while (world.http.get(f"{policies}/careful").json().get("status") or {}).get("services") != 1:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: (world.http.get(f"{policies}/careful").json().get("status") or {}).get("services") == 1)
 
 
 def test_the_operator_writes_no_annotation_and_no_field_of_people(world, namespace, operators):
@@ -234,12 +225,13 @@ def test_somebody_else_edits_all_the_while(world, namespace, operators):
     """Annotations and labels of others change at every moment: the operator reads again, and loses nothing."""
     group = begin(world, namespace, operators)
     world.want(namespace, "ids", "b")
-    end, number = time.monotonic() + 180, 0
-    while not is_healthy("2")(world.status(namespace, "ids")):
-        number += 1
-        assert time.monotonic() < end
-        world.patch(namespace, "ids", {"metadata": {"labels": {"edit": str(number)}}})
-        time.sleep(0.01)
+    numbers = itertools.count()
+
+    def is_promoted() -> bool:
+        world.patch(namespace, "ids", {"metadata": {"labels": {"edit": str(next(numbers))}}})
+        return is_healthy("2")(world.status(namespace, "ids"))
+
+    until(is_promoted)
     assert weights(group) == [0, 5, 25, 100]
     assert world.http.patch(
         f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices/ids",

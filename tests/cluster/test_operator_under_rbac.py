@@ -18,6 +18,7 @@ from tests.cluster.test_operator_rollouts import is_healthy, weights
 from tests.fakes.certificates import write_certificate
 from tests.fakes.operator.operator_world import MERGE, QUICK, ROOT, World, digest
 from tests.fakes.redis_server import free_port
+from tests.waiting import until
 
 POLICY = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}}
 ACCOUNT = "vedette-operator"
@@ -72,10 +73,7 @@ def test_its_rights_are_enough(world, namespace, operators, cluster):
     world.until(namespace, "ids", lambda s: s["stable"].startswith("1 "), 180)
     where = f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices/ids"
     world.http.delete(where).raise_for_status()
-    end = time.monotonic() + 90
-    while world.http.get(where).status_code != 404:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: world.http.get(where).status_code == 404)
     assert "RolloutPromoted" in [e["reason"] for e in world.events(namespace)]
     missing = [line for line in operators.log.read_text().splitlines() if "is forbidden: User" in line]
     assert not missing, missing[:3]  # a namespace of another test that is going refuses too, in other words
@@ -89,16 +87,19 @@ def test_no_right_is_superfluous(fake_world, operators):
     world.ray("soc", "ids", most=4)
     policy = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}, "spec": {}}
     operators.start(world.api.kubeconfig(token, "operator", "home"), LEADER_ELECTION="true", LEASE_RETRY_S="0.5")
-    time.sleep(3)
+    user = f"system:serviceaccount:home:{ACCOUNT}"
+
+    def used() -> set[tuple[str, str]]:
+        calls = [c for c in list(world.api.log) if c.user == user]
+        return {(c.verb, f"{c.plural}/{c.subresource}" if c.subresource else c.plural) for c in calls}
+
+    until(lambda: ("list", "modelservices") in used())
     world.api.faults.order(verb="patch", plural="modelservices", subresource="status", status=409)  # it reads again
     world.service("soc", "ids", rollout={"policyRef": {"name": "careful"}}, replicas=3)
-    time.sleep(1)
+    world.until("soc", "ids", lambda s: s.get("conditions"), 180)
     world.create("/apis/vedette.dev/v1alpha1/namespaces/soc/rolloutpolicies", policy)
     world.until("soc", "ids", is_healthy("1"), 180)
     world.say("soc", "ids", VerbRequest(id="r1", verb="abort", by="alice", at=datetime.now(UTC)))
-    time.sleep(3)
-    user = f"system:serviceaccount:home:{ACCOUNT}"
-    used = {(c.verb, f"{c.plural}/{c.subresource}" if c.subresource else c.plural) for c in world.api.log if c.user == user}
     given = set()
     for document in [*manifests("operator-cluster"), *manifests("operator")]:
         for rule in document.get("rules", []):
@@ -107,7 +108,7 @@ def test_no_right_is_superfluous(fake_world, operators):
         *((verb, "inferenceservices") for verb in ("get", "list", "watch", "create", "patch", "delete")),  # services on KServe
         ("update", "modelservices/finalizers"),  # asked by the admission plugin that guards blocking owners
     }
-    assert given - elsewhere - used == set()
+    until(lambda: not (given - elsewhere - used()), lambda: f"never used: {given - elsewhere - used()}")
 
 
 def test_without_the_right_to_watch_ray_services_the_operator_is_ready_and_looks_every_few_seconds(world, namespace, operators):
@@ -120,14 +121,11 @@ def test_without_the_right_to_watch_ray_services_the_operator_is_ready_and_looks
     world.ray(namespace, "other")  # the pods' port is known from then on
     world.service(namespace, "ids")
     world.until(namespace, "ids", lambda s: s["phase"] == "Waiting", 60)
-    end = time.monotonic() + 60
-    while "rayservices are not watched" not in operators.said:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: "rayservices are not watched" in operators.said)
     world.ray(namespace, "ids")
     world.until(namespace, "ids", is_healthy("1"), 60)
     assert operators.said.count("rayservices are not watched") == 1
-    assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200, "it is ready all the same")
 
 
 def test_of_two_operators_one_acts_and_the_other_takes_over(world, namespace, operators):
@@ -152,12 +150,10 @@ def test_of_two_operators_one_acts_and_the_other_takes_over(world, namespace, op
 
     first = holder()
     world.want(namespace, "ids", "b")
-    time.sleep(0.5)
+    world.until(namespace, "ids", lambda s: s.get("candidate"), 180)
     both[first].kill()
-    killed = time.monotonic()
     status = world.until(namespace, "ids", is_healthy("2"), 180)
     assert holder() != first
-    assert time.monotonic() - killed < 180
     assert weights(group) == [0, 5, 25, 100]
     assert [m["weight"] for m in status["rollout"]["history"][0]["moves"] if m["move"] == "setWeight"] == [5, 25, 100]
     assert operators.said.count("no longer leads") == 0
@@ -237,14 +233,14 @@ def test_without_a_webhook_an_approval_says_that_nobody_knows_who_started(world,
 def _until_listening(port: int) -> None:
     import socket
 
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
+    def listens() -> bool:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
+                return True
         except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the webhook never listened")
+            return False
+
+    until(listens, "the webhook never listened", every_s=0.1)
 
 
 def test_without_a_cluster_it_says_so_and_ends(tmp_path):

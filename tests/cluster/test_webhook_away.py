@@ -1,6 +1,5 @@
 """The admission webhook of the manifests where nothing answers it: people cannot edit, and nothing that must go on hangs."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -12,6 +11,7 @@ from tests.cluster.test_operator_rollouts import is_healthy
 from tests.cluster.test_operator_under_rbac import give_rights, manifests
 from tests.fakes.operator.operator_world import API, MERGE, QUICK, World
 from tests.fakes.redis_server import free_port
+from tests.waiting import until
 
 HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
@@ -28,7 +28,7 @@ def unreachable(world: World, namespace: str) -> Iterator[Callable[[], None]]:
 
     def guard() -> None:
         world.create(HOOKS, configuration)
-        _until(lambda: not _edit(world, namespace).is_success, "the webhook is asked")
+        until(lambda: not _edit(world, namespace).is_success, "the webhook is asked")
 
     yield guard
     world.http.delete(f"{HOOKS}/away-{namespace}")
@@ -37,13 +37,6 @@ def unreachable(world: World, namespace: str) -> Iterator[Callable[[], None]]:
 def _edit(world: World, namespace: str):
     body = {"metadata": {"labels": {"edited": datetime.now(UTC).strftime("t%s%f")}}}
     return world.http.patch(f"{API}/namespaces/{namespace}/modelservices/ids", json=body, headers=MERGE)
-
-
-def _until(holds, what: str, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.05)
 
 
 def _operated(world, namespace, operators, **spec):
@@ -64,7 +57,7 @@ def test_a_deletion_ends(world, namespace, operators, unreachable):
     assert "failed calling webhook" in refused.json()["message"]
     where = f"{API}/namespaces/{namespace}/modelservices/ids"
     world.http.delete(where).raise_for_status()
-    _until(lambda: world.http.get(where).status_code == 404, "the service is gone")
+    until(lambda: world.http.get(where).status_code == 404, "the service is gone")
 
 
 def test_a_finalizer_that_nobody_takes_away_can_be_taken_away_by_hand(world, namespace, unreachable):
@@ -75,7 +68,7 @@ def test_a_finalizer_that_nobody_takes_away_can_be_taken_away_by_hand(world, nam
     world.http.delete(where).raise_for_status()
     answer = world.http.patch(where, json={"metadata": {"finalizers": None}}, headers=MERGE)
     assert answer.status_code == 200, answer.text
-    _until(lambda: world.http.get(where).status_code == 404, "the service is gone")
+    until(lambda: world.http.get(where).status_code == 404, "the service is gone")
 
 
 def test_a_rollout_goes_on_and_what_was_said_before_is_handled(world, namespace, operators, unreachable):
@@ -89,4 +82,4 @@ def test_a_rollout_goes_on_and_what_was_said_before_is_handled(world, namespace,
     unreachable()
     start()
     world.until(namespace, "ids", is_healthy("2"), 180)
-    _until(lambda: '"r1"' not in str(world.get(namespace, "ids")["metadata"].get("annotations")), "the verb is cleared away")
+    until(lambda: '"r1"' not in str(world.get(namespace, "ids")["metadata"].get("annotations")), "the verb is cleared away")

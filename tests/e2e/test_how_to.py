@@ -2,9 +2,9 @@
 
 import json
 import shlex
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +12,7 @@ import yaml
 from tests.e2e.running.how_to import Reader, outputs, played
 from tests.e2e.running.vedette import Vedette, up
 from tests.fakes.redis_server import PROGRAM, RedisServer
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 OWN, ANY = "serve-your-own-detector.md", "serve-any-onnx-model.md"
@@ -86,9 +87,8 @@ class TestOnOneServer:
         assert {"alert"} <= set(outputs(reader.says(INFER))["verdict"])
         metrics, records = played("watch-it.md")
         assert "vedette_requests_total" in reader.types("watch-it.md", metrics)
-        until = time.monotonic() + PATIENCE_S
-        while not (printed := reader.types("watch-it.md", records)):  # records are written off the request's path
-            assert time.monotonic() < until, "no alert came into the prediction log"
+        found = lambda: reader.types("watch-it.md", records)  # noqa: E731 - records are written off the request's path
+        printed = until(found, "no alert came into the prediction log", every_s=0.2)
         assert "alert" in json.loads(printed)["verdicts"]
 
 
@@ -145,10 +145,12 @@ class TestChangesInOneFolder:
 
     def test_ask_a_variant(self, rolling: Reader):
         (ask,) = played(ASK)
-        until = time.monotonic() + PATIENCE_S
-        while "error" in (answer := json.loads(rolling.types(ASK, ask))):  # until the candidate is loaded
-            assert time.monotonic() < until, answer
-        assert answer["parameters"]["variant"] == "candidate"
+
+        def answer() -> dict[str, Any]:
+            found = json.loads(rolling.types(ASK, ask))
+            return {} if "error" in found else found  # until the candidate is loaded
+
+        assert until(answer)["parameters"]["variant"] == "candidate"
 
     def test_canary_at_3_am(self, rolling: Reader):
         get, abort, pause, resume, undo = played(CANARY)

@@ -1,11 +1,12 @@
 """A custom resource of the contract's own: Widget, with everything a CustomResourceDefinition can ask of a server."""
 
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+
+from tests.waiting import until
 
 Json = dict[str, Any]
 MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -120,11 +121,8 @@ def uninstall(http: httpx.Client, body: Json) -> None:
     http.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{body['metadata']['name']}")
 
 
-def eventually(holds: Callable[[], bool], within_s: float = 20.0) -> None:
-    until = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < until, f"did not come true within {within_s} s"
-        time.sleep(0.05)
+def eventually(holds: Callable[[], bool]) -> None:
+    until(holds, every_s=0.05)
 
 
 def refused(answer: httpx.Response, code: int, reason: str) -> Json:

@@ -4,13 +4,13 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
 
 from operators.api.crds import definitions
 from tests.fakes.apiserver import Handle
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 GROUP = "/apis/vedette.dev/v1alpha1"
@@ -32,10 +32,10 @@ def http(api_server: Handle):
             path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{body['metadata']['name']}"
             answer = found.patch(path, params={"fieldManager": "kubectl", "force": "true"}, json=body, headers=APPLY)
             assert answer.status_code in {200, 201}, answer.text
-        until = time.monotonic() + 30
-        while any(found.get(f"{GROUP}/{plural}").status_code != 200 for plural in PLURALS.values()):
-            assert time.monotonic() < until, "the CRDs are not served"
-            time.sleep(0.1)
+        until(
+            lambda: all(found.get(f"{GROUP}/{plural}").status_code == 200 for plural in PLURALS.values()),
+            "the CRDs are not served",
+        )
         yield found
 
 
@@ -77,7 +77,5 @@ def foreign_definitions(api_server, http, kubectl, tmp_path_factory):
     done = kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
     assert done.returncode == 0, done.stderr
     served = ("ray.io/v1/rayservices", "serving.kserve.io/v1alpha1/servingruntimes", "cert-manager.io/v1/certificates")
-    until = time.monotonic() + 60
-    while any(http.get(f"/apis/{path}").status_code != 200 for path in (*served, "cert-manager.io/v1/issuers")):
-        assert time.monotonic() < until, "the CRDs are not served"
-        time.sleep(0.2)
+    paths = (*served, "cert-manager.io/v1/issuers")
+    until(lambda: all(http.get(f"/apis/{path}").status_code == 200 for path in paths), "the CRDs are not served", every_s=0.2)

@@ -16,6 +16,7 @@ from operators.backends.prometheus import PrometheusEvidence
 from operators.ports import ServiceRef
 from tests.fakes.operator.metrics_page import CANDIDATE, REFUSED, STABLE, Page, page, refused, served
 from tests.fakes.operator.prometheus_server import PROGRAM, PrometheusServer
+from tests.waiting import until_so
 
 SERVICE = ServiceRef("soc", "ids", "ids")
 Read = Callable[[], Awaitable[Scrape]]
@@ -41,12 +42,14 @@ async def through_prometheus(session: aiohttp.ClientSession, addresses: list[str
 
 
 async def until(read: Read, holds: Callable[[Scrape], bool]) -> Scrape:
-    for _ in range(150):
-        scrape = await read()
-        if holds(scrape):
-            return scrape
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"never came about; the last look was {scrape}")
+    looks: list[Scrape] = []
+
+    async def is_so() -> bool:
+        looks.append(await read())
+        return holds(looks[-1])
+
+    await until_so(is_so, lambda: f"the last look was {looks[-1]}", every_s=0.1)
+    return looks[-1]
 
 
 @pytest.fixture(params=[pytest.param(direct, id="pages"), pytest.param(through_prometheus, id="prometheus")])

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from operators.handlers.main import operate
 from operators.handlers.settings import OperatorSettings
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.resources import policy, service
+from tests.waiting import until, until_so
 
 ROOT = Path(__file__).resolve().parents[3]
 HOMES = {"operator": "vedette-system", "operator-namespaced": "vedette"}
@@ -57,7 +57,7 @@ def http(api_server: Handle):
         for home in HOMES.values():
             found.post("/api/v1/namespaces", json={"metadata": {"name": home}})
         paths = [f"{VEDETTE}/modelservices", f"{VEDETTE}/rolloutpolicies", f"{RAY}/rayservices", f"{KSERVE}/inferenceservices"]
-        _until(lambda: all(found.get(p).status_code == 200 for p in paths), "the CRDs are served")
+        until(lambda: all(found.get(p).status_code == 200 for p in paths), "the CRDs are served")
         yield found
 
 
@@ -157,20 +157,13 @@ def _free_port() -> int:
         return port
 
 
-def _until(holds: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
-    until = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < until, f"not within {within_s:.0f} s: {what}"
-        time.sleep(0.1)
+async def _eventually(holds: Callable[[], bool], what: str, metrics: Callable[[], str]) -> None:
+    async def is_so() -> bool:
+        nonlocal page
+        page = await asyncio.to_thread(metrics)
+        return await asyncio.to_thread(holds)
 
-
-async def _eventually(holds: Callable[[], bool], what: str, metrics: Callable[[], str], within_s: float = 30.0) -> None:
-    until = time.monotonic() + within_s
-    while not await asyncio.to_thread(holds):
-        if time.monotonic() > until:
-            page = await asyncio.to_thread(metrics)
-            raise AssertionError(
-                f"not within {within_s:.0f} s: {what}\n"
-                + "\n".join(li for li in page.splitlines() if "api_requests_total{" in li)
-            )
-        await asyncio.sleep(0.1)
+    page = ""
+    await until_so(
+        is_so, lambda: "\n".join([what, *(li for li in page.splitlines() if "api_requests_total{" in li)]), every_s=0.1
+    )

@@ -7,13 +7,13 @@ import json
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.docs.pages import ROOT, blocks, commands, files
 from tests.e2e.running.vedette import Vedette, environment
+from tests.waiting import until
 
 HOW_TO = ROOT / "docs" / "how-to"
 ALL = "every command"
@@ -117,12 +117,9 @@ class Reader:
         )
         return done.stdout
 
-    def waits(self, command: str, holds: Callable[[str], bool], seconds: float = 120) -> None:
+    def waits(self, command: str, holds: Callable[[str], bool]) -> None:
         """Look again and again, as somebody does who waits for a thing to begin."""
-        end = time.monotonic() + seconds
-        while not holds(said := self.says(command)):
-            assert time.monotonic() < end, said[-3000:]
-            time.sleep(0.5)
+        until(lambda: holds(self.says(command)), lambda: self.says(command)[-3000:], every_s=0.5)
 
     def _run(self, command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

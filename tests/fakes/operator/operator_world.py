@@ -20,6 +20,7 @@ from operators.api.types import REQUESTS_ANNOTATION
 from operators.rollout.status import VerbRequest
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.serving_pods import FOREIGN_CRDS, Group, ServingPods, pod, ray_cluster, ray_service, worker_group
+from tests.waiting import HANG_S, until
 
 ROOT = Path(__file__).parents[3]
 API = "/apis/vedette.dev/v1alpha1"
@@ -160,7 +161,7 @@ class World:
         return items
 
     def until(
-        self, namespace: str, name: str, holds: Callable[[dict[str, Any]], object], seconds: float = 120
+        self, namespace: str, name: str, holds: Callable[[dict[str, Any]], object], seconds: float = 2 * HANG_S
     ) -> dict[str, Any]:
         """Wait for a status. Raises AssertionError with the last one."""
         end = time.monotonic() + seconds
@@ -174,12 +175,8 @@ class World:
         raise AssertionError(f"{namespace}/{name} never came to it within {seconds} s; it is {json.dumps(brief, indent=1)}")
 
     def _until_served(self) -> None:
-        for _ in range(100):
-            answers = [self.http.get(f"{API}/modelservices"), self.http.get("/apis/ray.io/v1/rayservices")]
-            if all(a.status_code == 200 for a in answers):
-                return
-            time.sleep(0.1)
-        raise AssertionError("the CRDs are not served")
+        paths = (f"{API}/modelservices", "/apis/ray.io/v1/rayservices")
+        until(lambda: all(self.http.get(path).status_code == 200 for path in paths), "the CRDs are not served", every_s=0.1)
 
     def _follow(self) -> None:
         """KubeRay's part: hand each RayService's configuration to its pods."""
