@@ -1,8 +1,7 @@
 """The one door to Kubernetes' API: get, list, apply, patch, create, delete; asynchronous, and nothing is tried twice by itself.
 
-Where the cluster is and who we are comes from the official client's configuration (kubeconfig or the pod's service account);
-the requests are plain HTTP, so that five hundred services cost one connection pool and no thread. Watching is kopf's
-(operators.handlers)."""
+The operator and the command line both use it. Where the cluster is and who we are is operators.backends.kube_access's; the requests
+are plain HTTP, so that five hundred services cost one connection pool and no thread. Watching is kopf's (operators.handlers)."""
 
 import asyncio
 import json
@@ -11,13 +10,10 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import quote
 
 import aiohttp
-from kubernetes import client as official
-from kubernetes import config as official_config
 
 KubeObject = dict[str, Any]
 _Verb = Literal["get", "list", "watch", "apply", "patch", "create", "update", "delete"]
@@ -40,11 +36,11 @@ class KubeError(Exception):
     """The API server did not do what was asked.
 
     `NotFound`, `Conflict` (somebody changed it meanwhile: read again), others by status; 0: no answer.
-    can_retry: whether the same request may go through later."""
+    can_retry: whether the same request may go through later. server_message: the API server's own words; empty: there are none."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, server_message: str = "") -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.server_message = status, server_message
 
     @property
     def can_retry(self) -> bool:
@@ -87,61 +83,25 @@ _SELF_REVIEWS: Final = Kind("authentication.k8s.io/v1", "SelfSubjectReview", "se
 
 
 class Access(NamedTuple):
-    """How the API server is reached. header: gives the Authorization header's value; asked often, tokens change."""
+    """How the API server is reached. header: gives the Authorization header's value; asked for each request, tokens change.
+
+    official: the official client's configuration that it was made of. namespace: of the context, or of the pod. proxy: URL of an HTTP
+    proxy. tls_server_name: the name that the server's certificate has, if it is not the server's."""
 
     server: str
     tls: ssl.SSLContext | None
     header: Callable[[], str | None]
     official: Any
     namespace: str
+    proxy: str | None = None
+    tls_server_name: str | None = None
 
 
-def access(kubeconfig: Path | None = None) -> Access:
-    """From a kubeconfig file, else the pod's service account, else the usual kubeconfig. Raises KubeError with the way out."""
-    found = official.Configuration()
-    try:
-        if kubeconfig is not None:
-            official_config.load_kube_config(str(kubeconfig), client_configuration=found)
-        else:
-            official_config.load_config(client_configuration=found)
-    except (official_config.ConfigException, OSError) as problem:
-        raise KubeError(
-            f"no cluster to talk to: {problem}; set KUBECONFIG, or run in a pod with a service account"
-        ) from problem
-    return Access(found.host.rstrip("/"), _tls(found), lambda: _header(found), found, _namespace(kubeconfig))
+class KubeUser(NamedTuple):
+    """A user as the API server authenticates them."""
 
-
-def _header(found: Any) -> str | None:
-    value: str | None = found.get_api_key_with_prefix("BearerToken", alias="authorization")
-    if value is None and found.username:
-        value = found.get_basic_auth_token()
-    return value
-
-
-def _tls(found: Any) -> ssl.SSLContext | None:
-    if not found.host.startswith("https"):
-        return None
-    context = ssl.create_default_context(cafile=found.ssl_ca_cert)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # on from Python 3.13; clusters' own CAs often lack an extension it wants
-    if not found.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if found.cert_file:
-        context.load_cert_chain(found.cert_file, found.key_file)
-    return context
-
-
-def _namespace(kubeconfig: Path | None) -> str:
-    """The namespace we live in: the pod's own, else the kubeconfig context's."""
-    own = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-    if kubeconfig is None and own.is_file():
-        return own.read_text(encoding="utf-8").strip()
-    try:
-        _, active = official_config.list_kube_config_contexts(None if kubeconfig is None else str(kubeconfig))
-    except official_config.ConfigException:
-        return "default"
-    namespace: str = active["context"].get("namespace") or "default"
-    return namespace
+    name: str
+    groups: tuple[str, ...] = ()
 
 
 class Kube:
@@ -254,10 +214,10 @@ class Kube:
         query = {"fieldManager": self._manager}
         return await self._ask("update", kind, kind.path(namespace, name), query=query, body=body)
 
-    async def who(self) -> str:
-        """Our own user name, as the API server authenticates us. Raises KubeError."""
-        answer = await self.create(_SELF_REVIEWS, None, {})
-        return str(answer["status"]["userInfo"]["username"])
+    async def who(self) -> KubeUser:
+        """Who we are, as the API server authenticates us. Raises KubeError."""
+        found = (await self.create(_SELF_REVIEWS, None, {}))["status"]["userInfo"]
+        return KubeUser(str(found.get("username") or "unknown"), tuple(found.get("groups") or ()))
 
     async def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         """Delete one object; that it is gone already is no error. Raises KubeError."""
@@ -313,6 +273,8 @@ class Kube:
                 params=dict(query),
                 data=None if body is None else encoded(body),
                 headers=headers,
+                proxy=self._reached.proxy,
+                server_hostname=self._reached.tls_server_name,
             ) as answer:
                 status = answer.status
                 yield answer
@@ -386,4 +348,5 @@ def _refused(what: str, status: int, text: str) -> KubeError:
         message = text
     kind = {404: NotFound, 409: Conflict}.get(status, KubeError)
     hint = "; see `kubectl auth can-i` and the operator's ClusterRole" if status == 403 else ""
-    return kind(f"{what}: {status} {str(message)[:500]}{hint}", status)
+    words = str(message)[:500]
+    return kind(f"{what}: {status} {words}{hint}", status, words)

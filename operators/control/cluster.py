@@ -3,15 +3,17 @@ annotation, with the resourceVersion that was read: two people at once are both 
 
 Acts on nothing by itself; the operator does."""
 
+import asyncio
 import json
-import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from operators.api.asked import NOTHING_KNOWN, ServiceIntent, by_what_is_known
 from operators.api.read import ApiError, read_policy, read_service
-from operators.api.types import GROUP, REQUESTS_ANNOTATION, VERSION, RolloutPolicy, rollout_of
+from operators.api.types import REQUESTS_ANNOTATION, RolloutPolicy, rollout_of
+from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Access, Conflict, Kube, KubeError, KubeUser, NotFound
+from operators.backends.kube_access import access
 from operators.control.looks import EvidencePoint
 from operators.control.port import (
     ControlError,
@@ -25,66 +27,37 @@ from operators.control.port import (
 )
 from operators.rollout.status import RolloutStatus, VerbRequest
 
-_SERVICES: Final = "modelservices"
-_POLICIES: Final = "rolloutpolicies"
+MANAGER: Final = "vedette"
+"""Field manager of what the command line writes."""
 _ATTEMPTS: Final = 8
-_CONFLICT: Final = 409
-_NOT_FOUND: Final = 404
 _T = TypeVar("_T")
 
 
 def connect(*, context: str | None = None, namespace: str | None = None, kubeconfig: Path | None = None) -> "ClusterControl":
     """The cluster of a kubeconfig (its current context unless one is named), or of the pod this runs in. Raises Unreachable."""
-    from kubernetes import client, config
-    from kubernetes.config import ConfigException
-
-    path = None if kubeconfig is None else str(kubeconfig)
-    own = None
     try:
-        api = config.new_client_from_config(path, context)
-        own = _namespace_of(config.list_kube_config_contexts(path), context)
-    except ConfigException as problem:
-        try:
-            config.load_incluster_config()
-            api = client.ApiClient()
-        except ConfigException:
-            where = kubeconfig or "KUBECONFIG or ~/.kube/config"
-            raise Unreachable(
-                f"no cluster to speak to: {where}: {problem}; name one with --kubeconfig and --context"
-            ) from problem
-    return ClusterControl(take_authorities_of_clusters(api), namespace or own or "default")
-
-
-def take_authorities_of_clusters(api: Any) -> Any:
-    """The same ApiClient. Clusters' own CAs often lack an extension that Python wants from 3.13 on, as operators.backends.kube says."""
-    from urllib3.util import create_urllib3_context
-
-    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if api.configuration.verify_ssl else ssl.CERT_NONE)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    api.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
-    return api
+        reached = access(kubeconfig, context)
+    except KubeError as problem:
+        raise Unreachable(f"{problem} (--kubeconfig, --context)") from problem
+    return ClusterControl(reached, namespace or reached.namespace)
 
 
 class ClusterControl:
-    """Port Control over one namespace. api: a kubernetes ApiClient."""
+    """Port Control over one namespace. Each request has a connection of its own: between two of them no event loop runs."""
 
-    def __init__(self, api: Any, namespace: str) -> None:
-        from kubernetes import client
-
-        self._objects, self._reviews = client.CustomObjectsApi(api), client.AuthenticationV1Api(api)
-        self._host, self._namespace = api.configuration.host, namespace
-        self._place = (GROUP, VERSION, namespace, _SERVICES)
-        self._who: tuple[str, tuple[str, ...]] | None = None
+    def __init__(self, reached: Access, namespace: str) -> None:
+        self._reached, self._namespace = reached, namespace
+        self._user: KubeUser | None = None
 
     @property
     def where(self) -> str:
         """The API server and the namespace."""
-        return f"namespace {self._namespace} of {self._host}"
+        return f"namespace {self._namespace} of {self._reached.server}"
 
     def names(self) -> tuple[str, ...]:
         """Every ModelService of the namespace."""
-        found = self._asked(lambda: self._objects.list_namespaced_custom_object(*self._place))
-        return tuple(sorted(item["metadata"]["name"] for item in found.get("items", [])))
+        found, _ = self._ask(lambda kube: kube.whole(MODEL_SERVICES, self._namespace, only_metadata=True))
+        return tuple(sorted(item["metadata"]["name"] for item in found))
 
     def read(self, name: str) -> Record:
         """Raises NoSuchService, DamagedState, Unreachable."""
@@ -124,9 +97,9 @@ class ClusterControl:
                 before = None
             after = edit(before)  # carries the resourceVersion that was read
             if before is None:
-                self._asked(lambda: self._objects.create_namespaced_custom_object(*self._place, after))
+                self._ask(lambda kube: kube.create(MODEL_SERVICES, self._namespace, after))
             else:
-                self._asked(lambda: self._objects.replace_namespaced_custom_object(*self._place, name, after))
+                self._ask(lambda kube: kube.replace(MODEL_SERVICES, self._namespace, name, after))
 
         self._persist(name, write)
 
@@ -136,41 +109,37 @@ class ClusterControl:
         def write() -> None:
             before = self._get(name)
             waiting = [r for r in _requests(before) if r.id != request.id]
-            said = [r.model_dump(mode="json", by_alias=True) for r in (*waiting, request)]
-            notes = {REQUESTS_ANNOTATION: json.dumps(said, separators=(",", ":"))}
+            requests = [r.model_dump(mode="json", by_alias=True) for r in (*waiting, request)]
+            notes = {REQUESTS_ANNOTATION: json.dumps(requests, separators=(",", ":"))}
             patch = {"metadata": {"resourceVersion": before["metadata"]["resourceVersion"], "annotations": notes}}
-            self._asked(lambda: self._objects.patch_namespaced_custom_object(*self._place, name, patch))
+            self._ask(lambda kube: kube.patch(MODEL_SERVICES, self._namespace, name, patch))
 
         self._persist(name, write)
 
     def who(self) -> str:
         """The user as the API server authenticates them."""
-        return self._review()[0]
+        return self._authenticated().name
 
     def groups(self) -> tuple[str, ...]:
         """Their groups, as the API server says."""
-        return self._review()[1]
+        return self._authenticated().groups
 
     def caution(self) -> str | None:
         """Whether an operator runs is for the cluster to say."""
         return None
 
-    def _review(self) -> tuple[str, tuple[str, ...]]:
-        if self._who is None:
-            body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-            found = self._asked(lambda: self._reviews.create_self_subject_review(body))
-            info = found.status.user_info
-            self._who = (info.username or "unknown", tuple(info.groups or ()))
-        return self._who
+    def _authenticated(self) -> KubeUser:
+        if self._user is None:
+            self._user = self._ask(lambda kube: kube.who())
+        return self._user
 
     def _persist(self, name: str, write: Callable[[], None]) -> None:
         """Read and write, anew for as long as somebody else is faster in between."""
         for _ in range(_ATTEMPTS):
             try:
                 write()
-            except _Refused as refusal:
-                if refusal.status != _CONFLICT:
-                    raise
+            except _Conflicting:
+                continue
             else:
                 return
         raise ControlError(
@@ -179,46 +148,39 @@ class ClusterControl:
 
     def _get(self, name: str) -> ServiceDocument:
         try:
-            found: ServiceDocument = self._asked(lambda: self._objects.get_namespaced_custom_object(*self._place, name))
-        except _Refused as refusal:
-            if refusal.status == _NOT_FOUND:
-                raise self._missing(name) from refusal
-            raise
-        return found
+            return self._ask(lambda kube: kube.get(MODEL_SERVICES, self._namespace, name))
+        except _Absent as problem:
+            raise NoSuchService(f"no ModelService {name!r} in {self.where}; it has {list(self.names()) or 'none'}") from problem
 
     def _policy(self, name: str) -> RolloutPolicy | None:
         """None: there is none. Raises ApiError, Unreachable."""
         try:
-            found = self._asked(
-                lambda: self._objects.get_namespaced_custom_object(GROUP, VERSION, self._namespace, _POLICIES, name)
-            )
-            return read_policy(found)
-        except _Refused as refusal:
-            if refusal.status == _NOT_FOUND:
-                return None
-            raise
+            return read_policy(self._ask(lambda kube: kube.get(ROLLOUT_POLICIES, self._namespace, name)))
+        except _Absent:
+            return None
 
-    def _missing(self, name: str) -> NoSuchService:
-        return NoSuchService(f"no ModelService {name!r} in {self.where}; it has {list(self.names()) or 'none'}")
+    def _ask(self, request: Callable[[Kube], Awaitable[_T]]) -> _T:
+        """Make a request and wait for the answer. Raises Unreachable."""
 
-    def _asked(self, call: Callable[[], _T]) -> _T:
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
+        async def ask() -> _T:
+            async with Kube(self._reached, manager=MANAGER) as kube:
+                return await request(kube)
 
         try:
-            return call()
-        except ApiException as problem:
-            raise _Refused(f"{self.where}: {_message(problem)}", int(problem.status or 0)) from problem
-        except HTTPError as problem:
-            raise Unreachable(f"{self._host} does not answer: {problem}; is the context the right one?") from problem
+            return asyncio.run(ask())
+        except KubeError as problem:
+            if problem.status == 0:
+                raise Unreachable(f"{self.where}: {problem}; is the context the right one?") from problem
+            kind = _Absent if isinstance(problem, NotFound) else _Conflicting if isinstance(problem, Conflict) else Unreachable
+            raise kind(f"{self.where}: {problem.server_message}") from problem
 
 
-class _Refused(Unreachable):
-    """The API server said no. status: its HTTP status."""
+class _Absent(Unreachable):
+    """There is no such object."""
 
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
+
+class _Conflicting(Unreachable):
+    """Somebody else wrote meanwhile."""
 
 
 def _requests(document: ServiceDocument) -> tuple[VerbRequest, ...]:
@@ -228,17 +190,3 @@ def _requests(document: ServiceDocument) -> tuple[VerbRequest, ...]:
         raise DamagedState(
             f"annotation {REQUESTS_ANNOTATION} of {document['metadata'].get('name')} is not a list of requests ({problem}); remove it"
         ) from problem
-
-
-def _message(problem: Any) -> str:
-    """The API server's own words, where it gave some."""
-    try:
-        return str(json.loads(problem.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return f"{problem.status} {problem.reason}"
-
-
-def _namespace_of(contexts: Any, wanted: str | None) -> str | None:
-    known, active = contexts
-    chosen = next((c for c in known if c["name"] == wanted), active) if wanted else active
-    return None if chosen is None else chosen["context"].get("namespace")

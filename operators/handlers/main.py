@@ -14,7 +14,8 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 
-from operators.backends.kube import MODEL_SERVICES, Access, Kind, Kube, KubeError, access
+from operators.backends.kube import MODEL_SERVICES, Access, Kind, Kube, KubeError
+from operators.backends.kube_access import access
 from operators.handlers.claims import served_by, sharers
 from operators.handlers.documents import Key, ResourceDocument, key_of
 from operators.handlers.lease import Alone, Leadership, identity_of
@@ -188,7 +189,7 @@ async def _pages(
     loops: list[asyncio.Task[None]] = []
     if settings.webhook_port:
         certificate = Certificate(settings.webhook_cert_dir)
-        ours = await operator.kube.who()
+        ours = (await operator.kube.who()).name
         door = application(ours, lambda kind, outcome: operator.metrics.admissions.labels(kind, outcome).inc())
         pages.append((await listen(settings.http_host, settings.webhook_port, certificate.context, door))[0])
         loops += _begun(("certificate", certificate.follow()))

@@ -21,7 +21,7 @@ class OperatorSettings(BaseSettings):
     namespaces: str = ""
     """Namespaces to look after, separated by commas; empty: all of the cluster. A list needs a Role in each, no ClusterRole."""
     kubeconfig: Path | None = None
-    """Kubeconfig file; unset: the pod's service account, else the usual kubeconfig."""
+    """Kubeconfig file; unset: the usual kubeconfig if there is one, else the pod's service account."""
     rest_interval_s: PositiveFloat = 30.0
     """Seconds between two looks at a service where nothing is under way. A change of the resource is looked at at once."""
     active_interval_s: PositiveFloat = 5.0

@@ -5,7 +5,8 @@ import random
 from contextlib import asynccontextmanager
 
 from operators.backends import kube as kube_module
-from operators.backends.kube import MODEL_SERVICES, Kube, access
+from operators.backends.kube import MODEL_SERVICES, Kube
+from operators.backends.kube_access import access
 from operators.handlers.watching.follow import Follower
 from operators.handlers.watching.watch import WatchEnded
 from operators.handlers.watching.work_queue import Backoff

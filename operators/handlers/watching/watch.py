@@ -142,7 +142,7 @@ async def _as_coroutine(seen: Awaitable[None]) -> None:
 
 
 class _Connection(kopf.ConnectionInfo):  # type: ignore[misc]
-    """Takes the certificates that operators.backends.kube takes."""
+    """Takes the certificates that operators.backends.kube_access takes."""
 
     def as_ssl_context(self) -> ssl.SSLContext:
         context: ssl.SSLContext = super().as_ssl_context()
@@ -162,4 +162,5 @@ def _connection(reached: Access) -> kopf.ConnectionInfo:
         scheme=scheme.capitalize() or None,
         token=token or None,
         default_namespace=reached.namespace,
+        proxy_url=reached.proxy,
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from operators.backends.kube import Kube, access
+from operators.backends.kube import Kube
+from operators.backends.kube_access import access
 from tests.contract.api_server.api_server_kind import eventually
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.operator_desk import Desk

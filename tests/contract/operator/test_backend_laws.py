@@ -17,7 +17,8 @@ import pytest
 from operators.api.types import KserveBackend, RayBackend
 from operators.backends.inference_service import SERVED
 from operators.backends.kserve import KserveInference
-from operators.backends.kube import INFERENCE_SERVICES, PODS, RAY_CLUSTERS, RAY_SERVICES, Kube, access
+from operators.backends.kube import INFERENCE_SERVICES, PODS, RAY_CLUSTERS, RAY_SERVICES, Kube
+from operators.backends.kube_access import access
 from operators.backends.load import LoadMeter
 from operators.backends.metrics_pages import MetricsPages
 from operators.backends.ray import RayServeBackend

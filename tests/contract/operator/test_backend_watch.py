@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from operators.backends.kube import INFERENCE_SERVICES, RAY_SERVICES, Kind, Kube, access
+from operators.backends.kube import INFERENCE_SERVICES, RAY_SERVICES, Kind, Kube
+from operators.backends.kube_access import access
 from operators.handlers.watching.backend_watch import BackendWatch, OwnWrites
 from operators.handlers.watching.work_queue import Backoff
 from tests.contract.api_server.api_server_kind import MERGE, eventually, uninstall

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from operators.cli.kubectl import app as kubectl
 from operators.control.cluster import connect
 from operators.control.folder import ControlFolder
-from operators.control.port import Control, ControlError, DamagedState, NoSuchService
+from operators.control.port import Control, ControlError, DamagedState, NoSuchService, Unreachable
 from operators.rollout.status import VerbRequest
-from tests.fakes.apiserver import ApiServer, User
+from tests.fakes.apiserver import ApiServer, Handle, User
 
 ROOT = Path(__file__).parents[3]
 AT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -180,6 +180,50 @@ def test_in_a_cluster_what_somebody_may_not_is_refused_in_the_server_s_words(api
     token = api.access.issue(User("eve", ()))
     with pytest.raises(ControlError, match="forbidden"):
         connect(kubeconfig=api.kubeconfig(token, "eve"), namespace="default").names()
+
+
+def test_a_control_is_who_its_kubeconfig_says_on_each_server(api_server: Handle, namespace: str, kinds: None):
+    """The real server's administrator has a client certificate, the other's a token."""
+    control = connect(kubeconfig=api_server.kubeconfig(namespace=namespace))
+
+    control.change("ids", lambda _: document())
+    control.change("ids", lambda d: {**d, "spec": {**d["spec"], "paused": True}})
+    control.ask("ids", said("1"))
+
+    record = control.read("ids")
+    assert (control.names(), record.service.spec.paused, [r.id for r in record.waiting]) == (("ids",), True, ["1"])
+    assert (control.who(), "system:masters" in control.groups()) == (user_of(api_server), True)
+    with pytest.raises(NoSuchService, match=f"no ModelService 'nobody' in namespace {namespace}"):
+        control.read("nobody")
+
+
+def user_of(api_server: Handle) -> str:
+    """The name that the server has for who asks."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    with api_server.http() as http:
+        answer = http.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json=review)
+    return str(answer.json()["status"]["userInfo"]["username"])
+
+
+def test_the_name_of_the_certificate_is_the_one_that_the_kubeconfig_gives(api: ApiServer, tmp_path: Path):
+    whole = yaml.safe_load(api.kubeconfig().read_text())
+    for name, is_right in (("localhost", True), ("elsewhere.example", False)):
+        whole["clusters"][0]["cluster"]["tls-server-name"] = name
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(whole))
+        control = connect(kubeconfig=tmp_path / "kubeconfig")
+        if is_right:
+            assert control.who()
+        else:
+            with pytest.raises(Unreachable, match="is the context the right one"):
+                control.who()
+
+
+def test_a_cluster_that_does_not_answer_is_told(api: ApiServer, tmp_path: Path):
+    whole = yaml.safe_load(api.kubeconfig().read_text())
+    whole["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(whole))
+    with pytest.raises(Unreachable, match=r"did not answer.*is the context the right one"):
+        connect(kubeconfig=tmp_path / "kubeconfig").names()
 
 
 def test_a_conflict_is_read_again_and_written_again(api: ApiServer):

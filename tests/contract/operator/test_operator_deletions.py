@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from operators.backends.kube import MODEL_SERVICES, Kube, KubeError, access
+from operators.backends.kube import MODEL_SERVICES, Kube, KubeError
+from operators.backends.kube_access import access
 from operators.handlers.documents import CHANGE_CAUSE, CHANGED_BY
 from operators.handlers.looking.status_view import short
 from operators.rollout.spec import Revision

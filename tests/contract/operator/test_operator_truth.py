@@ -10,7 +10,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from operators.backends.kube import MODEL_SERVICES, Kube, NotFound, access
+from operators.backends.kube import MODEL_SERVICES, Kube, NotFound
+from operators.backends.kube_access import access
 from operators.handlers.documents import CHANGE_CAUSE
 from tests.contract.api_server.api_server_kind import eventually
 from tests.fakes.apiserver import Handle
