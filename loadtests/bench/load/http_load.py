@@ -1,15 +1,16 @@
-"""HTTP load: wrk, with rotating bodies; without wrk a small client of our own, which shares the server's machine less kindly.
+"""HTTP load: wrk, with rotating bodies. Without wrk a client of our own, which takes more of the machine.
 
 Closed loop either way: each client sends its next request when it has its answer."""
 
 import asyncio
 import time
-from itertools import cycle
+from contextlib import closing, suppress
 from pathlib import Path
 
 import orjson
 
 from loadtests.bench.errors import BenchError
+from loadtests.bench.load.connections import ClosedLoop, Latencies, Load, http_post
 from loadtests.bench.load.results import Sample, has, output_of, sample
 from loadtests.bench.process import HOST
 
@@ -42,35 +43,18 @@ def _wrk(port: int, path: str, bodies: Path, clients: int, duration_s: float) ->
 
 
 async def _own(port: int, path: str, bodies: list[bytes], clients: int, duration_s: float) -> Sample:
-    head = f"POST {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\nContent-Length: "
-    requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
-    latencies: list[float] = []
-    start = time.perf_counter()
-    end = start + duration_s
-
-    async def client(first: int) -> None:
-        reader, writer = await asyncio.open_connection(HOST, port)
-        try:
-            for request in cycle(requests[first:] + requests[:first]):
-                before = time.perf_counter()
-                if before >= end:
-                    return
-                writer.write(request)
-                await _read_answer(reader)
-                latencies.append(time.perf_counter() - before)
-        finally:
-            writer.close()
-
-    await asyncio.gather(*(client(i % len(requests)) for i in range(clients)))
-    return sample(latencies, time.perf_counter() - start)
-
-
-async def _read_answer(reader: asyncio.StreamReader) -> None:
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    status, _, headers = head.partition(b"\r\n")
-    if b" 200" not in status:
-        raise BenchError(f"a request failed: {status.decode(errors='replace')}")
-    _, found, rest = headers.partition(b"content-length:")
-    if not found:
-        raise BenchError("an answer came without Content-Length, which our own client needs; install wrk")
-    await reader.readexactly(int(rest.split(b"\r\n", 1)[0]))
+    requests = [http_post(port, path, body) for body in bodies]
+    judge = Latencies()
+    with closing(Load(port, judge, lambda number, _: requests[number % len(requests)])) as load:
+        await load.connect(clients)
+        start = time.perf_counter()
+        load.begin(ClosedLoop())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(duration_s):
+                await load.ended.wait()
+        lasted_s = time.perf_counter() - start
+        if load.gone:
+            raise BenchError(f"port {port} closed {load.gone} connections under load")
+    if judge.failures:
+        raise BenchError(f"{judge.failures.total()} requests to port {port} failed, by status: {dict(judge.failures)}")
+    return sample(judge.took, lasted_s)

@@ -1,12 +1,16 @@
-"""What a load generator measured, and how the generators are run. Which one is used, the doors' modules decide."""
+"""What a load generator measured, and how a generator is run in a process of its own."""
 
 import math
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import orjson
 
 from loadtests.bench.errors import BenchError
+from loadtests.bench.process import python
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +52,9 @@ def output_of(command: Sequence[str], duration_s: float) -> str:
     if done.returncode != 0:
         raise BenchError(f"{command[0]} failed with status {done.returncode}: {(done.stderr or done.stdout)[-400:]}")
     return done.stdout
+
+
+def json_of(module: str, *arguments: object, duration_s: float) -> dict[str, Any]:
+    """Run one of our generators, a module that prints a JSON line last, in a process of its own. Raises BenchError as `output_of`."""
+    found: dict[str, Any] = orjson.loads(output_of(python(module, *map(str, arguments)), duration_s).splitlines()[-1])
+    return found

@@ -6,7 +6,8 @@ import pytest
 
 from loadtests.bench.benchmarks import features_http, rows
 from loadtests.bench.errors import BenchError
-from loadtests.bench.load.open_load import OpenSample, Schedule, arrivals
+from loadtests.bench.load.connections import Latencies, Schedule, SentRequest, arrivals
+from loadtests.bench.load.open_load import OpenSample
 from loadtests.bench.load.results import Sample
 from loadtests.bench.worlds.feature_reads import ReadHistogram, quantile, read_rows
 
@@ -24,27 +25,48 @@ def test_arrivals_are_poisson_and_the_same_for_the_same_seed():
     )  # exponential: deviation is the mean
 
 
+def answer(judge, due, sent, now, status=200):
+    judge.answered(SentRequest(1, due, sent), status, b"", now)
+
+
 def test_a_request_that_waits_for_a_connection_counts_from_when_it_was_due():
-    schedule = Schedule([0.1, 0.2, 0.3])
-    assert schedule.pass_on(0.1, idle=1) == [0.1]
-    assert schedule.pass_on(0.3, idle=0) == []  # the one connection is busy: a closed loop would not have asked
-    schedule.answered(0.1, 1.0)
-    assert schedule.pass_on(1.0, idle=1) == [0.2]
-    schedule.answered(0.2, 1.1)
-    assert schedule.pass_on(1.1, idle=1) == [0.3]
+    schedule, judge = Schedule([0.1, 0.2, 0.3]), Latencies()
+    assert schedule.take(0.1, idle=1) == [0.1]
+    assert schedule.take(0.3, idle=0) == []  # the one connection is busy: a closed loop would not have asked
+    answer(judge, due=0.1, sent=0.1, now=1.0)
+    assert schedule.take(1.0, idle=1) == [0.2]
+    answer(judge, due=0.2, sent=1.0, now=1.1)
     assert not schedule.is_done
-    schedule.answered(0.3, 1.2)
+    assert schedule.take(1.1, idle=1) == [0.3]
     assert schedule.is_done
-    assert schedule.took == pytest.approx([0.9, 0.9, 0.9])  # coordinated omission would say 0.9, 0.1, 0.1
+    answer(judge, due=0.3, sent=1.1, now=1.2)
+    assert judge.took == pytest.approx([0.9, 0.9, 0.9])  # coordinated omission would say 0.9, 0.1, 0.1
 
 
 def test_the_generator_is_late_only_for_what_found_an_idle_connection():
     schedule = Schedule([0.1, 0.2])
-    schedule.pass_on(0.15, idle=1)
-    schedule.pass_on(0.25, idle=0)
-    schedule.pass_on(0.9, idle=1)
+    schedule.take(0.15, idle=1)
+    schedule.take(0.25, idle=0)
+    schedule.take(0.9, idle=1)
     assert schedule.late == pytest.approx([0.05])
-    assert schedule.next_due() is None
+    assert schedule.next_due is None
+
+
+def test_a_request_that_waited_longer_than_its_deadline_is_never_sent():
+    schedule = Schedule([0.0, 0.5, 1.0], give_up_s=0.6)
+    assert schedule.take(1.0, idle=1) == [0.5]
+    assert schedule.unsent == 2  # the first was dropped, the last waits
+    assert schedule.take(1.1, idle=2) == [1.0]
+    assert (schedule.unsent, schedule.is_done) == (1, True)
+    assert schedule.late == pytest.approx([0.5]), "what waited for a connection says nothing of the generator"
+
+
+def test_failed_answers_are_counted_by_their_status():
+    judge = Latencies()
+    for status in (200, 503, 404, 503):
+        answer(judge, due=0.0, sent=0.0, now=1.0, status=status)
+    assert judge.failures == {503: 2, 404: 1}
+    assert len(judge.took) == 4
 
 
 def test_quantiles_of_a_histogram():

@@ -1,6 +1,7 @@
 """What the benchmarks of faults, overload and swaps take for right, wrong, declared and recovered; without a server."""
 
 import asyncio
+import gc
 import itertools
 import time
 
@@ -89,6 +90,7 @@ async def test_the_open_loop_counts_what_nobody_waits_for_any_more():
     assert found.late > 5
     assert found.good > 5
     assert found.refused > 5
+    assert gc.isenabled(), "only the generator's own process goes without its garbage collector"
 
 
 def test_goodput_is_what_was_answered_in_time():
