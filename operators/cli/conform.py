@@ -16,7 +16,7 @@ def conform(
     http: Annotated[str | None, typer.Option("--http", help="HTTP address, e.g. http://127.0.0.1:8080.")] = None,
     grpc: Annotated[str | None, typer.Option("--grpc", help="gRPC address, e.g. 127.0.0.1:8081 (grpcs:// for TLS).")] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="Model to check; repeat [default: every ready one of the index].")
+        list[str] | None, typer.Option(help="Model to check; repeat (default: every ready one of the index).")
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this check or group, e.g. http.binary; repeat.")] = None,
     may_change: Annotated[bool, typer.Option("--may-change", help="Allow the check that unloads and loads the model.")] = False,

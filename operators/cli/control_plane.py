@@ -1,27 +1,31 @@
-"""Which control plane a verb speaks to: the store of this machine, or a cluster. Options and messages that the verbs share."""
+"""Which control plane a verb addresses: the store of this machine, or a cluster. Options and messages that the verbs share."""
 
+import functools
+import inspect
 import secrets
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from operators.cli.console import CommandError, errors, print_json
 
 if TYPE_CHECKING:
-    from operators.control.port import Control, Record
+    from operators.control.port import Control, Record, ServiceDocument
     from operators.rollout.status import VerbRequest
 
 Name = Annotated[str, typer.Argument(help="Name of the service.")]
-StoreDir = Annotated[Path | None, typer.Option(help="Store folder of this machine [default: VEDETTE_STORE_DIR or .vedette].")]
-Context = Annotated[str | None, typer.Option(help="Speak to the cluster of this kubeconfig context.")]
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Speak to a cluster: this namespace.")]
-Kubeconfig = Annotated[Path | None, typer.Option(help="Speak to a cluster: this kubeconfig.")]
-Why = Annotated[str, typer.Option(help="Reason; kept in the history with who said it.")]
+StoreDir = Annotated[Path | None, typer.Option(help="Store folder of this machine (default: VEDETTE_STORE_DIR or .vedette).")]
+Context = Annotated[str | None, typer.Option(help="Use the cluster of this kubeconfig context.")]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Use a cluster: this namespace.")]
+Kubeconfig = Annotated[Path | None, typer.Option(help="Use a cluster: this kubeconfig.")]
+Why = Annotated[str, typer.Option(help="Reason; the history keeps it, and who gave it.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Update the picture until Ctrl-C.")]
 
 _HANDLED_WITHIN_S = 10.0
 _POLL_S = 0.2
@@ -29,7 +33,7 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class ControlPlaneChoice:
-    """What a command line said about where to speak. prefers_cluster: it began with `kubectl vedette`."""
+    """Which control plane the options of a command line name. prefers_cluster: the command began with `kubectl vedette`."""
 
     store_dir: Path | None = None
     context: str | None = None
@@ -49,7 +53,7 @@ class ControlPlaneChoice:
         return any(option is not None for option in (self.context, self.namespace, self.kubeconfig))
 
     def or_else(self, before: "ControlPlaneChoice") -> "ControlPlaneChoice":
-        """What was said here, else what was said before it on the command line."""
+        """These options; where one is missing, the one given before the verb."""
         return ControlPlaneChoice(
             self.store_dir,
             self.context or before.context,
@@ -72,32 +76,67 @@ class ControlPlaneChoice:
         return ControlFolder((self.store_dir or ServingSettings().store_dir).resolve())
 
 
-_said_before: ContextVar[ControlPlaneChoice] = ContextVar("_said_before", default=ControlPlaneChoice())  # noqa: B039 (frozen)
-"""What stood before the verb. Not in click's own context: typer has a click of its own, whose current context has no public door."""
+_group_choice: ContextVar[ControlPlaneChoice] = ContextVar("_group_choice", default=ControlPlaneChoice())  # noqa: B039 (frozen)
+"""Options given before the verb. Not in click's own context: typer has a click of its own, whose current context has no public door."""
+
+_OPTIONS: Final = tuple(
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    for name, annotation in {
+        "store_dir": StoreDir,
+        "context": Context,
+        "namespace": Namespace,
+        "kubeconfig": Kubeconfig,
+    }.items()
+)
 
 
-def place_of(store_dir: Path | None, context: str | None, namespace: str | None, kubeconfig: Path | None) -> ControlPlaneChoice:
-    """What a verb was told, and what was said before the verb."""
-    return ControlPlaneChoice(store_dir, context, namespace, kubeconfig).or_else(_said_before.get())
+def with_control_plane(verb: Callable[..., None]) -> Callable[..., None]:
+    """Make a verb a command: in place of its first parameter come the options --store-dir, --context, --namespace, --kubeconfig.
+
+    They stand before --json, if the verb has that."""
+    own = list(inspect.signature(verb).parameters.values())[1:]
+    last = [p for p in own if p.name == "as_json"]
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own if p not in last]
+    parameters += [*_OPTIONS, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in last)]
+
+    @functools.wraps(verb)
+    def command(**options: Any) -> None:
+        choice = ControlPlaneChoice(*(options.pop(option.name) for option in _OPTIONS))
+        verb(choice.or_else(_group_choice.get()), **options)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
 
 
-def say_before(
-    started: typer.Context,
-    context: str | None,
-    namespace: str | None,
-    kubeconfig: Path | None,
-    *,
-    prefers_cluster: bool | None = None,
-) -> None:
-    """Options of a cluster that stand before the verb hold for it, as kubectl's do; the verb's own win."""
-    before = _said_before.get()
-    prefers = before.prefers_cluster if prefers_cluster is None else prefers_cluster
-    token = _said_before.set(ControlPlaneChoice(None, context, namespace, kubeconfig, prefers).or_else(before))
-    started.call_on_close(lambda: _said_before.reset(token))
+def verb_group(name: str, help_text: str, *, prefers_cluster: bool | None = None, **settings: Any) -> typer.Typer:
+    """A group of verbs. Options of a cluster may stand before the verb, as kubectl's do; the verb's own win."""
+    app = typer.Typer(no_args_is_help=True, **settings)
+
+    def group(
+        started: typer.Context, context: Context = None, namespace: Namespace = None, kubeconfig: Kubeconfig = None
+    ) -> None:
+        before = _group_choice.get()
+        prefers = before.prefers_cluster if prefers_cluster is None else prefers_cluster
+        token = _group_choice.set(ControlPlaneChoice(None, context, namespace, kubeconfig, prefers).or_else(before))
+        started.call_on_close(lambda: _group_choice.reset(token))
+
+    group.__name__, group.__doc__ = name, help_text
+    app.callback()(group)
+    return app
 
 
-def say(control: "Control", name: str, verb: str, why: str, *, as_json: bool, args: dict[str, str] | None = None) -> None:
-    """Leave a verb, wait a moment for it to be handled, and say what came of it."""
+def signed(document: "ServiceDocument | None", by: str, why: str) -> "ServiceDocument":
+    """A copy of a document whose annotations say who changes it now, and why."""
+    from operators.control.port import CHANGE_CAUSE, CHANGED_BY, annotations
+
+    before = document or {}
+    notes = {**annotations(before), CHANGED_BY: by, CHANGE_CAUSE: why}
+    return {**before, "metadata": {**(before.get("metadata") or {}), "annotations": notes}}
+
+
+def send_verb(control: "Control", name: str, verb: str, why: str, *, as_json: bool, args: dict[str, str] | None = None) -> None:
+    """Send a verb, wait a moment until it is handled, and print the result. Raises CommandError if it is refused, and ControlError."""
     request = request_of(control, verb, why, args)
     control.ask(name, request)
     handled = wait_until_handled(control, name, request)
@@ -114,10 +153,8 @@ def say(control: "Control", name: str, verb: str, why: str, *, as_json: bool, ar
         )  # fmt: skip
         return
     if handled is None:
-        caution = (
-            control.caution() or "the operator has not handled it yet; `vedette rollout status` waits for what comes of it"
-        )
-        errors.print(f"{verb} {name}: said by {request.by}; {caution}", markup=False)
+        caution = control.caution() or "it has not been handled yet; `vedette rollout status` waits for the result"
+        errors.print(f"{verb} {name}: sent by {request.by}; {caution}", markup=False)
         return
     status = handled.status
     message = f": {status.message}" if status.message else ""

@@ -1,4 +1,4 @@
-"""The `vedette` command: its verbs, each a module of this package, and how its errors end.
+"""The `vedette` command: its verbs, each a module of this package, and how errors are printed.
 
 Heavy libraries are imported by the verbs that need them, when they run."""
 
@@ -21,20 +21,21 @@ from operators.cli.scale import app as scale
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
-app.command()(up.up)
-app.command()(score.score)
-app.command()(listing.models)
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.add_typer(bundle.app, name="bundle")
-app.add_typer(rules.app, name="rules")
-app.add_typer(features.app, name="features")
-app.command()(conform.conform)
-app.add_typer(demo.app, name="demo")
-app.add_typer(rollout.app, name="rollout")
-app.add_typer(scale.app, name="scale")
-app.add_typer(experiment.app, name="experiment")
-app.add_typer(operator.app, name="operator")
+_SERVING, _MODELS, _ROLLOUTS, _RULES = "Serving", "Models and features", "Rollouts and scaling", "Rules"
+app.command(rich_help_panel=_SERVING)(up.up)
+app.command(rich_help_panel=_SERVING)(score.score)
+app.command(rich_help_panel=_SERVING)(conform.conform)
+app.add_typer(demo.app, name="demo", rich_help_panel=_SERVING)
+app.command(rich_help_panel=_MODELS)(listing.models)
+app.command(rich_help_panel=_MODELS)(train.train)
+app.command(rich_help_panel=_MODELS)(evaluate.evaluate)
+app.add_typer(bundle.app, name="bundle", rich_help_panel=_MODELS)
+app.add_typer(features.app, name="features", rich_help_panel=_MODELS)
+app.add_typer(rollout.app, name="rollout", rich_help_panel=_ROLLOUTS)
+app.add_typer(experiment.app, name="experiment", rich_help_panel=_ROLLOUTS)
+app.add_typer(scale.app, name="scale", rich_help_panel=_ROLLOUTS)
+app.add_typer(operator.app, name="operator", rich_help_panel=_ROLLOUTS)
+app.add_typer(rules.app, name="rules", rich_help_panel=_RULES)
 
 
 @app.callback(invoke_without_command=True)
@@ -47,28 +48,28 @@ def vedette(is_version: Annotated[bool, typer.Option("--version", help="Print th
 
 def run() -> None:
     """Entry point of vedette."""
-    ending(app)
+    run_command(app)
 
 
-def ending(command: typer.Typer) -> None:
-    """Run a command line: a known error ends in one message and exit code 1; a defect keeps its trace."""
+def run_command(command: typer.Typer) -> None:
+    """Run a command line. A known error prints one message and exits with 1; any other keeps its traceback."""
     try:
         command()
     except Exception as problem:
-        if not _is_known(problem) or os.environ.get("VEDETTE_LOG_LEVEL") == "debug":
+        if not _is_expected(problem) or os.environ.get("VEDETTE_LOG_LEVEL") == "debug":
             raise
-        errors.print(f"[red]vedette:[/] {_words(problem)}", soft_wrap=True)
+        errors.print(f"[red]vedette:[/] {_message(problem)}", soft_wrap=True)
         sys.exit(1)
 
 
-def _is_known(problem: Exception) -> bool:
+def _is_expected(problem: Exception) -> bool:
     from pydantic import ValidationError
 
     is_ours = type(problem).__module__.split(".")[0] in {"serving", "lifecycle", "operators", "feature_repo"}
     return is_ours or isinstance(problem, OSError | ValidationError)
 
 
-def _words(problem: Exception) -> str:
+def _message(problem: Exception) -> str:
     from pydantic import ValidationError
     from rich.markup import escape
 

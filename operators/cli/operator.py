@@ -1,4 +1,4 @@
-"""`vedette operator`: run the operator from a terminal. What it does is operators.handlers'."""
+"""`vedette operator`: run the operator (operators.handlers) from a terminal."""
 
 import sys
 from pathlib import Path
@@ -11,18 +11,20 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def operator() -> None:
-    """The operator of a cluster: carries out ModelServices by their RolloutPolicies."""
+    """Run the operator of a cluster, which rolls out ModelServices by their RolloutPolicies."""
 
 
 @app.command()
 def run(
-    kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig file; else KUBECONFIG, else the pod's account.")] = None,
-    namespaces: Annotated[str, typer.Option(help="Look after these namespaces only, separated by commas.")] = "",
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Kubeconfig file (default: KUBECONFIG, then the pod's account).")
+    ] = None,
+    namespaces: Annotated[str, typer.Option(help="Watch only these namespaces, separated by commas.")] = "",
 ) -> None:
-    """Run it until a signal. Everything else is a setting; the reference of the operator has them all."""
+    """Run the operator until a signal. All else is a setting; see the reference of the operator."""
     from operators.handlers.main import run as run_operator
     from operators.handlers.settings import OperatorSettings
 
-    said = {"kubeconfig": kubeconfig, "namespaces": namespaces or None}
-    settings = OperatorSettings().model_copy(update={k: v for k, v in said.items() if v is not None})
+    options = {"kubeconfig": kubeconfig, "namespaces": namespaces or None}
+    settings = OperatorSettings().model_copy(update={k: v for k, v in options.items() if v is not None})
     sys.exit(run_operator(settings))

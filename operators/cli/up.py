@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def up(
     dataset: Annotated[str, typer.Option(help="flows, nsl-kdd or a detector file.")] = "flows",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the real data; without it `flows` is generated.")] = None,
-    http_port: Annotated[int | None, typer.Option(help="HTTP port [default: 8080]; 0: any free one.")] = None,
-    grpc_port: Annotated[int | None, typer.Option(help="gRPC port [default: 8081]; 0: any free one.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
-    store_dir: Annotated[Path | None, typer.Option(help="Store folder [default: VEDETTE_STORE_DIR or .vedette].")] = None,
-    replicas: Annotated[int | None, typer.Option(help="Ray Serve replicas [default: 1].")] = None,
+    http_port: Annotated[int | None, typer.Option(help="HTTP port (default: 8080); 0: any free one.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC port (default: 8081); 0: any free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")] = None,
+    store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
+    replicas: Annotated[int | None, typer.Option(help="Ray Serve replicas (default: 1).")] = None,
     max_replicas: Annotated[
-        int | None, typer.Option(help="The most replicas that scaling may start [default: the count is fixed].")
+        int | None, typer.Option(help="The most replicas that scaling may start (default: the count is fixed).")
     ] = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train even if the store has a model of this data.")] = False,
     no_train: Annotated[
@@ -41,7 +41,7 @@ def up(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train (first time), verify, materialize and serve; Ctrl-C stops."""
+    """Train (the first time), verify, materialize and serve, until Ctrl-C."""
     started = time.monotonic()
     options = {
         "http_port": http_port,

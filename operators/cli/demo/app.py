@@ -1,4 +1,4 @@
-"""`vedette demo`: rollouts under constant load on a throw-away store, every claim checked; `vedette demo tour` shows the rest."""
+"""`vedette demo`: rollouts under constant load on a temporary store, each outcome checked; `vedette demo tour` shows the other verbs."""
 
 import tempfile
 import time
@@ -24,12 +24,12 @@ app.command()(tour)
 @app.callback()
 def demo(
     context: typer.Context,
-    rate: Annotated[float, typer.Option(callback=finite_option, help="Requests a second, over HTTP and gRPC.")] = 150.0,
+    rate: Annotated[float, typer.Option(min=1, callback=finite_option, help="Requests a second, over HTTP and gRPC.")] = 150.0,
     scenes: Annotated[
-        str, typer.Option(help="Which scenes, by commas: plan, good, broken, errs, errs-live, slow, floods, ab.")
+        str, typer.Option(help="Scenes to play, separated by commas: plan, good, broken, errs, errs-live, slow, floods, ab.")
     ] = "",
 ) -> None:
-    """Good and bad candidates under constant load: promoted, aborted, compared; ends with 1 if a promise is not kept."""
+    """Roll out good and bad candidates under constant load, and check what becomes of each. Exit code 1 if a check fails."""
     if context.invoked_subcommand is not None:
         return
     from operators.cli.demo.play import SCENES, play

@@ -14,7 +14,7 @@ from operators.cli.console import CommandError, errors
 
 
 def tour() -> None:
-    """Train on generated flows, serve, ask over HTTP, check the protocol, evaluate; everything is removed at the end."""
+    """Train on generated flows, serve, ask over HTTP, check the protocol, evaluate. Everything is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="vedette-demo-") as folder:
         store = ["--store-dir", folder]
         _step("train a detector on generated flows", ["train", "flows", *store])

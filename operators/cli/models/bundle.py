@@ -33,9 +33,9 @@ GOLDEN_SIZES = (4, 1, 16, 3)
 
 @app.command()
 def create(
-    onnx: Annotated[Path, typer.Option("--onnx", help="The ONNX model; its external data is taken along.")],
-    name: Annotated[str | None, typer.Option(help="Name it is served under [default: the file's].")] = None,
-    version: Annotated[str | None, typer.Option(help="A whole number [default: the next one in the store].")] = None,
+    onnx: Annotated[Path, typer.Option("--onnx", help="The ONNX model; its external data is copied too.")],
+    name: Annotated[str | None, typer.Option(help="Name it is served under (default: the file's).")] = None,
+    version: Annotated[str | None, typer.Option(help="A whole number (default: the next one in the store).")] = None,
     description: Annotated[str, typer.Option(help="One line for people.")] = "",
     columns: Annotated[
         list[str] | None,
@@ -43,7 +43,7 @@ def create(
     ] = None,
     score: Annotated[str | None, typer.Option(help="OUTPUT or OUTPUT:COLUMN that is the score; gives verdicts.")] = None,
     threshold: Annotated[
-        list[str] | None, typer.Option(help="NAME=THRESHOLD of an operating point; repeat [default: siem_alerting=0.5].")
+        list[str] | None, typer.Option(help="NAME=THRESHOLD of an operating point; repeat (default: siem_alerting=0.5).")
     ] = None,
     describe: Annotated[
         Path | None, typer.Option(help="YAML or JSON with more fields of bundle.json, e.g. for features; options win over it.")
@@ -51,7 +51,7 @@ def create(
     rules: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of rules that answer when features or model are out: rules.yaml, SIGMA's *.yml, in folders too."
+            help="Folder of rules that answer while features or the model fail: rules.yaml and SIGMA files (*.yml), subfolders too."
         ),
     ] = None,
     golden: Annotated[Path | None, typer.Option(help="JSON with golden inputs, as the body of an infer request.")] = None,
@@ -113,7 +113,7 @@ def verify(which: BundleArgument, store_dir: StoreDir = None, as_json: Json = Fa
 
 @app.command()
 def show(which: BundleArgument, store_dir: StoreDir = None, as_json: Json = False) -> None:
-    """What a bundle says of itself."""
+    """Show a bundle: its tensors, columns, operating points and rules."""
     _show(_find(which, store_dir), as_json=as_json)
 
 
@@ -188,7 +188,7 @@ def _score(model: "OnnxModel", score: str | None, thresholds: Sequence[str]) -> 
             raise CommandError("--threshold needs --score, the output that it is compared with")
         return {}
     output, colon, column = score.rpartition(":")
-    named = {"output": output, "column": int(column)} if colon and column.isdigit() else {"output": score}
+    named = {"output": output, "column": int(column)} if colon and column.isdecimal() else {"output": score}
     _check_score(model, str(named["output"]), named.get("column"))
     points = dict(_thresholds(thresholds or ["siem_alerting=0.5"]))
     default = "siem_alerting" if "siem_alerting" in points else next(iter(points))

@@ -26,12 +26,12 @@ def evaluate(
     data: DataFile = None,
     data_dir: DataDir = None,
     test: Annotated[
-        Path | None, typer.Option("--test", help="File with rows to judge on [default: the detector's, or a split].")
+        Path | None, typer.Option("--test", help="File with rows to judge on (default: the detector's, or a split).")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, max=100, help="How many seeds [default: the detector's].")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, max=100, help="How many seeds (default: the detector's).")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train with each seed, and judge each bundle on rows it has not seen."""
+    """Train with each of several seeds, and judge each bundle on rows that it has not seen."""
     from lifecycle.datasets.data import find_file, read_data
     from lifecycle.datasets.declarations import read_detector
     from lifecycle.evaluation.evaluate import evaluate as run

@@ -44,9 +44,9 @@ def list_services(store_dir: StoreDir = None, as_json: Json = False) -> None:
 
 @app.command()
 def materialize(
-    service: Annotated[str | None, typer.Option(help="Only the views of this feature service [default: all views].")] = None,
-    since: Annotated[str | None, typer.Option(help="Only rows from this moment on, RFC 3339 [default: all].")] = None,
-    until: Annotated[str | None, typer.Option(help="Only rows up to this moment, RFC 3339 [default: now].")] = None,
+    service: Annotated[str | None, typer.Option(help="Only the views of this feature service (default: all views).")] = None,
+    since: Annotated[str | None, typer.Option(help="Only rows from this moment on, RFC 3339 (default: all).")] = None,
+    until: Annotated[str | None, typer.Option(help="Only rows up to this moment, RFC 3339 (default: now).")] = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
@@ -71,11 +71,11 @@ def materialize(
 def read(
     service: Annotated[str, typer.Argument(help="Name of a feature service, e.g. flows_v1.")],
     given: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="Entity keys, and request-time fields if wanted.")],
-    at: Annotated[str | None, typer.Option(help="Judge ages at this time (RFC 3339) [default: now].")] = None,
+    at: Annotated[str | None, typer.Option(help="Judge ages at this time (RFC 3339) (default: now).")] = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Read one entity's features as the data plane would: values, ages, and which are defaults."""
+    """Read the features of one entity as the data plane does: values, ages, and which are defaults."""
     from serving.settings import ServingSettings
 
     when = _moment("--at", at, datetime.now(UTC))

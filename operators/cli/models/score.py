@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 def score(
     file: Annotated[Path, typer.Argument(help="Rows as .jsonl or .parquet, with the columns the model takes.")],
     model: Annotated[str, typer.Option(help="Model name.")] = "flows",
-    version: Annotated[str | None, typer.Option(help="Model version [default: the newest].")] = None,
-    operating_point: Annotated[str | None, typer.Option(help="Scenario [default: the model's own].")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the verdicts go, as JSON lines [default: stdout].")] = None,
-    store_dir: Annotated[Path | None, typer.Option(help="Store folder [default: VEDETTE_STORE_DIR or .vedette].")] = None,
+    version: Annotated[str | None, typer.Option(help="Model version (default: the newest).")] = None,
+    operating_point: Annotated[str | None, typer.Option(help="Operating point (default: the model's own).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the verdicts go, as JSON lines (default: stdout).")] = None,
+    store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
     as_json: Json = False,
 ) -> None:
-    """Score the rows of a file; one JSON line a row, and a summary on stderr."""
+    """Score the rows of a file: one JSON line per row, and a summary on stderr."""
     from serving.settings import ServingSettings
 
     settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)

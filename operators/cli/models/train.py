@@ -31,7 +31,7 @@ def train(
     detector: DetectorArgument,
     data: DataFile = None,
     data_dir: DataDir = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the fit [default: the detector's].")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the fit (default: the detector's).")] = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`vedette experiment`: A/B tests. Named variants side by side for a while, and a report of who won; promotes nothing by itself."""
+"""`vedette experiment`: A/B tests. Named variants serve side by side for a while; a report names the winner. Nothing is promoted."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -6,77 +6,62 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from operators.cli.console import CommandError, Json, errors, page, print_json
+from operators.cli.console import CommandError, Json, errors, finite, page, print_json
 from operators.cli.control_plane import (
-    Context,
     ControlPlaneChoice,
-    Kubeconfig,
     Name,
-    Namespace,
-    StoreDir,
+    Watch,
     Why,
-    place_of,
-    say,
-    say_before,
+    send_verb,
+    signed,
+    verb_group,
+    with_control_plane,
 )
 
 if TYPE_CHECKING:
     from operators.control.port import ServiceDocument
 
-app = typer.Typer(no_args_is_help=True)
-
-
-@app.callback()
-def experiment(
-    started: typer.Context, context: Context = None, namespace: Namespace = None, kubeconfig: Kubeconfig = None
-) -> None:
-    """Compare named variants on live traffic, and report a winner with its interval."""
-    say_before(started, context, namespace, kubeconfig)
+app = verb_group("experiment", "Compare named variants on live traffic, and report a winner with its interval.")
 
 
 @app.command()
+@with_control_plane
 def start(
+    choice: ControlPlaneChoice,
     name: Name,
     variant: Annotated[
         list[str] | None,
-        typer.Option(help="NAME:WEIGHT[:VERSION], at least two; the first is the baseline; no version: what is stable."),
+        typer.Option(
+            help="NAME:WEIGHT[:VERSION], at least two; the first is the baseline. Without a version: the stable revision."
+        ),
     ] = None,
     file: Annotated[
         Path | None, typer.Option(help="The experiment as YAML, with all its fields, instead of --variant.")
     ] = None,
     duration: Annotated[str, typer.Option(help="How long it runs, e.g. 7d.")] = "7d",
-    metric: Annotated[str, typer.Option(help="What the winner is judged by: a gate's name.")] = "alertRate",
-    goal: Annotated[str, typer.Option(help="Which way is better: lower or higher.")] = "lower",
+    metric: Annotated[str, typer.Option(help="The gate by which the winner is chosen.")] = "alertRate",
+    goal: Annotated[str, typer.Option(help="Which is better: lower or higher.")] = "lower",
     why: Why = "",
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
     as_json: Json = False,
 ) -> None:
-    """Ask for an experiment; it begins once every replica has every variant."""
-    place = place_of(store_dir, context, namespace, kubeconfig)
-    control = place.open()
+    """Ask for an experiment. It begins once every replica has every variant."""
+    control = choice.open()
     record = control.read(name)
     if file is not None:
         spec = _from_file(file)
     else:
-        variants = [_variant(v, place, record.ref.model) for v in variant or ()]
+        variants = [_variant(v, choice, record.ref.model) for v in variant or ()]
         spec = {"variants": variants, "duration": duration, "metric": metric, "goal": goal}
     if record.status.phase == "Aborted":
         raise CommandError(
-            f"the last rollout of {name} was aborted and the spec still asks for its candidate; settle that first: "
+            f"the last rollout of {name} was aborted and the spec still asks for its candidate; first ask for what serves: "
             f"vedette rollout start {name} --version {record.status.stable.version if record.status.stable else 'VERSION'}"
         )
     by = control.who()
 
     def edit(before: "ServiceDocument | None") -> "ServiceDocument":
-        from operators.control.port import CHANGE_CAUSE, CHANGED_BY, annotations
-
-        document = before or {}
-        said = {**annotations(document), CHANGED_BY: by, CHANGE_CAUSE: why}
-        metadata = {**(document.get("metadata") or {}), "annotations": said}
-        return {**document, "metadata": metadata, "spec": {**document["spec"], "experiment": _checked(spec)}}
+        document = signed(before, by, why)
+        return {**document, "spec": {**document["spec"], "experiment": _checked(spec)}}
 
     control.change(name, edit)
     if as_json:
@@ -86,35 +71,26 @@ def start(
 
 
 @app.command()
-def get(
-    name: Name,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
-    as_json: Json = False,
-) -> None:
-    """Where an experiment stands: split, guards, intervals so far."""
-    from operators.cli.rollout import show
+@with_control_plane
+def get(choice: ControlPlaneChoice, name: Name, watch: Watch = False, as_json: Json = False) -> None:
+    """Show the state of an experiment: split, guards, intervals so far."""
+    from operators.cli.rollout.show import show_services
 
-    show.get(name, watch, store_dir, context, namespace, kubeconfig, as_json)
+    show_services(choice.open(), name, watch=watch, as_json=as_json)
 
 
 @app.command()
+@with_control_plane
 def report(
+    choice: ControlPlaneChoice,
     name: Name,
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
     as_json: Json = False,
 ) -> None:
-    """What the experiment under way, or else the last one, shows: each variant's rate, its difference to the baseline, the winner."""
-    record = place_of(store_dir, context, namespace, kubeconfig).open().read(name)
+    """Report on the running experiment, or the last one: each variant's rate, its difference to the baseline, the winner."""
+    record = choice.open().read(name)
     found = record.status.report
     if found is None and record.service.spec.experiment is not None:
-        waits_for = record.problem or record.status.waiting_for or "whoever runs the rollouts to begin it"
+        waits_for = record.problem or record.status.waiting_for or "the control loop to begin it"
         raise CommandError(
             f"the experiment of service {name!r} has not begun, so it has no report yet; it waits for {waits_for}: see "
             f"`vedette experiment get {name}`"
@@ -130,31 +106,29 @@ def report(
 
 
 @app.command()
+@with_control_plane
 def conclude(
+    choice: ControlPlaneChoice,
     name: Name,
     why: Why = "",
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
     as_json: Json = False,
 ) -> None:
-    """End an experiment now: stable serves everybody, the report stays."""
-    say(place_of(store_dir, context, namespace, kubeconfig).open(), name, "conclude", why, as_json=as_json)
+    """End an experiment now. Stable serves everybody, and the report stays."""
+    send_verb(choice.open(), name, "conclude", why, as_json=as_json)
 
 
-def _variant(text: str, place: ControlPlaneChoice, model: str) -> dict[str, Any]:
+def _variant(text: str, choice: ControlPlaneChoice, model: str) -> dict[str, Any]:
     parts = text.split(":")
     try:
-        variant: dict[str, Any] = {"name": parts[0], "weight": float(parts[1])}
+        variant: dict[str, Any] = {"name": parts[0], "weight": finite(parts[1])}
     except (IndexError, ValueError) as problem:
         raise CommandError(f"--variant {text!r}: expected NAME:WEIGHT[:VERSION], e.g. challenger:50:2") from problem
     if len(parts) > 2:
-        if place.is_cluster:
-            raise CommandError("a cluster's store is not here: give the experiment as --file, with digests of the bundles")
+        if choice.is_cluster:
+            raise CommandError("the store of a cluster cannot be read from here: give --file, with the bundles' digests")
         from operators.cli.rollout.start import bundle_of
 
-        found = bundle_of(place.store_dir, model, parts[2])
+        found = bundle_of(choice.store_dir, model, parts[2])
         variant["revision"] = {"version": found.manifest.version, "bundle": found.digest}
     return variant
 
@@ -166,7 +140,7 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _checked(spec: dict[str, Any]) -> dict[str, Any]:
-    """The experiment as it was written, once it is known to hold."""
+    """The same experiment. Raises CommandError if it is not valid."""
     from pydantic import ValidationError
 
     from operators.rollout.spec import ExperimentSpec, words

@@ -17,12 +17,12 @@ def lint(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="YAML files, folders of them, or - for standard input.")
     ],
-    no_hints: Annotated[bool, typer.Option("--no-hints", help="Say only what would be refused.")] = False,
+    no_hints: Annotated[bool, typer.Option("--no-hints", help="Show only what would be refused.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Judge ModelServices and RolloutPolicies in files: what would be refused, and what is likely a mistake.
+    """Check ModelServices and RolloutPolicies in files: what would be refused, and what is likely a mistake.
 
-    Ends with exit code 1 if something would be refused. Documents of other kinds are passed over."""
+    Exit code 1 if something would be refused. Documents of other kinds are skipped."""
     from operators.api.lint import lint as judge
 
     report = judge(_texts(files))
@@ -40,8 +40,8 @@ def lint(
 
 def _summary(resources: int, errors: int, hints: int, skipped: int) -> str:
     if not resources and not errors:
-        return "nothing to judge: no document is a ModelService or a RolloutPolicy of vedette.dev"
-    passed_over = f"; {skipped} documents of other kinds passed over" if skipped else ""
+        return "nothing to check: no document is a ModelService or a RolloutPolicy of vedette.dev"
+    passed_over = f"; {skipped} documents of other kinds skipped" if skipped else ""
     return f"{resources} resources: {errors} errors, {hints} hints{passed_over}"
 
 

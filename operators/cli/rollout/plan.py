@@ -1,4 +1,4 @@
-"""`vedette rollout plan`: recent traffic replayed through a candidate before it meets any; what it would have changed."""
+"""`vedette rollout plan`: replay recent traffic through a candidate, and show what it would have changed."""
 
 import dataclasses
 from collections import deque
@@ -9,7 +9,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, errors, page, print_json
 from operators.cli.control_plane import Name, StoreDir
-from operators.cli.rollout.start import bundle_of, threshold_of
+from operators.cli.rollout.start import BundleDigest, OperatingPoint, Thresholds, Version, bundle_of, threshold_of
 
 if TYPE_CHECKING:
     from operators.labs.forecast import Forecast, Replayed
@@ -20,23 +20,21 @@ if TYPE_CHECKING:
 
 
 _BUDGET_S: Final = 20.0
-"""Time the runs of a replay may take; a slow candidate sees fewer requests, the newest."""
+"""How long the runs of a replay may take. A slow candidate replays fewer requests, the newest."""
 
 
 def plan(
     name: Name,
-    version: Annotated[str | None, typer.Option(help="Model version of the candidate [default: the newest].")] = None,
-    bundle: Annotated[str | None, typer.Option(help="Digest of its bundle [default: the store's, of this version].")] = None,
-    operating_point: Annotated[str | None, typer.Option(help="Scenario that decides [default: the bundle's].")] = None,
-    threshold: Annotated[
-        list[str] | None, typer.Option(help="POINT=VALUE: replaces a threshold of the bundle; may be said again.")
-    ] = None,
-    requests: Annotated[int, typer.Option(help="Most requests replayed, the newest.")] = 20_000,
-    log: Annotated[Path | None, typer.Option(help="Folder of the prediction log [default: audit in the store].")] = None,
+    version: Version = None,
+    bundle: BundleDigest = None,
+    operating_point: OperatingPoint = None,
+    threshold: Thresholds = None,
+    requests: Annotated[int, typer.Option(min=1, help="Replay at most so many requests, the newest.")] = 20_000,
+    log: Annotated[Path | None, typer.Option(help="Folder of the prediction log (default: audit in the store).")] = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Replay recent traffic through a candidate: added alerts a day, flips, latency. Nothing that serves is touched."""
+    """Replay recent traffic through a candidate: added alerts a day, changed verdicts, latency. It changes nothing that serves."""
     from serving.settings import ServingSettings
 
     store = (store_dir or ServingSettings().store_dir).resolve()
@@ -59,7 +57,7 @@ def plan(
 
 
 def _stable(store: Path, name: str) -> "Revision":
-    """What serves this service, or this model where nobody manages it."""
+    """The stable revision of this service, or what serves the model of this name if no service manages it."""
     from operators.backends.local import revision_of, stable_entry
     from operators.control.folder import ControlFolder
     from serving.models.store import BundleStore
@@ -91,15 +89,15 @@ def _revision(fields: dict[str, Any]) -> "Revision":
 
 
 def _recent(folder: Path, model: str, most: int) -> "list[AuditRecord]":
-    """The model's newest requests, by time. Those that stable answered in a variant's place are as good as any."""
+    """The model's newest requests, by time; also those that stable answered in place of a failed variant."""
     from serving.audit.reader import read_records
 
     broken: list[Exception] = []
     with errors.status("reading the prediction log"):
-        kept = deque((r for r in read_records(folder, broken.append) if r.model == model), maxlen=most)
+        newest = deque((r for r in read_records(folder, broken.append) if r.model == model), maxlen=most)
     if broken:
-        errors.print(f"{len(broken)} lines of the log are set aside: {broken[0]}", markup=False)
-    return sorted(kept, key=lambda r: r.time_us)
+        errors.print(f"{len(broken)} lines of the log cannot be read: {broken[0]}", markup=False)
+    return sorted(newest, key=lambda r: r.time_us)
 
 
 def _forecast(
@@ -120,7 +118,7 @@ def _forecast(
 
 
 def _loaded(bundle: "Bundle", revision: "Revision") -> "LoadedRevision":
-    """A session of our own, after the same probe that a replica asks for."""
+    """Probe the bundle as a replica does, and load it into this process."""
     from serving.models.probe import probe
     from serving.scoring.loaded_revision import load_bundle, serve
 

@@ -1,4 +1,4 @@
-"""Looking at rollouts: `get` (once or live), `status` (waits, and its exit code tells), `history` (what moved, on what evidence)."""
+"""`vedette rollout get | status | history`: show rollouts (once or live), wait for the end of one, list its moves with their evidence."""
 
 import time
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.console import CommandError, Json, errors, page, print_json
-from operators.cli.control_plane import Context, Kubeconfig, Name, Namespace, StoreDir, place_of
+from operators.cli.control_plane import ControlPlaneChoice, Name, Watch, with_control_plane
 
 if TYPE_CHECKING:
     from operators.control.port import Control, Record
@@ -19,45 +19,44 @@ EXIT_PAUSED: Final = 4
 _REFRESH_S: Final = 0.5
 
 
+@with_control_plane
 def get(
+    choice: ControlPlaneChoice,
     name: Annotated[str | None, typer.Argument(help="Name of the service; all of them without it.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
+    watch: Watch = False,
     as_json: Json = False,
 ) -> None:
-    """Where rollouts stand: steps, split, evidence, what is waited for."""
-    control = place_of(store_dir, context, namespace, kubeconfig).open()
-    if as_json:
-        if name is not None:
-            print_json(_plain(control.read(name)))
-            return
+    """Show rollouts: steps, split, evidence, and what each waits for."""
+    show_services(choice.open(), name, watch=watch, as_json=as_json)
+
+
+def show_services(control: "Control", name: str | None, *, watch: bool, as_json: bool) -> None:
+    """Show one service, or all of them. Raises ControlError."""
+    if not as_json:
+        _draw(control, name, watch=watch)
+    elif name is not None:
+        print_json(_plain(control.read(name)))
+    else:
         records, unread = _all(control)
         found = [*(_plain(record) for record in records), *({"name": n, "problem": why} for n, why in unread.items())]
         print_json(sorted(found, key=lambda service: str(service["name"])))
-        return
-    _draw(control, name, watch=watch)
 
 
+@with_control_plane
 def status(
+    choice: ControlPlaneChoice,
     name: Name,
-    timeout: Annotated[str, typer.Option(help="How long to wait for the end, e.g. 90s or 1h; 0s: only look.")] = "0s",
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
+    timeout: Annotated[str, typer.Option(help="How long to wait for the end, e.g. 90s or 1h; 0s: do not wait.")] = "0s",
     as_json: Json = False,
 ) -> None:
-    """Wait for a rollout to end. Exit code: 0 what was asked for serves, 1 aborted, 3 under way, 4 waits for people."""
+    """Wait for a rollout to end. Exit code: 0 the wanted revision serves, 1 aborted, 3 under way, 4 paused."""
     from operators.rollout.spec import parse_duration
 
     try:
         allowed_s = parse_duration(timeout).total_seconds()
     except ValueError as problem:
         raise CommandError(f"--timeout {problem}") from problem
-    control = place_of(store_dir, context, namespace, kubeconfig).open()
+    control = choice.open()
     until = time.monotonic() + allowed_s
     record = control.read(name)
     while exit_code(record) in (EXIT_UNDER_WAY, EXIT_PAUSED) and time.monotonic() < until:
@@ -73,17 +72,15 @@ def status(
     raise typer.Exit(code)
 
 
+@with_control_plane
 def history(
+    choice: ControlPlaneChoice,
     name: Name,
     html: Annotated[Path | None, typer.Option(help="Write the evidence over time as a page to this file.")] = None,
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
     as_json: Json = False,
 ) -> None:
-    """What moved, when, by whom, why, and on what evidence."""
-    control = place_of(store_dir, context, namespace, kubeconfig).open()
+    """List the moves of a rollout: when, by whom, why, and on what evidence."""
+    control = choice.open()
     record = control.read(name)
     if html is not None:
         from operators.cli.rollout.evidence_page import write_page
@@ -145,7 +142,7 @@ def _draw(control: "Control", name: str | None, *, watch: bool) -> None:
 
 
 def _all(control: "Control") -> "tuple[list[Record], dict[str, str]]":
-    """Every service, and why some could not be read: one of them hides no other."""
+    """Every service that can be read; and for each of the others, by name, why it cannot."""
     from operators.control.port import DamagedState, NoSuchService
 
     found, unread = list["Record"](), dict[str, str]()
@@ -155,7 +152,7 @@ def _all(control: "Control") -> "tuple[list[Record], dict[str, str]]":
         except DamagedState as problem:
             unread[name] = str(problem)
         except NoSuchService:
-            continue  # it went meanwhile
+            continue  # deleted meanwhile
     return found, unread
 
 

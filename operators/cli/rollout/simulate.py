@@ -18,9 +18,9 @@ def simulate(
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write the plots as a page.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Play rollouts with known error rates through the judge and through a fixed threshold, on the same streams.
+    """Simulate rollouts with known error rates: how often and how soon the judge is right, next to a fixed threshold.
 
-    Ends with exit code 1 if a row does not hold what it must."""
+    Exit code 1 if a row misses its target."""
     from operators.labs.rollout_simulation import BESIDES, TABLE, play
 
     if html is not None and not html.parent.is_dir():

@@ -1,4 +1,4 @@
-"""`vedette rollout start`: ask for another revision of a model. What that leads to is the rollout's own business."""
+"""`vedette rollout start`: ask for another revision of a model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,35 +6,39 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import CommandError, Json, errors, finite, print_json
-from operators.cli.control_plane import Context, ControlPlaneChoice, Kubeconfig, Name, Namespace, StoreDir, Why, place_of
+from operators.cli.control_plane import ControlPlaneChoice, Name, Why, signed, with_control_plane
 
 if TYPE_CHECKING:
     from operators.control.port import Control, ServiceDocument
     from serving.models.bundle import Bundle
 
+Version = Annotated[str | None, typer.Option(help="Model version of the candidate (default: the newest).")]
+BundleDigest = Annotated[
+    str | None, typer.Option("--bundle", help="Digest of its bundle (default: the store's, of this version).")
+]
+OperatingPoint = Annotated[str | None, typer.Option(help="Operating point that decides (default: the bundle's).")]
+Thresholds = Annotated[
+    list[str] | None, typer.Option("--threshold", help="POINT=VALUE: replaces a threshold of the bundle; repeat.")
+]
 
+
+@with_control_plane
 def start(
+    choice: ControlPlaneChoice,
     name: Name,
-    version: Annotated[str | None, typer.Option(help="Model version that should serve [default: the newest].")] = None,
-    bundle: Annotated[str | None, typer.Option(help="Digest of its bundle [default: the store's, of this version].")] = None,
-    operating_point: Annotated[str | None, typer.Option(help="Scenario that decides [default: the bundle's].")] = None,
-    threshold: Annotated[
-        list[str] | None, typer.Option(help="POINT=VALUE: replaces a threshold of the bundle; may be said again.")
-    ] = None,
+    version: Version = None,
+    bundle: BundleDigest = None,
+    operating_point: OperatingPoint = None,
+    threshold: Thresholds = None,
     policy: Annotated[
-        str | None, typer.Option(help="Steps: a file with a RolloutPolicy, or the name of one that is there.")
+        str | None, typer.Option(help="Steps: a file with a RolloutPolicy, or the name of an existing one.")
     ] = None,
     why: Why = "",
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
     as_json: Json = False,
 ) -> None:
-    """Ask for a revision: a new one is rolled out step by step, the first one of a service is served at once."""
-    place = place_of(store_dir, context, namespace, kubeconfig)
-    control = place.open()
-    revision = _revision(place, name, version, bundle)
+    """Ask for a revision. A new one is rolled out step by step; the first one of a service is served at once."""
+    control = choice.open()
+    revision = _revision(choice, name, version, bundle)
     if operating_point is not None:
         revision["operatingPoint"] = operating_point
     if threshold:
@@ -47,7 +51,7 @@ def start(
     aborted = _aborted(control, name, revision)
     if aborted:
         raise CommandError(
-            f"{name}: this very revision was aborted ({aborted}); it is not tried again by itself. Try it again with "
+            f"{name}: this very revision was aborted ({aborted}); it is not retried on its own. Retry it with "
             f"`vedette rollout retry {name}`, or ask for another"
         )
     control.change(name, edit)
@@ -76,24 +80,24 @@ def _aborted(control: "Control", name: str, revision: dict[str, Any]) -> str | N
 def started(
     before: "ServiceDocument | None", name: str, revision: dict[str, Any], steps: dict[str, Any] | None, by: str, why: str
 ) -> "ServiceDocument":
-    """The document with this revision. Fields of the spec that are not said stay as they were."""
+    """The document with this revision. All other fields of its spec stay."""
     from operators.api.types import API_VERSION
-    from operators.control.port import CHANGE_CAUSE, CHANGED_BY, annotations
 
     document = before or {"apiVersion": API_VERSION, "kind": "ModelService", "metadata": {"name": name}}
-    said = {**annotations(document), CHANGED_BY: by, CHANGE_CAUSE: why}
     spec = {**(document.get("spec") or {}), "revision": revision}
     if steps is not None:
         spec["rollout"] = steps
-    return {**document, "metadata": {**document["metadata"], "annotations": said}, "spec": spec}
+    return {**signed(document, by, why), "spec": spec}
 
 
-def _revision(place: ControlPlaneChoice, name: str, version: str | None, bundle: str | None) -> dict[str, Any]:
+def _revision(choice: ControlPlaneChoice, name: str, version: str | None, bundle: str | None) -> dict[str, Any]:
     if bundle is not None and version is not None:
         return {"version": version, "bundle": bundle}
-    if place.is_cluster:
-        raise CommandError("a cluster's store is not here: give --version and --bundle (`vedette models` prints digests)")
-    found = bundle_of(place.store_dir, _model(place, name), version, bundle)
+    if choice.is_cluster:
+        raise CommandError(
+            "the store of a cluster cannot be read from here: give --version and --bundle (`vedette models` prints digests)"
+        )
+    found = bundle_of(choice.store_dir, _model(choice, name), version, bundle)
     return {"version": found.manifest.version, "bundle": found.digest}
 
 
@@ -106,12 +110,12 @@ def bundle_of(store_dir: Path | None, model: str, version: str | None, digest: s
     return store.read(digest) if digest is not None else store.resolve(model, version)
 
 
-def _model(place: ControlPlaneChoice, name: str) -> str:
+def _model(choice: ControlPlaneChoice, name: str) -> str:
     """The model that a service serves: its own name unless its document says another."""
     from operators.control.port import NoSuchService
 
     try:
-        return place.open().read(name).ref.model
+        return choice.open().read(name).ref.model
     except NoSuchService:
         return name
 
@@ -127,13 +131,13 @@ def threshold_of(text: str) -> tuple[str, float]:
         ) from problem
 
 
-def _policy(said: str) -> dict[str, Any]:
-    path = Path(said)
+def _policy(text: str) -> dict[str, Any]:
+    path = Path(text)
     if path.suffix.lower() not in {".yaml", ".yml"}:
-        return {"policyRef": {"name": said}}
+        return {"policyRef": {"name": text}}
     from operators.api.read import read_policy
     from operators.cli.documents import read_document
 
-    document = read_document(path, "a RolloutPolicy, or without .yaml the name of one that is there")
+    document = read_document(path, "a RolloutPolicy; to name an existing one, leave out .yaml")
     policy = read_policy({"metadata": {"name": path.stem}, **document})
     return {"policy": policy.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)}

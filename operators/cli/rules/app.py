@@ -25,7 +25,7 @@ Events = Annotated[Path, typer.Argument(metavar="EVENTS", help="A JSON or JSON l
 
 @app.command()
 def check(rules: Rules, as_json: Json = False) -> None:
-    """Parse rules; list what is not supported, with the reason. Exit code 1 if there is any."""
+    """Parse rules, and list those that are not supported, with the reason. Exit code 1 if there are any."""
     from operators.cli.rules.view import print_rules, rules_record
 
     compiled, took_s, thresholds = _compiled(rules)
@@ -41,7 +41,7 @@ def check(rules: Rules, as_json: Json = False) -> None:
 
 @app.command("test")
 def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
-    """Match events; say which rules hold of each, and what it took. Exit code 1 if an event had to be set aside."""
+    """Match events, and show which rules match each, and the CPU time. Exit code 1 if an event could not be read."""
     from operators.cli.rules.event_files import read_events
     from serving.rules.errors import RuleError
 

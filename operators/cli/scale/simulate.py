@@ -18,10 +18,10 @@ def simulate(
         Path | None, typer.Option(help="YAML file with the scaling to simulate: its fields, or a ModelService that has them.")
     ] = None,
     traffic: Annotated[
-        list[str] | None, typer.Option(help="diurnal, bursts or shift; may be given often [default: all].")
+        list[str] | None, typer.Option(help="diurnal, bursts or shift; may be given often (default: all).")
     ] = None,
     runs: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each, with seeds of their own.")] = 5,
-    seed: Annotated[int, typer.Option(help="The first seed.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 7,
     service_ms: Annotated[
         float, typer.Option(min=1, callback=finite_option, help="Mean time that one request takes in a slot of a replica.")
     ] = 80.0,

@@ -1,4 +1,4 @@
-"""`vedette scale get | set | schedule`: how many replicas a service has, why, and what it may have. Here or in a cluster."""
+"""`vedette scale get | set | schedule`: how many replicas a service has, why, and between which bounds."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -7,25 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.console import CommandError, Json, errors, finite_option, print_json, print_table
-from operators.cli.control_plane import Context, Kubeconfig, Name, Namespace, StoreDir, Why, place_of
+from operators.cli.control_plane import ControlPlaneChoice, Name, Why, signed, with_control_plane
 
 if TYPE_CHECKING:
     from operators.autoscaling.spec import ScalingSpec
     from operators.control.port import Control, Record, ServiceDocument
 
-_OLD_S: Final = 30.0
+_STALE_S: Final = 30.0
 
 
+@with_control_plane
 def get(
+    choice: ControlPlaneChoice,
     name: Name,
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
     as_json: Json = False,
 ) -> None:
-    """How many replicas there are, how many are wanted, between which bounds, and why."""
-    control = place_of(store_dir, context, namespace, kubeconfig).open()
+    """Show how many replicas there are, how many are wanted, between which bounds, and why."""
+    control = choice.open()
     found = _shown(control, control.read(name), datetime.now(UTC))
     if as_json:
         print_json(found)
@@ -35,27 +33,25 @@ def get(
     )
 
 
+@with_control_plane
 def set_bounds(
+    choice: ControlPlaneChoice,
     name: Name,
-    minimum: Annotated[int | None, typer.Option("--min", help="The least replicas.")] = None,
-    maximum: Annotated[int | None, typer.Option("--max", help="The most replicas.")] = None,
+    minimum: Annotated[int | None, typer.Option("--min", help="Fewest replicas.")] = None,
+    maximum: Annotated[int | None, typer.Option("--max", help="Most replicas.")] = None,
     target: Annotated[
-        float | None, typer.Option(callback=finite_option, help="Requests under way in one replica that are just right.")
+        float | None, typer.Option(callback=finite_option, help="Requests under way in one replica to aim for.")
     ] = None,
-    replicas: Annotated[int | None, typer.Option(help="A fixed count: the service is no longer scaled by load.")] = None,
+    replicas: Annotated[int | None, typer.Option(help="A fixed count; the service is no longer scaled by load.")] = None,
     why: Why = "",
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
     as_json: Json = False,
 ) -> None:
-    """Bound the count, or fix it. Who said it and why stays with the service; the count itself is the autoscaler's."""
-    said = {"minReplicas": minimum, "maxReplicas": maximum, "targetOngoingRequests": target}
-    given = {key: value for key, value in said.items() if value is not None}
+    """Set the bounds of the count, or fix it. The service keeps who set them and why; the autoscaler chooses the count."""
+    options = {"minReplicas": minimum, "maxReplicas": maximum, "targetOngoingRequests": target}
+    given = {key: value for key, value in options.items() if value is not None}
     if (replicas is None) == (not given):
-        raise CommandError("say what to set: --min, --max, --target, or --replicas alone for a fixed count")
-    control = place_of(store_dir, context, namespace, kubeconfig).open()
+        raise CommandError("give --min, --max or --target, or --replicas alone for a fixed count")
+    control = choice.open()
     by = control.who()
     control.read(name)
 
@@ -70,18 +66,17 @@ def set_bounds(
         return
     bounds = f"{after.scaling.min_replicas} to {after.scaling.max_replicas}" if after.scaling else str(after.replicas)
     errors.print(
-        f"{name}: {bounds} replicas, said by {by}; {control.caution() or f'see: vedette scale get {name}'}", markup=False
+        f"{name}: {bounds} replicas, set by {by}; {control.caution() or f'see: vedette scale get {name}'}", markup=False
     )
 
 
 def bounded(
     document: "ServiceDocument", given: Mapping[str, Any], replicas: int | None, by: str, why: str
 ) -> "ServiceDocument":
-    """The document with these bounds; other fields of its scaling stay. Raises CommandError if they do not hold together."""
+    """The document with these bounds; other fields of its scaling stay. Raises CommandError if they contradict each other."""
     from pydantic import ValidationError
 
     from operators.autoscaling.spec import ScalingSpec
-    from operators.control.port import CHANGE_CAUSE, CHANGED_BY, annotations
     from operators.rollout.spec import words
 
     spec = dict(document.get("spec") or {})
@@ -96,20 +91,17 @@ def bounded(
             raise CommandError("; ".join(words(problem, "scaling"))) from problem
         spec.pop("replicas", None)
         spec["scaling"] = scaling
-    said = {**annotations(document), CHANGED_BY: by, CHANGE_CAUSE: why}
-    return {**document, "metadata": {**document["metadata"], "annotations": said}, "spec": spec}
+    return {**signed(document, by, why), "spec": spec}
 
 
+@with_control_plane
 def schedule(
+    choice: ControlPlaneChoice,
     name: Name,
-    store_dir: StoreDir = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
     as_json: Json = False,
 ) -> None:
-    """The windows of the week: which are open, when the others open, and what each changes."""
-    control = place_of(store_dir, context, namespace, kubeconfig).open()
+    """Show the windows of the schedule: which are open, when the others open, and what each changes."""
+    control = choice.open()
     spec = control.read(name).service.spec.scaling
     rows = [] if spec is None else windows(spec, datetime.now(UTC))
     if as_json:
@@ -145,7 +137,7 @@ def _shown(control: "Control", record: "Record", now: datetime) -> dict[str, Any
 
     spec = record.service.spec
     view = _view(control, record.service.metadata.name)
-    is_old = view is not None and now - view.at > timedelta(seconds=_OLD_S)
+    is_stale = view is not None and now - view.at > timedelta(seconds=_STALE_S)
     found: dict[str, Any] = {
         "current": view.ready if view is not None else (record.service.status.replicas or None),
         "wanted": view.decision.replicas if view is not None else spec.replicas,
@@ -165,8 +157,8 @@ def _shown(control: "Control", record: "Record", now: datetime) -> dict[str, Any
             "since": view.since.isoformat(),
         }
     else:
-        found["why"] = "the operator's events say: kubectl describe modelservice " + record.service.metadata.name
-    if is_old:
+        found["why"] = "the operator's events tell: kubectl describe modelservice " + record.service.metadata.name
+    if is_stale:
         found["why"] = (
             f"nobody has looked since {view.at.isoformat()} (is `vedette up` running?); then: {found['why']}" if view else None
         )

@@ -49,6 +49,6 @@ def test_what_the_system_says_of_a_file_is_told_without_its_number(monkeypatch: 
         Path("nosuch.onnx").read_bytes()
 
     with pytest.raises(SystemExit) as ended:
-        main.ending(command)  # type: ignore[arg-type]
+        main.run_command(command)  # type: ignore[arg-type]
     assert ended.value.code == 1
     assert capsys.readouterr().err.strip() == "vedette: nosuch.onnx: no such file or directory"

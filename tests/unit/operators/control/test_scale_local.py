@@ -150,7 +150,7 @@ async def test_a_fixed_count_ends_scaling_by_load(place: Place):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        pytest.param([], "say what to set", id="nothing to set"),
+        pytest.param([], "give --min", id="nothing to set"),
         pytest.param(["--replicas", "2", "--max", "3"], "alone for a fixed count", id="both ways at once"),
         pytest.param(["--min", "9"], "minReplicas is 9, above maxReplicas 6", id="bounds that hold no number"),
     ],
