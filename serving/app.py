@@ -68,8 +68,8 @@ async def compose(settings: ServingSettings) -> Composition:
             clock,
             metrics,
             executor=aside,
-            queue=settings.mirror_queue,
-            most_rows=settings.max_rows,
+            max_copies=settings.mirror_queue,
+            max_rows=settings.max_rows,
             deadline_s=settings.default_deadline_s,
             feature_timeout_s=settings.feature_timeout_s,
         )
@@ -137,7 +137,7 @@ async def _protect(settings: ServingSettings, metrics: ServingMetrics, clock: Cl
         stack.push_async_callback(cache.close)
         guard = protection.cache(settings.cache_timeout_s)
         protection.predictions = Predictions(
-            cache, guard, clock, from_s=settings.cache_from_us * 1e-6, within_s=settings.cache_timeout_s
+            cache, guard, clock, min_run_s=settings.cache_from_us * 1e-6, lookup_timeout_s=settings.cache_timeout_s
         )
     metrics.watch(protection.metrics)
     return protection

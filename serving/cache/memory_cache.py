@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-MOST_VALUE_BYTES: Final = 256 * 1024
+MAX_VALUE_BYTES: Final = 256 * 1024
 """A larger value is not kept, here or elsewhere: an answer of thousands of rows is not asked for twice."""
 _ENTRY_BYTES: Final = 250
 """About what an entry takes besides its value."""
@@ -17,8 +17,8 @@ _ENTRY_BYTES: Final = 250
 class MemoryCache:
     """bytes_: what entries may take together. ttl_s: how long one is kept."""
 
-    def __init__(self, bytes_: int, ttl_s: float, now: Callable[[], float] = time.monotonic) -> None:
-        self._most_bytes, self._ttl_s, self._now = bytes_, ttl_s, now
+    def __init__(self, max_bytes: int, ttl_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._max_bytes, self._ttl_s, self._now = max_bytes, ttl_s, now
         self._entries: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
         self.bytes = 0
 
@@ -36,13 +36,13 @@ class MemoryCache:
 
     def put(self, key: bytes, value: bytes) -> None:
         """See ports.Cache.put."""
-        if len(value) > MOST_VALUE_BYTES:
+        if len(value) > MAX_VALUE_BYTES:
             return
         if key in self._entries:
             self._drop(key)
         self._entries[key] = (self._now() + self._ttl_s, value)
         self.bytes += len(value) + _ENTRY_BYTES
-        while self.bytes > self._most_bytes and self._entries:
+        while self.bytes > self._max_bytes and self._entries:
             self._drop(next(iter(self._entries)))
 
     async def close(self) -> None:

@@ -22,26 +22,26 @@ from serving.resilience.guard import Guard
 Outputs = dict[str, NDArray[Any]]
 LookupOutcome = Literal["hit", "miss", "joined", "negative", "skipped"]
 _REFUSED: Final = b"-"
-_WEIGHT: Final = 0.1
+_NEWEST_RUN_WEIGHT: Final = 0.1
 """Of the newest run in what a run of a model is taken to cost."""
 
 
 class Predictions:
     """Belongs to the listeners' loop. from_s: models whose runs take less are not looked up. within_s: how long a look-up may take."""
 
-    def __init__(self, cache: Cache, guard: Guard, clock: Clock, *, from_s: float, within_s: float) -> None:
+    def __init__(self, cache: Cache, guard: Guard, clock: Clock, *, min_run_s: float, lookup_timeout_s: float) -> None:
         self._cache, self._guard, self._clock = cache, guard, clock
-        self._from_s, self._within_s = from_s, within_s
-        self._flights: dict[bytes, asyncio.Future[bytes | None]] = {}
+        self._min_run_s, self._lookup_timeout_s = min_run_s, lookup_timeout_s
+        self._in_flight: dict[bytes, asyncio.Future[bytes | None]] = {}
         self._row_s: dict[str, float] = {}
         self.requests: Counter[tuple[str, LookupOutcome]] = Counter()
         """By model and outcome; never goes back."""
         self.saved_s: dict[str, float] = {}
         """By model: what runs that were not made would have taken, less the look-ups in their place."""
 
-    def is_worth(self, run_s: float) -> bool:
+    def is_worthwhile(self, run_s: float) -> bool:
         """Whether a run that takes this long is looked up first."""
-        return run_s >= self._from_s
+        return run_s >= self._min_run_s
 
     async def outputs(
         self, model: str, key: bytes, rows: int, left_s: float, run: Callable[[], Awaitable[Outputs]]
@@ -49,24 +49,24 @@ class Predictions:
         """What the model says to this key: kept, or by `run`. Raises RunError (also a kept one), TimeoutError after left_s, and
         whatever else `run` raises."""
         began_s = self._clock.monotonic_s()
-        value = await self._joined(key, left_s)
+        value = await self._join(key, left_s)
         if value is not None:
-            return self._kept(model, rows, value, "joined", began_s)
-        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+            return self._from_cache(model, rows, value, "joined", began_s)
+        flight = self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
-            value = await self._look(key)
+            value = await self._look_up(key)
             if value is not None:
-                return self._kept(model, rows, value, "hit", began_s)
+                return self._from_cache(model, rows, value, "hit", began_s)
             made = await self._run(model, rows, run)
-            value = made if isinstance(made, bytes) else _written(made)
+            value = made if isinstance(made, bytes) else _encoded(made)
             self._cache.put(key, value)
             self.requests[model, "miss"] += 1
-            return _read(value) if isinstance(made, bytes) else made, "miss"
+            return _decoded(value) if isinstance(made, bytes) else made, "miss"
         finally:
-            del self._flights[key]
+            del self._in_flight[key]
             flight.set_result(value)
 
-    def skipped(self, model: str) -> None:
+    def count_skipped(self, model: str) -> None:
         """Count a run that was not looked up: it is quicker than the look-up."""
         self.requests[model, "skipped"] += 1
 
@@ -74,10 +74,10 @@ class Predictions:
         """Close the cache."""
         await self._cache.close()
 
-    async def _joined(self, key: bytes, left_s: float) -> bytes | None:
+    async def _join(self, key: bytes, left_s: float) -> bytes | None:
         """What somebody else is just finding out; None if nobody is (any more)."""
         until_s = self._clock.monotonic_s() + left_s
-        while (flight := self._flights.get(key)) is not None:
+        while (flight := self._in_flight.get(key)) is not None:
             left_s = until_s - self._clock.monotonic_s()
             if left_s <= 0:
                 raise TimeoutError
@@ -86,13 +86,13 @@ class Predictions:
                 return value
         return None
 
-    async def _look(self, key: bytes) -> bytes | None:
+    async def _look_up(self, key: bytes) -> bytes | None:
         started_s = self._clock.monotonic_s()
         ticket = self._guard.ask(started_s)
         if ticket is None:
             return None
         try:
-            value = await self._cache.get(key, self._within_s)
+            value = await self._cache.get(key, self._lookup_timeout_s)
         except CacheDown:
             now_s = self._clock.monotonic_s()
             self._guard.failed(ticket, now_s - started_s, now_s)
@@ -102,7 +102,7 @@ class Predictions:
             raise
         now_s = self._clock.monotonic_s()
         self._guard.succeeded(ticket, now_s - started_s, now_s)
-        return value if value is None or _is_whole(value) else None
+        return value if value is None or _is_readable(value) else None
 
     async def _run(self, model: str, rows: int, run: Callable[[], Awaitable[Outputs]]) -> Outputs | bytes:
         """The outputs, or a refusal as it is kept."""
@@ -113,16 +113,16 @@ class Predictions:
             return _REFUSED + str(problem).encode()
         row_s = (self._clock.monotonic_s() - started_s) / max(rows, 1)
         before_s = self._row_s.get(model, row_s)
-        self._row_s[model] = before_s + _WEIGHT * (row_s - before_s)
+        self._row_s[model] = before_s + _NEWEST_RUN_WEIGHT * (row_s - before_s)
         return made
 
-    def _kept(
+    def _from_cache(
         self, model: str, rows: int, value: bytes, outcome: LookupOutcome, began_s: float
     ) -> tuple[Outputs, LookupOutcome]:
         saved_s = self._row_s.get(model, 0.0) * rows - (self._clock.monotonic_s() - began_s)
         self.saved_s[model] = self.saved_s.get(model, 0.0) + max(saved_s, 0.0)
         self.requests[model, "negative" if value.startswith(_REFUSED) else outcome] += 1
-        return _read(value), outcome
+        return _decoded(value), outcome
 
 
 class _Array(msgspec.Struct, array_like=True):
@@ -139,7 +139,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[_Array]).decode
 
 
-def _written(outputs: Mapping[str, NDArray[Any]]) -> bytes:
+def _encoded(outputs: Mapping[str, NDArray[Any]]) -> bytes:
     arrays = []
     for name, values in outputs.items():
         if values.dtype.kind in "OUS":
@@ -149,17 +149,17 @@ def _written(outputs: Mapping[str, NDArray[Any]]) -> bytes:
     return _encode(arrays)
 
 
-def _read(value: bytes) -> Outputs:
+def _decoded(value: bytes) -> Outputs:
     """Raises RunError for a kept refusal."""
     if value.startswith(_REFUSED):
         raise RunError(value[len(_REFUSED) :].decode())
     return {array.name: _array(array) for array in _decode(value)}
 
 
-def _is_whole(value: bytes) -> bool:
+def _is_readable(value: bytes) -> bool:
     """Whether it can be read: a cache that others write to may hold anything."""
     try:
-        _read(value)
+        _decoded(value)
     except RunError:
         return True
     except (msgspec.DecodeError, ValueError, TypeError):

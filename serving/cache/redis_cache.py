@@ -8,13 +8,13 @@ import asyncio
 import logging
 from typing import Final
 
-from serving.cache.memory_cache import MOST_VALUE_BYTES
+from serving.cache.memory_cache import MAX_VALUE_BYTES
 from serving.features.stores.redis_wire import Address, RedisConnection, ReplyError, connect
 from serving.ports import CacheDown
 
 PREFIX: Final = b"vedette:p:"
 _CONNECT_S: Final = 1.0
-_AGAIN_S: Final = 0.25
+_RETRY_S: Final = 0.25
 _log = logging.getLogger("vedette.cache")
 
 
@@ -25,7 +25,7 @@ class RedisCache:
         self._address, self._ttl = Address.of(url), b"%d" % max(1, round(ttl_s * 1000))
         self._connection: RedisConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._again_s = 0.0
+        self._next_try_s = 0.0
         self._is_closed = False
 
     async def start(self) -> None:
@@ -46,7 +46,7 @@ class RedisCache:
     def put(self, key: bytes, value: bytes) -> None:
         """See ports.Cache.put."""
         connection = self._connection
-        if connection is not None and len(value) <= MOST_VALUE_BYTES:
+        if connection is not None and len(value) <= MAX_VALUE_BYTES:
             connection.ask(_command(b"SET", PREFIX + key, value, b"PX", self._ttl), 1, _CONNECT_S)
 
     async def close(self) -> None:
@@ -64,7 +64,7 @@ class RedisCache:
         if self._connection is not None or self._is_closed:
             return self._connection
         loop = asyncio.get_running_loop()
-        if (self._connecting is None or self._connecting.done()) and loop.time() >= self._again_s:
+        if (self._connecting is None or self._connecting.done()) and loop.time() >= self._next_try_s:
             self._connecting = loop.create_task(self._connect())
         return None
 
@@ -72,7 +72,7 @@ class RedisCache:
         try:
             self._connection = await connect(self._address, self._lost, _CONNECT_S)
         except (OSError, TimeoutError) as problem:
-            self._again_s = asyncio.get_running_loop().time() + _AGAIN_S
+            self._next_try_s = asyncio.get_running_loop().time() + _RETRY_S
             _log.debug("cache: Redis at %s:%s: %s", self._address.host, self._address.port, problem)
 
     def _lost(self, connection: RedisConnection) -> None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from serving.loading.served_models import RevisionKey
 from serving.loading.warmup import warm_batches, warm_up
 from serving.models.bundle import Bundle
-from serving.models.errors import ModelError, for_clients
+from serving.models.errors import ModelError, message_for_clients
 from serving.models.probe import probe
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader
-from serving.scoring.loaded_revision import LoadedBundle, LoadedRevision, check_fit, load_bundle, serve
+from serving.scoring.loaded_revision import LoadedBundle, LoadedRevision, build_revision, check_fit, load_bundle
 from serving.spec import RevisionSpec, ServingSpec
 
 _log = logging.getLogger("vedette.loading")
@@ -56,11 +56,11 @@ class Loader:
         *,
         probe_timeout_s: float,
         model_threads: int,
-        tell: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._features, self._tell = store, features, tell
+        self._store, self._features, self._on_change = store, features, on_change
         self._probe_timeout_s, self._model_threads = probe_timeout_s, model_threads
-        self._served: dict[RevisionKey, LoadedRevision] = {}
+        self._loaded: dict[RevisionKey, LoadedRevision] = {}
         self._bundles: dict[str, asyncio.Task[LoadedBundle]] = {}
         self._refused: dict[RevisionKey, str] = {}
         self._loading: dict[RevisionKey, asyncio.Task[None]] = {}
@@ -68,9 +68,9 @@ class Loader:
         self._pinned = Counter[RevisionKey]()
 
     @property
-    def served(self) -> Mapping[RevisionKey, LoadedRevision]:
+    def loaded(self) -> Mapping[RevisionKey, LoadedRevision]:
         """What is loaded."""
-        return self._served
+        return self._loaded
 
     @property
     def refused(self) -> Mapping[RevisionKey, str]:
@@ -79,7 +79,7 @@ class Loader:
 
     async def load(self, wanted: Iterable[Wanted]) -> None:
         """Load what is not loaded yet; `served` or `refused` holds each afterwards, unless it is wanted no more."""
-        await asyncio.gather(*(asyncio.shield(self._under_way(w)) for w in wanted if w.key not in self._served))
+        await asyncio.gather(*(asyncio.shield(self._load_task(w)) for w in wanted if w.key not in self._loaded))
 
     def want(self, wanted: Iterable[Wanted]) -> None:
         """These are wanted from now on. What is loaded of others stays until `keep`; of what still loads, others are dropped."""
@@ -88,8 +88,8 @@ class Loader:
 
     def keep(self, revisions: Iterable[LoadedRevision]) -> None:
         """Release everything else, once no request uses it."""
-        kept = {(s.name, s.revision) for s in revisions}
-        self._served = {key: served for key, served in self._served.items() if key in kept or self._pinned[key]}
+        kept = {(r.name, r.digest) for r in revisions}
+        self._loaded = {key: revision for key, revision in self._loaded.items() if key in kept or self._pinned[key]}
         self._release()
 
     @contextmanager
@@ -107,10 +107,10 @@ class Loader:
         return key in self._wanted or key in self._pinned
 
     def _release(self) -> None:
-        in_use = {s.bundle for s in self._served.values()}
+        in_use = {r.bundle for r in self._loaded.values()}
         self._bundles = {digest: task for digest, task in self._bundles.items() if digest in in_use or not task.done()}
 
-    def _under_way(self, wanted: Wanted) -> asyncio.Task[None]:
+    def _load_task(self, wanted: Wanted) -> asyncio.Task[None]:
         """The one task that loads this revision."""
         key = wanted.key
         task = self._loading.get(key)
@@ -128,21 +128,21 @@ class Loader:
             bundle = await asyncio.to_thread(self._store.read, wanted.revision.bundle)
             _check_name(bundle, wanted)
             check_fit(bundle.manifest, wanted.revision, self._features)
-            served = serve(await self._session(bundle), wanted.revision)
-            await warm_up(served, self._features)
+            revision = build_revision(await self._session(bundle), wanted.revision)
+            await warm_up(revision, self._features)
             self._refused.pop(wanted.key, None)
             if self._is_wanted(wanted.key):
-                self._served[wanted.key] = served
+                self._loaded[wanted.key] = revision
             else:  # it was overtaken
                 self._release()
         except Exception as problem:  # whatever is wrong with a bundle, what is loaded goes on
-            reason = for_clients(problem, self._store.root)
+            reason = message_for_clients(problem, self._store.root)
             if self._refused.get(wanted.key) != reason:
                 _log.error("model %s/%s is not loaded: %s", wanted.name, wanted.version, problem)
             if self._is_wanted(wanted.key):
                 self._refused[wanted.key] = reason
         if self._is_wanted(wanted.key):
-            self._tell()
+            self._on_change()
 
     async def _session(self, bundle: Bundle) -> LoadedBundle:
         task = self._bundles.get(bundle.digest)

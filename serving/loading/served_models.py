@@ -42,7 +42,7 @@ class ServedModels:
 
     failures: what should be loaded and is not. is_settled: a specification was loaded or refused as a whole before."""
 
-    lineups: Mapping[LoadedKey, VariantSet] = field(default_factory=lambda: MappingProxyType({}))
+    variant_sets: Mapping[LoadedKey, VariantSet] = field(default_factory=lambda: MappingProxyType({}))
     by_version: Mapping[LoadedKey, VariantSet] = field(default_factory=lambda: MappingProxyType({}))
     current: Mapping[str, VariantSet] = field(default_factory=lambda: MappingProxyType({}))
     failures: tuple[LoadFailure, ...] = ()
@@ -66,16 +66,16 @@ class ServedModels:
         """Loaded versions of a model, those of its variants too, oldest first."""
         return tuple(sorted((v for n, v in self.by_version if n == name), key=int))
 
-    def members(self) -> tuple[Variant, ...]:
+    def variants(self) -> tuple[Variant, ...]:
         """Everything loaded."""
-        return tuple(m for lineup in self.lineups.values() for m in (lineup.stable, *lineup.others))
+        return tuple(m for variants in self.variant_sets.values() for m in (variants.stable, *variants.others))
 
     def reason(self, key: LoadedKey) -> str:
         """Why a version is not loaded."""
         return next((f.reason for f in self.failures if (f.name, f.version) == key), "not loaded")
 
 
-def take_snapshot(
+def build_served_models(
     spec: ServingSpec,
     loaded: Mapping[RevisionKey, LoadedRevision],
     refused: Mapping[RevisionKey, str],
@@ -85,32 +85,34 @@ def take_snapshot(
     is_settled: bool,
 ) -> ServedModels:
     """What can be served of a specification. refused: what could not be loaded, and why."""
-    lineups: dict[LoadedKey, VariantSet] = {}
+    variant_sets: dict[LoadedKey, VariantSet] = {}
     failures: list[LoadFailure] = []
     missing: list[ModelSpec] = []
     for model in spec.models:
         stable = loaded.get((model.name, model.revision.digest))
         if stable is None:
             missing.append(model)
-            failures += _failed(model.name, model.version, STABLE, model.revision.digest, refused)
+            failures += _failures(model.name, model.version, STABLE, model.revision.digest, refused)
         else:
-            lineups[model.name, model.version] = _lineup(model, stable, loaded, refused, failures, evidence_of)
+            variant_sets[model.name, model.version] = _variant_set(model, stable, loaded, refused, failures, evidence_of)
     for model in missing:
-        went_before = before.lineups.get((model.name, model.version))
-        if went_before is None and not any(name == model.name for name, _ in lineups):
-            went_before = before.current.get(model.name)
-        if went_before is not None:
-            served = went_before.stable.served
-            lineups.setdefault((served.name, served.version), went_before)
+        predecessor = before.variant_sets.get((model.name, model.version))
+        if predecessor is None and not any(name == model.name for name, _ in variant_sets):
+            predecessor = before.current.get(model.name)
+        if predecessor is not None:
+            revision = predecessor.stable.revision
+            variant_sets.setdefault((revision.name, revision.version), predecessor)
     by_version: dict[LoadedKey, VariantSet] = {}
-    for lineup in lineups.values():
-        _add_version(by_version, lineup.stable.served)
-    for lineup in lineups.values():
-        for member in lineup.others:
-            _add_version(by_version, member.served)
-    current = {name: lineups[name, version] for name, version in sorted(lineups, key=lambda key: (key[0], int(key[1])))}
+    for variants in variant_sets.values():
+        _add_version(by_version, variants.stable.revision)
+    for variants in variant_sets.values():
+        for variant in variants.others:
+            _add_version(by_version, variant.revision)
+    current = {
+        name: variant_sets[name, version] for name, version in sorted(variant_sets, key=lambda key: (key[0], int(key[1])))
+    }
     return ServedModels(
-        MappingProxyType(lineups),
+        MappingProxyType(variant_sets),
         MappingProxyType(by_version),
         MappingProxyType(current),  # the last of a name wins: its newest version
         tuple(failures),
@@ -118,7 +120,7 @@ def take_snapshot(
     )
 
 
-def _lineup(
+def _variant_set(
     model: ModelSpec,
     stable: LoadedRevision,
     loaded: Mapping[RevisionKey, LoadedRevision],
@@ -126,27 +128,27 @@ def _lineup(
     failures: list[LoadFailure],
     evidence_of: EvidenceOf,
 ) -> VariantSet:
-    members: dict[str, Variant] = {}
+    beside: dict[str, Variant] = {}
     for variant in model.variants:
-        revision = variant.revision.digest
-        found = loaded.get((model.name, revision))
+        digest = variant.revision.digest
+        found = loaded.get((model.name, digest))
         if found is None:
-            failures += _failed(model.name, variant.version, variant.name, revision, refused)
+            failures += _failures(model.name, variant.version, variant.name, digest, refused)
             continue
         problem = misfit(stable, found)
         if problem is not None:
-            failures.append(LoadFailure(model.name, variant.version, variant.name, revision, problem))
+            failures.append(LoadFailure(model.name, variant.version, variant.name, digest, problem))
             continue
-        evidence = evidence_of(model.name, variant.name, revision)
-        members[variant.name] = Variant(found.as_variant(variant.name), evidence, mirror_buckets(variant.mirror))
-    evidence = evidence_of(model.name, STABLE, stable.revision)
-    return VariantSet.of(model, Variant(stable.as_variant(STABLE), evidence), members)
+        evidence = evidence_of(model.name, variant.name, digest)
+        beside[variant.name] = Variant(found.as_variant(variant.name), evidence, mirror_buckets(variant.mirror))
+    evidence = evidence_of(model.name, STABLE, stable.digest)
+    return VariantSet.of(model, Variant(stable.as_variant(STABLE), evidence), beside)
 
 
-def _failed(name: str, version: str, variant: str, revision: str, refused: Mapping[RevisionKey, str]) -> list[LoadFailure]:
-    reason = refused.get((name, revision))
-    return [] if reason is None else [LoadFailure(name, version, variant, revision, reason)]
+def _failures(name: str, version: str, variant: str, digest: str, refused: Mapping[RevisionKey, str]) -> list[LoadFailure]:
+    reason = refused.get((name, digest))
+    return [] if reason is None else [LoadFailure(name, version, variant, digest, reason)]
 
 
-def _add_version(by_version: dict[LoadedKey, VariantSet], served: LoadedRevision) -> None:
-    by_version.setdefault((served.name, served.version), VariantSet.only(served))
+def _add_version(by_version: dict[LoadedKey, VariantSet], revision: LoadedRevision) -> None:
+    by_version.setdefault((revision.name, revision.version), VariantSet.only(revision))

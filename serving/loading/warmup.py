@@ -26,7 +26,7 @@ from serving.telemetry.metrics import ServingMetrics
 
 _log = logging.getLogger("vedette.warmup")
 _LIMITS: Final = ScorerLimits(default_deadline_s=5.0, feature_timeout_s=0.5, max_rows=64)
-_TIMES: Final = 3
+_REPEATS: Final = 3
 _ROWS: Final = (1, 2)
 _MOST_ELEMENTS: Final = 4_096
 """Larger made-up tensors would hold up the requests that other models are answering."""
@@ -35,7 +35,7 @@ _BATCH_BUDGET_US: Final = 50_000.0
 """A batch that is expected to run longer is left out."""
 
 
-async def warm_up(served: LoadedRevision, features: FeatureReader | None) -> None:
+async def warm_up(revision: LoadedRevision, features: FeatureReader | None) -> None:
     """Answer made-up requests with this revision, as tensors and as columns, one row and two; what fails is nobody's."""
     bulkheads = Bulkheads(threads=1, queue=1)
     protection = unprotected()
@@ -50,27 +50,27 @@ async def warm_up(served: LoadedRevision, features: FeatureReader | None) -> Non
             identity="warm-up",
             protection=protection,
         )
-        lineup = VariantSet.only(served)
-        times = _TIMES if served.may_run_inline(max(_ROWS)) else 1
-        for body in bodies(served.manifest):
-            for _ in range(times):
-                await _answer(scorer, lineup, served, body)
+        variants = VariantSet.only(revision)
+        repeats = _REPEATS if revision.may_run_inline(max(_ROWS)) else 1
+        for body in request_bodies(revision.manifest):
+            for _ in range(repeats):
+                await _answer(scorer, variants, revision, body)
     finally:
         bulkheads.close()
 
 
-async def _answer(scorer: Scorer, lineup: VariantSet, served: LoadedRevision, body: bytes) -> None:
+async def _answer(scorer: Scorer, variants: VariantSet, revision: LoadedRevision, body: bytes) -> None:
     """As a door does: JSON in, and out as JSON and as raw tensors."""
     try:
-        request = json_codec.read_request(json_codec.parse_object(body), Envelope(served.name, served.version))
-        answer = await scorer.score(lineup, request)
+        request = json_codec.read_request(json_codec.parse_object(body), Envelope(revision.name, revision.version))
+        answer = await scorer.score(variants, request)
         json_codec.write_answer(answer)
         binary_codec.write_answer(answer, request)
     except Exception as problem:  # whatever made-up rows do to a model, it says nothing about a client's
-        _log.debug("%s does not take made-up rows: %s", served.name, problem)
+        _log.debug("%s does not take made-up rows: %s", revision.name, problem)
 
 
-def bodies(manifest: Manifest) -> Iterator[bytes]:
+def request_bodies(manifest: Manifest) -> Iterator[bytes]:
     """Requests of zeros and empty texts in each form a bundle takes."""
     for rows in _ROWS:
         tensors = [_tensor(spec, rows) for spec in manifest.inputs]

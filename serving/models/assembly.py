@@ -15,8 +15,8 @@ def plan_assembly(manifest: Manifest) -> tuple[TensorPlan, ...]:
     """Work out how a bundle's tensors are put together. Empty if it only takes tensors."""
     specs = {t.name: t for t in manifest.inputs}
     return tuple(
-        TensorPlan(part.tensor, DTYPES[specs[part.tensor].datatype], part.columns, len(specs[part.tensor].shape) > 1)
-        for part in manifest.assembly
+        TensorPlan(entry.tensor, DTYPES[specs[entry.tensor].datatype], entry.columns, len(specs[entry.tensor].shape) > 1)
+        for entry in manifest.assembly
     )
 
 
@@ -31,16 +31,16 @@ def feed_of(plan: tuple[TensorPlan, ...], fields: Columns, found: FeatureRows | 
 
 def assemble(plan: tuple[TensorPlan, ...], columns: Mapping[str, NDArray[Any]], rows: int) -> dict[str, NDArray[Any]]:
     """Tensors by name. columns: request fields and features, each (rows,). Raises KeyError for a column that is not there."""
-    return {part.name: _tensor(part, columns, rows) for part in plan}
+    return {tensor_plan.name: _tensor(tensor_plan, columns, rows) for tensor_plan in plan}
 
 
-def _tensor(part: TensorPlan, columns: Mapping[str, NDArray[Any]], rows: int) -> NDArray[Any]:
-    if not part.is_matrix:
-        return columns[part.columns[0]].astype(part.dtype, copy=False)
-    if rows == 1 and len(part.columns) > 1:  # one call instead of one a column; the casts are the same
-        whole = [columns[name] for name in part.columns]
-        return np.concatenate(whole, dtype=part.dtype, casting="unsafe").reshape(1, -1)
-    tensor = np.empty((rows, len(part.columns)), dtype=part.dtype)
-    for index, name in enumerate(part.columns):
+def _tensor(tensor_plan: TensorPlan, columns: Mapping[str, NDArray[Any]], rows: int) -> NDArray[Any]:
+    if not tensor_plan.is_matrix:
+        return columns[tensor_plan.columns[0]].astype(tensor_plan.dtype, copy=False)
+    if rows == 1 and len(tensor_plan.columns) > 1:  # one call instead of one a column; the casts are the same
+        whole = [columns[name] for name in tensor_plan.columns]
+        return np.concatenate(whole, dtype=tensor_plan.dtype, casting="unsafe").reshape(1, -1)
+    tensor = np.empty((rows, len(tensor_plan.columns)), dtype=tensor_plan.dtype)
+    for index, name in enumerate(tensor_plan.columns):
         tensor[:, index] = columns[name]
     return tensor

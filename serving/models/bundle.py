@@ -95,12 +95,12 @@ def check_service(manifest: Manifest, service: FeatureServiceInfo) -> None:
             f"{where}: feature service {service.name!r} needs the request fields {absent}, which the bundle does not declare"
         )
     textual = {t.name for t in manifest.inputs if t.datatype == "BYTES"}
-    for part in manifest.assembly:
-        for column in part.columns:
-            if column in features and (features[column].datatype == "BYTES") != (part.tensor in textual):
+    for assembly in manifest.assembly:
+        for column in assembly.columns:
+            if column in features and (features[column].datatype == "BYTES") != (assembly.tensor in textual):
                 raise BundleError(
                     f"{where}: feature {column!r} is {features[column].datatype} in feature service {service.name!r}, "
-                    f"which input {part.tensor!r} cannot take"
+                    f"which input {assembly.tensor!r} cannot take"
                 )
 
 
@@ -136,21 +136,21 @@ def check_golden(bundle: Bundle, model: Model) -> int:
                 "the model or its runtime is not the one the bundle was built with"
             )
         try:
-            apart: frozenset[str] = getattr(model, "apart", frozenset())
-            check_scores(bundle.manifest.inputs, bundle.manifest.score, case.inputs, outputs, apart)
+            non_row_inputs: frozenset[str] = getattr(model, "apart", frozenset())
+            check_scores(bundle.manifest.inputs, bundle.manifest.score, case.inputs, outputs, non_row_inputs)
         except BundleError as problem:
             raise BundleError(f"{bundle.folder / golden.file}: case {index}: {problem}") from problem
     return len(cases)
 
 
 def check_scores(
-    specs: Sequence[TensorSpec], score: ScoreSpec | None, inputs: Arrays, outputs: Arrays, apart: frozenset[str]
+    specs: Sequence[TensorSpec], score: ScoreSpec | None, inputs: Arrays, outputs: Arrays, non_row_inputs: frozenset[str]
 ) -> None:
     """One run of the graph gave one score a row, if it has a score. Raises BundleError."""
     if score is None:
         return
     try:
-        scores_of(outputs, score, rows_of(specs, {name: tensor.shape for name, tensor in inputs.items()}, apart))
+        scores_of(outputs, score, rows_of(specs, {name: tensor.shape for name, tensor in inputs.items()}, non_row_inputs))
     except ValueError as problem:
         raise BundleError(f"{problem}; a graph that drops or merges rows cannot be served") from problem
 

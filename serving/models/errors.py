@@ -28,14 +28,14 @@ class RunError(ModelError):
     """The runtime refused the input."""
 
 
-_PLACE: Final = re.compile(r"(?<![\w./:])/(?:[^\s/:;,'\"()]+/)+([^\s/:;,'\"()]*)")
+_FILE_PATH: Final = re.compile(r"(?<![\w./:])/(?:[^\s/:;,'\"()]+/)+([^\s/:;,'\"()]*)")
 _RUNTIME_VERSION: Final = re.compile(r"\b(onnxruntime) [0-9][\w.+-]*")
 
 
-def for_clients(problem: Exception, root: Path) -> str:
+def message_for_clients(problem: Exception, root: Path) -> str:
     """The message without where things are on this machine (paths are told from the store's root on, others by their last part), and
     without the version of the runtime."""
     text = str(problem) or type(problem).__name__
     for place in (root.resolve(), root):
         text = text.replace(f"{place}/", "").replace(str(place), "the store") if place.name else text
-    return _RUNTIME_VERSION.sub(r"\1", _PLACE.sub(r"\1", text))
+    return _RUNTIME_VERSION.sub(r"\1", _FILE_PATH.sub(r"\1", text))

@@ -17,11 +17,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class _Part(BaseModel):
+class _ManifestPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
 
 
-class TensorSpec(_Part):
+class TensorSpec(_ManifestPart):
     """One input or output of the ONNX graph."""
 
     name: str
@@ -32,22 +32,26 @@ class TensorSpec(_Part):
     """-1 is a variable dimension."""
 
 
-def rows_of(inputs: Sequence[TensorSpec], shapes: Mapping[str, Sequence[int]], apart: Collection[str] = ()) -> int:
+def rows_of(inputs: Sequence[TensorSpec], shapes: Mapping[str, Sequence[int]], non_row_inputs: Collection[str] = ()) -> int:
     """How many rows tensors of these shapes hold: the size of the first dimension where the signature leaves it free.
 
     apart: inputs whose first dimension is something else, e.g. weights of shape [m] beside rows of shape [n, m]. Without a free one
     it is the first input's first dimension, and 1 for a scalar. Raises ValueError if free ones differ."""
-    free = {spec.name: shapes[spec.name][0] for spec in inputs if spec.shape and spec.shape[0] == -1 and spec.name not in apart}
+    free = {
+        spec.name: shapes[spec.name][0]
+        for spec in inputs
+        if spec.shape and spec.shape[0] == -1 and spec.name not in non_row_inputs
+    }
     if len(set(free.values())) > 1:
-        said = ", ".join(f"{name!r} {size}" for name, size in free.items())
-        raise ValueError(f"the inputs differ in their rows: {said}; send as many rows in each")
+        sizes = ", ".join(f"{name!r} {size}" for name, size in free.items())
+        raise ValueError(f"the inputs differ in their rows: {sizes}; send as many rows in each")
     if free:
         return next(iter(free.values()))
     first = shapes[inputs[0].name] if inputs else ()
     return first[0] if first else 1
 
 
-class FieldSpec(_Part):
+class FieldSpec(_ManifestPart):
     """A column a client sends: an entity key or a request-time field."""
 
     name: str
@@ -58,7 +62,7 @@ class FieldSpec(_Part):
     """For people."""
 
 
-class TensorAssembly(_Part):
+class TensorAssembly(_ManifestPart):
     """How one input tensor is put together from named columns.
 
     A tensor of shape [-1, k] takes k columns in order; a tensor of shape [-1] or [-1, 1] takes one."""
@@ -69,7 +73,7 @@ class TensorAssembly(_Part):
     """Names of request fields or features (`view__feature`)."""
 
 
-class ScoreSpec(_Part):
+class ScoreSpec(_ManifestPart):
     """Which number of which output is the score (higher: more like an attack)."""
 
     output: str
@@ -78,7 +82,7 @@ class ScoreSpec(_Part):
     """Index into the last dimension of an output of shape [n, k]; None for an output of shape [n] or [n, 1]."""
 
 
-class Expected(_Part):
+class Expected(_ManifestPart):
     """What an operating point did on the validation data. Precision holds for `attack_share` only."""
 
     precision: Ratio
@@ -97,7 +101,7 @@ class Expected(_Part):
     """Whether the scenario's requirement was reached on validation data."""
 
 
-class OperatingPoint(_Part):
+class OperatingPoint(_ManifestPart):
     """A named scenario: a score at or over `threshold` is an alert, one at or over `investigate` is to be looked at."""
 
     threshold: Finite
@@ -118,7 +122,7 @@ class OperatingPoint(_Part):
         return self
 
 
-class Calibration(_Part):
+class Calibration(_ManifestPart):
     """Inductive Venn-Abers: two non-decreasing step functions of the score.
 
     For a score s with scores[i] <= s < scores[i+1], the probability of an attack lies in [low[i], high[i]]; below scores[0]
@@ -137,7 +141,7 @@ class Calibration(_Part):
     """Rows of validation data they were made from."""
 
 
-class RulesSpec(_Part):
+class RulesSpec(_ManifestPart):
     """That the bundle has rules, in its folder `rules/`, which answer when the model or its features cannot.
 
     A row's event, which SIGMA rules see, is the JSON in `event_field`; without it the request fields are the event's fields."""
@@ -148,7 +152,7 @@ class RulesSpec(_Part):
     """What every event is; unset: what the event says, or what follows from its channel and id."""
 
 
-class Golden(_Part):
+class Golden(_ManifestPart):
     """How golden.json must reproduce."""
 
     file: str = "golden.json"
@@ -159,7 +163,7 @@ class Golden(_Part):
     """Largest absolute difference of a float output on any other processor family."""
 
 
-class Lineage(_Part):
+class Lineage(_ManifestPart):
     """Where the model comes from."""
 
     data_digest: str
@@ -176,7 +180,7 @@ class Lineage(_Part):
     """The detector's declaration, as it was read."""
 
 
-class Manifest(_Part):
+class Manifest(_ManifestPart):
     """The whole of bundle.json. Its own sha256 is the bundle's digest; `files` holds the sha256 of every other file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)

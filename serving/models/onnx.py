@@ -64,9 +64,9 @@ class OnnxModel:
         self.outputs = tuple(_spec(o, "output") for o in self._session.get_outputs())
         self._output_names = [o.name for o in self.outputs]
         inputs = self._session.get_inputs()
-        self.apart = _apart(inputs, inputs)
+        self.non_row_inputs = _not_rows(inputs, inputs)
         """Inputs whose first dimension the graph calls otherwise than that of the first input: no rows of a batch."""
-        self.outputs_apart = _apart(inputs, self._session.get_outputs())
+        self.non_row_outputs = _not_rows(inputs, self._session.get_outputs())
         """Outputs of which the same is true: they need not have an entry for each row."""
 
     def run(
@@ -100,7 +100,7 @@ def _spec(value: Any, kind: str) -> TensorSpec:
     return TensorSpec(name=value.name, datatype=datatype, shape=tuple(d if isinstance(d, int) else -1 for d in value.shape))
 
 
-def _apart(inputs: Sequence[Any], values: Sequence[Any]) -> frozenset[str]:
+def _not_rows(inputs: Sequence[Any], values: Sequence[Any]) -> frozenset[str]:
     named = [(value.name, value.shape[0]) for value in values if value.shape and isinstance(value.shape[0], str)]
     rows = next((value.shape[0] for value in inputs if value.shape and isinstance(value.shape[0], str)), None)
     return frozenset(name for name, dimension in named if dimension != rows)

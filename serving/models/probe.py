@@ -18,7 +18,7 @@ from serving.models.timing import median_run_us
 
 _LATENCY_RUNS = 50
 _OUT_OF_MEMORY = re.compile(r"bad_?\s?alloc|allocat|out of memory", re.IGNORECASE)
-_LEAST_BYTES = 512 << 20
+_MIN_BYTES = 512 << 20
 """What a probe may always take: onnxruntime reserves address space for its threads that it never fills."""
 
 
@@ -37,7 +37,7 @@ def probe(bundle: Bundle, *, timeout_s: float = 60.0, memory_bytes: int | None =
 
     Raises BundleError if it is refused, crashes, takes longer than timeout_s or more memory than it may."""
     if memory_bytes is None:
-        memory_bytes = max(free_bytes() // 2, _LEAST_BYTES)
+        memory_bytes = max(free_bytes() // 2, _MIN_BYTES)
     command = [sys.executable, "-m", "serving.models.probe", str(bundle.folder), bundle.digest, str(memory_bytes)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, text=True, check=False)
@@ -81,8 +81,8 @@ def free_bytes(root: Path = Path("/")) -> int:
         free.append(int(found.split()[0]) * 1024)
         group = root / "sys/fs/cgroup"
         limit, used = int((group / "memory.max").read_text()), int((group / "memory.current").read_text())
-        parts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-        free.append(limit - used + int(parts.get("active_file", 0)) + int(parts.get("inactive_file", 0)))
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        free.append(limit - used + int(statistics.get("active_file", 0)) + int(statistics.get("inactive_file", 0)))
     except (OSError, IndexError, ValueError):
         pass  # no such limit: `max`, or another system
     return max(min(free, default=0), 0)
@@ -114,10 +114,13 @@ def _main(arguments: list[str]) -> int:
     try:
         print(json.dumps(asdict(examine(Path(folder), digest))))
     except (ModelError, MemoryError) as problem:
-        said = str(problem) or "out of memory"
-        if isinstance(problem, MemoryError) or _OUT_OF_MEMORY.search(said):
-            said = f"{folder}: the probe may take {int(memory_bytes) >> 20} MiB of memory and needs more ({said}); give the pod more memory"
-        print(json.dumps({"error": said}))
+        message = str(problem) or "out of memory"
+        if isinstance(problem, MemoryError) or _OUT_OF_MEMORY.search(message):
+            limit_mib = int(memory_bytes) >> 20
+            message = (
+                f"{folder}: the probe may take {limit_mib} MiB of memory and needs more ({message}); give the pod more memory"
+            )
+        print(json.dumps({"error": message}))
         return 1
     return 0
 

@@ -20,9 +20,9 @@ def rules_of(bundle: Bundle) -> RuleSet | None:
 def compile_rules(manifest: Manifest, files: Mapping[str, bytes]) -> RuleSet:
     """The rules in these files against the bundle's columns. Raises BundleError."""
     where = f"bundle {manifest.name}/{manifest.version}"
-    said = manifest.rules
-    source: dict[str, str] = {} if said is None else {str(part): value for part, value in said.logsource.items()}
-    event_field = None if said is None else said.event_field
+    declared = manifest.rules
+    source: dict[str, str] = {} if declared is None else {str(part): value for part, value in declared.logsource.items()}
+    event_field = None if declared is None else declared.event_field
     place = EventPlace(event_field, tuple(f.name for f in manifest.request_fields), source)
     try:
         return read_rules(files, column_datatypes(manifest), place)
@@ -33,8 +33,8 @@ def compile_rules(manifest: Manifest, files: Mapping[str, bytes]) -> RuleSet:
 def column_datatypes(manifest: Manifest) -> dict[str, str]:
     """Every column a threshold rule may name: entity keys, request fields, and the features that the model takes."""
     tensors = {t.name: t.datatype for t in manifest.inputs}
-    taken = {column: tensors[part.tensor] for part in manifest.assembly for column in part.columns}
-    return {**taken, **{f.name: f.datatype for f in (*manifest.entity_keys, *manifest.request_fields)}}
+    model_columns = {column: tensors[part.tensor] for part in manifest.assembly for column in part.columns}
+    return {**model_columns, **{f.name: f.datatype for f in (*manifest.entity_keys, *manifest.request_fields)}}
 
 
 def _files(folder: Path, manifest: Manifest) -> dict[str, bytes]:

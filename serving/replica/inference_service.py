@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from serving.errors import BadRequest, Internal, NotFound, ServingError, Unavailable, Unsupported
 from serving.loading.loader import Loader, Wanted, wanted_by
-from serving.loading.served_models import LoadedKey, ServedModels, take_snapshot
+from serving.loading.served_models import LoadedKey, ServedModels, build_served_models
 from serving.messages import InferAnswer, InferRequest, ModelMetadata, ModelStatistics, RepositoryEntry, ServerMetadata
-from serving.models.errors import ModelError, NoSuchModel, for_clients
+from serving.models.errors import ModelError, NoSuchModel, message_for_clients
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader
 from serving.replica.repository_control import check_free, revision_beside, with_version, without_model
@@ -58,7 +58,7 @@ class ModelServer:
         self._in_store: frozenset[LoadedKey] = frozenset()
         self._owner = SpecOwner(self._take, self._load_all, self._settle)
         self._loader = Loader(
-            store, features, probe_timeout_s=probe_timeout_s, model_threads=model_threads, tell=self._owner.take_again
+            store, features, probe_timeout_s=probe_timeout_s, model_threads=model_threads, on_change=self._owner.take_again
         )
         self._controlling = set[asyncio.Task[None]]()
         self._tallies: dict[LoadedKey, ModelTally] = {}
@@ -100,7 +100,7 @@ class ModelServer:
     def model_metadata(self, name: str, version: str | None) -> ModelMetadata:
         """Raises NotFound, Unavailable."""
         snapshot = self._snapshot
-        return replace(snapshot.find(name, version).stable.served.metadata, versions=snapshot.versions(name))
+        return replace(snapshot.find(name, version).stable.revision.metadata, versions=snapshot.versions(name))
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Answer one request; errors are counted and traced here, once."""
@@ -120,7 +120,7 @@ class ModelServer:
             error = problem if isinstance(problem, ServingError) else _defect(request, problem)
             self._count_error(lineup, request, error)
             if lineup is not None:
-                self._tally(request.model, lineup.stable.served.version).count(began_ns, is_success=False)
+                self._tally(request.model, lineup.stable.revision.version).count(began_ns, is_success=False)
             if trace is not None:
                 trace.end({"model": request.model}, error=error.message)
             raise error from problem.__cause__
@@ -145,9 +145,9 @@ class ModelServer:
         if request.version is None:
             return lineup.named(asked)
         named = self._snapshot.current[request.model].named(asked)
-        if named.stable.served.version != request.version:
+        if named.stable.revision.version != request.version:
             raise BadRequest(
-                f"variant {asked!r} of model {request.model!r} is version {named.stable.served.version}, the request asks for "
+                f"variant {asked!r} of model {request.model!r} is version {named.stable.revision.version}, the request asks for "
                 f"version {request.version!r} as well; ask for one of them"
             )
         return named
@@ -219,12 +219,12 @@ class ModelServer:
             ) from problem
         except ModelError as problem:
             _log.error("model %s cannot be read: %s", name, problem)
-            raise BadRequest(for_clients(problem, self._store.root)) from problem
+            raise BadRequest(message_for_clients(problem, self._store.root)) from problem
         version, digest = bundle.manifest.version, bundle.digest
         wanted = Wanted(name, version, revision_beside(self._owner.spec, name, version, digest))
         with self._loader.pinned(wanted):  # loaded before anything changes: a bundle that is refused changes nothing
             await self._loader.load((wanted,))
-            if wanted.key not in self._loader.served:
+            if wanted.key not in self._loader.loaded:
                 raise BadRequest(self._loader.refused.get(wanted.key, "not loaded"))
             await self._change(lambda spec: with_version(spec, name, version, digest))
 
@@ -266,14 +266,14 @@ class ModelServer:
 
     def _settle(self, spec: ServingSpec) -> None:
         self._swap(spec, is_settled=True)
-        self._loader.keep([member.served for member in self._snapshot.members()])
+        self._loader.keep([variant.revision for variant in self._snapshot.variants()])
 
     def _swap(self, spec: ServingSpec, *, is_settled: bool) -> None:
         """The snapshot last: whatever fails before it, what is served stays as it was."""
         loader, metrics, before = self._loader, self._metrics, self._snapshot
-        snapshot = take_snapshot(spec, loader.served, loader.refused, before, metrics.evidence, is_settled=is_settled)
-        served = [m.served for m in snapshot.members()]
-        metrics.set_loaded([(s.name, s.version, s.variant, s.bundle, s.revision) for s in served])
+        snapshot = build_served_models(spec, loader.loaded, loader.refused, before, metrics.evidence, is_settled=is_settled)
+        served = [m.revision for m in snapshot.variants()]
+        metrics.set_loaded([(s.name, s.version, s.variant, s.bundle, s.digest) for s in served])
         metrics.set_failed([(f.name, f.version, f.variant, f.revision, f.reason) for f in snapshot.failures])
         self._scorer.keep(served)
         metrics.remember_entities(_standing(before, snapshot))
@@ -288,7 +288,7 @@ class ModelServer:
         if lineup is None:
             self._metrics.for_unknown(request.door).refused(outcome_of(error))
         else:
-            served = lineup.stable.served
+            served = lineup.stable.revision
             self._metrics.for_model(served.name, served.version, served.variant, request.door).refused(outcome_of(error))
 
     def _tally(self, name: str, version: str) -> ModelTally:
@@ -305,11 +305,11 @@ class ModelServer:
 def _standing(before: ServedModels, after: ServedModels) -> set[tuple[str, str, str]]:
     """(model, variant, revision) of every lineup whose split stands as it stood: a new split counts its entities anew."""
     standing = set()
-    for key, lineup in after.lineups.items():
-        old = before.lineups.get(key)
+    for key, lineup in after.variant_sets.items():
+        old = before.variant_sets.get(key)
         if lineup.others and old is not None and old.layout == lineup.layout:
-            served = [m.served for m in (lineup.stable, *lineup.others)]
-            standing |= {(s.name, s.variant, s.revision) for s in served}
+            served = [m.revision for m in (lineup.stable, *lineup.others)]
+            standing |= {(s.name, s.variant, s.digest) for s in served}
     return standing
 
 

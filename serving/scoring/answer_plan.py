@@ -12,101 +12,104 @@ from serving.messages import DATATYPES, InferRequest, Tensor
 from serving.models.onnx import as_wire_bytes
 from serving.models.verdicts import VERDICT_BYTES, VerdictThresholds
 from serving.scoring.loaded_revision import LoadedRevision
-from serving.scoring.row_group import MODEL, AnswerPlan, Judged, OutputMaker, RowGroup
+from serving.scoring.row_group import MODEL, AnswerPlan, OutputMaker, RowGroup, Verdicts
 from serving.scoring.variant_set import VARIANT
 
-_MOST: Final = 64
+_MAX_PLANS: Final = 64
 """Ways kept of one revision; a client that asks in ever new ways has the others worked out each time."""
 _CALIBRATED: Final = {"probability": "merged", "probability_low": "low", "probability_high": "high"}
 
 
-def answer_plan_of(served: LoadedRevision, wanted: tuple[str, ...], point: str | None) -> AnswerPlan:
+def answer_plan_of(revision: LoadedRevision, wanted: tuple[str, ...], point: str | None) -> AnswerPlan:
     """How to answer these outputs at this operating point, both checked before."""
-    way = cast(AnswerPlan | None, served.ways.get((wanted, point)))
-    if way is None:
-        way = _way(served, wanted, point)
-        if len(served.ways) < _MOST:
-            served.ways[wanted, point] = way
-    return way
+    plan = cast(AnswerPlan | None, revision.plans.get((wanted, point)))
+    if plan is None:
+        plan = _new_plan(revision, wanted, point)
+        if len(revision.plans) < _MAX_PLANS:
+            revision.plans[wanted, point] = plan
+    return plan
 
 
-def operating_point_of(served: LoadedRevision, request: InferRequest) -> str | None:
+def operating_point_of(revision: LoadedRevision, request: InferRequest) -> str | None:
     """The operating point this request is judged at; None for a model without a score. Raises BadRequest for an unknown one."""
     parameters = request.parameters
     asked = parameters.get("operating_point", parameters.get("scenario")) if parameters else None
     if asked is None:
-        return served.default_point
-    if asked in served.points:
+        return revision.default_point
+    if asked in revision.points:
         return str(asked)
-    known = sorted(served.points)
+    known = sorted(revision.points)
     if not known:
-        raise BadRequest(f"parameter 'operating_point' is {asked!r}, but model {served.name!r} has none; leave it out")
-    raise BadRequest(f"parameter 'operating_point' is {asked!r}; model {served.name!r} has {known}")
+        raise BadRequest(f"parameter 'operating_point' is {asked!r}, but model {revision.name!r} has none; leave it out")
+    raise BadRequest(f"parameter 'operating_point' is {asked!r}; model {revision.name!r} has {known}")
 
 
-def wanted_outputs(served: LoadedRevision, request: InferRequest) -> tuple[str, ...]:
+def wanted_outputs(revision: LoadedRevision, request: InferRequest) -> tuple[str, ...]:
     """Names of the outputs to answer, in order. Raises BadRequest for unknown or repeated names."""
     if not request.outputs:
-        return served.default_outputs
+        return revision.default_outputs
     names = tuple([o.name for o in request.outputs])
-    unknown = [n for n in names if n not in served.model_outputs and n not in served.verdict_outputs and n != VARIANT]
+    unknown = [n for n in names if n not in revision.model_outputs and n not in revision.verdict_outputs and n != VARIANT]
     if unknown:
-        known = [*served.verdict_outputs, *(o.name for o in served.manifest.outputs)]
-        raise BadRequest(f"outputs {unknown} are unknown; model {served.name!r} has {known}")
+        known = [*revision.verdict_outputs, *(o.name for o in revision.manifest.outputs)]
+        raise BadRequest(f"outputs {unknown} are unknown; model {revision.name!r} has {known}")
     if len(set(names)) != len(names):
         raise BadRequest(f"outputs {sorted({n for n in names if names.count(n) > 1})} are asked for more than once; ask once")
     return names
 
 
-def outputs_to_run(served: LoadedRevision, wanted: tuple[str, ...]) -> list[str]:
+def outputs_to_run(revision: LoadedRevision, wanted: tuple[str, ...]) -> list[str]:
     """The graph's outputs an answer needs."""
-    needed = {name for name in wanted if name in served.model_outputs}
-    if served.manifest.score is not None:
-        needed.add(served.manifest.score.output)
-    return [o.name for o in served.manifest.outputs if o.name in needed]
+    needed = {name for name in wanted if name in revision.model_outputs}
+    if revision.manifest.score is not None:
+        needed.add(revision.manifest.score.output)
+    return [o.name for o in revision.manifest.outputs if o.name in needed]
 
 
-def _way(served: LoadedRevision, wanted: tuple[str, ...], point: str | None) -> AnswerPlan:
-    said: dict[str, bool | int | float | str] = {
-        "revision": served.revision,
-        "variant": served.variant,
+def _new_plan(revision: LoadedRevision, wanted: tuple[str, ...], point: str | None) -> AnswerPlan:
+    parameters: dict[str, bool | int | float | str] = {
+        "revision": revision.digest,
+        "variant": revision.variant,
         "source": MODEL,
         "receipt": "",
     }
-    is_judged = served.manifest.score is not None and point is not None
-    if is_judged:
-        said["operating_point"] = str(point)
-    thresholds = VerdictThresholds.of(served.points[str(point)]) if is_judged else None
-    made = cast(dict[tuple[str, bool], OutputMaker], served.makers)
-    makers = tuple([made.get((n, is_judged)) or made.setdefault((n, is_judged), _maker(served, n, is_judged)) for n in wanted])
-    return AnswerPlan(wanted, outputs_to_run(served, wanted), point, thresholds, makers, said)
+    has_score = revision.manifest.score is not None and point is not None
+    if has_score:
+        parameters["operating_point"] = str(point)
+    thresholds = VerdictThresholds.of(revision.points[str(point)]) if has_score else None
+    known_makers = cast(dict[tuple[str, bool], OutputMaker], revision.makers)
+    for name in wanted:
+        if (name, has_score) not in known_makers:
+            known_makers[name, has_score] = _output_maker(revision, name, has_score)
+    makers = tuple([known_makers[name, has_score] for name in wanted])
+    return AnswerPlan(wanted, outputs_to_run(revision, wanted), point, thresholds, makers, parameters)
 
 
-def _maker(served: LoadedRevision, name: str, is_judged: bool) -> OutputMaker:
-    if name in served.model_outputs and name not in served.verdict_outputs:
-        return lambda part: _graph_output(name, part.raw[name])
+def _output_maker(revision: LoadedRevision, name: str, has_score: bool) -> OutputMaker:
+    if name in revision.model_outputs and name not in revision.verdict_outputs:
+        return lambda group: _graph_output(name, group.raw[name])
     if name == VARIANT:
-        own = served.variant.encode()
-        return lambda part: Tensor(name, "BYTES", np.full(part.rows.rows, own, dtype=object))
-    if not is_judged:
-        return _refusing(f"output {name!r} needs a model with a score")
+        own = revision.variant.encode()
+        return lambda group: Tensor(name, "BYTES", np.full(group.rows.rows, own, dtype=object))
+    if not has_score:
+        return _refusal(f"output {name!r} needs a model with a score")
     if name == "verdict":
-        return _of_table(name, "BYTES", VERDICT_BYTES, lambda judged: judged.code, lambda judged: judged.codes)
+        return _table_output(name, "BYTES", VERDICT_BYTES, lambda verdicts: verdicts.code, lambda verdicts: verdicts.codes)
     if name == "score":
-        return lambda part: Tensor(name, "FP32", _judged(part).scores)
+        return lambda group: Tensor(name, "FP32", _verdicts(group).scores)
     if name == "degraded":
-        return _degraded(name)
-    table = served.calibration
+        return _degraded_output(name)
+    table = revision.calibration
     if table is None:
-        return _refusing(f"output {name!r} needs a calibrated model")
+        return _refusal(f"output {name!r} needs a calibrated model")
     values: NDArray[np.float32] = np.append(getattr(table, _CALIBRATED[name]), np.float32(np.nan))
     unknown = len(values) - 1  # of a row that no model scored, nothing is known
-    return _of_table(
+    return _table_output(
         name,
         "FP32",
         values,
-        lambda judged: judged.step,
-        lambda judged: np.where(np.isnan(judged.scores), unknown, table.look_up(judged.scores)),
+        lambda verdicts: verdicts.step,
+        lambda verdicts: np.where(np.isnan(verdicts.scores), unknown, table.look_up(verdicts.scores)),
     )
 
 
@@ -115,49 +118,49 @@ def _graph_output(name: str, values: NDArray[Any]) -> Tensor:
     return Tensor(name, DATATYPES[values.dtype], values)
 
 
-def _refusing(message: str) -> OutputMaker:
+def _refusal(message: str) -> OutputMaker:
     def refuse(_: RowGroup) -> Tensor:
         raise BadRequest(message)
 
     return refuse
 
 
-def _of_table(
+def _table_output(
     name: str,
     datatype: str,
     table: NDArray[Any],
-    place: Callable[[Judged], int],
-    places: Callable[[Judged], NDArray[np.intp]],
+    index_of: Callable[[Verdicts], int],
+    indices_of: Callable[[Verdicts], NDArray[np.intp]],
 ) -> OutputMaker:
     """An output whose rows are entries of a table; of one row, an entry's tensor is made once."""
     ready: dict[int, Tensor] = {}
 
-    def make(part: RowGroup) -> Tensor:
-        judged = _judged(part)
-        at = place(judged)
+    def make(group: RowGroup) -> Tensor:
+        verdicts = _verdicts(group)
+        at = index_of(verdicts)
         if at < 0:
-            return Tensor(name, datatype, table[places(judged)])
+            return Tensor(name, datatype, table[indices_of(verdicts)])
         tensor = ready.get(at)
         if tensor is None:
-            tensor = ready[at] = _kept(name, datatype, table[at : at + 1].copy())
+            tensor = ready[at] = _frozen_tensor(name, datatype, table[at : at + 1].copy())
         return tensor
 
     return make
 
 
-def _degraded(name: str) -> OutputMaker:
-    ready = [_kept(name, "BOOL", np.array([flag])) for flag in (False, True)]
+def _degraded_output(name: str) -> OutputMaker:
+    ready = [_frozen_tensor(name, "BOOL", np.array([flag])) for flag in (False, True)]
 
-    def make(part: RowGroup) -> Tensor:
-        return ready[part.degraded_rows] if part.rows.rows == 1 else Tensor(name, "BOOL", part.degraded)
+    def make(group: RowGroup) -> Tensor:
+        return ready[group.degraded_rows] if group.rows.rows == 1 else Tensor(name, "BOOL", group.degraded)
 
     return make
 
 
-def _kept(name: str, datatype: str, data: NDArray[Any]) -> Tensor:
+def _frozen_tensor(name: str, datatype: str, data: NDArray[Any]) -> Tensor:
     data.flags.writeable = False
     return Tensor(name, datatype, data, texts={})
 
 
-def _judged(part: RowGroup) -> Judged:
-    return cast(Judged, part.judged)  # asked only of revisions with a score
+def _verdicts(group: RowGroup) -> Verdicts:
+    return cast(Verdicts, group.verdicts)  # asked only of revisions with a score

@@ -23,7 +23,7 @@ BUCKETS: Final = 10_000
 """Steps of the split: a weight is heard to a hundredth of a percent."""
 ENTITY: Final = "entity"
 """Request parameter that names the entity of a request without keys."""
-Place = tuple[int, int]
+EntityHash = tuple[int, int]
 """The two halves of an entity's hash, each uniform on 64 bit."""
 _LENGTH: Final = struct.Struct("<I")
 _DOUBLE: Final = struct.Struct("<d")
@@ -34,28 +34,28 @@ def salt_of(model: str) -> bytes:
     return model.encode() + b"\0"
 
 
-def bucket(place: Place) -> int:
+def bucket(entity_hash: EntityHash) -> int:
     """Where in the split, 0 to BUCKETS - 1."""
-    return place[0] % BUCKETS
+    return entity_hash[0] % BUCKETS
 
 
-def mirror_bucket(place: Place) -> int:
+def mirror_bucket(entity_hash: EntityHash) -> int:
     """Where in the mirror, 0 to BUCKETS - 1; independent of `bucket`."""
-    return place[1] % BUCKETS
+    return entity_hash[1] % BUCKETS
 
 
-def places(salt: bytes, rows: TensorRows | ColumnRows, named: object, *, by_row: bool) -> list[Place]:
+def entity_hashes(salt: bytes, rows: TensorRows | ColumnRows, named: object, *, by_row: bool) -> list[EntityHash]:
     """Each row's place; one place alone means that all rows are of one entity.
 
     named: the request's parameter `entity`, None if absent. by_row: whether the rows of tensors are events of their own.
     Raises BadRequest for a `named` that is no scalar of text or whole number."""
     if isinstance(rows, ColumnRows) and rows.keys:
-        return _of_columns(salt, rows.keys)
+        return _hash_columns(salt, rows.keys)
     if named is not None:
         return [_hash(salt + canonical(named))]
     if isinstance(rows, ColumnRows):
-        return _of_columns(salt, rows.fields)
-    return _of_tensors(salt, rows, by_row=by_row)
+        return _hash_columns(salt, rows.fields)
+    return _hash_tensors(salt, rows, by_row=by_row)
 
 
 def canonical(value: object) -> bytes:
@@ -71,12 +71,12 @@ def canonical(value: object) -> bytes:
     raise BadRequest(f"parameter {ENTITY!r} is {value!r:.60}, expected text or a number that names the entity")
 
 
-def _hash(content: bytes) -> Place:
+def _hash(content: bytes) -> EntityHash:
     first, second = mmh3.hash64(content, 0, True, False)
     return first, second
 
 
-def _of_columns(salt: bytes, columns: Mapping[str, NDArray[Any]]) -> list[Place]:
+def _hash_columns(salt: bytes, columns: Mapping[str, NDArray[Any]]) -> list[EntityHash]:
     values = [[v if type(v) is bytes else canonical(v) for v in columns[name].tolist()] for name in sorted(columns)]
     if len(values) == 1:
         return [_hash(salt + v) for v in values[0]]
@@ -84,7 +84,7 @@ def _of_columns(salt: bytes, columns: Mapping[str, NDArray[Any]]) -> list[Place]
     return [_hash(salt + b"".join([pack(len(v)) + v for v in row])) for row in zip(*values, strict=True)]
 
 
-def _of_tensors(salt: bytes, rows: TensorRows, *, by_row: bool) -> list[Place]:
+def _hash_tensors(salt: bytes, rows: TensorRows, *, by_row: bool) -> list[EntityHash]:
     tensors = [rows.tensors[name] for name in sorted(rows.tensors)]
     if not by_row or any(t.shape[:1] != (rows.rows,) for t in tensors):
         return [_hash(salt + b"".join([_content(t) for t in tensors]))]

@@ -18,7 +18,7 @@ from serving.models.manifest import Manifest, TensorSpec, rows_of
 
 EVENT_TIME: Final = "event_time"
 """Request parameter that says when the events happened."""
-_SHORT: Final = 128
+_MAX_SUMMED: Final = 128
 """Elements up to which Python's own sum is quicker than two passes of numpy."""
 
 
@@ -58,13 +58,13 @@ class InputPlan:
     event_time: str | None
     takes_columns: bool
     allow_nonfinite: bool
-    only: tuple[str, str, tuple[int, ...]] | None = None
+    single_tensor: tuple[str, str, tuple[int, ...]] | None = None
     """Name, datatype and the dimensions after the rows, of a model that takes one tensor with a free number of rows."""
-    apart: frozenset[str] = frozenset()
+    non_row_inputs: frozenset[str] = frozenset()
     """Tensors whose free first dimension is not the rows'."""
 
     @classmethod
-    def of(cls, manifest: Manifest, apart: frozenset[str] = frozenset()) -> "InputPlan":
+    def of(cls, manifest: Manifest, non_row_inputs: frozenset[str] = frozenset()) -> "InputPlan":
         """Work out the plan of a bundle. apart: see the field."""
         return cls(
             tensors={t.name: t for t in manifest.inputs},
@@ -73,14 +73,16 @@ class InputPlan:
             event_time=manifest.event_time_field,
             takes_columns=bool(manifest.assembly),
             allow_nonfinite=manifest.allow_nonfinite,
-            only=_only(manifest.inputs),
-            apart=apart,
+            single_tensor=_single_tensor(manifest.inputs),
+            non_row_inputs=non_row_inputs,
         )
 
     def read(self, request: InferRequest, now_us: int, max_rows: int) -> TensorRows | ColumnRows:
         """Check a request's inputs and say what they are. Raises BadRequest."""
-        if self.only is not None and len(request.inputs) == 1:  # the usual request, without a loop; all else goes the long way
-            (tensor,), (name, datatype, rest) = request.inputs, self.only
+        if (
+            self.single_tensor is not None and len(request.inputs) == 1
+        ):  # the usual request, without a loop; all else goes the long way
+            (tensor,), (name, datatype, rest) = request.inputs, self.single_tensor
             shape = tensor.data.shape
             if tensor.name == name and tensor.datatype == datatype and shape and shape[1:] == rest:
                 self._check_values(tensor, datatype)
@@ -103,11 +105,13 @@ class InputPlan:
             if len(shape) != len(spec.shape) or any(e not in (-1, s) for s, e in zip(shape, spec.shape, strict=True)):
                 raise BadRequest(f"input {name!r} has shape {list(shape)}, expected {list(spec.shape)} (-1: any size)")
         try:
-            rows = rows_of(tuple(self.tensors.values()), {name: tensor.shape for name, tensor in sent.items()}, self.apart)
+            rows = rows_of(
+                tuple(self.tensors.values()), {name: tensor.shape for name, tensor in sent.items()}, self.non_row_inputs
+            )
         except ValueError as problem:
             raise BadRequest(str(problem)) from problem
         _check_rows(rows, max_rows)
-        for name in self.apart:
+        for name in self.non_row_inputs:
             if sent[name].shape[0] > max_rows:
                 raise BadRequest(f"input {name!r} has a first dimension of {sent[name].shape[0]}, at most {max_rows} is taken")
         return TensorRows({name: sent[name].data for name in self.tensors}, rows)
@@ -151,12 +155,12 @@ class InputPlan:
 
 def _is_finite(values: NDArray[Any]) -> bool:
     """No NaN, no infinity. A sum is finite only if every number is, and of a short tensor takes a third of the time to know."""
-    if values.size <= _SHORT and isfinite(sum(values.reshape(-1).tolist())):
+    if values.size <= _MAX_SUMMED and isfinite(sum(values.reshape(-1).tolist())):
         return True
     return bool(np.isfinite(values).all())
 
 
-def _only(inputs: Sequence[TensorSpec]) -> tuple[str, str, tuple[int, ...]] | None:
+def _single_tensor(inputs: Sequence[TensorSpec]) -> tuple[str, str, tuple[int, ...]] | None:
     if len(inputs) != 1 or not inputs[0].shape or inputs[0].shape[0] != -1 or -1 in inputs[0].shape[1:]:
         return None
     return inputs[0].name, inputs[0].datatype, inputs[0].shape[1:]
@@ -183,9 +187,9 @@ def _repeated(inputs: Sequence[Tensor]) -> list[str]:
 
 def _names_problem(sent: Mapping[str, Tensor], needed: list[str], model: str, tensors: list[str] | None = None) -> str:
     missing, extra = [n for n in needed if n not in sent], sorted(sent.keys() - set(needed))
-    parts = [*([f"lacks the inputs {missing}"] if missing else []), *([f"has the unknown inputs {extra}"] if extra else [])]
+    problems = [*([f"lacks the inputs {missing}"] if missing else []), *([f"has the unknown inputs {extra}"] if extra else [])]
     either = f", or all the tensors {tensors}" if tensors else ""
-    return f"the request {' and '.join(parts)}; model {model!r} takes {needed}{either}"
+    return f"the request {' and '.join(problems)}; model {model!r} takes {needed}{either}"
 
 
 def _times(values: NDArray[Any], name: str) -> NDArray[np.int64]:

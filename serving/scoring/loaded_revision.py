@@ -30,7 +30,7 @@ class LoadedRevision:
     name: str
     version: str
     variant: str
-    revision: str
+    digest: str
     bundle: str
     manifest: Manifest
     model: Model
@@ -53,7 +53,7 @@ class LoadedRevision:
     """Median time of one run on the golden inputs; decides whether a run may hold the event loop."""
     rules: Rules | None = None
     """Who answers when the model or its features cannot."""
-    ways: dict[tuple[tuple[str, ...], str | None], object] = field(init=False, repr=False, compare=False, default_factory=dict)
+    plans: dict[tuple[tuple[str, ...], str | None], object] = field(init=False, repr=False, compare=False, default_factory=dict)
     """How it was asked before, by outputs and operating point; see serving.scoring.answer_plan."""
     makers: dict[tuple[str, bool], object] = field(init=False, repr=False, compare=False, default_factory=dict)
     """What makes each output it was asked for, by name and whether rows are judged."""
@@ -122,7 +122,7 @@ def _points(manifest: Manifest, spec: RevisionSpec) -> dict[str, OperatingPoint]
     return points
 
 
-def serve(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
+def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
     """One revision of a loaded bundle, as stable; `check_fit` has been asked before."""
     manifest, bundle = loaded.manifest, loaded.digest
     verdict_outputs = _verdict_outputs(manifest)
@@ -132,7 +132,7 @@ def serve(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
         name=manifest.name,
         version=manifest.version,
         variant=STABLE,
-        revision=spec.digest,
+        digest=spec.digest,
         bundle=bundle,
         manifest=manifest,
         model=loaded.model,
@@ -153,14 +153,14 @@ def serve(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
     )
 
 
-def row_outputs(manifest: Manifest, apart: frozenset[str]) -> tuple[str, ...]:
+def row_outputs(manifest: Manifest, non_row_outputs: frozenset[str]) -> tuple[str, ...]:
     """Outputs that hold an entry for each row: their first dimension is free, as that of some input is, and the graph calls it
     nothing else (apart). Without the score, which is looked at by itself."""
     if not any(t.shape and t.shape[0] == -1 for t in manifest.inputs):
         return ()
     score = manifest.score.output if manifest.score is not None else None
     free = (o.name for o in manifest.outputs if o.shape and o.shape[0] == -1)
-    return tuple(name for name in free if name != score and name not in apart)
+    return tuple(name for name in free if name != score and name not in non_row_outputs)
 
 
 def _verdict_outputs(manifest: Manifest) -> tuple[str, ...]:

@@ -22,9 +22,9 @@ from serving.models.assembly import assemble, feed_of
 from serving.models.verdicts import VERDICTS
 from serving.ports import Clock, FeatureReader, FeatureRows, Stop
 from serving.scoring.answer_plan import operating_point_of, outputs_to_run
-from serving.scoring.entity import Place, mirror_bucket
+from serving.scoring.entity import EntityHash, mirror_bucket
 from serving.scoring.inputs import ColumnRows, TensorRows
-from serving.scoring.row_group import Judged, RowGroup, judge
+from serving.scoring.row_group import RowGroup, Verdicts, judge
 from serving.scoring.variant_runner import runtime_feed
 from serving.scoring.variant_set import Variant, VariantSet
 from serving.telemetry.evidence import RouteCounts
@@ -43,7 +43,7 @@ class MirroredRequest:
     degraded: rows of stable's, own_degraded: of the variant's. others_s: of the latency, what is not the model run.
     counts_stable: whether this copy speaks for stable too (one of a request's copies does)."""
 
-    member: Variant
+    variant: Variant
     stable: Variant
     request: InferRequest
     wanted: tuple[str, ...]
@@ -51,10 +51,10 @@ class MirroredRequest:
     features: FeatureRows | None
     codes: NDArray[np.intp] | None
     degraded: int
-    own_degraded: int
+    variant_degraded: int
     has_failed: bool
     latency_s: float
-    others_s: float
+    overhead_s: float
     objective_s: float
     offered_s: float
     counts_stable: bool
@@ -81,13 +81,13 @@ class Mirror:
         metrics: ServingMetrics,
         *,
         executor: Executor | None,
-        queue: int,
-        most_rows: int,
+        max_copies: int,
+        max_rows: int,
         deadline_s: float,
         feature_timeout_s: float,
     ) -> None:
         self._features, self._clock, self._metrics, self._executor = features, clock, metrics, executor
-        self._queue, self._most_rows = queue, most_rows
+        self._max_copies, self._max_rows = max_copies, max_rows
         self._deadline_s, self._feature_timeout_s = deadline_s, feature_timeout_s
         self._copies: deque[MirroredRequest] = deque()
         self._rows = 0
@@ -95,11 +95,11 @@ class Mirror:
 
     def offer(
         self,
-        lineup: VariantSet,
+        variants: VariantSet,
         request: InferRequest,
         wanted: tuple[str, ...],
-        part: RowGroup,
-        places: Sequence[Place],
+        group: RowGroup,
+        entity_hashes: Sequence[EntityHash],
         latency_s: float,
         *,
         has_failed: bool = False,
@@ -107,20 +107,20 @@ class Mirror:
         """Leave copies of stable's part for every variant that mirrors; returns at once. places: of the part's rows.
 
         has_failed: stable failed on it by our fault; left out, the mirror would compare a variant with stable's good days."""
-        for number, member in enumerate(lineup.mirrors):
-            index = _mirrored(places, member.mirror)
+        for number, variant in enumerate(variants.mirrors):
+            index = _mirrored_rows(entity_hashes, variant.mirror)
             if index is not None and not len(index):
                 continue
             copy = self._copy(
-                lineup, member, request, wanted, part, index, latency_s, is_first=number == 0, has_failed=has_failed
+                variants, variant, request, wanted, group, index, latency_s, is_first=number == 0, has_failed=has_failed
             )
-            if len(self._copies) >= self._queue or self._rows + copy.rows.rows > self._most_rows:
-                self._metrics.mirrored(member.served.name, member.served.variant, "dropped")
+            if len(self._copies) >= self._max_copies or self._rows + copy.rows.rows > self._max_rows:
+                self._metrics.mirrored(variant.revision.name, variant.revision.variant, "dropped")
                 continue
             self._copies.append(copy)
             self._rows += copy.rows.rows
         if self._copies and (self._task is None or self._task.done()):
-            self._task = asyncio.get_running_loop().create_task(self._work())
+            self._task = asyncio.get_running_loop().create_task(self._score_copies())
 
     async def drained(self) -> None:
         """Wait until every copy that was left is scored or dropped."""
@@ -135,46 +135,46 @@ class Mirror:
 
     def _copy(
         self,
-        lineup: VariantSet,
-        member: Variant,
+        variants: VariantSet,
+        variant: Variant,
         request: InferRequest,
         wanted: tuple[str, ...],
-        part: RowGroup,
+        group: RowGroup,
         index: NDArray[np.intp] | None,
         latency_s: float,
         *,
         is_first: bool,
         has_failed: bool,
     ) -> MirroredRequest:
-        codes = part.judged.codes if part.judged is not None else None
-        is_same_service = member.served.feature_service == lineup.stable.served.feature_service
-        features = part.features if is_same_service else None
-        others_s = latency_s - (part.model_s or 0.0) - (0.0 if is_same_service else part.feature_s or 0.0)
-        rows, degraded = part.rows, part.degraded_rows
+        codes = group.verdicts.codes if group.verdicts is not None else None
+        is_same_service = variant.revision.feature_service == variants.stable.revision.feature_service
+        features = group.features if is_same_service else None
+        overhead_s = latency_s - (group.model_s or 0.0) - (0.0 if is_same_service else group.feature_s or 0.0)
+        rows, degraded = group.rows, group.degraded_rows
         if index is not None:
             rows = rows.take(index)
-            degraded = int(part.degraded[index].sum()) if len(part.degraded) else 0
+            degraded = int(group.degraded[index].sum()) if len(group.degraded) else 0
             codes = None if codes is None else codes[index]
             features = None if features is None else _take(features, index)
         return MirroredRequest(
-            member=member,
-            stable=lineup.stable,
+            variant=variant,
+            stable=variants.stable,
             request=request,
             wanted=wanted,
             rows=rows,
             features=features,
             codes=codes,
             degraded=degraded,
-            own_degraded=degraded,
+            variant_degraded=degraded,
             has_failed=has_failed,
             latency_s=latency_s,
-            others_s=max(others_s, 0.0),
-            objective_s=lineup.objective_s,
+            overhead_s=max(overhead_s, 0.0),
+            objective_s=variants.objective_s,
             offered_s=self._clock.monotonic_s(),
             counts_stable=is_first,
         )
 
-    async def _work(self) -> None:
+    async def _score_copies(self) -> None:
         while self._copies:
             batch = self._next_batch()
             feeds = [await self._tensors(copy) for copy in batch]
@@ -187,7 +187,7 @@ class Mirror:
                 running = loop.run_in_executor(self._executor, _run_all, batch, feeds, runs, self._clock, stop)
                 await asyncio.wait([running], timeout=self._deadline_s)
             for copy, run in zip(batch, runs, strict=True):
-                self._account(copy, run)
+                self._record_result(copy, run)
             stop.ask()  # what is still running is accounted for already
             await asyncio.sleep(0)
 
@@ -199,61 +199,61 @@ class Mirror:
             copy = self._copies.popleft()
             self._rows -= copy.rows.rows
             if copy.offered_s < oldest:
-                self._metrics.mirrored(copy.member.served.name, copy.member.served.variant, "dropped")
+                self._metrics.mirrored(copy.variant.revision.name, copy.variant.revision.variant, "dropped")
                 continue
             batch.append(copy)
-            cost_us += copy.member.served.run_us * copy.rows.rows
+            cost_us += copy.variant.revision.run_us * copy.rows.rows
         return batch
 
     async def _tensors(self, copy: MirroredRequest) -> Mapping[str, NDArray[Any]] | Exception:
-        rows, served = copy.rows, copy.member.served
+        rows, revision = copy.rows, copy.variant.revision
         if isinstance(rows, TensorRows):
             return rows.tensors
         try:
-            if served.feature_service is None or self._features is None:
-                return assemble(served.assembly, rows.fields, rows.rows)
+            if revision.feature_service is None or self._features is None:
+                return assemble(revision.assembly, rows.fields, rows.rows)
             if copy.features is None:
-                start, service = self._clock.monotonic_s(), served.feature_service
+                start, service = self._clock.monotonic_s(), revision.feature_service
                 found = await self._features.read(service, rows.keys, rows.fields, rows.at_us, self._feature_timeout_s)
-                copy.features, copy.own_degraded = found, int(found.degraded.sum())
-                copy.others_s += self._clock.monotonic_s() - start
-            return feed_of(served.assembly, rows.fields, copy.features, rows.rows)
+                copy.features, copy.variant_degraded = found, int(found.degraded.sum())
+                copy.overhead_s += self._clock.monotonic_s() - start
+            return feed_of(revision.assembly, rows.fields, copy.features, rows.rows)
         except Exception as problem:
             return problem
 
-    def _account(self, copy: MirroredRequest, run: _Run) -> None:
-        served, evidence = copy.member.served, copy.member.evidence
+    def _record_result(self, copy: MirroredRequest, run: _Run) -> None:
+        revision, evidence = copy.variant.revision, copy.variant.evidence
         if evidence is None or not run.has_begun:
-            self._metrics.mirrored(served.name, served.variant, "dropped")
+            self._metrics.mirrored(revision.name, revision.variant, "dropped")
             return
         if copy.counts_stable and copy.stable.evidence is not None:
-            _count_stable(copy, copy.stable.evidence.mirror)
-        scored = self._judged(copy, run)
-        self._metrics.mirrored(served.name, served.variant, "failed" if scored is None else "scored")
+            _count_for_stable(copy, copy.stable.evidence.mirror)
+        scored = self._verdicts_of(copy, run)
+        self._metrics.mirrored(revision.name, revision.variant, "failed" if scored is None else "scored")
         if scored is None:
             evidence.mirror.failed()
             return
-        (judged,) = scored
-        codes = judged.codes.tolist() if judged is not None else []
-        is_slow = copy.others_s + run.lasted_s > copy.objective_s
-        evidence.mirror.answered(copy.rows.rows, is_slow=is_slow, degraded=copy.own_degraded, alerts=codes.count(_ALERT))
-        if judged is not None and copy.codes is not None:
+        (verdicts,) = scored
+        codes = verdicts.codes.tolist() if verdicts is not None else []
+        is_slow = copy.overhead_s + run.lasted_s > copy.objective_s
+        evidence.mirror.answered(copy.rows.rows, is_slow=is_slow, degraded=copy.variant_degraded, alerts=codes.count(_ALERT))
+        if verdicts is not None and copy.codes is not None:
             pairs = zip(copy.codes.tolist(), codes, strict=True)
-            evidence.paired(copy.stable.served.revision, [(VERDICTS[a], VERDICTS[b]) for a, b in pairs])
-            evidence.scored(judged.scores.tolist())
+            evidence.paired(copy.stable.revision.digest, [(VERDICTS[a], VERDICTS[b]) for a, b in pairs])
+            evidence.scored(verdicts.scores.tolist())
 
-    def _judged(self, copy: MirroredRequest, run: _Run) -> tuple[Judged | None] | None:
+    def _verdicts_of(self, copy: MirroredRequest, run: _Run) -> tuple[Verdicts | None] | None:
         """Scores and verdicts (None within for a model without a score); None if the copy failed."""
         if run.raw is None or not run.is_done or run.lasted_s > self._deadline_s:
             return None
-        served = copy.member.served
+        revision = copy.variant.revision
         try:
-            return (judge(served, run.raw, copy.rows.rows, operating_point_of(served, copy.request)),)
+            return (judge(revision, run.raw, copy.rows.rows, operating_point_of(revision, copy.request)),)
         except ServingError:
             return None
 
 
-def _count_stable(copy: MirroredRequest, counts: RouteCounts) -> None:
+def _count_for_stable(copy: MirroredRequest, counts: RouteCounts) -> None:
     if copy.has_failed:
         counts.failed()
         return
@@ -261,10 +261,10 @@ def _count_stable(copy: MirroredRequest, counts: RouteCounts) -> None:
     counts.answered(copy.rows.rows, is_slow=copy.latency_s > copy.objective_s, degraded=copy.degraded, alerts=alerts)
 
 
-def _mirrored(places: Sequence[Place], share: int) -> NDArray[np.intp] | None:
+def _mirrored_rows(entity_hashes: Sequence[EntityHash], share: int) -> NDArray[np.intp] | None:
     """Which rows the mirror takes; None for all."""
-    kept = [i for i, place in enumerate(places) if mirror_bucket(place) < share]
-    return None if len(kept) == len(places) else np.array(kept, dtype=np.intp)
+    picked = [i for i, entity_hash in enumerate(entity_hashes) if mirror_bucket(entity_hash) < share]
+    return None if len(picked) == len(entity_hashes) else np.array(picked, dtype=np.intp)
 
 
 def _take(found: FeatureRows, index: NDArray[np.intp]) -> FeatureRows:
@@ -286,10 +286,10 @@ def _run_all(
         if isinstance(feed, Exception):
             run.has_begun, run.is_done, run.problem = True, True, feed
             continue
-        served, start = copy.member.served, clock.monotonic_s()
+        revision, start = copy.variant.revision, clock.monotonic_s()
         run.has_begun = True
         try:
-            run.raw = served.model.run(runtime_feed(feed), outputs_to_run(served, copy.wanted), stop)
+            run.raw = revision.model.run(runtime_feed(feed), outputs_to_run(revision, copy.wanted), stop)
         except Exception as problem:
             run.problem = problem
         run.lasted_s = clock.monotonic_s() - start

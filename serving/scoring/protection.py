@@ -20,7 +20,7 @@ _MODEL_SLOW_SHARE: Final = 0.25
 """Of the default deadline, what a run may take; less than a variant's share of it, so that one that is given up was slow."""
 
 
-_NOBODY: Final = Guard("nobody", BreakerLimits(slow_s=0.0), instead="")
+_NO_GUARD: Final = Guard("nobody", BreakerLimits(slow_s=0.0), instead="")
 
 
 @dataclass(slots=True)
@@ -36,9 +36,9 @@ class Protection:
     are_breakers_on: bool = True
     admission: Admission | None = None
     predictions: Predictions | None = None
-    late: int = 0
-    barred: int = 0
-    last: tuple[object, Guard] = (None, _NOBODY)
+    refused_late: int = 0
+    refused_by_breaker: int = 0
+    last_guard: tuple[object, Guard] = (None, _NO_GUARD)
     """Whose breaker was asked last, and that; the stages look here first."""
     _models: dict[tuple[str, str, str, str], Guard] = field(default_factory=dict)
 
@@ -60,12 +60,12 @@ class Protection:
     def model(self, name: str, version: str, variant: str, revision: str) -> Guard:
         """Around the runs of one variant; another revision under its name begins anew. Errors of the input never count."""
         key = (name, version, variant, revision)
-        return self._models.get(key) or self._made(key)
+        return self._models.get(key) or self._new_guard(key)
 
     def keep(self, loaded: Iterable[tuple[str, str, str, str]]) -> None:
         """Forget the models that are not loaded any more: (name, version, variant, revision) each of those that are."""
         kept = set(loaded)
-        self.last = (None, _NOBODY)
+        self.last_guard = (None, _NO_GUARD)
         self._models = {key: guard for key, guard in self._models.items() if key in kept}
         names_ = {"/".join(key[:3]) for key in kept}
         self.breakers.keep("model:", [f"model:{name}" for name in names_])
@@ -80,20 +80,20 @@ class Protection:
         """What a scrape reads, in a thread, of what the loop goes on changing; a telemetry.metrics.Source."""
         states, changes = self.breakers.states(), dict(self.breakers.changes)
         yield names.BREAKER_STATE, {(name,): float(state) for name, state in states.items()}
-        yield names.BREAKER_CHANGES, {key: float(n) for key, n in changes.items()} | _never(states, changes)
+        yield names.BREAKER_CHANGES, {key: float(n) for key, n in changes.items()} | _unseen_changes(states, changes)
         early = self.admission.refused if self.admission is not None else {}
         refused = {
             **early,
             "queue": self.bulkheads.refused if self.bulkheads is not None else 0,
-            "late": self.late,
-            "breaker": self.barred,
+            "late": self.refused_late,
+            "breaker": self.refused_by_breaker,
         }
         yield names.REFUSALS, {(reason,): float(n) for reason, n in refused.items()}
         kept = self.predictions
         yield names.CACHE_REQUESTS, {} if kept is None else {key: float(n) for key, n in dict(kept.requests).items()}
         yield names.CACHE_SAVED, {} if kept is None else {(model,): s for model, s in kept.saved_s.copy().items()}
 
-    def _made(self, key: tuple[str, str, str, str]) -> Guard:
+    def _new_guard(self, key: tuple[str, str, str, str]) -> Guard:
         name, version, variant, _ = key
         limits = BreakerLimits(slow_s=_MODEL_SLOW_SHARE * self.default_deadline_s, cooldown_s=1.0, most_cooldown_s=30.0)
         instead = "rules answer if the bundle has them, else 503" if variant == "stable" else "stable answers for it"
@@ -106,7 +106,7 @@ class Protection:
         return limits if self.are_breakers_on else replace(limits, failure_ratio=2.0, slow_ratio=2.0)
 
 
-def _never(states: Iterable[str], changes: Mapping[tuple[str, str], int]) -> dict[tuple[str, ...], float]:
+def _unseen_changes(states: Iterable[str], changes: Mapping[tuple[str, str], int]) -> dict[tuple[str, ...], float]:
     """A counter begins at 0, or its first change is no rise to whoever asks for a rate."""
     return {(name, state): 0.0 for name in states for state in NAMES.values() if (name, state) not in changes}
 

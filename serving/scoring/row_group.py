@@ -25,13 +25,13 @@ MODEL: Final = "model"
 RULES: Final = "rules"
 """The source of an answer that rules gave."""
 _FP32: Final = np.dtype(np.float32)
-_NOTHING: Final[Mapping[str, NDArray[Any]]] = {}
+_NO_OUTPUTS: Final[Mapping[str, NDArray[Any]]] = {}
 
 OutputMaker = Callable[["RowGroup"], Tensor]
 """Makes one output from what a part came to. Raises BadRequest if its model cannot give it."""
 
 
-class Judged(msgspec.Struct, frozen=True, gc=False):
+class Verdicts(msgspec.Struct, frozen=True, gc=False):
     """Scores of a batch, and the verdicts of one operating point (codes: 0 benign, 1 investigate, 2 alert).
 
     code, step: of a single row, its code and its step of the calibration; -1 if there are several rows."""
@@ -54,7 +54,7 @@ class AnswerPlan:
     point: str | None
     thresholds: VerdictThresholds | None
     makers: tuple[OutputMaker, ...]
-    said: dict[str, bool | int | float | str]
+    parameters: dict[str, bool | int | float | str]
 
 
 def _all_false(rows: int) -> NDArray[np.bool_]:
@@ -71,14 +71,14 @@ class RowGroup(msgspec.Struct):
 
     source: who answered: the model, or what stood in for it."""
 
-    member: Variant
+    variant: Variant
     rows: TensorRows | ColumnRows
-    way: AnswerPlan
+    plan: AnswerPlan
     index: NDArray[np.intp] | None = None
     source: str = MODEL
     features: FeatureRows | None = None
-    raw: Mapping[str, NDArray[Any]] = _NOTHING
-    judged: Judged | None = None
+    raw: Mapping[str, NDArray[Any]] = _NO_OUTPUTS
+    verdicts: Verdicts | None = None
     degraded: NDArray[np.bool_] = _NO_ROWS
     counts: tuple[int, int, int] | None = None
     """Rows that are benign, investigate, alert."""
@@ -95,24 +95,24 @@ class RowGroup(msgspec.Struct):
     @property
     def point(self) -> str | None:
         """The operating point it is judged at."""
-        return self.way.point
+        return self.plan.point
 
     def conclude(self) -> None:
         """From what the model gave to verdicts and counts. Raises ModelFault if it did not answer every row."""
-        served, rows = self.member.served, self.rows.rows
+        revision, rows = self.variant.revision, self.rows.rows
         if rows == 1:
-            self.settle(judge_one(served, self.raw, self.way))
+            self.settle(judge_one(revision, self.raw, self.plan))
         else:
-            self.settle(judge(served, self.raw, rows, self.way.point))
+            self.settle(judge(revision, self.raw, rows, self.plan.point))
 
-    def settle(self, judged: Judged | None) -> None:
+    def settle(self, verdicts: Verdicts | None) -> None:
         """Take these verdicts, whoever gave them, and count."""
-        self.judged, rows = judged, self.rows.rows
-        if judged is not None:
+        self.verdicts, rows = verdicts, self.rows.rows
+        if verdicts is not None:
             if rows == 1:
-                self.counts = ONE_COUNT[int(judged.codes[0])]
+                self.counts = ONE_COUNT[int(verdicts.codes[0])]
             else:
-                benign, investigate, alert = np.bincount(judged.codes, minlength=3).tolist()
+                benign, investigate, alert = np.bincount(verdicts.codes, minlength=3).tolist()
                 self.counts = (benign, investigate, alert)
         if self.source == RULES:
             self.degraded, self.degraded_rows = np.ones(rows, dtype=np.bool_), rows
@@ -123,27 +123,27 @@ class RowGroup(msgspec.Struct):
             self.degraded = _NOT_DEGRADED if rows == 1 else _all_false(rows)
 
 
-def judge(served: LoadedRevision, raw: Mapping[str, NDArray[Any]], rows: int, point: str | None) -> Judged | None:
+def judge(revision: LoadedRevision, raw: Mapping[str, NDArray[Any]], rows: int, point: str | None) -> Verdicts | None:
     """Scores and verdicts; None for a model without a score. Raises ModelFault if the score has not one number a row, or another
     output fewer entries than there are rows."""
-    for name in served.row_outputs:
-        _check_rows(served, name, raw.get(name), rows)
-    spec = served.manifest.score
+    for name in revision.row_outputs:
+        _check_rows(revision, name, raw.get(name), rows)
+    spec = revision.manifest.score
     if spec is None or point is None:
         return None
     try:
         scores = scores_of(raw, spec, rows)
     except ValueError as problem:
-        raise _fault(served, problem) from problem
-    return Judged(point, scores, verdict_codes(scores, served.points[point]))
+        raise _model_fault(revision, problem) from problem
+    return Verdicts(point, scores, verdict_codes(scores, revision.points[point]))
 
 
-def judge_one(served: LoadedRevision, raw: Mapping[str, NDArray[Any]], way: AnswerPlan) -> Judged | None:
+def judge_one(revision: LoadedRevision, raw: Mapping[str, NDArray[Any]], plan: AnswerPlan) -> Verdicts | None:
     """The same for one row, without arrays for single numbers; a property test holds the two equal."""
-    for name in served.row_outputs:
-        _check_rows(served, name, raw.get(name), 1)
-    spec, point = served.manifest.score, way.point
-    if spec is None or point is None or way.thresholds is None:
+    for name in revision.row_outputs:
+        _check_rows(revision, name, raw.get(name), 1)
+    spec, point = revision.manifest.score, plan.point
+    if spec is None or point is None or plan.thresholds is None:
         return None
     values = raw[spec.output]
     try:
@@ -151,23 +151,23 @@ def judge_one(served: LoadedRevision, raw: Mapping[str, NDArray[Any]], way: Answ
         if picked.size != 1 or picked.dtype is not _FP32:
             picked = scores_of(raw, spec, 1)
     except (ValueError, IndexError) as problem:
-        raise _fault(served, problem) from problem
-    score, table = picked.item(), served.calibration
-    code, step = way.thresholds.code_of(score), -1
+        raise _model_fault(revision, problem) from problem
+    score, table = picked.item(), revision.calibration
+    code, step = plan.thresholds.code_of(score), -1
     if table is not None:
         step = (
             len(table.low) if isnan(score) else table.step_of(score)
         )  # of no number nothing is known: see serving.scoring.answer_plan
-    return Judged(point, picked.reshape(1), ONE_CODE[code], code, step)
+    return Verdicts(point, picked.reshape(1), ONE_CODE[code], code, step)
 
 
-def _check_rows(served: LoadedRevision, name: str, values: NDArray[Any] | None, rows: int) -> None:
+def _check_rows(revision: LoadedRevision, name: str, values: NDArray[Any] | None, rows: int) -> None:
     if values is not None and (not values.shape or values.shape[0] < rows):  # None: nobody asked for it
-        raise _fault(served, f"output {name!r} has shape {list(values.shape)} for {rows} row{'s' * (rows != 1)}")
+        raise _model_fault(revision, f"output {name!r} has shape {list(values.shape)} for {rows} row{'s' * (rows != 1)}")
 
 
-def _fault(served: LoadedRevision, problem: object) -> ModelFault:
+def _model_fault(revision: LoadedRevision, problem: object) -> ModelFault:
     return ModelFault(
-        f"model {served.name!r} version {served.version} does not answer every row: {problem}; "
+        f"model {revision.name!r} version {revision.version} does not answer every row: {problem}; "
         "the request is not at fault: serve another version of the model"
     )

@@ -13,52 +13,52 @@ from numpy.typing import NDArray
 
 from serving.ports import ReadOutcome, RuleVerdicts
 from serving.scoring.inputs import TensorRows
-from serving.scoring.row_group import RULES, Judged, RowGroup
+from serving.scoring.row_group import RULES, RowGroup, Verdicts
 from serving.telemetry.metrics import ServingMetrics
 
 Why = Literal["features", "model"]
-_PIECE: Final = 64
+_CHUNK_ROWS: Final = 64
 """Rows judged before the loop may turn to others: a few milliseconds."""
 _log = logging.getLogger("vedette.rules")
 
 
-async def settle_by_rules(part: RowGroup, why: Why, metrics: ServingMetrics) -> bool:
+async def settle_by_rules(group: RowGroup, why: Why, metrics: ServingMetrics) -> bool:
     """Let the bundle's rules give the part its verdicts; False if it has none that can. why: what is out."""
-    served, point = part.member.served, part.way.point
-    rules, rows = served.rules, part.rows.rows
-    if rules is None or point is None or not served.model_outputs.isdisjoint(part.way.wanted):
+    revision, point = group.variant.revision, group.plan.point
+    rules, rows = revision.rules, group.rows.rows
+    if rules is None or point is None or not revision.model_outputs.isdisjoint(group.plan.wanted):
         return False
-    columns = columns_of(part, with_features=why == "model")
+    columns = columns_of(group, with_features=why == "model")
     if not rules.applies(frozenset(columns)):
         return False
     found: list[RuleVerdicts] = []
-    for start in range(0, rows, _PIECE):
+    for start in range(0, rows, _CHUNK_ROWS):
         if start:
             await asyncio.sleep(0)
-        end = min(start + _PIECE, rows)
+        end = min(start + _CHUNK_ROWS, rows)
         found.append(rules.judge({name: column[start:end] for name, column in columns.items()}, end - start))
-    part.source, part.raw = RULES, {}
-    part.matched = tuple(row for verdicts in found for row in verdicts.matched)
+    group.source, group.raw = RULES, {}
+    group.matched = tuple(row for verdicts in found for row in verdicts.matched)
     codes = np.concatenate([verdicts.codes for verdicts in found])
-    part.settle(Judged(point, np.full(rows, np.nan, dtype=np.float32), codes))
-    if metrics.ruled(served.name, served.version, served.variant, why, part.matched):
+    group.settle(Verdicts(point, np.full(rows, np.nan, dtype=np.float32), codes))
+    if metrics.ruled(revision.name, revision.version, revision.variant, why, group.matched):
         _log.warning(
-            "the %s of %s %s out: its rules answer (said once)", why, served.name, "are" if why == "features" else "is"
+            "the %s of %s %s out: its rules answer (said once)", why, revision.name, "are" if why == "features" else "is"
         )
     return True
 
 
-def columns_of(part: RowGroup, *, with_features: bool) -> Mapping[str, NDArray[Any]]:
+def columns_of(group: RowGroup, *, with_features: bool) -> Mapping[str, NDArray[Any]]:
     """What rules may see of the rows: keys and fields as sent, with the features if they were read; of tensors their columns."""
-    rows = part.rows
+    rows = group.rows
     if isinstance(rows, TensorRows):
         columns: dict[str, NDArray[Any]] = {}
-        for plan in part.member.served.assembly:
+        for plan in group.variant.revision.assembly:
             tensor = rows.tensors[plan.name]
             for place, name in enumerate(plan.columns):
                 columns[name] = tensor[:, place] if tensor.ndim > 1 else tensor
         return columns
     sent = {**rows.keys, **rows.fields}
-    if with_features and part.features is not None and part.features.outcome is ReadOutcome.OK:
-        return {**part.features.columns, **sent}
+    if with_features and group.features is not None and group.features.outcome is ReadOutcome.OK:
+        return {**group.features.columns, **sent}
     return sent

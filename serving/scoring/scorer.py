@@ -33,7 +33,7 @@ from serving.scoring.variant_set import Variant, VariantSet
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
 
-_NOT_OURS = (BadRequest, NotFound, TooLarge, Unsupported, Overloaded)
+_CLIENT_ERRORS = (BadRequest, NotFound, TooLarge, Unsupported, Overloaded)
 """Errors that blame no variant."""
 _VARIANT_SHARE: Final = 0.5
 """Of the time left for the model, what a variant beside stable may take; the rest is stable's, should it have to answer."""
@@ -67,236 +67,240 @@ class Scorer:
         self._audit, self._clock, self._metrics, self._mirror = audit, clock, metrics, mirror
         self._limits, self._identity = limits, identity
         self._protection = protection or unprotected(limits.default_deadline_s, limits.feature_timeout_s)
-        self._stages = VariantRunner(
+        self._runner = VariantRunner(
             features, clock, metrics, feature_timeout_s=limits.feature_timeout_s, protection=self._protection
         )
         self._numbers = itertools.count(1)
 
-    async def score(self, lineup: VariantSet, request: InferRequest, trace: Trace | None = None) -> InferAnswer:
+    async def score(self, variants: VariantSet, request: InferRequest, trace: Trace | None = None) -> InferAnswer:
         """Answer one request with this lineup. Raises BadRequest, DeadlineExceeded, Overloaded, ModelUnavailable."""
-        work, parts = self._accept(lineup, request, trace)
-        if len(parts) == 1:
-            parts = [await self._answer(lineup, work, parts[0])]
+        state, groups = self._accept(variants, request, trace)
+        if len(groups) == 1:
+            groups = [await self._answer(variants, state, groups[0])]
         else:
-            parts = await self._answer_all(lineup, work, parts)
+            groups = await self._answer_all(variants, state, groups)
         receipt = f"{self._identity}-{next(self._numbers):x}"
-        first = parts[0]
-        if len(parts) == 1:
-            version, outputs = first.member.served.version, tuple([make(first) for make in first.way.makers])
+        first = groups[0]
+        if len(groups) == 1:
+            version, outputs = first.variant.revision.version, tuple([make(first) for make in first.plan.makers])
         else:
-            version = lineup.stable.served.version
-            outputs = tuple([output_tensor(place, parts, work.rows.rows) for place in range(len(work.wanted))])
-        parameters = answer_parameters(parts, receipt, trace.trace_id if trace else None)
-        answer = InferAnswer(first.member.served.name, version, outputs, request.id, parameters)
-        latency_s = self._account(work, parts, receipt)
-        if lineup.mirrors:
-            for part in parts:
-                if part.fallback_from is None:
-                    self._reflect(lineup, work, part, latency_s)
+            version = variants.stable.revision.version
+            outputs = tuple([output_tensor(at, groups, state.rows.rows) for at in range(len(state.wanted))])
+        parameters = answer_parameters(groups, receipt, trace.trace_id if trace else None)
+        answer = InferAnswer(first.variant.revision.name, version, outputs, request.id, parameters)
+        latency_s = self._record_answer(state, groups, receipt)
+        if variants.mirrors:
+            for group in groups:
+                if group.fallback_from is None:
+                    self._offer_to_mirror(variants, state, group, latency_s)
         return answer
 
-    def keep(self, served: Iterable[LoadedRevision]) -> None:
+    def keep(self, revisions: Iterable[LoadedRevision]) -> None:
         """Release what is held for the breakers and threads of every other variant."""
-        self._protection.keep([(s.name, s.version, s.variant, s.revision) for s in served])
+        self._protection.keep([(s.name, s.version, s.variant, s.digest) for s in revisions])
 
-    def _accept(self, lineup: VariantSet, request: InferRequest, trace: Trace | None) -> tuple[RequestState, list[RowGroup]]:
+    def _accept(self, variants: VariantSet, request: InferRequest, trace: Trace | None) -> tuple[RequestState, list[RowGroup]]:
         """Read the request as stable takes it, and say which variant gets which rows."""
         started, now_us = self._clock.monotonic_s(), self._clock.now_us()
-        stable, allowed_s = lineup.stable, request.deadline_s
+        stable, allowed_s = variants.stable, request.deadline_s
         if allowed_s is None:
             allowed_s = self._limits.default_deadline_s
         else:
-            refusal = too_late(stable.served.name, allowed_s, stable.served.run_us * 1e-6)
+            refusal = too_late(stable.revision.name, allowed_s, stable.revision.run_us * 1e-6)
             if refusal is not None:
-                self._protection.late += 1
+                self._protection.refused_late += 1
                 raise refusal
-        wanted = wanted_outputs(stable.served, request)
-        point = operating_point_of(stable.served, request)
-        rows = stable.served.inputs.read(request, now_us, self._limits.max_rows)
-        work = RequestState(request, trace, started, started + allowed_s, now_us, wanted, rows)
-        whole = RowGroup(stable, rows, answer_plan_of(stable.served, wanted, point))
-        if not lineup.others:
-            work.is_evidence = stable.evidence is not None
-            return work, [whole]
-        if not lineup.can_split(request, rows):
-            return work, [whole]
-        work.is_evidence = True
-        work.places = lineup.places(request, rows)
-        return work, _split(lineup, work) if lineup.split.gives_away else [whole]
+        wanted = wanted_outputs(stable.revision, request)
+        point = operating_point_of(stable.revision, request)
+        rows = stable.revision.inputs.read(request, now_us, self._limits.max_rows)
+        state = RequestState(request, trace, started, started + allowed_s, now_us, wanted, rows)
+        group = RowGroup(stable, rows, answer_plan_of(stable.revision, wanted, point))
+        if not variants.others:
+            state.is_evidence = stable.evidence is not None
+            return state, [group]
+        if not variants.can_split(request, rows):
+            return state, [group]
+        state.is_evidence = True
+        state.entity_hashes = variants.entity_hashes(request, rows)
+        return state, _groups_by_variant(variants, state) if variants.split.gives_away else [group]
 
-    async def _answer(self, lineup: VariantSet, work: RequestState, part: RowGroup) -> RowGroup:
+    async def _answer(self, variants: VariantSet, state: RequestState, group: RowGroup) -> RowGroup:
         """One part, by its variant or, if that fails, by stable; either way its variant's evidence. Raises BadRequest, ServingError."""
         try:
-            if not self._stages.run_at_once(work, part):
-                await self._stages.run(work, part, share=1.0 if part.member is lineup.stable else _VARIANT_SHARE)
+            if not self._runner.run_inline(state, group):
+                await self._runner.run(state, group, share=1.0 if group.variant is variants.stable else _VARIANT_SHARE)
         except Exception as problem:
-            if part.member is lineup.stable:
-                if self._blame(work, part, problem):
-                    self._reflect(lineup, work, part, self._clock.monotonic_s() - work.started_s, has_failed=True)
-                if await self._ruled(part, problem):
-                    return part
+            if group.variant is variants.stable:
+                if self._count_failure(state, group, problem):
+                    self._offer_to_mirror(variants, state, group, self._clock.monotonic_s() - state.started_s, has_failed=True)
+                if await self._answer_by_rules(group, problem):
+                    return group
                 if isinstance(problem, RunError):
-                    self._stages.pardon(part)
-                    raise BadRequest(f"model {part.member.served.name!r}: {problem}") from problem
-                self._protection.barred += isinstance(problem, ModelUnavailable)
+                    self._runner.release_ticket(group)
+                    raise BadRequest(f"model {group.variant.revision.name!r}: {problem}") from problem
+                self._protection.refused_by_breaker += isinstance(problem, ModelUnavailable)
                 raise
-            return await self._rescue(lineup, work, part, problem)
-        if work.is_evidence:
-            self._count(lineup, work, part)
-        return part
+            return await self._answer_by_stable(variants, state, group, problem)
+        if state.is_evidence:
+            self._count_answer(variants, state, group)
+        return group
 
-    async def _answer_all(self, lineup: VariantSet, work: RequestState, parts: list[RowGroup]) -> list[RowGroup]:
-        found = await asyncio.gather(*(self._answer(lineup, work, part) for part in parts), return_exceptions=True)
-        done = [part for part in found if isinstance(part, RowGroup)]
-        if len(done) < len(parts):
+    async def _answer_all(self, variants: VariantSet, state: RequestState, groups: list[RowGroup]) -> list[RowGroup]:
+        found = await asyncio.gather(*(self._answer(variants, state, group) for group in groups), return_exceptions=True)
+        done = [group for group in found if isinstance(group, RowGroup)]
+        if len(done) < len(groups):
             raise next(problem for problem in found if isinstance(problem, BaseException))
         return done
 
-    async def _rescue(self, lineup: VariantSet, work: RequestState, part: RowGroup, problem: Exception) -> RowGroup:
+    async def _answer_by_stable(
+        self, variants: VariantSet, state: RequestState, group: RowGroup, problem: Exception
+    ) -> RowGroup:
         """Stable answers the rows a variant failed on. A row that stable cannot take either is the client's mistake."""
-        served = part.member.served
-        stable = lineup.stable
-        way = answer_plan_of(stable.served, work.wanted, operating_point_of(stable.served, work.request))
-        instead = RowGroup(stable, part.rows, way, part.index, fallback_from=served.variant)
+        revision = group.variant.revision
+        stable = variants.stable
+        plan = answer_plan_of(stable.revision, state.wanted, operating_point_of(stable.revision, state.request))
+        fallback = RowGroup(stable, group.rows, plan, group.index, fallback_from=revision.variant)
         try:
-            await self._stages.run(work, instead)
+            await self._runner.run(state, fallback)
         except RunError as same:
-            self._stages.pardon(part)
-            self._stages.pardon(instead)
-            raise BadRequest(f"model {served.name!r}: {same}") from same
+            self._runner.release_ticket(group)
+            self._runner.release_ticket(fallback)
+            raise BadRequest(f"model {revision.name!r}: {same}") from same
         except Exception as both:
-            self._stages.pardon(part)
-            self._blame(work, part, problem)
-            if await self._ruled(instead, both):
-                return instead
-            self._protection.barred += isinstance(both, ModelUnavailable)
+            self._runner.release_ticket(group)
+            self._count_failure(state, group, problem)
+            if await self._answer_by_rules(fallback, both):
+                return fallback
+            self._protection.refused_by_breaker += isinstance(both, ModelUnavailable)
             raise
-        self._stages.blame(part)
+        self._runner.record_failure(group)
         if isinstance(problem, (VariantTimedOut, Overloaded)) or (isinstance(problem, ModelUnavailable) and problem.is_slow):
-            self._count(lineup, work, instead, part.member)
+            self._count_answer(variants, state, fallback, group.variant)
         else:
-            self._blame(work, part, RuntimeError())
-        if self._metrics.fell_back(served.name, served.version, served.variant) == 1:
-            _log.warning("%s of %s fails, stable answers (said once): %s", served.variant, served.name, problem)
-        return instead
+            self._count_failure(state, group, RuntimeError())
+        if self._metrics.fell_back(revision.name, revision.version, revision.variant) == 1:
+            _log.warning("%s of %s fails, stable answers (said once): %s", revision.variant, revision.name, problem)
+        return fallback
 
-    async def _ruled(self, part: RowGroup, problem: Exception) -> bool:
+    async def _answer_by_rules(self, group: RowGroup, problem: Exception) -> bool:
         """Let rules answer where stable's model cannot, unless the request is at fault or there are too many of them."""
-        if isinstance(problem, (*_NOT_OURS, RunError)):
+        if isinstance(problem, (*_CLIENT_ERRORS, RunError)):
             return False
-        return await settle_by_rules(part, "model", self._metrics)
+        return await settle_by_rules(group, "model", self._metrics)
 
-    def _reflect(
-        self, lineup: VariantSet, work: RequestState, part: RowGroup, latency_s: float, *, has_failed: bool = False
+    def _offer_to_mirror(
+        self, variants: VariantSet, state: RequestState, group: RowGroup, latency_s: float, *, has_failed: bool = False
     ) -> None:
         """Leave copies of what stable was given by the split to the mirror."""
-        if self._mirror is not None and work.places and part.member is lineup.stable:
-            places = _places(work, part)
-            self._mirror.offer(lineup, work.request, work.wanted, part, places, latency_s, has_failed=has_failed)
+        if self._mirror is not None and state.entity_hashes and group.variant is variants.stable:
+            entity_hashes = _entity_hashes_of(state, group)
+            self._mirror.offer(variants, state.request, state.wanted, group, entity_hashes, latency_s, has_failed=has_failed)
 
-    def _blame(self, work: RequestState, part: RowGroup, problem: Exception) -> bool:
+    def _count_failure(self, state: RequestState, group: RowGroup, problem: Exception) -> bool:
         """Count a failure against the part's variant, if it is one by our fault; whether it is."""
-        evidence = part.member.evidence
-        if not work.is_evidence or evidence is None or isinstance(problem, (*_NOT_OURS, RunError)):
+        evidence = group.variant.evidence
+        if not state.is_evidence or evidence is None or isinstance(problem, (*_CLIENT_ERRORS, RunError)):
             return False
         evidence.live.failed()
-        for place in _places(work, part):
-            evidence.entities.met(place[1], is_error=True, is_slow=False, is_degraded=False, is_alert=False)
+        for entity_hash in _entity_hashes_of(state, group):
+            evidence.entities.met(entity_hash[1], is_error=True, is_slow=False, is_degraded=False, is_alert=False)
         return True
 
-    def _count(self, lineup: VariantSet, work: RequestState, part: RowGroup, too_slow: Variant | None = None) -> None:
+    def _count_answer(
+        self, variants: VariantSet, state: RequestState, group: RowGroup, too_slow: Variant | None = None
+    ) -> None:
         """Evidence of an answered part. too_slow: the variant stable answered for, because it took too long: what stable says is
         then neutral on all but the latency, and a candidate is not blamed for errors where stable would have been slow as well."""
-        evidence = (too_slow or part.member).evidence
-        if evidence is None or not work.is_evidence:
+        evidence = (too_slow or group.variant).evidence
+        if evidence is None or not state.is_evidence:
             return
-        is_slow = too_slow is not None or self._clock.monotonic_s() - work.started_s > lineup.objective_s
-        alerts = part.counts[2] if part.counts is not None else 0
-        evidence.live.answered(part.rows.rows, is_slow=is_slow, degraded=part.degraded_rows, alerts=alerts)
-        if work.places:
-            identities, entities = [place[1] for place in _places(work, part)], evidence.entities
+        is_slow = too_slow is not None or self._clock.monotonic_s() - state.started_s > variants.objective_s
+        alerts = group.counts[2] if group.counts is not None else 0
+        evidence.live.answered(group.rows.rows, is_slow=is_slow, degraded=group.degraded_rows, alerts=alerts)
+        if state.entity_hashes:
+            identities, entities = [entity_hash[1] for entity_hash in _entity_hashes_of(state, group)], evidence.entities
             new = entities.new(identities)
             if not new:
                 return
-            codes = part.judged.codes.tolist() if part.judged is not None else [0] * part.rows.rows
-            degraded = part.degraded.tolist()
+            codes = group.verdicts.codes.tolist() if group.verdicts is not None else [0] * group.rows.rows
+            degraded = group.degraded.tolist()
             for at in new:
                 entities.met(identities[at], is_error=False, is_slow=is_slow, is_degraded=degraded[at], is_alert=codes[at] == 2)
 
-    def _account(self, work: RequestState, parts: list[RowGroup], receipt: str) -> float:
-        latency_s = self._clock.monotonic_s() - work.started_s
-        door = work.request.door
-        for part in parts:
-            served, features = part.member.served, part.features
-            self._metrics.for_model(served.name, served.version, served.variant, door).answered(
+    def _record_answer(self, state: RequestState, groups: list[RowGroup], receipt: str) -> float:
+        latency_s = self._clock.monotonic_s() - state.started_s
+        door = state.request.door
+        for group in groups:
+            revision, features = group.variant.revision, group.features
+            self._metrics.for_model(revision.name, revision.version, revision.variant, door).answered(
                 latency_s,
-                part.rows.rows,
-                part.way.point,
-                part.counts,
-                part.degraded_rows,
-                part.feature_s,
-                part.model_s,
+                group.rows.rows,
+                group.plan.point,
+                group.counts,
+                group.degraded_rows,
+                group.feature_s,
+                group.model_s,
                 None if features is None else features.oldest_age_ms,
             )
             if self._audit is not None:
-                self._audit.append(_record(work, part, receipt, latency_s))
+                self._audit.append(_audit_record(state, group, receipt, latency_s))
         return latency_s
 
 
-def _split(lineup: VariantSet, work: RequestState) -> list[RowGroup]:
+def _groups_by_variant(variants: VariantSet, state: RequestState) -> list[RowGroup]:
     """One part a variant that some row's entity meets; a variant's own default operating point is its revision's."""
-    if len(work.places) == 1:
-        member = lineup.ranges[lineup.split.choose(work.places[0])]
-        return [_part(work, member, None)]
-    codes = lineup.split.choose_all(work.places)
-    members: dict[str, tuple[Variant, list[int]]] = {}
+    if len(state.entity_hashes) == 1:
+        variant = variants.ranges[variants.split.choose(state.entity_hashes[0])]
+        return [_group_of(state, variant, None)]
+    codes = variants.split.choose_all(state.entity_hashes)
+    by_variant: dict[str, tuple[Variant, list[int]]] = {}
     for code in np.unique(codes).tolist():
-        member = lineup.ranges[code]
-        members.setdefault(member.served.variant, (member, []))[1].append(code)
-    if len(members) == 1:
-        return [_part(work, member, None) for member, _ in members.values()]
-    return [_part(work, member, np.flatnonzero(np.isin(codes, ranges))) for member, ranges in members.values()]
+        variant = variants.ranges[code]
+        by_variant.setdefault(variant.revision.variant, (variant, []))[1].append(code)
+    if len(by_variant) == 1:
+        return [_group_of(state, variant, None) for variant, _ in by_variant.values()]
+    return [_group_of(state, variant, np.flatnonzero(np.isin(codes, ranges))) for variant, ranges in by_variant.values()]
 
 
-def _part(work: RequestState, member: Variant, index: NDArray[np.intp] | None) -> RowGroup:
-    rows = work.rows if index is None else work.rows.take(index)
-    way = answer_plan_of(member.served, work.wanted, operating_point_of(member.served, work.request))
-    return RowGroup(member, rows, way, index)
+def _group_of(state: RequestState, variant: Variant, index: NDArray[np.intp] | None) -> RowGroup:
+    rows = state.rows if index is None else state.rows.take(index)
+    plan = answer_plan_of(variant.revision, state.wanted, operating_point_of(variant.revision, state.request))
+    return RowGroup(variant, rows, plan, index)
 
 
-def _places(work: RequestState, part: RowGroup) -> list[tuple[int, int]]:
-    if part.index is None or len(work.places) == 1:
-        return work.places
-    return [work.places[i] for i in part.index.tolist()]
+def _entity_hashes_of(state: RequestState, group: RowGroup) -> list[tuple[int, int]]:
+    if group.index is None or len(state.entity_hashes) == 1:
+        return state.entity_hashes
+    return [state.entity_hashes[i] for i in group.index.tolist()]
 
 
-def _record(work: RequestState, part: RowGroup, receipt: str, latency_s: float) -> AuditRecord:
+def _audit_record(state: RequestState, group: RowGroup, receipt: str, latency_s: float) -> AuditRecord:
     """One variant's record: of a request whose rows met several there are several, with one receipt."""
-    served, features, judged, request = part.member.served, part.features, part.judged, work.request
+    revision, features, verdicts, request = group.variant.revision, group.features, group.verdicts, state.request
     inputs = {t.name: t for t in request.inputs}
-    if part.index is not None:
-        inputs = {name: tensor.take(part.index) for name, tensor in inputs.items()}
+    if group.index is not None:
+        inputs = {name: tensor.take(group.index) for name, tensor in inputs.items()}
     return AuditRecord(
         receipt=receipt,
-        time_us=work.now_us,
+        time_us=state.now_us,
         door=request.door,
-        model=served.name,
-        version=served.version,
-        revision=served.revision,
-        variant=served.variant,
-        source=part.source,
+        model=revision.name,
+        version=revision.version,
+        revision=revision.digest,
+        variant=revision.variant,
+        source=group.source,
         request_id=request.id,
-        trace_id=work.trace.trace_id if work.trace else None,
-        rows=part.rows.rows,
+        trace_id=state.trace.trace_id if state.trace else None,
+        rows=group.rows.rows,
         inputs=inputs,
         features=features.columns if features else {},
         event_times_us=features.event_times_us if features else {},
-        operating_point=part.point,
-        scores=judged.scores if judged else [],
-        verdicts=judged.codes if judged else [],
-        degraded=part.degraded,
+        operating_point=group.point,
+        scores=verdicts.scores if verdicts else [],
+        verdicts=verdicts.codes if verdicts else [],
+        degraded=group.degraded,
         latency_us=int(latency_s * 1e6),
-        row_numbers=part.index,
-        rules=[list(ids) for ids in part.matched],
-        fallback_from=part.fallback_from,
+        row_numbers=group.index,
+        rules=[list(ids) for ids in group.matched],
+        fallback_from=group.fallback_from,
     )

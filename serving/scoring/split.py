@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.scoring.entity import BUCKETS, Place, bucket
+from serving.scoring.entity import BUCKETS, EntityHash, bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,13 @@ class Split:
         """Whether anybody meets another variant than stable."""
         return bool(self.ends) and self.ends[-1] > 0
 
-    def choose(self, place: Place) -> int:
+    def choose(self, entity_hash: EntityHash) -> int:
         """Index of the variant, in declared order; len(ends) is stable."""
-        return bisect_right(self.ends, bucket(place))
+        return bisect_right(self.ends, bucket(entity_hash))
 
-    def choose_all(self, places: Sequence[Place]) -> NDArray[np.intp]:
+    def choose_all(self, entity_hashes: Sequence[EntityHash]) -> NDArray[np.intp]:
         """The same for many, shape (n,)."""
-        buckets = np.array([place[0] % BUCKETS for place in places], dtype=np.int64)  # `bucket`, without a call a row
+        buckets = np.array(
+            [entity_hash[0] % BUCKETS for entity_hash in entity_hashes], dtype=np.int64
+        )  # `bucket`, without a call a row
         return np.searchsorted(np.asarray(self.ends, dtype=np.int64), buckets, side="right")

@@ -26,7 +26,7 @@ from serving.resilience.breaker import Ticket
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.deadline import read_slice_s, run_slice_s
 from serving.resilience.guard import Guard
-from serving.scoring.entity import Place
+from serving.scoring.entity import EntityHash
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.protection import Protection, unprotected
@@ -40,7 +40,7 @@ TENANT: Final = "tenant"
 """Request parameter that says whom a request is for."""
 CACHE: Final = "cache"
 """The source of an answer whose model run was kept from an earlier one."""
-_EXPECTED: Final = 10.0
+_SLOW_FACTOR: Final = 10.0
 """A run may take this many times what its rows should take, however long that is, before it is slow."""
 
 
@@ -54,7 +54,7 @@ class RequestState(msgspec.Struct):
     now_us: int
     wanted: tuple[str, ...]
     rows: TensorRows | ColumnRows
-    places: list[Place] = []
+    entity_hashes: list[EntityHash] = []
     is_evidence: bool = False
 
 
@@ -85,186 +85,190 @@ class VariantRunner:
         self._features, self._clock, self._metrics = features, clock, metrics
         self._feature_timeout_s, self._protection = feature_timeout_s, protection or unprotected()
 
-    def run_at_once(self, work: RequestState, part: RowGroup) -> bool:
+    def run_inline(self, state: RequestState, group: RowGroup) -> bool:
         """Fill the part, if nothing of it has to be waited for; whether that is so. Raises as `run` does."""
-        served, rows, protection = part.member.served, part.rows.rows, self._protection
-        if self._reads(part) or not (protection.bulkheads is None or served.may_run_inline(rows)):
+        revision, rows, protection = group.variant.revision, group.rows.rows, self._protection
+        if self._needs_features(group) or not (protection.bulkheads is None or revision.may_run_inline(rows)):
             return False
-        if protection.predictions is not None and self._kept(served, rows) is not None:
+        if protection.predictions is not None and self._cache_for(revision, rows) is not None:
             return False
-        self._run_now(work, part, tensors_of(part))
+        self._run_on_loop(state, group, tensors_of(group))
         return True
 
-    async def run(self, work: RequestState, part: RowGroup, *, share: float = 1.0) -> None:
+    async def run(self, state: RequestState, group: RowGroup, *, share: float = 1.0) -> None:
         """Fill the part. share: of the time that is left, what the model may take. Raises RunError, DeadlineExceeded, BadRequest,
         ModelUnavailable, Overloaded."""
-        rows, served, reader = part.rows, part.member.served, self._features
-        if isinstance(rows, ColumnRows) and served.feature_service is not None and reader is not None:
-            part.features = await self._read(work, part, rows, served.feature_service, reader)
-            is_out = part.features.outcome is not ReadOutcome.OK
-            if is_out and await settle_by_rules(part, "features", self._metrics):
+        rows, revision, reader = group.rows, group.variant.revision, self._features
+        if isinstance(rows, ColumnRows) and revision.feature_service is not None and reader is not None:
+            group.features = await self._read(state, group, rows, revision.feature_service, reader)
+            is_store_out = group.features.outcome is not ReadOutcome.OK
+            if is_store_out and await settle_by_rules(group, "features", self._metrics):
                 return
-        tensors, kept = tensors_of(part), self._kept(served, rows.rows)
-        if kept is not None:
-            await self._run_kept(work, part, tensors, share, kept)
+        tensors, cache = tensors_of(group), self._cache_for(revision, rows.rows)
+        if cache is not None:
+            await self._run_cached(state, group, tensors, share, cache)
         else:
-            await self._run(work, part, tensors, share)
+            await self._run(state, group, tensors, share)
 
-    def blame(self, part: RowGroup) -> None:
+    def record_failure(self, group: RowGroup) -> None:
         """The part's variant refused rows that another one takes: its failure, and not the input's."""
-        if part.ticket is not None:
-            self._guard(part.member.served).failed(part.ticket, 0.0, self._clock.monotonic_s())
+        if group.ticket is not None:
+            self._guard(group.variant.revision).failed(group.ticket, 0.0, self._clock.monotonic_s())
 
-    def pardon(self, part: RowGroup) -> None:
+    def release_ticket(self, group: RowGroup) -> None:
         """The part's variant refused rows that nobody takes."""
-        if part.ticket is not None:
-            self._guard(part.member.served).unused(part.ticket)
+        if group.ticket is not None:
+            self._guard(group.variant.revision).unused(group.ticket)
 
-    def _reads(self, part: RowGroup) -> bool:
-        return self._features is not None and type(part.rows) is ColumnRows and part.member.served.feature_service is not None
+    def _needs_features(self, group: RowGroup) -> bool:
+        return (
+            self._features is not None and type(group.rows) is ColumnRows and group.variant.revision.feature_service is not None
+        )
 
     async def _read(
-        self, work: RequestState, part: RowGroup, rows: ColumnRows, service: str, reader: FeatureReader
+        self, state: RequestState, group: RowGroup, rows: ColumnRows, service: str, reader: FeatureReader
     ) -> FeatureRows:
         """The features of these rows; a store that is out gives defaults, every row degraded. Raises DeadlineExceeded."""
         start = self._clock.monotonic_s()
-        left_s = work.deadline_s - start
+        left_s = state.deadline_s - start
         if left_s <= 0:
             raise DeadlineExceeded("the deadline passed before features were read; allow more time")
-        budget_s = read_slice_s(left_s, self._feature_timeout_s, _expected_s(part.member.served, rows.rows))
+        budget_s = read_slice_s(left_s, self._feature_timeout_s, _expected_s(group.variant.revision, rows.rows))
         found = await reader.read(service, rows.keys, rows.fields, rows.at_us, budget_s)
-        part.feature_s = self._clock.monotonic_s() - start
-        if work.trace is not None:
-            self._span(work.trace, "features", part, part.feature_s, {"feature_service": service})
+        group.feature_s = self._clock.monotonic_s() - start
+        if state.trace is not None:
+            self._span(state.trace, "features", group, group.feature_s, {"feature_service": service})
         if found.defaulted:
             values = found.defaulted.values()
             count = len(values) if rows.rows == 1 else sum(int(np.count_nonzero(m)) for m in values)
             self._metrics.features_defaulted(service, "missing_or_old", count)
         return found
 
-    def _kept(self, served: LoadedRevision, rows: int) -> Predictions | None:
+    def _cache_for(self, revision: LoadedRevision, rows: int) -> Predictions | None:
         """The prediction cache, if this run is worth a look into it."""
-        kept = self._protection.predictions
-        if kept is None or kept.is_worth(_expected_s(served, rows)):
-            return kept
-        kept.skipped(served.name)
+        cache = self._protection.predictions
+        if cache is None or cache.is_worthwhile(_expected_s(revision, rows)):
+            return cache
+        cache.count_skipped(revision.name)
         return None
 
-    def _guard(self, served: LoadedRevision) -> Guard:
+    def _guard(self, revision: LoadedRevision) -> Guard:
         protection = self._protection
-        guard = protection.model(served.name, served.version, served.variant, served.revision)
-        protection.last = (served, guard)
+        guard = protection.model(revision.name, revision.version, revision.variant, revision.digest)
+        protection.last_guard = (revision, guard)
         return guard
 
-    async def _run(self, work: RequestState, part: RowGroup, tensors: Feed, share: float) -> None:
+    async def _run(self, state: RequestState, group: RowGroup, tensors: Feed, share: float) -> None:
         bulkheads = self._protection.bulkheads
-        if bulkheads is None or part.member.served.may_run_inline(part.rows.rows):
-            self._run_now(work, part, tensors)
+        if bulkheads is None or group.variant.revision.may_run_inline(group.rows.rows):
+            self._run_on_loop(state, group, tensors)
         else:
-            await self._run_aside(work, part, tensors, share, bulkheads)
+            await self._run_in_thread(state, group, tensors, share, bulkheads)
 
-    async def _run_kept(self, work: RequestState, part: RowGroup, tensors: Feed, share: float, kept: Predictions) -> None:
+    async def _run_cached(self, state: RequestState, group: RowGroup, tensors: Feed, share: float, cache: Predictions) -> None:
         """Take what the model said to these tensors before, or run it and keep what it says."""
-        served, way, start = part.member.served, part.way, self._clock.monotonic_s()
+        revision, plan, start = group.variant.revision, group.plan, self._clock.monotonic_s()
         feed = runtime_feed(tensors)
-        key = prediction_key(tenant_of(work.request), served.revision, way.point, way.to_run, feed)
+        key = prediction_key(tenant_of(state.request), revision.digest, plan.point, plan.to_run, feed)
 
         async def run() -> Outputs:
-            await self._run(work, part, tensors, share)
-            return dict(part.raw)
+            await self._run(state, group, tensors, share)
+            return dict(group.raw)
 
         try:
-            left_s = run_slice_s(work.deadline_s - start, share)
-            part.raw, outcome = await kept.outputs(served.name, key, part.rows.rows, left_s, run)
+            left_s = run_slice_s(state.deadline_s - start, share)
+            group.raw, outcome = await cache.outputs(revision.name, key, group.rows.rows, left_s, run)
         except TimeoutError as problem:  # waiting for another request's run
-            raise _too_slow(served, work.deadline_s - start, share) from problem
+            raise _timed_out(revision, state.deadline_s - start, share) from problem
         if outcome != "miss":  # else the run has concluded it
-            part.source = CACHE
-            part.conclude()
+            group.source = CACHE
+            group.conclude()
 
-    def _run_now(self, work: RequestState, part: RowGroup, tensors: Feed) -> None:
+    def _run_on_loop(self, state: RequestState, group: RowGroup, tensors: Feed) -> None:
         """Run the model on the event loop. Flat, and sparing with calls: nearly every request comes through here."""
-        served, monotonic_s = part.member.served, self._clock.monotonic_s
-        feed = runtime_feed(tensors) if served.takes_text else tensors
-        last, guard = self._protection.last
-        if last is not served:
-            guard = self._guard(served)
+        revision, monotonic_s = group.variant.revision, self._clock.monotonic_s
+        feed = runtime_feed(tensors) if revision.takes_text else tensors
+        last, guard = self._protection.last_guard
+        if last is not revision:
+            guard = self._guard(revision)
         start = monotonic_s()
         ticket = guard.standing or guard.ask(start)
         if ticket is None:
-            raise _left_alone(served, guard, start)
+            raise _breaker_open(revision, guard, start)
         try:
-            part.raw = served.model.run(feed, part.way.to_run)
+            group.raw = revision.model.run(feed, group.plan.to_run)
             end = monotonic_s()
-            part.conclude()
+            group.conclude()
         except RunError:
-            part.ticket = ticket
+            group.ticket = ticket
             raise
         except Exception:
             guard.failed(ticket, monotonic_s() - start, monotonic_s())
             raise
-        part.model_s = took = end - start
-        if took > guard.slow_s:
-            _tell(guard, ticket, part, took, end)
+        group.model_s = took_s = end - start
+        if took_s > guard.slow_s:
+            _report_run(guard, ticket, group, took_s, end)
         else:
-            guard.succeeded(ticket, took, end)
-        if end > work.deadline_s or work.trace is not None:
-            self._ran(work, part, start, end)
+            guard.succeeded(ticket, took_s, end)
+        if end > state.deadline_s or state.trace is not None:
+            self._finish_run(state, group, start, end)
 
-    async def _run_aside(self, work: RequestState, part: RowGroup, tensors: Feed, share: float, bulkheads: Bulkheads) -> None:
+    async def _run_in_thread(
+        self, state: RequestState, group: RowGroup, tensors: Feed, share: float, bulkheads: Bulkheads
+    ) -> None:
         """Run the model in a thread of its own, as so long a run would hold up the loop; told to stop when its time is over."""
-        served, start = part.member.served, self._clock.monotonic_s()
-        aside = _Aside(served.model, runtime_feed(tensors), part.way.to_run, self._clock)
-        guard = self._guard(served)
+        revision, start = group.variant.revision, self._clock.monotonic_s()
+        run = _ThreadRun(revision.model, runtime_feed(tensors), group.plan.to_run, self._clock)
+        guard = self._guard(revision)
         ticket = guard.ask(start)
         if ticket is None:
-            raise _left_alone(served, guard, start)
-        left_s = work.deadline_s - start
+            raise _breaker_open(revision, guard, start)
+        left_s = state.deadline_s - start
         try:
-            part.raw = await bulkheads.of(f"{served.name}/{served.version}/{served.variant}").run(
-                aside, within_s=run_slice_s(left_s, share), expected_s=_expected_s(served, part.rows.rows), stop=aside.stop.ask
+            group.raw = await bulkheads.of(f"{revision.name}/{revision.version}/{revision.variant}").run(
+                run, within_s=run_slice_s(left_s, share), expected_s=_expected_s(revision, group.rows.rows), stop=run.stop.ask
             )
-            part.conclude()
+            group.conclude()
         except RunError:
-            part.ticket = ticket
+            group.ticket = ticket
             raise
         except TimeoutError as problem:
             now = self._clock.monotonic_s()
-            _tell(guard, ticket, part, aside.lasted_s(now), now, is_given_up=True)
-            raise _too_slow(served, left_s, share) from problem
+            _report_run(guard, ticket, group, run.lasted_s(now), now, is_abandoned=True)
+            raise _timed_out(revision, left_s, share) from problem
         except Overloaded:
             guard.unused(ticket)
             raise
         except Exception:
-            guard.failed(ticket, aside.lasted_s(self._clock.monotonic_s()), self._clock.monotonic_s())
+            guard.failed(ticket, run.lasted_s(self._clock.monotonic_s()), self._clock.monotonic_s())
             raise
         except BaseException:  # the client is gone
             guard.unused(ticket)
             raise
         end = self._clock.monotonic_s()
-        _tell(guard, ticket, part, aside.lasted_s(end), end)
-        self._ran(work, part, start, end)
+        _report_run(guard, ticket, group, run.lasted_s(end), end)
+        self._finish_run(state, group, start, end)
 
-    def _ran(self, work: RequestState, part: RowGroup, start_s: float, end_s: float) -> None:
-        part.model_s = end_s - start_s
-        if end_s > work.deadline_s:
+    def _finish_run(self, state: RequestState, group: RowGroup, start_s: float, end_s: float) -> None:
+        group.model_s = end_s - start_s
+        if end_s > state.deadline_s:
             raise DeadlineExceeded(
-                f"model {part.member.served.name!r} answered {end_s - work.deadline_s:.3f} s after the deadline; allow more time"
+                f"model {group.variant.revision.name!r} answered {end_s - state.deadline_s:.3f} s after the deadline; allow more time"
             )
-        if work.trace is not None:
-            self._span(work.trace, "model", part, part.model_s, {"model": part.member.served.name})
+        if state.trace is not None:
+            self._span(state.trace, "model", group, group.model_s, {"model": group.variant.revision.name})
 
-    def _span(self, trace: Trace, name: str, part: RowGroup, lasted_s: float, attributes: Mapping[str, str | int]) -> None:
+    def _span(self, trace: Trace, name: str, group: RowGroup, lasted_s: float, attributes: Mapping[str, str | int]) -> None:
         end_ns = self._clock.now_us() * 1000
-        variant: dict[str, str | int] = {
-            "rows": part.rows.rows,
-            "variant": part.member.served.variant,
-            "revision": part.member.served.revision,
+        common: dict[str, str | int] = {
+            "rows": group.rows.rows,
+            "variant": group.variant.revision.variant,
+            "revision": group.variant.revision.digest,
         }
-        trace.span(name, end_ns - int(lasted_s * 1e9), end_ns, {**attributes, **variant})
+        trace.span(name, end_ns - int(lasted_s * 1e9), end_ns, {**attributes, **common})
 
 
-class _Aside:
+class _ThreadRun:
     """One run in a thread, and when it really began and ended: waiting for the thread is not the model's time."""
 
     def __init__(self, model: Model, feed: Feed, names: list[str], clock: Clock) -> None:
@@ -285,34 +289,36 @@ class _Aside:
         return 0.0 if self._began_s is None else (self._ended_s or now_s) - self._began_s
 
 
-def _expected_s(served: LoadedRevision, rows: int) -> float:
-    return served.run_us * rows * 1e-6
+def _expected_s(revision: LoadedRevision, rows: int) -> float:
+    return revision.run_us * rows * 1e-6
 
 
-def _tell(guard: Guard, ticket: Ticket, part: RowGroup, took_s: float, now_s: float, *, is_given_up: bool = False) -> None:
+def _report_run(
+    guard: Guard, ticket: Ticket, group: RowGroup, took_s: float, now_s: float, *, is_abandoned: bool = False
+) -> None:
     """The breaker learns of a run that ended or was given up. Many rows may take long; and who allows no time is not to blame on
     the model."""
-    if took_s > guard.slow_s and took_s <= _EXPECTED * _expected_s(part.member.served, part.rows.rows):
+    if took_s > guard.slow_s and took_s <= _SLOW_FACTOR * _expected_s(group.variant.revision, group.rows.rows):
         took_s = 0.0
-    if is_given_up and took_s <= guard.slow_s:
+    if is_abandoned and took_s <= guard.slow_s:
         guard.unused(ticket)
     else:
         guard.succeeded(ticket, took_s, now_s)
 
 
-def _left_alone(served: LoadedRevision, guard: Guard, now_s: float) -> ModelUnavailable:
+def _breaker_open(revision: LoadedRevision, guard: Guard, now_s: float) -> ModelUnavailable:
     breaker = guard.breaker
     return ModelUnavailable(
-        f"model {served.name!r} ({served.variant}) is left alone for a while: {breaker.why}; try again later",
+        f"model {revision.name!r} ({revision.variant}) is left alone for a while: {breaker.why}; try again later",
         retry_after_s=guard.retry_after_s(now_s),
         is_slow=breaker.is_slow,
     )
 
 
-def _too_slow(served: LoadedRevision, left_s: float, share: float) -> DeadlineExceeded:
+def _timed_out(revision: LoadedRevision, left_s: float, share: float) -> DeadlineExceeded:
     if share < 1.0:
-        return VariantTimedOut(f"model {served.name!r} took more than {left_s * share:.3f} s")
-    return DeadlineExceeded(f"model {served.name!r} did not answer within the deadline; allow more time or send fewer rows")
+        return VariantTimedOut(f"model {revision.name!r} took more than {left_s * share:.3f} s")
+    return DeadlineExceeded(f"model {revision.name!r} did not answer within the deadline; allow more time or send fewer rows")
 
 
 def tenant_of(request: InferRequest) -> str:
@@ -325,12 +331,12 @@ def tenant_of(request: InferRequest) -> str:
     return named
 
 
-def tensors_of(part: RowGroup) -> Feed:
+def tensors_of(group: RowGroup) -> Feed:
     """The graph's inputs: as sent, or put together from columns and the features that were read."""
-    rows = part.rows
+    rows = group.rows
     if isinstance(rows, TensorRows):
         return rows.tensors
-    return feed_of(part.member.served.assembly, rows.fields, part.features, rows.rows)
+    return feed_of(group.variant.revision.assembly, rows.fields, group.features, rows.rows)
 
 
 def runtime_feed(tensors: Feed) -> dict[str, NDArray[Any]]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from serving.errors import BadRequest
 from serving.messages import InferRequest
-from serving.scoring.entity import BUCKETS, ENTITY, Place, places, salt_of
+from serving.scoring.entity import BUCKETS, ENTITY, EntityHash, entity_hashes, salt_of
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import STABLE, LoadedRevision
 from serving.scoring.split import Split
@@ -29,7 +29,7 @@ NO_SPLIT: Final = Split(())
 class Variant:
     """One loaded variant. evidence: where its share is accounted for, None if nobody judges it. mirror: buckets it mirrors."""
 
-    served: LoadedRevision
+    revision: LoadedRevision
     evidence: VariantEvidence | None = None
     mirror: int = 0
 
@@ -47,9 +47,9 @@ class VariantSet:
     objective_s: float = 0.1
 
     @classmethod
-    def only(cls, served: LoadedRevision) -> "VariantSet":
+    def only(cls, revision: LoadedRevision) -> "VariantSet":
         """One revision that is asked for by name: no split, no evidence."""
-        return cls(Variant(served))
+        return cls(Variant(revision))
 
     @classmethod
     def of(cls, spec: ModelSpec, stable: Variant, loaded: Mapping[str, Variant]) -> "VariantSet":
@@ -66,7 +66,7 @@ class VariantSet:
     @cached_property
     def by_name(self) -> Mapping[str, "VariantSet"]:
         """Each loaded variant alone, for those who ask for it."""
-        return MappingProxyType({m.served.variant: VariantSet.only(m.served) for m in (self.stable, *self.others)})
+        return MappingProxyType({m.revision.variant: VariantSet.only(m.revision) for m in (self.stable, *self.others)})
 
     @cached_property
     def mirrors(self) -> tuple[Variant, ...]:
@@ -76,28 +76,28 @@ class VariantSet:
     @cached_property
     def layout(self) -> tuple[object, ...]:
         """What decides who meets whom: the split as it stands, and the revisions behind it."""
-        return self.split.ends, tuple((m.served.variant, m.served.revision) for m in (*self.ranges, *self.others))
+        return self.split.ends, tuple((m.revision.variant, m.revision.digest) for m in (*self.ranges, *self.others))
 
     @cached_property
     def _salt(self) -> bytes:
-        return salt_of(self.stable.served.name)
+        return salt_of(self.stable.revision.name)
 
     @cached_property
     def _outputs(self) -> frozenset[str]:
         """Outputs that every variant can answer."""
-        known = [m.served.model_outputs | set(m.served.verdict_outputs) for m in (self.stable, *self.others)]
+        known = [m.revision.model_outputs | set(m.revision.verdict_outputs) for m in (self.stable, *self.others)]
         return frozenset.intersection(*known)
 
     @cached_property
     def _takes_tensors(self) -> bool:
-        return all(m.served.inputs.tensors == self.stable.served.inputs.tensors for m in self.others)
+        return all(m.revision.inputs.tensors == self.stable.revision.inputs.tensors for m in self.others)
 
     def named(self, name: object) -> "VariantSet":
         """The variant of that name alone. Raises BadRequest, listing those there are."""
         found = self.by_name.get(name) if isinstance(name, str) else None
         if found is None:
             shown = f"{name!r:.60}"
-            raise BadRequest(f"variant {shown} is not loaded; model {self.stable.served.name!r} has {list(self.by_name)}")
+            raise BadRequest(f"variant {shown} is not loaded; model {self.stable.revision.name!r} has {list(self.by_name)}")
         return found
 
     def can_split(self, request: InferRequest, rows: TensorRows | ColumnRows) -> bool:
@@ -106,10 +106,10 @@ class VariantSet:
             return False
         return not request.outputs or all(o.name in self._outputs or o.name == VARIANT for o in request.outputs)
 
-    def places(self, request: InferRequest, rows: TensorRows | ColumnRows) -> list[Place]:
+    def entity_hashes(self, request: InferRequest, rows: TensorRows | ColumnRows) -> list[EntityHash]:
         """Where each row's entity stands; one place alone: all rows are of one entity. Raises BadRequest."""
         named = request.parameters.get(ENTITY) if request.parameters else None
-        return places(self._salt, rows, named, by_row=self.stable.served.manifest.score is not None)
+        return entity_hashes(self._salt, rows, named, by_row=self.stable.revision.manifest.score is not None)
 
 
 def mirror_buckets(percent: float) -> int:
@@ -120,22 +120,22 @@ def mirror_buckets(percent: float) -> int:
 def misfit(stable: LoadedRevision, other: LoadedRevision) -> str | None:
     """Why this revision cannot stand beside stable, or None: a client must not be able to tell by what it may send or gets."""
     ours, theirs = stable.inputs, other.inputs
-    parts = []
+    problems = []
     if (ours.keys, ours.fields, ours.event_time) != (theirs.keys, theirs.fields, theirs.event_time):
-        parts.append(f"takes the columns {[*theirs.keys, *theirs.fields]}, stable takes {[*ours.keys, *ours.fields]}")
+        problems.append(f"takes the columns {[*theirs.keys, *theirs.fields]}, stable takes {[*ours.keys, *ours.fields]}")
     if not ours.takes_columns and ours.tensors != theirs.tensors:
-        parts.append(f"takes the tensors {list(theirs.tensors)}, stable takes {list(ours.tensors)}, or their shapes differ")
+        problems.append(f"takes the tensors {list(theirs.tensors)}, stable takes {list(ours.tensors)}, or their shapes differ")
     if ours.allow_nonfinite and not theirs.allow_nonfinite:
-        parts.append("refuses NaN and infinities, which stable takes")
+        problems.append("refuses NaN and infinities, which stable takes")
     gone = [name for name in stable.verdict_outputs if name not in other.verdict_outputs]
     if not stable.verdict_outputs:
         has = {(o.name, o.datatype) for o in other.manifest.outputs}
         gone = [o.name for o in stable.manifest.outputs if (o.name, o.datatype) not in has]
     if gone:
-        parts.append(f"lacks the outputs {gone}")
+        problems.append(f"lacks the outputs {gone}")
     points = sorted(stable.points.keys() - other.points.keys())
     if points:
-        parts.append(f"lacks the operating points {points}")
-    if not parts:
+        problems.append(f"lacks the operating points {points}")
+    if not problems:
         return None
-    return f"it cannot stand beside {STABLE}: it {'; it '.join(parts)}; serve such a model under a name of its own"
+    return f"it cannot stand beside {STABLE}: it {'; it '.join(problems)}; serve such a model under a name of its own"

@@ -261,7 +261,7 @@ def _check_many_rows(onnx: Path, model: "OnnxModel", score: "Mapping[str, Any] |
     for other in (*known, *GOLDEN_SIZES):
         inputs = made_up_inputs(model.inputs, batch=MANY_ROWS, other=other)
         try:
-            check_scores(model.inputs, spec, inputs, model.run(inputs), model.apart)
+            check_scores(model.inputs, spec, inputs, model.run(inputs), model.non_row_inputs)
         except RunError:
             continue  # made-up values need not fit; the golden case says so where none does
         except BundleError as problem:

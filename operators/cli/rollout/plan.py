@@ -120,7 +120,7 @@ def _forecast(
 def _loaded(bundle: "Bundle", revision: "Revision") -> "LoadedRevision":
     """Probe the bundle as a replica does, and load it into this process."""
     from serving.models.probe import probe
-    from serving.scoring.loaded_revision import load_bundle, serve
+    from serving.scoring.loaded_revision import build_revision, load_bundle
 
     probe(bundle)
     unknown = sorted(set(revision.thresholds) - set(bundle.manifest.operating_points))
@@ -128,4 +128,4 @@ def _loaded(bundle: "Bundle", revision: "Revision") -> "LoadedRevision":
         raise CommandError(
             f"version {revision.version} has no operating point {unknown}; it has {sorted(bundle.manifest.operating_points)}"
         )
-    return serve(load_bundle(bundle), revision.serving())
+    return build_revision(load_bundle(bundle), revision.serving())

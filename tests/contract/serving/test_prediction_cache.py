@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from serving.cache.memory_cache import MOST_VALUE_BYTES, MemoryCache
+from serving.cache.memory_cache import MAX_VALUE_BYTES, MemoryCache
 from serving.cache.redis_cache import RedisCache
 from tests.waiting import until_so
 
@@ -57,10 +57,10 @@ async def test_nothing_outlives_its_time(cache):
 
 
 async def test_a_value_that_is_too_large_is_not_kept(cache):
-    cache.put(b"large", bytes(MOST_VALUE_BYTES + 1))
-    cache.put(b"largest", bytes(MOST_VALUE_BYTES))
+    cache.put(b"large", bytes(MAX_VALUE_BYTES + 1))
+    cache.put(b"largest", bytes(MAX_VALUE_BYTES))
     assert await get(cache, b"large") is None
-    assert len(await get(cache, b"largest")) == MOST_VALUE_BYTES
+    assert len(await get(cache, b"largest")) == MAX_VALUE_BYTES
 
 
 async def test_many_at_once_do_not_mix(cache):

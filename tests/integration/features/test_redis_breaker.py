@@ -152,7 +152,7 @@ async def test_a_dead_cache_is_a_miss_at_once_and_is_used_again_when_it_is_back(
     protection = Protection(Breakers(), None, 2.0, TIMEOUT_S)
     clock = ManualClock()
     guard = protection.cache(0.01)
-    predictions = Predictions(cache, guard, clock, from_s=0.0, within_s=0.05)
+    predictions = Predictions(cache, guard, clock, min_run_s=0.0, lookup_timeout_s=0.05)
 
     async def run():
         return {}

@@ -14,7 +14,7 @@ from operators.labs.replay import CannotReplay, replay
 from serving.audit.encoding import decode_record, encode_record
 from serving.audit.reader import AuditError, read_records
 from serving.audit.writer import PATTERN
-from serving.scoring.loaded_revision import load_bundle, serve
+from serving.scoring.loaded_revision import build_revision, load_bundle
 from serving.spec import RevisionSpec
 from tests import laws
 from tests.unit.serving.scoring.variants import World, host, request, spec, threat
@@ -57,7 +57,7 @@ def plain(bundles):
 
 
 def served(bundle, **revision):
-    return serve(load_bundle(bundle), RevisionSpec(bundle=bundle.digest, **revision))
+    return build_revision(load_bundle(bundle), RevisionSpec(bundle=bundle.digest, **revision))
 
 
 def test_stable_replayed_gives_every_logged_verdict(records, bundles):

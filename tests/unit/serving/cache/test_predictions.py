@@ -60,7 +60,7 @@ class World:
         self.clock = ManualClock()
         self.cache = cache or MemoryCache(1_000_000, 60.0, now=self.clock.monotonic_s)
         self.guard = Guard("cache", BreakerLimits(slow_s=0.01), instead="the model runs")
-        self.predictions = Predictions(self.cache, self.guard, self.clock, from_s=0.001, within_s=0.01)
+        self.predictions = Predictions(self.cache, self.guard, self.clock, min_run_s=0.001, lookup_timeout_s=0.01)
         self.model = Model(self.clock)
 
     async def ask(self, key=b"k", left_s=1.0):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from serving.loading.warmup import bodies, warm_batches, warm_up
+from serving.loading.warmup import request_bodies, warm_batches, warm_up
 from serving.models.errors import RunError
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
-from serving.scoring.loaded_revision import load_bundle, serve
+from serving.scoring.loaded_revision import build_revision, load_bundle
 from serving.spec import RevisionSpec
 from tests.fakes.serving.features import FakeFeatureReader
 from tests.unit.serving.scoring.variants import World, request, threat
@@ -48,16 +48,16 @@ def bundle(tmp_path_factory):
 
 
 def served_of(bundle):
-    return serve(load_bundle(bundle), RevisionSpec(bundle=bundle.digest))
+    return build_revision(load_bundle(bundle), RevisionSpec(bundle=bundle.digest))
 
 
 async def test_what_a_revision_works_out_at_its_first_request_is_worked_out_before_it(bundle):
     served = served_of(bundle)
     model = CountingModel(served.model)
     served = replace(served, model=model)
-    assert not served.ways
+    assert not served.plans
     await warm_up(served, None)
-    assert served.ways
+    assert served.plans
     assert set(model.rows) == {1, 2}
 
 
@@ -86,7 +86,7 @@ async def test_a_model_that_refuses_made_up_rows_is_served_all_the_same(bundle):
 
 
 def test_a_bundle_is_asked_in_each_form_it_takes(bundle):
-    told = [{i["name"]: i["data"] for i in orjson.loads(body)["inputs"]} for body in bodies(bundle.manifest)]
+    told = [{i["name"]: i["data"] for i in orjson.loads(body)["inputs"]} for body in request_bodies(bundle.manifest)]
     assert told == [{"level": [0]}, {"host": [""], "level": [0]}, {"level": [0, 0]}, {"host": ["", ""], "level": [0, 0]}]
 
 

@@ -98,12 +98,12 @@ async def test_the_thread_of_a_run_nobody_waits_for_is_free_again(long_model, wh
     part = SimpleNamespace(
         member=SimpleNamespace(served=served), rows=SimpleNamespace(rows=1), way=SimpleNamespace(to_run=["y"])
     )
-    stages = VariantRunner(
+    runner = VariantRunner(
         None, clock, ServingMetrics("r"), feature_timeout_s=0.05, protection=replace(unprotected(), bulkheads=bulkheads)
     )
     remaining_s = 0.05 if why == "the deadline passes" else 10 * HANG_S
     work = SimpleNamespace(deadline_s=clock.monotonic_s() + remaining_s, trace=None)
-    task = asyncio.create_task(stages._run_aside(work, part, feed(ENDLESS), 1.0, bulkheads))
+    task = asyncio.create_task(runner._run_in_thread(work, part, feed(ENDLESS), 1.0, bulkheads))
     if why == "the deadline passes":
         with pytest.raises(DeadlineExceeded, match="within the deadline"):
             await task

@@ -14,7 +14,7 @@ from serving.errors import BadRequest, DeadlineExceeded, NotFound, ServingError,
 from serving.loading import loader
 from serving.messages import InferRequest, RequestedOutput, Tensor
 from serving.models.build import build_bundle
-from serving.models.errors import ModelError, for_clients
+from serving.models.errors import ModelError, message_for_clients
 from serving.models.store import BundleStore
 from serving.replica.inference_service import ModelServer
 from serving.replica.served_file import ServedFile, newest_of_each
@@ -139,7 +139,7 @@ async def test_a_wrong_request_is_told_so_and_counted(world, request_, error, sa
 
 async def test_an_answer_after_the_deadline_is_none(world):
     await world.service.apply(newest_of_each(world.store))
-    served = world.service._snapshot.find("simple", None).stable.served
+    served = world.service._snapshot.find("simple", None).stable.revision
 
     class Slow:
         def __init__(self, model):
@@ -231,7 +231,7 @@ async def test_a_slow_model_holds_up_no_other_that_is_loaded(world, slow):
     wanted, gate = slow
     stable = ModelSpec(name="simple", version="1", revision=revision_of(world, "1"))
     applying = asyncio.create_task(world.service.apply(ServingSpec(models=(wanted, stable))))
-    await until(lambda: world.service._loader.served)
+    await until(lambda: world.service._loader.loaded)
     assert (await world.service.infer(ask())).version == "1"
     assert not world.service.is_model_ready("slow", None)
     assert not world.service.is_ready()
@@ -276,8 +276,8 @@ async def test_a_candidate_that_is_loaded_waits_for_its_stable_and_stable_not_fo
     applying = asyncio.create_task(
         world.service.apply(ServingSpec(models=(simple.model_copy(update={"variants": (beside,)}), lone)))
     )
-    await until(lambda: len(world.service._snapshot.members()) == 2)
-    assert {(m.served.variant, m.served.version) for m in world.service._snapshot.members()} == {
+    await until(lambda: len(world.service._snapshot.variants()) == 2)
+    assert {(m.revision.variant, m.revision.version) for m in world.service._snapshot.variants()} == {
         ("stable", "1"),
         ("candidate", "2"),
     }
@@ -385,7 +385,7 @@ async def test_an_overtaken_revision_that_is_loaded_late_is_not_kept(world, prob
     await newest
     await until(lambda: not world.service._loader._loading)
     assert {version for _, version in world.service._snapshot.by_version} == {"1"}
-    assert len(world.service._loader.served) == 1
+    assert len(world.service._loader.loaded) == 1
     assert set(world.service._loader._bundles) == {one.digest}
 
 
@@ -458,7 +458,7 @@ async def test_what_clients_are_told_names_no_place_on_disk(world, tmp_path):
     ],
 )
 def test_places_on_this_machine_are_not_told_to_clients(text, told):
-    assert for_clients(ModelError(text), Path("/var/lib/x y/store")) == told
+    assert message_for_clients(ModelError(text), Path("/var/lib/x y/store")) == told
 
 
 async def test_whoever_watches_is_told_of_every_change_of_what_is_ready(world, tmp_path):
@@ -497,9 +497,9 @@ async def test_the_index_is_answered_without_the_disk(world, tmp_path):
 
 async def test_a_revision_that_did_not_change_is_not_loaded_again(world):
     await world.service.apply(newest_of_each(world.store))
-    before = world.service._snapshot.find("simple", None).stable.served
+    before = world.service._snapshot.find("simple", None).stable.revision
     await world.service.apply(newest_of_each(world.store))
-    assert world.service._snapshot.find("simple", None).stable.served is before
+    assert world.service._snapshot.find("simple", None).stable.revision is before
 
 
 async def test_control_can_be_switched_off(tmp_path, simple):

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import BadRequest
-from serving.scoring.entity import canonical, places, salt_of
+from serving.scoring.entity import canonical, entity_hashes, salt_of
 from tests.unit.serving.scoring.rows import columns, tensors
 
 SALT = salt_of("m")
 
 
 def of(rows, named=None, by_row=True):
-    return places(SALT, rows, named, by_row=by_row)
+    return entity_hashes(SALT, rows, named, by_row=by_row)
 
 
 @given(st.integers(-(2**31), 2**31 - 1))

@@ -127,7 +127,7 @@ async def test_what_stable_fails_on_is_mirrored_too(world, bundles):
         def run(self, tensors, outputs=None, stop=None):
             raise RuntimeError("out of memory")
 
-    object.__setattr__(world.lineup.stable.served, "model", Broken())
+    object.__setattr__(world.variants.stable.revision, "model", Broken())
     with pytest.raises(Internal):
         await world.service.infer(request("a"))
     await world.mirror.drained()
@@ -141,9 +141,9 @@ async def test_what_stable_fails_on_is_mirrored_too(world, bundles):
 async def test_a_full_queue_drops_copies_and_says_so(tmp_path, bundles):
     world = filled(World(tmp_path, queue=3), bundles)
     await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], mirror=100)))
-    lineup = world.lineup
+    variants = world.variants
     for i in range(10):
-        await world.scorer.score(lineup, request(host(i)))
+        await world.scorer.score(variants, request(host(i)))
     await world.mirror.drained()
     assert world.metrics._mirrored == {("threat", "candidate", "dropped"): 7, ("threat", "candidate", "scored"): 3}
     assert world.evidence("candidate", "mirror")["requests"] == world.evidence("stable", "mirror")["requests"] == 3
@@ -169,7 +169,7 @@ async def test_a_candidate_that_hangs_delays_nobody(tmp_path, bundles):
                 gate.wait(10)
                 return {}
 
-        object.__setattr__(world.lineup.others[0].served, "model", Hanging())
+        object.__setattr__(world.variants.others[0].revision, "model", Hanging())
         for i in range(20):
             await asyncio.wait_for(world.service.infer(request(host(i))), 0.1)
             await asyncio.sleep(0)
@@ -192,7 +192,7 @@ async def test_the_copys_latency_is_what_the_client_would_have_waited(world, bun
             world.clock.advance(self.seconds)
             return self.model.run(tensors, outputs)
 
-    stable, candidate = Slow(world.lineup.stable.served, 0.06), Slow(world.lineup.others[0].served, 0.01)
+    stable, candidate = Slow(world.variants.stable.revision, 0.06), Slow(world.variants.others[0].revision, 0.01)
     await world.service.infer(request("a"))
     await world.mirror.drained()
     assert (world.evidence("stable", "mirror")["latency"], world.evidence("candidate", "mirror")["latency"]) == (1, 0)

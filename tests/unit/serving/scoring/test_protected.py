@@ -62,7 +62,7 @@ class Model:
 
 
 def play(world, which, **how):
-    served = world.lineup.stable.served if which == "stable" else world.lineup.others[0].served
+    served = world.variants.stable.revision if which == "stable" else world.variants.others[0].revision
     model = Model(served.model, world.clock, **how)
     object.__setattr__(served, "model", model)
     return model
@@ -107,7 +107,7 @@ async def test_a_broken_stable_is_refused_at_once_and_says_when_to_come_again_an
     assert len(refused) == 190
     assert 0 < refused[0].retry_after_s <= 1.2
     assert "is left alone for a while: 10 of the last 10 calls failed" in refused[0].message
-    assert world.protection.barred == 190
+    assert world.protection.refused_by_breaker == 190
     model.problem = None
     world.clock.advance(1.3)
     answers = await ask(world, 20, variant="stable")
@@ -121,7 +121,7 @@ def runs_on_the_loop(world):
 
 def runs_in_a_thread(world):
     world.protection.bulkheads = Bulkheads(threads=1, queue=1)
-    for served in (world.lineup.stable.served, world.lineup.others[0].served):
+    for served in (world.variants.stable.revision, world.variants.others[0].revision):
         object.__setattr__(served, "run_us", 1e6)
 
 
@@ -156,7 +156,7 @@ async def test_a_candidate_that_drops_rows_is_blamed_and_stable_answers(world):
 
 
 async def test_a_run_of_many_rows_may_take_long(world):
-    served = world.lineup.stable.served
+    served = world.variants.stable.revision
     object.__setattr__(served, "run_us", 100_000.0)
     play(world, "stable", takes_s=0.6)
     await ask(world, 30, variant="stable")
@@ -172,15 +172,15 @@ async def test_wrong_input_opens_nothing(world):
 
 async def test_what_cannot_be_answered_in_time_is_refused_before_any_work(world):
     model = play(world, "stable")
-    object.__setattr__(world.lineup.stable.served, "run_us", 50_000.0)
+    object.__setattr__(world.variants.stable.revision, "run_us", 50_000.0)
     with pytest.raises(DeadlineExceeded, match="nothing was done for it"):
         await world.service.infer(msgspec.structs.replace(request("a"), deadline_s=0.02))
-    assert (model.runs, world.protection.late) == (0, 1)
+    assert (model.runs, world.protection.refused_late) == (0, 1)
 
 
 async def test_a_model_whose_threads_are_taken_is_overloaded_not_waited_for(world):
     bulkheads = world.protection.bulkheads = Bulkheads(threads=1, queue=1)
-    object.__setattr__(world.lineup.stable.served, "run_us", 1e6)
+    object.__setattr__(world.variants.stable.revision, "run_us", 1e6)
     taken = bulkheads.of("threat/1/stable")
     taken._under_way = 2
     with pytest.raises(Overloaded):
@@ -191,7 +191,7 @@ async def test_a_model_whose_threads_are_taken_is_overloaded_not_waited_for(worl
 def cached(world):
     guard = world.protection.cache(0.01)
     cache = MemoryCache(1_000_000, 60.0, now=world.clock.monotonic_s)
-    world.protection.predictions = Predictions(cache, guard, world.clock, from_s=0.0, within_s=0.01)
+    world.protection.predictions = Predictions(cache, guard, world.clock, min_run_s=0.0, lookup_timeout_s=0.01)
 
 
 async def test_a_kept_prediction_is_the_same_answer_and_says_where_it_came_from(world):

@@ -48,7 +48,7 @@ def test_a_breaker_is_seen_before_it_ever_opens_and_after():
 
 def test_refusals_are_counted_by_reason():
     guarded = protection()
-    guarded.late, guarded.barred = 3, 2
+    guarded.refused_late, guarded.refused_by_breaker = 3, 2
     found = scraped(guarded)
     assert {reason: found["vedette_refusals_total", reason] for reason in ("late", "breaker", "queue")} == {
         "late": 3,

@@ -103,8 +103,8 @@ async def test_a_score_that_nobody_gave_is_null_in_json(tmp_path):
 
 async def test_the_model_out(tmp_path, monkeypatch):
     world = await world_with(tmp_path, WITHOUT_FEATURES)
-    model = Breaking(world.lineup.stable.served.model)
-    object.__setattr__(world.lineup.stable.served, "model", model)
+    model = Breaking(world.variants.stable.revision.model)
+    object.__setattr__(world.variants.stable.revision, "model", model)
     model.problem = Unavailable("the breaker is open")
     answer = await world.service.infer(request("10.0.0.1", level=4.0))
     assert (answer.parameters["source"], outputs(answer)["verdict"]) == ("rules", [b"alert"])
@@ -117,8 +117,8 @@ async def test_the_model_out(tmp_path, monkeypatch):
 
 async def test_the_graphs_own_outputs_are_the_models_alone(tmp_path):
     world = await world_with(tmp_path, WITHOUT_FEATURES)
-    model = Breaking(world.lineup.stable.served.model)
-    object.__setattr__(world.lineup.stable.served, "model", model)
+    model = Breaking(world.variants.stable.revision.model)
+    object.__setattr__(world.variants.stable.revision, "model", model)
     model.problem = Unavailable("the breaker is open")
     with pytest.raises(Unavailable, match="the breaker is open"):
         await world.service.infer(request("10.0.0.1", outputs=["risk"]))
@@ -129,8 +129,8 @@ async def test_without_rules_all_is_as_before(tmp_path):
     world.features.is_down = True
     answer = await world.service.infer(request("10.0.0.1"))
     assert (answer.parameters["source"], answer.parameters["degraded"]) == ("model", True)
-    model = Breaking(world.lineup.stable.served.model)
-    object.__setattr__(world.lineup.stable.served, "model", model)
+    model = Breaking(world.variants.stable.revision.model)
+    object.__setattr__(world.variants.stable.revision, "model", model)
     model.problem = RuntimeError("broken")
     with pytest.raises(Internal):
         await world.service.infer(request("10.0.0.1"))
@@ -171,8 +171,8 @@ async def test_sigma_rules_see_the_event_of_a_field(tmp_path):
         rules={"event_field": "event"},
         request_fields=[{"name": "level", "datatype": "FP32"}, {"name": "event", "datatype": "BYTES"}],
     )
-    model = Breaking(world.lineup.stable.served.model)
-    object.__setattr__(world.lineup.stable.served, "model", model)
+    model = Breaking(world.variants.stable.revision.model)
+    object.__setattr__(world.variants.stable.revision, "model", model)
     model.problem = Unavailable("the breaker is open")
     shell = {"Channel": "Microsoft-Windows-Sysmon/Operational", "EventID": 1, "Image": "C:\\PowerShell.exe"}
     said = {"logsource": {"product": "windows", "category": "process_creation"}, "Image": "x\\powershell.exe"}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, chisquare
 
-from serving.scoring.entity import BUCKETS, bucket, mirror_bucket, places, salt_of
+from serving.scoring.entity import BUCKETS, bucket, entity_hashes, mirror_bucket, salt_of
 from serving.scoring.split import Split
 from tests.unit.serving.scoring.rows import columns
 
@@ -14,7 +14,9 @@ place = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 
 
 def hosts(count):
-    return places(salt_of("flows"), columns(host=[f"10.0.{i // 256}.{i % 256}" for i in range(count)]), None, by_row=True)
+    return entity_hashes(
+        salt_of("flows"), columns(host=[f"10.0.{i // 256}.{i % 256}" for i in range(count)]), None, by_row=True
+    )
 
 
 @given(place, st.floats(0, 100), st.floats(0, 100))
@@ -67,7 +69,7 @@ def test_the_mirror_does_not_follow_the_split():
 def test_models_split_independently():
     table = np.zeros((2, 2))
     names = [f"10.0.{i // 256}.{i % 256}" for i in range(20_000)]
-    one, two = (places(salt_of(m), columns(host=names), None, by_row=True) for m in ("flows", "logins"))
+    one, two = (entity_hashes(salt_of(m), columns(host=names), None, by_row=True) for m in ("flows", "logins"))
     for a, b in zip(one, two, strict=True):
         table[int(bucket(a) < 2000), int(bucket(b) < 2000)] += 1
     assert chi2_contingency(table).pvalue > 0.001

@@ -161,8 +161,8 @@ async def test_a_request_stable_alone_can_answer_is_nobodys_evidence(world, bund
     renamed = threat(tmp_path / "r", "6", 0.5)
     world.store.add(renamed)
     await world.service.apply(spec(bundles["stable"], variant(renamed, weight=100)))
-    lineup = world.lineup
-    object.__setattr__(lineup.others[0].served, "model_outputs", frozenset({"elsewhere"}))
+    variants = world.variants
+    object.__setattr__(variants.others[0].revision, "model_outputs", frozenset({"elsewhere"}))
     answer = await world.service.infer(request("a", outputs=["risk"]))
     assert answer.parameters["variant"] == "stable"
     assert world.evidence("stable")["requests"] == 0
@@ -186,7 +186,7 @@ async def test_a_variant_that_fails_is_answered_for_by_stable_and_blamed(world, 
 
 async def test_a_variant_that_hangs_leaves_stable_the_time_to_answer_and_counts_as_slow(world, bundles):
     await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], weight=100)))
-    served, released = world.lineup.others[0].served, threading.Event()
+    served, released = world.variants.others[0].revision, threading.Event()
 
     class Hanging:
         def run(self, tensors, outputs=None, stop=None):
@@ -217,9 +217,9 @@ async def test_a_failure_of_both_is_blamed_on_the_one_that_was_chosen(world, bun
         def run(self, tensors, outputs=None, stop=None):
             raise RuntimeError("out of memory")
 
-    lineup = world.lineup
-    for member in (lineup.stable, *lineup.others):
-        object.__setattr__(member.served, "model", Broken())
+    variants = world.variants
+    for loaded in (variants.stable, *variants.others):
+        object.__setattr__(loaded.revision, "model", Broken())
     for i in range(20):
         with pytest.raises(Internal):
             await world.service.infer(request(host(i)))
@@ -231,7 +231,7 @@ async def test_a_failure_of_both_is_blamed_on_the_one_that_was_chosen(world, bun
 
 async def test_slow_is_over_the_objective_and_counts_the_first_of_an_entity(world, bundles):
     await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], weight=100), latency_objective_ms=50.0))
-    served = world.lineup.others[0].served
+    served = world.variants.others[0].revision
 
     class Slow:
         seconds, model = 0.06, served.model
@@ -256,9 +256,9 @@ async def test_a_threshold_is_a_revision_of_its_own_and_shares_the_session(world
     await world.service.apply(spec(stable, variant(stable, weight=100, thresholds={"siem_alerting": 0.9})))
     answer = await world.service.infer(request("a", level=2.0))
     assert (verdicts(answer), answer.version) == (["investigate"], "1")
-    lineup = world.lineup
-    assert lineup.others[0].served.model is lineup.stable.served.model
-    assert lineup.others[0].served.revision != lineup.stable.served.revision
+    variants = world.variants
+    assert variants.others[0].revision.model is variants.stable.revision.model
+    assert variants.others[0].revision.digest != variants.stable.revision.digest
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ async def test_a_threshold_is_a_revision_of_its_own_and_shares_the_session(world
 async def test_the_threshold_to_investigate_is_never_over_the_alerts(world, bundles, threshold, investigate):
     revision = RevisionSpec(bundle=bundles["stable"].digest, thresholds={"siem_alerting": threshold})
     await world.service.apply(spec(bundles["stable"], revision=revision))
-    point = world.lineup.stable.served.points["siem_alerting"]
+    point = world.variants.stable.revision.points["siem_alerting"]
     assert (point.threshold, point.investigate) == (threshold, investigate)
     assert world.service.model_metadata("threat", None).parameters["operating_points"] == {"siem_alerting": threshold}
 
@@ -282,12 +282,12 @@ async def test_a_promotion_and_a_weight_load_and_probe_nothing(world, bundles, m
     await world.service.apply(spec(stable, variant(candidate, weight=5)))
     monkeypatch.setattr(loader, "probe", None)
     monkeypatch.setattr(world.store, "read", None)
-    before = world.lineup
+    before = world.variants
     await world.service.apply(spec(stable, variant(candidate, weight=100)))
     await world.service.apply(spec(candidate, variant(stable, name="former")))
-    lineup = world.lineup
-    assert lineup.stable.served.model is before.others[0].served.model
-    assert lineup.others[0].served.model is before.stable.served.model
+    variants = world.variants
+    assert variants.stable.revision.model is before.others[0].revision.model
+    assert variants.others[0].revision.model is before.stable.revision.model
     assert (await world.service.infer(request("a"))).parameters["variant"] == "stable"
     assert (await world.service.infer(request("a", variant="former"))).version == "1"
 
@@ -368,13 +368,13 @@ async def test_an_abort_does_not_wait_for_a_candidate_that_is_still_loading(worl
     await world.service.apply(spec(bundles["stable"]))
     gate.set()
     await starting
-    assert world.lineup.others == ()
+    assert world.variants.others == ()
 
 
 async def test_what_is_removed_is_released_once_no_request_uses_it(world, bundles):
     await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], weight=100)))
-    held = world.lineup
-    gone = weakref.ref(held.others[0].served.model)
+    held = world.variants
+    gone = weakref.ref(held.others[0].revision.model)
     await world.service.apply(spec(bundles["stable"]))
     gc.collect()
     assert gone() is not None, "a request under way keeps it"

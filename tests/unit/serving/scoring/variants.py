@@ -105,8 +105,8 @@ class World:
             self.clock,
             self.metrics,
             executor=executor,
-            queue=queue,
-            most_rows=20_000,
+            max_copies=queue,
+            max_rows=20_000,
             deadline_s=1.0,
             feature_timeout_s=0.05,
         )
@@ -132,7 +132,7 @@ class World:
         )
 
     @property
-    def lineup(self) -> VariantSet:
+    def variants(self) -> VariantSet:
         """What `threat` answers with."""
         return self.service._snapshot.find("threat", None)
 
