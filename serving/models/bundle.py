@@ -136,7 +136,7 @@ def check_golden(bundle: Bundle, model: Model) -> int:
                 "the model or its runtime is not the one the bundle was built with"
             )
         try:
-            non_row_inputs: frozenset[str] = getattr(model, "apart", frozenset())
+            non_row_inputs: frozenset[str] = getattr(model, "non_row_inputs", frozenset())
             check_scores(bundle.manifest.inputs, bundle.manifest.score, case.inputs, outputs, non_row_inputs)
         except BundleError as problem:
             raise BundleError(f"{bundle.folder / golden.file}: case {index}: {problem}") from problem

@@ -94,16 +94,16 @@ def test_a_stop_ends_no_other_run(long_model):
 @pytest.mark.parametrize("why", ["the deadline passes", "the client is gone"])
 async def test_the_thread_of_a_run_nobody_waits_for_is_free_again(long_model, why):
     bulkheads, clock = Bulkheads(threads=1, queue=1), ManualClock()
-    served = SimpleNamespace(model=long_model, name="long", version="1", variant="stable", revision="r", run_us=1.0)
-    part = SimpleNamespace(
-        member=SimpleNamespace(served=served), rows=SimpleNamespace(rows=1), way=SimpleNamespace(to_run=["y"])
+    revision = SimpleNamespace(model=long_model, name="long", version="1", variant="stable", digest="r", run_us=1.0)
+    group = SimpleNamespace(
+        variant=SimpleNamespace(revision=revision), rows=SimpleNamespace(rows=1), plan=SimpleNamespace(to_run=["y"])
     )
     runner = VariantRunner(
         None, clock, ServingMetrics("r"), feature_timeout_s=0.05, protection=replace(unprotected(), bulkheads=bulkheads)
     )
     remaining_s = 0.05 if why == "the deadline passes" else 10 * HANG_S
-    work = SimpleNamespace(deadline_s=clock.monotonic_s() + remaining_s, trace=None)
-    task = asyncio.create_task(runner._run_in_thread(work, part, feed(ENDLESS), 1.0, bulkheads))
+    state = SimpleNamespace(deadline_s=clock.monotonic_s() + remaining_s, trace=None)
+    task = asyncio.create_task(runner._run_in_thread(state, group, feed(ENDLESS), 1.0, bulkheads))
     if why == "the deadline passes":
         with pytest.raises(DeadlineExceeded, match="within the deadline"):
             await task
