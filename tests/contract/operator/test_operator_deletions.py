@@ -187,7 +187,7 @@ async def begun(cluster: tuple[Handle, str, str], folder: Path, begins: str) -> 
         Kube(access(server.kubeconfig(token, home, home)), manager="vedette-operator") as kube,
         Webhook(people, namespace, home, folder) as webhook,
     ):
-        definitions, desk = Definitions(people), ClusterDesk(kube, namespace, people=people, by=await people.who())
+        definitions, desk = Definitions(people), ClusterDesk(kube, namespace, people=people, by=(await people.who()).name)
         try:
             await desk.ray.create()
             if begins == "under way":
