@@ -1,4 +1,4 @@
-"""What the control plane asks of a place that serves: make this true; what is observed; how loaded is it; take it down.
+"""What the control plane asks of a place that serves: make this true; what is seen there, evidence and load; take it down.
 
 `local`, `ray` and `kserve` implement it, tests.fakes has one that keeps state, and one contract suite holds them all to it. What the
 operator asks besides is operators.handlers.looking.backends.ClusterBackend's. Decisions are made elsewhere (operators.rollout,
@@ -52,20 +52,30 @@ class Load:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BackendView:
+    """What one look at a service saw; both are read from the same pages."""
+
+    observation: Observation
+    load: Load
+
+    @classmethod
+    def not_seen(cls, at: datetime, problem: str) -> "BackendView":
+        """Nothing could be read. problem: why."""
+        return cls(Observation(at=at, problem=problem), Load(at, problem=problem))
+
+
 class Backend(Protocol):
     """Where a service runs. Every method is idempotent."""
 
     async def carry_out(self, service: ServiceRef, target: Target) -> None:
         """Make the target true: revisions loaded, split and mirror as said, replicas if said. Returns when it is told, not
-        when it is done; `observe` says what is loaded. Raises BackendError."""
+        when it is done; `look` says what is loaded. Raises BackendError."""
         ...
 
-    async def observe(self, service: ServiceRef) -> Observation:
-        """Counters and what is loaded in each replica. Never raises for a measurement that fails: Observation.problem says so."""
-        ...
-
-    async def load(self, service: ServiceRef) -> Load:
-        """How busy it is; Load.problem if that could not be measured."""
+    async def look(self, service: ServiceRef) -> BackendView:
+        """Counters, what is loaded in each replica and how busy it is. Each replica is asked once. Never raises for a measurement
+        that fails: Observation.problem and Load.problem say so."""
         ...
 
     async def remove(self, service: ServiceRef) -> None:

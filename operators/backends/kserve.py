@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from operators.api.types import KserveBackend
-from operators.backends.evidence import Scrape
 from operators.backends.inference_service import MANAGED_BY, Held, fields_of, held_by, is_within, served_by
 from operators.backends.kube import INFERENCE_SERVICES, PODS, Conflict, Kube, KubeError, KubeObject, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.pods import addresses, is_ready
 from operators.backends.ray import ReadEvidence
-from operators.ports import BackendError, Load, ServiceRef
+from operators.ports import BackendError, BackendView, ServiceRef
 from operators.rollout.evidence import Observation, ReplicaEvidence, key
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
@@ -64,31 +63,24 @@ class KserveInference:
             fields["metadata"]["ownerReferences"] = [dict(self._owner)]
         await self._kube.apply(INFERENCE_SERVICES, service.namespace, self._name(service), fields)
 
-    async def observe(self, service: ServiceRef) -> Observation:
-        """Ask every pod; tallies are named by the variant that holds their revision now."""
+    async def look(self, service: ServiceRef) -> BackendView:
+        """Ask every pod; tallies are named by the variant that holds their revision now. The load is all variants' together."""
         try:
-            found, pods = await self._look(service)
+            found, pods = await self._found_with_pods(service)
         except (KubeError, BackendError) as problem:
-            return Observation(at=datetime.now(UTC), problem=str(problem))
+            return BackendView.not_seen(datetime.now(UTC), str(problem))
         scrape = await self._read(service, addresses(pods, self._place.metrics_port))
         held = held_by(found)
         expected = {h.variant: max(1, len(_of(service, self._place, h, pods))) for h in held}
-        return Observation(
+        observation = Observation(
             at=scrape.at,
             replicas=tuple(_renamed(r, held) for r in scrape.replicas),
             expected_replicas=sum(expected.values()),
             expected_by_variant=expected,
             problem=scrape.problem,
         )
-
-    async def load(self, service: ServiceRef) -> Load:
-        """How busy all variants' pods are."""
-        try:
-            _, pods = await self._look(service)
-        except (KubeError, BackendError) as problem:
-            return Load(datetime.now(UTC), problem=str(problem))
-        scrape: Scrape = await self._read(service, addresses(pods, self._place.metrics_port))
-        return self._meter.measure(service, scrape, ready_replicas=sum(map(is_ready, pods)), wanted_replicas=len(pods))
+        load = self._meter.measure(service, scrape, ready_replicas=sum(map(is_ready, pods)), wanted_replicas=len(pods))
+        return BackendView(observation, load)
 
     async def remove(self, service: ServiceRef) -> None:
         """Delete the InferenceService, if it is ours."""
@@ -135,7 +127,7 @@ class KserveInference:
                 can_retry=False,
             )
 
-    async def _look(self, service: ServiceRef) -> tuple[KubeObject, Sequence[Mapping[str, Any]]]:
+    async def _found_with_pods(self, service: ServiceRef) -> tuple[KubeObject, Sequence[Mapping[str, Any]]]:
         found = await self._found(service)
         if found is None:
             raise BackendError(f"InferenceService {service.namespace}/{self._name(service)} is not there yet")

@@ -9,6 +9,7 @@ under way in itself, and what waits in its sockets not at all. The gauge counts 
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 
 from operators.backends.evidence import ReplicaLoad, Scrape
 from operators.ports import Load
@@ -27,7 +28,7 @@ class LoadMeter:
             problem = scrape.problem or "no replica answered"
             return Load(scrape.at, ready_replicas=ready_replicas, wanted_replicas=wanted_replicas, problem=problem)
         if before is None or scrape.at > before.at:
-            self._before[service] = scrape
+            self._before[service] = replace(scrape, replicas=())  # the counters of load are enough, and small
         return _between(before, scrape, ready_replicas, wanted_replicas)
 
     def forget(self, service: object) -> None:

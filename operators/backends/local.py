@@ -10,8 +10,7 @@ import aiohttp
 
 from operators.backends.load import LoadMeter
 from operators.backends.metrics_pages import MetricsPages
-from operators.ports import BackendError, Load, ServiceRef
-from operators.rollout.evidence import Observation
+from operators.ports import BackendError, BackendView, ServiceRef
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
 from serving.models.errors import ModelError
@@ -45,15 +44,11 @@ class LocalBackend:
         if target.replicas is not None and self._scale is not None and target.replicas != self._expected():
             await asyncio.to_thread(self._scale, target.replicas)
 
-    async def observe(self, service: ServiceRef) -> Observation:
-        """Counters and what is loaded, of every replica here."""
-        scrape = await self._pages.read(service.model, self._addresses())
-        return scrape.observation(self._expected())
-
-    async def load(self, service: ServiceRef) -> Load:
-        """How busy the replicas are."""
-        scrape = await self._pages.read(service.model, self._addresses())
-        return self._meter.measure(service, scrape, ready_replicas=len(scrape.replicas), wanted_replicas=self._expected())
+    async def look(self, service: ServiceRef) -> BackendView:
+        """Ask every replica here."""
+        scrape, expected = await self._pages.read(service.model, self._addresses()), self._expected()
+        load = self._meter.measure(service, scrape, ready_replicas=len(scrape.replicas), wanted_replicas=expected)
+        return BackendView(scrape.observation(expected), load)
 
     async def remove(self, service: ServiceRef) -> None:
         """Take the variants down; stable was served before and goes on."""

@@ -27,8 +27,7 @@ from operators.backends.serve_config import (
     with_model,
     without_model,
 )
-from operators.ports import BackendError, Load, ServiceRef
-from operators.rollout.evidence import Observation
+from operators.ports import BackendError, BackendView, ServiceRef
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
 
@@ -67,31 +66,21 @@ class RayServeBackend:
             self._lack = room.lack(target.replicas, place.subject)
             await self._resize(service, found, room, min(target.replicas, room.most or target.replicas))
 
-    async def observe(self, service: ServiceRef) -> Observation:
+    async def look(self, service: ServiceRef) -> BackendView:
         """Ask every pod of the active Ray cluster. Expected are as many as are wanted, of the pods that run: wanted ones that nothing
         runs yet (no worker, no room) hold up nobody; one that runs and is not ready does, for it may be the candidate that ends it."""
         try:
-            ray_service, pods = await self._look(service)
-            wanted = replicas_of(_config(ray_service, self._place.application), self._where(service))
-        except (KubeError, BackendError) as problem:
-            return Observation(at=datetime.now(UTC), problem=str(problem))
-        scrape = await self._scrape(service, pods)
-        running, ready = (max(1, sum(map(check, pods)), len(scrape.replicas)) for check in (is_live, is_ready))
-        expected = ready if wanted is None else min(wanted, running)
-        return scrape.observation(expected, wanted_replicas=wanted)
-
-    async def load(self, service: ServiceRef) -> Load:
-        """How busy the replicas are."""
-        try:
-            ray_service, pods = await self._look(service)
+            ray_service, pods = await self._found_with_pods(service)
             text, place = _config(ray_service, self._place.application), self._where(service)
             wanted, room = replicas_of(text, place), room_of(ray_service, deployment_of(text, place))
         except (KubeError, BackendError) as problem:
-            return Load(datetime.now(UTC), problem=str(problem))
+            return BackendView.not_seen(datetime.now(UTC), str(problem))
         scrape = await self._scrape(service, pods)
         ready = sum(map(is_ready, pods))
+        answering = max(1, len(scrape.replicas))
+        expected = max(ready, answering) if wanted is None else min(wanted, max(sum(map(is_live, pods)), answering))
         load = self._meter.measure(service, scrape, ready_replicas=ready, wanted_replicas=ready if wanted is None else wanted)
-        return replace(load, most_replicas=room.most)
+        return BackendView(scrape.observation(expected, wanted_replicas=wanted), replace(load, most_replicas=room.most))
 
     async def remove(self, service: ServiceRef) -> None:
         """Take our model out of the RayService; the RayService itself was there before, and stays."""
@@ -194,7 +183,7 @@ class RayServeBackend:
         is_excused = scrape.silent and scrape.replicas and idle.issuperset(scrape.silent)
         return replace(scrape, problem=None) if is_excused else scrape
 
-    async def _look(self, service: ServiceRef) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    async def _found_with_pods(self, service: ServiceRef) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
         """The RayService and the pods of its active cluster that may hold replicas."""
         found = self._seen = await self._found(service)
         cluster = ((found.get("status") or {}).get("activeServiceStatus") or {}).get("rayClusterName")

@@ -48,7 +48,7 @@ class Loop:
         self._said: dict[str, str] = {}
         self._known: dict[str, ServiceRef] = {}
         self._followed: dict[str, LastKnown] = {}
-        self._scaling = LocalScaling(folder, backend, most_replicas)
+        self._scaling = LocalScaling(folder, most_replicas)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look until told to stop. Waits for the lock where another process acts on this store."""
@@ -90,12 +90,12 @@ class Loop:
         self._known[name] = service.ref
         before = self._folder.status(name) or self._first(service)
         requests = self._folder.waiting(name)
-        observation = await self._backend.observe(service.ref)
+        view = await self._backend.look(service.ref)
         now = self._now()
         desired = desired_of(service, rollout)
-        outcome = advance(going_on(asked, desired, before), before, observation, requests, now)
+        outcome = advance(going_on(asked, desired, before), before, view.observation, requests, now)
         if outcome.target is not None:
-            target = await self._scaling.scaled(service, rollout, outcome.status, outcome.target, now)
+            target = self._scaling.scaled(service, rollout, outcome.status, outcome.target, view.load, now)
             outcome = replace(outcome, target=target)
         if outcome.acts_first:
             await self._carry_out(service, outcome)

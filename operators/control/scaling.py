@@ -1,6 +1,6 @@
 """The autoscaler of this machine: beside the rollouts' loop, one count for all services, since they live in the same replicas.
 
-Thin: asks the load, has operators.autoscaling.decide decide, keeps what was decided for `vedette scale get`. Telling Ray Serve is the
+Thin: has operators.autoscaling.decide decide, keeps what was decided for `vedette scale get`. Telling Ray Serve is the
 backend's."""
 
 from dataclasses import dataclass, field, replace
@@ -14,9 +14,9 @@ from operators.api.types import ModelService
 from operators.autoscaling.decide import decide
 from operators.autoscaling.plan import facts_of, with_room
 from operators.autoscaling.values import ScalingDecision
-from operators.backends.local import LocalBackend
 from operators.control.files import remove, write_whole
 from operators.control.folder import ControlFolder
+from operators.ports import Load
 from operators.rollout.spec import RolloutSpec, Value
 from operators.rollout.status import RolloutStatus, Target
 from serving.read_back import read_back_json
@@ -41,21 +41,19 @@ class LocalScaling:
     """Decides for each service; the count is the most that one of them wants."""
 
     folder: ControlFolder
-    backend: LocalBackend
     most_replicas: int
     _views: dict[str, ScalingView] = field(default_factory=dict)
     _carried: dict[str, Target] = field(default_factory=dict)
     _written: dict[str, datetime] = field(default_factory=dict)
 
-    async def scaled(
-        self, service: ModelService, rollout: RolloutSpec, status: RolloutStatus, target: Target, now: datetime
+    def scaled(
+        self, service: ModelService, rollout: RolloutSpec, status: RolloutStatus, target: Target, load: Load, now: datetime
     ) -> Target:
         """The target with the count, and with its mirrors once there is room for them."""
         name, spec = service.metadata.name, service.spec.scaling
         if spec is None:
             self.forget(name)
             return target
-        load = await self.backend.load(service.ref)
         before = self._views.get(name) or read_view(self.folder, name)
         facts = replace(facts_of(status.policy or rollout, status), most=self.most_replicas)
         decision = decide(spec, before.decision.state if before else None, load, facts, now)

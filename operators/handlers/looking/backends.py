@@ -50,6 +50,10 @@ class Backends:
         self._kube, self._meter = kube, LoadMeter()
         self._read = _reader(session, settings)
 
+    def forget(self, service: ServiceRef) -> None:
+        """The service is gone."""
+        self._meter.forget(service)
+
     def of(self, service: ModelService, document: Mapping[str, Any]) -> ClusterBackend:
         """The backend that the resource names."""
         kserve, ray = service.spec.backend.kserve, service.spec.backend.ray

@@ -38,7 +38,7 @@ from operators.handlers.metrics import OperatorMetrics, ServiceView
 from operators.handlers.settings import OperatorSettings
 from operators.handlers.watching.resource_cache import ResourceCache, says_the_same
 from operators.handlers.watching.work_queue import TryLater
-from operators.ports import BackendError
+from operators.ports import BackendError, Load
 from operators.rollout.advance import Advance, advance
 from operators.rollout.events import Event
 from operators.rollout.evidence import Observation
@@ -140,12 +140,13 @@ class Looker:
     async def _advance(self, case: LookContext) -> float:
         """Observe, decide, record, act."""
         verbs = said(case.document)
-        observation = await case.backend.observe(case.service.ref)
+        view = await case.backend.look(case.service.ref)
+        observation = view.observation
         now = self._now()
         desired = desired_of(case.service, case.document, case.rollout, has_webhook=self._settings.webhook_port > 0)
         desired = going_on(case.asked, desired, case.memory.status)
         outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
-        target = await self._scaled(case, outcome, now)
+        target = await self._scaled(case, outcome, view.load, now)
         seen = _seen(case, observation)
         if verbs.damaged and verbs.damaged not in case.memory.told:
             case.memory.told.add(verbs.damaged)
@@ -261,12 +262,11 @@ class Looker:
             case.memory.told.add(what)
             await self._recorder.event(case.document, Event("Warning", reason, what), self._now())
 
-    async def _scaled(self, case: LookContext, outcome: Advance, now: datetime) -> Target | None:
+    async def _scaled(self, case: LookContext, outcome: Advance, load: Load, now: datetime) -> Target | None:
         """The target with the autoscaler's count, where it owns it."""
         spec, target = case.scaling, outcome.target
         if spec is None or target is None:
             return target
-        load = await case.backend.load(case.service.ref)
         policy = outcome.status.policy or case.rollout
         facts = facts_of(policy, outcome.status, shares_replicas=case.backend.shares_replicas, most=load.most_replicas)
         decision = decide_scale(spec, case.memory.scaling, load, facts, now)
@@ -319,8 +319,10 @@ class Looker:
         service = self._intents.readable(key, document)
         if service is None:
             _log.warning("%s: let go of without taking anything down: nobody can read where it is served", "/".join(key))
-        elif not heirs(document, self._intents.claimants(key)):
-            await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))
+        else:
+            if not heirs(document, self._intents.claimants(key)):
+                await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))
+            self._backends.forget(service.ref)
         self._must_lead()
         await self._recorder.let_go(document)
         self._forget(key)

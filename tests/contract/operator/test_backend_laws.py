@@ -165,7 +165,7 @@ async def test_what_is_so_already_is_not_done_again(place: Place):
 async def test_what_was_told_is_loaded_and_observed(place: Place):
     await place.backend.carry_out(place.service, at(5))
     place.settle()
-    seen = await place.backend.observe(place.service)
+    seen = (await place.backend.look(place.service)).observation
     assert seen.problem is None
     assert seen.expected_replicas == len(seen.replicas) == 2
     assert {digest for r in seen.replicas for digest in r.loaded} == {A.digest, B.digest}
@@ -182,7 +182,7 @@ async def test_after_a_promotion_the_former_candidate_is_stable(place: Place):
     place.settle()
     await place.backend.carry_out(place.service, Target(stable=B))
     place.settle()
-    seen = await place.backend.observe(place.service)
+    seen = (await place.backend.look(place.service)).observation
     holders = [r for r in seen.replicas if r.holds is None or "stable" in r.holds]
     assert holders
     assert all(B.digest in r.loaded for r in holders)
@@ -191,15 +191,16 @@ async def test_after_a_promotion_the_former_candidate_is_stable(place: Place):
 async def test_the_load_counts_replicas(place: Place):
     await place.backend.carry_out(place.service, at(5))
     place.settle()
-    load = await place.backend.load(place.service)
-    assert load.ready_replicas == 2
-    assert load.wanted_replicas == 2
+    view = await place.backend.look(place.service)
+    assert view.load.ready_replicas == 2
+    assert view.load.wanted_replicas == 2
+    assert view.load.at == view.observation.at, "of the same pages"
 
 
 async def test_nothing_there_is_a_problem_never_an_exception(place: Place):
     nobody = ServiceRef("nowhere", "none", "none")
-    assert (await place.backend.observe(nobody)).problem
-    assert (await place.backend.load(nobody)).problem
+    assert (await place.backend.look(nobody)).observation.problem
+    assert (await place.backend.look(nobody)).load.problem
 
 
 async def test_removing_is_for_ever_and_twice_is_once(place: Place):
@@ -275,12 +276,12 @@ async def test_workers_follow_the_replicas_as_far_as_there_is_room(place):
     for asked, given in ((3, 3), (6, 4)):
         await place.backend.carry_out(place.service, Target(stable=A, replicas=asked))
         assert (group()["replicas"], group()["maxReplicas"]) == (given, 4)
-        assert (await place.backend.load(place.service)).wanted_replicas == given
+        assert (await place.backend.look(place.service)).load.wanted_replicas == given
         assert ("raise maxReplicas" in (place.backend.lack or "")) is (asked > given)
     before = group()
     await place.backend.carry_out(place.service, Target(stable=A, replicas=6))
     assert group() == before
-    assert (await place.backend.load(place.service)).most_replicas == 4
+    assert (await place.backend.look(place.service)).load.most_replicas == 4
 
 
 @pytest.mark.parametrize("place", [workers], ids=["ray"], indirect=True)
@@ -307,7 +308,7 @@ async def test_a_rollout_needs_the_replicas_that_are_there_and_the_service_those
     place, _ = place
     await place.backend.carry_out(place.service, Target(stable=A, replicas=4))
     place.settle()
-    seen = await place.backend.observe(place.service)
+    seen = (await place.backend.look(place.service)).observation
     assert (len(seen.replicas), seen.expected_replicas, seen.wanted_replicas) == (2, 2, 4)
     assert loading(seen, "stable", A, seen.at, timedelta(minutes=1)).is_everywhere
     assert seen.problem is None
@@ -323,7 +324,7 @@ async def test_a_worker_that_runs_and_is_not_ready_is_waited_for(place, api_serv
     with api_server.http() as http:
         path = f"/api/v1/namespaces/{namespace}/pods/ray-1/status"
         http.patch(path, json={"status": nobody}, headers=MERGE).raise_for_status()
-    seen = await place.backend.observe(place.service)
+    seen = (await place.backend.look(place.service)).observation
     assert (len(seen.replicas), seen.expected_replicas) == (1, 2)
     assert not loading(seen, "stable", A, seen.at, timedelta(minutes=1)).is_everywhere
 
@@ -335,7 +336,7 @@ async def test_a_ray_service_without_a_configuration_leaves_it_to_the_operator(p
     await place.backend.carry_out(place.service, at(5))
     place.settle()
     assert (await place.backend.serves(place.service)) == A
-    assert (await place.backend.observe(place.service)).problem is None
+    assert (await place.backend.look(place.service)).observation.problem is None
 
 
 async def test_many_writers_of_one_ray_service_lose_nothing(api_server, namespace):

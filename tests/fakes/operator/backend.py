@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from operators.ports import BackendError, Load, ServiceRef
+from operators.ports import BackendError, BackendView, Load, ServiceRef
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
@@ -37,10 +37,14 @@ class FakeBackend:
         if not targets or targets[-1] != target:
             targets.append(target)
 
-    async def observe(self, service: ServiceRef) -> Observation:
+    async def look(self, service: ServiceRef) -> BackendView:
+        at = self.now()
+        return BackendView(self._observation(service, at), self._load(service, at))
+
+    def _observation(self, service: ServiceRef, at: datetime) -> Observation:
         target = self.target(service)
         if self.silent is not None or target is None:
-            return Observation(at=self.now(), problem=self.silent or f"{service.name} is not served yet")
+            return Observation(at=at, problem=self.silent or f"{service.name} is not served yet")
         revisions = [target.stable.digest, *(v.revision.digest for v in target.variants)]
         evidence = {
             "loaded": tuple(r for r in revisions if r not in self.unloadable),
@@ -48,13 +52,13 @@ class FakeBackend:
             "tallies": self.tallies,
         }
         each = tuple(ReplicaEvidence(replica=f"r{n}", **evidence) for n in range(self.replicas))
-        return Observation(at=self.now(), replicas=each, expected_replicas=self.replicas)
+        return Observation(at=at, replicas=each, expected_replicas=self.replicas)
 
-    async def load(self, service: ServiceRef) -> Load:
+    def _load(self, service: ServiceRef, at: datetime) -> Load:
         target = self.target(service)
         problem = self.silent or (None if target else f"{service.name} is not served yet")
         wanted = target.replicas if target and target.replicas is not None else self.replicas
-        return Load(self.now(), ready_replicas=self.replicas, wanted_replicas=wanted, problem=problem)
+        return Load(at, ready_replicas=self.replicas, wanted_replicas=wanted, problem=problem)
 
     async def remove(self, service: ServiceRef) -> None:
         self.told.pop(service, None)

@@ -55,10 +55,10 @@ def refused(replica: str, *, model: str = "ids") -> str:
 
 
 class Page:
-    """What a `/metrics` answers; change `text` or `status` while it is served."""
+    """What a `/metrics` answers; change `text` or `status` while it is served. asked: how often it was."""
 
     def __init__(self, text: str, status: int = 200) -> None:
-        self.text, self.status, self.address = text, status, ""
+        self.text, self.status, self.address, self.asked = text, status, "", 0
 
 
 @asynccontextmanager
@@ -68,6 +68,7 @@ async def served(*pages: Page) -> AsyncIterator[list[str]]:
     for one in pages:
 
         async def answer(_: web.Request, one: Page = one) -> web.Response:
+            one.asked += 1
             return web.Response(text=one.text, status=one.status, headers={"Content-Type": "text/plain; version=0.0.4"})
 
         app = web.Application()

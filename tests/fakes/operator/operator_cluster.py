@@ -90,6 +90,9 @@ class _RayBackends:
         place: RayBackend = service.spec.backend.ray.model_copy(update={"metrics_port": PORT})
         return RayServeBackend(self._kube, place, self._ray.read, LoadMeter())
 
+    def forget(self, service: object) -> None:
+        del service
+
 
 class Definitions:
     """Our two definitions on one API server, which has no other ModelServices that matter to anybody."""

@@ -36,6 +36,9 @@ class OneBackend:
     def of(self, service: object, document: object) -> FakeBackend:
         return self.backend
 
+    def forget(self, service: object) -> None:
+        del service
+
 
 class Desk:
     """namespace: exists. people: their client, where it is not the operator's. by: the name under which they change a spec.

@@ -63,6 +63,16 @@ async def test_load_brings_replicas_and_patience_keeps_them(place: Place):
     assert place.replicas.count < 5
 
 
+async def test_a_look_at_a_scaled_service_asks_its_replicas_once(place: Place):
+    scaled = await begun(place)
+    asked = place.page.asked
+
+    await scaled.look(40)
+
+    assert place.page.asked == asked + 1
+    assert scaled.told == [5], "by the load that the same answer gave"
+
+
 async def test_a_new_process_goes_on_where_the_old_one_was(place: Place):
     scaled = await begun(place)
     await scaled.look(40)
