@@ -51,6 +51,7 @@ class Story:
         self.desk, self.definitions, self.webhook = desk, definitions, webhook
         self.has_policy, self.has_service, self.has_ray = has_policy, True, True
         self.defined = {SERVICES, POLICIES}
+        self.lies = 0
 
     async def do(self, act: str) -> None:
         desk = self.desk
@@ -80,7 +81,8 @@ class Story:
             await self._is_let_in(desk.change(annotations={CHANGE_CAUSE: "\U0001f600 \ud83d", "people.example/notes": act}))
         elif act == "lie" and self.has_service:
             paused = not ((await desk.found()) or {})["spec"].get("paused", False)
-            told = desk.change({"paused": paused}, annotations={CHANGED_BY: "somebody else"})
+            self.lies += 1  # each a new claim: one that stands there already is no change
+            told = desk.change({"paused": paused}, annotations={CHANGED_BY: f"somebody else {self.lies}"})
             await self._is_let_in(told, is_lie=True)
 
     async def _is_gone(self) -> None:
