@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from operators.api.admission import Finding, Path
+from operators.api.schema_check import Finding, Path
 
 MAX_CHARS: Final = 4_000_000
 """More than an API server would take in one request (3 MiB)."""

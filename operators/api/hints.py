@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-from operators.api.admission import Finding, Path
 from operators.api.read import Resource
+from operators.api.schema_check import Finding, Path
 from operators.api.types import ModelService, ModelServiceSpec
 from operators.rollout.spec import Analysis, ExperimentSpec, GateName, RolloutSpec, format_duration
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from operators.api.admission import Finding, where
 from operators.api.documents import NotYaml, YamlDocument, documents
 from operators.api.hints import hints
 from operators.api.read import Resource, problems, read_defaulted, subject, without_status
+from operators.api.schema_check import Finding, where
 from operators.api.types import GROUP, ModelService, RolloutPolicy, rollout_of
 
 NoteLevel = Literal["error", "hint"]

@@ -1,8 +1,8 @@
 """Resources as mappings -> values, or problems in words. The one validation: `vedette rollout lint`, the admission webhook, the
 handlers and the local backend all read through here.
 
-Pure. What makes a value valid is said by its type (operators.api.types and the specs below it); `problems` adds what an API server
-refuses before it comes to that, with every problem's place."""
+Pure. A type says what makes its values valid (operators.api.types and the specs below it). `problems` adds what an API server
+refuses by the CRD's schema, with the place of every problem."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from operators.api.admission import MISSING, Finding, Path, defaulted, is_within, judge
 from operators.api.schema import Schema, structural
+from operators.api.schema_check import Finding, Path, defaulted, is_within, judge
 from operators.api.types import API_VERSION, ModelService, RolloutPolicy
-from operators.rollout.spec import words
+from operators.rollout.spec import blamed, words
 
 Resource = ModelService | RolloutPolicy
 KINDS: Mapping[str, type[ModelService] | type[RolloutPolicy]] = {"ModelService": ModelService, "RolloutPolicy": RolloutPolicy}
@@ -68,19 +68,19 @@ def read_defaulted(document: Mapping[str, Any]) -> Resource:
     return read(defaulted(_schema(KINDS[document["kind"]]), document))
 
 
-def problems(document: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> tuple[Finding, ...]:
-    """Everything wrong with a document, in the order of its fields: first the schema and rules of its CRD, then what only the types
-    know. old: the resource before this change; the rules about changes hold then."""
+def problems(document: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """What is wrong with a document: first by the schema of its CRD, in the order of its fields, then by its type.
+
+    A rule about a whole (one owner of the count) is judged once its parts are valid. Rules about changes are the API server's."""
     kind = KINDS.get(str(document.get("kind")))
     if kind is None or document.get("apiVersion") != API_VERSION:
         return (_stranger(document),)
     if not isinstance(document.get("metadata"), Mapping) or not document["metadata"].get("name"):
         return (Finding(("metadata", "name"), "is missing; every resource has a name"),)
     schema = _schema(kind)
-    before = MISSING if old is None else defaulted(schema, old)
     filled = defaulted(schema, document)
-    ruled = tuple(judge(schema, filled, before))
-    return (*ruled, *(f for f in _of_the_types(kind, filled) if not _is_said(f.path, ruled)))
+    by_schema = tuple(judge(schema, filled))
+    return (*by_schema, *(f for f in _by_type(kind, filled) if not _is_said(f.path, by_schema)))
 
 
 def without_status(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,14 +106,17 @@ def _schema(kind: type[ModelService] | type[RolloutPolicy]) -> Schema:
     return structural(kind)
 
 
-def _of_the_types(kind: type[ModelService] | type[RolloutPolicy], document: Mapping[str, Any]) -> Iterator[Finding]:
+def _by_type(kind: type[ModelService] | type[RolloutPolicy], document: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         kind.model_validate(without_status(document))
     except ValidationError as problem:
-        for error in problem.errors(include_url=False):
-            yield Finding(tuple(error["loc"]), str(error["msg"]).removeprefix("Value error, "))
+        errors = [(blamed(e), str(e["msg"]).removeprefix("Value error, ")) for e in problem.errors(include_url=False)]
+        places = [place for place, _ in errors]
+        for place, what in errors:  # a list whose entries are wrong is also too short for pydantic: the entries are blamed
+            if not any(other != place and is_within(other, place) for other in places):
+                yield Finding(place, what)
 
 
-def _is_said(path: Path, ruled: tuple[Finding, ...]) -> bool:
-    """Whether a rule has blamed this place, or one below it: a type blames the whole of which a rule names the part."""
-    return any(is_within(f.path, path) or is_within(path, f.path) for f in ruled)
+def _is_said(path: Path, findings: tuple[Finding, ...]) -> bool:
+    """Whether a finding is about this place, or one within it or around it."""
+    return any(is_within(f.path, path) or is_within(path, f.path) for f in findings)

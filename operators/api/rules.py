@@ -1,9 +1,8 @@
-"""What a schema cannot say of a resource, as CEL rules. Written once: in the CRD the API server evaluates them, `vedette rollout
-lint` evaluates the same texts.
+"""What a schema cannot say of a resource, as CEL rules for the API server, which evaluates them in the CRD.
 
 Data, by the class or `Class.field` they hold for. Only functions that Kubernetes knows since 1.29, so that 1.30 takes the CRDs.
-Values are shown by `format`, because the API server cannot bound the cost of joining texts and would refuse the CRD. Every rule is
-also a validator of its type, so that a value which exists is valid; tests hold both to the same examples."""
+Values are shown by `format`, because the API server cannot bound the cost of joining texts and would refuse the CRD. Every rule
+about a value is also a validator of its type, which lint and the webhook read; tests hold both to the same examples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

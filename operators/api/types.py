@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError, ValidatorFunctionWrapHa
 
 from operators.autoscaling.spec import ScalingSpec
 from operators.ports import ServiceRef
-from operators.rollout.spec import UNMIRRORED_STEPS, Analysis, ExperimentSpec, Revision, RolloutSpec, Value
+from operators.rollout.spec import UNMIRRORED_STEPS, Analysis, ExperimentSpec, Revision, RolloutSpec, RuleBroken, Value
 from operators.rollout.status import RolloutStatus
 from serving.models.manifest import SCENARIOS
 from serving.read_back import without_strangers
@@ -24,7 +24,7 @@ FIELD_MANAGER: Final = "vedette-operator"
 FINALIZER: Final = f"{GROUP}/release"
 """Held until the backend has let go of what was made for the service."""
 REQUESTS_ANNOTATION: Final = f"{GROUP}/requests"
-"""A JSON list of operators.rollout.status.Request: verbs that people said and the operator has not handled yet."""
+"""A JSON list of operators.rollout.status.VerbRequest: verbs that the operator has not handled yet."""
 
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
 ScenarioName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", max_length=63)]
@@ -66,9 +66,7 @@ class RolloutChoice(Value):
     @model_validator(mode="after")
     def _one(self) -> "RolloutChoice":
         if self.policy_ref is not None and self.policy is not None:
-            raise ValueError(
-                f"has both policyRef ({self.policy_ref.name}) and policy; the steps come from one place: take one of them away"
-            )
+            raise RuleBroken("has both policyRef and policy; the steps come from one place: take one of them away")
         return self
 
 
@@ -101,9 +99,9 @@ class KserveBackend(Value):
     @classmethod
     def _names_the_digest(cls, value: str) -> str:
         if "{digest}" not in value:
-            raise ValueError(
-                f"is {value!r}, expected {{digest}} in it, or stable and candidate would be the same files; "
-                "e.g. s3://bundles/{model}/{digest}"
+            raise RuleBroken(
+                f"is {value} without {{digest}}, so stable and candidate would be the same files; "
+                "write e.g. s3://bundles/{model}/{digest}"
             )
         return value
 
@@ -119,8 +117,8 @@ class BackendChoice(Value):
     @model_validator(mode="after")
     def _one(self) -> "BackendChoice":
         if (self.ray is None) == (self.kserve is None):
-            said = "neither ray nor kserve" if self.ray is None else "both ray and kserve"
-            raise ValueError(f"names {said}; a service runs in one place: write exactly one of them")
+            named = "neither ray nor kserve" if self.ray is None else "both ray and kserve"
+            raise RuleBroken(f"names {named}; a service runs in one place: write exactly one of them")
         return self
 
 
@@ -150,9 +148,10 @@ class ModelServiceSpec(Value):
     @model_validator(mode="after")
     def _one_owner(self) -> "ModelServiceSpec":
         if self.replicas is not None and self.scaling is not None:
-            raise ValueError(
-                f"has replicas ({self.replicas}) and scaling; the count has one owner: take replicas away and let "
-                "scaling.minReplicas and maxReplicas bound it, or take scaling away"
+            raise RuleBroken(
+                "is set together with scaling, and the count has one owner; take replicas away and let scaling.minReplicas and "
+                "maxReplicas bound it, or take scaling away",
+                "replicas",
             )
         return self
 
@@ -160,28 +159,33 @@ class ModelServiceSpec(Value):
     def _countable(self) -> "ModelServiceSpec":
         if self.backend.kserve is not None:
             policy = self.rollout.policy
-            analyses = {"rollout.policy.analysis": policy.analysis} if policy is not None else {}
-            analyses |= {"experiment.analysis": self.experiment.analysis} if self.experiment is not None else {}
-            for where, analysis in analyses.items():
+            analyses: dict[tuple[str, ...], Analysis] = {("rollout", "policy"): policy.analysis} if policy is not None else {}
+            analyses |= {("experiment",): self.experiment.analysis} if self.experiment is not None else {}
+            for place, analysis in analyses.items():
                 if analysis.entity_gates:
-                    raise ValueError(f"{where}.gates {uncountable(analysis)}")
+                    raise RuleBroken(uncountable(analysis), *place, "analysis", "gates")
         return self
 
     @model_validator(mode="after")
     def _known_scenarios(self) -> "ModelServiceSpec":
         known = (*SCENARIOS, *self.scenarios)
-        named = {"revision": self.revision}
-        variants = self.experiment.variants if self.experiment else ()
-        named |= {f"experiment.variants[{i}].revision": v.revision for i, v in enumerate(variants) if v.revision is not None}
-        for where, revision in named.items():
-            points = {f"{where}.thresholds": point for point in revision.thresholds}
-            points |= {f"{where}.operatingPoint": revision.operating_point} if revision.operating_point else {}
-            for path, point in points.items():
-                if point not in known:
-                    raise ValueError(
-                        f"{path} names the scenario {point!r}, which is none of {', '.join(known)}; write one of them, or list it "
-                        "in spec.scenarios if the bundle has it"
-                    )
+        point = self.revision.operating_point
+        way_out = f"write one of {', '.join(SCENARIOS)}, or list it in spec.scenarios if the bundle has it"
+        if point is not None and point not in known:
+            raise RuleBroken(f"is {point}, an unknown scenario; {way_out}", "revision", "operatingPoint")
+        for point in self.revision.thresholds:
+            if point not in known:
+                raise RuleBroken(f"names the unknown scenario {point}; {way_out}", "revision", "thresholds")
+        for variant in self.experiment.variants if self.experiment else ():
+            revision = variant.revision
+            points = (*revision.thresholds, revision.operating_point or known[0]) if revision is not None else ()
+            strange = [point for point in points if point not in known]
+            if strange:
+                raise RuleBroken(
+                    f"the revision of variant {variant.name} names the unknown scenario {strange[0]}; {way_out}",
+                    "experiment",
+                    "variants",
+                )
         return self
 
 

@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 from pydantic import Field, field_validator, model_validator
-from pydantic.alias_generators import to_camel
 
-from operators.rollout.spec import Duration, Value
+from operators.rollout.spec import Duration, RuleBroken, Value, format_duration, quoted
 
 ReplicaBound = Annotated[int, Field(ge=0, le=1000)]
 
@@ -68,7 +67,7 @@ class ScheduleWindow(Value):
         if low is None and high is None:
             raise ValueError(f"window {self.name!r} changes nothing; give it minReplicas, maxReplicas or both")
         if low is not None and high is not None and low > high:
-            raise ValueError(f"minReplicas is {low}, above maxReplicas {high}; write bounds that contain a number")
+            raise RuleBroken(f"is {low}, above maxReplicas {high}; write bounds that contain a number", "minReplicas")
         return self
 
 
@@ -86,7 +85,7 @@ class StepLimit(Value):
     @classmethod
     def _is_short(cls, value: timedelta) -> timedelta:
         if not timedelta(seconds=1) <= value <= timedelta(hours=1):
-            raise ValueError("is outside 1s to 1h; it is the stretch in which the limit holds, e.g. 15s")
+            raise RuleBroken(f"is {format_duration(value)}, expected a duration of 1s to 1h; write e.g. 15s or 5m")
         return value
 
 
@@ -126,16 +125,21 @@ class ScalingSpec(Value):
     stale_after: Duration = timedelta(seconds=60)
     """A load measured longer ago than this is not believed: the count is held."""
 
+    @field_validator("look_back", "start_up", "up_window", "down_window")
+    @classmethod
+    def _is_remembered(cls, value: timedelta) -> timedelta:
+        if value > timedelta(hours=1):
+            raise RuleBroken(f"is {format_duration(value)}, expected a duration of 0s to 1h; write e.g. 30s or 5m")
+        return value
+
     @model_validator(mode="after")
     def _bounds(self) -> "ScalingSpec":
         if self.min_replicas > self.max_replicas:
-            raise ValueError(
-                f"minReplicas is {self.min_replicas}, above maxReplicas {self.max_replicas}; write bounds that contain a number"
+            raise RuleBroken(
+                f"is {self.min_replicas}, above maxReplicas {self.max_replicas}; write bounds that contain a number",
+                "minReplicas",
             )
         names = [w.name for w in self.schedule]
         if len(set(names)) != len(names):
-            raise ValueError(f"schedule names {sorted(names)} repeat; name each window once")
-        for name in ("look_back", "start_up", "up_window", "down_window"):
-            if getattr(self, name) > timedelta(hours=1):
-                raise ValueError(f"{to_camel(name)} is over 1h; the loop remembers one hour")
+            raise RuleBroken(f"windows {quoted(names)} repeat a name; name each once", "schedule")
         return self

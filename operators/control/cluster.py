@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from operators.api.asked import NOTHING_KNOWN, ServiceIntent, by_what_is_known
 from operators.api.read import ApiError, read_policy, read_service
+from operators.api.service_intent import NOTHING_KNOWN, ServiceIntent, by_what_is_known
 from operators.api.types import REQUESTS_ANNOTATION, RolloutPolicy, rollout_of
 from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Access, Conflict, Kube, KubeError, KubeUser, NotFound
 from operators.backends.kube_access import access

@@ -20,8 +20,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from operators.api.asked import NOTHING_KNOWN, LastKnown, ServiceIntent, by_what_is_known
 from operators.api.read import ApiError, read_policy, read_service
+from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, by_what_is_known
 from operators.api.types import ModelService, ModelServiceStatus, RolloutPolicy, rollout_of
 from operators.control.files import is_held, remove, write_whole
 from operators.control.looks import EvidencePoint, read_looks

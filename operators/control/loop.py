@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from operators.api.asked import NOTHING_KNOWN, LastKnown, ServiceIntent, going_on
+from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, going_on
 from operators.api.types import ModelService, ModelServiceStatus
 from operators.backends.local import LocalBackend
 from operators.control.files import held

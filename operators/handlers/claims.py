@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from operators.api.asked import ServiceIntent
 from operators.api.read import ApiError, read_policy, read_service
+from operators.api.service_intent import ServiceIntent
 from operators.api.types import RayBackend, rollout_of
 from operators.backends.kube import INFERENCE_SERVICES, RAY_SERVICES, Kind
 from operators.handlers.documents import Key, ResourceDocument, key_of

@@ -4,14 +4,26 @@ Pure: frozen values that exist only if they are valid; written in camelCase wher
 docs/reference. What is decided about them is operators.rollout.decide's; how evidence is judged, operators.rollout.judging.judge's.
 Words follow Argo Rollouts."""
 
+import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from serving.spec import RevisionSpec
@@ -29,7 +41,7 @@ def parse_duration(value: object) -> timedelta:
     """`1h30m`, `90s`, `250ms`, or a number of seconds. Raises ValueError."""
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
-    elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    elif isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         seconds = float(value) if value <= LONGEST.total_seconds() else math.inf
     elif isinstance(value, str) and re.fullmatch(DURATION, value):
         seconds = sum(float(n) * _UNITS[u] for n, _, u in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|s|m|h|d)", value))
@@ -64,6 +76,36 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", max_length=31)]
 
 
+class RuleBroken(ValueError):
+    """A rule that a value breaks: what is wrong, and the way out. path: the part to blame, below the value."""
+
+    def __init__(self, message: str, *path: str | int) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def explained(expected: str, way_out: str) -> WrapValidator:
+    """Says what a field expects, and the way out, in place of pydantic's own message."""
+
+    def check(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return read(value)
+        except ValidationError as problem:
+            given = f"{value:g}" if isinstance(value, float) else value
+            raise RuleBroken(f"is {given}, expected {expected}; {way_out}") from problem
+
+    return WrapValidator(check)
+
+
+def _percent_of(what: str, example: str) -> WrapValidator:
+    return explained("0 to 100", f"write the percentage of {what}, e.g. {example}")
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Names as the API server shows a list of them: `["a", "b"]`."""
+    return json.dumps(list(names))
+
+
 class Value(BaseModel):
     """A frozen value, camelCase outside."""
 
@@ -89,7 +131,14 @@ class Revision(Value):
 
     version: Annotated[str, Field(pattern=r"^[0-9]{1,18}$", max_length=18)]
     """Version of the model, as in its bundle."""
-    bundle: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
+    bundle: Annotated[
+        str,
+        Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71),
+        explained(
+            "a digest, sha256: and 64 hex digits",
+            "write the one that `vedette bundle show` prints; a tag can move under a running rollout",
+        ),
+    ]
     """Digest of the bundle, never a tag: a tag can move under a running rollout."""
     operating_point: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", max_length=63)] | None = None
     """Scenario whose threshold decides; the bundle's default if unset."""
@@ -175,14 +224,14 @@ class Analysis(Value):
     def _distinct(self) -> "Analysis":
         names = [g.name for g in self.gates]
         if len(set(names)) != len(names):
-            raise ValueError(f"gates {sorted(names)} name one gate twice; name each once")
+            raise RuleBroken(f"gates {quoted(names)} repeat a name; name each once", "gates")
         return self
 
 
 class MirrorStep(Value):
     """The candidate scores copies of stable's requests, after the answer has left. Nobody meets it."""
 
-    percent: Percent = 100.0
+    percent: Annotated[Percent, _percent_of("requests that are mirrored", "percent: 100")] = 100.0
     """Share of requests mirrored."""
 
 
@@ -223,7 +272,7 @@ class Step(Value):
 
     mirror: MirrorStep | None = None
     """Give the candidate copies of requests."""
-    set_weight: Percent | None = None
+    set_weight: Annotated[Percent, _percent_of("entities that meet the candidate", "setWeight: 20")] | None = None
     """Percentage of entities that meet the candidate, 0 to 100; 0 is dark."""
     pause: PauseStep | None = None
     """Wait."""
@@ -240,9 +289,9 @@ class Step(Value):
             n for n in ("mirror", "set_weight", "pause", "analysis", "approval", "set_replicas") if getattr(self, n) is not None
         ]
         if len(chosen) != 1:
-            said = ", ".join(map(to_camel, chosen)) or "nothing"
-            raise ValueError(
-                f"a step does one thing, this one says {said}; write one of mirror, setWeight, pause, analysis, approval, setReplicas"
+            raise RuleBroken(
+                f"a step does one thing, this one says {quoted(map(to_camel, chosen))}; "
+                "write exactly one of mirror, setWeight, pause, analysis, approval, setReplicas"
             )
         return self
 
@@ -298,19 +347,18 @@ class RolloutSpec(Value):
 
     @model_validator(mode="after")
     def _weights_rise(self) -> "RolloutSpec":
-        before = 0.0
-        for index, step in enumerate(self.steps):
-            if step.set_weight is None:
-                continue
-            if step.set_weight < before:
-                raise ValueError(
-                    f"steps[{index}].setWeight is {step.set_weight:g} after {before:g}; weights never fall within a rollout, "
-                    "or entities would move back and forth: write them in rising order"
-                )
-            before = step.set_weight
+        weights = [step.set_weight for step in self.steps if step.set_weight is not None]
+        if weights != sorted(weights):
+            shown = quoted(f"{weight:g}" for weight in weights)
+            raise RuleBroken(
+                f"weights are {shown}, and a fall would move entities back and forth; write them in rising order", "steps"
+            )
         kinds = [s.kind for s in self.steps if s.mirror or s.set_weight]
         if self.alert_budget is not None and kinds[:1] != ["mirror"]:
-            raise ValueError("alertBudget needs mirrored scores; add a mirror step before the first setWeight above 0")
+            raise RuleBroken(
+                "needs mirrored scores before anybody meets the candidate; add a mirror step before the first setWeight above 0",
+                "alertBudget",
+            )
         return self
 
 
@@ -329,7 +377,7 @@ class ExperimentVariant(Value):
 
     name: VariantName
     """Names it in answers, metrics and the report."""
-    weight: Percent
+    weight: Annotated[Percent, _percent_of("entities that meet the variant", "weight: 50")]
     """Percentage of entities that meet it."""
     revision: Revision | None = None
     """Unset: the revision that is stable now."""
@@ -353,31 +401,37 @@ class ExperimentSpec(Value):
     def _whole(self) -> "ExperimentSpec":
         names = [v.name for v in self.variants]
         if len(set(names)) != len(names):
-            raise ValueError(f"variants {names} repeat a name; name each once")
+            raise RuleBroken(f"variants {quoted(names)} repeat a name; name each once", "variants")
         taken = [
             v.name
             for i, v in enumerate(self.variants)
             if v.name in ("former", "undone") or (v.name == "stable" and (i or v.revision))
         ]
         if taken:
-            raise ValueError(
-                f"variant {taken[0]!r} has a name that rollouts use; only a baseline without a revision is `stable`"
+            raise RuleBroken(
+                f"variant {taken[0]!r} has a name that rollouts use; only a baseline without a revision is `stable`", "variants"
             )
         total = sum(v.weight for v in self.variants)
         if abs(total - 100) > 1e-6:
-            raise ValueError(f"the variants' weights sum to {total:g}, expected 100; weight is the percentage of entities")
+            raise RuleBroken(f"weights sum to {total:g}, expected 100; write percentages of all entities", "variants")
         return self
 
 
-def words(problem: Any, root: str = "") -> list[str]:
-    """A pydantic.ValidationError as lines of `path: what; the way out`, in the words of the file that was written."""
+def blamed(error: Mapping[str, Any]) -> tuple[str | int, ...]:
+    """The place of one of a ValidationError's errors: the value's, and the part that its rule blames."""
+    rule = error.get("ctx", {}).get("error")
+    return (*error["loc"], *(rule.path if isinstance(rule, RuleBroken) else ()))
+
+
+def words(problem: ValidationError, root: str = "") -> list[str]:
+    """A ValidationError as lines of `path: what; the way out`, in the words of the file that was written."""
     lines = []
     for error in problem.errors(include_url=False):
         path = root
-        for part in error["loc"]:
+        for part in blamed(error):
             path += f"[{part}]" if isinstance(part, int) else (f".{part}" if path else str(part))
         message = str(error["msg"]).removeprefix("Value error, ")
         given = error.get("input")
-        shown = f" (is {given!r})" if isinstance(given, str | int | float | bool) and repr(given) not in message else ""
+        shown = f" (is {given!r})" if isinstance(given, str | int | float | bool) and str(given) not in message else ""
         lines.append(f"{path or 'spec'}: {message}{shown}")
     return lines

@@ -4,8 +4,8 @@ Reads and remembers; what is done about it is operators.handlers.looking.look's.
 
 from dataclasses import replace
 
-from operators.api.asked import NOTHING_KNOWN, LastKnown, ServiceIntent, by_what_is_known, readable
 from operators.api.read import ApiError, read_policy, read_service
+from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, by_what_is_known, readable
 from operators.api.types import ModelService, RolloutPolicy, rollout_of
 from operators.backends.kube import ROLLOUT_POLICIES, Kube, KubeError, NotFound
 from operators.handlers.claims import claimants

@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from operators.api.asked import generation_of, going_on, status_of
 from operators.api.read import ApiError
+from operators.api.service_intent import generation_of, going_on, status_of
 from operators.api.types import ModelService
 from operators.autoscaling.decide import decide as decide_scale
 from operators.autoscaling.plan import facts_of, with_room

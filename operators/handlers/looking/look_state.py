@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from operators.api.asked import ServiceIntent
+from operators.api.service_intent import ServiceIntent
 from operators.api.types import ModelService
 from operators.autoscaling.spec import ScalingSpec
 from operators.autoscaling.values import ScalingState

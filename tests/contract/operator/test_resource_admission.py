@@ -1,6 +1,6 @@
 """Laws of our resources: the fake API server and a real one take and refuse the same, in words that say what, where, the way out.
 
-The corpus is tests.fakes.operator.resources; `lint` is held to it by tests/unit/operators/api/test_api_admission.py."""
+The corpus is tests.fakes.operator.resources; `lint` is held to it by tests/unit/operators/api/test_api_problems.py."""
 
 import copy
 from datetime import UTC, datetime

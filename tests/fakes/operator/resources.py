@@ -187,7 +187,7 @@ BAD = (
         "two backends",
         service(backend={"ray": {}, **KSERVE}),
         "spec.backend",
-        ("or both", "write exactly one of them"),
+        ("both", "write exactly one of them"),
     ),
     Bad(
         "another backend later",

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from operators.api.admission import defaulted, judge
 from operators.api.crds import FOLDER, definitions, render
 from operators.api.read import check, read
 from operators.api.rules import RULES
+from operators.api.schema_check import defaulted, judge
+from tests.fakes.apiserver.admitting.rules import judge as evaluated
 from tests.fakes.operator.resources import BAD, GOOD
 
 ALL = definitions()
@@ -114,6 +115,7 @@ def test_defaults_change_nothing_that_is_read(document):
     assert read(filled).spec == check(document).spec
     assert defaulted(own, filled) == filled
     assert list(judge(own, filled)) == []
+    assert evaluated(own, filled) == []
 
 
 @pytest.mark.parametrize("kind", BY_KIND)
@@ -121,6 +123,7 @@ def test_defaults_pass_their_own_schema_and_rules(kind):
     for path, node in nodes(schema(kind)):
         if "default" in node:
             assert [str(f) for f in judge(node, node["default"])] == [], path
+            assert evaluated(node, node["default"]) == [], path
 
 
 @pytest.mark.parametrize("kind", BY_KIND)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from operators.api.asked import status_of
 from operators.api.read import ApiError, read_policy, read_service
+from operators.api.service_intent import status_of
 from operators.handlers.looking.status_view import LookFindings, as_json, service_status, unserved_status
 from operators.rollout.judging.ledger import Ledger
 from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus

@@ -21,7 +21,7 @@ def test_what_was_read_is_written_the_same():
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        pytest.param({"minReplicas": 5}, "minReplicas is 5, above maxReplicas 4", id="bounds contain a number"),
+        pytest.param({"minReplicas": 5}, "minReplicas: is 5, above maxReplicas 4", id="bounds contain a number"),
         pytest.param(window(start="0 25 * * *"), "no cron expression", id="a cron expression has hours of a day"),
         pytest.param(window(start="0 0 8 * * MON"), "expected five fields", id="a cron expression has five fields"),
         pytest.param(window(start="0 0 30 2 *"), "no cron expression", id="a window opens at some time"),
@@ -31,8 +31,16 @@ def test_what_was_read_is_written_the_same():
         pytest.param(window(duration="8d"), "1m to 7d", id="a window closes within a week"),
         pytest.param(window(minReplicas=None), "changes nothing", id="a window changes something"),
         pytest.param(window(maxReplicas=2), "above maxReplicas 2", id="a window's bounds contain a number"),
-        pytest.param({"schedule": [WINDOW, WINDOW]}, "name each window once", id="windows have names of their own"),
-        pytest.param({"lookBack": "2h"}, "lookBack is over 1h", id="nothing is remembered longer than an hour"),
+        pytest.param(
+            {"schedule": [WINDOW, WINDOW]},
+            'windows ["day", "day"] repeat a name; name each once',
+            id="windows have names of their own",
+        ),
+        pytest.param(
+            {"lookBack": "2h"},
+            "lookBack: is 2h, expected a duration of 0s to 1h",
+            id="nothing is remembered longer than an hour",
+        ),
         pytest.param(
             {"upLimit": {"replicas": 1, "percent": 0, "per": "0s"}}, "1s to 1h", id="a limit has a stretch to hold in"
         ),

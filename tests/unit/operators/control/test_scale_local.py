@@ -162,7 +162,7 @@ async def test_a_fixed_count_ends_scaling_by_load(place: Place):
     [
         pytest.param([], "give --min", id="nothing to set"),
         pytest.param(["--replicas", "2", "--max", "3"], "alone for a fixed count", id="both ways at once"),
-        pytest.param(["--min", "9"], "minReplicas is 9, above maxReplicas 6", id="bounds that hold no number"),
+        pytest.param(["--min", "9"], "minReplicas: is 9, above maxReplicas 6", id="bounds that hold no number"),
     ],
 )
 async def test_what_cannot_be_set_says_why_and_changes_nothing(place: Place, options, said):

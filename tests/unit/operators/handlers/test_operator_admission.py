@@ -154,7 +154,7 @@ async def test_the_door_speaks_tls_and_admission_review(tmp_path):
         kind = {"kind": {"kind": "ModelService"}}
         status, body = await post({"apiVersion": "admission.k8s.io/v1", "request": {**asked(service(**BAD)), **kind}})
         assert (status, body["response"]["uid"], body["response"]["allowed"]) == (200, "u1", False)
-        assert "setWeight" in body["response"]["status"]["message"]
+        assert "write them in rising order" in body["response"]["status"]["message"]
         status, body = await post({"apiVersion": "admission.k8s.io/v1", "request": {**asked(service()), **kind}})
         assert body["response"]["allowed"]
         assert (await post({"hello": 1}))[0] == 400
