@@ -88,6 +88,7 @@ def fields_of_json(body: bytes) -> tuple[Fields, Mapping[str, Any]]:
 def fields_of(document: Mapping[str, Any]) -> Fields:
     """Fields of an event as it was parsed."""
     found: Fields = {}
+    repeated: dict[str, list[str]] = {}
 
     def put(name: str, value: Any) -> None:
         if value is None:
@@ -95,13 +96,19 @@ def fields_of(document: Mapping[str, Any]) -> Fields:
         text = value if type(value) is str else _as_text(value)
         if " " in name:
             name = name.replace(" ", "")
-        there = found.get(name)
-        if there is not None:
-            found[name] = Several((*texts_of(there), text))
-        elif len(found) < MAX_FIELDS:
-            found[name] = text
+        first = found.get(name)
+        if first is None:
+            if len(found) < MAX_FIELDS:
+                found[name] = text
+            return
+        values = repeated.get(name)
+        if values is None:
+            values = repeated[name] = [*texts_of(first)]
+        values.append(text)
 
     spread(document, put)
+    for name, values in repeated.items():
+        found[name] = Several(tuple(values))
     return found
 
 

@@ -2,7 +2,7 @@
 
 An event may say so itself (`logsource`); else it follows from its channel and id (windows), or from what a site's own entries say."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ WINDOWS: Final = "windows"
 CHANNEL: Final = "Channel"
 EVENT_ID: Final = "EventID"
 _PARTS: Final = ("product", "category", "service")
+_NO_PART: Final = LogSource(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,17 @@ class EventSource:
     categories: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
 
-    def rule_sources(self) -> list[LogSource]:
-        """The log sources a rule about it can name, from the least to the most particular."""
-        found = [
-            LogSource(product, category, service)
-            for product in (None, *self.products)
-            for category in (None, *self.categories)
-            for service in (None, *self.services)
+    def covered(self, sources: Iterable[LogSource]) -> list[LogSource]:
+        """Of the log sources that rules name, those that include this event. A source that names no part includes none."""
+        products, categories, services = {None, *self.products}, {None, *self.categories}, {None, *self.services}
+        return [
+            source
+            for source in sources
+            if source.product in products
+            and source.category in categories
+            and source.service in services
+            and source != _NO_PART
         ]
-        return found[1:]  # a rule names at least one part
 
 
 @dataclass(frozen=True, slots=True)

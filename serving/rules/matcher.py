@@ -16,6 +16,8 @@ from serving.rules.tree import LogSource, SigmaRule, UnsupportedRule
 
 MAX_RULES: Final = 10_000
 _SOURCES_KEPT: Final = 1024
+_MOST_NAMES: Final = 32
+"""Names of a source that is kept; one with more was made up by the event."""
 
 
 class _Shelf:
@@ -69,7 +71,9 @@ class Matcher:
         """The shelves of the rules about this source; kept, for there are few sources unless somebody makes them up."""
         if len(self._met) >= _SOURCES_KEPT:
             self._met.clear()
-        shelves = self._met[source] = [self._shelves[key] for key in source.rule_sources() if key in self._shelves]
+        shelves = [self._shelves[key] for key in source.covered(self._shelves)]
+        if len(source.products) + len(source.categories) + len(source.services) <= _MOST_NAMES:
+            self._met[source] = shelves
         return shelves
 
 

@@ -97,7 +97,7 @@ class RuleSet:
             return ()
         if self._source is None:
             return self.sigma.unreached
-        theirs = set(self._source.rule_sources())
+        theirs = set(self._source.covered(rule.source for rule in self.sigma.rules))
         return tuple(rule for rule in self.sigma.rules if rule.source not in theirs)
 
     @property
@@ -141,8 +141,9 @@ class RuleSet:
         sources = self.sigma.sources if self.sigma is not None else LogSources()
         try:
             fields, document = fields_of_json(body if isinstance(body, bytes) else str(body).encode())
-            said = document.get("logsource")
-            source = sources.of(fields, said if isinstance(said, dict) else None)
+            named = document.get("logsource")
+            said = named if isinstance(named, dict) else None  # else an ordinary field of that name
+            source = sources.of(fields, said)
         except RuleError:
             return None  # a row whose event cannot be read is one of which nothing is known
         return fields, source if said is not None or self._source is None else self._source

@@ -46,7 +46,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
         def naive(body: bytes, compiled: Any = compiled, tests: Any = tests) -> int:
             fields, _ = fields_of_json(body)
-            sources, event = set(compiled.sources.of(fields).rule_sources()), Event(fields)
+            sources, event = set(compiled.sources.of(fields).covered(source for source, _ in tests)), Event(fields)
             return sum(1 for source, test in tests if source in sources and test(event))
 
         def indexed(body: bytes, compiled: Any = compiled) -> int:

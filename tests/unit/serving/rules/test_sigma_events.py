@@ -200,9 +200,12 @@ def event(channel, number, **fields):
     ],
 )
 def test_log_sources(fields, about, not_about):
-    keys = LogSources().of(fields).rule_sources()
-    assert [k for k in about if LogSource(*k) not in keys] == []
-    assert [k for k in not_about if LogSource(*k) in keys] == []
+    source = LogSources().of(fields)
+    assert source.covered(LogSource(*k) for k in [*about, *not_about]) == [LogSource(*k) for k in about]
+
+
+def test_a_log_source_that_names_no_part_covers_nothing():
+    assert EventSource(("windows",)).covered([LogSource(None, None, None)]) == []
 
 
 def test_audited_fields_get_the_names_rules_use():

@@ -9,6 +9,7 @@ import yaml
 
 from serving.rules.events import Several, fields_of_json
 from serving.rules.matcher import compile_sigma
+from serving.rules.tree import LogSource
 from tests.unit.serving.rules.naive_sigma import matches
 
 pytestmark = pytest.mark.skipif(
@@ -60,7 +61,9 @@ def test_what_else_matches_is_right_by_the_rules_text(compiled, files, events):
     for wanted, body in events:
         fields, _ = fields_of_json(body)
         got = {r.id for r in compiled.match(fields)}
-        keys = {(k.product, k.category, k.service) for k in compiled.sources.of(fields).rule_sources()}
+        named = {(s.get("product"), s.get("category"), s.get("service")) for s, _ in detections.values()}
+        covered = compiled.sources.of(fields).covered(LogSource(*parts) for parts in named)
+        keys = {(k.product, k.category, k.service) for k in covered}
         event = {name: list(v.values) if isinstance(v, Several) else v for name, v in fields.items()}
         right = {
             identity
