@@ -169,7 +169,12 @@ class _Segment:
         self.size = 0
         self._is_dirty = False
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # a file system without locks
+            os.close(self._fd)
+            path.unlink(missing_ok=True)
+            raise
 
     def write(self, data: bytes) -> None:
         """Write whole lines or nothing: on an error the part that got through is cut off again."""

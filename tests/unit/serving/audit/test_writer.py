@@ -128,3 +128,17 @@ def test_appending_costs_microseconds(tmp_path, monkeypatch):
     one = record()
     assert min(timeit.repeat(lambda: writer.append(one), number=1000, repeat=5)) / 1000 < 10e-6  # 0.3 us, idle machine
     writer.close()
+
+
+def test_a_file_system_without_locks_costs_records_and_nothing_else(tmp_path, monkeypatch):
+    """A segment that cannot be locked is tried again twenty times a second: each try must give its file back."""
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(writer_module.fcntl, "flock", no_locks)
+    before = len(os.listdir("/proc/self/fd"))
+    writer = write(tmp_path, CHUNK * 3)
+    assert (writer.written, writer.dropped) == (0, CHUNK * 3)
+    assert names(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) == before
