@@ -69,19 +69,29 @@ class Bulkhead:
             )
 
     def _submit(self, work: Callable[[], _T]) -> "Future[_T]":
+        holder = [work]  # the pool keeps a cancelled item until a thread reaches it; emptied, it holds no request's rows
         with self._lock:
             self._under_way += 1
         try:
-            done = self._pool.submit(work)
+            done = self._pool.submit(_run_held, holder)
         except BaseException:
-            self._ended(None)
+            self._ended()
             raise
-        done.add_done_callback(self._ended)
+
+        def ended(_: object) -> None:
+            holder.clear()
+            self._ended()
+
+        done.add_done_callback(ended)
         return done
 
-    def _ended(self, _: object) -> None:
+    def _ended(self) -> None:
         with self._lock:
             self._under_way -= 1
+
+
+def _run_held(holder: list[Callable[[], _T]]) -> _T:
+    return holder.pop()()
 
 
 class Bulkheads:

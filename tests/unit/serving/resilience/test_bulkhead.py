@@ -1,7 +1,11 @@
 """One slow model takes its own threads and queue, not its neighbours'; what nobody waits for is not run."""
 
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
+from functools import partial
 
 import pytest
 
@@ -111,3 +115,25 @@ async def test_models_that_are_gone_leave_their_threads(bulkheads):
     with pytest.raises(RuntimeError):
         await run(before, lambda: 1)
     assert before.under_way == 0
+
+
+class Rows:
+    """What a request brings."""
+
+
+async def test_a_run_that_was_given_up_while_it_waited_holds_nothing(bulkheads, gate):
+    """Else the rows of requests whose time is over pile up behind a run that hangs: the queue's limit does not count them."""
+    stuck = run(bulkheads.of("slow"), gate.wait)
+    await begun(bulkheads.of("slow"), 1)
+    rows = Rows()
+    is_there = weakref.ref(rows)
+    waiting = run(bulkheads.of("slow"), partial(id, rows))
+    del rows
+    await begun(bulkheads.of("slow"), 2)
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+    del waiting
+    await until_so(lambda: (gc.collect(), is_there())[1] is None)
+    gate.set()
+    await stuck
