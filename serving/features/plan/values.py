@@ -12,6 +12,7 @@ from typing import Any, Final
 
 NULL_TIMESTAMP: Final = -(2**63)
 _SIGN: Final = 1 << 63
+_MASK: Final = (1 << 64) - 1
 
 _float32 = struct.Struct("<f").unpack_from
 _float64 = struct.Struct("<d").unpack_from
@@ -22,15 +23,18 @@ class Malformed(ValueError):
 
 
 def varint(raw: bytes, at: int) -> tuple[int, int]:
-    """The unsigned varint at `at`, and where it ends."""
+    """The unsigned varint at `at`, and where it ends. Of more than 64 bits the upper ones are dropped, as protobuf does.
+
+    Raises Malformed, or IndexError where it is cut off."""
     result = shift = 0
-    while True:
+    while shift < 64:
         byte = raw[at]
         at += 1
         result |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return result, at
+            return result & _MASK, at
         shift += 7
+    raise Malformed(f"a varint of more than ten bytes: {raw[:32]!r}")
 
 
 def signed(value: int) -> int:

@@ -16,6 +16,7 @@ import orjson
 
 from serving.features.plan.feature_plan import Group, Row
 from serving.features.plan.keys import decode_key
+from serving.features.stores.addresses import without_login
 from serving.ports import ReadOutcome
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class HttpStore:
         now_s = time.monotonic()
         if now_s >= self._quiet_until_s:
             self._quiet_until_s = now_s + _QUIET_S
-            log.warning("features: a read from %s failed (said once in %d s): %r", self._url, _QUIET_S, error)
+            log.warning("features: a read from %s failed (said once in %d s): %r", without_login(self._url), _QUIET_S, error)
 
     async def close(self) -> None:
         """Close the connections."""

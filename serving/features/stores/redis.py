@@ -221,4 +221,5 @@ def _one(raw: bytes | None) -> int:
         seconds, nanos = seconds_and_nanos(raw) if raw else (0, 0)
     except Malformed:
         return 0
-    return seconds * 1_000_000 + nanos // 1000
+    time_us = seconds * 1_000_000 + nanos // 1000
+    return time_us if -(2**63) <= time_us < 2**63 else 0

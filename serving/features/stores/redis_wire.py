@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import hiredis
 
+from serving.features.stores.addresses import without_login
 from serving.ports import ReadOutcome
 
 STALLED_S: Final = 1.0
@@ -48,16 +49,22 @@ class Address:
     @classmethod
     def of(cls, url: str) -> "Address":
         """Parse `redis://[user:password@]host[:port][/database]`, `rediss://` or `unix:///path`. Raises ValueError."""
-        parts = urlsplit(url)
+        parts, shown = urlsplit(url), without_login(url)
         if parts.scheme == "unix" and parts.path:
             return cls("", 0, 0, None, None, False, parts.path)
         if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-            raise ValueError(f"{url!r} is no Redis address; expected redis://HOST:PORT/DATABASE, rediss:// for TLS")
+            raise ValueError(f"{shown!r} is no Redis address; expected redis://HOST:PORT/DATABASE, rediss:// for TLS")
         database = parts.path.strip("/")
-        if database and not database.isdigit():
-            raise ValueError(f"{url!r}: the database is {database!r}, expected a number")
+        if database and not (database.isascii() and database.isdigit()):
+            raise ValueError(f"{shown!r}: the database is {database!r}, expected a number")
+        try:
+            port = parts.port or 6379
+        except ValueError:  # its own message shows what may be part of a password
+            raise ValueError(
+                f"{shown!r}: the port is no number; `/`, `#` and `?` in a password are written %2F, %23 and %3F"
+            ) from None
         user, password = (unquote(p) if p else None for p in (parts.username, parts.password))
-        return cls(parts.hostname, parts.port or 6379, int(database or 0), user, password, parts.scheme == "rediss")
+        return cls(parts.hostname, port, int(database or 0), user, password, parts.scheme == "rediss")
 
     def handshake(self) -> list[bytes]:
         """The commands to begin with."""
@@ -214,14 +221,18 @@ async def connect(address: Address, lost: Callable[[RedisConnection], None], tim
     """Open a connection and log in. Raises OSError (also for a refused login) or TimeoutError."""
     loop = asyncio.get_running_loop()
     connection = RedisConnection(lost)
-    async with asyncio.timeout(timeout_s):
-        if address.socket is not None:
-            await loop.create_unix_connection(lambda: connection, address.socket)
-        else:
-            tls = ssl.create_default_context() if address.is_tls else None
-            await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
-        commands = address.handshake()
-        replies = await connection.ask(b"".join(commands), len(commands), timeout_s)
+    try:
+        async with asyncio.timeout(timeout_s):
+            if address.socket is not None:
+                await loop.create_unix_connection(lambda: connection, address.socket)
+            else:
+                tls = ssl.create_default_context() if address.is_tls else None
+                await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
+            commands = address.handshake()
+            replies = await connection.ask(b"".join(commands), len(commands), timeout_s)
+    except BaseException:
+        connection.close()
+        raise
     refused = _refusal(replies)
     if refused is not None:
         connection.close()

@@ -99,7 +99,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Stop the thread and close the file."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)  # a read of many keys may still be under way
         self._here.close()
         self._there.close()
 
@@ -165,10 +165,13 @@ def _sort(group: SqliteQuery, rows: Iterable[Any], found: dict[bytes, tuple[list
 
 @lru_cache(maxsize=4096)
 def _microseconds(stored: int | str | None) -> int:
-    """Feast writes UTC as if it were local time, as whole seconds; read it back the same way."""
+    """Feast writes UTC as if it were local time, as whole seconds; read it back the same way. 0 if it cannot be read."""
     if stored is None:
         return 0
-    naive = datetime.fromtimestamp(stored) if isinstance(stored, int) else datetime.fromisoformat(stored)
+    try:
+        naive = datetime.fromtimestamp(stored) if isinstance(stored, int) else datetime.fromisoformat(stored)
+    except (ValueError, TypeError, OverflowError, OSError):
+        return 0
     moment = naive.replace(tzinfo=UTC) if naive.tzinfo is None else naive
     return int(moment.timestamp()) * 1_000_000
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.features.plan.blocks import decoder
 from serving.features.plan.values import Malformed, decode, seconds_and_nanos
 
 
@@ -41,3 +42,9 @@ def test_whatever_bytes_there_are_it_decodes_or_says_they_are_malformed(raw):
 def test_timestamps():
     assert seconds_and_nanos(b"\x08\x96\x01\x10\x05") == (150, 5)
     assert seconds_and_nanos(b"") == (0, 0)
+
+
+def test_a_whole_number_of_more_than_64_bits_is_read_as_protobuf_reads_it_or_not_at_all():
+    read = decoder("INT64", is_raw=True)
+    values, missing = read([b"\x20" + b"\xff" * 9 + b"\x7f", b"\x20" + b"\xff" * 30 + b"\x01", b"\x20\x05"], [7])
+    assert (values.tolist(), list(missing)) == ([[-1], [7], [5]], [1])

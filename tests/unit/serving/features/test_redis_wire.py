@@ -1,0 +1,52 @@
+"""The Redis connection without a Redis: addresses, and what a broken reply or a server that hangs costs."""
+
+import asyncio
+
+import pytest
+
+from serving.features.stores import redis, redis_wire
+from serving.features.stores.redis_wire import Address, connect
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cret@host/abc",
+        "http://user:s3cret@host",
+        "redis://user:s3cret@host:port/1",
+        "redis://:s3/s3cret@host/1",
+        "redis://user:s3#s3cret@host/1",
+        "redis://user:s3cret@host/²",
+    ],
+)
+def test_an_address_that_is_refused_keeps_its_password_to_itself(url):
+    with pytest.raises(ValueError, match=r"\*\*\*@host") as caught:
+        Address.of(url)
+    assert "s3" not in str(caught.value)
+
+
+async def test_connecting_that_is_cancelled_leaves_no_connection(monkeypatch):
+    monkeypatch.setattr(redis_wire, "STALLED_S", 3600.0)
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def never_answer(reader, writer):
+        await reader.readexactly(1)
+        asked.set()
+        await reader.read()
+        left.set()
+        writer.close()
+
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connecting = asyncio.create_task(connect(Address.of(f"redis://127.0.0.1:{port}"), lambda _: None, 3600.0))
+    async with asyncio.timeout(10):
+        await asked.wait()
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        await left.wait()
+    server.close()
+
+
+def test_an_event_time_that_no_clock_can_show_is_none():
+    far = b"\x08" + b"\xff" * 8 + b"\x3f"  # 2**62 - 1 seconds, and more than 64 bits in microseconds
+    assert redis._microseconds(far, b"\x08\x01") == (0, 1_000_000)
