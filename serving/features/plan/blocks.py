@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.features.plan.definitions import Default, Feature
+from serving.features.plan.errors import RegistryError
 from serving.features.plan.values import Malformed, decode, signed, varint
 
 Cell = Any
@@ -57,12 +58,15 @@ def zero(type_name: str) -> Any:
 
 
 def default_of(feature: Feature) -> Any:
-    """A feature's default as a value of its type."""
+    """A feature's default as a value of its type. Raises RegistryError if the type cannot hold it."""
     default: Default | None = feature.default
     if default is None:
         return zero(feature.type)
     if feature.type in DTYPES:
-        return DTYPES[feature.type].type(default).item()
+        try:
+            return DTYPES[feature.type].type(default).item()
+        except (ValueError, OverflowError, TypeError) as error:
+            raise RegistryError(f"feature {feature.name!r}: its default {default!r} is no {feature.type}: {error}") from error
     return default.encode() if feature.type == "BYTES" and isinstance(default, str) else default
 
 

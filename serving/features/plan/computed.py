@@ -45,8 +45,10 @@ def find_function(reference: str, folder: Path | None) -> Function:
         else:
             raise RegistryError(f"transform {reference!r} is outside the feature repository; only {HOME}.* is called")
         found = getattr(loaded, name)
-    except (ImportError, AttributeError, ValueError, OSError, SyntaxError) as error:
-        raise RegistryError(f"transform {reference!r} cannot be imported: {error}") from error
+    except RegistryError:
+        raise
+    except (Exception, SystemExit) as error:  # the module's own code runs
+        raise RegistryError(f"transform {reference!r} cannot be imported: {error!r}") from error
     if not isinstance(found, FunctionType) or found.__module__ != loaded.__name__:
         raise RegistryError(f"transform {reference!r} is no function of that module's own")
     return found

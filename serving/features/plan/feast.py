@@ -55,13 +55,15 @@ def load(folder: Path) -> Definitions:
 
 
 def signature(folder: Path) -> tuple[object, ...] | None:
-    """Changes when the configuration or a local registry does; None if there is no configuration (yet)."""
+    """Changes when the configuration or a local registry does; None while there is no configuration or nothing was applied."""
     try:
         configuration = (folder / CONFIGURATION).read_bytes()
         path = _local_registry(folder, configuration)
         stat = path.stat() if path is not None else None
-    except (OSError, yaml.YAMLError, RegistryError, AttributeError):
+    except OSError:
         return None
+    except (yaml.YAMLError, RegistryError):
+        return (configuration, "unreadable")  # `load` says what is wrong
     return (configuration, None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino))
 
 
@@ -97,6 +99,8 @@ def _registry_path(folder: Path, configuration: Any) -> Path | None:
         if registry.get("registry_type", "file") != "file":
             return None
         registry = registry.get("path", "registry.db")
+    if not isinstance(registry, str):
+        raise RegistryError(f"{folder / CONFIGURATION}: registry is {registry!r}, expected the path of a file")
     return None if "://" in registry else folder / registry
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from serving.features.plan.blocks import default_of
 from serving.features.plan.computed import Computed, find_function
 from serving.features.plan.definitions import Argument, ComputedView, Feature
 from serving.features.plan.errors import InvalidColumn, RegistryError
@@ -118,3 +119,19 @@ def test_a_singleton_is_called_row_by_row(tmp_path):
         Computed(view(transform="single:f", parameters={}, singleton=True), tmp_path), columns(kind=(b"a", b"bcd")), {}, 2
     )
     assert {name: column.tolist() for name, column in computed.items()} == {"v__kind": [1.0, 3.0], "v__size": [1.5, 2.5]}
+
+
+@pytest.mark.parametrize("code", ["undefined", "1 / 0", "raise SystemExit(1)", "{}['x']", "class"])
+def test_a_module_of_ones_own_that_does_not_load_is_a_problem_of_its_service(tmp_path, code):
+    """Whatever its code raises, the other services and the replica go on."""
+    (tmp_path / "own.py").write_text(code)
+    with pytest.raises(RegistryError, match="'own:f' cannot be imported"):
+        find_function("own:f", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "feature", [Feature("f", "INT32", 2**40), Feature("f", "DOUBLE", "a lot"), Feature("f", "INT64", 2**70)]
+)
+def test_a_default_that_its_type_cannot_hold_is_a_problem_of_its_service(feature):
+    with pytest.raises(RegistryError, match=r"feature 'f': its default .* is no "):
+        default_of(feature)

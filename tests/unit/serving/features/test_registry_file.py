@@ -32,3 +32,22 @@ def test_a_file_that_stays_empty_is_refused(path, monkeypatch):
     path.write_bytes(b"")
     with pytest.raises(RegistryError, match="empty"):
         feast.settled(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["project: [", "registry: registry.db", "project: p\nregistry: 5", "[]", "project: p\nregistry: {path: 5}"]
+)
+def test_a_configuration_that_cannot_be_read_is_not_taken_for_none(tmp_path, text):
+    """Else a server starts without its features, and a slip made later is never said."""
+    (tmp_path / "feature_store.yaml").write_text(text)
+    seen = feast.signature(tmp_path)
+    assert seen is not None
+    assert feast.is_local(seen), "it is looked at again only when it changes"
+    with pytest.raises(RegistryError):
+        feast.read(tmp_path)
+
+
+def test_a_registry_that_was_never_applied_is_none_yet(tmp_path):
+    assert feast.signature(tmp_path) is None
+    (tmp_path / "feature_store.yaml").write_text("project: p")
+    assert feast.signature(tmp_path) is None
