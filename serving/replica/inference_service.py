@@ -250,8 +250,8 @@ class ModelServer:
     async def _look_at_store(self) -> None:
         try:
             entries = await asyncio.to_thread(self._store.entries)
-        except OSError as problem:
-            _log.error("the store cannot be read: %s", problem)
+        except Exception as problem:  # what is served goes on without it
+            _log.error("the store cannot be read: %s", problem, exc_info=None if isinstance(problem, OSError) else problem)
             return
         before, self._in_store = self._in_store, frozenset((e.name, e.version) for e in entries)
         if self._in_store != before:

@@ -164,11 +164,13 @@ class ReplicaHost:
                     spec = await asyncio.to_thread(self._desired)
                     is_due = False
                     applying.add(asyncio.create_task(composition.service.apply(spec)))
-            except (ModelError, OSError) as problem:
-                is_due = isinstance(
-                    problem, OSError
-                )  # the next read may succeed; a damaged file is damaged until it is written
+            except ModelError as problem:  # a damaged file is damaged until it is written again
+                is_due = False
                 _log.error("%s; serving goes on as before", problem)
+            except Exception as problem:  # the next read may succeed; whatever it was, the file is followed
+                is_due = True
+                trace = None if isinstance(problem, OSError) else problem
+                _log.error("%s; serving goes on as before", problem, exc_info=trace)
             applying = {task for task in applying if not task.done()}
 
     def _desired(self) -> ServingSpec:

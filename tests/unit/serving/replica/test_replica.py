@@ -23,20 +23,27 @@ class FailsOnce(ServedFile):
 
     failures = 1
 
+    def __init__(self, folder, problem):
+        super().__init__(folder)
+        self.problem = problem
+
     def read(self):
         if self.failures:
             self.failures -= 1
-            raise OSError(116, "Stale file handle")
+            raise self.problem
         return super().read()
 
 
-async def test_a_change_that_cannot_be_read_is_read_at_the_next_look(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "problem", [OSError(116, "Stale file handle"), RecursionError("a defect of ours")], ids=["disk", "defect"]
+)
+async def test_a_change_that_cannot_be_read_is_read_at_the_next_look(tmp_path, monkeypatch, problem):
     """Else an abort is lost: nothing is written to the file after it."""
     monkeypatch.setattr(replica, "_FOLLOW_EVERY_S", 0)
     applied = asyncio.Queue()
     host = ReplicaHost(ServingSettings(store_dir=tmp_path, http_port=0, grpc_port=0), None)
     host._composition = SimpleNamespace(
-        service=SimpleNamespace(apply=applied.put), served=FailsOnce(tmp_path), fallback=ServingSpec
+        service=SimpleNamespace(apply=applied.put), served=FailsOnce(tmp_path, problem), fallback=ServingSpec
     )
     ServedFile(tmp_path).write(WANTED)
     following = asyncio.create_task(host._follow())

@@ -530,3 +530,11 @@ def test_the_served_file_is_followed_but_not_by_its_writer(tmp_path, simple):
     assert follower.changed()
     assert not follower.changed()
     assert follower.read() == newest_of_each(store)
+
+
+async def test_a_file_in_the_store_that_cannot_be_read_keeps_nothing_from_being_served(world):
+    wanted = newest_of_each(world.store)
+    (world.store.root / "models" / "simple" / "2.json").write_text("[" * 100_000)
+    await world.service.apply(wanted)
+    assert world.service.is_ready()
+    assert (await world.service.infer(ask())).version == "1"
