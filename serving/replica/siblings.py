@@ -55,6 +55,7 @@ class Siblings:
     def leave(self) -> None:
         """Be asked no more."""
         self._own.unlink(missing_ok=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def others(self) -> tuple[Sibling, ...]:
         """The living ones of this machine; registrations of dead ones are removed."""

@@ -8,12 +8,16 @@ def write_whole(path: Path, body: str) -> os.stat_result:
     """Replace a file in one step, on the disk when this returns; the status of what was put there, whatever is there by now."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as out:
-        out.write(body)
-        out.flush()
-        os.fsync(out.fileno())
-        status = os.fstat(out.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("w", encoding="utf-8") as out:
+            out.write(body)
+            out.flush()
+            os.fsync(out.fileno())
+            status = os.fstat(out.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
     return status
 

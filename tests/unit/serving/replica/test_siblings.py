@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.replica.siblings import Siblings, merged
 from serving.telemetry.metrics import ServingMetrics
+from tests.waiting import until_so
 
 
 def page(replica: str, requests: int) -> bytes:
@@ -94,3 +96,13 @@ async def test_a_sibling_that_does_not_answer_is_left_out(tmp_path, monkeypatch)
     Siblings(tmp_path, "refusing").register(1)
     assert samples(await me.merge(page("me", 2)))["vedette_requests_total", "me", "ok"] == 2
     server.close()
+
+
+async def test_a_replica_that_left_keeps_no_thread(tmp_path):
+    before = set(threading.enumerate())
+    siblings = Siblings(tmp_path, "a")
+    siblings.register(1)
+    assert await siblings.merge(b"page") == b"page"
+    assert set(threading.enumerate()) - before
+    siblings.leave()
+    await until_so(lambda: not set(threading.enumerate()) - before)
