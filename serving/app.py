@@ -36,7 +36,11 @@ from serving.telemetry.tracing import Tracer
 
 
 def build(args: Mapping[str, str] | None = None) -> serve.Application:
-    """The Ray Serve application. args: settings by field name, over those of the environment."""
+    """The Ray Serve application. args: settings by field name, over those of the environment. Raises ValueError for any other name."""
+    fields = ServingSettings.model_fields
+    unknown = sorted(set(args or {}) - set(fields))
+    if unknown:
+        raise ValueError(f"the application has no setting {unknown}; expected some of {sorted(fields)}")
     return application(ServingSettings.model_validate({**ServingSettings().model_dump(), **(args or {})}))
 
 

@@ -3,9 +3,9 @@
 Every field is an environment variable `VEDETTE_<FIELD>` and, where it makes sense, an option of `vedette up`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -14,7 +14,9 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 class ServingSettings(BaseSettings):
     """Settings of the data plane."""
 
-    model_config = SettingsConfigDict(env_prefix="VEDETTE_", frozen=True, use_attribute_docstrings=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="VEDETTE_", frozen=True, use_attribute_docstrings=True, extra="ignore", allow_inf_nan=False
+    )
 
     store_dir: Path = Path(".vedette")
     """Folder of everything Vedette keeps on this machine: bundles, feature stores, the prediction log."""
@@ -104,6 +106,12 @@ class ServingSettings(BaseSettings):
     """OpenTelemetry collector, e.g. `http://127.0.0.1:4318`; spans are dropped if unset."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Level of the log on stderr."""
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.http_port == self.grpc_port != 0:
+            raise ValueError(f"HTTP and gRPC have the same port {self.http_port}; give each its own")
+        return self
 
     @property
     def feast_dir(self) -> Path:

@@ -58,9 +58,13 @@ def main() -> int:
     except (ModelError, OSError) as problem:
         _log.error("%s", problem)
         return 1
-    from serving.launch.local import start_local
+    from serving.launch.local import StartError, start_local
 
-    running = start_local(settings)
+    try:
+        running = start_local(settings)
+    except (StartError, OSError) as problem:
+        _log.error("%s", problem)
+        return 1
     for number in (signal.SIGINT, signal.SIGTERM):  # Ray puts handlers of its own
         signal.signal(number, lambda *_: stopping.set())
     _log.info("serving %s on port %d", ", ".join(f"{m.name} {m.version}" for m in spec.models), running.http_port)

@@ -1,5 +1,7 @@
 """What a pod of its own serves: the bundle that was mounted, as the control plane says, or nothing."""
 
+import socket
+
 import pytest
 
 from operators.labs.simple_model import build_simple
@@ -57,3 +59,17 @@ def test_what_cannot_be_served_is_refused_before_ray_starts(tmp_path, bundle, se
         monkeypatch.setenv(f"VEDETTE_{name}", str(value))
     assert main() == 1
     assert says in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(tmp_path, bundle, monkeypatch, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for name, value in (
+            ("STORE_DIR", tmp_path / "store"),
+            ("BUNDLE_DIR", bundle.folder),
+            ("HTTP_PORT", taken.getsockname()[1]),
+        ):
+            monkeypatch.setenv(f"VEDETTE_{name}", str(value))
+        assert main() == 1
+    assert "cannot listen on 127.0.0.1" in capsys.readouterr().err
