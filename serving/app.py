@@ -24,8 +24,8 @@ from serving.replica.replica import Composition, Replica
 from serving.replica.served_file import ServedFile, newest_of_each
 from serving.replica.siblings import Siblings
 from serving.resilience.admission import Admission
+from serving.resilience.breaker import Breakers
 from serving.resilience.bulkhead import Bulkheads
-from serving.resilience.guard import Breakers
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection
 from serving.scoring.scorer import Scorer, ScorerLimits

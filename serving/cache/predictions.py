@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from serving.models.errors import RunError
 from serving.ports import Cache, CacheDown, Clock
-from serving.resilience.guard import Guard
+from serving.resilience.breaker import Guard
 
 Outputs = dict[str, NDArray[Any]]
 LookupOutcome = Literal["hit", "miss", "joined", "negative", "skipped"]

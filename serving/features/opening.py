@@ -19,7 +19,7 @@ from serving.features.reader import PlanReader
 from serving.features.stores.guarded import GuardedStore
 from serving.features.stores.sqlite import SqliteStore
 from serving.features.warm import warm, warm_read
-from serving.resilience.guard import Guard
+from serving.resilience.breaker import Guard
 from serving.settings import ServingSettings
 
 log = logging.getLogger(__name__)

@@ -1,33 +1,53 @@
-"""The breaker of one dependency: whether to ask it at all, judged by how the last calls went. Pure; time and jitter come in.
+"""The circuit breaker of one dependency: whether to call it at all, decided from how the last calls went.
 
-Closed, it lets everything through and looks at the last `calls` outcomes: too many failures, or too many slow ones, open it. Open, it
-lets nothing through until its cooldown is over; then it is half-open and lets a few probes through. As many good probes in a row
-close it, one bad one opens it again, for longer. Every change begins a new generation, and an outcome counts only in the
-generation its ticket is of: a success that was asked for before the breaker opened says nothing about now.
+    closed     Every call goes through. Of the last `calls` outcomes, too many failures or too many slow calls open it.
+    open       No call goes through until the cooldown is over.
+    half-open  `probes` calls go through. If all of them succeed it closes; the first bad one opens it again, for longer.
 
-Who holds it, counts and tells is serving.resilience.guard's."""
+Each change of state starts a new generation. A call carries the ticket of its generation, and outcomes of earlier generations are
+ignored: a call that began before the breaker opened says nothing about the dependency now.
 
+`Breaker` is a frozen value and pure: time and jitter come in. `Guard` holds the current value for one dependency, on the listeners'
+loop. `Breakers` has the guards of a replica, for metrics, readiness and the log."""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
+_log = logging.getLogger("vedette.breakers")
+_MOST_GROWTH: Final = 32
+"""The cooldown grows with at most this many openings in a row, so that its float does not overflow."""
+
 
 class BreakerState(IntEnum):
-    """The numbers are the metric's."""
+    """The numbers are the values of the metric `vedette_breaker_state`."""
 
     CLOSED = 0
     HALF_OPEN = 1
     OPEN = 2
 
 
+NAMES: Final[Mapping[BreakerState, str]] = {
+    BreakerState.CLOSED: "closed",
+    BreakerState.HALF_OPEN: "half-open",
+    BreakerState.OPEN: "open",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class BreakerLimits:
-    """When a breaker opens, and how it comes back.
+    """When a breaker opens and when it closes again.
 
-    calls: how many of the last outcomes are looked at; fewer than least_calls prove nothing, and a pause of forget_s without any
-    forgets them. failure_ratio, slow_ratio: shares of them that open it, 0 < x <= 1; a call is slow that takes longer than slow_s.
-    cooldown_s: how long it stays open at first, times `growth` with each opening in a row, up to most_cooldown_s; a breaker that
-    stayed closed for forget_s begins anew. probes: how many may be under way when half-open, and how many must be good."""
+    calls: number of last outcomes that count. With fewer than least_calls the breaker stays closed; after forget_s without a call
+    the outcomes are forgotten. failure_ratio, slow_ratio: shares of those outcomes that open it, 0 < x <= 1. A call is slow if it
+    takes longer than slow_s.
+    cooldown_s: time open after the first opening. It is multiplied by `growth` at each further opening in a row, up to
+    most_cooldown_s, and starts again at cooldown_s once the breaker was closed for forget_s. jitter_ratio: share of the cooldown
+    that is random. probes: calls that may be under way while half-open, and successes that close it."""
 
     slow_s: float
     calls: int = 40
@@ -44,17 +64,18 @@ class BreakerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Leave to make one call; its outcome is told with it."""
+    """Permission for one call; its outcome is reported with it."""
 
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """See the module. failures, slowness: the last outcomes as bits, the newest lowest; known: how many there are.
+    """The state and the last outcomes of one dependency; see the module.
 
-    until_s: when the cooldown ends (open), or when probes nobody answered for are given up (half-open). openings: in a row.
-    changed_s: when the state was entered. why: of the last opening, in words; is_slow: it was for slowness."""
+    failures, slowness: the last outcomes as bits, the newest lowest; known: how many there are. until_s: end of the cooldown (open),
+    or when probes without an outcome are given up (half-open). openings: in a row. asked, good: probes that began and that succeeded.
+    changed_s: when the state was entered. why: reason of the last opening; is_slow: whether slow calls were the reason."""
 
     limits: BreakerLimits
     state: BreakerState = BreakerState.CLOSED
@@ -72,25 +93,25 @@ class Breaker:
     is_slow: bool = False
 
     def ask(self, now_s: float) -> tuple[Ticket | None, "Breaker"]:
-        """Leave to call now, or None."""
+        """The permission to call now, or None; and the breaker after this."""
         if self.state is BreakerState.CLOSED:
             return Ticket(self.generation), self
         if now_s >= self.until_s:
-            return self._probing(now_s).ask(now_s)
+            return self._half_opened(now_s).ask(now_s)
         if self.state is BreakerState.OPEN or self.asked >= self.limits.probes:
             return None, self
         return Ticket(self.generation), replace(self, asked=self.asked + 1)
 
     def succeeded(self, ticket: Ticket, took_s: float, now_s: float, jitter: float = 0.0) -> "Breaker":
-        """A call came back well; a slow one may open the breaker too. jitter: -1..1."""
-        return self._told(ticket, took_s, now_s, jitter, is_failed=False)
+        """The breaker after a call that succeeded; a slow one may open it too. jitter: -1..1."""
+        return self._counted(ticket, took_s, now_s, jitter, is_failed=False)
 
     def failed(self, ticket: Ticket, took_s: float, now_s: float, jitter: float = 0.0) -> "Breaker":
-        """A call failed by the dependency's fault. jitter: -1..1."""
-        return self._told(ticket, took_s, now_s, jitter, is_failed=True)
+        """The breaker after a call that failed by the dependency's fault. jitter: -1..1."""
+        return self._counted(ticket, took_s, now_s, jitter, is_failed=True)
 
-    def fine(self, ticket: Ticket, calls: int, first_s: float, last_s: float) -> "Breaker":
-        """As many calls came back well and in time between these moments: what `succeeded` as often makes of them when closed."""
+    def succeeded_often(self, ticket: Ticket, calls: int, first_s: float, last_s: float) -> "Breaker":
+        """The breaker after this many quick successes between two moments, in one step. Equal to `succeeded` as often while closed."""
         if ticket.generation != self.generation or self.state is not BreakerState.CLOSED:
             return self
         limits, is_forgotten = self.limits, first_s - self.last_s > self.limits.forget_s
@@ -104,12 +125,12 @@ class Breaker:
         )
 
     def unused(self, ticket: Ticket) -> "Breaker":
-        """The call says nothing about the dependency (given up by the client, a wrong input): a probe's leave goes to another."""
+        """The breaker after a call that says nothing about the dependency (the client left, a wrong input). Another probe may begin."""
         if ticket.generation != self.generation or self.state is not BreakerState.HALF_OPEN:
             return self
         return replace(self, asked=max(self.asked - 1, self.good))
 
-    def _told(self, ticket: Ticket, took_s: float, now_s: float, jitter: float, *, is_failed: bool) -> "Breaker":
+    def _counted(self, ticket: Ticket, took_s: float, now_s: float, jitter: float, *, is_failed: bool) -> "Breaker":
         if ticket.generation != self.generation:
             return self
         is_slow = took_s > self.limits.slow_s
@@ -119,14 +140,14 @@ class Breaker:
                 return self._opened(now_s, jitter, why, is_slow=not is_failed)
             good = self.good + 1
             return self._closed(now_s) if good >= self.limits.probes else replace(self, good=good)
-        seen = self.fine(ticket, 1, now_s, now_s)
+        counted = self.succeeded_often(ticket, 1, now_s, now_s)
         if not is_failed and not is_slow:
-            return seen  # what goes well opens nothing, whatever was before
-        seen = replace(seen, failures=seen.failures | is_failed, slowness=seen.slowness | is_slow)
-        return seen._judged(now_s, jitter)
+            return counted  # a good call never opens the breaker
+        counted = replace(counted, failures=counted.failures | is_failed, slowness=counted.slowness | is_slow)
+        return counted._judged(now_s, jitter)
 
     def _judged(self, now_s: float, jitter: float) -> "Breaker":
-        """Open if the last calls say so."""
+        """Opened if too many of the last calls failed or were slow."""
         limits, known = self.limits, self.known
         failed, slow = self.failures.bit_count(), self.slowness.bit_count()
         if known < limits.least_calls:
@@ -153,8 +174,8 @@ class Breaker:
             is_slow=is_slow,
         )
 
-    def _probing(self, now_s: float) -> "Breaker":
-        """Half-open, again if the probes under way never came back."""
+    def _half_opened(self, now_s: float) -> "Breaker":
+        """Half-open; anew if the probes under way never reported an outcome."""
         patience_s = max(self.limits.cooldown_s, 2 * self.limits.slow_s)
         return Breaker(
             self.limits,
@@ -179,5 +200,134 @@ class Breaker:
         )
 
 
-_MOST_GROWTH: Final = 32
-"""Openings in a row beyond which the cooldown grows no more: a float must not overflow."""
+class Guard:
+    """Holds the breaker of one dependency. Used on the listeners' loop only.
+
+    A quick success while the breaker is closed costs two comparisons and an addition: such calls are counted here and reported to
+    the breaker together, before anything else happens. A state machine test holds this equal to reporting each.
+    instead: what happens while it is open, in words for the log and for readiness. changed: called after each change of state."""
+
+    __slots__ = ("_changed", "_first_s", "_last_s", "_quick", "_rng", "breaker", "dependency", "instead", "slow_s", "standing")
+
+    def __init__(
+        self,
+        dependency: str,
+        limits: BreakerLimits,
+        *,
+        instead: str,
+        rng: random.Random | None = None,
+        changed: "Callable[[Guard, BreakerState], None] | None" = None,
+    ) -> None:
+        self.dependency, self.instead, self.breaker = dependency, instead, Breaker(limits)
+        self._rng = rng or random.Random()  # noqa: S311 - spreads cooldowns, keeps no secret
+        self._changed = changed
+        self.slow_s = limits.slow_s
+        self.standing: Ticket | None = Ticket(0)
+        """The one ticket of all calls while the breaker is closed; None while it is not."""
+        self._quick = 0
+        self._first_s = self._last_s = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether every call goes through."""
+        return self.standing is not None
+
+    def ask(self, now_s: float) -> Ticket | None:
+        """Permission to call the dependency now, or None. The caller reports the outcome by one of the methods below."""
+        if self.standing is not None:
+            return self.standing
+        ticket, breaker = self.breaker.ask(now_s)
+        self._replace(breaker)
+        return ticket
+
+    def retry_after_s(self, now_s: float) -> float:
+        """Seconds until the dependency may be called again."""
+        return max(self.breaker.until_s - now_s, 0.0)
+
+    def succeeded(self, ticket: Ticket, took_s: float, now_s: float) -> None:
+        """The call succeeded."""
+        if ticket is not self.standing or took_s > self.slow_s:
+            self._report_quick()
+            self._replace(self.breaker.succeeded(ticket, took_s, now_s, self._jitter()))
+            return
+        if not self._quick:
+            self._first_s = now_s
+        elif now_s - self._last_s > self.breaker.limits.forget_s:
+            self._report_quick()
+            self._first_s = now_s
+        self._quick += 1
+        self._last_s = now_s
+
+    def failed(self, ticket: Ticket, took_s: float, now_s: float) -> None:
+        """The call failed by the dependency's fault."""
+        self._report_quick()
+        self._replace(self.breaker.failed(ticket, took_s, now_s, self._jitter()))
+
+    def unused(self, ticket: Ticket) -> None:
+        """The call says nothing about the dependency."""
+        if ticket is not self.standing:
+            self._replace(self.breaker.unused(ticket))
+
+    def _report_quick(self) -> None:
+        """Report the quick successes to the breaker."""
+        if self._quick and self.standing is not None:
+            self.breaker = self.breaker.succeeded_often(self.standing, self._quick, self._first_s, self._last_s)
+        self._quick = 0
+
+    def _replace(self, breaker: Breaker) -> None:
+        before, self.breaker = self.breaker, breaker
+        if breaker.generation == before.generation:
+            return
+        self.standing = Ticket(breaker.generation) if breaker.state is BreakerState.CLOSED else None
+        if breaker.state is not before.state and self._changed is not None:
+            self._changed(self, before.state)
+
+    def _jitter(self) -> float:
+        return self._rng.uniform(-1.0, 1.0)
+
+
+class Breakers:
+    """The guards of one replica by dependency: `features`, `cache`, `model:<name>/<version>/<variant>`."""
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        self._guards: dict[str, Guard] = {}
+        self._rng = rng
+        self.changes: Counter[tuple[str, str]] = Counter()
+        """How often each breaker entered each state, by (dependency, state); only grows."""
+
+    def new(self, dependency: str, limits: BreakerLimits, *, instead: str) -> Guard:
+        """Make a closed guard for a dependency; it replaces the former one."""
+        made = self._guards[dependency] = Guard(dependency, limits, instead=instead, rng=self._rng, changed=self._log_change)
+        return made
+
+    def keep(self, kind: str, dependencies: Iterable[str]) -> None:
+        """Remove the guards of this kind (`model:`) whose dependency is not among these."""
+        wanted = set(dependencies)
+        self._guards = {name: g for name, g in self._guards.items() if name in wanted or not name.startswith(kind)}
+
+    def states(self) -> Mapping[str, BreakerState]:
+        """The state of each breaker, by dependency."""
+        return {name: guard.breaker.state for name, guard in self._guards.copy().items()}
+
+    def degraded(self) -> tuple[str, ...]:
+        """One line for each breaker that is not closed: its state, why, and what happens instead."""
+        return tuple(
+            f"{g.dependency}: breaker {NAMES[g.breaker.state]}, {g.breaker.why}; {g.instead}"
+            for g in self._guards.values()
+            if not g.is_closed
+        )
+
+    def _log_change(self, guard: Guard, before: BreakerState) -> None:
+        """One line in the log for each change. Repeated openings of a dependency that stays down are INFO."""
+        breaker, name = guard.breaker, guard.dependency
+        self.changes[name, NAMES[breaker.state]] += 1
+        if breaker.state is BreakerState.CLOSED:
+            _log.info("breaker of %s closed after %d good probes: it is asked as before", name, breaker.limits.probes)
+        elif breaker.state is BreakerState.OPEN:
+            wait_s = breaker.until_s - breaker.changed_s
+            level = logging.WARNING if before is BreakerState.CLOSED or breaker.openings <= 1 else logging.INFO
+            _log.log(
+                level, "breaker of %s opened: %s; %s; it is asked again in %.1f s", name, breaker.why, guard.instead, wait_s
+            )
+        else:
+            _log.debug("breaker of %s is half-open: %d probes", name, breaker.limits.probes)

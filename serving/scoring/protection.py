@@ -8,9 +8,8 @@ from typing import Final
 
 from serving.cache.predictions import Predictions
 from serving.resilience.admission import Admission
-from serving.resilience.breaker import BreakerLimits
+from serving.resilience.breaker import NAMES, BreakerLimits, Breakers, Guard
 from serving.resilience.bulkhead import Bulkheads
-from serving.resilience.guard import NAMES, Breakers, Guard
 from serving.telemetry import names
 from serving.telemetry.names import MetricDoc
 

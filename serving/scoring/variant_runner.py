@@ -22,10 +22,9 @@ from serving.models.assembly import feed_of
 from serving.models.errors import RunError
 from serving.models.onnx import as_runtime_strings
 from serving.ports import Clock, FeatureReader, FeatureRows, Model, ReadOutcome, Stop
-from serving.resilience.breaker import Ticket
+from serving.resilience.breaker import Guard, Ticket
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.deadline import read_slice_s, run_slice_s
-from serving.resilience.guard import Guard
 from serving.scoring.entity import EntityHash
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import LoadedRevision

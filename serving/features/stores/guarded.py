@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from serving.features.plan.feature_plan import Group, Row, Store
 from serving.ports import ReadOutcome
-from serving.resilience.guard import Guard
+from serving.resilience.breaker import Guard
 
 _LATE_SHARE: Final = 0.5
 """Of the time a read had: a loop that is later than that may have missed the answer itself."""

@@ -13,9 +13,8 @@ from serving.cache.redis_cache import RedisCache
 from serving.features.stores.guarded import GuardedStore
 from serving.features.stores.redis import RedisStore
 from serving.ports import CacheDown, ReadOutcome
-from serving.resilience.breaker import BreakerState
+from serving.resilience.breaker import Breakers, BreakerState
 from serving.resilience.bulkhead import Bulkheads
-from serving.resilience.guard import Breakers
 from serving.scoring.protection import Protection
 from tests.fakes.clock import ManualClock
 from tests.waiting import HANG_S, until_so

@@ -9,8 +9,7 @@ from serving.cache.memory_cache import MemoryCache
 from serving.cache.predictions import Predictions
 from serving.models.errors import RunError
 from serving.ports import CacheDown
-from serving.resilience.breaker import BreakerLimits
-from serving.resilience.guard import Guard
+from serving.resilience.breaker import BreakerLimits, Guard
 from tests.fakes.clock import ManualClock
 
 OUTPUTS = {"risk": np.array([[0.25], [0.75]], np.float32), "label": np.array(["a", "b"], dtype=object)}

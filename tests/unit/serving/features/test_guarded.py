@@ -6,8 +6,7 @@ import pytest
 
 from serving.features.stores.guarded import GuardedStore
 from serving.ports import ReadOutcome
-from serving.resilience.breaker import BreakerLimits
-from serving.resilience.guard import Guard
+from serving.resilience.breaker import BreakerLimits, Guard
 
 LIMITS = BreakerLimits(slow_s=0.04, least_calls=5, cooldown_s=1.0, jitter_ratio=0.0, probes=2)
 ROWS = [[([b"1"], [0])]]

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from serving.resilience.breaker import Breaker, BreakerLimits, BreakerState, Ticket
-from serving.resilience.guard import Breakers, Guard
+from serving.resilience.breaker import Breaker, BreakerLimits, Breakers, BreakerState, Guard, Ticket
 
 LIMITS = BreakerLimits(slow_s=0.1, calls=20, least_calls=5, cooldown_s=1.0, most_cooldown_s=8.0, jitter_ratio=0.0)
 

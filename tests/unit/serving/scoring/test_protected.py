@@ -10,8 +10,8 @@ from serving.cache.predictions import Predictions
 from serving.errors import BadRequest, DeadlineExceeded, Internal, ModelFault, Overloaded, Unavailable
 from serving.loading import loader
 from serving.models.probe import ProbeReport
+from serving.resilience.breaker import Breakers
 from serving.resilience.bulkhead import Bulkheads
-from serving.resilience.guard import Breakers
 from serving.scoring.protection import Protection
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 from tests.unit.serving.scoring.variants import World, host, request, threat

@@ -2,9 +2,8 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.resilience.breaker import BreakerState
+from serving.resilience.breaker import Breakers, BreakerState
 from serving.resilience.bulkhead import Bulkheads
-from serving.resilience.guard import Breakers
 from serving.scoring.protection import Protection, unprotected
 from serving.telemetry.metrics import ServingMetrics
 

@@ -7,8 +7,7 @@ import pytest
 
 from serving.doors.http.door import HttpDoor
 from serving.doors.http.metrics_page import Page
-from serving.resilience.breaker import Breaker, BreakerLimits
-from serving.resilience.guard import Breakers
+from serving.resilience.breaker import Breaker, BreakerLimits, Breakers
 from serving.scoring.protection import Protection
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.names import BREAKER_CHANGES, BREAKER_STATE
