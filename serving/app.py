@@ -134,7 +134,7 @@ async def _protect(settings: ServingSettings, metrics: ServingMetrics, clock: Cl
         max_ongoing=settings.max_ongoing,
         ongoing=lambda: metrics.ongoing,
         late_s=lambda: metrics.lag.late_s,
-        soon=asyncio.get_running_loop().call_soon,
+        call_soon=asyncio.get_running_loop().call_soon,
     )
     cache = await _open_cache(settings)
     if cache is not None:

@@ -13,8 +13,6 @@ import numpy as np
 
 Route = Literal["live", "mirror"]
 ROUTES: Final[tuple[Route, ...]] = ("live", "mirror")
-REQUEST_GATES: Final = ("errors", "latency")
-ROW_GATES: Final = ("degraded", "alertRate")
 REMEMBERED: Final = 65_536
 """Entities a variant remembers. Beyond it every second one is left out, by its hash: no entity is counted twice."""
 
