@@ -30,8 +30,6 @@ class ServingSettings(BaseSettings):
     """Port of the HTTP door."""
     grpc_port: Port = 8081
     """Port of the gRPC door."""
-    grpc_door: Literal["http2", "aio"] = "http2"
-    """`http2`: the replica's own HTTP/2 (fast). `aio`: gRPC's own Python server, should a client not get on with it."""
     replicas: PositiveInt = 1
     """Ray Serve replicas on this machine; they share the ports."""
     max_replicas: PositiveInt | None = None

@@ -12,11 +12,10 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 import uvloop
 
-from serving.doors.grpc.aio_door import GrpcDoor, start_grpc
 from serving.doors.grpc.door import Http2Door, start_http2
 from serving.doors.http.connection import HttpApplication
 from serving.doors.http.door import HttpDoor
@@ -149,11 +148,9 @@ class Listener:
         grpc_port: int | None,
         max_body_bytes: int,
         reuse_port: bool = False,
-        grpc_door: Literal["http2", "aio"] = "http2",
         max_connections: int = MAX_CONNECTIONS,
         max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
     ) -> None:
-        self._grpc_door = grpc_door
         self._startup, self._shutdown = startup, shutdown
         self._host, self._grpc_port, self._max_body_bytes = host, grpc_port, max_body_bytes
         self._max_connections, self._max_unfinished_bytes = max_connections, max_unfinished_bytes
@@ -162,7 +159,7 @@ class Listener:
         self._thread: LoopThread | None = None
         self._http: HttpServer | None = None
         self._own: HttpServer | None = None
-        self._grpc: GrpcDoor | Http2Door | None = None
+        self._grpc: Http2Door | None = None
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> DoorAddresses:
         """Build, then listen. Raises what startup raises, or OSError for a port that is taken."""
@@ -189,25 +186,20 @@ class Listener:
         settle()
         return DoorAddresses(http_port, None if self._grpc is None else self._grpc.port, int(own.getsockname()[1]))
 
-    async def _open_grpc(self, behind: DoorBackend, port: int) -> GrpcDoor | Http2Door:
-        if self._grpc_door == "http2":
-            try:
-                sock = bind(self._host, port, reuse_port=self._reuse_port)
-            except OSError as problem:
-                said = f"cannot listen on {self._host}:{port} for gRPC: {os.strerror(problem.errno or 0)}; choose another port"
-                raise OSError(problem.errno, said) from problem
-            return await start_http2(
-                behind.service,
-                sock,
-                max_body_bytes=self._max_body_bytes,
-                max_connections=self._max_connections,
-                max_unfinished_bytes=self._max_unfinished_bytes,
-                admit=behind.admit,
-            )
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        address = f"{host}:{port}"
-        return await start_grpc(
-            behind.service, address, max_body_bytes=self._max_body_bytes, reuse_port=self._reuse_port, admit=behind.admit
+    async def _open_grpc(self, behind: DoorBackend, port: int) -> Http2Door:
+        try:
+            sock = bind(self._host, port, reuse_port=self._reuse_port)
+        except OSError as problem:
+            reason = os.strerror(problem.errno or 0)
+            message = f"cannot listen on {self._host}:{port} for gRPC: {reason}; choose another port"
+            raise OSError(problem.errno, message) from problem
+        return await start_http2(
+            behind.service,
+            sock,
+            max_body_bytes=self._max_body_bytes,
+            max_connections=self._max_connections,
+            max_unfinished_bytes=self._max_unfinished_bytes,
+            admit=behind.admit,
         )
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":

@@ -7,12 +7,9 @@ others' alone, and meanwhile those that were on their way arrive and are accepte
 its way (sysctl net.ipv4.tcp_migrate_req is 1; Linux 5.14), nobody is turned away and nobody waits."""
 
 import ctypes
-import os
 import socket
-import stat
 import struct
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -47,30 +44,3 @@ def turn_away(sock: socket.socket) -> bool:
     program = struct.pack("HL", len(_PROGRAM), ctypes.addressof(kept))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
     return True
-
-
-def listening(port: int) -> frozenset[int]:
-    """File descriptors of this process that listen on a TCP port; none where the system does not tell."""
-    return frozenset(fd for fd, is_listening in _sockets(port) if is_listening)
-
-
-def connections(port: int) -> int:
-    """How many connections to a TCP port this process has open."""
-    return sum(not is_listening for _, is_listening in _sockets(port))
-
-
-def _sockets(port: int) -> list[tuple[int, bool]]:
-    found = []
-    for name in os.listdir("/proc/self/fd") if sys.platform.startswith("linux") else ():
-        fd = int(name)
-        with suppress(OSError):  # closed meanwhile, or no socket of the internet
-            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-                continue
-            sock = socket.socket(fileno=fd)
-            try:
-                is_tcp = sock.family in {socket.AF_INET, socket.AF_INET6} and sock.type == socket.SOCK_STREAM
-                if is_tcp and sock.getsockname()[1] == port:
-                    found.append((fd, bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))))
-            finally:
-                sock.detach()  # it is its owner's
-    return found

@@ -65,7 +65,6 @@ class ReplicaHost:
             host=settings.host,
             http_port=own_http,
             grpc_port=settings.grpc_port,
-            grpc_door=settings.grpc_door,
             max_body_bytes=settings.max_body_bytes,
             reuse_port=most_replicas(settings) > 1,
             max_connections=settings.max_connections,
@@ -190,7 +189,7 @@ async def _alive() -> bool:
 @serve.deployment(
     name="Replica",
     ray_actor_options={"num_cpus": 0.1},
-    graceful_shutdown_timeout_s=_GRACE_S + 20,  # gRPC's clients are first left the time to go: see serving.doors.grpc.aio_door
+    graceful_shutdown_timeout_s=_GRACE_S + 20,  # the doors' grace, then the time to close what is behind them
     health_check_period_s=5,
     logging_config={"enable_access_log": False, "log_level": "WARNING"},
 )

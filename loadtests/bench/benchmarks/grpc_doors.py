@@ -1,10 +1,10 @@
 """gRPC without features, and HTTP through Envoy beside HTTP direct.
 
 `bare` is grpc.aio around the session and answers the score; `vedette` answers the whole decision (audit and cache off),
-`vedette-shipped` with every setting as it ships; `vedette-aio` is the same replica with gRPC's own server as its door. `grpc` is
-h2load with N connections of one stream each, `grpc-streams` one connection with N streams, as clients that share a channel have it. A
-prepared message with raw contents, another one each round; answers checked first. `http/vedette-envoy` is the same replica behind an
-Envoy with one worker on the same machine: what its place in front costs."""
+`vedette-shipped` with every setting as it ships. `grpc` is h2load with N connections of one stream each, `grpc-streams` one
+connection with N streams, as clients that share a channel have it. A prepared message with raw contents, another one each round;
+answers checked first. `http/vedette-envoy` is the same replica behind an Envoy with one worker on the same machine: what its place
+in front costs."""
 
 import json
 import sys
@@ -37,7 +37,6 @@ from loadtests.bench.vedette import NAME as OURS
 from loadtests.bench.vedette import SHIPPED, vedette
 from loadtests.bench.workload import Workload, build_workload
 
-AIO: Final = "vedette-aio"
 ENVOY: Final = "vedette-envoy"
 
 
@@ -47,7 +46,6 @@ def servers(workload: Workload, folder: Path) -> list[tuple[str, Callable[[], Se
         (BARE, lambda: bare(workload)),
         (OURS, lambda: vedette(workload, folder / "own")),
         (SHIPPED, lambda: vedette(workload, folder / "shipped", SHIPPED)),
-        (AIO, lambda: vedette(workload, folder / "aio", AIO, grpc_door="aio")),
         (PROXY, lambda: module_server(PROXY, "serve_proxy", workload, ready_path="/")),
         ("kserve", lambda: module_server("kserve", "kserve_server", workload)),
         ("mlserver", lambda: mlserver(workload, folder)),

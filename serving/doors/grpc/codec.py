@@ -1,6 +1,6 @@
 """The protocol's gRPC messages, both ways: ModelInferRequest -> InferRequest, InferAnswer -> ModelInferResponse.
 
-Pure: messages in, values out; the server is serving.doors.grpc.aio_door's. Tensors come typed (`contents`) or raw
+Pure: messages in, values out; the server is serving.doors.grpc.door's. Tensors come typed (`contents`) or raw
 (`raw_input_contents`), never both in one request; FP16 has no typed field and is always raw. The answer is raw if the request's
 parameter `binary_data_output` says so, else if the request was raw, and always if an output is FP16."""
 

@@ -1,4 +1,4 @@
-"""The gRPC door on our own HTTP/2: the same service, the same answers as serving.doors.grpc.aio_door, at a fraction of its time.
+"""The gRPC door, on our own HTTP/2: the methods of the protocol, health checking and reflection.
 
 Unary calls of the protocol go to serving.doors.grpc.calls; health watches and reflection are streams. A call whose service
 never waits is answered within the turn of the loop that read it. docs/decisions/0022 has why this is not gRPC's own server."""

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import grpc
 
@@ -60,7 +60,7 @@ class Doors:
 
 
 @contextmanager
-def open_doors(grpc_door: Literal["http2", "aio"] = "http2") -> Iterator[Doors]:
+def open_doors() -> Iterator[Doors]:
     """Start, yield, stop."""
     service, events = FakeInference(), []
 
@@ -78,7 +78,6 @@ def open_doors(grpc_door: Literal["http2", "aio"] = "http2") -> Iterator[Doors]:
         http_port=0,
         grpc_port=0,
         max_body_bytes=MAX_BODY_BYTES,
-        grpc_door=grpc_door,
     )
     ports = listener.start(30)
     channel = grpc.insecure_channel(f"127.0.0.1:{ports.grpc}", options=[("grpc.max_send_message_length", -1)])

@@ -17,11 +17,9 @@ SUM = [i + 1 for i in range(16)]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param("http2", id="our own HTTP/2"), pytest.param("aio", id="gRPC's own server")]
-)
-def doors(request):
-    with open_doors(request.param) as opened:
+@pytest.fixture(scope="module")
+def doors():
+    with open_doors() as opened:
         yield opened
 
 
@@ -283,9 +281,8 @@ def test_reflection_describes_the_service(doors, version):
     assert answers[4].error_response.error_code == 3
 
 
-@pytest.mark.parametrize("grpc_door", ["http2", "aio"])
-def test_stopping_lets_calls_under_way_finish_then_runs_shutdown(grpc_door):
-    with open_doors(grpc_door) as doors:
+def test_stopping_lets_calls_under_way_finish_then_runs_shutdown():
+    with open_doors() as doors:
         slow = doors.channel.unary_unary(f"/{stubs.SERVICE}/ModelInfer", None, stubs.ModelInferResponse.FromString)
         under_way = slow.future(simple_message("slow").SerializeToString(), timeout=10)
         watch = health(doors, "Watch", "", "unary_stream")

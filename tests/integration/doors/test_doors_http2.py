@@ -20,7 +20,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0
 
 @pytest.fixture(scope="module")
 def doors():
-    with open_doors("http2") as opened:
+    with open_doors() as opened:
         yield opened
 
 
@@ -106,7 +106,7 @@ def test_a_hundred_calls_at_once_on_one_connection(doors: Doors):
 
 def test_calls_without_a_pause_while_the_door_closes_are_answered_or_not_begun():
     """A door that goes says so first: nothing that it has taken is lost."""
-    with open_doors("http2") as doors:
+    with open_doors() as doors:
         outcomes: list[str] = []
         is_over = threading.Event()
 

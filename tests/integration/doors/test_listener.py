@@ -197,10 +197,9 @@ def test_only_inferences_are_refused_early(path, status):
     opened.stop(1)
 
 
-@pytest.mark.parametrize("grpc_door", ["http2", "aio"])
-def test_only_inferences_are_refused_early_over_grpc(grpc_door):
+def test_only_inferences_are_refused_early_over_grpc():
     service = FakeInference()
-    opened = listener(service, admit=lambda: Overloaded("full"), grpc_port=0, grpc_door=grpc_door)
+    opened = listener(service, admit=lambda: Overloaded("full"), grpc_port=0)
     with grpc.insecure_channel(f"127.0.0.1:{opened.start(30).grpc}") as channel:
         with pytest.raises(grpc.RpcError) as refusal:
             channel.unary_unary(f"/{SERVICE}/ModelInfer")(simple_message().SerializeToString(), timeout=10)
