@@ -16,7 +16,7 @@ from serving.doors.http2.connection import Http2Connection
 from serving.doors.http2.frames import PREFACE
 from serving.doors.http2.hpack import encode
 from tests.fakes.serving.inference import FakeInference
-from tests.unit.serving.doors.http2.test_http2 import DATA, GOAWAY, HEADERS, RST, SETTINGS, WINDOW, Talk, Wire, frame, number
+from tests.unit.serving.doors.http2.talk import DATA, GOAWAY, HEADERS, RST, SETTINGS, WINDOW, Talk, Wire, frame, number
 
 ROOM = 1 << 20
 WATCH, REFLECT = f"/{HEALTH}/Watch", f"/{REFLECTION}/ServerReflectionInfo"
