@@ -157,7 +157,7 @@ class FrameReceiver(FrameSender):
             ):  # else the same bytes would mean something else the next time
                 self._heads[block] = head
         if self._is_leaving:  # its client has been told that this one is not answered, and sends it elsewhere
-            self._forgotten[number] = None
+            self._forget(number)
             return
         if len(self.streams) >= MAX_STREAMS:
             raise ProtocolFault(REFUSED_STREAM, "too many calls at once on one connection", number)
@@ -328,11 +328,15 @@ class FrameReceiver(FrameSender):
         self._free(stream)
         stream.queue.clear()
         self._held_up.pop(stream.number, None)
-        self._forgotten[stream.number] = None
-        if len(self._forgotten) > MAX_STREAMS:
-            del self._forgotten[next(iter(self._forgotten))]
+        self._forget(stream.number)
         if not self.streams:
             self._was_last()
+
+    def _forget(self, number: int) -> None:
+        """What still comes on this stream is dropped without a word, as long as it is among the last MAX_STREAMS of these."""
+        self._forgotten[number] = None
+        if len(self._forgotten) > MAX_STREAMS:
+            del self._forgotten[next(iter(self._forgotten))]
 
     def _spoiled(self, fault: ProtocolFault) -> None:
         stream = self.streams.get(fault.stream)

@@ -177,3 +177,16 @@ async def test_settings_in_a_loop_end_the_connection(talk):
     for _ in range(http2.RESETS + 1):
         last = talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(70_000))) or last
     assert (last[-1][0], last[-1][3][4:8]) == (GOAWAY, number(http2_frames.CALM))
+
+
+async def test_streams_opened_on_a_leaving_connection_are_not_all_remembered(talk):
+    """A call under way keeps it open as long as it lasts; a client that opens more of them is told nothing and costs nothing."""
+    talk.app.is_holding = True
+    talk.say(ask(1))
+    talk.connection.retire()
+    ping = talk.frames()[-1]
+    talk.say(frame(PING, 1, 0, ping[3]))
+    for stream in range(3, 3 + 4 * http2_frames.MAX_STREAMS, 2):
+        talk.say(frame(HEADERS, 5, stream, BLOCK))
+    assert len(talk.connection._forgotten) <= http2_frames.MAX_STREAMS
+    assert talk.connection.streams.keys() == {1}
