@@ -3,7 +3,29 @@
 Requests are made of bytes by serving.doors.http.request_parser and answered by the application, which is called directly: no server
 interface stands between, and a request that waits for nothing makes no task. Held here: one request at a time, whatever is
 pipelined behind it waiting unread; answers only as fast as the client reads them; a client that leaves cancels its request. How
-many connections there are, how long they may take and when they end is serving.doors.http.server's."""
+many connections there are, how long they may take and when they end is serving.doors.http.server's.
+
+A connection is in one of these states, the first in this order that its attributes say (`stage` is the parser's; times are ConnectionLimits'):
+
+    state      said by          bytes that come   the client closes its side            too long
+    over       _is_over         dropped           closed                                linger_s: closed
+    blocked    _is_blocked      held              what is begun is answered, closed     write_s without PROGRESS_BYTES read: aborted
+    answering  _task            held              within HALF_CLOSE_S: answered and     its deadline is the service's
+                                                  closed; later: cancelled and closed
+    body       stage BODY       parsed            closed, not answered                  body_s: refused with 400, over
+    head       stage HEAD       parsed            closed, not answered                  head_s: closed
+    idle       stage BETWEEN    parsed            closed                                keep_alive_s: closed
+
+    from       to               when
+    idle       head             a byte comes (a new connection begins in `head`)
+    head       body             the head is whole; a refused one too, its body is read and dropped
+    body       answering        the request is whole and its answer has to wait
+    body       idle             the request is whole and is answered at once
+    answering  idle, head, body the answer is written; then what was held is parsed
+    any        blocked          more is written than the client reads; back to what the other attributes say when it has caught up
+    any        over             an answer that ends the connection is written (`_end`), `give_up`, the connection is lost
+
+Held bytes beyond HELD_BYTES, or while blocked: the socket is read no further until the state changes."""
 
 import asyncio
 import logging

@@ -30,6 +30,8 @@ JOINED_PARTS: Final = 64
 """An unfinished body's pieces are joined when one read brought more than so many: chunks may be as small as one byte."""
 NOT_ONE_HOST: Final = "an HTTP/1.1 request has exactly one Host header"
 """Two servers on one way might each take another for the host that is meant (RFC 9112, 3.2)."""
+NO_CODINGS_YET: Final = "HTTP/1.0 has no Transfer-Encoding; send a Content-Length, or HTTP/1.1"
+"""A server that knows of chunks and one that does not see different ends of such a request (RFC 9112, 6.1)."""
 NOT_HTTP: Final = "the request is not HTTP/1.1: malformed request line, header or chunk"
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
 
@@ -137,8 +139,8 @@ class RequestParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole one."""
         name = name.lower()
-        if name == b"host" and name in self._fields:
-            self._has_two_hosts = True
+        if name in self._fields:
+            value = self._repeated(name, value)
         self._fields[name] = value
 
     def on_headers_complete(self) -> None:
@@ -184,20 +186,32 @@ class RequestParser:
             self.ready.append((self._method, self._url, self._headers, body, self._ending, self._refusal))
         self.stage, self._url, self.wants_continue = BETWEEN, b"", False
 
+    def _repeated(self, name: bytes, value: bytes) -> bytes:
+        """The value of a header that stands in a request more than once: the last, but what was applied before `chunked` counts."""
+        if name == b"host":
+            self._has_two_hosts = True
+        return self._fields[name] + b", " + value if name == b"transfer-encoding" else value
+
     def _check_host(self) -> None:
-        if self._has_two_hosts or self._parser.get_http_version() != "1.0":  # type: ignore[union-attr]
+        if self._has_two_hosts or not self._is_1_0():
             self._end(BadRequest(NOT_ONE_HOST))
 
+    def _is_1_0(self) -> bool:
+        return bool(self._parser.get_http_version() == "1.0")  # type: ignore[union-attr]
+
     def _rare(self, headers: dict[bytes, bytes]) -> None:
-        parser = self._parser
-        if not self._ending and parser.get_http_version() == "1.0":  # type: ignore[union-attr]
+        is_1_0 = self._is_1_0()
+        if not self._ending and is_1_0:
             self._ending = KEEP_ALIVE
         coding = headers.get(b"transfer-encoding")
+        if coding is not None and is_1_0:
+            self._end(BadRequest(NO_CODINGS_YET))
+            return
         if coding is not None and coding.strip().lower() != b"chunked" and self._refusal is None:
             self._refusal = Unsupported(
                 "the only Transfer-Encoding understood here is chunked; use Content-Encoding to compress"
             )
-        if headers.get(b"expect", b"").strip().lower() == b"100-continue":
+        if not is_1_0 and _asks_first(headers):
             if self._refusal is None:
                 self.wants_continue = True
             else:  # the client may send the body or not: nothing after it can be told from it
@@ -206,7 +220,7 @@ class RequestParser:
     def _upgrade(self, rest: bytes) -> None:
         """The last request asks for another protocol. WebSockets and tunnels are refused; anything else is not taken up, as HTTP
         allows, and the request is answered as it is: Java's client asks for HTTP/2 with the first request it sends."""
-        method, url, headers, _, _, _refusal = self.ready[-1] if self.ready else ("", b"", {}, b"", b"", None)
+        method, url, headers, _, _, refusal = self.ready[-1] if self.ready else ("", b"", {}, b"", b"", None)
         if self.is_over:
             return
         asked = headers.get(b"upgrade", b"").strip().lower()
@@ -215,7 +229,12 @@ class RequestParser:
             self.ready[-1] = (method, url, headers, b"", CLOSE, Unsupported(f"{what} are not offered here"))
             self.is_over = True
             return
-        if b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip(b"0 \t"):
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and coding.rpartition(b",")[2].strip().lower() != b"chunked":  # where its body ends is unknown
+            self.ready[-1] = (method, url, headers, b"", CLOSE, refusal)
+            self.is_over = True
+            return
+        if coding is not None or headers.get(b"content-length", b"0").strip(b"0 \t"):
             self._read_body_after_upgrade(self.ready.pop())
         if rest:
             self.feed(rest)
@@ -226,11 +245,13 @@ class RequestParser:
         length = headers.get(b"content-length")
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %b" % length
         admit, self._admit = self._admit, None
+        is_1_0 = self._is_1_0()
         self._parser = HttpRequestParser(self)
         self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: the same\r\n%b\r\n\r\n" % framing)
         self._admit, self._method, self._url, self._headers = admit, method, url, headers
         self._ending = ending
         self._refusal = refusal if isinstance(refusal, ServingError) else None
+        self.wants_continue = self._refusal is None and not is_1_0 and _asks_first(headers)
 
     def _end(self, why: ServingError | Reply) -> None:
         """Nothing after this can be understood. The request under way is answered with its own refusal if it has one."""
@@ -241,3 +262,8 @@ class RequestParser:
             self.ready.append((self._method, self._url, self._headers, b"", CLOSE, self._refusal or why))
         elif self._ending != CLOSE:  # else these are bytes behind a request that was the connection's last
             self.ready.append(("", b"", {}, b"", CLOSE, why))
+
+
+def _asks_first(headers: dict[bytes, bytes]) -> bool:
+    """Whether the client waits for `100 Continue` before it sends its body."""
+    return headers.get(b"expect", b"").strip().lower() == b"100-continue"

@@ -71,17 +71,33 @@ class Client:
         found, _, self._left = self._left.partition(mark)
         return found
 
-    def answer(self, method="GET"):
-        """Status, headers in one lower-case text, body."""
-        head = self.until(b"\r\n\r\n").decode().lower()
-        length = int(head.split("content-length: ")[1].split("\r\n")[0])
-        while method != "HEAD" and len(self._left) < length:
+    def head(self):
+        """The next answer's head in lower case; None at the end of the connection."""
+        try:
+            return self.until(b"\r\n\r\n").decode().lower()
+        except (EOFError, ConnectionResetError) as end:
+            if self._left:
+                raise AssertionError(f"half an answer: {self._left!r}") from end
+            return None
+
+    def take(self, size):
+        """So many bytes."""
+        while len(self._left) < size:
             part = self.socket.recv(1 << 20)
             if not part:
                 raise EOFError(self._left)
             self._left += part
-        length = 0 if method == "HEAD" else length
-        body, self._left = self._left[:length], self._left[length:]
+        found, self._left = self._left[:size], self._left[size:]
+        return found
+
+    def close(self):
+        self.socket.close()
+
+    def answer(self, method="GET"):
+        """Status, headers in one lower-case text, body."""
+        head = self.until(b"\r\n\r\n").decode().lower()
+        length = int(head.split("content-length: ")[1].split("\r\n")[0])
+        body = b"" if method == "HEAD" else self.take(length)
         return int(head.split()[1]), head, body
 
     def is_closed(self):
