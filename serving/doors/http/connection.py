@@ -5,7 +5,8 @@ interface stands between, and a request that waits for nothing makes no task. He
 pipelined behind it waiting unread; answers only as fast as the client reads them; a client that leaves cancels its request. How
 many connections there are, how long they may take and when they end is serving.doors.http.server's.
 
-A connection is in one of these states, the first in this order that its attributes say (`stage` is the parser's; times are ConnectionLimits'):
+A connection is in one of these states: the first in this order that its attributes say. `stage` is the parser's, times are
+ConnectionLimits'.
 
     state      said by          bytes that come   the client closes its side            too long
     over       _is_over         dropped           closed                                linger_s: closed

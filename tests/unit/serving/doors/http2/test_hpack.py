@@ -1,5 +1,6 @@
-"""HPACK against RFC 7541's own examples, any fields there and back, and bytes that are no block."""
+"""HPACK against RFC 7541's own examples, any fields there and back, bytes that are no block, and python-hyper's hpack as reference."""
 
+import hpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,3 +77,38 @@ def test_a_small_block_cannot_become_a_large_list():
 def test_a_string_of_every_byte():
     assert unpacked(bytes.fromhex("f1e3c2e5f23a6ba0ab90f4ff")) == b"www.example.com"
     assert unpacked(b"") == b""
+
+
+NAMES = st.sampled_from([b":path", b"te", b"grpc-timeout", b"traceparent", b"x", b"content-type"]) | st.binary(
+    min_size=1, max_size=9
+)
+VALUES = st.sampled_from([b"", b"trailers", b"/", b"application/grpc"]) | st.binary(max_size=60)
+SPOKEN = st.lists(st.tuples(NAMES, VALUES, st.booleans()), max_size=8)
+"""Fields as a client says them: name, value, whether they may be remembered by nobody."""
+
+
+@given(st.lists(st.tuples(SPOKEN, st.booleans(), st.sampled_from([None, 0, 60, 200, 4096])), max_size=6))
+def test_what_the_reference_writes_is_read(blocks):
+    """With and without Huffman's code, with a table that is filled, emptied and resized."""
+    encoder, decoder = hpack.Encoder(), HeaderDecoder()
+    for fields, is_packed, table_bytes in blocks:
+        if table_bytes is not None:
+            encoder.header_table_size = table_bytes
+        assert decoder.decode(encoder.encode(fields, huffman=is_packed)) == [(name, value) for name, value, _ in fields]
+
+
+@given(SPOKEN, st.booleans(), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=3), st.binary(max_size=12))
+def test_damaged_blocks_are_read_or_refused_as_by_the_reference(fields, is_packed, damages, more):
+    block = bytearray(hpack.Encoder().encode(fields, huffman=is_packed) + more)
+    for place, value in damages:
+        if block:
+            block[place % len(block)] = value
+    try:
+        expected = [tuple(field) for field in hpack.Decoder().decode(bytes(block), raw=True)]
+    except hpack.HPACKError:
+        expected = None
+    try:
+        found, problem = HeaderDecoder().decode(bytes(block)), ""
+    except HpackError as refused:
+        found, problem = None, str(refused)
+    assert found == expected or problem == "a number is too large", "numbers of more than five bytes are refused here"
