@@ -9,7 +9,8 @@ from typing import Final
 from operators.api.read import Resource
 from operators.api.schema_check import Finding, Path
 from operators.api.types import ModelService, ModelServiceSpec
-from operators.rollout.spec import Analysis, ExperimentSpec, GateName, RolloutSpec, format_duration
+from operators.rollout.spec import Analysis, ExperimentSpec, GateName, RolloutSpec
+from operators.values import format_duration
 
 JUMP: Final = 5.0
 """How many times as many entities one step may take without a hint; the default steps take 5."""

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from operators.api.schema import Schema, structural
 from operators.api.schema_check import Finding, Path, defaulted, is_within, judge
 from operators.api.types import API_VERSION, ModelService, RolloutPolicy
-from operators.rollout.spec import blamed, words
+from operators.values import blamed, words
 
 Resource = ModelService | RolloutPolicy
 KINDS: Mapping[str, type[ModelService] | type[RolloutPolicy]] = {"ModelService": ModelService, "RolloutPolicy": RolloutPolicy}

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from operators.api.rules import Rule, duration, rules_of
-from operators.rollout.spec import DURATION, format_duration
+from operators.values import DURATION, format_duration
 
 Schema = dict[str, Any]
 BOUNDS: Final = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties", "pattern", "format")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from operators.api.schema import Schema
-from operators.rollout.spec import DURATION
+from operators.values import DURATION
 
 Path = tuple[str | int, ...]
 

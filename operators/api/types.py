@@ -11,8 +11,9 @@ from pydantic import ConfigDict, Field, ValidationError, ValidatorFunctionWrapHa
 
 from operators.autoscaling.spec import ScalingSpec
 from operators.ports import ServiceRef
-from operators.rollout.spec import UNMIRRORED_STEPS, Analysis, ExperimentSpec, Revision, RolloutSpec, RuleBroken, Value
+from operators.rollout.spec import UNMIRRORED_STEPS, Analysis, ExperimentSpec, Revision, RolloutSpec
 from operators.rollout.status import RolloutStatus
+from operators.values import RuleBroken, Value
 from serving.models.manifest import SCENARIOS
 from serving.read_back import without_strangers
 

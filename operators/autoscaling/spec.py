@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from pydantic import Field, field_validator, model_validator
 
-from operators.rollout.spec import Duration, RuleBroken, Value, format_duration, quoted
+from operators.values import Duration, RuleBroken, Value, format_duration, quoted
 
 ReplicaBound = Annotated[int, Field(ge=0, le=1000)]
 

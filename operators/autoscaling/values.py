@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from operators.rollout.spec import Value
+from operators.values import Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,9 @@ from operators.api.types import ModelService, ModelServiceStatus, RolloutPolicy,
 from operators.control.files import is_held, remove, write_whole
 from operators.control.looks import EvidencePoint, read_looks
 from operators.control.port import DamagedState, Edit, NoSuchService, Record, ServiceDocument
-from operators.rollout.spec import RolloutSpec, words
+from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus, VerbRequest
+from operators.values import words
 from serving.read_back import read_back_json
 from serving.replica.file_lock import alone
 

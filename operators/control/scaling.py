@@ -17,8 +17,9 @@ from operators.autoscaling.values import ScalingDecision
 from operators.control.files import remove, write_whole
 from operators.control.folder import ControlFolder
 from operators.ports import Load
-from operators.rollout.spec import RolloutSpec, Value
+from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus, Target
+from operators.values import Value
 from serving.read_back import read_back_json
 
 WRITE_EVERY: Final = timedelta(seconds=5)

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from operators.api.types import REQUESTS_ANNOTATION, ModelService
 from operators.backends.kube import encoded
 from operators.rollout.facts import Desired
-from operators.rollout.spec import RolloutSpec, words
+from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import VerbRequest
+from operators.values import words
 
 ResourceDocument = Mapping[str, Any]
 Key = tuple[str, str]

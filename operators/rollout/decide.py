@@ -34,9 +34,9 @@ from operators.rollout.spec import (
     ReplicasStep,
     Revision,
     RolloutSpec,
-    format_duration,
 )
 from operators.rollout.status import Assessment, Phase, RolloutStatus, VerbRequest, Verdict
+from operators.values import format_duration
 
 PASSING = (Verdict.NO_WORSE, Verdict.BETTER)
 

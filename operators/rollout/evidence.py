@@ -9,7 +9,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from operators.rollout.spec import GateName, Value
+from operators.rollout.spec import GateName
+from operators.values import Value
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from operators.rollout.evidence import Tally
-from operators.rollout.spec import ExperimentSpec, GateName, Revision, RolloutSpec, Value
+from operators.rollout.spec import ExperimentSpec, GateName, Revision, RolloutSpec
+from operators.values import Value
 from serving.spec import ModelSpec, VariantSpec
 
 Text = Annotated[str, Field(max_length=2048)]

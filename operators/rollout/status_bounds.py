@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from operators.rollout.spec import Value
 from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus
+from operators.values import Value
 
 MOST_BYTES: Final = 44 * 1024
 """Of the rollout's status as JSON in UTF-8. With conditions and columns a resource's status stays below 64 kB."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from operators.rollout.spec import format_duration
+from operators.values import format_duration
 
 
 def ago(at: datetime, now: datetime) -> str:

@@ -143,7 +143,8 @@ def _checked(spec: dict[str, Any]) -> dict[str, Any]:
     """The same experiment. Raises CommandError if it is not valid."""
     from pydantic import ValidationError
 
-    from operators.rollout.spec import ExperimentSpec, words
+    from operators.rollout.spec import ExperimentSpec
+    from operators.values import words
 
     try:
         ExperimentSpec.model_validate(spec)

@@ -9,8 +9,8 @@ from rich.tree import Tree
 from operators.cli.rollout.ages import ago
 from operators.cli.rollout.view import move_words, short
 from operators.control.port import Record
-from operators.rollout.spec import format_duration
 from operators.rollout.status import Assessment, FinishedRollout, HistoryEntry
+from operators.values import format_duration
 
 _OUTCOMES = {"promoted": "green", "aborted": "red", "superseded": "yellow", "undone": "yellow", "concluded": "magenta"}
 

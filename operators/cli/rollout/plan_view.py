@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from operators.labs.forecast import Forecast
-from operators.rollout.spec import format_duration, parse_duration
+from operators.values import format_duration, parse_duration
 
 
 def plan_panel(

@@ -50,7 +50,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Wait for a rollout to end. Exit code: 0 the wanted revision serves, 1 aborted, 3 under way, 4 paused."""
-    from operators.rollout.spec import parse_duration
+    from operators.values import parse_duration
 
     try:
         allowed_s = parse_duration(timeout).total_seconds()

@@ -16,8 +16,9 @@ from rich.text import Text
 from operators.cli.rollout.ages import ago
 from operators.cli.rollout.experiment_view import report_panel
 from operators.control.port import Record
-from operators.rollout.spec import Analysis, Revision, Step, format_duration
+from operators.rollout.spec import Analysis, Revision, Step
 from operators.rollout.status import GateView, HistoryEntry, Phase, RolloutStatus, Verdict
+from operators.values import format_duration
 
 _BAR: Final = 12
 _SPLIT_BAR: Final = 48

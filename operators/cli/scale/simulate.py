@@ -75,7 +75,7 @@ def _read(path: Path) -> "ScalingSpec":
 
     from operators.autoscaling.spec import ScalingSpec
     from operators.cli.documents import read_document
-    from operators.rollout.spec import words
+    from operators.values import words
 
     told: Any = read_document(path, "fields of scaling, or a ModelService with spec.scaling")
     if isinstance(told, dict) and isinstance(told.get("spec"), dict):

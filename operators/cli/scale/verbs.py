@@ -77,7 +77,7 @@ def bounded(
     from pydantic import ValidationError
 
     from operators.autoscaling.spec import ScalingSpec
-    from operators.rollout.spec import words
+    from operators.values import words
 
     spec = dict(document.get("spec") or {})
     if replicas is not None:

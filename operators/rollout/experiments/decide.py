@@ -8,8 +8,9 @@ from datetime import datetime
 from operators.rollout.experiments.variants import digest, revision_of, target_variants
 from operators.rollout.facts import Facts
 from operators.rollout.moves import Conclude, ForgetExperiment, Hold, Move, SplitTraffic, StartExperiment, StopVariant
-from operators.rollout.spec import ExperimentSpec, Revision, format_duration
+from operators.rollout.spec import ExperimentSpec, Revision
 from operators.rollout.status import ExperimentReport, Phase, RolloutStatus, VerbRequest, Verdict
+from operators.values import format_duration
 
 
 def decide(status: RolloutStatus, facts: Facts, requests: tuple[VerbRequest, ...], now: datetime) -> Move | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from operators.rollout.spec import Value
+from operators.values import Value
 
 Floats = npt.NDArray[np.float64]
 _LEAST = 1e-12

@@ -14,7 +14,8 @@ from operators.rollout.evidence import Tally
 from operators.rollout.judging import gates, paired
 from operators.rollout.judging.eprocess import Counts, TwoStream, log_sum
 from operators.rollout.judging.paired import Pairs
-from operators.rollout.spec import Gate, GateName, Value
+from operators.rollout.spec import Gate, GateName
+from operators.values import Value
 
 LIVE_SHARE = 0.98
 """Of what is left of the capital, for live requests; the rest waits for a mirror that may come later."""

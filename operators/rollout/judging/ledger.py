@@ -17,7 +17,7 @@ from typing import Any
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.judging.ratio_mismatch import ObservedSplit
 from operators.rollout.judging.replica_sample import Bits, place, with_bits
-from operators.rollout.spec import Value
+from operators.values import Value
 from serving.read_back import read_back
 
 REMEMBER = timedelta(hours=24)

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from operators.rollout.judging.eprocess import Floats, log_sum
-from operators.rollout.spec import Value
+from operators.values import Value
 
 Number = float | Floats
 SIZES = (0.003, 0.01, 0.03, 0.07, 0.15, 0.3, 0.5, 0.75, 0.95)

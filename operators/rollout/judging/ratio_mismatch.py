@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from operators.rollout.spec import Value
+from operators.values import Value
 
 ALPHA = 0.001
 """Bound on ever calling a sound split broken."""

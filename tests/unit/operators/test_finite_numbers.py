@@ -11,7 +11,8 @@ from operators.cli.main import app
 from operators.cli.models.bundle import _thresholds
 from operators.cli.rollout.start import threshold_of
 from operators.cli.up import _settings, is_loopback
-from operators.rollout.spec import Duration, Revision
+from operators.rollout.spec import Revision
+from operators.values import Duration
 
 NOT_FINITE = ["nan", "inf", "-inf", "1e999"]
 

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from operators.autoscaling.spec import ScalingSpec
-from operators.rollout.spec import words
+from operators.values import words
 
 WINDOW = {"name": "day", "start": "0 8 * * MON-FRI", "duration": "10h", "minReplicas": 3}
 
