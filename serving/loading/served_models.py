@@ -93,6 +93,11 @@ def build_served_models(
         if stable is None:
             missing.append(model)
             failures += _failures(model.name, model.version, STABLE, model.revision.digest, refused)
+        elif stable.version != model.version:
+            missing.append(model)
+            failures.append(
+                LoadFailure(model.name, model.version, STABLE, stable.digest, _wrong_version(stable, model.version))
+            )
         else:
             variant_sets[model.name, model.version] = _variant_set(model, stable, loaded, refused, failures, evidence_of)
     for model in missing:
@@ -135,7 +140,7 @@ def _variant_set(
         if found is None:
             failures += _failures(model.name, variant.version, variant.name, digest, refused)
             continue
-        problem = misfit(stable, found)
+        problem = misfit(stable, found) if found.version == variant.version else _wrong_version(found, variant.version)
         if problem is not None:
             failures.append(LoadFailure(model.name, variant.version, variant.name, digest, problem))
             continue
@@ -143,6 +148,13 @@ def _variant_set(
         beside[variant.name] = Variant(found.as_variant(variant.name), evidence, mirror_buckets(variant.mirror))
     evidence = evidence_of(model.name, STABLE, stable.digest)
     return VariantSet.of(model, Variant(stable.as_variant(STABLE), evidence), beside)
+
+
+def _wrong_version(revision: LoadedRevision, version: str) -> str:
+    return (
+        f"bundle {revision.bundle} is {revision.name}/{revision.version}, expected {revision.name}/{version}; "
+        "name the bundle of this version"
+    )
 
 
 def _failures(name: str, version: str, variant: str, digest: str, refused: Mapping[RevisionKey, str]) -> list[LoadFailure]:

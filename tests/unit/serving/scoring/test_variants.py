@@ -469,3 +469,16 @@ async def test_one_row_without_a_score_is_answered_as_it_is_among_many(tmp_path)
         assert np.isnan(said[name]).all(), name
     for alone, among in zip(one.outputs, many.outputs, strict=True):
         np.testing.assert_array_equal(alone.data, among.data[:1])
+
+
+@pytest.mark.parametrize("version", ["9", "v2"])
+async def test_a_loaded_revision_under_a_version_that_is_not_its_own_is_refused(world, bundles, version):
+    stable, candidate = bundles["stable"], bundles["candidate"]
+    await world.service.apply(spec(stable, variant(candidate)))
+    wrong = spec(stable, variant(candidate, weight=100).model_copy(update={"version": version}))
+    await world.service.apply(wrong.model_copy(update={"models": (wrong.models[0].model_copy(update={"version": version}),)}))
+    assert (await world.service.infer(request("a"))).version == "1"
+    assert f"expected threat/{version}" in world.service.why_not_ready()
+    assert {labels[-1] for labels in world.series()["vedette_model_failed"]} == {version}
+    await world.service.apply(spec(stable, variant(candidate, weight=100).model_copy(update={"version": version})))
+    assert (await world.service.infer(request("a"))).parameters["variant"] == "stable"
