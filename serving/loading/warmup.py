@@ -5,6 +5,7 @@ evidence or audit record tells of it. What a model says to made-up rows is not l
 
 import logging
 from collections.abc import Iterator
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +29,7 @@ _log = logging.getLogger("vedette.warmup")
 _LIMITS: Final = ScorerLimits(default_deadline_s=5.0, feature_timeout_s=0.5, max_rows=64)
 _REPEATS: Final = 3
 _ROWS: Final = (1, 2)
-_MOST_ELEMENTS: Final = 4_096
+_MAX_ELEMENTS: Final = 4_096
 """Larger made-up tensors would hold up the requests that other models are answering."""
 _BATCHES: Final = (1, 2, 8, 32, 128)
 _BATCH_BUDGET_US: Final = 50_000.0
@@ -73,9 +74,9 @@ async def _answer(scorer: Scorer, variants: VariantSet, revision: LoadedRevision
 def request_bodies(manifest: Manifest) -> Iterator[bytes]:
     """Requests of zeros and empty texts in each form a bundle takes."""
     for rows in _ROWS:
-        tensors = [_tensor(spec, rows) for spec in manifest.inputs]
-        if sum(len(tensor["data"]) for tensor in tensors) <= _MOST_ELEMENTS:
-            yield _body(tensors)
+        shapes = [_shape(spec, rows) for spec in manifest.inputs]
+        if sum(map(prod, shapes)) <= _MAX_ELEMENTS:
+            yield _body([_input(spec.name, spec.datatype, shape) for spec, shape in zip(manifest.inputs, shapes, strict=True)])
         if manifest.assembly:
             columns = {f.name: f.datatype for f in (*manifest.entity_keys, *manifest.request_fields)}
             yield _body([_input(name, datatype, [rows]) for name, datatype in columns.items()])
@@ -85,13 +86,13 @@ def _body(inputs: list[dict[str, Any]]) -> bytes:
     return orjson.dumps({"inputs": inputs})
 
 
-def _tensor(spec: TensorSpec, rows: int) -> dict[str, Any]:
-    return _input(spec.name, spec.datatype, [rows if i == 0 and s == -1 else max(s, 1) for i, s in enumerate(spec.shape)])
+def _shape(spec: TensorSpec, rows: int) -> list[int]:
+    return [rows if i == 0 and size == -1 else max(size, 1) for i, size in enumerate(spec.shape)]
 
 
 def _input(name: str, datatype: str, shape: list[int]) -> dict[str, Any]:
     zero: object = "" if datatype == "BYTES" else False if datatype == "BOOL" else 0
-    return {"name": name, "datatype": datatype, "shape": shape, "data": [zero] * int(np.prod(shape))}
+    return {"name": name, "datatype": datatype, "shape": shape, "data": [zero] * prod(shape)}
 
 
 def warm_batches(manifest: Manifest, model: Model, run_us: float) -> None:

@@ -95,3 +95,9 @@ def test_the_larger_a_run_the_fewer_the_batches(bundle):
     warm_batches(bundle.manifest, quick, 10.0)
     warm_batches(bundle.manifest, slow, 10_000.0)
     assert (quick.rows, slow.rows) == ([1, 2, 8, 32, 128], [1, 2])
+
+
+def test_a_tensor_too_large_to_make_up_is_left_out_before_it_is_made(bundle):
+    (level,) = bundle.manifest.inputs
+    large = bundle.manifest.model_copy(update={"inputs": (level.model_copy(update={"shape": (-1, 2**40)}),), "assembly": ()})
+    assert list(request_bodies(large)) == []
