@@ -32,13 +32,16 @@ def encode_golden(cases: tuple[GoldenCase, ...]) -> bytes:
 
 
 def decode_golden(body: bytes) -> tuple[GoldenCase, ...]:
-    """Raises BundleError if the file is not a golden.json."""
+    """Raises BundleError if the file is not a golden.json or holds no case."""
     try:
-        return tuple(GoldenCase(_decode(c["inputs"]), _decode(c["outputs"])) for c in json.loads(body)["cases"])
+        cases = tuple(GoldenCase(_decode(c["inputs"]), _decode(c["outputs"])) for c in json.loads(body)["cases"])
     except (ValueError, KeyError, TypeError) as problem:
         raise BundleError(
             f"golden.json cannot be read ({type(problem).__name__}: {problem}); build the bundle again"
         ) from problem
+    if not cases:
+        raise BundleError("golden.json holds no case; build the bundle again, with golden inputs or without the file")
+    return cases
 
 
 def differences(expected: Arrays, got: Arrays, *, tolerance: float | None) -> list[str]:

@@ -40,9 +40,9 @@ def read_graph(path: Path) -> Any:
 
 def check_ops(model: Any) -> None:
     """Refuse custom domains, random operators and operators that leave the runtime. Raises BundleError."""
+    local = {(f.domain, f.name) for f in model.functions}
     for where, node in _nodes(model):
         name = f"{node.domain or 'ai.onnx'}.{node.op_type}"
-        local = {(f.domain, f.name) for f in model.functions}
         if (node.domain, node.op_type) in local:
             continue
         if node.domain not in ALLOWED_DOMAINS:

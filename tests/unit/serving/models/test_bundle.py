@@ -12,6 +12,7 @@ from operators.labs.simple_model import build_simple
 from serving.models.build import build_bundle
 from serving.models.bundle import check_golden, check_service, check_signature, read_bundle
 from serving.models.errors import BundleError, NoSuchModel, RunError
+from serving.models.golden import decode_golden
 from serving.models.onnx import OnnxModel
 from serving.models.probe import examine, probe
 from serving.models.store import BundleStore
@@ -295,3 +296,8 @@ def test_a_stray_file_or_a_damaged_pointer_hides_no_other_model(tmp_path, simple
     assert store.next_version("other") == "2"
     with pytest.raises(BundleError, match=r"other/1\.json: is not a version pointer"):
         store.resolve("other")
+
+
+def test_a_golden_file_without_a_case_is_refused_as_such():
+    with pytest.raises(BundleError, match=r"golden\.json holds no case"):
+        decode_golden(b'{"cases": []}')
