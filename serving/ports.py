@@ -134,25 +134,25 @@ class FeatureReader(Protocol):
         ...
 
 
-class Stop:
+class StopSignal:
     """A way to end a run in another thread: who waits for it asks, who runs says how. Asked before the run began, it never begins."""
 
-    __slots__ = ("_end", "is_asked")
+    __slots__ = ("_end", "is_requested")
 
     def __init__(self) -> None:
-        self.is_asked = False
+        self.is_requested = False
         self._end: Callable[[], None] | None = None
 
-    def ask(self) -> None:
-        """End the run, soon."""
-        self.is_asked = True
+    def request(self) -> None:
+        """Ask the run to end soon."""
+        self.is_requested = True
         if self._end is not None:
             self._end()
 
-    def when_asked(self, end: Callable[[], None]) -> None:
+    def on_request(self, end: Callable[[], None]) -> None:
         """How this run is ended; at once if it has been asked already."""
         self._end = end
-        if self.is_asked:
+        if self.is_requested:
             end()
 
 
@@ -160,7 +160,7 @@ class Model(Protocol):
     """A loaded model: named tensors in, named tensors out."""
 
     def run(
-        self, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, stop: Stop | None = None
+        self, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, stop: StopSignal | None = None
     ) -> dict[str, NDArray[Any]]:
         """Run once. BYTES tensors are object arrays of `str`. stop: ends a run that nobody waits for any more.
 

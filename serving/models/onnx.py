@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serving.models.errors import BundleError, RunError
 from serving.models.manifest import TensorSpec
-from serving.ports import Stop
+from serving.ports import StopSignal
 
 RUNTIME: Final = f"onnxruntime {ort.__version__}"
 
@@ -70,7 +70,7 @@ class OnnxModel:
         """Outputs of which the same is true: they need not have an entry for each row."""
 
     def run(
-        self, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, stop: Stop | None = None
+        self, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, stop: StopSignal | None = None
     ) -> dict[str, NDArray[Any]]:
         """Run once; see ports.Model. Raises RunError if the runtime refuses the input, or if it was stopped.
 
@@ -80,8 +80,8 @@ class OnnxModel:
         options = self._options
         if stop is not None:
             options = ort.RunOptions()
-            stop.when_asked(lambda: setattr(options, "terminate", True))
-            if stop.is_asked:
+            stop.on_request(lambda: setattr(options, "terminate", True))
+            if stop.is_requested:
                 raise RunError("the run was stopped before it began")
         try:
             values = self._run(names, tensors, options)

@@ -20,7 +20,7 @@ from serving.errors import ServingError
 from serving.messages import InferRequest
 from serving.models.assembly import assemble, feed_of
 from serving.models.verdicts import VERDICTS
-from serving.ports import Clock, FeatureReader, FeatureRows, Stop
+from serving.ports import Clock, FeatureReader, FeatureRows, StopSignal
 from serving.scoring.answer_plan import operating_point_of, outputs_to_run
 from serving.scoring.entity import EntityHash, mirror_bucket
 from serving.scoring.inputs import ColumnRows, TensorRows
@@ -128,8 +128,9 @@ class Mirror:
             await self._task
 
     def close(self) -> None:
-        """Leave the rest."""
+        """Drop the copies that wait and stop those that are being scored."""
         self._copies.clear()
+        self._rows = 0
         if self._task is not None:
             self._task.cancel()
 
@@ -179,16 +180,20 @@ class Mirror:
             batch = self._next_batch()
             feeds = [await self._tensors(copy) for copy in batch]
             runs = [_Run() for _ in batch]
-            stop = Stop()
+            stop = StopSignal()
             if self._executor is None:
                 _run_all(batch, feeds, runs, self._clock, stop)
             else:
                 loop = asyncio.get_running_loop()
                 running = loop.run_in_executor(self._executor, _run_all, batch, feeds, runs, self._clock, stop)
-                await asyncio.wait([running], timeout=self._deadline_s)
+                try:
+                    await asyncio.wait([running], timeout=self._deadline_s)
+                except asyncio.CancelledError:  # the mirror closes
+                    stop.request()
+                    raise
             for copy, run in zip(batch, runs, strict=True):
                 self._record_result(copy, run)
-            stop.ask()  # what is still running is accounted for already
+            stop.request()  # what is still running is accounted for already
             await asyncio.sleep(0)
 
     def _next_batch(self) -> list[MirroredRequest]:
@@ -278,10 +283,10 @@ def _run_all(
     feeds: Sequence[Mapping[str, NDArray[Any]] | Exception],
     runs: Sequence[_Run],
     clock: Clock,
-    stop: Stop,
+    stop: StopSignal,
 ) -> None:
     for copy, feed, run in zip(batch, feeds, runs, strict=True):
-        if stop.is_asked:
+        if stop.is_requested:
             return
         if isinstance(feed, Exception):
             run.has_begun, run.is_done, run.problem = True, True, feed

@@ -21,7 +21,7 @@ from serving.messages import InferRequest
 from serving.models.assembly import feed_of
 from serving.models.errors import RunError
 from serving.models.onnx import as_runtime_strings
-from serving.ports import Clock, FeatureReader, FeatureRows, Model, ReadOutcome, Stop
+from serving.ports import Clock, FeatureReader, FeatureRows, Model, ReadOutcome, StopSignal
 from serving.resilience.breaker import Guard, Ticket
 from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.deadline import read_slice_s, run_slice_s
@@ -225,7 +225,10 @@ class VariantRunner:
         left_s = state.deadline_s - start
         try:
             group.raw = await bulkheads.of(f"{revision.name}/{revision.version}/{revision.variant}").run(
-                run, within_s=run_slice_s(left_s, share), expected_s=_expected_s(revision, group.rows.rows), stop=run.stop.ask
+                run,
+                within_s=run_slice_s(left_s, share),
+                expected_s=_expected_s(revision, group.rows.rows),
+                stop=run.stop.request,
             )
             group.conclude()
         except RunError:
@@ -274,7 +277,7 @@ class _ThreadRun:
         self._model, self._feed, self._names, self._clock = model, feed, names, clock
         self._began_s: float | None = None
         self._ended_s: float | None = None
-        self.stop = Stop()
+        self.stop = StopSignal()
 
     def __call__(self) -> Outputs:
         self._began_s = self._clock.monotonic_s()

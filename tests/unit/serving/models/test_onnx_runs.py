@@ -13,7 +13,7 @@ from serving.errors import DeadlineExceeded
 from serving.models import onnx
 from serving.models.errors import RunError
 from serving.models.onnx import OnnxModel
-from serving.ports import Stop
+from serving.ports import StopSignal
 from serving.resilience.bulkhead import Bulkheads
 from serving.scoring.protection import unprotected
 from serving.scoring.variant_runner import VariantRunner
@@ -62,7 +62,7 @@ def feed(turns: int) -> dict[str, np.ndarray]:
 
 
 def test_a_run_that_is_stopped_ends_long_before_its_end(long_model):
-    stop, outcomes = Stop(), []
+    stop, outcomes = StopSignal(), []
 
     def run():
         with pytest.raises(RunError, match="terminate"):
@@ -72,22 +72,22 @@ def test_a_run_that_is_stopped_ends_long_before_its_end(long_model):
     running = threading.Thread(target=run, daemon=True)
     running.start()
     until(lambda: stop._end is not None, "it has begun")
-    stop.ask()
+    stop.request()
     running.join(HANG_S)
     assert outcomes == ["ended"]
 
 
 def test_a_run_that_was_stopped_before_it_began_never_begins(long_model):
-    stop = Stop()
-    stop.ask()
+    stop = StopSignal()
+    stop.request()
     with pytest.raises(RunError, match="before it began"):
         long_model.run(feed(ENDLESS), None, stop)
 
 
 def test_a_stop_ends_no_other_run(long_model):
-    stop = Stop()
+    stop = StopSignal()
     long_model.run(feed(3), None, stop)
-    stop.ask()
+    stop.request()
     assert long_model.run(feed(3))["y"].shape == (WIDTH, WIDTH)
 
 

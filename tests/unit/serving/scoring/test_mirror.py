@@ -12,6 +12,7 @@ from serving.spec import RevisionSpec
 from serving.telemetry.evidence import EDGES, score_bin
 from tests.fakes.serving.features import FakeFeatureReader
 from tests.unit.serving.scoring.variants import World, host, request, spec, tensors, threat, variant
+from tests.waiting import HANG_S, until_so
 
 
 @pytest.fixture(scope="module")
@@ -265,3 +266,26 @@ async def test_mirrored_scores_are_kept_in_bins(world, bundles):
     bins = {float(k[0]): v for k, v in world.series()["vedette_evidence_score_bins_total"].items() if k[2] == revision}
     assert sum(bins.values()) == 4
     assert [v for _, v in sorted(bins.items())] == [1, 2, 1]
+
+
+async def test_a_copy_that_is_still_scored_when_the_mirror_closes_is_stopped(tmp_path, bundles):
+    began, stopped = threading.Event(), threading.Event()
+
+    class Endless:
+        def run(self, tensors, outputs=None, stop=None):
+            stop.on_request(stopped.set)
+            began.set()
+            stopped.wait(HANG_S)
+            return {}
+
+    with ThreadPoolExecutor(1) as executor:
+        world = filled(World(tmp_path, executor=executor), bundles)
+        await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], mirror=100)))
+        object.__setattr__(world.variants.others[0].revision, "model", Endless())
+        await world.service.infer(request("a"))
+        await until_so(began.is_set)
+        world.mirror.close()
+        try:
+            await until_so(stopped.is_set)
+        finally:
+            stopped.set()
