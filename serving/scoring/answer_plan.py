@@ -11,6 +11,7 @@ from serving.errors import BadRequest
 from serving.messages import DATATYPES, InferRequest, Tensor
 from serving.models.onnx import as_wire_bytes
 from serving.models.verdicts import VERDICT_BYTES, VerdictThresholds
+from serving.scoring.inputs import repeated
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import MODEL, AnswerPlan, OutputMaker, RowGroup, Verdicts
 from serving.scoring.variant_set import VARIANT
@@ -54,7 +55,7 @@ def wanted_outputs(revision: LoadedRevision, request: InferRequest) -> tuple[str
         known = [*revision.verdict_outputs, *(o.name for o in revision.manifest.outputs)]
         raise BadRequest(f"outputs {unknown} are unknown; model {revision.name!r} has {known}")
     if len(set(names)) != len(names):
-        raise BadRequest(f"outputs {sorted({n for n in names if names.count(n) > 1})} are asked for more than once; ask once")
+        raise BadRequest(f"outputs {repeated(names)} are asked for more than once; ask once")
     return names
 
 

@@ -2,7 +2,8 @@
 
 The names of the inputs decide which. Everything is checked here once: names, datatypes, shapes, finiteness, rows."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
@@ -20,6 +21,9 @@ EVENT_TIME: Final = "event_time"
 """Request parameter that says when the events happened."""
 _MAX_SUMMED: Final = 128
 """Elements up to which Python's own sum is quicker than two passes of numpy."""
+_MOMENT_LIMIT_US: Final = 2**62
+"""Beyond it the age of a feature does not fit 64 bits."""
+_MOMENT_EXPECTED: Final = "expected RFC 3339 text or microseconds since the epoch"
 
 
 class TensorRows(msgspec.Struct, frozen=True, gc=False):
@@ -90,7 +94,7 @@ class InputPlan:
                 return TensorRows({name: tensor.data}, shape[0])
         sent = {t.name: t for t in request.inputs}
         if len(sent) != len(request.inputs):
-            raise BadRequest(f"inputs {_repeated(request.inputs)} are sent more than once; send each input once")
+            raise BadRequest(f"inputs {repeated(t.name for t in request.inputs)} are sent more than once; send each input once")
         if sent.keys() == self.tensors.keys():
             return self._tensor_rows(sent, max_rows)
         if self.takes_columns:
@@ -180,9 +184,9 @@ def _check_rows(rows: int, max_rows: int) -> None:
         raise BadRequest(f"the inputs have {rows} rows, the most in one request is {max_rows}; send several requests")
 
 
-def _repeated(inputs: Sequence[Tensor]) -> list[str]:
-    names = [t.name for t in inputs]
-    return sorted({n for n in names if names.count(n) > 1})
+def repeated(names: Iterable[str]) -> list[str]:
+    """Names that occur more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def _names_problem(sent: Mapping[str, Tensor], needed: list[str], model: str, tensors: list[str] | None = None) -> str:
@@ -194,6 +198,8 @@ def _names_problem(sent: Mapping[str, Tensor], needed: list[str], model: str, te
 
 def _times(values: NDArray[Any], name: str) -> NDArray[np.int64]:
     if values.dtype == np.int64:
+        if len(values) and not (values.min() > -_MOMENT_LIMIT_US and values.max() < _MOMENT_LIMIT_US):
+            raise BadRequest(f"input {name!r} holds a moment out of range, {_MOMENT_EXPECTED}")
         return values
     if values.dtype != object:
         raise BadRequest(
@@ -207,9 +213,9 @@ def _moment(value: object, now_us: int) -> int:
         return now_us
     if isinstance(value, str):
         return parse_time_us(value, f"parameter {EVENT_TIME!r}")
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**62:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOMENT_LIMIT_US:
         return value
-    raise BadRequest(f"parameter {EVENT_TIME!r} is {value!r}, expected RFC 3339 text or microseconds since the epoch")
+    raise BadRequest(f"parameter {EVENT_TIME!r} is {value!r}, {_MOMENT_EXPECTED}")
 
 
 def parse_time_us(text: str | bytes, where: str) -> int:

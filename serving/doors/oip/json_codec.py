@@ -9,6 +9,7 @@ data is flat or nested exactly as the shape; BYTES elements are strings, meaning
 in JSON (an answer writes them as null)."""
 
 import struct
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -306,7 +307,7 @@ def read_parameters(given: object, where: str) -> Parameters:
 
 def _distinct(what: str, names: list[str]) -> None:
     if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise BadRequest(f"{what}: {brief(twice)} stands there more than once; names must be distinct")
 
 

@@ -163,3 +163,29 @@ def test_a_first_dimension_that_the_graph_calls_otherwise_is_not_a_number_of_row
     assert read_apart(3, 7).rows == 3
     with pytest.raises(BadRequest, match="input 'b' has a first dimension of 11, at most 10"):
         read_apart(1, 11)
+
+
+class CountedText(str):
+    """Text that counts how often it is compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountedText.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_a_thousand_repeated_names_cost_no_more_than_one_comparison_each():
+    names = [CountedText("size") for _ in range(1_000)]
+    CountedText.compared = 0
+    with pytest.raises(BadRequest, match=r"inputs \['size'\] are sent more than once"):
+        read(*[Tensor(name, "FP32", SIZE.data) for name in names])
+    assert CountedText.compared < 10 * len(names), "a request may have hundreds of thousands, and the loop waits"
+
+
+@pytest.mark.parametrize("moment_us", [-(2**63), 2**63 - 1, 2**62])
+def test_a_time_that_no_age_can_be_counted_from_is_refused_as_an_input_too(moment_us):
+    stamps = Tensor("ended_at", "INT64", np.array([NOW, moment_us], np.int64))
+    with pytest.raises(BadRequest, match="expected RFC 3339 text or microseconds since the epoch"):
+        read(HOST, SIZE, stamps)

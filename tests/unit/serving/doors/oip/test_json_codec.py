@@ -265,3 +265,22 @@ def test_an_output_that_is_kept_is_written_once_and_alike():
     texts = [json_codec.write_answer(InferAnswer("m", "1", (kept,))) for _ in range(2)]
     assert texts == [json_codec.write_answer(fresh)] * 2
     assert list(kept.texts) == ["json"]
+
+
+class CountedText(str):
+    """Text that counts how often it is compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountedText.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_a_name_that_is_repeated_at_the_end_of_a_thousand_is_found_without_comparing_each_with_each():
+    names = [CountedText(number) for number in [*range(1_000), 999]]
+    CountedText.compared = 0
+    with pytest.raises(BadRequest, match="'999' stands there more than once"):
+        json_codec._distinct("inputs", names)
+    assert CountedText.compared < 10 * len(names), "a body may hold hundreds of thousands, and the loop waits"
