@@ -10,6 +10,8 @@ from serving.errors import NotFound, ServingError, Unsupported
 
 REMEMBERED: Final = 4096
 """Paths remembered; beyond it the memory starts anew, so that clients cannot fill it."""
+REMEMBERED_BYTES: Final = 512
+"""Longest path that is remembered: a client may send 64 KiB of path with each request."""
 
 
 class Endpoint(Enum):
@@ -71,6 +73,8 @@ class Router:
         target = self._seen.get(raw_path)
         if target is None:
             target = resolve(raw_path)
+            if len(raw_path) > REMEMBERED_BYTES:
+                return target
             if len(self._seen) >= REMEMBERED:
                 self._seen.clear()
             self._seen[raw_path] = target

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.doors.http.router import REMEMBERED, Endpoint, Router, Target, resolve
+from serving.doors.http.router import REMEMBERED, REMEMBERED_BYTES, Endpoint, Router, Target, resolve
 from serving.errors import NotFound, Unsupported
 
 
@@ -88,3 +88,10 @@ def test_many_paths_do_not_fill_the_memory():
     for number in range(3 * REMEMBERED):
         router.find(b"/v2/models/%d/infer" % number)
     assert len(router._seen) <= REMEMBERED
+
+
+def test_long_paths_are_not_remembered():
+    router = Router()
+    for number in range(10):
+        assert router.find(b"/v2/models/%s%d/infer" % (b"m" * 60_000, number)).model.endswith(f"m{number}")
+    assert sum(map(len, router._seen)) <= REMEMBERED_BYTES
