@@ -99,7 +99,7 @@ class HttpListener:
 
 @dataclass(frozen=True, slots=True)
 class DoorBackend:
-    """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics.
+    """What a listener's `startup` hook gives: the service backend the doors, and the text of /metrics.
 
     union: makes of this replica's metrics the page of all replicas that share the port. admit: asked by the doors when the head of
     an inference request has come; what it returns is the answer (serving.resilience.admission). degraded: what is out, for readiness."""
@@ -111,15 +111,15 @@ class DoorBackend:
     degraded: Callable[[], Sequence[str]] = tuple
 
 
-def http_door(behind: DoorBackend, max_body_bytes: int) -> HttpDoor:
+def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
     """The HTTP door in front of it; the same one whoever listens."""
     return HttpDoor(
-        behind.service,
+        backend.service,
         max_body_bytes=max_body_bytes,
-        metrics=behind.metrics,
-        union=behind.union,
-        admit=behind.admit,
-        degraded=behind.degraded,
+        metrics=backend.metrics,
+        union=backend.union,
+        admit=backend.admit,
+        degraded=backend.degraded,
     )
 
 
@@ -133,7 +133,7 @@ class DoorAddresses:
 
 
 class Listener:
-    """Both doors and all that is behind them on one loop in one thread.
+    """Both doors and all that is backend them on one loop in one thread.
 
     startup runs on that loop before anything listens; shutdown runs there after the doors are closed, also when start fails
     half-way. grpc_port None: no gRPC door."""
@@ -172,10 +172,10 @@ class Listener:
 
     async def _open(self) -> DoorAddresses:
         http_port = int(self._sock.getsockname()[1])
-        behind = await self._startup()
-        door = http_door(behind, self._max_body_bytes)
+        backend = await self._startup()
+        door = http_door(backend, self._max_body_bytes)
         if self._grpc_port is not None:
-            self._grpc = await self._open_grpc(behind, self._grpc_port)
+            self._grpc = await self._open_grpc(backend, self._grpc_port)
         self._http = HttpServer(
             door, self._sock, max_connections=self._max_connections, max_unfinished_bytes=self._max_unfinished_bytes
         )
@@ -186,7 +186,7 @@ class Listener:
         settle()
         return DoorAddresses(http_port, None if self._grpc is None else self._grpc.port, int(own.getsockname()[1]))
 
-    async def _open_grpc(self, behind: DoorBackend, port: int) -> Http2Door:
+    async def _open_grpc(self, backend: DoorBackend, port: int) -> Http2Door:
         try:
             sock = bind(self._host, port, reuse_port=self._reuse_port)
         except OSError as problem:
@@ -194,16 +194,16 @@ class Listener:
             message = f"cannot listen on {self._host}:{port} for gRPC: {reason}; choose another port"
             raise OSError(problem.errno, message) from problem
         return await start_http2(
-            behind.service,
+            backend.service,
             sock,
             max_body_bytes=self._max_body_bytes,
             max_connections=self._max_connections,
             max_unfinished_bytes=self._max_unfinished_bytes,
-            admit=behind.admit,
+            admit=backend.admit,
         )
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Run something on the doors' loop, where everything behind them lives."""
+        """Run something on the doors' loop, where everything backend them lives."""
         if self._thread is None:
             raise RuntimeError("the listener is not running")
         return self._thread.submit(work)

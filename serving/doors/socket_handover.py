@@ -34,7 +34,7 @@ def is_shared(sock: socket.socket) -> bool:
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
 
 
-def turn_away(sock: socket.socket) -> bool:
+def drop_new_connections(sock: socket.socket) -> bool:
     """Let no new connection begin here; those begun still arrive. False where nothing was done: the kernel hands them over
     itself, or it is not Linux."""
     if not sys.platform.startswith("linux") or (MIGRATES.exists() and MIGRATES.read_text().strip() == "1"):

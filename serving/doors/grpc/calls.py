@@ -59,11 +59,11 @@ class InferenceMethods:
             "RepositoryModelUnload": self.unload,
         }
 
-    async def model_infer(self, body: bytes, around: CallContext) -> bytes:
+    async def model_infer(self, body: bytes, context: CallContext) -> bytes:
         """Answer one inference."""
         arrived_ns = time.time_ns()
         message = codec.parse(stubs.ModelInferRequest, body)
-        request = codec.read_request(message, *around, arrived_ns)
+        request = codec.read_request(message, *context, arrived_ns)
         answer = await self._service.infer(request)
         return answer_bytes(answer, codec.is_raw(message, request))
 

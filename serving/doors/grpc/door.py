@@ -40,7 +40,7 @@ from serving.doors.http2.frames import PROTOCOL_ERROR
 from serving.doors.http2.hpack import Field
 from serving.doors.http2.streams import Stream
 from serving.doors.oip.errors import INTERNAL_MESSAGE
-from serving.doors.socket_handover import SETTLE_S, is_shared, turn_away
+from serving.doors.socket_handover import SETTLE_S, drop_new_connections, is_shared
 from serving.errors import BadRequest, DeadlineExceeded, Internal, ServingError, TooLarge, Unavailable, Unsupported
 from serving.ports import InferenceService
 
@@ -55,7 +55,7 @@ MAX_FLOWING_BYTES: Final = 64 * 1024
 BACKLOG: Final = 2048
 _INFER: Final = f"/{SERVICE}/ModelInfer".encode()
 
-Flow = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
+StreamingMethod = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 """A streaming method: messages in, messages out."""
 _log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class _Inbox:
             yield await unpacked(message, self._encoding, MAX_FLOWING_BYTES) if is_packed else message
 
 
-class _Flowing:
+class _StreamingCall:
     """State of a streaming call."""
 
     def __init__(self, stream: Stream, encoding: bytes, now: Callable[[], float]) -> None:
@@ -143,9 +143,9 @@ class GrpcApplication:
             f"/{SERVICE}/{n}".encode(): call for n, call in InferenceMethods(service).methods().items()
         }
         self._calls[f"/{HEALTH}/Check".encode()] = self._check
-        self._flows: dict[bytes, Flow] = {f"/{HEALTH}/Watch".encode(): self._watch}
+        self._streaming_methods: dict[bytes, StreamingMethod] = {f"/{HEALTH}/Watch".encode(): self._watch}
         for name in (REFLECTION, REFLECTION_V1):
-            self._flows[f"/{name}/ServerReflectionInfo".encode()] = _reflect
+            self._streaming_methods[f"/{name}/ServerReflectionInfo".encode()] = _reflect
 
     # ---- serving.doors.http2.connection.Application
 
@@ -160,11 +160,11 @@ class GrpcApplication:
             return
         if head.problem is not None:
             self._refuse(stream, head.problem)
-        elif (flow := self._flows.get(head.path)) is not None:
-            stream.is_flowing = True
-            flowing = stream.state = _Flowing(stream, head.encoding, self._loop.time)
-            flowing.task = self._loop.create_task(self._flow(stream, flow, flowing))
-            self._limit_time(stream, flowing.task, head.around.deadline_s)
+        elif (flow := self._streaming_methods.get(head.path)) is not None:
+            stream.is_streaming = True
+            flowing = stream.state = _StreamingCall(stream, head.encoding, self._loop.time)
+            flowing.task = self._loop.create_task(self._run_stream(stream, flow, flowing))
+            self._limit_time(stream, flowing.task, head.context.deadline_s)
         else:
             shown = head.path[:120].decode("latin-1")
             self._refuse(stream, Unsupported(f"no such method: {shown}; server reflection describes what is offered"))
@@ -184,7 +184,7 @@ class GrpcApplication:
         """Answer a call: within this turn of the loop if its service never waits."""
         head: RequestHead = stream.head
         body = stream.body
-        if stream.is_flowing:
+        if stream.is_streaming:
             self.arrived(stream)
             if stream.state is not None:
                 stream.state.inbox.end()
@@ -200,13 +200,13 @@ class GrpcApplication:
             return
         message, is_packed = bytes(body[FRAME_BYTES:]), body[0]
         call = self._calls[head.path]
-        work = self._unpack_and_call(call, message, head) if is_packed else call(message, head.around)
+        work = self._unpack_and_call(call, message, head) if is_packed else call(message, head.context)
         task: asyncio.Task[bytes] | None = start(
             work, lambda result, problem: self._answered(stream, result, problem), self._loop
         )
         if task is not None:
             stream.state = task
-            self._limit_time(stream, task, head.around.deadline_s)
+            self._limit_time(stream, task, head.context.deadline_s)
 
     def _refused(self, head: RequestHead, body: bytes | bytearray) -> ServingError | None:
         if head.path == _INFER and self._admit is not None and (refused := self._admit()) is not None:
@@ -215,7 +215,7 @@ class GrpcApplication:
 
     def too_large(self, stream: Stream) -> None:
         """See Application."""
-        if stream.is_flowing and stream.state is None:
+        if stream.is_streaming and stream.state is None:
             _discard(stream)
             return
         self.gone(stream)
@@ -235,7 +235,7 @@ class GrpcApplication:
     def give_up(self, stream: Stream) -> None:
         """Stop what works for it and say so."""
         self.gone(stream)
-        if stream.is_flowing:
+        if stream.is_streaming:
             self._refuse(stream, _closing())
 
     # ---- calls
@@ -254,7 +254,7 @@ class GrpcApplication:
         task.add_done_callback(lambda _: timer.cancel())
 
     async def _unpack_and_call(self, call: Call, message: bytes, head: RequestHead) -> bytes:
-        return await call(await unpacked(message, head.encoding, self._limit), head.around)
+        return await call(await unpacked(message, head.encoding, self._limit), head.context)
 
     def _answered(self, stream: Stream, result: bytes | None, problem: BaseException | None) -> None:
         stream.state = None
@@ -265,7 +265,7 @@ class GrpcApplication:
         elif stream.is_open:  # only the door cancels what its client still waits for, when its grace is over
             self._refuse(stream, _closing())
 
-    async def _flow(self, stream: Stream, flow: Flow, flowing: _Flowing) -> None:
+    async def _run_stream(self, stream: Stream, flow: StreamingMethod, flowing: _StreamingCall) -> None:
         try:
             async for message in flow(flowing.inbox.__aiter__()):
                 await flowing.send(message)
@@ -350,7 +350,7 @@ class Http2Door:
         """Say not serving, accept nothing more, ask every client to go, let calls under way finish within grace_s."""
         self._application.health.close()
         self._sweeping.cancel()
-        if grace_s > 0 and is_shared(self._sock) and turn_away(self._sock):
+        if grace_s > 0 and is_shared(self._sock) and drop_new_connections(self._sock):
             for _ in range(3):  # each lets the loop accept what has arrived, also one that was busy
                 await asyncio.sleep(SETTLE_S / 3)
         self._server.close()

@@ -38,7 +38,7 @@ class RequestHead(NamedTuple):
     content_type: bytes
     encoding: bytes
     length: int | None
-    around: CallContext
+    context: CallContext
     problem: ServingError | None = None
 
     @property
@@ -48,7 +48,7 @@ class RequestHead(NamedTuple):
 
 
 def read_head(fields: list[Field]) -> RequestHead:
-    """Fields of a request to a Head. Raises Fault for what HTTP/2 calls malformed."""
+    """Fields of a request to a RequestHead. Raises ProtocolFault for what HTTP/2 calls malformed."""
     headers: dict[bytes, bytes] = {}
     is_regular = False
     for name, value in fields:

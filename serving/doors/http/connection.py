@@ -105,15 +105,15 @@ class HttpConnection(asyncio.Protocol):
         "_counted_bytes",
         "_ending",
         "_held",
-        "_intake",
         "_is_blocked",
         "_is_half_closed",
         "_is_head",
         "_is_over",
         "_is_reading",
         "_left_bytes",
+        "_parser",
         "_respond",
-        "_retires",
+        "_retires_at",
         "_shared",
         "_since",
         "_stage",
@@ -125,7 +125,7 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(self, shared: ConnectionContext) -> None:
         self._shared, self._respond = shared, shared.application.respond
-        self._intake = RequestParser(shared.application.max_body_bytes, shared.application.admit_head)
+        self._parser = RequestParser(shared.application.max_body_bytes, shared.application.admit_head)
         self._task: asyncio.Task[Reply] | None = None
         self._held = b""
         self._is_blocked = self._is_half_closed = self._is_head = self._is_over = False
@@ -141,11 +141,11 @@ class HttpConnection(asyncio.Protocol):
         shared = self._shared
         self._transport = transport
         self._since = shared.loop.time()
-        self._retires = self._since + shared.limits.age_s * random.uniform(0.75, 1.25)  # noqa: S311  # spreads, hides nothing
+        self._retires_at = self._since + shared.limits.age_s * random.uniform(0.75, 1.25)  # noqa: S311  # spreads, hides nothing
         shared.connections.add(self)
         excess = len(shared.connections) - shared.limits.connections
         if excess > 0:
-            self._turn_away(excess)
+            self._refuse_excess(excess)
 
     def data_received(self, data: bytes) -> None:
         """Flat: this is every request's way in."""
@@ -155,11 +155,11 @@ class HttpConnection(asyncio.Protocol):
         if len(data) > SLICE_BYTES:
             self._take(data)
             return
-        intake = self._intake
-        intake.feed(data)
-        if intake.ready:
+        parser = self._parser
+        parser.feed(data)
+        if parser.ready:
             self._answer()
-        if intake.stage != BETWEEN or self._stage != BETWEEN:
+        if parser.stage != BETWEEN or self._stage != BETWEEN:
             self._note()
 
     def eof_received(self) -> bool:
@@ -189,7 +189,7 @@ class HttpConnection(asyncio.Protocol):
         shared.connections.discard(self)
         shared.unfinished_bytes -= self._counted_bytes
         self._counted_bytes, self._is_over, self._held = 0, True, b""
-        self._intake.close()
+        self._parser.close()
         if self._task is not None:
             self._task.cancel()
 
@@ -197,7 +197,7 @@ class HttpConnection(asyncio.Protocol):
 
     def is_busy(self) -> bool:
         """A request is under way or arriving, or its answer is leaving."""
-        return self._task is not None or self._is_blocked or self._intake.stage == BODY
+        return self._task is not None or self._is_blocked or self._parser.stage == BODY
 
     def end_if_idle(self) -> None:
         """Close, unless that takes an answer from somebody."""
@@ -225,11 +225,11 @@ class HttpConnection(asyncio.Protocol):
                 self._transport.close()
         elif self._task is not None:  # its deadline is the service's
             return
-        elif self._intake.stage == BODY:
+        elif self._parser.stage == BODY:
             if waited_s > limits.body_s:
-                self._intake.give_up(BadRequest(f"the request body did not arrive within {limits.body_s:g} s; send it faster"))
+                self._parser.give_up(BadRequest(f"the request body did not arrive within {limits.body_s:g} s; send it faster"))
                 self._answer()
-        elif waited_s > (limits.head_s if self._intake.stage == HEAD else limits.keep_alive_s):
+        elif waited_s > (limits.head_s if self._parser.stage == HEAD else limits.keep_alive_s):
             self._transport.close()
 
     def _expire_write(self, now_s: float) -> None:
@@ -244,14 +244,14 @@ class HttpConnection(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         """Parse by slices, answering in between: what one read brings is not all parsed before its first request is answered."""
-        intake, at = self._intake, 0
+        parser, at = self._parser, 0
         while at < len(data) and not self._is_over:
-            end = at + intake.appetite()
-            intake.feed(data[at:end])
+            end = at + parser.next_feed_bytes()
+            parser.feed(data[at:end])
             at = end
-            if intake.ready:
+            if parser.ready:
                 self._answer()
-            if intake.stage != BETWEEN or self._stage != BETWEEN:
+            if parser.stage != BETWEEN or self._stage != BETWEEN:
                 self._note()
             if self._task is not None or self._is_blocked:
                 self._hold(data[at:])
@@ -259,28 +259,28 @@ class HttpConnection(asyncio.Protocol):
 
     def _note(self) -> None:
         """A request is incomplete, or was before: keep the time since when, and the account of what is held of it."""
-        intake, shared = self._intake, self._shared
-        if intake.stage != self._stage:
-            self._stage, self._since = intake.stage, shared.loop.time()
-        held = intake.held_bytes
+        parser, shared = self._parser, self._shared
+        if parser.stage != self._stage:
+            self._stage, self._since = parser.stage, shared.loop.time()
+        held = parser.held_bytes
         if held != self._counted_bytes:
             shared.unfinished_bytes += held - self._counted_bytes
             self._counted_bytes = held
             if held and shared.unfinished_bytes > shared.limits.unfinished_bytes:
-                intake.refuse(Overloaded("too many request bodies are arriving at once; try again soon"))
+                parser.refuse(Overloaded("too many request bodies are arriving at once; try again soon"))
                 shared.unfinished_bytes -= held
                 self._counted_bytes = 0
-        if intake.wants_continue and self._task is None and not intake.ready and not self._is_over:
-            intake.wants_continue = False
+        if parser.wants_continue and self._task is None and not parser.ready and not self._is_over:
+            parser.wants_continue = False
             self._transport.write(CONTINUE)
 
     def _answer(self) -> None:
         """Answer what is complete, in order, until one has to wait or the client does not read."""
-        ready, shared = self._intake.ready, self._shared
+        ready, shared = self._parser.ready, self._shared
         now = self._since = shared.loop.time()
         while ready and self._task is None and not self._is_blocked and not self._is_over:
             method, url, headers, body, ending, refused = ready.popleft()
-            self._ending = CLOSE if now > self._retires else ending
+            self._ending = CLOSE if now > self._retires_at else ending
             self._is_head = method == "HEAD"
             if refused is not None:
                 self._refuse(refused)
@@ -356,9 +356,9 @@ class HttpConnection(asyncio.Protocol):
     def _end(self) -> None:
         """After the last answer. What is still coming in is read for a moment: to close on unread bytes resets the connection, and
         the client might never see the answer."""
-        has_more = self._intake.is_over or self._held or self._intake.ready or self._intake.stage != BETWEEN
+        has_more = self._parser.is_over or self._held or self._parser.ready or self._parser.stage != BETWEEN
         self._is_over, self._held = True, b""
-        self._intake.close()
+        self._parser.close()
         if not has_more:
             self._transport.close()
             return
@@ -367,7 +367,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
         self._transport.write_eof()
 
-    def _turn_away(self, excess: int) -> None:
+    def _refuse_excess(self, excess: int) -> None:
         """More connections than allowed: the newest goes, as the others may have a request on its way that nobody would answer.
         It is told so, unless those being told are many already."""
         if excess > 64:

@@ -85,7 +85,7 @@ class RequestParser:
         """What is kept of an unfinished body."""
         return self._size if self.stage == BODY and self._refusal is None and not self.is_over else 0
 
-    def appetite(self) -> int:
+    def next_feed_bytes(self) -> int:
         """How many bytes to feed next: all of a body whose length is known, else no more than SLICE_BYTES."""
         if self.stage == BODY:
             return max(SLICE_BYTES, int(self._headers.get(b"content-length", b"0")) - self._size)

@@ -12,7 +12,7 @@ from typing import Final
 from serving.doors.http.connection import ConnectionContext, ConnectionLimits, HttpApplication, HttpConnection
 from serving.doors.http.response_heads import ResponseHeads
 from serving.doors.slow_readers import WRITE_TIMEOUT_S
-from serving.doors.socket_handover import SETTLE_S, is_shared, turn_away
+from serving.doors.socket_handover import SETTLE_S, drop_new_connections, is_shared
 
 KEEP_ALIVE_S: Final = 75
 """Idle connections are kept this long: longer than a load balancer's usual 60 s, so that it is the one to close them."""
@@ -110,7 +110,7 @@ class HttpServer:
             return
         loop = asyncio.get_running_loop()
         until = loop.time() + grace_s
-        if is_shared(self._sock) and turn_away(self._sock):
+        if is_shared(self._sock) and drop_new_connections(self._sock):
             for _ in range(3):  # each lets the loop accept what has arrived, also one that was busy
                 await asyncio.sleep(SETTLE_S / 3)
         server.close()

@@ -16,17 +16,17 @@ from typing import Any, Final
 from serving.doors.http2.frames import (  # fmt: skip
     CANCEL,
     COMPRESSION,
-    HELLO,
     INTERNAL_ERROR,
     LARGEST_WINDOW,
     NO_ERROR,
     PING,
+    SERVER_PREFACE,
     ProtocolFault,
     frame,
     goaway,
 )
 from serving.doors.http2.hpack import HpackError
-from serving.doors.http2.incoming import LEAVING, RESETS, FrameReceiver
+from serving.doors.http2.incoming import GOAWAY_PING, RESETS, FrameReceiver
 from serving.doors.http2.streams import Stream, StreamApplication
 from serving.doors.slow_readers import PROGRESS_BYTES, WRITE_TIMEOUT_S, unread_bytes
 
@@ -71,7 +71,7 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         self._known.add(self)
         self._waits_since = self._loop.time()
         self.retires_at = None if self._age_s is None else self._waits_since + self._age_s()
-        transport.write(HELLO)
+        transport.write(SERVER_PREFACE)
 
     def connection_lost(self, _problem: Exception | None) -> None:
         """Nobody is there to answer."""
@@ -100,7 +100,7 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         """Take every whole frame, then send what that led to."""
         self._is_reading = True
         try:
-            self._take(self._left + data if self._left else data)
+            self._take(self._unparsed + data if self._unparsed else data)
         except ProtocolFault as fault:
             self._fail(fault.code, str(fault))
         except HpackError as problem:
@@ -124,9 +124,9 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         if not self._is_greeted:
             self._transport.close()
             return
-        self._out.append(goaway(LARGEST_WINDOW, NO_ERROR) + frame(PING, 0, 0, 8) + LEAVING)
+        self._out.append(goaway(LARGEST_WINDOW, NO_ERROR) + frame(PING, 0, 0, 8) + GOAWAY_PING)
         self.flush()
-        self._loop.call_later(RETIRE_S, self._leave)
+        self._loop.call_later(RETIRE_S, self._send_last_goaway)
 
     def close(self) -> None:
         """End it, what is written is sent first."""
@@ -142,7 +142,7 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
             self.retire()
         for stream in list(self.streams.values()):
             if stream.queue and now_s - self._waits_from(stream) > WRITE_TIMEOUT_S:
-                self._gave_up(stream)
+                self._stop_work(stream)
                 self.reset(stream, CANCEL)
             elif not (stream.is_complete or stream.queue) and now_s - stream.since > BODY_TIMEOUT_S:
                 self._application.too_slow(stream)
@@ -163,11 +163,11 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         """Since when its client has let next to nothing of it through. Where its own window is open it waits for its turn."""
         return stream.sent_at if stream.window <= 0 else max(stream.sent_at, self._passed_at)
 
-    def _was_last(self) -> None:
+    def _all_answered(self) -> None:
         if self._is_leaving:
             self._loop.call_later(RETIRE_S, self._transport.close)
 
-    def _leave(self) -> None:
+    def _send_last_goaway(self) -> None:
         """What has come until now is answered, nothing more."""
         if self._is_leaving:
             return
@@ -176,11 +176,11 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         if not self._is_reading:
             self.flush()
         if not self.streams:
-            self._was_last()
+            self._all_answered()
 
     def _fail(self, code: int, why: str) -> None:
         self._is_leaving = True
-        self._left = b""
+        self._unparsed = b""
         self._out.append(goaway(self._last, code, why.encode()))
         self.flush()
         self._transport.close()

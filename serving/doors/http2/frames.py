@@ -47,14 +47,14 @@ def window_update(number: int, more: int) -> bytes:
 
 
 def unpadded(payload: bytes) -> bytes:
-    """A padded payload without its padding. Raises Fault."""
+    """A padded payload without its padding. Raises ProtocolFault."""
     if not payload or payload[0] >= len(payload):
         raise ProtocolFault(PROTOCOL_ERROR, "more padding than frame")
     return payload[1 : len(payload) - payload[0]]
 
 
 def read_settings(payload: bytes) -> list[tuple[int, int]]:
-    """(identifier, value) in their order. Raises Fault for values that no client may say."""
+    """(identifier, value) in their order. Raises ProtocolFault for values that no client may say."""
     found = [
         (int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big"))
         for at in range(0, len(payload), 6)
@@ -74,17 +74,17 @@ ENABLE_PUSH, CONCURRENT, INITIAL_WINDOW, LARGEST_FRAME, FIELDS_BYTES = 2, 3, 4, 
 
 def _settings(**values: int) -> bytes:
     names = {"concurrent": CONCURRENT, "initial_window": INITIAL_WINDOW, "fields_bytes": FIELDS_BYTES}
-    said = b"".join(names[name].to_bytes(2, "big") + value.to_bytes(4, "big") for name, value in values.items())
-    return frame(SETTINGS, 0, 0, len(said)) + said
+    values_bytes = b"".join(names[name].to_bytes(2, "big") + value.to_bytes(4, "big") for name, value in values.items())
+    return frame(SETTINGS, 0, 0, len(values_bytes)) + values_bytes
 
 
-HELLO: Final = _settings(concurrent=MAX_STREAMS, initial_window=STREAM_WINDOW, fields_bytes=64 * 1024) + window_update(
+SERVER_PREFACE: Final = _settings(concurrent=MAX_STREAMS, initial_window=STREAM_WINDOW, fields_bytes=64 * 1024) + window_update(
     0, CONNECTION_WINDOW - 65_535
 )
-"""The first that we say."""
+"""The server's connection preface (RFC 9113, 3.4): the first bytes that we send."""
 HTTP1: Final = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ")
-_SAID: Final = b"this port speaks gRPC over HTTP/2; plain HTTP has a port of its own"
+_NOT_HTTP2_TEXT: Final = b"this port speaks gRPC over HTTP/2; plain HTTP has a port of its own"
 NOT_HTTP2: Final = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
-) % (len(_SAID), _SAID)
-"""What a client that speaks HTTP/1 is told."""
+) % (len(_NOT_HTTP2_TEXT), _NOT_HTTP2_TEXT)
+"""The answer to a client that speaks HTTP/1."""

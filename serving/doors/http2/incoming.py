@@ -52,7 +52,7 @@ and a server a call each (CVE-2023-44487, CVE-2025-8671). Settings, which concer
 REMEMBERED: Final = 64
 """Header blocks remembered of one connection, none longer than MAX_REMEMBERED bytes."""
 MAX_REMEMBERED: Final = 2048
-LEAVING: Final = b"vedette!"
+GOAWAY_PING: Final = b"vedette!"
 """What a ping carries that asks a client whether it has heard that it should go."""
 _MORE_AT: Final = 512 * 1024
 
@@ -66,9 +66,9 @@ class FrameReceiver(FrameSender):
         self._application = application
         self._decoder = HeaderDecoder()
         self._heads: dict[bytes, Any] = {}
-        self._left = b""
+        self._unparsed = b""
         self._is_greeted = self._is_leaving = False
-        self._block: tuple[int, int, bytearray] | None = None
+        self._header_block: tuple[int, int, bytearray] | None = None
         self._forgotten: dict[int, None] = {}
         self._taken = 0
         self._resets = float(RESETS)
@@ -85,7 +85,7 @@ class FrameReceiver(FrameSender):
         at, size = 0, len(data)
         if not self._is_greeted:
             if not data.startswith(PREFACE):
-                self._left = data
+                self._unparsed = data
                 if not PREFACE.startswith(data):
                     if data.startswith(HTTP1):
                         self._transport.write(NOT_HTTP2)
@@ -103,7 +103,7 @@ class FrameReceiver(FrameSender):
             number = int.from_bytes(data[at + 5 : at + 9], "big") & LARGEST_WINDOW
             payload = data[at + 9 : end]
             at = end
-            if self._block is not None and (kind != CONTINUATION or number != self._block[0]):
+            if self._header_block is not None and (kind != CONTINUATION or number != self._header_block[0]):
                 raise ProtocolFault(PROTOCOL_ERROR, "a header block is interrupted")
             try:
                 if kind == DATA:
@@ -115,8 +115,8 @@ class FrameReceiver(FrameSender):
             except ProtocolFault as fault:
                 if not fault.stream:
                     raise
-                self._spoiled(fault)
-        self._left = data[at:] if at < size else b""
+                self._stream_failed(fault)
+        self._unparsed = data[at:] if at < size else b""
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
         if flags & (PADDED | HAS_PRIORITY):
@@ -130,7 +130,7 @@ class FrameReceiver(FrameSender):
         if not number & 1:
             raise ProtocolFault(PROTOCOL_ERROR, f"clients do not open stream {number}")
         if not flags & END_HEADERS:
-            self._block = (number, flags, bytearray(payload))
+            self._header_block = (number, flags, bytearray(payload))
             self._waits_since = self._loop.time()
             return
         self._opened(number, flags, payload)
@@ -154,7 +154,7 @@ class FrameReceiver(FrameSender):
                     self._heads.clear()
             if (
                 self._decoder.generation == before and len(block) <= MAX_REMEMBERED
-            ):  # else the same bytes would mean something else the next time
+            ):  # else the bytes mean something else next time
                 self._heads[block] = head
         if self._is_leaving:  # its client has been told that this one is not answered, and sends it elsewhere
             self._forget(number)
@@ -222,35 +222,35 @@ class FrameReceiver(FrameSender):
         if stream.taken > STREAM_WINDOW // 2:
             self._out.append(window_update(number, stream.taken))
             stream.taken = 0
-        if stream.is_flowing:
+        if stream.is_streaming:
             self._application.arrived(stream)
 
     def _ended(self, stream: Stream) -> None:
         stream.is_complete = True
-        if not stream.is_flowing:
+        if not stream.is_streaming:
             self._free(stream)
         self._application.complete(stream)
 
-    def _gave_up(self, stream: Stream) -> None:
-        """See Outgoing."""
+    def _stop_work(self, stream: Stream) -> None:
+        """See FrameSender."""
         self._application.gone(stream)
 
     def _free(self, stream: Stream) -> None:
-        """See Outgoing."""
+        """See FrameSender."""
         self._application.room_bytes += stream.held
         stream.held = 0
 
     def _other(self, kind: int, flags: int, number: int, payload: bytes) -> None:  # noqa: PLR0912  # one line a kind
         size = len(payload)
         if kind == WINDOW_UPDATE:
-            self._widened(number, payload)
+            self._window_update(number, payload)
         elif kind == PING:
             if size != 8 or number:
                 raise ProtocolFault(PROTOCOL_ERROR if number else FRAME_SIZE, "a malformed ping")
             if not flags & ACK:
                 self._out.append(frame(PING, ACK, 0, 8) + payload)
-            elif payload == LEAVING and self.is_retired:
-                self._leave()
+            elif payload == GOAWAY_PING and self.is_retired:
+                self._send_last_goaway()
         elif kind == SETTINGS:
             self._settings(flags, number, payload)
         elif kind == RST_STREAM:
@@ -271,14 +271,14 @@ class FrameReceiver(FrameSender):
             raise ProtocolFault(PROTOCOL_ERROR, "clients do not push")
 
     def _continuation(self, flags: int, payload: bytes) -> None:
-        if self._block is None:
+        if self._header_block is None:
             raise ProtocolFault(PROTOCOL_ERROR, "a continuation of nothing")
-        number, first_flags, block = self._block
+        number, first_flags, block = self._header_block
         block += payload
         if len(block) > 2 * MAX_FRAME or (not payload and not flags & END_HEADERS):
             raise ProtocolFault(CALM, "a header block is too long")
         if flags & END_HEADERS:
-            self._block = self._waits_since = None
+            self._header_block = self._waits_since = None
             self._opened(number, first_flags, bytes(block))
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
@@ -289,12 +289,10 @@ class FrameReceiver(FrameSender):
         if flags & ACK:
             return
         self._spend("settings are sent too often")
-        said = dict(
-            read_settings(payload)
-        )  # of a value that is said several times the last counts: each would touch every stream
-        self._frame = said.get(LARGEST_FRAME, self._frame)
-        if INITIAL_WINDOW in said:
-            self._rewindow(said[INITIAL_WINDOW])
+        settings = dict(read_settings(payload))  # of a value sent several times the last counts: each would touch every stream
+        self._frame = settings.get(LARGEST_FRAME, self._frame)
+        if INITIAL_WINDOW in settings:
+            self._initial_window_changed(settings[INITIAL_WINDOW])
         self._out.append(frame(SETTINGS, ACK, 0, 0))
         for stream in [stream for stream in self.streams.values() if stream.queue]:
             self._pump(stream)
@@ -327,10 +325,10 @@ class FrameReceiver(FrameSender):
             return
         self._free(stream)
         stream.queue.clear()
-        self._held_up.pop(stream.number, None)
+        self._waiting_for_window.pop(stream.number, None)
         self._forget(stream.number)
         if not self.streams:
-            self._was_last()
+            self._all_answered()
 
     def _forget(self, number: int) -> None:
         """What still comes on this stream is dropped without a word, as long as it is among the last MAX_STREAMS of these."""
@@ -338,12 +336,12 @@ class FrameReceiver(FrameSender):
         if len(self._forgotten) > MAX_STREAMS:
             del self._forgotten[next(iter(self._forgotten))]
 
-    def _spoiled(self, fault: ProtocolFault) -> None:
+    def _stream_failed(self, fault: ProtocolFault) -> None:
         stream = self.streams.get(fault.stream)
         if stream is not None:
             self._abandon(stream)
         self._out.append(ended(fault.stream, fault.code))
 
     @abstractmethod
-    def _leave(self) -> None:
+    def _send_last_goaway(self) -> None:
         """What has come until now is answered, nothing more."""

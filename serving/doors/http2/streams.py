@@ -43,13 +43,13 @@ class StreamApplication(Protocol):
     """What the unfinished requests of all connections may hold yet; the connections keep it."""
 
     def head(self, fields: list[Field]) -> Any:
-        """What a request's fields mean: kept and given again for equal ones. Raises Fault for what is malformed."""
+        """What a request's fields mean: kept and given again for equal ones. Raises ProtocolFault for what is malformed."""
 
     def opened(self, stream: "Stream") -> None:
         """Its head has come, its body has not."""
 
     def arrived(self, stream: "Stream") -> None:
-        """More of the body of a stream whose `is_flowing` is set."""
+        """More of the body of a stream whose `is_streaming` is set."""
 
     def complete(self, stream: "Stream") -> None:
         """Everything has come."""
@@ -65,7 +65,7 @@ class StreamApplication(Protocol):
 
 
 class Stream:
-    """A request and its answer. body: what has come. state: the application's own. is_flowing: it takes the body in parts.
+    """A request and its answer. body: what has come. state: the application's own. is_streaming: it takes the body in parts.
 
     window: what may be sent of the answer; queue: what must wait for it; drained: called when nothing waits any more. held: bytes
     of the room that its body takes. taken: bytes received since its client was last granted more. since: when the request (of one
@@ -80,7 +80,7 @@ class Stream:
         "head",
         "held",
         "is_complete",
-        "is_flowing",
+        "is_streaming",
         "number",
         "passed",
         "queue",
@@ -94,7 +94,7 @@ class Stream:
     def __init__(self, connection: "FrameSender", number: int, head: Any, window: int) -> None:
         self.connection, self.number, self.head, self.window = connection, number, head, window
         self.body: bytes | bytearray = b""
-        self.is_complete = self.is_flowing = self.has_begun = False
+        self.is_complete = self.is_streaming = self.has_begun = False
         self.state: Any = None
         self.taken = self.held = self.passed = 0
         self.queue: list[tuple[bytes | memoryview, bytes, bool]] = []
@@ -119,7 +119,7 @@ class FrameSender(ABC):
         self._written_bytes = self._passed = 0
         self._passed_at = 0.0
         self._last = 0
-        self._held_up = OrderedDict[int, Stream]()
+        self._waiting_for_window = OrderedDict[int, Stream]()
         """Streams that wait for the connection's window alone: those that it is to be widened for."""
         self._window = self._first_window = 65_535
         self._frame = MAX_FRAME
@@ -135,8 +135,8 @@ class FrameSender(ABC):
             self._block_out(number, head, is_end=is_last and not size and not tail)
         if size or not head:
             fits = not stream.queue and size <= stream.window and size <= self._window and size <= self._frame
-            if (self._is_blocked or not fits) and not self._may_wait(stream, size):
-                self._turn_down(stream)
+            if (self._is_blocked or not fits) and not self._has_room(stream, size):
+                self._refuse_answer(stream)
                 return
             if fits:
                 self._window -= size
@@ -173,7 +173,7 @@ class FrameSender(ABC):
         end = (len(tail) << 16 | HEADERS << 8 | END_HEADERS | END_STREAM).to_bytes(5, "big")
         self._out.append(b"".join((opening, named, head, middle, named, data, end, named, tail)))
         if not self.streams:
-            self._was_last()
+            self._all_answered()
         if not self._is_reading:
             self.flush()
 
@@ -192,7 +192,7 @@ class FrameSender(ABC):
             self._written_bytes += len(data)
             self._transport.write(data)
 
-    def _may_wait(self, stream: Stream, size: int) -> bool:
+    def _has_room(self, stream: Stream, size: int) -> bool:
         """Whether so much more may wait for the client."""
         if len(stream.queue) >= MAX_QUEUE:
             return False
@@ -200,12 +200,12 @@ class FrameSender(ABC):
         waiting += sum(len(data) for stream in self.streams.values() for data, _, _ in stream.queue)
         return not waiting or waiting + size <= MAX_WAITING_BYTES
 
-    def _turn_down(self, stream: Stream) -> None:
+    def _refuse_answer(self, stream: Stream) -> None:
         """A client that asks for more than it reads gets no answer to this one."""
-        self._gave_up(stream)
+        self._stop_work(stream)
         self.reset(stream, CALM)
 
-    def _moved(self, stream: Stream, size: int) -> None:
+    def _note_progress(self, stream: Stream, size: int) -> None:
         """So much of what waited has been sent."""
         stream.passed += size
         self._passed += size
@@ -235,14 +235,14 @@ class FrameSender(ABC):
                 if part <= 0:
                     stream.queue[0] = (memoryview(data)[at:], tail, is_last)
                     if stream.window > 0:
-                        self._held_up[stream.number] = stream
+                        self._waiting_for_window[stream.number] = stream
                     return
                 self._window -= part
                 stream.window -= part
                 at += part
                 is_end = is_last and not tail and at == size
                 self._out.append(frame(DATA, END_STREAM if is_end else 0, stream.number, part) + data[at - part : at])
-                self._moved(stream, part)
+                self._note_progress(stream, part)
             if not size and is_last and not tail:
                 self._out.append(frame(DATA, END_STREAM, stream.number, 0))
             if tail:
@@ -261,16 +261,16 @@ class FrameSender(ABC):
         self.streams.pop(stream.number, None)
         self._free(stream)
         if not self.streams:
-            self._was_last()
+            self._all_answered()
 
-    def _rewindow(self, value: int) -> None:
+    def _initial_window_changed(self, value: int) -> None:
         change, self._first_window = value - self._first_window, value
         for stream in self.streams.values():
             stream.window += change
             if stream.window > LARGEST_WINDOW:
                 raise ProtocolFault(FLOW_CONTROL, "a window is too large")
 
-    def _widened(self, number: int, payload: bytes) -> None:
+    def _window_update(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ProtocolFault(FRAME_SIZE, "a malformed window update")
         more = int.from_bytes(payload, "big") & LARGEST_WINDOW
@@ -280,8 +280,8 @@ class FrameSender(ABC):
             self._window += more
             if self._window > LARGEST_WINDOW:
                 raise ProtocolFault(FLOW_CONTROL, "the connection's window is too large")
-            while self._held_up and self._window > 0:
-                self._pump(self._held_up.popitem(last=False)[1])
+            while self._waiting_for_window and self._window > 0:
+                self._pump(self._waiting_for_window.popitem(last=False)[1])
             return
         if number > self._last:
             raise ProtocolFault(PROTOCOL_ERROR, f"a window of stream {number}, which is not open")
@@ -307,9 +307,9 @@ class FrameSender(ABC):
         """Give back the room that its body takes."""
 
     @abstractmethod
-    def _gave_up(self, stream: Stream) -> None:
+    def _stop_work(self, stream: Stream) -> None:
         """Stop what works for a stream that gets no answer."""
 
     @abstractmethod
-    def _was_last(self) -> None:
+    def _all_answered(self) -> None:
         """No stream is left."""

@@ -17,10 +17,10 @@ LIMIT = 1000
 
 
 def read(*pieces, limit=LIMIT, admit=None):
-    intake = RequestParser(limit, admit)
+    parser = RequestParser(limit, admit)
     for piece in pieces:
-        intake.feed(piece)
-    return intake
+        parser.feed(piece)
+    return parser
 
 
 def post(body=b"", headers=b"", length=None):
@@ -43,13 +43,13 @@ def test_a_request_is_its_parts():
 
 
 def test_a_kept_connection_takes_large_bodies_one_after_another():
-    intake, body = RequestParser(100_000), b"x" * 20_000
+    parser, body = RequestParser(100_000), b"x" * 20_000
     request = post(body)
     for _ in range(2 * MAX_HEAD_BYTES // SLICE_BYTES):  # what came of a body before must not count as idle in the next
-        intake.feed(request[:SLICE_BYTES])
-        intake.feed(request[SLICE_BYTES:])
-        assert intake.ready.popleft()[3] == body
-    assert not intake.is_over
+        parser.feed(request[:SLICE_BYTES])
+        parser.feed(request[SLICE_BYTES:])
+        assert parser.ready.popleft()[3] == body
+    assert not parser.is_over
 
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=8).map(lambda text: b"x-" + text.encode())
@@ -81,11 +81,11 @@ def test_however_the_bytes_are_cut_the_requests_are_the_same(requests, cuts):
     wire = b"".join(requests)
     one_by_one = [found for request in requests for found in read(request).ready]
     places = [0, *sorted(cut for cut in cuts if cut < len(wire)), len(wire)]
-    intake = read(*(wire[a:b] for a, b in itertools.pairwise(places)))
-    assert list(intake.ready) == one_by_one
+    parser = read(*(wire[a:b] for a, b in itertools.pairwise(places)))
+    assert list(parser.ready) == one_by_one
     assert len(one_by_one) == len(requests)
-    assert not intake.is_over
-    assert intake.stage == BETWEEN
+    assert not parser.is_over
+    assert parser.stage == BETWEEN
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5), st.booleans())
@@ -94,11 +94,11 @@ def test_however_the_bytes_are_cut_the_requests_are_the_same(requests, cuts):
 @laws.examples(300)
 def test_garbage_is_refused_once_and_never_raises(pieces, is_after_a_request):
     pieces = [post(b"abc"), *pieces] if is_after_a_request else pieces
-    intake = read(*pieces)
-    refusals = [request for request in intake.ready if request[5] is not None]
-    assert len(refusals) == intake.is_over
+    parser = read(*pieces)
+    refusals = [request for request in parser.ready if request[5] is not None]
+    assert len(refusals) == parser.is_over
     if refusals:
-        assert intake.ready[-1] is refusals[0]
+        assert parser.ready[-1] is refusals[0]
         assert refusals[0][4] == CLOSE
 
 
@@ -108,8 +108,8 @@ def test_a_damaged_request_never_raises(request_bytes, damages):
     wire = bytearray(request_bytes)
     for place, value in damages:
         wire[place % len(wire)] = value
-    intake = read(bytes(wire), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-    assert sum(request[5] is not None for request in intake.ready) <= 1 + len(damages)
+    parser = read(bytes(wire), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert sum(request[5] is not None for request in parser.ready) <= 1 + len(damages)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_whether_the_connection_is_kept(wire, ending):
 
 
 def test_what_comes_behind_a_last_request_is_not_a_word_worth():
-    intake = read(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\nGET /more HTTP/1.1\r\nhost: x\r\n\r\n")
-    assert [request[1] for request in intake.ready] == [b"/"]
-    assert intake.is_over
+    parser = read(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\nGET /more HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert [request[1] for request in parser.ready] == [b"/"]
+    assert parser.is_over
 
 
 def test_requests_before_the_bad_one_are_answered():
@@ -186,50 +186,50 @@ def test_requests_before_the_bad_one_are_answered():
 def test_the_limit_of_a_body(kind, size):
     body = b"x" * size
     wire = post(body) if kind == "length" else chunked(body[:600], body[600:])
-    intake = read(wire[:700], wire[700:], post(b"next"))
-    first, second = intake.ready
+    parser = read(wire[:700], wire[700:], post(b"next"))
+    first, second = parser.ready
     assert isinstance(first[5], TooLarge) == (size > LIMIT)
     assert first[3] == (b"" if size > LIMIT else body)
     assert second[3:] == (b"next", b"", None), "the connection stays usable"
 
 
 def test_nothing_is_kept_of_a_body_that_is_too_large():
-    intake = read(post(b"x" * 50, length=LIMIT + 1))
-    assert intake.stage == BODY
-    assert intake.held_bytes == 0
+    parser = read(post(b"x" * 50, length=LIMIT + 1))
+    assert parser.stage == BODY
+    assert parser.held_bytes == 0
     assert read(post(b"x" * 50, length=LIMIT)).held_bytes == 50
 
 
 def test_a_body_without_end_is_read_to_an_end(monkeypatch):
     monkeypatch.setattr(module, "DISCARDED_BYTES", 500)
-    intake = read(post(b"x" * 1400, length=10_000), b"x" * 101)
-    assert intake.is_over
-    assert isinstance(intake.ready[0][5], TooLarge)
+    parser = read(post(b"x" * 1400, length=10_000), b"x" * 101)
+    assert parser.is_over
+    assert isinstance(parser.ready[0][5], TooLarge)
 
 
 @pytest.mark.parametrize("filler", [b"x: " + b"y" * 5000, b"GET /" + b"y" * 5000])
 def test_a_head_without_end_is_refused(filler):
     start = b"" if filler.startswith(b"GET") else b"GET / HTTP/1.1\r\nhost: x\r\n"
-    intake = read(start + filler, *[b"y" * 5000] * (MAX_HEAD_BYTES // 5000 + 1))
-    assert intake.is_over
-    reply = intake.ready[0][5]
+    parser = read(start + filler, *[b"y" * 5000] * (MAX_HEAD_BYTES // 5000 + 1))
+    assert parser.is_over
+    reply = parser.ready[0][5]
     assert isinstance(reply, Reply)
     assert reply.status == 431
 
 
 @pytest.mark.parametrize("piece", [b"1;" + b"e" * 5000, b"0\r\nx: " + b"y" * 5000])
 def test_chunk_extensions_and_trailers_without_end_are_refused(piece):
-    intake = read(b"POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + piece, *[b"y" * 5000] * 20)
-    assert intake.is_over
-    assert isinstance(intake.ready[0][5], BadRequest)
+    parser = read(b"POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + piece, *[b"y" * 5000] * 20)
+    assert parser.is_over
+    assert isinstance(parser.ready[0][5], BadRequest)
 
 
 def test_a_client_that_asks_first():
-    intake = read(b"POST /x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
-    assert intake.wants_continue
-    intake.feed(b"abc")
-    assert not intake.wants_continue
-    assert intake.ready[0][3] == b"abc"
+    parser = read(b"POST /x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+    assert parser.wants_continue
+    parser.feed(b"abc")
+    assert not parser.wants_continue
+    assert parser.ready[0][3] == b"abc"
     refused = read(b"POST /x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9999\r\n\r\n")
     assert isinstance(refused.ready[0][5], TooLarge)
     assert refused.is_over, "whether the body follows cannot be known"
@@ -245,10 +245,10 @@ def test_a_client_that_asks_first():
     ],
 )
 def test_other_protocols_are_refused(wire):
-    intake = read(wire)
-    ((*_, ending, refused),) = intake.ready
+    parser = read(wire)
+    ((*_, ending, refused),) = parser.ready
     assert isinstance(refused, Unsupported)
-    assert (ending, intake.is_over) == (CLOSE, True)
+    assert (ending, parser.is_over) == (CLOSE, True)
 
 
 def test_who_is_not_admitted_is_drained():
@@ -258,30 +258,30 @@ def test_who_is_not_admitted_is_drained():
         asked.append((method, url))
         return Overloaded("full") if url == b"/x" else None
 
-    intake = read(post(b"ab", length=4), b"cd" + b"GET /y HTTP/1.1\r\nhost: x\r\n\r\n", admit=admit)
-    assert intake.held_bytes == 0
-    (first, second) = intake.ready
+    parser = read(post(b"ab", length=4), b"cd" + b"GET /y HTTP/1.1\r\nhost: x\r\n\r\n", admit=admit)
+    assert parser.held_bytes == 0
+    (first, second) = parser.ready
     assert isinstance(first[5], Overloaded)
     assert (first[3], second[5]) == (b"", None)
     assert asked == [("POST", b"/x"), ("GET", b"/y")]
 
 
 def test_the_appetite_is_one_slice_or_the_rest_of_a_body():
-    intake = RequestParser(1 << 20)
-    assert (intake.stage, intake.appetite()) == (HEAD, module.SLICE_BYTES)
-    intake.feed(post(b"x" * 10, length=100_000))
-    assert intake.appetite() == 100_000 - 10
-    assert read(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").appetite() == module.SLICE_BYTES
+    parser = RequestParser(1 << 20)
+    assert (parser.stage, parser.next_feed_bytes()) == (HEAD, module.SLICE_BYTES)
+    parser.feed(post(b"x" * 10, length=100_000))
+    assert parser.next_feed_bytes() == 100_000 - 10
+    assert read(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").next_feed_bytes() == module.SLICE_BYTES
 
 
 @pytest.mark.parametrize("step", [7, 700, 3000])
 def test_a_body_of_tiny_chunks_in_many_reads(step):
     wire = chunked(*[b"%d" % (n % 10) for n in range(900)])
     pieces = [wire[n : n + step] for n in range(0, len(wire), step)]
-    intake = read(*pieces[:-1])
-    assert len(intake._parts) < 900, "a piece of one byte is not kept as an object of its own"
-    intake.feed(pieces[-1])
-    assert intake.ready[0][3] == b"".join(b"%d" % (n % 10) for n in range(900))
+    parser = read(*pieces[:-1])
+    assert len(parser._parts) < 900, "a piece of one byte is not kept as an object of its own"
+    parser.feed(pieces[-1])
+    assert parser.ready[0][3] == b"".join(b"%d" % (n % 10) for n in range(900))
     assert isinstance(read(*pieces, limit=899).ready[0][5], TooLarge)
 
 
@@ -291,12 +291,12 @@ def test_a_body_of_tiny_chunks_in_many_reads(step):
     pytest.param(b"Host: a\r\nx: 1\r\nhOST: a\r\n", id="the same twice"),
 ])  # fmt: skip
 def test_a_request_without_one_host_is_refused_and_nothing_after_it_is_read(hosts):
-    intake = read(get_with(b"host: a\r\n") + get_with(hosts, body=b"hi") + get_with(b"host: a\r\n"))
-    first, second = intake.ready
+    parser = read(get_with(b"host: a\r\n") + get_with(hosts, body=b"hi") + get_with(b"host: a\r\n"))
+    first, second = parser.ready
     assert first[5] is None
     assert isinstance(second[5], BadRequest)
     assert second[4] == CLOSE
-    assert intake.is_over
+    assert parser.is_over
 
 
 def get_with(headers, body=b""):

@@ -194,7 +194,7 @@ async def test_streams_that_wait_for_the_connection_go_on_one_after_another(talk
             got[of] += len(payload) if kind == DATA else 0
     assert not talk.connection.streams
     assert sum(got.values()) == 120_000 - 65_535
-    assert not talk.connection._held_up
+    assert not talk.connection._waiting_for_window
 
 
 async def test_a_window_of_one_byte_does_not_copy_the_rest_of_an_answer(talk):
