@@ -19,14 +19,13 @@ _RETRY_AFTER_S: Final = 1.0
 
 
 class Bulkhead:
-    """One model's threads. name: for errors. threads: runs at once. queue: runs that may wait."""
+    """One model's threads. name: for errors. threads: runs at once. queue: runs that may wait. on_refused: called for each run refused."""
 
-    def __init__(self, name: str, *, threads: int, queue: int) -> None:
-        self._name, self._threads, self._queue = name, threads, queue
+    def __init__(self, name: str, *, threads: int, queue: int, on_refused: Callable[[], None]) -> None:
+        self._name, self._threads, self._queue, self._on_refused = name, threads, queue, on_refused
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"model-{name}")
         self._lock = Lock()
         self._under_way = 0
-        self.refused = 0
 
     @property
     def under_way(self) -> int:
@@ -54,14 +53,14 @@ class Bulkhead:
     def _admit(self, within_s: float, expected_s: float) -> None:
         waiting = self._under_way - self._threads + 1
         if waiting > self._queue:
-            self.refused += 1
+            self._on_refused()
             raise Overloaded(
                 f"model {self._name} has {self._under_way} runs under way; send fewer, or again later",
                 retry_after_s=_RETRY_AFTER_S,
             )
         wait_s = max(waiting, 0) * expected_s / self._threads
         if waiting > 0 and wait_s + expected_s > within_s:
-            self.refused += 1
+            self._on_refused()
             raise Overloaded(
                 f"model {self._name} would answer in about {wait_s + expected_s:.3f} s and the request leaves it {within_s:.3f} s; "
                 "send fewer, or allow more time",
@@ -100,28 +99,25 @@ class Bulkheads:
     def __init__(self, *, threads: int, queue: int) -> None:
         self._threads, self._queue = threads, queue
         self._of: dict[str, Bulkhead] = {}
-        self._refused_before = 0
+        self.refused = 0
+        """Runs refused so far, of models long gone too. One number, so that a scrape reads it in its thread while the loop goes on."""
 
     def of(self, name: str) -> Bulkhead:
         """The bulkhead of `<model>/<version>/<variant>`."""
         found = self._of.get(name)
         if found is None:
-            found = self._of[name] = Bulkhead(name, threads=self._threads, queue=self._queue)
+            found = self._of[name] = Bulkhead(name, threads=self._threads, queue=self._queue, on_refused=self._count_refused)
         return found
-
-    @property
-    def refused(self) -> int:
-        """Runs refused so far."""
-        return self._refused_before + sum(bulkhead.refused for bulkhead in self._of.values())
 
     def keep(self, names: Iterable[str]) -> None:
         """Release the threads of every other model."""
         kept = set(names)
         for name in self._of.keys() - kept:
-            gone = self._of.pop(name)
-            self._refused_before += gone.refused
-            gone.close()
+            self._of.pop(name).close()
 
     def close(self) -> None:
         """Release all threads."""
         self.keep(())
+
+    def _count_refused(self) -> None:
+        self.refused += 1

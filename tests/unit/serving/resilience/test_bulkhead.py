@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import sys
 import threading
 import weakref
 from functools import partial
@@ -137,3 +138,42 @@ async def test_a_run_that_was_given_up_while_it_waited_holds_nothing(bulkheads, 
     await until_so(lambda: (gc.collect(), is_there())[1] is None)
     gate.set()
     await stuck
+
+
+def at_each_step(work, then):
+    """Do `work`; at each step of it in the module of bulkheads, as another thread might, `then`."""
+
+    def trace(frame, event, arg):
+        if frame.f_globals.get("__name__") != Bulkheads.__module__:
+            return None
+        then()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        return work()
+    finally:
+        sys.settrace(before)
+
+
+async def refused_once(bulkheads, gate, name="slow"):
+    stuck = [run(bulkheads.of(name), gate.wait) for _ in range(3)]
+    await begun(bulkheads.of(name), 3)
+    with pytest.raises(Overloaded):
+        await run(bulkheads.of(name), gate.wait)
+    gate.set()
+    await asyncio.gather(*stuck)
+
+
+async def test_refusals_are_read_by_a_scrape_while_the_loop_makes_room_for_another_model(bulkheads, gate):
+    await refused_once(bulkheads, gate)
+    more = iter(range(1000))
+    assert at_each_step(lambda: bulkheads.refused, lambda: bulkheads.of(f"another-{next(more)}")) == 1
+
+
+async def test_the_count_of_refusals_never_goes_back_while_a_model_goes(bulkheads, gate):
+    await refused_once(bulkheads, gate)
+    read = []
+    at_each_step(lambda: bulkheads.keep(()), lambda: read.append(bulkheads.refused))
+    assert set(read) == {1}, read
