@@ -133,7 +133,14 @@ class BackendWatch:
             news, self._news = self._news, {}
             for (kind, key), version in news.items():
                 if not self._own.made(kind, key, version):
-                    await self._changed(kind, key)
+                    await self._tell_of(kind, key)
+
+    async def _tell_of(self, kind: Kind, key: Key) -> None:
+        """Tell of one object. What goes wrong with it keeps no other from being told, now or later."""
+        try:
+            await self._changed(kind, key)
+        except Exception:
+            _log.exception("a change of %s %s was not passed on; the next look at its services sees it", kind.kind, "/".join(key))
 
 
 class _Place:

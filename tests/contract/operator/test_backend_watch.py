@@ -33,14 +33,20 @@ def http(api_server: Handle) -> Iterator[httpx.Client]:
 
 
 @asynccontextmanager
-async def watched(server: Handle, namespace: str, want: Kind = RAY_SERVICES, token: str | None = None) -> AsyncIterator[Any]:
-    """What was told, in order, by a watch; the client whose writes are the operator's own; the statuses of all answers."""
+async def watched(
+    server: Handle, namespace: str, want: Kind = RAY_SERVICES, token: str | None = None, damaged: str = ""
+) -> AsyncIterator[Any]:
+    """What was told, in order, by a watch; the client whose writes are the operator's own; the statuses of all answers.
+
+    damaged: name of an object; whoever is told of it fails."""
     answers: list[int] = []
     told: list[tuple[Kind, str]] = []
     own = OwnWrites()
 
     async def changed(kind: Kind, key: tuple[str, str]) -> None:
         told.append((kind, key[1]))
+        if key[1] == damaged:
+            raise AttributeError("'list' object has no attribute 'get'")
 
     where = server.kubeconfig() if token is None else server.kubeconfig(token, f"watcher-{namespace}", namespace)
     async with Kube(
@@ -121,6 +127,20 @@ async def test_our_own_write_is_not_told_and_what_overwrites_it_is(
         http.patch(f"{at}/ours", json={"spec": {"serveConfigV2": ""}}, headers=MERGE).raise_for_status()
         await until(lambda: len(told) == 2)
     assert told[1] == (RAY_SERVICES, "ours")
+
+
+async def test_an_object_whose_change_cannot_be_passed_on_hides_no_other(
+    api_server: Handle, http: httpx.Client, namespace: str, log: pytest.LogCaptureFixture
+):
+    at = RAY_SERVICES.path(namespace)
+    async with watched(api_server, namespace, damaged="damaged") as (told, _, _):
+        await began(log, RAY_SERVICES, namespace)
+        http.post(at, json=ray_service(namespace, "damaged")).raise_for_status()
+        await until(lambda: told == [(RAY_SERVICES, "damaged")])
+        http.post(at, json=ray_service(namespace, "one")).raise_for_status()
+        await until(lambda: len(told) == 2)
+    assert told[1] == (RAY_SERVICES, "one")
+    assert f"RayService {namespace}/damaged was not passed on" in log.text
 
 
 async def test_only_metadata_is_read(api_server: Handle, http: httpx.Client, namespace: str):
