@@ -4,7 +4,7 @@ A place is one model within one deployment of a RayService, or one InferenceServ
 of several services share, is a place as well. Documents are read as they are: one that served keeps its place though it can no longer
 be parsed. One that was refused before it ever served has none, until it can be followed."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from operators.api.service_intent import ServiceIntent
 from operators.api.types import RayBackend, rollout_of
 from operators.backends.kube import INFERENCE_SERVICES, RAY_SERVICES, Kind
 from operators.handlers.documents import Key, ResourceDocument, key_of
+from operators.rollout.status import Phase
 
 BackendPlace = tuple[str, ...]
 Policies = Callable[[Key], ResourceDocument | None]
@@ -50,10 +51,14 @@ def claims(document: ResourceDocument) -> dict[BackendPlace, str]:
     return found
 
 
-def claimants(others: Iterable[ResourceDocument], policies: Policies) -> list[ResourceDocument]:
+def claimants(
+    others: Iterable[ResourceDocument], policies: Policies, under_way: Collection[Key] = ()
+) -> list[ResourceDocument]:
     """Those of the other ModelServices that have what they claim, or are to get it: not one that was refused and never served, for
-    as long as it cannot be followed."""
-    return [o for o in others if not _was_refused(o) or _can_be_followed(o, policies)]
+    as long as it cannot be followed. under_way: those that a look has just given their place to; they count as serving, which their
+    status says as soon as the look has recorded it."""
+    given = [_as_serving(o) if key_of(o) in under_way else o for o in others]
+    return [o for o in given if not _was_refused(o) or _can_be_followed(o, policies)]
 
 
 def left_of(document: ResourceDocument, asked: ServiceIntent, others: Iterable[ResourceDocument]) -> ServiceIntent:
@@ -78,15 +83,21 @@ def without_count(document: ResourceDocument) -> ResourceDocument:
 
 def rival(document: ResourceDocument, others: Iterable[ResourceDocument]) -> tuple[ResourceDocument, str] | None:
     """The first of the other ModelServices that claims a place of this one and has it before it, and the words for the place. A
-    replica count is the oldest's, whoever serves."""
+    replica count is the oldest's, whoever serves, of those that have their model: nobody else sets it."""
     mine = claims(document)
-    for other in sorted((o for o in others if key_of(o) != key_of(document)), key=_order):
+    others = [o for o in others if key_of(o) != key_of(document)]
+    for other in sorted(others, key=_order):
         theirs = claims(other)
         for place, words in mine.items():
-            is_first = _age(other) < _age(document) if place[0] == "count" else _order(other) < _order(document)
-            if place in theirs and is_first:
+            if place in theirs and _is_before(other, document, place, others):
                 return other, words
     return None
+
+
+def _is_before(other: ResourceDocument, document: ResourceDocument, place: BackendPlace, others: list[ResourceDocument]) -> bool:
+    if place[0] != "count":
+        return _order(other) < _order(document)
+    return _age(other) < _age(document) and rival(without_count(other), [document, *others]) is None
 
 
 def sharers(document: ResourceDocument, others: Iterable[ResourceDocument]) -> list[ResourceDocument]:
@@ -128,6 +139,12 @@ def _age(document: ResourceDocument) -> tuple[str, bool, str]:
 def _has_served(document: ResourceDocument) -> bool:
     """Whether something was rolled out by it: its status says what."""
     return bool((document.get("status") or {}).get("rollout"))
+
+
+def _as_serving(document: ResourceDocument) -> ResourceDocument:
+    if _has_served(document):
+        return document
+    return {**document, "status": {**(document.get("status") or {}), "rollout": {"phase": Phase.HEALTHY}}}
 
 
 def _was_refused(document: ResourceDocument) -> bool:

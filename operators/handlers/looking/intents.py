@@ -19,6 +19,7 @@ class IntentReader:
     def __init__(self, kube: Kube, cache: ResourceCache) -> None:
         self._kube, self._cache = kube, cache
         self._last: dict[Key, LastKnown] = {}
+        self._under_way: set[Key] = set()
 
     async def of(self, key: Key, document: ResourceDocument) -> ServiceIntent:
         """What the resource asks for; if it cannot be read, what was valid last. Raises ApiError, LookupError, KubeError if nothing was."""
@@ -39,7 +40,15 @@ class IntentReader:
 
     def claimants(self, key: Key) -> list[ResourceDocument]:
         """The other services of its namespace that have a place in a backend, or are to get it."""
-        return claimants(self._cache.neighbours(key), self._cache.policy)
+        return claimants(self._cache.neighbours(key), self._cache.policy, self._under_way)
+
+    def take_places(self, key: Key) -> None:
+        """A look gives the service its places in a backend, and others may look meanwhile; until `end`."""
+        self._under_way.add(key)
+
+    def end(self, key: Key) -> None:
+        """The look is over: the status says what came of it."""
+        self._under_way.discard(key)
 
     def forget(self, key: Key) -> None:
         """The service is gone."""

@@ -109,6 +109,8 @@ class Looker:
                 raise
             self._forget(key)
             return None
+        finally:
+            self._intents.end(key)
 
     async def _look(self, key: Key, document: ResourceDocument) -> float | None:
         if document["metadata"].get("deletionTimestamp"):
@@ -116,6 +118,7 @@ class Looker:
             return None
         try:
             asked = left_of(document, await self._intents.of(key, document), self._intents.claimants(key))
+            self._intents.take_places(key)
         except (ApiError, LookupError) as problem:
             await self._refuse(key, document, problem)
             return self._settings.rest_interval_s

@@ -1,5 +1,6 @@
 """Laws of an operator's looks, on both API servers: what is in the cluster may go or break, and the status tells the truth."""
 
+import asyncio
 import json
 from datetime import timedelta
 
@@ -336,6 +337,42 @@ async def test_an_older_service_that_was_refused_and_never_served_leaves_its_mod
     desk.shelf.put_service({**older, "spec": {**older["spec"], "rollout": {"policyRef": {"name": "careful"}}}, **refused})
     status = await desk.look(2)
     assert (status["phase"], condition(status, "Valid")["status"]) == ("Healthy", "True"), "it keeps what it serves"
+
+
+async def test_an_older_service_that_becomes_valid_while_a_younger_one_is_first_looked_at_writes_nothing(desk: Desk, monkeypatch):
+    """Both would be served by one entry, each for a while: the younger one's status does not say yet that it is."""
+    names = [desk.name, "twin"]
+    for desk.name in names:
+        await desk.service(model="flows", rollout={"policyRef": {"name": "late"}})
+        assert condition(await desk.look(), "Valid")["status"] == "False"
+    ages = {(d["creationTimestamp"], d["uid"]): d["name"] for d in [desk.shelf.service((desk.namespace, n))["metadata"] for n in names]}
+    older, younger = (ages[age] for age in sorted(ages))
+    look, is_looked_at, may_go_on = desk.backend.look, asyncio.Event(), asyncio.Event()
+
+    async def slow(service):
+        is_looked_at.set()
+        await may_go_on.wait()
+        return await look(service)
+
+    desk.name = younger
+    await desk.change({"rollout": {"policyRef": None}})
+    monkeypatch.setattr(desk.backend, "look", slow)
+    under_way = asyncio.create_task(desk.look())
+    await is_looked_at.wait()
+    monkeypatch.setattr(desk.backend, "look", look)
+    await desk.policy(name="late")
+    desk.name = older
+    await desk.look()
+    may_go_on.set()
+    await under_way
+
+    assert [service.name for service in desk.backend.told] == [younger]
+    for desk.name, state in ((older, "False"), (younger, "True")):
+        status = await desk.look()
+        assert condition(status, "Valid")["status"] == state, status
+    desk.name = "twin"
+    await desk.leave()
+    desk.name = "flows"
 
 
 @pytest.mark.parametrize("missing", ["policy", "backend"])

@@ -78,6 +78,18 @@ def test_the_count_of_a_deployment_has_one_owner_and_a_model_is_not_kept_for_it(
     assert sharers(old, [young]) == [young]
 
 
+@pytest.mark.parametrize("counter", ["ids", "dns"])
+def test_one_that_does_not_get_its_model_keeps_no_replica_count_from_others(counter):
+    """Else nobody would set the count: `twin` may not, and the others would leave it to `twin`."""
+    owner = {**service("ids", 2, **({"replicas": 3} if counter == "ids" else {})), "status": {"rollout": {"phase": "Healthy"}}}
+    twin, other = service("twin", 1, model="ids", replicas=5), service("dns", 3, replicas=2)
+    services = {"ids": owner, "dns": other}
+    found = rival(twin, [owner, other])
+    assert found is not None
+    assert "model ids" in refusal(*found)
+    assert rival(services[counter], [owner, twin, other]) is None
+
+
 def test_what_cannot_be_parsed_still_claims():
     assert rival(service("new", 2, model="ids"), [{**OLD, "spec": {"model": "ids", "revision": "nonsense"}}]) is not None
 
@@ -122,6 +134,16 @@ def test_one_that_serves_keeps_its_place_when_an_older_one_can_be_followed_at_la
     old, young = whole("old", 1, valid="True"), whole("young", 2, valid="True", rollout={"phase": "Healthy"})
     assert rival(young, [old]) is None
     found = rival(old, [young])
+    assert found is not None
+    assert "soc/young, which has it already" in refusal(*found)
+
+
+def test_one_whose_first_look_is_under_way_keeps_its_place_like_one_that_serves():
+    """It is served in a moment, which its status does not say yet."""
+    old, young = whole("old", 1), whole("young", 2, valid=None)
+    policies = {("soc", "careful"): POLICY}.get
+    assert rival(old, claimants([young], policies)) is None
+    found = rival(old, claimants([young], policies, {("soc", "young")}))
     assert found is not None
     assert "soc/young, which has it already" in refusal(*found)
 
