@@ -94,7 +94,9 @@ def rival(document: ResourceDocument, others: Iterable[ResourceDocument]) -> tup
     return None
 
 
-def _is_before(other: ResourceDocument, document: ResourceDocument, place: BackendPlace, others: list[ResourceDocument]) -> bool:
+def _is_before(
+    other: ResourceDocument, document: ResourceDocument, place: BackendPlace, others: list[ResourceDocument]
+) -> bool:
     if place[0] != "count":
         return _order(other) < _order(document)
     return _age(other) < _age(document) and rival(without_count(other), [document, *others]) is None

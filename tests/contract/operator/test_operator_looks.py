@@ -339,13 +339,18 @@ async def test_an_older_service_that_was_refused_and_never_served_leaves_its_mod
     assert (status["phase"], condition(status, "Valid")["status"]) == ("Healthy", "True"), "it keeps what it serves"
 
 
-async def test_an_older_service_that_becomes_valid_while_a_younger_one_is_first_looked_at_writes_nothing(desk: Desk, monkeypatch):
+async def test_an_older_service_that_becomes_valid_while_a_younger_one_is_first_looked_at_writes_nothing(
+    desk: Desk, monkeypatch
+):
     """Both would be served by one entry, each for a while: the younger one's status does not say yet that it is."""
     names = [desk.name, "twin"]
     for desk.name in names:
         await desk.service(model="flows", rollout={"policyRef": {"name": "late"}})
         assert condition(await desk.look(), "Valid")["status"] == "False"
-    ages = {(d["creationTimestamp"], d["uid"]): d["name"] for d in [desk.shelf.service((desk.namespace, n))["metadata"] for n in names]}
+    ages = {
+        (d["creationTimestamp"], d["uid"]): d["name"]
+        for d in [desk.shelf.service((desk.namespace, n))["metadata"] for n in names]
+    }
     older, younger = (ages[age] for age in sorted(ages))
     look, is_looked_at, may_go_on = desk.backend.look, asyncio.Event(), asyncio.Event()
 
