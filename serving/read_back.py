@@ -1,7 +1,7 @@
-"""What this project wrote itself and reads again, perhaps by an older release than the one that wrote it: a status, served.json.
+"""Reads documents that this project wrote itself, perhaps in a newer release: a status, served.json.
 
-A field that this release does not know is left out, and one line in the log says so, once; everything else is judged as strictly as
-ever. What people write is never read like this: there an unknown field is a slip of the pen."""
+Fields that this release does not know are left out, with one line in the log. Everything else is checked as strictly as usual. Documents
+that people write are not read like this: there an unknown field is a mistake."""
 
 import functools
 import logging
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-_NAMED: Final = 8
+_MOST_NAMED: Final = 8
 _log = logging.getLogger("vedette.read")
 
 
@@ -21,34 +21,33 @@ def read_back(kind: type[M], kept: object) -> M:
     try:
         return kind.model_validate(kept)
     except ValidationError as problem:
-        return without_strangers(kind.__name__, problem, lambda: kind.model_validate(kept, extra="ignore"))
+        return without_unknown_fields(kind.__name__, problem, lambda: kind.model_validate(kept, extra="ignore"))
 
 
 def read_back_json(kind: type[M], body: str | bytes) -> M:
-    """The same of JSON text."""
+    """As `read_back`, from JSON text."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as problem:
-        return without_strangers(kind.__name__, problem, lambda: kind.model_validate_json(body, extra="ignore"))
+        return without_unknown_fields(kind.__name__, problem, lambda: kind.model_validate_json(body, extra="ignore"))
 
 
-def without_strangers(what: str, problem: ValidationError, again: Callable[[], T]) -> T:
-    """What reading `again`, unknown fields left out, gives. what: how the log calls it. Raises `problem` if that is not all that
-    is wrong."""
+def without_unknown_fields(what: str, problem: ValidationError, again: Callable[[], T]) -> T:
+    """The result of `again`, which reads without unknown fields. what: its name for the log. Raises `problem` if more is wrong."""
     errors = problem.errors(include_url=False, include_context=False, include_input=False)
-    strangers = {".".join(p for p in e["loc"] if isinstance(p, str)) for e in errors if e["type"] == "extra_forbidden"}
-    if not strangers:
+    unknown = {".".join(p for p in e["loc"] if isinstance(p, str)) for e in errors if e["type"] == "extra_forbidden"}
+    if not unknown:
         raise problem
     try:
         found = again()
     except ValidationError:
         raise problem from None
-    named = sorted(strangers)
-    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-    _say_once(what, ", ".join(named[:_NAMED]) + more)
+    named = sorted(unknown)
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    _log_once(what, ", ".join(named[:_MOST_NAMED]) + more)
     return found
 
 
 @functools.lru_cache(maxsize=256)
-def _say_once(what: str, fields: str) -> None:
+def _log_once(what: str, fields: str) -> None:
     _log.warning("%s: written by another release, with fields that are not known here and are left out: %s", what, fields)

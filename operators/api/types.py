@@ -15,7 +15,7 @@ from operators.rollout.spec import UNMIRRORED_STEPS, Analysis, ExperimentSpec, R
 from operators.rollout.status import RolloutStatus
 from operators.values import RuleBroken, Value
 from serving.models.manifest import SCENARIOS
-from serving.read_back import without_strangers
+from serving.read_back import without_unknown_fields
 
 GROUP: Final = "vedette.dev"
 VERSION: Final = "v1alpha1"
@@ -308,7 +308,7 @@ def _written_by_an_operator(kind: type[_Status], kept: object, read: ValidatorFu
     try:
         found: _Status = read(kept)
     except ValidationError as problem:
-        return without_strangers(kind.__name__, problem, lambda: kind.model_validate(kept, extra="ignore"))
+        return without_unknown_fields(kind.__name__, problem, lambda: kind.model_validate(kept, extra="ignore"))
     return found
 
 

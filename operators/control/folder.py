@@ -30,7 +30,7 @@ from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus, VerbRequest
 from operators.values import words
 from serving.read_back import read_back_json
-from serving.replica.file_lock import alone
+from serving.replica.file_lock import exclusive_lock
 
 LOOP_LOCK = ".loop.lock"
 
@@ -167,7 +167,7 @@ class ControlFolder:
     def change(self, name: str, edit: Edit) -> None:
         """Write what `edit` makes of the document. Raises DamagedState if the result is no ModelService."""
         path = self._service_path(name)
-        with alone(self.folder / ".edit.lock"):
+        with exclusive_lock(self.folder / ".edit.lock"):
             before = self._document(name)
             document = edit(before)
             metadata = dict(document.get("metadata") or {})

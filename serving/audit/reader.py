@@ -1,4 +1,4 @@
-"""The prediction log read back, by people's tools and by later verification; never on the hot path."""
+"""Reads the prediction log, for tools and verification; never on the hot path."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,15 +11,15 @@ from serving.audit.writer import PATTERN
 
 
 class AuditError(Exception):
-    """The log does not hold what its writer wrote: which file, which line, and what is wrong."""
+    """A line of the log is damaged; the message says which file, which line, and what is wrong."""
 
 
 def read_records(folder: Path, broken: Callable[[AuditError], None] | None = None) -> Iterator[AuditRecord]:
     """Every record in the folder, segment by segment in the order of their starts; within a segment in the order written.
 
     Replicas write segments of their own, so records of different replicas are not interleaved: sort by `time_us` for that.
-    A last line without its newline is what a crash leaves, and is passed over. Any other broken line is told to `broken`, and reading
-    goes on; without `broken` it raises AuditError."""
+    A last line without its newline is left by a crash and is skipped. For any other broken line `broken` is called and reading
+    continues; without `broken` it raises AuditError."""
     for path in sorted(folder.glob(PATTERN)):
         yield from _read_segment(path, broken)
 

@@ -1,4 +1,4 @@
-"""One record an answer: everything that is needed to account for it, and later to replay it.
+"""The record of one answer: everything that is needed to explain it and to replay it.
 
 Pure. Encoded by serving.audit.encoding, written by serving.audit.writer; chained and verified by later work."""
 
@@ -33,7 +33,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     """Columns or tensors as the client sent them: name -> Tensor, read back as {datatype, shape, data or raw}."""
     features: Mapping[str, Series]
-    """Columns that were read. They may be made when they are asked for: the writer's thread asks, the loop does not."""
+    """Columns that were read. They may be made at their first use, which is in the writer's thread."""
     event_times_us: Mapping[str, Series]
     operating_point: str | None
     scores: Series
@@ -44,13 +44,13 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     row_numbers: Series | None = None
     """Which rows of the request these are, from 0, where several variants answered it: one record each, with one receipt."""
     rules: list[list[str]] = []
-    """Where rules answered, ids of those that hold, by row; empty otherwise."""
+    """If rules answered: the ids of the rules that match, by row; else empty."""
     fallback_from: str | None = None
     """The variant that failed on these rows, where stable answered in its place."""
 
 
 class AuditSink(Protocol):
-    """Where the record of each answer goes. Never blocks, never raises: what cannot be kept is counted."""
+    """Takes the record of each answer. Never blocks and never raises: records that cannot be kept are counted."""
 
     def append(self, record: AuditRecord) -> None:
         """Take one record; returns at once."""

@@ -1,10 +1,9 @@
-"""The prediction log on disk: JSON lines in rotating segments, written by one thread, never waited for.
+"""The prediction log on disk: JSON lines in rotating segments, written by one thread.
 
-What is promised: `append` takes about a microsecond and never blocks or raises. What was appended is handed to the operating
-system within WRITE_EVERY_S, so the end of the process loses at most that; it is synced to the disk every SYNC_EVERY_S, when a
-segment ends and on close, so a power cut loses at most that. What cannot be kept (queue full, disk full, not encodable) is
-counted. Each writer has segments of its own, so replicas may share a folder. Encoding is serving.audit.encoding's, reading
-back serving.audit.reader's."""
+`append` takes about a microsecond and never blocks or raises. Records reach the operating system within WRITE_EVERY_S; a process that
+is killed loses at most those. They are synced to the disk every SYNC_EVERY_S, when a segment ends and on close; a power cut loses at
+most those since. Records that cannot be kept (queue full, disk full, not encodable) are counted. Each writer has its own segments,
+so replicas may share a folder. Encoding is in serving.audit.encoding, reading in serving.audit.reader."""
 
 import fcntl
 import logging
@@ -27,7 +26,7 @@ SYNC_EVERY_S: Final = 1.0
 CHUNK: Final = 16
 """Records encoded between two writes. A write lets go of the interpreter, so requests wait for at most one chunk's encoding."""
 ROWS_A_RECORD: Final = 20
-"""The queue also ends at this many rows for each record it may hold: a hundred thousand rows are one record, not one row."""
+"""The queue is also full at this many rows for each record it may hold: one record may have a hundred thousand rows."""
 
 PATTERN: Final = "segment-*.jsonl"
 
@@ -35,8 +34,8 @@ PATTERN: Final = "segment-*.jsonl"
 class SegmentWriter:
     """A ports.AuditSink in a folder.
 
-    segment_bytes: a segment that has reached this size is the last of its name. segments: how many are kept in the folder,
-    whoever wrote them, 0 for all; one that a living writer holds open is never removed. queue: records that may wait."""
+    segment_bytes: a new segment starts once this size is reached. segments: how many are kept in the folder, of all writers; 0
+    keeps all. A segment that a living writer has open is never removed. queue: records that may wait."""
 
     def __init__(
         self, folder: Path, *, segment_bytes: int, segments: int, queue: int, now_us: Callable[[], int] | None = None
@@ -215,12 +214,12 @@ def _remove_unless_held(path: Path) -> None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return  # another writer's retention was faster
+        return  # another writer has removed it
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink(missing_ok=True)
     except BlockingIOError:
-        pass  # a living writer's
+        pass  # a living writer has it open
     except OSError as error:
         log.warning("%s is past its retention and could not be removed: %s", path, error)
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.features.plan.gather import Gathers, Layout, Tables
+from serving.features.plan.gather import Layout, Tables, TensorAssemblers
 from serving.ports import Columns, TensorPlan
 
 
@@ -18,8 +18,8 @@ class FoundColumns(Mapping[str, NDArray[Any]]):
 
     __slots__ = ("_gathers", "_layout", "_rows", "_tables")
 
-    def __init__(self, tables: Tables, layout: Layout, gathers: Gathers, rows: int) -> None:
-        self._tables, self._layout, self._gathers, self._rows = tables, layout, gathers, rows
+    def __init__(self, tables: Tables, layout: Layout, assemblers: TensorAssemblers, rows: int) -> None:
+        self._tables, self._layout, self._gathers, self._rows = tables, layout, assemblers, rows
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A column of its own: changing it changes nothing else."""

@@ -117,7 +117,7 @@ class OpenReader(PlanReader):
                 plan: Plan = done.value
                 break
             await asyncio.sleep(0)
-        warm(plan, former.gathers.assemblies if former is not None else ())
+        warm(plan, former.assemblers.assemblies if former is not None else ())
         await warm_read(plan, self._timeout_s)
         return plan
 

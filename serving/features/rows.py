@@ -92,7 +92,7 @@ class BatchAssembly:
         for name in plan.hidden:
             self.defaulted.pop(name, None)
         oldest_ms = self.oldest_us / 1000 if self.oldest_us >= 0 else None
-        columns = FoundColumns(self.tables, plan.shown, plan.gathers, self.rows)
+        columns = FoundColumns(self.tables, plan.shown, plan.assemblers, self.rows)
         return FeatureRows(
             columns, self.defaulted, self.degraded, self.event_times_us, oldest_ms, self.outcome, columns.tensors
         )

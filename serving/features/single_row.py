@@ -54,7 +54,7 @@ def single_row(plan: Plan, found: Sequence[Sequence[Row]], request: Columns, at_
                 gone += [block.names[place] for place in missing]
     for computed in plan.computed:
         tables += computed(request, tables, plan.layout, 1)
-    columns = FoundColumns(tables, plan.shown, plan.gathers, 1)
+    columns = FoundColumns(tables, plan.shown, plan.assemblers, 1)
     return FeatureRows(
         columns,
         {name: _YES for name in gone if name not in plan.hidden} if gone else {},

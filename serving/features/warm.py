@@ -32,7 +32,7 @@ def warm(plan: Plan, assemblies: Iterable[tuple[TensorPlan, ...]] = ()) -> None:
         return
     fields = columns_of(plan.info.request_fields, 1)
     for assembly in assemblies:
-        plan.gathers.of(assembly)
+        plan.assemblers.of(assembly)
         if found.direct is not None and all(n in fields or n in plan.shown for part in assembly for n in part.columns):
             found.direct(assembly, fields)
 

@@ -1,1 +1,1 @@
-"""Ways to start: the replicas of `vedette up` on this machine, one pod."""
+"""Entry points: the replicas of `vedette up` on this machine, and one pod."""

@@ -1,4 +1,4 @@
-"""Ray and Ray Serve on this machine, for `vedette up`: a cluster of its own, started here and ended here."""
+"""Starts and ends a Ray cluster with Ray Serve on this machine, for `vedette up`."""
 
 import logging
 import os
@@ -30,30 +30,34 @@ class StartError(Exception):
 
 
 class LocalServing:
-    """A running application: where its doors listen, how many replicas it should have.
+    """A running application: the ports of its doors and its number of replicas.
 
-    tell: hands a new number to Ray Serve; returns when it is told."""
+    set_replicas: sends a new number to Ray Serve; returns when Serve has it."""
 
     def __init__(
-        self, settings: ServingSettings, ports: tuple[int, int | None], stop: Callable[[], None], tell: Callable[[int], None]
+        self,
+        settings: ServingSettings,
+        ports: tuple[int, int | None],
+        stop: Callable[[], None],
+        set_replicas: Callable[[int], None],
     ) -> None:
         self.http_port, self.grpc_port = ports
         self.stop = stop
         self.replicas = settings.replicas
-        self.most_replicas, self._tell = most_replicas(settings), tell
+        self.most_replicas, self._set_replicas = most_replicas(settings), set_replicas
 
     def scale(self, replicas: int) -> None:
-        """Have this many replicas, or as many as this machine was started for; new ones take seconds until they answer."""
+        """Set the number of replicas, up to the number this machine was started for. New ones take seconds until they answer."""
         replicas = min(max(replicas, 1), self.most_replicas)
         if replicas != self.replicas:
-            self._tell(replicas)
+            self._set_replicas(replicas)
             self.replicas = replicas
 
 
 def start_local(settings: ServingSettings) -> LocalServing:
-    """Start Ray, deploy the application, wait until its replicas are up. Whatever fails, nothing is left running.
+    """Start Ray, deploy the application, wait until its replicas are up. After an error nothing is left running.
 
-    Raises StartError, or OSError at once for a port that is taken; Serve itself would try for a minute and not say why."""
+    Raises StartError, or OSError at once for a port that is taken; Serve itself would retry for a minute without a reason."""
     settings = with_ports(settings)
     for port in sorted({settings.http_port, settings.grpc_port} - {0}):
         bind(settings.host, port).close()
@@ -71,7 +75,7 @@ def start_local(settings: ServingSettings) -> LocalServing:
             application(settings),
             name=APPLICATION,
             route_prefix="/",
-            external_scaler_enabled=True,  # the count has one owner, and it is not Serve: docs/decisions/0016-who-owns-the-count.md
+            external_scaler_enabled=True,  # Serve must not set the count: docs/decisions/0016-who-owns-the-count.md
             _local_testing_mode=False,
         )
         http_port, grpc_port = _ports(handle, settings)
@@ -83,11 +87,11 @@ def start_local(settings: ServingSettings) -> LocalServing:
         _stop()
         shutil.rmtree(folder, ignore_errors=True)  # Ray's own logs; kept when something failed
 
-    return LocalServing(settings, (http_port, grpc_port), stop, _tell)
+    return LocalServing(settings, (http_port, grpc_port), stop, _set_replicas)
 
 
 def with_ports(settings: ServingSettings) -> ServingSettings:
-    """Port 0 made definite where several must agree on one before they listen: replicas that share it, or Serve's proxy."""
+    """Replace port 0 by a free port if several processes must use the same one: replicas that share it, or Serve's proxy."""
     is_shared = most_replicas(settings) > 1
     chosen = {}
     if settings.http_port == 0 and (is_shared or settings.front_door == "serve"):
@@ -103,7 +107,7 @@ def _free_port(host: str) -> int:
 
 
 def _start_ray(workers: int) -> str:
-    """Start a cluster; its folder. workers: as many as the controller and the replicas need, Ray starts them all at once."""
+    """Start a cluster; returns its folder. workers: processes for the controller and the replicas; Ray starts them all at once."""
     keep_cluster_to_loopback()
     for attempt in range(START_ATTEMPTS):
         folder = tempfile.mkdtemp(prefix="vedette-ray-")
@@ -129,8 +133,8 @@ def _start_ray(workers: int) -> str:
     raise AssertionError("not reached")
 
 
-def _tell(replicas: int) -> None:
-    """Through the controller, as Serve's own REST interface does, which would need Ray's dashboard."""
+def _set_replicas(replicas: int) -> None:
+    """Call Serve's controller, as Serve's REST interface does; the interface itself needs Ray's dashboard."""
     from ray.serve._private.common import DeploymentID
     from ray.serve.context import _get_global_client
 

@@ -1,7 +1,7 @@
-"""`python -m serving.launch.pod`: a whole data plane in one pod, for platforms that bring no Ray and mount one bundle: KServe.
+"""`python -m serving.launch.pod`: a complete data plane in one pod, for platforms without Ray that mount one bundle (KServe).
 
-The bundle goes into the store (verified, by its digest), what to serve into the served file; then one replica as in `vedette up`.
-Ends on SIGTERM, requests under way first."""
+It verifies the bundle and adds it to the store, writes served.json, and starts one replica as `vedette up` does. On SIGTERM it finishes
+the requests under way and ends."""
 
 import logging
 import signal
@@ -22,11 +22,11 @@ _log = logging.getLogger("vedette.serving")
 
 
 def prepare(settings: ServingSettings) -> ServingSpec:
-    """Fill the store and say what is served from it. Raises ModelError: the bundle is damaged, or not the one that is asked for."""
+    """Fill the store and write what is served from it. Raises ModelError if the bundle is damaged or is not the wanted one."""
     store = BundleStore(settings.store_dir)
     if settings.bundle_dir is not None:
         store.add(read_bundle(settings.bundle_dir))
-    spec = _asked(settings.served) if settings.served else newest_of_each(store)
+    spec = _parse_served(settings.served) if settings.served else newest_of_each(store)
     held = {e.digest for e in store.entries()}
     missing = [m for m in spec.models if m.revision.bundle not in held]
     if missing or not spec.models:
@@ -39,7 +39,7 @@ def prepare(settings: ServingSettings) -> ServingSpec:
     return spec
 
 
-def _asked(text: str) -> ServingSpec:
+def _parse_served(text: str) -> ServingSpec:
     try:
         return ServingSpec.model_validate_json(text)
     except ValidationError as problem:

@@ -1,1 +1,1 @@
-"""The shell: the Ray Serve replica, what it is told to serve, one pod, this machine."""
+"""The shell of the data plane: the Ray Serve replica, its inference service, and served.json."""

@@ -1,4 +1,4 @@
-"""A lock that ends with its holder, for read-modify-write of moments between processes."""
+"""A lock between processes, for short read-modify-write. The kernel releases it when its holder ends."""
 
 import contextlib
 import fcntl
@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold a lock, waiting for it."""
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold the lock on this path; waits until it is free."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,9 +1,9 @@
 """The inference service behind the doors: which models are loaded, and their answers (port InferenceService).
 
-What is loaded is an immutable snapshot (serving.loading.served_models) that is swapped whole; a request works on the snapshot it found. A
-change takes what is loaded already (a weight, a promotion, an abort) at once, and the rest each as it is loaded (serving.loading.loader),
-in other processes and threads, so that requests are never held up. One task makes the changes (serving.replica.spec_owner); questions are
-answered from the snapshot and from what was last seen in the store, never from the disk."""
+The loaded models are an immutable snapshot (serving.loading.served_models) that is replaced as a whole. A request uses the snapshot that
+it found. A change of what is loaded already (a weight, a promotion, an abort) is applied at once. New revisions are applied one by one
+as they are loaded (serving.loading.loader), in other processes and threads, so requests do not wait. One task makes the changes
+(serving.replica.spec_owner). Questions are answered from memory, never from the disk."""
 
 import asyncio
 import logging
@@ -29,15 +29,15 @@ from serving.telemetry.metrics import ServingMetrics, outcome_of
 from serving.telemetry.tracing import Trace, Tracer
 
 SERVER: Final = ServerMetadata("vedette", "0.1.0", ("binary_tensor_data", "model_repository", "statistics", "parameters"))
-LOOK_EVERY_S: Final = 5.0
-"""How often the store is looked at for versions that came or went."""
+REFRESH_EVERY_S: Final = 5.0
+"""Time between two readings of the versions in the store."""
 _log = logging.getLogger("vedette.service")
 
 
 class ModelServer:
-    """Port InferenceService over a bundle store. All methods but `is_*` and metadata run on the listener's event loop.
+    """Port InferenceService over a bundle store. All methods but `is_*` and metadata run on the listeners' event loop.
 
-    record: keeps a change that a client asked for where other replicas and the next start find it; called in a thread."""
+    record: writes a client's change to where other replicas and the next start read it; called in a thread."""
 
     def __init__(
         self,
@@ -55,14 +55,14 @@ class ModelServer:
         self._store, self._scorer, self._metrics, self._tracer = store, scorer, metrics, tracer
         self._may_control, self._record = may_control, record
         self._snapshot = ServedModels()
-        self._in_store: frozenset[LoadedKey] = frozenset()
-        self._owner = SpecOwner(self._take, self._load_all, self._settle)
+        self._store_versions: frozenset[LoadedKey] = frozenset()
+        self._owner = SpecOwner(self._apply_loaded, self._load_all, self._settle)
         self._loader = Loader(
-            store, features, probe_timeout_s=probe_timeout_s, model_threads=model_threads, on_change=self._owner.take_again
+            store, features, probe_timeout_s=probe_timeout_s, model_threads=model_threads, on_change=self._owner.reapply
         )
-        self._controlling = set[asyncio.Task[None]]()
+        self._control_tasks = set[asyncio.Task[None]]()
         self._tallies: dict[LoadedKey, ModelTally] = {}
-        self._to_tell: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[], None]] = []
 
     def server_metadata(self) -> ServerMetadata:
         """Name, version, extensions."""
@@ -73,12 +73,12 @@ class ModelServer:
         return True
 
     def is_ready(self) -> bool:
-        """What is asked for was loaded or refused once, and something of it answers. A model that is not loaded is not ready by
-        itself (`is_model_ready`, the index, the metrics); it takes no other model out of service."""
+        """Whether the first specification was loaded or refused, and at least one of its models answers. A model that is not loaded
+        shows in `is_model_ready`, the index and the metrics; it takes no other model out of service."""
         return self._snapshot.is_settled and (bool(self._snapshot.current) or not self._owner.spec.models)
 
     def why_not_ready(self) -> str:
-        """What was not loaded, in words; empty if everything was."""
+        """Which variants are not loaded and why; empty if all are."""
         return "; ".join(f"{f.name}/{f.version} ({f.variant}): {f.reason}" for f in self._snapshot.failures)
 
     def is_model_ready(self, name: str, version: str | None) -> bool:
@@ -88,14 +88,14 @@ class ModelServer:
         except Unavailable:
             return False
         except NotFound:
-            if any(n == name and version in (None, v) for n, v in self._in_store):
+            if any(n == name and version in (None, v) for n, v in self._store_versions):
                 return False
             raise
         return True
 
     def on_change(self, tell: Callable[[], None]) -> None:
-        """See the port: told at each swap of the snapshot, and when versions come to the store or go."""
-        self._to_tell.append(tell)
+        """See the port: called when the snapshot is replaced, and when the versions in the store change."""
+        self._listeners.append(tell)
 
     def model_metadata(self, name: str, version: str | None) -> ModelMetadata:
         """Raises NotFound, Unavailable."""
@@ -103,32 +103,32 @@ class ModelServer:
         return replace(snapshot.find(name, version).stable.revision.metadata, versions=snapshot.versions(name))
 
     async def infer(self, request: InferRequest) -> InferAnswer:
-        """Answer one request; errors are counted and traced here, once."""
+        """Answer one request. Errors are counted and traced here."""
         trace = self._begin(request) if self._tracer.is_on else None
-        lineup: VariantSet | None = None
+        variants: VariantSet | None = None
         began_ns = time.perf_counter_ns()
         self._metrics.ongoing += 1
         try:
-            lineup = self._snapshot.find(request.model, request.version)
-            asked: object = request.variant
-            if asked is None and request.parameters:
-                asked = request.parameters.get(VARIANT)
-            if asked is not None:
-                lineup = self._named(lineup, request, asked)
-            answer = await self._scorer.score(lineup, request, trace)
+            variants = self._snapshot.find(request.model, request.version)
+            requested: object = request.variant
+            if requested is None and request.parameters:
+                requested = request.parameters.get(VARIANT)
+            if requested is not None:
+                variants = self._requested_variant(variants, request, requested)
+            answer = await self._scorer.score(variants, request, trace)
         except Exception as problem:
             error = problem if isinstance(problem, ServingError) else _defect(request, problem)
-            self._count_error(lineup, request, error)
-            if lineup is not None:
-                self._tally(request.model, lineup.stable.revision.version).count(began_ns, is_success=False)
+            self._count_error(variants, request, error)
+            if variants is not None:
+                self._tally(request.model, variants.stable.revision.version).count(began_ns, is_success=False)
             if trace is not None:
                 trace.end({"model": request.model}, error=error.message)
             raise error from problem.__cause__
         finally:
             self._metrics.ongoing -= 1
         if trace is not None:
-            said = {name: answer.parameters[name] for name in (VARIANT, "revision")}
-            trace.end({"model": answer.model, "version": answer.version, **said})
+            identity = {name: answer.parameters[name] for name in (VARIANT, "revision")}
+            trace.end({"model": answer.model, "version": answer.version, **identity})
         self._tally(answer.model, answer.version).count(began_ns, is_success=True)
         return answer
 
@@ -140,14 +140,14 @@ class ModelServer:
             trace.span("decode", arrived_ns, max(time.time_ns(), arrived_ns), {"inputs": len(request.inputs)})
         return trace
 
-    def _named(self, lineup: VariantSet, request: InferRequest, asked: object) -> VariantSet:
-        """The variant a client asks for; of the current lineup also where it asks for that variant's version as well."""
+    def _requested_variant(self, variants: VariantSet, request: InferRequest, requested: object) -> VariantSet:
+        """The variant that a request names. A request may name the version of that variant as well."""
         if request.version is None:
-            return lineup.named(asked)
-        named = self._snapshot.current[request.model].named(asked)
+            return variants.named(requested)
+        named = self._snapshot.current[request.model].named(requested)
         if named.stable.revision.version != request.version:
             raise BadRequest(
-                f"variant {asked!r} of model {request.model!r} is version {named.stable.revision.version}, the request asks for "
+                f"variant {requested!r} of model {request.model!r} is version {named.stable.revision.version}, the request asks for "
                 f"version {request.version!r} as well; ask for one of them"
             )
         return named
@@ -168,7 +168,7 @@ class ModelServer:
     def repository_index(self, *, only_ready: bool) -> tuple[RepositoryEntry, ...]:
         """Every model version known, loaded or not."""
         snapshot = self._snapshot
-        known = self._in_store | set(snapshot.by_version)
+        known = self._store_versions | set(snapshot.by_version)
         entries = [
             RepositoryEntry(n, v, "READY")
             if (n, v) in snapshot.by_version
@@ -178,117 +178,120 @@ class ModelServer:
         return tuple(e for e in entries if e.state == "READY" or not only_ready)
 
     async def load(self, name: str) -> None:
-        """Probe and load the newest version of a model, beside the versions that are loaded. Goes on if the client goes away."""
+        """Probe and load the newest version of a model, beside the loaded versions. Continues if the client disconnects."""
         self._check_control()
-        await self._see_through(self._load(name))
+        await self._run_to_end(self._load(name))
 
     async def unload(self, name: str) -> None:
         """Stop serving every version of a model."""
         self._check_control()
-        await self._see_through(self._change(lambda spec: without_model(spec, name)))
+        await self._run_to_end(self._change(lambda spec: without_model(spec, name)))
 
     async def apply(self, spec: ServingSpec) -> None:
-        """Serve what the specification names and stop serving the rest; returns when all of it is loaded or refused.
+        """Serve exactly what the specification names; returns when all of it is loaded or refused.
 
-        What is loaded already is taken at once, the rest each as it is loaded: a slow one holds up no other. What cannot be loaded
-        is said by the metrics and the index, see serving.loading.served_models for who answers then. A later call overtakes an earlier
-        one that
-        still loads."""
-        await self._owner.settled(lambda _: spec)
+        What is loaded already is applied at once, the rest one by one as it is loaded, so a slow revision delays no other. The metrics
+        and the index show what cannot be loaded; serving.loading.served_models says who answers then. A later call replaces the
+        specification of an earlier one that still loads."""
+        await self._owner.apply_and_settle(lambda _: spec)
 
     async def watch_store(self) -> None:
-        """Keep up with the store's versions, for ever."""
+        """Read the versions in the store again and again, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            await self._look_at_store()
+            await asyncio.sleep(REFRESH_EVERY_S)
+            await self._refresh_store()
 
     def close(self) -> None:
-        """Change nothing more."""
+        """Stop all changes."""
         self._owner.close()
-        for task in self._controlling:
+        for task in self._control_tasks:
             task.cancel()
 
     async def _load(self, name: str) -> None:
         check_free(self._owner.spec, name)
-        await self._look_at_store()
+        await self._refresh_store()
         try:
             bundle = await asyncio.to_thread(self._store.resolve, name)
         except NoSuchModel as problem:
             raise NotFound(
-                f"no model {name!r} in the store; it has {sorted({n for n, _ in self._in_store}) or 'none'}"
+                f"no model {name!r} in the store; it has {sorted({n for n, _ in self._store_versions}) or 'none'}"
             ) from problem
         except ModelError as problem:
             _log.error("model %s cannot be read: %s", name, problem)
             raise BadRequest(message_for_clients(problem, self._store.root)) from problem
         version, digest = bundle.manifest.version, bundle.digest
         wanted = Wanted(name, version, revision_beside(self._owner.spec, name, version, digest))
-        with self._loader.pinned(wanted):  # loaded before anything changes: a bundle that is refused changes nothing
+        with self._loader.pinned(wanted):  # loaded first: a bundle that is refused changes nothing
             await self._loader.load((wanted,))
             if wanted.key not in self._loader.loaded:
                 raise BadRequest(self._loader.refused.get(wanted.key, "not loaded"))
             await self._change(lambda spec: with_version(spec, name, version, digest))
 
     async def _change(self, change: Change) -> None:
-        """A change that a client asked for: refused, or kept and then taken. What is kept may stand otherwise than what is served."""
+        """Check a client's change, record it, then apply it. Recording changes the file, which may differ from what is served."""
         change(self._owner.spec)
         if self._record is not None:
             try:
                 await asyncio.to_thread(self._record, change)
             except (OSError, ModelError) as problem:
-                _log.error("a change of what is served cannot be kept: %s", problem)
-                raise Unavailable("the change cannot be kept, so nothing was changed; the server's log says why") from problem
-        await self._owner.taken(change)
+                _log.error("a change of what is served cannot be recorded: %s", problem)
+                raise Unavailable(
+                    "the change cannot be recorded, so nothing was changed; the server's log says why"
+                ) from problem
+        await self._owner.apply(change)
 
-    async def _see_through(self, work: Coroutine[Any, Any, None]) -> None:
-        """To its end, also if who asked goes away meanwhile."""
+    async def _run_to_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run to the end, even if the caller is cancelled."""
         task = asyncio.get_running_loop().create_task(work)
-        self._controlling.add(task)
-        task.add_done_callback(self._controlling.discard)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to be told
+        self._control_tasks.add(task)
+        task.add_done_callback(self._control_tasks.discard)
+        task.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # the caller may be gone; mark the exception as seen
         await asyncio.shield(task)
 
-    async def _look_at_store(self) -> None:
+    async def _refresh_store(self) -> None:
         try:
             entries = await asyncio.to_thread(self._store.entries)
         except Exception as problem:  # what is served goes on without it
             _log.error("the store cannot be read: %s", problem, exc_info=None if isinstance(problem, OSError) else problem)
             return
-        before, self._in_store = self._in_store, frozenset((e.name, e.version) for e in entries)
-        if self._in_store != before:
-            self._tell()
+        before, self._store_versions = self._store_versions, frozenset((e.name, e.version) for e in entries)
+        if self._store_versions != before:
+            self._notify()
 
-    def _take(self, spec: ServingSpec) -> None:
+    def _apply_loaded(self, spec: ServingSpec) -> None:
         self._swap(spec, is_settled=self._snapshot.is_settled)
         self._loader.want(wanted_by(spec))
 
     async def _load_all(self, spec: ServingSpec) -> None:
-        await asyncio.gather(self._look_at_store(), self._loader.load(wanted_by(spec)))
+        await asyncio.gather(self._refresh_store(), self._loader.load(wanted_by(spec)))
 
     def _settle(self, spec: ServingSpec) -> None:
         self._swap(spec, is_settled=True)
         self._loader.keep([variant.revision for variant in self._snapshot.variants()])
 
     def _swap(self, spec: ServingSpec, *, is_settled: bool) -> None:
-        """The snapshot last: whatever fails before it, what is served stays as it was."""
+        """Replace the snapshot as the last step: if anything before it fails, the former one stays."""
         loader, metrics, before = self._loader, self._metrics, self._snapshot
         snapshot = build_served_models(spec, loader.loaded, loader.refused, before, metrics.evidence, is_settled=is_settled)
         served = [m.revision for m in snapshot.variants()]
         metrics.set_loaded([(s.name, s.version, s.variant, s.bundle, s.digest) for s in served])
         metrics.set_failed([(f.name, f.version, f.variant, f.revision, f.reason) for f in snapshot.failures])
         self._scorer.keep(served)
-        metrics.remember_entities(_standing(before, snapshot))
+        metrics.remember_entities(_unchanged_splits(before, snapshot))
         self._snapshot = snapshot
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
-        for tell in self._to_tell:
+    def _notify(self) -> None:
+        for tell in self._listeners:
             tell()
 
-    def _count_error(self, lineup: VariantSet | None, request: InferRequest, error: ServingError) -> None:
-        if lineup is None:
+    def _count_error(self, variants: VariantSet | None, request: InferRequest, error: ServingError) -> None:
+        if variants is None:
             self._metrics.for_unknown(request.door).refused(outcome_of(error))
         else:
-            served = lineup.stable.revision
+            served = variants.stable.revision
             self._metrics.for_model(served.name, served.version, served.variant, request.door).refused(outcome_of(error))
 
     def _tally(self, name: str, version: str) -> ModelTally:
@@ -302,15 +305,15 @@ class ModelServer:
             )
 
 
-def _standing(before: ServedModels, after: ServedModels) -> set[tuple[str, str, str]]:
-    """(model, variant, revision) of every lineup whose split stands as it stood: a new split counts its entities anew."""
-    standing = set()
-    for key, lineup in after.variant_sets.items():
+def _unchanged_splits(before: ServedModels, after: ServedModels) -> set[tuple[str, str, str]]:
+    """(model, variant, revision) of every variant whose split did not change. A new split counts its entities from 0."""
+    unchanged = set()
+    for key, variants in after.variant_sets.items():
         old = before.variant_sets.get(key)
-        if lineup.others and old is not None and old.layout == lineup.layout:
-            served = [m.revision for m in (lineup.stable, *lineup.others)]
-            standing |= {(s.name, s.variant, s.digest) for s in served}
-    return standing
+        if variants.others and old is not None and old.layout == variants.layout:
+            served = [m.revision for m in (variants.stable, *variants.others)]
+            unchanged |= {(s.name, s.variant, s.digest) for s in served}
+    return unchanged
 
 
 def _defect(request: InferRequest, problem: Exception) -> Internal:

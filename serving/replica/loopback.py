@@ -1,8 +1,8 @@
-"""Keeps the Ray of `vedette up` on the loopback interface: no process of it listens where another machine can reach it.
+"""Keeps the Ray of `vedette up` on the loopback interface: no process of it can be reached from another machine.
 
 Ray replaces a node address of 127.0.0.1 by the machine's own address, and then its processes listen on every interface.
 Where Ray is told that a cluster has one machine only (its default on macOS and Windows), it keeps to 127.0.0.1.
-Serve's replicas have one listener more, for calls between deployments, whose address Serve does not let anyone choose."""
+Serve's replicas have one more listener, for calls between deployments. Serve has no setting for its address."""
 
 import ipaddress
 import os
@@ -16,13 +16,13 @@ _ALL_INTERFACES = "[::]:"
 
 
 def keep_cluster_to_loopback() -> None:
-    """Before `ray.init`: this process and those that Ray starts for it use 127.0.0.1 as the node's address."""
+    """Make this process and those that Ray starts for it use 127.0.0.1 as the node's address. To be called before `ray.init`."""
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def keep_replica_to_loopback() -> None:
-    """In a replica's process, before Serve opens the listener of its own: on a node of loopback that listens there too."""
+    """Bind Serve's own listener in a replica to loopback if the node is on loopback. To be called before Serve opens it."""
     if not ipaddress.ip_address(ray.util.get_node_ip_address()).is_loopback:
         return
     add = serve_replica.add_port_to_grpc_server

@@ -1,7 +1,7 @@
-"""The Ray Serve shell: one replica with listeners of its own, a few lines a method.
+"""The Ray Serve shell: one replica with its own listeners.
 
-Ray Serve places, restarts and drains replicas; requests never pass through it, unless `front_door: serve` asks for that. What
-is behind the doors is composed by serving.app and lives on the listeners' loop."""
+Ray Serve places, restarts and drains replicas. Requests do not pass through it, unless `front_door` is `serve`. serving.app composes
+the service behind the doors; it runs on the listeners' loop."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ _log = logging.getLogger("vedette.replica")
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """What serving.app wires for one replica."""
+    """The objects of one replica, made by serving.app."""
 
     service: ModelServer
     behind: DoorBackend
@@ -47,12 +47,12 @@ Compose = Callable[[ServingSettings], Awaitable[Composition]]
 
 
 def most_replicas(settings: ServingSettings) -> int:
-    """As many replicas as there may ever be on this machine; above 1 they share the ports."""
+    """The largest number of replicas on this machine; if it is above 1 they share the ports."""
     return max(settings.replicas, settings.max_replicas or 0)
 
 
 class ReplicaHost:
-    """A replica without Ray: the listeners and what is behind them. start() returns once every model is loaded or refused."""
+    """A replica without Ray: the listeners and the service behind them."""
 
     def __init__(self, settings: ServingSettings, compose: Compose) -> None:
         self._settings, self._compose = settings, compose
@@ -72,14 +72,14 @@ class ReplicaHost:
         )
 
     def open(self) -> DoorAddresses:
-        """Open the doors. Nothing is served, and the replica is not ready, before the first `reconfigure`."""
+        """Open the doors. The replica serves nothing and is not ready until the first `reconfigure`."""
         share_fairly()
         ports = self._listener.start()
         self._composed().siblings.register(ports.own)
         return ports
 
     def start(self, config: Mapping[str, Any] | None = None) -> DoorAddresses:
-        """Open the doors and load what should be served. config: as for `reconfigure`."""
+        """Open the doors; returns when every model is loaded or refused. config: as for `reconfigure`."""
         ports = self.open()
         self.reconfigure(config or {})
         settle()
@@ -88,7 +88,7 @@ class ReplicaHost:
     def reconfigure(self, config: Mapping[str, Any], *, is_waiting: bool = True) -> None:
         """Serve what the specification in config names; without one, follow the store's served.json.
 
-        is_waiting: until all of it is loaded or refused. Raises pydantic.ValidationError for a config that is none."""
+        is_waiting: return when all of it is loaded or refused. Raises pydantic.ValidationError for a config that is not valid."""
         spec = None
         if config.get("models"):
             spec = ServingSpec.from_config(config).model_copy(update={"managed": "all"})  # by whoever writes user_config
@@ -97,7 +97,7 @@ class ReplicaHost:
             applying.result()
 
     def submit(self, work: Any) -> Any:
-        """Run a coroutine on the listeners' loop; a concurrent future."""
+        """Run a coroutine on the listeners' loop; returns a concurrent future."""
         return self._listener.submit(work)
 
     def stop(self) -> None:
@@ -105,7 +105,7 @@ class ReplicaHost:
         self._listener.stop(_GRACE_S)
 
     def load(self) -> Mapping[str, float]:
-        """What an autoscaler may go by: `ongoing_requests`, and `loop_late_s`, how late the listeners' loop is these days."""
+        """The load for an autoscaler: `ongoing_requests`, and `loop_late_s`, how late the listeners' loop has been lately."""
         return self._composed().load()
 
     @property
@@ -114,7 +114,7 @@ class ReplicaHost:
         return self._composed().behind
 
     def is_well(self) -> bool:
-        """The listeners' loop answers."""
+        """Whether the listeners' loop answers."""
         try:
             return bool(self._listener.submit(_alive()).result(5.0))
         except (RuntimeError, TimeoutError):
@@ -145,7 +145,7 @@ class ReplicaHost:
             await self._serve_the_file()
 
     async def _serve_the_file(self) -> None:
-        """Serve what the served file says, and follow it from now on: an abort need not wait until the first of it is loaded."""
+        """Serve what served.json says and follow it. Following starts first: an abort must not wait until the first models are loaded."""
         composition = self._composed()
         composition.served.changed()
         spec = await asyncio.to_thread(self._desired)
@@ -153,7 +153,7 @@ class ReplicaHost:
         await composition.service.apply(spec)
 
     async def _follow(self) -> None:
-        """Each change is taken at once, also while the one before still loads: an abort must not wait for a slow candidate."""
+        """Apply each change at once, even while the one before still loads: an abort must not wait for a slow candidate."""
         composition, applying, is_due = self._composed(), set[asyncio.Task[None]](), False
         while True:
             await asyncio.sleep(_FOLLOW_EVERY_S)
@@ -206,9 +206,9 @@ class Replica:
     def reconfigure(self, config: Mapping[str, Any]) -> None:
         """Ray Serve's user_config, or `{}` without one: Serve hands over the first right after `__init__`.
 
-        That one is waited for, as an application runs when it is done, and nothing is served before it: what the store has newest is
-        perhaps a candidate. Later ones load beside what serves, and a replica that is busy with a probe must still answer its health
-        check."""
+        The first call returns when all of it is loaded, because Serve then counts the application as running. Nothing is served
+        before it: the newest version in the store may be a candidate. Later calls return at once, so that the replica answers its
+        health check while it probes a bundle."""
         if not self._is_configured:
             self._host.reconfigure(config)
             settle()
@@ -224,9 +224,9 @@ class Replica:
             self.reconfigure({})
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """The replica's load, for a policy of one's own in Ray Serve's autoscaler (it sees no request of our listeners by itself).
+        """The replica's load, for a custom policy of Ray Serve's autoscaler, which does not see the requests of our listeners.
 
-        Source: Ray Serve, "Custom autoscaling policies". By default the control plane owns the count instead."""
+        Source: Ray Serve, "Custom autoscaling policies". By default the control plane sets the number of replicas."""
         return dict(self._host.load())
 
     def ports(self) -> tuple[int, int | None]:
@@ -243,7 +243,7 @@ class Replica:
 
 
 async def _through(door: HttpDoor, scope: dict[str, Any], body: bytes) -> Response:
-    """One request that somebody else has read, as our own listener would have it answered."""
+    """Answer a request that Serve's proxy has read, as our own listener would."""
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     refused = door.admit_head(scope["method"], path)
     if refused is not None:

@@ -1,8 +1,7 @@
-"""What clients may change of what is served: a model's newest version comes, or the model goes. Core.
+"""Changes of the specification that clients may make: add a model's newest version, or remove the model. Core.
 
-Functions of the specification as it stands (serving.replica.spec_owner). Refused where somebody else decides about the model: a control
-plane
-that manages it, or a rollout whose variants would go. What a model was served with (operating point, thresholds) stays."""
+Each is a function of the current specification (serving.replica.spec_owner). Refused if a control plane manages the model, or if it has
+variants, which would be lost. The overrides of a model (operating point, thresholds) are kept."""
 
 from serving.errors import BadRequest, NotFound
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
@@ -24,7 +23,7 @@ def check_free(spec: ServingSpec, name: str) -> None:
 
 
 def revision_beside(spec: ServingSpec, name: str, version: str, bundle: str) -> RevisionSpec:
-    """The revision to serve of a bundle: with the overrides that this version is served with already."""
+    """The revision for a bundle, with the overrides that this version has already."""
     for model in spec.models:
         if (model.name, model.version) == (name, version):
             return model.revision.model_copy(update={"bundle": bundle})

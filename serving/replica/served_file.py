@@ -1,8 +1,8 @@
 """What the replicas of this machine should serve, kept in the store: `served.json`, a ServingSpec.
 
-Written by `vedette up`, by the repository API and by the local rollout backend, one after the other; every replica follows it. The
-last specification that was written is kept beside it (`served.last.json`): a file that is damaged or gone changes nothing that is
-served. Where none was ever written, the newest version of every model in the store is served."""
+`vedette up`, the repository API and the local rollout backend write it, one at a time; every replica follows it. A copy of the last
+written specification is kept beside it (`served.last.json`), so a damaged or deleted file changes nothing that is served. If none was
+ever written, the newest version of every model in the store is served."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
 from serving.read_back import read_back_json
-from serving.replica.file_lock import alone
+from serving.replica.file_lock import exclusive_lock
 from serving.replica.whole_files import write_whole
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 
@@ -30,7 +30,7 @@ class ServedFile:
         self._seen: Stamp | None = None
 
     def read(self) -> ServingSpec | None:
-        """The specification; where the file is damaged or gone, the last one that was written. None if none ever was.
+        """The specification; if the file is damaged or gone, the last written one. None if there is neither.
 
         Raises ModelError if neither can be read."""
         try:
@@ -39,21 +39,21 @@ class ServedFile:
             last = self._read_last()
             if last is None:
                 raise
-            _log.error("%s; what was served last goes on", problem)
+            _log.error("%s; the last written specification is served", problem)
             return last
         return self._read_last() if spec is None else spec
 
     def write(self, spec: ServingSpec) -> None:
-        """Replace it in one step. The writer does not see its own writing as a change. Raises ModelError for a value that could
-        not be read again; OSError."""
-        with alone(self._lock):
+        """Replace it in one step. `changed` does not report the writer's own change. Raises ModelError for a value that could not be
+        read again; OSError."""
+        with exclusive_lock(self._lock):
             self._write(spec)
 
     def update(self, change: Callable[[ServingSpec], ServingSpec], initial: Callable[[], ServingSpec]) -> ServingSpec:
-        """Read, change and write while nobody else writes; the result. initial: what is served where nothing was written yet.
+        """Read, change and write under the lock; returns the result. initial: what is served if nothing was written yet.
 
         Raises what `change` raises; ModelError, OSError."""
-        with alone(self._lock):
+        with exclusive_lock(self._lock):
             before = self.read() or initial()
             after = change(before)
             if after != before or not self._is_whole():
@@ -61,7 +61,7 @@ class ServedFile:
             return after
 
     def changed(self) -> bool:
-        """Whether it changed since this was last asked."""
+        """Whether the file changed since the last call."""
         before, self._seen = self._seen, self._stamp()
         return self._seen != before
 
@@ -71,7 +71,7 @@ class ServedFile:
         was_seen = self._stamp() == self._seen
         write_whole(self._last, body)
         stamp = _stamp(write_whole(self._path, body))
-        if was_seen:  # else somebody wrote before, which is still to be followed
+        if was_seen:  # else another process wrote before, and that change must still be followed
             self._seen = stamp
 
     def _is_whole(self) -> bool:

@@ -1,9 +1,9 @@
-"""The replicas of this machine find each other, so that any one of them can answer `/metrics` for all.
+"""The replicas of this machine find each other, so that each of them can answer `/metrics` for all.
 
-Replicas share one port, and a scrape reaches whichever the kernel picks. So each replica also listens on a loopback port of its
-own and registers it in `replicas/` of the store; the one that is asked fetches the others' pages and answers the union
-(`/metrics?replica=self` is its own alone). Every series carries its replica's identity, so that a union is enough. A replica whose
-process is gone is forgotten; one that does not answer in time is left out, and whoever counts replicas sees it missing."""
+Replicas share one port, and the kernel picks the replica that a scrape reaches. Each replica therefore listens on a loopback port of
+its own as well and registers it in `replicas/` of the store. The replica that is scraped fetches the pages of the others and answers
+the union; `/metrics?replica=self` is its own page. Every series has the replica's identity as a label, so no two series are the same.
+The registration of a process that ended is removed. A replica that does not answer in time is missing in the page."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ _LARGEST: Final = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
-    """A replica as it registered. started: when its process began, in the kernel's own ticks: process ids are used again."""
+    """The registration of a replica. started: start time of its process in ticks of the kernel, because process ids are used again."""
 
     identity: str
     host: str
@@ -33,7 +33,7 @@ class Sibling:
 
 
 class Siblings:
-    """This replica's view of those that share its store on this machine. Files are read and pages merged in a thread of its own."""
+    """The replicas that share this store on this machine. Files are read and pages merged in one thread."""
 
     def __init__(self, store_dir: Path, identity: str) -> None:
         self._folder, self._identity = store_dir / "replicas", identity
@@ -41,31 +41,31 @@ class Siblings:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="siblings")
 
     @property
-    def _own(self) -> Path:
+    def _registration(self) -> Path:
         return self._folder / f"{self._identity}.json"
 
     def register(self, port: int) -> None:
-        """Say where this replica answers alone, on the loopback interface."""
+        """Register the loopback port on which only this replica answers."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        me = Sibling(self._identity, self._host, os.getpid(), _began(os.getpid()) or "", port)
-        draft = self._own.with_suffix(".draft")
+        me = Sibling(self._identity, self._host, os.getpid(), _process_start(os.getpid()) or "", port)
+        draft = self._registration.with_suffix(".draft")
         draft.write_text(json.dumps(asdict(me)), encoding="utf-8")
-        draft.replace(self._own)
+        draft.replace(self._registration)
 
     def leave(self) -> None:
-        """Be asked no more."""
-        self._own.unlink(missing_ok=True)
+        """Remove the registration and end the thread."""
+        self._registration.unlink(missing_ok=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def others(self) -> tuple[Sibling, ...]:
-        """The living ones of this machine; registrations of dead ones are removed."""
+        """The other living replicas of this machine. Registrations of dead ones are removed."""
         found = []
         for path in sorted(self._folder.glob("*.json")):
-            with suppress(OSError, ValueError, TypeError):  # a registration that is just being taken away, or damaged
+            with suppress(OSError, ValueError, TypeError):  # a registration that is being removed, or damaged
                 sibling = Sibling(**json.loads(path.read_text(encoding="utf-8")))
                 if sibling.host != self._host or sibling.identity == self._identity:
                     continue
-                if _began(sibling.pid) == sibling.started:
+                if _process_start(sibling.pid) == sibling.started:
                     found.append(sibling)
                 else:
                     path.unlink(missing_ok=True)
@@ -118,8 +118,8 @@ async def _page(port: int) -> bytes | None:
     return body if head.startswith(b"HTTP/1.1 200") else None
 
 
-def _began(pid: int) -> str | None:
-    """When a process began, None if there is none; where the kernel does not say (not Linux), empty for a living one."""
+def _process_start(pid: int) -> str | None:
+    """Start time of a process; None if there is no such process; empty for a living one if the kernel does not tell (not Linux)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):

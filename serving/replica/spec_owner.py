@@ -1,8 +1,8 @@
-"""Who changes what is served: one task owns the specification, everybody else asks it for a change.
+"""One task owns the serving specification. All others queue changes for it.
 
-A change is a function of the specification as it stands when its turn comes, so that no change undoes another. A change is taken
-at once, also while an earlier one still loads; who asked may go away at any time, the change goes on. What loading and serving
-mean is serving.replica.inference_service's."""
+A change is a function of the current specification, evaluated when its turn comes, so no change undoes another. A change is applied
+at once, even while an earlier one still loads. It continues if its caller is cancelled. Loading and serving themselves are in
+serving.replica.inference_service."""
 
 import asyncio
 import logging
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from serving.spec import ServingSpec
 
 Change = Callable[[ServingSpec], ServingSpec]
-"""From the specification as it stands to the one that is wanted. Raises if that cannot be."""
+"""From the current specification to the wanted one. Raises if the change is not allowed."""
 _log = logging.getLogger("vedette.service")
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A change in the box. taken: what is loaded already is served by it. settled: all it names is loaded or refused."""
+class _PendingChange:
+    """A queued change. taken: done when what is loaded already is served by it. settled: done when all it names is loaded or refused."""
 
-    change: Change
+    evaluate: Change
     taken: asyncio.Future[None]
     settled: asyncio.Future[None]
 
@@ -28,9 +28,9 @@ class _Asked:
         for future in (self.taken, self.settled):
             if not future.done():
                 future.set_exception(problem)
-                future.exception()  # who asked may be gone
+                future.exception()  # the caller may be gone
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         self.taken.cancel()
         self.settled.cancel()
 
@@ -38,93 +38,93 @@ class _Asked:
 class SpecOwner:
     """The specification, and the task that changes it.
 
-    take: serve by a specification what is loaded already. load: load what it names; may go on after a later change was taken.
-    settle: serve by it once everything is loaded or refused."""
+    apply_loaded: serves by a specification what is loaded already. load: loads what it names; may continue after a later change.
+    settle: serves by it once everything is loaded or refused."""
 
     def __init__(
         self,
-        take: Callable[[ServingSpec], None],
+        apply_loaded: Callable[[ServingSpec], None],
         load: Callable[[ServingSpec], Awaitable[None]],
         settle: Callable[[ServingSpec], None],
     ) -> None:
         self.spec = ServingSpec()
-        self._take, self._load, self._settle = take, load, settle
-        self._box: list[_Asked] = []
-        self._has_mail = asyncio.Event()
+        self._apply_loaded, self._load, self._settle = apply_loaded, load, settle
+        self._pending: list[_PendingChange] = []
+        self._has_pending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._loads = set[asyncio.Task[None]]()
 
-    async def taken(self, change: Change) -> None:
-        """Returns when the change is taken; raises what the change raised."""
-        await asyncio.shield(self._ask(change).taken)
+    async def apply(self, change: Change) -> None:
+        """Apply a change to what is loaded already. Raises what the change raises."""
+        await asyncio.shield(self._enqueue(change).taken)
 
-    async def settled(self, change: Change) -> None:
-        """Returns when everything is loaded or refused that is named by this change, or by the later one that overtook it."""
-        await asyncio.shield(self._ask(change).settled)
+    async def apply_and_settle(self, change: Change) -> None:
+        """Apply a change; returns when everything that it or a later change names is loaded or refused."""
+        await asyncio.shield(self._enqueue(change).settled)
 
-    def take_again(self) -> None:
-        """Serve by the specification as it stands what is loaded by now."""
+    def reapply(self) -> None:
+        """Apply the current specification again: more is loaded now."""
         try:
-            self._take(self.spec)
+            self._apply_loaded(self.spec)
         except Exception:
-            _log.exception("what is loaded could not be taken; what was served before goes on")
+            _log.exception("what is loaded could not be applied; what was served before goes on")
 
     def close(self) -> None:
-        """Change nothing more; who waits is cancelled."""
+        """Stop all changes; callers that wait are cancelled."""
         for task in (self._task, *self._loads):
             if task is not None:
                 task.cancel()
 
-    def _ask(self, change: Change) -> _Asked:
+    def _enqueue(self, change: Change) -> _PendingChange:
         loop = asyncio.get_running_loop()
-        asked = _Asked(change, loop.create_future(), loop.create_future())
-        self._box.append(asked)
-        self._has_mail.set()
+        pending = _PendingChange(change, loop.create_future(), loop.create_future())
+        self._pending.append(pending)
+        self._has_pending.set()
         if self._task is None or self._task.done():
-            self._task = loop.create_task(self._work())
-        return asked
+            self._task = loop.create_task(self._run())
+        return pending
 
-    async def _work(self) -> None:
-        waiting: list[_Asked] = []
+    async def _run(self) -> None:
+        waiting: list[_PendingChange] = []
         try:
-            while self._box:
-                self._take_all(waiting)
-                if not waiting:  # every change was refused: nothing is taken, loaded or settled anew
+            while self._pending:
+                self._apply_pending(waiting)
+                if not waiting:  # every change was refused
                     continue
-                loading = self._loading()
-                await self._until_mail_or(loading)
-                if not self._box:
-                    self._end(loading, waiting)
+                loading = self._start_loading()
+                await self._until_loaded_or_pending(loading)
+                if not self._pending:
+                    self._settle_all(loading, waiting)
         finally:
-            for asked in (*waiting, *self._box):
-                asked.give_up()
+            for change in (*waiting, *self._pending):
+                change.cancel()
 
-    def _take_all(self, waiting: list[_Asked]) -> None:
-        """Take every change of the box, in its order; those taken wait for their settling."""
-        box, self._box = self._box, []
-        self._has_mail.clear()
-        waiting += [asked for asked in box if self._take_one(asked)]
+    def _apply_pending(self, waiting: list[_PendingChange]) -> None:
+        """Apply the queued changes in their order. Those that succeed are added to `waiting` until they are settled."""
+        pending, self._pending = self._pending, []
+        self._has_pending.clear()
+        waiting += [change for change in pending if self._apply_one(change)]
 
-    def _take_one(self, asked: _Asked) -> bool:
-        """Whether it was taken. One that cannot be is refused whole: what was served before goes on, and later changes begin there."""
+    def _apply_one(self, change: _PendingChange) -> bool:
+        """Whether it was applied. After a failure the former specification is served, and later changes start from it."""
         try:
-            spec = asked.change(self.spec)
+            spec = change.evaluate(self.spec)
         except Exception as problem:
-            asked.fail(problem)
+            change.fail(problem)
             return False
         try:
-            self._take(spec)
+            self._apply_loaded(spec)
         except Exception as defect:
-            _log.exception("a change of what is served could not be taken; what was served before goes on")
-            asked.fail(defect)
-            self.take_again()
+            _log.exception("a change of what is served could not be applied; what was served before goes on")
+            change.fail(defect)
+            self.reapply()
             return False
         self.spec = spec
-        if not asked.taken.done():
-            asked.taken.set_result(None)
+        if not change.taken.done():
+            change.taken.set_result(None)
         return True
 
-    def _loading(self) -> asyncio.Task[None]:
+    def _start_loading(self) -> asyncio.Task[None]:
         async def load(spec: ServingSpec) -> None:
             await self._load(spec)
 
@@ -133,22 +133,22 @@ class SpecOwner:
         task.add_done_callback(self._loads.discard)
         return task
 
-    async def _until_mail_or(self, loading: asyncio.Task[None]) -> None:
-        mail = asyncio.get_running_loop().create_task(self._has_mail.wait())
+    async def _until_loaded_or_pending(self, loading: asyncio.Task[None]) -> None:
+        next_change = asyncio.get_running_loop().create_task(self._has_pending.wait())
         try:
-            await asyncio.wait((loading, mail), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((loading, next_change), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            mail.cancel()
+            next_change.cancel()
 
-    def _end(self, loading: asyncio.Task[None], waiting: list[_Asked]) -> None:
+    def _settle_all(self, loading: asyncio.Task[None], waiting: list[_PendingChange]) -> None:
         try:
             loading.result()
             self._settle(self.spec)
         except Exception as defect:
             _log.exception("what is served could not be settled")
-            for asked in waiting:
-                asked.fail(defect)
-        for asked in waiting:
-            if not asked.settled.done():
-                asked.settled.set_result(None)
+            for change in waiting:
+                change.fail(defect)
+        for change in waiting:
+            if not change.settled.done():
+                change.settled.set_result(None)
         waiting.clear()

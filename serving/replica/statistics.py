@@ -1,6 +1,7 @@
-"""Counts of what each model version has answered, for the protocol's statistics extension.
+"""Counts of the answers of each model version, for the protocol's statistics extension: of one replica, since it started.
 
-One replica's own, since it started; what a fleet did is Prometheus' to say (serving.telemetry.metrics)."""
+They are not sums of serving.telemetry.counts: those count once for each variant that answered rows of a request, and have neither the
+time of failures nor the time of the last request. The counts of all replicas are in Prometheus (serving.telemetry.metrics)."""
 
 import time
 

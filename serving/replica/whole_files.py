@@ -1,11 +1,11 @@
-"""Files that survive a crash: whole or as they were before, never half."""
+"""Files that are replaced in one step: after a crash they hold the old or the new content, never a part."""
 
 import os
 from pathlib import Path
 
 
 def write_whole(path: Path, body: str) -> os.stat_result:
-    """Replace a file in one step, on the disk when this returns; the status of what was put there, whatever is there by now."""
+    """Replace a file in one step and sync it to the disk. Returns the status of the file written, even if it was replaced since."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -23,7 +23,7 @@ def write_whole(path: Path, body: str) -> os.stat_result:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the disk keep which files a folder holds."""
+    """Sync the entries of a folder to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

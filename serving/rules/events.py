@@ -10,13 +10,13 @@ from typing import Any, Final
 import orjson
 
 from serving.rules.errors import RuleError
-from serving.rules.forms import spread
+from serving.rules.forms import flatten_event
 
 MAX_EVENT_BYTES: Final = 256 * 1024
 MAX_FIELDS: Final = 4096
 
 
-class Several:
+class MultiValue:
     """The values of a field that has more than one: what is asked of them holds if it holds of any."""
 
     __slots__ = ("values",)
@@ -35,12 +35,12 @@ class Several:
         """Whether any ends so."""
         return any(v.endswith(texts) for v in self.values)
 
-    def lower(self) -> "Several":
+    def lower(self) -> "MultiValue":
         """Each in lower case."""
-        return Several(tuple([v.lower() for v in self.values]))
+        return MultiValue(tuple([v.lower() for v in self.values]))
 
 
-Value = str | Several
+Value = str | MultiValue
 Fields = dict[str, Value]
 
 
@@ -52,17 +52,17 @@ class Event:
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
         self.lowered: Fields = {name: value.lower() for name, value in fields.items()}
-        self._all: Several | None = None
+        self._all: MultiValue | None = None
 
-    def everything(self) -> Several:
+    def everything(self) -> MultiValue:
         """All values in lower case, for keywords."""
         if self._all is None:
-            self._all = Several(tuple([t for v in self.lowered.values() for t in texts_of(v)]))
+            self._all = MultiValue(tuple([t for v in self.lowered.values() for t in texts_of(v)]))
         return self._all
 
-    def everything_as_it_is(self) -> Several:
+    def everything_as_it_is(self) -> MultiValue:
         """All values, for keywords whose case counts."""
-        return Several(tuple([t for v in self.fields.values() for t in texts_of(v)]))
+        return MultiValue(tuple([t for v in self.fields.values() for t in texts_of(v)]))
 
 
 def texts_of(value: Value) -> tuple[str, ...]:
@@ -106,9 +106,9 @@ def fields_of(document: Mapping[str, Any]) -> Fields:
             values = repeated[name] = [*texts_of(first)]
         values.append(text)
 
-    spread(document, put)
+    flatten_event(document, put)
     for name, values in repeated.items():
-        found[name] = Several(tuple(values))
+        found[name] = MultiValue(tuple(values))
     return found
 
 

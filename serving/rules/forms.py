@@ -22,7 +22,7 @@ _LEVELS: Final = {"LogAlways": 0, "Critical": 1, "Error": 2, "Warning": 3, "Info
 _KEYWORDS: Final = {"Audit success": "0x8020000000000000", "Audit failure": "0x8010000000000000"}
 
 
-def spread(document: Mapping[str, Any], put: Put) -> None:
+def flatten_event(document: Mapping[str, Any], put: Put) -> None:
     """Hand each field of an event to `put`."""
     record = document.get("Event")
     if isinstance(record, dict):

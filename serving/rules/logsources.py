@@ -92,7 +92,7 @@ class LogSources:
                 for name, own in entry.fields.items():
                     if own in fields:
                         fields.setdefault(name, fields[own])
-        return source if said is None else said_source(said)
+        return source if said is None else declared_source(said)
 
     def _on_another_channel(self, number: str) -> _Kind:
         """Of an event of a channel that no entry names."""
@@ -103,7 +103,7 @@ class LogSources:
         return rule.product in self._known and rule.category in self._known and rule.service in self._known
 
 
-def said_source(said: Mapping[str, Any]) -> EventSource:
+def declared_source(said: Mapping[str, Any]) -> EventSource:
     """A source as an event or request says it: product, category, service; each one text or several. Raises RuleError."""
     unknown = sorted(set(said) - set(_PARTS))
     parts = [_texts(said.get(name)) for name in _PARTS]
@@ -129,7 +129,7 @@ def read_entries(entries: Sequence[Mapping[str, Any]]) -> list[LogSourceEntry]:
             raise RuleError(f"{where}: `fields` is a map of a rule's field name -> the event's")
         said = {k: v for k, v in entry.items() if k not in ("when", "fields")}
         try:
-            source = said_source(said)
+            source = declared_source(said)
         except RuleError as problem:
             raise RuleError(f"{where}: {problem}") from problem
         wanted = {str(name): frozenset(_texts(value)) for name, value in when.items()}

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from serving.rules import tree
-from serving.rules.events import Event, Several, Value, texts_of
+from serving.rules.events import Event, MultiValue, Value, texts_of
 from serving.rules.patterns import searcher
 
 Test = Callable[[Event], bool]
@@ -170,7 +170,7 @@ def _number(node: tree.Number) -> Test:
     name, compare, number, part = node.field, _RELATIONS[node.relation], node.number, node.part
 
     def holds(event: Event) -> bool:
-        for text in texts_of(event.fields.get(name, Several(()))):
+        for text in texts_of(event.fields.get(name, MultiValue(()))):
             found = as_number(text) if part is None else part_of_moment(text, part)
             if found is not None and compare(found, number):
                 return True
@@ -207,7 +207,7 @@ def _network(node: tree.InNetwork) -> Test:
     name, network = node.field, node.network
 
     def holds(event: Event) -> bool:
-        for text in texts_of(event.fields.get(name, Several(()))):
+        for text in texts_of(event.fields.get(name, MultiValue(()))):
             try:
                 if ip_address(text.strip()) in network:
                     return True

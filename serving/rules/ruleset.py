@@ -15,7 +15,7 @@ from serving.ports import Columns, RuleVerdicts
 from serving.rules.errors import RuleError
 from serving.rules.events import Fields, fields_of_json
 from serving.rules.files import SUFFIXES
-from serving.rules.logsources import EventSource, LogSources, read_entries, said_source
+from serving.rules.logsources import EventSource, LogSources, declared_source, read_entries
 from serving.rules.thresholds import ThresholdDeclaration, ThresholdRules
 from serving.rules.tree import SigmaRule, UnsupportedRule
 
@@ -78,7 +78,7 @@ class RuleSet:
     def __init__(self, thresholds: ThresholdRules, sigma: "Matcher | None", place: EventPlace, otherwise: str) -> None:
         self._thresholds, self.sigma, self._place = thresholds, sigma, place
         self._otherwise = OTHERWISE[otherwise]
-        self._source = said_source(dict(place.source)) if place.source else None
+        self._source = declared_source(dict(place.source)) if place.source else None
 
     @property
     def size(self) -> int:

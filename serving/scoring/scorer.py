@@ -203,7 +203,7 @@ class Scorer:
             return False
         evidence.live.failed()
         for entity_hash in _entity_hashes_of(state, group):
-            evidence.entities.met(entity_hash[1], is_error=True, is_slow=False, is_degraded=False, is_alert=False)
+            evidence.entities.count_first(entity_hash[1], is_error=True, is_slow=False, is_degraded=False, is_alert=False)
         return True
 
     def _count_answer(
@@ -225,7 +225,9 @@ class Scorer:
             codes = group.verdicts.codes.tolist() if group.verdicts is not None else [0] * group.rows.rows
             degraded = group.degraded.tolist()
             for at in new:
-                entities.met(identities[at], is_error=False, is_slow=is_slow, is_degraded=degraded[at], is_alert=codes[at] == 2)
+                entities.count_first(
+                    identities[at], is_error=False, is_slow=is_slow, is_degraded=degraded[at], is_alert=codes[at] == 2
+                )
 
     def _record_answer(self, state: RequestState, groups: list[RowGroup], receipt: str) -> float:
         latency_s = self._clock.monotonic_s() - state.started_s

@@ -1,7 +1,7 @@
-"""What a request pays to be counted: a few additions in one call, about a microsecond.
+"""Counts of requests: a few additions in one call, about a microsecond a request.
 
-Nothing is locked: all of it happens on the listeners' loop, the scrape too, so a scrape finds every request either whole or not
-yet. Core: plain numbers. Metric names and the Prometheus side are serving.telemetry.metrics'."""
+Only the listeners' loop counts, so nothing is locked. A scrape may read in a thread meanwhile, see ServingMetrics.render. Core: plain
+numbers. Metric names are in serving.telemetry.names, the Prometheus side in serving.telemetry.metrics."""
 
 from bisect import bisect_left
 from collections.abc import Mapping
@@ -97,7 +97,7 @@ class ModelMetrics:
         self._outcomes[kind] += 1
 
     def snapshot(self) -> "MetricsSnapshot":
-        """Take a consistent copy, for a scrape."""
+        """A copy for a scrape."""
         return MetricsSnapshot(
             dict(self._outcomes),
             {stage: h.copy() for stage, h in zip(STAGES, (self._total, self._features, self._model), strict=True)},

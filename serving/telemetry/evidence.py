@@ -1,8 +1,7 @@
-"""The evidence a rollout is judged by: what one variant's revision did with what the split and the mirror gave it.
+"""The evidence for judging a rollout: counts of the requests that the split and the mirror sent to one revision of a variant.
 
-Core: plain counters that only grow, a few additions a request. All of it happens on the listeners' loop, so nothing is locked.
-Requests that asked for a variant or version by name are not counted here; nor are a client's own mistakes. What the numbers
-mean is the control plane's; their names are serving.telemetry.names'."""
+Core: counters that only grow, a few additions a request, on the listeners' loop only. Requests that name a variant or version are not
+counted, and neither are client errors. Metric names are in serving.telemetry.names; the control plane judges the numbers."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 Route = Literal["live", "mirror"]
 ROUTES: Final[tuple[Route, ...]] = ("live", "mirror")
 REMEMBERED: Final = 65_536
-"""Entities a variant remembers. Beyond it every second one is left out, by its hash: no entity is counted twice."""
+"""Most entities in a variant's memory. Beyond it half of all entities, chosen by hash, are no longer counted; none is counted twice."""
 
 
 class RouteCounts:
@@ -26,7 +25,7 @@ class RouteCounts:
         self.requests = self.rows = self.errors = self.slow = self.degraded = self.alerts = 0
 
     def answered(self, rows: int, *, is_slow: bool, degraded: int, alerts: int) -> None:
-        """One request that was answered."""
+        """Count one request that was answered."""
         self.requests += 1
         self.rows += rows
         self.slow += is_slow
@@ -34,17 +33,17 @@ class RouteCounts:
         self.alerts += alerts
 
     def failed(self) -> None:
-        """One request that failed by the server's fault."""
+        """Count one request that failed by the server's fault."""
         self.requests += 1
         self.errors += 1
 
     def bad(self) -> dict[str, int]:
-        """By gate."""
+        """Counts of bad requests, rows or entities, by gate."""
         return {"errors": self.errors, "latency": self.slow, "degraded": self.degraded, "alertRate": self.alerts}
 
 
-class Thinning:
-    """Which entities of a model are counted, by their hash: of all variants the same ones, or the split would seem to be broken."""
+class EntitySampling:
+    """Which entities of a model are counted, by hash. All variants count the same ones; otherwise the split would look broken."""
 
     __slots__ = ("mask",)
 
@@ -52,27 +51,27 @@ class Thinning:
         self.mask = 0
 
 
-class Entities:
-    """Distinct entities since the split last changed, and how each one's first live request went."""
+class EntityCounts:
+    """Distinct entities since the split last changed, and the outcome of the first live request of each."""
 
-    __slots__ = ("_seen", "_thinning", "alerts", "count", "degraded", "errors", "slow")
+    __slots__ = ("_sampling", "_seen", "alerts", "count", "degraded", "errors", "slow")
 
-    def __init__(self, thinning: Thinning) -> None:
+    def __init__(self, sampling: EntitySampling) -> None:
         self._seen: set[int] = set()
-        self._thinning = thinning
+        self._sampling = sampling
         self.count = self.errors = self.slow = self.degraded = self.alerts = 0
 
-    def met(self, identity: int, *, is_error: bool, is_slow: bool, is_degraded: bool, is_alert: bool) -> None:
-        """One row of this entity; only its first counts. identity: 64 bit, uniform."""
-        thinning = self._thinning
-        if identity in self._seen or identity & thinning.mask:
+    def count_first(self, identity: int, *, is_error: bool, is_slow: bool, is_degraded: bool, is_alert: bool) -> None:
+        """Count a row of an entity if it is the entity's first. identity: its hash, 64 bit, uniform."""
+        sampling = self._sampling
+        if identity in self._seen or identity & sampling.mask:
             return
         self._seen.add(identity)
         if len(self._seen) > REMEMBERED:
-            self._seen = {i for i in self._seen if not i & thinning.mask}  # another variant may have thinned since
+            self._seen = {i for i in self._seen if not i & sampling.mask}  # another variant may have changed the mask since
             if len(self._seen) > REMEMBERED:
-                thinning.mask = (thinning.mask << 1) | 1
-                self._seen = {i for i in self._seen if not i & thinning.mask}
+                sampling.mask = (sampling.mask << 1) | 1
+                self._seen = {i for i in self._seen if not i & sampling.mask}
         self.count += 1
         self.errors += is_error
         self.slow += is_slow
@@ -80,16 +79,16 @@ class Entities:
         self.alerts += is_alert
 
     def new(self, identities: Sequence[int]) -> list[int]:
-        """The places of those that `met` would count: a glance for each of many rows, of entities that come again."""
-        seen, mask = self._seen, self._thinning.mask
+        """The places of those that `count_first` would count: a quick test of many rows whose entities were seen before."""
+        seen, mask = self._seen, self._sampling.mask
         return [at for at, identity in enumerate(identities) if identity not in seen and not identity & mask]
 
     def bad(self) -> dict[str, int]:
-        """By gate."""
+        """Counts of bad requests, rows or entities, by gate."""
         return {"errors": self.errors, "latency": self.slow, "degraded": self.degraded, "alertRate": self.alerts}
 
     def forget(self) -> None:
-        """Give the memory back; the counts stay."""
+        """Release the memory; the counts stay."""
         self._seen = set()
 
 
@@ -98,10 +97,10 @@ class VariantEvidence:
 
     __slots__ = ("entities", "labels", "live", "mirror", "pairs", "scores")
 
-    def __init__(self, model: str, variant: str, revision: str, thinning: Thinning | None = None) -> None:
+    def __init__(self, model: str, variant: str, revision: str, sampling: EntitySampling | None = None) -> None:
         self.labels = (model, variant, revision)
         self.live, self.mirror = RouteCounts(), RouteCounts()
-        self.entities = Entities(thinning or Thinning())
+        self.entities = EntityCounts(sampling or EntitySampling())
         self.pairs: dict[tuple[str, str, str], int] = {}
         """Mirrored rows by (revision of stable, stable's verdict, own verdict)."""
         self.scores: dict[str, int] = {}
@@ -118,7 +117,7 @@ class VariantEvidence:
             self.pairs[key] = self.pairs.get(key, 0) + 1
 
     def scored(self, scores: Iterable[float]) -> None:
-        """Scores of mirrored rows; one that is not a number has no bin, as it can never alert."""
+        """Count the scores of mirrored rows. NaN has no bin: it can never alert."""
         for score in scores:
             if not isnan(score):
                 name = score_bin(score)

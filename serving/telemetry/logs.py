@@ -1,6 +1,6 @@
 """The log on stderr: one JSON object a line for machines, plain text for a person at a terminal.
 
-What requests were answered with is not logged here; that is the prediction log's (serving.audit)."""
+Answers are not logged here but in the prediction log (serving.audit)."""
 
 import json
 import logging

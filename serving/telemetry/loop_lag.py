@@ -1,27 +1,27 @@
-"""How late the listeners' loop is: what a request waits before anything here knows of it.
+"""How late the listeners' loop is: about the time that a request waits in its socket before it is read.
 
-A replica that has more to do than it can leaves requests in their sockets, where no gauge of requests under way sees them. They wait
-about as long as a timer comes late, so the loop looks at its own clock a few times a second and sums up by how much it was late."""
+Requests in the sockets of an overloaded replica are in no gauge of requests under way. They wait about as long as a timer of the loop is
+late, so a timer measures that 20 times a second."""
 
 import asyncio
 from typing import Final
 
 LOOK_EVERY_S: Final = 0.05
 _RESOLUTION_S: Final = 0.001
-"""The loop's timers are milliseconds; what is below is not lateness."""
+"""The resolution of the loop's timers; less than this is not lateness."""
 
 
 class LoopLag:
-    """Two counters that only grow: seconds late, and looks. Their growth, divided, is the mean lateness."""
+    """Two counters that only grow: seconds late, and measurements (`looks`). Their growth, divided, is the mean lateness."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.looks = 0
         self.late_s = 0.0
-        """How late it is these days: the mean of the last looks, each weighing half of the one after it."""
+        """How late it has been lately: an exponential mean of the measurements, with a weight of 1/2."""
 
     async def watch(self) -> None:
-        """Look until cancelled."""
+        """Measure until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + LOOK_EVERY_S

@@ -1,8 +1,8 @@
 """Prometheus metrics of one replica.
 
-A request counts on a `ModelMetrics` of its (model, version, variant, door), see serving.telemetry.counts; the Prometheus
-objects are only built when somebody scrapes. Names are serving.telemetry.names'. What the numbers mean for a rollout is decided elsewhere
-(operators); serving the bytes of `render()` is the HTTP door's."""
+A request is counted in the `ModelMetrics` of its (model, version, variant, door), see serving.telemetry.counts. Prometheus objects are
+made at a scrape only. Names are in serving.telemetry.names. The control plane (operators) judges rollouts by the numbers; the HTTP door
+sends the bytes of `render()`."""
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from serving.errors import Internal, ServingError
 from serving.telemetry import names
 from serving.telemetry.counts import VERDICTS, AnswerOutcome, Histogram, ModelMetrics
-from serving.telemetry.evidence import ROUTES, Thinning, VariantEvidence
+from serving.telemetry.evidence import ROUTES, EntitySampling, VariantEvidence
 from serving.telemetry.loop_lag import LoopLag
 from serving.telemetry.names import MetricDoc
 
@@ -27,20 +27,20 @@ CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
 
 
 def outcome_of(error: ServingError) -> AnswerOutcome:
-    """Say what an error counts as: our defect, a refusal worth trying again, or the client's mistake."""
+    """The outcome an error counts as: a defect of ours, a refusal that may be retried, or an error of the client."""
     if isinstance(error, Internal):
         return "failed"
     return "refused" if error.can_retry else "client_error"
 
 
 MetricSource = Callable[[], Iterable[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]]
-"""Counters and gauges that somebody else keeps: each with its values by labels, as they are now. Called in a thread."""
+"""Gives further counters and gauges, each with its current values by labels. Called in a thread."""
 GONE: Final = 16
-"""Of each model, revisions and versions no longer loaded whose counts are still told, the last ones. A series must outlive the
-scrape after its last count, and a revision that is taken back must go on where it stood; but not be kept forever."""
+"""How many revisions and versions of a model keep their series after they are no longer loaded, the last ones. A series must outlive
+the scrape after its last count, and a revision that is loaded again must continue its counts; but series must not grow without bound."""
 
 RULES_TOLD: Final = 200
-"""Rules of a model that have a series of their own."""
+"""Rules of a model that have a series of their own; the others share OTHER_RULES."""
 OTHER_RULES: Final = "_other"
 
 _K = TypeVar("_K", bound=tuple[str, ...])
@@ -57,7 +57,7 @@ class ServingMetrics(Collector):
         self._replica: dict[str, str] = {"replica": replica}
         self._handles: dict[tuple[str, str, str, str], ModelMetrics] = {}
         self._evidence: dict[tuple[str, str, str], VariantEvidence] = {}
-        self._thinning: dict[str, Thinning] = {}
+        self._sampling: dict[str, EntitySampling] = {}
         self._defaulted: dict[tuple[str, str], int] = {}
         self._fallbacks: dict[tuple[str, str, str], int] = {}
         self._ruled: dict[tuple[str, str, str, str], int] = {}
@@ -96,28 +96,28 @@ class ServingMetrics(Collector):
             self._defaulted[key] = self._defaulted.get(key, 0) + values
 
     def evidence(self, model: str, variant: str, revision: str) -> VariantEvidence:
-        """Where one variant's revision is accounted for, made on first use and kept while it is loaded or among
-        the last that were (GONE): counters never go back."""
+        """The evidence of one variant's revision, made at its first use and kept while it is loaded or among the last that were
+        (GONE)."""
         key = (model, variant, revision)
-        thinning = self._thinning.setdefault(model, Thinning())
-        return self._evidence.get(key) or self._evidence.setdefault(key, VariantEvidence(*key, thinning))
+        sampling = self._sampling.setdefault(model, EntitySampling())
+        return self._evidence.get(key) or self._evidence.setdefault(key, VariantEvidence(*key, sampling))
 
     def remember_entities(self, under_way: Collection[tuple[str, str, str]]) -> None:
-        """Forget the entities of every other (model, variant, revision): nobody compares them."""
+        """Release the entities of every other (model, variant, revision): they are no longer compared."""
         for key, evidence in self._evidence.items():
             if key not in under_way:
                 evidence.entities.forget()
-        for model in self._thinning.keys() - {model for model, _, _ in under_way}:
-            self._thinning[model].mask = 0
+        for model in self._sampling.keys() - {model for model, _, _ in under_way}:
+            self._sampling[model].mask = 0
 
     def fell_back(self, model: str, version: str, variant: str) -> int:
-        """Count a request that stable answered in this variant's place; how many there are now."""
+        """Count a request that stable answered in place of this variant; returns the new count."""
         key = (model, version, variant)
         self._fallbacks[key] = self._fallbacks.get(key, 0) + 1
         return self._fallbacks[key]
 
     def ruled(self, model: str, version: str, variant: str, out: str, matched: Sequence[Sequence[str]]) -> bool:
-        """Count rows that rules answered, and the rules that held of them; whether these were the first."""
+        """Count rows that rules answered and the rules that match them; returns whether these were the first."""
         key, counts = (model, version, variant, out), self._rule_matches
         is_first = key not in self._ruled
         self._ruled[key] = self._ruled.get(key, 0) + len(matched)
@@ -130,23 +130,23 @@ class ServingMetrics(Collector):
         return is_first
 
     def mirrored(self, model: str, variant: str, outcome: Literal["scored", "failed", "dropped"]) -> None:
-        """Count what became of a mirrored copy."""
+        """Count the outcome of a mirrored copy."""
         key = (model, variant, outcome)
         self._mirrored[key] = self._mirrored.get(key, 0) + 1
 
     def set_loaded(self, loaded: Iterable[tuple[str, str, str, str, str]]) -> None:
-        """Say which variants are loaded: (model, version, variant, bundle digest, revision digest) each."""
+        """Set which variants are loaded: (model, version, variant, bundle digest, revision digest) each."""
         self._loaded = MappingProxyType(dict.fromkeys(loaded))
         revisions = {(model, variant, revision) for model, _, variant, _, revision in self._loaded}
         versions = {(model, version, variant) for model, version, variant, _, _ in self._loaded}
-        self._evidence = _without_long_gone(self._evidence, revisions)
-        self._fallbacks = _without_long_gone(self._fallbacks, versions)
-        self._ruled = _without_long_gone(self._ruled, versions)
+        self._evidence = _without_old(self._evidence, revisions)
+        self._fallbacks = _without_old(self._fallbacks, versions)
+        self._ruled = _without_old(self._ruled, versions)
         with self._lock:
-            self._handles = _without_long_gone(self._handles, {*versions, (names.UNKNOWN,) * 3})
+            self._handles = _without_old(self._handles, {*versions, (names.UNKNOWN,) * 3})
 
     def set_failed(self, failed: Iterable[tuple[str, str, str, str, str]]) -> None:
-        """Say which variants could not be loaded: (model, version, variant, revision digest, reason) each."""
+        """Set which variants could not be loaded: (model, version, variant, revision digest, reason) each."""
         self._failed = MappingProxyType(dict.fromkeys(failed))
 
     def watch_audit(self, counts: Callable[[], tuple[int, int]]) -> None:
@@ -158,8 +158,8 @@ class ServingMetrics(Collector):
         self._sources.append(source)
 
     def render(self) -> bytes:
-        """The Prometheus text exposition, of type CONTENT_TYPE. May be called in a thread while the loop counts; what is counted
-        meanwhile may stand in one series of an answer and not yet in another."""
+        """The Prometheus text exposition, of type CONTENT_TYPE. May be called in a thread: a request that is counted meanwhile may be in
+        one series and not yet in another."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -264,7 +264,7 @@ class ServingMetrics(Collector):
             family.add_metric((*self._replica.values(), *labels), histogram.cumulative(), histogram.total)
 
 
-def _without_long_gone(kept: Mapping[_K, _V], loaded: Collection[tuple[str, ...]]) -> dict[_K, _V]:
+def _without_old(kept: Mapping[_K, _V], loaded: Collection[tuple[str, ...]]) -> dict[_K, _V]:
     """What is loaded, and of each model the last GONE that were, oldest first. Keys begin with model and two more names."""
     gone: dict[str, dict[tuple[str, ...], None]] = {}
     for key in reversed(tuple(kept)):

@@ -84,7 +84,7 @@ def read(folder: Path) -> Definitions:
         text = os.path.expandvars((folder / CONFIGURATION).read_text(encoding="utf-8"))  # as Feast does
         configuration = yaml.safe_load(text)
         path = _registry_path(folder, configuration)
-        registry = _messages(settled(path)) if path is not None else _through_feast(folder)
+        registry = _messages(read_when_settled(path)) if path is not None else _through_feast(folder)
     except (OSError, yaml.YAMLError) as error:
         raise RegistryError(f"{folder / CONFIGURATION}: {error}") from error
     return describe(registry, configuration, folder)
@@ -104,7 +104,7 @@ def _registry_path(folder: Path, configuration: Any) -> Path | None:
     return None if "://" in registry else folder / registry
 
 
-def settled(path: Path) -> bytes:
+def read_when_settled(path: Path) -> bytes:
     """A registry file as it is while nobody writes it. Feast empties the file and then fills it again: what is read in between is empty or
     cut off, and may well be a registry, of fewer services. Raises RegistryError, OSError."""
     for _ in range(_LOOKS):

@@ -13,7 +13,7 @@ from serving.features.plan.blocks import DATATYPES, Block, Cell, decoder, defaul
 from serving.features.plan.computed import Computed
 from serving.features.plan.definitions import ComputedView, Definitions, Feature, Service, StoredView
 from serving.features.plan.errors import RegistryError
-from serving.features.plan.gather import Gathers, Layout
+from serving.features.plan.gather import Layout, TensorAssemblers
 from serving.features.plan.keys import DATATYPES as KEY_DATATYPES
 from serving.features.plan.keys import key_encoder, row_encoder
 from serving.ports import Columns, FeatureInfo, FeatureServiceInfo, FieldInfo, ReadOutcome
@@ -87,7 +87,7 @@ class Plan:
     layout: Layout
     shown: Layout
     times: Mapping[str, int]
-    gathers: Gathers
+    assemblers: TensorAssemblers
     source: Service
 
 
@@ -129,7 +129,7 @@ def compile_steps(service: Service, definitions: Definitions, store: Store, fold
         layout=layout,
         shown=shown,
         times={name: place for place, name in enumerate(name for group in groups for name in group.names)},
-        gathers=Gathers(shown, [len(names) for names in tables]),
+        assemblers=TensorAssemblers(shown, [len(names) for names in tables]),
         source=service,
     )
 

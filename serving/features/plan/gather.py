@@ -14,7 +14,7 @@ Layout = Mapping[str, tuple[int, int]]
 """Feature name -> its table and its place in the table's rows."""
 Tables = Sequence[NDArray[Any]]
 """Decoded values, each of shape (n, features of that table)."""
-Gather = Callable[[Tables, Columns, int], dict[str, NDArray[Any]]]
+TensorAssembler = Callable[[Tables, Columns, int], dict[str, NDArray[Any]]]
 """Tables and request fields of n rows -> tensors by name."""
 
 _Places = slice | NDArray[np.intp]
@@ -22,24 +22,24 @@ _MOST_ASSEMBLIES: Final = 64
 """Bundles a plan remembers; a day of new bundles must not grow it."""
 
 
-class Gathers:
+class TensorAssemblers:
     """The gathers of one plan, by assembly."""
 
     def __init__(self, layout: Layout, widths: Sequence[int]) -> None:
         """layout: of the columns that are shown; what else a tensor takes is a field of the request. widths: of the tables."""
         self._layout, self._widths = layout, tuple(widths)
         self._known: dict[
-            int, tuple[tuple[TensorPlan, ...], Gather]
+            int, tuple[tuple[TensorPlan, ...], TensorAssembler]
         ] = {}  # by id: hashing an assembly takes longer than using it
 
-    def of(self, assembly: tuple[TensorPlan, ...]) -> Gather:
+    def of(self, assembly: tuple[TensorPlan, ...]) -> TensorAssembler:
         """The gather for this assembly, made at its first use."""
         known = self._known.get(id(assembly))
         if known is not None:
             return known[1]
         if len(self._known) >= _MOST_ASSEMBLIES:
             self._known.clear()
-        made = compile_gather(self._layout, self._widths, assembly)
+        made = compile_assembler(self._layout, self._widths, assembly)
         self._known[id(assembly)] = (assembly, made)  # kept with it, so that the id stays its own
         return made
 
@@ -49,7 +49,7 @@ class Gathers:
         return tuple(assembly for assembly, _ in self._known.values())
 
 
-def compile_gather(layout: Layout, widths: Sequence[int], assembly: Sequence[TensorPlan]) -> Gather:
+def compile_assembler(layout: Layout, widths: Sequence[int], assembly: Sequence[TensorPlan]) -> TensorAssembler:
     """Work out where each value of each tensor comes from."""
     makers = [(part.name, _matrix(layout, widths, part) if part.is_matrix else _vector(layout, part)) for part in assembly]
     if len(makers) == 1:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from serving.features.plan.definitions import ComputedView, Definitions, Feature, JoinKey, OnlineStore, Service, StoredView
 from serving.features.plan.feature_plan import compile_service
-from serving.features.plan.gather import Gathers
+from serving.features.plan.gather import TensorAssemblers
 from serving.features.rows import BatchAssembly
 from serving.features.single_row import single_row
 from serving.models.assembly import assemble
@@ -96,8 +96,8 @@ def test_a_column_asked_for_twice_is_two_arrays():
 
 
 def test_a_day_of_new_bundles_does_not_grow_a_plan():
-    gathers = Gathers({"a": (0, 0)}, [1])
+    assemblers = TensorAssemblers({"a": (0, 0)}, [1])
     assemblies = [(TensorPlan(f"x{i}", np.dtype(np.float32), ("a",), True),) for i in range(1000)]
     for assembly in assemblies:
-        assert gathers.of(assembly) is gathers.of(assembly)
-    assert len(gathers.assemblies) <= 64
+        assert assemblers.of(assembly) is assemblers.of(assembly)
+    assert len(assemblers.assemblies) <= 64

@@ -81,7 +81,7 @@ def test_a_warm_plan_knows_the_bundles_that_use_it():
     plan = compile_service(small, definitions(small), RememberingStore())
     assembly = (TensorPlan("x", np.dtype(np.float32), ("v0__f0", "c__size", "not_there"), True),)
     warm(plan, [assembly])
-    assert plan.gathers.assemblies == (assembly,)
+    assert plan.assemblers.assemblies == (assembly,)
 
 
 def test_a_transform_that_refuses_made_up_values_does_not_matter():

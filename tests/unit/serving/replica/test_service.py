@@ -476,7 +476,7 @@ async def test_whoever_watches_is_told_of_every_change_of_what_is_ready(world, t
     await world.service.apply(ServingSpec())
     await until(lambda: told["simple"][2:] == [NOT_SERVING])
     shutil.rmtree(world.store.root)
-    await world.service._look_at_store()
+    await world.service._refresh_store()
     await until(lambda: told["simple"][3:] == [SERVICE_UNKNOWN])
     assert told[""] == [NOT_SERVING, SERVING]
     for task in watching:
@@ -487,7 +487,7 @@ async def test_the_index_is_answered_without_the_disk(world, tmp_path):
     await world.service.apply(newest_of_each(world.store))
     world.add_version(tmp_path, "2")
     shown = [(e.version, e.state) for e in world.service.repository_index(only_ready=False)]
-    await world.service._look_at_store()
+    await world.service._refresh_store()
     assert shown == [("1", "READY")]
     assert [(e.version, e.state) for e in world.service.repository_index(only_ready=False)] == [
         ("1", "READY"),

@@ -41,9 +41,9 @@ class Loads:
 
 async def test_a_change_is_taken_while_an_earlier_one_loads_and_settles_both():
     loads = Loads()
-    first = asyncio.create_task(loads.owner.settled(adding("a")))
+    first = asyncio.create_task(loads.owner.apply_and_settle(adding("a")))
     await loads.loading(1)
-    await loads.owner.taken(adding("b"))
+    await loads.owner.apply(adding("b"))
     assert loads.taken == [["a"], ["a", "b"]]
     await loads.loading(2)
     assert not first.done()
@@ -54,7 +54,7 @@ async def test_a_change_is_taken_while_an_earlier_one_loads_and_settles_both():
 
 async def test_changes_of_one_moment_are_taken_in_their_order():
     loads = Loads()
-    await asyncio.gather(*(loads.owner.taken(adding(name)) for name in "abc"))
+    await asyncio.gather(*(loads.owner.apply(adding(name)) for name in "abc"))
     assert names(loads.owner.spec) == ["a", "b", "c"]
 
 
@@ -64,8 +64,8 @@ async def test_a_change_that_is_refused_changes_nothing_and_holds_up_no_other():
     def refuse(_spec):
         raise LookupError("no")
 
-    refused = asyncio.create_task(loads.owner.taken(refuse))
-    await loads.owner.taken(adding("a"))
+    refused = asyncio.create_task(loads.owner.apply(refuse))
+    await loads.owner.apply(adding("a"))
     with pytest.raises(LookupError):
         await refused
     assert names(loads.owner.spec) == ["a"]
@@ -79,7 +79,7 @@ async def test_a_change_that_is_refused_settles_nothing():
         raise LookupError("no")
 
     with pytest.raises(LookupError):
-        await loads.owner.taken(refuse)
+        await loads.owner.apply(refuse)
     assert (loads.taken, loads.gates, loads.settled) == ([], [], [])
 
 
@@ -98,36 +98,36 @@ class TakesNo(Loads):
 
 async def test_a_change_that_cannot_be_taken_leaves_the_specification_that_is_served():
     loads = TakesNo()
-    await loads.owner.taken(adding("a"))
+    await loads.owner.apply(adding("a"))
     with pytest.raises(ZeroDivisionError):
-        await loads.owner.settled(adding("bad"))
+        await loads.owner.apply_and_settle(adding("bad"))
     assert names(loads.owner.spec) == ["a"]
     assert loads.taken == [["a"], ["a", "bad"], ["a"]]
-    await loads.owner.taken(adding("c"))
+    await loads.owner.apply(adding("c"))
     assert names(loads.owner.spec) == ["a", "c"]
 
 
 async def test_of_changes_of_one_moment_one_that_cannot_be_taken_holds_up_no_other():
     loads = TakesNo()
-    found = await asyncio.gather(*(loads.owner.taken(adding(name)) for name in ("a", "bad", "c")), return_exceptions=True)
+    found = await asyncio.gather(*(loads.owner.apply(adding(name)) for name in ("a", "bad", "c")), return_exceptions=True)
     assert [type(problem) for problem in found] == [type(None), ZeroDivisionError, type(None)]
     assert names(loads.owner.spec) == ["a", "c"]
 
 
 async def test_what_is_loaded_meanwhile_is_taken_by_the_specification_as_it_stands():
     loads = Loads()
-    await loads.owner.taken(adding("a"))
-    loads.owner.take_again()
+    await loads.owner.apply(adding("a"))
+    loads.owner.reapply()
     assert loads.taken == [["a"], ["a"]]
     assert loads.settled == []
 
 
 async def test_a_caller_that_goes_away_has_its_change_made_all_the_same():
     loads = Loads()
-    caller = asyncio.create_task(loads.owner.settled(adding("a")))
+    caller = asyncio.create_task(loads.owner.apply_and_settle(adding("a")))
     await loads.loading(1)
     caller.cancel()
-    other = asyncio.create_task(loads.owner.settled(adding("b")))
+    other = asyncio.create_task(loads.owner.apply_and_settle(adding("b")))
     await loads.loading(2)
     loads.gates[1].set()
     await other
@@ -138,9 +138,9 @@ async def test_a_defect_in_loading_is_told_to_who_waits_and_ends_nothing():
     loads = Loads()
     loads.owner._load = _fails
     with pytest.raises(ZeroDivisionError):
-        await loads.owner.settled(adding("a"))
+        await loads.owner.apply_and_settle(adding("a"))
     loads.owner._load = loads._load
-    later = asyncio.create_task(loads.owner.settled(adding("b")))
+    later = asyncio.create_task(loads.owner.apply_and_settle(adding("b")))
     await loads.loading(1)
     loads.gates[0].set()
     await later
@@ -149,7 +149,7 @@ async def test_a_defect_in_loading_is_told_to_who_waits_and_ends_nothing():
 
 async def test_closing_leaves_nobody_waiting():
     loads = Loads()
-    waiting = asyncio.create_task(loads.owner.settled(adding("a")))
+    waiting = asyncio.create_task(loads.owner.apply_and_settle(adding("a")))
     await loads.loading(1)
     loads.owner.close()
     with pytest.raises(asyncio.CancelledError):

@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 import pytest
 
-from serving.rules.events import Several, fields_of, fields_of_json
+from serving.rules.events import MultiValue, fields_of, fields_of_json
 from serving.rules.logsources import EventSource
 from serving.rules.matcher import compile_sigma
 from serving.rules.ruleset import EventPlace, read_rules
@@ -40,7 +40,7 @@ def calls_of(function, work):
 
 def test_the_values_of_a_field_are_put_together_once():
     """Once a value would be quadratic: 100,000 values in 200 kB of JSON would hold the loop for a minute."""
-    fields, made = calls_of(Several.__init__, lambda: fields_of({"A": ["x"] * 1000, "B": ["y"]}))
+    fields, made = calls_of(MultiValue.__init__, lambda: fields_of({"A": ["x"] * 1000, "B": ["y"]}))
     assert fields["A"].values == ("x",) * 1000
     assert fields["B"] == "y"
     assert made == 1

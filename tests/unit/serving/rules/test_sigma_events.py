@@ -5,15 +5,15 @@ import pytest
 
 from serving.rules import windows
 from serving.rules.errors import RuleError
-from serving.rules.events import MAX_EVENT_BYTES, Several, fields_of, fields_of_json
-from serving.rules.logsources import EventSource, LogSources, read_entries, said_source
+from serving.rules.events import MAX_EVENT_BYTES, MultiValue, fields_of, fields_of_json
+from serving.rules.logsources import EventSource, LogSources, declared_source, read_entries
 from serving.rules.tree import LogSource
 
 SYSMON = "Microsoft-Windows-Sysmon/Operational"
 
 
 def plain(value):
-    return value.values if isinstance(value, Several) else value
+    return value.values if isinstance(value, MultiValue) else value
 
 
 SYSTEM = {
@@ -240,9 +240,9 @@ def test_a_sites_entry_on_an_id_holds_on_every_channel(channel):
 
 def test_an_event_may_say_what_it_is():
     said = {"product": "windows", "category": ["file_event", "file_delete"]}
-    assert LogSources().of({}, said) == said_source(said) == EventSource(("windows",), ("file_event", "file_delete"))
+    assert LogSources().of({}, said) == declared_source(said) == EventSource(("windows",), ("file_event", "file_delete"))
     with pytest.raises(RuleError, match="expected some of"):
-        said_source({"produkt": "windows"})
+        declared_source({"produkt": "windows"})
 
 
 def test_every_service_pysigma_knows_is_known():

@@ -7,7 +7,7 @@ import orjson
 import pytest
 import yaml
 
-from serving.rules.events import Several, fields_of_json
+from serving.rules.events import MultiValue, fields_of_json
 from serving.rules.matcher import compile_sigma
 from serving.rules.tree import LogSource
 from tests.unit.serving.rules.naive_sigma import matches
@@ -64,7 +64,7 @@ def test_what_else_matches_is_right_by_the_rules_text(compiled, files, events):
         named = {(s.get("product"), s.get("category"), s.get("service")) for s, _ in detections.values()}
         covered = compiled.sources.of(fields).covered(LogSource(*parts) for parts in named)
         keys = {(k.product, k.category, k.service) for k in covered}
-        event = {name: list(v.values) if isinstance(v, Several) else v for name, v in fields.items()}
+        event = {name: list(v.values) if isinstance(v, MultiValue) else v for name, v in fields.items()}
         right = {
             identity
             for identity, (source, detection) in detections.items()

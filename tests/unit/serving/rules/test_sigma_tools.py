@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from operators.cli.main import app
 from operators.cli.rules.event_files import read_events
-from serving.rules.events import Several, fields_of_json
+from serving.rules.events import MultiValue, fields_of_json
 
 SAMPLES = Path(__file__).parent / "samples"
 TOOLS = sorted(p.name for p in SAMPLES.iterdir() if p.name != "python_evtx.json")
@@ -66,7 +66,7 @@ def test_an_event_has_the_same_fields_whatever_tool_wrote_it(name):
 @pytest.mark.parametrize("name", TOOLS)
 def test_unnamed_data_are_values_and_no_json(name):
     data = events(name)[1]["Data"]
-    texts = data.values if isinstance(data, Several) else tuple(data.split(", "))  # EvtxECmd joins them
+    texts = data.values if isinstance(data, MultiValue) else tuple(data.split(", "))  # EvtxECmd joins them
     assert texts[:2] == ("Available", "None")
     assert "HostApplication=powershell.exe -enc" in texts[2]
 

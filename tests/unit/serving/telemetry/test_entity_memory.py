@@ -20,7 +20,7 @@ def counted(monkeypatch):
     def meet(seed: int) -> list[int]:
         rng, before = np.random.default_rng(seed), [e.count for e in both]
         for identity in rng.integers(0, 2**63, 20_000).tolist():
-            both[rng.random() < 0.1].met(identity, **GOOD)
+            both[rng.random() < 0.1].count_first(identity, **GOOD)
         return [e.count - b for e, b in zip(both, before, strict=True)]
 
     return metrics, meet

@@ -6,39 +6,39 @@ import numpy as np
 import pytest
 
 from serving.telemetry import evidence
-from serving.telemetry.evidence import EDGES, Entities, Thinning, VariantEvidence, score_bin
+from serving.telemetry.evidence import EDGES, EntityCounts, EntitySampling, VariantEvidence, score_bin
 
 GOOD = {"is_error": False, "is_slow": False, "is_degraded": False, "is_alert": False}
 
 
 def test_only_an_entitys_first_request_counts():
-    entities = Entities(Thinning())
-    entities.met(1, **GOOD)
-    entities.met(1, **{**GOOD, "is_alert": True})
-    entities.met(2, **{**GOOD, "is_alert": True})
+    entities = EntityCounts(EntitySampling())
+    entities.count_first(1, **GOOD)
+    entities.count_first(1, **{**GOOD, "is_alert": True})
+    entities.count_first(2, **{**GOOD, "is_alert": True})
     assert (entities.count, entities.alerts) == (2, 1)
 
 
 def test_forgetting_counts_anew_and_takes_nothing_back():
-    entities = Entities(Thinning())
-    entities.met(1, **GOOD)
+    entities = EntityCounts(EntitySampling())
+    entities.count_first(1, **GOOD)
     entities.forget()
     assert entities.count == 1
-    entities.met(1, **GOOD)
+    entities.count_first(1, **GOOD)
     assert entities.count == 2
 
 
 def test_a_full_memory_stays_bounded_and_counts_nobody_twice(monkeypatch):
     monkeypatch.setattr(evidence, "REMEMBERED", 100)
-    entities, everybody = Entities(Thinning()), np.random.default_rng(0).integers(0, 2**63, 5000).tolist()
+    entities, everybody = EntityCounts(EntitySampling()), np.random.default_rng(0).integers(0, 2**63, 5000).tolist()
     for _ in range(3):
         for identity in everybody:
-            entities.met(identity, **GOOD)
+            entities.count_first(identity, **GOOD)
             assert len(entities._seen) <= 101
     assert 100 < entities.count <= 5000
     counted = entities.count
     for identity in everybody:
-        entities.met(identity, **GOOD)
+        entities.count_first(identity, **GOOD)
     assert entities.count == counted
 
 
