@@ -5,6 +5,7 @@ Pure, and written from the specification alone. Decoders raise Failed with what 
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import prod
 from urllib.parse import quote
 
@@ -89,10 +90,10 @@ def unpack(name: str, datatype: str, shape: tuple[int, ...], raw: bytes) -> Tens
         )
         return Tensor(name, datatype, shape, found)
     expect(datatype in STRUCT_CODES, f"output {name}: datatype {datatype!r} is not one of the protocol's")
-    code = f"<{count}{STRUCT_CODES[datatype]}"
-    size = struct.calcsize(code)
+    code = STRUCT_CODES[datatype]
+    size = count * struct.calcsize(f"<{code}")
     expect(len(raw) == size, f"output {name}: {datatype}{list(shape)} needs {size} raw bytes, got {len(raw)}")
-    return Tensor(name, datatype, shape, struct.unpack(code, raw))
+    return Tensor(name, datatype, shape, struct.unpack(f"<{count}{code}", raw))
 
 
 def _unpack_strings(name: str, raw: bytes) -> tuple[bytes, ...]:
@@ -125,6 +126,8 @@ def parse_json(body: bytes) -> object:
         parsed: object = json.loads(body.decode(), parse_constant=lambda word: fail(f"{word} is not JSON"))
     except ValueError as error:
         fail(f"the body is not JSON ({error}): {excerpt(body)}")
+    except RecursionError:
+        fail(f"the body is nested too deeply: {excerpt(body)}")
     return parsed
 
 
@@ -161,12 +164,13 @@ def _element(value: object, datatype: str, what: str) -> Element:
         return value
     if datatype in INTEGERS and type(value) is int:
         return value
-    if datatype in FLOATS and type(value) in (int, float):
-        return value  # type: ignore[return-value]
     if datatype in FLOATS and value is None:
         return float("nan")  # JSON has no NaN; null is what servers write for it
-    if datatype == "BYTES" and isinstance(value, str):
-        return value.encode()
+    with suppress(OverflowError, UnicodeEncodeError):  # a whole number that no float holds, half a surrogate pair
+        if datatype in FLOATS and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if datatype == "BYTES" and isinstance(value, str):
+            return value.encode()
     return fail(f"{what}: {value!r:.60} is no {datatype} element")
 
 
@@ -187,7 +191,10 @@ def _output(value: object, tail: bytes, at: int) -> tuple[Tensor, int]:
     expect(all(dim >= 0 for dim in shape), f"output {name}: shape {list(shape)} of an answer has a negative dimension")
     size = as_object(described.get("parameters") or {}, f"output {name}: parameters").get("binary_data_size")
     if size is None:
-        data = _flat(as_list(described.get("data"), f"output {name}: data"))
+        try:
+            data = _flat(as_list(described.get("data"), f"output {name}: data"))
+        except RecursionError:
+            fail(f"output {name}: data is nested too deeply")
         expect(len(data) == prod(shape), f"output {name}: shape {list(shape)} needs {prod(shape)} elements, got {len(data)}")
         return Tensor(name, datatype, shape, tuple(_element(v, datatype, f"output {name}") for v in data)), 0
     expect(type(size) is int, f"output {name}: binary_data_size {size!r} is no integer")
@@ -202,7 +209,7 @@ def read_answer(reply: Reply) -> Answer:
     answered = http(reply)
     expect(answered.status == 200, f"status {answered.status}, expected 200; body {excerpt(answered.body)}")
     length = answered.headers.get(HEADER_LENGTH.lower())
-    expect(length is None or length.isdigit(), f"{HEADER_LENGTH}: {length!r} is no length")
+    expect(length is None or length.isdecimal(), f"{HEADER_LENGTH}: {length!r} is no length")
     head = len(answered.body) if length is None else int(length)
     expect(head <= len(answered.body), f"{HEADER_LENGTH}: {head} goes beyond the body of {len(answered.body)} bytes")
     body = as_object(parse_json(answered.body[:head]), "the response")

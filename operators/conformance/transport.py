@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import grpc
 
@@ -29,9 +29,7 @@ class Transport:
 
     def __init__(self, url: str | None, address: str | None, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._url = urlsplit(url) if url else None
-        if self._url is not None and (self._url.scheme not in ("http", "https") or not self._url.hostname):
-            raise TransportError(f"--http {url!r} is no address; give e.g. http://127.0.0.1:8080")
+        self._url = _split(url) if url else None
         self._channel = _open(address) if address else None
 
     def __enter__(self) -> Self:
@@ -112,6 +110,18 @@ def _status(error: Any) -> Reply:
         word in details for word in ("failed to connect", "Socket closed", "DNS resolution")
     )
     return NoReply(f"{code}: {details}") if refused else GrpcReply(code, details, b"")
+
+
+def _split(url: str) -> SplitResult:
+    refusal = f"--http {url!r} is no address; give e.g. http://127.0.0.1:8080"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as problem:
+        raise TransportError(f"{refusal} ({problem})") from problem
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise TransportError(refusal)
+    return parts
 
 
 def _open(address: str) -> Any:

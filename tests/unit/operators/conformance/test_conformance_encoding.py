@@ -11,6 +11,7 @@ from operators.conformance.exchange import GrpcReply, HttpReply, NoReply
 from operators.conformance.messages import message_class
 from operators.conformance.rpc import read_answer as rpc_read_answer
 from operators.conformance.synthesis import concrete_shape, elements, inputs_of
+from operators.conformance.transport import Transport, TransportError
 from operators.conformance.values import STRUCT_CODES, Failed, Skipped, Tensor, TensorInfo
 
 
@@ -65,6 +66,8 @@ def test_a_datatype_without_known_values_skips():
     pytest.param({"data": [1, 2.5]}, "no INT32 element", id="a fraction in an integer tensor"),
     pytest.param({"data": [1, True]}, "no INT32 element", id="a boolean is no integer"),
     pytest.param({"datatype": "INT7"}, "not one of the protocol's", id="an unknown datatype"),
+    pytest.param({"datatype": "FP32", "data": [1, 10**400]}, "no FP32 element", id="a whole number that no float holds"),
+    pytest.param({"datatype": "BYTES", "data": ["a", "\ud800"]}, "no BYTES element", id="half a surrogate pair"),
     pytest.param({"shape": [-1]}, "negative dimension", id="a variable dimension in an answer"),
     pytest.param({"shape": [2.0]}, "integers only", id="a fraction in a shape"),
     pytest.param({"parameters": {"binary_data_size": 8}}, "both data and binary_data_size", id="JSON and binary at once"),
@@ -107,3 +110,32 @@ def test_grpc_typed_and_raw_contents_must_not_be_mixed():
     response.outputs.add(name="y", datatype="INT32", shape=[1]).contents.int_contents.append(7)
     with pytest.raises(Failed, match="mixed"):
         rpc_read_answer(GrpcReply("OK", "", response.SerializeToString()))
+
+
+def test_a_shape_of_more_bytes_than_there_are_is_refused():
+    with pytest.raises(Failed, match="raw bytes, got 8"):
+        unpack("y", "INT32", (1 << 62,), b"12345678")
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        pytest.param({HEADER_LENGTH.lower(): "\u00b2"}, b"{}", id="a header length in superscript"),
+        pytest.param({}, b'{"outputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="arrays nested too deeply"),
+        pytest.param({}, b'{"outputs": ' + b"9" * 5_000 + b"}", id="a number of 5,000 digits"),
+    ],
+)
+def test_no_answer_of_a_server_stops_the_kit(headers, body):
+    with pytest.raises(Failed):
+        read_answer(HttpReply(200, headers, body))
+
+
+def test_an_input_too_large_to_make_up_is_skipped():
+    with pytest.raises(Skipped, match="elements"):
+        inputs_of([TensorInfo("a", "INT32", (1 << 40,))], 1)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://127.0.0.1:x", "http://[::1"])
+def test_an_address_that_is_none_is_refused_with_an_example(url):
+    with pytest.raises(TransportError, match=r"e\.g\. http://"):
+        Transport(url, None, 1.0)
