@@ -113,6 +113,11 @@ def _by_types(detector: Detector, data: Dataset, test: float) -> Parts:
 def _fold_of_benign(detector: Detector, data: Dataset) -> NDArray[np.int64]:
     spec = detector.split
     if spec.benign_kinds:
+        if all(data.frame[column].dtype == object for column in detector.request_fields):
+            raise DataError(
+                f"split.benign_kinds of detector {detector.name!r} groups benign rows by their numbers, and no request field is a "
+                "number; leave it out"
+            )
         return dealt(kinds_of(data.frame[~data.attack], tuple(detector.request_fields), spec.benign_kinds), spec.folds)
     place = _fractions(np.flatnonzero(~data.attack).astype(str).astype(object), "benign")
     return np.asarray(np.floor(place * spec.folds), dtype=np.int64)

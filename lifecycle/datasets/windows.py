@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.errors import DataError
+
 Ints = NDArray[np.int64]
 SECOND_US = 1_000_000
 
@@ -37,7 +39,9 @@ class Ticks:
 
 
 def aggregate(entity: Ints, at_us: Ints, measures: Mapping[str, Measure], windows_s: Mapping[str, int]) -> Ticks:
-    """Aggregate events. entity: codes >= 0, shape (n,). at_us: when each event counts, microseconds, any order, >= 0."""
+    """Aggregate events. entity: codes >= 0, shape (n,). at_us: when each event counts, microseconds, any order, >= 0.
+
+    Raises DataError if entities times time exceed 64 bits."""
     order = np.lexsort((at_us, entity))
     who, when = entity[order], at_us[order]
     tick = -(-when // SECOND_US) * SECOND_US
@@ -62,6 +66,12 @@ class _Line:
     def __init__(self, who: Ints, when: Ints, row_who: Ints, row_at: Ints) -> None:
         start = int(when.min()) if len(when) else 0
         self.span = (int(row_at.max()) - start + 1 if len(row_at) else 1) * 2
+        if len(who) and (int(who.max()) + 1) * self.span >= 2**63:
+            first, last = (np.datetime64(t, "us").astype("datetime64[s]") for t in (start, int(row_at.max())))
+            raise DataError(
+                f"event times from {first} to {last} of {int(who.max()) + 1} entities are too long a time line to count windows "
+                "on; are single times wrong? Else train on a shorter time"
+            )
         self.start, self.who, self.row_who = start, who, row_who
         self.when, self.row_at = when - start, row_at - start
         self.events = who * self.span + self.when

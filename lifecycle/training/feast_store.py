@@ -258,14 +258,21 @@ def connection_string(redis_url: str) -> str:
     >>> connection_string("redis://:secret@cache:6380/2")
     'cache:6380,db=2,password=secret'
     """
-    url = urlsplit(redis_url)
+    expected = "expected redis://:PASSWORD@HOST:PORT/DB (rediss:// for TLS)"
+    try:
+        url = urlsplit(redis_url)
+        port = url.port or 6379
+    except ValueError as problem:
+        raise StoreError(f"VEDETTE_REDIS_URL cannot be read ({problem}); {expected}") from None
     if url.scheme not in ("redis", "rediss") or not url.hostname:
-        raise StoreError(f"VEDETTE_REDIS_URL is {redis_url!r}, expected redis://HOST:PORT/DB (rediss:// for TLS)")
-    parts = [f"{url.hostname}:{url.port or 6379}", f"db={url.path.strip('/') or 0}"]
-    if url.username:
-        parts.append(f"username={unquote(url.username)}")
-    if url.password:
-        parts.append(f"password={unquote(url.password)}")
+        shown = f"{url.scheme}://{url.hostname or ''}"  # without user and password
+        raise StoreError(f"VEDETTE_REDIS_URL begins with {shown!r}; {expected}")
+    parts = [f"{url.hostname}:{port}", f"db={url.path.strip('/') or 0}"]
+    for name, secret in (("username", url.username), ("password", url.password)):
+        if secret and "," in unquote(secret):
+            raise StoreError(f"the {name} in VEDETTE_REDIS_URL has a comma, which Feast cannot take; choose another {name}")
+        if secret:
+            parts.append(f"{name}={unquote(secret)}")
     if url.scheme == "rediss":
         parts.append("ssl=true")
     return ",".join(parts)

@@ -159,3 +159,9 @@ def test_one_type_of_attack_cannot_be_left_out():
     frame = typed().assign(kind="a")
     with pytest.raises(DataError, match="train part of fold 1 has no attack rows"):
         parts(frame, **{**TYPES, "split": {"by": "types", "folds": 2, "test": 0.0}})
+
+
+def test_kinds_of_benign_rows_need_a_number_to_tell_them_by():
+    changes = {**TYPES, "request_fields": ["method"], "split": {**TYPES["split"], "benign_kinds": 4}}
+    with pytest.raises(DataError, match="benign_kinds"):
+        parts(typed(), with_test=False, **changes)

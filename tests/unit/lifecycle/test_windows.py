@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.datasets.windows import SECOND_US, Measure, aggregate
+from lifecycle.errors import DataError
 from tests import laws
 
 EVENTS = st.lists(
@@ -61,3 +62,14 @@ def test_an_event_is_in_no_tick_before_it():
 def test_unknown_aggregate_is_refused():
     with pytest.raises(ValueError, match="unknown aggregate"):
         aggregate(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64), {"x": Measure("median", np.ones(1))}, {"w": 1})
+
+
+def test_a_time_line_too_long_to_count_on_is_refused_not_counted_wrong():
+    """One row of 1970 among those of today, and 5,000 entities: more microseconds than a 64-bit number holds."""
+    who = np.arange(5_000, dtype=np.int64)
+    at = np.full(5_000, 1_700_000_000 * SECOND_US, dtype=np.int64)
+    fine = aggregate(who, at, {"n": Measure("count", who)}, {"v": 60})
+    assert fine.columns["v"]["n"].tolist() == [1] * 5_000
+    at[0] = 0
+    with pytest.raises(DataError, match="1970-01-01"):
+        aggregate(who, at, {"n": Measure("count", who)}, {"v": 60})
