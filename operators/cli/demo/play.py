@@ -28,7 +28,7 @@ def play(store_dir: Path, rate_per_s: float, scenes: Sequence[str], tell: PrintL
     first = {"version": world.stable.manifest.version, "bundle": world.stable.digest}
     folder.change(MODEL, lambda before: started(before, MODEL, first, {"policy": DARK_FIRST}, folder.who(), "the first"))
     tell("\n[bold]serve it[/]\n$ vedette up")
-    with served(store_dir) as running:
+    with served(store_dir, "--no-train") as running:
         traffic = DemoTraffic(running["http"], running["grpc"], MODEL, world.events, rate_per_s)
         return asyncio.run(_play(world, Stage(folder, traffic, tell), scenes, tell, store_dir))
 

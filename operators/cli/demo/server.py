@@ -18,9 +18,9 @@ class ServerError(Exception):
 
 @contextlib.contextmanager
 def served(store_dir: Path, *options: str) -> Iterator[dict[str, str]]:
-    """Serve what the store has on free ports, until the block ends. Gives what `up --json` announces."""
+    """Serve on free ports until the block ends. Gives what `up --json` announces. options: further ones of `up`."""
     ports = ("--http-port", "0", "--grpc-port", "0")
-    command = [sys.executable, "-m", "operators.cli.main", "up", "--no-train", "--store-dir", str(store_dir), *ports, "--json"]
+    command = [sys.executable, "-m", "operators.cli.main", "up", "--store-dir", str(store_dir), *ports, "--json"]
     with (store_dir / "up.log").open("w") as log:
         process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
         try:
@@ -35,7 +35,7 @@ def served(store_dir: Path, *options: str) -> Iterator[dict[str, str]]:
 
 
 def environment() -> dict[str, str]:
-    """Of the children: no setting of the caller's, and no real data."""
+    """The environment of child processes: without the caller's VEDETTE_* settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("VEDETTE_")}
 
 
