@@ -4,7 +4,7 @@ import functools
 import inspect
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from operators.cli.console import CommandError, errors, print_json
 
 if TYPE_CHECKING:
     from operators.control.port import Control, Record, ServiceDocument
-    from operators.rollout.status import VerbRequest
+    from operators.rollout.status import HistoryEntry, VerbRequest
 
 Name = Annotated[str, typer.Argument(help="Name of the service.")]
 StoreDir = Annotated[Path | None, typer.Option(help="Store folder of this machine (default: VEDETTE_STORE_DIR or .vedette).")]
@@ -138,9 +138,10 @@ def signed(document: "ServiceDocument | None", by: str, why: str) -> "ServiceDoc
 def send_verb(control: "Control", name: str, verb: str, why: str, *, as_json: bool, args: dict[str, str] | None = None) -> None:
     """Send a verb, wait a moment until it is handled, and print the result. Raises CommandError if it is refused, and ControlError."""
     request = request_of(control, verb, why, args)
+    earlier = control.read(name).status.moves
     control.ask(name, request)
     handled = wait_until_handled(control, name, request)
-    refused = None if handled is None else refusal_of(handled, request)
+    refused = None if handled is None else refusal_of(handled, request, earlier)
     if refused is not None:
         raise CommandError(f"{verb} {name}: refused: {refused}")
     if as_json:
@@ -186,9 +187,11 @@ def wait_until_handled(control: "Control", name: str, request: "VerbRequest") ->
     return None
 
 
-def refusal_of(record: "Record", request: "VerbRequest") -> str | None:
-    """Why a handled request was refused; None if it was not."""
+def refusal_of(record: "Record", request: "VerbRequest", earlier: "Sequence[HistoryEntry]") -> str | None:
+    """Why a handled request was refused; None if it was not. earlier: the moves before it was sent.
+
+    The times of request and move are of two machines, so they are not compared."""
     for move in reversed(record.status.moves):
-        if move.at >= request.at and move.by == request.by and move.move == f"refuse {request.verb}":
+        if move not in earlier and move.by == request.by and move.move == f"refuse {request.verb}":
             return move.reason
     return None

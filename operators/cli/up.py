@@ -94,6 +94,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def url_of(host: str, port: int) -> str:
+    """The HTTP address of a listener.
+
+    >>> url_of("::1", 8080)
+    'http://[::1]:8080'
+    """
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | None, *, retrain: bool) -> "Bundle | None":
     from operators.backends.local import served_at_start
     from operators.control.run import managed_models
@@ -137,7 +146,7 @@ def _stop_on_signals(stopping: Event) -> None:
 def _announce(
     settings: "ServingSettings", http_port: int, grpc_port: int | None, bundle: "Bundle | None", took_s: float, *, as_json: bool
 ) -> None:
-    url = f"http://{settings.host}:{http_port}"
+    url = url_of(settings.host, http_port)
     example = _example(settings, bundle)
     model = bundle.manifest.name if bundle else "simple"
     curl = f"curl -s {url}/v2/models/{model}/infer -d @{example}"

@@ -154,7 +154,7 @@ def _column(field: "FieldInfo", text: str | None) -> Any:
         return np.array([(text or "").encode()], dtype=object)
     try:
         return np.array([text or "0"]).astype(DTYPES[field.datatype])
-    except ValueError as problem:
+    except (ValueError, OverflowError) as problem:
         raise CommandError(f"{field.name}={text}: expected {field.datatype}") from problem
 
 

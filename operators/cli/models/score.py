@@ -35,8 +35,9 @@ def score(
 
     settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
     parameters = {} if operating_point is None else {"operating_point": operating_point}
-    with _output(out) as stream:
-        counts, took_s = asyncio.run(_score(settings, file, model, version, parameters, stream))
+    if out is not None and out.exists() and file.exists() and out.samefile(file):
+        raise CommandError(f"--out {out}: is the file of rows itself, which would be lost; give another")
+    counts, took_s = asyncio.run(_score(settings, file, model, version, parameters, out))
     rows_per_s = round(counts.total() / took_s) if took_s else 0
     found = dict(sorted(counts.items()))
     if as_json and out is not None:
@@ -61,7 +62,7 @@ def _output(out: Path | None) -> Iterator[IO[bytes]]:
 
 
 async def _score(
-    settings: "ServingSettings", file: Path, model: str, version: str | None, parameters: dict[str, str], stream: IO[bytes]
+    settings: "ServingSettings", file: Path, model: str, version: str | None, parameters: dict[str, str], out: Path | None
 ) -> tuple[Counter[str], float]:
     """Rows by what became of them, and the seconds it took."""
     from operators.cli.models.row_answers import answer_rows, is_by_row
@@ -85,7 +86,7 @@ async def _score(
         if not composition.service.is_ready():
             raise CommandError(f"model {model!r} cannot be loaded: {composition.service.why_not_ready()}")
         most_rows = settings.max_rows if is_by_row(bundle.manifest) else 1
-        with progress() as display:
+        with progress() as display, _output(out) as stream:
             task = display.add_task(f"scoring {file.name}", total=total)
             for chunk in read_chunks(file, bundle.manifest, most_rows=most_rows):
                 for line in await answer_rows(composition.service, bundle.manifest, parameters, chunk):

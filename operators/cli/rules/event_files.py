@@ -72,7 +72,7 @@ def _one_after_another(name: str, text: str) -> Iterator[Found]:
                 continue
             following = _BEGIN.search(text, begin + 1)
             at = following.start() if following else len(text)
-            why = problem.msg if isinstance(problem, json.JSONDecodeError) else "it is nested too deeply"
+            why = "it is nested too deeply" if isinstance(problem, RecursionError) else getattr(problem, "msg", str(problem))
             yield Found(where, why_not=f"an event is not JSON: {why}")
         line += text.count("\n", begin, at)
 

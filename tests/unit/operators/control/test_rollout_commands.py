@@ -1,14 +1,19 @@
 """The verbs at the command line, over a folder: what they write, print and end with."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from operators.cli.console import CommandError
+from operators.cli.control_plane import send_verb
 from operators.cli.kubectl import app as kubectl
 from operators.cli.main import app
 from operators.control.folder import ControlFolder
+from operators.rollout.status import HistoryEntry
 from tests.fakes.operator.control_place import Place, document, revision
 from tests.fakes.serving.replicas import Habits
 
@@ -198,3 +203,32 @@ async def test_an_experiment_is_asked_for_and_a_wrong_one_is_refused(place: Plac
     assert [v.name for v in found.variants] == ["now", "new"]
     done = run(place, "experiment", "start", "ids", "--variant", "one:50", "--variant", "two:60")
     assert "sum to 110" in str(done.exception)
+
+
+async def test_a_refusal_is_told_although_the_clock_of_who_refuses_is_behind(place: Place):
+    """The request has this machine's time, the move that of the cluster."""
+    await begun(place)
+    settled = place.folder.read("ids")
+
+    class SlowClock:
+        where, asked = "a cluster", None
+
+        def who(self):
+            return "alice"
+
+        def caution(self):
+            return None
+
+        def ask(self, name, request):
+            self.asked = request
+
+        def read(self, name):
+            if self.asked is None:
+                return settled
+            at = self.asked.at - timedelta(seconds=3)
+            refused = HistoryEntry(at=at, move="refuse approve", by="alice", reason="alice started it")
+            changes = {"handled": (self.asked.id,), "moves": (*settled.status.moves, refused)}
+            return replace(settled, status=settled.status.model_copy(update=changes))
+
+    with pytest.raises(CommandError, match="refused: alice started it"):
+        send_verb(SlowClock(), "ids", "approve", "", as_json=False)
