@@ -37,7 +37,8 @@ class Load:
 
     ongoing: requests under way. queued: waiting, of those. rate_per_s: requests answered a second, lately. p99_ms: of the last
     window; None if nothing was answered. stream_lag: events waiting in the stream; None if there is none. ready_replicas,
-    wanted_replicas: as they are. most_replicas: what there is room for; None: not known. problem: why this could not be measured."""
+    wanted_replicas: as they are. mirror_ratio: share of requests that are mirrored, 0 to 1.
+    most_replicas: what there is room for; None: not known. problem: why this could not be measured."""
 
     at: datetime
     ongoing: float = 0.0

@@ -1,6 +1,6 @@
 """What is allowed and still likely a mistake: a rollout that nobody judges, a jump, a gate that can never decide.
 
-Pure; advice, never a refusal. What is wrong is operators.api.read's."""
+Pure; advice, never a refusal. operators.api.read finds what is wrong."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,7 +1,7 @@
-"""What a look goes by: the resource as it is written, or, where that or its policy cannot be followed, what is known besides. Pure.
+"""What a look acts on: the resource as written or, if it or its policy cannot be followed, what was known before. Pure.
 
-A rollout keeps the policy that it started with, in its status. So a policy that is deleted, or a spec that cannot be read any more,
-takes nothing from a rollout under way, least of all the judgement of harm; but nothing new begins by what nobody can read."""
+The status holds the policy that a rollout started with. A rollout under way therefore goes on, and harm is still judged, when the
+policy is deleted or the spec cannot be read. Nothing new begins meanwhile."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -41,9 +41,9 @@ class LastKnown:
 NOTHING_KNOWN: Final = LastKnown()
 
 
-def by_what_is_known(document: WrittenResource, known: LastKnown, problem: Exception) -> ServiceIntent | None:
-    """What is left to go by, though the resource or its policy cannot be followed; None: nothing, it was never looked at."""
-    service = readable(document, known)
+def intent_from_memory(document: WrittenResource, known: LastKnown, problem: Exception) -> ServiceIntent | None:
+    """The intent from status and memory, where the resource or its policy cannot be followed; None: it was never looked at."""
+    service = readable_service(document, known)
     status = service.status.rollout if service is not None else None
     if service is None or status is None:
         return None
@@ -51,7 +51,7 @@ def by_what_is_known(document: WrittenResource, known: LastKnown, problem: Excep
     return ServiceIntent(service, rollout or RolloutSpec(), str(problem), is_rollout_known=rollout is not None)
 
 
-def readable(document: WrittenResource, known: LastKnown) -> ModelService | None:
+def readable_service(document: WrittenResource, known: LastKnown) -> ModelService | None:
     """The service by its spec, else by the last one that could be read, else by the parts of its spec that say where it is served;
     without its status where that is what cannot be read."""
     for known_document in (document, {**document, "status": {}}):
@@ -82,15 +82,15 @@ def _known_revision(document: WrittenResource) -> Mapping[str, Any] | None:
     return found
 
 
-def going_on(asked: ServiceIntent, desired: Desired, status: RolloutStatus) -> Desired:
-    """What is asked for; where it cannot be followed: what is under way, or stable again, and nothing that would begin."""
-    if asked.problem is None:
+def desired_while_unreadable(intent: ServiceIntent, desired: Desired, status: RolloutStatus) -> Desired:
+    """What is intent for; where it cannot be followed: what is under way, or stable again, and nothing that would begin."""
+    if intent.problem is None:
         return desired
     revision = desired.revision
     is_known = revision is not None and (revision.digest == status.seen or status.is_stable(revision.digest))
     if not (is_known and status.is_under_way):
         revision = None
-    known = asked.is_rollout_known
+    known = intent.is_rollout_known
     return replace(desired, revision=revision, experiment=status.experiment, is_rollout_known=known)
 
 

@@ -22,7 +22,7 @@ def facts_of(
 ) -> ScalingFacts:
     """What the autoscaler should know of a rollout: the step under way and the one that comes, whichever asks for more.
 
-    shares_replicas, can_sleep, cost_ratio, most: as in Facts; the first two are the backend's nature."""
+    shares_replicas, can_sleep, cost_ratio, most: as in ScalingFacts; the first two are properties of the backend."""
     if status.phase not in _UNDER_WAY or (status.candidate is None and not status.variants):
         return ScalingFacts(shares_replicas=shares_replicas, can_sleep=can_sleep, most=most)
     others = status.variants
@@ -44,8 +44,8 @@ def facts_of(
 
 
 def why_no_room(decision: ScalingDecision, load: Load) -> str | None:
-    """Why a step that adds work should not begin yet; None: it may. A load that is not known keeps nothing waiting: evidence is
-    judged, and an abort is at once."""
+    """Why a step that adds work should not begin yet; None: it may. If the load is not known, nothing waits: the evidence
+    is judged all the same, and an abort takes effect at once."""
     if load.problem is not None or load.ready_replicas >= decision.replicas:
         return None
     return f"{load.ready_replicas} of {decision.replicas} replicas are ready; the mirror begins when there is room for its work"

@@ -1,4 +1,4 @@
-"""What the autoscaler is told, remembers and says. Pure values, JSON outside; the rules are operators.autoscaling.decide's."""
+"""The autoscaler's input, state and decision. Pure values, JSON outside; the rules are in operators.autoscaling.decide."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,12 +8,13 @@ from operators.values import Value
 
 @dataclass(frozen=True, slots=True)
 class ScalingFacts:
-    """What else is so at this moment: of the rollout, of the backend.
+    """Facts of the rollout and of the backend at this moment.
 
     is_rolling_out: a candidate or an experiment is there. mirror_ratio, weight_ratio: share of the requests that the candidate
     scores a copy of, or answers, in the step under way or the one that comes, whichever is more (0..1). cost_ratio: the
     candidate's work for a request relative to stable's. rollout_min: setReplicas. shares_replicas: both variants live in the
-    same replicas (not so on kserve). can_sleep: the backend wakes a service up that has no replica. most: the backend cannot hold more."""
+    same replicas (not so on kserve). can_sleep: the backend starts a replica of a service that has none. most:
+    the backend has no room for more."""
 
     is_rolling_out: bool = False
     mirror_ratio: float = 0.0

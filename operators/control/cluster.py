@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from operators.api.read import ApiError, read_policy, read_service
-from operators.api.service_intent import NOTHING_KNOWN, ServiceIntent, by_what_is_known
+from operators.api.service_intent import NOTHING_KNOWN, ServiceIntent, intent_from_memory
 from operators.api.types import REQUESTS_ANNOTATION, RolloutPolicy, rollout_of
 from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Access, Conflict, Kube, KubeError, KubeUser, NotFound
 from operators.backends.kube_access import access
@@ -77,7 +77,7 @@ class ClusterControl:
             policy = None if is_own or named is None else self._policy(named.name)
             return ServiceIntent(service, rollout_of(service, policy))
         except (ApiError, LookupError) as problem:
-            known = by_what_is_known(document, NOTHING_KNOWN, problem)
+            known = intent_from_memory(document, NOTHING_KNOWN, problem)
             if known is None:
                 raise DamagedState(str(problem)) from problem
             return known

@@ -21,7 +21,7 @@ import yaml
 from pydantic import ValidationError
 
 from operators.api.read import ApiError, read_policy, read_service
-from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, by_what_is_known
+from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, intent_from_memory
 from operators.api.types import ModelService, ModelServiceStatus, RolloutPolicy, rollout_of
 from operators.control.files import is_held, remove, write_whole
 from operators.control.looks import EvidencePoint, read_looks
@@ -80,7 +80,7 @@ class ControlFolder:
             if document is None or kept is None:
                 raise
             status = {"rollout": kept.model_dump(mode="json", by_alias=True, exclude_defaults=True)}
-            found = by_what_is_known({**_named(document, name), "status": status}, known, problem)
+            found = intent_from_memory({**_named(document, name), "status": status}, known, problem)
             if found is None:
                 raise
             return found

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, going_on
+from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, desired_while_unreadable
 from operators.api.types import ModelService, ModelServiceStatus
 from operators.backends.local import LocalBackend
 from operators.control.files import held
@@ -93,7 +93,7 @@ class Loop:
         view = await self._backend.look(service.ref)
         now = self._now()
         desired = desired_of(service, rollout)
-        outcome = advance(going_on(asked, desired, before), before, view.observation, requests, now)
+        outcome = advance(desired_while_unreadable(asked, desired, before), before, view.observation, requests, now)
         if outcome.target is not None:
             target = self._scaling.scaled(service, rollout, outcome.status, outcome.target, view.load, now)
             outcome = replace(outcome, target=target)

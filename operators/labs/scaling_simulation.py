@@ -10,7 +10,7 @@ import numpy as np
 
 from operators.autoscaling.spec import ScalingSpec
 from operators.labs.queueing import Machine, ReplicaQueue
-from operators.labs.scaling_rivals import Ours, PlainHpa, Policy, RayDefault, SecondSeen
+from operators.labs.scaling_policies import PlainHpa, Policy, RayDefault, SecondSeen, VedettePolicy
 from operators.labs.scaling_traffic import TRAFFIC, TrafficPattern
 
 MACHINE: Final = Machine()
@@ -72,10 +72,10 @@ def _spread(values: Sequence[float]) -> tuple[float, float, float]:
 def policies(spec: ScalingSpec, traffic: TrafficPattern) -> Mapping[str, Callable[[], Policy]]:
     """What is compared, all with the same target and bounds."""
     target, low, high = spec.target_ongoing_requests, max(spec.min_replicas, 1), spec.max_replicas
-    found: dict[str, Callable[[], Policy]] = {"vedette": lambda: Ours(spec)}
+    found: dict[str, Callable[[], Policy]] = {"vedette": lambda: VedettePolicy(spec)}
     if traffic.name == "shift" and not spec.schedule:
         scheduled = ScalingSpec.model_validate({**spec.model_dump(by_alias=True), "schedule": [WINDOW]})
-        found["vedette (schedule)"] = lambda: Ours(scheduled)
+        found["vedette (schedule)"] = lambda: VedettePolicy(scheduled)
     found["Ray Serve default"] = lambda: RayDefault(target, low, high)
     found["plain HPA"] = lambda: PlainHpa(target, low, high)
     return found

@@ -1,7 +1,7 @@
 """One look at a service, whole: judge the evidence, decide, and say what should be true now. Pure.
 
-The operator's handler and the local loop are thin shells around `advance`: observe, advance, record, act. Traffic that is taken away
-(`Advance.acts_first`) does not wait for the record: the loop acts on it first, the operator though the record fails."""
+The operator's handler and the local loop are thin shells around `advance`: observe, advance, record, act. Taking traffic away
+(`Advance.acts_first`) does not wait for the record: the loop acts first, and the operator acts even if recording fails."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from operators.rollout.analysis import Statistics, analysis_of, assessed, standa
 from operators.rollout.decide import decide
 from operators.rollout.events import Event, events
 from operators.rollout.evidence import Observation
-from operators.rollout.facts import Desired, Facts, see, within_rollback_window
+from operators.rollout.facts import Desired, Facts, facts_at_look, within_rollback_window
 from operators.rollout.replicas import wanted_replicas
 from operators.rollout.status import RolloutStatus, Target, TargetVariant, VerbRequest
 from operators.rollout.status_bounds import bounded
@@ -39,7 +39,7 @@ MOVES_A_LOOK = 256
 
 _TAKES_TRAFFIC = (moves.Abort, moves.Undo, moves.StopVariant, moves.Conclude)
 _LAST = (moves.Start, moves.StartExperiment, moves.SetWeight, moves.SplitTraffic)
-"""What begins is dark for a look at least, and after giving traffic the next move waits for the next look."""
+"""A look ends after these: a new candidate stays dark for one look at least, and new traffic is observed before the next move."""
 
 
 def advance(
@@ -50,9 +50,9 @@ def advance(
     now: datetime,
     statistics: Statistics | None = None,
 ) -> Advance:
-    """Judge, decide and apply, until nothing more moves at this look.
+    """Judge, then decide and apply until nothing more moves at this look.
 
-    The same arguments give the same outcome. At rest the status comes back equal, so that nothing needs to be written."""
+    The same arguments give the same outcome. At rest the status comes back equal, so nothing needs to be written."""
     statistics = statistics or standard_statistics()
     before = status
     status = _forget_former(desired, _not_in_future(status, now), now)
@@ -73,7 +73,7 @@ def advance(
     return Advance(
         status=status,
         target=_still_loaded(target(desired, status), before, made),
-        decision=max(made, key=lambda m: not isinstance(m, moves.Hold | moves.Adopt | moves.Refuse)),
+        decision=max(made, key=lambda m: not isinstance(m, moves.Hold | moves.NoteSpec | moves.Refuse)),
         made=tuple(made),
         events=events(before, status, made),
         acts_first=any(isinstance(m, _TAKES_TRAFFIC) for m in made),
@@ -103,8 +103,8 @@ def target(desired: Desired, status: RolloutStatus) -> Target | None:
 
 
 def _still_loaded(aimed: Target | None, before: RolloutStatus, made: list[moves.Move]) -> Target | None:
-    """The target of a look that takes traffic away keeps what lost it loaded, dark: should recording fail, the next look may see
-    things otherwise, and no weight may then reach a revision that was just unloaded. The look after it lets go."""
+    """A look that takes traffic away keeps the revision that lost it loaded at weight 0. If recording fails, the next look may decide
+    otherwise, and no weight may reach an unloaded revision. The look after it unloads."""
     if aimed is None or not any(isinstance(m, _TAKES_TRAFFIC) for m in made):
         return aimed
     lost = [*((v.name, v.revision) for v in before.variants), ("candidate", before.candidate), ("undone", before.stable)]
@@ -118,7 +118,7 @@ def _still_loaded(aimed: Target | None, before: RolloutStatus, made: list[moves.
 
 
 def _facts(desired: Desired, status: RolloutStatus, observation: Observation, now: datetime, statistics: Statistics) -> Facts:
-    facts = see(desired, status, observation, now)
+    facts = facts_at_look(desired, status, observation, now)
     spec = status.policy
     if spec is None or spec.alert_budget is None or status.candidate_wanted is not None:
         return facts
@@ -128,14 +128,14 @@ def _facts(desired: Desired, status: RolloutStatus, observation: Observation, no
 
 
 def _not_in_future(status: RolloutStatus, now: datetime) -> RolloutStatus:
-    """A clock that was set back must not make anything wait for the old time."""
+    """Moments after `now` become `now`: a clock that was set back delays nothing."""
     names = ("started", "step_started", "last_progress", "split_since", "promoted_at")
     late = {name: now for name in names if (at := getattr(status, name)) is not None and at > now}
     return status.model_copy(update=late)
 
 
 def _forget_former(desired: Desired, status: RolloutStatus, now: datetime) -> RolloutStatus:
-    """After the rollback window the former stable is no longer kept loaded; while nobody knows the window, it is."""
+    """The former stable is unloaded after the rollback window; it stays while the window is not known."""
     if not desired.is_rollout_known or within_rollback_window(status, desired.rollout.rollback_window, now):
         return status
     return status.model_copy(update={"former": None, "promoted_at": None})

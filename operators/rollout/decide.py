@@ -1,8 +1,7 @@
 """The rollout decision: what one look at a rollout should lead to, and why.
 
-Pure: no clock, cluster or metrics server. Every rule that moves a rollout by itself is in this file; the rules of what people say
-are in operators.rollout.verbs, of experiments in operators.rollout.experiments. The order of the rules is their rank: harm first,
-then what the spec asks for, then what people say, then the steps."""
+Pure: no clock, cluster or metrics server. This file holds the rules that move a rollout by itself; those of verbs are in
+operators.rollout.verbs, those of experiments in operators.rollout.experiments. The order is the rank: harm, the spec, verbs, steps."""
 
 from datetime import datetime
 
@@ -11,14 +10,14 @@ from operators.rollout.experiments import decide as experiments
 from operators.rollout.facts import Facts, within_rollback_window
 from operators.rollout.moves import (
     Abort,
-    Adopt,
     Calibrate,
-    GiveUp,
     Hold,
+    MarkInconclusive,
     Move,
-    Overdue,
-    Pass,
+    NoteSpec,
+    PassStep,
     Promote,
+    ReportOverdue,
     SetMirror,
     SetReplicas,
     SetWeight,
@@ -51,11 +50,11 @@ def decide(
 ) -> Move:
     """Choose the next move. Deciding twice on the same facts gives the same move.
 
-    spec: the policy that the rollout keeps to. requests: what people said, the oldest first; those in `status.handled` are done."""
+    spec: the policy that the rollout keeps to. requests: verbs, the oldest first; those in `status.handled` are ignored."""
     return (
         _harm(status, assessment, facts)
         or _spec_changed(spec, status, facts, now)
-        or verbs.answer(spec, status, facts, requests, now)
+        or verbs.answer_verb(spec, status, facts, requests, now)
         or experiments.decide(status, facts, requests, now)
         or _deadline(spec, status, now)
         or _rest(status, facts)
@@ -65,7 +64,7 @@ def decide(
 
 
 def _harm(status: RolloutStatus, assessment: Assessment, facts: Facts) -> Move | None:
-    """Worse evidence, or a candidate that cannot be loaded, ends a rollout at once, whatever it waits for."""
+    """Worse evidence, or a candidate that cannot be loaded, aborts a rollout at once, whatever it waits for."""
     if not status.is_under_way or status.stable is None:
         return None
     if assessment.verdict is Verdict.WORSE:
@@ -91,11 +90,11 @@ def _spec_changed(spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: d
     if status.is_stable(asked):
         if status.is_under_way:
             return Abort(reason="the spec asks for stable again", by=desired.by, seen=asked, is_settled=True)
-        return Adopt(seen=asked, reason="the spec asks for what is stable")
+        return NoteSpec(seen=asked, reason="the spec asks for what is stable")
     if status.experiment is not None:
         return None
     if status.wanted is not None and asked == status.wanted.digest:
-        return Adopt(seen=asked, reason="the spec asks for the candidate")
+        return NoteSpec(seen=asked, reason="the spec asks for the candidate")
     why = desired.why or f"the spec asks for version {desired.revision.version}"
     is_former = status.former is not None and asked == status.former.digest
     if is_former and within_rollback_window(status, desired.rollout.rollback_window, now):
@@ -107,8 +106,7 @@ def _spec_changed(spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: d
 
 
 def _deadline(spec: RolloutSpec, status: RolloutStatus, now: datetime) -> Move | None:
-    """No progress for too long is reported once, or aborts where the policy says so. Waiting for people, or in a timed pause, is
-    not lack of progress."""
+    """Lack of progress is reported once, or aborts where the policy says so. Waiting for people and a timed pause do not count."""
     limit, began = spec.progress_deadline, status.last_progress
     if limit is None or began is None or status.phase is Phase.PAUSED:
         return None
@@ -117,7 +115,7 @@ def _deadline(spec: RolloutSpec, status: RolloutStatus, now: datetime) -> Move |
     reason = f"no progress for {format_duration(limit)}; waiting for {status.waiting_for or 'the next look'}"
     if spec.abort_on_deadline and status.stable is not None:
         return Abort(reason=reason)
-    return None if status.is_overdue else Overdue(reason=reason)
+    return None if status.is_overdue else ReportOverdue(reason=reason)
 
 
 def _is_pause(spec: RolloutSpec, status: RolloutStatus) -> bool:
@@ -160,7 +158,7 @@ def _next_step(spec: RolloutSpec, status: RolloutStatus, assessment: Assessment,
     if isinstance(step, ApprovalStep):
         return _approval(step, status, facts)
     if status.full_by is not None:
-        return Pass(reason=f"in full, by {status.full_by}")
+        return PassStep(reason=f"in full, by {status.full_by}")
     if isinstance(step, PauseStep):
         return _pause(step, status, now)
     if isinstance(step, AnalysisStep):
@@ -171,7 +169,7 @@ def _next_step(spec: RolloutSpec, status: RolloutStatus, assessment: Assessment,
 def _set(
     step: float | MirrorStep | ReplicasStep, spec: RolloutSpec, status: RolloutStatus, assessment: Assessment, facts: Facts
 ) -> Move:
-    """Steps that change what is served: nothing is changed before every replica has the candidate."""
+    """Steps that change what is served wait until every replica has the candidate loaded."""
     if not facts.candidate.is_everywhere:
         return _loading(facts)
     if isinstance(step, MirrorStep):
@@ -182,7 +180,7 @@ def _set(
         return SetReplicas(replicas=step.replicas, reason=f"step {status.step_index + 1} asks for them")
     if facts.replicas < step.replicas:
         return Hold(phase=Phase.PROGRESSING, waiting_for=f"replicas: {facts.replicas} of {step.replicas} are there")
-    return Pass(reason=f"{facts.replicas} replicas are there")
+    return PassStep(reason=f"{facts.replicas} replicas are there")
 
 
 def _loading(facts: Facts) -> Move:
@@ -190,9 +188,9 @@ def _loading(facts: Facts) -> Move:
 
 
 def _raise(weight: float, status: RolloutStatus, assessment: Assessment) -> Move:
-    """More traffic needs evidence that is valid: an error in measuring never promotes."""
+    """More traffic needs valid evidence: an error in measuring never promotes."""
     if status.weight >= weight:
-        return Pass(reason=f"the weight is {status.weight:g} %")
+        return PassStep(reason=f"the weight is {status.weight:g} %")
     if assessment.verdict is Verdict.INVALID:
         return _invalid(assessment)
     return SetWeight(weight=weight, reason=f"step {status.step_index + 1}", assessment=assessment)
@@ -203,16 +201,16 @@ def _invalid(assessment: Assessment) -> Move:
 
 
 def _mirror(percent: float, spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Move:
-    """Mirror; then, with an alert budget, stay until the candidate's threshold is set."""
+    """Mirror; with an alert budget, also wait until the candidate's threshold is set."""
     if status.mirror != percent:
         return SetMirror(percent=percent, reason=f"step {status.step_index + 1}")
     if spec.alert_budget is None or status.candidate_wanted is not None or percent == 0:
-        return Pass(reason=f"{percent:g} % of requests are mirrored")
+        return PassStep(reason=f"{percent:g} % of requests are mirrored")
     return _calibrate(spec.alert_budget, status.candidate, facts)
 
 
 def _calibrate(budget: AlertBudget, candidate: Revision | None, facts: Facts) -> Move:
-    """The threshold at which the candidate's alerts equal stable's, once there are scores enough."""
+    """Set the threshold at which the candidate alerts as often as stable, once there are enough scores."""
     found = facts.calibration
     rows = facts.tally.mirrored_rows
     if rows < budget.min_requests:
@@ -231,14 +229,14 @@ def _pause(step: PauseStep, status: RolloutStatus, now: datetime) -> Move:
         return Hold(phase=Phase.PAUSED, waiting_for="people: promote goes on from this pause")
     began = status.step_started or now
     if now - began >= step.duration:
-        return Pass(reason=f"paused for {format_duration(step.duration)}")
+        return PassStep(reason=f"paused for {format_duration(step.duration)}")
     return Hold(phase=Phase.PROGRESSING, waiting_for=f"the pause to end at {began + step.duration:%H:%M:%SZ}")
 
 
 def _approval(step: ApprovalStep, status: RolloutStatus, facts: Facts) -> Move:
     given = [a.by for a in status.approvals]
     if len(set(given)) >= step.approvers:
-        return Pass(reason=f"approved by {', '.join(given)}")
+        return PassStep(reason=f"approved by {', '.join(given)}")
     whose = f" from {' or '.join(step.groups)}" if step.groups else ""
     unsure = "" if facts.desired.is_by_checked else "; who started it cannot be known: no admission webhook checks it here"
     return Hold(phase=Phase.PAUSED, waiting_for=f"approval{whose}: {len(set(given))} of {step.approvers}{unsure}")
@@ -247,13 +245,13 @@ def _approval(step: ApprovalStep, status: RolloutStatus, facts: Facts) -> Move:
 def _analysis(
     step: AnalysisStep, spec: RolloutSpec, status: RolloutStatus, assessment: Assessment, facts: Facts, now: datetime
 ) -> Move:
-    """Passes on `no_worse` or `better` with enough requests of this very step behind it."""
+    """Passes on `no_worse` or `better`, with enough requests since this step began."""
     least = spec.analysis.min_requests if step.min_requests is None else step.min_requests
     seen = facts.judged_requests(status) - status.requests_before
     if assessment.verdict in PASSING and seen >= least:
-        return Pass(reason=f"{assessment.verdict}: {assessment.reason}", assessment=assessment)
+        return PassStep(reason=f"{assessment.verdict}: {assessment.reason}", assessment=assessment)
     if step.max_duration is not None and now - (status.step_started or now) >= step.max_duration:
-        return GiveUp(
+        return MarkInconclusive(
             reason=f"inconclusive after {format_duration(step.max_duration)}: {assessment.verdict}, {assessment.reason}",
             assessment=assessment,
         )
@@ -273,8 +271,8 @@ def _more(assessment: Assessment, missing: int) -> str:
 def _finish(spec: RolloutSpec, status: RolloutStatus, assessment: Assessment, facts: Facts) -> Move:
     """After the last step: all traffic, then promotion, which needs evidence that is valid and not worse.
 
-    A policy with analysis steps has had its evidence there. One without any waits for `analysis.minRequests` of the candidate's
-    requests: silence is not success."""
+    Analysis steps have seen their evidence already. A policy without any waits for `analysis.minRequests` requests of the candidate:
+    no evidence is not success."""
     if not facts.candidate.is_everywhere:
         return _loading(facts)
     is_full = status.full_by is not None

@@ -1,4 +1,4 @@
-"""What people are told of a look: one event a move, and what changed without one. Pure."""
+"""Events of a look: one for each move, and for changes without one. Pure."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ from operators.rollout.status import Phase, RolloutStatus, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What people are told of a move. reason: CamelCase. message: why."""
+    """One event, for people. reason: CamelCase. message: why."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -22,10 +22,10 @@ _NAMES: dict[type[moves.Move], tuple[Literal["Normal", "Warning"], str]] = {
     moves.SetWeight: ("Normal", "WeightSet"),
     moves.SetReplicas: ("Normal", "ReplicasSet"),
     moves.Calibrate: ("Normal", "ThresholdCalibrated"),
-    moves.Pass: ("Normal", "StepPassed"),
-    moves.GiveUp: ("Warning", "AnalysisInconclusive"),
-    moves.WaitOn: ("Normal", "AnalysisResumed"),
-    moves.Overdue: ("Warning", "ProgressDeadlineExceeded"),
+    moves.PassStep: ("Normal", "StepPassed"),
+    moves.MarkInconclusive: ("Warning", "AnalysisInconclusive"),
+    moves.ResumeAnalysis: ("Normal", "AnalysisResumed"),
+    moves.ReportOverdue: ("Warning", "ProgressDeadlineExceeded"),
     moves.Pause: ("Normal", "RolloutPaused"),
     moves.Resume: ("Normal", "RolloutResumed"),
     moves.Approve: ("Normal", "RolloutApproved"),
@@ -42,7 +42,7 @@ _NAMES: dict[type[moves.Move], tuple[Literal["Normal", "Warning"], str]] = {
 
 
 def events(before: RolloutStatus, after_: RolloutStatus, made: list[moves.Move]) -> tuple[Event, ...]:
-    """One event a move; and what changed without one: evidence that became invalid, or a wait for people."""
+    """One event for each move, and for changes without one: evidence that became invalid, or a wait for people."""
     events = [Event(*_NAMES[type(m)], _message(m)) for m in made if type(m) in _NAMES]
     verdicts = before.assessment.verdict, after_.assessment.verdict
     if verdicts[1] is Verdict.INVALID and verdicts[0] is not Verdict.INVALID:
@@ -55,11 +55,11 @@ def events(before: RolloutStatus, after_: RolloutStatus, made: list[moves.Move])
 
 
 def _message(move: moves.Move) -> str:
-    said = "" if move.by == "operator" else f" (by {move.by})"
+    author = "" if move.by == "operator" else f" (by {move.by})"
     what = {
         moves.SetWeight: lambda m: f"weight {m.weight:g} %: ",
         moves.SetMirror: lambda m: f"mirror {m.percent:g} %: ",
         moves.Start: lambda m: f"{m.how} version {m.revision.version}: ",
         moves.Refuse: lambda m: f"{m.verb} refused: ",
     }.get(type(move), lambda m: "")(move)
-    return f"{what}{move.reason}{said}"
+    return f"{what}{move.reason}{author}"

@@ -66,7 +66,7 @@ class Observation(Value):
     at: datetime
     """When the counters were read, UTC."""
     replicas: tuple[ReplicaEvidence, ...] = ()
-    """Those that answered."""
+    """The replicas that answered."""
     expected_replicas: int = 0
     """How many there are that should answer; fewer answered means the look is partial."""
     wanted_replicas: int | None = None

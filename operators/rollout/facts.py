@@ -16,8 +16,8 @@ class Desired:
 
     revision: what should be stable in the end; None: nothing is asked. experiment: an A/B test to run. replicas: the count, where
     no autoscaler owns it; min_replicas, max_replicas: bounds of either. is_paused: steps should not move. by, why: who changed this,
-    and why, as far as that is known; `by` may not approve what they started. is_by_checked: whether `by` is who was authenticated.
-    is_rollout_known: whether `rollout` is what people wrote; else it stands in for a policy that is gone."""
+    and why, as far as known; `by` may not approve the rollout. is_by_checked: whether `by` was authenticated. is_rollout_known:
+    whether `rollout` is what people wrote; else it is a default in place of a policy that is gone."""
 
     revision: Revision | None
     rollout: RolloutSpec = field(default_factory=RolloutSpec)
@@ -55,7 +55,7 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Outcome of an alert budget. threshold: where the candidate's alerts equal stable's; None: none does, see reason."""
+    """Outcome of an alert budget. threshold: where the candidate alerts as often as stable; None: there is none, see reason."""
 
     threshold: float | None
     reason: str
@@ -83,7 +83,7 @@ def loading(
 ) -> Loading:
     """How far `revision` is loaded in the replicas that should hold `variant`.
 
-    A replica that reports without having it counts against it, also when it is one more than expected."""
+    A replica that reports without having it loaded counts as missing, also if it is one more than expected."""
     if revision is None:
         return Loading()
     holders = [r for r in observation.replicas if r.holds is None or variant in r.holds]
@@ -103,12 +103,12 @@ def _failure(holders: list[ReplicaEvidence], revision: Revision) -> str | None:
     return None
 
 
-def see(desired: Desired, status: RolloutStatus, observation: Observation, now: datetime) -> Facts:
-    """The facts of one look. A failure to load that was observed before the rollout started is of an earlier attempt."""
+def facts_at_look(desired: Desired, status: RolloutStatus, observation: Observation, now: datetime) -> Facts:
+    """The facts of one look. A failure to load observed before the rollout started belongs to an earlier attempt, and is ignored."""
     stale_after = (status.policy or desired.rollout).analysis.stale_after
     if status.experiment is not None:
-        each = [loading(observation, v.name, v.revision, now, stale_after) for v in status.variants]
-        candidate = _together(each)
+        loadings = [loading(observation, v.name, v.revision, now, stale_after) for v in status.variants]
+        candidate = _combined(loadings)
     else:
         candidate = loading(observation, "candidate", status.candidate, now, stale_after)
     if status.started is not None and observation.at <= status.started:
@@ -122,11 +122,11 @@ def see(desired: Desired, status: RolloutStatus, observation: Observation, now: 
     )
 
 
-def _together(each: list[Loading]) -> Loading:
-    """Of several revisions: the one that is furthest from loaded, and the first failure."""
-    worst = min(each, key=lambda x: x.ready - x.expected)
-    failure = next((x.failure for x in each if x.failure), None)
-    return Loading(worst.ready, worst.expected, failure, all(x.is_fresh for x in each))
+def _combined(loadings: list[Loading]) -> Loading:
+    """Several revisions as one: the least loaded, and the first failure."""
+    worst = min(loadings, key=lambda x: x.ready - x.expected)
+    failure = next((x.failure for x in loadings if x.failure), None)
+    return Loading(worst.ready, worst.expected, failure, all(x.is_fresh for x in loadings))
 
 
 def within_rollback_window(status: RolloutStatus, window: timedelta, now: datetime) -> bool:

@@ -10,7 +10,7 @@ from operators.rollout.status import FinishedRollout, HistoryEntry, RolloutStatu
 
 MOVES = 40
 HANDLED = 64
-"""Ids of handled verbs that are remembered at least, besides those still being said."""
+"""Ids of handled verbs that are remembered at least, besides those still requested."""
 
 
 def with_move(status: RolloutStatus, entry: HistoryEntry) -> RolloutStatus:
@@ -66,7 +66,7 @@ def with_handled(status: RolloutStatus, request: str | None) -> RolloutStatus:
 
 
 def pruned(status: RolloutStatus, requests: tuple[VerbRequest, ...]) -> RolloutStatus:
-    """The status without the ids that nobody says any more, but for the newest."""
-    said = {r.id for r in requests}
-    kept = tuple(h for i, h in enumerate(status.handled) if h in said or i >= len(status.handled) - HANDLED)
+    """The status without ids of verbs that are no longer requested, but for the newest."""
+    requested = {r.id for r in requests}
+    kept = tuple(h for i, h in enumerate(status.handled) if h in requested or i >= len(status.handled) - HANDLED)
     return status.model_copy(update={"handled": kept})

@@ -1,6 +1,6 @@
 """What one look at a rollout can lead to: the moves, each with its reason. Pure values.
 
-Which move is made is operators.rollout.decide's; what it changes, operators.rollout.transitions'."""
+operators.rollout.decide chooses the move, operators.rollout.transitions applies it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from operators.rollout.status import Assessment, ExperimentReport, Phase, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """reason: why, for people. by: who. request: id of the verb that this answers. assessment: the evidence it rests on, if it does."""
+    """reason: for people. by: who made it. request: id of the verb that it answers. assessment: the evidence behind it, if any."""
 
     reason: str = ""
     by: str = "operator"
@@ -22,7 +22,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold(Move):
-    """Nothing moves. waiting_for: what for; empty: nothing."""
+    """Nothing moves. waiting_for: what the rollout waits for; empty: nothing."""
 
     phase: Phase
     waiting_for: str = ""
@@ -32,8 +32,8 @@ class Hold(Move):
 class Start(Move):
     """Begin with `revision` as the candidate; what is under way ends as superseded.
 
-    seen: digest the spec asks for, if the spec is why. is_full: no steps and no evidence, only loading. undo_of: what it
-    takes back. how: for people."""
+    seen: digest that the spec asks for, if the spec caused it. is_full: no steps and no evidence, only loading. undo_of: digest of
+    the revision it takes back. how: for people."""
 
     revision: Revision
     seen: str | None = None
@@ -44,8 +44,8 @@ class Start(Move):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adopt(Move):
-    """The spec asks for what is there already: only take note of it."""
+class NoteSpec(Move):
+    """The spec asks for what is there already; only its digest is recorded."""
 
     seen: str
 
@@ -59,65 +59,65 @@ class SetMirror(Move):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetWeight(Move):
-    """`weight` percent of entities meet the candidate; more than before."""
+    """The candidate serves `weight` percent of the entities, more than before."""
 
     weight: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetReplicas(Move):
-    """No fewer replicas than this while the rollout lasts."""
+    """The least number of replicas while the rollout lasts."""
 
     replicas: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrate(Move):
-    """The candidate's threshold is set by its alert budget: `revision` is what is judged from here on, from nothing."""
+    """The alert budget sets the candidate's threshold: from now on `revision` is judged, with new evidence."""
 
     revision: Revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pass(Move):
+class PassStep(Move):
     """The step is done; the next one begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GiveUp(Move):
-    """The analysis step waited long enough: inconclusive, people decide."""
+class MarkInconclusive(Move):
+    """The analysis step reached its maxDuration without a verdict; people decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WaitOn(Move):
-    """An inconclusive analysis waits anew, because somebody said so."""
+class ResumeAnalysis(Move):
+    """A person lets an inconclusive analysis wait once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overdue(Move):
-    """No progress within the deadline; reported once."""
+class ReportOverdue(Move):
+    """There was no progress within the deadline; reported once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause(Move):
-    """Somebody paused it."""
+    """A person pauses the rollout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume(Move):
-    """Somebody lets it go on."""
+    """A person lets it go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approve(Move):
-    """Somebody's yes. at: when it was said."""
+    """A person approves. at: when it was requested."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromoteFull(Move):
-    """Somebody takes the evidence's place: every step but approvals passes."""
+    """A person promotes without evidence: every step but approvals passes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +127,8 @@ class Promote(Move):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abort(Move):
-    """Stable serves all, at once. seen: digest the spec asks for, if the spec is why. is_settled: stable is what the spec asks for,
-    so nothing is left to retry."""
+    """Stable serves all, at once. seen: digest that the spec asks for, if the spec caused it. is_settled: the spec asks for
+    stable, so there is nothing to retry."""
 
     seen: str | None = None
     is_settled: bool = False
@@ -136,7 +136,7 @@ class Abort(Move):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undo(Move):
-    """The former stable is stable again, at once. seen: digest the spec asks for, if the spec is why."""
+    """The former stable is stable again, at once. seen: digest that the spec asks for, if the spec caused it."""
 
     seen: str | None = None
 
@@ -159,7 +159,7 @@ class SplitTraffic(Move):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopVariant(Move):
-    """A guard takes a variant's traffic to the baseline; the other variants keep their entities."""
+    """A guard moves a variant's traffic to the baseline; the other variants keep their entities."""
 
     name: str
     variants: tuple[TargetVariant, ...]
@@ -174,12 +174,12 @@ class Conclude(Move):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgetExperiment(Move):
-    """The spec asks for no experiment any more: the same one may be asked for again."""
+    """The spec names no experiment any more; the same one may start again later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse(Move):
-    """A verb that makes no sense now, and what would. It is handled all the same."""
+    """A verb cannot be carried out now; the reason says what can. It counts as handled."""
 
     verb: str
 

@@ -1,8 +1,8 @@
-"""Replica arithmetic of a rollout: who owns the count, and how many a candidate of its own gets. Pure.
+"""Replica arithmetic of a rollout: who owns the count, and how many replicas a separate candidate gets. Pure.
 
 There is one owner of the count. Without an autoscaler it is the spec's `replicas`; with one it is operators.autoscaling, which keeps the
 rollout's floor (setReplicas) and plans for the work of both variants where they share replicas (a mirrored request is scored twice).
-Where a candidate has replicas of its own, stable keeps all it has until the candidate is promoted: an abort is then at once."""
+Where a candidate has its own replicas, stable keeps all of its own until promotion, so that an abort takes effect at once."""
 
 import math
 

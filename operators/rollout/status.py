@@ -1,7 +1,6 @@
 """Where a rollout stands: everything that `decide` remembers between two looks. Pure, and round-trips through JSON.
 
-Kept in a resource's status or in a file; whoever keeps it does not look inside. Which move is made is
-operators.rollout.decide's; what it changes, operators.rollout.transitions'."""
+Stored in a resource's status or in a file. operators.rollout.decide chooses the move, operators.rollout.transitions applies it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,7 +16,7 @@ from serving.spec import ModelSpec, VariantSpec
 
 Text = Annotated[str, Field(max_length=2048)]
 LATENCY_OBJECTIVE_MS: Final = 100.0
-"""Where nobody says another."""
+"""The default."""
 
 
 class Phase(StrEnum):
@@ -90,11 +89,11 @@ class Target(Value):
     """What a backend should make true. Whole and declarative: carrying it out twice is the same as once."""
 
     stable: Revision
-    """What serves everybody the variants leave."""
+    """Serves the entities that no variant gets."""
     variants: tuple["TargetVariant", ...] = ()
-    """What is loaded beside it, with its share."""
+    """What is loaded besides, with its share of the entities."""
     latency_objective_ms: float | None = LATENCY_OBJECTIVE_MS
-    """A request that takes longer counts as slow in the evidence. None: it stays as it is, nobody knows the policy."""
+    """A request that takes longer counts as slow in the evidence. None: the policy is not known; the objective stays as it is."""
     replicas: int | None = None
     """None: the autoscaler's own choice."""
 
@@ -134,20 +133,20 @@ class TargetVariant(Value):
 
 
 class VerbRequest(Value):
-    """A verb somebody said. Handled once, by id."""
+    """A verb that a person requested. Handled once, by id."""
 
     id: Annotated[str, Field(max_length=64)]
-    """Its identity, made by who says it."""
+    """Its identity, made by the requester."""
     verb: Literal["promote", "promote-full", "pause", "resume", "abort", "retry", "undo", "approve", "restart", "conclude"]
-    """What should happen."""
+    """The verb."""
     by: Annotated[str, Field(max_length=253)]
-    """Who said it."""
+    """Who requested it."""
     why: Annotated[str, Field(max_length=1024)] = ""
-    """And why."""
+    """Why."""
     at: datetime
-    """When it was said."""
+    """When it was requested."""
     args: Mapping[str, str] = Field(default_factory=dict)
-    """More, by verb."""
+    """Further arguments, by verb."""
 
 
 class HistoryEntry(Value):
@@ -170,14 +169,14 @@ class HistoryEntry(Value):
 
 
 class Approval(Value):
-    """One person's yes."""
+    """One person's approval."""
 
     by: str
     """Who."""
     at: datetime
     """When."""
     why: str = ""
-    """And why."""
+    """Why."""
 
 
 class VariantReport(Value):
@@ -246,14 +245,14 @@ class FinishedRollout(Value):
 
 
 class RolloutStatus(Value):
-    """All of it."""
+    """Everything that is remembered of a service's rollouts and experiments between two looks."""
 
     phase: Phase = Phase.HEALTHY
     """Where it stands."""
     stable: Revision | None = None
-    """What serves everybody the split does not give away."""
+    """The revision that serves every entity outside the split."""
     candidate: Revision | None = None
-    """What is rolled out, if anything is."""
+    """The revision being rolled out, if any."""
     candidate_wanted: Revision | None = None
     """The candidate as it was asked for, where alertBudget set a threshold of its own."""
     stable_wanted: Revision | None = None
@@ -262,8 +261,8 @@ class RolloutStatus(Value):
     """Digest of the revision that the spec asked for when it was last acted on. Another digest is a change of the spec; the same
     one is not, so what was aborted or undone is not tried again by itself."""
     policy: RolloutSpec | None = None
-    """Steps and gates as they were when the rollout started. It keeps to them: an edited policy counts from the next start, or
-    from `restart`; judging half a rollout by one margin and half by another would bound nothing."""
+    """Steps and gates as they were when the rollout started. An edited policy counts from the next start or `restart`: judging half a
+    rollout by one margin and half by another would bound nothing."""
     experiment: ExperimentSpec | None = None
     """The experiment under way."""
     experiment_seen: str | None = None
@@ -291,9 +290,9 @@ class RolloutStatus(Value):
     requests_before: int = 0
     """The candidate's requests when the step under way began; an analysis step counts from there."""
     full_by: str | None = None
-    """Who said promote-full: every step but approvals passes, and the evidence does not have to."""
+    """Who requested promote-full: every step but approvals passes without evidence."""
     is_inconclusive: bool = False
-    """The analysis step under way gave up waiting; people decide."""
+    """The analysis step under way reached its maxDuration; people decide."""
     undo_of: str | None = None
     """Digest of the promoted revision that this rollout takes back."""
     variants: tuple[TargetVariant, ...] = ()

@@ -12,11 +12,11 @@ from operators.values import Value
 
 MOST_BYTES: Final = 44 * 1024
 """Of the rollout's status as JSON in UTF-8. With conditions and columns a resource's status stays below 64 kB."""
-_FEW: Final = 8
+FEW_MOVES: Final = 8
 """Moves that are kept of a rollout where all of them are too many: the first, and the newest."""
-_WHOLE: Final = 2
+WHOLE_MOVES: Final = 2
 """Moves of the rollout under way whose evidence is kept gate by gate."""
-_WORDS: Final = 200
+CLIPPED_BYTES: Final = 200
 """Bytes of a sentence where whole sentences are too long."""
 
 Shorter = Callable[[FinishedRollout], FinishedRollout]
@@ -25,7 +25,16 @@ Shorter = Callable[[FinishedRollout], FinishedRollout]
 def bounded(status: RolloutStatus, most_bytes: int = MOST_BYTES) -> RolloutStatus:
     """The status itself if it is small enough, else the first of ever shorter ones that is."""
     excess = size(status) - most_bytes
-    for shorten in (_gates_of_old, _own_gates, _old_moves, _old_words, _all_old_moves, _own_moves, _words, _old_rollouts):
+    for shorten in (
+        _gates_of_old,
+        _own_gates,
+        _old_moves,
+        _clip_old_texts,
+        _all_old_moves,
+        _own_moves,
+        _clip_texts,
+        _old_rollouts,
+    ):
         if excess <= 0:
             break
         status = shorten(status, excess)
@@ -49,15 +58,15 @@ def clip(text: str, most_bytes: int) -> str:
 
 
 def _gates_of_old(status: RolloutStatus, excess: int) -> RolloutStatus:
-    return _oldest_first(status, excess, lambda old: old.model_copy(update={"moves": _plain(old.moves, 0)}))
+    return _oldest_first(status, excess, lambda old: old.model_copy(update={"moves": _without_old_gates(old.moves, 0)}))
 
 
 def _old_moves(status: RolloutStatus, excess: int) -> RolloutStatus:
-    return _oldest_first(status, excess, lambda old: old.model_copy(update={"moves": _few(old.moves)}))
+    return _oldest_first(status, excess, lambda old: old.model_copy(update={"moves": _first_and_newest(old.moves)}))
 
 
-def _old_words(status: RolloutStatus, excess: int) -> RolloutStatus:
-    return _oldest_first(status, excess, _in_few_words)
+def _clip_old_texts(status: RolloutStatus, excess: int) -> RolloutStatus:
+    return _oldest_first(status, excess, _clipped_rollout)
 
 
 def _all_old_moves(status: RolloutStatus, excess: int) -> RolloutStatus:
@@ -84,53 +93,55 @@ def _old_rollouts(status: RolloutStatus, excess: int) -> RolloutStatus:
 
 
 def _own_gates(status: RolloutStatus, _excess: int) -> RolloutStatus:
-    return status.model_copy(update={"moves": _plain(status.moves, _WHOLE)})
+    return status.model_copy(update={"moves": _without_old_gates(status.moves, WHOLE_MOVES)})
 
 
 def _own_moves(status: RolloutStatus, _excess: int) -> RolloutStatus:
-    return status.model_copy(update={"moves": _few(status.moves)})
+    return status.model_copy(update={"moves": _first_and_newest(status.moves)})
 
 
-def _in_few_words(old: FinishedRollout) -> FinishedRollout:
-    return old.model_copy(update={"moves": tuple(_brief(m) for m in old.moves), "reason": clip(old.reason, _WORDS)})
+def _clipped_rollout(old: FinishedRollout) -> FinishedRollout:
+    return old.model_copy(
+        update={"moves": tuple(_clipped_move(m) for m in old.moves), "reason": clip(old.reason, CLIPPED_BYTES)}
+    )
 
 
-def _plain(moves: tuple[HistoryEntry, ...], whole: int) -> tuple[HistoryEntry, ...]:
+def _without_old_gates(moves: tuple[HistoryEntry, ...], whole: int) -> tuple[HistoryEntry, ...]:
     """All but the newest without each gate's own figures; the verdict and its reason stay."""
     old = len(moves) - whole
-    return tuple(m if i >= old or m.assessment is None else _ungated(m, m.assessment) for i, m in enumerate(moves))
+    return tuple(m if i >= old or m.assessment is None else _without_gates(m, m.assessment) for i, m in enumerate(moves))
 
 
-def _ungated(move: HistoryEntry, assessment: Assessment) -> HistoryEntry:
+def _without_gates(move: HistoryEntry, assessment: Assessment) -> HistoryEntry:
     return move.model_copy(update={"assessment": assessment.model_copy(update={"gates": ()})})
 
 
-def _few(moves: tuple[HistoryEntry, ...]) -> tuple[HistoryEntry, ...]:
-    return moves if len(moves) <= _FEW else (moves[0], *moves[1 - _FEW :])
+def _first_and_newest(moves: tuple[HistoryEntry, ...]) -> tuple[HistoryEntry, ...]:
+    return moves if len(moves) <= FEW_MOVES else (moves[0], *moves[1 - FEW_MOVES :])
 
 
-def _brief(move: HistoryEntry) -> HistoryEntry:
-    assessment = None if move.assessment is None else _in_short(move.assessment)
-    return move.model_copy(update={"reason": clip(move.reason, _WORDS), "assessment": assessment})
+def _clipped_move(move: HistoryEntry) -> HistoryEntry:
+    assessment = None if move.assessment is None else _clipped_assessment(move.assessment)
+    return move.model_copy(update={"reason": clip(move.reason, CLIPPED_BYTES), "assessment": assessment})
 
 
-def _words(status: RolloutStatus, _excess: int) -> RolloutStatus:
+def _clip_texts(status: RolloutStatus, _excess: int) -> RolloutStatus:
     return status.model_copy(
         update={
-            "moves": tuple(_brief(m) for m in status.moves),
-            "message": clip(status.message, _WORDS),
-            "waiting_for": clip(status.waiting_for, _WORDS),
-            "stopped": {name: clip(why, _WORDS) for name, why in status.stopped.items()},
-            "assessment": _in_short(status.assessment),
-            "variant_assessments": {name: _in_short(a) for name, a in status.variant_assessments.items()},
+            "moves": tuple(_clipped_move(m) for m in status.moves),
+            "message": clip(status.message, CLIPPED_BYTES),
+            "waiting_for": clip(status.waiting_for, CLIPPED_BYTES),
+            "stopped": {name: clip(why, CLIPPED_BYTES) for name, why in status.stopped.items()},
+            "assessment": _clipped_assessment(status.assessment),
+            "variant_assessments": {name: _clipped_assessment(a) for name, a in status.variant_assessments.items()},
         }
     )
 
 
-def _in_short(assessment: Assessment) -> Assessment:
-    gates = tuple(_gate(g) for g in assessment.gates)
-    return assessment.model_copy(update={"reason": clip(assessment.reason, _WORDS), "gates": gates})
+def _clipped_assessment(assessment: Assessment) -> Assessment:
+    gates = tuple(_clipped_gate(g) for g in assessment.gates)
+    return assessment.model_copy(update={"reason": clip(assessment.reason, CLIPPED_BYTES), "gates": gates})
 
 
-def _gate(gate: GateView) -> GateView:
-    return gate.model_copy(update={"reason": clip(gate.reason, _WORDS)})
+def _clipped_gate(gate: GateView) -> GateView:
+    return gate.model_copy(update={"reason": clip(gate.reason, CLIPPED_BYTES)})

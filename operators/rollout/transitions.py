@@ -1,6 +1,7 @@
 """What a move changes in the status. Pure; a move that is illegal where the rollout stands raises and changes nothing.
 
-Which move is made is operators.rollout.decide's. Each move leaves an entry in the history, with the evidence it rests on."""
+operators.rollout.decide chooses the move. Each move adds an entry to the history, with the evidence behind it. Moves of experiments
+are in operators.rollout.experiments.transitions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -76,8 +77,8 @@ def _start(status: RolloutStatus, move: moves.Start, facts: Facts, now: datetime
     return record(started, move, move.how, now)
 
 
-def _adopt(status: RolloutStatus, move: moves.Adopt, facts: Facts, now: datetime) -> RolloutStatus:
-    """Of an aborted rollout: the spec asks for stable again, and all is well."""
+def _note_spec(status: RolloutStatus, move: moves.NoteSpec, facts: Facts, now: datetime) -> RolloutStatus:
+    """After an abort the spec asks for stable again: the service is healthy."""
     settled = {"phase": Phase.HEALTHY, "waiting_for": "", "message": move.reason, "aborted_revision": None}
     return _changed(status, seen=move.seen, **(settled if status.phase is Phase.ABORTED else {}))
 
@@ -124,7 +125,7 @@ def _calibrate(status: RolloutStatus, move: moves.Calibrate, facts: Facts, now: 
     )
 
 
-def _pass(status: RolloutStatus, move: moves.Pass, facts: Facts, now: datetime) -> RolloutStatus:
+def _pass(status: RolloutStatus, move: moves.PassStep, facts: Facts, now: datetime) -> RolloutStatus:
     steps = status.policy.steps if status.policy else ()
     require(status.step_index < len(steps), "a step passes, but no rollout is under way, or its steps are over")
     noted = record(status, move, f"pass {steps[status.step_index].kind}", now, weight=status.weight)
@@ -139,15 +140,15 @@ def _pass(status: RolloutStatus, move: moves.Pass, facts: Facts, now: datetime) 
     )
 
 
-def _give_up(status: RolloutStatus, move: moves.GiveUp, facts: Facts, now: datetime) -> RolloutStatus:
+def _mark_inconclusive(status: RolloutStatus, move: moves.MarkInconclusive, facts: Facts, now: datetime) -> RolloutStatus:
     return record(_changed(status, phase=Phase.PAUSED, is_inconclusive=True, message=move.reason), move, "inconclusive", now)
 
 
-def _wait_on(status: RolloutStatus, move: moves.WaitOn, facts: Facts, now: datetime) -> RolloutStatus:
+def _resume_analysis(status: RolloutStatus, move: moves.ResumeAnalysis, facts: Facts, now: datetime) -> RolloutStatus:
     return record(_progress(status, now, is_inconclusive=False, step_started=now), move, "resume", now)
 
 
-def _overdue(status: RolloutStatus, move: moves.Overdue, facts: Facts, now: datetime) -> RolloutStatus:
+def _overdue(status: RolloutStatus, move: moves.ReportOverdue, facts: Facts, now: datetime) -> RolloutStatus:
     return record(_changed(status, is_overdue=True), move, "overdue", now)
 
 
@@ -165,7 +166,7 @@ def _approve(status: RolloutStatus, move: moves.Approve, facts: Facts, now: date
     return record(_changed(status, approvals=(*status.approvals, yes)), move, "approve", now)
 
 
-def _full(status: RolloutStatus, move: moves.PromoteFull, facts: Facts, now: datetime) -> RolloutStatus:
+def _promote_full(status: RolloutStatus, move: moves.PromoteFull, facts: Facts, now: datetime) -> RolloutStatus:
     require(status.is_under_way, "promote-full, but no rollout is under way")
     return record(_progress(status, now, full_by=move.by, is_inconclusive=False, paused_by=None), move, "promote-full", now)
 
@@ -262,19 +263,19 @@ def _refuse(status: RolloutStatus, move: moves.Refuse, facts: Facts, now: dateti
 _APPLY: Final[Mapping[type[moves.Move], Callable[..., RolloutStatus]]] = {
     moves.Hold: _hold,
     moves.Start: _start,
-    moves.Adopt: _adopt,
+    moves.NoteSpec: _note_spec,
     moves.SetMirror: _mirror,
     moves.SetWeight: _weight,
     moves.SetReplicas: _replicas,
     moves.Calibrate: _calibrate,
-    moves.Pass: _pass,
-    moves.GiveUp: _give_up,
-    moves.WaitOn: _wait_on,
-    moves.Overdue: _overdue,
+    moves.PassStep: _pass,
+    moves.MarkInconclusive: _mark_inconclusive,
+    moves.ResumeAnalysis: _resume_analysis,
+    moves.ReportOverdue: _overdue,
     moves.Pause: _pause,
     moves.Resume: _resume,
     moves.Approve: _approve,
-    moves.PromoteFull: _full,
+    moves.PromoteFull: _promote_full,
     moves.Promote: _promote,
     moves.Abort: _abort,
     moves.Undo: _undo,

@@ -1,51 +1,63 @@
-"""What people say to a rollout, and what comes of it: each verb either moves it or is refused with the way out. Pure.
+"""The verbs of people: each either moves the rollout or is refused with the way out. Pure.
 
-A verb is handled once, by its id. Who may say it is the API server's and the webhook's to know; here count only the rules of the
-rollout itself, such as that nobody approves what they started."""
+A verb is handled once, by its id. The API server and the webhook check who may use it; here are the rules of the rollout itself,
+such as that nobody approves a rollout they started."""
 
 from datetime import datetime
 
 from operators.rollout.facts import Facts, within_rollback_window
-from operators.rollout.moves import Abort, Approve, Move, Pass, Pause, PromoteFull, Refuse, Resume, Start, Undo, WaitOn
+from operators.rollout.moves import (
+    Abort,
+    Approve,
+    Move,
+    PassStep,
+    Pause,
+    PromoteFull,
+    Refuse,
+    Resume,
+    ResumeAnalysis,
+    Start,
+    Undo,
+)
 from operators.rollout.spec import ApprovalStep, Revision, RolloutSpec, Step
 from operators.rollout.status import Phase, RolloutStatus, VerbRequest
 
 
 class _Refused(Exception):
-    """Why a verb makes no sense now, and what would."""
+    """A verb cannot be carried out now; the message says why, and what can."""
 
 
-def answer(
+def answer_verb(
     spec: RolloutSpec, status: RolloutStatus, facts: Facts, requests: tuple[VerbRequest, ...], now: datetime
 ) -> Move | None:
-    """The move that the oldest verb not yet handled leads to; None if there is none.
+    """The move for the oldest verb that is not handled; None if there is none.
 
-    `conclude` of an experiment under way is operators.rollout.experiments' to answer."""
+    operators.rollout.experiments answers `conclude` while an experiment is under way."""
     request = next((r for r in requests if r.id not in status.handled), None)
     if request is None or (request.verb == "conclude" and status.experiment is not None):
         return None
     try:
-        _is_meant(request, status)
+        _check_target(request, status)
         return _ANSWERS[request.verb](request, spec, status, facts, now)
     except _Refused as refusal:
         return Refuse(verb=request.verb, reason=str(refusal), by=request.by, request=request.id)
 
 
 def starters(status: RolloutStatus) -> set[str]:
-    """Who started the rollout under way, or started it anew: none of them approves it."""
+    """Everybody who started or restarted the rollout under way; none of them may approve it."""
     return {status.started_by} | {m.by for m in status.moves if m.move in ("start", "retry", "restart", "undo")}
 
 
-def _is_meant(request: VerbRequest, status: RolloutStatus) -> None:
-    """A verb may say which revision and step it was said of; between saying and reading, those may have changed."""
+def _check_target(request: VerbRequest, status: RolloutStatus) -> None:
+    """A verb may name its revision and step. Raises _Refused if the rollout has moved on since."""
     revision = status.candidate or status.stable
     meant = request.args.get("revision")
     if meant and (revision is None or not revision.digest.removeprefix("sha256:").startswith(meant.removeprefix("sha256:"))):
         now_is = revision.digest if revision else "nothing"
-        raise _Refused(f"it was said of revision {meant}, and now there is {now_is}; look again")
+        raise _Refused(f"it was meant for revision {meant}, and now there is {now_is}; look again")
     step = request.args.get("step")
     if step and status.is_under_way and step != str(status.step_index + 1):
-        raise _Refused(f"it was said of step {step}, and the rollout is at step {status.step_index + 1}; look again")
+        raise _Refused(f"it was meant for step {step}, and the rollout is at step {status.step_index + 1}; look again")
 
 
 def _under_way(status: RolloutStatus) -> Revision:
@@ -76,7 +88,7 @@ def _promote(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, fac
         raise _Refused("this step is an approval, which nobody skips; ask somebody who did not start it to approve")
     if step.pause is None and step.analysis is None:
         raise _Refused(f"step {step.kind} is not skipped: it waits for {status.waiting_for or 'its turn'}")
-    return Pass(reason=_why(request, f"skipped by {request.by}"), by=request.by, request=request.id)
+    return PassStep(reason=_why(request, f"skipped by {request.by}"), by=request.by, request=request.id)
 
 
 def _promote_full(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
@@ -100,7 +112,7 @@ def _resume(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, fact
     if facts.desired.is_paused:
         raise _Refused("spec.paused holds it; set it to false")
     if status.is_inconclusive:
-        return WaitOn(reason=_why(request, "no reason given"), by=request.by, request=request.id)
+        return ResumeAnalysis(reason=_why(request, "no reason given"), by=request.by, request=request.id)
     raise _Refused("nobody paused it; `promote` goes on from a pause step")
 
 
@@ -167,7 +179,7 @@ def _undo(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts:
 
 
 def _former(status: RolloutStatus) -> Revision | None:
-    """The stable before this one: still kept, or from the history."""
+    """The stable revision before this one: still loaded, or from the history."""
     if status.former is not None:
         return status.former
     return next((f.stable for f in status.history if f.outcome == "promoted" and f.candidate == status.stable), None)

@@ -5,7 +5,7 @@ Reads and remembers; what is done about it is operators.handlers.looking.look's.
 from dataclasses import replace
 
 from operators.api.read import ApiError, read_policy, read_service
-from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, by_what_is_known, readable
+from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, intent_from_memory, readable_service
 from operators.api.types import ModelService, RolloutPolicy, rollout_of
 from operators.backends.kube import ROLLOUT_POLICIES, Kube, KubeError, NotFound
 from operators.handlers.claims import claimants
@@ -27,7 +27,7 @@ class IntentReader:
             service = read_service(document)
             rollout = rollout_of(service, await self._policy(service))
         except (ApiError, LookupError, KubeError) as problem:
-            found = by_what_is_known(document, self._last.get(key, NOTHING_KNOWN), problem)
+            found = intent_from_memory(document, self._last.get(key, NOTHING_KNOWN), problem)
             if found is None:
                 raise
             return replace(found, is_unread=isinstance(problem, KubeError))
@@ -36,7 +36,7 @@ class IntentReader:
 
     def readable(self, key: Key, document: ResourceDocument) -> ModelService | None:
         """The service as far as its document, or else the last one, can be read; None: neither can."""
-        return readable(document, self._last.get(key, NOTHING_KNOWN))
+        return readable_service(document, self._last.get(key, NOTHING_KNOWN))
 
     def claimants(self, key: Key) -> list[ResourceDocument]:
         """The other services of its namespace that have a place in a backend, or are to get it."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from operators.api.read import ApiError
-from operators.api.service_intent import generation_of, going_on, status_of
+from operators.api.service_intent import desired_while_unreadable, generation_of, status_of
 from operators.api.types import ModelService
 from operators.autoscaling.decide import decide as decide_scale
 from operators.autoscaling.plan import facts_of, with_room
@@ -147,7 +147,7 @@ class Looker:
         observation = view.observation
         now = self._now()
         desired = desired_of(case.service, case.document, case.rollout, has_webhook=self._settings.webhook_port > 0)
-        desired = going_on(case.asked, desired, case.memory.status)
+        desired = desired_while_unreadable(case.asked, desired, case.memory.status)
         outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
         target = await self._scaled(case, outcome, view.load, now)
         seen = _seen(case, observation)

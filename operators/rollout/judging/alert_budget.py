@@ -1,4 +1,4 @@
-"""The alert budget: the candidate's threshold at which both variants spend the same alerts. Pure.
+"""The alert budget: the candidate's threshold at which both variants alert equally often. Pure.
 
 A better model at the old threshold may alert more, or less: that compares thresholds, not models. On mirrored rows, which both scored,
 stable's alerts are counted and the candidate's scores are binned; the threshold is the bin edge where the candidate alerts as often.

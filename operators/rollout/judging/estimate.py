@@ -1,4 +1,4 @@
-"""About how many more candidate requests a gate needs until it speaks, if the estimates of now hold. Pure."""
+"""About how many more candidate requests a gate needs until a verdict, if the present estimates hold. Pure."""
 
 import math
 
@@ -8,10 +8,10 @@ from operators.rollout.judging.paired import Pairs
 from operators.rollout.spec import Gate, GateName
 
 _AT_MOST = 10_000_000
-"""Beyond this no verdict is in sight: two rates that differ by as little are the same by chance as well."""
+"""Beyond this no verdict is in sight: such a small difference may be chance."""
 
 
-def more(
+def requests_until_verdict(
     part: CapitalShare | None, gate: Gate, missing_worse: float, missing_no_worse: float, requests_per: float
 ) -> int | None:
     """Candidate requests until the sooner of both verdicts; None where neither is in sight.

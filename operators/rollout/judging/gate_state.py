@@ -1,4 +1,4 @@
-"""One gate's memory: its e-processes on live and on mirrored evidence, and how they share the gate's capital. Pure.
+"""The state of one gate: its e-processes on live and mirrored evidence, and their shares of the gate's capital. Pure.
 
 The capital starts at 1. Each part takes a share of what is left when it first has something to see, and they add up: the sum is an
 e-process whatever the parts have to do with each other. `worse` is the sum reaching its limit; `no_worse` is said by one part with
@@ -18,7 +18,7 @@ from operators.rollout.spec import Gate, GateName
 from operators.values import Value
 
 LIVE_SHARE = 0.98
-"""Of what is left of the capital, for live requests; the rest waits for a mirror that may come later."""
+"""Share of the remaining capital for live requests; the rest is reserved for mirrored evidence that may come later."""
 SHARE = 0.5
 """For mirrored evidence, and for each split's entities."""
 
@@ -79,9 +79,9 @@ class GateState(Value):
 
     gate: Gate
     log_left: float | None = 0.0
-    """log of the capital no part has taken; None: nothing is left."""
+    """log of the capital that no part has taken; None: nothing is left."""
     log_retired: float | None = None
-    """log of what ended parts brought home."""
+    """log of the capital that ended parts had reached."""
     parts: tuple[CapitalShare, ...] = ()
     last: tuple[Counts, Counts] = (Counts(), Counts())
     """Live counts of stable and candidate at the last look."""
@@ -102,7 +102,7 @@ class GateState(Value):
         return state.model_copy(update={"last": (at_stable, live)})
 
     def part(self, kind: str) -> CapitalShare | None:
-        """The part that is played now."""
+        """The part in play."""
         return next((p for p in self.parts if p.kind == kind), None)
 
     @property

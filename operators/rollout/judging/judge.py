@@ -48,29 +48,29 @@ def look(
     ledger: of the last look; empty at the start. split: percent of entities by variant that was in force since the last look;
     stable has the rest. baseline, candidate: `variant@revision`; several candidates may share one ledger, one call each."""
     before = Ledger.read(ledger)
-    book, growth = absorb(before, observation)
-    if book.at != before.at:
-        book = _follow(book, split, growth, observation.at)
-    stable, tried = book.totals.get(baseline, Tally()), book.totals.get(candidate, Tally())
+    kept_ledger, growth = absorb(before, observation)
+    if kept_ledger.at != before.at:
+        kept_ledger = _follow(kept_ledger, split, growth, observation.at)
+    stable, tried = kept_ledger.totals.get(baseline, Tally()), kept_ledger.totals.get(candidate, Tally())
     name = f"{baseline}>{candidate}"
-    states = _gate_states(book, name, analysis)
-    copies = max(1, sum(book.counts(r.replica) for r in observation.replicas))
-    states = tuple(s.look(stable, tried, book.split.number, copies) for s in states)
-    kept = {**book.comparisons, name: [s.model_dump(mode="json", by_alias=True, exclude_defaults=True) for s in states]}
-    book = book.model_copy(update={"comparisons": kept})
+    states = _gate_states(kept_ledger, name, analysis)
+    copies = max(1, sum(kept_ledger.counts(r.replica) for r in observation.replicas))
+    states = tuple(s.look(stable, tried, kept_ledger.split.number, copies) for s in states)
+    kept = {**kept_ledger.comparisons, name: [s.model_dump(mode="json", by_alias=True, exclude_defaults=True) for s in states]}
+    kept_ledger = kept_ledger.model_copy(update={"comparisons": kept})
     is_live = split.get(candidate.split("@", maxsplit=1)[0], 0) > 0
     assessment = _assess(states, analysis, is_live, stable, tried, now)
-    problem = _invalid(book, observation, analysis.stale_after, now)
+    problem = _invalid(kept_ledger, observation, analysis.stale_after, now)
     if problem:
         assessment = assessment.model_copy(update={"verdict": Verdict.INVALID, "reason": problem, "more": None})
-    return JudgedLook(book.write(), assessment, book.totals)
+    return JudgedLook(kept_ledger.write(), assessment, kept_ledger.totals)
 
 
-def _follow(book: Ledger, weights: Mapping[str, float], growth: Growth, at: datetime) -> Ledger:
-    """With the split's own test one look further."""
+def _follow(kept_ledger: Ledger, weights: Mapping[str, float], growth: Growth, at: datetime) -> Ledger:
+    """The ledger after the sample-ratio test of this look."""
     fresh = {replica: _entities(tallies) for replica, tallies in growth.items()}
-    split = follow(book.split, weights, fresh, at)
-    return book.model_copy(update={"split": split, "mismatch": book.mismatch or finding(split)})
+    split = follow(kept_ledger.split, weights, fresh, at)
+    return kept_ledger.model_copy(update={"split": split, "mismatch": kept_ledger.mismatch or finding(split)})
 
 
 def _entities(tallies: Mapping[str, Tally]) -> dict[str, int]:
@@ -83,13 +83,13 @@ def _entities(tallies: Mapping[str, Tally]) -> dict[str, int]:
     return met
 
 
-def _gate_states(book: Ledger, name: str, analysis: Analysis) -> tuple[GateState, ...]:
-    """As remembered; a gate that is new or was edited starts anew."""
-    kept = {s.gate.name: s for s in (read_back(GateState, k) for k in book.comparisons.get(name, ()))}
+def _gate_states(kept_ledger: Ledger, name: str, analysis: Analysis) -> tuple[GateState, ...]:
+    """The states in the ledger; a gate that is new or was edited starts from nothing."""
+    kept = {s.gate.name: s for s in (read_back(GateState, k) for k in kept_ledger.comparisons.get(name, ()))}
     return tuple(kept[g.name] if g.name in kept and kept[g.name].gate == g else GateState(gate=g) for g in analysis.gates)
 
 
-def _invalid(book: Ledger, observation: Observation, stale_after: timedelta, now: datetime) -> str:
+def _invalid(kept_ledger: Ledger, observation: Observation, stale_after: timedelta, now: datetime) -> str:
     """Why this look's evidence cannot be trusted; empty if it can."""
     if observation.problem is not None:
         return f"could not be measured: {observation.problem[:_PROBLEM_CHARS]}"
@@ -99,11 +99,11 @@ def _invalid(book: Ledger, observation: Observation, stale_after: timedelta, now
         return f"the evidence is {age:.0f} s old, expected at most {most:.0f} s; see that the replicas' /metrics answer"
     if len(observation.replicas) < observation.expected_replicas:
         return f"{len(observation.replicas)} of {observation.expected_replicas} replicas answered; waiting for the rest"
-    if book.fallen:
-        fell = max(len(book.fallen), book.fallen_count)
+    if kept_ledger.fallen:
+        fell = max(len(kept_ledger.fallen), kept_ledger.fallen_count)
         more = f" (and {fell - 1} more)" if fell > 1 else ""
-        return f"{book.fallen[0]}{more}; restart that replica, or retry the rollout to count anew"
-    return book.mismatch
+        return f"{kept_ledger.fallen[0]}{more}; restart that replica, or retry the rollout to count anew"
+    return kept_ledger.mismatch
 
 
 def _assess(
@@ -115,12 +115,12 @@ def _assess(
     blamed = max(states, key=lambda s: s.log_worse).gate.name if pooled is not None and pooled >= limit else None
     views = tuple(_view(s, analysis, is_live, tried, limit, pooled is not None, blamed) for s in states)
     requests = tried.requests + tried.mirrored
-    short = max(0, analysis.min_requests - (tried.requests if is_live else tried.mirrored))
-    verdict, reason, more = _overall(views, short, analysis)
+    missing = max(0, analysis.min_requests - (tried.requests if is_live else tried.mirrored))
+    verdict, reason, more = _overall(views, missing, analysis)
     return Assessment(verdict=verdict, reason=reason, gates=views, requests=requests, more=more, at=now)
 
 
-def _overall(views: tuple[GateView, ...], short: int, analysis: Analysis) -> tuple[Verdict, str, int | None]:
+def _overall(views: tuple[GateView, ...], missing: int, analysis: Analysis) -> tuple[Verdict, str, int | None]:
     worse = [v for v in views if v.verdict is Verdict.WORSE]
     if worse:
         return Verdict.WORSE, "; ".join(v.reason for v in worse), None
@@ -129,9 +129,9 @@ def _overall(views: tuple[GateView, ...], short: int, analysis: Analysis) -> tup
         known = [v.more for v in waiting if v.more is not None]
         more = max(known) if len(known) == len(waiting) else None
         slowest = max(waiting, key=lambda v: math.inf if v.more is None else v.more)
-        return Verdict.UNDECIDED, slowest.reason, None if more is None else max(more, short)
-    if short:
-        return Verdict.UNDECIDED, f"needs {short} more candidate requests: minRequests is {analysis.min_requests}", short
+        return Verdict.UNDECIDED, slowest.reason, None if more is None else max(more, missing)
+    if missing:
+        return Verdict.UNDECIDED, f"needs {missing} more candidate requests: minRequests is {analysis.min_requests}", missing
     verdict = Verdict.BETTER if any(v.verdict is Verdict.BETTER for v in views) else Verdict.NO_WORSE
     return verdict, "; ".join(v.reason for v in views), None
 
@@ -141,7 +141,7 @@ def _view(
 ) -> GateView:
     """One gate, for people."""
     gate, log_worse = state.gate, state.log_worse
-    part = _speaker(state, is_live)
+    part = _deciding_share(state, is_live)
     log_no_worse = log_better = -math.inf
     if part is not None:
         log_no_worse, log_better = part.log_share + part.log_no_worse(gate), part.log_share + part.log_better(gate)
@@ -156,24 +156,26 @@ def _view(
         verdict = Verdict.NO_WORSE
     else:
         verdict = Verdict.UNDECIDED
-        more = estimate.more(part, gate, limit - log_worse, passed - log_no_worse, gates.requests_per(tried, gate))
+        more = estimate.requests_until_verdict(
+            part, gate, limit - log_worse, passed - log_no_worse, gates.requests_per(tried, gate)
+        )
     stable, candidate = _counts(part)
     return GateView(
         name=gate.name,
         verdict=verdict,
-        e_worse=_e(log_worse),
-        e_no_worse=_e(log_no_worse) if part is not None else 1.0,
+        e_worse=_e_value(log_worse),
+        e_no_worse=_e_value(log_no_worse) if part is not None else 1.0,
         stable=stable,
         candidate=candidate,
         stable_interval=proportion(*stable, analysis.alpha) if stable[0] else None,
         candidate_interval=proportion(*candidate, analysis.alpha) if candidate[0] else None,
         more=more,
-        reason=verdict_words.gate(gate, verdict, part, is_live, more),
+        reason=verdict_words.gate_reason(gate, verdict, part, is_live, more),
     )
 
 
-def _speaker(state: GateState, is_live: bool) -> CapitalShare | None:
-    """Whose word `no_worse` is: live evidence once the candidate has a weight, mirrored before; flips are always mirrored."""
+def _deciding_share(state: GateState, is_live: bool) -> CapitalShare | None:
+    """The part that decides `no_worse`: live evidence once the candidate has a weight, mirrored before; flips are always mirrored."""
     if state.gate.name is GateName.FLIPS:
         return state.part("mirror")
     return state.part("live") if is_live or state.gate.name in gates.LABELLED else state.part("mirror")
@@ -195,5 +197,5 @@ def _log_mean(logs: list[float]) -> float:
     return top + math.log(sum(math.exp(v - top) for v in logs) / len(logs))
 
 
-def _e(log: float) -> float:
+def _e_value(log: float) -> float:
     return min(math.exp(min(log, 700.0)), _LARGEST)

@@ -16,7 +16,7 @@ from typing import Any
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.judging.ratio_mismatch import ObservedSplit
-from operators.rollout.judging.replica_sample import Bits, place, with_bits
+from operators.rollout.judging.replica_sample import SeenReplicas, place, with_bits
 from operators.values import Value
 from serving.read_back import read_back
 
@@ -31,7 +31,7 @@ PACK_FROM_BYTES = 4 * 1024
 MOST_BYTES = 24 * 1024
 """Of a ledger as it is kept, whatever number of replicas there are. With the counters of five gates some 70 to 140 of them have room."""
 MOST_FALLEN = 8
-"""Counters that fell which are kept in words."""
+"""How many counters that fell are described."""
 PACKED = "packed"
 """Key of a packed ledger's text."""
 
@@ -44,7 +44,7 @@ class Mark(Value):
 
 
 class Ledger(Value):
-    """Everything remembered between two looks."""
+    """What is remembered between two looks."""
 
     at: datetime | None = None
     """Of the newest observation counted."""
@@ -142,11 +142,11 @@ def absorb(ledger: Ledger, observation: Observation) -> tuple[Ledger, Growth]:
     if ledger.at is not None and observation.at <= ledger.at:
         return ledger, {}
     marks, added, fallen = dict(ledger.marks), dict[str, Mapping[str, Tally]](), list[str]()
-    known = Bits(ledger.known)
+    known = SeenReplicas(ledger.known)
     counted = [r for r in observation.replicas if ledger.counts(r.replica)]
     for replica in counted:
         is_new = ledger.is_open and not ledger.has_let_go and replica.replica not in known
-        marks[replica.replica], gains, fell = _one(ledger, replica, observation.at, is_new=is_new)
+        marks[replica.replica], gains, fell = _absorb_replica(ledger, replica, observation.at, is_new=is_new)
         fallen += fell
         if gains:
             added[replica.replica] = gains
@@ -171,9 +171,11 @@ def absorb(ledger: Ledger, observation: Observation) -> tuple[Ledger, Growth]:
     return after, added
 
 
-def _one(ledger: Ledger, replica: ReplicaEvidence, at: datetime, *, is_new: bool) -> tuple[Mark, dict[str, Tally], list[str]]:
-    """One replica's new mark, what it gained by tally, and which of its counters fell. is_new: if it has no mark, it started since
-    the last look."""
+def _absorb_replica(
+    ledger: Ledger, replica: ReplicaEvidence, at: datetime, *, is_new: bool
+) -> tuple[Mark, dict[str, Tally], list[str]]:
+    """One replica's new mark, its growth by tally, and its counters that fell. is_new: without a mark, it has started since the last
+    look."""
     known = ledger.marks.get(replica.replica)
     if known is None and not is_new:
         return Mark(at=at, tallies=_scoreless(replica.tallies) if ledger.is_without_scores else replica.tallies), {}, []
@@ -194,7 +196,7 @@ def _one(ledger: Ledger, replica: ReplicaEvidence, at: datetime, *, is_new: bool
 
 
 def _bounded(marks: dict[str, Mark], observation: Observation, remember: timedelta) -> dict[str, Mark]:
-    """Without the marks of replicas long gone: what they counted is in the totals, and is not counted again should they be back."""
+    """Without the marks of replicas long gone. Their counts are in the totals; if they come back they are not counted again."""
     present = {r.replica for r in observation.replicas}
     gone = sorted((m.at, name) for name, m in marks.items() if name not in present and observation.at - m.at <= remember)
     kept = present | {name for _, name in gone[-REMEMBER_AT_MOST:]}

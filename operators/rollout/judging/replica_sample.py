@@ -1,8 +1,8 @@
-"""Of which replicas counters are kept, where there is no room for all, and which were let go of. Pure.
+"""Which replicas are counted where there is no room for all, and which were counted before. Pure.
 
 A replica's place in [0, 1) is a hash of its identity, so the sample has nothing to do with what a replica counts, and stays the same
-from look to look. Whoever was let go of, or is not in the sample, leaves a few bits (a Bloom filter): should it come back, or the
-sample grow, its old counters are no evidence. A new identity may find all its bits set; it then gives its mark before it counts."""
+from look to look. A replica whose mark was dropped, or that is not in the sample, is entered into a Bloom filter: if it comes back,
+or the sample grows, its old counters are no evidence. A new replica may match by chance; its first look then sets only its mark."""
 
 import base64
 import hashlib
@@ -28,8 +28,8 @@ def with_bits(bits: str, replicas: Iterable[str]) -> str:
     return base64.b64encode(known).decode() if any(known) else ""
 
 
-class Bits:
-    """The same, to be asked often."""
+class SeenReplicas:
+    """The Bloom filter, decoded once for many lookups."""
 
     def __init__(self, bits: str) -> None:
         self._known = base64.b64decode(bits) if bits else bytes(BITS // 8)

@@ -1,4 +1,4 @@
-"""What a gate's verdict says, in words somebody reads at three in the morning. Pure."""
+"""The reason of a gate's verdict, in words. Pure."""
 
 from operators.rollout.judging import gates
 from operators.rollout.judging.gate_state import CapitalShare
@@ -13,12 +13,12 @@ _VERDICTS = {
 }
 
 
-def gate(of: Gate, verdict: Verdict, part: CapitalShare | None, is_live: bool, more: int | None) -> str:
+def gate_reason(of: Gate, verdict: Verdict, part: CapitalShare | None, is_live: bool, more: int | None) -> str:
     """`errors: worse: 38 of 1,120 requests failed (3.39 %), of stable's 101 of 10,080 (1.00 %); allowed: 0.50 points more`."""
     start = f"{of.name}: {_VERDICTS[verdict]}"
     if part is None:
-        return f"{start}: {_nothing(of, is_live)}"
-    words = f"{start}: {_seen(of, part)}"
+        return f"{start}: {_why_nothing(of, is_live)}"
+    words = f"{start}: {_counts_in_words(of, part)}"
     if verdict is not Verdict.UNDECIDED:
         return words
     if more is not None:
@@ -28,30 +28,30 @@ def gate(of: Gate, verdict: Verdict, part: CapitalShare | None, is_live: bool, m
     return f"{words}; no verdict is in sight at these rates"
 
 
-def _seen(of: Gate, part: CapitalShare) -> str:
+def _counts_in_words(of: Gate, part: CapitalShare) -> str:
     if part.stream is not None:
         a, b = part.stream.stable, part.stream.candidate
         what, where = gates.noun(of), "mirrored " if part.kind == "mirror" else ""
-        said = f"{_ratio(b.k, b.n)} {where}{what} {gates.BAD[of.name]}, of stable's {_ratio(a.k, a.n)}"
-        return f"{said}; {_allowed(of)}"
+        text = f"{_ratio(b.k, b.n)} {where}{what} {gates.BAD[of.name]}, of stable's {_ratio(a.k, a.n)}"
+        return f"{text}; {_allowed(of)}"
     p = part.pairs
     assert p is not None  # noqa: S101
     if of.name is GateName.FLIPS:
-        said = f"{_ratio(p.differ, p.n)} mirrored rows differ: {p.up:,} more severe, {p.down:,} less"
-        return f"{said}; allowed: {100 * of.margin:.2f} %" if of.margin else f"{said}; judged by which way"
+        text = f"{_ratio(p.differ, p.n)} mirrored rows differ: {p.up:,} more severe, {p.down:,} less"
+        return f"{text}; allowed: {100 * of.margin:.2f} %" if of.margin else f"{text}; judged by which side"
     return f"of {p.n:,} mirrored rows {p.up:,} alert only with the candidate, {p.down:,} only with stable; {_allowed(of)}"
 
 
 def _allowed(of: Gate) -> str:
-    way = "either way" if of.is_two_sided else "more"
-    return f"allowed: {100 * of.margin:.2f} points {way}"
+    side = "either side" if of.is_two_sided else "more"
+    return f"allowed: {100 * of.margin:.2f} points {side}"
 
 
 def _ratio(k: int, n: int) -> str:
     return f"{k:,} of {n:,} ({100 * k / n:.2f} %)" if n else "none of 0"
 
 
-def _nothing(of: Gate, is_live: bool) -> str:
+def _why_nothing(of: Gate, is_live: bool) -> str:
     if of.name in gates.LABELLED:
         return "no unbiased labels" if of.name is GateName.RECALL else "no labels"
     if of.name is GateName.FLIPS:

@@ -11,7 +11,7 @@ from typing import Any
 from operators.rollout import moves
 from operators.rollout.advance import Advance, advance
 from operators.rollout.evidence import Observation, ReplicaEvidence
-from operators.rollout.facts import Calibration, Desired, see
+from operators.rollout.facts import Calibration, Desired, facts_at_look
 from operators.rollout.spec import ExperimentSpec, Revision, RolloutSpec
 from operators.rollout.status import Phase, RolloutStatus, Target, VerbRequest, Verdict
 from serving.spec import ModelSpec, VariantSpec
@@ -125,7 +125,7 @@ class World:
         for done in set(after.handled) - set(before.handled):
             self.times_handled[done] = self.times_handled.get(done, 0) + 1
             assert self.times_handled[done] == 1, "a verb is handled once"
-        check_traffic(before, outcome, see(self.desired, before, observation, now).candidate.is_everywhere)
+        check_traffic(before, outcome, facts_at_look(self.desired, before, observation, now).candidate.is_everywhere)
         check_reasons(self, before, outcome)
         check_evidence(before, outcome, self.judge.verdict)
         check_approvals(before, outcome)

@@ -283,3 +283,10 @@ def test_memory_stays_small_at_rest():
 )
 def test_the_reason_says(decision, said):
     assert said in decision.reason
+
+
+@pytest.mark.parametrize("ongoing", [float("nan"), float("inf")])
+def test_a_load_that_is_no_number_is_not_known(ongoing):
+    found = decide(SPEC, None, Load(NOW, ongoing=ongoing, ready_replicas=3, wanted_replicas=3), None, NOW)
+    assert found.replicas == 3
+    assert "not known" in found.reason

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from operators.labs.queueing import Machine, ReplicaQueue
-from operators.labs.scaling_rivals import EPOCH, Ours, PlainHpa, RayDefault, SecondSeen
+from operators.labs.scaling_policies import EPOCH, PlainHpa, RayDefault, SecondSeen, VedettePolicy
 from operators.labs.scaling_simulation import SPEC, WINDOW, policies, run
 from operators.labs.scaling_traffic import SHIFT_AT_S, TRAFFIC
 
@@ -141,6 +141,6 @@ def test_ours_misses_the_objective_for_fewer_seconds_than_the_others(name, lengt
 
 def test_a_run_repeats():
     short = replace(TRAFFIC["bursts"], length_s=300)
-    first, second = (run(Ours(SPEC), short, 4, Machine(), SPEC) for _ in range(2))
+    first, second = (run(VedettePolicy(SPEC), short, 4, Machine(), SPEC) for _ in range(2))
     assert first == second
-    assert run(Ours(SPEC), short, 5, Machine(), SPEC) != first
+    assert run(VedettePolicy(SPEC), short, 5, Machine(), SPEC) != first

@@ -11,12 +11,12 @@ from operators.rollout.facts import Calibration, Desired, Loading
 from operators.rollout.moves import (
     Abort,
     Calibrate,
-    GiveUp,
     Hold,
+    MarkInconclusive,
     Move,
-    Overdue,
-    Pass,
+    PassStep,
     Promote,
+    ReportOverdue,
     SetMirror,
     SetReplicas,
     SetWeight,
@@ -42,12 +42,17 @@ STEPS = [
         "mirror", V.UNDECIDED, 0, {"candidate": HALF}, Hold, id="mirroring waits until every replica has the candidate"
     ),
     pytest.param("mirror", V.UNDECIDED, 0, {}, SetMirror, id="a mirror step mirrors"),
-    pytest.param("analysis of the mirror", V.NO_WORSE, 0, {}, Pass, id="no worse on enough mirrored requests passes"),
-    pytest.param("analysis of the mirror", V.BETTER, 0, {}, Pass, id="better passes"),
+    pytest.param("analysis of the mirror", V.NO_WORSE, 0, {}, PassStep, id="no worse on enough mirrored requests passes"),
+    pytest.param("analysis of the mirror", V.BETTER, 0, {}, PassStep, id="better passes"),
     pytest.param("analysis of the mirror", V.UNDECIDED, 0, {}, Hold, id="undecided waits"),
     pytest.param("analysis of the mirror", V.INVALID, 0, {}, Hold, id="an error in measuring does not pass an analysis"),
     pytest.param(
-        "analysis of the mirror", V.UNDECIDED, 1e6, {}, Overdue, id="an analysis without maxDuration is never inconclusive"
+        "analysis of the mirror",
+        V.UNDECIDED,
+        1e6,
+        {},
+        ReportOverdue,
+        id="an analysis without maxDuration is never inconclusive",
     ),
     pytest.param("setWeight", V.UNDECIDED, 0, {}, SetWeight, id="a weight step gives traffic"),
     pytest.param("setWeight", V.UNDECIDED, 0, {"candidate": HALF}, Hold, id="no weight before every replica has the candidate"),
@@ -55,16 +60,23 @@ STEPS = [
     pytest.param("setWeight", V.UNDECIDED, 0, {"candidate": STALE}, Hold, id="no weight on an old look at what is loaded"),
     pytest.param("setWeight", V.INVALID, 0, {}, Hold, id="an error in measuring never promotes: no more weight"),
     pytest.param("timed pause", V.NO_WORSE, 59, {}, Hold, id="a young pause is given its time"),
-    pytest.param("timed pause", V.NO_WORSE, 60, {}, Pass, id="a pause that is over makes way"),
-    pytest.param("timed pause", V.INVALID, 60, {}, Pass, id="a pause needs no evidence: it gives nobody traffic"),
+    pytest.param("timed pause", V.NO_WORSE, 60, {}, PassStep, id="a pause that is over makes way"),
+    pytest.param("timed pause", V.INVALID, 60, {}, PassStep, id="a pause needs no evidence: it gives nobody traffic"),
     pytest.param("setReplicas", V.NO_WORSE, 0, {}, SetReplicas, id="a replicas step asks for them"),
-    pytest.param("analysis", V.NO_WORSE, 599, {}, Pass, id="a live analysis passes on its own minRequests"),
+    pytest.param("analysis", V.NO_WORSE, 599, {}, PassStep, id="a live analysis passes on its own minRequests"),
     pytest.param("analysis", V.UNDECIDED, 599, {}, Hold, id="an analysis waits up to its maxDuration"),
     pytest.param(
-        "analysis", V.UNDECIDED, 600, {}, GiveUp, id="after maxDuration an undecided analysis is inconclusive, not failed"
+        "analysis",
+        V.UNDECIDED,
+        600,
+        {},
+        MarkInconclusive,
+        id="after maxDuration an undecided analysis is inconclusive, not failed",
     ),
-    pytest.param("analysis", V.INVALID, 600, {}, GiveUp, id="after maxDuration what could not be measured is inconclusive"),
-    pytest.param("analysis", V.NO_WORSE, 600, {}, Pass, id="at maxDuration good evidence still passes"),
+    pytest.param(
+        "analysis", V.INVALID, 600, {}, MarkInconclusive, id="after maxDuration what could not be measured is inconclusive"
+    ),
+    pytest.param("analysis", V.NO_WORSE, 600, {}, PassStep, id="at maxDuration good evidence still passes"),
     pytest.param("approval", V.NO_WORSE, 0, {}, Hold, id="an approval waits for people"),
     pytest.param("pause", V.NO_WORSE, 1e6, {}, Hold, id="a pause without duration waits for people, however long"),
     pytest.param("over", V.UNDECIDED, 0, {}, SetWeight, id="after the last step all traffic comes before promotion"),
@@ -119,28 +131,28 @@ def test_what_is_held_stays(held: dict[str, Any], more: dict[str, Any]) -> None:
 def test_evidence_of_the_steps_before_does_not_count_for_this_one() -> None:
     status = under_way("analysis", requests_before=961)
     assert isinstance(decided(status, V.NO_WORSE), Hold)
-    assert isinstance(decided(status.model_copy(update={"requests_before": 960}), V.NO_WORSE), Pass)
+    assert isinstance(decided(status.model_copy(update={"requests_before": 960}), V.NO_WORSE), PassStep)
 
 
 def test_once_it_is_live_mirrored_requests_do_not_stand_in_for_live_ones() -> None:
     tally = facts().tally.model_copy(update={"requests": 39})
     assert isinstance(decided(under_way("analysis"), V.NO_WORSE, tally=tally), Hold)
     tally = facts().tally.model_copy(update={"requests": 40, "mirrored": 0})
-    assert isinstance(decided(under_way("analysis"), V.NO_WORSE, tally=tally), Pass)
+    assert isinstance(decided(under_way("analysis"), V.NO_WORSE, tally=tally), PassStep)
 
 
 def test_before_it_is_live_mirrored_requests_count() -> None:
     tally = facts().tally.model_copy(update={"requests": 0, "mirrored": 100})
-    assert isinstance(decided(under_way("analysis of the mirror"), V.NO_WORSE, tally=tally), Pass)
+    assert isinstance(decided(under_way("analysis of the mirror"), V.NO_WORSE, tally=tally), PassStep)
     tally = facts().tally.model_copy(update={"requests": 1000, "mirrored": 99})
     assert isinstance(decided(under_way("analysis of the mirror"), V.NO_WORSE, tally=tally), Hold)
 
 
 def test_a_step_that_is_served_already_makes_way() -> None:
-    assert isinstance(decided(under_way("mirror", mirror=50.0)), Pass)
-    assert isinstance(decided(under_way("setWeight", weight=5.0)), Pass)
-    assert isinstance(decided(under_way("setWeight", weight=5.0), V.INVALID), Pass)
-    assert isinstance(decided(under_way("setReplicas", min_replicas=3)), Pass)
+    assert isinstance(decided(under_way("mirror", mirror=50.0)), PassStep)
+    assert isinstance(decided(under_way("setWeight", weight=5.0)), PassStep)
+    assert isinstance(decided(under_way("setWeight", weight=5.0), V.INVALID), PassStep)
+    assert isinstance(decided(under_way("setReplicas", min_replicas=3)), PassStep)
 
 
 def test_set_replicas_waits_until_they_are_there() -> None:
@@ -160,7 +172,7 @@ def test_a_weight_is_the_steps_own() -> None:
     [
         pytest.param(YES[:1], Hold, id="one yes of two is not enough"),
         pytest.param((YES[0], YES[0]), Hold, id="the same person twice is one"),
-        pytest.param(YES, Pass, id="two people are enough"),
+        pytest.param(YES, PassStep, id="two people are enough"),
     ],
 )
 def test_approvals(approvals: tuple[Approval, ...], expected: type[Move]) -> None:
@@ -222,11 +234,13 @@ def test_a_policy_without_an_analysis_step(verdict: Verdict, live: int, mirrored
 
 
 FULL = [
-    pytest.param("analysis", {}, V.UNDECIDED, Pass, id="promote-full passes an analysis"),
-    pytest.param("pause", {}, V.INVALID, Pass, id="promote-full passes a pause"),
-    pytest.param("setWeight", {}, V.INVALID, Pass, id="promote-full passes weights on the way"),
+    pytest.param("analysis", {}, V.UNDECIDED, PassStep, id="promote-full passes an analysis"),
+    pytest.param("pause", {}, V.INVALID, PassStep, id="promote-full passes a pause"),
+    pytest.param("setWeight", {}, V.INVALID, PassStep, id="promote-full passes weights on the way"),
     pytest.param("approval", {}, V.NO_WORSE, Hold, id="promote-full does not pass an approval"),
-    pytest.param("analysis", {"is_inconclusive": True}, V.UNDECIDED, Pass, id="promote-full passes an inconclusive analysis"),
+    pytest.param(
+        "analysis", {"is_inconclusive": True}, V.UNDECIDED, PassStep, id="promote-full passes an inconclusive analysis"
+    ),
     pytest.param("analysis", {"paused_by": "bob"}, V.NO_WORSE, Hold, id="promote-full, then pause: it is paused"),
     pytest.param("over", {}, V.INVALID, SetWeight, id="promote-full goes to all traffic without evidence"),
     pytest.param("over", {"weight": 100.0}, V.INVALID, Promote, id="promote-full promotes without evidence"),
@@ -264,9 +278,9 @@ def test_the_first_revision_ever(candidate: Loading, verdict: Verdict, expected:
 
 DEADLINE = [
     pytest.param("analysis of the mirror", {}, 3600, Hold, id="within the deadline"),
-    pytest.param("analysis of the mirror", {}, 3601, Overdue, id="after it, once"),
+    pytest.param("analysis of the mirror", {}, 3601, ReportOverdue, id="after it, once"),
     pytest.param("analysis of the mirror", {"is_overdue": True}, 3601, Hold, id="reported already"),
-    pytest.param("mirror", {}, 3601, Overdue, id="loading that does not end is overdue as well"),
+    pytest.param("mirror", {}, 3601, ReportOverdue, id="loading that does not end is overdue as well"),
     pytest.param("pause", {"phase": Phase.PAUSED}, 1e6, Hold, id="waiting for people is not lack of progress"),
     pytest.param("approval", {"phase": Phase.PAUSED}, 1e6, Hold, id="nor is waiting for an approval"),
 ]
@@ -289,7 +303,7 @@ def test_a_deadline_aborts_where_the_policy_says_so() -> None:
     policy = POLICY.model_copy(update={"abort_on_deadline": True})
     assert isinstance(decided(under_way("analysis of the mirror", policy), seconds=3601), Abort)
     first = under_way("analysis of the mirror", policy).model_copy(update={"stable": None})
-    assert isinstance(decided(first, seconds=3601, candidate=HALF), Overdue), "but there must be something to go back to"
+    assert isinstance(decided(first, seconds=3601, candidate=HALF), ReportOverdue), "but there must be something to go back to"
 
 
 def test_without_a_deadline_nothing_is_overdue() -> None:
@@ -309,7 +323,7 @@ FOUND = Calibration(0.73, "alerts are equal at 0.73")
         pytest.param(
             {}, {"calibration": Calibration(None, "no threshold is near enough")}, Hold, id="no threshold fits: it waits"
         ),
-        pytest.param({"candidate_wanted": B}, {"calibration": FOUND}, Pass, id="once it is set the step passes"),
+        pytest.param({"candidate_wanted": B}, {"calibration": FOUND}, PassStep, id="once it is set the step passes"),
         pytest.param({"candidate": revision("b", None)}, {"calibration": FOUND}, Hold, id="it must be known whose threshold"),
     ],
 )
@@ -332,7 +346,7 @@ def test_alert_budget_waits_for_its_rows() -> None:
 def test_an_alert_budget_needs_a_mirror_that_mirrors() -> None:
     step = POLICY.steps[0].model_copy(update={"mirror": POLICY.steps[0].mirror.model_copy(update={"percent": 0.0})})  # type: ignore[union-attr]
     policy = BUDGET.model_copy(update={"steps": (step, *POLICY.steps[1:])})
-    assert isinstance(decided(under_way("mirror", policy)), Pass)
+    assert isinstance(decided(under_way("mirror", policy)), PassStep)
 
 
 @pytest.mark.parametrize("verdict", [V.UNDECIDED, V.INVALID, V.NO_WORSE])

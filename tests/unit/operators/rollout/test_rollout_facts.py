@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
-from operators.rollout.facts import Desired, loading, see, within_rollback_window
+from operators.rollout.facts import Desired, facts_at_look, loading, within_rollback_window
 from operators.rollout.spec import ExperimentSpec, ExperimentVariant
 from operators.rollout.status import Phase, RolloutStatus, TargetVariant
 from tests.fakes.operator.rollouts import POLICY, A, B, C, at, key, observed, under_way
@@ -71,13 +71,13 @@ def test_a_failure_says_which_replica_and_why() -> None:
 @pytest.mark.parametrize(("seconds", "is_seen"), [(-1, False), (0, False), (1, True)])
 def test_a_failure_from_before_the_start_is_of_an_earlier_attempt(seconds: int, is_seen: bool) -> None:
     status = under_way(started=at(0))
-    found = see(Desired(revision=B), status, observed(seconds, A, failed={B.digest: "no memory"}), at(1))
+    found = facts_at_look(Desired(revision=B), status, observed(seconds, A, failed={B.digest: "no memory"}), at(1))
     assert (found.candidate.failure is not None) is is_seen
 
 
 def test_the_tally_is_that_of_the_candidate_s_revision() -> None:
     status = under_way(totals={key("candidate", B.digest): Tally(requests=7), key("candidate", C.digest): Tally(requests=9)})
-    assert see(Desired(revision=B), status, observed(0, A, B), at(0)).tally.requests == 7
+    assert facts_at_look(Desired(revision=B), status, observed(0, A, B), at(0)).tally.requests == 7
 
 
 def test_of_an_experiment_every_variant_must_be_loaded() -> None:
@@ -95,9 +95,9 @@ def test_of_an_experiment_every_variant_must_be_loaded() -> None:
         variants=(TargetVariant(name="b", revision=B), TargetVariant(name="c", revision=C)),
         started=at(-10),
     )
-    assert not see(Desired(revision=A), status, observed(0, A, B), at(0)).candidate.is_everywhere
-    assert see(Desired(revision=A), status, observed(0, A, B, C), at(0)).candidate.is_everywhere
-    assert see(Desired(revision=A), status, observed(0, A, B, failed={C.digest: "x"}), at(0)).candidate.failure
+    assert not facts_at_look(Desired(revision=A), status, observed(0, A, B), at(0)).candidate.is_everywhere
+    assert facts_at_look(Desired(revision=A), status, observed(0, A, B, C), at(0)).candidate.is_everywhere
+    assert facts_at_look(Desired(revision=A), status, observed(0, A, B, failed={C.digest: "x"}), at(0)).candidate.failure
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0, True), (59, True), (60, False)])
@@ -113,5 +113,5 @@ def test_without_a_promotion_there_is_no_window() -> None:
 def test_how_old_a_look_may_be_is_the_rollout_s_own_policy_s_to_say() -> None:
     patient = POLICY.model_copy(update={"analysis": POLICY.analysis.model_copy(update={"stale_after": 10 * MINUTE})})
     old = observed(-300, A, B)
-    assert see(Desired(revision=B), under_way(policy=patient), old, at(0)).candidate.is_everywhere
-    assert not see(Desired(revision=B, rollout=patient), under_way(), old, at(0)).candidate.is_everywhere
+    assert facts_at_look(Desired(revision=B), under_way(policy=patient), old, at(0)).candidate.is_everywhere
+    assert not facts_at_look(Desired(revision=B, rollout=patient), under_way(), old, at(0)).candidate.is_everywhere

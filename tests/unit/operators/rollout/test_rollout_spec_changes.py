@@ -6,7 +6,7 @@ import pytest
 
 from operators.rollout.decide import decide
 from operators.rollout.facts import Desired, Loading
-from operators.rollout.moves import Abort, Adopt, Hold, Move, Start, Undo
+from operators.rollout.moves import Abort, Hold, Move, NoteSpec, Start, Undo
 from operators.rollout.status import Assessment, Phase, RolloutStatus, Verdict
 from tests.fakes.operator.rollouts import HALF, LOADED, POLICY, A, B, C, at, facts, revision, under_way
 
@@ -40,10 +40,15 @@ RESTS = [
         HEALTHY.model_copy(update={"phase": Phase.ABORTED, "seen": C.digest}), A, LOADED, 0, Start, id="but a new revision is"
     ),
     pytest.param(
-        HEALTHY.model_copy(update={"phase": Phase.ABORTED, "seen": C.digest}), B, LOADED, 0, Adopt, id="stable again settles it"
+        HEALTHY.model_copy(update={"phase": Phase.ABORTED, "seen": C.digest}),
+        B,
+        LOADED,
+        0,
+        NoteSpec,
+        id="stable again settles it",
     ),
     pytest.param(
-        HEALTHY.model_copy(update={"stable_wanted": C}), C, LOADED, 0, Adopt, id="stable by another threshold is stable"
+        HEALTHY.model_copy(update={"stable_wanted": C}), C, LOADED, 0, NoteSpec, id="stable by another threshold is stable"
     ),
     pytest.param(HEALTHY.model_copy(update=WINDOW), A, LOADED, 86399, Undo, id="the former stable, within its window, at once"),
     pytest.param(HEALTHY.model_copy(update=WINDOW), A, LOADED, 86400, Start, id="after its window it takes the steps"),
@@ -81,7 +86,7 @@ def test_what_the_spec_asks_for_under_way(asked: Any, expected: type[Move]) -> N
 
 def test_the_candidate_asked_for_by_its_own_spec_is_only_noted() -> None:
     wanted = under_way("analysis", candidate=revision("b", None), candidate_wanted=B, seen=C.digest)
-    assert decided(wanted) == Adopt(seen=B.digest, reason="the spec asks for the candidate")
+    assert decided(wanted) == NoteSpec(seen=B.digest, reason="the spec asks for the candidate")
 
 
 def test_worse_evidence_counts_before_a_new_revision() -> None:

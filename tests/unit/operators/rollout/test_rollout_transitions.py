@@ -44,9 +44,9 @@ ILLEGAL = [
     pytest.param(HEALTHY, moves.SetMirror(percent=5), {}, id="a mirror without a rollout"),
     pytest.param(under_way(), moves.SetMirror(percent=5), {"candidate": HALF}, id="a mirror before every replica is loaded"),
     pytest.param(HEALTHY, moves.SetReplicas(replicas=5), {}, id="replicas without a rollout"),
-    pytest.param(HEALTHY, moves.Pass(), {}, id="a step without a rollout"),
-    pytest.param(under_way("over"), moves.Pass(), {}, id="a step after the last"),
-    pytest.param(under_way().model_copy(update={"policy": None}), moves.Pass(), {}, id="a step without a policy"),
+    pytest.param(HEALTHY, moves.PassStep(), {}, id="a step without a rollout"),
+    pytest.param(under_way("over"), moves.PassStep(), {}, id="a step after the last"),
+    pytest.param(under_way().model_copy(update={"policy": None}), moves.PassStep(), {}, id="a step without a policy"),
     pytest.param(HEALTHY, moves.Promote(), {}, id="promotion without a rollout"),
     pytest.param(under_way("over"), moves.Promote(), {}, id="promotion before all traffic"),
     pytest.param(
@@ -134,7 +134,7 @@ def test_a_retry_remembers_who_started_it_first() -> None:
 def test_a_step_that_passes_counts_evidence_from_there_and_forgets_its_approvals() -> None:
     before = under_way("analysis", is_inconclusive=True, is_overdue=True, approvals=(Approval(by="x", at=at(0)),))
     seen = facts(tally=facts().tally.model_copy(update={"requests": 321}))
-    found = after(before, moves.Pass(by="ada", assessment=Assessment(verdict=Verdict.BETTER)), seen, NOW)
+    found = after(before, moves.PassStep(by="ada", assessment=Assessment(verdict=Verdict.BETTER)), seen, NOW)
     assert (found.step_index, found.step_started, found.last_progress) == (6, NOW, NOW)
     assert (found.requests_before, found.approvals, found.is_inconclusive, found.is_overdue) == (321, (), False, False)
     [entry] = found.moves
@@ -207,9 +207,9 @@ def test_an_undo_supersedes_what_is_under_way() -> None:
 
 def test_stable_again_settles_an_abort() -> None:
     aborted = RolloutStatus(phase=Phase.ABORTED, stable=A, seen=B.digest, aborted_revision=B.digest)
-    settled = after(aborted, moves.Adopt(seen=A.digest), facts(), NOW)
+    settled = after(aborted, moves.NoteSpec(seen=A.digest), facts(), NOW)
     assert (settled.phase, settled.seen, settled.aborted_revision) == (Phase.HEALTHY, A.digest, None)
-    progressing = after(under_way(seen=C.digest), moves.Adopt(seen=B.digest), facts(), NOW)
+    progressing = after(under_way(seen=C.digest), moves.NoteSpec(seen=B.digest), facts(), NOW)
     assert (progressing.phase, progressing.seen) == (Phase.PROGRESSING, B.digest)
 
 
@@ -228,9 +228,9 @@ def test_after_waiting_for_people_the_deadline_begins_anew() -> None:
 
 
 def test_giving_up_and_waiting_on() -> None:
-    unsure = after(under_way("analysis"), moves.GiveUp(reason="undecided"), facts(), NOW)
+    unsure = after(under_way("analysis"), moves.MarkInconclusive(reason="undecided"), facts(), NOW)
     assert (unsure.phase, unsure.is_inconclusive) == (Phase.PAUSED, True)
-    waiting = after(unsure, moves.WaitOn(by="ada"), facts(), at(200))
+    waiting = after(unsure, moves.ResumeAnalysis(by="ada"), facts(), at(200))
     assert (waiting.phase, waiting.is_inconclusive, waiting.step_started) == (Phase.PROGRESSING, False, at(200))
 
 

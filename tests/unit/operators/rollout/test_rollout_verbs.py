@@ -6,7 +6,19 @@ import pytest
 
 from operators.rollout.decide import decide
 from operators.rollout.facts import Desired
-from operators.rollout.moves import Abort, Approve, Move, Pass, Pause, PromoteFull, Refuse, Resume, Start, Undo, WaitOn
+from operators.rollout.moves import (
+    Abort,
+    Approve,
+    Move,
+    PassStep,
+    Pause,
+    PromoteFull,
+    Refuse,
+    Resume,
+    ResumeAnalysis,
+    Start,
+    Undo,
+)
 from operators.rollout.spec import ExperimentSpec, ExperimentVariant
 from operators.rollout.status import Approval, Assessment, FinishedRollout, HistoryEntry, Phase, RolloutStatus, Verdict
 from tests.fakes.operator.rollouts import HALF, LOADED, POLICY, STEP, A, B, C, at, facts, said, under_way
@@ -37,10 +49,10 @@ def answered(status: RolloutStatus, verb: str, *, by: str = "ada", known: dict[s
 
 
 ANSWERS = [
-    pytest.param("promote", under_way("pause"), {}, Pass, id="promote goes on from a pause"),
-    pytest.param("promote", under_way("timed pause"), {}, Pass, id="promote ends a timed pause"),
-    pytest.param("promote", under_way("analysis"), {}, Pass, id="promote goes past an analysis: somebody takes it on"),
-    pytest.param("promote", UNSURE, {}, Pass, id="promote goes on from an inconclusive analysis"),
+    pytest.param("promote", under_way("pause"), {}, PassStep, id="promote goes on from a pause"),
+    pytest.param("promote", under_way("timed pause"), {}, PassStep, id="promote ends a timed pause"),
+    pytest.param("promote", under_way("analysis"), {}, PassStep, id="promote goes past an analysis: somebody takes it on"),
+    pytest.param("promote", UNSURE, {}, PassStep, id="promote goes on from an inconclusive analysis"),
     pytest.param("promote", under_way("approval"), {}, Refuse, id="promote does not go past an approval"),
     pytest.param("promote", under_way("setWeight"), {}, Refuse, id="promote does not go past loading"),
     pytest.param("promote", under_way("mirror"), {}, Refuse, id="promote does not skip a mirror"),
@@ -53,7 +65,7 @@ ANSWERS = [
     pytest.param("pause", under_way("analysis"), {}, Pause, id="pause holds a rollout"),
     pytest.param("pause", PAUSED, {}, Refuse, id="pause of what is paused"),
     pytest.param("resume", PAUSED, {}, Resume, id="resume lets it go on"),
-    pytest.param("resume", UNSURE, {}, WaitOn, id="resume of an inconclusive analysis waits on"),
+    pytest.param("resume", UNSURE, {}, ResumeAnalysis, id="resume of an inconclusive analysis waits on"),
     pytest.param("resume", under_way("analysis"), {}, Refuse, id="resume of what nobody paused"),
     pytest.param("resume", under_way("analysis"), HELD, Refuse, id="resume does not undo the spec's pause"),
     pytest.param("abort", under_way("analysis"), {}, Abort, id="abort ends a rollout"),
@@ -112,7 +124,7 @@ def test_an_experiment_is_not_retried_or_undone(verb: str) -> None:
 
 def test_a_verb_is_handled_once() -> None:
     status = under_way("pause", handled=("promote-ada",))
-    assert not isinstance(answered(status, "promote"), Pass)
+    assert not isinstance(answered(status, "promote"), PassStep)
 
 
 def test_verbs_are_answered_in_the_order_they_were_said() -> None:
@@ -158,11 +170,11 @@ def test_without_groups_anybody_else_may_approve() -> None:
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        pytest.param({"revision": B.digest}, Pass, id="the revision it is about"),
-        pytest.param({"revision": B.digest[:15]}, Pass, id="the beginning of its digest"),
-        pytest.param({"revision": B.digest.removeprefix("sha256:")[:8]}, Pass, id="without the kind of digest"),
+        pytest.param({"revision": B.digest}, PassStep, id="the revision it is about"),
+        pytest.param({"revision": B.digest[:15]}, PassStep, id="the beginning of its digest"),
+        pytest.param({"revision": B.digest.removeprefix("sha256:")[:8]}, PassStep, id="without the kind of digest"),
         pytest.param({"revision": C.digest}, Refuse, id="another revision: it was superseded between seeing and saying"),
-        pytest.param({"step": "8"}, Pass, id="the step it is at"),
+        pytest.param({"step": "8"}, PassStep, id="the step it is at"),
         pytest.param({"step": "7"}, Refuse, id="another step: it went on between seeing and saying"),
     ],
 )

@@ -12,7 +12,7 @@ from operators.rollout.judging import paired
 from operators.rollout.judging.alert_budget import calibrate
 from operators.rollout.judging.confidence_sequence import difference, proportion
 from operators.rollout.judging.eprocess import Counts
-from operators.rollout.judging.estimate import more
+from operators.rollout.judging.estimate import requests_until_verdict
 from operators.rollout.judging.gate_state import CapitalShare, GateState
 from operators.rollout.judging.paired import Pairs
 from operators.rollout.spec import AlertBudget, Gate, GateName
@@ -101,7 +101,7 @@ def test_n_more_is_about_right(candidate, margin, claim):
             missing_no_worse = math.log(20) - part.log_share - part.log_no_worse(gate)
             if min(missing_worse, missing_no_worse) <= 0:
                 break
-            told.append((n[1], more(part, gate, missing_worse, missing_no_worse, 1.0)))
+            told.append((n[1], requests_until_verdict(part, gate, missing_worse, missing_no_worse, 1.0)))
         assert (missing_worse <= 0) is (claim == "worse")
         half = [(at, said) for at, said in told if at >= n[1] / 2 and said is not None]
         if half and n[1] > half[0][0]:

@@ -1,8 +1,7 @@
 """The policies that are compared: ours, Ray Serve's default and a plain HPA rule, behind one method. Pure.
 
-Ray's and Kubernetes' are stated anew from their sources, since neither may be imported here; a test holds the first to Ray's own
-functions. Each gets its load at its own pace and over its own window, and none of the delays that its metrics would have on the
-way: that favours the other two."""
+Ray's and Kubernetes' policies are written anew from their sources, since neither may be imported here; a test compares the first with
+Ray's own functions. Each gets its load at its own interval and window, without the delay of its metrics, which favours the other two."""
 
 import math
 from collections import deque
@@ -40,7 +39,7 @@ class Policy(Protocol):
 
 
 @dataclass(slots=True)
-class Ours:
+class VedettePolicy:
     """operators.autoscaling.decide, a look every five seconds on the mean of the seconds between."""
 
     spec: ScalingSpec
@@ -96,16 +95,16 @@ class RayDefault:
 
     def delayed(self, desired: int, wanted: int, now_s: float) -> int:
         """It must want the same direction for the whole delay."""
-        way = (desired > wanted) - (desired < wanted)
-        if way == 0:
+        direction = (desired > wanted) - (desired < wanted)
+        if direction == 0:
             self._leaning = None
             return wanted
-        since = self._leaning[1] if self._leaning is not None and self._leaning[0] == way else now_s
-        self._leaning = (way, since)
-        if now_s - since + 1e-6 < (self.up_delay_s if way > 0 else self.down_delay_s):
+        since = self._leaning[1] if self._leaning is not None and self._leaning[0] == direction else now_s
+        self._leaning = (direction, since)
+        if now_s - since + 1e-6 < (self.up_delay_s if direction > 0 else self.down_delay_s):
             return wanted
         self._leaning = None
-        return desired if way > 0 else max(1, desired)
+        return desired if direction > 0 else max(1, desired)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Patience and pace: stabilisation windows and step limits over what was wanted and decided before. Pure.
+"""Stabilization windows and step limits, from what was wanted and decided before. Pure.
 
 The windows keep only what can still matter (the monotonic queue of a sliding maximum), so that at rest they hold one point."""
 
