@@ -40,7 +40,7 @@ TOP: Final = 15
 WAITS: Final = ("Condition.wait ", "Event.wait ", "wait (", "_worker (")
 """py-spy cannot always tell a thread that waits from one that works; these frames do nothing else."""
 
-Load = Callable[[float], None]
+LoadFor = Callable[[float], None]
 """Load for so many seconds."""
 
 
@@ -64,7 +64,7 @@ class Profile:
 
 
 @contextmanager
-def http(folder: Path) -> Iterator[tuple[int, Load]]:
+def http(folder: Path) -> Iterator[tuple[int, LoadFor]]:
     """One row a request as JSON, without features."""
     workload, store = build_workload(folder), folder / "store"
     with running(vedette(workload, store)) as up:
@@ -75,7 +75,7 @@ def http(folder: Path) -> Iterator[tuple[int, Load]]:
 
 
 @contextmanager
-def grpc(folder: Path) -> Iterator[tuple[int, Load]]:
+def grpc(folder: Path) -> Iterator[tuple[int, LoadFor]]:
     """One row a request as raw contents, without features."""
     workload, store = build_workload(folder), folder / "store"
     with running(vedette(workload, store)) as up:
@@ -86,7 +86,7 @@ def grpc(folder: Path) -> Iterator[tuple[int, Load]]:
 
 
 @contextmanager
-def features(folder: Path) -> Iterator[tuple[int, Load]]:
+def features(folder: Path) -> Iterator[tuple[int, LoadFor]]:
     """One host a request as JSON, 20 features in 3 views from Redis."""
     with featured(folder) as up:
         port, bodies = up.vedette.http_port, up.bodies
@@ -97,7 +97,7 @@ def features(folder: Path) -> Iterator[tuple[int, Load]]:
 
 
 @contextmanager
-def batch(folder: Path) -> Iterator[tuple[int, Load]]:
+def batch(folder: Path) -> Iterator[tuple[int, LoadFor]]:
     """1,000 rows a request by the binary extension, one client."""
     workload, store = build_workload(folder), folder / "store"
     tensors = np.random.default_rng(11).standard_normal((rows.TENSORS, rows.ROWS, FEATURES), dtype=np.float32)
@@ -140,7 +140,7 @@ def profile(name: str, *, seconds: float, is_native: bool, folder: Path = FOLDER
 
 
 @contextmanager
-def _under_load(load: Load) -> Iterator[None]:
+def _under_load(load: LoadFor) -> Iterator[None]:
     """Load until the block ends; the failure of a load is the block's."""
     ended, problems = Event(), list[BenchError]()
 

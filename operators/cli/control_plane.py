@@ -25,7 +25,7 @@ Context = Annotated[str | None, typer.Option(help="Use the cluster of this kubec
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Use a cluster: this namespace.")]
 Kubeconfig = Annotated[Path | None, typer.Option(help="Use a cluster: this kubeconfig.")]
 Why = Annotated[str, typer.Option(help="Reason; the history keeps it, and who gave it.")]
-Watch = Annotated[bool, typer.Option("--watch", "-w", help="Update the picture until Ctrl-C.")]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Update the picture until Ctrl-C.")]
 
 _HANDLED_WITHIN_S = 10.0
 _POLL_S = 0.2

@@ -10,7 +10,7 @@ from operators.cli.console import CommandError, Json, errors, finite, page, prin
 from operators.cli.control_plane import (
     ControlPlaneChoice,
     Name,
-    Watch,
+    WatchOption,
     Why,
     send_verb,
     signed,
@@ -72,7 +72,7 @@ def start(
 
 @app.command()
 @with_control_plane
-def get(choice: ControlPlaneChoice, name: Name, watch: Watch = False, as_json: Json = False) -> None:
+def get(choice: ControlPlaneChoice, name: Name, watch: WatchOption = False, as_json: Json = False) -> None:
     """Show the state of an experiment: split, guards, intervals so far."""
     from operators.cli.rollout.show import show_services
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.console import CommandError, Json, errors, page, print_json
-from operators.cli.control_plane import ControlPlaneChoice, Name, Watch, with_control_plane
+from operators.cli.control_plane import ControlPlaneChoice, Name, WatchOption, with_control_plane
 
 if TYPE_CHECKING:
     from operators.control.port import Control, Record
@@ -23,7 +23,7 @@ _REFRESH_S: Final = 0.5
 def get(
     choice: ControlPlaneChoice,
     name: Annotated[str | None, typer.Argument(help="Name of the service; all of them without it.")] = None,
-    watch: Watch = False,
+    watch: WatchOption = False,
     as_json: Json = False,
 ) -> None:
     """Show rollouts: steps, split, evidence, and what each waits for."""
