@@ -72,9 +72,9 @@ class ServingSettings(BaseSettings):
     run_queue: PositiveInt = 64
     """Such runs of one model that may wait for its threads; the one beyond them is answered 429 / RESOURCE_EXHAUSTED at once."""
     breakers: bool = True
-    """Whether features, cache and models that fail or are slow are left alone for a while (docs/reference/resilience.md)."""
+    """Whether breakers stop calls to features, cache and models that fail or are slow (docs/reference/resilience.md)."""
     cache: Literal["off", "memory", "redis"] = "off"
-    """Where predictions are kept to be said again: nowhere, in each replica, or in a Redis that replicas share."""
+    """Where predictions are cached: nowhere, in each replica, or in a Redis that replicas share."""
     cache_url: str | None = None
     """The Redis of `VEDETTE_CACHE=redis`; `VEDETTE_REDIS_URL` if unset."""
     cache_bytes: PositiveInt = 64 * 1024 * 1024
@@ -82,7 +82,7 @@ class ServingSettings(BaseSettings):
     cache_ttl_s: PositiveFloat = 60.0
     """How long a prediction is kept."""
     cache_from_us: NonNegativeFloat = 250.0
-    """Only models whose runs take longer are looked up in the cache: for the others the look-up costs more than the run."""
+    """Only models whose runs take longer use the cache: for the others a look-up takes longer than the run."""
     cache_timeout_s: PositiveFloat = 0.01
     """How long a look-up in the cache may take before the model is run."""
     repository_control: bool = False

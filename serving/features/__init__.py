@@ -1,3 +1,3 @@
 """Online features behind the FeatureReader port: a feature service compiled to a plan, run against a store.
 
-open.py wires. definitions, keys, values, plan and computed are the core; redis, sqlite and http are stores; feast reads the registry."""
+`opening` wires the parts. `plan` is the core and reads the registry; `stores` has the adapters of Redis, SQLite and HTTP servers."""

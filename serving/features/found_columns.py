@@ -1,7 +1,7 @@
-"""What was read, as it came: tables of decoded values, and columns that are made of them only when somebody asks. Core.
+"""The features that were read: tables of decoded values, and columns that are made of them at their first use. Core.
 
-Most requests want the model's tensors and nothing else; the columns by name are for the audit record, the mirror and the command
-line. Twenty columns of one number each cost more than reading them from Redis does."""
+Most requests need only the model's tensors. The audit record, the mirror and the command line need columns by name. Making twenty
+columns of one number each takes longer than reading them from Redis."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

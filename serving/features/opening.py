@@ -1,8 +1,8 @@
 """Opens the FeatureReader that the settings ask for, and keeps its plans up to date off the request path.
 
 Which store: an HTTP feature server if its URL is set, else Redis if its URL is set, else what the Feast configuration says.
-A registry that is not there yet is no error (a server of tensors-only bundles needs none); one that breaks later is logged, and
-the last good plans stay, those of services that it does not have any more among them: models may use them."""
+A missing registry is no error: a server of tensors-only bundles needs none. If a registry cannot be read later, that is logged and the
+last good plans stay. The plan of a service that was removed stays too, because loaded models may use it."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ from serving.settings import ServingSettings
 log = logging.getLogger(__name__)
 
 _REMOTE_S: Final = 60.0
-"""A registry that is not a local file is not looked at more often: Feast itself has to read it, which takes seconds."""
+"""Least time between two looks at a registry that is not a local file: Feast itself reads it, which takes seconds."""
 
 
 class OpenReader(PlanReader):
@@ -73,8 +73,8 @@ class OpenReader(PlanReader):
             await self._backend.close()
 
     async def _use(self, definitions: Definitions, seen: tuple[object, ...]) -> None:
-        """Compile every service and swap the plans in. One that does not compile, or has gone, is a problem of its own and stays as it
-        was last good."""
+        """Compile every service and swap the plans in. A service that does not compile or was removed keeps its last good plan, and
+        affects no other."""
         former = self._backend
         if self._backend is None or definitions.online != self._online:
             store = await _open_store(self._settings, definitions.online)
@@ -103,7 +103,7 @@ class OpenReader(PlanReader):
             await former.close()
 
     async def _plan_of(self, service: Service, definitions: Definitions, store: Store) -> Plan:
-        """The plan that is in use, if nothing about it has changed; else a new one, warm for the bundles that use it."""
+        """The current plan if nothing about it changed; else a new one, warmed for the bundles that use it."""
         former, before = self._plans.get(service.name), self._definitions
         if former is not None and before is not None and former.store is store and former.source == service:
             own_code = service.computed and self._settings.feature_repo is not None  # files that may have changed
@@ -137,7 +137,7 @@ async def open_features(
     settings: ServingSettings, guard: Guard | None = None, late_s: Callable[[], float] = lambda: 0.0
 ) -> OpenReader:
     """Open the reader: plans compiled, connection warm. guard: the breaker around its reads, None for none (command line). late_s: how
-    late the loop is these days.
+    late the loop has been lately.
 
     Raises RegistryError if there is a registry and it cannot be read."""
     reader = OpenReader(settings, guard, late_s)

@@ -1,6 +1,6 @@
-"""A batch of one row, the usual request: the same answer as `rows.Assembly` gives, without arrays for single numbers. Core.
+"""A batch of one row, the usual request: the same answer as `rows.BatchAssembly` gives, without arrays for single numbers. Core.
 
-It is written flat because it is most of what a request's features cost. A property test holds the two equal."""
+It is written flat because most of a request's feature time is spent here. A property test holds the two equal."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,7 +14,7 @@ from serving.ports import Columns, FeatureRows, ReadOutcome
 
 
 def _constant(value: bool) -> NDArray[np.bool_]:
-    """An array that every answer may share, because nobody can write to it."""
+    """A read-only array that all answers share."""
     made = np.array((value,))
     made.setflags(write=False)
     return made
@@ -36,7 +36,7 @@ def single_row(plan: Plan, found: Sequence[Sequence[Row]], request: Columns, at_
         stale: list[int] = []
         first_us = stamps[0]
         if stamps.count(first_us) == len(stamps) and first_us and 0 <= at_us - first_us <= group.least_ttl_us:
-            oldest_us = max(oldest_us, at_us - first_us)  # written together, as they mostly are
+            oldest_us = max(oldest_us, at_us - first_us)  # the usual case: written together
         else:
             for index, time_us in enumerate(stamps):
                 age_us = at_us - time_us

@@ -1,6 +1,6 @@
-"""A new plan does what a request will do, before a request does: what is worked out at the first use is worked out by then. Core.
+"""Runs a new plan once before requests use it, so that work of the first use is done. Core.
 
-With made-up values; nothing of it is looked at, and a transform that refuses them refuses nothing of a client's."""
+The values are made up and the results are dropped. A transform that refuses them is no error."""
 
 import time
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _DTYPES = {"FP32": np.float32, "FP64": np.float64, "INT32": np.int32, "INT64": n
 
 
 def warm(plan: Plan, assemblies: Iterable[tuple[TensorPlan, ...]] = ()) -> None:
-    """Decode one row and two as a request does, and put the tensors of these bundles together."""
+    """Decode one row and two rows as a request does, and assemble the tensors of these bundles."""
     at_us = time.time_ns() // 1000
     rows: list[list[Row]] = [[([None] * group.cells, (at_us,) * len(group.names))] for group in plan.groups]
     try:
@@ -38,7 +38,7 @@ def warm(plan: Plan, assemblies: Iterable[tuple[TensorPlan, ...]] = ()) -> None:
 
 
 async def warm_read(plan: Plan, timeout_s: float) -> None:
-    """One real read, of an entity that nobody has: the connection, the store's own caches and Redis have done it once."""
+    """Make one real read of an entity that does not exist: it opens the connection and fills caches."""
     keys = columns_of(plan.info.join_keys, 1)
     if plan.groups:
         await plan.store.fetch(plan.prepared, [[group.encode_one(keys)] for group in plan.groups], timeout_s)

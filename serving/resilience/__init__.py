@@ -1,1 +1,1 @@
-"""What keeps the tail short and the server standing: breakers, admission, deadlines, bulkheads, retries, the prediction cache."""
+"""Protection from overload and failing dependencies: breakers, admission, deadlines, bulkheads, retries."""

@@ -1,8 +1,8 @@
-"""Bulkheads: each model's long runs have threads and a queue of their own, so that one slow model cannot take everyone's.
+"""Bulkheads: the long runs of each model have their own threads and queue, so that a slow model does not block the others.
 
-A run that would have to wait longer than its request can is refused at once, and so is one that finds the queue full. Whoever gives a run
-up (the client is gone, the time is over) has it taken from the queue, or told to stop if it is running: `stop` is called then,
-from the loop. A run that stops nowhere goes on in its thread to its end; nobody waits for it, but its thread is taken as long.
+A run is refused at once if the queue is full or if it would wait longer than its request allows. If the caller gives up (the client
+disconnects, the time is over) the run is removed from the queue; if it runs already, `stop` is called from the loop. A run that cannot
+be stopped continues in its thread, and the thread is busy until it ends.
 
 Runs that are short are made on the loop and never come here (Served.may_run_inline)."""
 

@@ -1,8 +1,7 @@
-"""How a request's time is carved over its stages: the features' read, the model's run, and what the answer itself takes. Pure.
+"""Divides a request's time over its stages: the read of features, the run of the model, and the answer. Pure.
 
-The model's part is kept back first, then the answer's: a feature store that is slow costs its own slice and no more, and the request
-is answered with defaults instead of not at all. What cannot be answered in time is refused before any work is done for it: a
-client whose time is over reads no answer."""
+Time for the model and the answer is reserved first. A slow feature store uses up its own part only, and the request is answered with
+defaults. A request that cannot be answered in time is refused before any work is done: its client would not read the answer."""
 
 from typing import Final
 
@@ -35,5 +34,5 @@ def read_slice_s(left_s: float, most_s: float, run_s: float) -> float:
 
 
 def run_slice_s(left_s: float, share: float) -> float:
-    """How long the model may run. share: of what is left; less than 1 where another may have to answer in its place."""
+    """How long the model may run. share: of the time left; less than 1 if another variant may have to answer in its place."""
     return max(left_s * share - (ANSWER_S if left_s > 2 * ANSWER_S else 0.0), 0.0)

@@ -1,7 +1,7 @@
-"""Trying again: only what may be done twice, only in the time that is left, and only as often as a budget allows. Pure.
+"""Retries: only of calls without side effects, within the time left, and limited by a budget. Pure.
 
-A read that was lost with its connection may be asked again; a store that is slow or refuses may not: asking again is what would keep
-it down. The budget is a share of the calls, so that a dependency that fails altogether is asked a tenth more, not twice as much."""
+A read that was lost with its connection may be retried. A slow or refusing store is not: retries would keep it overloaded. The budget is
+a share of the calls, so a dependency that always fails gets 10 % more calls, not twice as many."""
 
 import random
 from typing import Final

@@ -17,7 +17,7 @@ MAX_FIELDS: Final = 4096
 
 
 class MultiValue:
-    """The values of a field that has more than one: what is asked of them holds if it holds of any."""
+    """The values of a field that has more than one. A test holds if it holds for any of them."""
 
     __slots__ = ("values",)
 
@@ -28,15 +28,15 @@ class MultiValue:
         return any(text in v for v in self.values)
 
     def startswith(self, texts: str | tuple[str, ...]) -> bool:
-        """Whether any starts so."""
+        """Whether any value starts with one of the texts."""
         return any(v.startswith(texts) for v in self.values)
 
     def endswith(self, texts: str | tuple[str, ...]) -> bool:
-        """Whether any ends so."""
+        """Whether any value ends with one of the texts."""
         return any(v.endswith(texts) for v in self.values)
 
     def lower(self) -> "MultiValue":
-        """Each in lower case."""
+        """All values in lower case."""
         return MultiValue(tuple([v.lower() for v in self.values]))
 
 
@@ -45,7 +45,7 @@ Fields = dict[str, Value]
 
 
 class Event:
-    """Fields of one event; a field whose value is null is not there. lowered: the same in lower case."""
+    """The fields of one event; null values are left out. lowered: the same values in lower case."""
 
     __slots__ = ("_all", "fields", "lowered")
 
@@ -54,24 +54,24 @@ class Event:
         self.lowered: Fields = {name: value.lower() for name, value in fields.items()}
         self._all: MultiValue | None = None
 
-    def everything(self) -> MultiValue:
-        """All values in lower case, for keywords."""
+    def all_values(self) -> MultiValue:
+        """All values in lower case, for keyword tests."""
         if self._all is None:
             self._all = MultiValue(tuple([t for v in self.lowered.values() for t in texts_of(v)]))
         return self._all
 
-    def everything_as_it_is(self) -> MultiValue:
-        """All values, for keywords whose case counts."""
+    def all_values_cased(self) -> MultiValue:
+        """All values, for case-sensitive keyword tests."""
         return MultiValue(tuple([t for v in self.fields.values() for t in texts_of(v)]))
 
 
 def texts_of(value: Value) -> tuple[str, ...]:
-    """The one or several texts of a value."""
+    """The texts of a value."""
     return (value,) if isinstance(value, str) else value.values
 
 
 def fields_of_json(body: bytes) -> tuple[Fields, Mapping[str, Any]]:
-    """Fields of an event as JSON text, and the document. Raises RuleError if it is none, or too large."""
+    """The fields of an event given as JSON text, and the parsed document. Raises RuleError if it is not valid or too large."""
     if len(body) > MAX_EVENT_BYTES:
         raise RuleError(
             f"an event of {len(body)} bytes is more than {MAX_EVENT_BYTES}; send the record without its attachments"
@@ -86,7 +86,7 @@ def fields_of_json(body: bytes) -> tuple[Fields, Mapping[str, Any]]:
 
 
 def fields_of(document: Mapping[str, Any]) -> Fields:
-    """Fields of an event as it was parsed."""
+    """The fields of a parsed event."""
     found: Fields = {}
     repeated: dict[str, list[str]] = {}
 
@@ -123,6 +123,6 @@ def _as_text(value: Any) -> str:
     if isinstance(value, (dict, list)):
         try:
             return orjson.dumps(value).decode()
-        except TypeError:  # nested beyond what orjson writes: no rule names what stands there
+        except TypeError:  # nested too deeply for orjson; no rule can name it
             return ""
     return str(value)

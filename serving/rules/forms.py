@@ -1,7 +1,7 @@
-"""The forms that tools write Windows events in, and any other JSON: which value is which field. Pure.
+"""Reads the JSON forms of Windows events that tools write, and any other JSON, into fields. Pure.
 
-One event has the same fields whatever tool wrote it, as far as the tool wrote them: docs/reference/rules.md names the tools, with
-what each leaves out. A tool's form is told by names that no other has."""
+An event has the same fields whatever tool wrote it, as far as the tool wrote them. docs/reference/rules.md lists the tools and what each
+leaves out. A form is recognised by names that only it has."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,11 +10,11 @@ from typing import Any, Final
 import orjson
 
 Put = Callable[[str, Any], None]
-"""Takes a field's name and value; a name that comes again gives its field several values."""
+"""Takes a field's name and value. A repeated name gives the field several values."""
 _MAX_DEPTH: Final = 24
 _ATTRIBUTES: Final = ("#attributes", "@attributes")
 _APART: Final = "_attributes"
-"""What a tool that writes attributes beside their element adds to its name."""
+"""Suffix of the attributes of an element, in tools that write them beside it."""
 _TEXT: Final = ("#text", "_", "$t")
 _NUMBERED: Final = re.compile(r"\[\d+\]$")
 _PARAM: Final = re.compile(r"param\d+")
@@ -23,7 +23,7 @@ _KEYWORDS: Final = {"Audit success": "0x8020000000000000", "Audit failure": "0x8
 
 
 def flatten_event(document: Mapping[str, Any], put: Put) -> None:
-    """Hand each field of an event to `put`."""
+    """Call `put` with each field of an event."""
     record = document.get("Event")
     if isinstance(record, dict):
         _windows(record, put)
@@ -51,14 +51,14 @@ def _windows(record: Mapping[str, Any], put: Put) -> None:
     for name, value in system.items() if isinstance(system, dict) else ():
         inside = _element(name, value, "_", 0) if isinstance(value, (dict, list)) else ((name, value),)
         for leaf, content in inside:
-            if leaf not in own:  # the event's own field of that name is what rules mean
+            if leaf not in own:  # rules mean the event's own field of that name
                 put(leaf, content)
     for name, value in data:
         put(name, value)
 
 
 def _is_attribute(name: str, value: Any) -> bool:
-    """Whether this is of the element itself and no child of it."""
+    """Whether this is an attribute and not a child element."""
     return name in _ATTRIBUTES or name.startswith("@") or (name.endswith(_APART) and isinstance(value, dict))
 
 

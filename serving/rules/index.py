@@ -1,8 +1,8 @@
-"""Which rules of a set can match an event at all: found in one pass over each of its fields.
+"""Finds the rules that can match an event in one pass over each of its fields.
 
-Every rule that can be indexed has a *guard*: a few texts of which at least one must stand in a certain field if the rule matches.
-All guards of a field are one set of literals. What is found is a candidate and is then judged in full; a rule without a guard is
-always a candidate. Case plays no part here."""
+A rule has a *guard* if possible: texts in certain fields, of which at least one is present whenever the rule matches. All guard texts of
+a field form one set of literals. A rule whose guard is found is a candidate and is then evaluated in full; a rule without a guard is
+always a candidate. Case is ignored."""
 
 import math
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from serving.rules.events import Event, Value, texts_of
 from serving.rules.patterns import LiteralSet
 
 MAX_LITERAL: Final = 64
-"""Longer literals are cut: they tell rules apart long before."""
+"""Longer literals are cut; the first characters are enough to tell rules apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """A text that stands in a field in some way."""
+    """A text that a field equals, contains, starts or ends with."""
 
     field: str | None
     how: tree.How
@@ -30,7 +30,7 @@ LiteralGuard = frozenset[Atom]
 
 
 def guard_of(node: tree.Node) -> LiteralGuard | None:
-    """Atoms of which at least one is true wherever the node holds; None if there are none such."""
+    """Atoms of which at least one holds whenever the node holds; None if there are none."""
     if isinstance(node, tree.Text):
         return frozenset((_cut(Atom(node.field, node.how, node.value.lower())),)) if node.value else None
     if isinstance(node, tree.Pattern):
@@ -43,7 +43,7 @@ def guard_of(node: tree.Node) -> LiteralGuard | None:
         parts = [guard_of(part) for part in node.parts]
         found = [g for g in parts if g is not None]
         return frozenset().union(*found) if len(found) == len(parts) else None
-    return None  # numbers, networks, absence and negation promise no text
+    return None  # numbers, networks, absence and negation imply no text
 
 
 def _cut(atom: Atom) -> Atom:
@@ -55,12 +55,12 @@ def _cut(atom: Atom) -> Atom:
 
 
 def _likelihood(guard: LiteralGuard) -> float:
-    """How often a guard will be met by events that do not match: longer texts are met less often, more texts more often."""
+    """Estimate how often events meet a guard without matching the rule: less for longer texts, more for more texts."""
     return math.fsum((0.1 if atom.how == "is" else 1.0) * 0.6 ** len(atom.text) for atom in guard)
 
 
 class Index:
-    """Candidates among rules, by their number."""
+    """Finds candidates among rules; rules are known by their number."""
 
     def __init__(self, guards: Sequence[LiteralGuard | None]) -> None:
         self.always: frozenset[int] = frozenset(n for n, guard in enumerate(guards) if guard is None)
@@ -75,7 +75,7 @@ class Index:
         found = set(self.always)
         lowered = event.lowered
         for field, literals, owners in self._fields:
-            value: Value | None = event.everything() if field is None else lowered.get(field)
+            value: Value | None = event.all_values() if field is None else lowered.get(field)
             if value is None:
                 continue
             for text in (value,) if isinstance(value, str) else texts_of(value):

@@ -1,6 +1,6 @@
-"""The log sources of an event: which rules are about it at all.
+"""The log sources of an event, which decide the rules that apply to it.
 
-An event may say so itself (`logsource`); else it follows from its channel and id (windows), or from what a site's own entries say."""
+An event may name its log source (`logsource`). Otherwise it is derived from its channel and id (Windows) and from a site's own entries."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ _NO_PART: Final = LogSource(None, None, None)
 
 @dataclass(frozen=True, slots=True)
 class EventSource:
-    """What an event is: a rule is about it if each part the rule names is among these."""
+    """The log sources of an event. A rule applies to it if each part that the rule names is among these."""
 
     products: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class EventSource:
 
 @dataclass(frozen=True, slots=True)
 class LogSourceEntry:
-    """Events that meet all of `when` are of this source. when: field -> values, in lower case. fields: rules' name -> event's own."""
+    """Events that satisfy all of `when` have this source. when: field -> values, in lower case. fields: name in rules -> name in events."""
 
     when: Mapping[str, frozenset[str]]
     source: EventSource
@@ -49,8 +49,8 @@ class LogSourceEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    """What is known of all events of one channel and id: entries that surely are theirs, summed up, and those still to be asked."""
+class _KnownSource:
+    """All events of one channel and id: the union of the entries that always apply, and the entries that depend on other fields."""
 
     source: EventSource
     fields: tuple[tuple[str, str], ...]
@@ -70,45 +70,51 @@ class LogSources:
         for entry in entries:
             for channel in entry.when.get(CHANNEL, by_channel):
                 by_channel[channel].append(entry)
-        self._kinds = {key: kind for channel, of_it in by_channel.items() for key, kind in _kinds(of_it, channel)}
-        self._elsewhere = {number: kind for (_, number), kind in _kinds(of_all, "")}
-        self._else = _kind(of_all, None, None)
+        self._by_channel = {
+            key: known for channel, of_it in by_channel.items() for key, known in _known_sources(of_it, channel)
+        }
+        self._other_channels = {number: known for (_, number), known in _known_sources(of_all, "")}
+        self._no_channel = _known_source(of_all, None, None)
 
-    def of(self, fields: Fields, said: Mapping[str, Any] | None = None) -> EventSource:
-        """The source of an event; its fields get the taxonomy's names where an entry has them. said: what the event says it is."""
+    def of(self, fields: Fields, declared: Mapping[str, Any] | None = None) -> EventSource:
+        """The source of an event. Adds the taxonomy's field names to `fields`, where an entry has them. declared: what the event names."""
         channel, number = fields.get(CHANNEL), fields.get(EVENT_ID)
         if isinstance(channel, str) and isinstance(number, str):
             lowered = channel.lower()
-            kind = self._kinds.get((lowered, number)) or self._kinds.get((lowered, None)) or self._on_another_channel(number)
+            known = (
+                self._by_channel.get((lowered, number))
+                or self._by_channel.get((lowered, None))
+                or self._on_other_channel(number)
+            )
         else:
-            kind = self._else
-        source = kind.source
-        for name, own in kind.fields:
+            known = self._no_channel
+        source = known.source
+        for name, own in known.fields:
             if own in fields:
                 fields.setdefault(name, fields[own])
-        for entry in kind.open:
-            if _meets(fields, entry.when):
-                source = _sum((source, entry.source))
+        for entry in known.open:
+            if _satisfies(fields, entry.when):
+                source = _union((source, entry.source))
                 for name, own in entry.fields.items():
                     if own in fields:
                         fields.setdefault(name, fields[own])
-        return source if said is None else declared_source(said)
+        return source if declared is None else declared_source(declared)
 
-    def _on_another_channel(self, number: str) -> _Kind:
-        """Of an event of a channel that no entry names."""
-        return self._elsewhere.get(number) or self._elsewhere[None]
+    def _on_other_channel(self, number: str) -> _KnownSource:
+        """For an event of a channel that no entry names."""
+        return self._other_channels.get(number) or self._other_channels[None]
 
     def reaches(self, rule: LogSource) -> bool:
-        """Whether every part the rule names is one that some entry gives; else only an event that says what it is can be its."""
+        """Whether entries can derive every part the rule names; otherwise only events that name their source can match it."""
         return rule.product in self._known and rule.category in self._known and rule.service in self._known
 
 
-def declared_source(said: Mapping[str, Any]) -> EventSource:
-    """A source as an event or request says it: product, category, service; each one text or several. Raises RuleError."""
-    unknown = sorted(set(said) - set(_PARTS))
-    parts = [_texts(said.get(name)) for name in _PARTS]
+def declared_source(declared: Mapping[str, Any]) -> EventSource:
+    """Read the source that an event or bundle names: product, category, service, each one text or a list. Raises RuleError."""
+    unknown = sorted(set(declared) - set(_PARTS))
+    parts = [_texts(declared.get(name)) for name in _PARTS]
     if unknown or not any(parts):
-        raise RuleError(f"a log source has {sorted(said)}, expected some of {list(_PARTS)}, e.g. product: windows")
+        raise RuleError(f"a log source has {sorted(declared)}, expected some of {list(_PARTS)}, e.g. product: windows")
     return EventSource(*parts)
 
 
@@ -127,9 +133,9 @@ def read_entries(entries: Sequence[Mapping[str, Any]]) -> list[LogSourceEntry]:
             raise RuleError(f"{where}: `when` is missing; say which events it is about, e.g. when: {{event.dataset: auditd}}")
         if not isinstance(fields, dict):
             raise RuleError(f"{where}: `fields` is a map of a rule's field name -> the event's")
-        said = {k: v for k, v in entry.items() if k not in ("when", "fields")}
+        declared = {k: v for k, v in entry.items() if k not in ("when", "fields")}
         try:
-            source = declared_source(said)
+            source = declared_source(declared)
         except RuleError as problem:
             raise RuleError(f"{where}: {problem}") from problem
         wanted = {str(name): frozenset(_texts(value)) for name, value in when.items()}
@@ -137,7 +143,7 @@ def read_entries(entries: Sequence[Mapping[str, Any]]) -> list[LogSourceEntry]:
     return found
 
 
-def _meets(fields: Fields, when: Mapping[str, frozenset[str]]) -> bool:
+def _satisfies(fields: Fields, when: Mapping[str, frozenset[str]]) -> bool:
     for name, values in when.items():
         value = fields.get(name)
         if value is None or values.isdisjoint(t.lower() for t in texts_of(value)):
@@ -145,14 +151,14 @@ def _meets(fields: Fields, when: Mapping[str, frozenset[str]]) -> bool:
     return True
 
 
-def _kinds(entries: Sequence[LogSourceEntry], channel: str) -> Iterator[tuple[tuple[str, str | None], _Kind]]:
-    """By channel and id: of each id that the channel's entries name, and (id None) of any other."""
+def _known_sources(entries: Sequence[LogSourceEntry], channel: str) -> Iterator[tuple[tuple[str, str | None], _KnownSource]]:
+    """By channel and id: for each id in the channel's entries, and with id None for any other."""
     ids = {number for entry in entries for number in entry.when.get(EVENT_ID, ())}
-    return (((channel, number), _kind(entries, channel, number)) for number in (*ids, None))
+    return (((channel, number), _known_source(entries, channel, number)) for number in (*ids, None))
 
 
-def _kind(entries: Sequence[LogSourceEntry], channel: str | None, number: str | None) -> _Kind:
-    """entries: those of the channel. channel None: of an event that is no Windows record. number None: of any id that no entry names."""
+def _known_source(entries: Sequence[LogSourceEntry], channel: str | None, number: str | None) -> _KnownSource:
+    """entries: of the channel. channel None: for events that are not Windows records. number None: for ids that no entry names."""
     sure: list[LogSourceEntry] = []
     ask: list[LogSourceEntry] = []
     for entry in entries:
@@ -161,16 +167,18 @@ def _kind(entries: Sequence[LogSourceEntry], channel: str | None, number: str | 
         (ask if set(entry.when) - {CHANNEL, EVENT_ID} else sure).append(entry)
     product = EventSource((WINDOWS,) if channel is not None else ())
     fields = tuple(item for e in sure for item in e.fields.items())
-    return _Kind(_sum((product, *(e.source for e in sure))), fields, tuple(ask))
+    return _KnownSource(_union((product, *(e.source for e in sure))), fields, tuple(ask))
 
 
-def _sum(sources: Sequence[EventSource]) -> EventSource:
+def _union(sources: Sequence[EventSource]) -> EventSource:
     return EventSource(
-        _all(*[s.products for s in sources]), _all(*[s.categories for s in sources]), _all(*[s.services for s in sources])
+        _distinct(*[s.products for s in sources]),
+        _distinct(*[s.categories for s in sources]),
+        _distinct(*[s.services for s in sources]),
     )
 
 
-def _all(*groups: tuple[str, ...]) -> tuple[str, ...]:
+def _distinct(*groups: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for group in groups for name in group))
 
 

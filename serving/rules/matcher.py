@@ -1,7 +1,7 @@
-"""A set of SIGMA rules, compiled once: events in, the rules that match out.
+"""A set of SIGMA rules, compiled once: takes events, returns the rules that match.
 
-Rules stand by the log source they name; an event is put to those that are about it, the index picks the candidates, and only these
-are judged in full."""
+Rules are grouped by the log source they name. An event is tested by the groups that include it: the index picks the candidates, and only
+those are evaluated in full."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -15,12 +15,12 @@ from serving.rules.predicates import Test, test_of
 from serving.rules.tree import LogSource, SigmaRule, UnsupportedRule
 
 MAX_RULES: Final = 10_000
-_SOURCES_KEPT: Final = 1024
+_MOST_SOURCES: Final = 1024
 _MOST_NAMES: Final = 32
-"""Names of a source that is kept; one with more was made up by the event."""
+"""Sources with more names than this are not cached; the event made them up."""
 
 
-class _Shelf:
+class _SourceRules:
     """The rules that name one log source."""
 
     def __init__(self, rules: Sequence[tuple[int, SigmaRule]]) -> None:
@@ -34,8 +34,8 @@ class _Shelf:
 
 
 class Matcher:
-    """A matcher. unsupported: the rules it does not match, each with the reason. unreached: rules whose log source no event is
-    derived to be, so that only events which say their log source themselves are put to them."""
+    """Matches events. unsupported: the rules it cannot match, each with the reason. unreached: rules whose log source is never derived
+    from an event's fields; only events that name their log source can match them."""
 
     def __init__(
         self, rules: Sequence[SigmaRule], unsupported: Sequence[UnsupportedRule] = (), sources: LogSources | None = None
@@ -44,37 +44,37 @@ class Matcher:
             raise RuleError(f"{len(rules)} SIGMA rules are more than {MAX_RULES}; choose those that matter for this model")
         self.rules, self.unsupported = tuple(rules), tuple(unsupported)
         self.sources = sources or LogSources()
-        shelves: dict[LogSource, list[tuple[int, SigmaRule]]] = {}
+        groups: dict[LogSource, list[tuple[int, SigmaRule]]] = {}
         for number, rule in enumerate(self.rules):
-            shelves.setdefault(rule.source, []).append((number, rule))
-        self._shelves = {source: _Shelf(members) for source, members in shelves.items()}
-        self._met: dict[EventSource, list[_Shelf]] = {}
+            groups.setdefault(rule.source, []).append((number, rule))
+        self._by_rule_source = {source: _SourceRules(members) for source, members in groups.items()}
+        self._by_event_source: dict[EventSource, list[_SourceRules]] = {}
         self.unreached = tuple(rule for rule in self.rules if not self.sources.reaches(rule.source))
 
     def match(self, fields: Fields, source: EventSource | None = None) -> list[SigmaRule]:
-        """The rules an event matches, in the set's order. source: what it is; None: as it follows from its fields."""
+        """The rules that match an event, in the set's order. source: its log source; None: derived from its fields."""
         if source is None:
             source = self.sources.of(fields)
-        shelves = self._met.get(source)
-        if shelves is None:
-            shelves = self._shelves_for(source)
-        if not shelves:
+        groups = self._by_event_source.get(source)
+        if groups is None:
+            groups = self._rules_about(source)
+        if not groups:
             return []
         event = Event(fields)
         found: list[int] = []
-        for shelf in shelves:
-            found += shelf.matches(event)
+        for group in groups:
+            found += group.matches(event)
         found.sort()
         return [self.rules[number] for number in found]
 
-    def _shelves_for(self, source: EventSource) -> list[_Shelf]:
-        """The shelves of the rules about this source; kept, for there are few sources unless somebody makes them up."""
-        if len(self._met) >= _SOURCES_KEPT:
-            self._met.clear()
-        shelves = [self._shelves[key] for key in source.covered(self._shelves)]
+    def _rules_about(self, source: EventSource) -> list[_SourceRules]:
+        """The groups of rules about this source; cached, because events have few different sources unless they make them up."""
+        if len(self._by_event_source) >= _MOST_SOURCES:
+            self._by_event_source.clear()
+        groups = [self._by_rule_source[key] for key in source.covered(self._by_rule_source)]
         if len(source.products) + len(source.categories) + len(source.services) <= _MOST_NAMES:
-            self._met[source] = shelves
-        return shelves
+            self._by_event_source[source] = groups
+        return groups
 
 
 def compile_sigma(

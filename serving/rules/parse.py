@@ -1,7 +1,7 @@
-"""SIGMA files to rules: pySigma parses (this is its one door), its types become values of tree.
+"""Reads SIGMA files into rules. Only this module uses pySigma; its types become values of tree.
 
-pySigma resolves most modifiers as it parses; every type that can be left is handled here. What is not supported is given back by
-rule, with the reason: placeholders without values, aggregations and timeframes, correlations, filters, regular expressions that
+pySigma resolves most modifiers as it parses; the types that can remain are handled here. Rules that are not supported are returned with
+the reason: placeholders without values, aggregations and timeframes, correlations, filters, regular expressions that
 RE2 cannot run in linear time."""
 
 import re
@@ -77,7 +77,7 @@ _KINDS: Final = (("correlation", "a correlation of several events"), ("filter", 
 
 
 class _QuietEngine(RE2RegexEngine):
-    """pySigma's own engine, which would write every expression it refuses to standard error."""
+    """pySigma's own engine, without its messages on standard error about expressions it refuses."""
 
     def compile(self, pattern: str, flags: int = 0) -> Any:
         letters = "".join(letter for flag, letter in _INLINE.items() if flags & flag)
@@ -93,7 +93,7 @@ Placeholders = Mapping[str, Sequence[str]]
 
 
 class _NotSupported(Exception):
-    """This rule cannot be matched here; the message is the reason."""
+    """The rule is not supported; the message is the reason."""
 
 
 def parse_sigma(
@@ -118,7 +118,7 @@ def parse_sigma(
 
 
 def _documents(path: str, content: str | bytes, unsupported: list[tree.UnsupportedRule]) -> Iterator[Mapping[str, Any]]:
-    """The documents of a file; a file that is none at all is listed."""
+    """The documents of a file. A file that cannot be read is added to `unsupported`."""
     try:
         body = content.encode() if isinstance(content, str) else content
         if len(body) > MAX_RULE_BYTES:

@@ -1,4 +1,4 @@
-"""Patterns that take linear time in the text: RE2 (its one door). No lookaround, no back-references; those are refused.
+"""Regular expressions in linear time by RE2, which only this module uses. Lookaround and back-references are refused.
 
 A set of literals is searched for in one pass: its automaton costs a few microseconds a value, whether it holds ten literals or
 thousands."""
@@ -24,7 +24,7 @@ _OPTIONS: Final = _options()
 
 
 def escape(text: str) -> str:
-    """The text as a pattern that only it meets."""
+    """A pattern that matches exactly this text."""
     return str(re2.escape(text))
 
 
@@ -38,10 +38,10 @@ def check_pattern(expression: str) -> str:
     try:
         compile_pattern(expression)
     except re2.error as problem:
-        said = problem.args[0] if problem.args else problem
-        said = said.decode(errors="replace") if isinstance(said, bytes) else said
+        reason = problem.args[0] if problem.args else problem
+        reason = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
         raise ValueError(
-            f"regular expression {expression!r} cannot be run in linear time by RE2 ({said}); rewrite it without lookaround "
+            f"regular expression {expression!r} cannot be run in linear time by RE2 ({reason}); rewrite it without lookaround "
             "and back-references"
         ) from problem
     return expression
@@ -62,8 +62,8 @@ class LiteralSet:
             left, right = (r"\A" if how in ("starts", "is") else ""), (r"\z" if how in ("ends", "is") else "")
             self._set.Add(f"(?s){left}{escape(text)}{right}")
         self._set.Compile()
-        # Too small a budget makes the automaton find nothing, without a word: that is seen here and not by a missed attack.
-        # Once it works it goes on working: RE2 empties its cache when it is full, and never gives up on a set.
+        # With too little memory the automaton finds nothing and reports no error, so it is tried here. Once it works it goes on
+        # working: RE2 empties its cache when it is full.
         for number, (_, text) in enumerate(literals):
             if number not in self.found(text):
                 raise RuleError(f"{len(literals)} literals are more than RE2 holds; split the rule set")

@@ -1,6 +1,6 @@
-"""One rule's tree as a function of an event.
+"""Compiles the tree of a rule to a function of an event.
 
-The functions are closures over what they compare with; several texts asked of one field become one test."""
+The functions are closures over the values they compare with. Several texts for one field become one test."""
 
 import math
 import operator
@@ -25,7 +25,7 @@ _RELATIONS: Final[dict[str, Callable[[float, float], bool]]] = {
 
 
 def test_of(node: tree.Node) -> Test:
-    """The function that says whether a node holds of an event."""
+    """A function that returns whether the node holds for an event."""
     if isinstance(node, tree.Not):
         return _not(test_of(node.part))
     if isinstance(node, tree.All):
@@ -79,7 +79,7 @@ def _any(tests: Sequence[Test]) -> Test:
 
 
 def _merged(parts: tuple[tree.Node, ...]) -> list[Test]:
-    """Tests of the parts; texts asked of one field in one way together, where the first of them stood."""
+    """Tests of the parts. Texts for one field with the same comparison become one test, at the place of the first."""
     groups: dict[object, list[tree.Node]] = {}
     for number, part in enumerate(parts):
         key: object = (part.field, part.how, part.cased) if isinstance(part, tree.Text) else number
@@ -97,7 +97,7 @@ def _merged(parts: tuple[tree.Node, ...]) -> list[Test]:
 
 def _value_of(field: str | None, *, cased: bool) -> Callable[[Event], Value | None]:
     if field is None:
-        return Event.everything_as_it_is if cased else Event.everything
+        return Event.all_values_cased if cased else Event.all_values
     name = field
     if cased:
         return lambda event: event.fields.get(name)
@@ -105,7 +105,7 @@ def _value_of(field: str | None, *, cased: bool) -> Callable[[Event], Value | No
 
 
 def _text(field: str | None, how: tree.How, cased: bool, texts: tuple[str, ...]) -> Test:
-    """Any of the texts. Flat for the usual case, a field without regard to case: this is where matching spends its time."""
+    """Whether a value has any of the texts. A case-insensitive field has a shorter path: matching spends most of its time there."""
     if field is not None and not cased:
         return _plain_text(field, how, texts)
     value_of, test = _value_of(field, cased=cased), _comparison(how, texts)

@@ -1,6 +1,6 @@
-"""All the rules of one bundle: read from the files of its `rules/` folder, compiled once, asked for verdicts.
+"""The rules of one bundle: read from the files of its `rules/` folder, compiled once, give verdicts.
 
-A row's verdict is that of the severest rule that holds of it; where none holds, what the file says under `otherwise`."""
+A row gets the verdict of the severest rule that matches it. If none matches it gets the verdict under `otherwise` in rules.yaml."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +65,7 @@ class RulesFile(_Part):
 
 @dataclass(frozen=True, slots=True)
 class EventPlace:
-    """Where a row's event is: in one column as JSON, or else the columns themselves are its fields. source: what such events are."""
+    """Where the event of a row is: in one column as JSON, or else the columns are its fields. source: the log source of all events."""
 
     column: str | None = None
     fields: tuple[str, ...] = ()
@@ -87,12 +87,12 @@ class RuleSet:
 
     @property
     def unsupported(self) -> tuple[UnsupportedRule, ...]:
-        """SIGMA rules that are not matched, and why."""
+        """SIGMA rules that cannot be matched, and why."""
         return self.sigma.unsupported if self.sigma is not None else ()
 
     @property
     def unreached(self) -> "tuple[SigmaRule, ...]":
-        """SIGMA rules whose log source no event is derived to be, or is not the one that the bundle says all events are."""
+        """SIGMA rules whose log source is never derived from an event, or does not include the bundle's own source."""
         if self.sigma is None:
             return ()
         if self._source is None:
@@ -130,7 +130,7 @@ class RuleSet:
         return place.column in columns if place.column is not None else any(name in columns for name in place.fields)
 
     def _events(self, columns: Columns, rows: int) -> Sequence[tuple[Fields, EventSource] | None]:
-        """The event of each row, None where there is none that can be read."""
+        """The event of each row; None if it cannot be read."""
         if self.sigma is None or not self._has_event(frozenset(columns)):
             return [None] * rows
         if self._place.column is not None:
@@ -145,7 +145,7 @@ class RuleSet:
             said = named if isinstance(named, dict) else None  # else an ordinary field of that name
             source = sources.of(fields, said)
         except RuleError:
-            return None  # a row whose event cannot be read is one of which nothing is known
+            return None  # no rule can match a row whose event cannot be read
         return fields, source if said is not None or self._source is None else self._source
 
     def _from_columns(self, columns: Columns, row: int) -> tuple[Fields, EventSource]:
@@ -167,7 +167,7 @@ def _number(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RuleFiles:
-    """What rule files say, before it is known which columns there are. sigma: None if there is no SIGMA file."""
+    """The content of rule files, before the columns are known. sigma: None if there is no SIGMA file."""
 
     said: RulesFile
     sigma: "Matcher | None"
@@ -202,7 +202,7 @@ def read_rules(files: Mapping[str, bytes], datatypes: Mapping[str, str], place: 
 
 
 def parse_rules_file(content: bytes) -> RulesFile:
-    """A rules.yaml; nothing of its expressions is looked at. Raises RuleError."""
+    """Parse a rules.yaml without compiling its expressions. Raises RuleError."""
     try:
         document = yaml.safe_load(content)
         return RulesFile.model_validate(document or {})

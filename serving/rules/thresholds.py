@@ -1,4 +1,4 @@
-"""Threshold rules: expressions in CEL over the columns of a request (the data plane's one door to CEL).
+"""Threshold rules: CEL expressions over the columns of a request. Only this module of the data plane uses CEL.
 
 Compiled once; an evaluation takes a few microseconds a rule and row, so many rows are judged in pieces (see
 serving.scoring.variant_runner)."""
@@ -16,7 +16,7 @@ MAX_RULES: Final = 200
 MAX_LETTERS: Final = 2_000
 _TEXT: Final = "BYTES"
 _SAMPLES: Final[tuple[tuple[float, str], ...]] = ((0.0, ""), (1.0, "a"), (-1.0, "0"), (1e6, "10.0.0.1"))
-"""What a rule is tried on when it is compiled: for numbers, for text."""
+"""Values that a rule is tried on when it is compiled: for numbers and for text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ThresholdRules:
         self.rules = tuple(_compile(rule, datatypes) for rule in rules)
 
     def judge(self, columns: Mapping[str, NDArray[Any]], rows: int) -> list[list[ThresholdDeclaration]]:
-        """The rules that hold of each row. A rule whose columns are not all there is not asked."""
+        """The rules that match each row. A rule is skipped if one of its columns is missing."""
         rules = [rule for rule in self.rules if rule.columns <= columns.keys()]
         found: list[list[ThresholdDeclaration]] = [[] for _ in range(rows)]
         if not rules:
@@ -67,7 +67,7 @@ class ThresholdRules:
         return found
 
     def applies(self, columns: frozenset[str]) -> bool:
-        """Whether any rule can be asked with these columns."""
+        """Whether any rule can be evaluated with these columns."""
         return any(rule.columns <= columns for rule in self.rules)
 
 
@@ -75,7 +75,7 @@ def _holds(rule: Threshold, context: Mapping[str, Any]) -> bool:
     try:
         return rule.program.execute(dict(context)) is True
     except (ArithmeticError, TypeError, ValueError, RuntimeError):
-        return False  # e.g. a division by a zero of this row: nothing can be said of it
+        return False  # e.g. a division by zero: the rule does not match this row
 
 
 def _values(column: NDArray[Any]) -> list[Any]:
@@ -85,7 +85,7 @@ def _values(column: NDArray[Any]) -> list[Any]:
 
 
 def columns_named(identity: str, when: str) -> frozenset[str]:
-    """The columns an expression asks for. Raises RuleError if it is no CEL."""
+    """The columns an expression uses. Raises RuleError if it is not CEL."""
     return frozenset(_parsed(identity, when).variables())
 
 
@@ -112,9 +112,9 @@ def _compile(rule: ThresholdDeclaration, datatypes: Mapping[str, str]) -> Thresh
 
 
 def _try_out(rule: ThresholdDeclaration, program: cel.Program, datatypes: Mapping[str, str]) -> None:
-    """It must come to true or false on some sample, and never to anything else."""
+    """Check that it gives true or false on some sample and never another value."""
     problem: Exception | None = None
-    is_said = False
+    is_evaluated = False
     for number, text in _SAMPLES:
         try:
             answer = program.execute({name: text if datatype == _TEXT else number for name, datatype in datatypes.items()})
@@ -125,8 +125,8 @@ def _try_out(rule: ThresholdDeclaration, program: cel.Program, datatypes: Mappin
             raise RuleError(
                 f"threshold rule {rule.id!r}: {rule.when!r} is {answer!r}, expected true or false; compare it with something"
             )
-        is_said = True
-    if not is_said:
+        is_evaluated = True
+    if not is_evaluated:
         raise RuleError(
             f"threshold rule {rule.id!r}: {rule.when!r} cannot be evaluated: {_brief(problem)}; numbers are doubles (write 2.0 in "
             "sums), text is compared with text"

@@ -1,4 +1,4 @@
-"""A SIGMA rule as values: what has to hold of an event. Made by parse, evaluated by predicates, indexed by index.
+"""A SIGMA rule as values: the conditions on an event. Made by parse, evaluated by predicates, indexed by index.
 
 Text is compared without regard to case unless `cased`. field None is a keyword: any value of the event will do."""
 

@@ -1,7 +1,7 @@
 """Stored features from an HTTP feature server that speaks Feast's `/get-online-features`: for a store without an adapter here.
 
-Only stored features are asked for; computed views, ages and defaults stay the plan's. A server that fails is a store that failed:
-defaults, `degraded`, no error. JSON has no bytes, so a key or feature of raw bytes cannot be read this way."""
+Only stored features are requested; the plan computes views, ages and defaults. If the server fails, rows get defaults and `degraded`,
+not an error. JSON has no bytes, so keys and features of raw bytes cannot be read."""
 
 import asyncio
 import logging
@@ -64,14 +64,14 @@ class HttpStore:
         except TimeoutError:
             return ReadOutcome.TIMED_OUT
         except aiohttp.ClientConnectionError as error:
-            self._complain(error)
+            self._log_failure(error)
             return ReadOutcome.NO_CONNECTION
         except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            self._complain(error)
+            self._log_failure(error)
             return ReadOutcome.FAILED
 
-    def _complain(self, error: Exception) -> None:
-        """Say what went wrong, now and then: each request may meet it."""
+    def _log_failure(self, error: Exception) -> None:
+        """Log a failure, at most every _QUIET_S: every request may have it."""
         now_s = time.monotonic()
         if now_s >= self._quiet_until_s:
             self._quiet_until_s = now_s + _QUIET_S

@@ -1,8 +1,8 @@
-"""A store behind its breaker: while that is open no read is attempted, and the answer is what a store that failed gives.
+"""A store behind its breaker. While the breaker is open no read is attempted, and the outcome is that of a failed store.
 
-Every kind of store looks the same from here. A read that was given less time than reads have by the settings, and ran out of it,
-says nothing about the store: a client in a hurry must not take everyone's features. Nor does the time that the loop itself was late
-by: where others take the processor, or there is too much to do, a store that is well would be left alone for its reader's fault."""
+Two things say nothing about the store and do not count against it. A read that timed out with less time than the settings allow: one
+client with a short deadline must not take the features of all. And the time by which the loop itself was late: on a busy processor a
+healthy store would otherwise look slow."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,12 +13,12 @@ from serving.ports import ReadOutcome
 from serving.resilience.breaker import Guard
 
 _LATE_SHARE: Final = 0.5
-"""Of the time a read had: a loop that is later than that may have missed the answer itself."""
+"""Share of a read's time. If the loop is later than that, it may have missed the answer itself."""
 
 
 class GuardedStore:
     """Implements plan.Store over another. timeout_s: what a read has by the settings. now: monotonic seconds. late_s: how late the
-    loop is these days."""
+    loop has been lately."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Stored features in Redis, in Feast's layout: one hash an entity, read with one HMGET for all views of that entity.
 
-Never waits for a connection: while there is none, reads say so at once and a task in the background connects again. Only a read
-that was on its way when the connection broke is tried a second time, if the first attempt to connect again succeeds in its time.
+Reads never wait for a connection: without one they return NO_CONNECTION at once, and a background task reconnects. Only a read that was
+under way when the connection broke is retried, if the first attempt to reconnect succeeds within its time.
 Source of the layout: feast.infra.online_stores.redis (key: serialised entity key + project; fields: murmur3 of `view:feature`;
 `_ts:view`: a Timestamp message)."""
 
@@ -28,7 +28,7 @@ _CONNECT_S: Final = 1.0
 _PAUSE_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts to connect; the last one repeats."""
 _QUIET_S: Final = 10
-"""Between two lines of the log about refused reads."""
+"""Time between two log lines about refused reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class RedisStore:
 
     @property
     def retried(self) -> int:
-        """Reads that were asked again."""
+        """Reads that were retried."""
         return self._retries.spent
 
     async def start(self) -> None:
@@ -68,7 +68,7 @@ class RedisStore:
             self._reconnect()
 
     def prepare(self, project: str, groups: Sequence[Group]) -> tuple[RedisCommand, ...]:
-        """Write the commands but for the keys."""
+        """Write the commands without the keys."""
         return tuple(_prepare(project.encode(), group) for group in groups)
 
     async def fetch(
@@ -94,7 +94,7 @@ class RedisStore:
             return [[(reply, _microseconds(*reply[prepared[0].cells :]))]]
         found = _rows(prepared, keys, replies)
         if found is None:
-            self._complain(replies)
+            self._log_refusal(replies)
             return ReadOutcome.FAILED
         return found
 
@@ -112,9 +112,9 @@ class RedisStore:
             await asyncio.sleep(0)
 
     async def _ask_again(self, commands: bytes, count: int, until_s: float) -> Replies:
-        """Once more, over the next connection, if that is there in time and the budget allows; reading twice changes nothing.
+        """Retry over the next connection, if it opens in time and the budget allows. Reads have no side effects.
 
-        Each waits a moment of its own, so that a store that comes back does not meet all that was lost at once."""
+        Each retry waits a random moment, so that a store that comes back does not get all lost reads at once."""
         attempt = self._attempt
         if attempt is None or not await _within(attempt, until_s):
             return ReadOutcome.LOST
@@ -126,8 +126,8 @@ class RedisStore:
             return ReadOutcome.LOST
         return await self._connection.ask(commands, count, until_s - time.monotonic())
 
-    def _complain(self, replies: list[Any]) -> None:
-        """Say what Redis refused, now and then: it may refuse every read for minutes (LOADING, NOPERM, OOM)."""
+    def _log_refusal(self, replies: list[Any]) -> None:
+        """Log what Redis refused, at most every _QUIET_S: it may refuse every read for minutes (LOADING, NOPERM, OOM)."""
         now_s = time.monotonic()
         if now_s >= self._quiet_until_s:
             self._quiet_until_s = now_s + _QUIET_S
@@ -213,10 +213,10 @@ def _field(name: str) -> bytes:
 @lru_cache(maxsize=8192)
 def _microseconds(*stamps: bytes | None) -> tuple[int, ...]:
     """Event times as Feast writes them; 0 where there is none that can be read."""
-    return tuple([_one(raw) for raw in stamps])
+    return tuple([_event_time_us(raw) for raw in stamps])
 
 
-def _one(raw: bytes | None) -> int:
+def _event_time_us(raw: bytes | None) -> int:
     try:
         seconds, nanos = seconds_and_nanos(raw) if raw else (0, 0)
     except Malformed:

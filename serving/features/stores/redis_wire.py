@@ -1,8 +1,7 @@
 """One multiplexed connection to Redis: every read on the loop shares it, commands of one loop tick leave in one write.
 
-Replies come in the order of the commands, so the reads waiting are a queue. A read that is given up keeps its place in it, and
-a connection that answers nothing for a while is dropped. This module knows Redis' protocol (RESP, parsed by hiredis) and no
-features."""
+Replies come in the order of the commands, so waiting reads are a queue. A read that timed out keeps its place in it. A connection
+without any answer for STALLED_S is dropped. This module knows Redis' protocol (RESP, parsed by hiredis) but no features."""
 
 import asyncio
 import itertools
@@ -140,7 +139,7 @@ class RedisConnection(asyncio.Protocol):
         return self._transport is not None
 
     def close(self, outcome: ReadOutcome = ReadOutcome.NO_CONNECTION) -> None:
-        """Close it; whoever waits is told this outcome at once."""
+        """Close it. Waiting reads get this outcome at once."""
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
@@ -168,7 +167,7 @@ class RedisConnection(asyncio.Protocol):
             self.close(ReadOutcome.FAILED)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio's call: nobody waits for a dead connection."""
+        """asyncio's call: waiting reads get LOST."""
         self._transport = None
         self._dismiss(ReadOutcome.LOST)
         self._lost(self)
@@ -197,7 +196,7 @@ class RedisConnection(asyncio.Protocol):
         self._timer = self._loop.call_at(self._timer_s, self._expire)
 
     def _expire(self) -> None:
-        """Give up the reads whose time is over; look again when the next one's is."""
+        """Time out the reads whose time is over, and set the timer for the next."""
         self._timer, now_s, due = None, self._loop.time(), self._due
         while due and (due[0][0] <= now_s or due[0][2].done()):
             _, _, future = heappop(due)
@@ -211,7 +210,7 @@ class RedisConnection(asyncio.Protocol):
             self._arm(self._heard_s + STALLED_S)
 
     def _forget_answered(self) -> None:
-        """Let go of what was answered long before its time was over; seldom enough to cost nothing a read."""
+        """Drop the timeouts of answered reads; rare enough to cost nothing a read."""
         self._due = [entry for entry in self._due if not entry[2].done()]
         heapify(self._due)
         self._most_due = max(_FEW_DUE, 2 * len(self._due))
