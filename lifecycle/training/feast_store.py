@@ -258,15 +258,14 @@ def connection_string(redis_url: str) -> str:
     >>> connection_string("redis://:secret@cache:6380/2")
     'cache:6380,db=2,password=secret'
     """
-    expected = "expected redis://:PASSWORD@HOST:PORT/DB (rediss:// for TLS)"
+    expected = "expected redis://HOST:PORT/DB (rediss:// for TLS; %2F for a / in a password)"
     try:
         url = urlsplit(redis_url)
         port = url.port or 6379
-    except ValueError as problem:
-        raise StoreError(f"VEDETTE_REDIS_URL cannot be read ({problem}); {expected}") from None
+    except ValueError:  # its text may hold a part of the password
+        raise StoreError(f"VEDETTE_REDIS_URL has no port that is a number; {expected}") from None
     if url.scheme not in ("redis", "rediss") or not url.hostname:
-        shown = f"{url.scheme}://{url.hostname or ''}"  # without user and password
-        raise StoreError(f"VEDETTE_REDIS_URL begins with {shown!r}; {expected}")
+        raise StoreError(f"VEDETTE_REDIS_URL has scheme {url.scheme!r} and host {url.hostname or ''!r}; {expected}")
     parts = [f"{url.hostname}:{port}", f"db={url.path.strip('/') or 0}"]
     for name, secret in (("username", url.username), ("password", url.password)):
         if secret and "," in unquote(secret):

@@ -11,6 +11,7 @@ from lifecycle.training.feast_store import StoreError, connection_string
         pytest.param("redi://:hunter2@cache:6379/0", id="another scheme"),
         pytest.param("redis://:hunter2@/0", id="no host"),
         pytest.param("redis://:hunter2@cache:99999/0", id="no such port"),
+        pytest.param("redis://vedette:hunter2/x@cache:6379/0", id="a slash in the password"),
         pytest.param("redis://:hunter2,x@cache:6379/0", id="a comma, which Feast would take for the next part"),
     ],
 )
