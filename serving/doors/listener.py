@@ -99,7 +99,7 @@ class HttpListener:
 
 @dataclass(frozen=True, slots=True)
 class DoorBackend:
-    """What a listener's `startup` hook gives: the service backend the doors, and the text of /metrics.
+    """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics.
 
     union: makes of this replica's metrics the page of all replicas that share the port. admit: asked by the doors when the head of
     an inference request has come; what it returns is the answer (serving.resilience.admission). degraded: what is out, for readiness."""
@@ -133,7 +133,7 @@ class DoorAddresses:
 
 
 class Listener:
-    """Both doors and all that is backend them on one loop in one thread.
+    """Both doors and all that is behind them on one loop in one thread.
 
     startup runs on that loop before anything listens; shutdown runs there after the doors are closed, also when start fails
     half-way. grpc_port None: no gRPC door."""
@@ -203,7 +203,7 @@ class Listener:
         )
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Run something on the doors' loop, where everything backend them lives."""
+        """Run something on the doors' loop, where everything behind them lives."""
         if self._thread is None:
             raise RuntimeError("the listener is not running")
         return self._thread.submit(work)
