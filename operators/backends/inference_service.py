@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from operators.api.types import KserveBackend
 from operators.ports import BackendError, ServiceRef
@@ -34,6 +34,9 @@ class Held:
     variant: str
     predictor: str
     revision: str
+
+
+_HELD: Final = TypeAdapter(dict[str, tuple[str, str]])
 
 
 def predictor_name(revision: Revision) -> str:
@@ -72,8 +75,15 @@ def fields_of(service: ServiceRef, place: KserveBackend, target: Target, replica
 
 
 def held_by(found: Mapping[str, Any]) -> tuple[Held, ...]:
-    """The predictors of an InferenceService that `fields_of` made."""
-    told = json.loads((found["metadata"].get("annotations") or {}).get(VARIANTS) or "{}")
+    """The predictors of an InferenceService that `fields_of` made. Raises BackendError if somebody else wrote over its annotation."""
+    text = (found["metadata"].get("annotations") or {}).get(VARIANTS)
+    try:
+        told = _HELD.validate_json(text or "")
+    except ValidationError as problem:
+        name = f"InferenceService {found['metadata'].get('namespace')}/{found['metadata'].get('name')}"
+        raise BackendError(
+            f"{name}: its annotation {VARIANTS} is {str(text)[:80]!r}, which the operator does not write; it writes its own again"
+        ) from problem
     return tuple(Held(variant, predictor, revision) for variant, (predictor, revision) in told.items())
 
 

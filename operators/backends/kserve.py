@@ -67,10 +67,10 @@ class KserveInference:
         """Ask every pod; tallies are named by the variant that holds their revision now. The load is all variants' together."""
         try:
             found, pods = await self._found_with_pods(service)
+            held = held_by(found)
         except (KubeError, BackendError) as problem:
             return BackendView.not_seen(datetime.now(UTC), str(problem))
         scrape = await self._read(service, addresses(pods, self._place.metrics_port))
-        held = held_by(found)
         expected = {h.variant: max(1, len(_of(service, self._place, h, pods))) for h in held}
         observation = Observation(
             at=scrape.at,

@@ -7,6 +7,7 @@ import pytest
 from operators.api.types import KserveBackend
 from operators.backends.inference_service import (
     SERVED,
+    VARIANTS,
     Held,
     candidate_replicas,
     fields_of,
@@ -64,6 +65,14 @@ def test_who_holds_what_is_read_back():
         Held("stable", predictor_name(A), A.digest),
     )
     assert json.loads(json.dumps(fields)) == fields
+
+
+@pytest.mark.parametrize("text", [None, "{stable", "5", '["stable"]', '{"stable": "r1"}', '{"stable": ["r1"]}', '{"stable": null}'])
+def test_what_somebody_wrote_in_place_of_who_holds_what_is_refused_in_words(text):
+    """The look goes on to its act, which writes it again."""
+    found = {"metadata": {"name": "ids", "namespace": "soc", "annotations": {VARIANTS: text}}}
+    with pytest.raises(BackendError, match="InferenceService soc/ids: its annotation vedette.dev/variants"):
+        held_by(found)
 
 
 @pytest.mark.parametrize(
