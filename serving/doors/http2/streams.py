@@ -123,6 +123,8 @@ class FrameSender(ABC):
         """Streams that wait for the connection's window alone: those that it is to be widened for."""
         self._window = self._first_window = 65_535
         self._frame = MAX_FRAME
+        self._most_waiting = MAX_WAITING_BYTES
+        """Bytes: the first answer that had to wait, and MAX_WAITING_BYTES."""
 
     def send(self, stream: Stream, head: bytes, data: bytes, tail: bytes, *, is_last: bool = False) -> None:
         """Answer: a header block, data, a block of trailers; each may be empty. Trailers, or is_last, end the answer."""
@@ -197,8 +199,12 @@ class FrameSender(ABC):
         if len(stream.queue) >= MAX_QUEUE:
             return False
         waiting = self._transport.get_write_buffer_size() if self._is_blocked else 0
+        waiting += sum(map(len, self._out))  # of the packet that is being answered
         waiting += sum(len(data) for stream in self.streams.values() for data, _, _ in stream.queue)
-        return not waiting or waiting + size <= MAX_WAITING_BYTES
+        if waiting < MAX_FRAME:
+            self._most_waiting = size + MAX_WAITING_BYTES
+            return True
+        return waiting + size <= self._most_waiting
 
     def _refuse_answer(self, stream: Stream) -> None:
         """A client that asks for more than it reads gets no answer to this one."""

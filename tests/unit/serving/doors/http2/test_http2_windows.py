@@ -123,9 +123,21 @@ async def test_a_client_that_has_read_everything_may_rest(talk):
     assert not talk.wire.is_closed
 
 
+async def test_answers_to_many_questions_of_one_packet_are_bounded_too(talk, monkeypatch):
+    """They are all made before the first of them can leave, however fast their client reads."""
+    monkeypatch.setattr(http2_streams, "MAX_WAITING_BYTES", 40_000)
+    talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(1 << 24)), frame(WINDOW, 0, 0, number(1 << 24)))
+    sizes = {1: 100_000, 3: 30_000, 5: 30_000, 7: 30_000, 9: 30_000}
+    talk.app.answer = lambda stream: stream.connection.answer(stream, b"", bytes(sizes[stream.number]), b"")
+    said = talk.say(ask(3), ask(5), ask(7), ask(9))
+    assert [(of, payload) for kind, _, of, payload in said if kind == RST] == [(n, number(http2_frames.CALM)) for n in (7, 9)]
+    said = talk.say(frame(SETTINGS, 0, 0), ask(1))
+    assert sum(len(payload) for kind, _, _, payload in said if kind == DATA) == 100_000, "a first one may be as large as it is"
+
+
 @pytest.mark.parametrize("how", ["by its windows", "by its socket"])
 async def test_a_client_that_asks_for_more_than_it_reads_is_answered_no_more(talk, monkeypatch, how):
-    """A first answer may be as large as it is; those beyond the bound are not kept."""
+    """A first answer may be as large as it is, and takes no room from those beside it; those beyond the bound are not kept."""
     monkeypatch.setattr(http2_streams, "MAX_WAITING_BYTES", 50_000)
     talk.app.is_holding = True
     if how == "by its windows":
@@ -133,13 +145,13 @@ async def test_a_client_that_asks_for_more_than_it_reads_is_answered_no_more(tal
     else:
         talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(1 << 24)), frame(WINDOW, 0, 0, number(1 << 24)))
         talk.connection.pause_writing()
-    talk.say(ask(1), ask(3), ask(5))
-    for stream, size in zip(talk.app.held, (60_000, 10_000, 10_000), strict=True):
+    talk.say(ask(1), ask(3), ask(5), ask(7))
+    for stream, size in zip(talk.app.held, (60_000, 49_000, 10_000, 10_000), strict=True):
         talk.connection.answer(stream, b"", bytes(size), b"")
-        talk.wire.unread += size if how == "by its socket" and stream.number == 1 else 0
+        talk.wire.unread += size if how == "by its socket" and stream.number <= 3 else 0
     resets = [(of, payload) for kind, _, of, payload in talk.frames() if kind == RST]
-    assert resets == [(3, number(http2_frames.CALM)), (5, number(http2_frames.CALM))]
-    assert talk.app.went == [3, 5], "what works for them is stopped"
+    assert resets == [(5, number(http2_frames.CALM)), (7, number(http2_frames.CALM))]
+    assert talk.app.went == [5, 7], "what works for them is stopped"
 
 
 async def test_answers_that_are_never_taken_are_bounded(talk):
