@@ -71,7 +71,7 @@ def test_who_holds_what_is_read_back():
 def test_what_somebody_wrote_in_place_of_who_holds_what_is_refused_in_words(text):
     """The look goes on to its act, which writes it again."""
     found = {"metadata": {"name": "ids", "namespace": "soc", "annotations": {VARIANTS: text}}}
-    with pytest.raises(BackendError, match="InferenceService soc/ids: its annotation vedette.dev/variants"):
+    with pytest.raises(BackendError, match=r"InferenceService soc/ids: its annotation vedette\.dev/variants"):
         held_by(found)
 
 
