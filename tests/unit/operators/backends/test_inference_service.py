@@ -67,7 +67,9 @@ def test_who_holds_what_is_read_back():
     assert json.loads(json.dumps(fields)) == fields
 
 
-@pytest.mark.parametrize("text", [None, "{stable", "5", '["stable"]', '{"stable": "r1"}', '{"stable": ["r1"]}', '{"stable": null}'])
+@pytest.mark.parametrize(
+    "text", [None, "{stable", "5", '["stable"]', '{"stable": "r1"}', '{"stable": ["r1"]}', '{"stable": null}']
+)
 def test_what_somebody_wrote_in_place_of_who_holds_what_is_refused_in_words(text):
     """The look goes on to its act, which writes it again."""
     found = {"metadata": {"name": "ids", "namespace": "soc", "annotations": {VARIANTS: text}}}
