@@ -150,7 +150,7 @@ class Looker:
         desired = desired_while_unreadable(case.asked, desired, case.memory.status)
         outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
         target = await self._scaled(case, outcome, view.load, now)
-        seen = _seen(case, observation)
+        seen = _seen(case, observation, target)
         if verbs.damaged and verbs.damaged not in case.memory.told:
             case.memory.told.add(verbs.damaged)
             await self._recorder.event(case.document, Event("Warning", "RequestDamaged", verbs.damaged), now)
@@ -362,8 +362,9 @@ class Looker:
         self._metrics.saw(case.key, ServiceView(rollout, seen.replicas, step_s, frozenset(k for k, on in flags.items() if on)))
 
 
-def _seen(case: LookContext, observation: Observation) -> LookFindings:
+def _seen(case: LookContext, observation: Observation, target: Target | None) -> LookFindings:
     """What a look saw besides the rollout."""
     asked = case.asked
     invalid, unread = (None, asked.problem) if asked.is_unread else (asked.problem, None)
-    return LookFindings(observation, len(observation.replicas), case.backend.selector, case.memory.problem, invalid, unread)
+    replicas, count = len(observation.replicas), None if target is None else target.replicas
+    return LookFindings(observation, replicas, case.backend.selector, case.memory.problem, invalid, unread, count)

@@ -27,7 +27,7 @@ WAITING: Final = "Waiting"
 @dataclass(frozen=True, slots=True)
 class LookFindings:
     """What a look saw besides the rollout. problem: why the last act failed. invalid: why the resource cannot be followed.
-    unread: why it could not be read, or what it names, for now."""
+    unread: why it could not be read, or what it names, for now. asked_replicas: as many as are asked for; None: nobody asks for any."""
 
     observation: Observation | None = None
     replicas: int = 0
@@ -35,6 +35,7 @@ class LookFindings:
     problem: str | None = None
     invalid: str | None = None
     unread: str | None = None
+    asked_replicas: int | None = None
 
 
 def service_status(
@@ -139,7 +140,7 @@ def _conditions(rollout: RolloutStatus, seen: LookFindings) -> dict[str, tuple[S
     problem = seen.observation.problem if seen.observation is not None else "not looked at yet"
     return {
         "Valid": _valid(seen),
-        "Ready": _ready(rollout, seen.observation),
+        "Ready": _ready(rollout, seen.observation, seen.asked_replicas or 0),
         "Progressing": _progressing(rollout),
         "Paused": ("True", "Waiting", rollout.waiting_for)
         if rollout.phase is Phase.PAUSED
@@ -157,14 +158,14 @@ def _valid(seen: LookFindings) -> tuple[State, str, str]:
     return ("Unknown", "NotRead", seen.unread) if seen.unread else ("True", "Accepted", "the resource is followed")
 
 
-def _ready(rollout: RolloutStatus, observation: Observation | None) -> tuple[State, str, str]:
+def _ready(rollout: RolloutStatus, observation: Observation | None, asked: int) -> tuple[State, str, str]:
     if rollout.stable is None:
         return "False", "NoRevisionYet", rollout.waiting_for or "no revision serves yet"
     if observation is None or not observation.replicas:
         return "Unknown", "NotMeasured", "no replica answered"
     holders = [r for r in observation.replicas if r.holds is None or "stable" in r.holds]
     there = observation.expected_by_variant.get("stable", observation.expected_replicas)
-    expected = max(there, observation.wanted_replicas or 0, len(holders))
+    expected = max(there, observation.wanted_replicas or 0, len(holders), asked)
     loaded = sum(rollout.stable.digest in r.loaded for r in holders)
     words = f"{loaded} of {expected} replicas serve the stable revision"
     if loaded >= expected > 0:
