@@ -8,13 +8,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from operators.api.read import ApiError, read_service
-from operators.api.types import ModelService, ModelServiceStatus
+from operators.api.types import GROUP, ModelService, ModelServiceStatus
 from operators.rollout.facts import Desired
 from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus
 from serving.read_back import read_back
 
 WrittenResource = Mapping[str, Any]
+CHANGED_BY: Final = f"{GROUP}/changed-by"
+"""Annotation: who last changed the spec through the command line."""
+CHANGE_CAUSE: Final = f"{GROUP}/change-cause"
+"""Annotation: why."""
+_NAME_CHARS: Final = 253
+"""Of a name in the status: as many as a verb's `by` may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +88,24 @@ def _known_revision(document: WrittenResource) -> Mapping[str, Any] | None:
     return found
 
 
-def desired_while_unreadable(intent: ServiceIntent, desired: Desired, status: RolloutStatus) -> Desired:
-    """What is intent for; where it cannot be followed: what is under way, or stable again, and nothing that would begin."""
+def desired_of(
+    intent: ServiceIntent, status: RolloutStatus, *, manager: str | None = None, is_by_checked: bool = True
+) -> Desired:
+    """What is asked for, and by whom as far as that is known. manager: who last wrote the revision, where nobody says who changed it.
+    is_by_checked: whether somebody checks who changes a spec.
+
+    Of a service that cannot be followed: what is under way, or stable again, and nothing that would begin."""
+    spec, notes = intent.service.spec, intent.service.metadata.annotations
+    desired = Desired(
+        revision=spec.revision,
+        rollout=intent.rollout,
+        experiment=spec.experiment,
+        replicas=spec.replicas,
+        is_paused=spec.paused,
+        by=(notes.get(CHANGED_BY) or manager or "operator")[:_NAME_CHARS],
+        why=notes.get(CHANGE_CAUSE, ""),
+        is_by_checked=is_by_checked,
+    )
     if intent.problem is None:
         return desired
     revision = desired.revision

@@ -128,7 +128,8 @@ def verb_group(name: str, help_text: str, *, prefers_cluster: bool | None = None
 
 def signed(document: "ServiceDocument | None", by: str, why: str) -> "ServiceDocument":
     """A copy of a document whose annotations say who changes it now, and why."""
-    from operators.control.port import CHANGE_CAUSE, CHANGED_BY, annotations
+    from operators.api.service_intent import CHANGE_CAUSE, CHANGED_BY
+    from operators.control.port import annotations
 
     before = document or {}
     notes = {**annotations(before), CHANGED_BY: by, CHANGE_CAUSE: why}

@@ -1,4 +1,4 @@
-"""The rollouts of this machine: the loop that `vedette up` runs beside its replicas. Thin: parse, observe, decide, record, act.
+"""The rollouts of this machine: the loop that `vedette up` runs beside its replicas. Thin: parse, observe, decide, record, tell, act.
 
 Every look carries out the whole target, which is idempotent; so killed at any moment it goes on where it was: a step is neither lost
 nor done twice. One loop acts on a store; another waits until the lock is free."""
@@ -6,22 +6,21 @@ nor done twice. One loop acts on a store; another waits until the lock is free."
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, desired_while_unreadable
-from operators.api.types import ModelService, ModelServiceStatus
+from operators.api.columns import resource_status
+from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, desired_of
+from operators.api.types import ModelService
 from operators.backends.local import LocalBackend
 from operators.control.files import held
 from operators.control.folder import ControlFolder
 from operators.control.looks import append_look
-from operators.control.port import CHANGE_CAUSE, CHANGED_BY, ControlError
+from operators.control.port import ControlError
 from operators.control.scaling import LocalScaling
+from operators.one_look import look_outcome
 from operators.ports import BackendError, ServiceRef
-from operators.rollout.advance import Advance, advance
-from operators.rollout.facts import Desired
-from operators.rollout.spec import RolloutSpec
+from operators.rollout.advance import Advance
 from operators.rollout.status import RolloutStatus
 
 LOOK_EVERY_S: Final = 1.0
@@ -84,28 +83,31 @@ class Loop:
             self._tell(name, f"the look failed: {type(defect).__name__}: {defect}", defect)
 
     async def look(self, name: str) -> None:
-        """One look at one service. Raises ControlError, BackendError; then nothing was recorded."""
+        """One look at one service. Raises ControlError, BackendError."""
         asked = self._asked(name)
-        service, rollout = asked.service, asked.rollout
+        service = asked.service
         self._known[name] = service.ref
         before = self._folder.status(name) or self._first(service)
         requests = self._folder.waiting(name)
         view = await self._backend.look(service.ref)
         now = self._now()
-        desired = desired_of(service, rollout)
-        outcome = advance(desired_while_unreadable(asked, desired, before), before, view.observation, requests, now)
-        if outcome.target is not None:
-            target = self._scaling.scaled(service, rollout, outcome.status, outcome.target, view.load, now)
-            outcome = replace(outcome, target=target)
-        if outcome.acts_first:
-            await self._carry_out(service, outcome)
+        found = look_outcome(desired_of(asked, before), before, view, requests, self._scaling.of(service), now)
+        outcome = self._scaling.decided(service, found, view.load, now)
+        await self._settle(service, before, outcome)
+
+    async def _settle(self, service: ModelService, before: RolloutStatus, outcome: Advance) -> None:
+        """Record, tell, act. Traffic is taken from a candidate though the record fails."""
+        name = service.metadata.name
+        try:
             self._record(service, before, outcome)
-        else:
-            self._record(service, before, outcome)
-            await self._carry_out(service, outcome)
+        except OSError:
+            if outcome.acts_first:
+                await self._carry_out(service, outcome)
+            raise
         for event in outcome.events:
             level = logging.WARNING if event.type == "Warning" else logging.INFO
             _log.log(level, "%s: %s: %s", name, event.reason, event.message)
+        await self._carry_out(service, outcome)
 
     def _asked(self, name: str) -> ServiceIntent:
         """What is to be followed; what cannot be is said, and a rollout under way goes on by what is known. Raises ControlError."""
@@ -127,7 +129,8 @@ class Loop:
     def _record(self, service: ModelService, before: RolloutStatus, outcome: Advance) -> None:
         name = service.metadata.name
         if outcome.status != before or not self._folder.is_observed(name) or self._folder.waiting(name):
-            self._folder.record(name, resource_status(service, outcome.status))
+            status = resource_status(outcome.status, generation=service.metadata.generation)
+            self._folder.record(name, status)
             append_look(self._folder.looks_path(name), before, outcome.status)
 
     def _first(self, service: ModelService) -> RolloutStatus:
@@ -148,33 +151,6 @@ class Loop:
         if self._said.get(name) != problem:
             self._said[name] = problem
             _log.error("%s%s", f"{name}: " if name else "", problem, exc_info=defect)
-
-
-def desired_of(service: ModelService, rollout: RolloutSpec) -> Desired:
-    """What the document asks for, and who asked."""
-    said = service.metadata.annotations
-    desired = Desired(
-        revision=service.spec.revision,
-        rollout=rollout,
-        experiment=service.spec.experiment,
-        replicas=service.spec.replicas,
-        is_paused=service.spec.paused,
-    )
-    if said.get(CHANGED_BY):
-        desired = replace(desired, by=said[CHANGED_BY], why=said.get(CHANGE_CAUSE, ""))
-    return desired
-
-
-def resource_status(service: ModelService, status: RolloutStatus) -> ModelServiceStatus:
-    """The status as the resource has it."""
-    return ModelServiceStatus(
-        observed_generation=service.metadata.generation,
-        phase=status.phase,
-        weight=status.weight,
-        verdict=status.assessment.verdict if status.assessment.gates else "",
-        waiting_for=status.waiting_for,
-        rollout=status,
-    )
 
 
 async def pause(stopping: asyncio.Event, seconds: float) -> None:

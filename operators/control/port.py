@@ -20,11 +20,6 @@ ServiceDocument = dict[str, Any]
 Edit = Callable[[ServiceDocument | None], ServiceDocument]
 """What a document should become; None: there is none yet. Called again if somebody else changed it meanwhile."""
 
-CHANGED_BY = "vedette.dev/changed-by"
-"""Annotation: who last changed the spec through the command line."""
-CHANGE_CAUSE = "vedette.dev/change-cause"
-"""Annotation: why."""
-
 
 class ControlError(Exception):
     """The control plane cannot do or say what was asked. The message says what, where, and the way out.

@@ -1,6 +1,6 @@
 """The autoscaler of this machine: beside the rollouts' loop, one count for all services, since they live in the same replicas.
 
-Thin: has operators.autoscaling.decide decide, keeps what was decided for `vedette scale get`. Telling Ray Serve is the
+Thin: what is decided is operators.one_look's; it is kept here for `vedette scale get`. Telling Ray Serve is the
 backend's."""
 
 from dataclasses import dataclass, field, replace
@@ -11,14 +11,13 @@ from typing import Final
 from pydantic import ValidationError
 
 from operators.api.types import ModelService
-from operators.autoscaling.decide import decide
-from operators.autoscaling.plan import facts_of, with_room
 from operators.autoscaling.values import ScalingDecision
 from operators.control.files import remove, write_whole
 from operators.control.folder import ControlFolder
+from operators.one_look import LookOutcome, Scaling
 from operators.ports import Load
-from operators.rollout.spec import RolloutSpec
-from operators.rollout.status import RolloutStatus, Target
+from operators.rollout.advance import Advance
+from operators.rollout.status import Target
 from operators.values import Value
 from serving.read_back import read_back_json
 
@@ -47,17 +46,21 @@ class LocalScaling:
     _carried: dict[str, Target] = field(default_factory=dict)
     _written: dict[str, datetime] = field(default_factory=dict)
 
-    def scaled(
-        self, service: ModelService, rollout: RolloutSpec, status: RolloutStatus, target: Target, load: Load, now: datetime
-    ) -> Target:
-        """The target with the count, and with its mirrors once there is room for them."""
+    def of(self, service: ModelService) -> Scaling | None:
+        """How a service is scaled, by what was decided last; None: it is not scaled by load."""
         name, spec = service.metadata.name, service.spec.scaling
         if spec is None:
             self.forget(name)
-            return target
+            return None
         before = self._views.get(name) or read_view(self.folder, name)
-        facts = replace(facts_of(status.policy or rollout, status), most=self.most_replicas)
-        decision = decide(spec, before.decision.state if before else None, load, facts, now)
+        return Scaling(spec, before.decision.state if before else None, self._carried.get(name), self.most_replicas)
+
+    def decided(self, service: ModelService, found: LookOutcome, load: Load, now: datetime) -> Advance:
+        """Keep what was decided; the outcome with one count for all services."""
+        name, outcome, decision = service.metadata.name, found.rollout, found.scaling
+        if decision is None or outcome.target is None:
+            return outcome
+        before = self._views.get(name) or read_view(self.folder, name)
         is_new = before is None or before.decision.replicas != decision.replicas
         view = ScalingView(
             at=now,
@@ -71,9 +74,9 @@ class LocalScaling:
         if is_new or now - self._written.get(name, now - 2 * WRITE_EVERY) >= WRITE_EVERY:
             write_whole(view_path(self.folder, name), view.model_dump_json(by_alias=True) + "\n")
             self._written[name] = now
-        ours = with_room(target, self._carried.get(name), decision, load)
-        self._carried[name] = ours
-        return ours.model_copy(update={"replicas": max(v.decision.replicas for v in self._views.values())})
+        self._carried[name] = outcome.target
+        count = max(v.decision.replicas for v in self._views.values())
+        return replace(outcome, target=outcome.target.model_copy(update={"replicas": count}))
 
     def forget(self, name: str) -> None:
         """The service is gone, or is no longer scaled."""

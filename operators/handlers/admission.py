@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from operators.api.hints import hints
 from operators.api.read import ApiError, read
-from operators.handlers.documents import CHANGED_BY, ResourceDocument, annotations, said
+from operators.api.service_intent import CHANGED_BY
+from operators.handlers.documents import ResourceDocument, annotations, said
 
 STARTS: Final = ("revision", "experiment", "rollout")
 """Fields of a ModelService's spec that start something, or say how it goes: they are changed under one's own name."""

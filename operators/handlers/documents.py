@@ -1,30 +1,22 @@
-"""A ModelService as the API server gives it -> what the rollout core is asked. Pure.
+"""A ModelService as the API server gives it: its name, version, verbs, owner and who wrote it. Pure.
 
 What makes the resource valid is operators.api's."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
-from operators.api.types import REQUESTS_ANNOTATION, ModelService
+from operators.api.types import REQUESTS_ANNOTATION
 from operators.backends.kube import encoded
-from operators.rollout.facts import Desired
-from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import VerbRequest
 from operators.values import words
 
 ResourceDocument = Mapping[str, Any]
 Key = tuple[str, str]
 """(namespace, name)."""
-CHANGED_BY: Final = "vedette.dev/changed-by"
-"""Annotation: who last changed the spec through the command line."""
-CHANGE_CAUSE: Final = "vedette.dev/change-cause"
-"""Annotation: why."""
-_NAME_CHARS: Final = 253
-"""Of a name in the status: as many as a verb's `by` may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +66,6 @@ def said(document: ResourceDocument) -> PendingVerbs:
     return PendingVerbs(tuple(sorted(found, key=lambda r: r.at)), why)
 
 
-def desired_of(service: ModelService, document: ResourceDocument, rollout: RolloutSpec, *, has_webhook: bool) -> Desired:
-    """What is asked for, and by whom as far as that is known. has_webhook: whether admission checks who changes a spec."""
-    notes = annotations(document)
-    return Desired(
-        revision=service.spec.revision,
-        rollout=rollout,
-        experiment=service.spec.experiment,
-        replicas=service.spec.replicas,
-        is_paused=service.spec.paused,
-        by=(notes.get(CHANGED_BY) or _manager_of_revision(document) or "operator")[:_NAME_CHARS],
-        why=notes.get(CHANGE_CAUSE, ""),
-        is_by_checked=has_webhook and CHANGED_BY in notes,
-    )
-
-
 def owner_reference(document: ResourceDocument) -> dict[str, Any]:
     """What an object that is made for this service says of it, so that it goes when the service goes."""
     return {
@@ -101,7 +78,7 @@ def owner_reference(document: ResourceDocument) -> dict[str, Any]:
     }
 
 
-def _manager_of_revision(document: ResourceDocument) -> str | None:
+def manager_of_revision(document: ResourceDocument) -> str | None:
     """The field manager that last wrote spec.revision, e.g. `argocd-controller` or `kubectl-client-side-apply`."""
     entries = [
         e

@@ -1,7 +1,7 @@
 """One look at a service, whole: judge the evidence, decide, and say what should be true now. Pure.
 
-The operator's handler and the local loop are thin shells around `advance`: observe, advance, record, act. Taking traffic away
-(`Advance.acts_first`) does not wait for the record: the loop acts first, and the operator acts even if recording fails."""
+The operator's handler and the local loop are thin shells around `advance`: observe, advance, record, act. Traffic is taken away
+(`Advance.acts_first`) even if recording fails."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta

@@ -13,13 +13,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from operators.api.read import ApiError
-from operators.api.service_intent import desired_while_unreadable, generation_of, status_of
+from operators.api.service_intent import CHANGED_BY, desired_of, generation_of, status_of
 from operators.api.types import ModelService
-from operators.autoscaling.decide import decide as decide_scale
-from operators.autoscaling.plan import facts_of, with_room
+from operators.autoscaling.values import ScalingDecision
 from operators.backends.kube import Conflict, Kube, KubeError, NotFound
 from operators.handlers.claims import heirs, left_of
-from operators.handlers.documents import Key, ResourceDocument, desired_of, said
+from operators.handlers.documents import Key, ResourceDocument, annotations, manager_of_revision, said
 from operators.handlers.looking.acting import Acting
 from operators.handlers.looking.backends import Backends, ClusterBackend
 from operators.handlers.looking.intents import IntentReader
@@ -38,8 +37,9 @@ from operators.handlers.metrics import OperatorMetrics, ServiceView
 from operators.handlers.settings import OperatorSettings
 from operators.handlers.watching.resource_cache import ResourceCache, says_the_same
 from operators.handlers.watching.work_queue import TryLater
-from operators.ports import BackendError, Load
-from operators.rollout.advance import Advance, advance
+from operators.one_look import Scaling, look_outcome
+from operators.ports import BackendError, BackendView
+from operators.rollout.advance import Advance
 from operators.rollout.events import Event
 from operators.rollout.evidence import Observation
 from operators.rollout.status import Phase, RolloutStatus, Target
@@ -144,26 +144,26 @@ class Looker:
         """Observe, decide, record, act."""
         verbs = said(case.document)
         view = await case.backend.look(case.service.ref)
-        observation = view.observation
         now = self._now()
-        desired = desired_of(case.service, case.document, case.rollout, has_webhook=self._settings.webhook_port > 0)
-        desired = desired_while_unreadable(case.asked, desired, case.memory.status)
-        outcome = advance(desired, case.memory.status, observation, verbs.requests, now)
-        target = await self._scaled(case, outcome, view.load, now)
-        seen = _seen(case, observation, target)
+        is_by_checked = self._settings.webhook_port > 0 and CHANGED_BY in annotations(case.document)
+        manager = manager_of_revision(case.document)
+        desired = desired_of(case.asked, case.memory.status, manager=manager, is_by_checked=is_by_checked)
+        found = look_outcome(desired, case.memory.status, view, verbs.requests, _scaling(case, view), now)
+        outcome = found.rollout
+        if found.scaling is not None:
+            await self._scaled(case, found.scaling, now)
+        seen = _seen(case, view.observation, outcome.target)
         if verbs.damaged and verbs.damaged not in case.memory.told:
             case.memory.told.add(verbs.damaged)
             await self._recorder.event(case.document, Event("Warning", "RequestDamaged", verbs.damaged), now)
-        await self._settle(case, outcome, target, seen, now)
+        await self._settle(case, outcome, seen, now)
         self._show(case, seen, now)
         is_busy = outcome.status.phase in _UNDER_WAY or case.scaling is not None or case.asked.is_unread
         return self._settings.active_interval_s if is_busy else self._settings.rest_interval_s
 
-    async def _settle(
-        self, case: LookContext, outcome: Advance, target: Target | None, seen: LookFindings, now: datetime
-    ) -> None:
+    async def _settle(self, case: LookContext, outcome: Advance, seen: LookFindings, now: datetime) -> None:
         """Record, act, tell. Raises Conflict (somebody wrote since: nothing was done), KubeError, BackendError."""
-        memory, before = case.memory, case.memory.problem
+        memory, before, target = case.memory, case.memory.problem, outcome.target
         document = case.document
         try:
             document = await self._record(case, document, outcome.status, seen, now)
@@ -265,18 +265,12 @@ class Looker:
             case.memory.told.add(what)
             await self._recorder.event(case.document, Event("Warning", reason, what), self._now())
 
-    async def _scaled(self, case: LookContext, outcome: Advance, load: Load, now: datetime) -> Target | None:
-        """The target with the autoscaler's count, where it owns it."""
-        spec, target = case.scaling, outcome.target
-        if spec is None or target is None:
-            return target
-        policy = outcome.status.policy or case.rollout
-        facts = facts_of(policy, outcome.status, shares_replicas=case.backend.shares_replicas, most=load.most_replicas)
-        decision = decide_scale(spec, case.memory.scaling, load, facts, now)
-        case.memory.scaling = decision.state
-        if case.memory.carried is not None and case.memory.carried.replicas != decision.replicas:
+    async def _scaled(self, case: LookContext, decision: ScalingDecision, now: datetime) -> None:
+        """Remember the autoscaler's decision; another count than the last is an event."""
+        memory = case.memory
+        memory.scaling = decision.state
+        if memory.carried is not None and memory.carried.replicas != decision.replicas:
             await self._recorder.event(case.document, Event("Normal", "Scaled", decision.reason), now)
-        return with_room(target, case.memory.carried, decision, load)
 
     async def _remembered(
         self, key: Key, document: ResourceDocument, service: ModelService, backend: ClusterBackend
@@ -360,6 +354,14 @@ class Looker:
         }
         step_s = (now - since).total_seconds() if since is not None and rollout.is_under_way else 0.0
         self._metrics.saw(case.key, ServiceView(rollout, seen.replicas, step_s, frozenset(k for k, on in flags.items() if on)))
+
+
+def _scaling(case: LookContext, view: BackendView) -> Scaling | None:
+    """How it is scaled by load, if it is."""
+    if case.scaling is None:
+        return None
+    memory, most = case.memory, view.load.most_replicas
+    return Scaling(case.scaling, memory.scaling, memory.carried, most, case.backend.shares_replicas)
 
 
 def _seen(case: LookContext, observation: Observation, target: Target | None) -> LookFindings:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from operators.api.columns import resource_status
 from operators.api.types import Condition, ModelServiceStatus
 from operators.rollout.evidence import Observation
-from operators.rollout.spec import Revision
 from operators.rollout.status import Phase, RolloutStatus
 from operators.rollout.status_bounds import clip
 from serving.read_back import read_back
@@ -47,21 +47,12 @@ def service_status(
     told = _conditions(rollout, seen)
     kept = {"Valid": before["Valid"]} if seen.unread is not None and "Valid" in before else {}
     conditions = [kept.get(name) or _condition(name, *state, before.get(name), generation, now) for name, state in told.items()]
-    steps = len(rollout.policy.steps) if rollout.policy is not None else 0
-    is_judged = rollout.is_under_way or rollout.phase in (Phase.EXPERIMENT, Phase.ABORTED)
-    return ModelServiceStatus(
-        observed_generation=generation if seen.unread is None else written.observed_generation,
+    return resource_status(
+        rollout,
+        generation=generation if seen.unread is None else written.observed_generation,
         conditions=tuple(conditions),
-        phase=rollout.phase,
-        stable=short(rollout.stable),
-        candidate=short(rollout.candidate) if rollout.is_under_way else "",
-        step=f"{min(rollout.step_index + 1, steps)}/{steps}" if rollout.is_under_way and steps else "",
-        weight=rollout.weight if rollout.is_under_way else 0.0,
-        verdict=rollout.assessment.verdict if is_judged and rollout.assessment.at is not None else "",
-        waiting_for=rollout.waiting_for,
         replicas=seen.replicas,
         selector=seen.selector,
-        rollout=rollout,
     )
 
 
@@ -128,11 +119,6 @@ def as_json(status: ModelServiceStatus) -> dict[str, Any]:
 def is_material(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether something changed that people or a restarted operator must know at once: anything but numbers of evidence."""
     return _core(before) != _core(after)
-
-
-def short(revision: Revision | None) -> str:
-    """A revision for a column: version and the beginning of its digest."""
-    return "" if revision is None else f"{revision.version} {revision.digest.removeprefix('sha256:')[:8]}"
 
 
 def _conditions(rollout: RolloutStatus, seen: LookFindings) -> dict[str, tuple[State, str, str]]:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from operators.api.columns import short
+from operators.api.service_intent import CHANGE_CAUSE, CHANGED_BY
 from operators.backends.kube import MODEL_SERVICES, Kube, KubeError
 from operators.backends.kube_access import access
-from operators.handlers.documents import CHANGE_CAUSE, CHANGED_BY
-from operators.handlers.looking.status_view import short
 from operators.rollout.spec import Revision
 from tests.cluster.test_operator_under_rbac import give_rights
 from tests.fakes.apiserver import Handle

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from operators.api.service_intent import CHANGED_BY
 from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, KubeError
-from operators.handlers.documents import CHANGED_BY
 from operators.ports import BackendError
 from tests.fakes.operator.operator_desk import CANDIDATE, POLICY, Desk, condition
 

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from operators.api.service_intent import CHANGE_CAUSE
 from operators.backends.kube import MODEL_SERVICES, Kube, NotFound
 from operators.backends.kube_access import access
-from operators.handlers.documents import CHANGE_CAUSE
 from tests.contract.api_server.api_server_kind import eventually
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.operator_desk import POLICY, Desk, condition

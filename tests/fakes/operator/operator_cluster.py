@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
+from operators.api.service_intent import CHANGED_BY
 from operators.api.types import RayBackend
 from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Kind, Kube, KubeError, KubeObject, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.ray import RayServeBackend
-from operators.handlers.documents import CHANGED_BY
 from operators.handlers.looking.backends import Backends
 from operators.handlers.webhook import application, listen
 from tests.fakes.apiserver.certificates import issue

@@ -8,9 +8,9 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from operators.api.service_intent import CHANGED_BY
 from operators.api.types import REQUESTS_ANNOTATION
 from operators.backends.kube import EVENTS, MODEL_SERVICES, ROLLOUT_POLICIES, Kube, NotFound
-from operators.handlers.documents import CHANGED_BY
 from operators.handlers.looking.backends import Backends
 from operators.handlers.looking.look import Looker
 from operators.handlers.metrics import OperatorMetrics

@@ -10,6 +10,7 @@ import yaml
 from operators.backends.local import served_at_start
 from operators.control.files import held
 from operators.control.run import kept_up
+from operators.ports import BackendError
 from operators.rollout.status import Phase, VerbRequest
 from serving.replica.served_file import ServedFile
 from serving.spec import ModelSpec, ServingSpec
@@ -135,6 +136,41 @@ async def test_a_damaged_request_holds_up_neither_harm_nor_another_request(place
     assert status(place).phase is Phase.ABORTED
     assert "broken.json" in caplog.text
     assert "say the verb again" in caplog.text
+
+
+async def test_an_abort_is_recorded_and_told_before_traffic_is_taken_away(place: Place, monkeypatch, caplog):
+    await at_5(place)
+    place.folder.ask("ids", said("abort", place))
+    loop, seen = place.loop(), []
+
+    async def refuse(*_: object) -> None:
+        seen.append((status(place).phase, "Aborted" in caplog.text))
+        raise BackendError("served.json cannot be written")
+
+    monkeypatch.setattr(loop._backend, "carry_out", refuse)
+    caplog.set_level("INFO", "vedette.rollout")
+    place.traffic(300)
+    await loop.look_at_all()
+
+    assert seen == [(Phase.ABORTED, True)]
+    await place.look()
+    assert place.replicas.weights().get("candidate", 0) == 0, "the next look does what was recorded"
+
+
+async def test_traffic_is_taken_from_a_candidate_though_the_record_fails(place: Place, monkeypatch, caplog):
+    await at_5(place)
+    place.folder.ask("ids", said("abort", place))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(place.folder, "record", full)
+    await place.look()
+    monkeypatch.undo()
+
+    assert status(place).phase is Phase.PROGRESSING, "nothing was recorded"
+    assert place.replicas.weights().get("candidate", 0) == 0
+    assert "No space left" in caplog.text
 
 
 async def test_a_candidate_that_cannot_be_loaded_is_aborted_with_that_reason(place: Place):

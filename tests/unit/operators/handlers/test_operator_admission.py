@@ -6,9 +6,9 @@ import ssl
 import aiohttp
 import pytest
 
+from operators.api.service_intent import CHANGED_BY
 from operators.api.types import FINALIZER, REQUESTS_ANNOTATION
 from operators.handlers.admission import judge
-from operators.handlers.documents import CHANGED_BY
 from operators.handlers.webhook import Certificate, CertificateMissing, application, listen
 from tests.fakes.certificates import write_certificate
 from tests.fakes.operator.rollouts import A, B
