@@ -80,13 +80,13 @@ class ReadOutcome(Enum):
     """The store refused it, or answered something else than was asked."""
     TIMED_OUT = "timed_out"
     NO_CONNECTION = "no_connection"
-    """There was none when the read began: it cost nothing."""
+    """No connection was open when the read began."""
     LOST = "lost"
     """The connection broke while the read was on its way."""
     FULL = "full"
-    """As many reads wait already as may."""
+    """The limit of waiting reads is reached."""
     NOT_ASKED = "not_asked"
-    """The store's breaker is open: it cost nothing."""
+    """The store's breaker is open; the store was not asked."""
 
 
 class FeatureRows(msgspec.Struct):  # one is made for every request; a frozen dataclass takes ten times as long to make
@@ -135,7 +135,9 @@ class FeatureReader(Protocol):
 
 
 class StopSignal:
-    """A way to end a run in another thread: who waits for it asks, who runs says how. Asked before the run began, it never begins."""
+    """Stops a run in another thread. The waiting side calls `request`; the running side says how to end by `on_request`.
+
+    A run that is requested to stop before it began does not begin."""
 
     __slots__ = ("_end", "is_requested")
 
@@ -150,7 +152,7 @@ class StopSignal:
             self._end()
 
     def on_request(self, end: Callable[[], None]) -> None:
-        """How this run is ended; at once if it has been asked already."""
+        """Call `end` when a stop is requested; at once if it was requested before."""
         self._end = end
         if self.is_requested:
             end()
@@ -162,7 +164,7 @@ class Model(Protocol):
     def run(
         self, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, stop: StopSignal | None = None
     ) -> dict[str, NDArray[Any]]:
-        """Run once. BYTES tensors are object arrays of `str`. stop: ends a run that nobody waits for any more.
+        """Run once. BYTES tensors are object arrays of `str`. stop: ends a run whose caller has gone.
 
         Raises ModelError if the runtime refuses the input."""
         ...
@@ -211,7 +213,7 @@ class Cache(Protocol):
 class InferenceService(Protocol):
     """What the doors ask: the protocol's verbs over values. Raises only serving.errors.ServingError.
 
-    Implemented by serving.replica.inference_service.Inference; the doors know nothing behind it."""
+    Implemented by serving.replica.inference_service.ModelServer."""
 
     def server_metadata(self) -> ServerMetadata:
         """Name, version, extensions."""

@@ -15,7 +15,7 @@ _ENTRY_BYTES: Final = 250
 
 
 class MemoryCache:
-    """bytes_: what entries may take together. ttl_s: how long one is kept."""
+    """max_bytes: what entries may take together. ttl_s: how long one is kept."""
 
     def __init__(self, max_bytes: int, ttl_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes, self._ttl_s, self._now = max_bytes, ttl_s, now

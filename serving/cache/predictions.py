@@ -1,4 +1,4 @@
-"""The prediction cache: what a model said to these tensors is said again, to the same tenant, for a while. Asks only the port Cache.
+"""The prediction cache: outputs of a model for the same tensors are used again, for the same tenant, for a while. Asks only the port Cache.
 
 Worth it for models that take longer than the look-up, and off unless asked for. Of several requests at once for the same key one runs
 the model and the others wait for it (single-flight); if it gives up, the next of them runs. What the model refuses is kept too: a
@@ -27,7 +27,7 @@ _NEWEST_RUN_WEIGHT: Final = 0.1
 
 
 class Predictions:
-    """Belongs to the listeners' loop. from_s: models whose runs take less are not looked up. within_s: how long a look-up may take."""
+    """Belongs to the listeners' loop. min_run_s: shorter runs are not looked up. lookup_timeout_s: how long a look-up may take."""
 
     def __init__(self, cache: Cache, guard: Guard, clock: Clock, *, min_run_s: float, lookup_timeout_s: float) -> None:
         self._cache, self._guard, self._clock = cache, guard, clock

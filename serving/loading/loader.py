@@ -47,7 +47,7 @@ def wanted_by(spec: ServingSpec) -> tuple[Wanted, ...]:
 class Loader:
     """The revisions in memory. All methods run on the listeners' loop; loading itself in threads and processes.
 
-    tell: called when a revision that is wanted was loaded or refused, each as it is, whatever else still loads."""
+    on_change: called whenever a wanted revision was loaded or refused."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Loader:
         return self._refused
 
     async def load(self, wanted: Iterable[Wanted]) -> None:
-        """Load what is not loaded yet; `served` or `refused` holds each afterwards, unless it is wanted no more."""
+        """Load what is not loaded yet; `loaded` or `refused` holds each afterwards, unless it is wanted no more."""
         await asyncio.gather(*(asyncio.shield(self._load_task(w)) for w in wanted if w.key not in self._loaded))
 
     def want(self, wanted: Iterable[Wanted]) -> None:

@@ -1,7 +1,7 @@
-"""What is served at one moment: a lineup a model, by name and version, and why something is not loaded. Core.
+"""What is served at one moment: the variants of each model, and what is not loaded and why. Core.
 
-A snapshot is made from the specification and what is loaded, and swapped whole. What cannot be loaded never takes away what
-answers: a variant's share goes to stable, and a stable revision's predecessor goes on."""
+Made from the specification and the loaded revisions, and replaced whole. A revision that cannot be loaded takes nothing out of service: a
+variant's share goes to stable, and the predecessor of a stable revision stays."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class LoadFailure:
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """lineups: by name and version of stable. by_version: each loaded version alone. current: the lineup a name answers with.
+    """variant_sets: by name and version of stable. by_version: each loaded version alone. current: the variants that answer for a name.
 
     failures: what should be loaded and is not. is_settled: a specification was loaded or refused as a whole before."""
 

@@ -1,7 +1,8 @@
-"""What the first client would wait for is done before there is one: a made-up request goes the whole way of a real one.
+"""Warm-up: made-up requests take the whole path of a real one before the first client does.
 
-Through decoding, features (an entity that nobody has), model, verdict and encoding; on counters of its own, so that no metric,
-evidence or audit record tells of it. What a model says to made-up rows is not looked at, nor whether it takes them."""
+They go through decoding, features (of an unknown entity), model, verdict and encoding, on metrics of their own: no metric, evidence or
+audit record of the replica counts them. Their answers are dropped. A made-up request that fails is logged at debug level and refuses no
+bundle."""
 
 import logging
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ _BATCH_BUDGET_US: Final = 50_000.0
 
 
 async def warm_up(revision: LoadedRevision, features: FeatureReader | None) -> None:
-    """Answer made-up requests with this revision, as tensors and as columns, one row and two; what fails is nobody's."""
+    """Answer made-up requests with this revision, as tensors and as columns, with one row and with two. Failures are only logged."""
     bulkheads = Bulkheads(threads=1, queue=1)
     protection = unprotected()
     protection.bulkheads = bulkheads

@@ -33,8 +33,9 @@ _RUNTIME_VERSION: Final = re.compile(r"\b(onnxruntime) [0-9][\w.+-]*")
 
 
 def message_for_clients(problem: Exception, root: Path) -> str:
-    """The message without where things are on this machine (paths are told from the store's root on, others by their last part), and
-    without the version of the runtime."""
+    """The message without this machine's paths and without the runtime's version.
+
+    A path within the store is given from its root on, any other path by its last part."""
     text = str(problem) or type(problem).__name__
     for place in (root.resolve(), root):
         text = text.replace(f"{place}/", "").replace(str(place), "the store") if place.name else text

@@ -4,7 +4,7 @@ A run is refused at once if the queue is full or if it would wait longer than it
 disconnects, the time is over) the run is removed from the queue; if it runs already, `stop` is called from the loop. A run that cannot
 be stopped continues in its thread, and the thread is busy until it ends.
 
-Runs that are short are made on the loop and never come here (Served.may_run_inline)."""
+Runs that are short are made on the loop and never come here (LoadedRevision.may_run_inline)."""
 
 import asyncio
 from collections.abc import Callable, Iterable

@@ -1,5 +1,6 @@
-"""The ways a revision is asked: what of a request's work is the same whenever the same outputs are wanted at the same operating
-point. Core; worked out on the first such request and kept with the revision."""
+"""Answer plans: everything about an answer that depends only on the outputs wanted and the operating point. Core.
+
+A plan is made at the first request of its kind and kept with the revision."""
 
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -17,12 +18,12 @@ from serving.scoring.row_group import MODEL, AnswerPlan, OutputMaker, RowGroup, 
 from serving.scoring.variant_set import VARIANT
 
 _MAX_PLANS: Final = 64
-"""Ways kept of one revision; a client that asks in ever new ways has the others worked out each time."""
+"""Plans kept with one revision. A plan beyond that is made for each request anew."""
 _CALIBRATED: Final = {"probability": "merged", "probability_low": "low", "probability_high": "high"}
 
 
 def answer_plan_of(revision: LoadedRevision, wanted: tuple[str, ...], point: str | None) -> AnswerPlan:
-    """How to answer these outputs at this operating point, both checked before."""
+    """The plan for these outputs at this operating point; both are checked before."""
     plan = cast(AnswerPlan | None, revision.plans.get((wanted, point)))
     if plan is None:
         plan = _new_plan(revision, wanted, point)
@@ -32,7 +33,7 @@ def answer_plan_of(revision: LoadedRevision, wanted: tuple[str, ...], point: str
 
 
 def operating_point_of(revision: LoadedRevision, request: InferRequest) -> str | None:
-    """The operating point this request is judged at; None for a model without a score. Raises BadRequest for an unknown one."""
+    """The operating point this request asks for, or the default; None for a model without a score. Raises BadRequest for an unknown one."""
     parameters = request.parameters
     asked = parameters.get("operating_point", parameters.get("scenario")) if parameters else None
     if asked is None:
@@ -41,8 +42,8 @@ def operating_point_of(revision: LoadedRevision, request: InferRequest) -> str |
         return str(asked)
     known = sorted(revision.points)
     if not known:
-        raise BadRequest(f"parameter 'operating_point' is {asked!r}, but model {revision.name!r} has none; leave it out")
-    raise BadRequest(f"parameter 'operating_point' is {asked!r}; model {revision.name!r} has {known}")
+        raise BadRequest(f"parameter 'operating_point' is {asked!r:.60}, but model {revision.name!r} has none; leave it out")
+    raise BadRequest(f"parameter 'operating_point' is {asked!r:.60}; model {revision.name!r} has {known}")
 
 
 def wanted_outputs(revision: LoadedRevision, request: InferRequest) -> tuple[str, ...]:

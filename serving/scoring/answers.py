@@ -1,6 +1,6 @@
 """What an answer says: the outputs asked for, the verdict, and where it came from. Core.
 
-What of it is the same for every request that asks alike is worked out once, see serving.scoring.answer_plan."""
+What is the same for every request with the same outputs and operating point is in its AnswerPlan."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _MAX_RULE_IDS: Final = 20
 
 
 def output_tensor(position: int, groups: Sequence[RowGroup], rows: int) -> Tensor:
-    """One output of an answer of several parts, its rows in the request's order. position: of the output among those wanted.
+    """One output of an answer of several groups, its rows in the request's order. position: of the output among those wanted.
 
     Raises BadRequest if the models cannot give it."""
     made = [group.plan.makers[position](group) for group in groups]

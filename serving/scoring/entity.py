@@ -1,4 +1,4 @@
-"""Who a row is about, as two numbers that are the same on every door. Core.
+"""The entity of a row as two hashes, the same on every door. Core.
 
 The entity is what the join keys of a row name; where a request has none (tensors), what its parameter `entity` names, else the
 content of the row itself. Its canonical bytes are hashed with the model's name (MurmurHash3, x64, 128 bit): the first half
@@ -20,7 +20,7 @@ from serving.errors import BadRequest
 from serving.scoring.inputs import ColumnRows, TensorRows
 
 BUCKETS: Final = 10_000
-"""Steps of the split: a weight is heard to a hundredth of a percent."""
+"""Steps of the split: weights have a resolution of 0.01 percent."""
 ENTITY: Final = "entity"
 """Request parameter that names the entity of a request without keys."""
 EntityHash = tuple[int, int]
@@ -35,17 +35,17 @@ def salt_of(model: str) -> bytes:
 
 
 def bucket(entity_hash: EntityHash) -> int:
-    """Where in the split, 0 to BUCKETS - 1."""
+    """Bucket of the split, 0 to BUCKETS - 1."""
     return entity_hash[0] % BUCKETS
 
 
 def mirror_bucket(entity_hash: EntityHash) -> int:
-    """Where in the mirror, 0 to BUCKETS - 1; independent of `bucket`."""
+    """Bucket of the mirror, 0 to BUCKETS - 1; independent of `bucket`."""
     return entity_hash[1] % BUCKETS
 
 
 def entity_hashes(salt: bytes, rows: TensorRows | ColumnRows, named: object, *, by_row: bool) -> list[EntityHash]:
-    """Each row's place; one place alone means that all rows are of one entity.
+    """Each row's entity hash; a single one means that all rows are of one entity.
 
     named: the request's parameter `entity`, None if absent. by_row: whether the rows of tensors are events of their own.
     Raises BadRequest for a `named` that is no scalar of text or whole number."""

@@ -42,7 +42,7 @@ class LoadedRevision:
     default_point: str | None
     verdict_outputs: tuple[str, ...]
     default_outputs: tuple[str, ...]
-    """What it answers if nobody says which outputs."""
+    """The outputs of a request that names none."""
     takes_text: bool
     """Whether a tensor of the graph is text, which the runtime wants in another form."""
     model_outputs: frozenset[str]
@@ -52,24 +52,24 @@ class LoadedRevision:
     run_us: float
     """Median time of one run on the golden inputs; decides whether a run may hold the event loop."""
     rules: Rules | None = None
-    """Who answers when the model or its features cannot."""
+    """Rules that answer when the model or its features are out."""
     plans: dict[tuple[tuple[str, ...], str | None], object] = field(init=False, repr=False, compare=False, default_factory=dict)
-    """How it was asked before, by outputs and operating point; see serving.scoring.answer_plan."""
+    """Plans made so far, by outputs and operating point; see serving.scoring.answer_plan."""
     makers: dict[tuple[str, bool], object] = field(init=False, repr=False, compare=False, default_factory=dict)
-    """What makes each output it was asked for, by name and whether rows are judged."""
+    """Output makers made so far, by name and whether there are verdicts."""
 
     def may_run_inline(self, rows: int) -> bool:
-        """Whether running this many rows on the event loop keeps the others waiting less than a hop to a thread would cost them."""
+        """Whether a run of this many rows is short enough for the event loop."""
         return self.run_us * rows <= _INLINE_BUDGET_US
 
     def as_variant(self, name: str) -> "LoadedRevision":
-        """The same revision under another name: a promotion loads nothing."""
+        """The same revision under another variant's name; nothing is loaded anew."""
         return self if self.variant == name else replace(self, variant=name)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedBundle:
-    """A bundle's session, warm, and its rules; revisions of the bundle share them. run_us: see Served."""
+    """A bundle's session, warm, and its rules; revisions of the bundle share them. run_us: see LoadedRevision."""
 
     digest: str
     manifest: Manifest
@@ -123,7 +123,7 @@ def _points(manifest: Manifest, spec: RevisionSpec) -> dict[str, OperatingPoint]
 
 
 def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
-    """One revision of a loaded bundle, as stable; `check_fit` has been asked before."""
+    """A revision of a loaded bundle, as stable. Call `check_fit` before."""
     manifest, bundle = loaded.manifest, loaded.digest
     verdict_outputs = _verdict_outputs(manifest)
     points, point = _points(manifest, spec), spec.operating_point or manifest.default_operating_point

@@ -1,6 +1,6 @@
-"""The mirror: after the answer has left, a variant scores a copy of what stable answered, and where their verdicts differ is counted.
+"""The mirror: after the answer has left, a variant scores a copy of what stable answered, and differing verdicts are counted.
 
-Nobody waits for it: a request only leaves its copy in a bounded queue (a full one drops it, counted), and the copies are scored
+No request waits for it: a request puts its copy into a bounded queue (a full queue drops it, counted), and the copies are scored
 in a thread of their own, a few at a time. The variant sees the same rows and the same feature values; they are read anew only if
 its feature service is another. Which rows: the share of entities the mirror names, sticky and independent of the split, of the
 rows that the split gave to stable. A copy's latency is what the client would have waited: stable's, with the variant's model run
@@ -38,10 +38,10 @@ _ALERT: Final = 2
 
 @dataclass(slots=True)
 class MirroredRequest:
-    """One request's rows for one variant, and what stable made of them (has_failed: it failed by our fault).
+    """One request's rows for one variant, with stable's result (has_failed: stable failed by our fault).
 
-    degraded: rows of stable's, own_degraded: of the variant's. others_s: of the latency, what is not the model run.
-    counts_stable: whether this copy speaks for stable too (one of a request's copies does)."""
+    degraded, variant_degraded: degraded rows of stable and of the variant. overhead_s: the part of the latency that is not the model run.
+    counts_stable: whether this copy is counted for stable too (the first of a request's copies is)."""
 
     variant: Variant
     stable: Variant
@@ -62,7 +62,7 @@ class MirroredRequest:
 
 @dataclass(slots=True)
 class _Run:
-    """What the thread made of a copy. problem: why it failed. A run that began and is not done took too long."""
+    """The result of scoring a copy. problem: why it failed. A run that began and is not done timed out."""
 
     has_begun: bool = False
     is_done: bool = False
@@ -104,9 +104,9 @@ class Mirror:
         *,
         has_failed: bool = False,
     ) -> None:
-        """Leave copies of stable's part for every variant that mirrors; returns at once. places: of the part's rows.
+        """Queue copies of stable's group for every variant that mirrors; returns at once. entity_hashes: of the group's rows.
 
-        has_failed: stable failed on it by our fault; left out, the mirror would compare a variant with stable's good days."""
+        has_failed: stable failed by our fault. Such requests are mirrored too; without them stable would look better than it is."""
         for number, variant in enumerate(variants.mirrors):
             index = _mirrored_rows(entity_hashes, variant.mirror)
             if index is not None and not len(index):

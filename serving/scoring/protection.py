@@ -1,6 +1,6 @@
-"""All that keeps one replica standing, in one place: what the app wires and hands to the stages, what metrics and readiness read.
+"""The breakers, bulkheads, admission and prediction cache of one replica, as one object.
 
-Here are also the limits of each kind of breaker, with why they are what they are."""
+The limits of each kind of breaker are here, with their reasons."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,8 +24,8 @@ _NO_GUARD: Final = Guard("nobody", BreakerLimits(slow_s=0.0), instead="")
 
 @dataclass(slots=True)
 class Protection:
-    """bulkheads: None where every model runs on the loop. admission: None where no loop refuses (tests, batch). late: requests
-    refused because their time was over or too short. barred: requests refused because a model's breaker was open. Counters are the
+    """bulkheads: None where every model runs on the loop. admission: None where no loop refuses (tests, batch). refused_late: requests
+    whose time was over or too short. refused_by_breaker: requests refused because a model's breaker was open. Counters are the
     loop's."""
 
     breakers: Breakers
@@ -38,7 +38,7 @@ class Protection:
     refused_late: int = 0
     refused_by_breaker: int = 0
     last_guard: tuple[object, Guard] = (None, _NO_GUARD)
-    """Whose breaker was asked last, and that; the stages look here first."""
+    """The revision whose guard was asked last, and that guard; VariantRunner looks here first."""
     _models: dict[tuple[str, str, str, str], Guard] = field(default_factory=dict)
 
     def features(self) -> Guard:

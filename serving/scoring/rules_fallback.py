@@ -1,7 +1,7 @@
-"""Rules in the model's place: verdicts of a part whose features or model are out. Core.
+"""Rules as a fallback: verdicts of a group whose features or model are out. Core.
 
-They answer verdicts only: an output of the graph that a request asks for by name is the model's alone, so such a request goes on as if
-there were no rules. When they are asked is serving.scoring.variant_runner' and serving.scoring.scorer's."""
+Rules give verdicts only. A request for an output of the graph is not answered by rules. When they are asked is decided in
+serving.scoring.variant_runner and serving.scoring.scorer."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ _log = logging.getLogger("vedette.rules")
 
 
 async def settle_by_rules(group: RowGroup, why: Why, metrics: ServingMetrics) -> bool:
-    """Let the bundle's rules give the part its verdicts; False if it has none that can. why: what is out."""
+    """Let the bundle's rules give the group its verdicts; False if no rule can be evaluated. why: what is out."""
     revision, point = group.variant.revision, group.plan.point
     rules, rows = revision.rules, group.rows.rows
     if rules is None or point is None or not revision.model_outputs.isdisjoint(group.plan.wanted):

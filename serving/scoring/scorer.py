@@ -1,9 +1,8 @@
 """The Scorer: request -> variants -> features -> model -> verdict, with the account of it. Core; asks only the ports.
 
-Doors decode and encode; which revisions are loaded is serving.replica.inference_service's; what one variant does with its rows is
-serving.scoring.variant_runner';
-what an answer says is serving.scoring.answers'. Each row of a request goes to the variant its entity meets. Where a variant fails, stable
-answers: the failure is evidence against the variant, and no client meets it."""
+Each row of a request goes to the variant that the split gives its entity. Where a variant fails, stable answers: the failure is evidence
+against the variant, and the client still gets an answer. Left to others: decoding and encoding (serving.doors), which revisions are loaded
+(serving.loading), what one variant does with its rows (variant_runner), and what an answer says (answers)."""
 
 import asyncio
 import itertools
@@ -34,9 +33,9 @@ from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
 
 _CLIENT_ERRORS = (BadRequest, NotFound, TooLarge, Unsupported, Overloaded)
-"""Errors that blame no variant."""
+"""Errors of the request or of the load; no evidence against a variant."""
 _VARIANT_SHARE: Final = 0.5
-"""Of the time left for the model, what a variant beside stable may take; the rest is stable's, should it have to answer."""
+"""Share of the remaining model time a non-stable variant may use. The rest is reserved for stable as the fallback."""
 _log = logging.getLogger("vedette.scorer")
 
 
@@ -73,7 +72,7 @@ class Scorer:
         self._numbers = itertools.count(1)
 
     async def score(self, variants: VariantSet, request: InferRequest, trace: Trace | None = None) -> InferAnswer:
-        """Answer one request with this lineup. Raises BadRequest, DeadlineExceeded, Overloaded, ModelUnavailable."""
+        """Answer one request with these variants. Raises BadRequest, DeadlineExceeded, Overloaded, ModelUnavailable."""
         state, groups = self._accept(variants, request, trace)
         if len(groups) == 1:
             groups = [await self._answer(variants, state, groups[0])]
@@ -100,7 +99,7 @@ class Scorer:
         self._protection.keep([(s.name, s.version, s.variant, s.digest) for s in revisions])
 
     def _accept(self, variants: VariantSet, request: InferRequest, trace: Trace | None) -> tuple[RequestState, list[RowGroup]]:
-        """Read the request as stable takes it, and say which variant gets which rows."""
+        """Check the request against stable's inputs and split its rows between the variants."""
         started, now_us = self._clock.monotonic_s(), self._clock.now_us()
         stable, allowed_s = variants.stable, request.deadline_s
         if allowed_s is None:
@@ -125,10 +124,9 @@ class Scorer:
         return state, _groups_by_variant(variants, state) if variants.split.gives_away else [group]
 
     async def _answer(self, variants: VariantSet, state: RequestState, group: RowGroup) -> RowGroup:
-        """One part, by its variant or, if that fails, by stable; either way its variant's evidence. Raises BadRequest, ServingError."""
+        """Answer one group by its variant or, if that fails, by stable; count it for its variant. Raises ServingError."""
         try:
-            if not self._runner.run_inline(state, group):
-                await self._runner.run(state, group, share=1.0 if group.variant is variants.stable else _VARIANT_SHARE)
+            await self._runner.run(state, group, share=1.0 if group.variant is variants.stable else _VARIANT_SHARE)
         except Exception as problem:
             if group.variant is variants.stable:
                 if self._count_failure(state, group, problem):
@@ -155,7 +153,7 @@ class Scorer:
     async def _answer_by_stable(
         self, variants: VariantSet, state: RequestState, group: RowGroup, problem: Exception
     ) -> RowGroup:
-        """Stable answers the rows a variant failed on. A row that stable cannot take either is the client's mistake."""
+        """Stable answers the rows that a variant failed on. Rows that stable refuses too are a bad request."""
         revision = group.variant.revision
         stable = variants.stable
         plan = answer_plan_of(stable.revision, state.wanted, operating_point_of(stable.revision, state.request))
@@ -183,7 +181,7 @@ class Scorer:
         return fallback
 
     async def _answer_by_rules(self, group: RowGroup, problem: Exception) -> bool:
-        """Let rules answer where stable's model cannot, unless the request is at fault or there are too many of them."""
+        """Let the rules answer where stable's model cannot; not if the request is at fault or overload refused it. True if they did."""
         if isinstance(problem, (*_CLIENT_ERRORS, RunError)):
             return False
         return await settle_by_rules(group, "model", self._metrics)
@@ -191,13 +189,13 @@ class Scorer:
     def _offer_to_mirror(
         self, variants: VariantSet, state: RequestState, group: RowGroup, latency_s: float, *, has_failed: bool = False
     ) -> None:
-        """Leave copies of what stable was given by the split to the mirror."""
+        """Offer the rows that the split gave to stable to the mirror."""
         if self._mirror is not None and state.entity_hashes and group.variant is variants.stable:
             entity_hashes = _entity_hashes_of(state, group)
             self._mirror.offer(variants, state.request, state.wanted, group, entity_hashes, latency_s, has_failed=has_failed)
 
     def _count_failure(self, state: RequestState, group: RowGroup, problem: Exception) -> bool:
-        """Count a failure against the part's variant, if it is one by our fault; whether it is."""
+        """Count a failure against the group's variant unless the request is at fault. True if it was counted."""
         evidence = group.variant.evidence
         if not state.is_evidence or evidence is None or isinstance(problem, (*_CLIENT_ERRORS, RunError)):
             return False
@@ -209,8 +207,8 @@ class Scorer:
     def _count_answer(
         self, variants: VariantSet, state: RequestState, group: RowGroup, too_slow: Variant | None = None
     ) -> None:
-        """Evidence of an answered part. too_slow: the variant stable answered for, because it took too long: what stable says is
-        then neutral on all but the latency, and a candidate is not blamed for errors where stable would have been slow as well."""
+        """Count an answered group. too_slow: the variant that took too long, so that stable answered for it; it is charged a slow
+        request and no error."""
         evidence = (too_slow or group.variant).evidence
         if evidence is None or not state.is_evidence:
             return
@@ -250,7 +248,7 @@ class Scorer:
 
 
 def _groups_by_variant(variants: VariantSet, state: RequestState) -> list[RowGroup]:
-    """One part a variant that some row's entity meets; a variant's own default operating point is its revision's."""
+    """One group for each variant that gets rows. A request that names no operating point gets each revision's own default."""
     if len(state.entity_hashes) == 1:
         variant = variants.ranges[variants.split.choose(state.entity_hashes[0])]
         return [_group_of(state, variant, None)]

@@ -1,11 +1,9 @@
 """What one variant does with some rows: features -> tensors -> model -> scores and verdicts. Core; asks only the ports.
 
-Which variant gets which rows is serving.scoring.scorer's, and what the answer says serving.scoring.answers'. A part whose features need
-not be
-read and whose model is quick is done at once, in one call that waits for nothing (`run_at_once`); any other is awaited (`run`).
-All that asks the features is in `_read`, all that runs the model in `_run_now` and `_run_aside`, what is asked of the cache in its
-place in `_run_kept`, and all ways end in `RowGroup.conclude`. Each run asks its variant's breaker first and tells it the outcome, outputs
-that do not fit the rows among the failures; what that is, how time is carved and who waits for a thread is serving.resilience'."""
+`run` reads features (`_read`), then runs the model on the loop (`_run_on_loop`) or in a thread (`_run_in_thread`), or takes its outputs
+from the cache (`_run_cached`); each of them ends in `RowGroup.conclude`. Every model run asks its variant's breaker first and reports
+the outcome to it; outputs that do not fit the rows are failures. Left to others: which variant gets which rows (scorer), what the
+answer says (answers), breakers, time limits and threads (serving.resilience)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -36,15 +34,15 @@ from serving.telemetry.tracing import Trace
 
 Feed = Mapping[str, NDArray[Any]]
 TENANT: Final = "tenant"
-"""Request parameter that says whom a request is for."""
+"""Request parameter that names the tenant."""
 CACHE: Final = "cache"
-"""The source of an answer whose model run was kept from an earlier one."""
+"""The source of an answer whose model outputs came from the prediction cache."""
 _SLOW_FACTOR: Final = 10.0
-"""A run may take this many times what its rows should take, however long that is, before it is slow."""
+"""A run of many rows is slow only if it takes this many times the expected time of its rows."""
 
 
 class RequestState(msgspec.Struct):
-    """One request on its way. Times are the clock's monotonic seconds. places: of its rows' entities, empty if nobody asks."""
+    """One request while it is answered. Times are the clock's monotonic seconds. entity_hashes: of its rows; empty if there is no split."""
 
     request: InferRequest
     trace: Trace | None
@@ -58,7 +56,7 @@ class RequestState(msgspec.Struct):
 
 
 class VariantTimedOut(DeadlineExceeded):
-    """A variant took longer than its share of the time; the rest is kept for stable to answer in its place."""
+    """A variant used up its share of the time; stable answers in the rest."""
 
 
 class ModelUnavailable(Unavailable):
@@ -70,7 +68,7 @@ class ModelUnavailable(Unavailable):
 
 
 class VariantRunner:
-    """Runs parts on one event loop. protection: without bulkheads every model is run on the loop."""
+    """Runs row groups on one event loop. Without bulkheads in `protection` every model runs on the loop."""
 
     def __init__(
         self,
@@ -84,18 +82,8 @@ class VariantRunner:
         self._features, self._clock, self._metrics = features, clock, metrics
         self._feature_timeout_s, self._protection = feature_timeout_s, protection or unprotected()
 
-    def run_inline(self, state: RequestState, group: RowGroup) -> bool:
-        """Fill the part, if nothing of it has to be waited for; whether that is so. Raises as `run` does."""
-        revision, rows, protection = group.variant.revision, group.rows.rows, self._protection
-        if self._needs_features(group) or not (protection.bulkheads is None or revision.may_run_inline(rows)):
-            return False
-        if protection.predictions is not None and self._cache_for(revision, rows) is not None:
-            return False
-        self._run_on_loop(state, group, tensors_of(group))
-        return True
-
     async def run(self, state: RequestState, group: RowGroup, *, share: float = 1.0) -> None:
-        """Fill the part. share: of the time that is left, what the model may take. Raises RunError, DeadlineExceeded, BadRequest,
+        """Fill the group. share: of the remaining time, what the model may use. Raises RunError, DeadlineExceeded, BadRequest,
         ModelUnavailable, Overloaded."""
         rows, revision, reader = group.rows, group.variant.revision, self._features
         if isinstance(rows, ColumnRows) and revision.feature_service is not None and reader is not None:
@@ -110,24 +98,19 @@ class VariantRunner:
             await self._run(state, group, tensors, share)
 
     def record_failure(self, group: RowGroup) -> None:
-        """The part's variant refused rows that another one takes: its failure, and not the input's."""
+        """The group's variant refused rows that another variant accepts: a failure of the variant."""
         if group.ticket is not None:
             self._guard(group.variant.revision).failed(group.ticket, 0.0, self._clock.monotonic_s())
 
     def release_ticket(self, group: RowGroup) -> None:
-        """The part's variant refused rows that nobody takes."""
+        """The group's variant refused rows that every variant refuses: the input is at fault, the breaker learns nothing."""
         if group.ticket is not None:
             self._guard(group.variant.revision).unused(group.ticket)
-
-    def _needs_features(self, group: RowGroup) -> bool:
-        return (
-            self._features is not None and type(group.rows) is ColumnRows and group.variant.revision.feature_service is not None
-        )
 
     async def _read(
         self, state: RequestState, group: RowGroup, rows: ColumnRows, service: str, reader: FeatureReader
     ) -> FeatureRows:
-        """The features of these rows; a store that is out gives defaults, every row degraded. Raises DeadlineExceeded."""
+        """Read the features of these rows. If the store is out they are defaults, and every row is degraded. Raises DeadlineExceeded."""
         start = self._clock.monotonic_s()
         left_s = state.deadline_s - start
         if left_s <= 0:
@@ -144,7 +127,7 @@ class VariantRunner:
         return found
 
     def _cache_for(self, revision: LoadedRevision, rows: int) -> Predictions | None:
-        """The prediction cache, if this run is worth a look into it."""
+        """The prediction cache, or None if this run is quicker than a look-up."""
         cache = self._protection.predictions
         if cache is None or cache.is_worthwhile(_expected_s(revision, rows)):
             return cache
@@ -165,7 +148,7 @@ class VariantRunner:
             await self._run_in_thread(state, group, tensors, share, bulkheads)
 
     async def _run_cached(self, state: RequestState, group: RowGroup, tensors: Feed, share: float, cache: Predictions) -> None:
-        """Take what the model said to these tensors before, or run it and keep what it says."""
+        """Take the outputs for these tensors from the cache, or run the model and cache its outputs."""
         revision, plan, start = group.variant.revision, group.plan, self._clock.monotonic_s()
         feed = runtime_feed(tensors)
         key = prediction_key(tenant_of(state.request), revision.digest, plan.point, plan.to_run, feed)
@@ -184,7 +167,7 @@ class VariantRunner:
             group.conclude()
 
     def _run_on_loop(self, state: RequestState, group: RowGroup, tensors: Feed) -> None:
-        """Run the model on the event loop. Flat, and sparing with calls: nearly every request comes through here."""
+        """Run the model on the event loop. Nearly every request takes this path, so it makes few calls."""
         revision, monotonic_s = group.variant.revision, self._clock.monotonic_s
         feed = runtime_feed(tensors) if revision.takes_text else tensors
         last, guard = self._protection.last_guard
@@ -215,7 +198,7 @@ class VariantRunner:
     async def _run_in_thread(
         self, state: RequestState, group: RowGroup, tensors: Feed, share: float, bulkheads: Bulkheads
     ) -> None:
-        """Run the model in a thread of its own, as so long a run would hold up the loop; told to stop when its time is over."""
+        """Run the model in its bulkhead's thread, because it would hold up the loop too long. It is stopped when its time is over."""
         revision, start = group.variant.revision, self._clock.monotonic_s()
         run = _ThreadRun(revision.model, runtime_feed(tensors), group.plan.to_run, self._clock)
         guard = self._guard(revision)
@@ -271,7 +254,7 @@ class VariantRunner:
 
 
 class _ThreadRun:
-    """One run in a thread, and when it really began and ended: waiting for the thread is not the model's time."""
+    """One run in a thread, with the time from its begin to its end; the wait for the thread does not count."""
 
     def __init__(self, model: Model, feed: Feed, names: list[str], clock: Clock) -> None:
         self._model, self._feed, self._names, self._clock = model, feed, names, clock
@@ -298,8 +281,10 @@ def _expected_s(revision: LoadedRevision, rows: int) -> float:
 def _report_run(
     guard: Guard, ticket: Ticket, group: RowGroup, took_s: float, now_s: float, *, is_abandoned: bool = False
 ) -> None:
-    """The breaker learns of a run that ended or was given up. Many rows may take long; and who allows no time is not to blame on
-    the model."""
+    """Report a finished or abandoned run to the breaker.
+
+    A long run of many rows is not slow if it stays within `_SLOW_FACTOR` of the expected time. A run that was abandoned before it was slow
+    counts neither way: the caller's deadline was too short."""
     if took_s > guard.slow_s and took_s <= _SLOW_FACTOR * _expected_s(group.variant.revision, group.rows.rows):
         took_s = 0.0
     if is_abandoned and took_s <= guard.slow_s:
@@ -311,7 +296,7 @@ def _report_run(
 def _breaker_open(revision: LoadedRevision, guard: Guard, now_s: float) -> ModelUnavailable:
     breaker = guard.breaker
     return ModelUnavailable(
-        f"model {revision.name!r} ({revision.variant}) is left alone for a while: {breaker.why}; try again later",
+        f"model {revision.name!r} ({revision.variant}) is not asked for a while: {breaker.why}; try again later",
         retry_after_s=guard.retry_after_s(now_s),
         is_slow=breaker.is_slow,
     )
@@ -324,7 +309,7 @@ def _timed_out(revision: LoadedRevision, left_s: float, share: float) -> Deadlin
 
 
 def tenant_of(request: InferRequest) -> str:
-    """Whose predictions it may be answered with: the header's word before the parameter's; "" if nobody is named. Raises BadRequest."""
+    """The tenant whose cached predictions may answer this request: the header's, else the parameter's, else "". Raises BadRequest."""
     if request.tenant is not None:
         return request.tenant
     named = request.parameters.get(TENANT, "") if request.parameters else ""

@@ -1,7 +1,7 @@
-"""Who answers for a model: stable, the variants beside it, and how entities are split between them. Core.
+"""The variants of one model: stable, the others, and how entities are split between them. Core.
 
-A lineup is an immutable value that is swapped whole; a request works on the one it found. A variant that is not loaded (or does
-not fit) keeps its range of the split and stable answers in its place, so that nobody else's range moves."""
+A VariantSet is immutable and replaced whole; a request keeps the one it began with. A variant that is not loaded or does not fit keeps its
+range of the split, and stable answers in its place, so that no other range moves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ NO_SPLIT: Final = Split(())
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One loaded variant. evidence: where its share is accounted for, None if nobody judges it. mirror: buckets it mirrors."""
+    """One loaded variant. evidence: its counters, None for a variant that a request named. mirror: number of buckets it mirrors."""
 
     revision: LoadedRevision
     evidence: VariantEvidence | None = None
@@ -36,7 +36,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class VariantSet:
-    """See the module. others: loaded variants in declared order. ranges: who answers for each range of the split, stable last.
+    """others: loaded variants in declared order. ranges: the variant that answers each range of the split, stable last.
 
     objective_s: a request that takes longer is slow."""
 
@@ -48,7 +48,7 @@ class VariantSet:
 
     @classmethod
     def only(cls, revision: LoadedRevision) -> "VariantSet":
-        """One revision that is asked for by name: no split, no evidence."""
+        """One revision that a request named: no split, no evidence."""
         return cls(Variant(revision))
 
     @classmethod
@@ -65,7 +65,7 @@ class VariantSet:
 
     @cached_property
     def by_name(self) -> Mapping[str, "VariantSet"]:
-        """Each loaded variant alone, for those who ask for it."""
+        """Each loaded variant alone, for requests that name it."""
         return MappingProxyType({m.revision.variant: VariantSet.only(m.revision) for m in (self.stable, *self.others)})
 
     @cached_property
@@ -75,7 +75,7 @@ class VariantSet:
 
     @cached_property
     def layout(self) -> tuple[object, ...]:
-        """What decides who meets whom: the split as it stands, and the revisions behind it."""
+        """The split and the revisions behind it; entities are counted anew when it changes."""
         return self.split.ends, tuple((m.revision.variant, m.revision.digest) for m in (*self.ranges, *self.others))
 
     @cached_property
@@ -101,24 +101,24 @@ class VariantSet:
         return found
 
     def can_split(self, request: InferRequest, rows: TensorRows | ColumnRows) -> bool:
-        """Whether every variant can answer this request in kind. If not, stable answers it and it is nobody's evidence."""
+        """Whether every variant can answer this request. If not, stable answers it and it is no evidence."""
         if not self._takes_tensors and isinstance(rows, TensorRows):
             return False
         return not request.outputs or all(o.name in self._outputs or o.name == VARIANT for o in request.outputs)
 
     def entity_hashes(self, request: InferRequest, rows: TensorRows | ColumnRows) -> list[EntityHash]:
-        """Where each row's entity stands; one place alone: all rows are of one entity. Raises BadRequest."""
+        """The hash of each row's entity; a single one means that all rows are of one entity. Raises BadRequest."""
         named = request.parameters.get(ENTITY) if request.parameters else None
         return entity_hashes(self._salt, rows, named, by_row=self.stable.revision.manifest.score is not None)
 
 
 def mirror_buckets(percent: float) -> int:
-    """How many buckets a share of the mirror is."""
+    """A mirror's percentage as a number of buckets."""
     return round(percent * BUCKETS / 100)
 
 
 def misfit(stable: LoadedRevision, other: LoadedRevision) -> str | None:
-    """Why this revision cannot stand beside stable, or None: a client must not be able to tell by what it may send or gets."""
+    """Why this revision cannot serve beside stable, or None if it takes the same inputs and gives the same outputs."""
     ours, theirs = stable.inputs, other.inputs
     problems = []
     if (ours.keys, ours.fields, ours.event_time) != (theirs.keys, theirs.fields, theirs.event_time):

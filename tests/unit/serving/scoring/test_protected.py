@@ -106,7 +106,7 @@ async def test_a_broken_stable_is_refused_at_once_and_says_when_to_come_again_an
     refused = [a for a in await ask(world, 200, variant="stable") if isinstance(a, Unavailable)]
     assert len(refused) == 190
     assert 0 < refused[0].retry_after_s <= 1.2
-    assert "is left alone for a while: 10 of the last 10 calls failed" in refused[0].message
+    assert "is not asked for a while: 10 of the last 10 calls failed" in refused[0].message
     assert world.protection.refused_by_breaker == 190
     model.problem = None
     world.clock.advance(1.3)
