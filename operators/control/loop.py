@@ -46,6 +46,8 @@ class Loop:
         self._folder, self._backend, self._every_s, self._now = folder, backend, every_s, now
         self._said: dict[str, str] = {}
         self._known: dict[str, ServiceRef] = {}
+        self._owners: dict[str, str] = {}
+        """By model: the service that serves it."""
         self._followed: dict[str, LastKnown] = {}
         self._scaling = LocalScaling(folder, most_replicas)
 
@@ -64,9 +66,12 @@ class Loop:
         """One look at every service; a problem of one holds up no other, and none ends the loop."""
         try:
             names, orphans = self._folder.names(), self._folder.orphans()
+            names = tuple(sorted(names, key=lambda n: not self._folder.is_observed(n)))  # who has a model is first to claim it
         except OSError as problem:
             self._tell("", f"the services of {self._folder.where} cannot be listed: {problem}")
             return
+        there = {*names, *orphans}
+        self._owners = {model: name for model, name in self._owners.items() if name in there}
         self._said.pop("", None)
         for name in names:
             await self._guarded(name, self.look)
@@ -86,6 +91,7 @@ class Loop:
         """One look at one service. Raises ControlError, BackendError."""
         asked = self._asked(name)
         service = asked.service
+        self._claim(service.ref)
         self._known[name] = service.ref
         before = self._folder.status(name) or self._first(service)
         requests = self._folder.waiting(name)
@@ -108,6 +114,15 @@ class Loop:
             level = logging.WARNING if event.type == "Warning" else logging.INFO
             _log.log(level, "%s: %s: %s", name, event.reason, event.message)
         await self._carry_out(service, outcome)
+
+    def _claim(self, service: ServiceRef) -> None:
+        """A model is one service's, until its document is gone or names another model. Raises ControlError for another service."""
+        owner = self._owners.setdefault(service.model, service.name)
+        if owner != service.name:
+            raise ControlError(
+                f"model {service.model} is served by service {owner}; delete one of the two documents, or give this one another model"
+            )
+        self._owners = {m: n for m, n in self._owners.items() if n != service.name or m == service.model}
 
     def _asked(self, name: str) -> ServiceIntent:
         """What is to be followed; what cannot be is said, and a rollout under way goes on by what is known. Raises ControlError."""

@@ -235,6 +235,39 @@ async def test_a_document_that_is_taken_away_leaves_stable_and_takes_the_variant
     assert place.folder.orphans() == ()
 
 
+async def test_of_two_services_of_one_model_the_one_that_is_followed_already_keeps_it(place: Place, caplog):
+    """Else each writes its own revision over the other's, at every look."""
+    place.folder.change("ids", lambda _: document(revision(1)))
+    await place.look()
+    place.folder.change("another", lambda _: document(revision(2), "another", model="ids"))
+    for _ in range(2):
+        await place.look()
+        assert (place.replicas.entry().version, place.folder.is_observed("another")) == ("1", False)
+    loop = place.loop()
+    for _ in range(2):
+        await loop.look_at_all()
+    assert "another: model ids is served by service ids" in caplog.text
+
+    place.folder.delete("ids")
+    for _ in range(2):
+        await loop.look_at_all()
+    assert place.folder.is_observed("another")
+    assert place.folder.status("another").stable == revision(1), "it takes the model over as it is served"
+
+
+async def test_a_service_that_was_never_served_leaves_its_model_when_its_document_goes(place: Place):
+    loop = place.loop()
+    place.folder.change("a", lambda _: document(revision(9), "a", model="new"))
+    place.folder.change("b", lambda _: document(put_in_store(place.store_dir, "new", 3), "b", model="new"))
+    for _ in range(2):
+        await loop.look_at_all()
+    assert not place.folder.is_observed("b")
+    (place.folder.folder / "a.status.json").unlink(missing_ok=True)
+    place.folder.delete("a")
+    await loop.look_at_all()
+    assert place.folder.is_observed("b")
+
+
 async def test_a_look_at_rest_writes_nothing(place: Place):
     place.folder.change("ids", lambda _: document(revision(1)))
     await place.look(3)
