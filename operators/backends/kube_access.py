@@ -45,7 +45,7 @@ def access(kubeconfig: Path | None = None, context: str | None = None) -> Access
     except _MALFORMED as problem:
         words = str(problem).split("{", 1)[0]  # the loader cites whole entries, with their tokens
         raise KubeError(
-            f"no cluster to speak to: {where}: {words}; set KUBECONFIG, or name a kubeconfig and its context"
+            f"no cluster to talk to: {where}: {words}; set KUBECONFIG, or name a kubeconfig and its context"
         ) from problem
 
 

@@ -55,7 +55,7 @@ def newer_status() -> dict[str, Any]:
 
 def test_every_field_that_is_known_is_read_and_the_log_says_once_which_are_not(caplog):
     caplog.set_level(logging.WARNING)
-    read_back._say_once.cache_clear()
+    read_back._log_once.cache_clear()
     newer = document(newer_status())
     found = read_service(newer).status
     assert found.rollout == rollout()

@@ -163,7 +163,7 @@ def test_in_a_pod_without_a_kubeconfig_it_is_the_pod_s_account(tmp_path: Path, m
 def test_in_a_pod_a_cluster_that_is_named_is_never_the_pod_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: Any):
     in_a_pod(tmp_path, monkeypatch)
 
-    with pytest.raises(KubeError, match="no cluster to speak to"):
+    with pytest.raises(KubeError, match="no cluster to talk to"):
         access(**named(tmp_path))
 
 
@@ -182,7 +182,7 @@ def test_a_file_that_is_no_kubeconfig_is_told(tmp_path: Path, text: str):
     path = tmp_path / "kubeconfig"
     path.write_text(text)
 
-    with pytest.raises(KubeError, match=f"no cluster to speak to: {path}"):
+    with pytest.raises(KubeError, match=f"no cluster to talk to: {path}"):
         access(path)
 
 
