@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from serving.loading.loaded_bundle import LoadedBundle, build_revision, check_fit, load_bundle
 from serving.loading.served_models import RevisionKey
 from serving.loading.warmup import warm_batches, warm_up
 from serving.models.bundle import Bundle
@@ -17,7 +18,7 @@ from serving.models.errors import ModelError, message_for_clients
 from serving.models.probe import probe
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader
-from serving.scoring.loaded_revision import LoadedBundle, LoadedRevision, build_revision, check_fit, load_bundle
+from serving.scoring.loaded_revision import LoadedRevision
 from serving.spec import RevisionSpec, ServingSpec
 
 _log = logging.getLogger("vedette.loading")

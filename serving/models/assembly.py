@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.messages import DTYPES
+from serving.models.errors import RunError
 from serving.models.manifest import Manifest
 from serving.ports import Columns, FeatureRows, TensorPlan
 
@@ -44,3 +45,24 @@ def _tensor(tensor_plan: TensorPlan, columns: Mapping[str, NDArray[Any]], rows: 
     for index, name in enumerate(tensor_plan.columns):
         tensor[:, index] = columns[name]
     return tensor
+
+
+def as_runtime_strings(values: NDArray[Any]) -> NDArray[np.object_]:
+    """BYTES as the doors carry them (object array of bytes) to what the runtime takes (object array of str).
+
+    Raises RunError if a value is not UTF-8."""
+    try:
+        flat = [v.decode() if isinstance(v, bytes) else str(v) for v in values.ravel().tolist()]
+    except UnicodeDecodeError as problem:
+        raise RunError(f"a string is not UTF-8: {problem}; send text as UTF-8") from problem
+    strings = np.empty(len(flat), dtype=object)
+    strings[:] = flat
+    return strings.reshape(values.shape)
+
+
+def as_wire_bytes(values: NDArray[Any]) -> NDArray[np.object_]:
+    """The runtime's strings to BYTES as the doors carry them (object array of bytes)."""
+    flat = [v.encode() if isinstance(v, str) else bytes(v) for v in values.ravel().tolist()]
+    out = np.empty(len(flat), dtype=object)
+    out[:] = flat
+    return out.reshape(values.shape)

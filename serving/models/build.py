@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from serving.models.assembly import as_runtime_strings
 from serving.models.bundle import MANIFEST, MODEL, Bundle, check_golden, check_graph, file_digest, problems_in, read_bundle
 from serving.models.errors import BundleError
 from serving.models.golden import GoldenCase, encode_golden
 from serving.models.graph import external_files, read_graph, without_zipmap
 from serving.models.manifest import Golden, Manifest
-from serving.models.onnx import OnnxModel, as_runtime_strings
+from serving.models.onnx import OnnxModel
 from serving.models.processor import processor_family
 from serving.models.rules_model import rules_of
 

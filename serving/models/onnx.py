@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
@@ -110,24 +109,3 @@ def _first_line(problem: Exception) -> str:
     """What the runtime says, without its own name, error number and source files: a client may read it."""
     first = (str(problem).splitlines() or [type(problem).__name__])[0]
     return _SOURCE.sub("", _PREFIX.sub("", first))
-
-
-def as_runtime_strings(values: NDArray[Any]) -> NDArray[np.object_]:
-    """BYTES as the doors carry them (object array of bytes) to what the runtime takes (object array of str).
-
-    Raises RunError if a value is not UTF-8."""
-    try:
-        flat = [v.decode() if isinstance(v, bytes) else str(v) for v in values.ravel().tolist()]
-    except UnicodeDecodeError as problem:
-        raise RunError(f"a string is not UTF-8: {problem}; send text as UTF-8") from problem
-    strings = np.empty(len(flat), dtype=object)
-    strings[:] = flat
-    return strings.reshape(values.shape)
-
-
-def as_wire_bytes(values: NDArray[Any]) -> NDArray[np.object_]:
-    """The runtime's strings to BYTES as the doors carry them (object array of bytes)."""
-    flat = [v.encode() if isinstance(v, str) else bytes(v) for v in values.ravel().tolist()]
-    out = np.empty(len(flat), dtype=object)
-    out[:] = flat
-    return out.reshape(values.shape)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serving.errors import BadRequest
 from serving.messages import DATATYPES, InferRequest, Tensor
-from serving.models.onnx import as_wire_bytes
+from serving.models.assembly import as_wire_bytes
 from serving.models.verdicts import VERDICT_BYTES, VerdictThresholds
 from serving.scoring.inputs import repeated
 from serving.scoring.loaded_revision import LoadedRevision

@@ -16,9 +16,8 @@ from serving.cache.prediction_key import prediction_key
 from serving.cache.predictions import Outputs, Predictions
 from serving.errors import BadRequest, DeadlineExceeded, Overloaded, Unavailable
 from serving.messages import InferRequest
-from serving.models.assembly import feed_of
+from serving.models.assembly import as_runtime_strings, feed_of
 from serving.models.errors import RunError
-from serving.models.onnx import as_runtime_strings
 from serving.ports import Clock, FeatureReader, FeatureRows, Model, ReadOutcome, StopSignal
 from serving.resilience.breaker import Guard, Ticket
 from serving.resilience.bulkhead import Bulkheads

@@ -119,8 +119,8 @@ def _forecast(
 
 def _loaded(bundle: "Bundle", revision: "Revision") -> "LoadedRevision":
     """Probe the bundle as a replica does, and load it into this process."""
+    from serving.loading.loaded_bundle import build_revision, load_bundle
     from serving.models.probe import probe
-    from serving.scoring.loaded_revision import build_revision, load_bundle
 
     probe(bundle)
     unknown = sorted(set(revision.thresholds) - set(bundle.manifest.operating_points))

@@ -5,10 +5,10 @@ from dataclasses import replace
 import orjson
 import pytest
 
+from serving.loading.loaded_bundle import build_revision, load_bundle
 from serving.loading.warmup import request_bodies, warm_batches, warm_up
 from serving.models.errors import RunError
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
-from serving.scoring.loaded_revision import build_revision, load_bundle
 from serving.spec import RevisionSpec
 from tests.fakes.serving.features import FakeFeatureReader
 from tests.unit.serving.scoring.variants import World, request, threat
