@@ -67,7 +67,7 @@ class BackendView:
 
 
 class Backend(Protocol):
-    """Where a service runs. Every method is idempotent."""
+    """Where a service runs: carries out a target and says what was observed. Every method is idempotent."""
 
     async def carry_out(self, service: ServiceRef, target: Target) -> None:
         """Make the target true: revisions loaded, split and mirror as said, replicas if said. Returns when it is told, not

@@ -39,7 +39,8 @@ DATATYPES: Final[Mapping[np.dtype[Any], str]] = MappingProxyType({dtype: name fo
 
 
 class Tensor(msgspec.Struct, frozen=True, gc=False):
-    """One named tensor. `data` has the tensor's shape and the dtype of DTYPES[datatype] (BYTES: object array of bytes).
+    """A named tensor of a request or an answer. `data` has the tensor's shape and the dtype of DTYPES[datatype] (BYTES: object array of
+    bytes).
 
     is_finite: known to hold no NaN and no infinity, as nothing has that came as JSON; nobody need look again. texts: what codecs
     made of it, for a tensor that is made once and answered often; None for one that comes once."""

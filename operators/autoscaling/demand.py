@@ -22,7 +22,8 @@ _SURE: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """replicas: as a real number; for stable, or for both where they share. candidate: for the candidate's own. why: which of the
+    """How many replicas the load needs, before bounds and patience. replicas: as a real number; for stable, or for both where they
+    share. candidate: for the candidate's own. why: which of the
     measures asked for the most."""
 
     replicas: float

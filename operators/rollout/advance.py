@@ -20,7 +20,8 @@ from operators.rollout.transitions import after
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """status: to record. target: to carry out; None: nothing is served yet. decision: the move that counts most; made: all of them,
+    """What one look at a service leads to. status: to record. target: to carry out; None: nothing is served yet. decision: the move that
+    counts most; made: all of them,
     in order. acts_first: traffic is taken from a candidate, so act at once, even if recording fails; otherwise record first, so that
     a look at an old status, which cannot be recorded, gives nobody traffic."""
 

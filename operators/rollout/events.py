@@ -9,7 +9,7 @@ from operators.rollout.status import Phase, RolloutStatus, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event, for people. reason: CamelCase. message: why."""
+    """One line for people about a move, as a Kubernetes Event. reason: CamelCase. message: why."""
 
     type: Literal["Normal", "Warning"]
     reason: str

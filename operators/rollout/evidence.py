@@ -61,7 +61,7 @@ class ReplicaEvidence(Value):
 
 
 class Observation(Value):
-    """One look at a service."""
+    """What one look at a service's replicas observed."""
 
     at: datetime
     """When the counters were read, UTC."""

@@ -12,7 +12,7 @@ from operators.rollout.status import RolloutStatus
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What people ask for.
+    """What the resource asks for, by whom and why.
 
     revision: what should be stable in the end; None: nothing is asked. experiment: an A/B test to run. replicas: the count, where
     no autoscaler owns it; min_replicas, max_replicas: bounds of either. is_paused: steps should not move. by, why: who changed this,
@@ -55,7 +55,8 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Outcome of an alert budget. threshold: where the candidate alerts as often as stable; None: there is none, see reason."""
+    """What an alert budget gave: the candidate's threshold, or why there is none. threshold: where the candidate alerts as often
+    as stable; None: there is none, see reason."""
 
     threshold: float | None
     reason: str

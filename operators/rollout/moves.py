@@ -12,7 +12,8 @@ from operators.rollout.status import Assessment, ExperimentReport, Phase, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """reason: for people. by: who made it. request: id of the verb that it answers. assessment: the evidence behind it, if any."""
+    """One step that the rules decide on; each kind is a class below. reason: for people. by: who made it. request: id of the verb
+    that it answers. assessment: the evidence behind it, if any."""
 
     reason: str = ""
     by: str = "operator"
@@ -22,7 +23,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold(Move):
-    """Nothing moves. waiting_for: what the rollout waits for; empty: nothing."""
+    """No move: the rollout waits. waiting_for: what the rollout waits for; empty: nothing."""
 
     phase: Phase
     waiting_for: str = ""

@@ -72,7 +72,8 @@ class _Run:
 
 
 class Mirror:
-    """Copies on one event loop. deadline_s: how long a copy may wait, and how long scoring it may take."""
+    """Scores copies of stable's requests for other variants, after the answer has left. deadline_s: how long a copy may wait, and
+    how long scoring it may take."""
 
     def __init__(
         self,

@@ -24,7 +24,8 @@ _NO_GUARD: Final = Guard("nobody", BreakerLimits(slow_s=0.0), instead="")
 
 @dataclass(slots=True)
 class Protection:
-    """bulkheads: None where every model runs on the loop. admission: None where no loop refuses (tests, batch). refused_late: requests
+    """The breakers, bulkheads, admission and cache that protect one replica. bulkheads: None where every model runs on the loop.
+    admission: None where no loop refuses (tests, batch). refused_late: requests
     whose time was over or too short. refused_by_breaker: requests refused because a model's breaker was open. Counters are the
     loop's."""
 

@@ -27,7 +27,8 @@ NO_SPLIT: Final = Split(())
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One loaded variant. evidence: its counters, None for a variant that a request named. mirror: number of buckets it mirrors."""
+    """A loaded revision in the part it plays: stable, candidate or a named variant. evidence: its counters, None for a variant
+    that a request named. mirror: number of buckets it mirrors."""
 
     revision: LoadedRevision
     evidence: VariantEvidence | None = None
@@ -36,7 +37,8 @@ class Variant:
 
 @dataclass(frozen=True)
 class VariantSet:
-    """others: loaded variants in declared order. ranges: the variant that answers each range of the split, stable last.
+    """The loaded variants of one model, and which entities each answers. others: loaded variants in declared order. ranges: the variant
+    that answers each range of the split, stable last.
 
     objective_s: a request that takes longer is slow."""
 

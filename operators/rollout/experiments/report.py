@@ -15,7 +15,8 @@ from operators.rollout.status import ExperimentReport, RolloutStatus, VariantRep
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Anytime-valid intervals. proportion: (n, k, alpha). difference: (baseline's (n, k), variant's (n, k), alpha), of the variant's
+    """Functions that give anytime-valid intervals of rates and differences. proportion: (n, k, alpha). difference: (baseline's (n, k),
+    variant's (n, k), alpha), of the variant's
     proportion less the baseline's."""
 
     proportion: Callable[[int, int, float], tuple[float, float]]

@@ -13,7 +13,8 @@ from operators.rollout.spec import AlertBudget
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """threshold: rows scored at or over it alert; None: it cannot be set, or not yet. rows: mirrored rows behind it. stable_alerts,
+    """The candidate's threshold at equal alerts. threshold: rows scored at or over it alert; None: it cannot be set, or not yet. rows:
+    mirrored rows behind it. stable_alerts,
     candidate_alerts: what each spends on them. reason: for people."""
 
     threshold: float | None

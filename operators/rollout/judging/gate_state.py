@@ -75,7 +75,7 @@ def is_two_sided(gate: Gate) -> bool:
 
 
 class GateState(Value):
-    """A gate's parts. `look` gives the next state."""
+    """One gate's e-processes and the capital they share. `look` gives the next state."""
 
     gate: Gate
     log_left: float | None = 0.0

@@ -27,7 +27,8 @@ _PROBLEM_CHARS = 1500
 
 @dataclass(frozen=True, slots=True)
 class JudgedLook:
-    """What one look gave. ledger: to be kept for the next look, JSON. totals: everything counted since the ledger began."""
+    """The judgement of one look at the evidence. ledger: to be kept for the next look, JSON. totals: everything counted since the
+    ledger began."""
 
     ledger: Mapping[str, Any]
     assessment: Assessment
