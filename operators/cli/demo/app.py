@@ -51,7 +51,11 @@ def demo(
     failed = sum(r.counts.failed for r in results)
     answered = sum(r.counts.answered for r in results)
     broken = [f"{r.title}: {b}" for r in results for b in r.broken]
-    page().print(f"{answered:,} client requests answered, {failed} failed; the demo took {time.monotonic() - began:.0f} s")
+    refused = sum(r.counts.refused for r in results)
+    busy = f" ({refused} refusals because this machine was busy; the clients asked again)" if refused else ""
+    page().print(
+        f"{answered:,} client requests answered, {failed} failed{busy}; the demo took {time.monotonic() - began:.0f} s"
+    )
     if broken:
         raise CommandError("not as promised: " + "; ".join(broken))
 

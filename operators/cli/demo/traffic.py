@@ -1,13 +1,15 @@
 """Constant load on both doors, counted: every request that is not answered with a verdict in time is a failure, whoever is to blame.
 
-Open loop: requests are begun at the stated rate whatever the answers do, and latency counts from when a request was due."""
+Open loop: requests are begun at the stated rate whatever the answers do, and latency counts from when a request was due. A client that
+is refused because the machine is busy asks again when the server says so, as the protocol has it; each refusal is counted."""
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,8 +29,20 @@ _TRIAL_S: Final = 2.0
 _TRIAL_CLIENTS: Final = 8
 _BEARABLE: Final = 0.25
 _LEAST_RATE: Final = 30.0
+_TRIES: Final = 5
+"""How often one request is asked before it counts as failed."""
+_Answer = tuple[str, str, str, bool]
+"""Variant, version, verdict, and whether stable stood in for another variant."""
 _METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
 _CONTENTS: Final = {"BYTES": "bytes_contents", "INT64": "int64_contents", "FP64": "fp64_contents", "FP32": "fp32_contents"}
+
+
+class _Refused(Exception):
+    """The server has too much to do now. wait_s: when to ask again."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"refused {_TRIES} times, because this machine is busy")
+        self.wait_s = wait_s
 
 
 @dataclass(slots=True)
@@ -39,6 +53,8 @@ class TrafficCounts:
     sent: int = 0
     answered: int = 0
     failed: int = 0
+    refused: int = 0
+    """Refusals because the machine was busy; who was refused asked again."""
     failures: list[str] = field(default_factory=list)
     by_variant: Counter[str] = field(default_factory=Counter)
     by_revision: Counter[str] = field(default_factory=Counter)
@@ -110,12 +126,13 @@ class DemoTraffic:
         async def ask_on() -> None:
             nonlocal answered
             while time.monotonic() < until:
-                await (
-                    self._grpc(call, next(self._order))
-                    if answered % _GRPC_EVERY == 0
-                    else self._http(session, next(self._order))
-                )
-                answered += 1
+                ask = self._ask(session, call, answered)
+                try:
+                    await ask()
+                except _Refused as refusal:
+                    await asyncio.sleep(refusal.wait_s)
+                else:
+                    answered += 1
 
         await asyncio.gather(*(ask_on() for _ in range(_TRIAL_CLIENTS)))
         return max(_LEAST_RATE, _BEARABLE * answered / _TRIAL_S)
@@ -125,20 +142,37 @@ class DemoTraffic:
         while not stopping.is_set():
             due = int((time.monotonic() - began) * self.rate)
             for number in range(sent, due):
-                index, due_at = next(self._order), began + number / self.rate
-                ask = self._grpc(call, index) if number % _GRPC_EVERY == 0 else self._http(session, index)
-                task = asyncio.create_task(self._counted(ask, due_at))
+                ask = self._ask(session, call, number)
+                task = asyncio.create_task(self._counted(ask, began + number / self.rate))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
             sent = max(sent, due)
             await asyncio.sleep(_TICK_S)
 
-    async def _counted(self, ask: Any, due_at: float) -> None:
+    def _ask(self, session: aiohttp.ClientSession, call: Any, number: int) -> Callable[[], Awaitable[_Answer]]:
+        index = next(self._order)
+        if number % _GRPC_EVERY == 0:
+            return functools.partial(self._grpc, call, index)
+        return functools.partial(self._http, session, index)
+
+    async def _until_answered(self, ask: Callable[[], Awaitable[_Answer]], kept: Sequence[TrafficCounts]) -> _Answer:
+        for left in reversed(range(_TRIES)):
+            try:
+                return await ask()
+            except _Refused as refusal:
+                for counts in kept:
+                    counts.refused += 1
+                if not left:
+                    raise
+                await asyncio.sleep(refusal.wait_s)
+        raise AssertionError("unreachable: the last try answers or raises")
+
+    async def _counted(self, ask: Callable[[], Awaitable[_Answer]], due_at: float) -> None:
         kept = (self.counts, self.total)
         for counts in kept:
             counts.sent += 1
         try:
-            variant, version, verdict, is_fallback = await ask
+            variant, version, verdict, is_fallback = await self._until_answered(ask, kept)
         except Exception as problem:
             for counts in kept:
                 counts.failure(f"{type(problem).__name__}: {problem}"[:300])
@@ -152,8 +186,10 @@ class DemoTraffic:
             counts.alerts[variant] += verdict == "alert"
         self.counts.latencies_ms.append(took_ms)
 
-    async def _http(self, session: aiohttp.ClientSession, index: int) -> tuple[str, str, str, bool]:
+    async def _http(self, session: aiohttp.ClientSession, index: int) -> _Answer:
         async with session.post(self._url, data=self._bodies[index]) as reply:
+            if reply.status == 429:
+                raise _Refused(float(reply.headers.get("Retry-After", 1)))
             if reply.status != 200:
                 raise RuntimeError(f"HTTP {reply.status}: {(await reply.text())[:200]}")
             body = await reply.json(content_type=None)
@@ -161,8 +197,13 @@ class DemoTraffic:
         verdict = next(o["data"][0] for o in body["outputs"] if o["name"] == "verdict")
         return said["variant"], body["model_version"], verdict, "fallback_from" in said
 
-    async def _grpc(self, call: Any, index: int) -> tuple[str, str, str, bool]:
-        reply = ModelInferResponse.FromString(await call(self._messages[index], timeout=_TIMEOUT_S))
+    async def _grpc(self, call: Any, index: int) -> _Answer:
+        try:
+            reply = ModelInferResponse.FromString(await call(self._messages[index], timeout=_TIMEOUT_S))
+        except grpc.aio.AioRpcError as problem:
+            if problem.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise _Refused(1.0) from problem
+            raise
         said = reply.parameters
         at = next(i for i, o in enumerate(reply.outputs) if o.name == "verdict")
         raw = reply.raw_output_contents

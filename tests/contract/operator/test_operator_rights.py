@@ -4,6 +4,7 @@ Over the API server of the tests and a real one, as the service account of each 
 
 import asyncio
 import contextlib
+import functools
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -85,6 +86,7 @@ async def _at_work(api_server: Handle, http: httpx.Client, overlay: str) -> Asyn
     stop = asyncio.Event()
     running = asyncio.create_task(operate(settings, stop))
     try:
+        await until_so(functools.partial(asyncio.to_thread, _listens, port), "the operator's page", every_s=0.05)
         yield lambda: httpx.get(f"http://127.0.0.1:{port}/metrics").text
     finally:
         stop.set()
@@ -146,6 +148,12 @@ async def test_nothing_the_operator_does_is_forbidden(api_server, http, overlay)
 
 def _conditions(http: httpx.Client, path: str) -> dict[str, str]:
     return {c["type"]: c["status"] for c in http.get(path).json().get("status", {}).get("conditions", ())}
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
+    return False
 
 
 def _free_port() -> int:

@@ -1,0 +1,43 @@
+"""What the demonstration counts: a client that is refused because the machine is busy asks again; who never gets an answer has failed."""
+
+import pytest
+
+from operators.cli.demo.traffic import DemoTraffic, _Refused
+
+ANSWER = ("stable", "1", "benign", False)
+
+
+@pytest.mark.parametrize(
+    ("refusals", "expected"),
+    [
+        pytest.param(0, (1, 0, 0), id="answered at once"),
+        pytest.param(2, (1, 2, 0), id="refused twice, then answered"),
+        pytest.param(9, (0, 5, 1), id="refused as often as it asks"),
+    ],
+)
+async def test_a_refused_client_asks_again(refusals: int, expected: tuple[int, int, int]):
+    traffic, left = DemoTraffic("http://127.0.0.1:1", "127.0.0.1:1", "ids", [], 1.0), refusals
+
+    async def ask() -> tuple[str, str, str, bool]:
+        nonlocal left
+        if left:
+            left -= 1
+            raise _Refused(0.0)
+        return ANSWER
+
+    await traffic._counted(ask, due_at=0.0)
+
+    counts = traffic.counts
+    assert (counts.answered, counts.refused, counts.failed) == expected
+    assert traffic.total.refused == counts.refused
+
+
+async def test_any_other_failure_is_one_at_once():
+    traffic = DemoTraffic("http://127.0.0.1:1", "127.0.0.1:1", "ids", [], 1.0)
+
+    async def ask() -> tuple[str, str, str, bool]:
+        raise RuntimeError("HTTP 500")
+
+    await traffic._counted(ask, due_at=0.0)
+    assert (traffic.counts.answered, traffic.counts.refused, traffic.counts.failed) == (0, 0, 1)
+    assert "HTTP 500" in traffic.counts.failures[0]
