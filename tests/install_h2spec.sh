@@ -15,7 +15,7 @@ if [ "${1:-}" != --where ] && [ ! -x "$folder/h2spec" ]; then
   mkdir -p "$folder"
   draft="$folder/h2spec.$$"
   program=github.com/summerwind/h2spec/cmd/h2spec
-  if ! (cd "$here/tools/h2spec" && CGO_ENABLED=0 GOWORK=off go build -mod=readonly -trimpath -o "$draft" $program); then
+  if ! (cd "$here/tools/h2spec" && CGO_ENABLED=0 GOWORK=off timeout 300 go build -mod=readonly -trimpath -o "$draft" $program); then
     rm -f "$draft"
     echo "h2spec: not built, see above; its tests are skipped" >&2
     exit 0
