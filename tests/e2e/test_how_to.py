@@ -175,7 +175,7 @@ class TestChangesInOneFolder:
             rolling.types(COMPARE, command)
             if command.startswith("vedette experiment start"):
                 rolling.waits(
-                    "vedette experiment get flows --json", lambda text: json.loads(text)["status"]["phase"] == "Experiment"
+                    "vedette experiment get flows --json", lambda text: json.loads(text)["status"].get("report") is not None
                 )
 
     def test_scale(self, rolling: Reader):
