@@ -3,23 +3,12 @@
 import asyncio
 
 from operators.control.run import kept_up
-from operators.rollout.status import VerbRequest
 from tests.fakes.operator.control_place import Place, document, revision
-
-
-def said(verb: str, place: Place, by: str = "ana") -> VerbRequest:
-    return VerbRequest(id=f"{verb}-1", verb=verb, by=by, why="because", at=place.now)
 
 
 async def begun(place: Place, candidate: int = 2, **spec: object) -> None:
     place.folder.change("ids", lambda _: document(revision(candidate), **spec))
     await place.look()
-
-
-def status(place: Place):
-    found = place.folder.status("ids")
-    assert found is not None
-    return found
 
 
 async def test_a_service_that_cannot_be_let_go_of_holds_up_no_other_and_is_let_go_of_later(place: Place, caplog):
