@@ -7,7 +7,7 @@ import msgspec
 
 from serving.audit.encoding import decode_record
 from serving.audit.record import AuditRecord
-from serving.audit.writer import PATTERN
+from serving.audit.segment_files import PATTERN
 
 
 class AuditError(Exception):

@@ -9,7 +9,6 @@ import fcntl
 import logging
 import os
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,9 @@ from typing import Final
 
 from serving.audit.encoding import encode_record
 from serving.audit.record import AuditRecord
+from serving.audit.segment_files import PATTERN
+from serving.audit.segments import ChainedSegments, seal_abandoned
+from serving.audit.signed_note import NoteError, Signer
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,6 @@ CHUNK: Final = 16
 ROWS_A_RECORD: Final = 20
 """The queue is also full at this many rows for each record it may hold: one record may have a hundred thousand rows."""
 
-PATTERN: Final = "segment-*.jsonl"
-
 
 class SegmentWriter:
     """A ports.AuditSink in a folder.
@@ -38,24 +38,30 @@ class SegmentWriter:
     keeps all. A segment that a living writer has open is never removed. queue: records that may wait."""
 
     def __init__(
-        self, folder: Path, *, segment_bytes: int, segments: int, queue: int, now_us: Callable[[], int] | None = None
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int,
+        segments: int,
+        queue: int,
+        signer: Callable[[], Signer | None] = lambda: None,
+        now_us: Callable[[], int] | None = None,
     ) -> None:
         self._folder = folder
         self._segments = segments
-        self._segment_bytes = segment_bytes
         self._queue = queue
+        self._signer = signer
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
-        self._id = f"{os.getpid()}-{secrets.token_hex(3)}"
+        self._id = f"{os.getpid()}-{secrets.token_hex(6)}"
         self._lock = threading.Lock()
         self._pending: list[AuditRecord] = []
         self._pending_rows = 0
         self._refused = 0
         self._lost = 0
         self._written = 0
-        self._segment: _Segment | None = None
-        self._started = 0
+        self._log = ChainedSegments(folder, self._id, segment_bytes=segment_bytes, signer=signer, now_us=self._now_us)
         self._is_failing = False
-        self._synced_s = time.monotonic()
+        self._checkpoint_s = time.monotonic()
         self._closing = threading.Event()
         folder.mkdir(parents=True, exist_ok=True)
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
@@ -90,10 +96,11 @@ class SegmentWriter:
             log.error("the prediction log in %s did not finish writing within %s s", self._folder, timeout_s)
 
     def _run(self) -> None:
+        self._seal()
         while not self._closing.wait(WRITE_EVERY_S):
             self._drain()
-            if time.monotonic() - self._synced_s >= SYNC_EVERY_S:
-                self._sync()
+            if time.monotonic() - self._checkpoint_s >= SYNC_EVERY_S:
+                self._checkpoint()
         self._drain()
         self._end_segment()
 
@@ -108,7 +115,7 @@ class SegmentWriter:
         if not lines:
             return
         try:
-            self._open_segment().write(b"".join(lines))
+            is_new_segment = self._log.append(lines)
         except OSError as error:
             self._lost += len(lines)
             if not self._is_failing:
@@ -119,6 +126,8 @@ class SegmentWriter:
             log.warning("the prediction log in %s is written again; %d records were lost so far", self._folder, self.dropped)
         self._is_failing = False
         self._written += len(lines)
+        if is_new_segment:
+            self._prune()
 
     def _encode(self, record: AuditRecord) -> bytes | None:
         try:
@@ -128,86 +137,31 @@ class SegmentWriter:
             self._lost += 1
             return None
 
-    def _open_segment(self) -> "_Segment":
-        if self._segment is not None and self._segment.size < self._segment_bytes:
-            return self._segment
-        self._end_segment()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._started += 1
-        segment = _Segment(self._folder / f"segment-{self._now_us():016d}-{self._id}-{self._started:06d}.jsonl")
-        self._segment = segment
-        self._prune()
-        return segment
-
     def _end_segment(self) -> None:
-        segment, self._segment = self._segment, None
-        if segment is not None:
-            segment.close()
-
-    def _sync(self) -> None:
-        self._synced_s = time.monotonic()
         try:
-            if self._segment is not None and not self._segment.sync():
-                log.warning("a segment of the prediction log was removed while it was written: %s", self._segment.path)
-                self._end_segment()
+            self._log.end()
+        except OSError as error:
+            log.warning("the last segment of the prediction log in %s could not be ended: %s", self._folder, error)
+
+    def _checkpoint(self) -> None:
+        self._checkpoint_s = time.monotonic()
+        try:
+            self._log.checkpoint()
         except OSError as error:
             log.warning("the prediction log in %s cannot be synced: %s", self._folder, error)
+
+    def _seal(self) -> None:
+        """End what killed writers left open, so that it is protected too."""
+        try:
+            seal_abandoned(self._folder, self._id, self._signer(), self._now_us())
+        except (OSError, NoteError) as error:
+            log.warning("segments that were left open in %s could not be ended: %s", self._folder, error)
 
     def _prune(self) -> None:
         if not self._segments:
             return
         for path in sorted(self._folder.glob(PATTERN))[: -self._segments]:
             _remove_unless_held(path)
-
-
-class _Segment:
-    """One open file. It is locked while its writer lives, so that nobody's retention removes it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = 0
-        self._is_dirty = False
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # a file system without locks
-            os.close(self._fd)
-            path.unlink(missing_ok=True)
-            raise
-
-    def write(self, data: bytes) -> None:
-        """Write whole lines or nothing: on an error the part that got through is cut off again."""
-        done = 0
-        try:
-            while done < len(data):
-                done += os.write(self._fd, data[done:] if done else data)
-        except OSError:
-            if done:
-                self._cut()
-            raise
-        self.size += len(data)
-        self._is_dirty = True
-
-    def _cut(self) -> None:
-        try:
-            os.ftruncate(self._fd, self.size)
-        except OSError:
-            self.size = sys.maxsize  # a torn segment is over: the next line goes into another
-
-    def sync(self) -> bool:
-        """Sync if there is anything new. False: the file is no longer in its folder."""
-        if self._is_dirty:
-            os.fsync(self._fd)
-            self._is_dirty = False
-        return os.fstat(self._fd).st_nlink > 0
-
-    def close(self) -> None:
-        try:
-            self.sync()
-        except OSError as error:
-            log.warning("%s could not be synced: %s", self.path, error)
-        finally:
-            os.close(self._fd)
 
 
 def _remove_unless_held(path: Path) -> None:

@@ -13,7 +13,7 @@ from operators.labs.forecast import forecast
 from operators.labs.replay import CannotReplay, replay
 from serving.audit.encoding import decode_record, encode_record
 from serving.audit.reader import AuditError, read_records
-from serving.audit.writer import PATTERN
+from serving.audit.segment_files import PATTERN
 from serving.loading.loaded_bundle import build_revision, load_bundle
 from serving.spec import RevisionSpec
 from tests import laws

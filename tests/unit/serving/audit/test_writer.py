@@ -7,8 +7,10 @@ import timeit
 
 import pytest
 
+from serving.audit import segments as segments_module
 from serving.audit import writer as writer_module
 from serving.audit.reader import AuditError, read_records
+from serving.audit.segment_files import PATTERN
 from serving.audit.writer import CHUNK, ROWS_A_RECORD, SegmentWriter
 from tests.fakes.serving.records import record
 
@@ -30,7 +32,7 @@ def until(is_true, limit_s=10.0):
 
 
 def names(folder):
-    return sorted(p.name for p in folder.iterdir())
+    return sorted(p.name for p in folder.glob(PATTERN))
 
 
 def test_a_full_segment_makes_way_for_the_next(tmp_path):
@@ -64,7 +66,7 @@ def test_nothing_to_write_leaves_no_file(tmp_path):
 
 def test_a_torn_last_line_is_passed_over(tmp_path):
     write(tmp_path, 3)
-    (segment,) = tmp_path.iterdir()
+    (segment,) = tmp_path.glob(PATTERN)
     segment.write_bytes(segment.read_bytes()[:-20])
     write(tmp_path, 1, prefix="next")
     assert [r.receipt for r in read_records(tmp_path)] == ["r00000", "r00001", "next00000"]
@@ -72,7 +74,7 @@ def test_a_torn_last_line_is_passed_over(tmp_path):
 
 def test_any_other_broken_line_is_named(tmp_path):
     write(tmp_path, 3)
-    (segment,) = tmp_path.iterdir()
+    (segment,) = tmp_path.glob(PATTERN)
     segment.write_bytes(segment.read_bytes().replace(b"r00001", b'r0"001'))
     with pytest.raises(AuditError, match=rf"{segment.name}, line 2"):
         list(read_records(tmp_path))
@@ -89,7 +91,7 @@ def test_a_full_disk_costs_whole_records_and_is_got_over(tmp_path, monkeypatch, 
         return got
 
     real = os.write
-    monkeypatch.setattr(writer_module.os, "write", cramped)
+    monkeypatch.setattr(segments_module.os, "write", cramped)
     writer = SegmentWriter(tmp_path, segment_bytes=1 << 20, segments=0, queue=10_000)
     for i in range(CHUNK * 2):
         writer.append(record(receipt=f"lost{i}"))
@@ -136,7 +138,7 @@ def test_a_file_system_without_locks_costs_records_and_nothing_else(tmp_path, mo
     def no_locks(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(writer_module.fcntl, "flock", no_locks)
+    monkeypatch.setattr(segments_module.fcntl, "flock", no_locks)
     before = len(os.listdir("/proc/self/fd"))
     writer = write(tmp_path, CHUNK * 3)
     assert (writer.written, writer.dropped) == (0, CHUNK * 3)

@@ -1,0 +1,265 @@
+"""A chained log on disk: lines in numbered segments, the Merkle tree of each, and signed checkpoints. One log has one writer, one thread.
+
+Lines are appended whole or not at all. A checkpoint is made only of lines that are synced, so that after a power cut no checkpoint
+speaks of more than the disk holds. Used by the prediction log (serving.audit.writer) and by the log of governed acts
+(lifecycle.governance). The files are described in serving.audit.segment_files."""
+
+import fcntl
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from serving.audit.checkpoint import Checkpoint, Witness
+from serving.audit.merkle import TreeBuilder, leaf_hash, root_of
+from serving.audit.segment_files import SegmentFiles, newest_checkpoint, note_line, read_entries, segments_in
+from serving.audit.signed_note import NoteError, Signer, unsigned
+
+log = logging.getLogger(__name__)
+
+MOST_WITNESSED: Final = 64
+"""Other logs of the folder that a checkpoint speaks of, those with the newest checkpoints."""
+
+
+class ChainedSegments:
+    """Appends lines to the log `name` in a folder.
+
+    segment_bytes: a new segment starts once this size is reached. signer: the key of the next checkpoint, None where none can be
+    had: then checkpoints are made without a signature, and the chain goes on. now_us: microseconds since the epoch."""
+
+    def __init__(
+        self, folder: Path, name: str, *, segment_bytes: int, signer: Callable[[], Signer | None], now_us: Callable[[], int]
+    ) -> None:
+        self.folder, self.name = folder, name
+        self._segment_bytes, self._signer, self._now_us = segment_bytes, signer, now_us
+        self._segment: _OpenSegment | None = None
+        self._number = 0
+        self._before = 0
+        self._previous: bytes | None = None
+
+    def append(self, lines: Sequence[bytes]) -> bool:
+        """Append lines, each with its newline; all of them or none. True if a new segment was begun. Raises OSError."""
+        segment = self._segment
+        if segment is not None and segment.size_bytes < self._segment_bytes:
+            segment.write(lines)
+            return False
+        self.end()
+        self._begin().write(lines)
+        return True
+
+    def sync(self) -> bool:
+        """Put what was appended on the disk. False: the segment's file is no longer in its folder, and the segment is given up.
+
+        Raises OSError."""
+        if self._segment is None or self._segment.sync():
+            return True
+        log.warning("a segment of the log was removed while it was written: %s", self._segment.files.records)
+        self._leave(self._segment)
+        return False
+
+    def checkpoint(self) -> str | None:
+        """Sync, and make a checkpoint if lines were appended since the last one; its note. Raises OSError."""
+        if self._segment is None or not self._segment.is_ahead or not self.sync():
+            return None
+        return self._write_checkpoint(self._segment, is_final=False)
+
+    def end(self) -> str | None:
+        """End the open segment with its final checkpoint; the note. Raises OSError if the disk refuses it; the segment is left even so."""
+        segment, note = self._segment, None
+        if segment is None:
+            return None
+        try:
+            if self.sync():
+                note = self._write_checkpoint(segment, is_final=True)
+        finally:
+            if self._segment is segment:
+                self._leave(segment)
+        return note
+
+    def _begin(self) -> "_OpenSegment":
+        (self.folder / "chain").mkdir(parents=True, exist_ok=True)
+        segment = self._segment = _OpenSegment(SegmentFiles.new(self.folder, self._now_us(), self.name, self._number + 1))
+        self._number += 1
+        return segment
+
+    def _leave(self, segment: "_OpenSegment") -> None:
+        self._segment = None
+        self._before += segment.tree.size
+        self._previous = segment.last.digest() if segment.last is not None else self._previous
+        segment.close()
+
+    def _write_checkpoint(self, segment: "_OpenSegment", *, is_final: bool) -> str:
+        witnesses = newest_of_others(self.folder, self.name) if is_final or segment.last is None else ()
+        checkpoint = Checkpoint(
+            self.name,
+            segment.files.number,
+            segment.tree.size,
+            segment.tree.root(),
+            self._now_us(),
+            self._before,
+            self._previous,
+            is_final,
+            witnesses=witnesses,
+        )
+        return segment.record(checkpoint, self._signer())
+
+
+class _OpenSegment:
+    """The files of one open segment. The records' file is locked while its writer lives, so that nobody else removes or seals it."""
+
+    def __init__(self, files: SegmentFiles) -> None:
+        self.files = files
+        self.tree = TreeBuilder()
+        self.size_bytes = 0
+        self.last: Checkpoint | None = None
+        self._is_dirty = False
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._fd = os.open(files.records, flags | os.O_EXCL, 0o640)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._hashes = os.open(files.hashes, flags, 0o640)
+        except OSError:  # a file system without locks, a full disk
+            os.close(self._fd)
+            files.records.unlink(missing_ok=True)
+            raise
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether there are records that no checkpoint speaks of."""
+        return self.tree.size > (self.last.size if self.last is not None else 0)
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Write whole lines or nothing: on an error the part that got through is cut off again."""
+        data = b"".join(lines)
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._fd, data[done:] if done else data)
+        except OSError:
+            if done:
+                self._cut()
+            raise
+        self.size_bytes += len(data)
+        self._is_dirty = True
+        hashes = [leaf_hash(line[:-1]) for line in lines]
+        for leaf in hashes:
+            self.tree.append(leaf)
+        self._write_hashes(b"".join(hashes))
+
+    def _write_hashes(self, data: bytes) -> None:
+        """The hashes only help to find a change, and can be made again from the records."""
+        try:
+            os.write(self._hashes, data)
+        except OSError as error:
+            log.warning("%s could not be written: %s", self.files.hashes, error)
+
+    def _cut(self) -> None:
+        try:
+            os.ftruncate(self._fd, self.size_bytes)
+        except OSError:
+            self.size_bytes = sys.maxsize  # a torn segment is over: the next line goes into another
+
+    def sync(self) -> bool:
+        """Sync if there is anything new. False: the file is no longer in its folder."""
+        if self._is_dirty:
+            os.fsync(self._fd)
+            self._is_dirty = False
+        return os.fstat(self._fd).st_nlink > 0
+
+    def record(self, checkpoint: Checkpoint, signer: Signer | None) -> str:
+        """Append a checkpoint to the segment's file of them; its note."""
+        note = write_checkpoint(self.files, checkpoint, signer)
+        self.last = checkpoint
+        return note
+
+    def close(self) -> None:
+        os.close(self._hashes)
+        os.close(self._fd)
+
+
+def write_checkpoint(files: SegmentFiles, checkpoint: Checkpoint, signer: Signer | None) -> str:
+    """Sign a checkpoint and append it to its segment's file; its note. Raises OSError."""
+    text = checkpoint.text()
+    note = signer.sign(text) if signer is not None else unsigned(text)
+    append_note(files.checkpoints, note, must_sync=checkpoint.is_final)
+    return note
+
+
+def append_note(path: Path, note: str, *, must_sync: bool = True) -> None:
+    """Append a note to a file of notes. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    try:
+        os.write(fd, note_line(note))
+        if must_sync:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def newest_of_others(folder: Path, name: str) -> tuple[Witness, ...]:
+    """What the other logs of the folder say of themselves now: removing one of them contradicts a checkpoint of this log."""
+    newest = {files.log: files for files in segments_in(folder) if files.log != name and files.checkpoints.exists()}
+    found = []
+    for files in newest.values():
+        try:
+            checkpoint = newest_checkpoint(files)
+        except (NoteError, OSError) as error:
+            log.warning("a checkpoint of another log cannot be read: %s", error)
+            continue
+        if checkpoint is not None:
+            found.append((checkpoint.time_us, Witness(files.log, checkpoint.segment, checkpoint.size, checkpoint.root)))
+    return tuple(witness for _, witness in sorted(found, key=lambda pair: pair[0])[-MOST_WITNESSED:])
+
+
+def seal_abandoned(folder: Path, sealed_by: str, signer: Signer | None, now_us: int) -> list[str]:
+    """End the segments whose writers ended without a final checkpoint, as a killed process does; the notes.
+
+    The whole lines that are there become the segment's records. A segment that its writer still holds is left alone."""
+    notes, before, previous = [], 0, None
+    log_name = ""
+    for files in segments_in(folder):
+        if files.log != log_name:
+            log_name, before, previous = files.log, 0, None
+        last = newest_checkpoint(files)
+        if (last is None or not last.is_final) and files.records.exists():
+            sealed = _seal(files, last, sealed_by, signer, now_us, before, previous)
+            if sealed is None:
+                continue
+            last, note = sealed
+            notes.append(note)
+        if last is not None:
+            before, previous = last.before + last.size, last.digest()
+    return notes
+
+
+def _seal(
+    files: SegmentFiles,
+    last: Checkpoint | None,
+    sealed_by: str,
+    signer: Signer | None,
+    now_us: int,
+    before: int,
+    previous: bytes | None,
+) -> tuple[Checkpoint, str] | None:
+    fd = os.open(files.records, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.fsync(fd)
+        hashes = [leaf_hash(entry) for entry in read_entries(files.records)]
+        if last is not None and (len(hashes) < last.size or root_of(hashes[: last.size]) != last.root):
+            log.error("%s does not hold what its last checkpoint says; it is left for `vedette audit verify`", files.records)
+            return None
+        files.hashes.parent.mkdir(parents=True, exist_ok=True)
+        files.hashes.write_bytes(b"".join(hashes))
+        root = root_of(hashes)
+        sealed = Checkpoint(
+            files.log, files.number, len(hashes), root, now_us, before, previous, is_final=True, sealed_by=sealed_by
+        )
+        return sealed, write_checkpoint(files, sealed, signer)
+    except BlockingIOError:
+        return None  # a living writer has it open
+    finally:
+        os.close(fd)
