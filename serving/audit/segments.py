@@ -39,6 +39,26 @@ class ChainedSegments:
         self._before = 0
         self._previous: bytes | None = None
 
+    def resume(self) -> None:
+        """Go on where an earlier writer of this log stopped. The caller holds a lock that keeps other writers of the log out.
+
+        Raises OSError, and NoteError if the last segment does not hold what its checkpoint says."""
+        for files in segments_in(self.folder):
+            if files.log != self.name:
+                continue
+            last = newest_checkpoint(files)
+            self._number = files.number
+            if last is not None and last.is_final:
+                self._before, self._previous = last.before + last.size, last.digest()
+            else:
+                self._segment = _OpenSegment.resume(files, last)
+
+    def leave_open(self) -> None:
+        """Close the files; the last segment stays open for the writer that resumes the log."""
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
+
     def append(self, lines: Sequence[bytes]) -> bool:
         """Append lines, each with its newline; all of them or none. True if a new segment was begun. Raises OSError."""
         segment = self._segment
@@ -109,21 +129,38 @@ class ChainedSegments:
 class _OpenSegment:
     """The files of one open segment. The records' file is locked while its writer lives, so that nobody else removes or seals it."""
 
-    def __init__(self, files: SegmentFiles) -> None:
+    def __init__(self, files: SegmentFiles, last: Checkpoint | None = None, *, is_new: bool = True) -> None:
         self.files = files
         self.tree = TreeBuilder()
         self.size_bytes = 0
-        self.last: Checkpoint | None = None
+        self.last = last
         self._is_dirty = False
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(files.records, flags | os.O_EXCL, 0o640)
+        self._fd = os.open(files.records, flags | (os.O_EXCL if is_new else 0), 0o640)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._hashes = os.open(files.hashes, flags, 0o640)
         except OSError:  # a file system without locks, a full disk
             os.close(self._fd)
-            files.records.unlink(missing_ok=True)
+            if is_new:
+                files.records.unlink(missing_ok=True)
             raise
+
+    @classmethod
+    def resume(cls, files: SegmentFiles, last: Checkpoint | None) -> "_OpenSegment":
+        """Open a segment that was left open; a torn last line is cut off. Raises OSError, NoteError."""
+        entries = list(read_entries(files.records))
+        hashes = [leaf_hash(entry) for entry in entries]
+        if last is not None and (len(hashes) < last.size or root_of(hashes[: last.size]) != last.root):
+            raise NoteError(f"{files.records} does not hold what its last checkpoint says; see `vedette audit verify`")
+        segment = cls(files, last, is_new=False)
+        for leaf in hashes:
+            segment.tree.append(leaf)
+        segment.size_bytes = sum(len(entry) + 1 for entry in entries)
+        os.ftruncate(segment._fd, segment.size_bytes)
+        os.ftruncate(segment._hashes, 0)
+        segment._write_hashes(b"".join(hashes))
+        return segment
 
     @property
     def is_ahead(self) -> bool:

@@ -1,0 +1,77 @@
+"""The log of governed acts: who did what to what, when and why, and the evidence that they saw. A chained log like the prediction log.
+
+Promoting, aborting, approving, a threshold, a suppression, an erasure, a registry stage, a legal hold: each is one record here. An act is
+recorded before it is carried out, and it is durable when `record` returns. Several processes may write: each holds the log's lock while it
+does. The chain itself is in serving.audit.segments."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from serving.audit.segment_files import read_entries, segments_in
+from serving.audit.segments import ChainedSegments
+from serving.audit.signed_note import Signer
+
+LOG: Final = "governance"
+"""Name of the log within its folder."""
+_SEGMENT_BYTES: Final = 16 * 1024 * 1024
+
+
+class Act(msgspec.Struct, frozen=True, kw_only=True):
+    """One governed act. Its JSON is one line of the log."""
+
+    time_us: int
+    """When, microseconds since the epoch, UTC."""
+    actor: str
+    """Who: a user's name, or `operator` where a policy acted."""
+    action: str
+    """What was done, as `noun.verb`: `rollout.promote`, `rollout.approve`, `registry.stage`, `record.erase`, ..."""
+    subject: str
+    """To what: `modelservice/default/flows`, `bundle/sha256:...`, `record/RECEIPT`."""
+    reason: str
+    evidence: Mapping[str, Any] = {}
+    """What the actor saw: figures, digests, the approval's signature."""
+    outcome: str = "accepted"
+    """accepted or refused."""
+
+
+class ActsLog:
+    """The acts of one store, in `FOLDER/segment-*.jsonl`. signer: the key of its checkpoints."""
+
+    def __init__(self, folder: Path, *, signer: Callable[[], Signer | None], now_us: Callable[[], int]) -> None:
+        self.folder = folder
+        self._signer, self._now_us = signer, now_us
+
+    def record(self, act: Act) -> str:
+        """Append one act, synced and with a signed checkpoint; the checkpoint's note.
+
+        Raises OSError if it cannot be kept, NoteError if the log does not hold what its last checkpoint says: then do not act."""
+        with self._locked():
+            chain = ChainedSegments(self.folder, LOG, segment_bytes=_SEGMENT_BYTES, signer=self._signer, now_us=self._now_us)
+            chain.resume()
+            try:
+                chain.append([msgspec.json.encode(act) + b"\n"])
+                return chain.checkpoint() or ""
+            finally:
+                chain.leave_open()
+
+    def read(self) -> Iterator[Act]:
+        """Every act, oldest first. Proves nothing: `vedette audit verify` does. Raises msgspec.DecodeError for a line that is none."""
+        for files in segments_in(self.folder):
+            if files.records.exists():
+                yield from (msgspec.json.decode(entry, type=Act) for entry in read_entries(files.records))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)

@@ -1,0 +1,1 @@
+"""`vedette audit`: what was answered, and the proof that nobody changed it."""
