@@ -110,3 +110,9 @@ def newest_checkpoint(files: SegmentFiles) -> Checkpoint | None:
     except FileNotFoundError:
         return None
     return Checkpoint.parse(text_of(notes[-1])) if notes else None
+
+
+def has_ended(files: SegmentFiles) -> bool:
+    """Whether a segment has its final checkpoint, as it says. Raises NoteError."""
+    newest = newest_checkpoint(files)
+    return newest is not None and newest.is_final

@@ -5,7 +5,6 @@ is killed loses at most those. They are synced to the disk every SYNC_EVERY_S, w
 most those since. Records that cannot be kept (queue full, disk full, not encodable) are counted. Each writer has its own segments,
 so replicas may share a folder. Encoding is in serving.audit.encoding, reading in serving.audit.reader."""
 
-import fcntl
 import logging
 import os
 import secrets
@@ -17,9 +16,10 @@ from typing import Final
 
 from serving.audit.encoding import encode_record
 from serving.audit.record import AuditRecord
-from serving.audit.segment_files import PATTERN
+from serving.audit.segment_files import PATTERN, SegmentFiles, has_ended
 from serving.audit.segments import ChainedSegments, seal_abandoned
 from serving.audit.signed_note import NoteError, Signer
+from serving.audit.tombstones import remove_segment
 
 log = logging.getLogger(__name__)
 
@@ -158,23 +158,14 @@ class SegmentWriter:
             log.warning("segments that were left open in %s could not be ended: %s", self._folder, error)
 
     def _prune(self) -> None:
-        if not self._segments:
-            return
-        for path in sorted(self._folder.glob(PATTERN))[: -self._segments]:
-            _remove_unless_held(path)
-
-
-def _remove_unless_held(path: Path) -> None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return  # another writer has removed it
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
-    except BlockingIOError:
-        pass  # a living writer has it open
-    except OSError as error:
-        log.warning("%s is past its retention and could not be removed: %s", path, error)
-    finally:
-        os.close(fd)
+        """Remove the oldest segments beyond the number that is kept; each leaves its tombstone."""
+        past = sorted(self._folder.glob(PATTERN))[: -self._segments] if self._segments else []
+        for path in past:
+            files = SegmentFiles.of(self._folder, path.stem)
+            reason = f"past retention: the newest {self._segments} segments are kept"
+            try:
+                if not has_ended(files):
+                    self._seal()
+                remove_segment(files, self._signer(), now_us=self._now_us(), reason=reason, by="retention")
+            except (OSError, NoteError) as error:
+                log.warning("%s is past its retention and could not be removed: %s", path, error)

@@ -11,6 +11,8 @@ from serving.audit import segments as segments_module
 from serving.audit import writer as writer_module
 from serving.audit.reader import AuditError, read_records
 from serving.audit.segment_files import PATTERN
+from serving.audit.segments import ChainedSegments
+from serving.audit.tombstones import read_tombstones
 from serving.audit.writer import CHUNK, ROWS_A_RECORD, SegmentWriter
 from tests.fakes.serving.records import record
 
@@ -144,3 +146,24 @@ def test_a_file_system_without_locks_costs_records_and_nothing_else(tmp_path, mo
     assert (writer.written, writer.dropped) == (0, CHUNK * 3)
     assert names(tmp_path) == []
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_each_segment_that_retention_removes_has_its_tombstone(tmp_path):
+    write(tmp_path, CHUNK * 5, segment_bytes=1, segments=2)
+    stones = [stone for stone, _ in read_tombstones(tmp_path)]
+    assert [(stone.segment, stone.size, stone.by) for stone in stones] == [(n, CHUNK, "retention") for n in (1, 2, 3)]
+    assert len({stone.log for stone in stones}) == 1
+
+
+def test_what_a_killed_writer_left_open_is_ended_before_retention_removes_it(tmp_path):
+    chain = ChainedSegments(tmp_path, "dead", segment_bytes=1 << 20, signer=lambda: None, now_us=lambda: 1)
+    writer = SegmentWriter(tmp_path, segment_bytes=1, segments=1, queue=100_000)
+    chain.append([b"{}\n"])
+    chain.checkpoint()
+    chain.leave_open()  # as the end of its process does
+    for i in range(CHUNK * 2):
+        writer.append(record(receipt=str(i)))
+    writer.close()
+    (stone, _), *_ = read_tombstones(tmp_path)
+    assert (stone.log, stone.segment, stone.size) == ("dead", 1, 1)
+    assert [path for path in names(tmp_path) if "dead" in path] == []
