@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from operators.cli import conform, operator, up
+from operators.cli.audit import app as audit
 from operators.cli.console import errors
 from operators.cli.demo import app as demo
 from operators.cli.models import bundle, evaluate, features, listing, score, train
@@ -21,7 +22,9 @@ from operators.cli.scale import app as scale
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
-_SERVING, _MODELS, _ROLLOUTS, _RULES = "Serving", "Models and features", "Rollouts and scaling", "Rules"
+_SERVING, _MODELS, _ROLLOUTS, _RULES, _EVIDENCE = (
+    "Serving", "Models and features", "Rollouts and scaling", "Rules", "Evidence"
+)  # fmt: skip
 app.command(rich_help_panel=_SERVING)(up.up)
 app.command(rich_help_panel=_SERVING)(score.score)
 app.command(rich_help_panel=_SERVING)(conform.conform)
@@ -36,6 +39,7 @@ app.add_typer(experiment.app, name="experiment", rich_help_panel=_ROLLOUTS)
 app.add_typer(scale.app, name="scale", rich_help_panel=_ROLLOUTS)
 app.add_typer(operator.app, name="operator", rich_help_panel=_ROLLOUTS)
 app.add_typer(rules.app, name="rules", rich_help_panel=_RULES)
+app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,120 @@
+"""Follows a log as it grows: its newest lines, and what is appended later, in whatever segment. Proves nothing: verification does."""
+
+import heapq
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from serving.audit.segment_files import PATTERN
+
+_BLOCK: Final = 64 * 1024
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """What a reader of many records wants of each; other fields are passed over. The arrays have one element a row."""
+
+    time_us: int
+    receipt: str = ""
+    model: str = ""
+    version: str = ""
+    variant: str = ""
+    verdicts: list[str] = []
+    latency_us: int = 0
+
+
+_DECODER: Final = msgspec.json.Decoder(LogLine)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which records: of one model, with one verdict in any row; None means all."""
+
+    model: str | None = None
+    verdict: str | None = None
+
+    def holds(self, line: LogLine) -> bool:
+        """Whether the record is wanted."""
+        is_model = self.model is None or line.model == self.model
+        return is_model and (self.verdict is None or self.verdict in line.verdicts)
+
+
+@dataclass(slots=True)
+class LogFollower:
+    """A reader of a folder's logs that knows how far it has read. broken: lines so far that are no records."""
+
+    folder: Path
+    wanted: Wanted = Wanted()
+    broken: int = 0
+    _read: dict[Path, int] = field(default_factory=dict)
+
+    def newest(self, count: int) -> list[tuple[LogLine, bytes]]:
+        """The last `count` wanted records by time, oldest first, each with its line; later lines are for `appended`."""
+        backwards = []
+        for path in sorted(self.folder.glob(PATTERN)):
+            end = _end_of_lines(path)
+            self._read[path] = end
+            backwards.append(self._wanted(_lines_backwards(path, end)))
+        newest_first = heapq.merge(*backwards, key=lambda found: -found[0].time_us)
+        return [found for found, _ in zip(newest_first, range(count), strict=False)][::-1]
+
+    def appended(self) -> list[tuple[LogLine, bytes]]:
+        """The wanted records that were appended since the last look; a torn last line waits for its end."""
+        found: list[tuple[LogLine, bytes]] = []
+        for path in sorted(self.folder.glob(PATTERN)):
+            start = self._read.get(path, 0)
+            try:
+                with path.open("rb") as file:
+                    file.seek(start)
+                    data = file.read()
+            except FileNotFoundError:
+                continue  # retention removed it
+            whole = data[: data.rfind(b"\n") + 1]
+            self._read[path] = start + len(whole)
+            found += self._wanted(iter(whole.splitlines()))
+        return sorted(found, key=lambda pair: pair[0].time_us)
+
+    def _wanted(self, lines: Iterator[bytes]) -> Iterator[tuple[LogLine, bytes]]:
+        for line in lines:
+            try:
+                record = _DECODER.decode(line)
+            except msgspec.DecodeError:
+                self.broken += 1
+                continue
+            if self.wanted.holds(record):
+                yield record, line
+
+
+def _end_of_lines(path: Path) -> int:
+    """Where the last whole line ends."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - _BLOCK)
+            file.seek(start)
+            at = file.read(end - start).rfind(b"\n")
+            if at >= 0:
+                return start + at + 1
+            end = start
+    return 0
+
+
+def _lines_backwards(path: Path, end: int) -> Iterator[bytes]:
+    """The whole lines before `end`, last first, without their newline."""
+    with path.open("rb") as file:
+        rest = b""
+        while end > 0:
+            start = max(0, end - _BLOCK)
+            file.seek(start)
+            rest = file.read(end - start) + rest
+            end = start
+            first, *lines = rest.split(b"\n")
+            yield from (line for line in reversed(lines) if line)
+            rest = first
+            if lines and end > 0:
+                rest += b"\n"
+        if rest.strip():
+            yield rest.rstrip(b"\n")

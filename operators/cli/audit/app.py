@@ -1,0 +1,15 @@
+"""`vedette audit`: its verbs, each a module of this room."""
+
+import typer
+
+from operators.cli.audit import tail
+
+app = typer.Typer(no_args_is_help=True, help="What was answered and done, and the proof that nobody changed it.")
+
+
+@app.callback()
+def audit() -> None:
+    """What was answered and done, and the proof that nobody changed it."""
+
+
+app.command()(tail.tail)

@@ -1,0 +1,57 @@
+"""`vedette audit tail`: the newest records of the prediction log, and those that come."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from operators.cli.audit.options import LogFolder, LogStore, log_folder
+from operators.cli.console import Json, errors, page
+
+if TYPE_CHECKING:
+    from lifecycle.governance.following import LogLine
+
+LOOK_EVERY_S: Final = 0.2
+
+
+def tail(
+    folder: LogFolder = None,
+    store_dir: LogStore = None,
+    model: Annotated[str | None, typer.Option(help="Only records of this model.")] = None,
+    verdict: Annotated[str | None, typer.Option(help="Only records with this verdict in some row, e.g. alert.")] = None,
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Begin with so many records that are there already.")] = 10,
+    is_following: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on until Ctrl-C, or print and stop.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Print the newest records, then new ones as they come. With --json each is printed as its line stands in the log."""
+    from lifecycle.governance.following import LogFollower, Wanted
+
+    follower = LogFollower(log_folder(folder, store_dir), Wanted(model, verdict))
+    try:
+        _print(follower.newest(last), as_json)
+        while is_following:
+            time.sleep(LOOK_EVERY_S)
+            _print(follower.appended(), as_json)
+    except KeyboardInterrupt:
+        pass
+    if follower.broken:
+        errors.print(f"{follower.broken} lines are no records and were passed over; `vedette audit verify` names them")
+
+
+def _print(found: "list[tuple[LogLine, bytes]]", as_json: bool) -> None:
+    for record, line in found:
+        if as_json:
+            sys.stdout.write(line.decode() + "\n")
+        else:
+            page().print(_words(record), markup=False, soft_wrap=True)
+    sys.stdout.flush()
+
+
+def _words(record: "LogLine") -> str:
+    when = datetime.fromtimestamp(record.time_us / 1e6, UTC).isoformat(timespec="milliseconds")
+    counted = {verdict: record.verdicts.count(verdict) for verdict in dict.fromkeys(record.verdicts)}
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.items()) or "no verdict"
+    who = f"{record.model}/{record.version} {record.variant}"
+    return f"{when}  {who}  {verdicts}  {record.latency_us} us  {record.receipt}"

@@ -1,0 +1,31 @@
+"""`vedette audit tail` as somebody types it."""
+
+import json
+
+from typer.testing import CliRunner
+
+from operators.cli.main import app
+
+RUNNER = CliRunner()
+RECORD = {
+    "receipt": "r-1",
+    "time_us": 1_700_000_000_000_000,
+    "model": "flows",
+    "version": "1",
+    "verdicts": ["alert", "benign", "alert"],
+}
+
+
+def test_a_record_is_a_line_for_people_and_as_it_stands_for_programs(tmp_path):
+    (tmp_path / "segment-1.jsonl").write_text(json.dumps(RECORD) + "\n")
+    said = RUNNER.invoke(app, ["audit", "tail", str(tmp_path), "--no-follow"])
+    assert "2023-11-14T22:13:20.000+00:00  flows/1" in said.stdout
+    assert "2 alert, 1 benign" in said.stdout
+    as_json = RUNNER.invoke(app, ["audit", "tail", str(tmp_path), "--no-follow", "--json"])
+    assert as_json.stdout == json.dumps(RECORD) + "\n"
+
+
+def test_a_store_without_a_log_is_said(tmp_path):
+    said = RUNNER.invoke(app, ["audit", "tail", "--store-dir", str(tmp_path)])
+    assert said.exit_code == 1
+    assert "vedette up" in str(said.exception)
