@@ -4,12 +4,14 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 from ray import serve
 
+from serving.audit.health import AuditHealth
+from serving.audit.keys.keyring import Keyring
 from serving.audit.writer import SegmentWriter
 from serving.cache.memory_cache import MemoryCache
 from serving.cache.predictions import Predictions
@@ -60,7 +62,7 @@ async def compose(settings: ServingSettings) -> Composition:
         stack.callback(asyncio.get_running_loop().create_task(metrics.lag.watch()).cancel)
         tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
         stack.callback(tracer.close)
-        audit = _open_audit(settings, metrics, stack)
+        audit, unaccounted = _open_audit(settings, metrics, stack)
         protection = await _protect(settings, metrics, clock, stack)
         features = await open_features(settings, protection.features(), lambda: metrics.lag.late_s)
         if features is not None:
@@ -111,7 +113,7 @@ async def compose(settings: ServingSettings) -> Composition:
                 metrics.render,
                 siblings.merge,
                 admit=protection.admission.refuse if protection.admission is not None else None,
-                degraded=protection.degraded,
+                degraded=lambda: (*protection.degraded(), *unaccounted()),
             ),
             served=served,
             fallback=lambda: newest_of_each(store),
@@ -160,15 +162,23 @@ async def _open_cache(settings: ServingSettings) -> Cache | None:
     return cache
 
 
-def _open_audit(settings: ServingSettings, metrics: ServingMetrics, stack: AsyncExitStack) -> SegmentWriter | None:
+def _open_audit(
+    settings: ServingSettings, metrics: ServingMetrics, stack: AsyncExitStack
+) -> tuple[SegmentWriter | None, Callable[[], tuple[str, ...]]]:
+    """The prediction log, and what is wrong with it now, a line each."""
     if not settings.audit:
-        return None
+        return None, tuple
+    folder = settings.store_dir / "audit"
+    keyring = Keyring.of(settings.store_dir, settings.audit_key, settings.audit_key_name, folders=[folder])
     audit = SegmentWriter(
-        settings.store_dir / "audit",
+        folder,
         segment_bytes=settings.audit_segment_bytes,
         segments=settings.audit_segments,
         queue=settings.audit_queue,
+        signer=keyring.signer,
     )
     stack.callback(audit.close)
     metrics.watch_audit(lambda: (audit.written, audit.dropped))
-    return audit
+    health = AuditHealth(keyring)
+    metrics.watch(health.metrics)
+    return audit, health.problems

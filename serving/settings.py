@@ -96,6 +96,11 @@ class ServingSettings(BaseSettings):
     """Segments kept; 0 keeps all."""
     audit_queue: PositiveInt = 10_000
     """Records waiting to be written; beyond it records are dropped and counted."""
+    audit_key: Path | None = None
+    """PEM file of the key that signs the prediction log's checkpoints, as a Kubernetes secret mounts it; read again when it changes.
+    Unset: `keys/audit.pem` in the store folder, made at the first start."""
+    audit_key_name: str | None = None
+    """Name of that key's owner, a part of the public key; `audit` if unset."""
     mirror_queue: PositiveInt = 1000
     """Copies of requests waiting to be scored by a mirrored candidate; beyond it copies are dropped and counted."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01

@@ -106,12 +106,15 @@ def url_of(host: str, port: int) -> str:
 def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | None, *, retrain: bool) -> "Bundle | None":
     from operators.backends.local import served_at_start
     from operators.control.run import managed_models
+    from serving.audit.keys.keyring import ensure_key
     from serving.models.errors import ModelError
     from serving.models.store import BundleStore
     from serving.replica.served_file import ServedFile, newest_of_each
 
     store = BundleStore(settings.store_dir)
     _ensure_simple(store)
+    if settings.audit and settings.audit_key is None:
+        ensure_key(settings.store_dir, settings.audit_key_name)
     bundle = None
     if dataset is not None:
         from operators.cli.models.train import ensure_trained

@@ -77,6 +77,12 @@ AUDIT: Final = MetricDoc(
     ("outcome",),
     "Records of the prediction log: written, or dropped (queue full, disk full, not encodable).",
 )
+AUDIT_SIGNED: Final = MetricDoc(
+    "vedette_audit_signed",
+    "gauge",
+    (),
+    "1 while the prediction log's checkpoints are signed, 0 while the key cannot be read; the chain goes on without signatures.",
+)
 MODEL_INFO: Final = MetricDoc(
     "vedette_model_info",
     "gauge",
@@ -212,6 +218,7 @@ METRICS: Final = (
         FEATURE_AGE,
         DEFAULTED,
         AUDIT,
+        AUDIT_SIGNED,
         MODEL_INFO,
         MODEL_FAILED,
         START,

@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli.audit import tail
+from operators.cli.audit import key, tail
 
 app = typer.Typer(no_args_is_help=True, help="What was answered and done, and the proof that nobody changed it.")
 
@@ -13,3 +13,4 @@ def audit() -> None:
 
 
 app.command()(tail.tail)
+app.add_typer(key.app, name="key")

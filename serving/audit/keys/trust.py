@@ -166,12 +166,14 @@ def read_pinned(folder: Path) -> tuple[VerifierKey, ...]:
 
 def read_revoked(folder: Path) -> dict[VerifierKey, int]:
     """By key, the last time at which it may sign. Raises NoteError for a line of another form, OSError."""
-    path, found = folder / REVOKED, {}
+    path = folder / REVOKED
+    found: dict[VerifierKey, int] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), start=1):
         match = _REVOKED.match(line)
         if match is None:
             raise NoteError(f"{path}, line {number}: expected VERIFIERKEY time_us T, not {line[:80]!r}")
-        found[VerifierKey.parse(match[1])] = int(match[2])
+        key = VerifierKey.parse(match[1])
+        found[key] = min(int(match[2]), found.get(key, int(match[2])))
     return found
 
 

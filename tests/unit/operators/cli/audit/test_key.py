@@ -1,0 +1,82 @@
+"""`vedette audit key` as somebody types it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from lifecycle.governance.acts import ActsLog
+from operators.cli.main import app
+from serving.audit.keys.keyring import ensure_key
+from serving.audit.signed_note import Signer
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def store(tmp_path):
+    ensure_key(tmp_path)
+    (tmp_path / "audit").mkdir()
+    return tmp_path
+
+
+def run(*words, code=0):
+    said = RUNNER.invoke(app, ["audit", "key", *map(str, words)])
+    assert said.exit_code == code, said.output
+    return said
+
+
+def acts(store):
+    log = ActsLog(store / "governance", signer=lambda: None, now_us=lambda: 0)
+    return [(act.action, act.subject, act.reason) for act in log.read()]
+
+
+def test_a_new_key_is_two_files_and_the_public_one_is_printed(tmp_path):
+    said = json.loads(run("new", tmp_path / "audit.pem", "--name", "soc", "--json").stdout)
+    signer = Signer.from_file(tmp_path / "audit.pem", "soc")
+    assert said["key"] == str(signer.verifier) == (tmp_path / "audit.pub").read_text().strip()
+    assert "PRIVATE" not in run("new", tmp_path / "other.pem").stdout
+    assert isinstance(RUNNER.invoke(app, ["audit", "key", "new", str(tmp_path / "audit.pem")]).exception, FileExistsError)
+
+
+def test_a_rotation_is_recorded_and_both_keys_are_trusted(store):
+    done = json.loads(run("rotate", "--reason", "yearly", "--store-dir", store, "--json").stdout)
+    shown = json.loads(run("show", "--store-dir", store, "--json").stdout)
+    assert (shown["key"], shown["is_trusted"], shown["problems"]) == (done["new"], True, [])
+    assert {key["key"] for key in shown["trusted"]} == {done["old"], done["new"]}
+    assert acts(store) == [("key.rotate", f"key/{'+'.join(done['old'].split('+')[:2])}", "yearly")]
+    assert "replaced by" in run("show", "--store-dir", store).stdout
+
+
+def test_a_mounted_secret_is_not_written(store, tmp_path, monkeypatch):
+    mounted = tmp_path / "mounted" / "audit.pem"
+    Signer.create(mounted)
+    before = mounted.read_bytes()
+    monkeypatch.setenv("VEDETTE_AUDIT_KEY", str(mounted))
+    assert "--to FOLDER" in str(RUNNER.invoke(app, ["audit", "key", "rotate", "--store-dir", str(store)]).exception)
+    run("rotate", "--to", tmp_path / "made", "--store-dir", store)
+    assert mounted.read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "made").glob("[!.]*")) == ["audit.pem", "keys.jsonl"]
+
+
+def test_a_foreign_key_signs_for_nobody_until_it_is_trusted_and_nothing_after_it_is_revoked(store, monkeypatch):
+    foreign = store / "foreign.pem"
+    key = Signer.create(foreign, "audit").verifier
+    monkeypatch.setenv("VEDETTE_AUDIT_KEY", str(foreign))
+
+    def is_trusted():
+        return json.loads(run("show", "--store-dir", store, "--json").stdout)["is_trusted"]
+
+    assert not is_trusted()
+    run("trust", key, "--store-dir", store)
+    assert is_trusted()
+    run("revoke", key, "--after", "2023-01-01", "--reason", "stolen", "--store-dir", store)
+    assert not is_trusted()
+    assert [act[0] for act in acts(store)] == ["key.trust", "key.revoke"]
+
+
+def test_what_is_no_key_is_refused_and_nothing_is_trusted(store):
+    assert "not a verifier key" in str(
+        RUNNER.invoke(app, ["audit", "key", "trust", "x+y+z", "--store-dir", str(store)]).exception
+    )
+    assert acts(store) == []
