@@ -1,0 +1,226 @@
+"""One log judged as a whole: do its segments name one another, is each there or accounted for, and how far is it protected? Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lifecycle.governance.verify.findings import Finding, FindingKind, LogFigures, Place, Remark, RemarkKind
+from lifecycle.governance.verify.segment import Claim, SegmentJudgement
+from lifecycle.governance.verify.statements import Statement, Statements
+from serving.audit.tombstones import Tombstone
+
+LONGEST_TAIL_US: Final = 60 * 1_000_000
+"""A writer makes a checkpoint each second; records without one that span more than this had one that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentAccount:
+    """One segment as it was found. judgement: None where its records are gone. stone: a tombstone that is signed, or is taken unsigned.
+
+    tail_us: time between the first and the last record behind the last checkpoint."""
+
+    number: int
+    statements: Statements
+    judgement: SegmentJudgement | None
+    stone: Tombstone | None = None
+    tail_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogJudgement:
+    """What a log as a whole shows, besides what each segment does."""
+
+    figures: LogFigures
+    findings: tuple[Finding, ...]
+    remarks: tuple[Remark, ...]
+
+
+def judge_log(log: str, accounts: Sequence[SegmentAccount], claims: Sequence[Claim], *, must_sign: bool) -> LogJudgement:
+    """Judge a log. accounts: by number; claims: what others say of the log. must_sign: unsigned checkpoints protect nothing."""
+    by_number = {account.number: account for account in accounts}
+    claims = [claim for claim in claims if claim.log == log]
+    findings: list[Finding] = []
+    remarks: list[Remark] = []
+    links: frozenset[bytes | None] | None = frozenset([None])
+    for number in range(1, max([*by_number, *(claim.segment for claim in claims)], default=0) + 1):
+        account = by_number.get(number)
+        before = by_number.get(number - 1)
+        findings += _presence(log, number, account, by_number, claims)
+        if account is None:
+            links = None
+            continue
+        findings += _link(log, account, before, links) if links is not None else []
+        findings += _tombstone(log, account, claims)
+        findings += _tail(log, account)
+        links = _links(account, links)
+    protected = _protected(accounts, must_sign=must_sign)
+    for account in accounts:
+        said = _protection(log, account, protected[account.number])
+        findings += [one for one in said if isinstance(one, Finding)]
+        remarks += [one for one in said if isinstance(one, Remark)]
+    return LogJudgement(_figures(log, accounts, protected), tuple(findings), tuple(remarks))
+
+
+def _presence(
+    log: str,
+    number: int,
+    account: SegmentAccount | None,
+    by_number: Mapping[int, SegmentAccount],
+    claims: Sequence[Claim],
+) -> list[Finding]:
+    """Is the segment there, or accounted for by a tombstone?"""
+    if account is not None:
+        if account.judgement is not None or account.stone is not None:
+            return []
+        last = account.statements.last
+        count = f", {last.checkpoint.size} of them" if last is not None else ""
+        return [
+            Finding(FindingKind.SEGMENT_MISSING, Place(log, number), f"its records{count} are gone, and no tombstone says why")
+        ]
+    speaks = next((claim.source for claim in claims if claim.segment == number), None)
+    if not by_number:
+        what = f"{speaks or 'another log'} speaks of this log, and nothing of it is here"
+        return [Finding(FindingKind.REPLICA_MISSING, Place(log, number), what)] if speaks else []
+    newest = max(by_number)
+    if number < newest:
+        what = f"segment {newest} follows it, and no tombstone says why it is gone"
+        return [Finding(FindingKind.SEGMENT_MISSING, Place(log, number), what)]
+    if speaks is None:
+        return []
+    last = by_number[newest].statements.last
+    records = by_number[newest].judgement
+    if number == newest + 1 and records is not None and (last is None or not last.checkpoint.is_final):
+        place = Place(log, newest, records.records + 1)
+        what = f"{speaks} speaks of segment {number}; this is a copy from before it began"
+        return [Finding(FindingKind.ROLLED_BACK, place, what)]
+    return [Finding(FindingKind.SEGMENT_MISSING, Place(log, number), f"{speaks} speaks of it")]
+
+
+def _link(log: str, account: SegmentAccount, before: SegmentAccount | None, links: frozenset[bytes | None]) -> list[Finding]:
+    """Does the segment name the one before as it is?"""
+    wrong = next((s for s in account.statements.good if s.checkpoint.previous not in links), None)
+    if wrong is None:
+        return []
+    if before is None or wrong.checkpoint.previous is None:
+        place = Place(log, account.number, wrong.line, file="checkpoints")
+        return [
+            Finding(FindingKind.REWRITTEN, place, "it does not name the segment before, as every checkpoint of the log does")
+        ]
+    if before.statements.findings:
+        return []  # that finding is the reason
+    return [_bad_predecessor(log, account.number, wrong, before)]
+
+
+def _bad_predecessor(log: str, number: int, wrong: Statement, before: SegmentAccount) -> Finding:
+    last = before.statements.last
+    speaks = f"segment {number} names a last checkpoint of this segment that is not here"
+    place = Place(log, before.number, file="checkpoints")
+    if last is None:
+        return Finding(FindingKind.CHECKPOINT_FILE_MISSING, place, speaks)
+    if last.checkpoint.is_final:
+        place = Place(log, number, wrong.line, file="checkpoints")
+        return Finding(FindingKind.REWRITTEN, place, "it follows another segment than the one that is here")
+    wanted = wrong.checkpoint.before - last.checkpoint.before
+    if before.judgement is not None and before.judgement.records < wanted:
+        place = Place(log, before.number, before.judgement.records + 1, wanted)
+        return Finding(FindingKind.ROLLED_BACK, place, f"{speaks}; it had {wanted} records")
+    return Finding(FindingKind.CHECKPOINT_MISSING, Place(log, before.number, last.line + 1, file="checkpoints"), speaks)
+
+
+def _links(account: SegmentAccount, links: frozenset[bytes | None] | None) -> frozenset[bytes | None] | None:
+    """What the next segment may name."""
+    if account.statements.good:
+        own: frozenset[bytes | None] = frozenset(account.statements.links)
+        is_sealed = all(s.checkpoint.sealed_by is not None for s in account.statements.good)
+        return own | (links or frozenset()) if is_sealed else own  # its writer had made none when it began the next
+    if account.stone is not None:
+        return frozenset([account.stone.checkpoint])
+    return links  # a disk that was full kept no checkpoint of it
+
+
+def _tombstone(log: str, account: SegmentAccount, claims: Sequence[Claim]) -> list[Finding]:
+    """Does the tombstone speak of the segment as its checkpoints, and others, do?"""
+    stone, last = account.stone, account.statements.last
+    if stone is None:
+        return []
+    if last is None and not account.statements.findings:
+        place = Place(log, account.number, file="checkpoints")
+        return [
+            Finding(FindingKind.CHECKPOINT_FILE_MISSING, place, "the checkpoints of a removed segment stay, and these are gone")
+        ]
+    if last is not None and last.digest != stone.checkpoint and not account.statements.findings:
+        place = Place(log, account.number, last.line + 1, file="checkpoints")
+        what = "the tombstone names a final checkpoint of this segment that is not here"
+        return [Finding(FindingKind.CHECKPOINT_MISSING, place, what)]
+    for claim in claims:
+        is_other = claim.size > stone.size or (claim.size == stone.size and claim.root != stone.root)
+        if claim.segment == account.number and is_other:
+            return [
+                Finding(FindingKind.REWRITTEN, Place(log, account.number), f"{claim.source} and the tombstone disagree on it")
+            ]
+    return []
+
+
+def _tail(log: str, account: SegmentAccount) -> list[Finding]:
+    """Records that have waited for a checkpoint for longer than any writer takes."""
+    if (
+        account.tail_us <= LONGEST_TAIL_US
+        or account.judgement is None
+        or account.judgement.findings
+        or account.statements.findings
+    ):
+        return []
+    last = account.statements.last
+    what = f"records of {account.tail_us / 1e6:.0f} s have none, and a writer makes one each second"
+    if last is None:
+        return [Finding(FindingKind.CHECKPOINT_FILE_MISSING, Place(log, account.number, file="checkpoints"), what)]
+    return [Finding(FindingKind.CHECKPOINT_MISSING, Place(log, account.number, last.line + 1, file="checkpoints"), what)]
+
+
+def _protected(accounts: Sequence[SegmentAccount], *, must_sign: bool) -> dict[int, int]:
+    """By segment, how many records are below a checkpoint that a trusted key signed, or that a signed one names, by way of others."""
+    found: dict[int, int] = {}
+    named: set[bytes] = set()
+    for account in reversed(accounts):
+        judged = account.judgement
+        known = [s for s in account.statements.good if s.is_signed or s.digest in named or not must_sign]
+        named |= {s.checkpoint.previous for s in known if s.checkpoint.previous is not None}
+        fits = {s.line for s in judged.fits} if judged is not None else set()
+        found[account.number] = max((s.checkpoint.size for s in known if s.line in fits), default=0)
+    return found
+
+
+def _protection(log: str, account: SegmentAccount, protected: int) -> list[Finding | Remark]:
+    judged, statements = account.judgement, account.statements
+    if judged is None:
+        return []
+    said: list[Finding | Remark] = []
+    unsigned = [s for s in judged.fits if not s.is_signed]
+    if unsigned:
+        place = Place(log, account.number, unsigned[0].line, unsigned[-1].line, file="checkpoints")
+        if unsigned[-1].checkpoint.size > protected and not judged.findings:
+            place = Place(log, account.number, protected + 1, unsigned[-1].checkpoint.size)
+            said.append(Finding(FindingKind.UNSIGNED, place, "no trusted key signed a checkpoint over these records"))
+        else:
+            said.append(Remark(RemarkKind.UNSIGNED, place, f"{len(unsigned)} checkpoints have no signature"))
+    newest = max((s.checkpoint.size for s in statements.good), default=0)
+    if judged.records > newest and not judged.findings:
+        place = Place(log, account.number, newest + 1, judged.records)
+        what = f"{judged.records - newest} records lie behind the last checkpoint"
+        said.append(Remark(RemarkKind.NOT_PROTECTED, place, what))
+    if account.stone is not None:
+        what = "a tombstone says that its records were removed, and they are here"
+        said.append(Remark(RemarkKind.NOT_REMOVED, Place(log, account.number), what))
+    return said
+
+
+def _figures(log: str, accounts: Sequence[SegmentAccount], protected: Mapping[int, int]) -> LogFigures:
+    here = [account.judgement for account in accounts if account.judgement is not None]
+    return LogFigures(
+        log,
+        segments=len(accounts),
+        records=sum(judgement.records for judgement in here),
+        protected=sum(protected.values()),
+        checkpoints=sum(len(account.statements.good) for account in accounts),
+        removed=sum(a.stone.size for a in accounts if a.stone is not None and a.judgement is None),
+    )

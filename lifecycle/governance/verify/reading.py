@@ -1,0 +1,191 @@
+"""Reads what verification needs from a folder, in an order in which a living writer does no harm. No judgement here.
+
+A writer appends records, then their hashes, then a checkpoint. So they are read the other way round: whatever a checkpoint or a stored hash
+speaks of is in the records that are read after it. Tombstones are written before records go, and are read after records were missed."""
+
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lifecycle.governance.verify.findings import Finding, FindingKind, Place
+from lifecycle.governance.verify.segment import Claim
+from serving.audit.checkpoint import Checkpoint
+from serving.audit.keys.trust import Trust
+from serving.audit.merkle import leaf_hash
+from serving.audit.segment_files import PATTERN, NoteLine, SegmentFiles, read_entries, segments_in
+from serving.audit.signed_note import NoteError, text_of
+from serving.audit.tombstones import Tombstone, tombstones_file
+
+RecordSource = Callable[[SegmentFiles], Iterable[bytes] | None]
+"""The records of a segment whose own file is gone, without their newlines, as an archive keeps them; None where it has none."""
+_NOTE: Final = msgspec.json.Decoder(NoteLine)
+_WITNESS: Final = b"\\nwitness "
+
+
+class _Stamped(msgspec.Struct):
+    """What of a record tells when it was written and whose answer it is."""
+
+    time_us: int = 0
+    receipt: str | None = None
+
+
+_STAMP: Final = msgspec.json.Decoder(_Stamped)
+
+
+def find_segments(folder: Path) -> tuple[list[SegmentFiles], list[Finding]]:
+    """The segments of a folder, one for each log and number, and files that pass for segments and are none."""
+    found: dict[tuple[str, int], SegmentFiles] = {}
+    strays = []
+    for files in segments_in(folder):
+        key = (files.log, files.number)
+        first = found.setdefault(key, files)
+        if first is files:
+            continue
+        kept, stray = (files, first) if files.checkpoints.exists() > first.checkpoints.exists() else (first, files)
+        found[key] = kept
+        what = f"{stray.records.name} passes for the segment of {kept.records.name}"
+        strays.append(Finding(FindingKind.STRAY_FILE, Place(files.log, files.number), what))
+    known = {files.stem for files in found.values()} | {files.stem for files in segments_in(folder)}
+    for path in sorted(folder.glob(PATTERN)):
+        if path.stem not in known:
+            what = f"{path.name} is no segment of a chained log: readers take its lines for records, and no checkpoint speaks of them"
+            strays.append(Finding(FindingKind.STRAY_FILE, Place(""), what))
+    return list(found.values()), strays
+
+
+def note_lines(path: Path) -> list[bytes]:
+    """The whole lines of a file of notes; none where there is no file."""
+    try:
+        return list(read_entries(path))
+    except FileNotFoundError:
+        return []
+
+
+def stored_hashes(files: SegmentFiles) -> bytes:
+    """The file of hashes; empty where there is none."""
+    try:
+        return files.hashes.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def leaves_of(files: SegmentFiles, archived: RecordSource) -> list[bytes] | None:
+    """The leaf hashes of a segment's records, of its own file or of an archive; None where neither has them.
+
+    The loop is the speed of verification: nothing is parsed, each whole line is hashed as it stands."""
+    try:
+        with files.records.open("rb") as lines:
+            leaves = [sha256(b"\x00" + line[:-1]).digest() for line in lines]
+            return leaves[:-1] if leaves and not _ends_whole(files.records) else leaves
+    except FileNotFoundError:
+        kept = archived(files)
+        return [leaf_hash(entry) for entry in kept] if kept is not None else None
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"
+
+
+def witness_claims(segments: Sequence[SegmentFiles], trust: Trust) -> list[Claim]:
+    """What signed checkpoints say of other logs; where no key is trusted, what any checkpoint says."""
+    claims = {}
+    for files in segments:
+        for line in note_lines(files.checkpoints):
+            if _WITNESS not in line:
+                continue
+            checkpoint = trusted_checkpoint(line, trust)
+            for witness in checkpoint.witnesses if checkpoint is not None else ():
+                source = f"a checkpoint of {files.log}, segment {files.number},"
+                key = (witness.log, witness.segment, witness.size, witness.root)
+                claims[key] = Claim(*key, source)
+    return list(claims.values())
+
+
+def trusted_checkpoint(line: bytes, trust: Trust) -> Checkpoint | None:
+    """The checkpoint of one line of notes, if a trusted key signed it, or if no key is trusted at all."""
+    try:
+        note = _NOTE.decode(line).note
+        checkpoint = Checkpoint.parse(text_of(note))
+        return checkpoint if not trust.keys or trust.signers(note) else None
+    except (msgspec.DecodeError, NoteError):
+        return None
+
+
+def anchor_claims(notes: Iterable[tuple[str, str]], trust: Trust) -> tuple[list[Claim], list[str]]:
+    """What anchors hold: pairs of the anchor's name and a note. The second list: notes that count for nothing, with the reason."""
+    claims, ignored = [], []
+    for name, note in notes:
+        try:
+            checkpoint = Checkpoint.parse(text_of(note))
+            if trust.keys and not trust.signers(note):
+                raise NoteError(trust.why_not(note))
+        except NoteError as error:
+            ignored.append(f"{name}: a note counts for nothing: {error}")
+            continue
+        c = checkpoint
+        claims.append(Claim(c.log, c.segment, c.size, c.root, f"the anchor {name}", c.digest()))
+    return claims, ignored
+
+
+def read_stones(folder: Path, trust: Trust, *, must_sign: bool) -> tuple[dict[tuple[str, int], Tombstone], list[Finding]]:
+    """The tombstones that count, by log and segment, and what is wrong with others."""
+    stones: dict[tuple[str, int], Tombstone] = {}
+    findings = []
+    for number, line in enumerate(note_lines(tombstones_file(folder)), start=1):
+        place = Place("", None, number, file="removed")
+        try:
+            note = _NOTE.decode(line).note
+            stone = Tombstone.parse(text_of(note))
+            place = Place(stone.log, stone.segment, number, file="removed")
+            is_unsigned = note == text_of(note) + "\n"
+            if trust.keys and not trust.signers(note) and not (is_unsigned and not must_sign):
+                kind = FindingKind.UNSIGNED if is_unsigned else FindingKind.FORGED_TOMBSTONE
+                findings.append(Finding(kind, place, f"the tombstone counts for nothing: {trust.why_not(note)}"))
+                continue
+        except (msgspec.DecodeError, NoteError) as error:
+            what = f"the tombstone was changed, or another key signed it: {error}"
+            findings.append(Finding(FindingKind.FORGED_TOMBSTONE, place, what))
+            continue
+        earlier = stones.setdefault((stone.log, stone.segment), stone)
+        if earlier.checkpoint != stone.checkpoint:
+            findings.append(Finding(FindingKind.FORGED_TOMBSTONE, place, "two tombstones of one segment disagree"))
+    return stones, findings
+
+
+def line_at(files: SegmentFiles, number: int) -> bytes | None:
+    """One line of the records, counted from 1; None where there is none."""
+    try:
+        return next((entry for at, entry in enumerate(read_entries(files.records), start=1) if at == number), None)
+    except FileNotFoundError:
+        return None
+
+
+def receipt_of(entry: bytes | None) -> str | None:
+    """The receipt of a record, if it is one."""
+    return _stamp(entry).receipt
+
+
+def tail_us(files: SegmentFiles, first: int) -> int:
+    """Time between record number `first`, from 1, and the last; 0 where they are no records."""
+    begin = end = None
+    try:
+        for number, entry in enumerate(read_entries(files.records), start=1):
+            if number == first:
+                begin = entry
+            end = entry
+    except FileNotFoundError:
+        return 0
+    began, ended = _stamp(begin).time_us, _stamp(end).time_us
+    return max(0, ended - began) if began else 0
+
+
+def _stamp(entry: bytes | None) -> _Stamped:
+    try:
+        return _STAMP.decode(entry or b"{}")
+    except msgspec.DecodeError:
+        return _Stamped()

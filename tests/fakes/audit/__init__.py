@@ -1,0 +1,1 @@
+"""Logs as honest writers leave them, and what attackers do to them."""
