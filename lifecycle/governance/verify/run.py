@@ -78,7 +78,9 @@ class Verification:
         anchored, ignored = reading.anchor_claims(self.anchored, trust)
         claims = [*anchored, *reading.witness_claims(reading.find_segments(folder)[0], trust)]
         segments, findings = reading.find_segments(folder)  # after the claims: whatever they speak of is there by now
-        findings += [Finding(FindingKind.FORGED_KEY, Place("", file="keys"), problem) for problem in trust.problems]
+        findings += [
+            Finding(FindingKind.FORGED_KEY, Place("", file="keys"), problem) for problem in trust.problems if trust.keys
+        ]
         remarks = [Remark(RemarkKind.ANCHOR, Place(""), what) for what in ignored]
         elsewhere = _OtherSegments(segments)
         judged: dict[str, list[_Judged]] = {}

@@ -51,7 +51,7 @@ class Statements:
 
 
 def read_statements(log: str, segment: int, lines: Sequence[bytes], trust: Trust, now_us: int) -> Statements:
-    """Judge the lines of a file of checkpoints, without their newlines."""
+    """Judge the lines of a file of checkpoints, without their newlines. Where no key is trusted at all, none counts as signed."""
     good: list[Statement] = []
     findings: list[Finding] = []
     for number, line in enumerate(lines, start=1):
@@ -81,7 +81,7 @@ def _read(line: bytes, place: Place, trust: Trust) -> Statement | Finding:
         )
     try:
         is_signed = bool(trust.signers(note))
-        why = "" if is_signed or _is_unsigned(note) else trust.why_not(note)
+        why = "" if is_signed or _is_unsigned(note) or not trust.keys else trust.why_not(note)
     except NoteError as error:
         return Finding(forged, place, f"changed after it was signed, or signed by another key under this one's name: {error}")
     if why:

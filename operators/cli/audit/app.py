@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli.audit import key, tail
+from operators.cli.audit import key, tail, verify
 
 app = typer.Typer(no_args_is_help=True, help="What was answered and done, and the proof that nobody changed it.")
 
@@ -12,5 +12,6 @@ def audit() -> None:
     """What was answered and done, and the proof that nobody changed it."""
 
 
+app.command()(verify.verify)
 app.command()(tail.tail)
 app.add_typer(key.app, name="key")

@@ -1,11 +1,15 @@
 """Options that several verbs of `vedette audit` share."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from operators.cli.console import CommandError
+
+if TYPE_CHECKING:
+    from serving.audit.keys.trust import Trust
 
 LogStore = Annotated[Path | None, typer.Option("--store-dir", help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")]
 LogFolder = Annotated[
@@ -29,3 +33,28 @@ def log_folder(folder: Path | None, store_dir: Path | None) -> Path:
     if not found.is_dir():
         raise CommandError(f"{found}: no log there; `vedette up` writes one into its store, --store-dir names another store")
     return found
+
+
+def trusted_keys(folder: Path, *, needed: bool = True) -> "Callable[[Path], Trust]":
+    """Trust in the log of a folder by the keys pinned in another one. needed: none at all is an error. Raises CommandError, NoteError."""
+    from serving.audit.keys.trust import Trust, read_pinned, read_revoked
+
+    pinned = read_pinned(folder)
+    if not pinned and needed:
+        raise CommandError(
+            f"{folder}: no key is trusted, so no signature counts; put a public key there (NAME.pub; see `vedette audit key show`), "
+            "name another folder with --keys, or check only the structure with --allow-unsigned"
+        )
+    revoked = read_revoked(folder)
+    return lambda log: Trust.read(log, pinned, revoked)
+
+
+def folders_of_logs(folder: Path | None, store_dir: Path | None) -> list[Path]:
+    """The logs that are meant: one folder, or those of a store: the prediction log and the acts. Raises CommandError if there is none."""
+    place = folder or store_folder(store_dir)
+    of_store = [path for path in (place / "audit", place / "governance") if path.is_dir()]
+    if of_store:
+        return of_store
+    if folder is None or not place.is_dir():
+        raise CommandError(f"{place}: no log there; `vedette up` writes one into its store, --store-dir names another store")
+    return [place]

@@ -1,0 +1,123 @@
+"""`vedette audit verify`: whether the logs are as they were written; the first record that is not, and what was done to it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from operators.cli.audit.options import LogStore, folders_of_logs, store_folder, trusted_keys
+from operators.cli.console import Json, page, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from lifecycle.governance.verify.findings import Finding, Report
+
+MOST_REMARKS = 20
+"""Remarks that are printed; JSON has all."""
+
+
+def verify(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Folder of one log, or a store (default: the store, its prediction log and its acts).",
+            show_default=False,
+        ),
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the public keys that are trusted, *.pub (default: keys/trusted in the store)."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep in this file what was found right, and hash only what is new next time. A full run finds more."
+        ),
+    ] = None,
+    is_unsigned_allowed: Annotated[
+        bool, typer.Option("--allow-unsigned", help="Take checkpoints without a signature for what they say.")
+    ] = False,
+    store_dir: LogStore = None,
+    as_json: Json = False,
+) -> None:
+    """Check records against checkpoints, signatures, other logs and tombstones. Exit code 1 if anything is not as it was written."""
+    from lifecycle.governance.verify.run import Verification, VerifyState, bytes_of
+
+    folders = folders_of_logs(folder, store_dir)
+    trust_of = trusted_keys(keys or store_folder(store_dir) / "keys" / "trusted", needed=not is_unsigned_allowed)
+    with progress() as display:
+        task = display.add_task("verifying", total=sum(map(bytes_of, folders)))
+        verification = Verification(
+            time.time_ns() // 1000,
+            trust_of,
+            must_sign=not is_unsigned_allowed,
+            advance=lambda count: display.advance(task, count),
+        )
+        if resume is not None:
+            verification.state = VerifyState.read(resume)
+            verification.keep = lambda state: state.write(resume)
+        reports = [verification.verify(path) for path in folders]
+    if as_json:
+        print_json(
+            {"is_sound": all(report.is_sound for report in reports), "folders": [as_record(report) for report in reports]}
+        )
+    else:
+        for report in reports:
+            _print(report)
+    if not all(report.is_sound for report in reports):
+        raise typer.Exit(1)
+
+
+def as_record(report: "Report") -> dict[str, Any]:
+    """A report as JSON has it."""
+    record = asdict(report)
+    record["is_sound"] = report.is_sound
+    for figures, log in zip(record["logs"], report.logs, strict=True):
+        figures["unprotected"] = log.unprotected
+    return record
+
+
+def _print(report: "Report") -> None:
+    records = sum(log.records for log in report.logs)
+    rows = [
+        (
+            log.log,
+            log.segments,
+            f"{log.records:,}",
+            f"{log.protected:,}",
+            f"{log.unprotected:,}",
+            f"{log.removed:,}",
+            log.checkpoints,
+        )
+        for log in report.logs
+    ]
+    columns = ("log", "segments", "records", "protected", "not yet protected", "removed", "checkpoints")
+    print_table(report.folder, columns, rows, right=columns[1:])
+    speed = f", {records / report.seconds:,.0f} records/s" if report.seconds else ""
+    skipped = f"; {report.skipped} segments were found right before and not hashed again" if report.skipped else ""
+    page().print(f"{records:,} records, {report.bytes_read:,} bytes hashed in {report.seconds:.2f} s{speed}{skipped}")
+    if report.is_sound:
+        page().print("[green]sound[/]: every protected record is as it was written")
+    else:
+        _print_findings(report.findings)
+    for remark in report.remarks[:MOST_REMARKS]:
+        page().print(f"note: {remark.place}: {remark.kind}: {remark.what}", soft_wrap=True, markup=False)
+    if len(report.remarks) > MOST_REMARKS:
+        page().print(f"and {len(report.remarks) - MOST_REMARKS} notes more; --json has them all")
+
+
+def _print_findings(findings: "Sequence[Finding]") -> None:
+    first = findings[0]
+    page().print(f"[red]{first.kind}[/]: {first.place}{_receipt(first)}: {first.what}", soft_wrap=True)
+    if len(findings) > 1:
+        rows = [(f.kind, f.place, (f.receipt or "") and _receipt(f).strip(" ()"), f.what) for f in findings[1:]]
+        print_table(f"{len(findings) - 1} findings more", ("what was done", "where", "receipt", "how it shows"), rows)
+
+
+def _receipt(finding: "Finding") -> str:
+    if finding.receipt is None:
+        return ""
+    return f" (after receipt {finding.receipt})" if finding.is_after else f" (receipt {finding.receipt})"

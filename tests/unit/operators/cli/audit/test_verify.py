@@ -1,0 +1,73 @@
+"""`vedette audit verify` as somebody types it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from operators.cli.main import app
+from serving.audit.keys.keyring import pin
+from tests.fakes.audit.honest_logs import write_honest_logs
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    logs = write_honest_logs(folder / "audit", 300)
+    pin(folder / "keys" / "trusted", logs.first.verifier)
+    return folder
+
+
+@pytest.fixture
+def store(honest, tmp_path):
+    import shutil
+
+    return shutil.copytree(honest, tmp_path / "store")
+
+
+def asks(store, *words):
+    return RUNNER.invoke(app, ["audit", "verify", "--store-dir", str(store), *words], catch_exceptions=False)
+
+
+def test_a_sound_store_ends_with_0(store):
+    said = asks(store)
+    assert said.exit_code == 0
+    assert "sound" in said.stdout
+    assert "3 records lie behind the last checkpoint" in said.stdout
+
+
+def test_a_changed_record_ends_with_1_and_is_named(store):
+    path = next((store / "audit").glob("segment-*-alpha-000002.jsonl"))
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[4] = lines[4].replace(b"benign", b"alerts")
+    path.write_bytes(b"".join(lines))
+    receipt = json.loads(lines[4])["receipt"]
+    said = asks(store)
+    assert said.exit_code == 1
+    assert f"changed: alpha, segment 2, line 5 (receipt {receipt})" in said.stdout
+    record = json.loads(asks(store, "--json").stdout)
+    (finding,) = record["folders"][0]["findings"]
+    assert (finding["kind"], finding["place"]["segment"], finding["place"]["line"]) == ("changed", 2, 5)
+    assert finding["receipt"] == receipt
+    assert record["is_sound"] is False
+
+
+def test_what_was_found_right_is_not_hashed_again_and_still_checked(store, tmp_path):
+    state = tmp_path / "state.json"
+    first = json.loads(asks(store, "--json", "--resume", str(state)).stdout)["folders"][0]
+    again = json.loads(asks(store, "--json", "--resume", str(state)).stdout)["folders"][0]
+    assert (first["skipped"], again["skipped"]) == (0, 11)
+    assert again["bytes_read"] < first["bytes_read"]
+    path = next((store / "audit").glob("segment-*-alpha-000002.jsonl"))
+    path.write_bytes(path.read_bytes().replace(b"benign", b"alerts", 1))
+    assert asks(store, "--resume", str(state)).exit_code == 1
+
+
+def test_without_a_trusted_key_nothing_is_called_sound(store, tmp_path):
+    (tmp_path / "none").mkdir()
+    said = RUNNER.invoke(app, ["audit", "verify", "--store-dir", str(store), "--keys", str(tmp_path / "none")])
+    assert said.exit_code == 1
+    assert "no key is trusted" in str(said.exception)
+    assert asks(store, "--keys", str(tmp_path / "none"), "--allow-unsigned").exit_code == 0
