@@ -82,11 +82,16 @@ class HttpListener:
         return int(self._sock.getsockname()[1])
 
     def start(self) -> int:
-        """Listen; the bound port."""
+        """Listen; the bound port. Raises OSError or ValueError if the socket cannot be listened on."""
         port = self.port
         self._thread = LoopThread("http")
-        self._server = HttpServer(self._application, self._sock, **self._limits)
-        self._thread.submit(self._server.start()).result(START_TIMEOUT_S)
+        try:
+            self._server = HttpServer(self._application, self._sock, **self._limits)
+            self._thread.submit(self._server.start()).result(START_TIMEOUT_S)
+        except BaseException:
+            self._thread.close()
+            self._thread = None
+            raise
         return port
 
     def stop(self, grace_s: float = 5.0) -> None:

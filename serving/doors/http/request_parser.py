@@ -33,6 +33,7 @@ NOT_ONE_HOST: Final = "an HTTP/1.1 request has exactly one Host header"
 NO_CODINGS_YET: Final = "HTTP/1.0 has no Transfer-Encoding; send a Content-Length, or HTTP/1.1"
 """A server that knows of chunks and one that does not see different ends of such a request (RFC 9112, 6.1)."""
 NOT_HTTP: Final = "the request is not HTTP/1.1: malformed request line, header or chunk"
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
 
 
@@ -157,6 +158,8 @@ class RequestParser:
         stated = headers.get(b"content-length")
         if stated is not None and len(stated) >= self._digits and int(stated) > self._max_body_bytes:
             self._refusal = too_large(self._max_body_bytes)
+        if self._ending:  # HTTP/1.0, a last request, or a version that is not ours
+            self._check_version()
         if b"host" not in headers or self._has_two_hosts:
             self._check_host()
         if b"connection" in headers or b"transfer-encoding" in headers or b"expect" in headers:
@@ -192,6 +195,11 @@ class RequestParser:
             self._has_two_hosts = True
         return self._fields[name] + b", " + value if name == b"transfer-encoding" else value
 
+    def _check_version(self) -> None:
+        version = self._parser.get_http_version()  # type: ignore[union-attr]
+        if version not in _VERSIONS:
+            self._end(error_reply(505, f"HTTP/{version} is not offered here; send HTTP/1.1"))
+
     def _check_host(self) -> None:
         if self._has_two_hosts or not self._is_1_0():
             self._end(BadRequest(NOT_ONE_HOST))
@@ -200,6 +208,7 @@ class RequestParser:
         return bool(self._parser.get_http_version() == "1.0")  # type: ignore[union-attr]
 
     def _rare(self, headers: dict[bytes, bytes]) -> None:
+        self._check_version()
         is_1_0 = self._is_1_0()
         if not self._ending and is_1_0:
             self._ending = KEEP_ALIVE

@@ -207,3 +207,11 @@ def test_only_inferences_are_refused_early_over_grpc():
         channel.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=10)
     assert not service.seen
     opened.stop(1)
+
+
+def test_a_listener_that_cannot_start_leaves_no_thread():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        with pytest.raises(ValueError, match=r"(?i)stream socket"):
+            HttpListener(HttpDoor(FakeInference(), max_body_bytes=MAX_BODY_BYTES), sock=sock).start()
+    assert doors_threads() == []

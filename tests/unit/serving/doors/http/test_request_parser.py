@@ -317,3 +317,13 @@ def test_a_body_after_an_upgrade_that_is_not_taken_up_is_read():
     head = b"POST /y HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\n"
     (request,) = read(head + b"hi").ready
     assert (request[3], request[5]) == (b"hi", None)
+
+
+@pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/0.9"])
+@pytest.mark.parametrize("headers", [b"host: x\r\n", b"", b"host: x\r\nconnection: keep-alive\r\n"])
+def test_another_version_of_http_is_refused_as_such(version, headers):
+    parser = read(b"GET / %b\r\n%b\r\n" % (version, headers) + b"GET /more HTTP/1.1\r\nhost: x\r\n\r\n")
+    ((*_, ending, reply),) = parser.ready
+    assert isinstance(reply, Reply)
+    assert (reply.status, ending, parser.is_over) == (505, CLOSE, True)
+    assert b"HTTP/1.1" in reply.body
