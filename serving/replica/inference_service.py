@@ -124,6 +124,10 @@ class ModelServer:
             if trace is not None:
                 trace.end({"model": request.model}, error=error.message)
             raise error from problem.__cause__
+        except BaseException:  # cancelled
+            if trace is not None:
+                trace.end({"model": request.model}, error="the client is gone")
+            raise
         finally:
             self._metrics.ongoing -= 1
         if trace is not None:

@@ -19,6 +19,7 @@ from typing import Final
 TIMEOUT_S: Final = 1.0
 """How long a sibling's page may take."""
 _LARGEST: Final = 16 * 1024 * 1024
+_PART_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +104,32 @@ def merged(pages: Sequence[bytes]) -> bytes:
 
 
 async def _page(port: int) -> bytes | None:
-    """A sibling's own page; None if it does not answer in time."""
+    """A sibling's own page; None if it does not answer in time, or with more than _LARGEST bytes."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_LARGEST)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 writer.write(b"GET /metrics?replica=self HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-                answer = await reader.read(-1)
+                answer = await _read_to_end(reader)
             finally:
                 writer.close()
     except (OSError, TimeoutError):
         return None
+    if answer is None:
+        return None
     head, _, body = answer.partition(b"\r\n\r\n")
     return body if head.startswith(b"HTTP/1.1 200") else None
+
+
+async def _read_to_end(reader: asyncio.StreamReader) -> bytes | None:
+    """All that comes; None if it is more than _LARGEST bytes."""
+    parts, size = list[bytes](), 0
+    while part := await reader.read(_PART_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > _LARGEST:
+            return None
+    return b"".join(parts)
 
 
 def _process_start(pid: int) -> str | None:

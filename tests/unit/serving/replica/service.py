@@ -18,7 +18,7 @@ GONE = ModelSpec(name="gone", version="1", revision=RevisionSpec(bundle="sha256:
 
 
 class World:
-    def __init__(self, tmp_path, simple, *, may_control=True):
+    def __init__(self, tmp_path, simple, *, may_control=True, tracer=None, wrap=lambda scorer: scorer):
         self.store = BundleStore(tmp_path / "store")
         self.store.add(simple)
         self.simple = simple
@@ -31,12 +31,13 @@ class World:
             limits=ScorerLimits(1.0, 0.05, 100),
             identity="r",
         )
+        self.scorer = wrap(scorer)
         self.service = ModelServer(
             store=self.store,
-            scorer=scorer,
+            scorer=self.scorer,
             features=None,
             metrics=self.metrics,
-            tracer=Tracer(0.0, None),
+            tracer=tracer or Tracer(0.0, None),
             probe_timeout_s=60,
             model_threads=1,
             may_control=may_control,

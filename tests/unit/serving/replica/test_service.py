@@ -12,8 +12,10 @@ from serving.messages import InferRequest
 from serving.models.errors import ModelError, message_for_clients
 from serving.models.store import BundleStore
 from serving.replica.served_file import ServedFile, newest_of_each
+from serving.scoring.scorer import Scorer
 from serving.settings import ServingSettings
 from serving.spec import ServingSpec
+from serving.telemetry.tracing import MemorySpans, Tracer
 from tests.unit.serving.replica.service import GONE, ROW, World, ask
 from tests.waiting import until_so as until
 
@@ -192,3 +194,31 @@ async def test_a_file_in_the_store_that_cannot_be_read_keeps_nothing_from_being_
     await world.service.apply(wanted)
     assert world.service.is_ready()
     assert (await world.service.infer(ask())).version == "1"
+
+
+class StuckScorer(Scorer):
+    """Scores nothing until the client is gone."""
+
+    def __init__(self, inner):
+        self.begun, self._inner = asyncio.Event(), inner
+
+    def keep(self, revisions):
+        self._inner.keep(revisions)
+
+    async def score(self, variants, request, trace):
+        self.begun.set()
+        await asyncio.Event().wait()
+
+
+async def test_the_trace_of_a_request_whose_client_is_gone_ends(tmp_path, simple):
+    spans = MemorySpans()
+    world = World(tmp_path, simple, tracer=Tracer(1.0, None, exporter=spans.exporter), wrap=StuckScorer)
+    await world.service.load("simple")
+    asking = asyncio.ensure_future(world.service.infer(ask()))
+    await world.scorer.begun.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    (span,) = spans.finished()
+    assert (span.status.status_code.name, span.status.description) == ("ERROR", "the client is gone")
+    assert world.metrics.ongoing == 0

@@ -106,3 +106,18 @@ async def test_a_replica_that_left_keeps_no_thread(tmp_path):
     assert set(threading.enumerate()) - before
     siblings.leave()
     await until_so(lambda: not set(threading.enumerate()) - before)
+
+
+async def test_a_page_without_end_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.replica.siblings._LARGEST", 10_000)
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"vedette_requests_total 1\n" * 1000)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    me, large = Siblings(tmp_path, "me"), Siblings(tmp_path, "large")
+    large.register(server.sockets[0].getsockname()[1])
+    assert await me.merge(b"own 1\n") == b"own 1\n"
+    server.close()
