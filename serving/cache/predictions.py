@@ -8,7 +8,7 @@ A cache that is down or slow is a miss: its breaker then leaves it alone, and re
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -44,17 +44,25 @@ class Predictions:
         return run_s >= self._min_run_s
 
     async def outputs(
-        self, model: str, key: bytes, rows: int, left_s: float, run: Callable[[], Awaitable[Outputs]]
+        self,
+        model: str,
+        key: bytes,
+        rows: int,
+        left_s: float,
+        run: Callable[[], Awaitable[Outputs]],
+        *,
+        names: Collection[str] = (),
     ) -> tuple[Outputs, LookupOutcome]:
-        """What the model says to this key: kept, or by `run`. Raises RunError (also a kept one), TimeoutError after left_s, and
-        whatever else `run` raises."""
+        """The model's outputs for this key, from the cache or by `run`. names: outputs that a cached value must have.
+
+        Raises RunError (also a kept one), TimeoutError after left_s, and whatever else `run` raises."""
         began_s = self._clock.monotonic_s()
         value = await self._join(key, left_s)
         if value is not None:
             return self._from_cache(model, rows, value, "joined", began_s)
         flight = self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
-            value = await self._look_up(key)
+            value = await self._look_up(key, names)
             if value is not None:
                 return self._from_cache(model, rows, value, "hit", began_s)
             made = await self._run(model, rows, run)
@@ -86,7 +94,7 @@ class Predictions:
                 return value
         return None
 
-    async def _look_up(self, key: bytes) -> bytes | None:
+    async def _look_up(self, key: bytes, names: Collection[str]) -> bytes | None:
         started_s = self._clock.monotonic_s()
         ticket = self._guard.ask(started_s)
         if ticket is None:
@@ -102,7 +110,7 @@ class Predictions:
             raise
         now_s = self._clock.monotonic_s()
         self._guard.succeeded(ticket, now_s - started_s, now_s)
-        return value if value is None or _is_readable(value) else None
+        return value if value is None or _is_usable(value, names) else None
 
     async def _run(self, model: str, rows: int, run: Callable[[], Awaitable[Outputs]]) -> Outputs | bytes:
         """The outputs, or a refusal as it is kept."""
@@ -156,15 +164,15 @@ def _decoded(value: bytes) -> Outputs:
     return {array.name: _array(array) for array in _decode(value)}
 
 
-def _is_readable(value: bytes) -> bool:
-    """Whether it can be read: a cache that others write to may hold anything."""
+def _is_usable(value: bytes, names: Collection[str]) -> bool:
+    """Whether it can be read and has these outputs: a cache that others write to may hold anything."""
     try:
-        _decoded(value)
+        outputs = _decoded(value)
     except RunError:
         return True
     except (msgspec.DecodeError, ValueError, TypeError):
         return False
-    return True
+    return outputs.keys() >= set(names)
 
 
 def _array(array: _Array) -> NDArray[Any]:

@@ -158,7 +158,7 @@ class VariantRunner:
 
         try:
             left_s = run_slice_s(state.deadline_s - start, share)
-            group.raw, outcome = await cache.outputs(revision.name, key, group.rows.rows, left_s, run)
+            group.raw, outcome = await cache.outputs(revision.name, key, group.rows.rows, left_s, run, names=plan.to_run)
         except TimeoutError as problem:  # waiting for another request's run
             raise _timed_out(revision, state.deadline_s - start, share) from problem
         if outcome != "miss":  # else the run has concluded it

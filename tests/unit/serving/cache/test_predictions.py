@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -63,7 +64,7 @@ class World:
         self.model = Model(self.clock)
 
     async def ask(self, key=b"k", left_s=1.0):
-        return await self.predictions.outputs("m", key, 2, left_s, self.model.run)
+        return await self.predictions.outputs("m", key, 2, left_s, self.model.run, names=tuple(OUTPUTS))
 
     @property
     def counted(self):
@@ -189,3 +190,12 @@ async def test_an_entry_in_place_of_itself_takes_no_more_memory():
     before = cache.bytes
     cache.put(b"k", bytes(100))
     assert cache.bytes == before
+
+
+async def test_a_kept_value_that_lacks_an_output_is_a_miss(world):
+    await world.ask()
+    (whole,) = [await world.cache.get(b"k", 1.0)]
+    world.cache.put(b"k", msgspec.msgpack.encode(msgspec.msgpack.decode(whole)[:1]))
+    found, outcome = await world.ask()
+    assert (outcome, world.model.runs) == ("miss", 2)
+    assert equal(found, OUTPUTS)
