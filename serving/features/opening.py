@@ -14,7 +14,7 @@ from typing import Final
 from serving.features.plan import feast
 from serving.features.plan.definitions import Definitions, OnlineStore, Service
 from serving.features.plan.errors import RegistryError
-from serving.features.plan.feature_plan import Plan, Store, compile_steps
+from serving.features.plan.feature_plan import Plan, Store, compile_steps, computed_views
 from serving.features.reader import PlanReader
 from serving.features.stores.guarded import GuardedStore
 from serving.features.stores.sqlite import SqliteStore
@@ -76,31 +76,41 @@ class OpenReader(PlanReader):
         """Compile every service and swap the plans in. A service that does not compile or was removed keeps its last good plan, and
         affects no other."""
         former = self._backend
-        if self._backend is None or definitions.online != self._online:
-            store = await _open_store(self._settings, definitions.online)
-            self._backend = (
-                store if self._guard is None else GuardedStore(store, self._guard, self._timeout_s, late_s=self._late_s)
-            )
-            self._online = definitions.online
+        if former is not None and definitions.online == self._online:
+            await self._compile(definitions, former)
+        else:
+            store = await self._open(definitions.online)
+            try:
+                await self._compile(definitions, store)
+            except BaseException:  # cancelled, say: the former plans and their store stay
+                await store.close()
+                raise
+            self._backend, self._online = store, definitions.online
+        self._seen, self._definitions = seen, definitions
+        if former is not None and former is not self._backend:
+            await former.close()
+
+    async def _open(self, online: OnlineStore) -> Store:
+        store = await _open_store(self._settings, online)
+        return store if self._guard is None else GuardedStore(store, self._guard, self._timeout_s, late_s=self._late_s)
+
+    async def _compile(self, definitions: Definitions, store: Store) -> None:
         plans: dict[str, Plan] = {}
         problems = dict(definitions.problems)
         for service in definitions.services:
             await asyncio.sleep(0)  # requests are answered between two services, and between two steps of one
             try:
-                plans[service.name] = await self._plan_of(service, definitions, self._backend)
+                plans[service.name] = await self._plan_of(service, definitions, store)
             except RegistryError as error:
                 problems[service.name] = error.message
         for name in self._plans.keys() - plans.keys():
             problems.setdefault(name, "the registry does not have it any more")
             with suppress(RegistryError):
-                plans[name] = await self._plan_of(self._plans[name].source, definitions, self._backend)
+                plans[name] = await self._plan_of(self._plans[name].source, definitions, store)
         for name, problem in problems.items():
             still = "is served as it was before" if name in plans else "cannot be served"
             log.warning("features: service %s %s: %s", name, still, problem)
         self.swap(plans, problems)
-        self._seen, self._definitions = seen, definitions
-        if former is not None and former is not self._backend:
-            await former.close()
 
     async def _plan_of(self, service: Service, definitions: Definitions, store: Store) -> Plan:
         """The current plan if nothing about it changed; else a new one, warmed for the bundles that use it."""
@@ -109,7 +119,8 @@ class OpenReader(PlanReader):
             own_code = service.computed and self._settings.feature_repo is not None  # files that may have changed
             if (before.project, before.key_version) == (definitions.project, definitions.key_version) and not own_code:
                 return former
-        steps = compile_steps(service, definitions, store, self._settings.feature_repo)
+        computed = await asyncio.to_thread(computed_views, service, self._settings.feature_repo) if service.computed else []
+        steps = compile_steps(service, definitions, store, computed)
         while True:
             try:
                 next(steps)

@@ -97,18 +97,21 @@ Steps = Generator[None, None, Made]
 
 def compile_service(service: Service, definitions: Definitions, store: Store, folder: Path | None = None) -> Plan:
     """Compile one feature service at once. folder: of a feature repository of one's own. Raises RegistryError."""
-    return at_once(compile_steps(service, definitions, store, folder))
+    return at_once(compile_steps(service, definitions, store, computed_views(service, folder)))
 
 
-def compile_steps(service: Service, definitions: Definitions, store: Store, folder: Path | None = None) -> Steps[Plan]:
-    """Compile one feature service a millisecond at a time: one of a thousand features takes ten. Raises RegistryError."""
+def computed_views(service: Service, folder: Path | None) -> list[Computed]:
+    """The service's on-demand views with their functions. Imports modules, so not for the event loop. Raises RegistryError."""
+    return [Computed(view, folder) for view in service.computed]
+
+
+def compile_steps(service: Service, definitions: Definitions, store: Store, computed: Sequence[Computed] = ()) -> Steps[Plan]:
+    """Compile one feature service a millisecond at a time: one of a thousand features takes ten.
+
+    computed: what `computed_views` gives. Raises RegistryError."""
     groups = []
     for views in _by_key(service.stored).values():
         groups.append((yield from _group(views, definitions.key_version, is_raw=not store.decodes)))
-        yield
-    computed = []
-    for view in service.computed:
-        computed.append(Computed(view, folder))
         yield
     stored = {f"{view.name}__{feature.name}" for view in service.stored for feature in view.features}
     tables = [block.names for group in groups for block in group.blocks] + [t for view in computed for t in view.tables]

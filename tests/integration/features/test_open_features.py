@@ -1,9 +1,11 @@
 """From a declaration to features that are served: apply, write, materialise, open, read. No Feast in the serving process."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -15,8 +17,15 @@ from lifecycle.training.feast_store import FeastStore
 from operators.cli.console import CommandError
 from serving.features.opening import open_features
 from serving.features.plan.errors import RegistryError, UnknownService
+from serving.features.stores.sqlite import SqliteStore
 from serving.settings import ServingSettings
 
+OWN_TRANSFORM = """
+def encode_flows(columns, **parameters):
+    from feature_repo import transforms
+
+    return transforms.encode_flows(columns, **parameters)
+"""
 TICK = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FLOW = {
     "proto": np.array([b"tcp"], dtype=object),
@@ -184,4 +193,57 @@ async def test_a_service_that_goes_while_it_is_served_is_served_as_it_was(tmp_pa
     await reader.refresh()
     assert (await reader.read("flows_v1", host(b"10.0.0.9"), FLOW, at(61))).columns["flow__source_flags"].tolist() == [2.0]
     assert "flows_v1" in reader.problems
+    await reader.close()
+
+
+def other_store(folder):
+    """Point Feast's configuration at another online store."""
+    path = folder / "feast" / "feature_store.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("online.db", "other.db"), encoding="utf-8")
+    registry = folder / "feast" / "registry.db"
+    os.utime(registry, (1, 1))
+
+
+async def test_a_refresh_that_is_cancelled_leaves_the_store_as_it_was_and_no_other_open(tmp_path, monkeypatch):
+    opened, begun = [], asyncio.Event()
+
+    class WatchedStore(SqliteStore):
+        def __init__(self, path):
+            super().__init__(path)
+            self.is_closed = False
+            opened.append(self)
+
+        async def close(self):
+            await super().close()
+            self.is_closed = True
+
+    monkeypatch.setattr("serving.features.opening.SqliteStore", WatchedStore)
+    FeastStore(tmp_path / "feast").apply(FLOWS)
+    reader = await open_features(ServingSettings(store_dir=tmp_path, feature_refresh_s=3600))
+
+    async def hang(*_):
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("serving.features.opening.warm_read", hang)
+    other_store(tmp_path)
+    refreshing = asyncio.ensure_future(reader.refresh())
+    await begun.wait()
+    refreshing.cancel()
+    await asyncio.gather(refreshing, return_exceptions=True)
+    assert [store.is_closed for store in opened] == [False, True]
+    rows = await reader.read("flows_v1", host(b"10.0.0.9"), FLOW, at(61))
+    assert rows.columns["flow__source_flags"].tolist() == [2.0]
+    await reader.close()
+    assert [store.is_closed for store in opened] == [True, True]
+
+
+async def test_the_module_of_a_transform_is_imported_off_the_loop(tmp_path):
+    folder, seen = tmp_path / "repo", tmp_path / "threads"
+    FeastStore(folder / "feast").apply(FLOWS)
+    code = f"import threading\nopen({str(seen)!r}, 'a').write(threading.current_thread().name)\n"
+    (folder / "feast" / "transforms.py").write_text(code + OWN_TRANSFORM)
+    reader = await open_features(ServingSettings(store_dir=tmp_path, feature_repo=folder / "feast", feature_refresh_s=3600))
+    assert reader.services == ("flows_v1",), reader.problems
+    assert seen.read_text() != threading.main_thread().name
     await reader.close()
