@@ -5,11 +5,12 @@ column that gives the label away) is a note. Splitting and features come after."
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -154,7 +155,7 @@ def _typed(values: Any, kind: str, where: str) -> Any:
         case "string":
             typed = values.map(_text, na_action="ignore").astype(object)
         case "timestamp":
-            typed = pd.to_datetime(values, errors="coerce", format="ISO8601") if values.dtype == object else values
+            typed = _times(values, where) if values.dtype == object else values
             if not pd.api.types.is_datetime64_any_dtype(typed):
                 raise DataError(f"{where} is {values.dtype}, expected timestamp (ISO 8601 text or a timestamp column)")
         case "port":
@@ -174,6 +175,21 @@ def _typed(values: Any, kind: str, where: str) -> Any:
             f"{where}, row {row}: {values.iloc[row]!r:.80} is no {kind}; mend the data, or the type in source.columns"
         )
     return typed.astype(np.int64) if kind == "port" else typed
+
+
+def _times(values: Any, where: str) -> Any:
+    """ISO 8601 text as times; NaT for what is none. Times with different offsets become UTC. Raises DataError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # pandas 3 raises where pandas 2 gives objects
+        typed = pd.to_datetime(values, errors="coerce", format="ISO8601")
+    if typed.dtype != object:
+        return typed
+    is_aware = typed.map(lambda time: time.tzinfo is not None, na_action="ignore").fillna(True).to_numpy(dtype=bool)
+    if not is_aware.all():
+        row = int(np.argmax(is_aware != is_aware[0]))
+        odd = "has an offset, others have none" if is_aware[row] else "has no offset, others have one"
+        raise DataError(f"{where}, row {row}: {values.iloc[row]!r:.80} {odd}; write all times with an offset, or none")
+    return pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
 
 
 def _text(value: Any) -> str | None:
@@ -222,10 +238,6 @@ def _event_times(detector: Detector, frame: Any, where: str) -> NDArray[np.int64
     if times.dt.tz is None:
         try:
             times = times.dt.tz_localize(ZoneInfo(spec.timezone))
-        except ZoneInfoNotFoundError as problem:
-            raise DataError(
-                f"detector {detector.name!r}: event_time.timezone {spec.timezone!r} is not known; write e.g. UTC"
-            ) from problem
         except Exception as problem:  # ambiguous or non-existing times around a change of clocks
             raise DataError(
                 f"{where}: column {spec.column!r}: {problem}; store UTC times instead of {spec.timezone} ones"

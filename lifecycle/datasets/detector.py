@@ -7,8 +7,9 @@ contradicts itself."""
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from serving.models.manifest import Name
 from serving.rules.ruleset import RulesFile
@@ -66,6 +67,15 @@ class EventTime(_Part):
     """What naive times mean, e.g. `Europe/Prague`."""
     duration: str | None = None
     """Column with seconds to add; unset: the event is known at once."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as problem:
+            raise ValueError(f"{value!r} is no time zone; write e.g. UTC or Europe/Prague") from problem
+        return value
 
 
 class Match(_Part):

@@ -54,13 +54,22 @@ def ensure_trained(detector: str, data_dir: Path | None, settings: "ServingSetti
     memo = settings.store_dir / "trained" / f"{_identity(declared, data_dir)}.json"
     if memo.is_file() and not retrain:
         try:
-            return BundleStore(settings.store_dir).read(json.loads(memo.read_text(encoding="utf-8"))["digest"])
-        except (ModelError, ValueError, KeyError, OSError) as problem:
+            return BundleStore(settings.store_dir).read(_digest_in(memo))
+        except (ModelError, ValueError, OSError) as problem:
             errors.print(f"training again: {problem}", markup=False)
     bundle = _train(declared, None, data_dir, settings, None)
     memo.parent.mkdir(parents=True, exist_ok=True)
     memo.write_text(json.dumps({"digest": bundle.digest}) + "\n", encoding="utf-8")
     return bundle
+
+
+def _digest_in(memo: Path) -> str:
+    """The digest that a note of what was trained holds. Raises OSError, ValueError."""
+    content = json.loads(memo.read_text(encoding="utf-8"))
+    digest = content.get("digest") if isinstance(content, dict) else None
+    if not isinstance(digest, str):
+        raise ValueError(f"{memo} does not hold the digest of a bundle")
+    return digest
 
 
 def load(detector: "Detector", data: Path | None, data_dir: Path | None, tell: "Progress") -> "Dataset":

@@ -38,20 +38,23 @@ def start(
     file: Annotated[
         Path | None, typer.Option(help="The experiment as YAML, with all its fields, instead of --variant.")
     ] = None,
-    duration: Annotated[str, typer.Option(help="How long it runs, e.g. 7d.")] = "7d",
-    metric: Annotated[str, typer.Option(help="The gate by which the winner is chosen.")] = "alertRate",
-    goal: Annotated[str, typer.Option(help="Which is better: lower or higher.")] = "lower",
+    duration: Annotated[str | None, typer.Option(help="How long it runs, e.g. 12h (default: 7d).")] = None,
+    metric: Annotated[str | None, typer.Option(help="The gate by which the winner is chosen (default: alertRate).")] = None,
+    goal: Annotated[str | None, typer.Option(help="Which is better: lower or higher (default: lower).")] = None,
     why: Why = "",
     as_json: Json = False,
 ) -> None:
     """Ask for an experiment. It begins once every replica has every variant."""
+    options = {"--variant": variant, "--duration": duration, "--metric": metric, "--goal": goal}
+    if file is not None and (given := [option for option, value in options.items() if value]):
+        raise CommandError(f"{given[0]} and --file exclude each other: the file has all fields of the experiment")
     control = choice.open()
     record = control.read(name)
     if file is not None:
         spec = _from_file(file)
     else:
         variants = [_variant(v, choice, record.ref.model) for v in variant or ()]
-        spec = {"variants": variants, "duration": duration, "metric": metric, "goal": goal}
+        spec = {"variants": variants, "duration": duration or "7d", "metric": metric or "alertRate", "goal": goal or "lower"}
     if record.status.phase == "Aborted":
         raise CommandError(
             f"the last rollout of {name} was aborted and the spec still asks for its candidate; first ask for what serves: "

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.datasets.data import check_data, find_file, read_data
-from lifecycle.errors import DataError
+from lifecycle.errors import DataError, DetectorError
 from tests import laws
 from tests.unit.lifecycle.declared import PLAIN, detector, rows
 
@@ -220,3 +220,16 @@ def _column(values):
         return pa.array(values)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
         return pa.array([repr(v) for v in values])
+
+
+def test_times_with_different_offsets_are_of_one_clock():
+    data = timed(["2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"])
+    assert data.at_us.tolist() == [1792888200000000, 1792891800000000]
+    with pytest.raises(DataError, match=r"row 1: .* has an offset, others have none"):
+        timed(["2026-07-01T12:00:02", "2026-07-01T12:00:02+02:00"])
+
+
+@pytest.mark.parametrize("zone", ["Prague", "Europe", "../etc/passwd", ""])
+def test_a_time_zone_that_is_none_is_refused_with_the_declaration(zone):
+    with pytest.raises(DetectorError, match=r"event_time.timezone: .* is no time zone; write e.g. UTC or Europe/Prague"):
+        detector(source__columns__at="timestamp", event_time={"column": "at", "timezone": zone})

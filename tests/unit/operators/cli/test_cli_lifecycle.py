@@ -9,9 +9,12 @@ import yaml
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
+from lifecycle.datasets.declarations import read_detector
 from operators.cli.main import app
+from operators.cli.models.train import _identity, ensure_trained
 from serving.models.onnx import OnnxModel
 from serving.models.store import BundleStore
+from serving.settings import ServingSettings
 from tests.unit.lifecycle.declared import body, rows
 
 
@@ -204,3 +207,16 @@ def test_a_description_that_is_refused(vedette, tmp_path, text, says):
     done = vedette("bundle", "create", "--onnx", "g.onnx", "--describe", "more.yaml")
     assert done.exit_code == 1
     assert says in str(done.exception)
+
+
+@pytest.mark.parametrize("memo", ["[1]", "{}", '{"digest": 5}', "null", "{"])
+def test_a_note_of_what_was_trained_that_cannot_be_read_leads_to_training_again(vedette, own, memo):
+    settings = ServingSettings(store_dir=own / "store")
+    declared = body()
+    declared["source"]["train"] = "logins.csv"
+    (own / "logins.yaml").write_text(yaml.safe_dump(declared))
+    (own / "store" / "trained").mkdir(parents=True)
+    path = own / "store" / "trained" / f"{_identity(read_detector(str(own / 'logins.yaml')), own)}.json"
+    path.write_text(memo)
+    bundle = ensure_trained(str(own / "logins.yaml"), own, settings, retrain=False)
+    assert json.loads(path.read_text()) == {"digest": bundle.digest}

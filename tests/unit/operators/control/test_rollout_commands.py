@@ -232,3 +232,15 @@ async def test_a_refusal_is_told_although_the_clock_of_who_refuses_is_behind(pla
 
     with pytest.raises(CommandError, match="refused: alice started it"):
         send_verb(SlowClock(), "ids", "approve", "", as_json=False)
+
+
+@pytest.mark.parametrize(
+    "option", [["--variant", "a:50"], ["--duration", "2h"], ["--metric", "alertRate"], ["--goal", "lower"]]
+)
+def test_an_experiment_from_a_file_takes_no_field_beside_it(place: Place, option):
+    place.folder.change("ids", lambda _: document(revision(1)))
+    spec = place.store_dir / "experiment.yaml"
+    spec.write_text("variants: []\n")
+    done = run(place, "experiment", "start", "ids", "--file", str(spec), *option)
+    assert option[0] in str(done.exception)
+    assert "--file" in str(done.exception)
