@@ -48,7 +48,8 @@ def parquet_rows(file: Path) -> list[Event]:
     """The first rows of a Parquet file."""
     from pyarrow import parquet
 
-    rows: list[Event] = next(parquet.ParquetFile(file).iter_batches(KEPT)).to_pylist()
+    batch = next(parquet.ParquetFile(file).iter_batches(KEPT), None)
+    rows: list[Event] = [] if batch is None else batch.to_pylist()
     return rows
 
 

@@ -4,6 +4,7 @@ In this order: the file that is named (JSON lines of whole requests, or of event
 (captures.py); captures in the data folder whose columns are the model's inputs; values made up from the inputs' types.
 Reads and shapes only; who sends is users.py's."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -140,6 +141,8 @@ def _tensor(i: Input, rows: int, values: Sequence[Value]) -> Tensor:
 
 
 def _cast(datatype: str, value: Any) -> Value:
+    if isinstance(value, float) and math.isnan(value):  # as Parquet has it for a number that is missing
+        value = None
     if datatype == "BYTES":
         return "" if value is None else str(value)
     if datatype.startswith("FP"):
@@ -153,13 +156,28 @@ def _from_file(file: Path, inputs: Sequence[Input], rows: int) -> Iterator[Paylo
             raise ValueError(f"{file}: its columns are not the model's inputs {[i.name for i in inputs]}")
         yield from from_events(inputs, parquet_rows(file), rows)
         return
-    lines = [orjson.loads(line) for line in islice(file.read_bytes().splitlines(), KEPT) if line.strip()]
+    with file.open("rb") as stream:
+        lines = [_object(file, number, line) for number, line in enumerate(islice(stream, KEPT), 1) if line.strip()]
     if lines and "inputs" in lines[0]:
-        yield from (_request(line) for line in lines)
+        for number, line in enumerate(lines, 1):
+            try:
+                yield _request(line)
+            except (KeyError, TypeError, ValueError) as problem:
+                raise ValueError(f"{file}: request {number} is none: {problem!r}") from problem
         return
     if not lines or not fits(inputs, lines[0]):
         raise ValueError(f"{file}: neither requests (with `inputs`) nor events with the fields {[i.name for i in inputs]}")
     yield from from_events(inputs, lines, rows)
+
+
+def _object(file: Path, number: int, line: bytes) -> Mapping[str, Any]:
+    try:
+        found = orjson.loads(line)
+    except ValueError as problem:
+        raise ValueError(f"{file}, line {number}: {problem}") from problem
+    if not isinstance(found, dict):
+        raise ValueError(f"{file}, line {number}: expected a JSON object")
+    return found
 
 
 def _request(line: Mapping[str, Any]) -> Payload:

@@ -35,13 +35,13 @@ class Benchmark(Protocol):
 def benchmarks(names: Sequence[str]) -> Iterator[tuple[str, Benchmark]]:
     """The benchmarks of these names, or all that are not long. Raises BenchError for a name that is none."""
     there = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg and not m.name.startswith("_"))
-    for name in names or there:
-        module = importlib.import_module(f"{package.__name__}.{name}") if name in there else None
-        if module is not None and hasattr(module, "run"):
-            if names or not _is_long(name, module):
-                yield name, module  # type: ignore[misc]  # seen to have `run`
-        elif names:
+    modules = {name: importlib.import_module(f"{package.__name__}.{name}") for name in names or there if name in there}
+    for name in names:
+        if not hasattr(modules.get(name), "run"):
             raise BenchError(f"there is no benchmark {name!r}; --list names them, without a name all but the long ones run")
+    for name, module in modules.items():
+        if hasattr(module, "run") and (names or not _is_long(name, module)):
+            yield name, module  # type: ignore[misc]  # seen to have `run`
 
 
 def main(argv: Sequence[str] | None = None) -> int:

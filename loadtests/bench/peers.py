@@ -4,6 +4,7 @@ Made once, when a benchmark first wants it. What cannot be made is told as Bench
 
 import hashlib
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +21,11 @@ MINUTES: Final = 5
 
 
 def environment(name: str) -> Path:
-    """The folder of the peer's programs; makes its environment if it is not there or its requirements changed."""
+    """The folder of the peer's programs; makes its environment if it is not there or its requirements or our Python changed."""
     requirements, folder = ROOT / "requirements" / "peers" / f"{name}.txt", (VENVS / name).resolve()
     if not requirements.is_file():
         raise BenchError(f"{name} is not measured: {requirements} is missing; its .in file says why")
-    sign, digest = folder / ".ready", hashlib.sha256(requirements.read_bytes()).hexdigest()
+    sign, digest = folder / ".ready", hashlib.sha256(requirements.read_bytes() + platform.python_version().encode()).hexdigest()
     if not sign.is_file() or sign.read_text(encoding="utf-8") != digest:
         sys.stderr.write(f"setting up {folder} (once; about a minute)\n")
         _run(name, [sys.executable, "-m", "venv", "--clear", str(folder)])

@@ -37,6 +37,8 @@ FOLDER: Final = Path("build/profile")
 CLIENTS: Final = 32
 SAMPLES_PER_S: Final = 100
 TOP: Final = 15
+PATIENCE_S: Final = 60.0
+"""How long py-spy may take beyond its samples."""
 WAITS: Final = ("Condition.wait ", "Event.wait ", "wait (", "_worker (")
 """py-spy cannot always tell a thread that waits from one that works; these frames do nothing else."""
 
@@ -170,7 +172,10 @@ def record(pid: int, path: Path, *, seconds: float, kind: str, is_native: bool) 
     command = [program, "record", "--pid", str(pid), "--duration", str(max(1, round(seconds))), "--rate", str(SAMPLES_PER_S)]
     command += ["--format", kind, "--output", str(path), "--function", *(["--native"] if is_native else [])]
     command += ["--threads"] if kind == "flamegraph" else []
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired as problem:
+        raise BenchError(f"py-spy did not end within {problem.timeout:g} s for {seconds:g} s of samples") from problem
     said = done.stderr + done.stdout
     if "ermission" in said or "not permitted" in said:
         raise BenchError(

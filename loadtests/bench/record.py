@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
@@ -81,11 +82,11 @@ def write(
 
 
 def read_all(folder: Path = FOLDER) -> list[Record]:
-    """Every record there, by name; a file that is none is left out."""
+    """Every record there, by name; a file that is none, or another version's, is left out."""
     found = []
     for path in sorted(folder.glob("*.json")):
-        content = orjson.loads(path.read_bytes())
-        if isinstance(content, dict) and "rows" in content:
+        with suppress(ValueError, KeyError, TypeError):
+            content = orjson.loads(path.read_bytes())
             found.append(Record(**{**content, "machine": Machine(**content["machine"]), "rows": tuple(content["rows"])}))
     return found
 

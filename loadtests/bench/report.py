@@ -3,6 +3,7 @@
 Names of figures are paths, `what/who/...`: the second part is the alternative, the rest says what was measured of it. Rows whose
 names differ in that part only are shown side by side."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,17 +63,21 @@ def row(
     against: tuple[str, Sequence[float]] | None = None,
     target: Target | None = None,
 ) -> Row:
-    """Sum up one figure's rounds. against: name and rounds of the figure it is compared with, measured in the same rounds.
+    """Sum up one figure's rounds. against: name and rounds of the figure it is compared with, measured in the same rounds;
+    there is no ratio to a figure that is zero. A round that gave no finite figure makes the row unmeasured.
 
     >>> row("http/ours/p50", [2.0, 2.2, 9.0], "ms", against=("http/bare/p50", [1.0, 1.0, 3.0]))  # doctest: +ELLIPSIS
     Row(name='http/ours/p50', value=2.2, unit='ms', ratio_to='http/bare/p50', ratio=2.2, rounds=3, range=(2.0, 9.0), ...)
     """
     if not values:
         raise ValueError(f"{name}: no rounds were measured")
+    if missing := sum(not math.isfinite(v) for v in values):
+        return unmeasured(name, f"{missing} of {len(values)} rounds gave no figure", unit=unit, target=target)
     ratio_to, ratio = None, None
     if against is not None:
         ratio_to, others = against
-        ratio = statistics.median(v / o for v, o in zip(values, others, strict=True))
+        pairs = list(zip(values, others, strict=True))
+        ratio = statistics.median(v / o for v, o in pairs) if all(o and math.isfinite(o) for _, o in pairs) else None
     return Row(name, statistics.median(values), unit, ratio_to, ratio, len(values), (min(values), max(values)), target)
 
 

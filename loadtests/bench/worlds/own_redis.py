@@ -37,7 +37,11 @@ class OwnRedis:
         return f"redis://{HOST}:{self.port}/0"
 
     def __enter__(self) -> "OwnRedis":
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,6 +50,8 @@ class OwnRedis:
 
     def start(self) -> None:
         """Start it with what was last saved. Raises BenchError."""
+        from redis.exceptions import RedisError
+
         where = ("--port", str(self.port), "--bind", HOST, "--dir", self._folder.name)
         command = [str(self._program), *where, "--save", "", "--appendonly", "no", *self._debug()]
         log = Path(self._folder.name) / "redis.log"
@@ -53,7 +59,7 @@ class OwnRedis:
             self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
         until = time.monotonic() + START_S
         while time.monotonic() < until:
-            with contextlib.suppress(OSError), self.client() as client:
+            with contextlib.suppress(OSError, RedisError), self.client() as client:
                 if client.ping():
                     return
             time.sleep(0.01)

@@ -1,6 +1,7 @@
 """The parts of the benchmarks that measure nothing: summing up, comparing, choosing, reading the generators' output."""
 
 import json
+import os
 import re
 from datetime import UTC, datetime
 from xml.etree import ElementTree
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from loadtests.bench import __main__ as command
-from loadtests.bench import targets
+from loadtests.bench import peers, profiling, targets
 from loadtests.bench.benchmarks import doors, grpc_doors
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load import http_load
@@ -21,6 +22,7 @@ from loadtests.bench.report import as_json, plain, row, unmeasured
 from loadtests.bench.strips import strip
 from loadtests.bench.vedette import SHIPPED
 from loadtests.bench.workload import INPUT, build_workload, tree_model
+from loadtests.bench.worlds import own_redis
 from loadtests.stubs import messages
 
 
@@ -291,3 +293,69 @@ def test_the_headline_benchmarks_also_have_what_a_user_has_who_sets_nothing(modu
     made = dict(module.servers(None, tmp_path))
     assert made[SHIPPED]().environment == ()
     assert made["vedette"]().environment == (("VEDETTE_AUDIT", "false"),)
+
+
+def test_a_ratio_to_nothing_is_not_taken():
+    found = row("ours", [1.0, 2.0], "req/s", against=("bare", [1.0, 0.0]), target=targets.ratio(">=", 0.5))
+    assert (found.value, found.ratio, found.is_met) == (1.5, None, False)
+
+
+def test_a_round_without_a_figure_is_told_and_the_page_is_made(tmp_path):
+    rows = [row("x/ours/p99", [1.0, float("nan")], "ms"), row("x/bare/p99", [1.0, 2.0], "ms")]
+    assert (rows[0].value, rows[0].problem) == (None, "1 of 2 rounds gave no figure")
+    write(rows, "x", machine=this_machine(), at=datetime(2026, 1, 2, tzinfo=UTC), folder=tmp_path)
+    assert "1 of 2 rounds gave no figure" in page(read_all(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"rows": []}', '{"rows": [], "machine": {"gone": 1}, "name": "x"}'])
+def test_a_record_that_cannot_be_read_hides_no_other(tmp_path, content):
+    write([], "good", machine=this_machine(), at=datetime(2026, 1, 2, tzinfo=UTC), folder=tmp_path)
+    (tmp_path / "bad.json").write_text(content)
+    assert [record.name for record in read_all(tmp_path)] == ["good"]
+
+
+def test_a_wrong_name_is_told_before_anything_is_measured():
+    with pytest.raises(BenchError, match="nothing"):
+        next(command.benchmarks(["sigma", "nothing"]))
+
+
+def test_a_peers_environment_is_made_again_for_another_python(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(peers, "ROOT", tmp_path)
+    monkeypatch.setattr(peers, "VENVS", tmp_path / "venvs")
+    monkeypatch.setattr(
+        peers, "_run", lambda name, words: (tmp_path / "venvs" / "a").mkdir(parents=True, exist_ok=True) or ran.append(words)
+    )
+    (tmp_path / "requirements" / "peers").mkdir(parents=True)
+    (tmp_path / "requirements" / "peers" / "a.txt").write_text("x==1\n")
+    for version, made in (("3.12.1", True), ("3.12.1", False), ("3.13.0", True)):
+        monkeypatch.setattr("platform.python_version", lambda version=version: version)
+        ran.clear()
+        peers.environment("a")
+        assert bool(ran) is made, version
+
+
+def program(folder, name, script):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_redis_that_does_not_answer_is_ended(tmp_path, monkeypatch):
+    program(tmp_path, "redis-server", f'[ "$1" = --version ] && echo v=6.0 && exit\necho $$ > {tmp_path}/pid\nexec sleep 600')
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(own_redis, "START_S", 0.5)
+    with pytest.raises(BenchError, match="did not answer"), own_redis.OwnRedis():
+        pass
+    pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_profiler_that_hangs_is_told(tmp_path, monkeypatch):
+    hanging = program(tmp_path, "py-spy", "exec sleep 600")
+    monkeypatch.setattr("shutil.which", lambda *_, **__: str(hanging))
+    monkeypatch.setattr(profiling, "PATIENCE_S", 0.1)
+    with pytest.raises(BenchError, match="py-spy did not end"):
+        profiling.record(1, tmp_path / "x.svg", seconds=0.1, kind="raw", is_native=False)

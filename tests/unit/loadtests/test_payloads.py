@@ -132,3 +132,33 @@ def test_a_shipped_detectors_real_capture_is_preferred(tmp_path):
     source, found = payloads.load(_metadata(*FLOWS), model="flows", file=None, data_dir=tmp_path, rows=1)
     assert source == str(file)
     assert [t.name for t in found[0].inputs] == [i.name for i in FLOWS]
+
+
+def test_a_number_that_is_none_is_sent_as_zero():
+    (payload,) = from_events(INPUTS, [{"SrcAddr": float("nan"), "SrcBytes": float("nan"), "sTos": float("nan")}], rows=1)
+    assert [tensor.data for tensor in payload.inputs] == [("",), (0.0,), (0,)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("5", id="a number"),
+        pytest.param("[1]", id="a list"),
+        pytest.param('{"inputs": [{"name": "a"}]}', id="a request without shapes"),
+        pytest.param('{"inputs": 3}', id="inputs that are no list"),
+        pytest.param('{"inputs": []}\n7', id="a second line that is no request"),
+        pytest.param('{"SrcAddr": "a", "SrcBytes": 1, "sTos": 1}\n7', id="a second line that is no event"),
+    ],
+)
+def test_a_file_whose_lines_are_neither_requests_nor_events_is_refused(tmp_path, line):
+    (tmp_path / "lines.jsonl").write_text(line)
+    with pytest.raises(ValueError, match=r"lines\.jsonl"):
+        payloads.load(METADATA, model="m", file=tmp_path / "lines.jsonl", data_dir=None, rows=1)
+
+
+def test_a_parquet_file_without_rows_has_no_requests(tmp_path):
+    empty = pa.table(
+        {"SrcAddr": pa.array([], pa.string()), "SrcBytes": pa.array([], pa.float32()), "sTos": pa.array([], pa.int64())}
+    )
+    parquet.write_table(empty, tmp_path / "empty.parquet")
+    assert payloads.load(METADATA, model="m", file=tmp_path / "empty.parquet", data_dir=None, rows=1)[1] == []
