@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from lifecycle.datasets.provenance import Provenance
 from serving.models.manifest import Name
 from serving.rules.ruleset import RulesFile
 
@@ -282,6 +283,8 @@ class Detector(_Part):
     """For people."""
     source: Source
     """Where rows come from."""
+    provenance: Provenance | None = None
+    """Who recorded, cleaned and labelled the rows; for auditors, carried in the bundle."""
     entity: Entity | None = None
     """Whom an event is about; unset: no features are looked up."""
     event_time: EventTime | None = None

@@ -3,7 +3,6 @@
 Same seed and data, same digest. What each step does is its own module's; the order and what flows between them is here."""
 
 import os
-import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from lifecycle.training.export import assembly_of, check_parity, tensors_of, to_
 from lifecycle.training.features import DATATYPES, FeatureStore, input_columns, with_features
 from lifecycle.training.fit import Encoding, Fitted, encoding_of, even_over_types, fit
 from lifecycle.training.operating_points import choose_points
+from lifecycle.training.origin import code_commit, describe_data, describe_service, environment
 from lifecycle.training.reference import golden_rows, reference_files
 from lifecycle.training.rules import measure_rules, rule_files
 from serving.models.build import build_bundle
@@ -112,7 +112,8 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
     points = choose_points(detector, scores, attack, weights)
     trained_on = prepared.frame.iloc[np.flatnonzero(parts.train)]
     lineage = Lineage(
-        data_digest=prepared.data.digest, code_commit=code_commit(), seed=chosen_seed,
+        data_digest=prepared.data.digest, data=describe_data(prepared.data), findings=prepared.data.notes,
+        features=describe_service(prepared.service), code_commit=code_commit(), seed=chosen_seed, environment=environment(),
         parameters={**detector.model.model_dump(mode="json"), "columns": list(encoding.columns)},
         metrics={"validation": {"rows": len(rows), **ranking(scores, attack)}, "onnx_largest_difference": parity, **_of_rules(prepared)},
         detector=detector.model_dump(mode="json", by_alias=True),
@@ -170,18 +171,6 @@ def write_bundle(trained: Trained, folder: Path, version: str = "1") -> Bundle:
 def model_scores(session: OnnxModel, encoding: Encoding, frame: Any) -> NDArray[np.float32]:
     """The served graph's scores, shape (n,)."""
     return np.ascontiguousarray(session.run(tensors_of(encoding, frame), ["probabilities"])["probabilities"][:, 1])
-
-
-def code_commit() -> str:
-    """The commit of this code, `unknown` outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 def _build(trained: Trained, folder: Path, version: str) -> Bundle:

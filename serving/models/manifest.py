@@ -168,12 +168,20 @@ class Lineage(_ManifestPart):
 
     data_digest: str
     """Digest of the training data."""
+    data: Mapping[str, Any] = {}
+    """Rows, attacks and time range of the training data."""
+    findings: tuple[str, ...] = ()
+    """What reading the data found to say about its quality."""
+    features: Mapping[str, Any] = {}
+    """The feature service that training joined: name, digest of its definition, feature views; empty: none."""
     code_commit: str
     """Commit of the code that trained."""
     seed: int | None = None
     """Seed of everything random in training."""
     parameters: Mapping[str, Any] = {}
     """Parameters of the model."""
+    environment: Mapping[str, str] = {}
+    """Python, processor family, and versions of the libraries that training used."""
     metrics: Mapping[str, Any] = {}
     """What training measured."""
     detector: Mapping[str, Any] = {}

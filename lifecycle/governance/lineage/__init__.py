@@ -1,0 +1,1 @@
+"""Lineage: from the data to the answers, and back."""

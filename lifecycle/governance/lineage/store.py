@@ -1,0 +1,109 @@
+"""Reads the facts of a lineage graph from a store: bundles, what is served, the prediction log, the log of acts.
+
+What the control plane knows of rollouts is handed in, because this plane does not know that one."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from lifecycle.governance.acts import ActsLog
+from lifecycle.governance.lineage.facts import AnswerFact, AnswersFact, BundleFact, RolloutFact, StoreFacts, distinct
+from serving.audit.segment_files import PATTERN, read_entries
+from serving.models.errors import BundleError
+from serving.models.store import BundleStore
+from serving.replica.served_file import ServedFile
+from serving.spec import RevisionSpec, ServingSpec
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """The part of a record that says whose answer it is; the rest of the line is skipped."""
+
+    receipt: str
+    time_us: int
+    model: str
+    version: str
+    revision: str
+
+
+class _Answer(_Head, frozen=True):
+    """What a lineage says of one answer."""
+
+    variant: str
+    source: str
+    rows: int
+    operating_point: str | None
+    verdicts: list[str]
+    trace_id: str | None
+    event_times_us: dict[str, list[int] | dict[str, object]]
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+_ANSWER = msgspec.json.Decoder(_Answer)
+
+
+def read_facts(store_dir: Path, rollouts: Iterable[RolloutFact] = ()) -> StoreFacts:
+    """Everything that the store's folder tells. A bundle that does not hold what its digest says is left out."""
+    return StoreFacts(
+        bundles=tuple(_bundles(BundleStore(store_dir))),
+        revisions=distinct(_served(store_dir)),
+        rollouts=tuple(rollouts),
+        answers=count_answers(store_dir / "audit"),
+        acts=tuple(ActsLog(store_dir / "governance", signer=lambda: None, now_us=lambda: 0).read()),
+    )
+
+
+def count_answers(folder: Path) -> tuple[AnswersFact, ...]:
+    """Records of the live segments by revision, in the order of their first. Raises msgspec.DecodeError for a line that is no record."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for head in _heads(folder):
+        counts = found.setdefault((head.model, head.version, head.revision), [0, head.time_us, head.time_us])
+        counts[0] += 1
+        counts[1], counts[2] = min(counts[1], head.time_us), max(counts[2], head.time_us)
+    return tuple(AnswersFact(*key, *counts) for key, counts in found.items())
+
+
+def find_answer(folder: Path, receipt: str) -> AnswerFact | None:
+    """The answer with this receipt, from the live segments; None if there is none."""
+    needle = msgspec.json.encode({"receipt": receipt})[1:-1]
+    for path in sorted(folder.glob(PATTERN)):
+        for entry in read_entries(path):
+            if needle in entry:
+                answer = _ANSWER.decode(entry)
+                if answer.receipt == receipt:
+                    return _fact(answer)
+    return None
+
+
+def _fact(answer: _Answer) -> AnswerFact:
+    facts = {
+        "time_us": answer.time_us,
+        "variant": answer.variant,
+        "source": answer.source,
+        "rows": answer.rows,
+        "operating_point": answer.operating_point,
+        "verdicts": {word: answer.verdicts.count(word) for word in dict.fromkeys(answer.verdicts)},
+        "trace_id": answer.trace_id,
+        "feature_views": sorted(answer.event_times_us),
+    }
+    return AnswerFact(answer.receipt, answer.model, answer.version, answer.revision, facts)
+
+
+def _heads(folder: Path) -> Iterator[_Head]:
+    for path in sorted(folder.glob(PATTERN)):
+        yield from map(_HEAD.decode, read_entries(path))
+
+
+def _bundles(store: BundleStore) -> Iterator[BundleFact]:
+    for entry in store.entries():
+        try:
+            yield BundleFact(entry.digest, store.read(entry.digest).manifest)
+        except BundleError:
+            continue
+
+
+def _served(store_dir: Path) -> Iterator[RevisionSpec]:
+    spec = ServedFile(store_dir).read() or ServingSpec()
+    for model in spec.models:
+        yield model.revision
+        yield from (variant.revision for variant in model.variants)

@@ -1,0 +1,56 @@
+"""What a bundle says of its origin: the data, the features, the code and the environment that it was trained with."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+from lifecycle.datasets.data import Dataset
+from serving.models.processor import processor_family
+from serving.ports import FeatureServiceInfo
+
+LIBRARIES: Final = ("lightgbm", "numpy", "pandas", "feast", "onnx", "onnxruntime")
+"""Libraries whose version can change a trained model."""
+
+
+def describe_data(data: Dataset) -> dict[str, Any]:
+    """Rows, attacks, verified rows and, where rows have a time, the first and last, microseconds since the epoch."""
+    found: dict[str, Any] = {"rows": len(data), "attacks": int(data.attack.sum()), "verified": int(data.verified.sum())}
+    if data.at_us is not None and len(data):
+        found |= {"first_us": int(data.at_us.min()), "last_us": int(data.at_us.max())}
+    return found
+
+
+def describe_service(service: FeatureServiceInfo | None) -> dict[str, Any]:
+    """Name, views and the digest of everything that defines the service's features; empty without a service."""
+    if service is None:
+        return {}
+    features = [[f.name, f.datatype, f.view, f.default, f.ttl_s] for f in service.features]
+    keys = [[k.name, k.datatype] for k in (*service.join_keys, *service.request_fields)]
+    body = json.dumps({"name": service.name, "keys": keys, "features": features}, sort_keys=True, separators=(",", ":"))
+    views: dict[str, list[str]] = {}
+    for feature in service.features:
+        views.setdefault(feature.view, []).append(feature.name)
+    digest = f"sha256:{hashlib.sha256(body.encode()).hexdigest()}"
+    return {"service": service.name, "digest": digest, "views": views}
+
+
+def environment() -> dict[str, str]:
+    """Python, processor family, and versions of the libraries that training uses."""
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {"python": platform.python_version(), "processor": processor_family(), **versions}
+
+
+def code_commit() -> str:
+    """The commit of this code, `unknown` outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()

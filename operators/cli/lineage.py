@@ -1,0 +1,115 @@
+"""`vedette lineage`: what an answer, a bundle or a rollout was made of, and what came of it."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from operators.cli.console import CommandError, Json, errors, page, print_json
+from operators.cli.control_plane import StoreDir
+
+if TYPE_CHECKING:
+    from lifecycle.governance.lineage.facts import RolloutFact
+    from operators.rollout.status import RolloutStatus
+
+app = typer.Typer(no_args_is_help=True, help="What an answer, a bundle or a rollout was made of, and what came of it.")
+
+
+@app.command()
+def show(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECEIPT|BUNDLE|ROLLOUT", help="A receipt, a digest, MODEL[:VERSION] or rollout/SERVICE[/NUMBER]."
+        ),
+    ],
+    svg: Annotated[Path | None, typer.Option(help="Write a drawing to this file.")] = None,
+    store_dir: StoreDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show the data, features, training, bundle, revision, rollouts and answers around one thing."""
+    from lifecycle.governance.lineage.facts import graph_of
+    from lifecycle.governance.lineage.resolve import resolve
+    from lifecycle.governance.lineage.store import find_answer, read_facts
+    from lifecycle.governance.lineage.svg import draw
+    from lifecycle.governance.lineage.tree import tree_lines
+    from serving.settings import ServingSettings
+
+    root = store_dir or ServingSettings().store_dir
+    facts = read_facts(root, rollout_facts(root))
+    answer = find_answer(root / "audit", reference)
+    graph = graph_of(facts, answer)
+    focus = f"answer/{answer.receipt}" if answer is not None else resolve(graph, reference)
+    part = graph.around(focus)
+    if svg is not None:
+        svg.write_text(draw(part, focus), encoding="utf-8")
+        errors.print(f"drawn: {svg}", markup=False)
+    if as_json:
+        print_json({"focus": focus, **part.as_record()})
+    elif svg is None:
+        page().print("\n".join(tree_lines(part, focus)), markup=False, soft_wrap=True)
+
+
+@app.command()
+def emit(
+    model: Annotated[str, typer.Argument(metavar="MODEL[:VERSION]", help="A bundle of the store.")],
+    to: Annotated[str, typer.Option(help="An OpenLineage endpoint (http://...), or a file that events are appended to.")],
+    store_dir: StoreDir = None,
+    as_json: Json = False,
+) -> None:
+    """Send the training run of a bundle as OpenLineage events."""
+    from lifecycle.governance.lineage.events import send, training_events
+    from lifecycle.governance.lineage.facts import BundleFact
+    from serving.models.store import BundleStore
+    from serving.settings import ServingSettings
+
+    name, _, version = model.partition(":")
+    bundle = BundleStore(store_dir or ServingSettings().store_dir).resolve(name, version or None)
+    when = datetime.fromtimestamp((bundle.folder / "bundle.json").stat().st_mtime).astimezone().isoformat()
+    try:
+        events = training_events(BundleFact(bundle.digest, bundle.manifest), when)
+    except ValueError as problem:
+        raise CommandError(f"{problem}; only bundles of `vedette train` have lineage events") from problem
+    send(events, to)
+    if as_json:
+        print_json({"sent": len(events), "to": to, "bundle": bundle.digest, "run": events[0].run.runId})
+    else:
+        page().print(f"{len(events)} events of {bundle.manifest.name} {bundle.manifest.version} sent to {to}", markup=False)
+
+
+def rollout_facts(store_dir: Path) -> "list[RolloutFact]":
+    """Every rollout that the services of this machine remember, the oldest of a service first."""
+    from operators.control.folder import ControlFolder
+
+    folder = ControlFolder(store_dir)
+    found: list[RolloutFact] = []
+    for name in sorted({*folder.names(), *folder.orphans()}):
+        status = folder.status(name)
+        if status is not None:
+            found += _rollouts(name, status)
+    return found
+
+
+def _rollouts(service: str, status: "RolloutStatus") -> "list[RolloutFact]":
+    from lifecycle.governance.lineage.facts import RolloutFact
+
+    facts = [
+        RolloutFact(
+            service, number, ended.candidate.serving(), ended.stable.serving() if ended.stable else None,
+            ended.started.isoformat(), ended.ended.isoformat(), ended.outcome, ended.by, ended.reason,
+            tuple(f"{move.move} by {move.by}: {move.reason}" for move in ended.moves),
+        )
+        for number, ended in enumerate(reversed(status.history), start=1)
+    ]  # fmt: skip
+    if status.candidate is not None:
+        started = status.started.isoformat() if status.started else ""
+        moves = tuple(f"{move.move} by {move.by}: {move.reason}" for move in status.moves)
+        stable = status.stable.serving() if status.stable else None
+        facts.append(
+            RolloutFact(
+                service, len(facts) + 1, status.candidate.serving(), stable, started, None, "under way", status.started_by,
+                status.message, moves,
+            )
+        )  # fmt: skip
+    return facts
