@@ -36,7 +36,8 @@ class Dataset:
 
     frame: the declared columns (strings are str, numbers float64 or int64; nulls only where a column may have them).
     attack: the label. verified: the row is known to be what the label says (False: unverified, taken as benign).
-    kind: the type of attack, or None. at_us: when the row counts, microseconds UTC, or None. notes: said to whoever trains."""
+    kind: the type of attack, or None. at_us: when the row counts, microseconds UTC, or None. notes: said to whoever trains.
+    is_generated: made up by a generator, so that what the detector declares of the data's origin does not apply."""
 
     frame: Any
     attack: NDArray[np.bool_]
@@ -45,6 +46,7 @@ class Dataset:
     at_us: NDArray[np.int64] | None
     digest: str
     notes: tuple[str, ...] = ()
+    is_generated: bool = False
 
     def __len__(self) -> int:
         return len(self.attack)

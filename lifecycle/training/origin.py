@@ -17,8 +17,9 @@ LIBRARIES: Final = ("lightgbm", "numpy", "pandas", "feast", "onnx", "onnxruntime
 
 
 def describe_data(data: Dataset) -> dict[str, Any]:
-    """Rows, attacks, verified rows and, where rows have a time, the first and last, microseconds since the epoch."""
-    found: dict[str, Any] = {"rows": len(data), "attacks": int(data.attack.sum()), "verified": int(data.verified.sum())}
+    """Rows, attacks, verified rows; whether they were generated; the first and last time, microseconds since the epoch."""
+    found: dict[str, Any] = {"is_generated": True} if data.is_generated else {}
+    found |= {"rows": len(data), "attacks": int(data.attack.sum()), "verified": int(data.verified.sum())}
     if data.at_us is not None and len(data):
         found |= {"first_us": int(data.at_us.min()), "last_us": int(data.at_us.max())}
     return found

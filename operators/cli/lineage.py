@@ -21,7 +21,8 @@ def show(
     reference: Annotated[
         str,
         typer.Argument(
-            metavar="RECEIPT|BUNDLE|ROLLOUT", help="A receipt, a digest, MODEL[:VERSION] or rollout/SERVICE[/NUMBER]."
+            metavar="RECEIPT|BUNDLE|ROLLOUT",
+            help="A receipt, a digest, MODEL, MODEL:VERSION, rollout/SERVICE or rollout/SERVICE/NUMBER.",
         ),
     ],
     svg: Annotated[Path | None, typer.Option(help="Write a drawing to this file.")] = None,
@@ -53,7 +54,7 @@ def show(
 
 @app.command()
 def emit(
-    model: Annotated[str, typer.Argument(metavar="MODEL[:VERSION]", help="A bundle of the store.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle of the store: MODEL, or MODEL:VERSION.")],
     to: Annotated[str, typer.Option(help="An OpenLineage endpoint (http://...), or a file that events are appended to.")],
     store_dir: StoreDir = None,
     as_json: Json = False,

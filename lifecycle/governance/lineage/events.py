@@ -16,7 +16,7 @@ from openlineage.client.facet_v2 import DatasetFacet, RunFacet, dataset_version_
 from openlineage.client.transport.file import FileConfig, FileTransport
 from openlineage.client.transport.http import HttpConfig, HttpTransport
 
-from lifecycle.governance.lineage.facts import BundleFact
+from lifecycle.governance.lineage.facts import BundleFact, provenance_of
 
 PRODUCER: Final = "https://vedette.dev/lineage"
 NAMESPACE: Final = "vedette"
@@ -56,8 +56,7 @@ def training_events(bundle: BundleFact, when: str) -> list[RunEvent]:
     }
     run = Run(str(uuid.uuid5(_RUNS, bundle.digest)), {"vedette": FactsFacet(facts)})
     job = Job(NAMESPACE, f"train.{manifest.name}")
-    provenance = lineage.detector.get("provenance") or {}
-    inputs = [_data(manifest.name, lineage.data_digest, dict(lineage.data), provenance, lineage.findings)]
+    inputs = [_data(manifest.name, lineage.data_digest, dict(lineage.data), dict(provenance_of(lineage)), lineage.findings)]
     if manifest.feature_service is not None:
         digest = str(lineage.features.get("digest", ""))
         described = DataFactsFacet({"views": lineage.features.get("views", {})})

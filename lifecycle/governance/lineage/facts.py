@@ -9,7 +9,7 @@ from typing import Any
 
 from lifecycle.governance.acts import Act
 from lifecycle.governance.lineage.graph import Edge, LineageGraph, Node, NodeKind
-from serving.models.manifest import Manifest
+from serving.models.manifest import Lineage, Manifest
 from serving.spec import RevisionSpec
 
 _SHORT = 12
@@ -119,12 +119,11 @@ def _add_bundle(bundle: BundleFact, nodes: list[Node], edges: list[Edge]) -> Non
     nodes.append(Node(run, NodeKind.TRAINING, f"training at commit {short(lineage.code_commit)}, seed {lineage.seed}", trained))
     edges.append(Edge(run, node_id, "trained"))
     data = f"data/{lineage.data_digest}"
-    provenance = lineage.detector.get("provenance") or {}
     described = {
         "digest": lineage.data_digest,
         **lineage.data,
         "findings": list(lineage.findings),
-        "provenance": provenance,
+        "provenance": provenance_of(lineage),
     }
     nodes.append(Node(data, NodeKind.DATA, _data_label(lineage.data, lineage.data_digest), described))
     edges.append(Edge(data, run, "was read by"))
@@ -136,6 +135,13 @@ def _add_bundle(bundle: BundleFact, nodes: list[Node], edges: list[Edge]) -> Non
     counted = f", {len(views)} views" if views else ""
     nodes.append(Node(f"features/{service}", NodeKind.FEATURES, f"{manifest.feature_service}{counted}", features))
     edges += [Edge(data, f"features/{service}", "was counted into"), Edge(f"features/{service}", run, "was joined by")]
+
+
+def provenance_of(lineage: Lineage) -> Mapping[str, Any]:
+    """Where the training data comes from, as the detector declares it; of generated rows nothing that is declared holds."""
+    if lineage.data.get("is_generated"):
+        return {"source": "rows made by the detector's generator; the declared origin does not apply to them"}
+    return lineage.detector.get("provenance") or {}
 
 
 def _add_revision(spec: RevisionSpec, known: Mapping[str, BundleFact], nodes: list[Node], edges: list[Edge]) -> None:
@@ -199,8 +205,9 @@ def _unknown_revision(digest: str) -> Node:
 
 
 def _data_label(data: Mapping[str, Any], digest: str) -> str:
+    made = "generated, " if data.get("is_generated") else ""
     rows = f"{data['rows']:,} rows, {data['attacks']:,} attacks, " if "rows" in data else ""
-    return f"{rows}{short(digest)}"
+    return f"{made}{rows}{short(digest)}"
 
 
 def _revision(digest: str) -> str:

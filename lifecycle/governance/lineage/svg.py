@@ -103,6 +103,12 @@ def _arrow(start: tuple[int, int], end: tuple[int, int], relation: str) -> str:
         from_x = start[0]
     bend = max(abs(to_x - from_x) // 2, GAP_X // 2)
     first = from_x + bend if start[0] < end[0] else from_x - bend
+    if to_x - from_x > GAP_X and from_y == to_y:  # over boxes of the same row: along the lower edge
+        from_y = to_y = from_y + HEIGHT // 2 - 8
+        return (
+            f'<path d="M{from_x} {from_y}C{from_x + GAP_X // 2} {from_y + 40} {to_x - GAP_X // 2} {to_y + 40} {to_x} {to_y}" '
+            f'marker-end="url(#end)"><title>{escape(relation)}</title></path>'
+        )
     return (
         f'<path d="M{from_x} {from_y}C{first} {from_y} {to_x - bend} {to_y} {to_x} {to_y}" marker-end="url(#end)">'
         f"<title>{escape(relation)}</title></path>"

@@ -2,7 +2,6 @@
 
 What they do is in serving.audit.keys. Each change of keys is recorded as a governed act before it is made."""
 
-import getpass
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from operators.cli.acts import record_act
 from operators.cli.console import CommandError, Json, page, print_json, print_table
 
 if TYPE_CHECKING:
@@ -173,17 +173,7 @@ def _keyring(settings: "ServingSettings") -> "Keyring":
 def _record(
     settings: "ServingSettings", action: str, key: "VerifierKey", reason: str, evidence: dict[str, Any] | None = None
 ) -> None:
-    from lifecycle.governance.acts import Act, ActsLog
-
-    act = Act(
-        time_us=_now_us(),
-        actor=getpass.getuser(),
-        action=action,
-        subject=f"key/{key.name}+{key.key_id.hex()}",
-        reason=reason,
-        evidence=evidence or {},
-    )
-    ActsLog(settings.store_dir / "governance", signer=_keyring(settings).signer, now_us=_now_us).record(act)
+    record_act(settings, action, f"key/{key.name}+{key.key_id.hex()}", reason, evidence)
 
 
 def _parse(text: str) -> "VerifierKey":

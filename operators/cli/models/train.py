@@ -1,5 +1,6 @@
 """`vedette train`: from a detector's declaration and its data to a bundle in the store."""
 
+import dataclasses
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -88,7 +89,8 @@ def load(detector: "Detector", data: Path | None, data_dir: Path | None, tell: "
             f"detector {detector.name!r} needs data: give --data-dir DIR (with {detector.source.train}) or --data FILE"
         )
     tell("generating flows", 0.0)
-    return check_data(detector, generate_flows(detector.model.seed), where="generated flows")
+    rows = check_data(detector, generate_flows(detector.model.seed), where="generated flows")
+    return dataclasses.replace(rows, is_generated=True)
 
 
 def feature_store(settings: "ServingSettings") -> "FeastStore":
@@ -121,11 +123,21 @@ def _train(
         )
         trained = train(prepared, seed=seed, progress=tell)
         bundle = add_to_store(trained, BundleStore(settings.store_dir))
+        record_training(bundle, settings)
         if prepared.service is not None and rows.at_us is not None:
             materialize(store, rows.at_us, prepared.service.name, tell)
     for note in rows.notes:
         errors.print(f"note: {note}", markup=False)
     return bundle
+
+
+def record_training(bundle: "Bundle", settings: "ServingSettings") -> None:
+    """Put on record who trained a bundle: that person may not approve it."""
+    from operators.cli.acts import record_act
+
+    lineage = bundle.manifest.lineage
+    evidence = {"data_digest": lineage.data_digest, "code_commit": lineage.code_commit} if lineage else {}
+    record_act(settings, "bundle.train", f"bundle/{bundle.digest}", f"detector {bundle.manifest.name}", evidence)
 
 
 def materialize(store: "FeastStore", at_us: "NDArray[np.int64]", service: str, tell: "Progress") -> None:

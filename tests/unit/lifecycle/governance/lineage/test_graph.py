@@ -135,3 +135,12 @@ def test_the_drawing_is_whole_svg_and_shows_every_node():
     root = ElementTree.fromstring(draw(graph, f"bundle/{odd.digest}"))
     assert len(root.findall("{*}g")) == len(graph.nodes)
     assert len(root.findall("{*}path")) == len(graph.edges)
+
+
+def test_generated_rows_do_not_get_the_declared_origin():
+    made = bundle()
+    lineage = made.manifest.lineage.model_copy(update={"data": {"is_generated": True, "rows": 5, "attacks": 1}})
+    fact = BundleFact(made.digest, made.manifest.model_copy(update={"lineage": lineage}))
+    node = graph_of(StoreFacts(bundles=(fact,))).nodes[f"data/{lineage.data_digest}"]
+    assert "does not apply" in node.facts["provenance"]["source"]
+    assert node.label.startswith("generated")
