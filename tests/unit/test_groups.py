@@ -1,0 +1,76 @@
+"""Which tests stay together where several workers run side by side: by marker, by server, else by file; the longest first."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import groups
+from tests.groups import REAL_API, VEDETTE, Scheduler, group_of, order
+
+
+class Item:
+    """What a test is to the groups: a node, its fixtures, its parameters and its group marker."""
+
+    def __init__(self, nodeid: str, *fixtures: str, params: dict[str, object] | None = None, group: str | None = None) -> None:
+        self.nodeid, self.fixturenames, self._group = nodeid, fixtures, group
+        if params is not None:
+            self.callspec = type("CallSpec", (), {"params": params})
+
+    def get_closest_marker(self, name: str) -> pytest.Mark | None:
+        return pytest.mark.xdist_group(self._group).mark if self._group is not None and name == "xdist_group" else None
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        pytest.param(Item("a/test_x.py::test_one"), "a/test_x.py", id="tests of one file stay together"),
+        pytest.param(Item("a/test_x.py::Case::test_one[x::y]"), "a/test_x.py", id="whatever follows in the name"),
+        pytest.param(Item("a/test_x.py::test_one", params={"n": 1}), "a/test_x.py", id="parameters of its own part nobody"),
+        pytest.param(
+            Item("x.py::t", "api_server", params={"api_server": "real"}), REAL_API, id="the real API server starts once"
+        ),
+        pytest.param(Item("x.py::t", "api_server", params={"api_server": "fake"}), "x.py", id="a fake one costs nothing"),
+        pytest.param(Item("x.py::t", "vedette"), VEDETTE, id="and so does `vedette up`"),
+        pytest.param(Item("x.py::t", "vedette_folder"), "x.py", id="a fixture of another name is another"),
+        pytest.param(Item("x.py::t", "vedette", group="mine"), "mine", id="a marker wins"),
+        pytest.param(
+            Item("x.py::t", "vedette", params={"api_server": "real"}), REAL_API, id="of two servers the one that takes longest"
+        ),
+    ],
+)
+def test_the_group_of_a_test(item: Item, expected: str) -> None:
+    assert group_of(item) == expected  # type: ignore[arg-type]
+
+
+REAL = Item("c.py::real", "api_server", params={"api_server": "real"})
+UP = Item("b.py::up", "vedette")
+ONE, TWO, OTHER = Item("a.py::one"), Item("a.py::two"), Item("d.py::other")
+
+
+@pytest.mark.parametrize("collected", itertools.permutations([ONE, TWO, UP, REAL, OTHER]), ids=lambda _: "")
+def test_the_longest_groups_come_first_and_the_rest_as_collected(tmp_path: Path, collected: tuple[Item, ...]) -> None:
+    items = list(collected)
+    order(items, tmp_path / "groups.json")  # type: ignore[arg-type]
+    assert items == [REAL, UP, *(item for item in collected if item in {ONE, TWO, OTHER})]
+
+
+def test_what_is_written_is_the_group_of_each_test_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "groups.json"
+    order([UP, ONE], file)  # type: ignore[list-item]
+    order([ONE, UP, REAL], file)  # type: ignore[list-item]
+    assert json.loads(file.read_text()) == {"a.py::one": "a.py", "b.py::up": VEDETTE, "c.py::real": REAL_API}
+    assert list(tmp_path.iterdir()) == [file], "a worker that reads meanwhile finds the old file or the new one, whole"
+
+
+def test_the_scheduler_reads_the_groups_once_they_are_asked_for(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """It is made before a worker has collected, so before the file is there."""
+    scheduler = Scheduler.__new__(Scheduler)
+    scheduler._file, scheduler._groups = tmp_path / "groups.json", {}
+    order([UP, ONE, TWO], scheduler._file)  # type: ignore[list-item]
+    assert [scheduler._split_scope(item.nodeid) for item in (UP, ONE, TWO)] == [VEDETTE, "a.py", "a.py"]
+
+
+def test_every_long_group_is_one_that_tests_can_be_in() -> None:
+    assert {group_of(item) for item in (REAL, UP)} == set(groups.LONGEST_FIRST)  # type: ignore[arg-type]
