@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import os
 import shutil
 import tempfile
@@ -19,6 +20,9 @@ from tests import groups, laws  # noqa: E402
 from tests.fakes.redis_server import PROGRAM, RedisServer  # noqa: E402
 
 laws.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+gc.set_threshold(
+    100_000, 50, 100
+)  # thousands of tests and their imports are there for good; looking at them was a third of collecting
 
 
 _GROUPS = pytest.StashKey[Path]()
@@ -45,6 +49,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> groups.Sched
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if file := getattr(config, "workerinput", {}).get("groups"):
         groups.order(items, Path(file))
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: the collector need not look at it again with each test."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
