@@ -3,15 +3,16 @@
 import itertools
 import json
 import random
-import time
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from operators.api.types import FINALIZER, REQUESTS_ANNOTATION
 from operators.rollout.status import VerbRequest
 from tests.fakes.operator.operator_world import MERGE, QUICK, World, digest
 from tests.fakes.operator.serving_pods import Group
+from tests.fakes.redis_server import free_port
 from tests.waiting import until
 
 KILLS = 3
@@ -20,6 +21,15 @@ MANY_KILLS = 50
 
 def is_healthy(version: str):
     return lambda s: s.get("phase") == "Healthy" and s.get("stable", "").startswith(f"{version} ")
+
+
+def looks(port: int) -> float:
+    """How many looks of an operator have ended, by its own page."""
+    try:
+        page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    except httpx.TransportError:
+        return 0.0
+    return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith("vedette_operator_looks_total{"))
 
 
 def weights(group: Group) -> list[float]:
@@ -154,19 +164,23 @@ def test_the_operator_writes_no_annotation_and_no_field_of_people(world, namespa
 def test_a_backend_that_is_not_there_is_said_once_and_tried_again(world, namespace, operators):
     world.namespace(namespace)
     world.service(namespace, "ids")
-    operators.start(world.api.kubeconfig(), NAMESPACES=namespace)
-    time.sleep(6)
+    port = free_port()
+    operators.start(world.api.kubeconfig(), NAMESPACES=namespace, HTTP_HOST="127.0.0.1", HTTP_PORT=str(port))
+    until(lambda: looks(port) >= 5, "it was not tried again")
+    assert [e["reason"] for e in world.events(namespace)].count("BackendMissing") == 1
     world.ray(namespace, "ids")
     world.patch(namespace, "ids", {"spec": {"backend": {"ray": {"rayService": "ids", "metricsPort": world.pods.port}}}})
     world.until(namespace, "ids", is_healthy("1"), 180)
 
 
 def killed_rollout(world: World, namespace: str, operators, rng: random.Random, number: int, group: Group) -> None:
-    """One rollout, with the operator killed at a random moment of it and started anew."""
+    """One rollout, with the operator killed after a random number of reads of its evidence, and started anew."""
     letter, version = ("b", "2") if number % 2 == 0 else ("a", "1")
     del group.splits[:]
     world.want(namespace, "ids", letter, version)
-    time.sleep(rng.uniform(0.0, 3.0))
+    looks_at, pods = rng.randrange(0, 60), world.pods
+    seen = pods.scrapes
+    until(lambda: pods.scrapes >= seen + looks_at, every_s=0.002)
     operators.last.kill()
     operators.last = operators.start(world.api.kubeconfig(), NAMESPACES=namespace)
     status = world.until(namespace, "ids", is_healthy(version), 240)

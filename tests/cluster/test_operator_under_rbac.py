@@ -3,7 +3,6 @@
 import base64
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from tests.waiting import until
 
 POLICY = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}}
 ACCOUNT = "vedette-operator"
+SOMEBODY_ELSE_S = '[{"id":"r1","verb":"abort","by":"somebody-else","at":"2026-01-05T08:00:00Z"}]'
 
 
 def manifests(component: str) -> list[dict]:
@@ -179,13 +179,14 @@ def test_the_webhook_holds_people_to_their_own_name(world, namespace, operators,
     world.http.patch(f"/api/v1/namespaces/{namespace}", json=label, headers={"Content-Type": "application/merge-patch+json"})
     world.create(where, configuration)
     try:
-        time.sleep(1)
+        until(
+            lambda: "nobody speaks for somebody else" in tried(world, namespace), "the API server never called it", every_s=0.1
+        )
         world.service(namespace, "ids")
         world.until(namespace, "ids", is_healthy("1"), 180)
-        said = '[{"id":"r1","verb":"abort","by":"somebody-else","at":"2026-01-05T08:00:00Z"}]'
         refused = world.http.patch(
             f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices/ids",
-            json={"metadata": {"annotations": {"vedette.dev/requests": said}}},
+            json={"metadata": {"annotations": {"vedette.dev/requests": SOMEBODY_ELSE_S}}},
             headers={"Content-Type": "application/merge-patch+json"},
         )
         assert refused.status_code >= 400, refused.text
@@ -206,6 +207,18 @@ def test_the_webhook_holds_people_to_their_own_name(world, namespace, operators,
         assert "says" in change_spec(world, namespace, {"revision": {"version": "1", "bundle": digest("a")}}, "bob")
     finally:
         world.http.delete(f"{where}/vedette-{namespace}")
+
+
+def tried(world: World, namespace: str) -> str:
+    """What the API server would say to a service that comes with a request of somebody else's; it makes none."""
+    body = {
+        "apiVersion": "vedette.dev/v1alpha1",
+        "kind": "ModelService",
+        "metadata": {"name": "tried", "annotations": {"vedette.dev/requests": SOMEBODY_ELSE_S}},
+        "spec": {"revision": {"version": "1", "bundle": digest("a")}},
+    }
+    answer = world.http.post(f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices?dryRun=All", json=body)
+    return str(answer.json().get("message"))
 
 
 def change_spec(world: World, namespace: str, spec: dict, by: str | None = None) -> str:

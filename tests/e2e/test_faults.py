@@ -3,6 +3,7 @@
 Short versions of `make bench ARGS=faults`: what the answers are is judged here, how fast they come is the benchmark's."""
 
 import asyncio
+import math
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def suffered(name: str, scene: trouble.Scene) -> FaultFindings:
     found = uvloop.run(inject({**FAULTS, **OF_TWO}[name], scene, SHORT, clients=CLIENTS))
     print(f"\n{name}: {dict(found.counts)}, back after {found.recovery_s:.2f} s")
     assert not found.bad, found.wrong
-    assert found.recovery_s < 60, "it did not come back"
+    assert math.isfinite(found.recovery_s), "it did not come back"
     assert found.counts[AnswerKind.FRESH], "it answered as before once the fault was over"
     return found
 

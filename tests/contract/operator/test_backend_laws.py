@@ -31,6 +31,7 @@ from tests.fakes.operator.backend import FakeBackend
 from tests.fakes.operator.operator_world import MERGE
 from tests.fakes.operator.rollouts import A, B
 from tests.fakes.operator.serving_pods import FOREIGN_CRDS, ServingPods, pod, ray_cluster, ray_service, worker_group
+from tests.waiting import until_so
 
 SERVICE_NAME = "ids"
 
@@ -131,16 +132,19 @@ async def _clients(api: Handle) -> AsyncIterator[tuple[Kube, Any]]:
         yield kube, lambda service, addresses: pages.read(service.model, addresses)
 
 
+async def _served(http: Any) -> None:
+    """A definition is served a moment after it is made."""
+    for kind in (RAY_SERVICES, RAY_CLUSTERS, INFERENCE_SERVICES):
+        path = kind.path(None)
+        await until_so(lambda path=path: http.get(path).status_code == 200, f"{path} is not served", every_s=0.1)
+
+
 @pytest.fixture(params=[fake, ray, kserve], ids=["fake", "ray", "kserve"])
 async def place(request, api_server, namespace) -> AsyncIterator[Place]:
     with api_server.http() as http:
         for crd in FOREIGN_CRDS:
             http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=crd)
-        for kind in (RAY_SERVICES, RAY_CLUSTERS, INFERENCE_SERVICES):
-            for _ in range(100):
-                if http.get(kind.path(None)).status_code == 200:
-                    break
-                await asyncio.sleep(0.1)
+        await _served(http)
     with ServingPods() as pods:
         async with request.param(api_server, namespace, pods) as made:
             yield made
@@ -344,7 +348,7 @@ async def test_many_writers_of_one_ray_service_lose_nothing(api_server, namespac
     with api_server.http() as http, ServingPods() as pods:
         for crd in FOREIGN_CRDS:
             http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=crd)
-        await asyncio.sleep(0.5)
+        await _served(http)
         async with ray(api_server, namespace, pods) as place:
             services = [ServiceRef(namespace, f"m{n}", f"m{n}") for n in range(4)]
             left = list(services)

@@ -26,7 +26,7 @@ class OneField:
     def __init__(self, url):
         self.store = RedisStore(url)
 
-    async def read(self, key=b"k", timeout_s=0.1):
+    async def read(self, key=b"k", timeout_s=HANG_S):
         from serving.features.stores.redis import RedisCommand
 
         prepared = (RedisCommand(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", 0, 1),)
@@ -52,6 +52,12 @@ async def eventually(read, expected):
     await until_so(is_so)
 
 
+async def asked(field, count):
+    """Until so many reads have left for Redis."""
+    connection = field.store._connection
+    await until_so(lambda: len(connection._waiting) == count and not connection._out)
+
+
 async def test_a_read(field):
     assert await field.read() == [b"value"]
     assert await field.read(b"other") == [None]
@@ -67,7 +73,7 @@ def patient(monkeypatch):
 async def test_a_paused_redis_costs_the_timeout_and_no_more_and_late_answers_go_to_nobody_else(field, redis_server):
     redis_server.pause()
     waiting = asyncio.ensure_future(field.read(b"other", timeout_s=HANG_S))
-    assert await asyncio.gather(*(field.read() for _ in range(50))) == [ReadOutcome.TIMED_OUT] * 50
+    assert await asyncio.gather(*(field.read(timeout_s=0.1) for _ in range(50))) == [ReadOutcome.TIMED_OUT] * 50
     assert not waiting.done()
     redis_server.resume()
     assert await waiting == [None]
@@ -102,9 +108,9 @@ async def test_a_redis_that_stalls_is_left_and_found_again(field, redis_server):
 
 
 async def test_a_redis_that_dies_is_noticed_at_once_and_found_again(field, redis_server):
-    reads = [asyncio.ensure_future(field.read(timeout_s=HANG_S)) for _ in range(3)]
     redis_server.pause()
-    await asyncio.sleep(0.05)
+    reads = [asyncio.ensure_future(field.read(timeout_s=HANG_S)) for _ in range(3)]
+    await asked(field, 3)
     redis_server.kill()
     assert set(map(repr, await asyncio.gather(*reads))) <= {repr(ReadOutcome.LOST), "[b'value']"}
     assert await field.read(timeout_s=HANG_S) is ReadOutcome.NO_CONNECTION
@@ -115,8 +121,8 @@ async def test_a_redis_that_dies_is_noticed_at_once_and_found_again(field, redis
 async def begun_and_cut_off(field, redis_server, count):
     """Reads whose connection breaks before Redis answers; it answers again."""
     redis_server.pause()
-    reads = [asyncio.ensure_future(field.read(timeout_s=5.0)) for _ in range(count)]
-    await asyncio.sleep(0.05)
+    reads = [asyncio.ensure_future(field.read(timeout_s=HANG_S)) for _ in range(count)]
+    await asked(field, count)
     field.store._connection._transport.abort()
     await asyncio.sleep(0)
     redis_server.resume()
@@ -142,7 +148,7 @@ async def test_no_more_reads_are_tried_again_than_the_budget_allows(field, redis
 async def test_a_read_whose_connection_breaks_does_not_wait_for_a_redis_that_is_gone(field, redis_server):
     redis_server.pause()
     reads = [asyncio.ensure_future(field.read(timeout_s=HANG_S)) for _ in range(5)]
-    await asyncio.sleep(0.05)
+    await asked(field, 5)
     redis_server.kill_paused()
     assert await asyncio.gather(*reads) == [ReadOutcome.LOST] * 5
     assert field.store.retried == 0

@@ -1,5 +1,6 @@
 """One connection on a real socket: slow and vanishing clients, limits of time and number, the end of the server."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -8,8 +9,9 @@ import pytest
 
 from serving.doors.http import server
 from serving.doors.http.connection import HALF_CLOSE_S
+from serving.doors.http.request_parser import BODY
 from tests.fakes.serving.echo_server import BIG, Application, Client, get, opened, post
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 
 def test_a_client_that_half_closes_gets_its_answers(echo_server):
@@ -51,17 +53,34 @@ def test_a_client_that_does_not_read_holds_nothing_but_its_own_answers_up(monkey
         until(lambda: served.listener._server.connections <= 1)
 
 
-def test_a_client_that_reads_slowly_is_not_dropped(monkeypatch):
-    monkeypatch.setattr(server, "WRITE_TIMEOUT_S", 0.2)
+def look_at_connections(served, now_s: float) -> None:
+    """What the server does every now and then, at a time of the test's own."""
+
+    async def look():
+        for connection in list(served.listener._server._shared.connections):
+            connection.expire(now_s)
+
+    asyncio.run_coroutine_threadsafe(look(), served.loop).result(HANG_S)
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["slowly", "nothing"])
+def test_a_client_that_reads_slowly_is_not_dropped_one_that_reads_nothing_is(reads):
     with opened() as served:
         client = Client(served.port)
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         client.send(get("/big", headers=b"connection: close\r\n"))
-        size = 0
-        while part := client.socket.recv(60_000):
-            size += len(part)
-            time.sleep(0.012)
-        assert size > BIG
+        until(lambda: client.socket.recv(1, socket.MSG_PEEK))
+        now_s, size = served.loop.time(), 0
+        for _ in range(6):
+            size += len(client.socket.recv(500_000, socket.MSG_WAITALL)) if reads else 0
+            now_s += server.WRITE_TIMEOUT_S + 1
+            look_at_connections(served, now_s)
+        if reads:
+            while part := client.socket.recv(1 << 20):
+                size += len(part)
+            assert size > BIG
+        else:
+            until(lambda: served.listener._server.connections == 0)
 
 
 def test_a_body_that_trickles_is_refused(monkeypatch):
@@ -99,12 +118,17 @@ def test_the_newest_connection_is_turned_away_beyond_the_limit():
 def test_unfinished_bodies_together_have_a_limit():
     with opened(max_unfinished_bytes=250_000) as served:
         one, two = (Client(served.port).send(post(b"x" * 150_000, length=160_000)) for _ in range(2))
-        until(lambda: served.listener._server.connections == 2)
-        time.sleep(0.05)
+        shared = served.listener._server._shared
+
+        def one_is_refused() -> bool:
+            open_ = list(shared.connections)
+            return [c._parser.stage for c in open_] == [BODY] * 2 and sorted(c._counted_bytes for c in open_) == [0, 150_000]
+
+        until(one_is_refused)
         statuses = {client.send(b"y" * 10_000).answer()[0] for client in (one, two)}
         assert statuses == {200, 429}
         assert one.send(post(b"x" * 100_000)).answer()[0] == 200
-        assert served.listener._server._shared.unfinished_bytes == 0
+        assert shared.unfinished_bytes == 0
 
 
 def test_what_a_vanished_client_held_is_given_back():
@@ -131,7 +155,7 @@ def test_while_it_ends_every_answer_says_so():
         client.answer()
         stopping = threading.Thread(target=served.listener.stop, args=(5,))
         stopping.start()
-        time.sleep(0.1)
+        until(lambda: served.listener._server._shared.is_closing)
         status, head, _ = client.send(get()).answer()
         assert (status, "connection: close" in head) == (200, True)
         assert client.is_closed()
