@@ -53,10 +53,12 @@ def read_facts(store_dir: Path, rollouts: Iterable[RolloutFact] = ()) -> StoreFa
     )
 
 
-def count_answers(folder: Path) -> tuple[AnswersFact, ...]:
-    """Records of the live segments by revision, in the order of their first. Raises msgspec.DecodeError for a line that is no record."""
+def count_answers(folder: Path, first_us: int = 0, last_us: int | None = None) -> tuple[AnswersFact, ...]:
+    """Records of the live segments by revision, within a span of time. Raises msgspec.DecodeError for a line that is no record."""
     found: dict[tuple[str, str, str], list[int]] = {}
     for head in _heads(folder):
+        if head.time_us < first_us or (last_us is not None and head.time_us > last_us):
+            continue
         counts = found.setdefault((head.model, head.version, head.revision), [0, head.time_us, head.time_us])
         counts[0] += 1
         counts[1], counts[2] = min(counts[1], head.time_us), max(counts[2], head.time_us)

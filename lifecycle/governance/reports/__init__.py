@@ -1,0 +1,1 @@
+"""Model cards and compliance reports: what is recorded, as a document for people."""

@@ -1,0 +1,101 @@
+"""`vedette report`: model cards and compliance reports, as Markdown, HTML (prints well, so also PDF) or JSON."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from operators.cli.console import CommandError, errors
+from operators.cli.control_plane import StoreDir
+
+if TYPE_CHECKING:
+    from lifecycle.governance.reports.document import Document
+
+app = typer.Typer(no_args_is_help=True, help="Model cards and compliance reports.")
+Form = Annotated[
+    str, typer.Option("--format", help="md, html or json. HTML has a print stylesheet: a browser makes a PDF of it.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file (default: stdout).")]
+_MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+
+@app.command()
+def card(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle of the store: MODEL, or MODEL:VERSION.")],
+    evaluation: Annotated[Path | None, typer.Option(help="What `vedette evaluate DETECTOR --json` printed.")] = None,
+    form: Form = "md",
+    out: Out = None,
+    store_dir: StoreDir = None,
+) -> None:
+    """Write the model card of a bundle: purpose, data, figures with intervals, limits, approvals, rollouts."""
+    from lifecycle.governance.lineage.facts import BundleFact
+    from lifecycle.governance.lineage.store import read_facts
+    from lifecycle.governance.reports.model_card import model_card
+    from operators.cli.lineage import rollout_facts
+    from serving.models.store import BundleStore
+    from serving.settings import ServingSettings
+
+    root = store_dir or ServingSettings().store_dir
+    name, _, version = model.partition(":")
+    bundle = BundleStore(root).resolve(name, version or None)
+    facts = read_facts(root, rollout_facts(root))
+    try:
+        judged = json.loads(evaluation.read_text(encoding="utf-8")) if evaluation is not None else None
+        document = model_card(BundleFact(bundle.digest, bundle.manifest), facts.rollouts, facts.acts, judged)
+    except (ValueError, KeyError, TypeError) as problem:
+        raise CommandError(f"{evaluation}: {problem}; expected what `vedette evaluate {name} --json` prints") from problem
+    _write(document, form, out)
+
+
+@app.command()
+def compliance(
+    since: Annotated[
+        datetime | None, typer.Option("--from", formats=_MOMENTS, help="First moment, UTC (default: the beginning).")
+    ] = None,
+    until: Annotated[datetime | None, typer.Option("--to", formats=_MOMENTS, help="Last moment, UTC (default: now).")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    form: Form = "md",
+    out: Out = None,
+    store_dir: StoreDir = None,
+) -> None:
+    """Write who decided what, which revisions answered, and whether the logs are sound. Exit code 1 if they are not."""
+    from lifecycle.governance.lineage.store import count_answers, read_facts
+    from lifecycle.governance.reports.compliance import ComplianceFacts, compliance_report
+    from lifecycle.governance.verify.run import Verification
+    from operators.cli.audit.options import folders_of_logs, trusted_keys
+    from operators.cli.lineage import rollout_facts
+    from serving.settings import ServingSettings
+
+    root = store_dir or ServingSettings().store_dir
+    first, last = _us(since, 0), _us(until, time.time_ns() // 1000)
+    verification = Verification(time.time_ns() // 1000, trusted_keys(root / "keys" / "trusted"), must_sign=True)
+    reports = tuple(verification.verify(folder) for folder in folders_of_logs(None, root))
+    facts = read_facts(root, rollout_facts(root))
+    answers = count_answers(root / "audit", first, last)
+    document = compliance_report(
+        ComplianceFacts(first, last, model, answers, facts.acts, facts.rollouts, facts.bundles, reports)
+    )
+    _write(document, form, out)
+    if not all(report.is_sound for report in reports):
+        raise typer.Exit(1)
+
+
+def _us(moment: datetime | None, otherwise: int) -> int:
+    return otherwise if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1_000_000)
+
+
+def _write(document: "Document", form: str, out: Path | None) -> None:
+    from lifecycle.governance.reports.document import Format, write
+
+    chosen = next((known for known in get_args(Format) if known == form), None)
+    if chosen is None:
+        raise CommandError(f"--format is {form!r}; it is one of {', '.join(get_args(Format))}")
+    text = write(document, chosen)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    out.write_text(text, encoding="utf-8")
+    errors.print(f"written: {out}", markup=False)

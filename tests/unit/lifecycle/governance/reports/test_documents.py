@@ -1,0 +1,185 @@
+"""Model cards and compliance reports: what is in them, and that no text of others breaks their form."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from lifecycle.governance.acts import Act
+from lifecycle.governance.lineage.facts import AnswersFact, BundleFact, RolloutFact
+from lifecycle.governance.reports.compliance import ComplianceFacts, compliance_report
+from lifecycle.governance.reports.document import Document, Grid, Section, write
+from lifecycle.governance.reports.model_card import model_card, validation_rates
+from lifecycle.governance.verify.findings import Finding, FindingKind, LogFigures, Place, Report
+from lifecycle.metrics import Rates
+from serving.models.manifest import Expected, FieldSpec, Lineage, Manifest, OperatingPoint, ScoreSpec, TensorSpec
+from serving.spec import RevisionSpec
+
+DIGEST = "sha256:" + "a" * 64
+EXPECTED = Expected(precision=0.9, recall=0.98, f1=0.94, false_alarm_rate=0.01, attack_share=0.1, rows=1000, is_met=False)
+PROVENANCE = {
+    "source": "a capture",
+    "labels": [{"rows": "all", "by": "a lab", "how": "by script"}],
+    "findings": ["one day"],
+}
+
+
+@pytest.fixture
+def bundle():
+    lineage = Lineage(
+        data_digest="sha256:" + "d" * 64,
+        data={"rows": 5000, "attacks": 500, "first_us": 0, "last_us": 60_000_000},
+        code_commit="c" * 40,
+        seed=7,
+        detector={"provenance": PROVENANCE},
+    )
+    tensor = TensorSpec(name="x", datatype="FP32", shape=(-1, 1))
+    point = OperatingPoint(threshold=0.5, investigate=0.1, requirement="recall >= 0.98", expected=EXPECTED)
+    manifest = Manifest.model_construct(
+        name="flows",
+        version="1",
+        description="Flows | of <hosts>",
+        inputs=(tensor,),
+        outputs=(tensor,),
+        entity_keys=(FieldSpec(name="host", datatype="BYTES"),),
+        request_fields=(FieldSpec(name="proto", datatype="BYTES", description="tcp | udp"),),
+        score=ScoreSpec(output="x"),
+        operating_points={"breach_response": point},
+        lineage=lineage,
+        files={},
+    )
+    return BundleFact(DIGEST, manifest)
+
+
+def rollout(outcome="promoted"):
+    return RolloutFact(
+        "flows", 1, RevisionSpec(bundle=DIGEST), None, "2026-01-01", "2026-01-02", outcome, "bob", "no worse | fine"
+    )
+
+
+def act(action="rollout.approve", *, outcome="accepted", time_us=5):
+    return Act(time_us=time_us, actor="bob", action=action, subject=f"bundle/{DIGEST}", reason="<b>seen</b>", outcome=outcome)
+
+
+def section(document, title):
+    return next(s for s in document.sections if s.title == title)
+
+
+class Tags(HTMLParser):
+    """Which tags are open at the end, and which were seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_card_has_the_figures_with_their_intervals(bundle):
+    row = section(model_card(bundle, [rollout()], [act()]), "Operating points").grid.rows[0]
+    assert row[3] == "NO"
+    assert row[4].startswith("0.9800 (0.9")
+
+
+def test_the_counts_behind_the_figures_are_found_again():
+    assert validation_rates(EXPECTED) == Rates(98, 2, 9, 891)
+
+
+def test_a_card_names_data_labels_limits_and_decisions(bundle):
+    card = model_card(bundle, [rollout()], [act()])
+    assert section(card, "Training data and its provenance").grid.rows == (("all", "a lab", "by script"),)
+    limits = section(card, "Limits").text
+    assert "Known of the data: one day." in limits
+    assert any("breach_response does not meet" in limit for limit in limits)
+    assert section(card, "Approvals and other governed acts").grid.rows[0][1] == "bob"
+    assert section(card, "Rollouts and experiments").grid.rows[0][5] == "promoted"
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["No evaluation on unseen rows", "never rolled out here", "None are recorded", "Nothing is recorded about drift"],
+)
+def test_what_nobody_recorded_is_said_to_be_missing(bundle, missing):
+    assert missing in write(model_card(bundle, [], []), "md")
+
+
+def test_an_evaluation_of_another_detector_is_refused(bundle):
+    with pytest.raises(ValueError, match="nsl-kdd"):
+        model_card(bundle, [], [], {"detector": "nsl-kdd", "seeds": []})
+
+
+def test_an_evaluation_is_shown_by_seed_and_segment(bundle):
+    share = {"value": 0.5, "low": 0.4, "high": 0.6}
+    shares = {"recall": share, "precision": share, "false_alarm_rate": share}
+    unit = {"unit": "row", "benign": "all", "operating_points": [{"operating_point": "breach_response", **shares}]}
+    segment = {"segment": "proto", "value": "tcp", "scenario": "breach_response", "rates": shares}
+    card = model_card(bundle, [], [], {"detector": "flows", "seeds": [{"seed": 3, "units": [unit], "segments": [segment]}]})
+    assert section(card, "Figures on unseen rows").grid.rows[0][0] == "3"
+    assert section(card, "By segment").grid.rows[0][1] == "proto = tcp"
+
+
+def test_html_is_whole_and_escapes_what_others_wrote(bundle):
+    tags = Tags()
+    tags.feed(write(model_card(bundle, [rollout()], [act()]), "html"))
+    assert tags.open == []
+    assert "b" not in tags.seen
+    assert "script" not in tags.seen
+
+
+def test_a_cell_of_a_markdown_table_stays_one_cell():
+    document = Document("t", "a", (Section("s", grid=Grid(("one", "two"), (("a|b\nc", "d"),))),), {})
+    (row,) = [line for line in write(document, "md").splitlines() if "a\\|b" in line]
+    assert row == "| a\\|b c | d |"
+
+
+def test_json_has_the_record(bundle):
+    record = json.loads(write(model_card(bundle, [rollout()], [act()]), "json"))
+    assert record["bundle"] == DIGEST
+    assert record["operating_points"]["breach_response"]["recall"]["value"] == 0.98
+
+
+def compliance(**changes):
+    log = LogFigures("one", 1, 10, 10, 1, 0)
+    acts = (
+        act(),
+        act("rollout.break-glass"),
+        act("rollout.approve", outcome="refused"),
+        act("bundle.train"),
+        act(time_us=1000),
+    )
+    facts = {
+        "first_us": 0,
+        "last_us": 100,
+        "model": None,
+        "answers": (AnswersFact("flows", "1", "sha256:" + "9" * 64, 10, 1, 2),),
+        "acts": acts,
+        "rollouts": (rollout(),),
+        "bundles": (),
+        "reports": (Report("audit", (log,), (), ()),),
+    }
+    return compliance_report(ComplianceFacts(**{**facts, **changes}))
+
+
+def test_a_compliance_report_sorts_the_acts_of_its_span():
+    titles = {s.title: len(s.grid.rows) for s in compliance().sections if s.grid}
+    assert titles["Approvals"] == 1
+    assert titles["Emergency approvals (break-glass)"] == 1
+    assert titles["Refused acts"] == 1
+    assert titles["Other governed acts"] == 1
+
+
+def test_a_log_that_was_changed_comes_first_and_is_named():
+    finding = Finding(FindingKind.CHANGED, Place("one", 1, 3), "line 3 is another one")
+    report = compliance(reports=(Report("audit", (), (finding,), ()),))
+    assert report.sections[0].text[0].startswith("NOT SOUND. changed: ")
+    assert report.record["is_sound"] is False
+
+
+def test_one_model_alone():
+    assert section(compliance(model="other"), "Answers by revision").grid.rows == ()
