@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 from ray import serve
 
+from serving.audit.durability.modes import AuditMode, AuditModes
 from serving.audit.health import AuditHealth
 from serving.audit.keys.keyring import Keyring
 from serving.audit.writer import SegmentWriter
@@ -33,7 +34,7 @@ from serving.scoring.protection import Protection
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.settings import ServingSettings
 from serving.telemetry.logs import configure_logging
-from serving.telemetry.metrics import ServingMetrics
+from serving.telemetry.metrics import AuditCounts, ServingMetrics
 from serving.telemetry.tracing import Tracer
 
 
@@ -89,6 +90,7 @@ async def compose(settings: ServingSettings) -> Composition:
             identity=identity,
             mirror=mirror,
             protection=protection,
+            audit_modes=audit_modes(settings),
         )
         siblings = Siblings(settings.store_dir, identity)
         stack.callback(siblings.leave)
@@ -166,7 +168,7 @@ def _open_audit(
     settings: ServingSettings, metrics: ServingMetrics, stack: AsyncExitStack
 ) -> tuple[SegmentWriter | None, Callable[[], tuple[str, ...]]]:
     """The prediction log, and what is wrong with it now, a line each."""
-    if not settings.audit:
+    if audit_modes(settings).are_all_off:
         return None, tuple
     folder = settings.store_dir / "audit"
     keyring = Keyring.of(settings.store_dir, settings.audit_key, settings.audit_key_name, folders=[folder])
@@ -178,7 +180,13 @@ def _open_audit(
         signer=keyring.signer,
     )
     stack.callback(audit.close)
-    metrics.watch_audit(lambda: (audit.written, audit.dropped))
+    metrics.watch_audit(lambda: AuditCounts(audit.written, audit.dropped, audit.refused, audit.is_failing))
     health = AuditHealth(keyring)
     metrics.watch(health.metrics)
-    return audit, health.problems
+    return audit, lambda: (*audit.degraded(), *health.problems())
+
+
+def audit_modes(settings: ServingSettings) -> AuditModes:
+    """How answers depend on their records."""
+    models = {model: AuditMode(word) for model, word in settings.audit_models.items()}
+    return AuditModes(AuditMode(settings.audit), models)

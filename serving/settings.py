@@ -2,13 +2,25 @@
 
 Every field is an environment variable `VEDETTE_<FIELD>` and, where it makes sense, an option of `vedette up`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _audit_word(value: object) -> object:
+    """true and false, which the setting was before it had three words."""
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word in (True, "true", "1", "yes", "on"):
+        return "async"
+    return "off" if word in (False, "false", "0", "no") else word
+
+
+Audit = Annotated[Literal["strict", "async", "off"], BeforeValidator(_audit_word)]
 
 
 class ServingSettings(BaseSettings):
@@ -88,8 +100,11 @@ class ServingSettings(BaseSettings):
     repository_control: bool = False
     """Whether clients may load and unload models through the repository API: whoever reaches the doors. `vedette up` turns it on
     where it listens on loopback, unless this is set. Models that are managed or have variants are never changed by clients."""
-    audit: bool = True
-    """Whether each answer is recorded in the prediction log."""
+    audit: Audit = "async"
+    """How an answer depends on its record in the prediction log. `strict`: it leaves after its record is on the disk, or is
+    refused. `async` (or `true`): it never waits. `off` (or `false`): no record."""
+    audit_models: Mapping[str, Audit] = {}
+    """The same for single models, as JSON, e.g. `{"flows": "strict"}`."""
     audit_segment_bytes: PositiveInt = 64 * 1024 * 1024
     """The prediction log starts a new segment at this size."""
     audit_segments: NonNegativeInt = 0

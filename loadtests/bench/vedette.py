@@ -20,7 +20,7 @@ SHIPPED: Final = "vedette-shipped"
 
 
 def vedette(workload: Workload, folder: Path, name: str = NAME, **settings: str) -> ServerUnderTest:
-    """The server; `folder` becomes its store. settings: of ServingSettings, over the defaults and (not for SHIPPED) `audit: false`."""
+    """The server; `folder` becomes its store. settings: of ServingSettings, over the defaults and (not for SHIPPED) `audit: off`."""
     fill_store(workload, folder)
     return serving(folder, name, **settings)
 
@@ -29,7 +29,7 @@ def serving(folder: Path, name: str = NAME, **settings: str) -> ServerUnderTest:
     """The server of a store that is filled."""
     command = (sys.executable, "-m", "operators.cli.main", "up", "--no-train", "--store-dir", str(folder))
     ports = ("--http-port", "{http_port}", "--grpc-port", "{grpc_port}")
-    ours = {} if name == SHIPPED else {"audit": "false"}
+    ours = {} if name == SHIPPED else {"audit": "off"}
     environment = tuple((f"VEDETTE_{field.upper()}", value) for field, value in {**ours, **settings}.items())
     return ServerUnderTest(name, (*command, *ports), environment=environment)
 

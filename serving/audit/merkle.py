@@ -47,6 +47,12 @@ class TreeBuilder:
         edge.append(leaf)
         self.size += 1
 
+    def copy(self) -> "TreeBuilder":
+        """A tree of the same entries that grows by itself."""
+        other = TreeBuilder()
+        other.size, other._edge = self.size, self._edge.copy()
+        return other
+
     def root(self) -> bytes:
         """Root of all entries so far, 32 bytes."""
         if not self._edge:
@@ -57,12 +63,17 @@ class TreeBuilder:
         return node
 
 
-def root_of(leaves: Iterable[bytes]) -> bytes:
-    """Root over the leaves' hashes. Source: RFC 9162, section 2.1.1."""
+def tree_of(leaves: Iterable[bytes]) -> TreeBuilder:
+    """The tree over the leaves' hashes."""
     tree = TreeBuilder()
     for leaf in leaves:
         tree.append(leaf)
-    return tree.root()
+    return tree
+
+
+def root_of(leaves: Iterable[bytes]) -> bytes:
+    """Root over the leaves' hashes. Source: RFC 9162, section 2.1.1."""
+    return tree_of(leaves).root()
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:

@@ -2,10 +2,12 @@
 
 Pure. Encoded by serving.audit.encoding, written by serving.audit.writer; chained and verified by later work."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
+
+from serving.errors import Unavailable
 
 Series = Any
 """A list; or, until the writer's thread encodes it, a numpy array of one dimension."""
@@ -49,9 +51,20 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The variant that failed on these rows, where stable answered in its place."""
 
 
+class NotRecorded(Unavailable):
+    """An answer was not given because its record cannot be kept now. Another attempt may succeed."""
+
+
 class AuditSink(Protocol):
-    """Takes the record of each answer. Never blocks and never raises: records that cannot be kept are counted."""
+    """Takes the record of each answer."""
 
     def append(self, record: AuditRecord) -> None:
-        """Take one record; returns at once."""
+        """Take one record; returns at once and never raises. A record that cannot be kept is counted as dropped."""
+        ...
+
+    def commit(self, records: Sequence[AuditRecord]) -> Awaitable[None]:
+        """Take the records of one answer, which waits until all are durable. To be called on a running loop.
+
+        Raises NotRecorded if they cannot be kept, Internal if they have no form on disk; then none of them is in the log. Cancelling
+        withdraws them if they are not written yet."""
         ...

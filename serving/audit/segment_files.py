@@ -55,6 +55,11 @@ class SegmentFiles:
         return cls(folder, f"segment-{start_us:016d}-{log}-{number:06d}", log, number)
 
     @property
+    def start_us(self) -> int:
+        """When it began, microseconds since the epoch."""
+        return int(self.stem.split("-")[1])
+
+    @property
     def records(self) -> Path:
         """The records, one a line."""
         return self.folder / f"{self.stem}.jsonl"

@@ -1,8 +1,9 @@
 """A chained log on disk: lines in numbered segments, the Merkle tree of each, and signed checkpoints. One log has one writer, one thread.
 
 Lines are appended whole or not at all. A checkpoint is made only of lines that are synced, so that after a power cut no checkpoint
-speaks of more than the disk holds. Used by the prediction log (serving.audit.writer) and by the log of governed acts
-(lifecycle.governance). The files are described in serving.audit.segment_files."""
+speaks of more than the disk holds. A sync that fails is not tried again, because the next one may report success for pages that the
+kernel has dropped: the lines since the last good sync are cut off, and the log goes on in another segment. Used by the prediction log
+(serving.audit.writer) and by the log of governed acts (lifecycle.governance). The files are described in serving.audit.segment_files."""
 
 import fcntl
 import logging
@@ -13,21 +14,25 @@ from pathlib import Path
 from typing import Final
 
 from serving.audit.checkpoint import Checkpoint, Witness
-from serving.audit.merkle import TreeBuilder, leaf_hash, root_of
-from serving.audit.segment_files import SegmentFiles, newest_checkpoint, note_line, read_entries, segments_in
+from serving.audit.merkle import TreeBuilder, leaf_hash, root_of, tree_of
+from serving.audit.note_files import append_note, sync_folder
+from serving.audit.segment_files import SegmentFiles, newest_checkpoint, read_entries, segments_in
 from serving.audit.signed_note import NoteError, Signer, unsigned
 
 log = logging.getLogger(__name__)
 
 MOST_WITNESSED: Final = 64
 """Other logs of the folder that a checkpoint speaks of, those with the newest checkpoints."""
+_sync_data: Final = getattr(os, "fdatasync", os.fsync)
+"""The bytes and the size, without the times; macOS has no such call."""
 
 
 class ChainedSegments:
     """Appends lines to the log `name` in a folder.
 
     segment_bytes: a new segment starts once this size is reached. signer: the key of the next checkpoint, None where none can be
-    had: then checkpoints are made without a signature, and the chain goes on. now_us: microseconds since the epoch."""
+    had: then checkpoints are made without a signature, and the chain goes on. now_us: microseconds since the epoch; where that clock
+    is set back, names and checkpoints keep the latest time they had."""
 
     def __init__(
         self, folder: Path, name: str, *, segment_bytes: int, signer: Callable[[], Signer | None], now_us: Callable[[], int]
@@ -38,6 +43,10 @@ class ChainedSegments:
         self._number = 0
         self._before = 0
         self._previous: bytes | None = None
+        self._latest_us = 0
+        self._is_behind = False
+        self.cut_off = 0
+        """Lines that were appended and then cut off again, because they could not be synced."""
 
     def resume(self) -> None:
         """Go on where an earlier writer of this log stopped. The caller holds a lock that keeps other writers of the log out.
@@ -48,6 +57,7 @@ class ChainedSegments:
                 continue
             last = newest_checkpoint(files)
             self._number = files.number
+            self._latest_us = max(self._latest_us, files.start_us, last.time_us if last is not None else 0)
             if last is not None and last.is_final:
                 self._before, self._previous = last.before + last.size, last.digest()
             else:
@@ -72,11 +82,23 @@ class ChainedSegments:
     def sync(self) -> bool:
         """Put what was appended on the disk. False: the segment's file is no longer in its folder, and the segment is given up.
 
-        Raises OSError."""
-        if self._segment is None or self._segment.sync():
+        Raises OSError; then the lines since the last sync are cut off, as far as the disk allows, and the segment is ended."""
+        segment = self._segment
+        if segment is None:
             return True
-        log.warning("a segment of the log was removed while it was written: %s", self._segment.files.records)
-        self._leave(self._segment)
+        unsynced = segment.unsynced
+        try:
+            is_there = segment.sync()
+        except OSError:
+            if segment.cut_to_synced():
+                self.cut_off += unsynced
+            self._end_after_failure(segment)
+            raise
+        if is_there:
+            return True
+        log.warning("a segment of the log was removed while it was written: %s", segment.files.records)
+        self.cut_off += unsynced
+        self._leave(segment)
         return False
 
     def checkpoint(self) -> str | None:
@@ -98,9 +120,28 @@ class ChainedSegments:
                 self._leave(segment)
         return note
 
+    def _end_after_failure(self, segment: "_OpenSegment") -> None:
+        """What was synced before is a whole segment; without its final checkpoint a later writer ends it."""
+        try:
+            if not segment.unsynced:
+                self._write_checkpoint(segment, is_final=True)
+        except OSError as error:
+            log.warning("%s could not be ended: %s", segment.files.records, error)
+        finally:
+            self._leave(segment)
+
+    def _time_us(self) -> int:
+        now_us = self._now_us()
+        behind_s = (self._latest_us - now_us) / 1e6
+        if behind_s > 1 and not self._is_behind:
+            log.warning("the clock was set back by %.0f s; the log in %s keeps its latest time", behind_s, self.folder)
+        self._is_behind = behind_s > 1
+        self._latest_us = max(self._latest_us, now_us)
+        return self._latest_us
+
     def _begin(self) -> "_OpenSegment":
         (self.folder / "chain").mkdir(parents=True, exist_ok=True)
-        segment = self._segment = _OpenSegment(SegmentFiles.new(self.folder, self._now_us(), self.name, self._number + 1))
+        segment = self._segment = _OpenSegment(SegmentFiles.new(self.folder, self._time_us(), self.name, self._number + 1))
         self._number += 1
         return segment
 
@@ -117,7 +158,7 @@ class ChainedSegments:
             segment.files.number,
             segment.tree.size,
             segment.tree.root(),
-            self._now_us(),
+            self._time_us(),
             self._before,
             self._previous,
             is_final,
@@ -134,7 +175,9 @@ class _OpenSegment:
         self.tree = TreeBuilder()
         self.size_bytes = 0
         self.last = last
-        self._is_dirty = False
+        self._synced = (self.size_bytes, self.tree.copy())
+        self._is_in_folder = False
+        self._unwritten_hashes = bytearray()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(files.records, flags | (os.O_EXCL if is_new else 0), 0o640)
         try:
@@ -154,12 +197,12 @@ class _OpenSegment:
         if last is not None and (len(hashes) < last.size or root_of(hashes[: last.size]) != last.root):
             raise NoteError(f"{files.records} does not hold what its last checkpoint says; see `vedette audit verify`")
         segment = cls(files, last, is_new=False)
-        for leaf in hashes:
-            segment.tree.append(leaf)
+        segment.tree = tree_of(hashes)
         segment.size_bytes = sum(len(entry) + 1 for entry in entries)
         os.ftruncate(segment._fd, segment.size_bytes)
         os.ftruncate(segment._hashes, 0)
         segment._write_hashes(b"".join(hashes))
+        segment.sync()
         return segment
 
     @property
@@ -179,18 +222,20 @@ class _OpenSegment:
                 self._cut()
             raise
         self.size_bytes += len(data)
-        self._is_dirty = True
         hashes = [leaf_hash(line[:-1]) for line in lines]
         for leaf in hashes:
             self.tree.append(leaf)
         self._write_hashes(b"".join(hashes))
 
     def _write_hashes(self, data: bytes) -> None:
-        """The hashes only help to find a change, and can be made again from the records."""
+        """The hashes only help to find a change. What finds no room now is written with the next."""
+        unwritten = self._unwritten_hashes
+        unwritten += data
         try:
-            os.write(self._hashes, data)
+            del unwritten[: os.write(self._hashes, unwritten)]
         except OSError as error:
-            log.warning("%s could not be written: %s", self.files.hashes, error)
+            if len(unwritten) == len(data):  # said once
+                log.warning("%s could not be written: %s", self.files.hashes, error)
 
     def _cut(self) -> None:
         try:
@@ -198,12 +243,31 @@ class _OpenSegment:
         except OSError:
             self.size_bytes = sys.maxsize  # a torn segment is over: the next line goes into another
 
+    @property
+    def unsynced(self) -> int:
+        """Lines since the last sync."""
+        return self.tree.size - self._synced[1].size
+
     def sync(self) -> bool:
         """Sync if there is anything new. False: the file is no longer in its folder."""
-        if self._is_dirty:
-            os.fsync(self._fd)
-            self._is_dirty = False
+        if self.unsynced:
+            _sync_data(self._fd)
+            if not self._is_in_folder:
+                sync_folder(self.files.folder)
+                sync_folder(self.files.folder.parent)
+                self._is_in_folder = True
+            self._synced = (self.size_bytes, self.tree.copy())
         return os.fstat(self._fd).st_nlink > 0
+
+    def cut_to_synced(self) -> bool:
+        """Take back the lines since the last sync. False: the disk refuses that too, and they stay."""
+        size_bytes, tree = self._synced
+        try:
+            os.ftruncate(self._fd, size_bytes)
+        except OSError:
+            return False
+        self.size_bytes, self.tree = size_bytes, tree.copy()
+        return True
 
     def record(self, checkpoint: Checkpoint, signer: Signer | None) -> str:
         """Append a checkpoint to the segment's file of them; its note."""
@@ -222,18 +286,6 @@ def write_checkpoint(files: SegmentFiles, checkpoint: Checkpoint, signer: Signer
     note = signer.sign(text) if signer is not None else unsigned(text)
     append_note(files.checkpoints, note, must_sync=checkpoint.is_final)
     return note
-
-
-def append_note(path: Path, note: str, *, must_sync: bool = True) -> None:
-    """Append a note to a file of notes. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-    try:
-        os.write(fd, note_line(note))
-        if must_sync:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def newest_of_others(folder: Path, name: str) -> tuple[Witness, ...]:
@@ -292,8 +344,9 @@ def _seal(
         files.hashes.parent.mkdir(parents=True, exist_ok=True)
         files.hashes.write_bytes(b"".join(hashes))
         root = root_of(hashes)
+        time_us = max(now_us, files.start_us, last.time_us if last is not None else 0)  # the clock may have been set back
         sealed = Checkpoint(
-            files.log, files.number, len(hashes), root, now_us, before, previous, is_final=True, sealed_by=sealed_by
+            files.log, files.number, len(hashes), root, time_us, before, previous, is_final=True, sealed_by=sealed_by
         )
         return sealed, write_checkpoint(files, sealed, signer)
     except BlockingIOError:

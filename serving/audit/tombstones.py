@@ -22,8 +22,8 @@ from typing import Final, Self
 
 from serving.audit.checkpoint import Checkpoint
 from serving.audit.merkle import HASH_BYTES
+from serving.audit.note_files import append_note
 from serving.audit.segment_files import SegmentFiles, newest_checkpoint, read_notes
-from serving.audit.segments import append_note
 from serving.audit.signed_note import NoteError, Signer, text_of, unsigned
 
 log = logging.getLogger(__name__)

@@ -2,9 +2,12 @@
 
 `append` takes about a microsecond and never blocks or raises. Records reach the operating system within WRITE_EVERY_S; a process that
 is killed loses at most those. They are synced to the disk every SYNC_EVERY_S, when a segment ends and on close; a power cut loses at
-most those since. Records that cannot be kept (queue full, disk full, not encodable) are counted. Each writer has its own segments,
-so replicas may share a folder. Encoding is in serving.audit.encoding, reading in serving.audit.reader."""
+most those since. `commit` wakes the thread: what all waiting answers have to record is written and synced together, then their loop is
+told once. Records that cannot be kept (queue full, disk full, not encodable) are counted, as dropped or as refused with their answer.
+Each writer has its own segments, so replicas may share a folder. Encoding is in serving.audit.encoding, reading in
+serving.audit.reader, what the log says of its state in serving.audit.durability.writer_state."""
 
+import asyncio
 import logging
 import os
 import secrets
@@ -14,12 +17,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from serving.audit.durability.commits import Commit, tell
+from serving.audit.durability.writer_state import WriterState, why
 from serving.audit.encoding import encode_record
-from serving.audit.record import AuditRecord
+from serving.audit.record import AuditRecord, NotRecorded
 from serving.audit.segment_files import PATTERN, SegmentFiles, has_ended
 from serving.audit.segments import ChainedSegments, seal_abandoned
 from serving.audit.signed_note import NoteError, Signer
 from serving.audit.tombstones import remove_segment
+from serving.errors import Internal
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +35,9 @@ CHUNK: Final = 16
 """Records encoded between two writes. A write lets go of the interpreter, so requests wait for at most one chunk's encoding."""
 ROWS_A_RECORD: Final = 20
 """The queue is also full at this many rows for each record it may hold: one record may have a hundred thousand rows."""
+COMMIT_BYTES: Final = 4 * 1024 * 1024
+"""Lines that are synced together at most, about."""
+RETRY_AFTER_S: Final = 1.0
 
 
 class SegmentWriter:
@@ -54,16 +63,14 @@ class SegmentWriter:
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
         self._id = f"{os.getpid()}-{secrets.token_hex(6)}"
         self._lock = threading.Lock()
-        self._pending: list[AuditRecord] = []
+        self._pending: list[AuditRecord | Commit] = []
         self._pending_rows = 0
-        self._refused = 0
-        self._lost = 0
-        self._written = 0
+        self._overrun = self._refused_at_once = self._cut_off = 0
         self._log = ChainedSegments(folder, self._id, segment_bytes=segment_bytes, signer=signer, now_us=self._now_us)
-        self._is_failing = False
+        self._state = WriterState(folder)
         self._checkpoint_s = time.monotonic()
-        self._closing = threading.Event()
-        folder.mkdir(parents=True, exist_ok=True)
+        self._closing, self._wake = threading.Event(), threading.Event()
+        self._make_folder()
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._thread.start()
 
@@ -72,43 +79,97 @@ class SegmentWriter:
         with self._lock:
             waiting, rows = len(self._pending), self._pending_rows + record.rows
             if waiting >= self._queue or (waiting and rows > self._queue * ROWS_A_RECORD) or self._closing.is_set():
-                self._refused += 1
+                self._overrun += 1
                 return
             self._pending.append(record)
             self._pending_rows = rows
 
+    def commit(self, records: Sequence[AuditRecord]) -> "asyncio.Future[None]":
+        """Take the records of one answer; done when they are on the disk. See AuditSink."""
+        loop = asyncio.get_running_loop()
+        commit = Commit(records, loop, loop.create_future())
+        with self._lock:
+            waiting, rows = len(self._pending), self._pending_rows + commit.rows
+            is_full = waiting >= self._queue or (waiting and rows > self._queue * ROWS_A_RECORD)
+            if not is_full and not self._closing.is_set():
+                self._pending.append(commit)
+                self._pending_rows = rows
+                if not self._wake.is_set():
+                    self._wake.set()
+                return commit.waiting
+            self._refused_at_once += len(records)
+        reason = f"{self._queue} records wait for the disk already" if is_full else "the server is shutting down"
+        commit.waiting.set_exception(_not_recorded(reason))
+        return commit.waiting
+
     @property
     def written(self) -> int:
         """Records handed to the operating system."""
-        return self._written
+        return self._state.written
 
     @property
     def dropped(self) -> int:
-        """Records that were not kept."""
-        return self._refused + self._lost
+        """Records that were not kept, of answers that were given."""
+        return self._overrun + self._state.lost
+
+    @property
+    def refused(self) -> int:
+        """Records that were not kept, of answers that were refused therefore."""
+        return self._refused_at_once + self._state.refused
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether records cannot be written or synced now."""
+        return self._state.problem is not None
+
+    def degraded(self) -> tuple[str, ...]:
+        """What is out, and what happens instead; empty if all is well."""
+        problem = self._state.problem
+        if problem is None:
+            return ()
+        return (
+            f"audit: the prediction log {problem}; async answers go on, {self.dropped} records lost; strict answers are refused",
+        )
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Write and sync what is waiting, then stop. Later records are dropped. Closing twice is closing once."""
         with self._lock:
             self._closing.set()
+            self._wake.set()
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             log.error("the prediction log in %s did not finish writing within %s s", self._folder, timeout_s)
 
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self._folder, os.W_OK):
+                raise PermissionError("the folder is read-only")
+        except OSError as error:
+            self._state.failed(f"cannot be written: {why(error)}")
+
     def _run(self) -> None:
         self._seal()
-        while not self._closing.wait(WRITE_EVERY_S):
-            self._drain()
-            if time.monotonic() - self._checkpoint_s >= SYNC_EVERY_S:
-                self._checkpoint()
+        while not self._closing.is_set():
+            self._wake.wait(WRITE_EVERY_S)
+            self._wake.clear()  # before the queue is taken: what comes after is seen now or wakes the thread again
+            with self._state.busy():
+                self._drain()
+                if time.monotonic() - self._checkpoint_s >= SYNC_EVERY_S:
+                    self._checkpoint()
         self._drain()
         self._end_segment()
 
     def _drain(self) -> None:
         with self._lock:
-            records, self._pending, self._pending_rows = self._pending, [], 0
-        for start in range(0, len(records), CHUNK):
-            self._write(records[start : start + CHUNK])
+            pending, self._pending, self._pending_rows = self._pending, [], 0
+        self._state.note_overrun(self._overrun, self._queue)
+        commits = [item for item in pending if isinstance(item, Commit)]
+        if commits:
+            self._commit(commits)
+            pending = [item for item in pending if not isinstance(item, Commit)]
+        for start in range(0, len(pending), CHUNK):
+            self._write([item for item in pending[start : start + CHUNK] if isinstance(item, AuditRecord)])
 
     def _write(self, records: Sequence[AuditRecord]) -> None:
         lines = [line for line in map(self._encode, records) if line is not None]
@@ -117,38 +178,95 @@ class SegmentWriter:
         try:
             is_new_segment = self._log.append(lines)
         except OSError as error:
-            self._lost += len(lines)
-            if not self._is_failing:
-                log.error("the prediction log in %s cannot be written, records are lost: %s", self._folder, error)
-            self._is_failing = True
+            self._failed(f"cannot be written: {why(error)}", lost=len(lines))
             return
-        if self._is_failing:
-            log.warning("the prediction log in %s is written again; %d records were lost so far", self._folder, self.dropped)
-        self._is_failing = False
-        self._written += len(lines)
+        self._state.written += len(lines)
+        self._count_cut_off()
         if is_new_segment:
             self._prune()
+
+    def _commit(self, commits: Sequence[Commit]) -> None:
+        """Write and sync what the answers have to record, COMMIT_BYTES at a time, and let each group go when it is on the disk."""
+        group, lines, size_bytes = list[Commit](), list[bytes](), 0
+        for commit in commits:
+            encoded = None if commit.waiting.cancelled() else self._encode_commit(commit)
+            if encoded is None:
+                continue
+            group.append(commit)
+            lines += encoded
+            size_bytes += sum(map(len, encoded))
+            if size_bytes >= COMMIT_BYTES:
+                self._commit_group(group, lines)
+                group, lines, size_bytes = [], [], 0
+        if group:
+            self._commit_group(group, lines)
+
+    def _commit_group(self, group: Sequence[Commit], lines: Sequence[bytes]) -> None:
+        """One write and one sync, so that no segment ends in between: all of the group is durable, or all of it is refused."""
+        try:
+            is_new_segment = self._log.append(lines)
+            problem = None if self._log.sync() else "its segment was removed"
+        except OSError as error:
+            problem = why(error)
+        if problem is not None:
+            self._failed(f"cannot be written: {problem}", refused=len(lines))
+            tell(group, _not_recorded(problem))
+            return
+        self._state.written += len(lines)
+        self._count_cut_off()
+        self._state.recovered(self.dropped)
+        tell(group, None)
+        if is_new_segment:
+            self._prune()
+
+    def _failed(self, problem: str, *, lost: int = 0, refused: int = 0) -> None:
+        """Count what was not kept. lost: lines that never were in the segment. refused: lines of refused answers, cut off or not."""
+        self._count_cut_off(refused)
+        self._state.failed(problem, lost=lost, refused=refused)
+
+    def _count_cut_off(self, refused: int = 0) -> None:
+        """Lines that were cut off and are not those of refused answers were counted as written before."""
+        cut_off, self._cut_off = self._log.cut_off - self._cut_off, self._log.cut_off
+        lost = max(0, cut_off - refused)
+        self._state.written -= lost
+        self._state.lost += lost
 
     def _encode(self, record: AuditRecord) -> bytes | None:
         try:
             return encode_record(record)
         except Exception:  # whatever it is, it must not end the log
             log.exception("an audit record could not be encoded; it is lost")
-            self._lost += 1
+            self._state.lost += 1
+            return None
+
+    def _encode_commit(self, commit: Commit) -> list[bytes] | None:
+        try:
+            return [encode_record(record) for record in commit.records]
+        except Exception:  # as above
+            log.exception("an audit record could not be encoded; its answer is refused")
+            self._state.refused += len(commit.records)
+            tell(
+                [commit],
+                Internal("the answer has no form in the prediction log and was not given; the server's log has the trace"),
+            )
             return None
 
     def _end_segment(self) -> None:
         try:
             self._log.end()
+            self._count_cut_off()
+            self._state.recovered(self.dropped)
         except OSError as error:
-            log.warning("the last segment of the prediction log in %s could not be ended: %s", self._folder, error)
+            self._failed(f"cannot be synced: {why(error)}")
 
     def _checkpoint(self) -> None:
         self._checkpoint_s = time.monotonic()
         try:
-            self._log.checkpoint()
+            if self._log.checkpoint() is not None:
+                self._state.recovered(self.dropped)
+            self._count_cut_off()
         except OSError as error:
-            log.warning("the prediction log in %s cannot be synced: %s", self._folder, error)
+            self._failed(f"cannot be synced: {why(error)}")
 
     def _seal(self) -> None:
         """End what killed writers left open, so that it is protected too."""
@@ -169,3 +287,10 @@ class SegmentWriter:
                 remove_segment(files, self._signer(), now_us=self._now_us(), reason=reason, by="retention")
             except (OSError, NoteError) as error:
                 log.warning("%s is past its retention and could not be removed: %s", path, error)
+
+
+def _not_recorded(reason: str) -> NotRecorded:
+    return NotRecorded(
+        f"the answer's record cannot be kept ({reason}), and no answer is given without it; send the request again later",
+        retry_after_s=RETRY_AFTER_S,
+    )

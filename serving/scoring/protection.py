@@ -26,8 +26,8 @@ _NO_GUARD: Final = Guard("nobody", BreakerLimits(slow_s=0.0), instead="")
 class Protection:
     """The breakers, bulkheads, admission and cache that protect one replica. bulkheads: None where every model runs on the loop.
     admission: None where no loop refuses (tests, batch). refused_late: requests
-    whose time was over or too short. refused_by_breaker: requests refused because a model's breaker was open. Counters are the
-    loop's."""
+    whose time was over or too short. refused_by_breaker: requests refused because a model's breaker was open. refused_unrecorded:
+    answers that were not given because their records were not durable. Counters are the loop's."""
 
     breakers: Breakers
     bulkheads: Bulkheads | None
@@ -38,6 +38,7 @@ class Protection:
     predictions: Predictions | None = None
     refused_late: int = 0
     refused_by_breaker: int = 0
+    refused_unrecorded: int = 0
     last_guard: tuple[object, Guard] = (None, _NO_GUARD)
     """The revision whose guard was asked last, and that guard; VariantRunner looks here first."""
     _models: dict[tuple[str, str, str, str], Guard] = field(default_factory=dict)
@@ -87,6 +88,7 @@ class Protection:
             "queue": self.bulkheads.refused if self.bulkheads is not None else 0,
             "late": self.refused_late,
             "breaker": self.refused_by_breaker,
+            "record": self.refused_unrecorded,
         }
         yield names.REFUSALS, {(reason,): float(n) for reason, n in refused.items()}
         kept = self.predictions

@@ -7,15 +7,16 @@ against the variant, and the client still gets an answer. Left to others: decodi
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.audit.record import AuditRecord, AuditSink
-from serving.errors import BadRequest, NotFound, Overloaded, TooLarge, Unsupported
+from serving.audit.durability.modes import ALL_ASYNC, AuditMode, AuditModes
+from serving.audit.record import AuditRecord, AuditSink, NotRecorded
+from serving.errors import BadRequest, DeadlineExceeded, NotFound, Overloaded, TooLarge, Unsupported
 from serving.messages import InferAnswer, InferRequest
 from serving.models.errors import RunError
 from serving.ports import Clock, FeatureReader
@@ -62,9 +63,11 @@ class Scorer:
         identity: str,
         mirror: Mirror | None = None,
         protection: Protection | None = None,
+        audit_modes: AuditModes = ALL_ASYNC,
     ) -> None:
         self._audit, self._clock, self._metrics, self._mirror = audit, clock, metrics, mirror
         self._limits, self._identity = limits, identity
+        self._audit_mode, self._audit_mode_of = audit_modes.default, audit_modes.models
         self._protection = protection or unprotected(limits.default_deadline_s, limits.feature_timeout_s)
         self._runner = VariantRunner(
             features, clock, metrics, feature_timeout_s=limits.feature_timeout_s, protection=self._protection
@@ -72,7 +75,9 @@ class Scorer:
         self._numbers = itertools.count(1)
 
     async def score(self, variants: VariantSet, request: InferRequest, trace: Trace | None = None) -> InferAnswer:
-        """Answer one request with these variants. Raises BadRequest, DeadlineExceeded, Overloaded, ModelUnavailable."""
+        """Answer one request with these variants.
+
+        Raises BadRequest, DeadlineExceeded, Overloaded, ModelUnavailable; NotRecorded where the prediction log is strict."""
         state, groups = self._accept(variants, request, trace)
         if len(groups) == 1:
             groups = [await self._answer(variants, state, groups[0])]
@@ -87,7 +92,13 @@ class Scorer:
             outputs = tuple([output_tensor(at, groups, state.rows.rows) for at in range(len(state.wanted))])
         parameters = answer_parameters(groups, receipt, trace.trace_id if trace else None)
         answer = InferAnswer(first.variant.revision.name, version, outputs, request.id, parameters)
-        latency_s = self._record_answer(state, groups, receipt)
+        mode = self._audit_mode_of.get(first.variant.revision.name, self._audit_mode)
+        if mode is AuditMode.STRICT and self._audit is not None:
+            await self._commit_records(self._audit, state, groups, receipt)
+        latency_s = self._count_answered(state, groups)
+        if mode is AuditMode.ASYNC and self._audit is not None:
+            for group in groups:
+                self._audit.append(_audit_record(state, group, receipt, latency_s))
         if variants.mirrors:
             for group in groups:
                 if group.fallback_from is None:
@@ -227,7 +238,23 @@ class Scorer:
                     identities[at], is_error=False, is_slow=is_slow, is_degraded=degraded[at], is_alert=codes[at] == 2
                 )
 
-    def _record_answer(self, state: RequestState, groups: list[RowGroup], receipt: str) -> float:
+    async def _commit_records(self, audit: AuditSink, state: RequestState, groups: Sequence[RowGroup], receipt: str) -> None:
+        """Wait until the records of the answer are durable. Raises NotRecorded, Internal, DeadlineExceeded."""
+        now_s = self._clock.monotonic_s()
+        records = [_audit_record(state, group, receipt, now_s - state.started_s) for group in groups]
+        try:
+            async with asyncio.timeout(state.deadline_s - now_s):
+                await audit.commit(records)
+        except NotRecorded:
+            self._protection.refused_unrecorded += 1
+            raise
+        except TimeoutError as problem:
+            self._protection.refused_unrecorded += 1
+            raise DeadlineExceeded(
+                "the answer's record was not on the disk within the deadline, and no answer is given without it; allow more time"
+            ) from problem
+
+    def _count_answered(self, state: RequestState, groups: Sequence[RowGroup]) -> float:
         latency_s = self._clock.monotonic_s() - state.started_s
         door = state.request.door
         for group in groups:
@@ -242,8 +269,6 @@ class Scorer:
                 group.model_s,
                 None if features is None else features.oldest_age_ms,
             )
-            if self._audit is not None:
-                self._audit.append(_audit_record(state, group, receipt, latency_s))
         return latency_s
 
 

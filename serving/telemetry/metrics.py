@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from types import MappingProxyType
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -48,6 +48,15 @@ _V = TypeVar("_V")
 _F = TypeVar("_F", CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily)
 
 
+class AuditCounts(NamedTuple):
+    """Records of the prediction log by outcome, and whether it fails now."""
+
+    written: int = 0
+    dropped: int = 0
+    refused: int = 0
+    is_failing: bool = False
+
+
 class ServingMetrics(Collector):
     """All metrics of one replica, on a registry of its own.
 
@@ -65,7 +74,7 @@ class ServingMetrics(Collector):
         self._mirrored: dict[tuple[str, str, str], int] = {}
         self._loaded: Mapping[tuple[str, ...], None] = MappingProxyType({})
         self._failed: Mapping[tuple[str, ...], None] = MappingProxyType({})
-        self._audit: Callable[[], tuple[int, int]] | None = None
+        self._audit: Callable[[], AuditCounts] | None = None
         self._sources: list[MetricSource] = []
         self._lock = Lock()
         self._started_s = now()
@@ -149,8 +158,8 @@ class ServingMetrics(Collector):
         """Set which variants could not be loaded: (model, version, variant, revision digest, reason) each."""
         self._failed = MappingProxyType(dict.fromkeys(failed))
 
-    def watch_audit(self, counts: Callable[[], tuple[int, int]]) -> None:
-        """Read (written, dropped) from here at each scrape."""
+    def watch_audit(self, counts: Callable[[], AuditCounts]) -> None:
+        """Read the prediction log's counts from here at each scrape."""
         self._audit = counts
 
     def watch(self, source: MetricSource) -> None:
@@ -168,8 +177,10 @@ class ServingMetrics(Collector):
         with self._lock:
             defaulted = dict(self._defaulted)
         yield self._counter(names.DEFAULTED, {key: float(n) for key, n in defaulted.items()})
-        written, dropped = self._audit() if self._audit is not None else (0, 0)
-        yield self._counter(names.AUDIT, {("written",): float(written), ("dropped",): float(dropped)})
+        audit = self._audit() if self._audit is not None else AuditCounts()
+        outcomes = {"written": audit.written, "dropped": audit.dropped, "refused": audit.refused}
+        yield self._counter(names.AUDIT, {(outcome,): float(n) for outcome, n in outcomes.items()})
+        yield self._gauge(names.AUDIT_FAILING, {(): float(audit.is_failing)})
         yield self._gauge(names.MODEL_INFO, dict.fromkeys(self._loaded, 1.0))
         yield self._gauge(names.MODEL_FAILED, dict.fromkeys(self._failed, 1.0))
         yield self._gauge(names.ONGOING, {(): float(self.ongoing)})

@@ -75,7 +75,14 @@ AUDIT: Final = MetricDoc(
     "vedette_audit_records_total",
     "counter",
     ("outcome",),
-    "Records of the prediction log: written, or dropped (queue full, disk full, not encodable).",
+    "Records of the prediction log: written; dropped (queue full, disk full, not encodable) though the answer was given; refused "
+    "with their answer, where the log is strict.",
+)
+AUDIT_FAILING: Final = MetricDoc(
+    "vedette_audit_failing",
+    "gauge",
+    (),
+    "1 while records of the prediction log cannot be written or synced; 0 once a record is on the disk again.",
 )
 AUDIT_SIGNED: Final = MetricDoc(
     "vedette_audit_signed",
@@ -192,8 +199,9 @@ REFUSALS: Final = MetricDoc(
     "vedette_refusals_total",
     "counter",
     ("reason",),
-    "Requests refused early: busy (they would have waited too long for the event loop), full (too many under way), queue (a model's own "
-    "threads have too much to do), late (the deadline cannot be met), breaker (the model's breaker is open and nobody answers for it).",
+    "Requests refused: busy (they would have waited too long for the event loop), full (too many under way), queue (a model's own "
+    "threads have too much to do), late (the deadline cannot be met), breaker (the model's breaker is open and nobody answers for it), "
+    "record (the prediction log is strict and the answer's record was not on the disk in time).",
 )
 CACHE_REQUESTS: Final = MetricDoc(
     "vedette_cache_requests_total",
@@ -219,6 +227,7 @@ METRICS: Final = (
         DEFAULTED,
         AUDIT,
         AUDIT_SIGNED,
+        AUDIT_FAILING,
         MODEL_INFO,
         MODEL_FAILED,
         START,

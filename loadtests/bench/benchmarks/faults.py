@@ -122,7 +122,7 @@ def replica(
     world: FeatureWorld, redis: OwnRedis, *, replicas: int = 1, **settings: str
 ) -> AbstractContextManager[trouble.Scene]:
     """A server of this world, running, as what can be broken."""
-    return _Up(world, redis, {"replicas": str(replicas), "audit": "false", **settings})
+    return _Up(world, redis, {"replicas": str(replicas), "audit": "off", **settings})
 
 
 class _Up(AbstractContextManager[trouble.Scene]):

@@ -61,7 +61,7 @@ async def measure(feast: Any, folder: Path, url: str, *, rounds: int, duration_s
     from serving.settings import ServingSettings
 
     service = feast.get_feature_service(SERVICE)
-    reader = await open_features(ServingSettings(store_dir=folder, redis_url=url, feature_timeout_s=5.0, audit=False))
+    reader = await open_features(ServingSettings(store_dir=folder, redis_url=url, feature_timeout_s=5.0, audit="off"))
     at_us, no_fields = np.array([int(NOW.timestamp() * 1e6)]), dict[str, Any]()
 
     names = [f"host-{i}" for i in range(HOSTS)]

@@ -49,7 +49,7 @@ async def measure(workload: Workload, store: Path, *, rounds: int, turns: int) -
     from serving.app import compose
     from serving.settings import ServingSettings
 
-    made = await compose(ServingSettings(store_dir=store, audit=False))
+    made = await compose(ServingSettings(store_dir=store, audit="off"))
     try:
         await made.service.apply(made.fallback())
         ways = await _ways(made.service, workload)

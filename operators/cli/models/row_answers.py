@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from serving.audit.record import NotRecorded
 from serving.errors import ServingError
 from serving.messages import InferAnswer, InferRequest
 from serving.models.verdicts import VERDICTS
@@ -54,7 +55,7 @@ def is_by_row(manifest: "Manifest") -> bool:
 
 
 async def answer_rows(service: Service, manifest: "Manifest", parameters: Mapping[str, str], chunk: "Chunk") -> list[ScoredRow]:
-    """Every row of a chunk, in the file's order."""
+    """Every row of a chunk, in the file's order. Raises NotRecorded where the prediction log is strict and takes no record."""
     lines = [ScoredRow(row, why_not=why) for row, why in chunk.rejected]
     open_parts = [chunk] if chunk.rows else []
     while open_parts:
@@ -62,6 +63,8 @@ async def answer_rows(service: Service, manifest: "Manifest", parameters: Mappin
         request = InferRequest(manifest.name, None, part.inputs, parameters=parameters, door="batch", deadline_s=_DEADLINE_S)
         try:
             lines += _lines(part, await service.infer(request), manifest)
+        except NotRecorded:
+            raise  # halves would not be recorded either
         except (ServingError, _OtherRows) as problem:
             if len(part.rows) > 1:
                 open_parts += reversed(part.halves())

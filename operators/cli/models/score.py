@@ -68,6 +68,7 @@ async def _score(
     from operators.cli.models.row_answers import answer_rows, is_by_row
     from operators.cli.models.rows import count_rows, read_chunks
     from serving.app import compose
+    from serving.audit.record import NotRecorded
     from serving.models.store import BundleStore
     from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 
@@ -92,6 +93,11 @@ async def _score(
                 for line in await answer_rows(composition.service, bundle.manifest, parameters, chunk):
                     _write(line, counts, stream)
                 display.advance(task, chunk.size)
+    except NotRecorded as problem:
+        raise CommandError(
+            f"{file}: stopped after {counts.total()} rows: {problem.message}; see the disk of {settings.store_dir / 'audit'}, "
+            "or set VEDETTE_AUDIT=async to score without waiting for records"
+        ) from problem
     finally:
         await composition.close()
     return counts, time.monotonic() - started

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from serving.audit.keys.trust import REVOKED, KeyNote, trusted_folder
+from serving.audit.note_files import append_note
 from serving.audit.segment_files import note_line, read_notes
-from serving.audit.segments import append_note
 from serving.audit.signed_note import NoteError, Signer, SigningKeyError, VerifierKey
 
 log = logging.getLogger(__name__)

@@ -1,5 +1,6 @@
-"""What every AuditSink promises, the one on disk and the one in memory."""
+"""What every AuditSink promises, the one on disk and the one in memory, to answers that do not wait and to those that do."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 
 from serving.audit.encoding import decode_array
 from serving.audit.reader import read_records
-from serving.audit.record import AuditRecord
+from serving.audit.record import AuditRecord, NotRecorded
 from serving.audit.writer import SegmentWriter
+from serving.errors import Internal
 from serving.messages import Tensor
 from tests.fakes.serving.audit import MemoryAudit
 from tests.fakes.serving.records import record
@@ -117,3 +119,56 @@ def test_two_doors_may_append_at_once(make):
     back = held.read()
     for door in ("http", "grpc"):
         assert [r.receipt for r in back if r.door == door] == [f"{door}{i:04d}" for i in range(500)]
+
+
+async def test_a_committed_record_is_there_when_the_answer_may_leave(make):
+    held = make()
+    for i in range(20):
+        await held.sink.commit([record(receipt=f"r{i}")])
+        assert held.read()[-1] == record(receipt=f"r{i}")
+    held.sink.close()
+    assert [r.receipt for r in held.read()] == [f"r{i}" for i in range(20)]
+    assert (held.sink.written, held.sink.dropped, held.sink.refused) == (20, 0, 0)
+
+
+async def test_answers_that_wait_together_are_all_recorded_once(make):
+    held = make()
+    for i in range(50):
+        held.sink.append(record(receipt=f"async{i}"))
+    await asyncio.gather(*(held.sink.commit([record(receipt=f"r{i}")] * 2) for i in range(50)))
+    held.sink.close()
+    back = [r.receipt for r in held.read()]
+    assert [r for r in back if r[0] == "r"] == [f"r{i}" for i in range(50) for _ in range(2)]
+    assert [r for r in back if r[0] == "a"] == [f"async{i}" for i in range(50)]
+    assert held.sink.written == 150
+
+
+async def test_records_of_one_answer_are_kept_together_or_not_at_all(make):
+    held = make()
+    await held.sink.commit([record(receipt="before")])
+    with pytest.raises(Internal):
+        await held.sink.commit([record(receipt="half"), record(inputs={"x": object()})])
+    await held.sink.commit([record(receipt="after")])
+    held.sink.close()
+    assert [r.receipt for r in held.read()] == ["before", "after"]
+    assert (held.sink.written, held.sink.dropped, held.sink.refused) == (2, 0, 2)
+
+
+async def test_beyond_the_queue_answers_are_refused_and_no_record_of_theirs_is_kept(make):
+    held = make(queue=5)
+    waiting = [held.sink.commit([record(receipt=str(i))]) for i in range(5000)]
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    held.sink.close()
+    given = [str(i) for i, problem in enumerate(found) if problem is None]
+    assert {type(problem) for problem in found if problem is not None} == {NotRecorded}
+    assert [r.receipt for r in held.read()] == given
+    assert (held.sink.written, held.sink.refused, held.sink.dropped) == (len(given), 5000 - len(given), 0)
+
+
+async def test_after_close_answers_are_refused(make):
+    held = make()
+    await held.sink.commit([record()])
+    held.sink.close()
+    with pytest.raises(NotRecorded):
+        await held.sink.commit([record()])
+    assert (held.sink.written, held.sink.refused, len(held.read())) == (1, 1, 1)

@@ -5,6 +5,7 @@ import pytest
 
 from operators.cli.models.row_answers import answer_rows, is_by_row
 from operators.cli.models.rows import Chunk
+from serving.audit.record import NotRecorded
 from serving.errors import BadRequest
 from serving.messages import InferAnswer, Tensor
 from serving.models.manifest import Manifest
@@ -46,6 +47,16 @@ async def test_one_request_where_all_is_well():
         {"row": 3, "error": "odd"},
     ]
     assert asked.rows == [3]
+
+
+async def test_a_log_that_takes_no_record_ends_the_run_at_once():
+    def answer(x):
+        raise NotRecorded("no space")
+
+    asked = Asked(answer)
+    with pytest.raises(NotRecorded):
+        await answer_rows(asked, SUM, {}, chunk(*range(64)))
+    assert asked.rows == [64]
 
 
 async def test_a_row_that_is_refused_costs_the_others_nothing():

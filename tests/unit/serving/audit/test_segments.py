@@ -1,14 +1,17 @@
 """A chained log on disk: what its checkpoints say, across segments, logs and crashes."""
 
 import itertools
+import os
 
 import pytest
 
 from serving.audit.checkpoint import Checkpoint, Witness
 from serving.audit.merkle import leaf_hash, root_of
+from serving.audit.note_files import append_note
 from serving.audit.segment_files import read_entries, read_notes, segments_in
 from serving.audit.segments import ChainedSegments, seal_abandoned
 from serving.audit.signed_note import NoteError, Signer, signers_of, text_of
+from tests.unit.serving.audit.chains import check_chain
 
 
 @pytest.fixture
@@ -122,3 +125,66 @@ def test_a_segment_that_contradicts_its_checkpoint_is_not_sealed(tmp_path, open_
 def test_what_is_no_checkpoint_is_refused(text):
     with pytest.raises(NoteError):
         Checkpoint.parse(text)
+
+
+def test_a_clock_that_is_set_back_leaves_names_and_checkpoints_in_order(tmp_path, signer, caplog):
+    times = iter([5_000_000_000_000, 5_000_000_000_001, 1_000_000, 1_000_001, 1_000_002, 1_000_003])
+    log = ChainedSegments(tmp_path / "log", "one", segment_bytes=1, signer=lambda: signer, now_us=lambda: next(times))
+    for word in "abc":
+        log.append(lines(word))
+    log.end()
+    check_chain(tmp_path / "log")
+    stems = [files.stem for files in segments_in(tmp_path / "log")]
+    assert stems == sorted(stems)
+    assert [r.levelname for r in caplog.records] == ["WARNING"], "said once"
+
+
+def test_a_log_that_is_resumed_or_sealed_under_an_older_clock_goes_on_from_its_latest_time(tmp_path, signer):
+    def make(now_us):
+        return ChainedSegments(tmp_path / "log", "one", segment_bytes=1 << 20, signer=lambda: signer, now_us=lambda: now_us)
+
+    log = make(9_000_000)
+    log.append(lines("a"))
+    log.checkpoint()
+    log.leave_open()
+    resumed = make(5)
+    resumed.resume()
+    resumed.append(lines("b"))
+    resumed.checkpoint()
+    resumed.leave_open()
+    seal_abandoned(tmp_path / "log", "other", signer, 6)
+    ((last,),) = check_chain(tmp_path / "log").values()
+    assert (last.size, last.time_us, last.sealed_by) == (2, 9_000_000, "other")
+
+
+def test_a_note_that_finds_no_room_leaves_no_part_of_itself(tmp_path, monkeypatch):
+    path = tmp_path / "notes"
+    append_note(path, "one\n\n")
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:5]))
+    with pytest.raises(OSError, match="No space left"):
+        append_note(path, "two\n\n")
+    monkeypatch.undo()
+    append_note(path, "three\n\n")
+    assert read_notes(path) == ["one\n\n", "three\n\n"]
+
+
+def test_a_note_that_a_crash_tore_is_cut_off_before_the_next(tmp_path):
+    path = tmp_path / "notes"
+    append_note(path, "one\n\n")
+    path.write_bytes(path.read_bytes() + b'{"note": "tw')
+    append_note(path, "three\n\n")
+    assert read_notes(path) == ["one\n\n", "three\n\n"]
+
+
+def test_hashes_that_find_no_room_are_written_with_the_next(tmp_path, open_log, monkeypatch):
+    log = open_log()
+    log.append(lines("a"))
+    real, hashes = os.write, log._segment._hashes
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:7]) if fd == hashes else real(fd, data))
+    log.append(lines("b"))
+    monkeypatch.undo()
+    log.append(lines("c"))
+    log.end()
+    (files,) = segments_in(tmp_path / "log")
+    assert files.hashes.read_bytes() == b"".join(map(leaf_hash, read_entries(files.records)))

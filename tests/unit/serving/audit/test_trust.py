@@ -3,7 +3,7 @@
 import pytest
 
 from serving.audit.keys.trust import OVERLAP_US, REVOKED, KeyNote, Trust, read_pinned, read_revoked
-from serving.audit.segments import append_note
+from serving.audit.note_files import append_note
 from serving.audit.signed_note import NoteError, Signer, unsigned
 
 DAY = 24 * 3600 * 1_000_000

@@ -7,7 +7,7 @@ from serving.audit.health import AuditHealth
 from serving.audit.keys.keyring import Keyring
 from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, Overloaded, Unavailable
 from serving.scoring.protection import unprotected
-from serving.telemetry.metrics import CONTENT_TYPE, GONE, ServingMetrics, outcome_of
+from serving.telemetry.metrics import CONTENT_TYPE, GONE, AuditCounts, ServingMetrics, outcome_of
 from serving.telemetry.names import METRICS
 from tests.counting import calls_in
 
@@ -98,11 +98,13 @@ def test_every_declared_metric_is_scraped_and_nothing_else(metrics, tmp_path):
 
 
 def test_audit_and_loaded_models_are_read_at_the_scrape(metrics):
-    metrics.watch_audit(lambda: (7, 2))
+    metrics.watch_audit(lambda: AuditCounts(7, 2, 1, is_failing=True))
     metrics.set_loaded((("flows", "1", "stable", "sha256:b", "sha256:r"),))
     metrics.features_defaulted("flows_v1", "too_old", 4)
     assert value(metrics, "vedette_audit_records_total", outcome="written") == 7
     assert value(metrics, "vedette_audit_records_total", outcome="dropped") == 2
+    assert value(metrics, "vedette_audit_records_total", outcome="refused") == 1
+    assert value(metrics, "vedette_audit_failing") == 1
     assert value(metrics, "vedette_features_defaulted_total", feature_service="flows_v1", reason="too_old") == 4
     info = {"model": "flows", "version": "1", "variant": "stable", "bundle": "sha256:b", "revision": "sha256:r"}
     assert value(metrics, "vedette_model_info", **info) == 1

@@ -1,0 +1,49 @@
+"""Files of signed notes: appending to one so that it stays readable after a full disk and a crash. Reading is in segment_files."""
+
+import errno
+import os
+from pathlib import Path
+
+from serving.audit.segment_files import note_line
+
+
+def append_note(path: Path, note: str, *, must_sync: bool = True) -> None:
+    """Append a note to a file of notes, whole or not at all; a torn last line, which a crash has left, is cut off. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    try:
+        size, line = _whole_lines(fd), note_line(note)
+        try:
+            if os.write(fd, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            os.ftruncate(fd, size)
+            raise
+        if must_sync:
+            os.fsync(fd)
+            if not size:
+                sync_folder(path.parent)
+    finally:
+        os.close(fd)
+
+
+def _whole_lines(fd: int) -> int:
+    """Bytes of the whole lines of a file; what follows them is cut off."""
+    size = os.fstat(fd).st_size
+    if not size or os.pread(fd, 1, size - 1) == b"\n":
+        return size
+    whole = os.pread(fd, size, 0).rfind(b"\n") + 1
+    os.ftruncate(fd, whole)
+    return whole
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's names on the disk: a new file is not there after a power cut before that. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # a file system that syncs no folders
+            raise
+    finally:
+        os.close(fd)
