@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli.audit import key, tail, verify
+from operators.cli.audit import export, key, receipt, tail, verify
 
 app = typer.Typer(no_args_is_help=True, help="What was answered and done, and the proof that nobody changed it.")
 
@@ -13,5 +13,7 @@ def audit() -> None:
 
 
 app.command()(verify.verify)
+app.command()(receipt.receipt)
+app.command()(export.export)
 app.command()(tail.tail)
 app.add_typer(key.app, name="key")

@@ -10,8 +10,13 @@ from operators.cli.console import CommandError
 
 if TYPE_CHECKING:
     from serving.audit.keys.trust import Trust
+    from serving.audit.signed_note import VerifierKey
 
 LogStore = Annotated[Path | None, typer.Option("--store-dir", help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")]
+KeysFolder = Annotated[
+    Path | None,
+    typer.Option("--keys", help="Folder of the public keys that are trusted, *.pub (default: keys/trusted in the store)."),
+]
 LogFolder = Annotated[
     Path | None,
     typer.Argument(
@@ -35,17 +40,24 @@ def log_folder(folder: Path | None, store_dir: Path | None) -> Path:
     return found
 
 
-def trusted_keys(folder: Path, *, needed: bool = True) -> "Callable[[Path], Trust]":
-    """Trust in the log of a folder by the keys pinned in another one. needed: none at all is an error. Raises CommandError, NoteError."""
-    from serving.audit.keys.trust import Trust, read_pinned, read_revoked
+def pinned_keys(folder: Path, *, needed: bool = True) -> "tuple[VerifierKey, ...]":
+    """The public keys in a folder. needed: none at all is an error. Raises CommandError, NoteError."""
+    from serving.audit.keys.trust import read_pinned
 
     pinned = read_pinned(folder)
     if not pinned and needed:
         raise CommandError(
             f"{folder}: no key is trusted, so no signature counts; put a public key there (NAME.pub; see `vedette audit key show`), "
-            "name another folder with --keys, or check only the structure with --allow-unsigned"
+            "or name another folder with --keys"
         )
-    revoked = read_revoked(folder)
+    return pinned
+
+
+def trusted_keys(folder: Path, *, needed: bool = True) -> "Callable[[Path], Trust]":
+    """Trust in the log of a folder by the keys that are pinned in another one. Raises CommandError, NoteError."""
+    from serving.audit.keys.trust import Trust, read_revoked
+
+    pinned, revoked = pinned_keys(folder, needed=needed), read_revoked(folder)
     return lambda log: Trust.read(log, pinned, revoked)
 
 

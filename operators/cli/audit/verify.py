@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from operators.cli.audit.options import LogStore, folders_of_logs, store_folder, trusted_keys
+from operators.cli.audit.options import KeysFolder, LogStore, folders_of_logs, store_folder, trusted_keys
 from operators.cli.console import Json, page, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    keys: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the public keys that are trusted, *.pub (default: keys/trusted in the store)."),
-    ] = None,
+    keys: KeysFolder = None,
     resume: Annotated[
         Path | None,
         typer.Option(

@@ -1,0 +1,389 @@
+"""The second half of verify.py: what an audit package holds, checked file by file. Standard library only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from typing import Any, NamedTuple
+
+from lifecycle.governance.export.script.proofs import (
+    Key,
+    Tree,
+    Trust,
+    Wrong,
+    check_consistency,
+    check_inclusion,
+    read_checkpoint,
+    read_key,
+    sha256,
+    text_of,
+    unbase64,
+    words_of,
+)
+
+NAME = re.compile(r"^segment-\d{16}-(.+)-(\d{6})$")
+BY_HAND = ("manifest.json", "manifest.note")
+
+
+class Found(NamedTuple):
+    """One finding: what was done, where, and how it shows."""
+
+    kind: str
+    where: str
+    what: str
+
+
+def name_of(segment: tuple[str, int]) -> str:
+    """A segment in words."""
+    return f"{segment[0]}, segment {segment[1]}"
+
+
+def read_bytes(*parts: str) -> bytes:
+    """A file's content; empty where there is none."""
+    try:
+        with open(os.path.join(*parts), "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def names_in(*parts: str) -> list[str]:
+    """The names in a folder, sorted; none where there is no folder."""
+    try:
+        return sorted(os.listdir(os.path.join(*parts)))
+    except OSError:
+        return []
+
+
+def read_notes(*parts: str) -> list[str]:
+    """The signed notes of a file, one a line; a line that is none is left as it is, and no signature fits it."""
+    notes = []
+    for line in read_bytes(*parts).split(b"\n"):
+        if line:
+            try:
+                notes.append(str(json.loads(line)["note"]))
+            except (ValueError, KeyError, TypeError):
+                notes.append(line.decode("utf-8", "replace"))
+    return notes
+
+
+class Package:
+    """A package and what was found in it. whole: whether it has whole segments, or chosen records with their proofs."""
+
+    def __init__(self, folder: str, pinned: list[Key]) -> None:
+        self.folder = folder
+        self.found: list[Found] = []
+        self.counts = {"records": 0, "acts": 0, "signed checkpoints": 0}
+        try:
+            self.manifest = json.loads(read_bytes(folder, "manifest.json"))
+            self.listed, self.is_whole = dict(self.manifest["files"]), bool(self.manifest["whole"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise Wrong("manifest.json is not the manifest of an audit package") from error
+        texts = read_bytes(folder, "keys", "trusted.txt").decode("utf-8", "replace").split()
+        self.keys = pinned or [read_key(text) for text in texts]
+        self.trust = Trust(self.keys, read_notes(folder, "keys", "notes.jsonl"))
+        self.leaves: dict[tuple[str, int], list[bytes]] = {}
+        self.stones: dict[tuple[str, int], dict[str, str]] = {}
+        self.claims: list[tuple[str, int, bytes, str]] = []
+
+    def add(self, kind: str, where: str, what: str) -> None:
+        """Keep a finding."""
+        self.found.append(Found(kind, where, what))
+
+    def check(self) -> None:
+        """Everything; the findings are in `found`, the first is the first bad record."""
+        for note in self.trust.unknown:
+            self.add("forged key", "keys/notes.jsonl", f"no trusted key signed: {note[:160]!r}")
+        segments = self.segments()
+        for segment, stem in segments.items():
+            self.leaves[segment] = self.hashes_of(stem)
+        self.read_stones()
+        judged = {segment: self.check_segment(segment, stem) for segment, stem in segments.items()}
+        self.check_links(judged)
+        self.check_claims(judged)
+        for folder, count in (("records", "records"), ("acts", "acts")):
+            for name in names_in(self.folder, folder):
+                self.check_chosen(folder, name, count)
+        self.check_files()
+
+    def segments(self) -> dict[tuple[str, int], str]:
+        """The segments of which there is any file, by log and number."""
+        found = {}
+        names = [name.partition(".")[0] for part in ("audit", "audit/chain") for name in names_in(self.folder, part)]
+        for stem in sorted(set(names)):
+            match = NAME.match(stem)
+            if match is not None:
+                found[match.group(1), int(match.group(2))] = stem
+        return dict(sorted(found.items()))
+
+    def hashes_of(self, stem: str) -> list[bytes]:
+        """Leaf hashes of a segment's records."""
+        lines = read_bytes(self.folder, "audit", stem + ".jsonl").split(b"\n")
+        return [sha256(b"\x00" + line) for line in lines[:-1]]
+
+    def read_stones(self) -> None:
+        """The tombstones that a trusted key signed."""
+        for note in read_notes(self.folder, "audit", "chain", "removed.jsonl"):
+            try:
+                words = words_of(text_of(note), "vedette-audit-removed")
+                self.trust.check(note)
+                log, _, number = words["segment"].rpartition("/")
+                self.stones[log, int(number)] = words
+            except (Wrong, KeyError, ValueError) as error:
+                self.add("forged tombstone", "audit/chain/removed.jsonl", str(error))
+
+    def check_segment(self, segment: tuple[str, int], stem: str) -> list[dict[str, Any]]:
+        """One segment's checkpoints, and its records against them; the checkpoints that a trusted key signed."""
+        good: list[dict[str, Any]] = []
+        where = f"audit/chain/{stem}.checkpoints"
+        notes = read_notes(self.folder, where)
+        for number, note in enumerate(notes, start=1):
+            at = f"{where}, line {number}"
+            try:
+                checkpoint = read_checkpoint(note)
+                if (checkpoint["log"], checkpoint["segment"]) != segment:
+                    self.add("spliced", at, f"a checkpoint of {name_of((checkpoint['log'], checkpoint['segment']))}")
+                    continue
+                self.trust.check(note)
+            except Wrong as error:
+                self.add("unsigned" if "no signature" in str(error) else "forged checkpoint", at, str(error))
+                continue
+            if good and checkpoint["digest"] == good[-1]["digest"]:
+                self.add("duplicated", at, "a copy of the checkpoint before it")
+            elif good and checkpoint["size"] < good[-1]["size"]:
+                self.add("moved", at, "an earlier checkpoint stands behind a later one")
+            else:
+                good.append(checkpoint)
+                self.claims += [(*claim, name_of(segment)) for claim in checkpoint["witnesses"]]
+        self.counts["signed checkpoints"] += len(good)
+        has_records = os.path.exists(os.path.join(self.folder, "audit", stem + ".jsonl"))
+        if self.is_whole and segment not in self.stones and not has_records:
+            self.add("segment missing", name_of(segment), "its records are gone, and no tombstone says why")
+        elif has_records and good:
+            self.check_records(segment, stem, good)
+        elif has_records and not notes:
+            self.add("checkpoint file missing", name_of(segment), "its records have no checkpoint")
+        return good
+
+    def check_records(self, segment: tuple[str, int], stem: str, good: list[dict[str, Any]]) -> None:
+        """The records of a segment against its checkpoints: the first bad one is named."""
+        leaves = self.leaves[segment]
+        tree = Tree(leaves)
+        wrong = next((c for c in good if not tree.fits(c)), None)
+        raw = read_bytes(self.folder, "audit/chain", stem + ".hashes")
+        stored = [raw[i : i + 32] for i in range(0, len(raw) - 31, 32)]
+        where = f"audit/{stem}.jsonl, line"
+        if wrong is None:
+            self.counts["records"] += good[-1]["size"]
+            if len(leaves) > good[-1]["size"]:
+                kind, at, what = difference(leaves[: good[-1]["size"]], leaves, self.elsewhere(segment))
+                self.add(kind, f"{where} {at + 1}", what)
+            elif stored != leaves[: len(stored)]:
+                self.add("hashes changed", f"audit/chain/{stem}.hashes", "the stored hashes are not those of the records")
+            return
+        written = Tree(stored)
+        if any(c["size"] >= wrong["size"] and written.fits(c) for c in good):
+            kind, at, what = difference(stored, leaves, self.elsewhere(segment))
+            self.add(kind, f"{where} {at + 1}", what)
+            return
+        intact = max([c["size"] for c in good if tree.fits(c)], default=0)
+        kind = "changed" if len(leaves) == good[-1]["size"] else "removed" if len(leaves) < good[-1]["size"] else "inserted"
+        kind = "cut off" if len(leaves) == intact else kind
+        self.add(kind, f"{where} {intact + 1} to {wrong['size']}", "the stored hashes were changed too")
+
+    def elsewhere(self, segment: tuple[str, int]) -> dict[bytes, str]:
+        """Where other segments of the package have which record."""
+        others = [other for other in self.leaves if other != segment]
+        return {leaf: f"{name_of(o)}, line {i + 1}" for o in others for i, leaf in enumerate(self.leaves[o])}
+
+    def check_links(self, judged: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
+        """Each segment names the one before; none is missing between the first and the last of a log, as the manifest lists them."""
+        listed = {(log, number) for log, numbers in self.manifest.get("logs", {}).items() for number in numbers}
+        for log in sorted({log for log, _ in {*judged, *listed}}):
+            numbers = [number for name, number in {*judged, *listed} if name == log]
+            if not any(name == log for name, _ in judged):
+                self.add("replica missing", log, "the manifest lists it, and nothing of it is here")
+                continue
+            for number in range(min(numbers), max(numbers) + 1):
+                segment, before = (log, number), judged.get((log, number - 1))
+                if segment not in judged:
+                    self.add("segment missing", name_of(segment), "nothing of it is here")
+                elif before:
+                    own = [c["digest"] for c in before if not c["is_sealed"]]
+                    links = {before[-1]["digest"], *own[-1:]} | ({before[-1]["previous"]} if not own else set())
+                    wrong = [c for c in judged[segment] if c["previous"] not in links]
+                    if wrong and not any(f"{log}-{number - 1:06d}" in found.where for found in self.found):
+                        what = f"segment {number} names a last checkpoint of this segment that is not here"
+                        self.add("checkpoint missing", name_of((log, number - 1)), what)
+                stone = self.stones.get(segment)
+                if stone is not None and judged.get(segment) and unbase64(stone["checkpoint"]) != judged[segment][-1]["digest"]:
+                    self.add(
+                        "checkpoint missing",
+                        name_of(segment),
+                        "the tombstone names a last checkpoint that is not here",
+                    )
+
+    def check_claims(self, judged: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
+        """What signed checkpoints, and anchors, say of other logs that are here whole."""
+        for line in read_bytes(self.folder, "anchors.jsonl").split(b"\n"):
+            if line:
+                held = json.loads(line)
+                try:
+                    self.trust.check(held["note"])
+                    c = read_checkpoint(held["note"])
+                    self.claims.append((f"{c['log']}/{c['segment']}", c["size"], c["root"], f"the anchor {held['anchor']}"))
+                except Wrong:
+                    continue  # a note that counts for nothing proves nothing
+        for origin, size, root, source in self.claims:
+            log, _, number = origin.rpartition("/")
+            leaves = self.leaves.get((log, int(number)))
+            if not leaves or any(log in found.where for found in self.found):
+                continue
+            if size > len(leaves):
+                self.add("rolled back", f"{log}, segment {number}", f"{source} speaks of {size} records")
+            elif Tree(leaves).root_at(size) != root:
+                self.add("rewritten", f"{log}, segment {number}", f"{source} says otherwise of it")
+
+    def check_chosen(self, folder: str, name: str, count: str) -> None:
+        """A file of chosen records: the first line has the checkpoint, each other line a record and its proof."""
+        where = f"{folder}/{name}"
+        head, *lines = read_bytes(self.folder, folder, name).split(b"\n")
+        try:
+            note = json.loads(head)["checkpoint"]
+            checkpoint = read_checkpoint(note)
+            self.trust.check(note)
+        except (Wrong, ValueError, KeyError, TypeError) as error:
+            self.add("forged checkpoint", where + ", line 1", str(error))
+            return
+        for number, line in enumerate(lines, start=2):
+            if not line:
+                continue
+            try:
+                proof = json.loads(line)
+                leaf = sha256(b"\x00" + proof["record"].encode())
+                check_inclusion(
+                    leaf, proof["index"], checkpoint["size"], list(map(unbase64, proof["inclusion"])), checkpoint["root"]
+                )
+                self.counts[count] += 1
+            except (Wrong, ValueError, KeyError, TypeError, AttributeError) as error:
+                self.add("changed", f"{where}, line {number}", str(error))
+                return
+
+    def check_files(self) -> None:
+        """Every file is as the manifest says; the manifest is as its note says; bundles are what their names say."""
+        for path, listed in sorted(self.listed.items()):
+            raw = read_bytes(self.folder, *path.split("/"))
+            if not os.path.exists(os.path.join(self.folder, path)):
+                self.add("file missing", path, "the manifest lists it")
+            elif sha256(raw).hex() != listed["sha256"]:
+                self.add("file changed", path, "its digest is not the one in the manifest")
+            if path.startswith("bundles/") and sha256(raw).hex() != os.path.basename(path).partition(".")[0]:
+                self.add("file changed", path, "it is not the bundle of this digest")
+        for parent, _, names in os.walk(self.folder):
+            for name in names:
+                path = os.path.relpath(os.path.join(parent, name), self.folder).replace(os.sep, "/")
+                if path not in self.listed and path not in BY_HAND:
+                    self.add("stray file", path, "the manifest does not list it")
+        note = read_bytes(self.folder, "manifest.note").decode("utf-8", "replace")
+        try:
+            words = words_of(text_of(note), "vedette-audit-package")
+            self.trust.check(note)
+            if unbase64(words["manifest"]) != sha256(read_bytes(self.folder, "manifest.json")):
+                raise Wrong("its digest is not that of manifest.json")
+        except (Wrong, KeyError) as error:
+            self.add("forged manifest", "manifest.json", str(error))
+
+
+def difference(expected: list[bytes], found: list[bytes], elsewhere: dict[bytes, str]) -> tuple[str, int, str]:
+    """What was done first, where (from 0), and how it shows."""
+    at = next((i for i in range(min(len(expected), len(found))) if expected[i] != found[i]), min(len(expected), len(found)))
+    if at == len(found):
+        return "cut off", at, f"{len(expected) - at} records are cut off at the end"
+    here = found[at]
+    comes_later = at == len(expected) or expected[at] in found[at + 1 :]
+    if 0 < expected.count(here) < found.count(here):
+        return "duplicated", at, f"a copy of the record of line {expected.index(here) + 1}"
+    if here in expected:
+        origin = expected.index(here)
+        if comes_later:
+            return "moved", at, f"the record of line {origin + 1} stands here"
+        return "removed", at, f"{origin - at} records are missing here"
+    if here in elsewhere:
+        return "spliced", at, f"the record of {elsewhere[here]} stands here"
+    return ("inserted" if comes_later else "changed"), at, "a record that was not written"
+
+
+def check_receipt(path: str, pinned: list[Key]) -> str:
+    """Check one receipt's proof off line; what it shows. Raises Wrong."""
+    try:
+        receipt = json.loads(read_bytes(path))
+        shown = []
+        for proof in receipt["proofs"]:
+            trust = Trust(pinned or [read_key(text) for text in proof["signers"]], receipt["keys"])
+            checkpoint = read_checkpoint(proof["checkpoint"])
+            trust.check(proof["checkpoint"])
+            if (checkpoint["log"], checkpoint["segment"], checkpoint["size"]) != (
+                proof["log"],
+                proof["segment"],
+                proof["size"],
+            ):
+                raise Wrong("the checkpoint is of another segment")
+            if json.loads(proof["record"])["receipt"] != receipt["receipt"]:
+                raise Wrong("the record is of another receipt")
+            leaf = sha256(b"\x00" + proof["record"].encode())
+            check_inclusion(leaf, proof["index"], proof["size"], list(map(unbase64, proof["inclusion"])), checkpoint["root"])
+            anchored = proof.get("anchored")
+            if anchored is not None:
+                other = read_checkpoint(anchored["checkpoint"])
+                trust.check(anchored["checkpoint"])
+                path_up = list(map(unbase64, anchored["consistency"]))
+                check_consistency(checkpoint["size"], checkpoint["root"], other["size"], other["root"], path_up)
+            shown.append(f"{name_of((proof['log'], proof['segment']))}, line {proof['index'] + 1}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Wrong(f"not the proof of a receipt: {error}") from error
+    return "receipt {} is proved: {}".format(receipt["receipt"], "; ".join(shown))
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Checks an audit package, or the proof of a receipt, without Vedette.")
+    parser.add_argument(
+        "folder", nargs="?", default=os.path.dirname(os.path.abspath(__file__)), help="package (default: this folder)"
+    )
+    parser.add_argument("--key", action="append", default=[], help="believe only this key, NAME+ID+KEY; may be repeated")
+    parser.add_argument("--receipt", help="check this proof of a receipt instead")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    asked = parser.parse_args(words)
+    try:
+        pinned = [read_key(text) for text in asked.key]
+        if asked.receipt:
+            print(check_receipt(asked.receipt, pinned))
+            return 0
+        package = Package(asked.folder, pinned)
+        package.check()
+    except (Wrong, OSError) as error:
+        print(f"not sound: {error}")
+        return 1
+    if asked.json:
+        found = [one._asdict() for one in package.found]
+        print(
+            json.dumps(
+                {"is_sound": not found, "findings": found, "keys": [key.text for key in package.keys], **package.counts},
+                indent=2,
+            )
+        )
+        return 1 if found else 0
+    for one in package.found:
+        print(f"{one.kind}: {one.where}: {one.what}")
+    counted = ", ".join(f"{count} {what}" for what, count in package.counts.items())
+    print(f"NOT SOUND, {len(package.found)} findings: {counted}" if package.found else f"sound: {counted}")
+    for key in package.keys:
+        print("believed:", key.text, "" if pinned else "  (the package says so: compare it, or pass it with --key)")
+    return 1 if package.found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

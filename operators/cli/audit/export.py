@@ -1,0 +1,71 @@
+"""`vedette audit export`: an auditor's package, which a script in it checks without Vedette."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from operators.cli.audit.options import KeysFolder, LogStore, log_folder, pinned_keys, store_folder
+from operators.cli.console import Json, page, print_json, progress
+
+_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+
+def export(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder, or a file whose name ends with .tar.gz.")],
+    since: Annotated[datetime | None, typer.Option("--from", formats=_FORMATS, help="UTC (default: the first record).")] = None,
+    until: Annotated[datetime | None, typer.Option("--to", formats=_FORMATS, help="UTC, exclusive (default: now).")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only this model, each record with its proof; may be repeated.")
+    ] = None,
+    is_whole: Annotated[
+        bool, typer.Option("--whole", help="Whole segments although a model is named: shows that no record is missing.")
+    ] = False,
+    keys: KeysFolder = None,
+    store_dir: LogStore = None,
+    as_json: Json = False,
+) -> None:
+    """Pack records, checkpoints, keys, tombstones, acts and bundle manifests, with a script that checks them without Vedette."""
+    from lifecycle.governance.export.choice import ExportChoice
+    from lifecycle.governance.export.package import ExportSource, PackageMaker
+    from serving.audit.keys.keyring import Keyring, default_key
+    from serving.settings import ServingSettings
+
+    store, log = store_folder(store_dir), log_folder(None, store_dir)
+    settings = ServingSettings()
+    signer = Keyring(settings.audit_key or default_key(store), settings.audit_key_name).signer()
+    models = frozenset(model or ())
+    choice = ExportChoice(_us(since, 0), _us(until, 1 << 62), models, is_whole or not models)
+    source = ExportSource(log, store / "governance", _bundles(store, models), pinned_keys(keys or store / "keys" / "trusted"))
+    with progress() as display:
+        maker = PackageMaker(source, choice, signer, time.time_ns() // 1000)
+        task = display.add_task("packing segments", total=len(maker.segments()))
+        maker.advance = lambda: display.advance(task)
+        made = maker.make(out)
+    if as_json:
+        print_json({name: getattr(made, name) for name in made.__dataclass_fields__})
+        return
+    page().print(f"{made.path}: {made.records:,} records of {made.segments} segments, {made.acts} acts", soft_wrap=True)
+    if made.left_out:
+        page().print(f"{made.left_out} records are left out: no signed checkpoint covers them yet")
+    if not made.is_signed:
+        page().print("[yellow]not signed[/]: the manifest has no signature, because no key is at hand")
+    place = made.path if made.path.is_dir() else f"{made.path.name.partition('.')[0]}, once it is unpacked"
+    page().print(f"checked without Vedette by python3 -I verify.py in {place}", soft_wrap=True)
+
+
+def _us(when: datetime | None, default: int) -> int:
+    return default if when is None else int(when.replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def _bundles(store: Path, models: frozenset[str]) -> dict[str, bytes]:
+    """The manifests of the models' bundles, or of all, by digest."""
+    from serving.models.bundle import MANIFEST
+    from serving.models.store import BundleStore
+
+    bundles = BundleStore(store)
+    wanted = [entry.digest for entry in bundles.entries() if not models or entry.name in models]
+    paths = {digest: bundles.folder_of(digest) / MANIFEST for digest in wanted}
+    return {digest: path.read_bytes() for digest, path in paths.items() if path.exists()}

@@ -1,0 +1,81 @@
+"""`vedette audit receipt`: the proof that an answer is in the log, and the check of such a proof."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from operators.cli.audit.options import KeysFolder, LogStore, log_folder, pinned_keys, store_folder
+from operators.cli.console import CommandError, Json, page, print_json
+
+if TYPE_CHECKING:
+    from lifecycle.governance.verify.receipts import CheckedProof, ReceiptProof
+
+
+def receipt(
+    receipt_id: Annotated[
+        str | None, typer.Argument(metavar="RECEIPT", help="The answer's parameter `receipt`.", show_default=False)
+    ] = None,
+    check: Annotated[Path | None, typer.Option(help="Check the proof in this file instead, off line.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the proof here, as JSON.")] = None,
+    keys: KeysFolder = None,
+    store_dir: LogStore = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that a record is in the log, by its checkpoint; or check such a proof. Exit code 1 if there is none, or it does not hold."""
+    if (receipt_id is None) == (check is None):
+        raise CommandError("give a receipt to prove, or --check FILE to check a proof, and not both")
+    if check is not None:
+        _check(check, keys or store_folder(store_dir) / "keys" / "trusted", as_json)
+    elif receipt_id is not None:
+        _prove(receipt_id, out, keys, store_dir, as_json)
+
+
+def _prove(receipt_id: str, out: Path | None, keys: Path | None, store_dir: Path | None, as_json: bool) -> None:
+    from lifecycle.governance.verify.finding_receipts import prove_receipt
+    from serving.audit.keys.trust import Trust
+
+    folder = log_folder(None, store_dir)
+    pinned = pinned_keys(keys or store_folder(store_dir) / "keys" / "trusted")
+    proof = prove_receipt(folder, receipt_id, Trust.read(folder, pinned))
+    if out is not None:
+        out.write_bytes(proof.encode())
+    if as_json:
+        page().file.write(proof.encode().decode())
+        return
+    for one in proof.proofs:
+        signers = ", ".join(key.rpartition("+")[0] for key in one.signers)
+        page().print(f"{one.log}, segment {one.segment}, line {one.line} of {one.size} that {signers} signed", soft_wrap=True)
+    where = (
+        f"in {out}; check it off line: vedette audit receipt --check {out}" if out else "--out FILE or --json gives the proof"
+    )
+    page().print(f"proved; {where}", soft_wrap=True, markup=False)
+
+
+def _check(path: Path, keys: Path, as_json: bool) -> None:
+    from lifecycle.governance.verify.receipts import ReceiptProof
+    from lifecycle.governance.verify.receipts import check as check_proof
+    from serving.audit.keys.trust import Trust, read_revoked
+
+    proof = ReceiptProof.decode(path.read_bytes())
+    shown = check_proof(proof, Trust.build(pinned_keys(keys), proof.keys, read_revoked(keys)))
+    if as_json:
+        print_json({"receipt": proof.receipt, "is_proved": True, "proofs": [_as_record(one) for one in shown]})
+        return
+    _print(proof, shown)
+
+
+def _as_record(shown: "CheckedProof") -> dict[str, Any]:
+    return {name: getattr(shown, name) for name in shown.__struct_fields__}
+
+
+def _print(proof: "ReceiptProof", shown: "list[CheckedProof]") -> None:
+    for one in shown:
+        when = datetime.fromtimestamp(one.before_us / 1e6, UTC).isoformat(timespec="seconds")
+        anchor = f"; {one.anchor} holds a later checkpoint that goes on from it" if one.anchor else ""
+        page().print(
+            f"{one.log}, segment {one.segment}, line {one.line}: in the log by {when}{anchor}", soft_wrap=True, markup=False
+        )
+        page().print(f"signed by {', '.join(one.signers)}", soft_wrap=True, markup=False)
+    page().print(f"[green]proved[/]: receipt {proof.receipt}", soft_wrap=True)
