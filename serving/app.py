@@ -110,7 +110,7 @@ async def compose(settings: ServingSettings) -> Composition:
         stack.callback(asyncio.get_running_loop().create_task(service.watch_store()).cancel)
         return Composition(
             service=service,
-            behind=DoorBackend(
+            backend=DoorBackend(
                 service,
                 metrics.render,
                 siblings.merge,

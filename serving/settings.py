@@ -98,8 +98,8 @@ class ServingSettings(BaseSettings):
     cache_timeout_s: PositiveFloat = 0.01
     """How long a look-up in the cache may take before the model is run."""
     repository_control: bool = False
-    """Whether clients may load and unload models through the repository API: whoever reaches the doors. `vedette up` turns it on
-    where it listens on loopback, unless this is set. Models that are managed or have variants are never changed by clients."""
+    """Whether clients may load and unload models through the repository API: any client that reaches the doors may. `vedette up`
+    turns it on where it listens on loopback, unless this is set. Models that are managed or have variants are never changed by clients."""
     audit: Audit = "async"
     """How an answer depends on its record in the prediction log. `strict`: it leaves after its record is on the disk, or is
     refused. `async` (or `true`): it never waits. `off` (or `false`): no record."""

@@ -52,7 +52,7 @@ class VariantSpec(BaseModel):
     version: str
     revision: RevisionSpec
     weight: Percent = 0.0
-    """Percentage of entities that meet it; 0 is dark: loaded, and met only by who asks for it."""
+    """Percentage of entities that it answers; 0 is dark: it is loaded, and answers only requests that name it."""
     mirror: Percent = 0.0
     """Percentage of stable's requests it scores a copy of, after the answer has left."""
 

@@ -16,12 +16,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Headers = Mapping[bytes, bytes]
 
 COMPRESS_FROM_BYTES: Final = 8192
-"""Smaller answers are sent as they are, whatever the client accepts: most clients accept gzip unasked, and it costs more time
-than it saves."""
+"""Smaller answers are sent uncompressed: most clients accept gzip by default, and compression costs more time than it saves."""
 IN_THREAD_FROM_BYTES: Final = 256 * 1024
 """Larger bodies are inflated and deflated in a thread, so that the loop goes on answering others."""
 DISCARDED_BYTES: Final = 64 * 1024 * 1024
-"""Of a body that is too large, so much is read and thrown away before the refusal is sent."""
+"""How much of a body that is too large is read and dropped before the refusal is sent."""
 _INFLATED_AT_ONCE: Final = 4096
 _GZIP_OR_ZLIB: Final = 47
 _RAW_DEFLATE: Final = -15
@@ -33,7 +32,7 @@ class ClientGone(Exception):
 
 
 async def read_body(receive: Receive, headers: Headers, limit: int, timeout_s: float) -> bytes:
-    """The whole body as it came, from a server of others. Raises TooLarge, BadRequest (also for a body that trickles) or ClientGone."""
+    """The whole body as it came, from an ASGI server. Raises TooLarge, BadRequest (also for a body that trickles) or ClientGone."""
     stated = headers.get(b"content-length")
     if stated is not None and stated.isdigit() and int(stated[:18]) > limit:
         if b"expect" not in headers:  # a client that asks first gets the refusal instead of "100 Continue"
@@ -72,7 +71,7 @@ async def _rest(receive: Receive, first: bytes, limit: int) -> tuple[bytes, bool
 
 
 async def _discard(receive: Receive, timeout_s: float) -> None:
-    """Read on for a while and keep nothing: most clients only look for an answer once they have sent everything."""
+    """Read on for a while and keep nothing: most clients read the answer only after they have sent the whole body."""
     size, has_more = 0, True
     try:
         async with asyncio.timeout(timeout_s):
@@ -112,20 +111,20 @@ def _is_zlib(body: bytes) -> bool:
 
 
 def _inflate(body: bytes, bits: int, limit: int) -> bytes:
-    """At most limit + 1 bytes are ever made of it, however well it was packed. gzip members may follow one another: zlib copies what
-    it was given behind the end of each, so it is given little at once."""
+    """Makes at most limit + 1 bytes, at any ratio of compression. gzip members may follow one another. zlib copies the input that
+    follows the end of a member, so the input is fed in small pieces."""
     parts, size, at, stream = [], 0, 0, zlib.decompressobj(bits)
     try:
         while at < len(body):
-            given = body[at : at + _INFLATED_AT_ONCE]
+            piece = body[at : at + _INFLATED_AT_ONCE]
             if stream.eof:
                 stream = zlib.decompressobj(bits)
-            part = stream.decompress(given, limit + 1 - size)
+            part = stream.decompress(piece, limit + 1 - size)
             parts.append(part)
             size += len(part)
             if size > limit:
                 raise too_large(limit)
-            at += len(given) - len(stream.unused_data)
+            at += len(piece) - len(stream.unused_data)
     except zlib.error as problem:
         raise BadRequest(f"the request body is not what its Content-Encoding says: {problem}") from None
     if not stream.eof:

@@ -1,8 +1,8 @@
-"""A coroutine begun at once, in the caller's own turn of the loop: it becomes a Task only if it has to wait.
+"""Starts a coroutine at once, in the current turn of the loop. It becomes a Task only if it has to wait.
 
-Most requests are answered without waiting for anything. A Task for each of them would cost more than their HTTP does, and a turn
-of the loop besides. While the first step runs, `asyncio.current_task()` is a stand-in that passes on to the task what it is asked
-once there is one, so that `asyncio.timeout` and its like work from the first line on."""
+Most requests are answered without waiting. A Task for each would cost more than its HTTP, and one more turn of the loop. While
+the first step runs, `asyncio.current_task()` is a stand-in. It forwards calls to the task once there is one, so `asyncio.timeout`
+and the like work from the first line on."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -11,18 +11,18 @@ from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 Done = Callable[[Any, BaseException | None], None]
-"""Told once how it ended: (result, None) or (None, what was raised). A cancelled coroutine ends by CancelledError."""
+"""Called once at the end: (result, None) or (None, exception). A cancelled coroutine ends with CancelledError."""
 
 
 def start(coroutine: Coroutine[Any, Any, T], done: Done, loop: asyncio.AbstractEventLoop) -> "asyncio.Task[T] | None":
-    """Run it up to where it first waits. None: it never did, and `done` was called; else the task that runs the rest.
+    """Run it until it first waits. Returns the task that runs the rest, or None if it never waited; then `done` was called.
 
     Called on the loop, from a callback or within a task. The coroutine has a context of its own, as a task has."""
     stand_in, context = _StandIn(), copy_context()
     as_task, around = cast("asyncio.Task[T]", stand_in), None
     try:
         asyncio.tasks._enter_task(loop, as_task)  # as asyncio documents for tasks of others' making ("Extending")
-    except RuntimeError:  # within a task; cheaper to be told than to ask each time
+    except RuntimeError:  # within a task; cheaper than to check each time
         around = asyncio.current_task(loop)
         asyncio.tasks._leave_task(loop, cast("asyncio.Task[T]", around))
         asyncio.tasks._enter_task(loop, as_task)
@@ -61,7 +61,7 @@ def _tell(done: Done, task: "asyncio.Task[Any]") -> None:
 
 
 class _Rest(Coroutine[Any, Any, T]):
-    """A coroutine that has begun and waits for something, as one that has yet to begin: what it waits for is yielded again.
+    """Wraps a coroutine that has begun and waits for something, so that a task can start it: what it waits for is yielded again.
 
     Not a generator: one that has not begun takes no exception, and a cancelled task must reach the coroutine all the same."""
 
@@ -90,7 +90,7 @@ class _Rest(Coroutine[Any, Any, T]):
 
 
 class _StandIn:
-    """The current task of a first step. What cancels it cancels the task that follows, if one does."""
+    """The current task during a first step. Cancelling it cancels the task that follows, if there is one."""
 
     __slots__ = ("_cancels", "_message", "_task")
 

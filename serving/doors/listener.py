@@ -117,7 +117,7 @@ class DoorBackend:
 
 
 def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
-    """The HTTP door in front of it; the same one whoever listens."""
+    """The HTTP door in front of it; the same for every listener."""
     return HttpDoor(
         backend.service,
         max_body_bytes=max_body_bytes,

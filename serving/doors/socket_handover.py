@@ -40,7 +40,7 @@ def drop_new_connections(sock: socket.socket) -> bool:
     if not sys.platform.startswith("linux") or (MIGRATES.exists() and MIGRATES.read_text().strip() == "1"):
         return False
     steps = b"".join(struct.pack("=HBBI", *step) for step in _PROGRAM)
-    kept = ctypes.create_string_buffer(steps, len(steps))
-    program = struct.pack("HL", len(_PROGRAM), ctypes.addressof(kept))
+    program_buffer = ctypes.create_string_buffer(steps, len(steps))
+    program = struct.pack("HL", len(_PROGRAM), ctypes.addressof(program_buffer))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
     return True

@@ -279,10 +279,10 @@ class ModelServer:
         """Replace the snapshot as the last step: if anything before it fails, the former one stays."""
         loader, metrics, before = self._loader, self._metrics, self._snapshot
         snapshot = build_served_models(spec, loader.loaded, loader.refused, before, metrics.evidence, is_settled=is_settled)
-        served = [m.revision for m in snapshot.variants()]
-        metrics.set_loaded([(s.name, s.version, s.variant, s.bundle, s.digest) for s in served])
+        revisions = [m.revision for m in snapshot.variants()]
+        metrics.set_loaded([(s.name, s.version, s.variant, s.bundle, s.digest) for s in revisions])
         metrics.set_failed([(f.name, f.version, f.variant, f.revision, f.reason) for f in snapshot.failures])
-        self._scorer.keep(served)
+        self._scorer.keep(revisions)
         metrics.remember_entities(_unchanged_splits(before, snapshot))
         self._snapshot = snapshot
         self._notify()
@@ -315,8 +315,8 @@ def _unchanged_splits(before: ServedModels, after: ServedModels) -> set[tuple[st
     for key, variants in after.variant_sets.items():
         old = before.variant_sets.get(key)
         if variants.others and old is not None and old.layout == variants.layout:
-            served = [m.revision for m in (variants.stable, *variants.others)]
-            unchanged |= {(s.name, s.variant, s.digest) for s in served}
+            revisions = [m.revision for m in (variants.stable, *variants.others)]
+            unchanged |= {(s.name, s.variant, s.digest) for s in revisions}
     return unchanged
 
 

@@ -35,7 +35,7 @@ class Composition:
     """The objects of one replica, made by serving.app."""
 
     service: ModelServer
-    behind: DoorBackend
+    backend: DoorBackend
     served: ServedFile
     fallback: Callable[[], ServingSpec]
     siblings: Siblings
@@ -109,9 +109,9 @@ class ReplicaHost:
         return self._composed().load()
 
     @property
-    def behind(self) -> DoorBackend:
+    def backend(self) -> DoorBackend:
         """The service behind the doors."""
-        return self._composed().behind
+        return self._composed().backend
 
     def is_well(self) -> bool:
         """Whether the listeners' loop answers."""
@@ -126,7 +126,7 @@ class ReplicaHost:
             most_replicas(self._settings) > 1
         ):  # others answer on these ports: no connection comes here before the models are there
             await self._serve_the_file()
-        return self._composition.behind
+        return self._composition.backend
 
     async def _shutdown(self) -> None:
         if self._following is not None:
@@ -201,7 +201,7 @@ class Replica:
         self._host = ReplicaHost(settings, compose)
         self._ports = self._host.open()
         self._is_configured = False
-        self._door = http_door(self._host.behind, settings.max_body_bytes)
+        self._door = http_door(self._host.backend, settings.max_body_bytes)
 
     def reconfigure(self, config: Mapping[str, Any]) -> None:
         """Ray Serve's user_config, or `{}` without one: Serve hands over the first right after `__init__`.

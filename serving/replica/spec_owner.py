@@ -21,17 +21,17 @@ class _PendingChange:
     """A queued change. taken: done when what is loaded already is served by it. settled: done when all it names is loaded or refused."""
 
     evaluate: Change
-    taken: asyncio.Future[None]
+    applied: asyncio.Future[None]
     settled: asyncio.Future[None]
 
     def fail(self, problem: Exception) -> None:
-        for future in (self.taken, self.settled):
+        for future in (self.applied, self.settled):
             if not future.done():
                 future.set_exception(problem)
                 future.exception()  # the caller may be gone
 
     def cancel(self) -> None:
-        self.taken.cancel()
+        self.applied.cancel()
         self.settled.cancel()
 
 
@@ -56,7 +56,7 @@ class SpecOwner:
 
     async def apply(self, change: Change) -> None:
         """Apply a change to what is loaded already. Raises what the change raises."""
-        await asyncio.shield(self._enqueue(change).taken)
+        await asyncio.shield(self._enqueue(change).applied)
 
     async def apply_and_settle(self, change: Change) -> None:
         """Apply a change; returns when everything that it or a later change names is loaded or refused."""
@@ -120,8 +120,8 @@ class SpecOwner:
             self.reapply()
             return False
         self.spec = spec
-        if not change.taken.done():
-            change.taken.set_result(None)
+        if not change.applied.done():
+            change.applied.set_result(None)
         return True
 
     def _start_loading(self) -> asyncio.Task[None]:

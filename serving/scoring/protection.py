@@ -109,7 +109,7 @@ class Protection:
 
 
 def _unseen_changes(states: Iterable[str], changes: Mapping[tuple[str, str], int]) -> dict[tuple[str, ...], float]:
-    """A counter begins at 0, or its first change is no rise to whoever asks for a rate."""
+    """A counter begins at 0, or a query for a rate misses its first change."""
     return {(name, state): 0.0 for name in states for state in NAMES.values() if (name, state) not in changes}
 
 

@@ -210,8 +210,8 @@ def _write_whole(value: int, parameter: Message) -> None:
 
 def is_raw(message: Message, request: InferRequest) -> bool:
     """Whether the answer should be raw, as far as the request says."""
-    said = request.parameters.get("binary_data_output")
-    return bool(message.raw_input_contents) if said is None else said is True
+    is_binary = request.parameters.get("binary_data_output")
+    return bool(message.raw_input_contents) if is_binary is None else is_binary is True
 
 
 def write_answer(answer: InferAnswer, raw: bool) -> Message:

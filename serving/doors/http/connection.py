@@ -184,7 +184,7 @@ class HttpConnection(asyncio.Protocol):
             self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone, and with it whoever waits for an answer."""
+        """The connection is gone: requests under way are cancelled."""
         shared = self._shared
         shared.connections.discard(self)
         shared.unfinished_bytes -= self._counted_bytes

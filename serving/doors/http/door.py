@@ -279,8 +279,8 @@ async def _compressed(reply: Reply, accept: bytes | None) -> Reply:
     encoding = accepted_encoding(accept, len(reply.body))
     if encoding is None:
         return reply
-    said = ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))
-    return Reply(await deflate(reply.body, encoding), reply.status, (*reply.headers, *said))
+    encoding_headers = ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))
+    return Reply(await deflate(reply.body, encoding), reply.status, (*reply.headers, *encoding_headers))
 
 
 def _is_inference(url: bytes) -> bool:

@@ -1,5 +1,5 @@
-"""A page that takes long to write (a second, for /metrics of a hundred variants), written in a thread of its own: the loop that
-answers requests goes on meanwhile."""
+"""A page that takes long to write (a second, for /metrics of a hundred variants). It is written in a thread of its own, so that
+the loop goes on answering requests."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 class Page:
-    """One is written at a time. Whoever asks meanwhile gets the next one, all of them the same: what was counted before a question
-    stands in its answer, and a hundred who ask cost two pages.
+    """One page is written at a time. Requests that come meanwhile share the next one. So a page holds all that was counted before its
+    request, and a hundred requests at once cost two pages.
 
     write: called in the thread, while the loop goes on counting."""
 

@@ -244,9 +244,9 @@ def _paths() -> Json:
         **_v1_paths("/v1/models/{model}/versions/{version}", "Version"),
     }
     for path, item in paths.items():
-        wanted = [parameter for name, parameter in _PATH_PARAMETERS.items() if f"{{{name}}}" in path]
-        if wanted:
-            item["parameters"] = wanted
+        path_parameters = [parameter for name, parameter in _PATH_PARAMETERS.items() if f"{{{name}}}" in path]
+        if path_parameters:
+            item["parameters"] = path_parameters
     return paths
 
 

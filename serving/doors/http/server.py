@@ -133,8 +133,8 @@ async def _wait_until_gone(shared: ConnectionContext, until_s: float) -> None:
 
 
 async def _sweep(shared: ConnectionContext) -> None:
-    """Keep the date of the answers, and end what takes longer than it may: whoever opens thousands of connections and stays
-    silent on them takes the place of others."""
+    """Keep the date of the answers current, and close connections that exceed a time limit: thousands of silent connections would
+    take the place of others."""
     limits = shared.limits
     shortest_s = min(limits.head_s, limits.body_s, limits.keep_alive_s, limits.write_s, limits.linger_s)
     while True:

@@ -42,7 +42,7 @@ _TF_TYPES: Final = {
 
 
 class Form(Enum):
-    """How the question was put."""
+    """Form of a request's body."""
 
     ROWS = "instances"
     COLUMNS = "inputs"
@@ -50,24 +50,26 @@ class Form(Enum):
 
 def form(document: json_codec.Json) -> Form:
     """Which of the two forms a body has. Raises BadRequest for neither or both."""
-    given = [form for form in Form if form.value in document]
-    if len(given) != 1:
-        found = "both instances and inputs" if given else "neither instances nor inputs"
+    sent = [form for form in Form if form.value in document]
+    if len(sent) != 1:
+        found = "both instances and inputs" if sent else "neither instances nor inputs"
         raise BadRequest(f"the request body has {found}; send a list of instances, or inputs by column")
-    return given[0]
+    return sent[0]
 
 
 def read_request(document: json_codec.Json, form: Form, metadata: ModelMetadata, envelope: Envelope) -> InferRequest:
     """The request a body states, typed by the model's metadata. Raises BadRequest."""
-    given = document[form.value]
-    columns = _columns_of_rows(given, metadata) if form is Form.ROWS else _columns(given, metadata)
+    sent = document[form.value]
+    columns = _columns_of_rows(sent, metadata) if form is Form.ROWS else _columns(sent, metadata)
     known = _known(metadata, columns)
     unknown = next((name for name in columns if name not in known), None)
     if unknown is not None:
         raise BadRequest(f'{form.value}: model "{metadata.name}" has no input {brief(unknown)}; it has {", ".join(known)}')
     inputs = tuple([_tensor(known[name], value, form) for name, value in columns.items()])
-    identity, said = document.get("id"), document.get("parameters")
-    parameters = NO_PARAMETERS if said is None else json_codec.read_parameters(said, "parameters")
+    identity, described_parameters = document.get("id"), document.get("parameters")
+    parameters = (
+        NO_PARAMETERS if described_parameters is None else json_codec.read_parameters(described_parameters, "parameters")
+    )
     return InferRequest(
         envelope.model,
         envelope.version,
@@ -84,7 +86,7 @@ def read_request(document: json_codec.Json, form: Form, metadata: ModelMetadata,
 
 
 def _known(metadata: ModelMetadata, columns: Mapping[str, Any]) -> dict[str, TensorMetadata]:
-    """Everything the model takes. The time of an event comes as text or as microseconds; what was sent decides."""
+    """All inputs of the model. The time of an event may be text or microseconds; the values sent decide."""
     known = {spec.name: spec for spec in (*_tensors(metadata), *metadata.inputs)}
     time = metadata.parameters.get(EVENT_TIME)
     if isinstance(time, str) and time in columns:
@@ -172,7 +174,7 @@ def _text(element: object, where: str) -> bytes:
 
 
 def write_answer(answer: InferAnswer, form: Form) -> bytes:
-    """The answer in the form of the question. Raises BadRequest if the outputs cannot be told apart row by row."""
+    """The answer in the form of the request. Raises BadRequest if the outputs cannot be told apart row by row."""
     document: json_codec.Json = {}
     outputs = {tensor.name: _nested(tensor) for tensor in answer.outputs}
     if form is Form.COLUMNS:

@@ -76,14 +76,14 @@ def read_request(body: bytes, json_length: int | None, envelope: Envelope) -> In
 def write_answer(answer: InferAnswer, request: InferRequest) -> tuple[bytes, int | None]:
     """The body, and the length of its JSON if raw tensors follow it."""
     by_default = request.parameters.get("binary_data_output", False) is True
-    said = {output.name: output.parameters.get("binary_data", by_default) for output in request.outputs}
-    if not by_default and True not in said.values():
+    wants_binary = {output.name: output.parameters.get("binary_data", by_default) for output in request.outputs}
+    if not by_default and True not in wants_binary.values():
         return json_codec.write_answer(answer), None
     raws: list[bytes] = []
     outputs: list[json_codec.Json] = []
     for tensor in answer.outputs:
         output = json_codec.output_head(tensor)
-        if said.get(tensor.name, by_default):
+        if wants_binary.get(tensor.name, by_default):
             raw = to_raw(tensor.data, tensor.datatype)
             output["parameters"] = {**tensor.parameters, "binary_data_size": len(raw)}
             raws.append(raw)

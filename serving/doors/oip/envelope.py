@@ -1,4 +1,4 @@
-"""What stands around a request, whichever door: the model it is for, how long the client waits, the trace it belongs to.
+"""What comes with a request over either door: the model it is for, how long the client waits, the trace it belongs to.
 
 Pure. A client says how long it waits in any of these ways; the shortest holds:
 - HTTP header `x-request-timeout-ms`: milliseconds;
@@ -20,7 +20,7 @@ GRPC_TIMEOUT_HEADER: Final = b"grpc-timeout"
 VARIANT_HEADER: Final = b"x-vedette-variant"
 """HTTP header, and gRPC metadata, that asks for a variant by name."""
 TENANT_HEADER: Final = b"x-vedette-tenant"
-"""HTTP header that says whom a request is for, as request parameter `tenant` does; the header's word counts."""
+"""HTTP header with the tenant of a request, as the request parameter `tenant`; the header wins."""
 TIMEOUT_HEADERS: Final = frozenset({TIMEOUT_HEADER, ENVOY_TIMEOUT_HEADER, GRPC_TIMEOUT_HEADER})
 _GRPC_UNITS_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
@@ -28,7 +28,7 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f
 
 class Envelope(NamedTuple):
     """version: None means the model's default. deadline_s: seconds the client still waits. traceparent: W3C trace context.
-    variant: the variant a header asks for. arrived_ns: wall clock when the door began to read it, 0: not said."""
+    variant: the variant a header asks for. arrived_ns: wall clock when the door began to read it, 0: unknown."""
 
     model: str
     version: str | None = None
@@ -64,7 +64,7 @@ def parameter_timeout_s(parameters: Parameters) -> float | None:
 
 
 def sooner(one: float | None, other: float | None) -> float | None:
-    """The shorter of two waits; None is no limit."""
+    """The shorter of two waits; None means no limit."""
     if one is None:
         return other
     return one if other is None or one < other else other

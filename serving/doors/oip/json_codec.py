@@ -125,14 +125,14 @@ def read_request(document: Json, envelope: Envelope, tail: Tail | None = None, *
     identity = document.get("id")
     if identity is not None and type(identity) is not str:
         raise BadRequest(f"id is {_words(identity)}, expected a string")
-    given = document.get("parameters")
-    wanted = document.get("outputs")
-    if given is None:
+    described_parameters = document.get("parameters")
+    described_outputs = document.get("outputs")
+    if described_parameters is None:
         parameters = NO_PARAMETERS
     else:
-        parameters = read_parameters(given, "parameters")
+        parameters = read_parameters(described_parameters, "parameters")
         deadline_s = sooner(deadline_s, parameter_timeout_s(parameters))
-    outputs = () if wanted is None else _outputs(wanted)
+    outputs = () if described_outputs is None else _outputs(described_outputs)
     return InferRequest(model, version, inputs, identity, parameters, outputs, deadline_s, trace, door, variant, arrived_ns)
 
 
@@ -241,8 +241,8 @@ def _ragged(level: list[Any], depth: int, dim: int, where: str) -> BadRequest:
 
 def _wrong_element(flat: list[Any], datatype: str, accepted: frozenset[type], where: str) -> BadRequest:
     index, value = next((i, value) for i, value in enumerate(flat) if type(value) not in accepted)
-    said = _words(value) if value is None or isinstance(value, (dict, list)) else f"{brief(value)} ({_words(value)})"
-    return BadRequest(f"{where}: data[{index}] is {said}, {datatype} needs {_NEEDS[accepted]}")
+    value_text = _words(value) if value is None or isinstance(value, (dict, list)) else f"{brief(value)} ({_words(value)})"
+    return BadRequest(f"{where}: data[{index}] is {value_text}, {datatype} needs {_NEEDS[accepted]}")
 
 
 def _out_of_range(flat: list[Any], datatype: str, where: str) -> BadRequest:
@@ -254,10 +254,10 @@ def _out_of_range(flat: list[Any], datatype: str, where: str) -> BadRequest:
     return BadRequest(f"{where}: data[{index}] is {value}, which does not fit {datatype} ({low} to {high})")
 
 
-def _outputs(wanted: object) -> tuple[RequestedOutput, ...]:
-    if type(wanted) is not list:
-        raise BadRequest(f"outputs is {_words(wanted)}, expected an array of objects with a name")
-    outputs = tuple([_output(index, item) for index, item in enumerate(wanted)])
+def _outputs(described_outputs: object) -> tuple[RequestedOutput, ...]:
+    if type(described_outputs) is not list:
+        raise BadRequest(f"outputs is {_words(described_outputs)}, expected an array of objects with a name")
+    outputs = tuple([_output(index, item) for index, item in enumerate(described_outputs)])
     if len(outputs) > 1:
         _distinct("outputs", [output.name for output in outputs])
     return outputs

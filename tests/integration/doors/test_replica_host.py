@@ -168,6 +168,6 @@ def test_a_broken_bundle_leaves_the_others_served_and_the_replica_ready(store, t
 def test_it_tells_its_load(host):
     host, _ = host
     assert host.load()["ongoing_requests"] == 0.0
-    host.behind.service._metrics.ongoing += 3  # as three requests would that wait for features
+    host.backend.service._metrics.ongoing += 3  # as three requests would that wait for features
     assert host.load()["ongoing_requests"] == 3.0
     until(lambda: host.load()["loop_late_s"] < 1.0)

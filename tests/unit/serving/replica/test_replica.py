@@ -64,7 +64,7 @@ async def test_the_served_file_is_followed_while_the_first_of_it_still_loads(tmp
 
     async def compose(_):
         return SimpleNamespace(
-            service=SimpleNamespace(apply=apply), served=ServedFile(tmp_path), fallback=ServingSpec, behind=None
+            service=SimpleNamespace(apply=apply), served=ServedFile(tmp_path), fallback=ServingSpec, backend=None
         )
 
     host = ReplicaHost(ServingSettings(store_dir=tmp_path, http_port=0, grpc_port=0, replicas=2), compose)
@@ -96,7 +96,7 @@ def started(tmp_path, monkeypatch):
 
 def test_a_replica_serves_nothing_and_is_not_ready_before_its_first_user_config(started):
     made, one = started
-    service = made._host.behind.service
+    service = made._host.backend.service
     assert not service.is_ready()
     made.reconfigure({"models": [{"name": "simple", "version": "1", "revision": {"bundle": one}}]})
     assert service.is_ready()
@@ -109,4 +109,4 @@ def test_a_replica_serves_nothing_and_is_not_ready_before_its_first_user_config(
 def test_a_replica_without_user_config_serves_what_the_store_says(started, begin):
     made, _ = started
     begin(made)
-    assert made._host.behind.service.model_metadata("simple", None).versions == ("2",)
+    assert made._host.backend.service.model_metadata("simple", None).versions == ("2",)
