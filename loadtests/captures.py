@@ -1,7 +1,7 @@
-"""Events of the shipped detectors, as a client would send them: from their real capture where it is, else generated.
+"""Events of the shipped detectors, as a client would send them: from their real capture if there is one, else generated.
 
-The training room knows a detector's source, its column names and when an event counts; where that room is not installed, or the
-model is no shipped detector, there is nothing here."""
+The training room knows a detector's source, its column names and the time of an event. There are no events where that room is not
+installed, or for a model that is no shipped detector."""
 
 import importlib
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 KEPT: Final = 5000
-"""Events held in memory; users go round them."""
+"""Events held in memory; users cycle through them."""
 
 Event = Mapping[str, Any]
 
 
 def events_of(model: str, data_dir: Path | None) -> tuple[str, list[Event]] | None:
-    """Where the events come from, and the events with the model's own column names; None if there are none for this model."""
+    """The source of the events, and the events with the model's own column names; None if there are none for this model."""
     try:
         detectors = importlib.import_module("lifecycle.datasets.declarations")
         sending = importlib.import_module("lifecycle.training.client_rows")
@@ -60,5 +60,5 @@ def _generated() -> list[Event]:
 
 
 def _plain(event: Mapping[str, Any]) -> Event:
-    """Moments as RFC 3339 text, as the protocol carries them."""
+    """Times as RFC 3339 text, as the protocol has them."""
     return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in event.items()}

@@ -35,7 +35,7 @@ def totals(stats: RequestStats) -> list[Totals]:
 
 
 def findings(environment: Any) -> tuple[Finding, ...]:
-    """The objectives, held against what this run came to."""
+    """The objectives, judged on the figures of this run."""
     objective = Objective(SETTINGS.p99_ms, SETTINGS.failure_ratio, SETTINGS.min_requests)
     expected = [_NAMES[u] for u in environment.user_classes if u in _NAMES]
     return judge(objective, totals(environment.stats), expected)
@@ -43,7 +43,7 @@ def findings(environment: Any) -> tuple[Finding, ...]:
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def get_ready(environment: Any, **_: Any) -> None:
-    """Payloads first. And gevent's loop keeps the time of its last turn, which was before all imports: --run-time would be over
+    """Read the payloads, then update the time of gevent's loop: it is still the time before the imports, so --run-time would end
     too early."""
     if environment.host:
         prepare(environment.host)

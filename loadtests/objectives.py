@@ -1,6 +1,6 @@
 """Whether a load test passed: totals in, findings out. Core: knows nothing of Locust, clocks or servers.
 
-Silence is no success: an objective over too few requests is not met."""
+An objective over too few requests is not met: no traffic is no success."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What one kind of request came to. name: as the load generator reports it, e.g. `http infer`."""
+    """Figures of one kind of request. name: as the load generator reports it, e.g. `http infer`."""
 
     name: str
     requests: int
@@ -18,7 +18,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What each kind of request is held to."""
+    """The limits for each kind of request."""
 
     p99_ms: float
     failure_ratio: float
@@ -38,7 +38,7 @@ class Finding:
 
 
 def judge(objective: Objective, totals: Iterable[Totals], expected: Sequence[str]) -> tuple[Finding, ...]:
-    """Hold every kind of request against the objective; kinds that were expected and never came are findings too.
+    """Judge every kind of request. An expected kind without a request is a finding too.
 
     >>> judge(Objective(p99_ms=50, failure_ratio=0.01, min_requests=100), [Totals("http infer", 1000, 20, 12.0)], ["http infer"])
     (Finding(is_met=False, text='http infer: 20 of 1000 failed, 2.00 %; at most 1.00 % may'),)

@@ -1,8 +1,8 @@
-"""What is sent: real events where there are some, shaped by the inputs that the model itself says it takes.
+"""The requests to send: real events if there are any, shaped by the inputs in the model's metadata.
 
-In this order: the file that is named (JSON lines of whole requests, or of events; or Parquet); events of a shipped detector
+The first of: the file that is named (JSON lines of whole requests, or of events; or Parquet); events of a shipped detector
 (captures.py); captures in the data folder whose columns are the model's inputs; values made up from the inputs' types.
-Reads and shapes only; who sends is users.py's."""
+users.py sends them."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -89,7 +89,7 @@ def read_event_time(metadata: bytes) -> tuple[Input, ...]:
 
 
 def load(metadata: bytes, *, model: str, file: Path | None, data_dir: Path | None, rows: int) -> tuple[str, list[Payload]]:
-    """The payloads for a model, and where they come from. Raises ValueError if the named file does not fit the model."""
+    """The source of the payloads, and the payloads for a model. Raises ValueError if the named file does not fit the model."""
     inputs = read_inputs(metadata)
     if file is not None:
         return str(file), list(_from_file(file, inputs, rows))
@@ -117,7 +117,7 @@ def from_events(inputs: Sequence[Input], events: Iterable[Event], rows: int) -> 
 
 
 def made_up(inputs: Sequence[Input], *, rows: int, count: int = 200, seed: int = 1) -> list[Payload]:
-    """Valid requests that mean nothing; the same seed gives the same ones."""
+    """Valid requests with random values; the same seed gives the same requests."""
     rng = np.random.default_rng(seed)
 
     def values(i: Input) -> list[Value]:

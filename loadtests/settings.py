@@ -8,12 +8,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class LoadSettings(BaseSettings):
-    """What is asked, and what the answers are held to."""
+    """What to send, and the objectives for the answers."""
 
     model_config = SettingsConfigDict(env_prefix="VEDETTE_LOAD_", frozen=True, use_attribute_docstrings=True, extra="ignore")
 
     model: str = "flows"
-    """The model that is asked."""
+    """The model that the requests are for."""
     grpc: str = "127.0.0.1:8081"
     """Address of the gRPC door; the HTTP door is Locust's --host."""
     payloads: Path | None = None
@@ -25,10 +25,10 @@ class LoadSettings(BaseSettings):
     wait_s: NonNegativeFloat = 0.0
     """How long a user waits after an answer; 0 sends as fast as answers come."""
     shape: Literal["none", "steps", "spike"] = "none"
-    """How the number of users goes over time; `none` leaves it to --users."""
+    """How the number of users changes over time; `none`: --users decides."""
     p99_ms: PositiveFloat = 250.0
     """Objective: 99 % of the answers of each door come within this."""
     failure_ratio: float = Field(default=0.001, ge=0, le=1)
     """Objective: at most this share of the requests of each door fails."""
     min_requests: PositiveInt = 100
-    """Objective: fewer requests than these prove nothing."""
+    """Objective: at least so many requests of each door."""

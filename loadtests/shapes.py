@@ -1,4 +1,4 @@
-"""How many users there are at each moment of a load test, as stages. Which users they are, users.py says."""
+"""The number of users over the time of a load test, as stages. users.py has the users."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from locust import LoadTestShape
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Up to `until_s` seconds after the start there are `users`; they come and go at `per_s` a second."""
+    """Until `until_s` seconds after the start there are `users`; they start and stop at `per_s` a second."""
 
     until_s: float
     users: int
@@ -21,7 +21,7 @@ STAGES: Final[Mapping[str, tuple[Stage, ...]]] = MappingProxyType(
     {
         # A step is long enough to show whether the latency settles; the last goes back to see whether it recovers.
         "steps": (Stage(30, 4, 4), Stage(60, 8, 4), Stage(90, 16, 8), Stage(120, 32, 16), Stage(150, 4, 32)),
-        # What an outbreak does to a security operations centre: ten times the traffic at once.
+        # An outbreak: ten times the traffic at once.
         "spike": (Stage(30, 4, 4), Stage(60, 40, 40), Stage(120, 4, 40)),
     }
 )

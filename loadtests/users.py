@@ -1,6 +1,6 @@
-"""Those who ask: one user over HTTP, one over gRPC, both with the same payloads, each with an answer before the next request.
+"""The Locust users: one over HTTP, one over gRPC, with the same payloads. Each waits for an answer before its next request.
 
-An answer counts as a failure unless it is a verdict: a status of 200 is not enough. What is too slow is objectives.py's."""
+An answer without outputs is a failure, also with status 200. Latency is judged in objectives.py."""
 
 import time
 import urllib.request
@@ -51,39 +51,39 @@ def _messages(metadata: bytes) -> tuple[Any, ...]:
 
 
 def fetch_metadata(host: str) -> bytes:
-    """What the model says of itself, over HTTP. Raises OSError."""
+    """The model's metadata, over HTTP. Raises OSError."""
     with urllib.request.urlopen(f"{host}/v2/models/{SETTINGS.model}", timeout=10) as answer:  # noqa: S310
         body: bytes = answer.read()
         return body
 
 
 def prepare(host: str) -> None:
-    """Have the payloads ready before the first user comes: reading a capture takes seconds. A host that does not answer is left
-    to the users to report."""
+    """Read the payloads before the first user starts: reading a capture takes seconds. If the host does not answer, the users
+    report it."""
     with suppress(OSError):
         metadata = fetch_metadata(host)
         _bodies(metadata)
         _messages(metadata)
 
 
-def _from_somewhere(items: tuple[Any, ...]) -> Any:
-    """Go round the items, each user from another place, so that users do not move in step."""
+def _cycle_from_own_start(items: tuple[Any, ...]) -> Any:
+    """Cycle through the items. Each user starts at another item, so that users do not send the same request together."""
     first = next(_TURN) * 7 % len(items)
     return cycle(items[first:] + items[:first])
 
 
 class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
-    """Asks over HTTP, on a connection of its own."""
+    """Sends requests over HTTP, on a connection of its own."""
 
     wait_time = constant(SETTINGS.wait_s)
 
     def on_start(self) -> None:
-        """Learn what the model takes."""
+        """Read the model's metadata and make the payloads."""
         with self.client.get(f"/v2/models/{SETTINGS.model}", name="http metadata", catch_response=True) as answer:
             if answer.status_code != 200:
                 answer.failure(f"model {SETTINGS.model}: {answer.status_code} {answer.text}")
                 raise StopUser
-            self.bodies = _from_somewhere(_bodies(answer.content))
+            self.bodies = _cycle_from_own_start(_bodies(answer.content))
 
     @task  # type: ignore[untyped-decorator]
     def infer(self) -> None:
@@ -97,14 +97,14 @@ class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
 
 
 class GrpcDoor(User):  # type: ignore[misc]
-    """Asks over gRPC, on a channel of its own. What the model takes it learns over HTTP, from Locust's --host."""
+    """Sends requests over gRPC, on a channel of its own. It reads the model's metadata over HTTP, from Locust's --host."""
 
     wait_time = constant(SETTINGS.wait_s)
 
     def on_start(self) -> None:
-        """Connect, and learn what the model takes."""
+        """Connect, read the model's metadata and make the payloads."""
         try:
-            self.requests = _from_somewhere(_messages(fetch_metadata(self.host)))
+            self.requests = _cycle_from_own_start(_messages(fetch_metadata(self.host)))
         except OSError as problem:
             self._report(0.0, 0, problem)
             raise StopUser from problem

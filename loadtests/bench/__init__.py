@@ -1,5 +1,5 @@
 """Benchmarks that compare alternatives in one run, on one machine: `python -m loadtests.bench`, or `make bench`.
 
-A benchmark is a module here with `run(*, quick: bool, rounds: int) -> list[Row]`. What an alternative takes is only ever
-said next to what the others took in the same rounds: absolute times mean little. Needs the development environment, which has every
-server that is compared."""
+A benchmark is a module here with `run(*, quick: bool, rounds: int) -> list[Row]`. The cost of an alternative is
+reported only next to the costs of the others in the same rounds: absolute times mean little. Needs the development environment,
+which has every server that is compared."""

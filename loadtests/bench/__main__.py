@@ -1,4 +1,4 @@
-"""`python -m loadtests.bench [NAME ...]`: runs the benchmarks and shows what they found. Knows none of them by name."""
+"""`python -m loadtests.bench [NAME ...]`: runs the benchmarks and shows their figures. A benchmark is found by its module."""
 
 import argparse
 import importlib
@@ -21,14 +21,14 @@ from loadtests.bench.record import this_machine, write
 from loadtests.bench.report import FOLDER, Row, as_json, table, unmeasured
 
 LONG: Final = frozenset({"faults", "front_doors", "memory", "overload", "ray_scaling"})
-"""Minutes each, or asked for by one decision only: run when they are named. A module says so too by `IS_LONG = True`."""
+"""They take minutes, or serve one decision only, so they run only when they are named. A module may set `IS_LONG = True` as well."""
 
 
 class Benchmark(Protocol):
     """A module with this function is a benchmark; its docstring goes into the report."""
 
     def run(self, *, quick: bool, rounds: int) -> list[Row]:
-        """Measure. rounds: how often each alternative is measured, in turn. quick: short and few, to see that it works."""
+        """Measure. rounds: how often each alternative is measured, in turn. quick: few and short rounds, to see that it works."""
         ...
 
 
@@ -47,49 +47,49 @@ def benchmarks(names: Sequence[str]) -> Iterator[tuple[str, Benchmark]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run and report; 1 if a benchmark could not be run, or with --strict if a target was missed."""
     end_in_order()
-    asked = _arguments(argv)
+    arguments = _arguments(argv)
     console, progress = Console(width=None if sys.stdout.isatty() else 140), Console(stderr=True)
-    if asked.list:
-        _tell_all(console)
+    if arguments.list:
+        _list_benchmarks(console)
         return 0
     progress.print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the start: a busy machine widens the ranges")
     found: list[Row] = []
     failed = 0
     try:
-        for name, benchmark in benchmarks(asked.names):
-            rows, is_well = _measure(name, benchmark, quick=asked.quick, rounds=asked.rounds, progress=progress)
+        for name, benchmark in benchmarks(arguments.names):
+            rows, is_well = _measure(name, benchmark, quick=arguments.quick, rounds=arguments.rounds, progress=progress)
             failed += not is_well
             found += rows
-            if not asked.json:
+            if not arguments.json:
                 console.print(table(rows, name))
     except BenchError as problem:
         progress.print(str(problem), style="red", markup=False)
         return 2
     progress.print(f"report: {write_page(FOLDER)}", markup=False)
-    if asked.json:
+    if arguments.json:
         sys.stdout.write(as_json(found).decode() + "\n")
     missed = [r.name for r in found if r.is_met is False]
     if missed:
         progress.print(f"{len(missed)} of {sum(r.target is not None for r in found)} targets missed: {', '.join(missed)}")
-    return 1 if failed or (asked.strict and missed) else 0
+    return 1 if failed or (arguments.strict and missed) else 0
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description="Benchmarks, side by side in one run.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks; all but the long ones if none is named")
     parser.add_argument("--list", action="store_true", help="name the benchmarks, and which are long")
-    parser.add_argument("--quick", action="store_true", help="short and few: shows that it works, not what it takes")
+    parser.add_argument("--quick", action="store_true", help="few and short rounds: shows that it works, not the costs")
     parser.add_argument("--rounds", type=int, default=5, help="rounds per figure, interleaved (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the rows as one JSON list")
     parser.add_argument("--strict", action="store_true", help="exit 1 when a target is missed")
-    asked = parser.parse_args(argv)
-    if asked.rounds < 1:
+    arguments = parser.parse_args(argv)
+    if arguments.rounds < 1:
         parser.error("--rounds is at least 1")
-    return asked
+    return arguments
 
 
 def _measure(name: str, benchmark: Benchmark, *, quick: bool, rounds: int, progress: Console) -> tuple[list[Row], bool]:
-    """One benchmark's rows, recorded; a failure is a row too, and says that it was one."""
+    """Run one benchmark and record its rows; a failure becomes a row with its reason."""
     machine, at, start = this_machine(), datetime.now(UTC), time.monotonic()
     progress.print(f"{name}: begins", markup=False)
     is_well = True
@@ -108,7 +108,7 @@ def _measure(name: str, benchmark: Benchmark, *, quick: bool, rounds: int, progr
     return rows, is_well
 
 
-def _tell_all(console: Console) -> None:
+def _list_benchmarks(console: Console) -> None:
     there = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg and not m.name.startswith("_"))
     for name in there:
         module = importlib.import_module(f"{package.__name__}.{name}")

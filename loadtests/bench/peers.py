@@ -1,6 +1,7 @@
-"""Peers that do not fit into this project's environment: each gets one of its own under build/bench/venvs, from hashed requirements.
+"""Servers to compare with whose packages do not fit into this environment.
 
-Made once, when a benchmark first wants it. What cannot be made is told as BenchError, which becomes a row."""
+Each has an environment of its own under build/bench/venvs, from hashed requirements. It is made when a benchmark first needs
+it. If it cannot be made, the BenchError becomes a row."""
 
 import hashlib
 import json
@@ -36,7 +37,7 @@ def environment(name: str) -> Path:
 
 
 def mlserver(workload: Workload, folder: Path) -> ServerUnderTest:
-    """MLServer with one model in its own process: no workers, whose queue would be one hop more."""
+    """MLServer with one model in its own process: no workers, as their queue would be one more hop."""
     programs = environment("mlserver")
     model = folder / "mlserver" / MODEL
     model.mkdir(parents=True)

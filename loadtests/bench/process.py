@@ -58,7 +58,7 @@ def free_port() -> int:
 
 
 def end_in_order() -> None:
-    """Take SIGTERM as Ctrl-C is taken: the servers that were started are stopped, not left behind."""
+    """Handle SIGTERM like Ctrl-C: stop the servers that were started."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
@@ -71,7 +71,7 @@ def running(server: ServerUnderTest) -> Iterator[Running]:
     ports = {"http_port": free_port(), "grpc_port": free_port()}
     places = {**{name: str(port) for name, port in ports.items()}, "other_port": str(free_port())}
     command = [_placed(part, places) for part in server.command]
-    # A folder for what the server leaves lying: removed when nothing of its process group can write there any more.
+    # A folder for the server's temporary files, removed when its process group has ended.
     with log.open("wb") as output, tempfile.TemporaryDirectory(prefix="vb", ignore_cleanup_errors=True) as scratch:
         environment = {**os.environ, "TMPDIR": scratch, **{k: _placed(v, places) for k, v in server.environment}}
         try:
@@ -116,7 +116,7 @@ def _status(port: int, path: str) -> int | None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the server, time to go, then SIGKILL to what is left of its group."""
+    """SIGTERM to the server, 30 s to end, then SIGKILL to the rest of its process group."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

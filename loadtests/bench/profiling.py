@@ -1,9 +1,9 @@
-"""`python -m loadtests.bench.profiling [NAME ...]`, or `make profile`: where a replica's time goes under load.
+"""`python -m loadtests.bench.profiling [NAME ...]`, or `make profile`: where a replica spends its time under load.
 
 py-spy samples the process that answers, the Ray actor of the replica, found by what it registers in its store; nothing is built
 into it. For each load a flame graph by thread, build/profile/NAME.svg, and the functions that took most of the replica's own
-work: stacks that pass through serving/ and do not wait there. What Ray's threads do meanwhile is in the picture only. Rates under
-a profiler are no benchmark; see the benchmarks for those."""
+work: stacks that pass through serving/ and do not wait there. The work of Ray's threads is in the picture only. Rates under
+a profiler are not those of a benchmark."""
 
 import argparse
 import shutil
@@ -143,7 +143,7 @@ def profile(name: str, *, seconds: float, is_native: bool, folder: Path = FOLDER
 
 @contextmanager
 def _under_load(load: LoadFor) -> Iterator[None]:
-    """Load until the block ends; the failure of a load is the block's."""
+    """Load until the block ends; a failure of the load is raised at the end of the block."""
     ended, problems = Event(), list[BenchError]()
 
     def keep_on() -> None:
@@ -165,7 +165,7 @@ def _under_load(load: LoadFor) -> Iterator[None]:
 
 
 def record(pid: int, path: Path, *, seconds: float, kind: str, is_native: bool) -> None:
-    """Let py-spy sample a process into a file. Raises BenchError, with the way out where it may not look."""
+    """Let py-spy sample a process into a file. Raises BenchError, with the remedy where py-spy lacks the permission."""
     program = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if program is None:
         raise BenchError("py-spy is not installed; `make profile` installs it into .venv with everything else")
@@ -176,14 +176,14 @@ def record(pid: int, path: Path, *, seconds: float, kind: str, is_native: bool) 
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + PATIENCE_S, check=False)
     except subprocess.TimeoutExpired as problem:
         raise BenchError(f"py-spy did not end within {problem.timeout:g} s for {seconds:g} s of samples") from problem
-    said = done.stderr + done.stdout
-    if "ermission" in said or "not permitted" in said:
+    output = done.stderr + done.stdout
+    if "ermission" in output or "not permitted" in output:
         raise BenchError(
             f"py-spy may not look into process {pid}: run as root, or allow it by `sysctl kernel.yama.ptrace_scope=0`; "
             "a container needs the capability SYS_PTRACE"
         )
     if done.returncode != 0 or not path.is_file():
-        raise BenchError(f"py-spy failed with status {done.returncode}: {said[-400:]}")
+        raise BenchError(f"py-spy failed with status {done.returncode}: {output[-400:]}")
 
 
 def read_stacks(text: str) -> Mapping[tuple[str, ...], int]:
@@ -228,8 +228,8 @@ def table(found: Profile) -> Table:
     result.add_column("function")
     result.add_column("own", justify="right")
     result.add_column("with what it calls", justify="right")
-    for taken in found.functions[:TOP]:
-        result.add_row(taken.function, f"{taken.own:.1%}", f"{taken.total:.1%}")
+    for share in found.functions[:TOP]:
+        result.add_row(share.function, f"{share.own:.1%}", f"{share.total:.1%}")
     return result
 
 
@@ -240,31 +240,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to sample, twice a load (default: %(default)s)")
     parser.add_argument("--native", action="store_true", help="frames of C and C++ too: slower, needs symbols")
     parser.add_argument("--json", action="store_true", help="print the profiles as one JSON list")
-    asked = parser.parse_args(argv)
-    if unknown := [name for name in asked.names if name not in LOADS]:
+    arguments = parser.parse_args(argv)
+    if unknown := [name for name in arguments.names if name not in LOADS]:
         parser.error(f"there is no load {unknown[0]!r}; there is {', '.join(LOADS)}")
     end_in_order()
     console, progress = Console(width=None if sys.stdout.isatty() else 140), Console(stderr=True)
     found: list[Profile] = []
     failed = 0
-    for name in asked.names or LOADS:
+    for name in arguments.names or LOADS:
         progress.print(f"{name}: begins", markup=False)
         try:
-            taken = profile(name, seconds=asked.seconds, is_native=asked.native)
+            result = profile(name, seconds=arguments.seconds, is_native=arguments.native)
         except BenchError as problem:
             progress.print(f"{name}: {problem}", style="red", markup=False)
             failed += 1
             continue
-        found.append(taken)
-        if not asked.json:
-            console.print(table(taken))
-    if asked.json:
+        found.append(result)
+        if not arguments.json:
+            console.print(table(result))
+    if arguments.json:
         sys.stdout.write(orjson.dumps([asdict(p) for p in found], option=orjson.OPT_INDENT_2).decode() + "\n")
     return 1 if failed else 0
 
 
 def _ignore(_found: object) -> None:
-    """What a load measured under a profiler means nothing."""
+    """Drop the figures of a load under a profiler: they mean nothing."""
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One benchmark, one run. how: the benchmark's own words on what is measured."""
+    """One benchmark, one run. how: what is measured, the docstring of the benchmark."""
 
     name: str
     at: str
@@ -46,7 +46,7 @@ class Record:
 
 
 def this_machine() -> Machine:
-    """What there is to say about this one."""
+    """Describe this machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return Machine(
         processor=_processor(),

@@ -1,4 +1,4 @@
-"""What a benchmark found: rows, a table for people and a file for programs. Measures nothing itself.
+"""The figures of a benchmark: rows, a table for people and JSON for programs.
 
 Names of figures are paths, `what/who/...`: the second part is the alternative, the rest says what was measured of it. Rows whose
 names differ in that part only are shown side by side."""
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the target was met; None without one. What could not be measured meets none."""
+        """Whether the target was met; None without one. A figure that could not be measured meets no target."""
         if self.target is None:
             return None
         return self.value is not None and self.target.is_met(self.value, self.ratio)
@@ -63,7 +63,7 @@ def row(
     against: tuple[str, Sequence[float]] | None = None,
     target: Target | None = None,
 ) -> Row:
-    """Sum up one figure's rounds. against: name and rounds of the figure it is compared with, measured in the same rounds;
+    """Summarise the rounds of one figure. against: name and rounds of the figure it is compared with, measured in the same rounds;
     there is no ratio to a figure that is zero. A round that gave no finite figure makes the row unmeasured.
 
     >>> row("http/ours/p50", [2.0, 2.2, 9.0], "ms", against=("http/bare/p50", [1.0, 1.0, 3.0]))  # doctest: +ELLIPSIS
@@ -82,7 +82,7 @@ def row(
 
 
 def unmeasured(name: str, why: str, *, unit: str = "", target: Target | None = None) -> Row:
-    """The row of what could not be measured."""
+    """The row of a figure that could not be measured."""
     return Row(name, None, unit, None, None, 0, None, target, " ".join(why.split()))
 
 
@@ -139,5 +139,5 @@ def _met(r: Row) -> str:
 
 
 def short(value: float) -> str:
-    """A number with three digits that count."""
+    """A number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -27,8 +27,8 @@ def strip(cells: StripCells, rows: Sequence[StripCells]) -> str:
         )
     drawn.append(f'<line x1="{low:.1f}" y1="9" x2="{high:.1f}" y2="9" stroke="{color}" stroke-width="3" stroke-opacity=".45"/>')
     drawn.append(f'<circle cx="{at:.1f}" cy="9" r="4.5" fill="{color}"/>')
-    said = f"{cells['name']}: {cells['value']:.4g} {cells['unit']}"
-    return f'<svg viewBox="0 0 {WIDTH:.0f} 18" role="img" aria-label="{said}">{"".join(drawn)}</svg>'
+    label = f"{cells['name']}: {cells['value']:.4g} {cells['unit']}"
+    return f'<svg viewBox="0 0 {WIDTH:.0f} 18" role="img" aria-label="{label}">{"".join(drawn)}</svg>'
 
 
 def is_far_apart(rows: Sequence[StripCells]) -> bool:

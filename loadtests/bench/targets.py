@@ -1,4 +1,4 @@
-"""What a figure was meant to reach, and whether it did. Pure.
+"""The target of a figure, and whether it is met. Pure.
 
 A target is a bound on the ratio to another figure of the same rounds (`<= 1.2x`), or on the figure itself (`< 10 ms`)."""
 
@@ -28,12 +28,12 @@ class Target:
             raise ValueError(f"a target's sign is one of {sorted(_MEETS)}, not {self.sign!r}")
 
     def is_met(self, value: float, ratio: float | None) -> bool:
-        """Whether a figure meets it. A ratio that could not be taken meets nothing."""
+        """Whether a figure meets it. Without a ratio, a target on the ratio is not met."""
         seen = ratio if self.of_ratio else value
         return seen is not None and _MEETS[self.sign](seen, self.bound)
 
     def words(self, unit: str) -> str:
-        """As people read it.
+        """The target as text.
 
         >>> Target("<=", 1.2, of_ratio=True).words("ms"), Target("<", 10, of_ratio=False).words("ms")
         ('<= 1.2x', '< 10 ms')

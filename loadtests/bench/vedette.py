@@ -2,8 +2,8 @@
 
 Whole decisions: the bundle has a score, two operating points and a calibration, so that a request is answered with score, verdict and
 probability where the servers it is compared with answer the score only. `vedette` is without the prediction log, as the others have
-none; the rest is as it comes: tracing at its default ratio, checks of every request. `vedette-shipped` is all as it ships, log
-included: what a user has who sets nothing."""
+none; the other settings are the defaults: tracing at its default ratio, checks of every request. `vedette-shipped` is all as it ships, log
+included: what users have who change no setting."""
 
 import sys
 from pathlib import Path
@@ -52,7 +52,7 @@ def fill_store(workload: Workload, folder: Path) -> None:
 
 
 def decision(answers: NDArray[np.float32]) -> dict[str, Any]:
-    """What makes a decision of a score: fields of the manifest. answers: (n,), scores that the thresholds are quantiles of.
+    """Fields of the manifest that turn a score into a decision. answers: (n,), scores that the thresholds are quantiles of.
 
     The calibration has as many steps as one made from a few thousand rows has."""
     steps = np.linspace(float(answers.min()), float(answers.max()), 100)

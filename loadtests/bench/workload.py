@@ -1,7 +1,7 @@
 """The one model and the requests that every server under test gets.
 
-200 trees of depth 5 over 40 features, as a gradient-boosted detector has, with seeded random splits: what it answers means
-nothing, what it costs is real. Writes files only; starts nothing."""
+200 trees of depth 5 over 40 features, as a gradient-boosted detector has, with seeded random splits: its answers mean
+nothing, its costs are real. Writes files only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ import uvloop
 
 from loadtests.bench.benchmarks.faults import FAULTS, OF_TWO, FaultFindings, Times, inject, replica
 from loadtests.bench.load.checked_load import AnswerKind, CheckedLoad, kinds
-from loadtests.bench.worlds import faults as trouble
+from loadtests.bench.worlds import faults as fault_injection
 from loadtests.bench.worlds.feature_world import FeatureWorld, build_feature_world
 from loadtests.bench.worlds.own_redis import OwnRedis
 
@@ -44,12 +44,12 @@ def world(tmp_path_factory: pytest.TempPathFactory, redis: OwnRedis) -> FeatureW
 
 
 @pytest.fixture(scope="module")
-def scene(own_folder: Path, world: FeatureWorld, redis: OwnRedis) -> Iterator[trouble.Scene]:
+def scene(own_folder: Path, world: FeatureWorld, redis: OwnRedis) -> Iterator[fault_injection.Scene]:
     with replica(world, redis) as scene:
         yield scene
 
 
-def suffered(name: str, scene: trouble.Scene) -> FaultFindings:
+def suffered(name: str, scene: fault_injection.Scene) -> FaultFindings:
     found = uvloop.run(inject({**FAULTS, **OF_TWO}[name], scene, SHORT, clients=CLIENTS))
     print(f"\n{name}: {dict(found.counts)}, back after {found.recovery_s:.2f} s")
     assert not found.bad, found.wrong
@@ -76,10 +76,10 @@ def test_others_may_take_the_machine_or_leave_in_the_middle(name, scene):
 
 
 def test_a_killed_replica_is_started_again_and_gives_no_wrong_answer_meanwhile(scene):
-    before = trouble.replicas(scene.mark)
+    before = fault_injection.replicas(scene.mark)
     found = suffered("replica-killed", scene)
     assert found.counts[AnswerKind.LOST], "nobody answers until it is back"
-    after = trouble.replicas(scene.mark)
+    after = fault_injection.replicas(scene.mark)
     assert len(after) == 1
     assert after != before
 

@@ -1,4 +1,4 @@
-"""What batching across requests would gain: requests that reach one turn of the event loop run together, next to one by one.
+"""The gain of batching across requests: requests that reach one turn of the event loop run together, compared with one by one.
 
 The runs alone, without door or answer, as the gain must come from them: 32 rows that arrived as 32 requests (and 8 as 8), run one by one
 or stacked, run once and taken apart. CPU time of this thread per request, one onnxruntime thread. The first request of a batch waits for
@@ -34,9 +34,9 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     for _ in range(rounds):
         for name, session in sessions.items():
             for size in SIZES:
-                for way, one in (("single", singly), ("batched", together)):
+                for mode, one in (("single", singly), ("batched", together)):
                     cost = min(_cost_us(one, session, inputs, size) for _ in range(3 if quick else 15))
-                    found.setdefault((name, size, way), []).append(cost)
+                    found.setdefault((name, size, mode), []).append(cost)
     return list(rows(found))
 
 
@@ -89,7 +89,7 @@ def _cost_us(one: Callable[..., object], session: Any, inputs: NDArray[np.float3
 
 def rows(found: Mapping[tuple[str, int, str], Sequence[float]]) -> Iterator[Row]:
     """Microseconds a request; batched against one by one."""
-    for (name, size, way), values in found.items():
+    for (name, size, mode), values in found.items():
         single = f"batching/single/{name}/{size}"
-        against = None if way == "single" else (single, found[name, size, "single"])
-        yield row(f"batching/{way}/{name}/{size}", values, "us", against=against)
+        against = None if mode == "single" else (single, found[name, size, "single"])
+        yield row(f"batching/{mode}/{name}/{size}", values, "us", against=against)

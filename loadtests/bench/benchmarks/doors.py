@@ -38,31 +38,31 @@ STREAMS: Final = "grpc-streams"
 """The gRPC door, asked over one connection: as many streams on it as there are clients."""
 CLIENTS: Final = (1, 8, 32)
 STARTED_AT_ONCE: Final = 3
-"""Servers wait more than they work while they start; all at once would be too many for Ray's own patience."""
+"""Servers mostly wait while they start; all at once would exceed Ray's own timeout."""
 FIGURES: Final = (("p50", "ms", "p50_ms"), ("p99", "ms", "p99_ms"), ("rate", "req/s", "rate"))
 
 Cell = tuple[str, str, int]
 """Door, server, clients."""
 TargetOf = Callable[[str, str, int, str], Target | None]
-"""What a figure is to reach: of door, server, clients, figure."""
+"""The target of a figure, by door, server, clients, figure."""
 
 
 class DoorFigures(dict[Cell, list[Sample]]):
-    """What was measured, and why the rest was not."""
+    """The samples of each cell, and the problems of the others."""
 
     def __init__(self) -> None:
         super().__init__()
         self.problems: dict[tuple[str, str], str] = {}
 
     def drop(self, door: str, server: str, why: str) -> None:
-        """A server that failed at a door is no more measured there: rounds would not pair."""
+        """Measure a server that failed no more at this door: its rounds would not pair."""
         self.problems[door, server] = why
         for cell in [c for c in self if c[:2] == (door, server)]:
             del self[cell]
 
 
 def servers(workload: Workload, folder: Path) -> list[tuple[str, Callable[[], ServerUnderTest]]]:
-    """Who is measured, and how each is made; each with this machine's defaults and one worker."""
+    """The servers to measure, and how to start each; each with its defaults and one worker."""
     return [
         (BARE, lambda: bare(workload)),
         (OURS, lambda: vedette(workload, folder / "one")),
@@ -76,7 +76,7 @@ def servers(workload: Workload, folder: Path) -> list[tuple[str, Callable[[], Se
 
 
 def bare(workload: Workload) -> ServerUnderTest:
-    """The yardstick."""
+    """The reference for comparison."""
     return module_server(BARE, "bare", workload)
 
 
@@ -87,7 +87,7 @@ def module_server(name: str, module: str, workload: Workload, ready_path: str = 
 
 
 def target(door: str, server: str, clients: int, figure: str) -> Target | None:
-    """What HTTP without features is to reach. Two replicas can be faster than one from two clients on."""
+    """Targets of HTTP without features. Two replicas can be faster than one only with two clients or more."""
     if (door, server) == ("http", OURS):
         return {"p50": targets.ratio("<=", 1.2), "p99": targets.ratio("<=", 2.0), "rate": targets.ratio(">=", 0.85)}[figure]
     if (door, server, figure) == ("http", TWO, "rate") and clients > 1:
@@ -109,14 +109,14 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 def bring_up(
     stack: ExitStack,
-    wanted: Sequence[tuple[str, Callable[[], ServerUnderTest]]],
+    servers_to_start: Sequence[tuple[str, Callable[[], ServerUnderTest]]],
     workload: Workload,
     found: DoorFigures,
     *,
     doors: Sequence[str] = DOORS,
 ) -> list[Running]:
-    """The servers that started and answer rightly, until the stack closes; of the others `found` says why not."""
-    keeping = Lock()
+    """The servers that started and answer correctly, until the stack closes; `found` gets the problems of the others."""
+    lock = Lock()
 
     def start(name: str, make: Callable[[], ServerUnderTest]) -> Running | str:
         try:
@@ -126,18 +126,18 @@ def bring_up(
                     (check_http if door == "http" else check_grpc)(server, workload)
                 if name.startswith(OURS) and "http" in doors:
                     check_decision(server, workload)
-                with keeping:
+                with lock:
                     stack.push(own.pop_all())
                 return server
         except BenchError as problem:
             return str(problem)
 
-    if len(wanted) == 1:  # in this thread: Envoy asks the kernel to be ended with the thread that started it
-        started = [start(*wanted[0])]
+    if len(servers_to_start) == 1:  # in this thread: Envoy asks the kernel to be ended with the thread that started it
+        started = [start(*servers_to_start[0])]
     else:
         with ThreadPoolExecutor(STARTED_AT_ONCE) as pool:
-            started = list(pool.map(start, *zip(*wanted, strict=True)))
-    for (name, _), server in zip(wanted, started, strict=True):
+            started = list(pool.map(start, *zip(*servers_to_start, strict=True)))
+    for (name, _), server in zip(servers_to_start, started, strict=True):
         if isinstance(server, str):
             say(f"{name}: {server}")
             for door in doors:
@@ -178,7 +178,7 @@ def _take(
     index: int,
     duration_s: float,
 ) -> Sample | None:
-    """One cell, kept in `into`; None if the server fails now, which `found` then says, or failed before."""
+    """Measure one cell into `into`. None if the server fails now (`found` then has the problem) or failed before."""
     if (door, server.name) in found.problems:
         return None
     try:

@@ -25,32 +25,32 @@ from loadtests.bench.process import ServerUnderTest, running
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import ratio, value
 from loadtests.bench.vedette import serving
-from loadtests.bench.worlds import faults as trouble
+from loadtests.bench.worlds import faults as fault_injection
 from loadtests.bench.worlds.feature_world import FeatureWorld, build_feature_world
 from loadtests.bench.worlds.own_redis import OwnRedis
 
 CLIENTS: Final = 32
 DEADLINE_S: Final = 0.1
-"""What each client says it waits."""
+"""The time that each client says it waits."""
 RECOVERY_S: Final = 60.0
-"""A server that is not back by then is said not to be."""
+"""A server that has not recovered by then counts as not recovered."""
 SETTLED_S: Final = 0.5
-"""So long without anything but right and fresh answers, and it has recovered."""
+"""After so long with only right and fresh answers it has recovered."""
 AS_BEFORE: Final = 0.8
-"""Of its speed before the fault, what a server that is as it was must reach again; the rest is the machine's noise."""
+"""Share of the speed before the fault that the server must reach again; the rest is noise of the machine."""
 MARK: Final = "VEDETTE_BENCH_MARK"
 BAD: Final = frozenset({AnswerKind.WRONG, AnswerKind.FAILED})
 
-FAULTS: Final[Mapping[str, trouble.Fault]] = {
-    "redis-killed": trouble.redis_killed,
-    "redis-slow": trouble.redis_slow,
-    "redis-full": trouble.redis_full,
-    "bundle-deleted": trouble.bundle_deleted,
-    "cpu-stolen": trouble.cpu_stolen,
-    "clients-gone": trouble.clients_gone,
-    "replica-killed": trouble.replica_killed,
+FAULTS: Final[Mapping[str, fault_injection.Fault]] = {
+    "redis-killed": fault_injection.redis_killed,
+    "redis-slow": fault_injection.redis_slow,
+    "redis-full": fault_injection.redis_full,
+    "bundle-deleted": fault_injection.bundle_deleted,
+    "cpu-stolen": fault_injection.cpu_stolen,
+    "clients-gone": fault_injection.clients_gone,
+    "replica-killed": fault_injection.replica_killed,
 }
-OF_TWO: Final[Mapping[str, trouble.Fault]] = {"one-of-two-killed": trouble.replica_killed}
+OF_TWO: Final[Mapping[str, fault_injection.Fault]] = {"one-of-two-killed": fault_injection.replica_killed}
 """Where two replicas share the port."""
 
 
@@ -64,7 +64,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class FaultFindings:
-    """What one fault did. during: from its beginning until the server was back. recovery_s: infinite if it did not come back.
+    """The effect of one fault. during: from its beginning until the server was back. recovery_s: infinite if it did not come back.
 
     wrong: samples of what was neither right nor refused."""
 
@@ -83,7 +83,7 @@ class FaultFindings:
 
     @property
     def bad(self) -> int:
-        """Answers that must not be: wrong ones, and failures that nobody declared."""
+        """Answers that must not happen: wrong ones, and undeclared failures."""
         return sum(self.counts[kind] for kind in BAD)
 
     @property
@@ -112,7 +112,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
                     for name, fault in wanted.items():
                         one = uvloop.run(inject(fault, scene, times))
                         found.setdefault(name, []).append(one)
-                        _tell(name, one)
+                        _print_findings(name, one)
     if not found:
         raise BenchError(f"there is no fault {chosen}; there are {[*FAULTS, *OF_TWO]}")
     return list(rows(found))
@@ -120,12 +120,12 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 def replica(
     world: FeatureWorld, redis: OwnRedis, *, replicas: int = 1, **settings: str
-) -> AbstractContextManager[trouble.Scene]:
+) -> AbstractContextManager[fault_injection.Scene]:
     """A server of this world, running, as what can be broken."""
     return _Up(world, redis, {"replicas": str(replicas), "audit": "off", **settings})
 
 
-class _Up(AbstractContextManager[trouble.Scene]):
+class _Up(AbstractContextManager[fault_injection.Scene]):
     def __init__(self, world: FeatureWorld, redis: OwnRedis, settings: Mapping[str, str]) -> None:
         self._world, self._redis = world, redis
         self._mark, self._replicas = uuid.uuid4().hex, int(settings["replicas"])
@@ -134,10 +134,10 @@ class _Up(AbstractContextManager[trouble.Scene]):
         environment = (*server.environment, (MARK, self._mark))
         self._running = running(ServerUnderTest(name, server.command, environment=environment))
 
-    def __enter__(self) -> trouble.Scene:
+    def __enter__(self) -> fault_injection.Scene:
         up = self._running.__enter__()
         try:
-            scene = trouble.Scene(self._redis, self._world, up.http_port, f"{MARK}={self._mark}")
+            scene = fault_injection.Scene(self._redis, self._world, up.http_port, f"{MARK}={self._mark}")
             _wait_for_all(scene, self._replicas)
         except BaseException:
             self._running.__exit__(*sys.exc_info())
@@ -148,17 +148,19 @@ class _Up(AbstractContextManager[trouble.Scene]):
         self._running.__exit__(*problem)  # type: ignore[arg-type]
 
 
-def _wait_for_all(scene: trouble.Scene, replicas: int) -> None:
+def _wait_for_all(scene: fault_injection.Scene, replicas: int) -> None:
     """The first that listens makes the server ready; a fault needs them all. Of this server: another may serve the same store."""
     until = time.monotonic() + RECOVERY_S
     while time.monotonic() < until:
-        if len(trouble.listening(scene)) == replicas:
+        if len(fault_injection.listening(scene)) == replicas:
             return
         time.sleep(0.2)
     raise BenchError(f"of {replicas} replicas not all were there after {RECOVERY_S:g} s")
 
 
-async def inject(fault: trouble.Fault, scene: trouble.Scene, times: Times, *, clients: int = CLIENTS) -> FaultFindings:
+async def inject(
+    fault: fault_injection.Fault, scene: fault_injection.Scene, times: Times, *, clients: int = CLIENTS
+) -> FaultFindings:
     """One fault under load."""
     async with CheckedLoad(scene.port, scene.world, clients=clients, deadline_s=DEADLINE_S) as load:
         journal = load.journal
@@ -173,7 +175,7 @@ async def inject(fault: trouble.Fault, scene: trouble.Scene, times: Times, *, cl
         finally:
             over = time.perf_counter()
             await asyncio.to_thread(breaking.__exit__, None, None, None)
-        kills = fault is trouble.replica_killed
+        kills = fault is fault_injection.replica_killed
         back = await _recovered(journal.events, begun if kills else over)
         await asyncio.sleep(times.before_s)
         after = time.perf_counter()
@@ -233,12 +235,12 @@ def rows(found: Mapping[str, Sequence[FaultFindings]]) -> Iterator[Row]:
         yield row(f"faults/{name}/after", after, "req/s", against=against, target=ratio(">=", AS_BEFORE))
 
 
-def _tell(name: str, one: FaultFindings) -> None:
+def _print_findings(name: str, one: FaultFindings) -> None:
     counts = ", ".join(f"{count} {kind.name.lower()}" for kind, count in sorted(one.counts.items()))
-    told = f"{name}: {counts}; p99 {one.slowest_ms:.0f} ms (clients late {one.late_p99_ms:.0f} ms), back after {one.recovery_s:.2f} s"
-    sys.stderr.write(f"{told}, {one.rate_before:,.0f} req/s before, {one.rate_after:,.0f} after\n")
-    for said in one.wrong:
-        sys.stderr.write(f"  wrong: {said}\n")
+    line = f"{name}: {counts}; p99 {one.slowest_ms:.0f} ms (clients late {one.late_p99_ms:.0f} ms), back after {one.recovery_s:.2f} s"
+    sys.stderr.write(f"{line}, {one.rate_before:,.0f} req/s before, {one.rate_after:,.0f} after\n")
+    for answer in one.wrong:
+        sys.stderr.write(f"  wrong: {answer}\n")
 
 
 def _p99(values: Sequence[float]) -> float:

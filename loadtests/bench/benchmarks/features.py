@@ -77,12 +77,12 @@ async def measure(feast: Any, folder: Path, url: str, *, rounds: int, duration_s
     await _agree(ask_feast, ask_plan)
     gc.collect()
     gc.freeze()  # what is loaded stays; for both, else each collection walks the libraries that Feast imports
-    ways: dict[str, FeatureRead] = {"feast": ask_feast, "plan": ask_plan}
-    found: dict[str, list[Round]] = {name: [] for name in ways}
-    for read in ways.values():
+    readers: dict[str, FeatureRead] = {"feast": ask_feast, "plan": ask_plan}
+    found: dict[str, list[Round]] = {name: [] for name in readers}
+    for read in readers.values():
         await load(read, duration_s=min(duration_s, 0.5), seed=0)  # warm
     for number in range(rounds):
-        for name, read in ways.items():
+        for name, read in readers.items():
             found[name].append(await load(read, duration_s=duration_s, seed=number))
         _say(f"features: round {number + 1} of {rounds}: " + ", ".join(f"{n} {r[-1].rate:,.0f}/s" for n, r in found.items()))
     await reader.close()
@@ -109,9 +109,9 @@ async def load(read: FeatureRead, *, duration_s: float, seed: int) -> Round:
 
     start = time.perf_counter()
     await asyncio.gather(*(one(itertools.cycle(orders[i])) for i in range(READERS)))
-    lasted = time.perf_counter() - start
+    elapsed_s = time.perf_counter() - start
     p50, p99 = np.percentile(took, [50, 99])
-    return Round(len(took) / lasted, float(p50 * 1e3), float(p99 * 1e3))
+    return Round(len(took) / elapsed_s, float(p50 * 1e3), float(p99 * 1e3))
 
 
 def rows(found: dict[str, list[Round]]) -> Iterator[Row]:

@@ -61,8 +61,10 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
                     closed[RAW, clients].append(read_raw(up.url, commands, readers=clients, duration_s=duration_s / 2))
                     for server in servers if index % 2 else reversed(servers):
                         closed[server.name, clients].append(_closed(up, server, clients, duration_s))
-                told = ", ".join(f"{who} {taken[-1].rate:,.0f}/s" for (who, clients), taken in closed.items() if clients > 1)
-                say(f"features_http round {index + 1}/{rounds}: {told}")
+                progress = ", ".join(
+                    f"{who} {samples[-1].rate:,.0f}/s" for (who, clients), samples in closed.items() if clients > 1
+                )
+                say(f"features_http round {index + 1}/{rounds}: {progress}")
                 for server in (up.bare, up.vedette):
                     rate = LOAD * closed[server.name, max(CLIENTS)][-1].rate
                     try:
@@ -94,21 +96,21 @@ def _open(up: Featured, server: Running, rate: float, duration_s: float) -> Open
 
 def closed_rows(closed: Closed) -> Iterator[Row]:
     """Every figure against the bare server's; and our p50 against what a read may add to it."""
-    for (who, clients), taken in closed.items():
+    for (who, clients), samples in closed.items():
         for figure, unit, attribute in FIGURES:
-            values = [getattr(s, attribute) for s in taken]
+            values = [getattr(s, attribute) for s in samples]
             against = None
             if who in {OURS, SHIPPED}:
                 others = [getattr(s, attribute) for s in closed[BARE, clients]]
                 against = (f"features-http/{BARE}/c{clients}/{figure}", others)
             target = targets.ratio(">=", 0.5) if (who, clients, figure) == (OURS, max(CLIENTS), "rate") else None
             yield row(f"features-http/{who}/c{clients}/{figure}", values, unit, against=against, target=target)
-    for (who, clients), taken in closed.items():
+    for (who, clients), samples in closed.items():
         if who == OURS:
             bound = allowed(closed[BARE, clients], closed[RAW, clients])
             against = (f"bare/c{clients}/p50 + {READS:g} x raw-read/c{clients}/p50", bound)
             name, target = f"features-http-allowed/{OURS}/c{clients}/p50", targets.ratio("<=", 1.0)
-            yield row(name, [s.p50_ms for s in taken], "ms", against=against, target=target)
+            yield row(name, [s.p50_ms for s in samples], "ms", against=against, target=target)
 
 
 def allowed(bare: Sequence[Sample], raw: Sequence[Sample]) -> list[float]:
@@ -121,11 +123,11 @@ def open_rows(offered: Mapping[str, Sequence[OpenSample]], problems: Mapping[str
     figures = (("p50", "p50_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"), ("generator-late-p99", "late_p99_ms"))
     for who in (BARE, OURS):
         target: Target | None = targets.value("<", 10) if who == OURS else None
-        taken = offered.get(who, ())
-        if not taken or who in problems:
+        samples = offered.get(who, ())
+        if not samples or who in problems:
             yield unmeasured(f"features-http-open-70/{who}/c32/p99", problems.get(who, "not asked"), unit="ms", target=target)
             continue
-        yield row(f"features-http-open-70/{who}/c32/offered", [s.rate for s in taken], "req/s")
+        yield row(f"features-http-open-70/{who}/c32/offered", [s.rate for s in samples], "req/s")
         for figure, attribute in figures:
-            values = [getattr(s, attribute) for s in taken]
+            values = [getattr(s, attribute) for s in samples]
             yield row(f"features-http-open-70/{who}/c32/{figure}", values, "ms", target=target if figure == "p99" else None)

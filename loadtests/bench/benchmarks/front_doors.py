@@ -1,4 +1,4 @@
-"""Which way into a replica: its own listener, two replicas on one port, or Ray Serve's proxy in front (`front_door: serve`).
+"""Ways into a replica: its own listener, two replicas on one port, or Ray Serve's proxy in front (`front_door: serve`).
 
 HTTP only: the decision these figures are for is docs/decisions/0001-own-listeners.md."""
 
@@ -17,7 +17,7 @@ CLIENTS = (1, 32)
 
 
 def servers(workload: Workload, folder: Path) -> list[tuple[str, Callable[[], ServerUnderTest]]]:
-    """The bare server as yardstick, and three ways to run the same replica."""
+    """The bare server for comparison, and three ways to run the same replica."""
     return [
         (BARE, lambda: bare(workload)),
         ("vedette", lambda: vedette(workload, folder / "own")),

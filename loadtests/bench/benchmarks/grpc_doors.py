@@ -41,7 +41,7 @@ ENVOY: Final = "vedette-envoy"
 
 
 def servers(workload: Workload, folder: Path) -> list[tuple[str, Callable[[], ServerUnderTest]]]:
-    """Who speaks gRPC."""
+    """The servers that speak gRPC."""
     return [
         (BARE, lambda: bare(workload)),
         (OURS, lambda: vedette(workload, folder / "own")),
@@ -53,7 +53,7 @@ def servers(workload: Workload, folder: Path) -> list[tuple[str, Callable[[], Se
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Measure every server that can be had."""
+    """Measure every server that can be started."""
     duration_s, clients = 1.0 if quick else 2.0, (1, 32)
     say(f"gRPC load by {generator()}")
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, ExitStack() as stack:
@@ -71,7 +71,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def target(door: str, server: str, clients: int, figure: str) -> Target | None:
-    """What gRPC is to reach."""
+    """Targets of gRPC."""
     if server == OURS and door in {"grpc", STREAMS} and clients > 1 and figure == "rate":
         return targets.ratio(">=", 2.5)
     if (door, server, clients, figure) == ("grpc", OURS, 1, "p50"):

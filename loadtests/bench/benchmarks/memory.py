@@ -1,4 +1,4 @@
-"""What a replica's memory does in a day of swaps in fast motion: 5 bundles loaded, and 10.
+"""Memory of a replica over a day's swaps made quickly: with 5 bundles loaded, and with 10.
 
 A day here: SWAPS changes (candidates with new thresholds, mirrored, weighed, promoted, taken back) and RELOADS of a model with its
 probe, with requests between them. The replica is looked at after a warm-up and at the end, settled; sessions that are alive are
@@ -66,8 +66,8 @@ def fill(folder: Path, bundles: int) -> None:
 def day(store: Path, swaps: int, reloads: int) -> tuple[Look, Look]:
     """Run it in a process of its own; the looks after the warm-up and at the end."""
     command = python("loadtests.bench.servers.swapped", str(store), str(swaps), str(reloads))
-    said = output_of(command, reloads * SECONDS_A_RELOAD + swaps * SECONDS_A_SWAP)
-    first, last = (orjson.loads(line) for line in said.splitlines() if line.startswith("{"))
+    output = output_of(command, reloads * SECONDS_A_RELOAD + swaps * SECONDS_A_SWAP)
+    first, last = (orjson.loads(line) for line in output.splitlines() if line.startswith("{"))
     return first, last
 
 

@@ -1,4 +1,4 @@
-"""What a request costs in the server's own code: CPU time from the body's bytes to the answer's, without sockets, HTTP and framework.
+"""The cost of a request in the server's own code: CPU time from the body's bytes to the answer's, without sockets, HTTP and framework.
 
 One process, in turn: `vedette` decodes, scores, accounts and encodes (score, verdict, probability; audit and cache off), its
 stages timed one by one; `bare` is the handler of the bare server (parse, run, write; the score only); `onnxruntime` the session alone.
@@ -29,8 +29,8 @@ TURN: Final = 8
 """Requests of one turn: so few that a busy machine lets most turns end before it gives the core to somebody else, whose work would
 then be in the caches."""
 
-Way = Callable[[slice], Awaitable[None]]
-"""Answers these of the requests (or one large one)."""
+Handler = Callable[[slice], Awaitable[None]]
+"""Answers these requests (or one large one)."""
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
@@ -52,19 +52,19 @@ async def measure(workload: Workload, store: Path, *, rounds: int, turns: int) -
     made = await compose(ServingSettings(store_dir=store, audit="off"))
     try:
         await made.service.apply(made.fallback())
-        ways = await _ways(made.service, workload)
+        handlers = await _handlers(made.service, workload)
         gc.collect()
         gc.freeze()  # as the replica does
-        found: dict[str, list[float]] = {name: [] for name in ways}
+        found: dict[str, list[float]] = {name: [] for name in handlers}
         for _ in range(rounds):
-            least = dict.fromkeys(ways, float("inf"))
+            least = dict.fromkeys(handlers, float("inf"))
             for turn in range(turns):
                 at = turn * TURN % ROTATING
-                for name, (way, requests) in ways.items():
+                for name, (handler, requests) in handlers.items():
                     if requests == 1 and turn % 16:
-                        continue  # large ones need not as many turns
+                        continue  # large ones need fewer turns
                     began = time.process_time()
-                    await way(slice(at, at + TURN))
+                    await handler(slice(at, at + TURN))
                     least[name] = min(least[name], (time.process_time() - began) / requests * 1e6)
             for name, value in least.items():
                 found[name].append(value)
@@ -74,7 +74,7 @@ async def measure(workload: Workload, store: Path, *, rounds: int, turns: int) -
         await made.close()
 
 
-async def _ways(service: Any, workload: Workload) -> dict[str, tuple[Way, int]]:
+async def _handlers(service: Any, workload: Workload) -> dict[str, tuple[Handler, int]]:
     from serving.doors.grpc.calls import CallContext, InferenceMethods
     from serving.doors.oip import binary_codec
     from serving.doors.oip.envelope import Envelope
@@ -84,8 +84,8 @@ async def _ways(service: Any, workload: Workload) -> dict[str, tuple[Way, int]]:
     feeds = [{INPUT: r[None, :]} for r in workload.inputs]
     messages = [infer_request(r) for r in workload.inputs]
     wires = [m.SerializeToString() for m in messages]
-    asked = [binary_codec.read_request(b, None, Envelope(MODEL)) for b in bodies]
-    answers = [await service.infer(a) for a in asked]
+    requests_read = [binary_codec.read_request(b, None, Envelope(MODEL)) for b in bodies]
+    answers = [await service.infer(a) for a in requests_read]
     scores = [next(o.data.item() for o in answer.outputs if o.name == OUTPUT) for answer in answers]
     if not np.allclose(scores, workload.answers, rtol=1e-5):
         raise BenchError("path: Vedette and onnxruntime disagree on the scores")
@@ -109,11 +109,11 @@ async def _ways(service: Any, workload: Workload) -> dict[str, tuple[Way, int]]:
             binary_codec.read_request(body, None, Envelope(MODEL))
 
     async def infer(some: slice) -> None:
-        for request in asked[some]:
+        for request in requests_read[some]:
             await service.infer(request)
 
     async def encode(some: slice) -> None:
-        for answer, request in zip(answers[some], asked[some], strict=True):
+        for answer, request in zip(answers[some], requests_read[some], strict=True):
             binary_codec.write_answer(answer, request)
 
     async def whole(some: slice) -> None:
@@ -137,7 +137,10 @@ async def _ways(service: Any, workload: Workload) -> dict[str, tuple[Way, int]]:
         "vedette/infer": infer, "vedette/encode": encode, "vedette/json": whole, "vedette/grpc": grpc,
     }  # fmt: skip
     many = {"onnxruntime/1000": rows_alone, "vedette/1000": rows_whole}
-    return {**{name: (way, TURN) for name, way in one.items()}, **{name: (way, 1) for name, way in many.items()}}
+    return {
+        **{name: (handler, TURN) for name, handler in one.items()},
+        **{name: (handler, 1) for name, handler in many.items()},
+    }
 
 
 def _binary(tensor: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[bytes, int]:
@@ -152,7 +155,7 @@ def _binary(tensor: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[bytes, int]:
 
 
 def rows(found: Mapping[str, Sequence[float]]) -> Iterator[Row]:
-    """Costs, and what they are of bare's."""
+    """The costs, and their ratios to bare's."""
 
     def cost(name: str, against: str | None = None, **target: Any) -> Row:
         compared = None if against is None else (f"path/{against}", found[against])

@@ -20,7 +20,7 @@ from loadtests.bench.errors import BenchError
 from loadtests.bench.process import HOST, Running, ServerUnderTest, python, running
 from loadtests.bench.report import Row, row
 
-WAYS: Final = ("external", "policy", "defaults")
+MODES: Final = ("external", "policy", "defaults")
 OBJECTIVE_S: Final = 0.4
 """Of a service of 80 ms: five times it."""
 LOW, HIGH = 20.0, 150.0
@@ -28,7 +28,7 @@ LOW, HIGH = 20.0, 150.0
 NEEDED: Final = 4
 """Replicas that HIGH asks for: 12 requests under way, 3 to a replica."""
 TIMEOUT_S: Final = 60.0
-"""No client gives up: what waits is late, what fails is an error."""
+"""No client gives up: an answer may be late, and a failure is an error."""
 RETIRE_AFTER: Final = 20
 """Requests over one connection, about."""
 
@@ -53,7 +53,7 @@ QUICK: Final = Traffic("step", ((3, LOW), (8, HIGH), (3, LOW)))
 
 @dataclass(slots=True)
 class Outcome:
-    """What the clients met, and how many replicas were there."""
+    """The clients' requests by second, and the number of replicas over time."""
 
     late: Counter[int] = field(default_factory=Counter)
     all: Counter[int] = field(default_factory=Counter)
@@ -77,7 +77,7 @@ async def drive(port: int, folder: Path, traffic: Traffic, seed: int) -> Outcome
     """An open loop: requests come when they come (Poisson), over kept connections that retire after a while."""
     rng, outcome = random.Random(seed), Outcome()
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, int]] = []
-    asked: set[asyncio.Task[None]] = set()
+    tasks: set[asyncio.Task[None]] = set()
     begun = time.perf_counter()
 
     async def ask() -> None:
@@ -117,21 +117,21 @@ async def drive(port: int, folder: Path, traffic: Traffic, seed: int) -> Outcome
         while at < end:
             await asyncio.sleep(max(0.0, begun + at - time.perf_counter()))
             task = asyncio.create_task(ask())
-            asked.add(task)
-            task.add_done_callback(asked.discard)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
             at += rng.expovariate(rate)
-    await asyncio.gather(*asked)
+    await asyncio.gather(*tasks)
     watching.cancel()
     for _, writer, _ in idle:
         writer.close()
     return outcome
 
 
-def server(way: str, folder: Path) -> ServerUnderTest:
+def server(mode: str, folder: Path) -> ServerUnderTest:
     """The server under test."""
-    command = python("loadtests.bench.servers.scaled", "--port", "{http_port}", "--way", way, "--folder", str(folder))
+    command = python("loadtests.bench.servers.scaled", "--port", "{http_port}", "--way", mode, "--folder", str(folder))
     path = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
-    return ServerUnderTest(f"scaled-{way}", command, environment=(("PYTHONPATH", path),))
+    return ServerUnderTest(f"scaled-{mode}", command, environment=(("PYTHONPATH", path),))
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
@@ -139,27 +139,27 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     figures: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
     for number in range(rounds):
         for traffic in (QUICK,) if quick else (STEP, BURSTS):
-            for way in WAYS if traffic.name == "step" else WAYS[:2]:
-                outcome = attempt(way, traffic, number)
+            for mode in MODES if traffic.name == "step" else MODES[:2]:
+                outcome = attempt(mode, traffic, number)
                 found = {
                     "violations": outcome.violation_s(),
                     "time to scale": outcome.time_to_scale_s(traffic.rises_at_s),
                     "replica-seconds": outcome.replica_s(),
                     "failed": float(outcome.failed),
                 }
-                told = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
-                sys.stderr.write(f"{traffic.name} {way}: {told}; load of the machine {os.getloadavg()[0]:.1f}\n")
+                progress = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
+                sys.stderr.write(f"{traffic.name} {mode}: {progress}; load of the machine {os.getloadavg()[0]:.1f}\n")
                 for name, value in found.items():
-                    figures[traffic.name, name, way].append(value)
+                    figures[traffic.name, name, mode].append(value)
     return rows(figures)
 
 
-def attempt(way: str, traffic: Traffic, seed: int, tries: int = 3) -> Outcome:
+def attempt(mode: str, traffic: Traffic, seed: int, tries: int = 3) -> Outcome:
     """One run. Ray gives its own start 30 s, which a busy machine may not do: then again."""
     for left in reversed(range(tries)):
         with tempfile.TemporaryDirectory(prefix="scaled") as folder:
             try:
-                with running(server(way, Path(folder))) as up:
+                with running(server(mode, Path(folder))) as up:
                     return measure(up, Path(folder), traffic, seed)
             except BenchError:
                 if not left:
@@ -175,6 +175,6 @@ def measure(up: Running, folder: Path, traffic: Traffic, seed: int) -> Outcome:
 def rows(figures: Mapping[tuple[str, str, str], Sequence[float]]) -> list[Row]:
     """One row for each figure of each way."""
     return [
-        row(f"{traffic}/{way}/{name}", values, "requests" if name == "failed" else "s")
-        for (traffic, name, way), values in sorted(figures.items())
+        row(f"{traffic}/{mode}/{name}", values, "requests" if name == "failed" else "s")
+        for (traffic, name, mode), values in sorted(figures.items())
     ]

@@ -46,40 +46,40 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     problems: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, ExitStack() as stack:
         workload = build_workload(Path(folder))
-        ways: dict[str, Ask] = {ALONE: _alone(workload.model, tensors)}
+        clients: dict[str, Ask] = {ALONE: _alone(workload.model, tensors)}
         shipped = {f"{name}-shipped": door for name, door in VEDETTE.items()}
-        asked = (
+        sent = (
             (vedette(workload, Path(folder) / "store"), VEDETTE),
             (vedette(workload, Path(folder) / "shipped", SHIPPED), shipped),
             (bare(workload), BARE),
         )
-        for wanted, doors in asked:
+        for wanted, doors in sent:
             try:
                 server = stack.enter_context(running(wanted))
-                ways |= {name: door(stack, server, tensors) for name, door in doors.items()}
+                clients |= {name: door(stack, server, tensors) for name, door in doors.items()}
             except BenchError as problem:
                 problems |= dict.fromkeys(doors, str(problem))
-        expected = [ways[ALONE](index) for index in range(TENSORS)]
-        for name, ask in list(ways.items()):
+        expected = [clients[ALONE](index) for index in range(TENSORS)]
+        for name, ask in list(clients.items()):
             try:
                 _check(name, ask, expected)
             except (BenchError, OSError, grpc.RpcError) as problem:
                 problems[name] = str(problem)
-                del ways[name]
-        found = measure(ways, rounds=rounds, duration_s=duration_s)
+                del clients[name]
+        found = measure(clients, rounds=rounds, duration_s=duration_s)
     return [*rows(found), *(unmeasured(f"rows-1000/{name}/rate", why, target=_target(name)) for name, why in problems.items())]
 
 
-def measure(ways: Mapping[str, Ask], *, rounds: int, duration_s: float) -> dict[str, list[float]]:
+def measure(clients: Mapping[str, Ask], *, rounds: int, duration_s: float) -> dict[str, list[float]]:
     """Rows a second of every way, in turn."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, list[float]] = {name: [] for name in clients}
     for index in range(rounds):
-        for name, ask in ways.items():
-            start, asked = time.perf_counter(), 0
-            while (lasted := time.perf_counter() - start) < duration_s or not asked:
-                ask(asked % TENSORS)
-                asked += 1
-            found[name].append(asked * ROWS / lasted)
+        for name, ask in clients.items():
+            start, sent = time.perf_counter(), 0
+            while (elapsed_s := time.perf_counter() - start) < duration_s or not sent:
+                ask(sent % TENSORS)
+                sent += 1
+            found[name].append(sent * ROWS / elapsed_s)
         say(f"rows round {index + 1}/{rounds}: " + ", ".join(f"{name} {taken[-1]:,.0f}" for name, taken in found.items()))
     return found
 

@@ -60,11 +60,11 @@ def _from_log(text: str, port: int) -> Sample:
     if failed := sum(r[1] != "200" for r in rows):
         raise BenchError(f"{failed} of {len(rows)} gRPC requests to port {port} failed")
     begin = min(int(r[0]) for r in rows) + int(WARM_UP_S * 1e6)
-    kept = [(int(start), int(took)) for start, _, took in rows if int(start) >= begin]
-    if not kept:
+    counted = [(int(start), int(took)) for start, _, took in rows if int(start) >= begin]
+    if not counted:
         raise BenchError(f"port {port} answered no gRPC request after the warm-up")
-    last = max(start + took for start, took in kept)
-    return sample([took / 1e6 for _, took in kept], (last - begin) / 1e6)
+    last = max(start + took for start, took in counted)
+    return sample([took / 1e6 for _, took in counted], (last - begin) / 1e6)
 
 
 async def _own(port: int, request: object, clients: int, duration_s: float, streams: int = 1) -> Sample:

@@ -1,6 +1,6 @@
-"""The bare server: starlette on uvicorn, and grpc.aio, around one onnxruntime session; the least there can be in Python.
+"""The bare server: starlette on uvicorn, and grpc.aio, around one onnxruntime session; the minimum in Python.
 
-No checks beyond what the parser does, no log. It is the yardstick, not a server to use."""
+No checks beyond the parser's, no log. It is a reference for comparison, not a server to use."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """Replicas with listeners of their own on Ray Serve, scaled in one of three ways: a server under test of the benchmark `ray_scaling`.
 
 Made as our own replicas are: an actor whose listener shares the port, so that Ray Serve sees none of the requests. What it serves
-is a wait in one of a few slots, so that replicas are short of something that this machine's few processors are not.
+is a wait in one of a few slots, so that replicas have a limit that does not depend on this machine's processors.
 
 `policy`: the replica reports its load by `record_autoscaling_stats`, a custom policy in Serve's controller decides. `defaults`: the
 same at Ray Serve's default intervals. `external`: a loop outside asks the replicas and tells the controller (`external_scaler_enabled`).
@@ -65,7 +65,7 @@ class Waiting:
         return self._area
 
     def admit_head(self, method: str, url: bytes) -> None:
-        """Everybody is let in."""
+        """Admit every request."""
 
     async def respond(self, method: str, raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], body: bytes) -> Reply:
         """`/work` waits; `/area` says how much there has been to do; anything else is ready."""

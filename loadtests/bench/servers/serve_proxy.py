@@ -1,6 +1,6 @@
 """Ray Serve as its documentation has it: requests come through Serve's own HTTP and gRPC proxies, everything else by default.
 
-The replica does what the bare server does, so that what differs is the way there."""
+The replica does the same as the bare server, so that only the path of a request differs."""
 
 import os
 import signal

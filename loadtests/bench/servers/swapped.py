@@ -1,4 +1,4 @@
-"""A replica without Ray that goes through a day of swaps in fast motion, is asked between them, and says what it holds in memory.
+"""A replica without Ray that makes a day's swaps quickly, answers requests between them, and reports its memory.
 
 `python -m loadtests.bench.servers.swapped STORE SWAPS RELOADS` prints one JSON line for each look: after the warm-up, and at the end.
 A swap is what a rollout does to one model: a candidate with new thresholds beside stable (mirrored, then with a growing weight), its

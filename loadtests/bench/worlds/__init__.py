@@ -1,1 +1,1 @@
-"""What a benchmark runs in: feature stores, a Redis of its own, faults."""
+"""The surroundings of a benchmark: feature stores, a Redis of its own, faults."""

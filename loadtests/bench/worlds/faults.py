@@ -1,6 +1,6 @@
-"""The faults that a replica must stand, each a context manager: begun on entering, over on leaving.
+"""The faults that a replica must survive. Each is a context manager: it begins on entry and ends on exit.
 
-What the replica makes of them is loadtests.bench.benchmarks.faults' to measure."""
+loadtests.bench.benchmarks.faults measures what the replica does."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ CONNECTIONS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What there is to break. mark: an environment entry that every process of the server inherited."""
+    """What can be broken. mark: an environment entry that every process of the server inherited."""
 
     redis: OwnRedis
     world: FeatureWorld
@@ -43,7 +43,7 @@ Fault = Callable[[Scene], "contextlib.AbstractContextManager[None]"]
 
 @contextlib.contextmanager
 def redis_killed(scene: Scene) -> Iterator[None]:
-    """Redis is gone, and comes back with its data."""
+    """Redis is killed, and started again with its data."""
     scene.redis.kill()
     try:
         yield
@@ -52,7 +52,7 @@ def redis_killed(scene: Scene) -> Iterator[None]:
 
 
 def redis_slow(scene: Scene) -> contextlib.AbstractContextManager[None]:
-    """Redis takes half a second."""
+    """Redis answers after half a second."""
     return scene.redis.slow()
 
 
@@ -63,7 +63,7 @@ def redis_full(scene: Scene) -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def bundle_deleted(scene: Scene) -> Iterator[None]:
-    """What is served is gone from the disk."""
+    """The bundles that are served are moved away."""
     folder, aside = scene.world.folder / "bundles", scene.world.folder / "aside"
     shutil.move(folder, aside)
     try:
@@ -86,7 +86,7 @@ def replica_killed(scene: Scene) -> Iterator[None]:
 
 @contextlib.contextmanager
 def cpu_stolen(_: Scene) -> Iterator[None]:
-    """Others are busy."""
+    """Other processes use the CPU."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BUSY)]
     try:
         yield
@@ -99,7 +99,7 @@ def cpu_stolen(_: Scene) -> Iterator[None]:
 @contextlib.contextmanager
 def clients_gone(scene: Scene) -> Iterator[None]:
     """Hundreds of clients hang up in the middle of their bodies, every other one with a reset."""
-    is_over, told = threading.Event(), []
+    is_over, hung_up = threading.Event(), []
 
     def hang_up() -> None:
         head = f"POST {PATH} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 20000\r\n\r\n".encode() + b'{"inputs": [' + b" " * 500
@@ -110,7 +110,7 @@ def clients_gone(scene: Scene) -> Iterator[None]:
                     if number % 2:
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     sock.sendall(head)
-                    told.append(number)
+                    hung_up.append(number)
                 is_over.wait(0.2)
 
     thread = threading.Thread(target=hang_up, daemon=True)
@@ -120,8 +120,8 @@ def clients_gone(scene: Scene) -> Iterator[None]:
     finally:
         is_over.set()
         thread.join(10)
-    if len(told) < CONNECTIONS:
-        raise BenchError(f"only {len(told)} clients could connect and hang up")
+    if len(hung_up) < CONNECTIONS:
+        raise BenchError(f"only {len(hung_up)} clients could connect and hang up")
 
 
 def replicas(mark: str) -> list[int]:
@@ -137,7 +137,7 @@ def replicas(mark: str) -> list[int]:
 
 
 def listening(scene: Scene) -> set[int]:
-    """Of these processes those that take requests: they said so in the store, once their doors were open."""
+    """The replicas' processes that accept requests: they register in the store once their doors are open."""
     found = set(replicas(scene.mark))
     registered = set()
     for path in (scene.world.folder / "replicas").glob("*.json"):

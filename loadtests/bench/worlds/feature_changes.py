@@ -1,8 +1,7 @@
-"""What goes on in a feature store while requests are answered: a registry that changes, rows that are materialised.
+"""Changes of a feature store while requests are answered: a registry that changes, rows that are materialised.
 
-`python -m loadtests.bench.worlds.feature_changes FOLDER URL registry|rows SECONDS`: works until the time is over, in a process of its
-own as in
-reality, writes `begun` once it is at work, and then one JSON line with what it did. Changes both through Feast itself."""
+`python -m loadtests.bench.worlds.feature_changes FOLDER URL registry|rows SECONDS`: works for so many seconds, in a
+process of its own as in production. It writes `begun` when it starts, and at the end one JSON line with its rate. It uses Feast itself."""
 
 import subprocess
 import sys
@@ -32,7 +31,7 @@ class Changes:
         self._process = process
 
     def wait_begun(self) -> None:
-        """Return when it works. Raises BenchError if it does not get there."""
+        """Return when it has begun. Raises BenchError if it ends before."""
         for line in self._process.stdout or ():
             if line.strip() == BEGUN:
                 return
@@ -40,10 +39,10 @@ class Changes:
 
     def rate(self) -> float:
         """Wait for its end."""
-        said = self._process.stdout.read() if self._process.stdout else ""
-        if self._process.wait() != 0 or not said:
+        output = self._process.stdout.read() if self._process.stdout else ""
+        if self._process.wait() != 0 or not output:
             raise BenchError(f"changing the feature store failed with status {self._process.returncode}")
-        return float(orjson.loads(said.splitlines()[-1])["rate"])
+        return float(orjson.loads(output.splitlines()[-1])["rate"])
 
 
 @contextmanager

@@ -27,7 +27,7 @@ STATES: Final[Mapping[str, tuple[ChangeKind, ...]]] = {
 }
 UNITS: Final[Mapping[ChangeKind, str]] = {"registry": "changes/s", "rows": "rows/s"}
 ENOUGH: Final[Mapping[ChangeKind, float]] = {"registry": 0.8, "rows": 4_500}
-"""What a changer must have managed for the state to be what it says: a changer that is starved disturbs nobody."""
+"""The rate that a changer must reach: a starved changer disturbs nothing, and the state would not be what its name says."""
 
 Buckets = Mapping[float, float]
 """Upper bound in seconds -> values at or below it."""
@@ -35,7 +35,7 @@ Buckets = Mapping[float, float]
 
 @dataclass(frozen=True, slots=True)
 class ReadHistogram:
-    """One stretch. changed: what each changer managed, a second. p99_ms of the read; request_p99_ms of the whole request."""
+    """One stretch. changed: the rate of each changer, a second. p99_ms of the read; request_p99_ms of the whole request."""
 
     p50_ms: float
     p99_ms: float
@@ -48,13 +48,13 @@ def read_while(up: Featured, state: str, *, clients: int, duration_s: float) -> 
     with ExitStack() as stack:
         at_work = {kind: stack.enter_context(changing(up.feast, up.url, kind, duration_s + 0.5)) for kind in STATES[state]}
         before = histogram(up.vedette)
-        taken = load_http(up.vedette.http_port, INFER_PATH, up.bodies, clients=clients, duration_s=duration_s)
+        sample = load_http(up.vedette.http_port, INFER_PATH, up.bodies, clients=clients, duration_s=duration_s)
         after = histogram(up.vedette)
         changed = {kind: changes.rate() for kind, changes in at_work.items()}
     counted = {bound: after[bound] - before.get(bound, 0.0) for bound in after}
-    found = ReadHistogram(quantile(counted, 0.5) * 1000, quantile(counted, 0.99) * 1000, taken.p99_ms, changed)
-    told = "".join(f", {rate:,.1f} {UNITS[kind]}" for kind, rate in changed.items())
-    say(f"features_http, store {state}: read p99 {found.p99_ms:.2f} ms at {taken.rate:,.0f} req/s{told}")
+    found = ReadHistogram(quantile(counted, 0.5) * 1000, quantile(counted, 0.99) * 1000, sample.p99_ms, changed)
+    changes_text = "".join(f", {rate:,.1f} {UNITS[kind]}" for kind, rate in changed.items())
+    say(f"features_http, store {state}: read p99 {found.p99_ms:.2f} ms at {sample.rate:,.0f} req/s{changes_text}")
     return found
 
 
@@ -81,11 +81,11 @@ def quantile(buckets: Buckets, share: float) -> float:
     total = buckets[bounds[-1]] if bounds else 0.0
     if not total:
         raise BenchError("no request read features: the histogram did not move")
-    wanted = share * total
+    count_below = share * total
     for low, high in pairwise([0.0, *bounds]):
         below = buckets.get(low, 0.0)
-        if buckets[high] >= wanted and buckets[high] > below:
-            return low if high == float("inf") else low + (high - low) * (wanted - below) / (buckets[high] - below)
+        if buckets[high] >= count_below and buckets[high] > below:
+            return low if high == float("inf") else low + (high - low) * (count_below - below) / (buckets[high] - below)
     raise AssertionError("not reached")
 
 
@@ -93,13 +93,13 @@ def read_rows(reads: Mapping[str, Sequence[ReadHistogram]], problems: Mapping[st
     """The read's p99 in each state; the target holds while the store changes."""
     for state, kinds in STATES.items():
         target = targets.value("<", 10) if kinds else None
-        taken = reads.get(state, ())
-        if state in problems or not taken:
+        samples = reads.get(state, ())
+        if state in problems or not samples:
             yield unmeasured(f"features-read/{state}/c32/p99", problems.get(state, "not asked"), unit="ms", target=target)
             continue
-        yield row(f"features-read/{state}/c32/p50", [r.p50_ms for r in taken], "ms")
-        yield row(f"features-read/{state}/c32/p99", [r.p99_ms for r in taken], "ms", target=target)
-        yield row(f"features-read/{state}/c32/request-p99", [r.request_p99_ms for r in taken], "ms")
+        yield row(f"features-read/{state}/c32/p50", [r.p50_ms for r in samples], "ms")
+        yield row(f"features-read/{state}/c32/p99", [r.p99_ms for r in samples], "ms", target=target)
+        yield row(f"features-read/{state}/c32/request-p99", [r.request_p99_ms for r in samples], "ms")
         for kind in kinds:
-            wanted = targets.value(">=", ENOUGH[kind])
-            yield row(f"features-read/{state}/changed/{kind}", [r.changed[kind] for r in taken], UNITS[kind], target=wanted)
+            enough = targets.value(">=", ENOUGH[kind])
+            yield row(f"features-read/{state}/changed/{kind}", [r.changed[kind] for r in samples], UNITS[kind], target=enough)

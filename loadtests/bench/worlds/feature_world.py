@@ -1,7 +1,7 @@
-"""A model that needs features, a store of them in Redis, and for every entity the one right score.
+"""A model that needs features, a feature store in Redis, and the right score of every entity.
 
-The right scores come from onnxruntime on the values that were written, past everything under test: a server that answers anything
-else is wrong, however fast. Writes files and Redis; starts nothing."""
+The right scores come from onnxruntime on the values that were written, so they use nothing that is under test. Writes files and
+Redis; starts no server."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the benchmarks with features share: a Redis that Feast filled, a model of 20 of its features, and who serves it.
+"""What the benchmarks with features share: a Redis that Feast filled, a model of 20 of its features, and the servers.
 
 Vedette gets the host and the event's time, reads the 20 features in 3 views from Redis and decides; the bare server gets the same 20
 numbers in the request and answers the score. Measures nothing."""
@@ -42,7 +42,7 @@ class Featured:
     shipped: Running | None = None
 
     def bodies_of(self, server: Running) -> Path:
-        """What this server is asked."""
+        """The requests for this server."""
         return self.workload.json_bodies if server.name == BARE else self.bodies
 
 

@@ -1,6 +1,6 @@
 """A redis-server of a benchmark's own, that can be killed and started again with its data, made slow and filled up.
 
-It keeps its port over a restart, so that whoever reads from it finds it again. Nothing here knows what is stored."""
+It keeps its port over a restart, so that its clients find it again."""
 
 import contextlib
 import shutil
@@ -78,7 +78,7 @@ class OwnRedis:
 
     @contextlib.contextmanager
     def slow(self) -> Iterator[None]:
-        """Every command waits for up to SLOW_S: it sleeps as long, again and again."""
+        """Every command waits for up to SLOW_S: Redis sleeps so long, again and again."""
         is_over = threading.Event()
 
         def sleep() -> None:
@@ -91,7 +91,7 @@ class OwnRedis:
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
-        """Less memory than it uses and nothing to evict, while somebody goes on writing: each write is refused."""
+        """Redis gets less memory than it uses and nothing to evict, while a client goes on writing: each write is refused."""
         is_over = threading.Event()
         refused = 0
 

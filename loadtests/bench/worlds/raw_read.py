@@ -1,6 +1,6 @@
-"""The least a feature read can be in Python: the same HMGETs, pipelined on one connection, parsed by hiredis, made into nothing.
+"""The minimum of a feature read in Python: the same HMGETs, pipelined on one connection and parsed by hiredis, without using the replies.
 
-The yardstick of reads in a request; no reader to use. The commands are learned from what Redis holds."""
+A reference for the reads in a request, not a reader to use. The commands are learned from what Redis holds."""
 
 import asyncio
 import time
@@ -75,9 +75,9 @@ async def _read(url: str, commands: list[bytes], readers: int, duration_s: float
             took.append(time.perf_counter() - before)
 
     await asyncio.gather(*(one(i * len(commands) // readers) for i in range(readers)))
-    lasted = time.perf_counter() - start
+    elapsed_s = time.perf_counter() - start
     connection._transport.close()
-    return sample(took, lasted)
+    return sample(took, elapsed_s)
 
 
 def read_raw(url: str, commands: list[bytes], *, readers: int, duration_s: float) -> Sample:
