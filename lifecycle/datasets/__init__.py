@@ -1,1 +1,1 @@
-"""A detector's declaration, its rows and their parts: what is learned from."""
+"""A detector's declaration, its rows and their parts."""

@@ -1,6 +1,6 @@
 """Rows from a file, checked against the detector's declaration.
 
-A wrong column, type, label or null is a DataError that says where and the way out; what only looks wrong (rows out of order, a
+A wrong column, type, label or null is a DataError with the place and the remedy; what only looks wrong (rows out of order, a
 column that gives the label away) is a note. Splitting and features come after."""
 
 import hashlib
@@ -36,7 +36,7 @@ class Dataset:
 
     frame: the declared columns (strings are str, numbers float64 or int64; nulls only where a column may have them).
     attack: the label. verified: the row is known to be what the label says (False: unverified, taken as benign).
-    kind: the type of attack, or None. at_us: when the row counts, microseconds UTC, or None. notes: said to whoever trains.
+    kind: the type of attack, or None. at_us: when the row counts, microseconds UTC, or None. notes: shown when training.
     is_generated: made up by a generator, so that what the detector declares of the data's origin does not apply."""
 
     frame: Any
@@ -85,8 +85,8 @@ def check_data(detector: Detector, raw: Any, *, where: str) -> Dataset:
     """Check a data frame. Raises DataError."""
     if len(raw) == 0:
         raise DataError(f"{where}: has no rows")
-    wanted = detector.source.columns
-    in_file = {name: spec.source or name for name, spec in wanted.items()}
+    declared = detector.source.columns
+    in_file = {name: spec.source or name for name, spec in declared.items()}
     missing = [c for c in in_file.values() if c not in raw.columns]
     if missing:
         raise DataError(
@@ -94,7 +94,7 @@ def check_data(detector: Detector, raw: Any, *, where: str) -> Dataset:
             f"mend the file, or source.columns of detector {detector.name!r}"
         )
     frame = pd.DataFrame(
-        {c: _typed(raw[in_file[c]], spec.type, f"{where}: column {in_file[c]!r}") for c, spec in wanted.items()}
+        {c: _typed(raw[in_file[c]], spec.type, f"{where}: column {in_file[c]!r}") for c, spec in declared.items()}
     )
     notes: list[str] = []
     frame = _without_nulls(detector, frame, where)
@@ -106,7 +106,7 @@ def check_data(detector: Detector, raw: Any, *, where: str) -> Dataset:
         frame, at_us = frame.iloc[order].reset_index(drop=True), at_us[order]
     data = _labelled(detector, frame, at_us, where)
     _no_copy_of_the_key(detector, data, where)
-    return replace(data, notes=(*notes, *data.notes, *_of_split(detector), *_given_away(detector, data)))
+    return replace(data, notes=(*notes, *data.notes, *_of_split(detector), *_leaking_fields(detector, data)))
 
 
 def matches(column: Any, rule: Match) -> NDArray[np.bool_]:
@@ -195,7 +195,7 @@ def _times(values: Any, where: str) -> Any:
 
 
 def _text(value: Any) -> str | None:
-    """The value as text; None for what no file in UTF-8 can hold, half a surrogate pair."""
+    """The value as text; None for text that UTF-8 cannot hold: half a surrogate pair."""
     text = value if isinstance(value, str) else str(value)
     try:
         return text if text.isascii() or text.encode() else None
@@ -204,7 +204,7 @@ def _text(value: Any) -> str | None:
 
 
 def _port(value: Any) -> int | None:
-    """A port as flow records write it; None for what is none: a list, or a number with too many digits."""
+    """A port as flow records write it; None for any other value: a list, or a number with too many digits."""
     if isinstance(value, list | dict | tuple | np.ndarray):
         return None
     port = parse_port(None if pd.isna(value) else str(value))
@@ -217,10 +217,10 @@ def _without_nulls(detector: Detector, frame: Any, where: str) -> Any:
     times = [detector.event_time.column, detector.event_time.duration] if detector.event_time else []
     key = [detector.entity.key] if detector.entity else []
     for column in (*detector.request_fields, *key, *times, detector.label.column):
-        if column is not None and (gone := np.asarray(frame[column].isna())).any():
+        if column is not None and (is_null := np.asarray(frame[column].isna())).any():
             way_out = "give it a default in request_fields" if column in detector.request_fields else "mend the data"
             raise DataError(
-                f"{where}: column {column!r} is null in {int(gone.sum())} rows, first in row {int(np.argmax(gone))}; {way_out}"
+                f"{where}: column {column!r} is null in {int(is_null.sum())} rows, first in row {int(np.argmax(is_null))}; {way_out}"
             )
     for column in detector.request_fields:
         if detector.source.columns[column].type == "float" and (large := np.asarray(np.abs(frame[column]) > _FP32)).any():
@@ -293,7 +293,7 @@ def _digest(frame: Any) -> str:
 
 
 def _no_copy_of_the_key(detector: Detector, data: Dataset, where: str) -> None:
-    """A key under another name is still a key."""
+    """Refuse a request field that is a copy of the entity key."""
     if detector.entity is None:
         return
     key = data.frame[detector.entity.key].astype(str)
@@ -307,26 +307,26 @@ def _no_copy_of_the_key(detector: Detector, data: Dataset, where: str) -> None:
 
 def _of_split(detector: Detector) -> tuple[str, ...]:
     """Notes on what the declaration leaves open about the split."""
-    if not detector.is_split_said:
+    if not detector.has_split:
         how = {
             "time": "the last fifth of the time is tested, and the fifth before it chooses thresholds",
             "features": "by a hash of the request fields a fifth of the rows is tested and a fifth chooses thresholds; equal rows stay "
             "together",
         }[detector.split.by]
         instead = "" if detector.source.test is None else " (nothing is taken off for a test, as source.test names a file)"
-        return (f"the detector's file says no split, so {how}{instead}; say `split:` for another",)
+        return (f"the detector's file has no split, so {how}{instead}; write `split:` for another",)
     if detector.split.by == "types" and not detector.split.families:
-        return ("split.families is not said, so each type of attack is its own family",)
+        return ("split.families is not set, so each type of attack is its own family",)
     return ()
 
 
-def _given_away(detector: Detector, data: Dataset) -> tuple[str, ...]:
+def _leaking_fields(detector: Detector, data: Dataset) -> tuple[str, ...]:
     """Notes on request fields that alone tell attacks from all other rows."""
-    told = [c for c in detector.request_fields if _separates(data.frame[c], data.attack)]
+    separating = [c for c in detector.request_fields if _separates(data.frame[c], data.attack)]
     text = [c for c in detector.request_fields if data.frame[c].dtype == object]
     names = [c for c in text if data.frame[c].nunique() > max(MOST_VALUES, len(data) // 10)]
     return (
-        *(f"request field {c!r} alone tells every attack from every other row; is it made from the label?" for c in told),
+        *(f"request field {c!r} alone tells every attack from every other row; is it made from the label?" for c in separating),
         *(
             f"request field {c!r} has {data.frame[c].nunique()} values: a name rather than a feature; is it a key?"
             for c in names

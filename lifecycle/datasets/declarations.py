@@ -41,8 +41,8 @@ def parse_detector(body: object, *, where: str) -> Detector:
     try:
         return Detector.model_validate(body)
     except ValidationError as problem:
-        said = [f"{'.'.join(str(p) for p in e['loc']) or 'detector'}: {_plain(e)}" for e in problem.errors()]
-        raise DetectorError(f"{where}: {'; '.join(said)}") from problem
+        problems = [f"{'.'.join(str(p) for p in e['loc']) or 'detector'}: {_plain(e)}" for e in problem.errors()]
+        raise DetectorError(f"{where}: {'; '.join(problems)}") from problem
 
 
 def _plain(error: Any) -> str:

@@ -1,8 +1,8 @@
-"""A detector's declaration: what it is trained on, how, and what it must reach. Text in, values out.
+"""A detector's declaration: its data, its model and its requirements. Text in, values out.
 
 Detectors are declared, not coded: nothing in this package asks for a detector's name. Finding and reading a file is
-declarations.py's, reading data data.py's, splitting it split.py's; this module only says what can be said, and refuses what
-contradicts itself."""
+declarations.py's, reading data data.py's, splitting it split.py's; this module has the fields of a declaration, and refuses
+contradictions."""
 
 import re
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Source(_Part):
 
 
 class Entity(_Part):
-    """Whom an event is about. A key identifies; it is never a feature."""
+    """The entity that an event is about. A key identifies; it is never a feature."""
 
     key: str
     """Its column."""
@@ -92,7 +92,7 @@ class Match(_Part):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if sum(v is not None for v in (self.equals, self.contains, self.not_equals)) != 1:
-            raise ValueError("say exactly one of equals, contains, not_equals")
+            raise ValueError("give exactly one of equals, contains, not_equals")
         return self
 
 
@@ -174,7 +174,7 @@ class Features(_Part):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if sum(map(bool, (self.windows, self.declared, self.service))) != 1:
-            raise ValueError("say exactly one of windows, declared, service")
+            raise ValueError("give exactly one of windows, declared, service")
         if bool(self.aggregates) != (self.service is None):
             raise ValueError(
                 "aggregates say how windows are counted; a service filled elsewhere takes none, the others need them"
@@ -229,14 +229,15 @@ class Split(_Part):
     benign_kinds: Annotated[int, Field(ge=0, le=1000)] = 0
     """For `types`: benign rows are left out by kinds as well, this many clusters of similar rows; 0: at random."""
     why: str = ""
-    """Said with the figures: why this split, and what it cannot show."""
+    """Shown with the figures: the reason for this split, and what it cannot show."""
 
 
-def _split_unless_said(declared: dict[str, Any]) -> Split:
-    """What a file that says no split means. Rows in no order of time may hold copies of each other, which must not test what they train."""
+def _default_split(declared: dict[str, Any]) -> Split:
+    """The split of a file that declares none. Without times, rows may be copies of each other, and no
+    copy of a training row may be in the test part."""
     if declared.get("event_time") is not None:
-        return Split(by="time", why="The file says none: what comes later is judged by what came before.")
-    return Split(by="features", why="The file says none: rows whose request fields are equal are in one part.")
+        return Split(by="time", why="The file declares none: later rows test a model of earlier ones.")
+    return Split(by="features", why="The file declares none: rows whose request fields are equal are in one part.")
 
 
 class Scenario(_Part):
@@ -297,7 +298,7 @@ class Detector(_Part):
     """What is kept about each entity; unset: the request's fields are all there is."""
     model: ModelSpec = ModelSpec()
     """What is fitted, and how."""
-    split: Split = Field(default_factory=_split_unless_said)
+    split: Split = Field(default_factory=_default_split)
     """Which rows train, choose and test. Unset: by time where there is an event_time, so that the last fifth of it is tested; else by
     features."""
     operating_points: Mapping[str, Scenario]
@@ -312,8 +313,8 @@ class Detector(_Part):
     """Threshold rules that answer when the model or its features cannot, as a bundle's `rules.yaml` has them."""
 
     @property
-    def is_split_said(self) -> bool:
-        """Whether the file says how rows are split."""
+    def has_split(self) -> bool:
+        """Whether the file declares a split."""
         return "split" in self.model_fields_set
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ OTHER: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One cross-fit: a model fitted on `train` scores `held`, whose attack types it has not seen."""
+    """One cross-fit: a model fitted on `train` scores `held`, whose attack types are not in `train`."""
 
     train: Mask
     held: Mask
@@ -151,17 +151,17 @@ def _time_place(data: Dataset) -> NDArray[np.float64]:
 
 
 def _not_empty(detector: Detector, data: Dataset, parts: Parts, *, with_test: bool) -> None:
-    wanted: list[tuple[str, Any]] = [("train part", parts.train)]
+    needed: list[tuple[str, Any]] = [("train part", parts.train)]
     if not parts.folds:
-        wanted.append(("validation part", parts.validation))
-    wanted += [(f"train part of fold {number}", fold.train) for number, fold in enumerate(parts.folds, 1)]
+        needed.append(("validation part", parts.validation))
+    needed += [(f"train part of fold {number}", fold.train) for number, fold in enumerate(parts.folds, 1)]
     if with_test and detector.split.test > 0:
-        wanted.append(("test part", parts.test))
-    for name, mask in wanted:
+        needed.append(("test part", parts.test))
+    for name, mask in needed:
         for what, label in (("attack", data.attack), ("benign", ~data.attack)):
             if not (mask & label).any():
-                said = "" if detector.is_split_said else ", which its file does not say and which is then taken"
+                origin = "" if detector.has_split else ", the default, as its file declares none"
                 raise DataError(
                     f"the {name} has no {what} rows ({int(mask.sum())} rows in all); change split of detector "
-                    f"{detector.name!r} (by: {detector.split.by}{said}), or give more data"
+                    f"{detector.name!r} (by: {detector.split.by}{origin}), or give more data"
                 )

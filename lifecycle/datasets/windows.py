@@ -107,7 +107,7 @@ def _between(values: NDArray[Any], low: Ints, high: Ints) -> NDArray[np.float64]
 
 
 def _distinct(line: _Line, codes: NDArray[Any], window_us: int) -> Ints:
-    """An event keeps its value alive until it leaves the window or the same value comes again: count the living."""
+    """An event counts its value until it leaves the window or the same value comes again."""
     known = codes >= 0
     who, when, code = line.who[known], line.when[known], codes[known]
     order = np.lexsort((when, code, who))

@@ -1,6 +1,6 @@
 """Evaluating a detector: train it, build its bundle, score unseen rows with the code that serves, report.
 
-A bundle is written, read back and verified, and its ONNX graph and thresholds are what is judged; nothing is chosen here."""
+A bundle is written, read back and verified, and its ONNX graph and thresholds are judged; nothing is chosen here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from serving.models.onnx import OnnxModel
 
 @dataclass(frozen=True, slots=True)
 class SeedReport:
-    """What the bundle of one seed was worth."""
+    """The figures of one seed's bundle."""
 
     seed: int
     digest: str

@@ -1,4 +1,4 @@
-"""A row of a detector's own source, as a client would send it: renamed, with defaults, with the moment it counts. Pure.
+"""A row of a detector's own source, as a client would send it: renamed, with defaults, with the time of its event. Pure.
 
 Training does the same for whole files (data.py); this is for scoring rows as they come."""
 
@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 def sender(detector: Detector) -> Callable[[Row], dict[str, Any]]:
     """A function from a source row to request columns (keys, request fields, event_time where features are used).
 
-    It raises ValueError for a row whose time cannot be read; other wrong values are left for the reader of columns to refuse."""
+    It raises ValueError for a row whose time cannot be read; the reader of columns refuses other wrong values."""
     columns = detector.source.columns
     names = [*([detector.entity.key] if detector.entity else []), *detector.request_fields]
     source = {name: columns[name].source or name for name in names}
@@ -60,11 +60,11 @@ def _moment(detector: Detector, row: Row) -> datetime | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=ZoneInfo(spec.timezone))
     if spec.duration is not None:
-        lasted = row.get(detector.source.columns[spec.duration].source or spec.duration)
-        if isinstance(lasted, bool) or not isinstance(lasted, int | float):
-            raise ValueError(f"column {spec.duration!r} is {lasted!r:.60}, expected seconds")
+        duration_s = row.get(detector.source.columns[spec.duration].source or spec.duration)
+        if isinstance(duration_s, bool) or not isinstance(duration_s, int | float):
+            raise ValueError(f"column {spec.duration!r} is {duration_s!r:.60}, expected seconds")
         try:
-            moment = moment.astimezone(UTC) + timedelta(seconds=lasted)
+            moment = moment.astimezone(UTC) + timedelta(seconds=duration_s)
         except (ValueError, OverflowError) as problem:
-            raise ValueError(f"column {spec.duration!r} is {lasted!r:.60}: no such time ({problem})") from problem
+            raise ValueError(f"column {spec.duration!r} is {duration_s!r:.60}: no such time ({problem})") from problem
     return moment

@@ -1,4 +1,4 @@
-"""A request that a newcomer can send: events of a few entities, attacks and benign, as the protocol's JSON. Pure."""
+"""An example request for newcomers: events of a few entities, attacks and benign, as the protocol's JSON. Pure."""
 
 import json
 from typing import Any, Final
@@ -11,7 +11,7 @@ from lifecycle.datasets.detector import Detector
 from lifecycle.training.features import DATATYPES
 
 EVENT_TIME: Final = "event_time"
-"""The optional input that says when the event happened; without it features are judged as of now."""
+"""The optional input that says when the event happened; without it features are read as of now."""
 ROWS: Final = 4
 SECOND_US: Final = 1_000_000
 RECENT_US: Final = 60 * SECOND_US

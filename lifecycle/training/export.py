@@ -1,7 +1,7 @@
-"""A fitted model as an ONNX graph, with the same answers: text codes, trees and the logistic in one graph.
+"""A fitted model as an ONNX graph with the same answers: text codes, trees and the logistic function in one graph.
 
 Trees go over node by node, their thresholds rounded down to float32: for a float32 input, x <= t holds exactly when x <= that. So
-every row takes the same way through every tree as in LightGBM, and only the last bits of the sum differ.
+every row reaches the same leaves as in LightGBM, and only the last bits of the sum differ.
 
 Graph: text columns (BYTES [-1, 1] each) and one FP32 [-1, k] tensor -> `label` INT64 [-1], `probabilities` FP32 [-1, 2]."""
 

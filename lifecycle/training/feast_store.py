@@ -38,11 +38,11 @@ CONFIGURATION = "feature_store.yaml"
 
 
 class StoreError(Exception):
-    """Feast could not do what was asked; the message says what, where, and the way out."""
+    """Feast could not do it; the message says what, where, and the remedy."""
 
 
 class NoConfiguration(StoreError):
-    """A feature repository was named that is none."""
+    """The folder is no feature repository."""
 
 
 class UnknownService(StoreError):
@@ -95,7 +95,7 @@ class FeastStore:
         return FeatureStore(repo_path=str(self.folder), fs_yaml_file=configuration)
 
     def _open_given(self) -> "FeatureStore":
-        """With the online store that is served from, which a setting may have moved to Redis."""
+        """With the online store that serving reads; a setting may have moved it to Redis."""
         if self._redis_url is None:
             return self._open(self.folder / CONFIGURATION)
         with tempfile.TemporaryDirectory(prefix="vedette-feast-") as own:
@@ -147,8 +147,8 @@ class FeastStore:
         """Join a service's features to entity rows as of each row's `event_timestamp` (Feast's point-in-time join).
 
         entities: the keys, the request-time fields, `event_timestamp` (UTC), any further columns. The result has the same
-        rows in the same order with the features added as `view__feature` in the service's order; where there was no row
-        within the TTL stands the declared default, as when serving."""
+        rows in the same order with the features added as `view__feature` in the service's order; a value without a row
+        within the TTL is the declared default, as when serving."""
         definition = self.service(service)
         frame = entities.reset_index(drop=True).assign(**{EVENT: as_utc(entities[EVENT], f"service {service}").to_numpy()})
         with quiet():
@@ -164,9 +164,9 @@ class FeastStore:
         """Write each key's newest row between start and end to the online store; returns how many views were written.
 
         service: only the views it uses; all views otherwise."""
-        wanted = None if service is None else {p.name for p in self.service(service).feature_view_projections}
+        view_names = None if service is None else {p.name for p in self.service(service).feature_view_projections}
         with quiet():
-            names = [view.name for view in self.feast.list_feature_views() if wanted is None or view.name in wanted]
+            names = [view.name for view in self.feast.list_feature_views() if view_names is None or view.name in view_names]
         names = [name for name in names if self._has_rows(name)]
         for done, name in enumerate(names, 1):
             with quiet():
@@ -189,7 +189,7 @@ class FeastStore:
         raise UnknownService(f"no feature service {name!r} in {self.folder}; there is: {known}")
 
     def online(self, service: str, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        """What Feast's own reader gives for these keys and request fields: for comparison and inspection, not for serving."""
+        """The answer of Feast's own reader for these keys and request fields: for comparison and inspection, not for serving."""
         definition = self.service(service)
         with quiet():
             return dict(self.feast.get_online_features(definition, rows, full_feature_names=True).to_dict())

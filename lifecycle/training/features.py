@@ -1,6 +1,6 @@
 """The features of a dataset's rows: declared windows computed, handed to the store, joined back as of each event.
 
-What a window holds is windows.py's; how the store keeps it and joins it is behind `FeatureJoin`."""
+windows.py computes windows; `FeatureStore` stores and joins them."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -83,7 +83,7 @@ def _with_registered(detector: Detector, data: Dataset, store: FeatureStore) -> 
 
 
 def declaration_of(detector: Detector) -> Declaration | None:
-    """What the feature store has to know; None if the service is filled elsewhere. Raises DetectorError."""
+    """The declaration for the feature store; None if the service is filled elsewhere. Raises DetectorError."""
     spec, entity = detector.features, detector.entity
     if spec is None or entity is None or spec.service is not None:
         return None
@@ -144,7 +144,7 @@ def _own_declaration(detector: Detector, key: str) -> Declaration:
 
 
 def _check_fits(detector: Detector, declaration: Declaration, key: str) -> None:
-    wanted: Mapping[str, tuple[list[str], list[str]]] = {
+    required: Mapping[str, tuple[list[str], list[str]]] = {
         "entity.key": ([key], [k.name for k in declaration.keys]),
         "features.aggregates": (
             sorted(detector.features.aggregates) if detector.features else [],
@@ -155,10 +155,10 @@ def _check_fits(detector: Detector, declaration: Declaration, key: str) -> None:
             sorted({c.name for c in declaration.request_fields} | set(detector.request_fields)),
         ),
     }
-    for where, (said, needed) in wanted.items():
-        if said != needed:
+    for where, (declared, needed) in required.items():
+        if declared != needed:
             raise DetectorError(
-                f"detector {detector.name!r}: {where} says {said}, the feature declaration {declaration.name!r} has {needed}"
+                f"detector {detector.name!r}: {where} says {declared}, the feature declaration {declaration.name!r} has {needed}"
             )
 
 
@@ -167,12 +167,12 @@ def input_columns(detector: Detector, service: FeatureServiceInfo | None) -> tup
 
     Raises DetectorError for a declared column that there is not."""
     features = [f.name for f in service.features] if service else []
-    turned = {f.name for f in service.request_fields} if service else set()
+    transformed = {f.name for f in service.request_fields} if service else set()
     if unknown := [c for c in detector.model.columns if c not in (*detector.request_fields, *features)]:
         raise DetectorError(
             f"detector {detector.name!r}: model.columns names {unknown}; there are {[*detector.request_fields, *features]}"
         )
-    return detector.model.columns or (*(f for f in detector.request_fields if f not in turned), *features)
+    return detector.model.columns or (*(f for f in detector.request_fields if f not in transformed), *features)
 
 
 def _measure(frame: Any, spec: Aggregate, types: Mapping[str, Any]) -> Measure:

@@ -1,6 +1,6 @@
 """Operating points: the threshold that a scenario's requirement asks for, chosen on validation scores. Pure.
 
-A score at or over the threshold alerts. The test part never comes here."""
+A score at or over the threshold alerts. The test part is never used here."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ def choose_points(
     share = float(weights[attack].sum() / weights.sum())
     chosen = {name: _choose(curve, scenario) for name, scenario in detector.operating_points.items()}
     thresholds = {name: _threshold(curve, index) for name, (index, _) in chosen.items()}
-    # What the scenario of the highest recall would alert on is worth a look in every other one.
+    # Rows that alert in the scenario of the highest recall are at least `investigate` in every other one.
     cautious = min((t for name, t in thresholds.items() if detector.operating_points[name].rule[0] == "recall"), default=1.0)
     return {
         name: OperatingPoint(
@@ -70,7 +70,7 @@ def _choose(curve: _Curve, scenario: Scenario) -> tuple[int, bool]:
 
 
 def _threshold(curve: _Curve, index: int) -> float:
-    """Half way to the next lower score, so that another processor's last bit does not turn a verdict."""
+    """Half way to the next lower score, so that rounding on another processor does not change a verdict."""
     here = curve.scores[index]
     below = curve.scores[index + 1] if index + 1 < len(curve.scores) else 0.0
     middle = float(np.float32((here + below) / 2))

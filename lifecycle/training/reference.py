@@ -1,4 +1,4 @@
-"""What goes into a bundle beside the graph: the training distribution for drift, and the inputs of the golden cases. Pure.
+"""The bundle's files beside the graph: the training distribution for drift, and the inputs of the golden cases. Pure.
 
 A sample rather than bins: every later test (PSI, KS, Wasserstein, MMD) can be made from it."""
 

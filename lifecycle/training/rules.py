@@ -1,6 +1,6 @@
-"""A detector's rules: written for its bundle, and measured by themselves on rows kept apart.
+"""A detector's rules: written into its bundle, and measured alone on held-out rows.
 
-They are judged as when the features are out: over the request's fields alone."""
+They are measured on the request's fields alone, as when the feature store is down."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -28,8 +28,8 @@ def rule_files(detector: Detector) -> dict[str, bytes]:
 
 
 def measure_rules(detector: Detector, frame: Any, attack: NDArray[np.bool_], rows: NDArray[np.bool_]) -> dict[str, Any]:
-    """What the rules alone do on these rows: of alerts, the precision and recall; recall of alerts and rows to investigate that a rule
-    named; share of the rows that no rule holds of. None where there is nothing to divide by. Raises DetectorError."""
+    """Figures of the rules alone on these rows: precision and recall of alerts; recall of alerts and `investigate` verdicts that a rule
+    gave; share of the rows that match no rule. None where there is nothing to divide by. Raises DetectorError."""
     where = np.flatnonzero(rows)
     where = where[:: max(1, -(-len(where) // MEASURED_ROWS))]
     part, truth = frame.iloc[where], attack[where]

@@ -1,6 +1,6 @@
 """From a declaration and its data to a bundle: features, split, fit, export, operating points, calibration, bundle.
 
-Same seed and data, same digest. What each step does is its own module's; the order and what flows between them is here."""
+Same seed and data, same digest. Each step has its own module; this one has their order and what they pass on."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -53,7 +53,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A model and all that its bundle says, before it is written."""
+    """A model and the content of its bundle, before it is written."""
 
     model: bytes
     encoding: Encoding
@@ -66,7 +66,7 @@ class Trained:
 
 @dataclass(slots=True)
 class _Steps:
-    """Says how far the work is."""
+    """Reports the progress."""
 
     tell: Progress
     total: int
@@ -141,13 +141,13 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
 
 
 def _of_rules(prepared: Prepared) -> dict[str, Any]:
-    """What the declared rules do alone: on the test part if there is one, else where thresholds are chosen."""
+    """Figures of the declared rules alone: on the test part if there is one, else on the rows that choose thresholds."""
     if prepared.detector.rules is None:
         return {}
     parts = prepared.parts
-    kept = {"test": parts.test, "validation": parts.validation, "training": parts.train}
-    on = next(name for name, rows in kept.items() if rows.any())
-    return {"rules": {"on": on, **measure_rules(prepared.detector, prepared.frame, prepared.data.attack, kept[on])}}
+    masks = {"test": parts.test, "validation": parts.validation, "training": parts.train}
+    on = next(name for name, rows in masks.items() if rows.any())
+    return {"rules": {"on": on, **measure_rules(prepared.detector, prepared.frame, prepared.data.attack, masks[on])}}
 
 
 def add_to_store(trained: Trained, store: BundleStore) -> Bundle:

@@ -115,7 +115,7 @@ def test_without_a_split_the_last_fifth_of_the_time_is_tested():
     got = split(declared, data, with_test=True)
     assert got.test.sum() == pytest.approx(120, abs=1)
     assert data.at_us[got.test].min() > data.at_us[got.validation].max() > data.at_us[got.train].max()
-    assert any("says no split, so the last fifth of the time is tested" in note for note in data.notes)
+    assert any("has no split, so the last fifth of the time is tested" in note for note in data.notes)
 
 
 def test_without_a_split_and_a_time_equal_rows_stay_together():
@@ -128,7 +128,7 @@ def test_without_a_split_and_a_time_equal_rows_stay_together():
     assert 0.1 < got.test.mean() < 0.3
     assert 0.1 < got.validation.mean() < 0.3
     assert declared.split.why
-    assert any("says no split, so by a hash of the request fields" in note for note in data.notes)
+    assert any("has no split, so by a hash of the request fields" in note for note in data.notes)
 
 
 def test_a_split_that_nobody_chose_says_so_when_it_does_not_work():
@@ -136,7 +136,9 @@ def test_a_split_that_nobody_chose_says_so_when_it_does_not_work():
     frame["verdict"] = np.where(np.arange(400) < 200, frame["verdict"], "fine")
     declared = without_split(source__columns__at="timestamp", event_time={"column": "at"})
     data = check_data(declared, frame.assign(at=pd.date_range("2026-01-01", periods=400, freq="min")), where="x")
-    with pytest.raises(DataError, match=r"validation part has no attack rows .*by: time, which its file does not say"):
+    with pytest.raises(
+        DataError, match=r"validation part has no attack rows .*by: time, the default, as its file declares none"
+    ):
         split(declared, data, with_test=True)
 
 
@@ -152,7 +154,7 @@ def test_without_families_each_type_is_its_own():
     assert held[0] | held[1] == set("abcd")
     assert not held[0] & held[1]
     assert [len(h) for h in held] == [2, 2]
-    assert "split.families is not said, so each type of attack is its own family" in data.notes
+    assert "split.families is not set, so each type of attack is its own family" in data.notes
 
 
 def test_one_type_of_attack_cannot_be_left_out():
