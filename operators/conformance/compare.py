@@ -60,10 +60,13 @@ def check_same(model: ModelFacts, got: Answer, expected: Answer, *, names: tuple
     """The same outputs in the same order; floats within rounding. names: only these outputs.
 
     Of a model that answers the same request differently, only names, datatypes and shapes are compared."""
-    wanted = [t for t in expected.outputs if not names or t.name in names]
+    expected_tensors = [t for t in expected.outputs if not names or t.name in names]
     got_names = [t.name for t in got.outputs]
-    expect(got_names == [t.name for t in wanted], f"outputs are {got_names}, expected {[t.name for t in wanted]}")
-    for ours, theirs in zip(wanted, got.outputs, strict=True):
+    expect(
+        got_names == [t.name for t in expected_tensors],
+        f"outputs are {got_names}, expected {[t.name for t in expected_tensors]}",
+    )
+    for ours, theirs in zip(expected_tensors, got.outputs, strict=True):
         expect(ours.datatype == theirs.datatype, f"output {ours.name}: datatype {theirs.datatype}, was {ours.datatype}")
         expect(ours.shape == theirs.shape, f"output {ours.name}: shape {list(theirs.shape)}, was {list(ours.shape)}")
         if model.is_repeatable:

@@ -1,6 +1,6 @@
-"""Finds out what there is to check: the server's extensions, its models, and for each model a request that it accepts.
+"""Finds what to check: the server's extensions, its models, and for each model a request that it accepts.
 
-Talks through a `send` function only. What cannot be found out is a reason for a person, raised as DiscoveryError."""
+Talks through a `send` function only. Raises DiscoveryError, with a reason for people, for what cannot be found."""
 
 from collections.abc import Iterator, Sequence
 
@@ -27,31 +27,31 @@ from operators.conformance.values import Answer, Failed, ModelFacts, Request, Se
 
 
 class DiscoveryError(Exception):
-    """There is nothing to check, or no way to find out; the message says what to do."""
+    """There is nothing to check, or it cannot be found; the message says what to do."""
 
 
 def server_facts(send: Send, *, has_http: bool, has_grpc: bool, may_change: bool) -> ServerFacts:
-    """Ask the server for its extensions; a server that does not say has none."""
+    """Ask the server for its extensions; a server that does not list any has none."""
     try:
         if has_http:
             reply = send(HttpCall("GET", "/v2"))
             if isinstance(reply, NoReply):
                 raise DiscoveryError(f"the HTTP door does not answer: {reply.reason}")
-            said = as_list(as_object(json_body(reply), "server metadata").get("extensions"), "extensions")
+            names = as_list(as_object(json_body(reply), "server metadata").get("extensions"), "extensions")
         else:
             answer = send(call("ServerMetadata"))
             if isinstance(answer, NoReply):
                 raise DiscoveryError(f"the gRPC door does not answer: {answer.reason}")
-            said = list(read(answer, "ServerMetadataResponse").extensions)
+            names = list(read(answer, "ServerMetadataResponse").extensions)
     except Failed:
-        said = []
-    return ServerFacts(frozenset(str(e) for e in said), has_http, has_grpc, may_change)
+        names = []
+    return ServerFacts(frozenset(str(e) for e in names), has_http, has_grpc, may_change)
 
 
-def model_names(send: Send, server: ServerFacts, wanted: Sequence[str]) -> tuple[str, ...]:
+def model_names(send: Send, server: ServerFacts, requested: Sequence[str]) -> tuple[str, ...]:
     """The models named by the caller, or those the repository index calls READY."""
-    if wanted:
-        return tuple(dict.fromkeys(wanted))
+    if requested:
+        return tuple(dict.fromkeys(requested))
     try:
         if server.has_http:
             found = [name for name, _, state in read_index(send(index_call(b'{"ready": true}'))) if state in ("READY", "")]

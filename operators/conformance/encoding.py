@@ -67,7 +67,7 @@ def request_object(request: Request, *, is_nested: bool = False) -> dict[str, ob
 
 
 def infer_call(model: str, body: object, version: str | None = None, headers: Mapping[str, str] | None = None) -> HttpCall:
-    """POST a body to infer: bytes as they are, anything else as JSON."""
+    """POST a body to infer: bytes unchanged, anything else as JSON."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return HttpCall("POST", model_path(model, "infer", version), raw, JSON_HEADERS if headers is None else headers)
 

@@ -45,7 +45,7 @@ class GrpcReply:
 
 @dataclass(frozen=True, slots=True)
 class NoReply:
-    """The connection failed, was closed without an answer, or the time was up."""
+    """The connection failed, was closed without an answer, or timed out."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""What came of a run, in words and as JSON. Pure; drawing a table is the command line's."""
+"""The results of a run, as text and as JSON. Pure; the command line draws the table."""
 
 from collections import Counter
 from collections.abc import Sequence

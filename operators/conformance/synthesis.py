@@ -1,6 +1,6 @@
 """Valid inputs made up from a model's metadata: shapes with the variable dimensions chosen, elements of every datatype.
 
-Pure and deterministic, so that a failing check can be asked again."""
+Pure and deterministic, so that a failing check can be repeated."""
 
 from collections.abc import Sequence
 from math import prod

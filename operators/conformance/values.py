@@ -21,7 +21,7 @@ class Level(StrEnum):
 
 
 class Status(StrEnum):
-    """What came of a check."""
+    """The outcome of a check."""
 
     PASS = "pass"  # noqa: S105
     FAIL = "fail"
@@ -29,7 +29,7 @@ class Status(StrEnum):
 
 
 class Failed(Exception):
-    """The server did not do what a check requires; the message says what it did."""
+    """The server does not meet a requirement; the message says what it did."""
 
 
 class Skipped(Exception):
@@ -113,7 +113,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What is known of a model before the checks start.
+    """Facts about a model from before the checks.
 
     valid: inputs that the server accepted, or the best guess if it accepted none. baseline: its answer to them over HTTP (or
     gRPC, without HTTP); None if it accepted none. is_repeatable: the same request twice gave the same answer."""
@@ -139,7 +139,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What is known of the server: the extensions it declares, its doors, and whether it may be changed by the checks."""
+    """Facts about the server: the extensions it declares, its doors, and whether it may be changed by the checks."""
 
     extensions: frozenset[str]
     has_http: bool
@@ -153,7 +153,7 @@ class ServerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a check is asked about."""
+    """The subject of a check."""
 
     server: ServerFacts
     model: ModelFacts
@@ -167,7 +167,7 @@ CheckJudge = Callable[[Subject, tuple[Reply, ...]], str | None]
 class Check:
     """One requirement. `ask` gives the calls to make, in order; `judge` returns a detail, or raises Failed or Skipped.
 
-    per_model: asked of each model, not once for the server. section: where the requirement comes from."""
+    per_model: run for each model, not once for the server. section: where the requirement comes from."""
 
     id: str
     section: str
@@ -185,7 +185,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one check. model is None for a check of the server."""
+    """The result of one check. model is None for a check of the server."""
 
     check: Check
     model: str | None

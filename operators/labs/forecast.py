@@ -1,7 +1,7 @@
 """From replayed rows to a forecast: added alerts a day with their interval, flips by direction, latency. Pure.
 
 The interval holds if the coming day is like the time replayed: it covers which entities happened to come, not what a night or a
-weekend does. Rows of one entity are alike, so entities are what is resampled."""
+weekend does. Rows of one entity are alike, so entities are resampled."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Replayed:
     requests: int = 0
     span_s: float = 0.0
     examples: list[dict[str, Any]] = field(default_factory=list)
-    set_aside: list[tuple[str, Exception]] = field(default_factory=list)
+    skipped: list[tuple[str, Exception]] = field(default_factory=list)
     """Receipts of requests that could not be replayed, and why."""
 
 
@@ -49,9 +49,9 @@ class Replayed:
 class Forecast:
     """What the candidate would have changed. added_per_day: (estimate, low, high), 95 %. flips: rows by `stable>candidate`.
 
-    reproduced_ratio: share of rows on which stable, replayed, gives the verdict that was logged; under 1, the replay is not the
-    service. failed_rows: rows on which the candidate fails and stable does not. set_aside: requests that could not be replayed, and why
-    the first could not."""
+    reproduced_ratio: share of rows on which stable, replayed, gives the verdict that was logged; below 1 the replay differs from
+    the service. failed_rows: rows on which the candidate fails and stable does not. skipped: requests that could not be replayed;
+    first_skip_reason: why the first could not."""
 
     rows: int
     requests: int
@@ -65,16 +65,16 @@ class Forecast:
     reproduced_ratio: float
     stable_us: tuple[float, float]
     candidate_us: tuple[float, float]
-    set_aside: int = 0
-    why_set_aside: str | None = None
+    skipped: int = 0
+    first_skip_reason: str | None = None
 
 
 def forecast(replayed: Replayed, rng: np.random.Generator) -> Forecast:
     """Raises TooLittle."""
     rows = len(replayed.stable)
-    aside = f"{replayed.set_aside[0][0]}: {replayed.set_aside[0][1]}" if replayed.set_aside else None
+    first_skipped = f"{replayed.skipped[0][0]}: {replayed.skipped[0][1]}" if replayed.skipped else None
     if rows < MIN_ROWS or replayed.span_s < MIN_SPAN_S:
-        lost = f" ({len(replayed.set_aside)} requests were set aside, the first is {aside})" if aside else ""
+        lost = f" ({len(replayed.skipped)} requests were skipped, the first is {first_skipped})" if first_skipped else ""
         raise TooLittle(
             f"the prediction log has {rows} rows of {replayed.span_s:.0f} s to replay{lost}, at least {MIN_ROWS} rows "
             f"of {MIN_SPAN_S:.0f} s are needed; let more traffic come, or begin with a mirror step, which needs none"
@@ -101,8 +101,8 @@ def forecast(replayed: Replayed, rng: np.random.Generator) -> Forecast:
         reproduced_ratio=float((np.array(replayed.logged) == stable).mean()),
         stable_us=_spread(replayed.stable_us),
         candidate_us=_spread(replayed.candidate_us),
-        set_aside=len(replayed.set_aside),
-        why_set_aside=aside,
+        skipped=len(replayed.skipped),
+        first_skip_reason=first_skipped,
     )
 
 

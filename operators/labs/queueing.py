@@ -28,7 +28,7 @@ class Machine:
 
 @dataclass(slots=True)
 class ReplicaQueue:
-    """The queue in time. Told when requests come and how many replicas are wanted; asked how it goes."""
+    """The queue in time. It takes arrivals and the wanted number of replicas, and gives the load and the latency."""
 
     machine: Machine
     service: NDArray[np.float64]
@@ -39,13 +39,13 @@ class ReplicaQueue:
     """Requests that took longer than the objective, by the second they came in."""
     all: dict[int, int] = field(default_factory=dict)
     replica_s: float = 0.0
-    """Replicas paid for, over time; one that starts is paid for."""
+    """Replicas paid for, over time; a starting one is paid for."""
     _free: list[float] = field(default_factory=list)
     _waiting: deque[float] = field(default_factory=deque)
     _starting: deque[float] = field(default_factory=deque)
     _ready: int = 0
     _surplus: int = 0
-    _served: int = 0
+    _started_requests: int = 0
     _answered: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4096))
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class ReplicaQueue:
         return float(len(self._waiting) + sum(free > self.now for free in self._free))
 
     def p99_ms(self) -> float | None:
-        """Of what was answered lately; None if nothing was."""
+        """Of recent answers; None if there were none."""
         lately = [took for done, took in self._answered if self.now - LATENCY_WINDOW_S <= done <= self.now]
         return sorted(lately)[min(int(0.99 * len(lately)), len(lately) - 1)] * 1000 if lately else None
 
@@ -82,14 +82,14 @@ class ReplicaQueue:
                 self._surplus -= 1
                 continue
             came = self._waiting.popleft()
-            done = max(free, came) + float(self.service[self._served])
-            self._served += 1
+            done = max(free, came) + float(self.service[self._started_requests])
+            self._started_requests += 1
             heapq.heappush(self._free, done)
             self._count(came, done)
         self.now = to
 
     def scale(self, wanted: int) -> None:
-        """Want another number: new ones start, those that start are given up first, then ready ones after their requests."""
+        """Set the wanted number. New replicas start. Starting replicas are removed first, then ready ones after their requests."""
         for _ in range(wanted - self.wanted):
             self._starting.append(self.now + self.machine.start_up_s)
         for _ in range(self.wanted - wanted):
@@ -106,7 +106,7 @@ class ReplicaQueue:
             heapq.heappush(self._free, at)
 
     def _close(self) -> None:
-        """Take away idle slots now, busy ones when they are free."""
+        """Remove idle slots now, busy ones when they are free."""
         for _ in range(self.machine.slots):
             if self._free and self._free[0] <= self.now:
                 heapq.heappop(self._free)

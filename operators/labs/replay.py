@@ -31,7 +31,7 @@ class CannotReplay(Exception):
 
 
 def replay(records: Iterable[AuditRecord], stable: LoadedRevision, candidate: LoadedRevision) -> Replayed:
-    """Both revisions on every record; one that cannot be replayed is set aside with its reason.
+    """Both revisions on every record; one that cannot be replayed is skipped with its reason.
 
     Raises CannotReplay if no record has the features that the candidate takes."""
     found = Replayed()
@@ -51,10 +51,10 @@ def replay(records: Iterable[AuditRecord], stable: LoadedRevision, candidate: Lo
             TypeError,
             ValueError,
         ) as problem:
-            found.set_aside.append((record.receipt, problem))
+            found.skipped.append((record.receipt, problem))
             continue
         first, last = min(first or record.time_us, record.time_us), max(last or record.time_us, record.time_us)
-    lacking = [problem for _, problem in found.set_aside if isinstance(problem, CannotReplay)]
+    lacking = [problem for _, problem in found.skipped if isinstance(problem, CannotReplay)]
     if lacking and not found.requests:
         raise lacking[0]
     found.span_s = 0.0 if first is None or last is None else (last - first) / 1e6
@@ -62,7 +62,7 @@ def replay(records: Iterable[AuditRecord], stable: LoadedRevision, candidate: Lo
 
 
 def _replay_one(found: Replayed, record: AuditRecord, stable: LoadedRevision, candidate: LoadedRevision) -> None:
-    """Nothing is added unless all of the record is."""
+    """Adds all rows of the record or none."""
     rows, features = _read(record, stable)
     _check(candidate, rows, features)
     logged = [VERDICTS.index(v) for v in record.verdicts]
@@ -100,17 +100,17 @@ def _check(candidate: LoadedRevision, rows: TensorRows | ColumnRows, features: d
 
 
 def _run(
-    served: LoadedRevision, rows: TensorRows | ColumnRows, features: dict[str, Any], point: str | None
+    revision: LoadedRevision, rows: TensorRows | ColumnRows, features: dict[str, Any], point: str | None
 ) -> tuple[list[int] | None, float]:
     """Verdict codes (None: the model failed) and the time of the run."""
     tensors = (
-        rows.tensors if isinstance(rows, TensorRows) else assemble(served.assembly, {**rows.fields, **features}, rows.rows)
+        rows.tensors if isinstance(rows, TensorRows) else assemble(revision.assembly, {**rows.fields, **features}, rows.rows)
     )
-    names = outputs_to_run(served, ())
+    names = outputs_to_run(revision, ())
     began = time.perf_counter()
     try:
-        raw = served.model.run(runtime_feed(tensors), names)
-        judged = judge(served, raw, rows.rows, point if point in served.points else served.default_point)
+        raw = revision.model.run(runtime_feed(tensors), names)
+        judged = judge(revision, raw, rows.rows, point if point in revision.points else revision.default_point)
     except (RunError, ServingError):
         return None, (time.perf_counter() - began) * 1e6
     took_us = (time.perf_counter() - began) * 1e6
@@ -144,7 +144,7 @@ def _add(
 
 
 def _entities(record: AuditRecord, rows: TensorRows | ColumnRows) -> list[bytes]:
-    """What each row is about; a row of tensors is its own."""
+    """The entity of each row; a row of tensors is an entity of its own."""
     if isinstance(rows, TensorRows) or not rows.keys:
         return [f"{record.receipt}-{row}".encode() for row in range(rows.rows)]
     columns = [np.asarray(column, dtype=object).tolist() for column in rows.keys.values()]

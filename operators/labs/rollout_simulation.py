@@ -100,7 +100,7 @@ class Played:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the row holds what it must; None: nothing is asked of it. A share is held to three standard errors of it."""
+        """Whether the row meets its bounds; None: it has none. A share is held to three standard errors of it."""
         row, ours = self.row, self.ours
         if row.most is not None:
             return ours.stopped <= row.most

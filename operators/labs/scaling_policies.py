@@ -31,7 +31,7 @@ class SecondSeen:
 
 
 class Policy(Protocol):
-    """Told every second; says how many replicas."""
+    """Called every second; gives the number of replicas."""
 
     def replicas(self, seen: SecondSeen) -> int:
         """The count from now on."""
@@ -77,7 +77,7 @@ class RayDefault:
     down_delay_s: float = 600.0
     _window: deque[float] = field(default_factory=deque)
     _leaning: tuple[int, float] | None = None
-    """Which way it wants to go, and since when."""
+    """The direction it wants to scale in, and since when."""
 
     def replicas(self, seen: SecondSeen) -> int:
         """Every second; Ray's controller decides ten times as often, which its delays make no difference of."""

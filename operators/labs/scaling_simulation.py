@@ -17,7 +17,7 @@ MACHINE: Final = Machine()
 SPEC: Final = ScalingSpec.model_validate(
     {"minReplicas": 1, "maxReplicas": 10, "targetOngoingRequests": 2.5, "latencyObjective": "400ms", "startUp": "20s"}
 )
-"""What is simulated unless another is given: 2.5 of a replica's 4 slots busy."""
+"""The default: 2.5 of a replica's 4 slots busy."""
 WINDOW: Final = {"name": "shift", "start": "0 8 * * MON-FRI", "duration": "30m", "minReplicas": 5}
 """The window that `vedette (schedule)` has besides, on the traffic `shift`."""
 
@@ -34,7 +34,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one policy made of one run."""
+    """One policy's result in one run."""
 
     violation_s: int
     replica_s: float

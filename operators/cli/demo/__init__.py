@@ -1,1 +1,1 @@
-"""`vedette demo`: a store, candidates good and bad, constant load, and what became of each; every claim is checked."""
+"""`vedette demo`: a store, good and bad candidates, constant load, and the outcome of each; every claim is checked."""

@@ -29,17 +29,17 @@ def demo(
         str, typer.Option(help="Scenes to play, separated by commas: plan, good, broken, errs, errs-live, slow, floods, ab.")
     ] = "",
 ) -> None:
-    """Roll out good and bad candidates under constant load, and check what becomes of each. Exit code 1 if a check fails."""
+    """Roll out good and bad candidates under constant load, and check the outcome of each. Exit code 1 if a check fails."""
     if context.invoked_subcommand is not None:
         return
     from operators.cli.demo.play import SCENES, play
 
-    wanted = tuple(s.strip() for s in scenes.split(",") if s.strip()) or SCENES
-    if unknown := [s for s in wanted if s not in SCENES]:
+    chosen = tuple(s.strip() for s in scenes.split(",") if s.strip()) or SCENES
+    if unknown := [s for s in chosen if s not in SCENES]:
         raise CommandError(f"--scenes {unknown}: there are {', '.join(SCENES)}")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vedette-demo-") as folder:
-        results = play(Path(folder), rate, wanted, lambda line: errors.print(line, soft_wrap=True))
+        results = play(Path(folder), rate, chosen, lambda line: errors.print(line, soft_wrap=True))
     page().print(summary(results))
     for result in results:
         if result.report is not None:
@@ -61,11 +61,11 @@ def demo(
 
 
 def summary(results: "Sequence[SceneResult]") -> "Table":
-    """What became of each."""
+    """The outcome of each scene."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="what became of them", title_justify="left", header_style="bold")
+    table = Table(title="outcomes", title_justify="left", header_style="bold")
     for name in ("scene", "outcome", "time to outcome", "since first met", "answered live", "copies", "failed requests", "why"):
         numbers = name in ("time to outcome", "since first met", "answered live", "copies", "failed requests")
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")

@@ -1,6 +1,6 @@
 """Candidates that go wrong, made from a good bundle: each a real ONNX bundle that a probe would pass, but for one.
 
-Surgery on graphs only. What becomes of them is for the rollouts to find out."""
+This module only edits graphs; the rollouts judge them."""
 
 import json
 import time
@@ -182,7 +182,7 @@ def _constants(graph: Any, **values: Any) -> None:
 
 
 def _burning() -> Any:
-    """A loop's body: the matrix times itself, kept from growing by its construction."""
+    """A loop's body: the matrix times itself; it is built so that its values do not grow."""
     shape = [SIZE, SIZE]
     return helper.make_graph(
         [
@@ -226,7 +226,7 @@ def _scores(bundle: Bundle, rows: Rows) -> NDArray[np.float32]:
 
 
 def _least_us(model: OnnxModel, row: Rows) -> float:
-    """Processor time of one run, whatever else the machine does."""
+    """Processor time of one run, independent of other load on the machine."""
     times = []
     for _ in range(5):
         began = time.thread_time()

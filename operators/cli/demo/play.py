@@ -1,4 +1,4 @@
-"""The demonstration: which scenes there are, in which order, and what each must show."""
+"""The demonstration: its scenes, their order, and what each must show."""
 
 import asyncio
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from operators.cli.demo.scenes import ANALYSIS, DARK_FIRST, LITTLE_BY_LITTLE, LIVE_AT_ONCE, SceneResult, Stage
-from operators.cli.demo.server import environment, served
+from operators.cli.demo.server import environment, running_server
 from operators.cli.demo.traffic import DemoTraffic
 from operators.cli.demo.world import MODEL, World, build
 from operators.cli.rollout.start import started
@@ -28,7 +28,7 @@ def play(store_dir: Path, rate_per_s: float, scenes: Sequence[str], tell: PrintL
     first = {"version": world.stable.manifest.version, "bundle": world.stable.digest}
     folder.change(MODEL, lambda before: started(before, MODEL, first, {"policy": DARK_FIRST}, folder.who(), "the first"))
     tell("\n[bold]serve it[/]\n$ vedette up")
-    with served(store_dir, "--no-train") as running:
+    with running_server(store_dir, "--no-train") as running:
         traffic = DemoTraffic(running["http"], running["grpc"], MODEL, world.events, rate_per_s)
         return asyncio.run(_play(world, Stage(folder, traffic, tell), scenes, tell, store_dir))
 

@@ -1,6 +1,6 @@
-"""One scene: a candidate is asked for under load, and what became of it is held to what was promised.
+"""One scene: a candidate is rolled out under load, and its outcome is checked against the promises.
 
-Acts by the same control folder as the command line; nothing is looked up inside the server."""
+It uses the same control folder as the command line, and looks up nothing inside the server."""
 
 import asyncio
 import time
@@ -51,14 +51,14 @@ LITTLE_BY_LITTLE: Final[dict[str, Any]] = {
     "analysis": ANALYSIS,
     "rollbackWindow": "0s",
 }
-"""For a candidate whose runs are dear: two requests of a hundred show it as well."""
+"""For a candidate whose runs are slow: two requests of a hundred are enough to show it."""
 _POLL_S: Final = 0.2
 _WITHIN_S: Final = 240.0
 
 
 @dataclass(slots=True)
 class SceneResult:
-    """What a scene showed. broken: promises that were not kept, in words; empty: all were.
+    """The result of a scene. broken: promises that do not hold, in words; empty if all hold.
 
     met_s: from the first request or copy the candidate got until the end; None: it got none. live: requests given to it, as clients
     saw it; mirrored: copies it was judged by."""
@@ -75,9 +75,9 @@ class SceneResult:
     report: ExperimentReport | None = None
     broken: list[str] = field(default_factory=list)
 
-    def expect(self, is_kept: bool, promise: str) -> None:
-        """Note a promise that was not kept."""
-        if not is_kept:
+    def expect(self, is_fulfilled: bool, promise: str) -> None:
+        """Note a promise that does not hold."""
+        if not is_fulfilled:
             self.broken.append(promise)
 
 
@@ -92,9 +92,9 @@ class Stage:
         counts, began = self.traffic.begin(), time.monotonic()
         version = bundle.manifest.version
         self._tell(f"$ vedette rollout start {MODEL} --version {version} --why '{title}'")
-        wanted = {"version": version, "bundle": bundle.digest}
+        revision = {"version": version, "bundle": bundle.digest}
         by = self.folder.who()
-        self.folder.change(MODEL, lambda before: started(before, MODEL, wanted, {"policy": policy}, by, title))
+        self.folder.change(MODEL, lambda before: started(before, MODEL, revision, {"policy": policy}, by, title))
         ended = await self._ended(bundle.digest, began)
         result = SceneResult(title, ended.outcome if ended else "still under way", time.monotonic() - began, counts)
         if ended is not None:
@@ -121,18 +121,18 @@ class Stage:
         return result
 
     def settle(self, stable: Bundle) -> None:
-        """Ask for what serves already, so that no aborted candidate is wanted any more."""
+        """Set the spec to the stable revision, so that it no longer asks for an aborted candidate."""
         version = stable.manifest.version
         self._tell(f"$ vedette rollout start {MODEL} --version {version} --why 'what serves is what is wanted'")
-        wanted, by = {"version": version, "bundle": stable.digest}, self.folder.who()
-        self.folder.change(MODEL, lambda before: started(before, MODEL, wanted, None, by, "what serves is what is wanted"))
+        revision, by = {"version": version, "bundle": stable.digest}, self.folder.who()
+        self.folder.change(MODEL, lambda before: started(before, MODEL, revision, None, by, "what serves is what is wanted"))
 
     def _status(self) -> RolloutStatus:
         return self.folder.status(MODEL) or RolloutStatus()
 
     async def _ended(self, digest: str, began: float) -> FinishedRollout | None:
-        """The rollout of this bundle once it is over; its moves are told as they come."""
-        told = 0
+        """The rollout of this bundle once it is over; its moves are printed as they come."""
+        printed = 0
         while time.monotonic() - began < _WITHIN_S:
             await asyncio.sleep(_POLL_S)
             status = self._status()
@@ -140,11 +140,11 @@ class Stage:
             is_over = last is not None and last.candidate.bundle == digest and last.started.timestamp() >= _since(began)
             is_ours = status.candidate is not None and status.candidate.bundle == digest
             moves = last.moves if is_over and last is not None else status.moves if is_ours else ()
-            for move in moves[told:]:
+            for move in moves[printed:]:
                 if not move.move.startswith("pass"):
                     seconds = move.at.timestamp() - _since(began)
                     self._tell(f"  {seconds:5.1f} s  [bold]{move_words(move)}[/]  {move.reason}")
-            told = max(told, len(moves))
+            printed = max(printed, len(moves))
             if is_over:
                 return last
         return None

@@ -17,7 +17,7 @@ class ServerError(Exception):
 
 
 @contextlib.contextmanager
-def served(store_dir: Path, *options: str) -> Iterator[dict[str, str]]:
+def running_server(store_dir: Path, *options: str) -> Iterator[dict[str, str]]:
     """Serve on free ports until the block ends. Gives what `up --json` announces. options: further ones of `up`."""
     ports = ("--http-port", "0", "--grpc-port", "0")
     command = [sys.executable, "-m", "operators.cli.main", "up", "--store-dir", str(store_dir), *ports, "--json"]

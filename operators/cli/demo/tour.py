@@ -1,4 +1,4 @@
-"""`vedette demo tour`: a tour on a throw-away store, with the very commands a person would type."""
+"""`vedette demo tour`: a tour on a temporary store, with the commands that a person would type."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from operators.cli.console import CommandError, errors
-from operators.cli.demo.server import environment, served
+from operators.cli.demo.server import environment, running_server
 
 
 def tour() -> None:
@@ -17,7 +17,7 @@ def tour() -> None:
         _step("train a detector on generated flows", ["train", "flows", *store])
         _step("what the store holds now", ["models", *store])
         errors.print("\n[bold]serve it[/]\n[dim]$ vedette up[/]")
-        with served(Path(folder)) as running:
+        with running_server(Path(folder)) as running:
             _step("ask it over HTTP", running["curl"].split(), program=None)
             _step("is it an Open Inference Protocol server?", ["conform", "--http", running["http"], "--grpc", running["grpc"]])
         _step("how good is it, at each operating point?", ["evaluate", "flows"])

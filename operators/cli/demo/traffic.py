@@ -1,4 +1,4 @@
-"""Constant load on both doors, counted: every request that is not answered with a verdict in time is a failure, whoever is to blame.
+"""Constant load on both doors. Every request without a verdict in time counts as a failure, whatever its cause.
 
 Open loop: requests are begun at the stated rate whatever the answers do, and latency counts from when a request was due. A client that
 is refused because the machine is busy asks again when the server says so, as the protocol has it; each refusal is counted."""
@@ -47,14 +47,14 @@ class _Refused(Exception):
 
 @dataclass(slots=True)
 class TrafficCounts:
-    """What clients saw since the counts were begun."""
+    """The clients' counts since the last reset."""
 
     began_s: float = field(default_factory=time.monotonic)
     sent: int = 0
     answered: int = 0
     failed: int = 0
     refused: int = 0
-    """Refusals because the machine was busy; who was refused asked again."""
+    """Refusals because the machine was busy; the client sent the request again."""
     failures: list[str] = field(default_factory=list)
     by_variant: Counter[str] = field(default_factory=Counter)
     by_revision: Counter[str] = field(default_factory=Counter)
@@ -93,13 +93,13 @@ class DemoTraffic:
         self.counts, self.total = TrafficCounts(), TrafficCounts()
 
     def begin(self) -> TrafficCounts:
-        """Count anew, for a scene of its own."""
+        """Reset the counts for a new scene."""
         self.counts = TrafficCounts()
         return self.counts
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["DemoTraffic"]:
-        """Send while the block runs, no faster than this machine bears; then wait for what is under way."""
+        """Send while the block runs, no faster than this machine can take; then wait for the requests under way."""
         stopping = asyncio.Event()
         connector = aiohttp.TCPConnector(limit=256)
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
@@ -119,7 +119,7 @@ class DemoTraffic:
                     await asyncio.wait(self._under_way, timeout=_TIMEOUT_S + 1)
 
     async def _bearable(self, session: aiohttp.ClientSession, call: Any) -> float:
-        """A part of what client and server manage together on this machine just now: a demonstration is no load test."""
+        """A share of the rate that client and server reach together on this machine now: a demonstration is no load test."""
         until = time.monotonic() + _TRIAL_S
         answered = 0
 
@@ -155,12 +155,12 @@ class DemoTraffic:
             return functools.partial(self._grpc, call, index)
         return functools.partial(self._http, session, index)
 
-    async def _until_answered(self, ask: Callable[[], Awaitable[_Answer]], kept: Sequence[TrafficCounts]) -> _Answer:
+    async def _until_answered(self, ask: Callable[[], Awaitable[_Answer]], counters: Sequence[TrafficCounts]) -> _Answer:
         for left in reversed(range(_TRIES)):
             try:
                 return await ask()
             except _Refused as refusal:
-                for counts in kept:
+                for counts in counters:
                     counts.refused += 1
                 if not left:
                     raise
@@ -168,17 +168,17 @@ class DemoTraffic:
         raise AssertionError("unreachable: the last try answers or raises")
 
     async def _counted(self, ask: Callable[[], Awaitable[_Answer]], due_at: float) -> None:
-        kept = (self.counts, self.total)
-        for counts in kept:
+        counters = (self.counts, self.total)
+        for counts in counters:
             counts.sent += 1
         try:
-            variant, version, verdict, is_fallback = await self._until_answered(ask, kept)
+            variant, version, verdict, is_fallback = await self._until_answered(ask, counters)
         except Exception as problem:
-            for counts in kept:
+            for counts in counters:
                 counts.failure(f"{type(problem).__name__}: {problem}"[:300])
             return
         took_ms = (time.monotonic() - due_at) * 1000
-        for counts in kept:
+        for counts in counters:
             counts.answered += 1
             counts.by_variant[variant] += 1
             counts.by_revision[f"{variant}@{version}"] += 1
@@ -193,9 +193,9 @@ class DemoTraffic:
             if reply.status != 200:
                 raise RuntimeError(f"HTTP {reply.status}: {(await reply.text())[:200]}")
             body = await reply.json(content_type=None)
-        said = body["parameters"]
+        answer_parameters = body["parameters"]
         verdict = next(o["data"][0] for o in body["outputs"] if o["name"] == "verdict")
-        return said["variant"], body["model_version"], verdict, "fallback_from" in said
+        return answer_parameters["variant"], body["model_version"], verdict, "fallback_from" in answer_parameters
 
     async def _grpc(self, call: Any, index: int) -> _Answer:
         try:
@@ -204,11 +204,16 @@ class DemoTraffic:
             if problem.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise _Refused(1.0) from problem
             raise
-        said = reply.parameters
+        answer_parameters = reply.parameters
         at = next(i for i, o in enumerate(reply.outputs) if o.name == "verdict")
         raw = reply.raw_output_contents
         verdict = raw[at][4:] if raw else reply.outputs[at].contents.bytes_contents[0]
-        return said["variant"].string_param, reply.model_version, verdict.decode(), "fallback_from" in said
+        return (
+            answer_parameters["variant"].string_param,
+            reply.model_version,
+            verdict.decode(),
+            "fallback_from" in answer_parameters,
+        )
 
 
 def _json(event: TrafficRow) -> bytes:

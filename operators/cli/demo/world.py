@@ -1,6 +1,6 @@
-"""What the demonstration works on: a store with a stable detector, a better one, bad candidates, and events to send.
+"""The surroundings of the demonstration: a store with a stable detector, a better one, bad candidates, and events to send.
 
-Made-up traffic, real everything else: features through Feast, models trained, exported and probed as always."""
+The traffic is generated; everything else is real: features through Feast, models trained, exported and probed as usual."""
 
 import time
 from collections.abc import Callable
@@ -33,7 +33,7 @@ DATATYPES: Final = {"string": "BYTES", "float": "FP64", "int": "INT64", "port": 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Bundles by what they are, and what is sent. eager: a threshold at which the good one alerts at a fifth of the events."""
+    """Bundles by role, and the events to send. eager: a threshold at which the good one alerts at a fifth of the events."""
 
     stable: Bundle
     good: Bundle

@@ -1,4 +1,4 @@
-"""`vedette bundle create | verify | show`: any ONNX model as a bundle, and what a bundle says of itself."""
+"""`vedette bundle create | verify | show`: any ONNX model as a bundle, and the content of a bundle."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,7 +102,7 @@ def verify(which: BundleArgument, store_dir: StoreDir = None, as_json: Json = Fa
     model = OnnxModel(bundle.model_path)
     check_signature(bundle.manifest, model)
     cases = check_golden(bundle, model)
-    rules = _rules_said(bundle)
+    rules = _rules_summary(bundle)
     if as_json:
         found = {"digest": bundle.digest, "files": len(bundle.manifest.files), "golden_cases": cases, "is_valid": True}
         print_json({**found, **({"rules": rules} if rules else {})})
@@ -285,10 +285,10 @@ def _from_request(file: Path) -> "dict[str, NDArray[Any]]":
 
 
 def _show(bundle: "Bundle", *, as_json: bool) -> None:
-    manifest, rules = bundle.manifest, _rules_said(bundle)
+    manifest, rules = bundle.manifest, _rules_summary(bundle)
     if as_json:
-        said = {"digest": bundle.digest, "folder": str(bundle.folder), "manifest": manifest.model_dump(mode="json")}
-        print_json({**said, **({"rules": rules} if rules else {})})
+        shown = {"digest": bundle.digest, "folder": str(bundle.folder), "manifest": manifest.model_dump(mode="json")}
+        print_json({**shown, **({"rules": rules} if rules else {})})
         return
     print(f"{manifest.name} version {manifest.version}\n{bundle.digest}\n{bundle.folder}")
     tensors = [("input", t) for t in manifest.inputs] + [("output", t) for t in manifest.outputs]
@@ -307,8 +307,8 @@ def _show(bundle: "Bundle", *, as_json: bool) -> None:
     _show_rules(rules)
 
 
-def _rules_said(bundle: "Bundle") -> dict[str, Any] | None:
-    """What of a bundle's rules holds; None if it has none. Raises BundleError."""
+def _rules_summary(bundle: "Bundle") -> dict[str, Any] | None:
+    """A summary of a bundle's rules; None if it has none. Raises BundleError."""
     from operators.cli.rules.view import record_of
     from serving.models.rules_model import rules_of
 

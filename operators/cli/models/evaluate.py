@@ -1,4 +1,4 @@
-"""`vedette evaluate`: what a detector's alerts are worth on rows it has never seen, over seeds."""
+"""`vedette evaluate`: the quality of a detector's alerts on unseen rows, over seeds."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

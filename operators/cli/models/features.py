@@ -1,7 +1,7 @@
-"""`vedette features`: what the feature store has, filling the online store from it, reading it as the data plane would.
+"""`vedette features`: what the feature store has, filling the online store from it, reading it as the data plane does.
 
-Training fills the online store with what it has computed. This is for later: a new online store (VEDETTE_REDIS_URL), window rows
-that another program has written, or a moment of the past."""
+Training fills the online store with the features it computed. These commands are for later: a new online store
+(VEDETTE_REDIS_URL), window rows that another program has written, or a moment of the past."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -145,7 +145,7 @@ async def _read(settings: "ServingSettings", service: str, given: Mapping[str, s
 
 
 def _column(field: "FieldInfo", text: str | None) -> Any:
-    """One value as a column; what was not given is empty or 0."""
+    """One value as a column; a missing value is empty or 0."""
     import numpy as np
 
     from serving.messages import DTYPES

@@ -1,4 +1,4 @@
-"""`vedette models`: what is in the store of this machine, or what a server has."""
+"""`vedette models`: the models in the store of this machine, or of a server."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,7 @@
 """What a model answers to some rows of a file, row by row.
 
 A request is answered or refused as a whole. One that is refused, or answered with another number of rows, is asked again in halves,
-down to the rows that are to blame: those are set aside with the reason, the others are answered."""
+down to the rows at fault. Those are rejected with the reason; the others are answered."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,11 +29,11 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ScoredRow:
-    """What became of one row: its values by name, or why it was set aside."""
+    """The result of one row: its values by name, or why it was rejected."""
 
     row: int
     values: Mapping[str, Any] = field(default_factory=dict)
-    why_not: str | None = None
+    error: str | None = None
 
     @property
     def verdict(self) -> str | None:
@@ -42,9 +42,9 @@ class ScoredRow:
         return found if found in VERDICTS else None
 
     def body(self) -> dict[str, Any]:
-        """As it is written. The row's number stays, whatever the model's outputs are called."""
-        if self.why_not is not None:
-            return {"row": self.row, "error": self.why_not}
+        """The JSON line. `row` is the row's number even if an output has that name."""
+        if self.error is not None:
+            return {"row": self.row, "error": self.error}
         return {"row": self.row, **{name: value for name, value in self.values.items() if name != "row"}}
 
 
@@ -56,7 +56,7 @@ def is_by_row(manifest: "Manifest") -> bool:
 
 async def answer_rows(service: Service, manifest: "Manifest", parameters: Mapping[str, str], chunk: "Chunk") -> list[ScoredRow]:
     """Every row of a chunk, in the file's order. Raises NotRecorded where the prediction log is strict and takes no record."""
-    lines = [ScoredRow(row, why_not=why) for row, why in chunk.rejected]
+    lines = [ScoredRow(row, error=why) for row, why in chunk.rejected]
     open_parts = [chunk] if chunk.rows else []
     while open_parts:
         part = open_parts.pop()
@@ -69,7 +69,7 @@ async def answer_rows(service: Service, manifest: "Manifest", parameters: Mappin
             if len(part.rows) > 1:
                 open_parts += reversed(part.halves())
             else:
-                lines.append(ScoredRow(part.rows[0], why_not=str(problem)))
+                lines.append(ScoredRow(part.rows[0], error=str(problem)))
     return sorted(lines, key=lambda line: line.row)
 
 

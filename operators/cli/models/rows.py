@@ -1,7 +1,7 @@
 """Rows of a JSON-lines or Parquet file, as the columns a model takes.
 
 A row may have the model's own columns, or those of the source the detector was trained on; each row decides for itself. A row that
-cannot be read, or has a missing or wrong value, is set aside with its reason; the others go on. What a value may be is row_values'."""
+cannot be read, or has a missing or wrong value, is rejected with its reason; the others are scored. row_values checks the values."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -78,10 +78,10 @@ class _Reader:
     """Makes one bundle's columns of rows."""
 
     def __init__(self, manifest: Manifest) -> None:
-        self._wanted = _columns(manifest)
-        self._checked = _narrowed(self._wanted, manifest)
-        self._keys = [k.name for k in manifest.entity_keys if k.name in self._wanted]
-        self._stamp = manifest.event_time_field if manifest.event_time_field not in self._wanted else None
+        self._datatypes = _columns(manifest)
+        self._checked = _narrowed(self._datatypes, manifest)
+        self._keys = [k.name for k in manifest.entity_keys if k.name in self._datatypes]
+        self._stamp = manifest.event_time_field if manifest.event_time_field not in self._datatypes else None
         self._allow_nonfinite = manifest.allow_nonfinite
         self._dimensions = {t.name: len(t.shape) for t in manifest.inputs} if not manifest.assembly else {}
         self._detector = _detector(manifest)
@@ -97,12 +97,12 @@ class _Reader:
                 rows.append(number)
             except (ValueError, OverflowError) as problem:
                 rejected.append((number, str(problem)))
-        inputs = [self._tensor(name, datatype, good) for name, datatype in self._wanted.items()]
+        inputs = [self._tensor(name, datatype, good) for name, datatype in self._datatypes.items()]
         if self._stamp is not None and any(self._stamp in g for g in good):
             now = now_text()  # of a row that does not say when, as at any door
             times = [g.get(self._stamp, now) for g in good]
             inputs.append(Tensor(self._stamp, "BYTES", _array(times, "BYTES", 1)))
-        keys = {k: [_said(g[k]) for g in good] for k in self._keys}
+        keys = {k: [_key_text(g[k]) for g in good] for k in self._keys}
         return Chunk(tuple(inputs), tuple(rows), keys, tuple(rejected))
 
     def _values(self, row: RawRow) -> dict[str, Any]:
@@ -224,7 +224,7 @@ def _parquet(opener: Any, file: Path) -> Any:
         raise CommandError(f"{file}: cannot be read as Parquet: {problem}") from problem
 
 
-def _said(value: Any) -> str:
+def _key_text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 

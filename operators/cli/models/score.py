@@ -1,7 +1,7 @@
 """`vedette score FILE`: the verdicts of a file's rows, by the same Scorer that serves (the batch door), in this process.
 
-Reading rows into request columns is operators.cli.models.rows'; what an answer says of each row is row_answers'. A row that cannot be
-scored is set aside with its reason; none is lost."""
+operators.cli.models.rows reads rows into request columns; row_answers splits answers into rows. A row that cannot be scored is
+rejected with its reason; none is lost."""
 
 import asyncio
 import sys
@@ -47,8 +47,8 @@ def score(
         print_table(f"{file} by {model}", ["", "rows"], rows, right=["rows"])
         errors.print(f"{rows_per_s:,} rows/s")
     else:
-        said = ", ".join(f"{count} {what}" for what, count in found.items())
-        errors.print(f"{counts.total()} rows: {said}; {rows_per_s:,} rows/s", markup=False)
+        summary = ", ".join(f"{count} {what}" for what, count in found.items())
+        errors.print(f"{counts.total()} rows: {summary}; {rows_per_s:,} rows/s", markup=False)
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def _output(out: Path | None) -> Iterator[IO[bytes]]:
 async def _score(
     settings: "ServingSettings", file: Path, model: str, version: str | None, parameters: dict[str, str], out: Path | None
 ) -> tuple[Counter[str], float]:
-    """Rows by what became of them, and the seconds it took."""
+    """Numbers of rows by outcome, and the seconds it took."""
     from operators.cli.models.row_answers import answer_rows, is_by_row
     from operators.cli.models.rows import count_rows, read_chunks
     from serving.app import compose
@@ -82,8 +82,8 @@ async def _score(
     composition = await compose(settings.model_copy(update={"breakers": False}))
     started, counts = time.monotonic(), Counter[str]()
     try:
-        wanted = ModelSpec(name=model, version=bundle.manifest.version, revision=RevisionSpec(bundle=bundle.digest))
-        await composition.service.apply(ServingSpec(models=(wanted,)))
+        model_spec = ModelSpec(name=model, version=bundle.manifest.version, revision=RevisionSpec(bundle=bundle.digest))
+        await composition.service.apply(ServingSpec(models=(model_spec,)))
         if not composition.service.is_ready():
             raise CommandError(f"model {model!r} cannot be loaded: {composition.service.why_not_ready()}")
         most_rows = settings.max_rows if is_by_row(bundle.manifest) else 1
@@ -106,7 +106,7 @@ async def _score(
 def _write(line: "ScoredRow", counts: Counter[str], stream: IO[bytes]) -> None:
     import orjson
 
-    if line.why_not is not None and not counts["rejected"]:
-        errors.print(f"row {line.row} is rejected: {line.why_not}", markup=False)
-    counts["rejected" if line.why_not is not None else line.verdict or "answered"] += 1
+    if line.error is not None and not counts["rejected"]:
+        errors.print(f"row {line.row} is rejected: {line.error}", markup=False)
+    counts["rejected" if line.error is not None else line.verdict or "answered"] += 1
     stream.write(orjson.dumps(line.body(), option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY))

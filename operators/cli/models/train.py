@@ -65,7 +65,7 @@ def ensure_trained(detector: str, data_dir: Path | None, settings: "ServingSetti
 
 
 def _digest_in(memo: Path) -> str:
-    """The digest that a note of what was trained holds. Raises OSError, ValueError."""
+    """The digest in the file that remembers a training. Raises OSError, ValueError."""
     content = json.loads(memo.read_text(encoding="utf-8"))
     digest = content.get("digest") if isinstance(content, dict) else None
     if not isinstance(digest, str):
@@ -150,7 +150,7 @@ def materialize(store: "FeastStore", at_us: "NDArray[np.int64]", service: str, t
 
 
 def _identity(detector: "Detector", data_dir: Path | None) -> str:
-    """What training depends on, without reading the data: the declaration, and the file's name, size and time."""
+    """A digest of the inputs of training, without reading the data: the declaration, and the file's name, size and time."""
     from lifecycle.datasets.data import find_file
 
     known: dict[str, Any] = {"detector": detector.model_dump(mode="json")}

@@ -22,9 +22,9 @@ def plan_panel(
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("replayed", f"{forecast.rows:,} rows of {forecast.entities:,} entities, {span} of traffic")
-    if forecast.set_aside:
-        aside = f"{forecast.set_aside:,} requests, the first is {forecast.why_set_aside}"
-        table.add_row("set aside", Text(aside, style="yellow"))
+    if forecast.skipped:
+        skipped_words = f"{forecast.skipped:,} requests, the first is {forecast.first_skip_reason}"
+        table.add_row("set aside", Text(skipped_words, style="yellow"))
     table.add_row("alerts", f"{forecast.stable_alerts:,} by stable, {forecast.candidate_alerts:,} by the candidate")
     colour = "red" if low > 0 else "green" if high < 0 else "yellow"
     table.add_row("added a day", Text(f"{estimate:+,.0f} ({low:+,.0f} to {high:+,.0f}, 95 %)", style=f"bold {colour}"))

@@ -47,29 +47,29 @@ def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
 
     compiled, _, _ = _compiled(rules)
     found: list[dict[str, Any]] = []
-    set_aside: list[dict[str, Any]] = []
+    skipped: list[dict[str, Any]] = []
     cpu_s = 0.0
     for event in read_events(events):
         started = time.process_time()
         try:
             matched = _matched(compiled, event)
         except RuleError as problem:
-            set_aside.append({"event": event.name, "reason": str(problem)})
+            skipped.append({"event": event.name, "reason": str(problem)})
             continue
         cpu_s += time.process_time() - started
         found.append({"event": event.name, "rules": [{"id": r.id, "level": r.level, "title": r.title} for r in matched]})
     each_us = round(cpu_s / max(len(found), 1) * 1e6, 1)
     if as_json:
         unsupported = len(compiled.unsupported)
-        print_json({"events": found, "set_aside": set_aside, "cpu_us_per_event": each_us, "unsupported": unsupported})
+        print_json({"events": found, "set_aside": skipped, "cpu_us_per_event": each_us, "unsupported": unsupported})
     else:
         rows = [(f["event"], "\n".join(f"{r['level']}: {r['title']}" for r in f["rules"]) or "none") for f in found]
         print_table(f"{len(found)} events, {each_us} us of CPU each", ("event", "rules that hold"), rows)
         if compiled.unsupported:
             page().print(f"{len(compiled.unsupported)} rules are not supported and were not tried: vedette rules check {rules}")
-        if set_aside:
-            print_table(f"{len(set_aside)} set aside", ("event", "reason"), [tuple(s.values()) for s in set_aside])
-    if set_aside:
+        if skipped:
+            print_table(f"{len(skipped)} set aside", ("event", "reason"), [tuple(s.values()) for s in skipped])
+    if skipped:
         raise typer.Exit(1)
 
 
@@ -78,8 +78,8 @@ def _matched(compiled: "Matcher", event: "Found") -> "list[SigmaRule]":
     from serving.rules.errors import RuleError
     from serving.rules.events import fields_of_json
 
-    if event.why_not is not None:
-        raise RuleError(event.why_not)
+    if event.error is not None:
+        raise RuleError(event.error)
     fields, document = fields_of_json(event.body)
     said = document.get("logsource")
     return compiled.match(fields, compiled.sources.of(fields, said if isinstance(said, dict) else None))

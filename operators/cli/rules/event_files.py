@@ -29,7 +29,7 @@ class Found:
 
     name: str
     body: bytes = b""
-    why_not: str | None = None
+    error: str | None = None
 
 
 def read_events(path: Path) -> Iterator[Found]:
@@ -73,7 +73,7 @@ def _one_after_another(name: str, text: str) -> Iterator[Found]:
             following = _BEGIN.search(text, begin + 1)
             at = following.start() if following else len(text)
             why = "it is nested too deeply" if isinstance(problem, RecursionError) else getattr(problem, "msg", str(problem))
-            yield Found(where, why_not=f"an event is not JSON: {why}")
+            yield Found(where, error=f"an event is not JSON: {why}")
         line += text.count("\n", begin, at)
 
 
@@ -85,4 +85,4 @@ def _events(name: str, value: Any, body: bytes) -> Iterator[Found]:
         try:
             yield Found(f"{name}[{number}]", json.dumps(one).encode())
         except RecursionError:
-            yield Found(f"{name}[{number}]", why_not="an event is not JSON that can be read: it is nested too deeply")
+            yield Found(f"{name}[{number}]", error="an event is not JSON that can be read: it is nested too deeply")

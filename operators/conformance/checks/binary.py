@@ -31,7 +31,7 @@ def binary_body(request: Request, *, json_inputs: int = 0, **extra: object) -> t
 
 
 def binary_call(model: ModelFacts, head: bytes, tail: bytes, *, length: str | None = None, kind: str = OCTETS) -> HttpCall:
-    """A request with a binary part. length: what the header says, if not the truth."""
+    """A request with a binary part. length: the header's value, if it is to be wrong."""
     headers: Mapping[str, str] = {"Content-Type": kind, HEADER_LENGTH: str(len(head)) if length is None else length}
     return infer_call(model.name, head + tail, headers=headers)
 
@@ -114,8 +114,8 @@ def _size_against_shape(model: ModelFacts) -> HttpCall:
     return binary_call(model, json.dumps(body).encode(), tail[1:])
 
 
-def _header(said: str) -> Callable[[ModelFacts], HttpCall]:
-    return lambda m: binary_call(m, *binary_body(m.request), length=said)
+def _header(requirement: str) -> Callable[[ModelFacts], HttpCall]:
+    return lambda m: binary_call(m, *binary_body(m.request), length=requirement)
 
 
 def _size(value: object) -> Callable[[ModelFacts], HttpCall]:
@@ -150,8 +150,8 @@ def _good(name: str, level: Level, requires: str, make: Callable[[ModelFacts], H
 
 
 def _bad(name: str, requires: str, make: Callable[[ModelFacts], HttpCall], level: Level = MUST) -> Check:
-    said = f'{requires}: 4xx and {{"error": string}}'
-    return Check(f"http.binary.{name}", EXTENSION, level, said, _declared_only(make), client_error)
+    requirement = f'{requires}: 4xx and {{"error": string}}'
+    return Check(f"http.binary.{name}", EXTENSION, level, requirement, _declared_only(make), client_error)
 
 
 CHECKS: Final = (

@@ -1,4 +1,4 @@
-"""Every check of the kit, in the order they are run: what asks little first, what might hurt the server later."""
+"""Every check of the kit, in the order they are run: light checks first, checks that might harm the server later."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
-"""HTTP: inference requests that are wrong in one way, and what must come of each.
+"""HTTP: inference requests that are wrong in one way, and the required outcome of each.
 
 The specification leaves the statuses open ("an HTTP error status, typically 400"); a request the client got wrong is 4xx by
-HTTP's own rules (MUST), and a particular status is what clients count on (SHOULD)."""
+HTTP's own rules (MUST), and a particular status is what clients rely on (SHOULD)."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ STRICT_JSON: Final = "RFC 8259"
 
 @dataclass(frozen=True, slots=True)
 class ErrorCase:
-    """One wrong request. level: of the error itself. status: the one clients count on."""
+    """One wrong request. level: of the error itself. status: the one that clients rely on."""
 
     name: str
     section: str
@@ -39,10 +39,10 @@ class ErrorCase:
         """The error itself, and its status."""
         ask: Ask = lambda s: (self.make(s.model),)  # noqa: E731
         identity = f"http.error.{self.name}"
-        wanted = " or ".join(map(str, self.status))
+        statuses = " or ".join(map(str, self.status))
         return (
             Check(identity, self.section, self.level, f'{self.requires}: 4xx and {{"error": string}}', ask, client_error),
-            Check(f"{identity}-status", ERROR, SHOULD, f"{self.requires}: {wanted}", ask, exact_status(*self.status)),
+            Check(f"{identity}-status", ERROR, SHOULD, f"{self.requires}: {statuses}", ask, exact_status(*self.status)),
         )
 
 
@@ -79,14 +79,14 @@ def _first_data(model: ModelFacts) -> list[object]:
 
 
 def not_a_number(model: ModelFacts) -> HttpCall:
-    """A word where a number should be, or the other way round for strings."""
+    """A string where a number should be, or a number where a string should be."""
     tensor = model.request.inputs[0]
     wrong: list[object] = [{"not": "an element"}] * len(tensor.elements)
     return first_input(data=wrong)(model)
 
 
 def deep(model: ModelFacts) -> HttpCall:
-    """Ten thousand nested arrays: a parser that recurses must not fall."""
+    """Ten thousand nested arrays: a recursive parser must not crash."""
     return infer_call(model.name, b'{"inputs": ' + b"[" * 10_000 + b"]" * 10_000 + b"}")
 
 

@@ -73,9 +73,9 @@ def _subset(model: ModelFacts) -> Request:
 
 
 def _subset_only(subject: Subject, replies: tuple[Reply, ...]) -> str:
-    (wanted,) = _subset(subject.model).outputs
-    check_same(subject.model, read_answer(replies[0]), subject.model.answer, names=(wanted,))
-    return f"only {wanted}"
+    (requested,) = _subset(subject.model).outputs
+    check_same(subject.model, read_answer(replies[0]), subject.model.answer, names=(requested,))
+    return f"only {requested}"
 
 
 def _reversed_outputs(model: ModelFacts) -> Request:
@@ -84,9 +84,9 @@ def _reversed_outputs(model: ModelFacts) -> Request:
 
 
 def _in_order(subject: Subject, replies: tuple[Reply, ...]) -> None:
-    wanted = list(_reversed_outputs(subject.model).outputs)
+    requested = list(_reversed_outputs(subject.model).outputs)
     got = [t.name for t in read_answer(replies[0]).outputs]
-    expect(got == wanted, f"outputs are {got}, asked for {wanted}")
+    expect(got == requested, f"outputs are {got}, asked for {requested}")
 
 
 def _reversed_inputs(model: ModelFacts) -> Request:

@@ -1,4 +1,4 @@
-"""What many checks share: askers for the common calls and judges for the common outcomes."""
+"""Functions that many checks share: the common calls and the common judgements."""
 
 from operators.conformance.encoding import as_object, as_string, excerpt, http, json_body, model_path, parse_json
 from operators.conformance.exchange import HttpCall, Reply
@@ -37,15 +37,15 @@ def status_is(*statuses: int) -> CheckJudge:
 
     def judge(_: Subject, replies: tuple[Reply, ...]) -> str:
         seen = [http(reply).status for reply in replies]
-        wanted = " or ".join(map(str, statuses))
-        expect(all(status in statuses for status in seen), f"status {seen[0] if len(seen) == 1 else seen}, expected {wanted}")
+        allowed = " or ".join(map(str, statuses))
+        expect(all(status in statuses for status in seen), f"status {seen[0] if len(seen) == 1 else seen}, expected {allowed}")
         return f"status {seen[0]}"
 
     return judge
 
 
 def exact_status(*statuses: int) -> CheckJudge:
-    """The one status clients count on. A reply that is no client error at all is another check's business."""
+    """The one status that clients rely on. Another check judges a reply that is no client error."""
 
     def judge(subject: Subject, replies: tuple[Reply, ...]) -> str | None:
         seen = http(replies[0]).status
@@ -77,12 +77,12 @@ def error_text(reply: Reply) -> str:
 
 def client_error(_: Subject, replies: tuple[Reply, ...]) -> str:
     """Every reply is a 4xx status with `{"error": string}`."""
-    said = ""
+    message = ""
     for reply in replies:
         answered = http(reply)
         expect(400 <= answered.status < 500, f"status {answered.status}, expected 4xx; body {excerpt(answered.body)}")
-        said = f"{answered.status}: {error_text(reply)[:100]}"
-    return said
+        message = f"{answered.status}: {error_text(reply)[:100]}"
+    return message
 
 
 def code_is(*codes: str) -> CheckJudge:
@@ -106,7 +106,7 @@ CLIENT_CODES = ("INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_
 
 
 def exact_code(code: str) -> CheckJudge:
-    """The one code clients count on. A reply that does not blame the request is another check's business."""
+    """The one code that clients rely on. Another check judges a reply that does not blame the request."""
 
     def judge(subject: Subject, replies: tuple[Reply, ...]) -> str | None:
         seen = grpc(replies[0]).code
@@ -117,6 +117,6 @@ def exact_code(code: str) -> CheckJudge:
 
 def client_code(subject: Subject, replies: tuple[Reply, ...]) -> str:
     """Every reply blames the request, in words: neither OK nor a defect of the server."""
-    said = code_is(*CLIENT_CODES)(subject, replies) or ""
+    message = code_is(*CLIENT_CODES)(subject, replies) or ""
     expect(all(grpc(reply).details.strip() for reply in replies), "the status has no message")
-    return said
+    return message

@@ -1,4 +1,4 @@
-"""gRPC: health, metadata and inference, and that both doors say the same."""
+"""gRPC: health, metadata and inference, and that both doors agree."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,9 +39,9 @@ def _is_true(message: str, field: str) -> CheckJudge:
 def _server(subject: Subject, replies: tuple[Reply, ...]) -> str:
     message = read(replies[0], "ServerMetadataResponse")
     expect(bool(message.name and message.version), f"name {message.name!r}, version {message.version!r}")
-    said = set(message.extensions)
-    expect(not subject.server.has_http or said == subject.server.extensions,
-           f"extensions are {sorted(said)}, over HTTP {sorted(subject.server.extensions)}")  # fmt: skip
+    reported = set(message.extensions)
+    expect(not subject.server.has_http or reported == subject.server.extensions,
+           f"extensions are {sorted(reported)}, over HTTP {sorted(subject.server.extensions)}")  # fmt: skip
     return f"{message.name} {message.version}"
 
 
@@ -50,20 +50,20 @@ def _metadata(subject: Subject, replies: tuple[Reply, ...]) -> str:
         message = read(reply, "ModelMetadataResponse")
         expect(message.name == subject.model.name, f"name is {message.name!r}")
         for side, known in (("inputs", subject.model.inputs), ("outputs", subject.model.outputs)):
-            said = [(t.name, t.datatype, tuple(t.shape)) for t in getattr(message, side)]
+            reported = [(t.name, t.datatype, tuple(t.shape)) for t in getattr(message, side)]
             expected = [(t.name, t.datatype, t.shape) for t in known]
-            expect(said == expected, f"{side} are {said}, over HTTP {expected}")
+            expect(reported == expected, f"{side} are {reported}, over HTTP {expected}")
     return f"platform {message.platform}"
 
 
 def _metadata_versions(subject: Subject, replies: tuple[Reply, ...]) -> str:
-    said = tuple(read(replies[0], "ModelMetadataResponse").versions)
-    expect(said == versions(subject.model), f"versions are {list(said)}, over HTTP {list(subject.model.versions)}")
-    return f"{list(said)}"
+    reported = tuple(read(replies[0], "ModelMetadataResponse").versions)
+    expect(reported == versions(subject.model), f"versions are {list(reported)}, over HTTP {list(subject.model.versions)}")
+    return f"{list(reported)}"
 
 
 def _not_ready(_: Subject, replies: tuple[Reply, ...]) -> str:
-    """Either is said in practice: an error, or OK with ready = false."""
+    """Servers answer either: an error, or OK with ready = false."""
     if grpc(replies[0]).code != "OK":
         return client_code(_, replies)
     message = read(replies[0], "ModelReadyResponse")
@@ -125,9 +125,9 @@ def _reversed(model: ModelFacts) -> Request:
 
 
 def _in_order(subject: Subject, replies: tuple[Reply, ...]) -> None:
-    wanted = list(_reversed(subject.model).outputs)
+    requested = list(_reversed(subject.model).outputs)
     got = [t.name for t in read_answer(replies[0])[0].outputs]
-    expect(got == wanted, f"outputs are {got}, asked for {wanted}")
+    expect(got == requested, f"outputs are {got}, asked for {requested}")
 
 
 def _at_versions(subject: Subject) -> tuple[Call, ...]:

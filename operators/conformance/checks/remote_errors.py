@@ -73,9 +73,9 @@ def _case(
     name: str, requires: str, make: Callable[[ModelFacts], Call], code: str = "INVALID_ARGUMENT", level: Level = MUST
 ) -> tuple[Check, Check]:
     ask: Ask = lambda s: (make(s.model),)  # noqa: E731
-    said = f"{requires}: a code that blames the request, with a message"
+    requirement = f"{requires}: a code that blames the request, with a message"
     return (
-        Check(f"grpc.error.{name}", INFER, level, said, ask, client_code),
+        Check(f"grpc.error.{name}", INFER, level, requirement, ask, client_code),
         Check(f"grpc.error.{name}-code", INFER, SHOULD, f"{requires}: {code}", ask, exact_code(code)),
     )
 

@@ -72,9 +72,9 @@ def test_a_detector_that_says_no_split_is_trained_and_told_which_it_got(vedette,
     (own / "logins.yaml").write_text(yaml.safe_dump(declared))
     done = vedette("train", own / "logins.yaml", "--data", own / "logins.csv")
     assert done.exit_code == 0, done.output
-    assert "says no split" in done.output
+    assert "has no split" in done.output
     judged = vedette("evaluate", own / "logins.yaml", "--data", own / "logins.csv")
-    assert "Split: The file says none: rows whose request fields are equal are in one part." in judged.stdout
+    assert "Split: The file declares none: rows whose request fields are equal are in one part." in judged.stdout
 
 
 @pytest.mark.parametrize(

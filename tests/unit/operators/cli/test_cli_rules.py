@@ -136,4 +136,4 @@ def test_of_any_lines_each_is_an_event_or_set_aside(lines):
     ],
 )
 def test_files_of_every_layout(content, names):
-    assert [f.name + ("!" if f.why_not else "") for f in events_in("e", content)] == names
+    assert [f.name + ("!" if f.error else "") for f in events_in("e", content)] == names

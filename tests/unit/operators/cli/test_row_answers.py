@@ -67,14 +67,14 @@ async def test_a_row_that_is_refused_costs_the_others_nothing():
 
     asked = Asked(answer)
     lines = await answer_rows(asked, SUM, {}, chunk(*range(64)))
-    assert [line.values.get("y", line.why_not) for line in lines] == [*range(13), "no 13", *range(14, 64)]
+    assert [line.values.get("y", line.error) for line in lines] == [*range(13), "no 13", *range(14, 64)]
     assert len(asked.rows) == 1 + 2 * 6
 
 
 async def test_rows_that_a_model_drops_are_set_aside_and_no_other_gets_their_answer():
     lines = await answer_rows(Asked(lambda x: [Tensor("y", "INT64", x[x % 3 != 0])]), SUM, {}, chunk(*range(7)))
     assert [line.values.get("y") for line in lines] == [None, 1, 2, None, 4, 5, None]
-    assert all("lost or made rows" in (line.why_not or "lost or made rows") for line in lines)
+    assert all("lost or made rows" in (line.error or "lost or made rows") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ async def test_an_output_called_error_is_an_answer():
     (line,) = await answer_rows(
         Asked(lambda x: [Tensor("error", "INT64", x)]), manifest(("error", "INT64", (-1,))), {}, chunk(1)
     )
-    assert line.why_not is None
+    assert line.error is None
 
 
 def test_a_graph_whose_tensors_have_no_rows_is_asked_row_by_row():

@@ -120,7 +120,7 @@ def test_a_record_that_cannot_be_replayed_is_set_aside_and_the_others_are_replay
         return  # the reader of the log sets it aside
     found = replay([records[0], changed, records[2]], plain, plain)
     expected = 2 + bool(changed.verdicts and changed.inputs)
-    assert found.requests + len(found.set_aside) == expected
+    assert found.requests + len(found.skipped) == expected
     assert found.requests >= 2
     assert len(found.logged) == len(found.stable) == len(found.candidate) == len(found.entities)
 
@@ -131,15 +131,15 @@ def test_a_forecast_says_what_was_set_aside(records, bundles):
     found = replay([*records[:5], odd_one, *records[6:]] * 2, one, one)
     found.span_s = 60.0
     told = forecast(found, np.random.default_rng(0))
-    assert (told.requests, told.set_aside) == (118, 2)
-    assert told.why_set_aside == f"{odd_one.receipt}: the record has 1 verdicts for 2 rows"
+    assert (told.requests, told.skipped) == (118, 2)
+    assert told.first_skip_reason == f"{odd_one.receipt}: the record has 1 verdicts for 2 rows"
 
 
 def test_one_record_without_the_features_is_no_reason_to_refuse_all(records, bundles):
     """What rules answered while the features were out has none."""
     deep = msgspec.structs.replace(records[0], features={"depth": [0.1, 0.2]})
     found = replay([deep, records[1]], served(bundles["stable"]), served(bundles["other"]))
-    assert (found.requests, [type(problem) for _, problem in found.set_aside]) == (1, [CannotReplay])
+    assert (found.requests, [type(problem) for _, problem in found.skipped]) == (1, [CannotReplay])
 
 
 def test_a_broken_line_of_the_log_is_told_and_the_others_are_read(records, tmp_path):
