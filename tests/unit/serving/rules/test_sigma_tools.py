@@ -51,7 +51,7 @@ def tool_of(name):
 
 def events(name):
     found = list(read_events(SAMPLES / name))
-    assert [f.why_not for f in found] == [None] * 3
+    assert [f.error for f in found] == [None] * 3
     return [fields_of_json(f.body)[0] for f in found]
 
 
