@@ -20,7 +20,7 @@ from serving.cache.redis_cache import RedisCache
 from serving.clock import SystemClock
 from serving.doors.listener import DoorBackend
 from serving.features.opening import open_features
-from serving.models.store import BundleStore
+from serving.models.store import open_store
 from serving.ports import Cache, Clock
 from serving.replica.inference_service import ModelServer
 from serving.replica.replica import Composition, Replica
@@ -94,7 +94,7 @@ async def compose(settings: ServingSettings) -> Composition:
         )
         siblings = Siblings(settings.store_dir, identity)
         stack.callback(siblings.leave)
-        store, served = BundleStore(settings.store_dir), ServedFile(settings.store_dir)
+        store, served = open_store(settings), ServedFile(settings.store_dir)
         service = ModelServer(
             store=store,
             scorer=scorer,

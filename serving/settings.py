@@ -32,6 +32,14 @@ class ServingSettings(BaseSettings):
 
     store_dir: Path = Path(".vedette")
     """Folder of everything Vedette keeps on this machine: bundles, feature stores, the prediction log."""
+    registry: str = ""
+    """Where bundles come from, for `vedette registry` and references like `flows@production`: a folder or any fsspec URL, e.g.
+    `s3://models/vedette`; empty: `registry` in the store folder."""
+    require_signed: bool = False
+    """Whether a replica takes only bundles that a trusted key signed. The signature is verified before anything of a bundle is read,
+    probed or loaded; one that fails is refused as any other bad bundle is."""
+    trusted_keys: Path | None = None
+    """Folder of the public keys that may sign bundles (docs/reference/registry.md); `keys/bundles` in the store folder if unset."""
     bundle_dir: Path | None = None
     """Folder of one bundle that `python -m serving.launch.pod` takes into the store at its start, as KServe mounts it; unset: none."""
     served: str = ""
@@ -130,6 +138,16 @@ class ServingSettings(BaseSettings):
         if self.http_port == self.grpc_port != 0:
             raise ValueError(f"HTTP and gRPC have the same port {self.http_port}; give each its own")
         return self
+
+    @property
+    def trusted_keys_dir(self) -> Path:
+        """The folder of the keys that may sign bundles."""
+        return self.trusted_keys or self.store_dir / "keys" / "bundles"
+
+    @property
+    def registry_url(self) -> str:
+        """Where the registry is: a folder or a URL."""
+        return self.registry or str(self.store_dir / "registry")
 
     @property
     def feast_dir(self) -> Path:

@@ -112,7 +112,8 @@ def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | 
     from serving.replica.served_file import ServedFile, newest_of_each
 
     store = BundleStore(settings.store_dir)
-    _ensure_simple(store)
+    if not settings.require_signed:  # nobody signs the example
+        _ensure_simple(store)
     if settings.audit and settings.audit_key is None:
         ensure_key(settings.store_dir, settings.audit_key_name)
     bundle = None

@@ -10,9 +10,9 @@ from threading import Event
 
 from pydantic import ValidationError
 
-from serving.models.bundle import problems_in, read_bundle
+from serving.models.bundle import problems_in
 from serving.models.errors import ModelError
-from serving.models.store import BundleStore
+from serving.models.store import open_store
 from serving.replica.served_file import ServedFile, newest_of_each
 from serving.settings import ServingSettings
 from serving.spec import ServingSpec
@@ -23,9 +23,9 @@ _log = logging.getLogger("vedette.serving")
 
 def prepare(settings: ServingSettings) -> ServingSpec:
     """Fill the store and write what is served from it. Raises ModelError if the bundle is damaged or is not the wanted one."""
-    store = BundleStore(settings.store_dir)
+    store = open_store(settings)
     if settings.bundle_dir is not None:
-        store.add(read_bundle(settings.bundle_dir))
+        store.add(store.read_at(settings.bundle_dir))
     spec = _parse_served(settings.served) if settings.served else newest_of_each(store)
     held = {e.digest for e in store.entries()}
     missing = [m for m in spec.models if m.revision.bundle not in held]

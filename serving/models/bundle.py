@@ -4,14 +4,14 @@ The digest of a bundle is the sha256 of its bundle.json, which in turn holds the
 anywhere is a different bundle. Nothing is ever unpickled. Building is serving.models.build's, running serving.models.onnx's."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from pydantic import ValidationError
 
-from serving.models.errors import BundleError
+from serving.models.errors import BundleError, UntrustedBundle
 from serving.models.golden import Arrays, decode_golden, differences
 from serving.models.graph import check_ops, external_files, read_graph
 from serving.models.manifest import Manifest, ScoreSpec, TensorSpec, rows_of
@@ -21,7 +21,11 @@ from serving.ports import FeatureServiceInfo, Model
 
 MANIFEST: Final = "bundle.json"
 MODEL: Final = "model.onnx"
+SIGNATURE: Final = "model.sig"
+"""A signature may travel in the bundle's folder under this name, as OpenSSF's model signing writes it. It is none of the bundle's files."""
 MANIFEST_LIMIT_BYTES: Final = 32 * 1024 * 1024
+SignatureCheck = Callable[[str], Mapping[str, str]]
+"""Given a bundle's digest: the files that a trusted key signed, path -> sha256 in hex, bundle.json among them. Raises UntrustedBundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +42,33 @@ class Bundle:
         return self.folder / MODEL
 
 
-def read_bundle(folder: Path, digest: str | None = None) -> Bundle:
+def read_bundle(folder: Path, digest: str | None = None, signed: SignatureCheck | None = None) -> Bundle:
     """Read and verify a bundle.
 
-    digest: what the bundle must be, if known. Raises BundleError if a file was changed, is missing or was added, the graph has
-    an operator that is not allowed, or external data points outside the folder."""
+    digest: what the bundle must be, if known. signed: asked before anything of the bundle is parsed; None where signatures are not
+    required. Raises BundleError if a file was changed, is missing or was added, the graph has an operator that is not allowed, or
+    external data points outside the folder; UntrustedBundle."""
     body = _manifest_bytes(folder)
     actual = f"sha256:{hashlib.sha256(body).hexdigest()}"
     if digest is not None and actual != digest:
         raise BundleError(
             f"{folder / MANIFEST}: its digest is {actual}, expected {digest}; the bundle was changed, fetch or build it again"
         )
+    signed_files = None if signed is None else signed(actual)
     try:
         manifest = Manifest.model_validate_json(body)
     except ValidationError as problem:
         raise BundleError(f"{folder / MANIFEST}: {problems_in(problem)}") from problem
+    if signed_files is not None and signed_files != files_of(manifest, actual):
+        raise UntrustedBundle(f"{folder}: the signature does not name the files of bundle.json, each of them and no other")
     _check_files(folder, manifest)
     check_graph(folder / MODEL, listed=manifest.files)
     return Bundle(manifest, actual, folder)
+
+
+def files_of(manifest: Manifest, digest: str) -> dict[str, str]:
+    """Every file of a bundle, bundle.json included: path -> sha256 in hex. This is what a signature names."""
+    return {MANIFEST: digest.removeprefix("sha256:"), **manifest.files}
 
 
 def check_graph(model: Path, *, listed: Iterable[str]) -> None:
@@ -176,6 +189,10 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
         raise BundleError(f"{folder / MANIFEST}: files does not list {MODEL}")
     if manifest.golden is not None and manifest.golden.file not in manifest.files:
         raise BundleError(f"{folder / MANIFEST}: files does not list {manifest.golden.file}, which golden names")
+    if SIGNATURE in manifest.files:
+        raise BundleError(
+            f"{folder / MANIFEST}: files names {SIGNATURE}, which is where a signature stands; call the file otherwise"
+        )
     for name in manifest.files:
         listed = PurePosixPath(name)
         if listed.is_absolute() or ".." in listed.parts or "\\" in name:
@@ -184,7 +201,7 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
         name = entry.relative_to(folder).as_posix()
         if entry.is_symlink():
             raise BundleError(f"{entry}: a bundle holds files, not links; copy the file in and build the bundle again")
-        if entry.is_file() and name != MANIFEST and name not in manifest.files:
+        if entry.is_file() and name not in (MANIFEST, SIGNATURE) and name not in manifest.files:
             raise BundleError(f"{entry}: bundle.json does not list this file; remove it or build the bundle again")
     for name, expected in manifest.files.items():
         path = folder / name

@@ -2,6 +2,7 @@
 
     ModelError
     |- BundleError    the bundle is refused: changed, incomplete, unsafe, or it does not fit its feature service
+    |  `- UntrustedBundle   signatures are required and no trusted key signed it
     |- NoSuchModel    the store has no such model or version
     `- RunError       the runtime refused to run the model on this input
 
@@ -18,6 +19,10 @@ class ModelError(Exception):
 
 class BundleError(ModelError):
     """A bundle is refused; the message says what, where, and the way out."""
+
+
+class UntrustedBundle(BundleError):
+    """No trusted key signed the bundle; the message says what is wrong with each signature."""
 
 
 class NoSuchModel(ModelError):

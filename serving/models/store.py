@@ -1,26 +1,36 @@
 """The store of bundles on this machine: content-addressed folders, and names with versions that point at them.
 
     bundles/<sha256 in hex>/           a bundle
+    signatures/<sha256 in hex>/*.sig   signatures of that bundle, one file a signer
     models/<name>/<version>.json       {"digest": "sha256:..."}
 
 Adding is atomic and idempotent; nothing is ever changed in place but the pointer of a version."""
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
 import re
 import shutil
 import tempfile
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from serving.models.bundle import Bundle, read_bundle
+from serving.models.bundle import SIGNATURE, Bundle, read_bundle
 from serving.models.errors import BundleError, NoSuchModel
+from serving.models.signing.statement import LIMIT_BYTES, read_envelope
+from serving.models.signing.trust import Proof, TrustedKeys
+from serving.settings import ServingSettings
 
 _VERSION: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_HINT: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_MOST_SIGNATURES: Final = 16
 _log = logging.getLogger("vedette.store")
 
 
@@ -34,10 +44,12 @@ class StoreEntry:
 
 
 class BundleStore:
-    """Bundles under one folder."""
+    """Bundles under one folder.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    trusted: if given, only bundles that one of these keys signed can be read; the check comes before anything of a bundle is parsed."""
+
+    def __init__(self, root: Path, trusted: TrustedKeys | None = None) -> None:
+        self.root, self._trusted = root, trusted
 
     def folder_of(self, digest: str) -> Path:
         """Where the bundle of this digest stands, or would."""
@@ -50,17 +62,28 @@ class BundleStore:
             target.parent.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=".adding-"))
             try:
-                shutil.copytree(bundle.folder, scratch / "bundle")
+                shutil.copytree(
+                    bundle.folder, scratch / "bundle", ignore=lambda at, _: [SIGNATURE] if at == str(bundle.folder) else []
+                )
                 with contextlib.suppress(FileExistsError):
                     os.rename(scratch / "bundle", target)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
+        for _, signature in _signatures_in(bundle.folder, SIGNATURE):
+            self.add_signature(bundle.digest, signature)
         pointer = self.root / "models" / bundle.manifest.name / f"{bundle.manifest.version}.json"
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        draft = pointer.with_name(f".{pointer.name}.{os.getpid()}")
-        draft.write_text(json.dumps({"digest": bundle.digest}) + "\n", encoding="utf-8")
-        draft.replace(pointer)
+        _replace(pointer, json.dumps({"digest": bundle.digest}).encode() + b"\n")
         return bundle.digest
+
+    def add_signature(self, digest: str, signature: bytes) -> Path:
+        """Keep a signature of a bundle; one of the same key is replaced. Proves nothing. Raises UntrustedBundle if it is none."""
+        path = self._signatures_folder(digest) / signature_name(signature)
+        _replace(path, signature)
+        return path
+
+    def signatures_of(self, digest: str) -> list[tuple[str, bytes]]:
+        """The signatures kept of a bundle: the name of each file, and its bytes. At most the first 16."""
+        return _signatures_in(self._signatures_folder(digest), "*.sig")
 
     def entries(self) -> tuple[StoreEntry, ...]:
         """Every name and version, by name, then oldest version first. A pointer that cannot be read is left out, with a warning;
@@ -87,8 +110,24 @@ class BundleStore:
         return self.read(_digest(chosen[-1]))
 
     def read(self, digest: str) -> Bundle:
-        """Read and verify a bundle by its digest. Raises BundleError."""
-        return read_bundle(self.folder_of(digest), digest)
+        """Read and verify a bundle by its digest. Raises BundleError, UntrustedBundle."""
+        return self.read_at(self.folder_of(digest), digest)
+
+    def read_at(self, folder: Path, digest: str | None = None) -> Bundle:
+        """Read and verify a bundle that stands anywhere, to what this store requires. Its signatures are those kept here, and
+        `model.sig` in its folder. Raises BundleError, UntrustedBundle."""
+        trusted = self._trusted
+        if trusted is None:
+            return read_bundle(folder, digest)
+
+        def signed(actual: str) -> Mapping[str, str]:
+            proof: Proof = trusted.prove(actual, [*self.signatures_of(actual), *_signatures_in(folder, SIGNATURE)])
+            return proof.files
+
+        return read_bundle(folder, digest, signed)
+
+    def _signatures_folder(self, digest: str) -> Path:
+        return self.root / "signatures" / digest.removeprefix("sha256:")
 
     def next_version(self, name: str) -> str:
         """The version a new bundle of this name would get."""
@@ -100,6 +139,24 @@ class BundleStore:
         return sorted(found, key=lambda pointer: (pointer[0], int(pointer[1])))
 
 
+def signature_name(signature: bytes) -> str:
+    """The file name of a signature: by its key, so that each signer has one. Raises UntrustedBundle if it is none."""
+    hint = read_envelope(signature).hint or ""
+    return f"{hint if _HINT.fullmatch(hint) else hashlib.sha256(signature).hexdigest():.16}.sig"
+
+
+def _signatures_in(folder: Path, pattern: str) -> list[tuple[str, bytes]]:
+    found = sorted(p for p in folder.glob(pattern) if p.is_file() and not p.is_symlink() and p.stat().st_size <= LIMIT_BYTES)
+    return [(path.name, path.read_bytes()) for path in found[:_MOST_SIGNATURES]]
+
+
+def _replace(path: Path, body: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    draft.write_bytes(body)
+    draft.replace(path)
+
+
 def _digest(pointer: Path) -> str:
     try:
         digest = str(json.loads(pointer.read_text(encoding="utf-8"))["digest"])
@@ -108,3 +165,9 @@ def _digest(pointer: Path) -> str:
         return digest
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise BundleError(f"{pointer}: is not a version pointer ({problem}); remove it and add the bundle again") from problem
+
+
+def open_store(settings: ServingSettings) -> BundleStore:
+    """The store of this machine's data plane; where signatures are required, of bundles that a trusted key signed."""
+    trusted = TrustedKeys(settings.trusted_keys_dir, lambda: datetime.now(UTC)) if settings.require_signed else None
+    return BundleStore(settings.store_dir, trusted)

@@ -69,10 +69,10 @@ async def _score(
     from operators.cli.models.rows import count_rows, read_chunks
     from serving.app import compose
     from serving.audit.record import NotRecorded
-    from serving.models.store import BundleStore
+    from serving.models.store import open_store
     from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 
-    bundle = await asyncio.to_thread(BundleStore(settings.store_dir).resolve, model, version)
+    bundle = await asyncio.to_thread(open_store(settings).resolve, model, version)
     point = parameters.get("operating_point")
     if point is not None and point not in bundle.manifest.operating_points:
         known = sorted(bundle.manifest.operating_points)
