@@ -12,8 +12,8 @@ for extra in serving envoy lifecycle operators operator loadtests; do
   "$uv" pip compile pyproject.toml --extra "$extra" -c requirements/dev.txt $common -o "requirements/$extra.txt"
 done
 awk '/^uv==/{on=1} on&&!/^uv==/&&!/--hash/{exit} on' requirements/dev.txt > requirements/uv.txt
-# Model servers that the benchmarks compare with, each in an environment of its own.
-for peer in mlserver bentoml; do
+# Servers that benchmarks compare with and tests ask, each in an environment of its own.
+for peer in mlserver bentoml mlflow; do
   # shellcheck disable=SC2086
   "$uv" pip compile "requirements/peers/$peer.in" $common -o "requirements/peers/$peer.txt"
 done

@@ -14,6 +14,7 @@ from operators.cli.audit import app as audit
 from operators.cli.console import errors
 from operators.cli.demo import app as demo
 from operators.cli.models import bundle, evaluate, features, listing, score, train
+from operators.cli.registry import app as registry
 from operators.cli.rollout import app as rollout
 from operators.cli.rollout import experiment
 from operators.cli.rules import app as rules
@@ -33,6 +34,7 @@ app.command(rich_help_panel=_MODELS)(listing.models)
 app.command(rich_help_panel=_MODELS)(train.train)
 app.command(rich_help_panel=_MODELS)(evaluate.evaluate)
 app.add_typer(bundle.app, name="bundle", rich_help_panel=_MODELS)
+app.add_typer(registry.app, name="registry", rich_help_panel=_MODELS)
 app.add_typer(features.app, name="features", rich_help_panel=_MODELS)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_ROLLOUTS)
 app.add_typer(experiment.app, name="experiment", rich_help_panel=_ROLLOUTS)

@@ -189,14 +189,10 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
         raise BundleError(f"{folder / MANIFEST}: files does not list {MODEL}")
     if manifest.golden is not None and manifest.golden.file not in manifest.files:
         raise BundleError(f"{folder / MANIFEST}: files does not list {manifest.golden.file}, which golden names")
-    if SIGNATURE in manifest.files:
-        raise BundleError(
-            f"{folder / MANIFEST}: files names {SIGNATURE}, which is where a signature stands; call the file otherwise"
-        )
-    for name in manifest.files:
-        listed = PurePosixPath(name)
-        if listed.is_absolute() or ".." in listed.parts or "\\" in name:
-            raise BundleError(f"{folder / MANIFEST}: files names {name!r}, which is outside the bundle's folder")
+    try:
+        check_paths(manifest)
+    except BundleError as problem:
+        raise BundleError(f"{folder / MANIFEST}: {problem}") from problem
     for entry in sorted(folder.rglob("*")):
         name = entry.relative_to(folder).as_posix()
         if entry.is_symlink():
@@ -212,6 +208,16 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
             raise BundleError(
                 f"{path}: its sha256 is {actual}, bundle.json says {expected}; the file was changed, fetch or build the bundle again"
             )
+
+
+def check_paths(manifest: Manifest) -> None:
+    """Every file of the list lies within the bundle's folder, and none stands where a signature does. Raises BundleError."""
+    if SIGNATURE in manifest.files:
+        raise BundleError(f"files names {SIGNATURE}, which is where a signature stands; call the file otherwise")
+    for name in manifest.files:
+        listed = PurePosixPath(name)
+        if listed.is_absolute() or ".." in listed.parts or "\\" in name:
+            raise BundleError(f"files names {name!r}, which is outside the bundle's folder")
 
 
 def problems_in(problem: ValidationError) -> str:

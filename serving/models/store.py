@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.models.bundle import SIGNATURE, Bundle, read_bundle
-from serving.models.errors import BundleError, NoSuchModel
+from serving.models.errors import BundleError, NoSuchModel, UntrustedBundle
 from serving.models.signing.statement import LIMIT_BYTES, read_envelope
 from serving.models.signing.trust import Proof, TrustedKeys
 from serving.settings import ServingSettings
@@ -30,7 +30,8 @@ from serving.settings import ServingSettings
 _VERSION: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _HINT: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_MOST_SIGNATURES: Final = 16
+MOST_SIGNATURES: Final = 16
+"""Signatures of one bundle that are read."""
 _log = logging.getLogger("vedette.store")
 
 
@@ -126,6 +127,17 @@ class BundleStore:
 
         return read_bundle(folder, digest, signed)
 
+    def require_signature(self, digest: str) -> None:
+        """Where this store requires signatures: is one kept here that a trusted key made? Raises UntrustedBundle."""
+        if self._trusted is not None:
+            self.prove(digest)
+
+    def prove(self, digest: str) -> Proof:
+        """The signature kept here that a trusted key made. Raises UntrustedBundle."""
+        if self._trusted is None:
+            raise UntrustedBundle(f"the store {self.root} trusts no keys")
+        return self._trusted.prove(digest, self.signatures_of(digest))
+
     def _signatures_folder(self, digest: str) -> Path:
         return self.root / "signatures" / digest.removeprefix("sha256:")
 
@@ -147,7 +159,7 @@ def signature_name(signature: bytes) -> str:
 
 def _signatures_in(folder: Path, pattern: str) -> list[tuple[str, bytes]]:
     found = sorted(p for p in folder.glob(pattern) if p.is_file() and not p.is_symlink() and p.stat().st_size <= LIMIT_BYTES)
-    return [(path.name, path.read_bytes()) for path in found[:_MOST_SIGNATURES]]
+    return [(path.name, path.read_bytes()) for path in found[:MOST_SIGNATURES]]
 
 
 def _replace(path: Path, body: bytes) -> None:

@@ -25,7 +25,7 @@ def split_pipeline(command: str) -> list[list[str]]:
 
 
 def find_verb(tokens: list[str]) -> tuple[Verb, list[str]]:
-    for length in (2, 1):
+    for length in (3, 2, 1):
         verb = WORDS.get(tuple(tokens[:length]))
         if verb is not None:
             return verb, tokens[length:]

@@ -15,7 +15,7 @@ from tests.fakes.redis_server import PROGRAM, RedisServer
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-OWN, ANY = "serve-your-own-detector.md", "serve-any-onnx-model.md"
+OWN, ANY, PROMOTE = "serve-your-own-detector.md", "serve-any-onnx-model.md", "promote-a-model.md"
 ROLL_OUT, CANARY, ASK, COMPARE, SCALE = (
     "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md", "compare-two-models.md", "scale.md"
 )  # fmt: skip
@@ -65,6 +65,24 @@ class TestModelsOfOnesOwn:
         reader.makes_files(ANY)
         reader.follows(ANY)
         assert "visits" in reader.says("vedette models")
+
+
+def test_promote_a_model(tmp_path: Path):
+    """Trained, signed and promoted in one store, served from another that takes nothing unsigned, rolled out by reference."""
+    reader = Reader(tmp_path)
+    reader.follows(PROMOTE)
+    serve, start = played(PROMOTE)[-2:]
+    store = tmp_path / "serving-machine"
+    with up(store, *shlex.split(serve)[2:3], timeout_s=PATIENCE_S, cwd=tmp_path, **reader.exported) as served:
+        reader.server = served
+        index = json.loads(reader.says("curl -s -X POST http://127.0.0.1:8080/v2/repository/index -d '{}'"))
+        assert [(m["name"], m["state"]) for m in index] == [("flows", "READY")]
+        reader.types(PROMOTE, start)
+    (digest,) = {m["digest"] for m in json.loads(reader.says("vedette registry list --json"))}
+    assert digest in (store / "control" / "services" / "flows.yaml").read_text(encoding="utf-8")
+    (path,) = (tmp_path / "registry" / "signatures").rglob("*.sig")
+    path.unlink()
+    assert "has no signature" in reader.refused("vedette registry verify flows")
 
 
 class TestOnOneServer:

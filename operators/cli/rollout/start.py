@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 Version = Annotated[str | None, typer.Option(help="Model version of the candidate (default: the newest).")]
 BundleDigest = Annotated[
-    str | None, typer.Option("--bundle", help="Digest of its bundle (default: the store's, of this version).")
+    str | None,
+    typer.Option(
+        "--bundle", help="Digest of its bundle, or a reference into the registry, e.g. flows@production (default: the store's)."
+    ),
 ]
 OperatingPoint = Annotated[str | None, typer.Option(help="Operating point that decides (default: the bundle's).")]
 Thresholds = Annotated[
@@ -91,7 +94,12 @@ def started(
 
 
 def _revision(choice: ControlPlaneChoice, name: str, version: str | None, bundle: str | None) -> dict[str, Any]:
-    if bundle is not None and version is not None:
+    if bundle is not None and not bundle.startswith("sha256:") and choice.is_cluster:
+        from operators.cli.registry.options import place
+
+        registered = place(choice.store_dir, None).registry().find(bundle)
+        return {"version": registered.version, "bundle": registered.digest}
+    if bundle is not None and version is not None and bundle.startswith("sha256:"):
         return {"version": version, "bundle": bundle}
     if choice.is_cluster:
         raise CommandError(
@@ -102,12 +110,20 @@ def _revision(choice: ControlPlaneChoice, name: str, version: str | None, bundle
 
 
 def bundle_of(store_dir: Path | None, model: str, version: str | None, digest: str | None = None) -> "Bundle":
-    """A bundle of this machine's store, by digest or version; the newest by default. Raises ModelError."""
+    """A bundle of this machine's store, by digest or version; the newest by default. A reference into the registry is pulled first.
+
+    Raises ModelError, RegistryError."""
     from serving.models.store import BundleStore
     from serving.settings import ServingSettings
 
     store = BundleStore(store_dir or ServingSettings().store_dir)
-    return store.read(digest) if digest is not None else store.resolve(model, version)
+    if digest is None:
+        return store.resolve(model, version)
+    if digest.startswith("sha256:"):
+        return store.read(digest)
+    from operators.cli.registry.options import place
+
+    return place(store_dir, None).registry().pull(digest, store)
 
 
 def _model(choice: ControlPlaneChoice, name: str) -> str:

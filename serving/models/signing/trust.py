@@ -49,7 +49,7 @@ class KeyConditions(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class TrustedKey:
+class BundleKey:
     """A public key in the folder, by the name of its file."""
 
     name: str
@@ -72,12 +72,12 @@ class TrustedKeys:
     def __init__(self, folder: Path, now: Callable[[], datetime]) -> None:
         self.folder, self._now = folder, now
 
-    def read(self) -> tuple[list[TrustedKey], list[str]]:
+    def read(self) -> tuple[list[BundleKey], list[str]]:
         """The keys, and what is wrong with files that are none."""
         keys, problems = [], []
         for path in sorted(self.folder.glob("*.pub")):
             try:
-                keys.append(TrustedKey(path.stem, PublicKey.parse(path.read_bytes(), path.name), _conditions(path)))
+                keys.append(BundleKey(path.stem, PublicKey.parse(path.read_bytes(), path.name), _conditions(path)))
             except (ModelError, OSError) as problem:
                 problems.append(f"{path.name} is not trusted: {problem}")
         return keys, problems
@@ -101,7 +101,7 @@ class TrustedKeys:
         raise UntrustedBundle(f"bundle {digest} is not signed by a trusted key: {'; '.join(why[:5])}")
 
 
-def _proof(digest: str, envelope: SignatureEnvelope, keys: Iterable[TrustedKey], now: datetime) -> Proof:
+def _proof(digest: str, envelope: SignatureEnvelope, keys: Iterable[BundleKey], now: datetime) -> Proof:
     named = [k for k in keys if envelope.hint in (None, k.key.hint)]
     if not named:
         raise UntrustedBundle(f"the key {(envelope.hint or '')[:16]} that signed it is not trusted")

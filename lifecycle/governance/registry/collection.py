@@ -1,0 +1,59 @@
+"""Which bundles of a registry nobody needs any more, and why the others are kept. Pure; the shell counts and removes.
+
+A bundle is kept while it is in staging or production, has an alias, was pushed or staged lately, or is named by what is served, by a
+service document or by a record that is younger than the retention."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lifecycle.governance.registry.history import RegisteredBundle, describe_use
+
+DAY_US: Final = 24 * 3600 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A bundle, and why it is kept; empty: nobody needs it."""
+
+    bundle: RegisteredBundle
+    why: str
+
+
+def needs(
+    bundles: Sequence[RegisteredBundle],
+    named: Mapping[str, str],
+    recorded: Mapping[tuple[str, str], int],
+    *,
+    now_us: int,
+    grace_us: int,
+    retention_us: int,
+) -> list[Need]:
+    """Of each bundle, why it is kept.
+
+    named: digests that documents name, and where. recorded: time of the newest answer of each (model, version)."""
+    return [
+        Need(bundle, _why(bundle, named, recorded, now_us=now_us, grace_us=grace_us, retention_us=retention_us))
+        for bundle in bundles
+    ]
+
+
+def _why(
+    bundle: RegisteredBundle,
+    named: Mapping[str, str],
+    recorded: Mapping[tuple[str, str], int],
+    *,
+    now_us: int,
+    grace_us: int,
+    retention_us: int,
+) -> str:
+    if bundle.is_in_use:
+        return describe_use(bundle)
+    if bundle.digest in named:
+        return f"named in {named[bundle.digest]}"
+    newest = recorded.get((bundle.name, bundle.version))
+    if newest is not None and now_us - newest <= retention_us:
+        return f"answered {(now_us - newest) // DAY_US} days ago"
+    if now_us - max(bundle.time_us, bundle.pushed_us) <= grace_us:
+        return f"changed {(now_us - max(bundle.time_us, bundle.pushed_us)) // DAY_US} days ago"
+    return ""

@@ -1,0 +1,54 @@
+"""Where this machine names bundles: what is served, service documents with their status, and the prediction log.
+
+Reads only. Digests are looked for as text, so that a document of any version counts."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from serving.audit.segment_files import PATTERN
+
+_DIGEST: Final = re.compile(rb"sha256:[0-9a-f]{64}")
+_FOLDERS: Final = ("served*.json", "control/**/*")
+
+
+class _Answered(msgspec.Struct):
+    model: str
+    version: str
+    time_us: int
+
+
+def named_bundles(store_dir: Path) -> dict[str, str]:
+    """Digests that are served or that a service document or its status names: digest -> the file that does, within the store."""
+    found: dict[str, str] = {}
+    for pattern in _FOLDERS:
+        for path in sorted(store_dir.glob(pattern)):
+            if path.is_file() and not path.is_symlink():
+                for digest in _DIGEST.findall(path.read_bytes()):
+                    found.setdefault(digest.decode(), path.relative_to(store_dir).as_posix())
+    return found
+
+
+def answered_versions(
+    folder: Path, *, since_us: int, progress: Callable[[int], None] = lambda size: None
+) -> dict[tuple[str, str], int]:
+    """Time of the newest record of each (model, version) in a prediction log, in microseconds since the epoch.
+
+    since_us: segments that were last written before it are passed over. progress: told the bytes read. A line that cannot be read
+    raises msgspec.DecodeError: then nobody knows what is needed."""
+    newest: dict[tuple[str, str], int] = {}
+    decoder = msgspec.json.Decoder(_Answered)
+    for path in sorted(folder.glob(PATTERN)):
+        if path.stat().st_mtime_ns // 1000 < since_us:
+            continue
+        with path.open("rb") as lines:
+            for line in lines:
+                progress(len(line))
+                if line.endswith(b"\n"):
+                    record = decoder.decode(line)
+                    key = (record.model, record.version)
+                    newest[key] = max(record.time_us, newest.get(key, 0))
+    return newest

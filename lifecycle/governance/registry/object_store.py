@@ -1,0 +1,173 @@
+"""Files under one address: a folder, or anything that fsspec knows (S3, GCS, Azure, memory). The one user of fsspec in this room.
+
+Three promises, on every kind: a file is there whole or not at all; `create` gives a name to one writer only; what was written is what
+is listed next. A folder keeps them by a rename, a hard link and fsync, S3 by atomic PUTs and `If-None-Match`."""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from lifecycle.governance.registry.errors import Damaged, RegistryError, Unreachable
+
+_TAKEN: Final = frozenset({errno.EEXIST, errno.EINVAL})
+"""How a failed If-None-Match comes back: s3fs turns S3's 412 into EINVAL."""
+
+
+class ObjectStore:
+    """Files by path, `/` between its parts, relative to the address."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            found: tuple[Any, str] = fsspec.url_to_fs(url, skip_instance_cache=True)
+        except (ImportError, ValueError) as problem:
+            raise RegistryError(f"{url}: no such kind of store here ({problem}); for s3:// install vedette[s3]") from problem
+        self._fs, self._root = found[0], found[1].rstrip("/")
+        self._is_local = isinstance(self._fs, LocalFileSystem)
+
+    def read(self, path: str, limit: int | None = None) -> bytes:
+        """The bytes of a file. limit: the most it may have. Raises FileNotFoundError, Damaged, Unreachable."""
+        with self._asked(path):
+            if limit is not None and self._fs.size(self._at(path)) > limit:
+                raise Damaged(f"{self.url}/{path}: is larger than {limit} bytes")
+            return bytes(self._fs.cat_file(self._at(path)))
+
+    def write(self, path: str, body: bytes) -> None:
+        """Write a file, in the place of the one that is there. Raises Unreachable."""
+        with self._asked(path, writes=True):
+            if self._is_local:
+                self._settle(path, body, os.replace)
+            else:
+                self._fs.pipe_file(self._at(path), body)
+
+    def create(self, path: str, body: bytes) -> bool:
+        """Write a file that nobody wrote before; False if somebody did. Of several who try at once one succeeds. Raises Unreachable."""
+        with self._asked(path, writes=True):
+            try:
+                if self._is_local:
+                    self._settle(path, body, os.link)
+                else:
+                    self._fs.pipe_file(self._at(path), body, mode="create")
+            except OSError as problem:
+                if not isinstance(problem, FileExistsError) and (self._is_local or problem.errno not in _TAKEN):
+                    raise
+                if not self.exists(path):  # EINVAL, and not for this reason
+                    raise
+                return False
+            return True
+
+    def upload(self, path: str, source: Path) -> None:
+        """Write a file from this machine. Raises Unreachable."""
+        with self._asked(path, writes=True):
+            if self._is_local:
+                self.write(path, source.read_bytes())
+            else:
+                self._fs.put_file(str(source), self._at(path))
+
+    def download(self, path: str, target: Path) -> None:
+        """Write a file to this machine; its folder is made. Raises FileNotFoundError, Unreachable."""
+        with self._asked(path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._fs.get_file(self._at(path), str(target))
+
+    def exists(self, path: str) -> bool:
+        """Whether the file is there. Raises Unreachable."""
+        with self._asked(path):
+            self._fs.invalidate_cache()
+            return bool(self._fs.isfile(self._at(path)))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Every file below a folder and its size in bytes: by its path within the folder, in order. Drafts are left out.
+
+        Raises Unreachable."""
+        with self._asked(folder):
+            self._fs.invalidate_cache()
+            base = self._at(folder)
+            try:
+                found = self._fs.find(base, detail=True)
+            except FileNotFoundError:
+                return {}
+        inside = {str(path)[len(base) :].lstrip("/"): int(about["size"] or 0) for path, about in found.items()}
+        return {path: size for path, size in sorted(inside.items()) if not path.rpartition("/")[2].startswith(".draft-")}
+
+    def read_all(self, folder: str) -> dict[str, bytes]:
+        """Every file below a folder, read side by side: by its path within the folder, in order. Raises Unreachable."""
+        names = list(self.sizes(folder))
+        with self._asked(folder):
+            found = self._fs.cat([self._at(f"{folder}/{name}") for name in names]) if names else {}
+            return dict(zip(names, map(bytes, found.values()), strict=True))
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders directly within one. Raises Unreachable."""
+        with self._asked(folder):
+            self._fs.invalidate_cache()
+            try:
+                found = self._fs.ls(self._at(folder), detail=True)
+            except FileNotFoundError:
+                return []
+            return sorted({str(e["name"]).rstrip("/").rpartition("/")[2] for e in found if e["type"] == "directory"})
+
+    def modified(self, path: str) -> datetime:
+        """When a file was written. Raises FileNotFoundError, Unreachable."""
+        with self._asked(path):
+            at: datetime = self._fs.modified(self._at(path))
+            return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there. Raises Unreachable."""
+        with self._asked(path):
+            try:
+                self._fs.rm_file(self._at(path))
+            except FileNotFoundError:
+                return
+
+    def remove_empty(self, folder: str) -> None:
+        """Remove what is left of a folder without files; object stores have nothing left."""
+        if self._is_local:
+            for at, _, _ in os.walk(self._at(folder), topdown=False):
+                Path(at).rmdir()
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    def _settle(self, path: str, body: bytes, take_place: Any) -> None:
+        """A draft beside the file, synced, then put into place in one step. take_place: of a draft's path and the file's."""
+        target = Path(self._at(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".draft-{secrets.token_hex(8)}")
+        try:
+            with draft.open("xb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            take_place(draft, target)
+        finally:
+            draft.unlink(missing_ok=True)
+        handle = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def _asked(self, path: str, *, writes: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except RegistryError:
+            raise
+        except FileNotFoundError as problem:
+            if not writes:
+                raise
+            raise Unreachable(
+                f"{self.url}/{path}: cannot be written: {problem}; is there such a bucket or folder?"
+            ) from problem
+        except Exception as problem:  # each kind of store has errors of its own
+            raise Unreachable(f"{self.url}/{path}: {type(problem).__name__}: {problem}") from problem

@@ -1,0 +1,1 @@
+"""`vedette registry`: where bundles come from, who promoted them, who signed them."""

@@ -1,0 +1,91 @@
+"""`vedette registry gc`: removes bundles that nobody needs; says what it would remove, and does it when told so."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
+from operators.cli.registry.options import Because, Place, RegistryUrl, StoreDir, now_us, place
+
+if TYPE_CHECKING:
+    from lifecycle.governance.registry.registry import Registry
+
+
+def gc(
+    really: Annotated[bool, typer.Option("--yes", help="Remove them; without it nothing is removed.")] = False,
+    keep_days: Annotated[int, typer.Option(min=0, help="Keep what was pushed or changed within so many days.")] = 30,
+    retention_days: Annotated[int, typer.Option(min=0, help="Keep what answered within so many days, by the records.")] = 2557,
+    log: Annotated[
+        list[Path] | None, typer.Option(help="Folder of records of another machine; repeat. This store's are always read.")
+    ] = None,
+    why: Because = "nobody needs it",
+    registry: RegistryUrl = None,
+    store_dir: StoreDir = None,
+    as_json: Json = False,
+) -> None:
+    """Remove bundles that are in no stage and have no alias, are not served, were not changed lately and answered nothing lately."""
+    from lifecycle.governance.registry.collection import DAY_US, needs
+    from lifecycle.governance.registry.mentions import named_bundles
+
+    at = place(store_dir, registry)
+    opened, now = at.registry(), now_us()
+    recorded = _recorded(at, log or [], since_us=now - retention_days * DAY_US)
+    found = needs(
+        opened.bundles(),
+        named_bundles(at.settings.store_dir),
+        recorded,
+        now_us=now,
+        grace_us=keep_days * DAY_US,
+        retention_us=retention_days * DAY_US,
+    )
+    rows: list[dict[str, Any]] = [
+        {"name": n.bundle.name, "version": n.bundle.version, "digest": n.bundle.digest, "kept": n.why or None} for n in found
+    ]
+    strays = _strays(opened, keep_days * DAY_US)
+    rows += [{"name": "", "version": "", "digest": digest, "kept": kept or None} for digest, kept in strays]
+    if really:
+        for need in found:
+            if not need.why:
+                opened.remove(need.bundle, why, {"keep_days": keep_days, "retention_days": retention_days})
+        for digest, kept in strays:
+            if not kept:
+                opened.remove_stray(digest, why)
+    if as_json:
+        print_json({"removed": really, "bundles": rows})
+        return
+    word = "removed" if really else "would be removed"
+    table = [
+        (r["name"] or "(no push ended)", r["version"], f"kept: {r['kept']}" if r["kept"] else word, r["digest"]) for r in rows
+    ]
+    print_table("registry gc", ["model", "version", "what", "digest"], table)
+    if not really and any(not r["kept"] for r in rows):
+        errors.print("nothing was removed; `--yes` removes them")
+
+
+def _recorded(at: Place, logs: list[Path], *, since_us: int) -> dict[tuple[str, str], int]:
+    """The newest answer of each version, over this store's records and those of other machines."""
+    import msgspec
+
+    from lifecycle.governance.registry.mentions import answered_versions
+
+    newest: dict[tuple[str, str], int] = {}
+    with progress() as display:
+        task = display.add_task("reading records", total=None)
+        for folder in (at.settings.store_dir / "audit", *logs):
+            if folder in logs and not folder.is_dir():
+                raise CommandError(f"--log {folder}: no such folder; name one with segment-*.jsonl")
+            try:
+                found = answered_versions(folder, since_us=since_us, progress=lambda size: display.update(task, advance=size))
+            except msgspec.DecodeError as problem:
+                raise CommandError(
+                    f"{folder}: a record cannot be read ({problem}); nothing is removed while that is so"
+                ) from problem
+            for key, time_us in found.items():
+                newest[key] = max(time_us, newest.get(key, 0))
+    return newest
+
+
+def _strays(opened: "Registry", grace_us: int) -> list[tuple[str, str]]:
+    """Files of interrupted pushes: each digest, and why it is kept; empty: it is not."""
+    return [(d, "a push may be under way" if opened.age_us(d) <= grace_us else "") for d in opened.strays()]
