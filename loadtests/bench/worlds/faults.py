@@ -20,7 +20,7 @@ from typing import Final
 from loadtests.bench.errors import BenchError
 from loadtests.bench.process import HOST
 from loadtests.bench.worlds.feature_world import PATH, FeatureWorld
-from loadtests.bench.worlds.own_redis import OwnRedis
+from loadtests.bench.worlds.own_redis import OwnRedis, beside
 
 BUSY: Final = 2
 """Processes that steal CPU."""
@@ -113,13 +113,8 @@ def clients_gone(scene: Scene) -> Iterator[None]:
                     hung_up.append(number)
                 is_over.wait(0.2)
 
-    thread = threading.Thread(target=hang_up, daemon=True)
-    thread.start()
-    try:
+    with beside(hang_up, is_over):
         yield
-    finally:
-        is_over.set()
-        thread.join(10)
     if len(hung_up) < CONNECTIONS:
         raise BenchError(f"only {len(hung_up)} clients could connect and hang up")
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +86,7 @@ class OwnRedis:
                 while not is_over.is_set():
                     client.execute_command("DEBUG", "SLEEP", str(SLOW_S))
 
-        with _beside(sleep, is_over):
+        with beside(sleep, is_over):
             yield
 
     @contextlib.contextmanager
@@ -111,7 +111,7 @@ class OwnRedis:
             client.config_set("maxmemory-policy", "noeviction")
             client.config_set("maxmemory", "1mb")
             try:
-                with _beside(write, is_over):
+                with beside(write, is_over):
                     yield
             finally:
                 client.config_set("maxmemory", "0")
@@ -131,7 +131,8 @@ class OwnRedis:
 
 
 @contextlib.contextmanager
-def _beside(work: Any, is_over: threading.Event) -> Iterator[None]:
+def beside(work: Callable[[], None], is_over: threading.Event) -> Iterator[None]:
+    """Run `work` in a thread while the block runs; `is_over` tells it to end."""
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:

@@ -25,7 +25,7 @@ _BEGIN: Final = re.compile(r"^[^\s}\],]", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One event as it stands in its file. name: of the file, with the line or the number in its list. why_not: why it is none."""
+    """One event as it stands in its file. name: of the file, with the line or the number in its list. error: why it cannot be read."""
 
     name: str
     body: bytes = b""

@@ -292,7 +292,7 @@ def test_the_headline_benchmarks_also_have_what_a_user_has_who_sets_nothing(modu
     monkeypatch.setattr("loadtests.bench.vedette.fill_store", lambda *_: None)
     made = dict(module.servers(None, tmp_path))
     assert made[SHIPPED]().environment == ()
-    assert made["vedette"]().environment == (("VEDETTE_AUDIT", "false"),)
+    assert made["vedette"]().environment == (("VEDETTE_AUDIT", "off"),)
 
 
 def test_a_ratio_to_nothing_is_not_taken():
