@@ -5,21 +5,9 @@ from typing import Any
 import pytest
 
 from tests.contract.api_server.api_server_kind import MERGE, definition, eventually, install, new_group, refused, uninstall
-from tests.fakes.apiserver import Handle
 
 Json = dict[str, Any]
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-
-
-@pytest.fixture
-def http(api_server: Handle):
-    with api_server.http() as client:
-        yield client
-
-
-@pytest.fixture
-def maps(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/configmaps"
 
 
 def account(http, namespace: str, name: str) -> str:

@@ -19,12 +19,6 @@ Json = dict[str, Any]
 
 
 @pytest.fixture
-def http(api_server: Handle):
-    with api_server.http() as client:
-        yield client
-
-
-@pytest.fixture
 def kubectl(api_server: Handle, namespace: str):
     """Run kubectl in the test's namespace; answers the finished process."""
     beside = Path(sys.executable).with_name("kubectl")

@@ -15,30 +15,6 @@ from tests.contract.api_server.api_server_kind import (
     refused,
     uninstall,
 )
-from tests.fakes.apiserver import Handle
-
-
-@pytest.fixture(scope="module")
-def module_http(api_server: Handle):
-    with api_server.http() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def group(module_http):
-    body = definition(new_group())
-    yield install(module_http, body)
-    uninstall(module_http, body)
-
-
-@pytest.fixture
-def http(module_http):
-    return module_http
-
-
-@pytest.fixture
-def widgets(group: str, namespace: str) -> str:
-    return f"{group}/namespaces/{namespace}/widgets"
 
 
 def widget(widgets: str, name: str = "w", **spec):

@@ -5,20 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes.apiserver import Handle
-
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def http(api_server: Handle):
-    with api_server.http() as client:
-        yield client
-
-
-@pytest.fixture
-def maps(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/configmaps"
 
 
 def made(http: httpx.Client, at: str, name: str = "a", **more: Any) -> Json:

@@ -13,17 +13,6 @@ Json = dict[str, Any]
 
 
 @pytest.fixture
-def http(api_server: Handle):
-    with api_server.http() as client:
-        yield client
-
-
-@pytest.fixture
-def maps(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/configmaps"
-
-
-@pytest.fixture
 def collected(api_server: Handle) -> None:
     if not api_server.collects_garbage:
         pytest.skip("this API server has no controller manager: nobody collects dependents or empties namespaces")

@@ -16,17 +16,6 @@ from tests.fakes.apiserver import Handle
 Json = dict[str, Any]
 
 
-@pytest.fixture
-def http(api_server: Handle):
-    with api_server.http() as client:
-        yield client
-
-
-@pytest.fixture
-def maps(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/configmaps"
-
-
 def made(http, at, name, labels=None, **data: str) -> Json:
     answer = http.post(at, json={"metadata": {"name": name, "labels": labels or {}}, "data": data})
     assert answer.status_code == 201

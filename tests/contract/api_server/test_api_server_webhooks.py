@@ -13,7 +13,6 @@ import pytest
 from aiohttp import web
 
 from tests.contract.api_server.api_server_kind import MERGE, eventually, refused
-from tests.fakes.apiserver import Handle
 from tests.fakes.apiserver.certificates import issue
 
 Json = dict[str, Any]
@@ -64,17 +63,6 @@ def hook(tmp_path):
     server = Hook(tmp_path)
     yield server
     server.stop()
-
-
-@pytest.fixture
-def http(api_server: Handle):
-    with api_server.http() as client:
-        yield client
-
-
-@pytest.fixture
-def maps(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/configmaps"
 
 
 @pytest.fixture
