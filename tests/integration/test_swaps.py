@@ -6,12 +6,14 @@ import pytest
 
 from loadtests.bench.benchmarks.memory import day, fill
 from serving.telemetry.metrics import GONE
+from tests.laws import share
 
 pytestmark = pytest.mark.integration
 
-MODELS, SWAPS, RELOADS = 2, 150, 3
+MODELS, SWAPS, RELOADS = 2, share(150, 60), 3
 
 
+@pytest.mark.law
 def test_what_is_no_longer_served_is_let_go(tmp_path: Path):
     fill(tmp_path, MODELS)
     first, last = day(tmp_path, SWAPS, RELOADS)

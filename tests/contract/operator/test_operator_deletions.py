@@ -225,7 +225,7 @@ async def play(
 def test_the_status_tells_the_truth_within_two_looks_and_harm_is_aborted(cluster, tmp_path):
     is_real = cluster[0].real
 
-    @settings(max_examples=share(40, 2) if is_real else share(300, 8), suppress_health_check=list(HealthCheck))
+    @settings(max_examples=share(40, 1) if is_real else share(300, 5), suppress_health_check=list(HealthCheck))
     @given(
         begins=BEGINS,
         steps=st.lists(st.lists(ACTS, min_size=1, max_size=3), max_size=4),

@@ -113,5 +113,5 @@ def _law(examples: int) -> Any:
     return law
 
 
-test_the_status_tells_the_truth_within_two_looks_and_harm_is_aborted = _law(6)
+test_the_status_tells_the_truth_within_two_looks_and_harm_is_aborted = _law(3)
 test_the_same_over_many_stories = pytest.mark.soak(_law(150))

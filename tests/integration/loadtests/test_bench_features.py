@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from loadtests.bench.benchmarks import features
+from loadtests.bench.worlds import feature_changes
 from loadtests.bench.worlds.feature_changes import changing
 from loadtests.bench.worlds.featured import rows_of
 from loadtests.bench.worlds.raw_read import commands_for, read_raw
@@ -21,7 +22,9 @@ def test_a_quick_run():
 
 @pytest.mark.integration
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed; `make services` installs it")
-def test_a_store_is_read_raw_and_changed_under_way(tmp_path):
+def test_a_store_is_read_raw_and_changed_under_way(tmp_path, monkeypatch):
+    for module in (features, feature_changes):
+        monkeypatch.setattr(module, "HOSTS", 100)
     with features.redis_server() as url:
         feast = features.fill(tmp_path, url)
         names, values = rows_of(feast, ["host-0", "host-7"])
