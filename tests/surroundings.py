@@ -14,6 +14,7 @@ from typing import Final
 
 FOR_TESTS: Final = frozenset({
     "VEDETTE_DATA_DIR",         # real captures and other people's schemas
+    "VEDETTE_KAFKA_LIBS",       # a folder of Kafka's jars
     "VEDETTE_SIGMA_RULES",      # a folder of public rules
     "VEDETTE_TEST_KUBECONFIG",  # a cluster that tests may change
     "VEDETTE_UPDATE_GOLDEN",

@@ -26,7 +26,7 @@ from serving.telemetry.names import METRICS
 from tests.docs.pages import PAGES, ROOT, generated_part, name
 from tests.docs.tables import PARTS, variable
 
-OF_THE_TESTS = {"VEDETTE_DATA_DIR", "VEDETTE_SIGMA_RULES", "VEDETTE_TEST_KUBECONFIG"}
+OF_THE_TESTS = {"VEDETTE_DATA_DIR", "VEDETTE_KAFKA_LIBS", "VEDETTE_SIGMA_RULES", "VEDETTE_TEST_KUBECONFIG"}
 KUBERAY = "1.7"
 """The minimum, and what manifests are tested with."""
 REFERENCE = ROOT / "docs" / "reference"

@@ -21,10 +21,11 @@ ROOMS = {
     "lifecycle": ("lifecycle", "feature_repo"),
     "operators": ("operators",),
     "loadtests": ("loadtests",),
+    "kafka": ("serving.audit.anchors.kafka",),  # imported when it is asked for
 }
 ELSEWHERE = {
-    "serving": "feature_repo.offline.",  # training data: `lifecycle` runs it
-    "loadtests": "loadtests.bench.",  # runs with everything that `dev` lists
+    "serving": ("feature_repo.offline.", "serving.audit.anchors.kafka."),  # training data: `lifecycle` runs it
+    "loadtests": ("loadtests.bench.",),  # runs with everything that `dev` lists
 }
 
 NOT_IMPORTED = {
@@ -73,7 +74,7 @@ def _reached(start: str) -> set[str]:
 def _modules(extra: str) -> set[str]:
     if extra == "operator":
         return _reached("operators.handlers.main")
-    within, elsewhere = tuple(f"{room}." for room in ROOMS[extra]), ELSEWHERE.get(extra, "-")
+    within, elsewhere = tuple(f"{room}." for room in ROOMS[extra]), ELSEWHERE.get(extra, ("-",))
     return {name for name in FILES if f"{name}.".startswith(within) and not f"{name}.".startswith(elsewhere)}
 
 

@@ -1,0 +1,1 @@
+"""Anchors: places outside the log that keep its checkpoints, so that the log cannot be rolled back or replaced unseen."""

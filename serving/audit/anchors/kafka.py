@@ -1,0 +1,113 @@
+"""An anchor in a Kafka topic: one message for each checkpoint, keyed by its log, so that a log's checkpoints keep their order.
+
+The topic must not be compacted, and keep its messages as long as the log. The one user of confluent-kafka on the data plane."""
+
+import logging
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+
+from serving.audit.anchors.port import AnchorError
+from serving.audit.checkpoint import Checkpoint
+from serving.audit.signed_note import NoteError, text_of
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S: Final = 10.0
+"""Of one request."""
+TAIL: Final = 1000
+"""Messages of each partition that `newest` reads, the last ones."""
+
+
+class KafkaAnchor:
+    """Port Anchor in a topic. servers: `HOST:PORT[,HOST:PORT]`. options: properties of librdkafka, e.g. `security.protocol`."""
+
+    def __init__(self, servers: str, topic: str, options: Mapping[str, str] | None = None) -> None:
+        self.label = f"kafka://{servers}/{topic}"
+        self._topic = topic
+        self._options: dict[str, Any] = {**(options or {}), "bootstrap.servers": servers, "log.connection.close": False}
+        self._producer: Producer | None = None
+
+    def publish(self, note: str) -> None:
+        """See the port."""
+        checkpoint = Checkpoint.parse(text_of(note))
+        failures: list[str] = []
+
+        def delivered(error: Any, _: Message) -> None:
+            if error is not None:
+                failures.append(str(error))
+
+        try:
+            if self._producer is None:
+                of_producer = {"acks": "all", "enable.idempotence": True, "message.timeout.ms": int(TIMEOUT_S * 1000)}
+                self._producer = Producer({**self._options, **of_producer}, logger=log)
+            self._producer.produce(self._topic, key=checkpoint.log, value=note.encode(), on_delivery=delivered)
+            left = self._producer.flush(TIMEOUT_S)
+            if left:
+                self._producer.purge()
+                failures.append(f"not delivered within {TIMEOUT_S:.0f} s")
+        except (KafkaException, BufferError) as error:
+            raise AnchorError(f"{self.label}: {error}") from error
+        if failures:
+            raise AnchorError(f"{self.label}: {failures[0]}")
+
+    def newest(self, most: int) -> list[str]:
+        """See the port; of each partition the last TAIL messages are looked at."""
+        newest: dict[str, tuple[int, str]] = {}
+        for message in self._messages(TAIL):
+            note = _note(message)
+            try:
+                checkpoint = Checkpoint.parse(text_of(note))
+            except NoteError:
+                continue  # somebody else's message: `read` gives it to whoever verifies
+            newest[checkpoint.log] = (checkpoint.time_us, note)
+        return [note for _, note in sorted(newest.values())][-most:]
+
+    def read(self) -> Iterator[str]:
+        """See the port."""
+        return map(_note, self._messages(None))
+
+    def close(self) -> None:
+        """See the port."""
+        self._producer = None
+
+    def _messages(self, tail: int | None) -> Iterator[Message]:
+        """What the topic holds now, or the last `tail` of each partition."""
+        try:
+            consumer = Consumer(
+                {**self._options, "group.id": f"vedette-{secrets.token_hex(6)}", "enable.auto.commit": False}, logger=log
+            )
+            try:
+                yield from self._poll(consumer, tail)
+            finally:
+                consumer.close()
+        except KafkaException as error:
+            raise AnchorError(f"{self.label}: {error}") from error
+
+    def _poll(self, consumer: Consumer, tail: int | None) -> Iterator[Message]:
+        described = consumer.list_topics(self._topic, timeout=TIMEOUT_S).topics[self._topic]
+        if described.error is not None:
+            raise AnchorError(f"{self.label}: {described.error}")
+        starts, ends = [], {}
+        for number in described.partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=TIMEOUT_S)
+            if high > low:
+                starts.append(TopicPartition(self._topic, number, low if tail is None else max(low, high - tail)))
+                ends[number] = high
+        consumer.assign(starts)
+        while ends:
+            message = consumer.poll(TIMEOUT_S)
+            if message is None:
+                raise AnchorError(f"{self.label}: no answer within {TIMEOUT_S:.0f} s")
+            if message.error() is not None:
+                raise AnchorError(f"{self.label}: {message.error()}")
+            yield message
+            number, offset = message.partition() or 0, message.offset() or 0
+            if offset + 1 >= ends.get(number, 0):
+                ends.pop(number, None)
+
+
+def _note(message: Message) -> str:
+    return (message.value() or b"").decode(errors="replace")
