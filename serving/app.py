@@ -10,9 +10,12 @@ from contextlib import AsyncExitStack
 
 from ray import serve
 
+from serving.audit.anchors.publisher import AnchorPublisher, offer_to
+from serving.audit.anchors.urls import open_anchors
 from serving.audit.durability.modes import AuditMode, AuditModes
 from serving.audit.health import AuditHealth
 from serving.audit.keys.keyring import Keyring
+from serving.audit.segment_files import newest_notes
 from serving.audit.writer import SegmentWriter
 from serving.cache.memory_cache import MemoryCache
 from serving.cache.predictions import Predictions
@@ -172,16 +175,18 @@ def _open_audit(
         return None, tuple
     folder = settings.store_dir / "audit"
     keyring = Keyring.of(settings.store_dir, settings.audit_key, settings.audit_key_name, folders=[folder])
+    anchors = _open_anchors(settings, keyring, stack)
     audit = SegmentWriter(
         folder,
         segment_bytes=settings.audit_segment_bytes,
         segments=settings.audit_segments,
         queue=settings.audit_queue,
         signer=keyring.signer,
+        tell=offer_to(anchors),
     )
     stack.callback(audit.close)
     metrics.watch_audit(lambda: AuditCounts(audit.written, audit.dropped, audit.refused, audit.is_failing))
-    health = AuditHealth(keyring)
+    health = AuditHealth(keyring, anchors)
     metrics.watch(health.metrics)
     return audit, lambda: (*audit.degraded(), *health.problems())
 
@@ -190,3 +195,19 @@ def audit_modes(settings: ServingSettings) -> AuditModes:
     """How answers depend on their records."""
     models = {model: AuditMode(word) for model, word in settings.audit_models.items()}
     return AuditModes(AuditMode(settings.audit), models)
+
+
+def _open_anchors(settings: ServingSettings, keyring: Keyring, stack: AsyncExitStack) -> list[AnchorPublisher]:
+    """Publishers of checkpoints, one for each anchor; they are closed after the log, so that its last checkpoint is published too."""
+    publishers = [
+        AnchorPublisher(
+            anchor,
+            every_s=settings.audit_anchor_every_s,
+            also=lambda: newest_notes(settings.store_dir / "governance"),
+            is_trusted=keyring.has_signed,
+        )
+        for anchor in open_anchors(settings.audit_anchor)
+    ]
+    for publisher in publishers:
+        stack.callback(publisher.close)
+    return publishers

@@ -124,6 +124,11 @@ class ServingSettings(BaseSettings):
     Unset: `keys/audit.pem` in the store folder, made at the first start."""
     audit_key_name: str | None = None
     """Name of that key's owner, a part of the public key; `audit` if unset."""
+    audit_anchor: str = ""
+    """Where checkpoints are kept outside the log: URLs with spaces between, `file:///FOLDER`, `s3://BUCKET/PREFIX?lock=YEARS`,
+    `kafka://HOST:PORT/TOPIC`; empty: nowhere."""
+    audit_anchor_every_s: PositiveFloat = 60.0
+    """How often the newest checkpoint is anchored; the final one of a segment at once."""
     mirror_queue: PositiveInt = 1000
     """Copies of requests waiting to be scored by a mirrored candidate; beyond it copies are dropped and counted."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01

@@ -8,6 +8,7 @@
 
 START: microseconds since the epoch, 16 digits. NUMBER: from 1, 6 digits. A leaf is the line without its newline."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from serving.audit.checkpoint import Checkpoint
 from serving.audit.signed_note import NoteError, text_of
 
 PATTERN: Final = "segment-*.jsonl"
+_TAIL_BYTES: Final = 64 * 1024
+"""Longer than the longest checkpoint, with all its witnesses."""
 _NAME: Final = re.compile(r"^segment-(\d{16})-(.+)-(\d{6})$")
 
 
@@ -108,13 +111,34 @@ def note_line(note: str) -> bytes:
     return msgspec.json.encode(NoteLine(note)) + b"\n"
 
 
-def newest_checkpoint(files: SegmentFiles) -> Checkpoint | None:
-    """The last checkpoint of a segment, as it says; no signature is checked. None where there is none. Raises NoteError."""
+def newest_note(files: SegmentFiles) -> str | None:
+    """The last note of a segment's checkpoints; only the end of the file is read. None where there is none. Raises NoteError, OSError."""
     try:
-        notes = read_notes(files.checkpoints)
+        with files.checkpoints.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
+            file.seek(start)
+            *lines, _ = file.read().split(b"\n")
     except FileNotFoundError:
         return None
-    return Checkpoint.parse(text_of(notes[-1])) if notes else None
+    if start and len(lines) < 2:  # a line longer than the tail
+        notes = read_notes(files.checkpoints)
+        return notes[-1] if notes else None
+    try:
+        return _DECODER.decode(lines[-1]).note if lines else None
+    except msgspec.DecodeError as error:
+        raise NoteError(f"{files.checkpoints}, last line: not a signed note ({error})") from error
+
+
+def newest_notes(folder: Path) -> list[str]:
+    """The newest note of each log of a folder. Raises NoteError, OSError."""
+    newest = {files.log: files for files in segments_in(folder) if files.checkpoints.exists()}
+    return [note for note in map(newest_note, newest.values()) if note is not None]
+
+
+def newest_checkpoint(files: SegmentFiles) -> Checkpoint | None:
+    """The last checkpoint of a segment, as it says; no signature is checked. None where there is none. Raises NoteError, OSError."""
+    note = newest_note(files)
+    return Checkpoint.parse(text_of(note)) if note is not None else None
 
 
 def has_ended(files: SegmentFiles) -> bool:

@@ -32,12 +32,19 @@ class ChainedSegments:
 
     segment_bytes: a new segment starts once this size is reached. signer: the key of the next checkpoint, None where none can be
     had: then checkpoints are made without a signature, and the chain goes on. now_us: microseconds since the epoch; where that clock
-    is set back, names and checkpoints keep the latest time they had."""
+    is set back, names and checkpoints keep the latest time they had. tell: called with the note of each checkpoint."""
 
     def __init__(
-        self, folder: Path, name: str, *, segment_bytes: int, signer: Callable[[], Signer | None], now_us: Callable[[], int]
+        self,
+        folder: Path,
+        name: str,
+        *,
+        segment_bytes: int,
+        signer: Callable[[], Signer | None],
+        now_us: Callable[[], int],
+        tell: Callable[[str], None] = lambda note: None,
     ) -> None:
-        self.folder, self.name = folder, name
+        self.folder, self.name, self._tell = folder, name, tell
         self._segment_bytes, self._signer, self._now_us = segment_bytes, signer, now_us
         self._segment: _OpenSegment | None = None
         self._number = 0
@@ -164,7 +171,9 @@ class ChainedSegments:
             is_final,
             witnesses=witnesses,
         )
-        return segment.record(checkpoint, self._signer())
+        note = segment.record(checkpoint, self._signer())
+        self._tell(note)
+        return note
 
 
 class _OpenSegment:

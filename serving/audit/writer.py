@@ -44,7 +44,8 @@ class SegmentWriter:
     """A ports.AuditSink in a folder.
 
     segment_bytes: a new segment starts once this size is reached. segments: how many are kept in the folder, of all writers; 0
-    keeps all. A segment that a living writer has open is never removed. queue: records that may wait."""
+    keeps all. A segment that a living writer has open is never removed. queue: records that may wait. tell: called with the note of
+    each checkpoint, in the writer's thread; it must not wait."""
 
     def __init__(
         self,
@@ -55,18 +56,21 @@ class SegmentWriter:
         queue: int,
         signer: Callable[[], Signer | None] = lambda: None,
         now_us: Callable[[], int] | None = None,
+        tell: Callable[[str], None] = lambda note: None,
     ) -> None:
         self._folder = folder
         self._segments = segments
         self._queue = queue
-        self._signer = signer
+        self._signer, self._tell = signer, tell
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
         self._id = f"{os.getpid()}-{secrets.token_hex(6)}"
         self._lock = threading.Lock()
         self._pending: list[AuditRecord | Commit] = []
         self._pending_rows = 0
         self._overrun = self._refused_at_once = self._cut_off = 0
-        self._log = ChainedSegments(folder, self._id, segment_bytes=segment_bytes, signer=signer, now_us=self._now_us)
+        self._log = ChainedSegments(
+            folder, self._id, segment_bytes=segment_bytes, signer=signer, now_us=self._now_us, tell=tell
+        )
         self._state = WriterState(folder)
         self._checkpoint_s = time.monotonic()
         self._closing, self._wake = threading.Event(), threading.Event()
@@ -271,7 +275,8 @@ class SegmentWriter:
     def _seal(self) -> None:
         """End what killed writers left open, so that it is protected too."""
         try:
-            seal_abandoned(self._folder, self._id, self._signer(), self._now_us())
+            for note in seal_abandoned(self._folder, self._id, self._signer(), self._now_us()):
+                self._tell(note)
         except (OSError, NoteError) as error:
             log.warning("segments that were left open in %s could not be ended: %s", self._folder, error)
 

@@ -90,6 +90,19 @@ AUDIT_SIGNED: Final = MetricDoc(
     (),
     "1 while the prediction log's checkpoints are signed, 0 while the key cannot be read; the chain goes on without signatures.",
 )
+AUDIT_ANCHORED: Final = MetricDoc(
+    "vedette_audit_anchored_total",
+    "counter",
+    ("anchor", "outcome"),
+    "Checkpoints published to an anchor; tries that failed (the newest checkpoint waits); checkpoints given_up because more logs waited "
+    "than there is room for.",
+)
+AUDIT_ANCHOR_LAG: Final = MetricDoc(
+    "vedette_audit_anchor_lag_seconds",
+    "gauge",
+    ("anchor",),
+    "How long the longest waiting checkpoint has waited for an anchor; up to VEDETTE_AUDIT_ANCHOR_EVERY_S while all is well.",
+)
 MODEL_INFO: Final = MetricDoc(
     "vedette_model_info",
     "gauge",
@@ -228,6 +241,8 @@ METRICS: Final = (
         AUDIT,
         AUDIT_SIGNED,
         AUDIT_FAILING,
+        AUDIT_ANCHORED,
+        AUDIT_ANCHOR_LAG,
         MODEL_INFO,
         MODEL_FAILED,
         START,

@@ -85,6 +85,18 @@ def test_promote_a_model(tmp_path: Path):
     assert "has no signature" in reader.refused("vedette registry verify flows")
 
 
+def test_keys_of_the_log_are_made_rotated_and_revoked(tmp_path: Path):
+    from serving.audit.keys.keyring import ensure_key
+
+    ensure_key(tmp_path / ".vedette")  # as the first `vedette up` does
+    reader = Reader(tmp_path)
+    for command in played("anchor-the-log.md"):
+        printed = reader.types("anchor-the-log.md", command)
+        if command == "vedette audit key show":
+            assert "replaced by" in printed
+    assert "revoked after" in reader.says("vedette audit key show")
+
+
 class TestOnOneServer:
     """Pages that change nothing: followed in the folder in which the shared `vedette up` was started."""
 

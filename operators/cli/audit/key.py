@@ -99,12 +99,11 @@ def rotate(
     old = _keyring(settings).signer()
     if old is not None:
         _record(settings, "key.rotate", old.verifier, reason)
-    folders = [folder for folder in (store / "audit", store / "governance") if folder.exists()]
     done = replace(
         key or default_key(store),
         settings.audit_key_name,
         now_us=_now_us(),
-        folders=folders,
+        folders=[store / "audit", store / "governance"],
         trusted=trusted_folder(store),
         to=to,
     )

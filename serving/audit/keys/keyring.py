@@ -18,7 +18,7 @@ from typing import Final
 from serving.audit.keys.trust import REVOKED, KeyNote, trusted_folder
 from serving.audit.note_files import append_note
 from serving.audit.segment_files import note_line, read_notes
-from serving.audit.signed_note import NoteError, Signer, SigningKeyError, VerifierKey
+from serving.audit.signed_note import NoteError, Signer, SigningKeyError, VerifierKey, signers_of
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,14 @@ class Keyring:
         except (OSError, SigningKeyError, NoteError) as error:
             self._lose(error)
         return self._signer
+
+    def has_signed(self, note: str) -> bool:
+        """Whether the key that signed last signed this note too; from any thread."""
+        signer = self._signer
+        try:
+            return signer is not None and bool(signers_of(note, [signer.verifier]))
+        except NoteError:
+            return False
 
     def _take(self, signer: Signer) -> None:
         before, self._signer = self._signer, signer

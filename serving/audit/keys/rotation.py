@@ -7,6 +7,7 @@
 A secret that this process cannot write is replaced by whoever owns it: then the new key and all notes are put into a folder for it."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def rotate(
     folders: of the logs that the key signs. trusted: where the new key is pinned, if anywhere. The old private key is not kept.
     Raises SigningKeyError, NoteError, OSError; asking again then goes on where it stopped."""
     place = key if to is None else to / key.name
-    with locked(place.parent):
+    with locked(key.parent) if to is None else nullcontext():  # a folder made for one rotation has no other
         old = Signer.from_file(key, name)
         is_placed = to is not None and place.exists()
         new = (Signer.from_file(place, name) if is_placed else make_key(place, name)).verifier
@@ -61,6 +62,8 @@ def rotate(
             add_key_note(folder, note)
         if trusted is not None:
             pin(trusted, new)
+        if to is not None:
+            place.with_suffix(".pub").write_text(f"{new}\n", encoding="utf-8")
         if not is_placed:
             place_key(place)
     return Rotation(old.verifier, new, place, note)

@@ -19,6 +19,7 @@ HOW_TO = ROOT / "docs" / "how-to"
 ALL = "every command"
 _SERVER = "the page's `vedette up` is the server that the tests share"
 _CLUSTER = "a cluster; tests/contract/operator/test_control.py says the verbs to one"
+_CLUSTER_ADMIN = "a cluster; tests/unit/serving/audit/test_keyring.py rotates a mounted key"
 _UNTIL_CTRL_C = "looks until Ctrl-C; played without --watch"
 
 NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
@@ -44,6 +45,16 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
         "VEDETTE_OTLP_ENDPOINT=http://127.0.0.1:4318 VEDETTE_TRACE_RATIO=0.05 vedette up": (
             "a collector; tests/integration/test_otlp.py runs one"
         ),
+    },
+    "anchor-the-log.md": {
+        "kubectl create secret generic vedette-audit-key --from-file=build/key/audit.pem": _CLUSTER_ADMIN,
+        "kubectl create secret generic vedette-audit-key --from-file=build/key-2027 --dry-run=client -o yaml | kubectl apply -f -": (
+            _CLUSTER_ADMIN
+        ),
+        'export VEDETTE_AUDIT_ANCHOR="s3://soc-anchors/vedette?lock=7 file:///mnt/worm/vedette"': (
+            "a bucket; tests/contract/serving/anchors runs an S3 server with object lock"
+        ),
+        "vedette up": _SERVER,
     },
     "roll-out-a-model.md": {
         "vedette rollout get flows --watch": _UNTIL_CTRL_C,

@@ -147,7 +147,7 @@ def test_a_rotated_secret_brings_its_notes_into_the_log(tmp_path, log_of, clock)
     done = rotate(mounted / "audit.pem", None, now_us=NOW, folders=[], trusted=None, to=made)
     again = rotate(mounted / "audit.pem", None, now_us=NOW + 5, folders=[], trusted=None, to=made)
     assert (again.new, again.note) == (done.new, done.note), "asked again before the secret is replaced"
-    for path in made.glob("[!.]*"):  # as whoever owns the secret puts it into place
+    for path in made.iterdir():  # as whoever owns the secret puts it into place
         path.rename(mounted / path.name)
     clock["us"] += 2 * DAY
     log.append([b"b\n"])

@@ -56,7 +56,7 @@ def test_a_mounted_secret_is_not_written(store, tmp_path, monkeypatch):
     assert "--to FOLDER" in str(RUNNER.invoke(app, ["audit", "key", "rotate", "--store-dir", str(store)]).exception)
     run("rotate", "--to", tmp_path / "made", "--store-dir", store)
     assert mounted.read_bytes() == before
-    assert sorted(path.name for path in (tmp_path / "made").glob("[!.]*")) == ["audit.pem", "keys.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["audit.pem", "audit.pub", "keys.jsonl"]
 
 
 def test_a_foreign_key_signs_for_nobody_until_it_is_trusted_and_nothing_after_it_is_revoked(store, monkeypatch):
