@@ -183,6 +183,7 @@ def _open_audit(
         queue=settings.audit_queue,
         signer=keyring.signer,
         tell=offer_to(anchors),
+        elsewhere=lambda: tuple({witness.log: witness for anchor in anchors for witness in anchor.others}.values()),
     )
     stack.callback(audit.close)
     metrics.watch_audit(lambda: AuditCounts(audit.written, audit.dropped, audit.refused, audit.is_failing))

@@ -9,8 +9,9 @@
     final                          nothing follows in this segment
     sealed_by LOG                  its writer had ended; another log's writer made this checkpoint
     witness LOG/SEGMENT SIZE ROOT  what another log's newest checkpoint said
+    witness_elsewhere ...          the same of a log that may lie in another folder, as an anchor told it
 
-The last three are there where they apply."""
+The last four are there where they apply."""
 
 import base64
 import binascii
@@ -22,6 +23,7 @@ from serving.audit.merkle import HASH_BYTES
 from serving.audit.signed_note import NoteError
 
 _ORIGIN: Final = "vedette-audit/"
+_ELSEWHERE: Final = "witness_elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Checkpoint:
     is_final: bool = False
     sealed_by: str | None = None
     witnesses: tuple[Witness, ...] = ()
+    elsewhere: tuple[Witness, ...] = ()
 
     def text(self) -> str:
         """The text that is signed."""
@@ -56,6 +59,7 @@ class Checkpoint:
         lines += ["final"] if self.is_final else []
         lines += [f"sealed_by {self.sealed_by}"] if self.sealed_by is not None else []
         lines += [f"witness {w.log}/{w.segment} {w.size} {_base64(w.root)}" for w in self.witnesses]
+        lines += [f"{_ELSEWHERE} {w.log}/{w.segment} {w.size} {_base64(w.root)}" for w in self.elsewhere]
         return "\n".join(lines) + "\n"
 
     def digest(self) -> bytes:
@@ -69,7 +73,7 @@ class Checkpoint:
             origin, size, root, *rest = text.removesuffix("\n").split("\n")
             log, segment = origin.removeprefix(_ORIGIN).rsplit("/", 1)
             words = [line.split(" ") for line in rest]
-            single = {first: values[0] for first, *values in words if values and first != "witness"}
+            single = {first: values[0] for first, *values in words if values and first not in {"witness", _ELSEWHERE}}
             previous = single["previous"]
             checkpoint = cls(
                 log,
@@ -82,6 +86,7 @@ class Checkpoint:
                 ["final"] in words,
                 single.get("sealed_by"),
                 tuple(_witness(values) for first, *values in words if first == "witness"),
+                tuple(_witness(values) for first, *values in words if first == _ELSEWHERE),
             )
         except (KeyError, ValueError) as error:
             raise NoteError(f"not a checkpoint of the prediction log: {text[:80]!r}") from error

@@ -1,6 +1,7 @@
 """Files of signed notes: appending to one so that it stays readable after a full disk and a crash. Reading is in segment_files."""
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ def append_note(path: Path, note: str, *, must_sync: bool = True) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     try:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # tombstones and notes about keys have several writers
         size, line = _whole_lines(fd), note_line(note)
         try:
             if os.write(fd, line) != len(line):

@@ -16,13 +16,12 @@ from typing import Final
 from serving.audit.checkpoint import Checkpoint, Witness
 from serving.audit.merkle import TreeBuilder, leaf_hash, root_of, tree_of
 from serving.audit.note_files import append_note, sync_folder
-from serving.audit.segment_files import SegmentFiles, newest_checkpoint, read_entries, segments_in
+from serving.audit.segment_files import SegmentFiles, has_ended, newest_checkpoint, read_entries, segments_in
 from serving.audit.signed_note import NoteError, Signer, unsigned
+from serving.audit.witnesses import WITNESS_EVERY_US, newest_of_others
 
 log = logging.getLogger(__name__)
 
-MOST_WITNESSED: Final = 64
-"""Other logs of the folder that a checkpoint speaks of, those with the newest checkpoints."""
 _sync_data: Final = getattr(os, "fdatasync", os.fsync)
 """The bytes and the size, without the times; macOS has no such call."""
 
@@ -32,7 +31,8 @@ class ChainedSegments:
 
     segment_bytes: a new segment starts once this size is reached. signer: the key of the next checkpoint, None where none can be
     had: then checkpoints are made without a signature, and the chain goes on. now_us: microseconds since the epoch; where that clock
-    is set back, names and checkpoints keep the latest time they had. tell: called with the note of each checkpoint."""
+    is set back, names and checkpoints keep the latest time they had. tell: called with the note of each checkpoint. elsewhere: what logs
+    of other folders said of themselves last."""
 
     def __init__(
         self,
@@ -43,8 +43,9 @@ class ChainedSegments:
         signer: Callable[[], Signer | None],
         now_us: Callable[[], int],
         tell: Callable[[str], None] = lambda note: None,
+        elsewhere: Callable[[], tuple[Witness, ...]] = tuple,
     ) -> None:
-        self.folder, self.name, self._tell = folder, name, tell
+        self.folder, self.name, self._tell, self._elsewhere = folder, name, tell, elsewhere
         self._segment_bytes, self._signer, self._now_us = segment_bytes, signer, now_us
         self._segment: _OpenSegment | None = None
         self._number = 0
@@ -52,6 +53,8 @@ class ChainedSegments:
         self._previous: bytes | None = None
         self._latest_us = 0
         self._is_behind = False
+        self._witnessed: set[Witness] = set()
+        self._witnessed_us = 0
         self.cut_off = 0
         """Lines that were appended and then cut off again, because they could not be synced."""
 
@@ -159,21 +162,36 @@ class ChainedSegments:
         segment.close()
 
     def _write_checkpoint(self, segment: "_OpenSegment", *, is_final: bool) -> str:
-        witnesses = newest_of_others(self.folder, self.name) if is_final or segment.last is None else ()
+        now_us = self._time_us()
+        witnesses, elsewhere = self._witnesses(now_us, is_whole=is_final or segment.last is None)
         checkpoint = Checkpoint(
             self.name,
             segment.files.number,
             segment.tree.size,
             segment.tree.root(),
-            self._time_us(),
+            now_us,
             self._before,
             self._previous,
             is_final,
             witnesses=witnesses,
+            elsewhere=elsewhere,
         )
         note = segment.record(checkpoint, self._signer())
         self._tell(note)
         return note
+
+    def _witnesses(self, now_us: int, *, is_whole: bool) -> tuple[tuple[Witness, ...], tuple[Witness, ...]]:
+        """What a checkpoint says of logs of this folder, and of others.
+
+        is_whole: of all of them; else of those that changed, at intervals."""
+        if not is_whole and now_us - self._witnessed_us < WITNESS_EVERY_US:
+            return (), ()
+        here = newest_of_others(self.folder, self.name)
+        known = {self.name, *(witness.log for witness in here)}
+        elsewhere = tuple(witness for witness in self._elsewhere() if witness.log not in known)
+        before, self._witnessed, self._witnessed_us = self._witnessed, {*here, *elsewhere}, now_us
+        new = self._witnessed if is_whole else self._witnessed - before
+        return tuple(w for w in here if w in new), tuple(w for w in elsewhere if w in new)
 
 
 class _OpenSegment:
@@ -297,21 +315,6 @@ def write_checkpoint(files: SegmentFiles, checkpoint: Checkpoint, signer: Signer
     return note
 
 
-def newest_of_others(folder: Path, name: str) -> tuple[Witness, ...]:
-    """What the other logs of the folder say of themselves now: removing one of them contradicts a checkpoint of this log."""
-    newest = {files.log: files for files in segments_in(folder) if files.log != name and files.checkpoints.exists()}
-    found = []
-    for files in newest.values():
-        try:
-            checkpoint = newest_checkpoint(files)
-        except (NoteError, OSError) as error:
-            log.warning("a checkpoint of another log cannot be read: %s", error)
-            continue
-        if checkpoint is not None:
-            found.append((checkpoint.time_us, Witness(files.log, checkpoint.segment, checkpoint.size, checkpoint.root)))
-    return tuple(witness for _, witness in sorted(found, key=lambda pair: pair[0])[-MOST_WITNESSED:])
-
-
 def seal_abandoned(folder: Path, sealed_by: str, signer: Signer | None, now_us: int) -> list[str]:
     """End the segments whose writers ended without a final checkpoint, as a killed process does; the notes.
 
@@ -345,6 +348,8 @@ def _seal(
     fd = os.open(files.records, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if has_ended(files):
+            return None  # another writer was quicker
         os.fsync(fd)
         hashes = [leaf_hash(entry) for entry in read_entries(files.records)]
         if last is not None and (len(hashes) < last.size or root_of(hashes[: last.size]) != last.root):

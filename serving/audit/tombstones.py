@@ -92,11 +92,7 @@ def read_tombstones(folder: Path) -> list[tuple[Tombstone, str]]:
 def write_tombstone(folder: Path, stone: Tombstone, signer: Signer | None) -> str:
     """Put a tombstone on the disk; its note. It is durable when this returns. Raises OSError."""
     note = signer.sign(stone.text()) if signer is not None else unsigned(stone.text())
-    path = tombstones_file(folder)
-    is_first = not path.exists()
-    append_note(path, note)
-    if is_first:
-        sync_folder(path.parent)
+    append_note(tombstones_file(folder), note)
     return note
 
 
@@ -122,12 +118,3 @@ def remove_segment(files: SegmentFiles, signer: Signer | None, *, now_us: int, r
     finally:
         os.close(fd)
     return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new names in a folder survive a power cut. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from serving.audit.checkpoint import Witness
 from serving.audit.durability.commits import Commit, tell
 from serving.audit.durability.writer_state import WriterState, why
 from serving.audit.encoding import encode_record
@@ -45,7 +46,7 @@ class SegmentWriter:
 
     segment_bytes: a new segment starts once this size is reached. segments: how many are kept in the folder, of all writers; 0
     keeps all. A segment that a living writer has open is never removed. queue: records that may wait. tell: called with the note of
-    each checkpoint, in the writer's thread; it must not wait."""
+    each checkpoint, in the writer's thread; it must not wait. elsewhere: what logs of other folders said of themselves last."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class SegmentWriter:
         signer: Callable[[], Signer | None] = lambda: None,
         now_us: Callable[[], int] | None = None,
         tell: Callable[[str], None] = lambda note: None,
+        elsewhere: Callable[[], tuple[Witness, ...]] = tuple,
     ) -> None:
         self._folder = folder
         self._segments = segments
@@ -69,7 +71,13 @@ class SegmentWriter:
         self._pending_rows = 0
         self._overrun = self._refused_at_once = self._cut_off = 0
         self._log = ChainedSegments(
-            folder, self._id, segment_bytes=segment_bytes, signer=signer, now_us=self._now_us, tell=tell
+            folder,
+            self._id,
+            segment_bytes=segment_bytes,
+            signer=signer,
+            now_us=self._now_us,
+            tell=tell,
+            elsewhere=elsewhere,
         )
         self._state = WriterState(folder)
         self._checkpoint_s = time.monotonic()

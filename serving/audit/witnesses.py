@@ -1,0 +1,59 @@
+"""What checkpoints say of other logs, so that removing or rolling back one of them contradicts another.
+
+The first and the final checkpoint of a segment speak of all; between, at intervals, one speaks of those that went on. Of a folder with
+many logs, as each life of a replica leaves one, those with the newest checkpoints are spoken of: the others were, in their time."""
+
+import logging
+import os
+from heapq import nlargest
+from pathlib import Path
+from typing import Final
+
+from serving.audit.checkpoint import Witness
+from serving.audit.segment_files import SegmentFiles, newest_checkpoint
+from serving.audit.signed_note import NoteError
+
+log = logging.getLogger(__name__)
+
+MOST_WITNESSED: Final = 64
+"""Other logs of the folder that a checkpoint speaks of, those that changed last."""
+WITNESS_EVERY_US: Final = 60_000_000
+"""Time between two looks at the other logs, within a segment; microseconds."""
+
+
+def newest_of_others(folder: Path, name: str) -> tuple[Witness, ...]:
+    """What the other logs of the folder say of themselves now, oldest first.
+
+    It reads the names and times of all files of checkpoints, and the ends of MOST_WITNESSED of them."""
+    found = []
+    for files in _changed_last(folder, name):
+        try:
+            checkpoint = newest_checkpoint(files)
+        except (NoteError, OSError) as error:
+            log.warning("a checkpoint of another log cannot be read: %s", error)
+            continue
+        if checkpoint is not None:
+            found.append((checkpoint.time_us, Witness(files.log, checkpoint.segment, checkpoint.size, checkpoint.root)))
+    return tuple(witness for _, witness in sorted(found, key=lambda pair: (pair[0], pair[1].log)))
+
+
+def _changed_last(folder: Path, name: str) -> list[SegmentFiles]:
+    """The newest segment of each other log, of those MOST_WITNESSED whose checkpoints changed last."""
+    newest: dict[str, tuple[int, SegmentFiles, int]] = {}
+    try:
+        with os.scandir(folder / "chain") as entries:
+            for entry in entries:
+                stem, _, suffix = entry.name.rpartition(".")
+                if suffix != "checkpoints":
+                    continue
+                try:
+                    files = SegmentFiles.of(folder, stem)
+                    changed_ns = entry.stat().st_mtime_ns
+                except (ValueError, OSError):
+                    continue  # not ours, or gone
+                before = newest.get(files.log)
+                if files.log != name and (before is None or before[0] < files.number):
+                    newest[files.log] = (files.number, files, changed_ns)
+    except FileNotFoundError:
+        return []
+    return [files for _, files, _ in nlargest(MOST_WITNESSED, newest.values(), key=lambda one: one[2])]
