@@ -7,6 +7,7 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --require-h
  && uv pip sync --no-cache --python /opt/vedette/bin/python --compile-bytecode --require-hashes requirements/operator.txt
 COPY operators /opt/vedette/app/operators
 COPY serving /opt/vedette/app/serving
+COPY lifecycle /opt/vedette/app/lifecycle
 RUN /opt/vedette/bin/python -m compileall -q /opt/vedette/app
 
 FROM python:3.11-slim-bookworm

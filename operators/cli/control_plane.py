@@ -136,9 +136,20 @@ def signed(document: "ServiceDocument | None", by: str, why: str) -> "ServiceDoc
     return {**before, "metadata": {**(before.get("metadata") or {}), "annotations": notes}}
 
 
-def send_verb(control: "Control", name: str, verb: str, why: str, *, as_json: bool, args: dict[str, str] | None = None) -> None:
-    """Send a verb, wait a moment until it is handled, and print the result. Raises CommandError if it is refused, and ControlError."""
-    request = request_of(control, verb, why, args)
+def send_verb(
+    control: "Control",
+    name: str,
+    verb: str,
+    why: str,
+    *,
+    as_json: bool,
+    args: dict[str, str] | None = None,
+    by: str | None = None,
+) -> None:
+    """Send a verb, wait a moment until it is handled, and print the result. by: who says it; the person at this command line if None.
+
+    Raises CommandError if it is refused, and ControlError."""
+    request = request_of(control, verb, why, args, by)
     earlier = control.read(name).status.moves
     control.ask(name, request)
     handled = wait_until_handled(control, name, request)
@@ -163,13 +174,15 @@ def send_verb(control: "Control", name: str, verb: str, why: str, *, as_json: bo
     errors.print(f"{verb} {name}: handled; {status.phase}{message}", markup=False)
 
 
-def request_of(control: "Control", verb: str, why: str, args: dict[str, str] | None = None) -> "VerbRequest":
-    """A request by the person at this command line, now."""
+def request_of(
+    control: "Control", verb: str, why: str, args: dict[str, str] | None = None, by: str | None = None
+) -> "VerbRequest":
+    """A request by the person at this command line (or `by`), now."""
     from operators.rollout.status import VerbRequest
 
     return VerbRequest.model_validate(
         {
-            "id": secrets.token_hex(8), "verb": verb, "by": control.who(), "why": why,
+            "id": secrets.token_hex(8), "verb": verb, "by": by or control.who(), "why": why,
             "at": datetime.now(UTC), "args": args or {},
         }
     )  # fmt: skip

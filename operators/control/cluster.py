@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from lifecycle.governance.approvals.people import NOBODY, People
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.service_intent import NOTHING_KNOWN, ServiceIntent, intent_from_memory
 from operators.api.types import REQUESTS_ANNOTATION, RolloutPolicy, rollout_of
@@ -123,6 +124,10 @@ class ClusterControl:
     def groups(self) -> tuple[str, ...]:
         """Their groups, as the API server says."""
         return self._authenticated().groups
+
+    def people(self) -> People:
+        """The operator has the file of people, which is not read from here."""
+        return NOBODY
 
     def caution(self) -> str | None:
         """Whether an operator runs is for the cluster to say."""

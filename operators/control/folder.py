@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from lifecycle.governance.approvals.people import NOBODY, People, read_people
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, intent_from_memory
 from operators.api.types import ModelService, ModelServiceStatus, RolloutPolicy, rollout_of
@@ -153,6 +154,14 @@ class ControlFolder:
         """Of each request that does not hold, what is wrong and the way out."""
         return tuple(self._left(name)[1])
 
+    def checked(self, name: str) -> tuple[str, ...]:
+        """Ids of the requests whose file belongs to the person they are by: the operating system lets nobody else write in their name."""
+        return tuple(r.id for r in self.waiting(name) if r.by == owner_of(self.folder / f"{name}.requests" / f"{r.id}.json"))
+
+    def writer(self, name: str) -> str | None:
+        """Whom the document belongs to: who wrote it last. None: nobody can tell."""
+        return owner_of(self._service_path(name))
+
     def _left(self, name: str) -> tuple[list[VerbRequest], list[str]]:
         found, wrong = list[VerbRequest](), list[str]()
         for path in self._requests(name):
@@ -203,6 +212,11 @@ class ControlFolder:
                 found.append(grp.getgrgid(number).gr_name)
         return tuple(found)
 
+    def people(self) -> People:
+        """Those of the store's file of people; nobody if there is none. Raises PeopleFileError."""
+        path = people_file(self.store_dir)
+        return read_people(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else NOBODY
+
     def caution(self) -> str | None:
         """Whether a `vedette up` of this store runs."""
         if is_held(self.loop_lock):
@@ -225,6 +239,19 @@ class ControlFolder:
 
     def _requests(self, name: str) -> list[Path]:
         return sorted(p for p in (self.folder / f"{name}.requests").glob("*.json") if not p.name.startswith("."))
+
+
+def people_file(store_dir: Path) -> Path:
+    """The file of people of a store."""
+    return store_dir / "governance" / "people.yaml"
+
+
+def owner_of(path: Path) -> str | None:
+    """The user that a file belongs to; None: nobody can tell."""
+    try:
+        return path.owner()
+    except (OSError, KeyError):
+        return None
 
 
 def _read_yaml(path: Path) -> ServiceDocument | None:

@@ -6,15 +6,19 @@ nor done twice. One loop acts on a store; another waits until the lock is free."
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
+from lifecycle.governance.acts import Act
+from lifecycle.governance.approvals.desk import ActNotRecorded, ApprovalDesk
+from lifecycle.governance.approvals.standing import GovernanceView
 from operators.api.columns import resource_status
 from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, desired_of
 from operators.api.types import ModelService
 from operators.backends.local import LocalBackend
 from operators.control.files import held
-from operators.control.folder import ControlFolder
+from operators.control.folder import ControlFolder, people_file
 from operators.control.looks import append_look
 from operators.control.port import ControlError
 from operators.control.scaling import LocalScaling
@@ -22,6 +26,8 @@ from operators.one_look import look_outcome
 from operators.ports import BackendError, ServiceRef
 from operators.rollout.advance import Advance
 from operators.rollout.status import RolloutStatus
+from serving.audit.keys.keyring import Keyring, default_key
+from serving.audit.signed_note import Signer
 
 LOOK_EVERY_S: Final = 1.0
 _log = logging.getLogger("vedette.rollout")
@@ -31,8 +37,27 @@ def _utc() -> datetime:
     return datetime.now(UTC)
 
 
+def desk_of(
+    folder: ControlFolder, now: Callable[[], datetime], signer: Callable[[], Signer | None] | None = None
+) -> ApprovalDesk:
+    """The people and the log of governed acts of a store. signer: of the log's checkpoints; the store's key, if it has one, if None."""
+    place = folder.store_dir / "governance"
+    return ApprovalDesk(
+        place,
+        people_file(folder.store_dir),
+        signer=signer or Keyring(default_key(folder.store_dir)).signer,
+        now_us=lambda: microseconds(now()),
+    )
+
+
+def microseconds(at: datetime) -> int:
+    """Since the epoch, UTC."""
+    return round(at.timestamp() * 1_000_000)
+
+
 class Loop:
-    """Looks at every service of a folder, again and again. most_replicas: as many as may be started here."""
+    """Looks at every service of a folder, again and again. most_replicas: as many as may be started here. desk: who may approve, and
+    the log of governed acts; the store's if None."""
 
     def __init__(
         self,
@@ -42,8 +67,10 @@ class Loop:
         most_replicas: int = 1,
         every_s: float = LOOK_EVERY_S,
         now: Callable[[], datetime] = _utc,
+        desk: ApprovalDesk | None = None,
     ) -> None:
         self._folder, self._backend, self._every_s, self._now = folder, backend, every_s, now
+        self._desk = desk or desk_of(folder, now)
         self._said: dict[str, str] = {}
         self._known: dict[str, ServiceRef] = {}
         self._owners: dict[str, str] = {}
@@ -82,7 +109,7 @@ class Loop:
         try:
             await act(name)
             self._said.pop(name, None)
-        except (ControlError, BackendError) as problem:
+        except (ControlError, BackendError, ActNotRecorded) as problem:
             self._tell(name, str(problem))
         except Exception as defect:
             self._tell(name, f"the look failed: {type(defect).__name__}: {defect}", defect)
@@ -97,7 +124,8 @@ class Loop:
         requests = self._folder.waiting(name)
         view = await self._backend.look(service.ref)
         now = self._now()
-        found = look_outcome(desired_of(asked, before), before, view, requests, self._scaling.of(service), now)
+        desired = replace(desired_of(asked, before), governance=self._governance(service, before))
+        found = look_outcome(desired, before, view, requests, self._scaling.of(service), now)
         outcome = self._scaling.decided(service, found, view.load, now)
         await self._settle(service, before, outcome)
 
@@ -105,8 +133,9 @@ class Loop:
         """Record, tell, act. Traffic is taken from a candidate though the record fails."""
         name = service.metadata.name
         try:
+            self._desk.record(outcome.acts)
             self._record(service, before, outcome)
-        except OSError:
+        except (OSError, ActNotRecorded):
             if outcome.acts_first:
                 await self._carry_out(service, outcome)
             raise
@@ -114,6 +143,20 @@ class Loop:
             level = logging.WARNING if event.type == "Warning" else logging.INFO
             _log.log(level, "%s: %s: %s", name, event.reason, event.message)
         await self._carry_out(service, outcome)
+
+    def _governance(self, service: ModelService, before: RolloutStatus) -> GovernanceView:
+        """Who may approve, and what is recorded of the service."""
+        name = service.metadata.name
+        bundles = {r.bundle for r in (service.spec.revision, before.candidate) if r is not None}
+        writer = self._folder.writer(name)
+        made_by = {writer: "wrote its document"} if writer is not None else {}
+        view = self._desk.view(_subject(service.ref), bundles, checked=self._folder.checked(name), made_by=made_by)
+        about = f"{name}, approvals"
+        if self._desk.problem is not None:
+            self._tell(about, self._desk.problem)
+        else:
+            self._said.pop(about, None)
+        return view
 
     def _claim(self, service: ServiceRef) -> None:
         """A model is one service's, until its document is gone or names another model. Raises ControlError for another service."""
@@ -154,7 +197,16 @@ class Loop:
 
     async def _let_go(self, name: str) -> None:
         """The document is gone: variants come down, stable stays served, as before the service was managed."""
-        await self._backend.remove(self._known.get(name, ServiceRef("local", name, name)))
+        ref = self._known.get(name, ServiceRef("local", name, name))
+        gone = Act(
+            time_us=microseconds(self._now()),
+            actor=self._folder.writer(name) or "operator",
+            action="rollout.release",
+            subject=_subject(ref),
+            reason="its document is gone; what serves goes on without a rollout",
+        )
+        self._desk.record([gone])
+        await self._backend.remove(ref)
         self._folder.forget(name)
         self._known.pop(name, None)
         self._followed.pop(name, None)
@@ -166,6 +218,10 @@ class Loop:
         if self._said.get(name) != problem:
             self._said[name] = problem
             _log.error("%s%s", f"{name}: " if name else "", problem, exc_info=defect)
+
+
+def _subject(service: ServiceRef) -> str:
+    return f"modelservice/{service.namespace}/{service.name}"
 
 
 async def pause(stopping: asyncio.Event, seconds: float) -> None:

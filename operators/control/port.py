@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lifecycle.governance.approvals.people import People
 from operators.api.types import ModelService
 from operators.ports import ServiceRef
 from operators.rollout.spec import RolloutSpec
@@ -98,6 +99,10 @@ class Control(Protocol):
 
     def groups(self) -> tuple[str, ...]:
         """Their groups, where the control plane knows of any."""
+        ...
+
+    def people(self) -> People:
+        """Who may approve, as far as that can be read from here. Raises PeopleFileError."""
         ...
 
     def caution(self) -> str | None:

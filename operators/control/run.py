@@ -5,6 +5,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,9 @@ import aiohttp
 
 from operators.backends.local import LocalBackend
 from operators.control.folder import ControlFolder
-from operators.control.loop import Loop, pause
+from operators.control.loop import Loop, desk_of, pause
 from operators.rollout.spec import Revision
+from serving.audit.keys.keyring import Keyring
 
 if TYPE_CHECKING:
     from serving.launch.local import LocalServing
@@ -77,4 +79,9 @@ async def _run(settings: "ServingSettings", running: "LocalServing", stopping: a
             expected_replicas=lambda: running.replicas,
             scale=running.scale,
         )
-        await Loop(ControlFolder(settings.store_dir), backend, most_replicas=running.most_replicas).run(stopping)
+        folder = ControlFolder(settings.store_dir)
+        keys = Keyring.of(
+            settings.store_dir, settings.audit_key, settings.audit_key_name, folders=[settings.store_dir / "governance"]
+        )
+        desk = desk_of(folder, lambda: datetime.now(UTC), keys.signer)
+        await Loop(folder, backend, most_replicas=running.most_replicas, desk=desk).run(stopping)

@@ -10,7 +10,7 @@ from serving.models.build import build_bundle
 from serving.models.bundle import Bundle
 
 
-def build_simple(folder: Path) -> Bundle:
+def build_simple(folder: Path, version: str = "1") -> Bundle:
     """Write the bundle to a new folder."""
     shape = [None, 16]
     graph = helper.make_graph(
@@ -30,6 +30,6 @@ def build_simple(folder: Path) -> Bundle:
         model=model.SerializeToString(deterministic=True),
         golden_inputs={"INPUT0": np.arange(16, dtype=np.int32).reshape(1, 16), "INPUT1": ones},
         name="simple",
-        version="1",
+        version=version,
         description="Sum and difference of two INT32 tensors, as in the protocol's public examples.",
     )

@@ -6,12 +6,16 @@ The operator's handler and the local loop are thin shells around `advance`: obse
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from lifecycle.governance.acts import Act
+from lifecycle.governance.approvals.standing import and_then
 from operators.rollout import history, moves
 from operators.rollout.analysis import Statistics, analysis_of, assessed, standard_statistics
 from operators.rollout.decide import decide
 from operators.rollout.events import Event, events
 from operators.rollout.evidence import Observation
 from operators.rollout.facts import Desired, Facts, facts_at_look, within_rollback_window
+from operators.rollout.governance.acts import acts_of, adoption
+from operators.rollout.governance.floor import governed
 from operators.rollout.replicas import wanted_replicas
 from operators.rollout.status import RolloutStatus, Target, TargetVariant, VerbRequest
 from operators.rollout.status_bounds import bounded
@@ -20,10 +24,10 @@ from operators.rollout.transitions import after
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What one look at a service leads to. status: to record. target: to carry out; None: nothing is served yet. decision: the move that
-    counts most; made: all of them,
-    in order. acts_first: traffic is taken from a candidate, so act at once, even if recording fails; otherwise record first, so that
-    a look at an old status, which cannot be recorded, gives nobody traffic."""
+    """What one look at a service leads to. acts: to keep in the log of governed acts before anything else. status: to record. target: to
+    carry out; None: nothing is served yet. decision: the move that counts most; made: all of them, in order. acts_first: traffic is
+    taken from a candidate, so act at once, even if recording fails; otherwise record first, so that a look at an old status, which
+    cannot be recorded, gives nobody traffic."""
 
     status: RolloutStatus
     target: Target | None
@@ -31,6 +35,7 @@ class Advance:
     made: tuple[moves.Move, ...] = ()
     events: tuple[Event, ...] = ()
     acts_first: bool = False
+    acts: tuple[Act, ...] = ()
 
 
 VERBS_A_LOOK = 32
@@ -38,7 +43,7 @@ VERBS_A_LOOK = 32
 MOVES_A_LOOK = 256
 """More is a loop in the rules: 64 steps take at most three moves each, and each verb one."""
 
-_TAKES_TRAFFIC = (moves.Abort, moves.Undo, moves.StopVariant, moves.Conclude)
+_TAKES_TRAFFIC = (moves.Correct, moves.Abort, moves.Undo, moves.StopVariant, moves.Conclude)
 _LAST = (moves.Start, moves.StartExperiment, moves.SetWeight, moves.SplitTraffic)
 """A look ends after these: a new candidate stays dark for one look at least, and new traffic is observed before the next move."""
 
@@ -55,7 +60,9 @@ def advance(
 
     The same arguments give the same outcome. At rest the status comes back equal, so nothing needs to be written."""
     statistics = statistics or standard_statistics()
-    before = status
+    before, asked, view = status, desired.rollout, desired.governance
+    acts = list(adoption(status, asked, view, now))
+    desired = replace(desired, rollout=governed(asked, view), governance=and_then(view, acts))
     status = _forget_former(desired, _not_in_future(status, now), now)
     status = assessed(desired, status, observation, now, statistics)
     pending = tuple(r for r in requests if r.id not in status.handled)[:VERBS_A_LOOK]
@@ -63,7 +70,10 @@ def advance(
     for _ in range(MOVES_A_LOOK):
         facts = _facts(desired, status, observation, now, statistics)
         move = decide(status.policy or desired.rollout, status, status.assessment, facts, pending, now)
-        status = after(status, move, facts, now)
+        was, status = status, after(status, move, facts, now)
+        left = tuple(acts_of(was, move, status, asked, view, pending, now))
+        desired = replace(desired, governance=and_then(desired.governance, left))
+        acts += left
         made.append(move)
         if isinstance(move, (moves.Hold, *_LAST)):
             break
@@ -78,6 +88,7 @@ def advance(
         made=tuple(made),
         events=events(before, status, made),
         acts_first=any(isinstance(m, _TAKES_TRAFFIC) for m in made),
+        acts=tuple(acts),
     )
 
 

@@ -1,13 +1,17 @@
 """The rollout decision: what one look at a rollout should lead to, and why.
 
 Pure: no clock, cluster or metrics server. This file holds the rules that move a rollout by itself; those of verbs are in
-operators.rollout.verbs, those of experiments in operators.rollout.experiments. The order is the rank: harm, the spec, verbs, steps."""
+operators.rollout.verbs, those of experiments in operators.rollout.experiments, those of approvals in operators.rollout.governance. The
+order is the rank: a status that was changed by hand, harm, the spec, verbs, steps."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from operators.rollout import verbs
 from operators.rollout.experiments import decide as experiments
 from operators.rollout.facts import Facts, within_rollback_window
+from operators.rollout.governance import approving
+from operators.rollout.governance.tampering import correction
 from operators.rollout.moves import (
     Abort,
     Calibrate,
@@ -52,7 +56,8 @@ def decide(
 
     spec: the policy that the rollout keeps to. requests: verbs, the oldest first; those in `status.handled` are ignored."""
     return (
-        _harm(status, assessment, facts)
+        correction(status, spec, facts.desired.governance, now)
+        or _harm(status, assessment, facts)
         or _spec_changed(spec, status, facts, now)
         or verbs.answer_verb(spec, status, facts, requests, now)
         or experiments.decide(status, facts, requests, now)
@@ -156,7 +161,7 @@ def _next_step(spec: RolloutSpec, status: RolloutStatus, assessment: Assessment,
         return _finish(spec, status, assessment, facts)
     step = spec.steps[status.step_index].what
     if isinstance(step, ApprovalStep):
-        return _approval(step, status, facts)
+        return _approval(step, spec, status, facts, now)
     if status.full_by is not None:
         return PassStep(reason=f"in full, by {status.full_by}")
     if isinstance(step, PauseStep):
@@ -233,13 +238,11 @@ def _pause(step: PauseStep, status: RolloutStatus, now: datetime) -> Move:
     return Hold(phase=Phase.PROGRESSING, waiting_for=f"the pause to end at {began + step.duration:%H:%M:%SZ}")
 
 
-def _approval(step: ApprovalStep, status: RolloutStatus, facts: Facts) -> Move:
-    given = [a.by for a in status.approvals]
-    if len(set(given)) >= step.approvers:
-        return PassStep(reason=f"approved by {', '.join(given)}")
-    whose = f" from {' or '.join(step.groups)}" if step.groups else ""
-    unsure = "" if facts.desired.is_by_checked else "; who started it cannot be known: no admission webhook checks it here"
-    return Hold(phase=Phase.PAUSED, waiting_for=f"approval{whose}: {len(set(given))} of {step.approvers}{unsure}")
+def _approval(step: ApprovalStep, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    move = approving.next_move(step, spec, status, facts.desired.governance, now)
+    if not isinstance(move, Hold) or facts.desired.is_by_checked:
+        return move
+    return replace(move, waiting_for=f"{move.waiting_for}; who started it cannot be known: no admission webhook checks it here")
 
 
 def _analysis(

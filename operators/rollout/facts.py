@@ -5,6 +5,7 @@ Built from one observation by `see`; which replicas there are to observe is a ba
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from lifecycle.governance.approvals.standing import UNGOVERNED, GovernanceView
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally, key
 from operators.rollout.spec import ExperimentSpec, Revision, RolloutSpec
 from operators.rollout.status import RolloutStatus
@@ -17,7 +18,8 @@ class Desired:
     revision: what should be stable in the end; None: nothing is asked. experiment: an A/B test to run. replicas: the count, where
     no autoscaler owns it; min_replicas, max_replicas: bounds of either. is_paused: steps should not move. by, why: who changed this,
     and why, as far as known; `by` may not approve the rollout. is_by_checked: whether `by` was authenticated. is_rollout_known:
-    whether `rollout` is what people wrote; else it is a default in place of a policy that is gone."""
+    whether `rollout` is what people wrote; else it is a default in place of a policy that is gone. governance: who may approve, and
+    what is recorded of the service."""
 
     revision: Revision | None
     rollout: RolloutSpec = field(default_factory=RolloutSpec)
@@ -30,6 +32,7 @@ class Desired:
     why: str = ""
     is_by_checked: bool = True
     is_rollout_known: bool = True
+    governance: GovernanceView = UNGOVERNED
 
 
 @dataclass(frozen=True, slots=True)

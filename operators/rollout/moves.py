@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from operators.rollout.spec import ExperimentSpec, Revision
-from operators.rollout.status import Assessment, ExperimentReport, Phase, TargetVariant
+from operators.rollout.status import Approval, Assessment, ExperimentReport, Phase, TargetVariant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +111,34 @@ class Resume(Move):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approve(Move):
-    """A person approves. at: when it was requested."""
+    """A person approves. at: when it was requested. approval: as it is kept."""
 
     at: datetime
+    approval: Approval | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakGlass(Move):
+    """A person passes an approval step alone, in an emergency. role: the one that allows it."""
+
+    at: datetime
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review(Move):
+    """Another person has looked at what was passed in an emergency."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correct(Move):
+    """The status claims more than the log of governed acts shows. is_ended: the rollout ends, and `stable` serves all; else only
+    `approvals` are left. settled: digests of the revisions that were ever stable by a recorded act."""
+
+    stable: Revision | None = None
+    approvals: tuple[Approval, ...] = ()
+    settled: frozenset[str] = frozenset()
+    is_ended: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +154,11 @@ class Promote(Move):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abort(Move):
     """Stable serves all, at once. seen: digest that the spec asks for, if the spec caused it. is_settled: the spec asks for
-    stable, so there is nothing to retry."""
+    stable, so there is nothing to retry. is_rejection: who was asked to approve said no."""
 
     seen: str | None = None
     is_settled: bool = False
+    is_rejection: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

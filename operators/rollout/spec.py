@@ -148,13 +148,28 @@ class AnalysisStep(Value):
     """Give up waiting after this long: the rollout pauses as inconclusive; it is neither promoted nor blamed."""
 
 
+GroupNames = Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=16)]
+RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", max_length=63)]
+RoleNames = Annotated[tuple[RoleName, ...], Field(max_length=16)]
+
+
 class ApprovalStep(Value):
     """Wait until people approve."""
 
     approvers: Annotated[int, Field(ge=1, le=16)] = 1
     """How many different people must approve; whoever started the rollout does not count."""
-    groups: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=16)] = ()
+    groups: GroupNames = ()
     """Who may: members of these groups; empty: anybody who may edit the resource."""
+    roles: RoleNames = ()
+    """One approval in each of these roles, by different people. Whoever trained, pushed or promoted the bundle does not count then."""
+    valid_for: Duration | None = None
+    """An approval lapses after this long; unset: when the rollout ends."""
+    reason_required: bool = False
+    """Whether an approval must say why."""
+    signed: bool = False
+    """Whether only signed approvals count. Who has a key signs in any case."""
+    break_glass_roles: RoleNames = ()
+    """Who may pass this step alone in an emergency, with a reason; it alarms until somebody reviews it. Empty: nobody."""
 
 
 class ReplicasStep(Value):
@@ -241,6 +256,8 @@ class RolloutSpec(Value):
     """Compare at equal alerts a day instead of at equal thresholds."""
     history_limit: Annotated[int, Field(ge=1, le=100)] = 10
     """Finished rollouts kept in the status."""
+    role_groups: Annotated[dict[str, GroupNames], Field(max_length=16)] = Field(default_factory=dict)
+    """Who has a role in a cluster: by role, the groups whose members have it. The file of people, where there is one, counts before."""
 
     @model_validator(mode="after")
     def _weights_rise(self) -> "RolloutSpec":

@@ -137,7 +137,10 @@ class VerbRequest(Value):
 
     id: Annotated[str, Field(max_length=64)]
     """Its identity, made by the requester."""
-    verb: Literal["promote", "promote-full", "pause", "resume", "abort", "retry", "undo", "approve", "restart", "conclude"]
+    verb: Literal[
+        "promote", "promote-full", "pause", "resume", "abort", "retry", "undo", "restart", "conclude",
+        "approve", "reject", "break-glass", "review",
+    ]  # fmt: skip
     """The verb."""
     by: Annotated[str, Field(max_length=253)]
     """Who requested it."""
@@ -177,6 +180,31 @@ class Approval(Value):
     """When."""
     why: str = ""
     """Why."""
+    role: str | None = None
+    """In which role."""
+    expires: datetime | None = None
+    """When it lapses; unset: it does not."""
+    note: str = ""
+    """The signed note; empty: it is not signed."""
+
+
+class BreakGlassUse(Value):
+    """An approval step that one person passed alone, in an emergency."""
+
+    by: str
+    """Who."""
+    at: datetime
+    """When."""
+    why: str
+    """Why."""
+    role: str | None = None
+    """The role that allows it."""
+    revision: str
+    """Digest of the revision that passed."""
+    attempt: str = ""
+    """Which start of the rollout."""
+    step: int
+    """The step, from 1."""
 
 
 class VariantReport(Value):
@@ -311,6 +339,10 @@ class RolloutStatus(Value):
     """What the evidence said at the last look."""
     approvals: tuple[Approval, ...] = ()
     """Of the step under way."""
+    attempt: str = ""
+    """Which start of a rollout this is: an approval of an earlier one does not count."""
+    break_glass: tuple[BreakGlassUse, ...] = ()
+    """Steps that somebody passed alone in an emergency, until somebody else has reviewed it."""
     ledger: Mapping[str, Any] = Field(default_factory=dict)
     """Judge's memory: counters last seen per replica, e-processes. Only operators.rollout.judging.judge reads it."""
     totals: Mapping[str, Tally] = Field(default_factory=dict)
@@ -348,31 +380,10 @@ class RolloutStatus(Value):
 
 
 UNDER_WAY_FIELDS: Final = (
-    "candidate",
-    "candidate_wanted",
-    "policy",
-    "weight",
-    "mirror",
-    "split_since",
-    "step_index",
-    "step_started",
-    "requests_before",
-    "full_by",
-    "is_inconclusive",
-    "undo_of",
-    "min_replicas",
-    "is_ready",
-    "paused_by",
-    "approvals",
-    "ledger",
-    "totals",
-    "is_overdue",
-    "last_progress",
-    "variants",
-    "experiment",
-    "variant_assessments",
-    "stopped",
-)
+    "candidate", "candidate_wanted", "policy", "weight", "mirror", "split_since", "step_index", "step_started",
+    "requests_before", "full_by", "is_inconclusive", "undo_of", "min_replicas", "is_ready", "paused_by", "approvals", "attempt",
+    "ledger", "totals", "is_overdue", "last_progress", "variants", "experiment", "variant_assessments", "stopped",
+)  # fmt: skip
 """Fields that describe the rollout or experiment under way."""
 NOTHING_UNDER_WAY: Final[Mapping[str, Any]] = {name: getattr(RolloutStatus(), name) for name in UNDER_WAY_FIELDS}
 """Their values when nothing is under way: what the end of a rollout or experiment resets."""

@@ -17,6 +17,7 @@ from operators.rollout.status import (
     NOTHING_UNDER_WAY,
     Approval,
     Assessment,
+    BreakGlassUse,
     FinishedRollout,
     HistoryEntry,
     Phase,
@@ -60,6 +61,7 @@ def _start(status: RolloutStatus, move: moves.Start, facts: Facts, now: datetime
             "candidate": move.revision,
             "policy": facts.desired.rollout,
             "started": now,
+            "attempt": now.strftime("%Y%m%dT%H%M%S.%fZ"),
             "step_index": len(facts.desired.rollout.steps) if move.is_full else 0,
             "step_started": now,
             "last_progress": now,
@@ -128,9 +130,13 @@ def _calibrate(status: RolloutStatus, move: moves.Calibrate, facts: Facts, now: 
 def _pass(status: RolloutStatus, move: moves.PassStep, facts: Facts, now: datetime) -> RolloutStatus:
     steps = status.policy.steps if status.policy else ()
     require(status.step_index < len(steps), "a step passes, but no rollout is under way, or its steps are over")
-    noted = record(status, move, f"pass {steps[status.step_index].kind}", now, weight=status.weight)
+    return _next(record(status, move, f"pass {steps[status.step_index].kind}", now, weight=status.weight), facts, now)
+
+
+def _next(status: RolloutStatus, facts: Facts, now: datetime) -> RolloutStatus:
+    """The status at the step after this one."""
     return _progress(
-        noted,
+        status,
         now,
         step_index=status.step_index + 1,
         step_started=now,
@@ -162,8 +168,60 @@ def _resume(status: RolloutStatus, move: moves.Resume, facts: Facts, now: dateti
 
 
 def _approve(status: RolloutStatus, move: moves.Approve, facts: Facts, now: datetime) -> RolloutStatus:
-    yes = Approval(by=move.by, at=move.at, why=move.reason)
-    return record(_changed(status, approvals=(*status.approvals, yes)), move, "approve", now)
+    yes = move.approval or Approval(by=move.by, at=move.at, why=move.reason)
+    others = tuple(a for a in status.approvals if a.by != yes.by)
+    return record(_changed(status, approvals=(*others, yes)), move, "approve", now)
+
+
+def _break_glass(status: RolloutStatus, move: moves.BreakGlass, facts: Facts, now: datetime) -> RolloutStatus:
+    candidate, steps = status.candidate, status.policy.steps if status.policy else ()
+    if candidate is None or status.step_index >= len(steps) or steps[status.step_index].approval is None:
+        raise IllegalMove("the glass is broken, but no approval is waited for")
+    use = BreakGlassUse(
+        by=move.by,
+        at=move.at,
+        why=move.reason,
+        role=move.role,
+        revision=candidate.digest,
+        attempt=status.attempt,
+        step=status.step_index + 1,
+    )
+    noted = record(_changed(status, break_glass=(*status.break_glass, use)), move, "break-glass", now, weight=status.weight)
+    return _next(noted, facts, now)
+
+
+def _review(status: RolloutStatus, move: moves.Review, facts: Facts, now: datetime) -> RolloutStatus:
+    require(bool(status.break_glass), "a review, but nobody has broken the glass")
+    return record(_changed(status, break_glass=()), move, "review", now)
+
+
+def _correct(status: RolloutStatus, move: moves.Correct, facts: Facts, now: datetime) -> RolloutStatus:
+    """What the status claimed is forgotten: the approvals alone, or the rollout and a stable that no act made so."""
+    if not move.is_ended:
+        return record(_changed(status, approvals=move.approvals), move, "refuse approvals", now)
+    ended = _ended(record(status, move, "refuse status", now, weight=0.0), "aborted", move.by, move.reason, facts.desired, now)
+    kept = tuple(f for f in ended.history if f.outcome != "promoted" or _is_known(f, move.settled))
+    return _changed(
+        ended,
+        **{
+            **NOTHING_UNDER_WAY,
+            "phase": Phase.ABORTED,
+            "stable": move.stable,
+            "stable_wanted": None,
+            "former": None,
+            "promoted_at": None,
+            "aborted_revision": next((r.digest for r in (status.candidate, status.stable) if r is not None), None),
+            "seen": facts.desired.revision.digest if facts.desired.revision is not None else status.seen,
+            "history": kept,
+            "message": move.reason,
+            "waiting_for": "",
+            "moves": (),
+        },
+    )
+
+
+def _is_known(finished: FinishedRollout, settled: frozenset[str]) -> bool:
+    return all(r is None or r.digest in settled for r in (finished.candidate, finished.stable))
 
 
 def _promote_full(status: RolloutStatus, move: moves.PromoteFull, facts: Facts, now: datetime) -> RolloutStatus:
@@ -275,6 +333,9 @@ _APPLY: Final[Mapping[type[moves.Move], Callable[..., RolloutStatus]]] = {
     moves.Pause: _pause,
     moves.Resume: _resume,
     moves.Approve: _approve,
+    moves.BreakGlass: _break_glass,
+    moves.Review: _review,
+    moves.Correct: _correct,
     moves.PromoteFull: _promote_full,
     moves.Promote: _promote,
     moves.Abort: _abort,

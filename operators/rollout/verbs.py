@@ -1,14 +1,15 @@
 """The verbs of people: each either moves the rollout or is refused with the way out. Pure.
 
 A verb is handled once, by its id. The API server and the webhook check who may use it; here are the rules of the rollout itself,
-such as that nobody approves a rollout they started."""
+those of approvals are operators.rollout.governance's."""
 
 from datetime import datetime
 
+from lifecycle.governance.approvals.judge import ApprovalRefused
 from operators.rollout.facts import Facts, within_rollback_window
+from operators.rollout.governance import approving
 from operators.rollout.moves import (
     Abort,
-    Approve,
     Move,
     PassStep,
     Pause,
@@ -39,13 +40,8 @@ def answer_verb(
     try:
         _check_target(request, status)
         return _ANSWERS[request.verb](request, spec, status, facts, now)
-    except _Refused as refusal:
+    except (_Refused, ApprovalRefused) as refusal:
         return Refuse(verb=request.verb, reason=str(refusal), by=request.by, request=request.id)
-
-
-def starters(status: RolloutStatus) -> set[str]:
-    """Everybody who started or restarted the rollout under way; none of them may approve it."""
-    return {status.started_by} | {m.by for m in status.moves if m.move in ("start", "retry", "restart", "undo")}
 
 
 def _check_target(request: VerbRequest, status: RolloutStatus) -> None:
@@ -186,22 +182,31 @@ def _former(status: RolloutStatus) -> Revision | None:
 
 
 def _approve(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    return approving.approve(request, _approval_step(spec, status), spec, status, facts.desired.governance, now)
+
+
+def _break_glass(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    return approving.break_glass(request, _approval_step(spec, status), spec, status, facts.desired.governance, now)
+
+
+def _review(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    return approving.review(request, status, facts.desired.governance)
+
+
+def _reject(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
+    _approval_step(spec, status)
+    if not request.why.strip():
+        raise _Refused("a rejection needs a reason; say --why")
+    return Abort(reason=f"rejected: {request.why}", by=request.by, request=request.id, is_rejection=True)
+
+
+def _approval_step(spec: RolloutSpec, status: RolloutStatus) -> ApprovalStep:
+    """The approval step under way. Raises _Refused."""
     _under_way(status)
     step = _step(spec, status)
     if step is None or step.approval is None:
         raise _Refused("this step asks for no approval; approve when it does")
-    _may_approve(request, step.approval, status)
-    return Approve(reason=request.why, by=request.by, request=request.id, at=request.at)
-
-
-def _may_approve(request: VerbRequest, step: ApprovalStep, status: RolloutStatus) -> None:
-    if request.by in starters(status):
-        raise _Refused(f"{request.by} started this rollout; somebody else must approve it")
-    if request.by in {a.by for a in status.approvals}:
-        raise _Refused(f"{request.by} has approved already; {step.approvers} different people must")
-    groups = {g for g in request.args.get("groups", "").split(",") if g}
-    if step.groups and not groups & set(step.groups):
-        raise _Refused(f"{request.by} is in none of the groups {', '.join(step.groups)}; a member must approve")
+    return step.approval
 
 
 def _conclude(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
@@ -222,5 +227,8 @@ _ANSWERS = {
     "restart": _restart,
     "undo": _undo,
     "approve": _approve,
+    "break-glass": _break_glass,
+    "reject": _reject,
+    "review": _review,
     "conclude": _conclude,
 }

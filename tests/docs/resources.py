@@ -65,7 +65,17 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
             {"analysis": {}},
             {"setWeight": 25},
             {"analysis": {"maxDuration": "1d"}},
-            {"approval": {"approvers": 2, "groups": ["soc-leads", "detection-engineering"]}},
+            {
+                "approval": {
+                    "approvers": 2,
+                    "groups": ["soc-leads", "detection-engineering"],
+                    "roles": ["detection-lead", "soc-manager"],
+                    "validFor": "1d",
+                    "reasonRequired": True,
+                    "signed": False,
+                    "breakGlassRoles": ["incident-commander"],
+                }
+            },
             {"setWeight": 100},
         ],
         "analysis": {
@@ -87,6 +97,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "rollbackWindow": "1d",
         "alertBudget": {"minRequests": 2000, "tolerance": 0.1},
         "historyLimit": 10,
+        "roleGroups": {"soc-manager": ["soc-managers"]},
     },
 }
 """By kind; what is not in them is shown commented out."""

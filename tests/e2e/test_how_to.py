@@ -15,6 +15,7 @@ from tests.fakes.redis_server import PROGRAM, RedisServer
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+APPROVE = "approve-a-rollout.md"
 OWN, ANY, PROMOTE = "serve-your-own-detector.md", "serve-any-onnx-model.md", "promote-a-model.md"
 ROLL_OUT, CANARY, ASK, COMPARE, SCALE = (
     "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md", "compare-two-models.md", "scale.md"
@@ -96,6 +97,14 @@ def test_keys_of_the_log_are_made_rotated_and_revoked(tmp_path: Path):
             assert "replaced by" in printed
     revoked = (tmp_path / ".vedette/keys/trusted/revoked").read_text(encoding="utf-8")
     assert revoked.startswith((tmp_path / "build/key/audit.pub").read_text(encoding="utf-8").strip())
+
+
+def test_approve_a_rollout(tmp_path: Path):
+    reader = Reader(tmp_path)
+    reader.makes_files(APPROVE)
+    reader.follows(APPROVE)
+    people = yaml.safe_load((tmp_path / ".vedette/governance/people.yaml").read_text(encoding="utf-8"))["people"]
+    assert [p["key"].split("+")[0] for p in people] == ["ada", "bob"]
 
 
 class TestOnOneServer:

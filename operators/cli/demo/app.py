@@ -1,4 +1,5 @@
-"""`vedette demo`: rollouts under constant load on a temporary store, each outcome checked; `vedette demo tour` shows the other verbs."""
+"""`vedette demo`: rollouts under constant load on a temporary store, each outcome checked; `vedette demo tour` shows the other verbs,
+`vedette demo approvals` who may bring a rollout through."""
 
 import tempfile
 import time
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.console import CommandError, errors, finite_option, page
+from operators.cli.demo.approvals import approvals
 from operators.cli.demo.tour import tour
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _WHY = 160
 app = typer.Typer(invoke_without_command=True)
 app.command()(tour)
+app.command()(approvals)
 
 
 @app.callback()

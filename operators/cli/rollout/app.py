@@ -20,6 +20,8 @@ for _verb in (
     verbs.retry,
     verbs.undo,
     verbs.approve,
+    verbs.reject,
+    verbs.review,
 ):
     app.command()(_verb)
 app.command()(show.history)

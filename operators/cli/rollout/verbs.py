@@ -1,15 +1,33 @@
-"""Verbs for a rollout under way. Each leaves a request with who and why; the control loop decides and acts."""
+"""Verbs for a rollout under way. Each leaves a request with who and why; the control loop decides and acts.
 
+What approvers say is signed where they have a key. Whether it counts is decided by lifecycle.governance.approvals."""
+
+import json
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operators.cli.console import Json
+from operators.cli.console import CommandError, Json
 from operators.cli.control_plane import ControlPlaneChoice, Name, Why, send_verb, with_control_plane
 
 if TYPE_CHECKING:
-    from operators.control.port import Control
+    from lifecycle.governance.approvals.note import ApprovalSubject
+    from operators.control.port import Control, Record
+    from serving.audit.signed_note import Signer
+
+
+KeyFile = Annotated[
+    Path | None, typer.Option("--key", help="Your private key (PEM), to sign with; `vedette audit key new` makes one.")
+]
+KeyName = Annotated[
+    str | None, typer.Option(help="Name of the key, as the file of people has it (default: that file's, else FILE's name).")
+]
+RoleOption = Annotated[
+    str | None, typer.Option("--role", help="Role in which you approve (default: the first that is missing).")
+]
 
 
 @with_control_plane
@@ -42,18 +60,140 @@ retry = _verb("retry", "Start an aborted rollout again from its first step, with
 undo = _verb("undo", "Make the former stable serve everybody again; immediate within the rollback window.")
 
 
-@with_control_plane
-def approve(choice: ControlPlaneChoice, name: Name, why: Why = "", as_json: Json = False) -> None:
-    """Approve the approval step under way."""
-    control = choice.open()
-    groups = control.groups()
-    args = {**expected_step(control, name), **({"groups": ",".join(groups)} if groups else {})}
-    send_verb(control, name, "approve", why, as_json=as_json, args=args)
-
-
 def expected_step(control: "Control", name: str) -> dict[str, str]:
     """The revision and step that the person saw. The verb is refused if the rollout is at another one when it is handled."""
     status = control.read(name).status
     if not status.is_under_way or status.candidate is None:
         return {}
     return {"revision": status.candidate.digest, "step": str(status.step_index + 1)}
+
+
+@with_control_plane
+def approve(
+    choice: ControlPlaneChoice,
+    name: Name,
+    key: KeyFile = None,
+    key_name: KeyName = None,
+    role: RoleOption = None,
+    expires: Annotated[str | None, typer.Option(help="The approval lapses after this long, e.g. 4h.")] = None,
+    break_glass: Annotated[
+        bool, typer.Option("--break-glass", help="Pass the step alone, in an emergency. It alarms until somebody reviews it.")
+    ] = False,
+    why: Why = "",
+    as_json: Json = False,
+) -> None:
+    """Approve the approval step under way. With --key the approval is signed: for this revision, step and rollout only."""
+    control = choice.open()
+    record = control.read(name)
+    status = record.status
+    verb = "break-glass" if break_glass else "approve"
+    by, signer = _speaker(control, key, key_name)
+    chosen = role or _role(control, record, by)
+    groups = control.groups()
+    args = (
+        expected_step(control, name) | ({"groups": ",".join(groups)} if groups else {}) | ({"role": chosen} if chosen else {})
+    )
+    if status.is_under_way and status.candidate is not None:
+        args |= {"evidence": _evidence(record)} | ({"attempt": status.attempt} if status.attempt else {})
+    if signer is not None:
+        if status.candidate is None:
+            raise CommandError(f"no rollout of {name} is under way (phase {status.phase}); there is nothing to sign")
+        from lifecycle.governance.approvals.note import ApprovalSubject
+
+        subject = ApprovalSubject(_service(record), status.attempt, status.candidate.digest, status.step_index + 1)
+        args["note"] = _note(subject, verb, by, signer, chosen, expires, args.get("evidence", ""), why)
+    elif expires is not None:
+        raise CommandError("--expires is a part of what is signed; say --key FILE too")
+    send_verb(control, name, verb, why, as_json=as_json, args=args, by=by)
+
+
+@with_control_plane
+def reject(choice: ControlPlaneChoice, name: Name, why: Why = "", as_json: Json = False) -> None:
+    """Say no at the approval step under way: the rollout is aborted. Needs --why."""
+    control = choice.open()
+    send_verb(control, name, "reject", why, as_json=as_json, args=expected_step(control, name))
+
+
+@with_control_plane
+def review(
+    choice: ControlPlaneChoice, name: Name, key: KeyFile = None, key_name: KeyName = None, why: Why = "", as_json: Json = False
+) -> None:
+    """Say what you found about a step that somebody passed alone, which ends its alarm. Needs --why."""
+    control = choice.open()
+    record = control.read(name)
+    by, signer = _speaker(control, key, key_name)
+    args = {}
+    if signer is not None:
+        if not record.status.break_glass:
+            raise CommandError(f"nobody has passed a step of {name} alone; there is nothing to sign")
+        from lifecycle.governance.approvals.note import ApprovalSubject
+
+        last = record.status.break_glass[-1]
+        subject = ApprovalSubject(_service(record), last.attempt, last.revision, last.step)
+        args = {"note": _note(subject, "review", by, signer, None, None, "", why)}
+    send_verb(control, name, "review", why, as_json=as_json, args=args, by=by)
+
+
+def _service(record: "Record") -> str:
+    return f"modelservice/{record.ref.namespace}/{record.ref.name}"
+
+
+def _evidence(record: "Record") -> str:
+    """The figures that are signed: those of the last look."""
+    from operators.rollout.governance.acts import figures
+
+    return json.dumps(figures(record.status.assessment), separators=(",", ":"), sort_keys=True)
+
+
+def _speaker(control: "Control", key: Path | None, key_name: str | None) -> "tuple[str, Signer | None]":
+    """Who speaks, and what they sign with. Whoever has this key in the file of people speaks in that name."""
+    if key is None:
+        return control.who(), None
+    from serving.audit.signed_note import Signer
+
+    signer = Signer.from_file(key, key_name)
+    owner = next(
+        (p for p in control.people().by_name.values() if p.key is not None and p.key.public == signer.verifier.public), None
+    )
+    if owner is None or owner.key is None:
+        return control.who(), signer
+    return owner.name, Signer.from_file(key, owner.key.name)
+
+
+def _role(control: "Control", record: "Record", by: str) -> str | None:
+    """The first role that is still missing and that the file of people gives them."""
+    from operators.control.port import ControlError
+
+    status, steps = record.status, (record.status.policy or record.rollout).steps
+    step = steps[status.step_index].approval if status.step_index < len(steps) else None
+    try:
+        person = control.people().by_name.get(by)
+    except ControlError:
+        person = None
+    if step is None or person is None:
+        return None
+    taken = {a.role for a in status.approvals}
+    own = [role for role in step.roles if role in person.roles]
+    return next((role for role in own if role not in taken), next(iter(own), None))
+
+
+def _note(
+    subject: "ApprovalSubject",
+    decision: str,
+    by: str,
+    signer: "Signer",
+    role: str | None,
+    expires: str | None,
+    evidence: str,
+    why: str,
+) -> str:
+    from lifecycle.governance.approvals.note import ApprovalNote, evidence_hash
+    from operators.values import parse_duration
+
+    now_us = time.time_ns() // 1000
+    try:
+        lasts = None if expires is None else round(parse_duration(expires).total_seconds() * 1_000_000)
+    except ValueError as problem:
+        raise CommandError(f"--expires {problem}") from problem
+    ends = None if lasts is None else now_us + lasts
+    return signer.sign(ApprovalNote(subject, decision, by, role, now_us, ends, evidence_hash(evidence), why).text())

@@ -126,7 +126,8 @@ def step_words(step: Step) -> str:
     if step.pause is not None:
         return f"pause {format_duration(step.pause.duration)}" if step.pause.duration else "pause"
     if step.approval is not None:
-        return f"approval by {step.approval.approvers}"
+        roles = " + ".join(step.approval.roles)
+        return f"approval by {roles or step.approval.approvers}"
     if step.set_replicas is not None:
         return f"{step.set_replicas.replicas} replicas"
     return "analysis"
@@ -252,7 +253,16 @@ def _summary(status: RolloutStatus) -> Text:
 
 
 def _words(status: RolloutStatus) -> list[Text]:
-    lines = []
+    lines = [
+        Text(
+            f"  BROKEN GLASS: {use.by} passed step {use.step} alone at {use.at:%Y-%m-%d %H:%MZ}, not reviewed: {use.why}",
+            "bold red",
+        )
+        for use in status.break_glass
+    ]
+    if status.approvals:
+        given = ", ".join(f"{a.by} as {a.role}" if a.role else a.by for a in status.approvals)
+        lines.append(Text(f"  approved by {given}"))
     if status.waiting_for:
         lines.append(Text(f"  waiting for {status.waiting_for}", style="yellow"))
     if status.message:

@@ -11,6 +11,7 @@ from operators.rollout.facts import Calibration, Desired, Loading
 from operators.rollout.moves import (
     Abort,
     Calibrate,
+    Correct,
     Hold,
     MarkInconclusive,
     Move,
@@ -184,6 +185,14 @@ def test_an_approval_step_says_where_nobody_checks_who_started(is_checked: bool)
     move = decided(under_way("approval"), desired=Desired(revision=B, is_by_checked=is_checked))
     assert isinstance(move, Hold)
     assert ("cannot be known" in move.waiting_for) is not is_checked
+    enough = decided(under_way("approval", approvals=YES), desired=Desired(revision=B, is_by_checked=is_checked))
+    assert isinstance(enough, PassStep)
+
+
+def test_approvals_where_nobody_is_asked_for_one_are_dropped_before_anything_else() -> None:
+    move = decided(under_way("analysis", approvals=YES), V.WORSE)
+    assert isinstance(move, Correct)
+    assert (move.approvals, move.is_ended) == ((), False)
 
 
 FINISH = [

@@ -150,8 +150,10 @@ GUARDS = {
     ),
     "worse aborts": ("decide._harm: `assessment.verdict is Verdict.WORSE` is False",),
     "only worse blames": ("decide._harm: `assessment.verdict is Verdict.WORSE` is True",),
-    "nobody approves what they started": ("verbs._may_approve: `request.by in starters(status)` is False",),
-    "only members approve": ("verbs._may_approve: `step.groups and (not groups & set(step.groups))` is False",),
+    "nobody approves what they started": ("lifecycle.governance.approvals.judge.accept: `claim.by in involved` is False",),
+    "only members approve": (
+        "lifecycle.governance.approvals.judge.accept: `rule.groups and (not claim.groups & set(rule.groups))` is False",
+    ),
     "a verb is handled once": ("history.with_handled: `request is None or request in status.handled` is True",),
     "what was aborted is not tried again": ("decide._spec_changed: `asked == status.seen` is False",),
 }
@@ -266,7 +268,8 @@ def test_what_must_hold_holds(guard: str) -> None:
 @cache
 def known() -> dict[str, Mutant]:
     """Every mutant, by name."""
-    modules = (importlib.import_module(f"operators.rollout.{m}") for m in ("decide", "transitions", "verbs", "history"))
+    own = (f"operators.rollout.{m}" for m in ("decide", "transitions", "verbs", "history"))
+    modules = map(importlib.import_module, (*own, "lifecycle.governance.approvals.judge"))
     return {m.name: m for module in modules for m in mutants(module)}
 
 

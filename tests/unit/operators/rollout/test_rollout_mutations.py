@@ -19,6 +19,8 @@ ALIKE = {
     "decide._pause: `status.step_started or now` without `now`": NARROWS,
     "decide._analysis: `status.step_started or now` without `now`": NARROWS,
     "verbs._undo: `back is None or status.stable is None` without `status.stable is None`": NARROWS,
+    "transitions._break_glass: `candidate is None or status.step_index >= len(steps) or steps[status.step_index].approval is None` "
+    "without `candidate is None`": NARROWS,
     "experiments.transitions._conclude: `status.started or now` without `now`": NARROWS,
     "history.with_finished: `status.started or now` without `now`": NARROWS,
     "experiments.decide.decide: `spec is None or stable is None` without `stable is None`": NARROWS,

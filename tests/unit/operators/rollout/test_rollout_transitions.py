@@ -14,6 +14,7 @@ from operators.rollout.status import (
     Approval,
     Assessment,
     ExperimentReport,
+    FinishedRollout,
     HistoryEntry,
     Phase,
     RolloutStatus,
@@ -47,6 +48,10 @@ ILLEGAL = [
     pytest.param(HEALTHY, moves.PassStep(), {}, id="a step without a rollout"),
     pytest.param(under_way("over"), moves.PassStep(), {}, id="a step after the last"),
     pytest.param(under_way().model_copy(update={"policy": None}), moves.PassStep(), {}, id="a step without a policy"),
+    pytest.param(HEALTHY, moves.BreakGlass(at=NOW), {}, id="broken glass without a rollout"),
+    pytest.param(under_way("analysis"), moves.BreakGlass(at=NOW), {}, id="broken glass where no approval is waited for"),
+    pytest.param(under_way("over"), moves.BreakGlass(at=NOW), {}, id="broken glass after the last step"),
+    pytest.param(HEALTHY, moves.Review(), {}, id="a review of nothing"),
     pytest.param(HEALTHY, moves.Promote(), {}, id="promotion without a rollout"),
     pytest.param(under_way("over"), moves.Promote(), {}, id="promotion before all traffic"),
     pytest.param(
@@ -105,7 +110,14 @@ def test_a_start_begins_everything_anew() -> None:
         moves=(HistoryEntry(at=at(0), move="start"),),
     )
     found = after(dirty, moves.Start(revision=C, by="eve", reason="newer", request="r1"), facts(), NOW)
-    fresh = {**NOTHING_UNDER_WAY, "candidate": C, "policy": POLICY, "step_started": NOW, "last_progress": NOW}
+    fresh = {
+        **NOTHING_UNDER_WAY,
+        "attempt": "20260105T080140.000000Z",
+        "candidate": C,
+        "policy": POLICY,
+        "step_started": NOW,
+        "last_progress": NOW,
+    }
     assert {name: getattr(found, name) for name in fresh} == fresh
     assert (found.started, found.started_by, found.phase, found.stable) == (NOW, "eve", Phase.PROGRESSING, A)
     assert found.handled == ("before", "r1")
@@ -295,7 +307,7 @@ def test_handled_verbs_are_remembered_as_long_as_somebody_says_them() -> None:
 
 KEPT_AT_REST = {
     "phase", "stable", "stable_wanted", "seen", "experiment_seen", "report", "started", "started_by", "waiting_for", "message",
-    "assessment", "former", "promoted_at", "aborted_revision", "moves", "history", "handled",
+    "assessment", "former", "promoted_at", "aborted_revision", "moves", "history", "handled", "break_glass",
 }  # fmt: skip
 """Fields that outlive what was under way, or that each move sets by itself."""
 
@@ -314,3 +326,55 @@ def test_what_is_reset_is_what_a_status_begins_with():
 def test_a_change_of_a_field_that_there_is_not_is_refused():
     with pytest.raises(TypeError, match="RolloutStatus has no field wieght"):
         RolloutStatus().model_copy(update={"wieght": 5.0})
+
+
+def test_an_approval_is_kept_as_it_was_given_and_takes_the_place_of_an_older_one():
+    before = under_way("approval", approvals=(Approval(by="x", at=at(0)), Approval(by="y", at=at(0))))
+    yes = Approval(by="x", at=at(5), role="soc-manager", expires=at(500), note="signed")
+    found = after(before, moves.Approve(by="x", at=at(5), approval=yes), facts(), NOW)
+    assert found.approvals == (Approval(by="y", at=at(0)), yes)
+    plain = after(before, moves.Approve(by="z", at=at(5), reason="ok"), facts(), NOW)
+    assert plain.approvals[-1] == Approval(by="z", at=at(5), why="ok")
+
+
+def test_broken_glass_passes_the_step_and_is_kept_until_it_is_reviewed():
+    before = under_way("approval", attempt="a1", approvals=(Approval(by="x", at=at(0)),))
+    found = after(before, moves.BreakGlass(by="dan", at=at(5), role="commander", reason="tonight"), facts(), NOW)
+    (use,) = found.break_glass
+    assert (use.by, use.role, use.why, use.revision, use.attempt, use.step) == (
+        "dan", "commander", "tonight", B.digest, "a1", before.step_index + 1
+    )  # fmt: skip
+    assert (found.step_index, found.approvals, found.moves[-1].move) == (before.step_index + 1, (), "break-glass")
+    assert after(found, moves.Review(by="bob", reason="seen"), facts(), NOW).break_glass == ()
+
+
+def _promoted(candidate, stable):
+    return FinishedRollout(candidate=candidate, stable=stable, started=at(0), ended=at(0), outcome="promoted")
+
+
+def test_a_status_that_was_changed_by_hand_ends_at_the_stable_that_was_recorded():
+    aborted = _promoted(C, A).model_copy(update={"outcome": "aborted"})
+    history = (_promoted(A, None), _promoted(A, B), _promoted(C, A), aborted)
+    before = under_way("analysis", weight=50.0, former=C, promoted_at=at(0), stable_wanted=C, history=history)
+    move = moves.Correct(reason="by hand", stable=A, settled=frozenset({A.digest}))
+    found = after(before, move, facts(desired=Desired(revision=C)), NOW)
+    assert (found.phase, found.stable, found.stable_wanted, found.former, found.promoted_at) == (
+        Phase.ABORTED,
+        A,
+        None,
+        None,
+        None,
+    )
+    assert (found.candidate, found.weight, found.aborted_revision, found.seen) == (None, 0.0, B.digest, C.digest)
+    assert [f.outcome for f in found.history] == ["aborted", "promoted", "aborted"], "what no act shows is forgotten"
+    assert found.history[1] == history[0]
+    unasked = after(before, move, facts(desired=Desired(revision=None)), NOW)
+    assert unasked.seen == before.seen
+
+
+def test_false_approvals_are_dropped_and_the_rollout_goes_on():
+    yes = Approval(by="bob", at=at(0))
+    before = under_way("approval", approvals=(yes, Approval(by="eve", at=at(0))))
+    found = after(before, moves.Correct(reason="forged", approvals=(yes,), is_ended=False), facts(), NOW)
+    assert (found.approvals, found.candidate, found.step_index) == ((yes,), B, before.step_index)
+    assert found.moves[-1].move == "refuse approvals"

@@ -84,6 +84,11 @@ ANSWERS = [
     pytest.param("approve", under_way("approval"), {}, Approve, id="approve an approval"),
     pytest.param("approve", under_way("analysis"), {}, Refuse, id="approve a step that asks for none"),
     pytest.param("approve", under_way("over"), {}, Refuse, id="approve when all steps are over"),
+    pytest.param("reject", under_way("approval"), {}, Abort, id="reject ends it at an approval"),
+    pytest.param("reject", under_way("analysis"), {}, Refuse, id="reject where no approval is asked for"),
+    pytest.param("break-glass", under_way("approval"), {}, Refuse, id="the glass is not broken at a step that lets nobody"),
+    pytest.param("break-glass", under_way("analysis"), {}, Refuse, id="the glass is not broken where no approval is asked for"),
+    pytest.param("review", under_way("approval"), {}, Refuse, id="review of nothing"),
     pytest.param("conclude", under_way("analysis"), {}, Refuse, id="conclude is for experiments"),
 ]
 
@@ -120,6 +125,13 @@ def test_abort_does_not_send_everybody_to_undo(status: RolloutStatus) -> None:
 def test_an_experiment_is_not_retried_or_undone(verb: str) -> None:
     running = EXPERIMENT.model_copy(update={"former": A, "promoted_at": at(0)})
     assert isinstance(answered(running, verb, known={"former": LOADED}), Refuse)
+
+
+def test_a_rejection_says_why_and_that_it_is_one() -> None:
+    found = answered(under_way("approval"), "reject", why="recall is down")
+    assert isinstance(found, Abort)
+    assert (found.is_rejection, "recall is down" in found.reason) == (True, True)
+    assert isinstance(answered(under_way("approval"), "reject", why=" "), Refuse)
 
 
 def test_a_verb_is_handled_once() -> None:

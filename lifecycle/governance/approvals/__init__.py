@@ -1,0 +1,1 @@
+"""Who must approve what, and whether they did: people, signed approvals, rules. The core is pure; desk.py reads and records."""

@@ -1,0 +1,136 @@
+"""The files behind approvals: who there is, and the log of governed acts, read again when they change. What they mean is for the core.
+
+A log that cannot be read, or does not hold what its last checkpoint says, is told of and never taken for an empty one."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lifecycle.governance.acts import Act, ActsLog
+from lifecycle.governance.approvals.people import NOBODY, People, PeopleFileError, read_people
+from lifecycle.governance.approvals.standing import GovernanceView, makers, standing
+from serving.audit.merkle import leaf_hash, root_of
+from serving.audit.segment_files import newest_checkpoint, read_entries, segments_in
+from serving.audit.signed_note import NoteError, Signer, SigningKeyError
+
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+class ActNotRecorded(Exception):
+    """A governed act could not be recorded, so it must not happen. The message says why, and the way out."""
+
+
+class ApprovalDesk:
+    """One for each process that runs rollouts.
+
+    folder: of the log; None: no log is kept. people: the file of people; it may be missing. signer: the key of the log's checkpoints."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        people: Path | None,
+        *,
+        signer: Callable[[], Signer | None] = lambda: None,
+        now_us: Callable[[], int],
+    ) -> None:
+        self.folder, self.people_file = folder, people
+        self._log = None if folder is None else ActsLog(folder, signer=signer, now_us=now_us)
+        self._acts: tuple[Act, ...] = ()
+        self._stamp: Stamp | None = None
+        self._people, self._people_stamp = NOBODY, (0, 0)
+        self._lock = threading.Lock()
+        self.problem: str | None = None
+        """Why the log or the file of people cannot be read; None: they can, or there are none."""
+
+    def view(
+        self,
+        service: str,
+        bundles: Iterable[str] = (),
+        *,
+        checked: Iterable[str] = (),
+        made_by: Mapping[str, str] | None = None,
+    ) -> GovernanceView:
+        """What a look at a service should know. bundles: digests, whose makers must not approve. checked: ids of requests whose speaker
+        was checked. made_by: further makers, and what they did."""
+        with self._lock:
+            self.problem = None
+            people = self._read_people()
+            try:
+                acts = self._read_acts()
+            except (OSError, NoteError, msgspec.DecodeError, SigningKeyError) as problem:
+                self.problem = f"the log of governed acts cannot be read: {problem}"
+                acts = None
+        found = None if acts is None or self.folder is None else standing(acts, service)
+        made = makers(acts or (), frozenset(bundles))
+        return GovernanceView(service, people, found, {**(made_by or {}), **made}, frozenset(checked))
+
+    def record(self, acts: Sequence[Act]) -> None:
+        """Keep acts before they happen; one that a look recorded before it failed is not kept twice. Raises ActNotRecorded."""
+        if self._log is None:
+            return
+        with self._lock:
+            try:
+                known = {_identity(act) for act in self._read_acts()}
+                for act in acts:
+                    if _identity(act) not in known:
+                        self._log.record(act)
+            except (OSError, NoteError, msgspec.DecodeError, SigningKeyError) as problem:
+                raise ActNotRecorded(
+                    f"{', '.join(a.action for a in acts)}: could not be recorded in {self.folder}, so it does not happen: {problem}"
+                ) from problem
+
+    def acts(self) -> tuple[Act, ...]:
+        """Every act that a checkpoint speaks of, oldest first. Raises OSError, NoteError, msgspec.DecodeError."""
+        with self._lock:
+            return self._read_acts()
+
+    def _read_people(self) -> People:
+        """A file that cannot be followed leaves the people as they were."""
+        if self.people_file is None:
+            return NOBODY
+        try:
+            stat = self.people_file.stat()
+            stamp = stat.st_mtime_ns, stat.st_size
+            if stamp != self._people_stamp:
+                self._people = read_people(self.people_file.read_text(encoding="utf-8"), str(self.people_file))
+                self._people_stamp = stamp
+        except FileNotFoundError:
+            self._people, self._people_stamp = NOBODY, (0, 0)
+        except (OSError, UnicodeDecodeError, PeopleFileError) as problem:
+            self.problem = f"the file of people cannot be followed, and who was known before is known still: {problem}"
+        return self._people
+
+    def _read_acts(self) -> tuple[Act, ...]:
+        if self.folder is None or self._log is None:
+            return ()
+        files = [p for s in segments_in(self.folder) for p in (s.records, s.checkpoints)]
+        stamp = tuple((p.name, s.st_mtime_ns, s.st_size) for p in files if p.exists() for s in (p.stat(),))
+        if stamp != self._stamp:
+            acts = tuple(_proven(self.folder))
+            if acts[: len(self._acts)] != self._acts:
+                raise NoteError(f"{self.folder} holds other acts than before, or fewer; see `vedette audit verify`")
+            self._acts, self._stamp = acts, stamp
+        return self._acts
+
+
+def _proven(folder: Path) -> Iterable[Act]:
+    """The acts that a checkpoint speaks of, each segment held to its last one. Raises NoteError, OSError, msgspec.DecodeError."""
+    for files in segments_in(folder):
+        last = newest_checkpoint(files)
+        if last is None:
+            continue
+        entries = list(read_entries(files.records))[: last.size]
+        if len(entries) < last.size or root_of([leaf_hash(entry) for entry in entries]) != last.root:
+            raise NoteError(f"{files.records} does not hold what its last checkpoint says; see `vedette audit verify`")
+        yield from (msgspec.json.decode(entry, type=Act) for entry in entries)
+
+
+def _identity(act: Act) -> tuple[Any, ...]:
+    """What makes an act the same one, decided again by a look that was cut off before it acted."""
+    seen = act.evidence
+    is_of_its_moment = not seen.get("attempt") or act.action == "rollout.status-edit"
+    once = seen.get("request") or (act.time_us if is_of_its_moment else None)
+    return act.actor, act.action, act.subject, act.outcome, act.reason, once, seen.get("attempt"), seen.get("step")

@@ -1,0 +1,132 @@
+"""Who there is, in which roles, and by which keys they sign; which services need approvals whatever their steps say. Pure.
+
+`STORE/governance/people.yaml` on this machine; in a cluster a file that a ConfigMap or Secret mounts:
+
+    people:
+    - name: bob                        # as the operating system or the API server calls them
+      roles: [soc-manager]
+      key: bob+1c2d3e4f+AbCd...        # with a key, an approval in this name counts only if the key signed it
+    groups:                            # who else has a role: members of these groups, where somebody checks who is a member
+      soc-manager: [soc-managers]
+    require:                           # a rollout of these services has this approval step, or one as strict
+    - services: [flows, "dns-*"]
+      approval: {roles: [detection-lead, soc-manager], validFor: 24h}"""
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Annotated, Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.audit.signed_note import NoteError, VerifierKey
+
+Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+
+
+class PeopleFileError(Exception):
+    """The file of people cannot be followed; the message says where and what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """key: the one their approvals are signed with; None: they sign none."""
+
+    name: str
+    roles: frozenset[str]
+    key: VerifierKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredApproval:
+    """An approval step that rollouts of some services need. services: patterns of names. step: as a policy writes it."""
+
+    services: tuple[str, ...]
+    step: Mapping[str, Any]
+
+    def is_for(self, service: str) -> bool:
+        """Whether a service of this name needs it."""
+        return any(fnmatch.fnmatchcase(service, pattern) for pattern in self.services)
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Everybody who is known. groups: by role, the groups whose members have it. digest: of the file; empty: there is none."""
+
+    by_name: Mapping[str, Person] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    require: tuple[RequiredApproval, ...] = ()
+    digest: str = ""
+
+    def key_of(self, name: str) -> VerifierKey | None:
+        """The key that this person signs with; None: they have none."""
+        person = self.by_name.get(name)
+        return None if person is None else person.key
+
+    def roles_of(self, name: str, groups: frozenset[str], role_groups: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+        """Roles of a person: their own, and by groups. role_groups: a policy's; of a role that this file gives groups to, it is
+        the file that counts."""
+        person = self.by_name.get(name)
+        by_group = {**role_groups, **self.groups}
+        found = {role for role, members in by_group.items() if groups & set(members)}
+        return frozenset(found | (person.roles if person is not None else set()))
+
+
+NOBODY: Final = People()
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _PersonEntry(_Part):
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\S+$")]
+    roles: tuple[Role, ...] = ()
+    key: str | None = None
+
+
+class _RequireEntry(_Part):
+    services: Annotated[tuple[str, ...], Field(min_length=1)]
+    approval: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class _PeopleFile(_Part):
+    people: tuple[_PersonEntry, ...] = ()
+    groups: Mapping[Role, tuple[str, ...]] = Field(default_factory=dict)
+    require: tuple[_RequireEntry, ...] = ()
+
+
+def read_people(text: str, where: str) -> People:
+    """The people of a file's text. where: for messages. Raises PeopleFileError."""
+    try:
+        file = _PeopleFile.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as problem:
+        raise PeopleFileError(f"{where}: is no YAML: {problem}") from problem
+    except ValidationError as problem:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors(include_url=False))
+        raise PeopleFileError(f"{where}: {faults}") from problem
+    people = {entry.name: Person(entry.name, frozenset(entry.roles), _key(entry, where)) for entry in file.people}
+    if len(people) != len(file.people):
+        raise PeopleFileError(f"{where}: names a person twice; write one entry for each")
+    owners: dict[bytes, str] = {}
+    for person in people.values():
+        if person.key is not None and owners.setdefault(person.key.public, person.name) != person.name:
+            other = owners[person.key.public]
+            raise PeopleFileError(f"{where}: {other} and {person.name} have one key; one person could then approve as two")
+    return People(
+        people,
+        dict(file.groups),
+        tuple(RequiredApproval(entry.services, entry.approval) for entry in file.require),
+        f"sha256:{sha256(text.encode()).hexdigest()}",
+    )
+
+
+def _key(entry: _PersonEntry, where: str) -> VerifierKey | None:
+    if entry.key is None:
+        return None
+    try:
+        return VerifierKey.parse(entry.key)
+    except NoteError as problem:
+        raise PeopleFileError(f"{where}: the key of {entry.name}: {problem}") from problem

@@ -1,0 +1,133 @@
+"""What the log of governed acts says about one service: which revisions were ever stable by a recorded act, and what the rollout
+under way was started with, by whom, and who approved it. Pure.
+
+A status that claims more than this was changed by hand."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from lifecycle.governance.acts import Act
+from lifecycle.governance.approvals.people import NOBODY, People
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRollout:
+    """The rollout under way, as recorded. revisions: digests of its candidate, as asked for and as calibrated. policy: as JSON.
+    starters: who started it. passed: indexes of approval steps that were passed. approvals: (name, step) of those accepted."""
+
+    attempt: str
+    revisions: frozenset[str]
+    policy: Json
+    starters: frozenset[str]
+    passed: frozenset[int] = frozenset()
+    approvals: frozenset[tuple[str, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """stable: the revision that was settled last, as JSON. settled: digests of all that ever were. floor: the policy of the last
+    rollout that was promoted: the next one is approved by no less. is_new: nothing is recorded of the service."""
+
+    stable: Json | None = None
+    settled: frozenset[str] = frozenset()
+    opened: OpenRollout | None = None
+    floor: Json | None = None
+    is_new: bool = True
+
+
+NOTHING_RECORDED: Final = Standing()
+
+
+@dataclass(frozen=True, slots=True)
+class GovernanceView:
+    """What a look knows about who may approve. service: `modelservice/NAMESPACE/NAME`. standing: None: no log is kept, or it cannot be
+    read. involved: who must not approve besides the starters, and what they did. checked: ids of requests whose `by` and groups
+    somebody checked."""
+
+    service: str = ""
+    people: People = NOBODY
+    standing: Standing | None = None
+    involved: Mapping[str, str] = field(default_factory=dict)
+    checked: frozenset[str] = frozenset()
+
+
+UNGOVERNED: Final = GovernanceView()
+_MADE: Final = {
+    "bundle.train": "trained its bundle",
+    "registry.push": "pushed its bundle to the registry",
+    "registry.promote": "promoted its bundle in the registry",
+    "registry.stage": "promoted its bundle in the registry",
+    "registry.alias": "promoted its bundle in the registry",
+}
+
+
+def and_then(view: GovernanceView, acts: Iterable[Act]) -> GovernanceView:
+    """The view with further acts recorded."""
+    if view.standing is None:
+        return view
+    return replace(view, standing=standing(acts, view.service, view.standing))
+
+
+def makers(acts: Iterable[Act], bundles: frozenset[str]) -> Mapping[str, str]:
+    """Who trained, pushed or promoted one of these bundles (digests), and what they did."""
+    subjects = {f"bundle/{digest}" for digest in bundles}
+    return {a.actor: _MADE[a.action] for a in acts if a.subject in subjects and a.action in _MADE and a.outcome == "accepted"}
+
+
+def standing(acts: Iterable[Act], service: str, before: Standing = NOTHING_RECORDED) -> Standing:
+    """The acts of one service, folded; oldest first. before: what earlier acts came to."""
+    found = before
+    for act in acts:
+        if act.subject == service and act.outcome == "accepted":
+            found = _after(found, act)
+        elif act.subject == service and act.action == "rollout.status-edit" and act.evidence.get("ended"):
+            found = replace(found, opened=None)
+    return found
+
+
+def _after(before: Standing, act: Act) -> Standing:
+    seen, opened = act.evidence, before.opened
+    match act.action:
+        case "rollout.adopt":
+            return _adopted(before, seen)
+        case "rollout.release":
+            return Standing()
+        case "rollout.start":
+            return replace(before, opened=_opened(seen), is_new=False)
+        case "threshold.calibrate" if opened is not None:
+            calibrated = opened.revisions | {str(seen.get("revision"))}
+            return replace(before, opened=replace(opened, revisions=calibrated))
+        case "rollout.approve" if opened is not None and seen.get("attempt") == opened.attempt:
+            yes = (act.actor, int(seen.get("step") or 0))
+            return replace(before, opened=replace(opened, approvals=opened.approvals | {yes}))
+        case "rollout.pass" | "rollout.break-glass" if opened is not None and seen.get("attempt") == opened.attempt:
+            passed = opened.passed | {int(seen.get("step") or 0) - 1}
+            return replace(before, opened=replace(opened, passed=passed))
+        case "rollout.promote" | "rollout.undo":
+            revision = seen.get("candidate") or {}
+            digest = str(seen.get("revision"))
+            floor = seen.get("floor", before.floor)
+            return Standing(revision, before.settled | {digest}, None, floor, is_new=False)
+        case "rollout.abort" | "rollout.reject":
+            return replace(before, opened=None)
+    return before
+
+
+def _adopted(before: Standing, seen: Json) -> Standing:
+    settled = before.settled | frozenset(map(str, seen.get("settled") or ()))
+    opened = _opened(seen) if seen.get("candidate") else None
+    return Standing(seen.get("stable") or None, settled, opened, seen.get("floor"), is_new=False)
+
+
+def _opened(seen: Json) -> OpenRollout:
+    return OpenRollout(
+        attempt=str(seen.get("attempt") or ""),
+        revisions=frozenset(map(str, seen.get("revisions") or ())),
+        policy=seen.get("policy") or {},
+        starters=frozenset(map(str, seen.get("starters") or ())),
+        passed=frozenset(map(int, seen.get("passed") or ())),
+        approvals=frozenset((str(name), int(step)) for name, step in seen.get("approved") or ()),
+    )

@@ -1,0 +1,66 @@
+"""`vedette audit acts`: who did what, when and why, from the log of governed acts."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from operators.cli.audit.options import LogStore, store_folder
+from operators.cli.console import CommandError, Json, page, print_json
+
+if TYPE_CHECKING:
+    from lifecycle.governance.acts import Act
+
+
+def acts(
+    subject: Annotated[str | None, typer.Option(help="Only what concerns this, e.g. modelservice/local/flows.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this action, or a beginning of it, e.g. rollout.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only what this person did.")] = None,
+    refused: Annotated[bool, typer.Option("--refused", help="Only what was refused.")] = False,
+    store_dir: LogStore = None,
+    as_json: Json = False,
+) -> None:
+    """List governed acts, the oldest first: promotions, aborts, approvals, thresholds, stages, erasures. `verify` proves the log."""
+    from lifecycle.governance.acts import ActsLog
+
+    folder = store_folder(store_dir) / "governance"
+    if not folder.is_dir():
+        raise CommandError(
+            f"{folder}: no acts there; the first rollout, key or stage makes the log, --store-dir names another store"
+        )
+    log = ActsLog(folder, signer=lambda: None, now_us=lambda: 0)
+    found = [
+        one
+        for one in log.read()
+        if (subject is None or one.subject == subject)
+        and (action is None or one.action.startswith(action))
+        and (actor is None or one.actor == actor)
+        and (not refused or one.outcome == "refused")
+    ]
+    if as_json:
+        print_json([_record(one) for one in found])
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"governed acts in {folder}", title_justify="left", header_style="bold")
+    for name in ("when", "who", "action", "subject", "outcome", "why"):
+        table.add_column(name, no_wrap=name == "when", overflow="fold")
+    for one in found:
+        style = "red" if one.outcome == "refused" else "bold yellow" if one.action == "rollout.break-glass" else ""
+        table.add_row(
+            _when(one.time_us), Text(one.actor), Text(one.action, style=style), Text(one.subject),
+            Text(one.outcome, style=style), Text(one.reason),
+        )  # fmt: skip
+    page().print(table)
+
+
+def _record(act: "Act") -> dict[str, Any]:
+    import msgspec
+
+    found: dict[str, Any] = msgspec.to_builtins(act)
+    return {"time": _when(act.time_us), **found}
+
+
+def _when(time_us: int) -> str:
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

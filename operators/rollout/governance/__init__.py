@@ -1,0 +1,1 @@
+"""Approvals within a rollout, and what each move leaves in the log of governed acts. Pure."""

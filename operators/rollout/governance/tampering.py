@@ -1,0 +1,97 @@
+"""Whether a status claims more than the log of governed acts shows: then somebody changed it by hand. Pure.
+
+What it claims is not followed. False approvals are dropped. A revision that serves, or a step that was passed, without a recorded act
+ends the rollout: stable is again the revision that was settled last."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from lifecycle.governance.approvals.judge import counting
+from lifecycle.governance.approvals.standing import GovernanceView, OpenRollout, Standing
+from operators.rollout.governance.approving import given, involved, rule_of, subject_of
+from operators.rollout.moves import Correct
+from operators.rollout.spec import Revision, RolloutSpec
+from operators.rollout.status import Approval, Phase, RolloutStatus
+
+
+def correction(status: RolloutStatus, spec: RolloutSpec, view: GovernanceView, now: datetime) -> Correct | None:
+    """What is to be put right; None: the status claims no more than is recorded."""
+    standing = view.standing
+    if standing is not None and not standing.is_new:
+        claims = tuple(_claims(status, standing))
+        if claims:
+            last = _last_stable(status, standing)
+            why = f"the status was changed by hand: {'; '.join(claims)}"
+            return Correct(reason=why, stable=last, settled=standing.settled)
+    approvals, why = _approvals(status, spec, view, now)
+    if why:
+        return Correct(reason=f"an approval does not count: {why}", approvals=approvals, is_ended=False)
+    return None
+
+
+def policy_json(policy: RolloutSpec | None) -> dict[str, Any]:
+    """A policy as it is recorded."""
+    return {} if policy is None else policy.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def unpassed(policy: RolloutSpec, passed: frozenset[int]) -> int:
+    """Index of the first approval step that was not passed; the number of steps if there is none."""
+    steps = enumerate(policy.steps)
+    return next((i for i, step in steps if step.approval is not None and i not in passed), len(policy.steps))
+
+
+def _claims(status: RolloutStatus, standing: Standing) -> Iterator[str]:
+    former = [f.stable for f in status.history if f.outcome == "promoted" and f.candidate == status.stable]
+    for what, revision in (
+        ("stable", status.stable),
+        ("the former stable", status.former),
+        *(("before it", f) for f in former),
+    ):
+        if revision is not None and revision.digest not in standing.settled:
+            yield f"{what} is {revision.digest[:19]}, and no recorded act made it so"
+    if status.is_under_way and status.stable is not None and status.candidate is not None:
+        opened = standing.opened
+        if opened is None or opened.attempt != status.attempt:
+            yield f"a rollout of {status.candidate.digest[:19]} is under way, and no recorded act started it"
+        else:
+            yield from _of_rollout(status, status.candidate, opened)
+
+
+def _of_rollout(status: RolloutStatus, candidate: Revision, opened: OpenRollout) -> Iterator[str]:
+    if candidate.digest not in opened.revisions:
+        yield f"the candidate is {candidate.digest[:19]}, and another one was started"
+    if status.policy is None or policy_json(status.policy) != opened.policy:
+        yield "its policy is not the one that it was started with"
+        return
+    first = unpassed(status.policy, opened.passed)
+    if status.step_index > first:
+        yield f"the approval of step {first + 1} is passed, and no recorded act passed it"
+    before = [s.set_weight for s in status.policy.steps[:first] if s.set_weight is not None]
+    most = 100.0 if first == len(status.policy.steps) else max(before, default=0.0)
+    if status.weight > most:
+        yield f"the weight is {status.weight:g}, and before the approval of step {first + 1} it is {most:g} at most"
+
+
+def _approvals(
+    status: RolloutStatus, spec: RolloutSpec, view: GovernanceView, now: datetime
+) -> tuple[tuple[Approval, ...], str]:
+    """The approvals that may stay, and why others may not; empty: all may."""
+    index = status.step_index
+    step = spec.steps[index].approval if status.is_under_way and index < len(spec.steps) else None
+    if step is None:
+        return (), "nobody is asked for one" if status.approvals and status.phase in (Phase.PROGRESSING, Phase.PAUSED) else ""
+    barred = involved(step, status, view)
+    _, false = counting(rule_of(step, spec), subject_of(status, view), map(given, status.approvals), view.people, barred, now)
+    opened = view.standing.opened if view.standing is not None else None
+    for approval in status.approvals if opened is not None else ():
+        if opened is not None and (approval.by, index + 1) not in opened.approvals and approval.by not in false:
+            false = {**false, approval.by: f"no recorded act is an approval of this step by {approval.by}"}
+    return tuple(a for a in status.approvals if a.by not in false), "; ".join(false.values())
+
+
+def _last_stable(status: RolloutStatus, standing: Standing) -> Revision | None:
+    """The revision that was settled last; the status' own where it is one that was settled."""
+    if status.stable is not None and status.stable.digest in standing.settled:
+        return status.stable
+    return Revision.model_validate(standing.stable) if standing.stable else None

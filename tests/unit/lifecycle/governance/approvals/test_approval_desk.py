@@ -1,0 +1,91 @@
+"""The files behind approvals: read again when they change, never taken for empty when they are damaged."""
+
+import itertools
+
+import pytest
+
+from lifecycle.governance.acts import Act
+from lifecycle.governance.approvals.desk import ActNotRecorded, ApprovalDesk
+from serving.audit.segment_files import segments_in
+
+SERVICE = "modelservice/local/flows"
+
+
+def act(action="rollout.pause", **evidence):
+    return Act(time_us=1, actor="ada", action=action, subject=SERVICE, reason="r", evidence=evidence)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return ApprovalDesk(tmp_path / "log", tmp_path / "people.yaml", now_us=itertools.count(1).__next__)
+
+
+def test_without_a_log_nothing_is_recorded_and_nothing_is_known(tmp_path):
+    desk = ApprovalDesk(None, None, now_us=lambda: 1)
+    desk.record([act()])
+    assert desk.view(SERVICE).standing is None
+
+
+def test_an_act_of_a_look_that_was_cut_off_is_kept_once(desk):
+    for _ in range(2):
+        desk.record([act(request="q1", attempt="a"), act("rollout.promote", attempt="a", step=3)])
+    assert [a.action for a in desk.acts()] == ["rollout.pause", "rollout.promote"]
+
+
+def test_each_edit_of_the_status_is_recorded_anew(desk):
+    for time_us in (1, 2):
+        desk.record([Act(time_us=time_us, actor="unknown", action="rollout.status-edit", subject=SERVICE, reason="r",
+                         evidence={"attempt": "a"}, outcome="refused")])  # fmt: skip
+    assert len(desk.acts()) == 2
+
+
+def test_people_are_read_again_when_the_file_changes_and_kept_when_it_breaks(desk):
+    assert desk.view(SERVICE).people.by_name == {}
+    desk.people_file.write_text("people: [{name: bob, roles: [soc-manager]}]")
+    assert desk.view(SERVICE).people.by_name["bob"].roles == {"soc-manager"}
+    desk.people_file.write_text("people: [{name: bob, roles: [soc-manager], rolls: 1}]")
+    assert desk.view(SERVICE).people.by_name.keys() == {"bob"}
+    assert "rolls" in desk.problem
+    desk.people_file.unlink()
+    assert desk.view(SERVICE).people.by_name == {}
+    assert desk.problem is None
+
+
+def test_who_made_a_bundle_is_read_from_the_log(desk):
+    bundle = "sha256:" + "b" * 64
+    made = Act(time_us=1, actor="eve", action="bundle.train", subject=f"bundle/{bundle}", reason="r")
+    desk.record([made])
+    assert desk.view(SERVICE, [bundle]).involved == {"eve": "trained its bundle"}
+    assert desk.view(SERVICE, ["sha256:" + "c" * 64]).involved == {}
+
+
+def test_attack_an_act_is_changed_in_the_log(desk):
+    desk.record([act()])
+    (files,) = segments_in(desk.folder)
+    files.records.write_bytes(files.records.read_bytes().replace(b"ada", b"eve"))
+    view = desk.view(SERVICE)
+    assert view.standing is None
+    assert "does not hold what its last checkpoint says" in desk.problem
+    with pytest.raises(ActNotRecorded, match=r"rollout\.abort: could not be recorded"):
+        desk.record([act("rollout.abort")])
+
+
+def test_attack_an_approval_is_appended_to_the_log_without_a_checkpoint(desk):
+    desk.record([act()])
+    (files,) = segments_in(desk.folder)
+    line = files.records.read_bytes()
+    files.records.write_bytes(line + line.replace(b"rollout.pause", b"rollout.approve"))
+    assert [a.action for a in desk.acts()] == ["rollout.pause"]
+
+
+@pytest.mark.parametrize("left", [0, 1], ids=["removed", "put back to an older copy"])
+def test_attack_the_log_is_rolled_back_while_somebody_reads_it(desk, left):
+    desk.record([act(request="q1")])
+    (files,) = segments_in(desk.folder)
+    older = {path: path.read_bytes() for path in (files.records, files.checkpoints)}
+    desk.record([act(request="q2")])
+    assert len(desk.acts()) == 2
+    for path, body in older.items():
+        path.write_bytes(body) if left else path.unlink()
+    assert desk.view(SERVICE).standing is None
+    assert "or fewer" in desk.problem
