@@ -164,28 +164,6 @@ def test_can_i(kubectl, namespace):
     assert kubectl("auth", "can-i", "create", "pods", *someone, ok=False).stdout.strip() == "no"
 
 
-def test_the_kubernetes_client_reads_writes_and_watches(api_server, body, namespace):
-    from kubernetes import client, watch
-
-    with api_server.api_client() as api:
-        custom, core = client.CustomObjectsApi(api), client.CoreV1Api(api)
-        where = {"group": body["spec"]["group"], "version": "v1", "namespace": namespace, "plural": "widgets"}
-        made = custom.create_namespaced_custom_object(**where, body=widget(body))
-        assert made["spec"]["mode"] == "shadow"
-        changed = custom.patch_namespaced_custom_object_status(**where, name="w", body={"status": {"phase": "Ready"}})
-        assert changed["status"] == {"phase": "Ready"}
-        version = made["metadata"]["resourceVersion"]
-        seen = watch.Watch().stream(custom.list_namespaced_custom_object, **where, resource_version=version, timeout_seconds=2)
-        assert [event["type"] for event in seen] == ["MODIFIED"]
-        with pytest.raises(client.ApiException) as caught:
-            core.read_namespaced_config_map("nobody", namespace)
-        assert (caught.value.status, json.loads(caught.value.body)["reason"]) == (404, "NotFound")
-        leases = client.CoordinationV1Api(api)
-        spec = client.V1LeaseSpec(holder_identity="me", lease_duration_seconds=15)
-        lease = leases.create_namespaced_lease(namespace, client.V1Lease(metadata=client.V1ObjectMeta(name="l"), spec=spec))
-        assert lease.spec.holder_identity == "me"
-
-
 def test_an_apply_that_creates_answers_201(http, body, namespace):
     """Code 201 is why kubernetes 37.0.1 answers None to `patch_namespaced_custom_object` that brings an object into being."""
     at = f"/apis/{body['spec']['group']}/v1/namespaces/{namespace}/widgets/w"

@@ -1,11 +1,8 @@
-"""What a test can order of the fake alone: errors, lost answers, delays, late reads, broken watches, a forgotten past, a log."""
-
-import time
+"""What a test can order of the fake alone: errors, lost answers, broken watches, a forgotten past, a log."""
 
 import httpx
 import pytest
 
-from tests.contract.api_server.api_server_kind import MERGE
 from tests.fakes.apiserver import ApiServer, User
 from tests.fakes.apiserver.fixtures import fake_api
 from tests.waiting import until
@@ -21,7 +18,7 @@ def http(fake_api: ApiServer):
 
 
 def test_an_ordered_error_meets_the_calls_it_names_and_no_more(fake_api, http):
-    fault = fake_api.faults.order(verb="create", plural="configmaps", status=503, times=2, retry_after_s=1)
+    fault = fake_api.faults.order(verb="create", plural="configmaps", status=503, times=2)
     codes = [http.post(MAPS, json={"metadata": {"name": f"n{number}"}}).status_code for number in range(3)]
     assert (codes, fault.met) == ([503, 503, 201], 2)
     assert [item["metadata"]["name"] for item in http.get(MAPS).json()["items"]] == ["n2"]
@@ -35,24 +32,6 @@ def test_an_answer_can_be_lost_after_the_act(fake_api, http):
     fake_api.faults.order(verb="create", after=True, status=504)
     assert http.post(MAPS, json={"metadata": {"name": "b"}}).status_code == 504
     assert http.get(f"{MAPS}/b").status_code == 200
-
-
-def test_a_call_can_be_slow(fake_api, http):
-    fake_api.faults.order(verb="get", delay_s=5)
-    with pytest.raises(httpx.ReadTimeout):
-        http.get(f"{MAPS}/a", timeout=0.1)
-    assert http.get(f"{MAPS}/a").status_code == 404, "the next is not"
-
-
-def test_a_read_can_be_late(fake_api, http):
-    version = http.post(MAPS, json={"metadata": {"name": "a"}, "data": {"k": "1"}}).json()["metadata"]["resourceVersion"]
-    http.patch(f"{MAPS}/a", json={"data": {"k": "2"}}, headers=MERGE)
-    fake_api.faults.order(verb="get,list", lag=1, times=2)
-    late = http.get(f"{MAPS}/a").json()
-    assert (late["data"], late["metadata"]["resourceVersion"]) == ({"k": "1"}, version)
-    assert http.get(MAPS).json()["items"][0]["data"] == {"k": "1"}
-    assert http.put(f"{MAPS}/a", json=late | {"data": {"k": "3"}}).status_code == 409, "a write on a late read is a conflict"
-    assert http.get(f"{MAPS}/a").json()["data"] == {"k": "2"}
 
 
 def test_watches_can_be_broken(fake_api, http):
@@ -74,13 +53,6 @@ def test_the_past_can_be_forgotten(fake_api, http):
         assert list(answer.iter_lines()) == [], "a watch from now on goes on"
 
 
-def test_orders_can_be_taken_back(fake_api, http):
-    fake_api.faults.order(status=500, times=-1)
-    assert http.get(MAPS).status_code == 500
-    fake_api.faults.clear()
-    assert http.get(MAPS).status_code == 200
-
-
 def test_every_call_is_in_the_log_with_who_and_what(fake_api):
     token = fake_api.access.issue(User("bob", ("system:masters", "system:authenticated")))
     with fake_api.http(token) as http:
@@ -96,18 +68,3 @@ def test_every_call_is_in_the_log_with_who_and_what(fake_api):
         True,
     )
     assert (read.verb, read.name, read.is_write) == ("get", "a", False)
-
-
-def test_without_rbac_everybody_may_do_everything():
-    with ApiServer(rbac=False) as api, api.http(api.access.issue(User("nobody"))) as http:
-        assert http.get("/api/v1/secrets").status_code == 200
-
-
-def test_without_controllers_dependents_stay():
-    with ApiServer(controllers=False) as api, api.http() as http:
-        owner = http.post(MAPS, json={"metadata": {"name": "a"}}).json()["metadata"]
-        mine = {"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": owner["uid"]}
-        http.post(MAPS, json={"metadata": {"name": "b", "ownerReferences": [mine]}})
-        http.delete(f"{MAPS}/a")
-        time.sleep(0.1)
-        assert http.get(f"{MAPS}/b").status_code == 200

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import pytest
 import yaml
-from kubernetes import client
 
 from operators.api.read import read, read_service
 from operators.rollout.spec import Revision, RolloutSpec
@@ -217,8 +216,8 @@ def test_pods_of_the_operator_pass_the_restricted_standard(api_server, http, kub
     assert answer.status_code == 201, answer.text
 
 
-def test_the_kubernetes_client_reads_what_it_wrote(api_server, http, namespace):
-    custom = client.CustomObjectsApi(api_server.api_client())
-    custom.create_namespaced_custom_object("vedette.dev", "v1alpha1", namespace, "modelservices", service())
-    (found,) = custom.list_namespaced_custom_object("vedette.dev", "v1alpha1", namespace, "modelservices")["items"]
-    assert read(found).spec == read(service()).spec
+def test_what_is_written_is_read(http, namespace):
+    at = f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices"
+    http.post(at, json=service()).raise_for_status()
+    (found,) = http.get(at).json()["items"]
+    assert read({**found, "apiVersion": "vedette.dev/v1alpha1", "kind": "ModelService"}).spec == read(service()).spec

@@ -5,15 +5,13 @@
         api.kubeconfig()                           # a path, for KUBECONFIG, kubectl, kopf and the kubernetes client
         api.kubeconfig(token, "operator")          # the same for another user
         with api.http() as http: http.get("/api/v1/namespaces/default/configmaps")
-        api.api_client()                           # a kubernetes.client.ApiClient
         api.access.issue(User("bob", ("ops",)))    # a token (fake only; both serve serviceaccounts/NAME/token)
-        api.faults.order(verb="patch", plural="modelservices", status=500, times=3)    # see faults.py: after=, delay_s=, lag=
+        api.faults.order(verb="patch", plural="modelservices", status=500, times=3)    # see faults.py: after=
         api.faults.drop_watches("modelservices"); api.faults.forget_history()
         [call for call in api.log if call.is_write]                                    # every answered call
 
-ApiServer(rbac=False) lets everybody do everything; ApiServer(controllers=False) collects no garbage, like a bare kube-apiserver.
 It runs in a thread of its own, so synchronous clients and subprocesses can call it. `real.py` has `RealApiServer`, with the
-same handle (url, kubeconfig, http, api_client), where `make cluster-tools` has built one. The laws that both
+same handle (url, kubeconfig, http), where `make cluster-tools` has built one. The laws that both
 keep are tests/contract/test_api_server_*.py.
 """
 

@@ -1,10 +1,9 @@
-"""Faults a test can order: errors, delays, answers that get lost, reads that lag, watches that break, a forgotten past.
+"""Faults a test can order: errors, answers that get lost, watches that break, a forgotten past.
 
 `Faults` is set from the test's thread and read by the server; every order says which calls it meets and how often.
 """
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,20 +26,14 @@ _REASONS = {
 
 @dataclass
 class Fault:
-    """One order. `times` < 0 means until cleared; "" for verb, plural, subresource or user meets all."""
+    """One order. "" for verb or plural, and None for subresource, meet all."""
 
     verb: str = ""
     plural: str = ""
     subresource: str | None = None
-    name: str = ""
-    user: str = ""
     times: int = 1
     status: int = 0  # answer this instead of acting
     after: bool = False  # act first, then answer `status` (0: break the connection): the client cannot know
-    delay_s: float = 0.0
-    lag: int = 0  # reads: this many revisions old
-    retry_after_s: int = 0
-    when: Callable[[Call], bool] | None = None
     met: int = field(default=0)
 
     def meets(self, call: Call) -> bool:
@@ -49,14 +42,10 @@ class Fault:
             and (not self.verb or call.verb in self.verb.split(","))
             and (not self.plural or call.kind.plural == self.plural)
             and (self.subresource is None or call.subresource == self.subresource)
-            and (not self.name or call.name == self.name)
-            and (not self.user or call.user.name == self.user)
-            and (self.when is None or self.when(call))
         )
 
     def refusal(self) -> Refused:
-        more = {"retryAfterSeconds": self.retry_after_s} if self.retry_after_s else {}
-        return Refused(self.status, _REASONS.get(self.status, ""), f"injected fault: {self.status}", more)
+        return Refused(self.status, _REASONS.get(self.status, ""), f"injected fault: {self.status}")
 
 
 class Faults:
@@ -73,14 +62,10 @@ class Faults:
             self._orders.append(fault)
         return fault
 
-    def clear(self) -> None:
+    def take(self, call: Call) -> list[Fault]:
+        """The orders that this call meets, each counted."""
         with self._lock:
-            self._orders.clear()
-
-    def take(self, call: Call, *, lagging: bool = False) -> list[Fault]:
-        """The orders that this call meets, each counted; those with a lag are read apart."""
-        with self._lock:
-            met = [fault for fault in self._orders if bool(fault.lag) == lagging and fault.meets(call)]
+            met = [fault for fault in self._orders if fault.meets(call)]
             for fault in met:
                 fault.met += 1
                 fault.times -= 1

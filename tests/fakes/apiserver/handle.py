@@ -66,19 +66,6 @@ class Handle:
             base_url=self.url, headers={"User-Agent": "contract/1.0", **said, **headers}, verify=trusted, timeout=30
         )
 
-    def api_client(self, token: str = "") -> Any:
-        """A configured kubernetes.client.ApiClient."""
-        from kubernetes import client
-
-        config = client.Configuration(host=self.url)
-        config.ssl_ca_cert = str(self.authority)
-        if token or not self.certificate:
-            config.api_key = {"authorization": token or self.token}
-            config.api_key_prefix = {"authorization": "Bearer"}
-        else:
-            config.cert_file, config.key_file = map(str, self.certificate)
-        return _lenient_client(client.ApiClient(config))
-
     def __enter__(self) -> Self:
         return self.start()
 
@@ -96,13 +83,3 @@ class Handle:
         import asyncio
 
         await asyncio.to_thread(self.stop)
-
-
-def _lenient_client(api: Any) -> Any:
-    """The same ApiClient. Clusters' own CAs often lack an extension that Python wants from 3.13 on."""
-    from urllib3.util import create_urllib3_context
-
-    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    api.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
-    return api

@@ -91,11 +91,11 @@ class RealApiServer(Handle):
 
     real = True
 
-    def __init__(self, *, rbac: bool = True) -> None:
+    def __init__(self) -> None:
         found = assets()
         if found is None:
             raise RuntimeError(unavailable() or f"{ASSETS} is not set, and {GIVEN} gives a GivenCluster")
-        self._assets, self._rbac = found, rbac
+        self._assets = found
         self._folder = tempfile.TemporaryDirectory()
         self.folder = Path(self._folder.name)
         self._started: list[subprocess.Popen[bytes]] = []
@@ -153,7 +153,7 @@ class RealApiServer(Handle):
             "tls-private-key-file": str(key),
             "cert-dir": str(self.folder / "certificates"),
             "token-auth-file": str(self.folder / "tokens.csv"),
-            "authorization-mode": "RBAC" if self._rbac else "AlwaysAllow",
+            "authorization-mode": "RBAC",
             "service-account-issuer": self.url,
             "service-account-key-file": str(self.folder / "service-accounts.key"),
             "service-account-signing-key-file": str(self.folder / "service-accounts.key"),

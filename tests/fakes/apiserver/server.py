@@ -64,16 +64,17 @@ class ApiServer(Handle):
 
     real = False
 
-    def __init__(self, *, rbac: bool = True, controllers: bool = True) -> None:
+    collects_garbage = True
+
+    def __init__(self) -> None:
         self.store, self.kinds = Store(), Registry()
-        self.access = Access(self.store, enforced=rbac)
-        self.reader = Reader(self.store, self._lag)
+        self.access = Access(self.store)
+        self.reader = Reader(self.store)
         self.webhooks = Webhooks(self.store)
-        self.writer = Writer(self.store, self.kinds, self.webhooks, controllers=controllers)
+        self.writer = Writer(self.store, self.kinds, self.webhooks)
         self.answers = Answers(self.kinds, self.reader, self.writer, self.access)
         self.faults = Faults(self)
         self.log: list[Logged] = []
-        self.collects_garbage = controllers
         self._ready = threading.Event()
         self._failed: BaseException | None = None
         self._folder = tempfile.TemporaryDirectory()
@@ -107,7 +108,7 @@ class ApiServer(Handle):
     async def _serve(self) -> None:
         try:
             self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-            self.controllers = Controllers(self.writer, collect=self.collects_garbage)
+            self.controllers = Controllers(self.writer)
             self._populate()
             app = web.Application(client_max_size=16 << 20)
             app.router.add_route("*", "/{path:.*}", self._handle)
@@ -150,9 +151,6 @@ class ApiServer(Handle):
 
     # requests
 
-    def _lag(self, call: Call) -> int:
-        return max((fault.lag for fault in self.faults.take(call, lagging=True)), default=0)
-
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
             user = self.access.user_of(request.headers, request.headers.getall("Impersonate-Group", []))
@@ -184,7 +182,6 @@ class ApiServer(Handle):
         code = 500
         try:
             faults = self.faults.take(call)
-            await asyncio.sleep(sum(fault.delay_s for fault in faults))
             if (early := next((f for f in faults if f.status and not f.after), None)) is not None:
                 raise early.refusal()
             if call.verb == "watch":

@@ -45,10 +45,10 @@ GATHERED: tuple[tuple[str, tuple[str, ...]], ...] = (("view", ("edit",)), ("edit
 
 
 class Access:
-    """Tokens and rules of one server. With `enforced` False everybody may do everything, as with AlwaysAllow."""
+    """Tokens and rules of one server."""
 
-    def __init__(self, store: Store, *, enforced: bool = True) -> None:
-        self.store, self.enforced = store, enforced
+    def __init__(self, store: Store) -> None:
+        self.store = store
         self.tokens: dict[str, User] = {}
 
     def issue(self, user: User) -> str:
@@ -72,7 +72,7 @@ class Access:
         wanted = headers.get("Impersonate-User")
         if not wanted:
             return user
-        if self.enforced and not self.allows(user, "impersonate", "", "users", "", wanted):
+        if not self.allows(user, "impersonate", "", "users", "", wanted):
             raise forbidden(
                 "",
                 "users",
@@ -88,9 +88,7 @@ class Access:
     def check(self, call: Call) -> None:
         """Raises Refused (403) unless the user's roles allow the call."""
         kind = call.kind
-        if not self.enforced or self.allows(
-            call.user, call.verb, kind.group, kind.plural, call.namespace, call.name, call.subresource
-        ):
+        if self.allows(call.user, call.verb, kind.group, kind.plural, call.namespace, call.name, call.subresource):
             return
         resource = f"{kind.plural}/{call.subresource}" if call.subresource else kind.plural
         where = f'in the namespace "{call.namespace}"' if call.namespace else "at the cluster scope"
@@ -98,7 +96,7 @@ class Access:
         raise forbidden(kind.group, kind.plural, call.name, why)
 
     def check_path(self, user: User, verb: str, path: str) -> None:
-        if self.enforced and not any(_path_allowed(rule, verb, path) for rule in self._rules(user, "")):
+        if not any(_path_allowed(rule, verb, path) for rule in self._rules(user, "")):
             raise Refused(403, "Forbidden", f'forbidden: User "{user.name}" cannot {verb} path "{path}"')
 
     def allows(self, user: User, verb: str, group: str, plural: str, namespace: str, name: str, subresource: str = "") -> bool:

@@ -1,6 +1,6 @@
 """What runs beside the API: CRDs become kinds, owners' dependents are collected, deleted namespaces are emptied.
 
-The first is the API server's own; the others are the controller manager's, and are left out with `controllers=False`.
+The first is the API server's own; the others are the controller manager's.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ NAMESPACES: Resource = ("", "namespaces")
 class Controllers:
     """Follows the store. Collecting runs in the event loop soon after a write, never within it."""
 
-    def __init__(self, writer: Writer, *, collect: bool) -> None:
-        self.writer, self.store, self.collect = writer, writer.store, collect
+    def __init__(self, writer: Writer) -> None:
+        self.writer, self.store = writer, writer.store
         self._uids: dict[str, tuple[Resource, Key]] = {}
         self._owned: dict[str, set[tuple[Resource, Key]]] = {}
         self._scheduled = False
@@ -38,11 +38,9 @@ class Controllers:
         for owner in meta.get("ownerReferences") or ():
             dependents = self._owned.setdefault(owner["uid"], set())
             dependents.discard((resource, key)) if change.type == "DELETED" else dependents.add((resource, key))
-        if self.collect and not self._scheduled:
+        if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._collect)
-        elif resource == DEFINITIONS:
-            asyncio.get_running_loop().call_soon(self._finish_definitions)
 
     def _serve(self, key: Key, change: Change) -> None:
         definition = change.after

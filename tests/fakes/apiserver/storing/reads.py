@@ -5,7 +5,7 @@ import base64
 import json
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from tests.fakes.apiserver.failures import Refused, bad_request, expired
@@ -20,18 +20,14 @@ KEPT_PAGES = 64
 
 
 class Reader:
-    """Lists and watches over a store. `stale(call)` answers how many revisions a read lags, or 0."""
+    """Lists and watches over a store."""
 
-    def __init__(self, store: Store, stale: Callable[[Call], int]) -> None:
-        self.store, self._stale = store, stale
+    def __init__(self, store: Store) -> None:
+        self.store = store
         self._pages: OrderedDict[int, list[tuple[Key, Json]]] = OrderedDict()  # snapshots that continue tokens read on
 
     def get(self, call: Call) -> Json | None:
-        """The object, or None; late by what the faults ask for."""
-        lag = self._stale(call)
-        if lag:
-            past = self.store.as_of(call.kind.resource, self.store.revision - lag)
-            return next((obj for key, obj in past or [] if key == (call.namespace, call.name)), None)
+        """The object, or None."""
         return self.store.get(call.kind.resource, (call.namespace, call.name))
 
     def list(self, call: Call) -> Json:
@@ -78,9 +74,8 @@ class Reader:
                     "retryAfterSeconds": 1,
                 },
             )
-        lag = self._stale(call)
-        if lag or (call.query.get("resourceVersionMatch") == "Exact" and wanted):
-            revision = int(wanted) if not lag else self.store.revision - lag
+        if call.query.get("resourceVersionMatch") == "Exact" and wanted:
+            revision = int(wanted)
             past = self.store.as_of(call.kind.resource, revision)
             if past is None:
                 raise expired("The resourceVersion for the provided list is too old.")

@@ -54,8 +54,8 @@ class Admission(Protocol):
 
 
 class Writer:
-    def __init__(self, store: Store, kinds: Registry, admission: Admission, *, controllers: bool = True) -> None:
-        self.store, self.kinds, self.admission, self.controllers = store, kinds, admission, controllers
+    def __init__(self, store: Store, kinds: Registry, admission: Admission) -> None:
+        self.store, self.kinds, self.admission = store, kinds, admission
 
     def live(self, call: Call) -> Json:
         """The stored object at the call's version; raises Refused (404)."""
