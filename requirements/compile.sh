@@ -8,8 +8,12 @@ common="--universal --generate-hashes --no-emit-index-url --no-header --python-v
 # shellcheck disable=SC2086
 "$uv" pip compile pyproject.toml --extra dev $common "$@" -o requirements/dev.txt
 for extra in serving envoy lifecycle operators operator loadtests; do
+  case $extra in
+    serving) more="--extra kafka --extra s3" ;;  # the image can anchor wherever a setting says
+    *) more= ;;
+  esac
   # shellcheck disable=SC2086
-  "$uv" pip compile pyproject.toml --extra "$extra" -c requirements/dev.txt $common -o "requirements/$extra.txt"
+  "$uv" pip compile pyproject.toml --extra "$extra" $more -c requirements/dev.txt $common -o "requirements/$extra.txt"
 done
 awk '/^uv==/{on=1} on&&!/^uv==/&&!/--hash/{exit} on' requirements/dev.txt > requirements/uv.txt
 # Servers that benchmarks compare with and tests ask, each in an environment of its own.
