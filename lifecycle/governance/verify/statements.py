@@ -96,7 +96,8 @@ def _is_unsigned(note: str) -> bool:
 def _out_of_order(before: Statement, now: Statement, place: Place) -> Finding | None:
     if now.digest == before.digest:
         return Finding(FindingKind.DUPLICATED, place, "a copy of the checkpoint before it")
-    if now.checkpoint.size < before.checkpoint.size:
+    is_behind_the_end = before.checkpoint.is_final and now.checkpoint.size <= before.checkpoint.size
+    if now.checkpoint.size < before.checkpoint.size or is_behind_the_end:
         return Finding(FindingKind.MOVED, place, "an earlier checkpoint stands behind a later one")
     if before.checkpoint.is_final:
         return Finding(FindingKind.REWRITTEN, place, "a checkpoint follows the segment's final one")

@@ -153,8 +153,10 @@ class Package:
                 continue
             if good and checkpoint["digest"] == good[-1]["digest"]:
                 self.add("duplicated", at, "a copy of the checkpoint before it")
-            elif good and checkpoint["size"] < good[-1]["size"]:
+            elif good and checkpoint["size"] < good[-1]["size"] + good[-1]["is_final"]:
                 self.add("moved", at, "an earlier checkpoint stands behind a later one")
+            elif good and good[-1]["is_final"]:
+                self.add("rewritten", at, "a checkpoint follows the segment's final one")
             else:
                 good.append(checkpoint)
                 self.claims += [(*claim, name_of(segment)) for claim in checkpoint["witnesses"]]
