@@ -22,7 +22,7 @@ from serving.audit.tombstones import Tombstone, tombstones_file
 RecordSource = Callable[[SegmentFiles], Iterable[bytes] | None]
 """The records of a segment whose own file is gone, without their newlines, as an archive keeps them; None where it has none."""
 _NOTE: Final = msgspec.json.Decoder(NoteLine)
-_WITNESS: Final = b"\\nwitness "
+_WITNESS: Final = b"\\nwitness"
 
 
 class _Stamped(msgspec.Struct):
@@ -92,17 +92,23 @@ def _ends_whole(path: Path) -> bool:
 
 
 def witness_claims(segments: Sequence[SegmentFiles], trust: Trust) -> list[Claim]:
-    """What signed checkpoints say of other logs; where no key is trusted, what any checkpoint says."""
-    claims = {}
+    """What signed checkpoints say of other logs; where no key is trusted, what any checkpoint says.
+
+    What one says of a log that may lie in another folder counts where the log is in this one."""
+    claims: dict[tuple[str, int, int, bytes], Claim] = {}
+    here = {files.log for files in segments}
     for files in segments:
         for line in note_lines(files.checkpoints):
             if _WITNESS not in line:
                 continue
             checkpoint = trusted_checkpoint(line, trust)
-            for witness in checkpoint.witnesses if checkpoint is not None else ():
+            if checkpoint is None:
+                continue
+            elsewhere = [witness for witness in checkpoint.elsewhere if witness.log in here]
+            for witness in (*checkpoint.witnesses, *elsewhere):
                 source = f"a checkpoint of {files.log}, segment {files.number},"
                 key = (witness.log, witness.segment, witness.size, witness.root)
-                claims[key] = Claim(*key, source)
+                claims.setdefault(key, Claim(*key, source))
     return list(claims.values())
 
 

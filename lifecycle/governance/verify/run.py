@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from lifecycle.governance.acts import LOG as ACTS
 from lifecycle.governance.verify import reading
 from lifecycle.governance.verify.chain import SegmentAccount, judge_log
 from lifecycle.governance.verify.findings import Finding, FindingKind, LogFigures, Place, Remark, RemarkKind, Report, in_order
@@ -55,14 +56,16 @@ class VerifyState(msgspec.Struct):
 
 @dataclass(slots=True)
 class Verification:
-    """How folders are verified. must_sign: unsigned checkpoints protect nothing. anchored: names of anchors and the notes that they hold.
+    """How folders are verified. must_sign: unsigned checkpoints protect nothing. anchored: names of anchors and notes that they hold.
 
-    keep: called with the state after each segment. archived: where the records of a segment are whose own file is gone."""
+    is_anchor_shared: the anchors hold logs of other folders too, so a log of which nothing is here is not missing. archived: where the
+    records of a segment are whose own file is gone. keep: called with the state after each segment."""
 
     now_us: int
     trust_of: Callable[[Path], Trust]
     must_sign: bool = True
     anchored: Sequence[tuple[str, str]] = ()
+    is_anchor_shared: bool = False
     archived: RecordSource = lambda _: None
     advance: Advance = lambda _: None
     state: VerifyState | None = None
@@ -75,8 +78,9 @@ class Verification:
         self._bytes = self._skipped = 0
         started = time.perf_counter()
         trust = self.trust_of(folder)
-        anchored, ignored = reading.anchor_claims(self.anchored, trust)
-        claims = [*anchored, *reading.witness_claims(reading.find_segments(folder)[0], trust)]
+        held, ignored = reading.anchor_claims(self.anchored, trust)
+        began, _ = reading.find_segments(folder)
+        claims = [*self._meant(held, folder, began), *reading.witness_claims(began, trust)]
         segments, findings = reading.find_segments(folder)  # after the claims: whatever they speak of is there by now
         findings += [
             Finding(FindingKind.FORGED_KEY, Place("", file="keys"), problem) for problem in trust.problems if trust.keys
@@ -99,6 +103,13 @@ class Verification:
             figures.append(whole.figures)
         took_s = time.perf_counter() - started
         return Report(str(folder), tuple(figures), in_order(findings), tuple(remarks), self._bytes, self._skipped, took_s)
+
+    def _meant(self, held: Sequence[Claim], folder: Path, segments: Sequence[SegmentFiles]) -> list[Claim]:
+        """The claims that are about this folder: an anchor of a store holds its prediction logs and its acts."""
+        here = {files.log for files in segments}
+        is_of_acts = folder.name == ACTS or ACTS in here
+        meant = [claim for claim in held if (claim.log == ACTS) == is_of_acts]
+        return [claim for claim in meant if claim.log in here] if self.is_anchor_shared else meant
 
     def _segment(self, files: SegmentFiles, trust: Trust, claims: Iterable[Claim], elsewhere: "_OtherSegments") -> "_Judged":
         lines = reading.note_lines(files.checkpoints)

@@ -187,6 +187,11 @@ def _stored_hashes(evidence: SegmentEvidence, tree: SegmentTree) -> Finding | Re
         return None
     stored = _hashes(evidence.stored)
     place = Place(evidence.log, evidence.segment, file="hashes")
+    if stored[: tree.size] == tree.leaves:
+        what = (
+            f"{len(stored) - tree.size} stored hashes more than records: a disk refused records after their hashes were written"
+        )
+        return Remark(RemarkKind.HASHES, place, what)
     left = iter(tree.leaves)
     if all(leaf in left for leaf in stored):
         return Remark(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli.audit.options import KeysFolder, LogStore, log_folder, pinned_keys, store_folder
+from operators.cli.audit.options import AnchorUrls, KeysFolder, LogStore, anchored_notes, log_folder, pinned_keys, store_folder
 from operators.cli.console import Json, page, print_json, progress
 
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
@@ -23,6 +23,7 @@ def export(
     is_whole: Annotated[
         bool, typer.Option("--whole", help="Whole segments although a model is named: shows that no record is missing.")
     ] = False,
+    anchor: AnchorUrls = None,
     keys: KeysFolder = None,
     store_dir: LogStore = None,
     as_json: Json = False,
@@ -38,7 +39,8 @@ def export(
     signer = Keyring(settings.audit_key or default_key(store), settings.audit_key_name).signer()
     models = frozenset(model or ())
     choice = ExportChoice(_us(since, 0), _us(until, 1 << 62), models, is_whole or not models)
-    source = ExportSource(log, store / "governance", _bundles(store, models), pinned_keys(keys or store / "keys" / "trusted"))
+    pinned = pinned_keys(keys or store / "keys" / "trusted")
+    source = ExportSource(log, store / "governance", _bundles(store, models), pinned, anchored_notes(anchor))
     with progress() as display:
         maker = PackageMaker(source, choice, signer, time.time_ns() // 1000)
         task = display.add_task("packing segments", total=len(maker.segments()))

@@ -17,6 +17,12 @@ KeysFolder = Annotated[
     Path | None,
     typer.Option("--keys", help="Folder of the public keys that are trusted, *.pub (default: keys/trusted in the store)."),
 ]
+AnchorUrls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--anchor", help="URL of an anchor that holds checkpoints, e.g. file:///mnt/depot; may be repeated.", show_default=False
+    ),
+]
 LogFolder = Annotated[
     Path | None,
     typer.Argument(
@@ -70,3 +76,15 @@ def folders_of_logs(folder: Path | None, store_dir: Path | None) -> list[Path]:
     if folder is None or not place.is_dir():
         raise CommandError(f"{place}: no log there; `vedette up` writes one into its store, --store-dir names another store")
     return [place]
+
+
+def anchored_notes(urls: list[str] | None) -> list[tuple[str, str]]:
+    """Every note that the anchors hold, each with its anchor's name. Raises AnchorUrlError, AnchorError."""
+    from serving.audit.anchors.urls import open_anchor
+
+    found: list[tuple[str, str]] = []
+    for url in urls or ():
+        anchor = open_anchor(url)
+        found += [(anchor.label, note) for note in anchor.read()]
+        anchor.close()
+    return found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from operators.cli.audit.options import KeysFolder, LogStore, log_folder, pinned_keys, store_folder
+from operators.cli.audit.options import AnchorUrls, KeysFolder, LogStore, anchored_notes, log_folder, pinned_keys, store_folder
 from operators.cli.console import CommandError, Json, page, print_json
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def receipt(
     ] = None,
     check: Annotated[Path | None, typer.Option(help="Check the proof in this file instead, off line.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the proof here, as JSON.")] = None,
+    anchor: AnchorUrls = None,
     keys: KeysFolder = None,
     store_dir: LogStore = None,
     as_json: Json = False,
@@ -29,16 +30,18 @@ def receipt(
     if check is not None:
         _check(check, keys or store_folder(store_dir) / "keys" / "trusted", as_json)
     elif receipt_id is not None:
-        _prove(receipt_id, out, keys, store_dir, as_json)
+        _prove(receipt_id, out, anchored_notes(anchor), keys, store_dir, as_json)
 
 
-def _prove(receipt_id: str, out: Path | None, keys: Path | None, store_dir: Path | None, as_json: bool) -> None:
+def _prove(
+    receipt_id: str, out: Path | None, anchored: list[tuple[str, str]], keys: Path | None, store_dir: Path | None, as_json: bool
+) -> None:
     from lifecycle.governance.verify.finding_receipts import prove_receipt
     from serving.audit.keys.trust import Trust
 
     folder = log_folder(None, store_dir)
     pinned = pinned_keys(keys or store_folder(store_dir) / "keys" / "trusted")
-    proof = prove_receipt(folder, receipt_id, Trust.read(folder, pinned))
+    proof = prove_receipt(folder, receipt_id, Trust.read(folder, pinned), anchored)
     if out is not None:
         out.write_bytes(proof.encode())
     if as_json:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from operators.cli.audit.options import KeysFolder, LogStore, folders_of_logs, store_folder, trusted_keys
+from operators.cli.audit.options import (
+    AnchorUrls,
+    KeysFolder,
+    LogStore,
+    anchored_notes,
+    folders_of_logs,
+    store_folder,
+    trusted_keys,
+)
 from operators.cli.console import Json, page, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -27,6 +35,10 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    anchor: AnchorUrls = None,
+    is_anchor_shared: Annotated[
+        bool, typer.Option("--shared-anchor", help="The anchors hold logs of other folders too; those are not missing here.")
+    ] = False,
     keys: KeysFolder = None,
     resume: Annotated[
         Path | None,
@@ -51,6 +63,8 @@ def verify(
             time.time_ns() // 1000,
             trust_of,
             must_sign=not is_unsigned_allowed,
+            anchored=anchored_notes(anchor),
+            is_anchor_shared=is_anchor_shared,
             advance=lambda count: display.advance(task, count),
         )
         if resume is not None:

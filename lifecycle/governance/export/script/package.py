@@ -183,7 +183,7 @@ class Package:
             if len(leaves) > good[-1]["size"]:
                 kind, at, what = difference(leaves[: good[-1]["size"]], leaves, self.elsewhere(segment))
                 self.add(kind, f"{where} {at + 1}", what)
-            elif stored != leaves[: len(stored)]:
+            elif stored[: len(leaves)] != leaves[: len(stored)]:
                 self.add("hashes changed", f"audit/chain/{stem}.hashes", "the stored hashes are not those of the records")
             return
         written = Tree(stored)

@@ -71,3 +71,19 @@ def test_without_a_trusted_key_nothing_is_called_sound(store, tmp_path):
     assert said.exit_code == 1
     assert "no key is trusted" in str(said.exception)
     assert asks(store, "--keys", str(tmp_path / "none"), "--allow-unsigned").exit_code == 0
+
+
+def test_an_older_copy_of_the_whole_store_is_found_by_its_anchor(store, tmp_path):
+    from serving.audit.anchors.folder import FolderAnchor
+    from serving.audit.segment_files import newest_notes, segments_in
+
+    depot = FolderAnchor(tmp_path / "depot")
+    for note in newest_notes(store / "audit"):
+        depot.publish(note)
+    last = next(files for files in segments_in(store / "audit") if (files.log, files.number) == ("delta", 3))
+    for path in (last.records, last.hashes, last.checkpoints):
+        path.unlink()
+    assert asks(store).exit_code == 0, "nothing within the store contradicts it"
+    said = asks(store, "--anchor", (tmp_path / "depot").as_uri())
+    assert said.exit_code == 1
+    assert "segment missing: delta, segment 3" in said.stdout
