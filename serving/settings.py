@@ -119,6 +119,9 @@ class ServingSettings(BaseSettings):
     """Segments kept; 0 keeps all."""
     audit_queue: PositiveInt = 10_000
     """Records waiting to be written; beyond it records are dropped and counted."""
+    audit_archive: str | None = None
+    """Where `vedette audit archive` puts finished segments of the prediction log: a folder or a URL that fsspec knows, such as
+    `s3://bucket/folder`. `archive` in the store folder if unset."""
     audit_key: Path | None = None
     """PEM file of the key that signs the prediction log's checkpoints, as a Kubernetes secret mounts it; read again when it changes.
     Unset: `keys/audit.pem` in the store folder, made at the first start."""

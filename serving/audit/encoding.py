@@ -7,6 +7,7 @@ binary form. Tensors of `inputs` are {datatype, shape, data} or {datatype, shape
 
 import base64
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +36,9 @@ def encode_record(record: AuditRecord) -> bytes:
         fields[name] = dict(fields[name])  # makes the columns
     if isinstance(record.verdicts, np.ndarray):
         fields["verdicts"] = [VERDICTS[code] for code in record.verdicts.tolist()]
+    fields["outputs"] = {
+        name: digest_of(value) if isinstance(value, np.ndarray) else value for name, value in record.outputs.items()
+    }
     fields["inputs"] = {name: _tensor(value) if type(value) is Tensor else value for name, value in record.inputs.items()}
     if record.rows <= LONGEST_LIST:
         line = orjson.dumps(fields, _plain, _OPTIONS)
@@ -66,6 +70,16 @@ def decode_array(value: Any) -> NDArray[Any]:
     if value and isinstance(value[0], str | Mapping):
         return _bytes_array(value)
     return np.array(value)
+
+
+def digest_of(array: NDArray[Any]) -> str:
+    """SHA-256 over an array's datatype, shape and little-endian bytes; over the JSON of its texts where it holds text."""
+    head = orjson.dumps([DATATYPES[array.dtype], array.shape])
+    if array.dtype.hasobject:
+        body = orjson.dumps([_text(value) for value in array.ravel().tolist()])
+    else:
+        body = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+    return f"sha256:{sha256(head + body).hexdigest()}"
 
 
 def _bytes_array(values: list[Any]) -> NDArray[Any]:

@@ -49,6 +49,10 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """If rules answered: the ids of the rules that match, by row; else empty."""
     fallback_from: str | None = None
     """The variant that failed on these rows, where stable answered in its place."""
+    processor: str = "unknown"
+    """The processor family that answered (serving.models.processor): on the same one a replay gives the same bits."""
+    outputs: Mapping[str, Any] = {}
+    """Of a model without a score: by the name of each output of the graph that was made, its digest; arrays until it is encoded."""
 
 
 class NotRecorded(Unavailable):

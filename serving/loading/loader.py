@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from serving.loading.kept_revisions import keep_revision
 from serving.loading.loaded_bundle import LoadedBundle, build_revision, check_fit, load_bundle
 from serving.loading.served_models import RevisionKey
 from serving.loading.warmup import warm_batches, warm_up
@@ -131,6 +132,7 @@ class Loader:
             check_fit(bundle.manifest, wanted.revision, self._features)
             revision = build_revision(await self._session(bundle), wanted.revision)
             await warm_up(revision, self._features)
+            await asyncio.to_thread(keep_revision, self._store.root, wanted.revision)
             self._refused.pop(wanted.key, None)
             if self._is_wanted(wanted.key):
                 self._loaded[wanted.key] = revision

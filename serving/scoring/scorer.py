@@ -7,9 +7,9 @@ against the variant, and the client still gets an answer. Left to others: decodi
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from serving.audit.record import AuditRecord, AuditSink, NotRecorded
 from serving.errors import BadRequest, DeadlineExceeded, NotFound, Overloaded, TooLarge, Unsupported
 from serving.messages import InferAnswer, InferRequest
 from serving.models.errors import RunError
+from serving.models.processor import processor_family
 from serving.ports import Clock, FeatureReader
 from serving.resilience.deadline import too_late
 from serving.scoring.answer_plan import answer_plan_of, operating_point_of, wanted_outputs
@@ -37,6 +38,9 @@ _CLIENT_ERRORS = (BadRequest, NotFound, TooLarge, Unsupported, Overloaded)
 """Errors of the request or of the load; no evidence against a variant."""
 _VARIANT_SHARE: Final = 0.5
 """Share of the remaining model time a non-stable variant may use. The rest is reserved for stable as the fallback."""
+_PROCESSOR: Final = processor_family()
+_SCORED: Final[Mapping[str, NDArray[Any]]] = {}
+"""The record of a model with a score holds its scores, and not what the graph gave."""
 _log = logging.getLogger("vedette.scorer")
 
 
@@ -328,4 +332,6 @@ def _audit_record(state: RequestState, group: RowGroup, receipt: str, latency_s:
         row_numbers=group.index,
         rules=[list(ids) for ids in group.matched],
         fallback_from=group.fallback_from,
+        processor=_PROCESSOR,
+        outputs=group.raw if verdicts is None else _SCORED,
     )

@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli.audit import acts, export, key, receipt, tail, verify
+from operators.cli.audit import acts, export, key, query, receipt, replay, tail, verify
 
 app = typer.Typer(no_args_is_help=True, help="What was answered and done, and the proof that nobody changed it.")
 
@@ -16,5 +16,7 @@ app.command()(verify.verify)
 app.command()(receipt.receipt)
 app.command()(export.export)
 app.command()(acts.acts)
+app.command()(replay.replay)
+app.command()(query.query)
 app.command()(tail.tail)
 app.add_typer(key.app, name="key")

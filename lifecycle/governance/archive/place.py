@@ -1,0 +1,103 @@
+"""Where archived segments are: a folder, or anything that fsspec can write, such as S3..
+
+    PLACE/segment-START-LOG-NUMBER.parquet             the records, see lifecycle.governance.archive.parquet
+    PLACE/chain/segment-START-LOG-NUMBER.checkpoints   the segment's signed checkpoints, as they were beside its records
+    PLACE/chain/segment-START-LOG-NUMBER.hashes        the records' leaf hashes
+    PLACE/chain/segment-START-LOG-NUMBER.archived      a signed note: which file holds which segment
+
+A name appears when its content is whole: what is put is written under another name first."""
+
+import os
+import posixpath
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+SUFFIX: Final = ".parquet"
+
+
+class ArchiveError(Exception):
+    """The archive cannot be read or written; the message says what, where, and the way out."""
+
+
+class ArchivePlace:
+    """One archive. url: a folder's path, or a URL such as `s3://bucket/folder`. Raises ArchiveError for a URL that nothing can open."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(url, **options)
+        except (ImportError, ValueError) as error:
+            raise ArchiveError(f"{url}: cannot be opened ({error}); expected a folder or a URL that fsspec knows") from error
+        self.url = url
+
+    @property
+    def folder(self) -> Path | None:
+        """The archive's folder, if it is one of this machine."""
+        return Path(self._root) if isinstance(self._files, LocalFileSystem) else None
+
+    def stems(self) -> list[str]:
+        """Names of the segments that are archived, without their suffix, sorted."""
+        self._files.invalidate_cache()
+        found = self._files.glob(posixpath.join(self._root, f"segment-*{SUFFIX}"))
+        return sorted(posixpath.basename(name).removesuffix(SUFFIX) for name in found)
+
+    def path_of(self, name: str) -> str:
+        """The path of a file as the file system has it."""
+        return posixpath.join(self._root, name)
+
+    @property
+    def file_system(self) -> Any:
+        """What fsspec opened, for a reader that speaks fsspec itself."""
+        return self._files
+
+    def url_of(self, name: str) -> str:
+        """The file as such a reader names it."""
+        return self.path_of(name) if self.folder is not None else str(self._files.unstrip_protocol(self.path_of(name)))
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return bool(self._files.exists(self.path_of(name)))
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        """A file, to read. Raises ArchiveError if there is none."""
+        try:
+            stream = self._files.open(self.path_of(name), "rb")
+        except OSError as error:
+            raise ArchiveError(f"{self.url}/{name}: cannot be read ({error.strerror or error})") from error
+        with stream:
+            yield stream
+
+    def put(self, source: Path, name: str) -> None:
+        """Copy a file of this machine in; it is on the disk of a local archive when this returns. Raises OSError."""
+        target = self.path_of(name)
+        self._files.makedirs(posixpath.dirname(target), exist_ok=True)
+        if self.folder is None:
+            self._files.put_file(str(source), target)  # an object store shows an object when it is whole
+            return
+        draft = f"{posixpath.dirname(target)}/.{posixpath.basename(target)}.{secrets.token_hex(4)}"
+        try:
+            self._files.put_file(str(source), draft)
+            _sync(Path(draft))
+            Path(draft).replace(target)
+        finally:
+            Path(draft).unlink(missing_ok=True)
+        _sync(Path(target).parent)
+
+    def remove(self, name: str) -> None:
+        """Remove a file if it is there. Raises OSError."""
+        if self.has(name):
+            self._files.rm_file(self.path_of(name))
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

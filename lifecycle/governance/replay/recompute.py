@@ -1,0 +1,140 @@
+"""The same rows through the same model again: from the records' inputs and features to scores, verdicts, rules and outputs.
+
+Several records of one kind are run as one batch. A batch may give other bits than its rows did alone; whoever compares runs those that
+differ alone before they are called different."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.audit.encoding import decode_array, digest_of
+from serving.audit.record import AuditRecord
+from serving.errors import ServingError
+from serving.messages import DTYPES, InferRequest, Tensor
+from serving.models.errors import ModelError
+from serving.models.rules_model import column_datatypes
+from serving.ports import FeatureRows
+from serving.scoring.answer_plan import answer_plan_of
+from serving.scoring.inputs import ColumnRows
+from serving.scoring.loaded_revision import LoadedRevision
+from serving.scoring.row_group import RULES, RowGroup, judge
+from serving.scoring.rules_fallback import columns_of
+from serving.scoring.variant_runner import runtime_feed, tensors_of
+from serving.scoring.variant_set import Variant
+
+MOST_ROWS: Final = 2**31
+
+
+class NotReplayable(Exception):
+    """A record cannot be answered again; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """What the rows of one record get now. scores: float32 (n,); codes: (n,); both None without a score. outputs: digests by name."""
+
+    scores: NDArray[np.float32] | None
+    codes: NDArray[np.intp] | None
+    matched: tuple[tuple[str, ...], ...] = ()
+    outputs: Mapping[str, str] | None = None
+
+
+def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: str = "FP32") -> list[Recomputed]:
+    """Answer records of one revision, kind of input and operating point in one run. Raises NotReplayable.
+
+    width: what the features with a fraction were, FP32 or FP64. The record has their shortest digits and not their datatype; it matters
+    only where the graph takes FP64."""
+    first = records[0]
+    try:
+        group = _group_of(revision, records, width)
+        if first.source == RULES:
+            return [_by_rules(group, has_features=False)]
+        raw = revision.model.run(runtime_feed(tensors_of(group)), group.plan.to_run)
+        if revision.manifest.score is None:
+            return [Recomputed(None, None, outputs={name: digest_of(value) for name, value in raw.items()})]
+        verdicts = judge(revision, raw, group.rows.rows, group.plan.point)
+    except (ModelError, ServingError, KeyError, ValueError) as problem:
+        said = f"its columns lack {problem}" if isinstance(problem, KeyError) else str(problem)
+        raise NotReplayable(f"the bundle does not take what the record holds: {said}") from problem
+    if verdicts is None:
+        raise NotReplayable("the record names no operating point")
+    parts, start = [], 0
+    for record in records:
+        end = start + record.rows
+        parts.append(Recomputed(verdicts.scores[start:end], verdicts.codes[start:end]))
+        start = end
+    return parts
+
+
+def recompute_by_rules(revision: LoadedRevision, record: AuditRecord, width: str, *, has_features: bool) -> Recomputed:
+    """What the bundle's rules say of a record. has_features: whether they saw its features: they do not while the features are out, and the
+    record does not say what was out. Raises NotReplayable."""
+    if revision.rules is None:
+        raise NotReplayable("rules answered, and the bundle has none")
+    try:
+        return _by_rules(_group_of(revision, [record], width), has_features=has_features)
+    except (ServingError, KeyError, ValueError) as problem:
+        raise NotReplayable(f"the bundle's rules do not take what the record holds: {problem}") from problem
+
+
+def batch_key(record: AuditRecord) -> tuple[object, ...]:
+    """Records of one key may be one batch."""
+    shapes = tuple((name, tuple(value["shape"][1:])) for name, value in record.inputs.items())
+    return record.revision, record.operating_point, record.source == RULES, shapes, tuple(record.features)
+
+
+def is_by_row(revision: LoadedRevision) -> bool:
+    """Whether rows of several records may be one batch: each input has a free first dimension that is the rows'."""
+    inputs = revision.manifest.inputs
+    are_free = all(spec.shape and spec.shape[0] == -1 and -1 not in spec.shape[1:] for spec in inputs)
+    return are_free and revision.manifest.score is not None and not revision.inputs.non_row_inputs
+
+
+def _group_of(revision: LoadedRevision, records: Sequence[AuditRecord], width: str) -> RowGroup:
+    first = records[0]
+    tensors = tuple(_tensor(name, [record.inputs[name] for record in records]) for name in first.inputs)
+    request = InferRequest(first.model, first.version, tensors)
+    rows = revision.inputs.read(request, first.time_us, MOST_ROWS)
+    if rows.rows != sum(record.rows for record in records):
+        raise NotReplayable(f"the record says {first.rows} rows, its inputs have {rows.rows}")
+    point = first.operating_point
+    if point is not None and point not in revision.points:
+        raise NotReplayable(f"operating point {point!r} is none of the revision's")
+    wanted = revision.default_outputs if revision.manifest.score is not None else tuple(first.outputs)
+    group = RowGroup(Variant(revision), rows, answer_plan_of(revision, wanted, point))
+    if isinstance(rows, ColumnRows) and first.features:
+        columns = {name: _column(revision, name, [r.features[name] for r in records], width) for name in first.features}
+        degraded = np.zeros(rows.rows, dtype=np.bool_)
+        group.features = FeatureRows(columns, {}, degraded, {}, None)
+    return group
+
+
+def _by_rules(group: RowGroup, *, has_features: bool) -> Recomputed:
+    rules = group.variant.revision.rules
+    if rules is None:
+        raise NotReplayable("rules answered, and the bundle has none")
+    found = rules.judge(columns_of(group, with_features=has_features), group.rows.rows)
+    return Recomputed(np.full(group.rows.rows, np.nan, np.float32), found.codes, found.matched)
+
+
+def _tensor(name: str, values: Sequence[Mapping[str, Any]]) -> Tensor:
+    datatype, shape = values[0]["datatype"], tuple(values[0]["shape"])
+    if len(values) > 1 and all("data" in value for value in values) and not DTYPES[datatype].hasobject:
+        flat = np.array([number for value in values for number in value["data"]], DTYPES[datatype])
+        return Tensor(name, datatype, flat.reshape(-1, *shape[1:]))
+    arrays = [decode_array(value) for value in values]
+    return Tensor(name, datatype, arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+
+
+def _column(revision: LoadedRevision, name: str, values: Sequence[Any], width: str) -> NDArray[Any]:
+    """One feature of all rows. A feature with a fraction becomes `width` wide before the graph's own datatype."""
+    if not all(isinstance(value, list) for value in values):
+        return np.concatenate([decode_array(value) for value in values])
+    column = decode_array([element for value in values for element in value])
+    if column.dtype.kind == "f":
+        return column.astype(DTYPES[width])
+    wanted = column_datatypes(revision.manifest).get(name)
+    return column.astype(DTYPES[wanted]) if wanted in ("FP32", "FP64") and column.dtype.kind in "iu" else column

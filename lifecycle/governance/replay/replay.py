@@ -1,0 +1,219 @@
+"""Replay: recompute the answers of records and say which are the same to the bit.
+
+Pure but for the models that it runs. Scores are compared by their bits where the record was made on this processor family; elsewhere
+within the tolerance that the bundle states. Verdicts are held against the recorded scores and the revision's thresholds, always exactly."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifecycle.governance.replay.recompute import (
+    NotReplayable,
+    Recomputed,
+    batch_key,
+    is_by_row,
+    recompute,
+    recompute_by_rules,
+)
+from lifecycle.governance.replay.revisions import RevisionBook, Unexplained
+from serving.audit.encoding import decode_array, decode_record
+from serving.audit.record import AuditRecord
+from serving.models.build import DEFAULT_TOLERANCE
+from serving.models.processor import processor_family
+from serving.models.verdicts import VERDICTS, verdict_codes
+from serving.scoring.loaded_revision import LoadedRevision
+from serving.scoring.row_group import RULES
+
+BATCH_ROWS: Final = 1024
+"""Rows run at once."""
+MOST_BATCHED_ROWS: Final = 64
+"""Records of more rows are a batch of their own."""
+WIDTHS: Final = ("FP32", "FP64")
+
+IDENTICAL: Final = "identical"
+WITHIN_TOLERANCE: Final = "within tolerance"
+DIFFERENT: Final = "different"
+ERASED: Final = "erased"
+NOT_REPLAYABLE: Final = "not replayable"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayDifference:
+    """One field of one row that is not what was recorded. row: of the record, from 0; None where it is about the record."""
+
+    receipt: str
+    row: int | None
+    field: str
+    recorded: object
+    recomputed: object
+
+
+@dataclass(slots=True)
+class ReplayReport:
+    """Records by outcome, and what differs. why_not: reasons why records could not be replayed, and how many records each."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    differences: list[ReplayDifference] = field(default_factory=list)
+    why_not: Counter[str] = field(default_factory=Counter)
+    other_processors: Counter[str] = field(default_factory=Counter)
+    """Processor families other than this one that had answered, and how many records each."""
+    worst: float = 0.0
+    """Largest difference of a score that is within the tolerance."""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether every record that is not erased gave what was recorded, and some did."""
+        return set(self.outcomes) <= {IDENTICAL, WITHIN_TOLERANCE, ERASED} and self.outcomes.total() > 0
+
+
+class Replayer:
+    """Replays records. open_line: takes a line to its record, with what is encrypted in it decrypted; raises NotReplayable or `Erased`.
+
+    processor: the family of this machine."""
+
+    def __init__(
+        self,
+        book: RevisionBook,
+        *,
+        open_line: Callable[[bytes], AuditRecord] = decode_record,
+        processor: str | None = None,
+    ) -> None:
+        self._book, self._open = book, open_line
+        self._processor = processor or processor_family()
+        self.report = ReplayReport()
+
+    def replay(self, lines: Iterable[bytes], on_progress: Callable[[int], None] = lambda count: None) -> ReplayReport:
+        """Replay every line. on_progress: called with the number of records that were just done."""
+        for revision, records in self._batches(lines, on_progress):
+            self._replay_batch(revision, records)
+            on_progress(len(records))
+        return self.report
+
+    def _batches(
+        self, lines: Iterable[bytes], on_progress: Callable[[int], None]
+    ) -> Iterator[tuple[LoadedRevision, list[AuditRecord]]]:
+        waiting: dict[tuple[object, ...], list[AuditRecord]] = {}
+        for line in lines:
+            try:
+                record = self._open(line)
+            except Erased:
+                self.report.outcomes[ERASED] += 1
+                on_progress(1)
+                continue
+            revision = self._book.revision(record)
+            if isinstance(revision, Unexplained):
+                self._refuse(revision.reason)
+                on_progress(1)
+            elif not is_by_row(revision) or record.source == RULES or record.rows > MOST_BATCHED_ROWS:
+                yield revision, [record]
+            else:
+                key = batch_key(record)
+                batch = waiting.setdefault(key, [])
+                batch.append(record)
+                if sum(r.rows for r in batch) >= BATCH_ROWS:
+                    yield revision, waiting.pop(key)
+        for batch in waiting.values():
+            revision = self._book.revision(batch[0])
+            if not isinstance(revision, Unexplained):
+                yield revision, batch
+
+    def _replay_batch(self, revision: LoadedRevision, records: list[AuditRecord]) -> None:
+        if len(records) > 1:
+            try:
+                found = recompute(revision, records)
+            except NotReplayable:
+                found = []
+            rest = [r for r, got in zip(records, found, strict=False) if differences(revision, r, got)] if found else records
+            self.report.outcomes[IDENTICAL] += len(records) - len(rest)
+        else:
+            rest = records
+        for record in rest:
+            self._replay_one(revision, record)
+
+    def _replay_one(self, revision: LoadedRevision, record: AuditRecord) -> None:
+        closest: tuple[list[ReplayDifference], Recomputed] | None = None
+        try:
+            for got in _attempts(revision, record):
+                found = differences(revision, record, got)
+                if closest is None or len(found) < len(closest[0]):
+                    closest = found, got
+                if not found:
+                    self.report.outcomes[IDENTICAL] += 1
+                    return
+        except NotReplayable as problem:
+            self._refuse(str(problem))
+            return
+        if closest is None:
+            self._refuse("the record says of no output what it was; records of this release do")
+            return
+        self._judge(revision, record, *closest)
+
+    def _judge(self, revision: LoadedRevision, record: AuditRecord, found: list[ReplayDifference], got: Recomputed) -> None:
+        """Other bits: of another processor, within the tolerance, they are no difference."""
+        if record.processor != self._processor and {d.field for d in found} == {"scores"} and got.scores is not None:
+            tolerance = revision.manifest.golden.tolerance if revision.manifest.golden is not None else DEFAULT_TOLERANCE
+            recorded = _scores(record)
+            if np.allclose(got.scores, recorded, rtol=tolerance, atol=tolerance, equal_nan=True):
+                self.report.outcomes[WITHIN_TOLERANCE] += 1
+                self.report.other_processors[record.processor] += 1
+                self.report.worst = max(self.report.worst, float(np.nanmax(np.abs(got.scores - recorded))))
+                return
+        self.report.outcomes[DIFFERENT] += 1
+        self.report.differences += found
+
+    def _refuse(self, reason: str) -> None:
+        self.report.outcomes[NOT_REPLAYABLE] += 1
+        self.report.why_not[reason] += 1
+
+
+class Erased(Exception):
+    """What the record holds about a person was erased: it cannot be answered again, and need not be."""
+
+
+def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) -> list[ReplayDifference]:
+    """Where a record and its recomputation differ. Scores by their bits; verdicts as the recorded scores give them."""
+    found: list[ReplayDifference] = []
+    if got.outputs is not None:
+        pairs = [(name, record.outputs.get(name), digest) for name, digest in got.outputs.items()]
+        return [ReplayDifference(record.receipt, None, f"outputs.{name}", old, new) for name, old, new in pairs if old != new]
+    if got.scores is None or got.codes is None:
+        return found
+    recorded, point = _scores(record), record.operating_point
+    if len(recorded) != len(got.scores) or len(record.verdicts) != len(got.codes) or point is None:
+        said = {"rows": record.rows, "scores": len(recorded), "verdicts": len(record.verdicts)}
+        return [ReplayDifference(record.receipt, None, "rows", said, len(got.scores))]
+    differ = (recorded.view(np.uint32) != got.scores.view(np.uint32)) & ~(np.isnan(recorded) & np.isnan(got.scores))
+    for row in np.flatnonzero(differ).tolist():
+        found += [ReplayDifference(record.receipt, row, "scores", float(recorded[row]), float(got.scores[row]))]
+    codes = got.codes if record.source == RULES else verdict_codes(recorded, revision.points[point])
+    for row, (word, code) in enumerate(zip(record.verdicts, codes.tolist(), strict=True)):
+        if word != VERDICTS[code]:
+            found.append(ReplayDifference(record.receipt, row, "verdicts", word, VERDICTS[code]))
+    if record.source == RULES and [list(ids) for ids in got.matched] != record.rules:
+        rows = zip(record.rules, got.matched, strict=False)
+        found += [ReplayDifference(record.receipt, r, "rules", a, list(b)) for r, (a, b) in enumerate(rows) if a != list(b)]
+    return found
+
+
+def _attempts(revision: LoadedRevision, record: AuditRecord) -> Iterator[Recomputed]:
+    """Every way in which the record may have been answered; what it does not say is whether rules saw features, and how wide these were."""
+    has_fractions = any(_has_fraction(column) for column in record.features.values())
+    for width in WIDTHS if has_fractions else WIDTHS[:1]:
+        if record.source == RULES:
+            yield recompute_by_rules(revision, record, width, has_features=False)
+            if record.features:
+                yield recompute_by_rules(revision, record, width, has_features=True)
+        elif revision.manifest.score is not None or record.outputs:
+            yield from recompute(revision, [record], width)
+
+
+def _has_fraction(column: Any) -> bool:
+    return isinstance(column, Sequence) and any(isinstance(value, float) for value in column)
+
+
+def _scores(record: AuditRecord) -> NDArray[np.float32]:
+    return decode_array(record.scores).astype(np.float32) if record.scores else np.zeros(0, np.float32)

@@ -1,0 +1,52 @@
+"""`vedette audit query`: SQL over the prediction log, live and archived, and over the log of governed acts."""
+
+import csv
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from operators.cli.audit.archive_options import Archive, record_log
+from operators.cli.audit.options import LogStore, store_folder
+from operators.cli.console import CommandError, Json, errors, print_json, print_table
+
+if TYPE_CHECKING:
+    from lifecycle.governance.archive.query import QueryResult
+
+_NUMBERS: Final = ("INT", "FLOAT", "DOUBLE", "DECIMAL", "NUMBER")
+
+
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT over `records`, `rows` and `acts`.")],
+    store_dir: LogStore = None,
+    archive: Archive = None,
+    limit: Annotated[int, typer.Option(min=1, help="Lines of the result at most.")] = 1000,
+    within_s: Annotated[float, typer.Option("--within", min=0.1, help="Seconds that it may take.")] = 300.0,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask the prediction log in SQL (DuckDB's). `records` has one line a record, `rows` one line a row of a request, `acts` one an act.
+
+    Live and archived segments are one. The query reads these and nothing else, and changes nothing."""
+    from lifecycle.governance.archive.query import LogQuery
+
+    if as_csv and as_json:
+        raise CommandError("--csv and --json: choose one")
+    log = record_log(store_dir, archive)
+    found = LogQuery(log, store_folder(store_dir) / "governance").run(sql, most_rows=limit, within_s=within_s)
+    if as_json:
+        print_json([dict(zip(found.columns, line, strict=True)) for line in found.lines])
+    elif as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(found.columns)
+        writer.writerows(found.lines)
+    else:
+        _print(found)
+    if found.is_cut:
+        errors.print(f"the first {limit} lines; --limit allows more")
+
+
+def _print(found: "QueryResult") -> None:
+    right = [name for name, kind in zip(found.columns, found.types, strict=True) if any(n in kind for n in _NUMBERS)]
+    lines: list[list[Any]] = [["" if cell is None else cell for cell in line] for line in found.lines]
+    print_table(f"{len(lines)} lines", found.columns, lines, right=right)
