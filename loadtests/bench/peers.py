@@ -21,9 +21,9 @@ VENVS: Final = FOLDER / "venvs"
 MINUTES: Final = 5
 
 
-def environment(name: str) -> Path:
+def environment(name: str, venvs: Path = VENVS) -> Path:
     """The folder of the peer's programs; makes its environment if it is not there or its requirements or our Python changed."""
-    requirements, folder = ROOT / "requirements" / "peers" / f"{name}.txt", (VENVS / name).resolve()
+    requirements, folder = ROOT / "requirements" / "peers" / f"{name}.txt", (venvs / name).resolve()
     if not requirements.is_file():
         raise BenchError(f"{name} is not measured: {requirements} is missing; its .in file says why")
     sign, digest = folder / ".ready", hashlib.sha256(requirements.read_bytes() + platform.python_version().encode()).hexdigest()
@@ -78,3 +78,8 @@ def _run(name: str, command: list[str]) -> None:
         raise BenchError(f"{name} could not be set up: {problem}") from problem
     if done.returncode != 0:
         raise BenchError(f"{name} could not be set up: {' '.join(command)}: {done.stderr[-600:]}")
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:]:
+        print(environment(wanted, ROOT / VENVS))

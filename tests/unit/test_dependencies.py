@@ -22,9 +22,12 @@ ROOMS = {
     "operators": ("operators",),
     "loadtests": ("loadtests",),
     "kafka": ("serving.audit.anchors.kafka",),  # imported when it is asked for
+    "mlflow": ("lifecycle.governance.registry.exchange.mlflow",),
+    "wandb": ("lifecycle.governance.registry.exchange.wandb",),
 }
 ELSEWHERE = {
     "serving": ("feature_repo.offline.", "serving.audit.anchors.kafka."),  # training data: `lifecycle` runs it
+    "lifecycle": ("lifecycle.governance.registry.exchange.mlflow.", "lifecycle.governance.registry.exchange.wandb."),
     "loadtests": ("loadtests.bench.",),  # runs with everything that `dev` lists
 }
 

@@ -166,6 +166,10 @@ class Registry:
         """Record that somebody signs a bundle, wherever the signature is kept. Raises OSError: then do not keep it."""
         self._record("sign", digest, reason, {**evidence, "signature": hashlib.sha256(signature).hexdigest()})
 
+    def record_exchange(self, action: str, digest: str, reason: str, evidence: Mapping[str, Any]) -> None:
+        """Record that a bundle goes to another registry or comes from there. Raises OSError: then do neither."""
+        self._record(action, digest, reason, evidence)
+
     def remove(self, bundle: RegisteredBundle, reason: str, evidence: Mapping[str, Any]) -> None:
         """Remove a bundle and its signatures for good. Raises Refused if it is in use, Unreachable."""
         self._change(bundle.name, self._entry("remove", bundle.digest, reason), evidence)

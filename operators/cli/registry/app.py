@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli.registry import carry, change, gc, listing, signing
+from operators.cli.registry import carry, change, exchange, gc, listing, signing
 
 app = typer.Typer(no_args_is_help=True, help="Bundles by digest: push, pull, promote, sign.")
 
@@ -20,5 +20,7 @@ app.command()(change.promote)
 app.command()(change.alias)
 app.command()(signing.sign)
 app.command()(signing.verify)
+app.command("export")(exchange.send)
+app.command("import")(exchange.receive)
 app.command()(gc.gc)
 app.add_typer(signing.key_app, name="key")
