@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,35 @@ def test_keys_of_the_log_are_made_rotated_and_revoked(tmp_path: Path):
             assert "replaced by" in printed
     revoked = (tmp_path / ".vedette/keys/trusted/revoked").read_text(encoding="utf-8")
     assert revoked.startswith((tmp_path / "build/key/audit.pub").read_text(encoding="utf-8").strip())
+
+
+def test_an_auditor_verifies_a_package(tmp_path: Path):
+    from serving.audit.keys.keyring import ensure_key
+    from serving.audit.segments import ChainedSegments
+    from serving.audit.signed_note import Signer
+    from tests.fakes.audit.honest_logs import record_line
+
+    signer = Signer.from_file(ensure_key(tmp_path / ".vedette"))
+    log = ChainedSegments(
+        tmp_path / ".vedette/audit",
+        "replica",
+        segment_bytes=1 << 20,
+        signer=lambda: signer,
+        now_us=lambda: time.time_ns() // 1000,
+    )
+    log.append([record_line("replica", time.time_ns() // 1000 + number) for number in range(50)])
+    log.end()
+    reader = Reader(tmp_path)
+    *asked, unpack, look, believe, receipt, report = played("verify-as-an-auditor.md")
+    for command in (*asked, unpack):
+        reader.types("verify-as-an-auditor.md", command)
+    assert reader.types("verify-as-an-auditor.md", look).startswith("sound: 50 records")
+    assert reader.types("verify-as-an-auditor.md", believe).startswith("sound: 50 records")
+    assert "is proved: replica, segment 1, line 50" in reader.types("verify-as-an-auditor.md", receipt)
+    (records,) = (tmp_path / "package/audit").glob("*.jsonl")
+    records.write_bytes(records.read_bytes().replace(b"benign", b"alerts", 1))
+    reader.types("verify-as-an-auditor.md", report, ends_with=(1,))
+    assert json.loads((tmp_path / "findings.json").read_bytes())["findings"][0]["kind"] == "changed"
 
 
 def test_approve_a_rollout(tmp_path: Path):
