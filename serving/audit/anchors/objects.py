@@ -10,7 +10,7 @@ from typing import Any, Final
 import fsspec
 
 from serving.audit.anchors.note_tree import NoteTree
-from serving.audit.anchors.port import AnchorError
+from serving.audit.anchors.port import AnchorError, without_secrets
 
 TIMEOUTS: Final = {"connect_timeout": 3, "read_timeout": 5, "retries": {"max_attempts": 1}}
 """Of one request to S3, seconds; the publisher tries again by itself."""
@@ -25,7 +25,8 @@ class ObjectAnchor(NoteTree):
     def __init__(
         self, url: str, *, lock_years: float = 0, lock_mode: str = "COMPLIANCE", options: dict[str, Any] | None = None
     ) -> None:
-        self.label = url.rstrip("/")
+        self._url = url.rstrip("/")
+        self.label = without_secrets(self._url)
         self._lock_years, self._lock_mode, self._options = lock_years, lock_mode, options or {}
 
     def names_in(self, folder: str) -> list[str]:
@@ -73,11 +74,17 @@ class ObjectAnchor(NoteTree):
         return {"ObjectLockMode": self._lock_mode, "ObjectLockRetainUntilDate": until}
 
     @cached_property
+    def _place(self) -> tuple[Any, str]:
+        """The file system, and the anchor's root in it."""
+        files, root = fsspec.core.url_to_fs(self._url, use_listings_cache=False, **self._options)
+        return files, root
+
+    @property
     def _files(self) -> Any:
-        return fsspec.core.url_to_fs(self.label, use_listings_cache=False, **self._options)[0]
+        return self._place[0]
 
     def _path(self, path: str) -> str:
-        return f"{self.label.partition('://')[2]}/{path}".rstrip("/")
+        return f"{self._place[1].rstrip('/')}/{path}".rstrip("/")
 
     def _words(self, error: Exception) -> str:
         return f"{self.label}: {type(error).__name__}: {error}"

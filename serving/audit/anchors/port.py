@@ -1,7 +1,10 @@
 """What an anchor is asked. Adapters: a folder, any object store that fsspec knows, a Kafka topic."""
 
+import re
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Final, Protocol
+
+_USER: Final = re.compile(r"(?<=://)[^/@]*@")
 
 
 class AnchorError(Exception):
@@ -33,3 +36,12 @@ class Anchor(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+def without_secrets(url: str) -> str:
+    """A URL for people: without user, password and options.
+
+    >>> without_secrets("kafka://soc:secret@host:9092/topic?sasl.password=secret")
+    'kafka://host:9092/topic'
+    """
+    return _USER.sub("", url.partition("?")[0])

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from serving.audit.anchors.folder import FolderAnchor
-from serving.audit.anchors.port import Anchor, AnchorUrlError
+from serving.audit.anchors.port import Anchor, AnchorUrlError, without_secrets
 
 _S3: Final = ("s3", "s3a")
 _MODES: Final = ("COMPLIANCE", "GOVERNANCE")
@@ -30,24 +30,24 @@ def open_anchor(url: str) -> Anchor:
     if split.scheme == "file":
         _refuse(url, options)
         if split.netloc not in {"", "localhost"} or not split.path.startswith("/"):
-            raise AnchorUrlError(f"{url}: a folder is named by three slashes: file:///FOLDER")
+            raise AnchorUrlError(f"{without_secrets(url)}: a folder is named by three slashes: file:///FOLDER")
         return FolderAnchor(Path(unquote(split.path)))
     if split.scheme == "kafka":
         return _kafka(url, split.netloc, split.path.strip("/"), options)
     if not split.scheme or not (split.netloc or split.path.strip("/")):
         raise AnchorUrlError(
-            f"{url}: expected file:///FOLDER, s3://BUCKET/PREFIX, kafka://HOST:PORT/TOPIC or another URL of fsspec"
+            f"{without_secrets(url)}: expected file:///FOLDER, s3://BUCKET/PREFIX, kafka://HOST:PORT/TOPIC or another URL of fsspec"
         )
     return _objects(url, split.scheme, options)
 
 
 def _kafka(url: str, servers: str, topic: str, options: dict[str, str]) -> Anchor:
     if not servers or not topic or "/" in topic:
-        raise AnchorUrlError(f"{url}: expected kafka://HOST:PORT/TOPIC")
+        raise AnchorUrlError(f"{without_secrets(url)}: expected kafka://HOST:PORT/TOPIC")
     try:
         from serving.audit.anchors.kafka import KafkaAnchor
     except ImportError as error:
-        raise AnchorUrlError(f"{url}: a Kafka topic needs the extra `kafka` ({error})") from error
+        raise AnchorUrlError(f"{without_secrets(url)}: a Kafka topic needs the extra `kafka` ({error})") from error
     return KafkaAnchor(servers, topic, options)
 
 
@@ -57,7 +57,7 @@ def _objects(url: str, scheme: str, options: dict[str, str]) -> Anchor:
     bare = url.partition("?")[0]
     why = why_unknown(scheme)
     if why is not None:
-        raise AnchorUrlError(f"{bare}: {why}")
+        raise AnchorUrlError(f"{without_secrets(url)}: {why}")
     if scheme not in _S3:
         _refuse(url, options)
         return ObjectAnchor(bare)
@@ -69,10 +69,10 @@ def _objects(url: str, scheme: str, options: dict[str, str]) -> Anchor:
     years, mode = options.pop("lock", "0"), options.pop("lock_mode", _MODES[0]).upper()
     _refuse(url, options)
     if not years.replace(".", "", 1).isdigit() or mode not in _MODES:
-        raise AnchorUrlError(f"{url}: lock is a number of years, lock_mode is COMPLIANCE or GOVERNANCE")
+        raise AnchorUrlError(f"{without_secrets(url)}: lock is a number of years, lock_mode is COMPLIANCE or GOVERNANCE")
     return ObjectAnchor(bare, lock_years=float(years), lock_mode=mode, options=of_s3)
 
 
 def _refuse(url: str, options: dict[str, str]) -> None:
     if options:
-        raise AnchorUrlError(f"{url.partition('?')[0]}: unknown options {sorted(options)}; see docs/reference/audit-chain.md")
+        raise AnchorUrlError(f"{without_secrets(url)}: unknown options {sorted(options)}; see docs/reference/audit-chain.md")

@@ -129,6 +129,17 @@ def test_a_rolled_back_anchor_is_told_and_nothing_ends(folder, publish, note):
     assert newest in kept(folder)
 
 
+def test_a_clock_set_back_between_checkpoints_is_no_rolled_back_anchor(folder, publish, note):
+    hour_us = 3_600_000_000
+    publisher = publish(every_s=0.01, look_every_s=0.0)
+    for size, hour in ((1, 9), (2, 4), (3, 5)):
+        publisher.offer(note(size=size, at_us=hour * hour_us))
+        until(lambda size=size: publisher.counts[0] == size)
+    publisher.close()
+    assert publisher.problem == ""
+    assert set(kept(folder)) == {note(size=size, at_us=hour * hour_us) for size, hour in ((1, 9), (2, 4), (3, 5))}
+
+
 def test_what_other_replicas_anchored_is_there_to_be_witnessed_if_a_trusted_key_signed_it(tmp_path, folder, publish, note):
     ensure_key(tmp_path)
     keyring = Keyring.of(tmp_path, None, None)
