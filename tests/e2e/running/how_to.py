@@ -19,7 +19,7 @@ HOW_TO = ROOT / "docs" / "how-to"
 ALL = "every command"
 _SERVER = "the page's `vedette up` is the server that the tests share"
 _CLUSTER = "a cluster; tests/contract/operator/test_control.py says the verbs to one"
-_CLUSTER_ADMIN = "a cluster; tests/unit/serving/audit/test_keyring.py rotates a mounted key"
+_CLUSTER_ADMIN = "a cluster; tests/unit/serving/audit/keys/test_keyring.py rotates a mounted key"
 _UNTIL_CTRL_C = "looks until Ctrl-C; played without --watch"
 
 NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
