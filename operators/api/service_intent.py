@@ -19,6 +19,8 @@ CHANGED_BY: Final = f"{GROUP}/changed-by"
 """Annotation: who last changed the spec through the command line."""
 CHANGE_CAUSE: Final = f"{GROUP}/change-cause"
 """Annotation: why."""
+MADE_BY: Final = f"{GROUP}/made-by"
+"""Annotation: who trained or promoted the bundle, separated by commas; none of them approves it where roles are asked for."""
 _NAME_CHARS: Final = 253
 """Of a name in the status: as many as a verb's `by` may have."""
 

@@ -56,7 +56,13 @@ PROBLEM: Final = MetricDoc(
     "gauge",
     (*_SERVICE, "kind"),
     "1 if something is wrong: invalid (the resource is refused), measured (evidence could not be read), acted (the backend did not "
-    "do what was decided), overdue (no progress), recorded (the status could not be written).",
+    "do what was decided), overdue (no progress), recorded (the status or a governed act could not be written).",
+)
+GLASS: Final = MetricDoc(
+    "vedette_rollout_glass_broken",
+    "gauge",
+    _SERVICE,
+    "Approval steps that somebody passed alone in an emergency and nobody has reviewed; above 0 is an alarm.",
 )
 REPLICAS: Final = MetricDoc("vedette_service_replicas", "gauge", _SERVICE, "Replicas that answered at the last look.")
 MOVES: Final = MetricDoc(
@@ -76,6 +82,12 @@ API_REQUESTS: Final = MetricDoc(
     "Requests to the Kubernetes API, without kopf's watches; status 0: no answer.",
 )
 LEADER: Final = MetricDoc("vedette_operator_leader", "gauge", (), "1 if this operator acts.")
+GOVERNANCE: Final = MetricDoc(
+    "vedette_operator_governance_log",
+    "gauge",
+    (),
+    "1 if the log of governed acts is kept and can be read; 0: Events alone tell.",
+)
 ADMISSIONS: Final = MetricDoc(
     "vedette_operator_admissions_total", "counter", ("kind", "outcome"), "Admission reviews answered: allowed or refused."
 )
@@ -88,12 +100,14 @@ METRICS: Final = (
     MORE,
     STEP_SECONDS,
     PROBLEM,
+    GLASS,
     REPLICAS,
     MOVES,
     LOOKS,
     LOOK_SECONDS,
     API_REQUESTS,
     LEADER,
+    GOVERNANCE,
     ADMISSIONS,
 )
 """Every metric of the operator; docs/reference/operator.md holds each. The standard `process_*` metrics come along."""
@@ -113,7 +127,7 @@ class OperatorMetrics(Collector):
 
     def __init__(self) -> None:
         self._services: dict[tuple[str, str], ServiceView] = {}
-        self._is_leader = False
+        self._is_leader = self._is_log_kept = False
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -137,6 +151,10 @@ class OperatorMetrics(Collector):
         if not is_leader:
             self._services.clear()
 
+    def keeps_log(self, *, is_kept: bool) -> None:
+        """Whether governed acts are recorded."""
+        self._is_log_kept = is_kept
+
     def on_request(self, verb: str, plural: str, status: int, seconds: float) -> None:
         """Count one request to the API server."""
         del seconds
@@ -150,6 +168,7 @@ class OperatorMetrics(Collector):
         """Build the gauges; prometheus_client calls this at each scrape."""
         families = {d.name: GaugeMetricFamily(d.name, d.says, labels=d.labels) for d in METRICS if d.kind == "gauge"}
         families[LEADER.name].add_metric((), float(self._is_leader))
+        families[GOVERNANCE.name].add_metric((), float(self._is_log_kept))
         for key, view in list(self._services.items()):
             _add(families, key, view)
         yield from families.values()
@@ -166,6 +185,7 @@ def _add(families: dict[str, GaugeMetricFamily], key: tuple[str, str], view: Ser
     families[STEP.name].add_metric(key, float(rollout.step_index + 1 if rollout.is_under_way else 0))
     families[STEP_SECONDS.name].add_metric(key, view.step_seconds)
     families[REPLICAS.name].add_metric(key, float(view.replicas))
+    families[GLASS.name].add_metric(key, float(len(rollout.break_glass)))
     for kind in ("invalid", "measured", "acted", "overdue", "recorded"):
         families[PROBLEM.name].add_metric((*key, kind), float(kind in view.problems))
     if not rollout.is_under_way:

@@ -78,6 +78,12 @@ class OperatorSettings(BaseSettings):
     """Port of the admission webhook; 0: none."""
     webhook_cert_dir: Path = Path("/etc/vedette/webhook")
     """Folder with the webhook's tls.crt and tls.key, as cert-manager writes them; read again when they change."""
+    people_file: Path | None = None
+    """File of people: who may approve, in which roles, by which keys, as a ConfigMap or Secret mounts it; read again when it changes."""
+    governance_dir: Path | None = None
+    """Folder of the log of governed acts, on a volume that every operator has. Unset: none is kept, and Events tell people."""
+    governance_key: Path | None = None
+    """PEM file of the key that signs that log's checkpoints, as a Secret mounts it; read again when it changes."""
     startup_spread_s: NonNegativeFloat = 5.0
     """After a start (or on becoming leader) the first looks are spread over this long."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -3,6 +3,8 @@
 import base64
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from lifecycle.governance.approvals.desk import ApprovalDesk
 from operators.cli.rollout.app import app
 from operators.rollout.status import VerbRequest
 from tests.cluster.test_operator_rollouts import is_healthy, weights
@@ -159,19 +162,20 @@ def test_of_two_operators_one_acts_and_the_other_takes_over(world, namespace, op
     assert operators.said.count("no longer leads") == 0
 
 
-def test_the_webhook_holds_people_to_their_own_name(world, namespace, operators, tmp_path: Path):
-    """A real admission call of the API server to the operator: TLS, AdmissionReview, its words in the refusal."""
-    write_certificate(tmp_path)
+@contextmanager
+def webhooked(world: World, namespace: str, operators, folder: Path, **more: str) -> Iterator[None]:
+    """An operator whose webhook the API server asks about one namespace, and a service that it made healthy."""
+    write_certificate(folder)
     port = free_port()
-    settings = {"WEBHOOK_PORT": str(port), "WEBHOOK_CERT_DIR": str(tmp_path), "HTTP_HOST": "127.0.0.1", "NAMESPACES": namespace}
+    settings = {"WEBHOOK_PORT": str(port), "WEBHOOK_CERT_DIR": str(folder), "HTTP_HOST": "127.0.0.1", "NAMESPACES": namespace}
     world.namespace(namespace)
     world.ray(namespace, "ids")
-    operators.start(world.api.kubeconfig(), **settings)
+    operators.start(world.api.kubeconfig(), **settings, **more)
     _until_listening(port)
     (configuration,) = [d for d in manifests("operator-webhook") if d["kind"] == "ValidatingWebhookConfiguration"]
     configuration["metadata"] = {"name": f"vedette-{namespace}"}
     hook = configuration["webhooks"][0]
-    ca = base64.b64encode((tmp_path / "tls.crt").read_bytes()).decode()
+    ca = base64.b64encode((folder / "tls.crt").read_bytes()).decode()
     hook["clientConfig"] = {"url": f"https://localhost:{port}/validate", "caBundle": ca}
     hook["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
     where = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
@@ -184,6 +188,14 @@ def test_the_webhook_holds_people_to_their_own_name(world, namespace, operators,
         )
         world.service(namespace, "ids")
         world.until(namespace, "ids", is_healthy("1"), 180)
+        yield
+    finally:
+        world.http.delete(f"{where}/vedette-{namespace}")
+
+
+def test_the_webhook_holds_people_to_their_own_name(world, namespace, operators, tmp_path: Path):
+    """A real admission call of the API server to the operator: TLS, AdmissionReview, its words in the refusal."""
+    with webhooked(world, namespace, operators, tmp_path):
         refused = world.http.patch(
             f"/apis/vedette.dev/v1alpha1/namespaces/{namespace}/modelservices/ids",
             json={"metadata": {"annotations": {"vedette.dev/requests": SOMEBODY_ELSE_S}}},
@@ -197,16 +209,61 @@ def test_the_webhook_holds_people_to_their_own_name(world, namespace, operators,
         change = {"rollout": {"policy": {**QUICK, **approved}}, "revision": {"version": "1", "bundle": digest("a")}}
         assert "changed-by is missing" in change_spec(world, namespace, change)
         assert "says 'bob'" in change_spec(world, namespace, change, "bob")
-        (tmp_path / "careful.yaml").write_text(yaml.safe_dump({**POLICY, "spec": change["rollout"]["policy"]}))
-        options = ["--version", "3", "--bundle", digest("c"), "--policy", str(tmp_path / "careful.yaml"), "-n", namespace]
-        CliRunner().invoke(app, ["start", "ids", *options, "--kubeconfig", str(world.api.kubeconfig())], catch_exceptions=False)
-        status = world.until(namespace, "ids", lambda s: "approval" in s.get("waitingFor", ""), 180)
+        status = _rolls_out(world, namespace, tmp_path, change["rollout"]["policy"])
         assert "cannot be known" not in status["waitingFor"]
         by = world.get(namespace, "ids")["metadata"]["annotations"]["vedette.dev/changed-by"]
         assert status["rollout"]["startedBy"] == by
         assert "says" in change_spec(world, namespace, {"revision": {"version": "1", "bundle": digest("a")}}, "bob")
-    finally:
-        world.http.delete(f"{where}/vedette-{namespace}")
+
+
+def test_a_role_comes_by_a_group_that_the_webhook_checked(world, namespace, operators, tmp_path: Path):
+    """Whoever started it is in the group too and is refused; another member's approval brings it through and is on record."""
+    folder = tmp_path / "governance"
+    members = f"system:serviceaccounts:{namespace}"
+    with webhooked(world, namespace, operators, tmp_path, GOVERNANCE_DIR=str(folder)):
+        steps = [{"setWeight": 5}, {"approval": {"roles": ["soc-manager"]}}, {"setWeight": 100}]
+        policy = {**QUICK, "steps": steps, "roleGroups": {"soc-manager": [members, "system:masters"]}}
+        _rolls_out(world, namespace, tmp_path, policy)
+        _says(world.api.kubeconfig(), namespace, "approve")
+        world.until(namespace, "ids", lambda s: any(m["move"] == "refuse approve" for m in s["rollout"]["moves"]), 180)
+        world.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"kind": "ServiceAccount", "metadata": {"name": "zoe"}})
+        _bind_admin(world, namespace, "zoe")
+        token = world.http.post(
+            f"/api/v1/namespaces/{namespace}/serviceaccounts/zoe/token",
+            json={"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}},
+        ).json()["status"]["token"]
+        _says(world.api.kubeconfig(token, "zoe", namespace), namespace, "approve")
+        world.until(namespace, "ids", is_healthy("3"), 180)
+    acts = ApprovalDesk(folder, None, now_us=lambda: 0).acts()
+    said = [(a.actor, a.outcome) for a in acts if a.action == "rollout.approve"]
+    assert [outcome for _, outcome in said] == ["refused", "accepted"]
+    assert said[1][0] == f"system:serviceaccount:{namespace}:zoe"
+
+
+def _rolls_out(world: World, namespace: str, folder: Path, policy: dict) -> dict:
+    """Start version 3 as a person does; the status in which it waits for approval."""
+    (folder / "careful.yaml").write_text(yaml.safe_dump({**POLICY, "spec": policy}))
+    options = ["--version", "3", "--bundle", digest("c"), "--policy", str(folder / "careful.yaml"), "-n", namespace]
+    CliRunner().invoke(app, ["start", "ids", *options, "--kubeconfig", str(world.api.kubeconfig())], catch_exceptions=False)
+    return world.until(namespace, "ids", lambda s: "approval" in s.get("waitingFor", ""), 180)
+
+
+def _says(kubeconfig: Path, namespace: str, verb: str) -> None:
+    CliRunner().invoke(app, [verb, "ids", "--why", "seen", "-n", namespace, "--kubeconfig", str(kubeconfig)])
+
+
+def _bind_admin(world: World, namespace: str, name: str) -> None:
+    """The account may do all that concerns our resources in its namespace."""
+    where = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    rules = [
+        {"apiGroups": ["vedette.dev"], "resources": ["modelservices", "rolloutpolicies"], "verbs": ["get", "list", "patch"]}
+    ]
+    world.create(f"{where}/roles", {"metadata": {"name": name}, "kind": "Role", "rules": rules})
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+    world.create(
+        f"{where}/rolebindings", {"metadata": {"name": name}, "kind": "RoleBinding", "roleRef": ref, "subjects": [subject]}
+    )
 
 
 def tried(world: World, namespace: str) -> str:

@@ -21,7 +21,7 @@ FRONTED = "overlays/fronted"
 """Production behind Envoy."""
 KSERVE = "overlays/kserve"
 """The runtime for KServe."""
-OPERATORS = ("overlays/operator", "overlays/operator-webhook", "overlays/operator-namespaced")
+OPERATORS = ("overlays/operator", "overlays/operator-webhook", "overlays/operator-namespaced", "overlays/operator-governed")
 """The control plane."""
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from lifecycle.governance.approvals.desk import ActNotRecorded
 from operators.api.read import ApiError
 from operators.api.service_intent import CHANGED_BY, desired_of, generation_of, status_of
 from operators.api.types import ModelService
@@ -21,6 +22,7 @@ from operators.handlers.claims import heirs, left_of
 from operators.handlers.documents import Key, ResourceDocument, annotations, manager_of_revision, said
 from operators.handlers.looking.acting import Acting
 from operators.handlers.looking.backends import Backends, ClusterBackend
+from operators.handlers.looking.governance import NOT_RECORDED, Governance, bundles_of, desk_of
 from operators.handlers.looking.intents import IntentReader
 from operators.handlers.looking.look_state import LookContext, ServiceMemory
 from operators.handlers.looking.record import Recorder
@@ -72,6 +74,8 @@ class Looker:
         self._recorder, self._acting = Recorder(kube), Acting(leads, settings.act_limit_s)
         self._memories: dict[Key, ServiceMemory] = {}
         self._intents = IntentReader(kube, shelf)
+        desk = desk_of(settings, lambda: round(self._now().timestamp() * 1_000_000))
+        self._governance = Governance(desk, is_speech_checked=settings.webhook_port > 0)
 
     async def look(self, key: Key) -> float | None:
         """One look; in how many seconds the next is due, None: when something changes. Raises TryLater."""
@@ -82,7 +86,7 @@ class Looker:
         started = self._monotonic()
         try:
             after_s = await self._looked(key, document)
-        except (KubeError, BackendError) as problem:
+        except (KubeError, BackendError, ActNotRecorded) as problem:
             self._metrics.looks.labels("failed").inc()
             raise TryLater(str(problem)) from problem
         if after_s == _AGAIN:
@@ -148,6 +152,11 @@ class Looker:
         is_by_checked = self._settings.webhook_port > 0 and CHANGED_BY in annotations(case.document)
         manager = manager_of_revision(case.document)
         desired = desired_of(case.asked, case.memory.status, manager=manager, is_by_checked=is_by_checked)
+        bundles = bundles_of(case.document["spec"], case.memory.status)
+        desired = replace(desired, governance=await self._governance.view(case.document, bundles, verbs))
+        self._metrics.keeps_log(is_kept=self._governance.is_kept)
+        if self._governance.problem is not None:
+            await self._tell_once(case, "GovernanceNotRead", self._governance.problem)
         found = look_outcome(desired, case.memory.status, view, verbs.requests, _scaling(case, view), now)
         outcome = found.rollout
         if found.scaling is not None:
@@ -166,10 +175,12 @@ class Looker:
         memory, before, target = case.memory, case.memory.problem, outcome.target
         document = case.document
         try:
+            self._must_lead()
+            await self._governance.record(outcome.acts)
             document = await self._record(case, document, outcome.status, seen, now)
         except Conflict:
             raise
-        except KubeError as problem:
+        except (KubeError, ActNotRecorded) as problem:
             try:
                 if outcome.acts_first and target is not None and self._leads():
                     await self._acting.do(lambda: case.backend.carry_out(case.service.ref, target))
@@ -202,16 +213,24 @@ class Looker:
         return document
 
     async def _not_written(
-        self, case: LookContext, document: ResourceDocument, rollout: RolloutStatus, seen: LookFindings, problem: KubeError
+        self,
+        case: LookContext,
+        document: ResourceDocument,
+        rollout: RolloutStatus,
+        seen: LookFindings,
+        problem: KubeError | ActNotRecorded,
     ) -> None:
-        """The API server did not take the status: an event, a metric, and if it refuses its content, a status that says so."""
+        """An act was not recorded, or the API server did not take the status: an event, a metric, and if it refuses its content, a
+        status that says so."""
         memory, now = case.memory, self._now()
-        why = f"the status was not written: {problem}"
+        is_act = isinstance(problem, ActNotRecorded)
+        why = str(problem) if is_act else f"the status was not written: {problem}"
         is_told, memory.unwritten = memory.unwritten is not None, why
         self._show(case, seen, now)
         if not is_told:
-            await self._recorder.event(document, Event("Warning", "StatusNotWritten", why), now)
-        if problem.status not in _OF_CONTENT or not self._leads():
+            reason = NOT_RECORDED if is_act else "StatusNotWritten"
+            await self._recorder.event(document, Event("Warning", reason, why), now)
+        if isinstance(problem, ActNotRecorded) or problem.status not in _OF_CONTENT or not self._leads():
             return
         view = as_json(service_status(status_of(document), generation_of(document), rollout, seen, now))
         after = unwritten_status(document.get("status") or {}, view, why, now)
@@ -256,7 +275,8 @@ class Looker:
             await self._tell_once(case, "ActFailed", memory.problem)
             raise
         memory.problem, memory.carried = case.backend.lack, target
-        memory.told &= {memory.problem, case.asked.problem, said(case.document).damaged}  # the rest is news when it comes back
+        known = {memory.problem, case.asked.problem, said(case.document).damaged, self._governance.problem}
+        memory.told &= known  # the rest is news when it comes back
         if memory.problem:
             await self._tell_once(case, "NoRoom", memory.problem)
 
@@ -321,6 +341,7 @@ class Looker:
                 await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))
             self._backends.forget(service.ref)
         self._must_lead()
+        await self._governance.release(document, self._now())
         await self._recorder.let_go(document)
         self._forget(key)
 

@@ -50,7 +50,7 @@ class Desk:
         self.backend = FakeBackend()
         self.backend.now = lambda: self.now
         self.now = datetime.now(UTC).replace(microsecond=0)
-        self.metrics = OperatorMetrics()
+        self.metrics, self.settings = OperatorMetrics(), OperatorSettings()
         self.spoils: Json = {}
         self.leads = self.is_listed = True
         self.after_s: float | None = None
@@ -65,7 +65,7 @@ class Desk:
             self.shelf,
             self.backends(),
             self.metrics,
-            OperatorSettings(),
+            self.settings,
             leads=lambda: self.leads,
             now=lambda: self.now,
             monotonic=lambda: self.now.timestamp(),
@@ -131,9 +131,9 @@ class Desk:
         patch = {"metadata": metadata, **({"spec": spec} if spec is not None else {})}
         return await self.people.patch(MODEL_SERVICES, self.namespace, self.name, patch)
 
-    async def say(self, verb: str, why: str, by: str = "kim") -> None:
-        request = {"id": f"{verb}-{self.now.timestamp()}", "verb": verb, "by": by, "why": why, "at": self.now.isoformat()}
-        text = json.dumps([request])
+    async def say(self, verb: str, why: str, by: str = "kim", **args: str) -> None:
+        request = {"id": f"{verb}-{by}-{self.now.timestamp()}", "verb": verb, "by": by, "why": why, "at": self.now.isoformat()}
+        text = json.dumps([{**request, "args": args}])
         await self.change(annotations={REQUESTS_ANNOTATION: text})
 
     async def leave(self) -> None:
