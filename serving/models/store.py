@@ -70,6 +70,7 @@ class BundleStore:
                     os.rename(scratch / "bundle", target)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
+        (self.root / "signatures").mkdir(exist_ok=True)  # the image of the bundles copies it
         for _, signature in _signatures_in(bundle.folder, SIGNATURE):
             self.add_signature(bundle.digest, signature)
         pointer = self.root / "models" / bundle.manifest.name / f"{bundle.manifest.version}.json"

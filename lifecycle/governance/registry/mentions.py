@@ -1,4 +1,4 @@
-"""Where this machine names bundles: what is served, service documents with their status, and the prediction log.
+"""Where this machine names bundles: what is served, service documents with their status, and the prediction log with its archive.
 
 Reads only. Digests are looked for as text, so that a document of any version counts."""
 
@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from serving.audit.segment_files import PATTERN
+from lifecycle.governance.archive.record_log import RecordLog
 
 _DIGEST: Final = re.compile(rb"sha256:[0-9a-f]{64}")
 _FOLDERS: Final = ("served*.json", "control/**/*")
@@ -33,22 +33,20 @@ def named_bundles(store_dir: Path) -> dict[str, str]:
 
 
 def answered_versions(
-    folder: Path, *, since_us: int, progress: Callable[[int], None] = lambda size: None
+    log: RecordLog, *, since_us: int, progress: Callable[[int], None] = lambda size: None
 ) -> dict[tuple[str, str], int]:
-    """Time of the newest record of each (model, version) in a prediction log, in microseconds since the epoch.
+    """Time of the newest record of each (model, version) in a prediction log and its archive, in microseconds since the epoch.
 
-    since_us: segments that were last written before it are passed over. progress: told the bytes read. A line that cannot be read
-    raises msgspec.DecodeError: then nobody knows what is needed."""
+    since_us: segments that ended before it are passed over. progress: told the bytes read. Raises OSError, ArchiveError, and
+    msgspec.DecodeError for a line that cannot be read: then nobody knows what is needed."""
     newest: dict[tuple[str, str], int] = {}
     decoder = msgspec.json.Decoder(_Answered)
-    for path in sorted(folder.glob(PATTERN)):
-        if path.stat().st_mtime_ns // 1000 < since_us:
+    for segment in log.segments():
+        if segment.until_us() < since_us:
             continue
-        with path.open("rb") as lines:
-            for line in lines:
-                progress(len(line))
-                if line.endswith(b"\n"):
-                    record = decoder.decode(line)
-                    key = (record.model, record.version)
-                    newest[key] = max(record.time_us, newest.get(key, 0))
+        for line in segment.entries():
+            progress(len(line))
+            record = decoder.decode(line)
+            key = (record.model, record.version)
+            newest[key] = max(record.time_us, newest.get(key, 0))
     return newest

@@ -67,19 +67,25 @@ def _recorded(at: Place, logs: list[Path], *, since_us: int) -> dict[tuple[str, 
     """The newest answer of each version, over this store's records and those of other machines."""
     import msgspec
 
+    from lifecycle.governance.archive.place import ArchivePlace
+    from lifecycle.governance.archive.record_log import RecordLog
     from lifecycle.governance.registry.mentions import answered_versions
 
+    store = at.settings.store_dir
+    archive = at.settings.audit_archive or str(store / "archive")
+    has_archive = at.settings.audit_archive is not None or Path(archive).is_dir()
+    own = RecordLog(store / "audit", ArchivePlace(archive) if has_archive else None)
     newest: dict[tuple[str, str], int] = {}
     with progress() as display:
         task = display.add_task("reading records", total=None)
-        for folder in (at.settings.store_dir / "audit", *logs):
-            if folder in logs and not folder.is_dir():
-                raise CommandError(f"--log {folder}: no such folder; name one with segment-*.jsonl")
+        for log in (own, *map(RecordLog, logs)):
+            if log is not own and not log.folder.is_dir():
+                raise CommandError(f"--log {log.folder}: no such folder; name one with segment-*.jsonl")
             try:
-                found = answered_versions(folder, since_us=since_us, progress=lambda size: display.update(task, advance=size))
+                found = answered_versions(log, since_us=since_us, progress=lambda size: display.update(task, advance=size))
             except msgspec.DecodeError as problem:
                 raise CommandError(
-                    f"{folder}: a record cannot be read ({problem}); nothing is removed while that is so"
+                    f"{log.folder}: a record cannot be read ({problem}); nothing is removed while that is so"
                 ) from problem
             for key, time_us in found.items():
                 newest[key] = max(time_us, newest.get(key, 0))

@@ -188,6 +188,18 @@ def test_what_answered_lately_is_kept_and_a_record_that_cannot_be_read_stops_it(
     assert len(full("list")) == 3
 
 
+def test_what_answered_lately_is_kept_where_its_records_are_archived(full, store):
+    from lifecycle.governance.archive.parquet import write_segment
+    from operators.cli.registry.options import now_us
+    from serving.audit.encoding import encode_record
+    from tests.fakes.serving.records import record
+
+    (store.root / "archive").mkdir()
+    line = encode_record(record(model="simple", version="1", time_us=now_us()))
+    write_segment([line.rstrip(b"\n")], store.root / "archive" / "segment-0000000000000001-r-000001.parquet")
+    assert kept(full("gc", "--keep-days", "0")) == {"1": "answered 0 days ago", "2": None, "3": None}
+
+
 def test_the_files_of_an_interrupted_push_go_once_they_are_old(tmp_path, full):
     stray = tmp_path / "registry" / "bundles" / ("ab" * 32)
     stray.mkdir()
