@@ -119,6 +119,8 @@ class ServingSettings(BaseSettings):
     """Segments kept; 0 keeps all."""
     audit_queue: PositiveInt = 10_000
     """Records waiting to be written; beyond it records are dropped and counted."""
+    audit_retention: str | None = None
+    """How long `vedette audit retention run` keeps records: `7y`, or `flows=3y,default=7y` (d, w, y or forever). Unset: it asks."""
     audit_archive: str | None = None
     """Where `vedette audit archive` puts finished segments of the prediction log: a folder or a URL that fsspec knows, such as
     `s3://bucket/folder`. `archive` in the store folder if unset."""

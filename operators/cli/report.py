@@ -65,13 +65,16 @@ def compliance(
     from lifecycle.governance.lineage.store import count_answers, read_facts
     from lifecycle.governance.reports.compliance import ComplianceFacts, compliance_report
     from lifecycle.governance.verify.run import Verification
+    from operators.cli.audit.archive_options import archived_of
     from operators.cli.audit.options import folders_of_logs, trusted_keys
     from operators.cli.lineage import rollout_facts
     from serving.settings import ServingSettings
 
     root = store_dir or ServingSettings().store_dir
     first, last = _us(since, 0), _us(until, time.time_ns() // 1000)
-    verification = Verification(time.time_ns() // 1000, trusted_keys(root / "keys" / "trusted"), must_sign=True)
+    verification = Verification(
+        time.time_ns() // 1000, trusted_keys(root / "keys" / "trusted"), must_sign=True, archived=archived_of(root)
+    )
     reports = tuple(verification.verify(folder) for folder in folders_of_logs(None, root))
     facts = read_facts(root, rollout_facts(root))
     answers = count_answers(root / "audit", first, last)

@@ -21,6 +21,7 @@ from serving.audit.checkpoint import Witness
 from serving.audit.durability.commits import Commit, tell
 from serving.audit.durability.writer_state import WriterState, why
 from serving.audit.encoding import encode_record
+from serving.audit.holds import is_held
 from serving.audit.record import AuditRecord, NotRecorded
 from serving.audit.segment_files import PATTERN, SegmentFiles, has_ended
 from serving.audit.segments import ChainedSegments, seal_abandoned
@@ -290,7 +291,9 @@ class SegmentWriter:
 
     def _prune(self) -> None:
         """Remove the oldest segments beyond the number that is kept; each leaves its tombstone."""
-        past = sorted(self._folder.glob(PATTERN))[: -self._segments] if self._segments else []
+        if not self._segments or is_held(self._folder):
+            return
+        past = sorted(self._folder.glob(PATTERN))[: -self._segments]
         for path in past:
             files = SegmentFiles.of(self._folder, path.stem)
             reason = f"past retention: the newest {self._segments} segments are kept"

@@ -5,6 +5,7 @@ the record's fields with their types, for queries; `inputs`, `features`, `event_
 asked for. zstd; row groups of ROW_GROUP records with statistics, and a Bloom filter on `receipt`."""
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -100,7 +101,9 @@ def read_lines(place: ArchivePlace, name: str) -> Iterator[bytes]:
 
 
 def _value(record: AuditRecord, name: str) -> Any:
+    """A field as its column holds it. A score that is not a number is null."""
     value = getattr(record, name)
     if name in _ARRAYS and isinstance(value, Mapping):
-        return decode_array(value).tolist()
+        found = decode_array(value).tolist()
+        return [element if math.isfinite(element) else None for element in found]
     return value

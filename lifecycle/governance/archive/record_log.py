@@ -82,6 +82,14 @@ class RecordLog:
                 if receipt in line and choice.holds(_HEADS.decode(line)):
                     yield line
 
+    def places_of(self, receipt: str) -> Iterator[tuple[SegmentFiles, int, bytes]]:
+        """Every record of a receipt: its segment, its number from 0, its line. Raises msgspec.DecodeError."""
+        key = receipt.encode()
+        for segment in self.segments():
+            for index, line in enumerate(segment.entries()):
+                if key in line and _HEADS.decode(line).receipt == receipt:
+                    yield segment.files, index, line
+
     def newest(self, count: int, choice: RecordChoice = RecordChoice()) -> list[bytes]:  # it is frozen
         """The lines of the `count` newest chosen records, oldest first. Segments that are too old are not read."""
         newest: list[tuple[int, int, bytes]] = []

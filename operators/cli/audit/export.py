@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from operators.cli.audit.archive_options import archived_of
 from operators.cli.audit.options import AnchorUrls, KeysFolder, LogStore, anchored_notes, log_folder, pinned_keys, store_folder
 from operators.cli.console import Json, page, print_json, progress
 
@@ -40,7 +41,9 @@ def export(
     models = frozenset(model or ())
     choice = ExportChoice(_us(since, 0), _us(until, 1 << 62), models, is_whole or not models)
     pinned = pinned_keys(keys or store / "keys" / "trusted")
-    source = ExportSource(log, store / "governance", _bundles(store, models), pinned, anchored_notes(anchor))
+    source = ExportSource(
+        log, store / "governance", _bundles(store, models), pinned, anchored_notes(anchor), archived_of(store_dir)
+    )
     with progress() as display:
         maker = PackageMaker(source, choice, signer, time.time_ns() // 1000)
         task = display.add_task("packing segments", total=len(maker.segments()))

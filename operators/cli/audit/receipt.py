@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from operators.cli.audit.archive_options import archived_of, record_log
 from operators.cli.audit.options import AnchorUrls, KeysFolder, LogStore, anchored_notes, log_folder, pinned_keys, store_folder
 from operators.cli.console import CommandError, Json, page, print_json
 
@@ -41,7 +42,9 @@ def _prove(
 
     folder = log_folder(None, store_dir)
     pinned = pinned_keys(keys or store_folder(store_dir) / "keys" / "trusted")
-    proof = prove_receipt(folder, receipt_id, Trust.read(folder, pinned), anchored)
+    found = list(record_log(store_dir, None).places_of(receipt_id))
+    archived = archived_of(store_dir)
+    proof = prove_receipt(folder, receipt_id, Trust.read(folder, pinned), anchored, found=found, archived=archived)
     if out is not None:
         out.write_bytes(proof.encode())
     if as_json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from operators.cli.audit.archive_options import archived_of
 from operators.cli.audit.options import (
     AnchorUrls,
     KeysFolder,
@@ -65,6 +66,7 @@ def verify(
             must_sign=not is_unsigned_allowed,
             anchored=anchored_notes(anchor),
             is_anchor_shared=is_anchor_shared,
+            archived=archived_of(store_dir),
             advance=lambda count: display.advance(task, count),
         )
         if resume is not None:

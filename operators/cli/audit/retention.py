@@ -1,0 +1,134 @@
+"""`vedette audit retention run` and `vedette audit hold`: what is past its time goes, and what is held stays."""
+
+import getpass
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from operators.cli.acts import now_us, record_act
+from operators.cli.audit.archive_options import Archive, record_log, settings_of, signer_of
+from operators.cli.audit.options import LogStore
+from operators.cli.console import CommandError, Json, page, print_json, print_records, print_table
+
+app = typer.Typer(no_args_is_help=True, help="Remove what is past its time; what is held stays.")
+holds = typer.Typer(no_args_is_help=True, help="Legal holds: records that nobody may remove.")
+_Reason = Annotated[str, typer.Option(help="Why, for the log of governed acts.")]
+
+
+@app.callback()
+def retention() -> None:
+    """Remove what is past its time; what is held stays."""
+
+
+@app.command()
+def run(
+    store_dir: LogStore = None,
+    archive: Archive = None,
+    policy: Annotated[
+        str | None, typer.Option(help="7y, or flows=3y,default=7y (default: VEDETTE_AUDIT_RETENTION); d, w, y or forever.")
+    ] = None,
+    is_dry: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove segments of which every record is past its model's time. Each leaves a signed tombstone and a governed act."""
+    from lifecycle.governance.acts import ActsLog
+    from lifecycle.governance.archive.holds import holds_in
+    from lifecycle.governance.archive.retention import Retention, RetentionPolicy, ages_of, choose, held_segments
+
+    settings = settings_of(store_dir)
+    said = policy or settings.audit_retention
+    if not said:
+        raise CommandError("no retention: give --policy or set VEDETTE_AUDIT_RETENTION, e.g. flows=3y,default=7y")
+    chosen = RetentionPolicy.parse(said)
+    log = record_log(store_dir, archive)
+    acts = ActsLog(settings.store_dir / "governance", signer=lambda: None, now_us=now_us)
+    held = held_segments(log, {hold.name: hold.where for hold in holds_in(acts.read())})
+    found = choose(ages_of(log), chosen, now_us(), held)
+    actor = Retention(
+        signer_of(settings),
+        now_us,
+        lambda action, subject, why, evidence: record_act(settings, action, subject, why, evidence),
+        getpass.getuser(),
+    )
+    lines = []
+    for choice in found:
+        if choice.held_by:
+            outcome = f"held by {', '.join(choice.held_by)}"
+        elif is_dry:
+            outcome = "would be removed"
+        else:
+            outcome = "removed" if actor.remove(choice) else "in use"
+        lines.append({"segment": choice.name, "outcome": outcome, "why": choice.reason})
+    if as_json:
+        print_json(lines)
+    elif lines:
+        print_table("retention", ["segment", "outcome", "why"], [list(line.values()) for line in lines])
+    else:
+        page().print("nothing is past its time")
+
+
+@holds.command()
+def add(
+    where: Annotated[str, typer.Argument(metavar="CONDITION", help="SQL over `records`, e.g. \"model = 'flows'\".")],
+    reason: _Reason,
+    store_dir: LogStore = None,
+    archive: Archive = None,
+    as_json: Json = False,
+) -> None:
+    """Hold the records that a condition is true of: segments that have one are never removed until the hold is released."""
+    from lifecycle.governance.archive.holds import add_hold
+
+    settings = settings_of(store_dir)
+    name, matched = add_hold(
+        record_log(store_dir, archive),
+        where,
+        reason,
+        lambda action, subject, why, evidence: record_act(settings, action, subject, why, evidence),
+    )
+    if as_json:
+        print_json({"hold": name, "segments": matched})
+    else:
+        page().print(f"hold {name} is in force; it matches records of {matched} segments now", markup=False)
+
+
+@holds.command("list")
+def list_holds(store_dir: LogStore = None, as_json: Json = False) -> None:
+    """List the holds that are in force."""
+    from lifecycle.governance.acts import ActsLog
+    from lifecycle.governance.archive.holds import holds_in
+
+    acts = ActsLog(settings_of(store_dir).store_dir / "governance", signer=lambda: None, now_us=now_us)
+    lines = [
+        {
+            "hold": hold.name,
+            "since": datetime.fromtimestamp(hold.time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
+            "by": hold.by,
+            "condition": hold.where,
+            "reason": hold.reason,
+        }
+        for hold in holds_in(acts.read())
+    ]
+    print_records("legal holds", lines, as_json=as_json)
+
+
+@holds.command()
+def release(
+    name: Annotated[str, typer.Argument(metavar="HOLD", help="As `list` names it.")],
+    reason: _Reason,
+    store_dir: LogStore = None,
+) -> None:
+    """Release a hold."""
+    from lifecycle.governance.acts import ActsLog
+    from lifecycle.governance.archive.holds import holds_in, release_hold
+
+    settings = settings_of(store_dir)
+    acts = ActsLog(settings.store_dir / "governance", signer=lambda: None, now_us=now_us)
+    release_hold(
+        settings.store_dir / "audit",
+        holds_in(acts.read()),
+        name,
+        reason,
+        lambda action, subject, why, evidence: record_act(settings, action, subject, why, evidence),
+    )
+    page().print(f"hold {name} is released", markup=False)
