@@ -17,13 +17,14 @@ LONGEST_TAIL_US: Final = 60 * 1_000_000
 class SegmentAccount:
     """One segment as it was found. judgement: None where its records are gone. stone: a tombstone that is signed, or is taken unsigned.
 
-    tail_us: time between the first and the last record behind the last checkpoint."""
+    tail_us: time between the first and the last record behind the last checkpoint. is_archived: its records are in an archive."""
 
     number: int
     statements: Statements
     judgement: SegmentJudgement | None
     stone: Tombstone | None = None
     tail_us: int = 0
+    is_archived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ def _protection(log: str, account: SegmentAccount, protected: int) -> list[Findi
         place = Place(log, account.number, newest + 1, judged.records)
         what = f"{judged.records - newest} records lie behind the last checkpoint"
         said.append(Remark(RemarkKind.NOT_PROTECTED, place, what))
-    if account.stone is not None:
+    if account.stone is not None and not account.is_archived:
         what = "a tombstone says that its records were removed, and they are here"
         said.append(Remark(RemarkKind.NOT_REMOVED, Place(log, account.number), what))
     return said

@@ -58,8 +58,8 @@ class VerifyState(msgspec.Struct):
 class Verification:
     """How folders are verified. must_sign: unsigned checkpoints protect nothing. anchored: names of anchors and notes that they hold.
 
-    is_anchor_shared: the anchors hold logs of other folders too, so a log of which nothing is here is not missing. archived: where the
-    records of a segment are whose own file is gone. keep: called with the state after each segment."""
+    is_anchor_shared: the anchors hold logs of other folders too, so a log of which nothing is here is not missing. keep: called with the
+    state after each segment. archived, archived_hashes: the records, and their leaf hashes, of a segment whose own files are gone."""
 
     now_us: int
     trust_of: Callable[[Path], Trust]
@@ -67,6 +67,7 @@ class Verification:
     anchored: Sequence[tuple[str, str]] = ()
     is_anchor_shared: bool = False
     archived: RecordSource = lambda _: None
+    archived_hashes: Callable[[SegmentFiles], bytes] = lambda _: b""
     advance: Advance = lambda _: None
     state: VerifyState | None = None
     keep: Callable[[VerifyState], None] = lambda _: None
@@ -118,12 +119,15 @@ class Verification:
         leaves = self._leaves(files, statements, stored)
         if leaves is None:
             return _Judged(files, statements, None)
+        is_archived = not files.records.exists()
+        if is_archived:
+            stored = self.archived_hashes(files)
         own = [claim for claim in claims if (claim.log, claim.segment) == (files.log, files.number)]
         evidence = SegmentEvidence(files.log, files.number, leaves, stored, statements, own)
         judgement = judge_segment(evidence, lambda leaf: elsewhere.find(leaf, files))
         newest = max((s.checkpoint.size for s in statements.good), default=0)
         tail_us = reading.tail_us(files, newest + 1) if len(leaves) > newest else 0
-        found = _Judged(files, statements, judgement, tail_us)
+        found = _Judged(files, statements, judgement, tail_us, is_archived)
         if self.state is not None and not found.findings:
             self._remember(files, statements)
         return found
@@ -161,6 +165,7 @@ class _Judged:
     statements: Statements
     judgement: SegmentJudgement | None
     tail_us: int = 0
+    is_archived: bool = False
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -193,7 +198,7 @@ class _OtherSegments:
 def _accounts(log: str, judged: Sequence[_Judged], stones: Mapping[tuple[str, int], Tombstone]) -> list[SegmentAccount]:
     found = {
         one.files.number: SegmentAccount(
-            one.files.number, one.statements, one.judgement, stones.get((log, one.files.number)), one.tail_us
+            one.files.number, one.statements, one.judgement, stones.get((log, one.files.number)), one.tail_us, one.is_archived
         )
         for one in judged
     }

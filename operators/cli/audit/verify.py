@@ -22,6 +22,8 @@ from operators.cli.console import Json, page, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from lifecycle.governance.verify.findings import Finding, Report
+    from lifecycle.governance.verify.run import Verification
+    from serving.audit.segment_files import SegmentFiles
 
 MOST_REMARKS = 20
 """Remarks that are printed; JSON has all."""
@@ -41,6 +43,10 @@ def verify(
         bool, typer.Option("--shared-anchor", help="The anchors hold logs of other folders too; those are not missing here.")
     ] = False,
     keys: KeysFolder = None,
+    archive: Annotated[
+        str | None,
+        typer.Option(help="Verify the segments that are archived there too: a folder, or a URL such as s3://bucket/folder."),
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -69,6 +75,8 @@ def verify(
             archived=archived_of(store_dir),
             advance=lambda count: display.advance(task, count),
         )
+        if archive is not None:
+            _read_archive(verification, archive)
         if resume is not None:
             verification.state = VerifyState.read(resume)
             verification.keep = lambda state: state.write(resume)
@@ -82,6 +90,25 @@ def verify(
             _print(report)
     if not all(report.is_sound for report in reports):
         raise typer.Exit(1)
+
+
+def _read_archive(verification: "Verification", url: str) -> None:
+    """Let records whose own file is gone be read from an archive. Raises ArchiveError."""
+    from lifecycle.governance.archive.parquet import read_lines
+    from lifecycle.governance.archive.place import SUFFIX, ArchivePlace
+
+    place = ArchivePlace(url)
+    stems = frozenset(place.stems())
+
+    def hashes_of(files: "SegmentFiles") -> bytes:
+        name = f"chain/{files.hashes.name}"
+        if not place.has(name):
+            return b""
+        with place.opened(name) as file:
+            return file.read()
+
+    verification.archived = lambda files: read_lines(place, f"{files.stem}{SUFFIX}") if files.stem in stems else None
+    verification.archived_hashes = hashes_of
 
 
 def as_record(report: "Report") -> dict[str, Any]:

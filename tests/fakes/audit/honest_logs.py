@@ -112,10 +112,20 @@ def record_line(name: str, time_us: int, *, verdict: str = "benign", size: int =
         "door": "http",
         "model": ("flows", "nsl-kdd")[time_us // 10_000 % 2],
         "version": "1",
+        "revision": "sha256:5b4c",
+        "variant": "stable",
+        "source": "model",
+        "request_id": None,
+        "trace_id": None,
         "rows": 1,
+        "inputs": {},
+        "event_times_us": {},
+        "operating_point": "balanced",
+        "degraded": [False],
+        "latency_us": rng.randrange(300, 900),
         "scores": [round(rng.random(), 9)],
         "verdicts": [verdict],
-        "features": {f"feature_{i}": [round(rng.random() * 1000, 6)] for i in range(size // 30)},
+        "features": {f"feature_{i}": [round(rng.random() * 1000, 6)] for i in range(size // 45)},
     }
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 

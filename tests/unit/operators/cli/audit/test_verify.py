@@ -87,3 +87,42 @@ def test_an_older_copy_of_the_whole_store_is_found_by_its_anchor(store, tmp_path
     said = asks(store, "--anchor", (tmp_path / "depot").as_uri())
     assert said.exit_code == 1
     assert "segment missing: delta, segment 3" in said.stdout
+
+
+@pytest.fixture
+def archived(store, tmp_path):
+    """A store whose second segment of alpha is in an archive, as archiving leaves it."""
+    from lifecycle.governance.archive.parquet import write_segment
+    from serving.audit.segment_files import read_entries, segments_in
+    from serving.audit.signed_note import Signer
+    from serving.audit.tombstones import remove_segment
+
+    files = next(files for files in segments_in(store / "audit") if (files.log, files.number) == ("alpha", 2))
+    signer = Signer.from_file(store / "keys" / "second.pem")
+    place = tmp_path / "archive"
+    (place / "chain").mkdir(parents=True)
+    entries = list(read_entries(files.records))
+    hashes = files.hashes.read_bytes()
+    assert remove_segment(files, signer, now_us=1_760_000_900_000_000, reason="archived", by="ada")
+
+    def put(lines):
+        write_segment(lines, place / f"{files.stem}.parquet")
+        (place / "chain" / files.hashes.name).write_bytes(hashes)
+        return place
+
+    return entries, put
+
+
+def test_archived_segments_are_verified_from_the_archive(store, archived):
+    entries, put = archived
+    said = asks(store, "--archive", str(put(entries)))
+    assert said.exit_code == 0, said.stdout
+    assert "tombstone" not in said.stdout
+
+
+def test_a_record_that_was_changed_in_the_archive_is_named(store, archived):
+    entries, put = archived
+    entries[6] = entries[6].replace(b"benign", b"alerts")
+    said = asks(store, "--archive", str(put(entries)))
+    assert said.exit_code == 1
+    assert "changed: alpha, segment 2, line 7" in said.stdout
