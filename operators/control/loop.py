@@ -25,6 +25,7 @@ from operators.control.scaling import LocalScaling
 from operators.one_look import look_outcome
 from operators.ports import BackendError, ServiceRef
 from operators.rollout.advance import Advance
+from operators.rollout.governance.floor import check_step
 from operators.rollout.status import RolloutStatus
 from serving.audit.keys.keyring import Keyring, default_key
 from serving.audit.signed_note import Signer
@@ -47,6 +48,7 @@ def desk_of(
         people_file(folder.store_dir),
         signer=signer or Keyring(default_key(folder.store_dir)).signer,
         now_us=lambda: microseconds(now()),
+        check_step=check_step,
     )
 
 

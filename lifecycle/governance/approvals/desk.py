@@ -35,12 +35,14 @@ class ApprovalDesk:
         *,
         signer: Callable[[], Signer | None] = lambda: None,
         now_us: Callable[[], int],
+        check_step: Callable[[Mapping[str, Any]], object] = lambda step: step,
     ) -> None:
-        self.folder, self.people_file = folder, people
+        self.folder, self.people_file, self._check_step = folder, people, check_step
         self._log = None if folder is None else ActsLog(folder, signer=signer, now_us=now_us)
         self._acts: tuple[Act, ...] = ()
         self._stamp: Stamp | None = None
-        self._people, self._people_stamp = NOBODY, (0, 0)
+        self._people: People | None = NOBODY if people is None else None
+        self._people_stamp = (0, 0)
         self._lock = threading.Lock()
         self.problem: str | None = None
         """Why the log or the file of people cannot be read; None: they can, or there are none."""
@@ -53,8 +55,10 @@ class ApprovalDesk:
         checked: Iterable[str] = (),
         made_by: Mapping[str, str] | None = None,
     ) -> GovernanceView:
-        """What a look at a service should know. bundles: digests, whose makers must not approve. checked: ids of requests whose speaker
-        was checked. made_by: further makers, and what they did."""
+        """What a look at a service should know. Where the file of people was never read, no approval is taken.
+
+        bundles: digests, whose makers must not approve. checked: ids of requests whose speaker was checked. made_by: further makers,
+        and what they did."""
         with self._lock:
             self.problem = None
             people = self._read_people()
@@ -65,7 +69,8 @@ class ApprovalDesk:
                 acts = None
         found = None if acts is None or self.folder is None else standing(acts, service)
         made = makers(acts or (), frozenset(bundles))
-        return GovernanceView(service, people, found, {**(made_by or {}), **made}, frozenset(checked))
+        unknown = (self.problem or "the file of people was not read") if people is None else ""
+        return GovernanceView(service, people or NOBODY, found, {**(made_by or {}), **made}, frozenset(checked), unknown)
 
     def record(self, acts: Sequence[Act]) -> None:
         """Keep acts before they happen; one that a look recorded before it failed is not kept twice. Raises ActNotRecorded."""
@@ -87,20 +92,22 @@ class ApprovalDesk:
         with self._lock:
             return self._read_acts()
 
-    def _read_people(self) -> People:
-        """A file that cannot be followed leaves the people as they were."""
+    def _read_people(self) -> People | None:
+        """A file that cannot be followed leaves the people as they were. None: they were never known."""
         if self.people_file is None:
             return NOBODY
         try:
             stat = self.people_file.stat()
             stamp = stat.st_mtime_ns, stat.st_size
             if stamp != self._people_stamp:
-                self._people = read_people(self.people_file.read_text(encoding="utf-8"), str(self.people_file))
+                text = self.people_file.read_text(encoding="utf-8")
+                self._people = read_people(text, str(self.people_file), self._check_step)
                 self._people_stamp = stamp
         except FileNotFoundError:
             self._people, self._people_stamp = NOBODY, (0, 0)
         except (OSError, UnicodeDecodeError, PeopleFileError) as problem:
-            self.problem = f"the file of people cannot be followed, and who was known before is known still: {problem}"
+            known = "no approval is taken" if self._people is None else "who was known before is known still"
+            self.problem = f"the file of people cannot be followed, so {known}: {problem}"
         return self._people
 
     def _read_acts(self) -> tuple[Act, ...]:

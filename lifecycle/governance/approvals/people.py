@@ -13,7 +13,7 @@
       approval: {roles: [detection-lead, soc-manager], validFor: 24h}"""
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Annotated, Any, Final
@@ -98,8 +98,10 @@ class _PeopleFile(_Part):
     require: tuple[_RequireEntry, ...] = ()
 
 
-def read_people(text: str, where: str) -> People:
-    """The people of a file's text. where: for messages. Raises PeopleFileError."""
+def read_people(text: str, where: str, check_step: Callable[[Mapping[str, Any]], object] = lambda step: step) -> People:
+    """The people of a file's text. where: for messages. check_step: raises ValueError for an approval step that does not hold.
+
+    Raises PeopleFileError."""
     try:
         file = _PeopleFile.model_validate(yaml.safe_load(text) or {})
     except yaml.YAMLError as problem:
@@ -107,6 +109,11 @@ def read_people(text: str, where: str) -> People:
     except ValidationError as problem:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors(include_url=False))
         raise PeopleFileError(f"{where}: {faults}") from problem
+    for required in file.require:
+        try:
+            check_step(required.approval)
+        except ValueError as problem:
+            raise PeopleFileError(f"{where}: require of {', '.join(required.services)}: {problem}") from problem
     people = {entry.name: Person(entry.name, frozenset(entry.roles), _key(entry, where)) for entry in file.people}
     if len(people) != len(file.people):
         raise PeopleFileError(f"{where}: names a person twice; write one entry for each")

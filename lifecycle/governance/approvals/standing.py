@@ -45,13 +45,14 @@ NOTHING_RECORDED: Final = Standing()
 class GovernanceView:
     """What a look knows about who may approve. service: `modelservice/NAMESPACE/NAME`. standing: None: no log is kept, or it cannot be
     read. involved: who must not approve besides the starters, and what they did. checked: ids of requests whose `by` and groups
-    somebody checked."""
+    somebody checked. people_problem: why nobody can tell who there is; then no approval is taken. Empty: it is known."""
 
     service: str = ""
     people: People = NOBODY
     standing: Standing | None = None
     involved: Mapping[str, str] = field(default_factory=dict)
     checked: frozenset[str] = frozenset()
+    people_problem: str = ""
 
 
 UNGOVERNED: Final = GovernanceView()

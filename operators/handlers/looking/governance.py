@@ -14,6 +14,7 @@ from lifecycle.governance.approvals.standing import GovernanceView
 from operators.api.service_intent import MADE_BY
 from operators.handlers.documents import PendingVerbs, ResourceDocument, annotations, key_of
 from operators.handlers.settings import OperatorSettings
+from operators.rollout.governance.floor import check_step
 from operators.rollout.status import RolloutStatus
 from serving.audit.keys.keyring import Keyring
 
@@ -25,7 +26,13 @@ def desk_of(settings: OperatorSettings, now_us: Any) -> ApprovalDesk:
     """The people and the log of these settings."""
     key, folder = settings.governance_key, settings.governance_dir
     keys = Keyring(key, folders=[folder] if folder is not None else []) if key is not None else None
-    return ApprovalDesk(folder, settings.people_file, signer=keys.signer if keys is not None else lambda: None, now_us=now_us)
+    return ApprovalDesk(
+        folder,
+        settings.people_file,
+        signer=keys.signer if keys is not None else lambda: None,
+        now_us=now_us,
+        check_step=check_step,
+    )
 
 
 class Governance:

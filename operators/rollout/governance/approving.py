@@ -60,6 +60,7 @@ def approve(
     request: VerbRequest, step: ApprovalStep, spec: RolloutSpec, status: RolloutStatus, view: GovernanceView, now: datetime
 ) -> Move:
     """The move for an approval. Raises ApprovalRefused."""
+    _must_know_people(view)
     rule, subject, barred = rule_of(step, spec), subject_of(status, view), involved(step, status, view)
     meant = request.args.get("attempt")
     if meant and meant != status.attempt:
@@ -73,6 +74,7 @@ def break_glass(
     request: VerbRequest, step: ApprovalStep, spec: RolloutSpec, status: RolloutStatus, view: GovernanceView, now: datetime
 ) -> Move:
     """The move for an emergency approval. Raises ApprovalRefused."""
+    _must_know_people(view)
     subject = subject_of(status, view)
     yes = accept_break_glass(rule_of(step, spec), subject, _claim(request, view), view.people, now)
     return BreakGlass(reason=request.why, by=yes.by, request=request.id, at=yes.at, role=yes.role)
@@ -80,6 +82,7 @@ def break_glass(
 
 def review(request: VerbRequest, status: RolloutStatus, view: GovernanceView) -> Move:
     """The move for a review of what was passed in an emergency. Raises ApprovalRefused."""
+    _must_know_people(view)
     if not status.break_glass:
         raise ApprovalRefused("nobody has broken the glass; there is nothing to review")
     if request.by in {use.by for use in status.break_glass}:
@@ -96,9 +99,17 @@ def next_move(step: ApprovalStep, spec: RolloutSpec, status: RolloutStatus, view
     rule, subject, barred = rule_of(step, spec), subject_of(status, view), involved(step, status, view)
     good, _ = counting(rule, subject, map(given, status.approvals), view.people, barred, now)
     lacks = missing(rule, good)
+    if view.people_problem:
+        return Hold(phase=Phase.PAUSED, waiting_for=f"{lacks or 'approvals to be judged'}; {view.people_problem}")
     if not lacks:
         return PassStep(reason=f"approved by {', '.join(a.by for a in good)}")
     return Hold(phase=Phase.PAUSED, waiting_for=lacks)
+
+
+def _must_know_people(view: GovernanceView) -> None:
+    """Raises ApprovalRefused."""
+    if view.people_problem:
+        raise ApprovalRefused(f"nobody can tell who may: {view.people_problem}")
 
 
 def given(approval: Approval) -> GivenApproval:

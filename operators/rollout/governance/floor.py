@@ -9,10 +9,15 @@ from lifecycle.governance.approvals.standing import GovernanceView
 from operators.rollout.spec import ApprovalStep, RolloutSpec, Step
 
 
+def check_step(step: Mapping[str, Any]) -> ApprovalStep:
+    """An approval step as the file of people writes it. Raises ValueError."""
+    return ApprovalStep.model_validate(dict(step))
+
+
 def required(policy: RolloutSpec, view: GovernanceView) -> RolloutSpec:
     """The policy with the approvals that the file of people requires of this service."""
     name = view.service.rpartition("/")[2]
-    steps = [ApprovalStep.model_validate(dict(r.step)) for r in view.people.require if r.is_for(name)]
+    steps = [check_step(r.step) for r in view.people.require if r.is_for(name)]
     return with_approvals(policy, steps, {})
 
 

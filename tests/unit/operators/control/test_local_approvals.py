@@ -137,3 +137,19 @@ async def test_a_request_is_believed_where_its_file_belongs_to_who_it_is_by(wait
         waiting.folder.ask("ids", VerbRequest(id=f"said-{by}", verb="pause", by=by, at=waiting.now))
     assert waiting.folder.checked("ids") == (f"said-{me}",)
     assert waiting.folder.writer("ids") == me
+
+
+@pytest.mark.parametrize(
+    "text", ["people: [", "require: [{services: [ids], approval: {rolls: [x]}}]"], ids=["no YAML", "no step"]
+)
+async def test_attack_the_file_of_people_is_spoilt_so_that_nobody_has_a_key(waiting: Place, text, caplog):
+    (waiting.store_dir / "governance" / "people.yaml").write_text(text, encoding="utf-8")
+    now = waiting.now
+    waiting.folder.ask(
+        "ids", VerbRequest(id="plain", verb="approve", by="bob", why="fine", at=now, args={"role": "soc-manager"})
+    )
+    await waiting.look(2)
+    assert status(waiting).approvals == ()
+    assert "no approval is taken" in status(waiting).waiting_for
+    assert acts(waiting)[-1] == ("bob", "rollout.approve", "refused")
+    assert "the look failed" not in caplog.text, "harm is still judged"

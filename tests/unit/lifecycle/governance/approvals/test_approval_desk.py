@@ -89,3 +89,21 @@ def test_attack_the_log_is_rolled_back_while_somebody_reads_it(desk, left):
         path.write_bytes(body) if left else path.unlink()
     assert desk.view(SERVICE).standing is None
     assert "or fewer" in desk.problem
+
+
+def test_attack_the_file_of_people_is_spoilt_before_the_process_starts(desk):
+    """An unreadable file is not one in which nobody has a key."""
+    desk.people_file.write_text("people: [")
+    view = desk.view(SERVICE)
+    assert "no approval is taken" in view.people_problem
+    desk.people_file.write_text("people: [{name: bob}]")
+    assert desk.view(SERVICE).people_problem == ""
+
+
+def test_a_requirement_that_is_no_approval_step_is_told_and_not_followed(tmp_path):
+    def refuse(step):
+        raise ValueError(f"{step} is none")
+
+    desk = ApprovalDesk(None, tmp_path / "people.yaml", now_us=lambda: 1, check_step=refuse)
+    desk.people_file.write_text("require: [{services: [flows], approval: {rolls: []}}]")
+    assert "require of flows" in desk.view(SERVICE).people_problem
