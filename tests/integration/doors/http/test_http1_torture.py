@@ -153,7 +153,7 @@ CASES = {
     "a space in the path": (b"GET /now /x HTTP/1.1\r\nhost: x\r\n\r\n", REFUSED),
     "a method in small letters": (b"get /now HTTP/1.1\r\nhost: x\r\n\r\n", REFUSED),
     "a version in small letters": (b"GET /now http/1.1\r\nhost: x\r\n\r\n", REFUSED),
-    "no version": (b"GET /now\r\n\r\n", REFUSED),
+    "no version": (b"GET /now\r\n\r\n", [505]),  # as in HTTP/0.9, which is not offered
     "HTTP/1.2": (b"GET /now HTTP/1.2\r\nhost: x\r\n\r\n", REFUSED),
     "HTTP/1.10": (b"GET /now HTTP/1.10\r\nhost: x\r\n\r\n", REFUSED),
     "the greeting of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", REFUSED),
