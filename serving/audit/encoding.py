@@ -22,7 +22,7 @@ from serving.models.verdicts import VERDICTS
 LONGEST_LIST: Final = 1024
 """Elements of a numeric array beyond which it is written raw."""
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-_FIELDS: Final = AuditRecord.__struct_fields__
+_NULLABLE: Final = ("request_id", "trace_id", "operating_point", "row_numbers", "fallback_from")
 _ARRAYS: Final = ("features", "event_times_us")
 
 
@@ -31,7 +31,7 @@ def encode_record(record: AuditRecord) -> bytes:
 
     orjson writes numpy arrays itself, twice as fast as anything in Python, and NaN and infinities as null. So a null that is no
     field's own None means that the record holds one, and it is written again with care."""
-    fields = {name: getattr(record, name) for name in _FIELDS}
+    fields = msgspec.structs.asdict(record)
     for name in _ARRAYS:
         fields[name] = dict(fields[name])  # makes the columns
     if isinstance(record.verdicts, np.ndarray):
@@ -42,7 +42,7 @@ def encode_record(record: AuditRecord) -> bytes:
     fields["inputs"] = {name: _tensor(value) if type(value) is Tensor else value for name, value in record.inputs.items()}
     if record.rows <= LONGEST_LIST:
         line = orjson.dumps(fields, _plain, _OPTIONS)
-        if line.count(b"null") == sum(value is None for value in fields.values()):
+        if line.count(b"null") == sum([fields[name] is None for name in _NULLABLE]):
             return line
     exact = {name: _exact(value) for name, value in fields.items()}
     for name in _ARRAYS:

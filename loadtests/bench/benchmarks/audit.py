@@ -2,27 +2,31 @@
 
 `strict` answers after the record is on the disk, so it depends on the disk of the folder for temporary files: TMPDIR chooses another.
 `disk` is one thread that appends a line and syncs it, over and over, on that disk: what a log without group commit could do at most.
-All servers are up at once and are measured in turn, cell by cell, with 1, 8 and 32 clients."""
+All servers are up at once and are measured in turn, cell by cell, with 1, 8 and 32 clients. `cpu` is what the replica's process takes
+for a request with 32 clients, by its own count: what other programs do on the machine touches it least."""
 
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from loadtests.bench import targets
 from loadtests.bench.benchmarks.doors import CLIENTS, FIGURES, DoorFigures, bring_up, measure
-from loadtests.bench.process import ServerUnderTest
+from loadtests.bench.load.http_load import load_http
+from loadtests.bench.process import Running, ServerUnderTest
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import Target
 from loadtests.bench.vedette import vedette
-from loadtests.bench.workload import Workload, build_workload
+from loadtests.bench.workload import INFER_PATH, Workload, build_workload
 
 OFF, ASYNC, STRICT = "vedette-off", "vedette-async", "vedette-strict"
 TARGETS: Final = {(ASYNC, 1): 0.9, (ASYNC, 8): 0.9, (ASYNC, 32): 0.9, (STRICT, 32): 0.5}
 """Least share of the rate without a log, by server and clients."""
+CPU_CLIENTS: Final = 32
 LINE: Final = b"x" * 1000 + b"\n"
 
 
@@ -44,7 +48,11 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
         up = bring_up(stack, servers(workload, folder), workload, found, doors=("http",))
         syncs = [_syncs_per_s(folder / "disk", duration_s) for _ in range(rounds)]
         measure(up, workload, found, clients=clients, rounds=rounds, duration_s=duration_s, doors=("http",))
-    return [row("audit/disk/syncs", syncs, "syncs/s"), *rows(found)]
+        cpu = {server.name: list[float]() for server in up}
+        for _ in range(rounds):
+            for server in up:
+                cpu[server.name].append(_cpu_us(server, workload, duration_s))
+    return [row("audit/disk/syncs", syncs, "syncs/s"), *rows(found), *cpu_rows(cpu)]
 
 
 def rows(found: DoorFigures) -> Iterator[Row]:
@@ -62,10 +70,34 @@ def rows(found: DoorFigures) -> Iterator[Row]:
         yield unmeasured(f"audit/{server}", why)
 
 
+def cpu_rows(cpu: Mapping[str, Sequence[float]]) -> Iterator[Row]:
+    """Processor time of a request, against that of `off`."""
+    for server, taken in cpu.items():
+        against = None if server == OFF or OFF not in cpu else (f"audit/{OFF}/c{CPU_CLIENTS}/cpu", cpu[OFF])
+        yield row(f"audit/{server}/c{CPU_CLIENTS}/cpu", taken, "us", against=against)
+
+
 def target(server: str, clients: int, figure: str) -> Target | None:
     """What a log may cost."""
     least = TARGETS.get((server, clients)) if figure == "rate" else None
     return None if least is None else targets.ratio(">=", least)
+
+
+def _cpu_us(server: Running, workload: Workload, duration_s: float) -> float:
+    before = _counts(server)
+    load_http(server.http_port, INFER_PATH, workload.json_bodies, clients=CPU_CLIENTS, duration_s=duration_s)
+    cpu_s, requests = (after - at for after, at in zip(_counts(server), before, strict=True))
+    return cpu_s / requests * 1e6
+
+
+def _counts(server: Running) -> tuple[float, float]:
+    """Seconds of processor time and requests so far."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=30) as page:
+        lines = page.read().decode().splitlines()
+    totals = [0.0, 0.0]
+    for at, name in enumerate(("process_cpu_seconds_total", "vedette_requests_total")):
+        totals[at] = sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+    return totals[0], totals[1]
 
 
 def _syncs_per_s(path: Path, duration_s: float) -> float:

@@ -11,7 +11,7 @@ import pytest
 
 from loadtests.bench import __main__ as command
 from loadtests.bench import peers, profiling, targets
-from loadtests.bench.benchmarks import doors, grpc_doors
+from loadtests.bench.benchmarks import audit, doors, grpc_doors
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load import http_load
 from loadtests.bench.load.grpc_load import _from_log
@@ -359,3 +359,15 @@ def test_a_profiler_that_hangs_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(profiling, "PATIENCE_S", 0.1)
     with pytest.raises(BenchError, match="py-spy did not end"):
         profiling.record(1, tmp_path / "x.svg", seconds=0.1, kind="raw", is_native=False)
+
+
+def test_the_log_is_compared_with_no_log_in_the_same_rounds():
+    found = doors.DoorFigures()
+    rates = {audit.OFF: [100.0, 50.0], audit.ASYNC: [95.0, 47.0], audit.STRICT: [40.0, 20.0]}
+    found.update({("http", name, 32): [Sample(1.0, 2.0, rate) for rate in taken] for name, taken in rates.items()})
+    rows = {r.name: r for r in [*audit.rows(found), *audit.cpu_rows({audit.OFF: [100.0], audit.STRICT: [150.0]})]}
+    assert rows["audit/vedette-async/c32/rate"].is_met is True
+    assert rows["audit/vedette-strict/c32/rate"].ratio == pytest.approx(0.4)
+    assert rows["audit/vedette-strict/c32/rate"].is_met is False
+    assert rows["audit/vedette-off/c32/rate"].ratio is None
+    assert rows["audit/vedette-strict/c32/cpu"].ratio == pytest.approx(1.5)
