@@ -3,6 +3,7 @@
 `build` is what `serve run serving.app:build` and KubeRay import; `vedette up` calls it with settings of its own."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from ray import serve
 
 from serving.audit.anchors.publisher import AnchorPublisher, offer_to
 from serving.audit.anchors.urls import open_anchors
-from serving.audit.durability.modes import AuditMode, AuditModes
+from serving.audit.durability.modes import ALL_ASYNC, AuditMode, AuditModes
 from serving.audit.health import AuditHealth
 from serving.audit.keys.keyring import Keyring
 from serving.audit.segment_files import newest_notes
@@ -39,6 +40,8 @@ from serving.settings import ServingSettings
 from serving.telemetry.logs import configure_logging
 from serving.telemetry.metrics import AuditCounts, ServingMetrics
 from serving.telemetry.tracing import Tracer
+
+_log = logging.getLogger("vedette.serving")
 
 
 def build(args: Mapping[str, str] | None = None) -> serve.Application:
@@ -171,7 +174,10 @@ def _open_audit(
     settings: ServingSettings, metrics: ServingMetrics, stack: AsyncExitStack
 ) -> tuple[SegmentWriter | None, Callable[[], tuple[str, ...]]]:
     """The prediction log, and what is wrong with it now, a line each."""
-    if audit_modes(settings).are_all_off:
+    modes = audit_modes(settings)
+    if modes != ALL_ASYNC:
+        _log.info("the prediction log: %s", modes.words())
+    if modes.are_all_off:
         return None, tuple
     folder = settings.store_dir / "audit"
     keyring = Keyring.of(settings.store_dir, settings.audit_key, settings.audit_key_name, folders=[folder])

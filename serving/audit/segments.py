@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.audit.checkpoint import Checkpoint, Witness
-from serving.audit.merkle import TreeBuilder, leaf_hash, root_of, tree_of
+from serving.audit.merkle import HASH_BYTES, TreeBuilder, leaf_hash, root_of, tree_of
 from serving.audit.note_files import append_note, sync_folder
 from serving.audit.segment_files import SegmentFiles, has_ended, newest_checkpoint, read_entries, segments_in
 from serving.audit.signed_note import NoteError, Signer, unsigned
@@ -228,7 +228,7 @@ class _OpenSegment:
         segment.size_bytes = sum(len(entry) + 1 for entry in entries)
         os.ftruncate(segment._fd, segment.size_bytes)
         os.ftruncate(segment._hashes, 0)
-        segment._write_hashes(b"".join(hashes))
+        segment._unwritten_hashes += b"".join(hashes)
         segment.sync()
         return segment
 
@@ -252,17 +252,16 @@ class _OpenSegment:
         hashes = [leaf_hash(line[:-1]) for line in lines]
         for leaf in hashes:
             self.tree.append(leaf)
-        self._write_hashes(b"".join(hashes))
+        self._unwritten_hashes += b"".join(hashes)
 
-    def _write_hashes(self, data: bytes) -> None:
-        """The hashes only help to find a change. What finds no room now is written with the next."""
-        unwritten = self._unwritten_hashes
-        unwritten += data
+    def _write_hashes(self) -> None:
+        """The hashes only help to find a change, so they wait for the next checkpoint. What finds no room then waits for the one after."""
+        unwritten, self._unwritten_hashes = self._unwritten_hashes, bytearray()
         try:
-            del unwritten[: os.write(self._hashes, unwritten)]
+            del unwritten[: os.write(self._hashes, unwritten) if unwritten else 0]
         except OSError as error:
-            if len(unwritten) == len(data):  # said once
-                log.warning("%s could not be written: %s", self.files.hashes, error)
+            log.warning("%s could not be written: %s", self.files.hashes, error)
+        self._unwritten_hashes = unwritten
 
     def _cut(self) -> None:
         try:
@@ -289,20 +288,26 @@ class _OpenSegment:
     def cut_to_synced(self) -> bool:
         """Take back the lines since the last sync. False: the disk refuses that too, and they stay."""
         size_bytes, tree = self._synced
+        unsynced_hashes = HASH_BYTES * self.unsynced
         try:
             os.ftruncate(self._fd, size_bytes)
         except OSError:
             return False
+        del self._unwritten_hashes[
+            len(self._unwritten_hashes) - unsynced_hashes :
+        ]  # a checkpoint, which writes them, syncs first
         self.size_bytes, self.tree = size_bytes, tree.copy()
         return True
 
     def record(self, checkpoint: Checkpoint, signer: Signer | None) -> str:
         """Append a checkpoint to the segment's file of them; its note."""
+        self._write_hashes()
         note = write_checkpoint(self.files, checkpoint, signer)
         self.last = checkpoint
         return note
 
     def close(self) -> None:
+        self._write_hashes()
         os.close(self._hashes)
         os.close(self._fd)
 

@@ -81,6 +81,7 @@ class SegmentWriter:
             elsewhere=elsewhere,
         )
         self._state = WriterState(folder)
+        self._waking: asyncio.AbstractEventLoop | None = None
         self._checkpoint_s = time.monotonic()
         self._closing, self._wake = threading.Event(), threading.Event()
         self._make_folder()
@@ -107,13 +108,18 @@ class SegmentWriter:
             if not is_full and not self._closing.is_set():
                 self._pending.append(commit)
                 self._pending_rows = rows
-                if not self._wake.is_set():
-                    self._wake.set()
+                if self._waking is not loop:
+                    self._waking = loop
+                    loop.call_soon(self._wake_thread)  # after this turn of the loop, which may bring more
                 return commit.waiting
             self._refused_at_once += len(records)
         reason = f"{self._queue} records wait for the disk already" if is_full else "the server is shutting down"
         commit.waiting.set_exception(_not_recorded(reason))
         return commit.waiting
+
+    def _wake_thread(self) -> None:
+        self._waking = None
+        self._wake.set()
 
     @property
     def written(self) -> int:
@@ -216,13 +222,16 @@ class SegmentWriter:
 
     def _commit_group(self, group: Sequence[Commit], lines: Sequence[bytes]) -> None:
         """One write and one sync, so that no segment ends in between: all of the group is durable, or all of it is refused."""
+        appended, is_new_segment = 0, False
         try:
             is_new_segment = self._log.append(lines)
+            appended = len(lines)
             problem = None if self._log.sync() else "its segment was removed"
         except OSError as error:
             problem = why(error)
         if problem is not None:
-            self._failed(f"cannot be written: {problem}", refused=len(lines))
+            self._count_cut_off(appended)
+            self._state.failed(f"cannot be written: {problem}", refused=len(lines))
             tell(group, _not_recorded(problem))
             return
         self._state.written += len(lines)
@@ -232,10 +241,10 @@ class SegmentWriter:
         if is_new_segment:
             self._prune()
 
-    def _failed(self, problem: str, *, lost: int = 0, refused: int = 0) -> None:
-        """Count what was not kept. lost: lines that never were in the segment. refused: lines of refused answers, cut off or not."""
-        self._count_cut_off(refused)
-        self._state.failed(problem, lost=lost, refused=refused)
+    def _failed(self, problem: str, *, lost: int = 0) -> None:
+        """Count what was not kept. lost: lines that never were in the segment."""
+        self._count_cut_off()
+        self._state.failed(problem, lost=lost)
 
     def _count_cut_off(self, refused: int = 0) -> None:
         """Lines that were cut off and are not those of refused answers were counted as written before."""

@@ -29,6 +29,10 @@ class AuditModes:
         """Whether nothing is recorded."""
         return {self.default, *self.models.values()} == {AuditMode.OFF}
 
+    def words(self) -> str:
+        """For the log: `async; flows: strict`."""
+        return "; ".join([self.default.value, *(f"{model}: {mode.value}" for model, mode in sorted(self.models.items()))])
+
 
 ALL_ASYNC: Final = AuditModes()
 """As it ships."""

@@ -31,6 +31,7 @@ def test_a_mode_for_single_models(monkeypatch):
     modes = audit_modes(ServingSettings())
     assert (modes.default, dict(modes.models)) == (AuditMode.OFF, {"flows": AuditMode.STRICT, "test": AuditMode.OFF})
     assert not modes.are_all_off
+    assert modes.words() == "off; flows: strict; test: off"
 
 
 def test_an_unknown_mode_is_an_error_that_names_the_words(monkeypatch):

@@ -137,6 +137,20 @@ async def test_a_sync_that_fails_costs_the_other_records_since_the_last_one_and_
     check_chain(tmp_path / "log")
 
 
+async def test_a_segment_that_cannot_be_ended_costs_its_records_and_refuses_the_answers_that_would_have_followed(
+    tmp_path, open_writer, disk
+):
+    writer = open_writer(segment_bytes=1)
+    for i in range(5):
+        writer.append(record(receipt=f"async{i}"))
+    await until_so(lambda: writer.written == 5)
+    disk.error = OSError(errno.EIO, "Input/output error")
+    with pytest.raises(NotRecorded):
+        await writer.commit([record(receipt="refused")] * 2)
+    disk.error = None
+    assert (writer.written, writer.dropped, writer.refused) == (0, 5, 2)
+
+
 async def test_a_full_disk_refuses_whole_groups_and_is_got_over(tmp_path, open_writer, monkeypatch, caplog):
     room = [1000]
 

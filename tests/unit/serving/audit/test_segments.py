@@ -183,6 +183,7 @@ def test_hashes_that_find_no_room_are_written_with_the_next(tmp_path, open_log, 
     real, hashes = os.write, log._segment._hashes
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:7]) if fd == hashes else real(fd, data))
     log.append(lines("b"))
+    log.checkpoint()
     monkeypatch.undo()
     log.append(lines("c"))
     log.end()
