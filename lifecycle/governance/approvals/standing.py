@@ -29,13 +29,15 @@ class OpenRollout:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """stable: the revision that was settled last, as JSON. settled: digests of all that ever were. floor: the policy of the last
-    rollout that was promoted: the next one is approved by no less. is_new: nothing is recorded of the service."""
+    rollout that was promoted: the next one is approved by no less. is_new: nothing is recorded of the service. variants: digests of the
+    experiment under way."""
 
     stable: Json | None = None
     settled: frozenset[str] = frozenset()
     opened: OpenRollout | None = None
     floor: Json | None = None
     is_new: bool = True
+    variants: frozenset[str] = frozenset()
 
 
 NOTHING_RECORDED: Final = Standing()
@@ -85,7 +87,7 @@ def standing(acts: Iterable[Act], service: str, before: Standing = NOTHING_RECOR
         if act.subject == service and act.outcome == "accepted":
             found = _after(found, act)
         elif act.subject == service and act.action == "rollout.status-edit" and act.evidence.get("ended"):
-            found = replace(found, opened=None)
+            found = replace(found, opened=None, variants=frozenset())
     return found
 
 
@@ -112,6 +114,10 @@ def _after(before: Standing, act: Act) -> Standing:
             digest = str(seen.get("revision"))
             floor = seen.get("floor", before.floor)
             return Standing(revision, before.settled | {digest}, None, floor, is_new=False)
+        case "experiment.start":
+            return replace(before, variants=_digests(seen), is_new=False)
+        case "experiment.conclude":
+            return replace(before, variants=frozenset())
         case "rollout.abort" | "rollout.reject":
             return replace(before, opened=None)
     return before
@@ -120,7 +126,12 @@ def _after(before: Standing, act: Act) -> Standing:
 def _adopted(before: Standing, seen: Json) -> Standing:
     settled = before.settled | frozenset(map(str, seen.get("settled") or ()))
     opened = _opened(seen) if seen.get("candidate") else None
-    return Standing(seen.get("stable") or None, settled, opened, seen.get("floor"), is_new=False)
+    return Standing(seen.get("stable") or None, settled, opened, seen.get("floor"), is_new=False, variants=_digests(seen))
+
+
+def _digests(seen: Json) -> frozenset[str]:
+    """Of the variants of an experiment: [name, digest, weight] each."""
+    return frozenset(str(digest) for _, digest, _ in seen.get("variants") or ())
 
 
 def _opened(seen: Json) -> OpenRollout:

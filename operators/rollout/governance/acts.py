@@ -46,6 +46,7 @@ def adoption(status: RolloutStatus, asked: RolloutSpec, view: GovernanceView, no
     if not standing.is_new and (was == digest or digest not in standing.settled):
         return
     evidence: _Json = {"stable": _json(status.stable), "settled": sorted(_settled(status)), "floor": _floor(asked, view)}
+    evidence |= {"variants": [[v.name, v.revision.digest, v.weight] for v in status.variants]} if status.variants else {}
     if status.is_under_way and status.candidate is not None:
         evidence |= _opening(status) | {"candidate": _json(status.candidate)}
         evidence["passed"] = list(range(status.step_index))

@@ -12,7 +12,7 @@ from lifecycle.governance.approvals.standing import GovernanceView, OpenRollout,
 from operators.rollout.governance.approving import given, involved, rule_of, subject_of
 from operators.rollout.moves import Correct
 from operators.rollout.spec import Revision, RolloutSpec
-from operators.rollout.status import Approval, Phase, RolloutStatus
+from operators.rollout.status import Approval, RolloutStatus
 
 
 def correction(status: RolloutStatus, spec: RolloutSpec, view: GovernanceView, now: datetime) -> Correct | None:
@@ -50,7 +50,12 @@ def _claims(status: RolloutStatus, standing: Standing) -> Iterator[str]:
     ):
         if revision is not None and revision.digest not in standing.settled:
             yield f"{what} is {revision.digest[:19]}, and no recorded act made it so"
-    if status.is_under_way and status.stable is not None and status.candidate is not None:
+    for variant in status.variants:
+        if variant.revision.digest not in standing.settled | standing.variants:
+            yield f"the variant {variant.name} is {variant.revision.digest[:19]}, and no recorded experiment has it"
+    if status.stable is None and standing.settled:
+        yield "no revision is stable, and one was settled"
+    if status.candidate is not None:  # whatever the phase says: a candidate gets its weight
         opened = standing.opened
         if opened is None or opened.attempt != status.attempt:
             yield f"a rollout of {status.candidate.digest[:19]} is under way, and no recorded act started it"
@@ -78,9 +83,9 @@ def _approvals(
 ) -> tuple[tuple[Approval, ...], str]:
     """The approvals that may stay, and why others may not; empty: all may."""
     index = status.step_index
-    step = spec.steps[index].approval if status.is_under_way and index < len(spec.steps) else None
+    step = spec.steps[index].approval if status.candidate is not None and index < len(spec.steps) else None
     if step is None:
-        return (), "nobody is asked for one" if status.approvals and status.phase in (Phase.PROGRESSING, Phase.PAUSED) else ""
+        return (), "nobody is asked for one" if status.approvals else ""
     barred = involved(step, status, view)
     _, false = counting(rule_of(step, spec), subject_of(status, view), map(given, status.approvals), view.people, barred, now)
     opened = view.standing.opened if view.standing is not None else None

@@ -55,7 +55,8 @@ class GovernedRollout:
                 makers(self.acts, bundles),
                 frozenset(self.checked),
             )
-            loaded = [r for r in (self.status.stable, self.status.candidate, self.status.former, self.desired.revision) if r]
+            own = (self.status.stable, self.status.candidate, self.status.former, self.desired.revision)
+            loaded = [r for r in (*own, *(v.revision for v in self.status.variants)) if r]
             observation = observed(self.seconds, *loaded)
             kit = tools(ScriptedJudge(Verdict.NO_WORSE, requests=500, mirrored=500))
             asked = replace(self.desired, governance=view)

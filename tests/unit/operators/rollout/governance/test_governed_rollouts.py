@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from lifecycle.governance.acts import Act
 from lifecycle.governance.approvals.people import RequiredApproval
 from operators.rollout.governance.floor import is_as_strict, with_approvals
-from operators.rollout.spec import ApprovalStep, RolloutSpec
-from operators.rollout.status import Phase
+from operators.rollout.spec import ApprovalStep, ExperimentSpec, RolloutSpec
+from operators.rollout.status import Phase, RolloutStatus
 from tests import laws
 from tests.fakes.approvers import PEOPLE
 from tests.fakes.operator.governed_rollout import FREE, GOVERNED, STEP, GovernedRollout
@@ -161,6 +161,9 @@ EDITS = {
     "stable is the candidate": {"stable": B_JSON, "candidate": None, "phase": "Healthy"},
     "stable is a revision that nobody rolled out": {"stable": C_JSON},
     "a former stable to go back to": {"former": C_JSON, "promotedAt": "2026-01-05T08:00:00Z"},
+    "at rest, with all traffic for the candidate": {"phase": "Healthy", "weight": 100},
+    "nothing is stable, so that the candidate comes up as the first": {"stable": None},
+    "a variant with all traffic": {"variants": [{"name": "red", "revision": C_JSON, "weight": 100}]},
     "another start": {"attempt": "20260101T000000.000000Z"},
     "a rollout of the past to undo": {
         "history": [
@@ -252,6 +255,13 @@ def test_undo_needs_no_approval_of_what_was_stable_before(rollout):
     assert rollout.refused() == []
 
 
+def test_the_first_revision_of_a_service_comes_up_without_approval_and_is_recorded():
+    rollout = GovernedRollout(status=RolloutStatus())
+    assert rollout.look(4).stable == A
+    assert rollout.refused() == []
+    assert [a.action for a in rollout.acts if a.action.startswith("rollout.")] == ["rollout.start", "rollout.promote"]
+
+
 def test_a_rollout_that_was_under_way_before_there_was_a_log_goes_on():
     rollout = GovernedRollout(is_logged=False)
     rollout.start()
@@ -260,6 +270,34 @@ def test_a_rollout_that_was_under_way_before_there_was_a_log_goes_on():
     assert rollout.look().phase is Phase.PAUSED
     assert rollout.refused() == []
     assert approved(rollout).stable == B
+
+
+EXPERIMENT = ExperimentSpec.model_validate(
+    {"variants": [{"name": "stable", "weight": 50}, {"name": "red", "weight": 50, "revision": C_JSON}], "duration": "1h"}
+)
+
+
+def test_an_experiment_that_was_started_goes_on_and_its_start_and_end_are_recorded():
+    rollout = GovernedRollout()
+    rollout.look()
+    rollout.desired = replace(rollout.desired, experiment=EXPERIMENT, by="eve")
+    rollout.look(3)
+    assert rollout.status.phase is Phase.EXPERIMENT
+    rollout.say("conclude", "eve", why="enough")
+    rollout.look()
+    assert rollout.refused() == []
+    assert [a.action for a in rollout.acts if a.action.startswith("experiment")] == ["experiment.start", "experiment.conclude"]
+
+
+def test_attack_a_variant_of_an_experiment_is_exchanged_in_the_status():
+    rollout = GovernedRollout()
+    rollout.look()
+    rollout.desired = replace(rollout.desired, experiment=EXPERIMENT)
+    rollout.look(3)
+    rollout.edit(variants=[{"name": "red", "revision": B_JSON, "weight": 50}])
+    rollout.look()
+    assert rollout.last.target.variants == () or all(v.weight == 0 for v in rollout.last.target.variants)
+    assert [action for _, action, _ in rollout.refused()] == ["rollout.status-edit"]
 
 
 STRICT = ApprovalStep.model_validate({**STEP, "approvers": 2, "groups": ["soc"], "signed": True, "reasonRequired": True})
