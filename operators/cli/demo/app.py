@@ -55,7 +55,9 @@ def demo(
     answered = sum(r.counts.answered for r in results)
     broken = [f"{r.title}: {b}" for r in results for b in r.broken]
     refused = sum(r.counts.refused for r in results)
+    held_back = sum(r.counts.held_back for r in results)
     busy = f" ({refused} refusals because this machine was busy; the clients asked again)" if refused else ""
+    busy += f" ({held_back} requests were not sent because this machine was busy)" if held_back else ""
     page().print(
         f"{answered:,} client requests answered, {failed} failed{busy}; the demo took {time.monotonic() - began:.0f} s"
     )

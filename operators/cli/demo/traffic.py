@@ -1,7 +1,9 @@
 """Constant load on both doors. Every request without a verdict in time counts as a failure, whatever its cause.
 
 Open loop: requests are begun at the stated rate whatever the answers do, and latency counts from when a request was due. A client that
-is refused because the machine is busy asks again when the server says so, as the protocol has it; each refusal is counted."""
+is refused because the machine is busy asks again when the server says so, as the protocol has it; each refusal is counted. With
+MOST_UNDER_WAY requests under way, those that become due are held back and counted: the clients share the machine with the server, and an
+open loop on a machine that is too busy would measure nothing but its own queue."""
 
 import asyncio
 import contextlib
@@ -29,6 +31,7 @@ _TRIAL_S: Final = 2.0
 _TRIAL_CLIENTS: Final = 8
 _BEARABLE: Final = 0.25
 _LEAST_RATE: Final = 30.0
+MOST_UNDER_WAY: Final = 64
 _TRIES: Final = 5
 """How often one request is asked before it counts as failed."""
 _Answer = tuple[str, str, str, bool]
@@ -55,6 +58,8 @@ class TrafficCounts:
     failed: int = 0
     refused: int = 0
     """Refusals because the machine was busy; the client sent the request again."""
+    held_back: int = 0
+    """Requests that were not sent, because MOST_UNDER_WAY were."""
     failures: list[str] = field(default_factory=list)
     by_variant: Counter[str] = field(default_factory=Counter)
     by_revision: Counter[str] = field(default_factory=Counter)
@@ -142,12 +147,18 @@ class DemoTraffic:
         while not stopping.is_set():
             due = int((time.monotonic() - began) * self.rate)
             for number in range(sent, due):
-                ask = self._ask(session, call, number)
-                task = asyncio.create_task(self._counted(ask, began + number / self.rate))
-                self._under_way.add(task)
-                task.add_done_callback(self._under_way.discard)
+                self._begin_one(self._ask(session, call, number), began + number / self.rate)
             sent = max(sent, due)
             await asyncio.sleep(_TICK_S)
+
+    def _begin_one(self, ask: Callable[[], Awaitable[_Answer]], due_at: float) -> None:
+        if len(self._under_way) >= MOST_UNDER_WAY:
+            for counts in (self.counts, self.total):
+                counts.held_back += 1
+            return
+        task = asyncio.create_task(self._counted(ask, due_at))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     def _ask(self, session: aiohttp.ClientSession, call: Any, number: int) -> Callable[[], Awaitable[_Answer]]:
         index = next(self._order)

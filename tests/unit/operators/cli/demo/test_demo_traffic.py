@@ -1,8 +1,10 @@
 """What the demonstration counts: a client that is refused because the machine is busy asks again; who never gets an answer has failed."""
 
+import asyncio
+
 import pytest
 
-from operators.cli.demo.traffic import DemoTraffic, _Refused
+from operators.cli.demo.traffic import MOST_UNDER_WAY, DemoTraffic, _Refused
 
 ANSWER = ("stable", "1", "benign", False)
 
@@ -41,3 +43,20 @@ async def test_any_other_failure_is_one_at_once():
     await traffic._counted(ask, due_at=0.0)
     assert (traffic.counts.answered, traffic.counts.refused, traffic.counts.failed) == (0, 0, 1)
     assert "HTTP 500" in traffic.counts.failures[0]
+
+
+async def test_a_busy_machine_is_asked_no_more_than_it_answers():
+    traffic, answer = DemoTraffic("http://127.0.0.1:1", "127.0.0.1:1", "ids", [], 1.0), asyncio.Event()
+
+    async def ask() -> tuple[str, str, str, bool]:
+        await answer.wait()
+        return ANSWER
+
+    for _ in range(MOST_UNDER_WAY + 10):
+        traffic._begin_one(ask, due_at=0.0)
+    assert (len(traffic._under_way), traffic.counts.held_back) == (MOST_UNDER_WAY, 10)
+    answer.set()
+    await asyncio.wait(traffic._under_way)
+    traffic._begin_one(ask, due_at=0.0)
+    await asyncio.wait(traffic._under_way)
+    assert (traffic.counts.answered, traffic.counts.held_back, traffic.counts.failed) == (MOST_UNDER_WAY + 1, 10, 0)
