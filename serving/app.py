@@ -16,6 +16,7 @@ from serving.audit.anchors.urls import open_anchors
 from serving.audit.durability.modes import ALL_ASYNC, AuditMode, AuditModes
 from serving.audit.health import AuditHealth
 from serving.audit.keys.keyring import Keyring
+from serving.audit.personal.subject_keys import SubjectKeys
 from serving.audit.segment_files import newest_notes
 from serving.audit.writer import SegmentWriter
 from serving.cache.memory_cache import MemoryCache
@@ -188,6 +189,7 @@ def _open_audit(
         segments=settings.audit_segments,
         queue=settings.audit_queue,
         signer=keyring.signer,
+        subject_keys=SubjectKeys(settings.store_dir / "keys" / "subjects"),
         tell=offer_to(anchors),
         elsewhere=lambda: tuple({witness.log: witness for anchor in anchors for witness in anchor.others}.values()),
     )

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from lifecycle.datasets.provenance import Provenance
-from serving.models.manifest import Name
+from serving.models.manifest import Name, Redaction
 from serving.rules.ruleset import RulesFile
 
 ColumnType = Literal["string", "float", "int", "bool", "timestamp", "port"]
@@ -116,6 +116,10 @@ class Label(_Part):
 
 def _as_mapping(value: Any) -> Any:
     return {name: {} for name in value} if isinstance(value, list | tuple) else value
+
+
+def _as_encrypted(value: Any) -> Any:
+    return dict.fromkeys(value, "encrypt") if isinstance(value, list) else value
 
 
 class RequestField(_Part):
@@ -307,6 +311,9 @@ class Detector(_Part):
     """The scenario when a request names none."""
     segments: tuple[str, ...] = ()
     """Request fields that evaluation reports by."""
+    personal: Annotated[Mapping[str, Redaction], BeforeValidator(_as_encrypted)] = {}
+    """Columns that say something about a person: a list of names (encrypted), or names with encrypt, hash, truncate or drop. The first one
+    names the person. The prediction log writes them so."""
     evaluation: Evaluation = Evaluation()
     """How results are reported."""
     rules: RulesFile | None = None

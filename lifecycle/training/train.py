@@ -125,6 +125,7 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
         "default_operating_point": detector.default_operating_point,
         "calibration": venn_abers(scores, attack),
         "segments": detector.segments,
+        "personal": detector.personal,
         "lineage": lineage,
     }
     files = reference_files(encoding, trained_on, every[parts.train], prepared.data.attack[parts.train], chosen_seed)

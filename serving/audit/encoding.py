@@ -23,6 +23,7 @@ LONGEST_LIST: Final = 1024
 """Elements of a numeric array beyond which it is written raw."""
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 _NULLABLE: Final = ("request_id", "trace_id", "operating_point", "row_numbers", "fallback_from")
+_FIELDS: Final = tuple(name for name in AuditRecord.__struct_fields__ if name != "personal")
 _ARRAYS: Final = ("features", "event_times_us")
 
 

@@ -51,6 +51,8 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The variant that failed on these rows, where stable answered in its place."""
     processor: str = "unknown"
     """The processor family that answered (serving.models.processor): on the same one a replay gives the same bits."""
+    personal: Mapping[str, str] = {}
+    """How personal fields are redacted before they are written (serving.audit.personal); it is not written itself."""
     outputs: Mapping[str, Any] = {}
     """Of a model without a score: by the name of each output of the graph that was made, its digest; arrays until it is encoded."""
 

@@ -22,6 +22,8 @@ from serving.audit.durability.commits import Commit, tell
 from serving.audit.durability.writer_state import WriterState, why
 from serving.audit.encoding import encode_record
 from serving.audit.holds import is_held
+from serving.audit.personal.redaction import redact
+from serving.audit.personal.subject_keys import SubjectKeys
 from serving.audit.record import AuditRecord, NotRecorded
 from serving.audit.segment_files import PATTERN, SegmentFiles, has_ended
 from serving.audit.segments import ChainedSegments, seal_abandoned
@@ -60,11 +62,13 @@ class SegmentWriter:
         now_us: Callable[[], int] | None = None,
         tell: Callable[[str], None] = lambda note: None,
         elsewhere: Callable[[], tuple[Witness, ...]] = tuple,
+        subject_keys: SubjectKeys | None = None,
     ) -> None:
         self._folder = folder
         self._segments = segments
         self._queue = queue
         self._signer, self._tell = signer, tell
+        self._subject_keys = subject_keys
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
         self._id = f"{os.getpid()}-{secrets.token_hex(6)}"
         self._lock = threading.Lock()
@@ -253,9 +257,13 @@ class SegmentWriter:
         self._state.written -= lost
         self._state.lost += lost
 
+    def _line_of(self, record: AuditRecord) -> bytes:
+        """The record's line; what is personal is redacted before, and a record that cannot be redacted is not written."""
+        return encode_record(redact(record, self._subject_keys) if record.personal else record)
+
     def _encode(self, record: AuditRecord) -> bytes | None:
         try:
-            return encode_record(record)
+            return self._line_of(record)
         except Exception:  # whatever it is, it must not end the log
             log.exception("an audit record could not be encoded; it is lost")
             self._state.lost += 1
@@ -263,7 +271,7 @@ class SegmentWriter:
 
     def _encode_commit(self, commit: Commit) -> list[bytes] | None:
         try:
-            return [encode_record(record) for record in commit.records]
+            return [self._line_of(record) for record in commit.records]
         except Exception:  # as above
             log.exception("an audit record could not be encoded; its answer is refused")
             self._state.refused += len(commit.records)

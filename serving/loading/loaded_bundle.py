@@ -105,7 +105,14 @@ def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
         metadata=_metadata(manifest, verdict_outputs, bundle, spec.digest, service, points, point),
         run_us=loaded.run_us,
         rules=loaded.rules,
+        personal=_personal(manifest),
     )
+
+
+def _personal(manifest: Manifest) -> dict[str, str]:
+    """What is redacted: the columns as declared, and tensors that hold such a column, as a whole."""
+    holding = {part.tensor: "drop" for part in manifest.assembly if not manifest.personal.keys().isdisjoint(part.columns)}
+    return {**manifest.personal, **{name: rule for name, rule in holding.items() if name not in manifest.personal}}
 
 
 def row_outputs(manifest: Manifest, non_row_outputs: frozenset[str]) -> tuple[str, ...]:

@@ -17,6 +17,10 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+Redaction = Literal["encrypt", "hash", "truncate", "drop"]
+"""How the prediction log writes a personal column."""
+
+
 class _ManifestPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
 
@@ -227,6 +231,8 @@ class Manifest(_ManifestPart):
     """Turns scores into probabilities; unset: none are answered."""
     segments: tuple[str, ...] = ()
     """Request fields that evaluation reports by."""
+    personal: Mapping[str, Redaction] = {}
+    """Columns that say something about a person, and how the prediction log redacts them. The first one names the person."""
     allow_nonfinite: bool = False
     """Whether NaN and infinities may be sent."""
     rules: RulesSpec | None = None
@@ -266,6 +272,8 @@ class Manifest(_ManifestPart):
         fields = {f.name for f in self.request_fields}
         has_rules = any(path.startswith("rules/") for path in self.files)
         need(has_rules == (self.rules is not None), "rules are files under rules/ and a `rules` that says so: both or neither")
+        unknown = sorted(self.personal.keys() - keys - fields - used)
+        need(not unknown, f"personal names {unknown}, which are no entity keys, request fields or features")
         if self.rules is not None:
             need(self.score is not None, "rules give verdicts, so a bundle with rules needs a score")
             event = self.rules.event_field

@@ -45,6 +45,8 @@ class LoadedRevision:
     metadata: ModelMetadata
     run_us: float
     """Median time of one run on the golden inputs; decides whether a run may hold the event loop."""
+    personal: Mapping[str, str] = field(default_factory=dict)
+    """How the prediction log redacts personal columns, and tensors that hold some; empty: nothing is."""
     rules: Rules | None = None
     """Rules that answer when the model or its features are out."""
     plans: dict[tuple[tuple[str, ...], str | None], object] = field(init=False, repr=False, compare=False, default_factory=dict)

@@ -333,5 +333,6 @@ def _audit_record(state: RequestState, group: RowGroup, receipt: str, latency_s:
         rules=[list(ids) for ids in group.matched],
         fallback_from=group.fallback_from,
         processor=_PROCESSOR,
+        personal=revision.personal,
         outputs=group.raw if verdicts is None else _SCORED,
     )

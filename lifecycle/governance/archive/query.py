@@ -87,14 +87,14 @@ class QueryResult:
 class LogQuery:
     """Runs queries over a log. acts: folder of the log of governed acts, if there is one.
 
-    decrypt: takes the JSON of `inputs` or `features` to what it was before encryption, as far as there are keys."""
+    decrypt: takes the JSON of `inputs` or `features`, and the receipt, to what it was before encryption, as far as there are keys."""
 
     def __init__(
         self,
         log: RecordLog,
         acts: Path | None = None,
         *,
-        decrypt: Callable[[bytes], bytes] = lambda body: body,
+        decrypt: Callable[[bytes, str], bytes] = lambda body, receipt: body,
         memory: str = "2GB",
         only: Sequence[str] | None = None,
     ) -> None:
@@ -134,7 +134,7 @@ class LogQuery:
                 connection.register_filesystem(archive.file_system)
             connection.create_function("read_array", _read_array, ["VARCHAR"], "VARCHAR")  # type: ignore[arg-type]
             connection.create_function("row_of", self._row_of, ["VARCHAR", "BIGINT"], "JSON")  # type: ignore[arg-type,list-item]
-            connection.create_function("opened", self._open, ["VARCHAR"], "JSON")  # type: ignore[arg-type]
+            connection.create_function("opened", self._open, ["VARCHAR", "VARCHAR"], "JSON")  # type: ignore[arg-type]
             allowed = ", ".join(_quoted(path) for path in (*self._live, *self._archived, *self._acts))
             connection.execute(f"SET allowed_paths = [{allowed}]")
             connection.execute("SET enable_external_access = false")
@@ -162,8 +162,8 @@ class LogQuery:
             return f"SELECT {time}, * FROM (SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in _ACTS.items())} WHERE false)"
         return f"SELECT {time}, {', '.join(_ACTS)} FROM {_read_json(self._acts, _ACTS)} WHERE action IS NOT NULL"
 
-    def _open(self, body: str) -> str:
-        return self._decrypt(body.encode()).decode()
+    def _open(self, body: str, receipt: str) -> str:
+        return self._decrypt(body.encode(), receipt).decode()
 
     def _row_of(self, body: str, row: int) -> str:
         """One row of columns or tensors, as JSON by name."""
@@ -203,7 +203,7 @@ def _of_archive(name: str) -> str:
 
 
 def _decrypted(body: str) -> str:
-    return f"CASE WHEN contains(({body})::VARCHAR, '\"encrypted\"') THEN opened({body}) ELSE {body} END"
+    return f"CASE WHEN contains(({body})::VARCHAR, '\"encrypted\"') THEN opened({body}, receipt) ELSE {body} END"
 
 
 def _read_json(files: Sequence[str], columns: dict[str, str]) -> str:
@@ -236,6 +236,8 @@ def _element(value: Any, row: int) -> Any:
     """One row of a column (a list) or of a tensor in the log's form."""
     if isinstance(value, list):
         return value[row] if row < len(value) else None
+    if "data" not in value and "raw" not in value:
+        return None  # it was dropped
     if "data" in value and len(value["shape"]) == 1:
         return value["data"][row] if row < len(value["data"]) else None
     if "data" in value and len(value["shape"]) == 2:

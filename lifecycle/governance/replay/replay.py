@@ -6,6 +6,7 @@ within the tolerance that the bundle states. Verdicts are held against the recor
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,8 @@ from lifecycle.governance.replay.recompute import (
 )
 from lifecycle.governance.replay.revisions import RevisionBook, Unexplained
 from serving.audit.encoding import decode_array, decode_record
+from serving.audit.personal.redaction import is_redacted, reveal
+from serving.audit.personal.subject_keys import SubjectKeys
 from serving.audit.record import AuditRecord
 from serving.models.build import DEFAULT_TOLERANCE
 from serving.models.processor import processor_family
@@ -33,6 +36,7 @@ BATCH_ROWS: Final = 1024
 MOST_BATCHED_ROWS: Final = 64
 """Records of more rows are a batch of their own."""
 WIDTHS: Final = ("FP32", "FP64")
+_NO_KEYS: Final = SubjectKeys(Path("no-such-folder"))
 
 IDENTICAL: Final = "identical"
 WITHIN_TOLERANCE: Final = "within tolerance"
@@ -71,7 +75,7 @@ class ReplayReport:
 
 
 class Replayer:
-    """Replays records. open_line: takes a line to its record, with what is encrypted in it decrypted; raises NotReplayable or `Erased`.
+    """Replays records. subject_keys: decrypt what is personal, as far as the keys are there.
 
     processor: the family of this machine."""
 
@@ -79,10 +83,10 @@ class Replayer:
         self,
         book: RevisionBook,
         *,
-        open_line: Callable[[bytes], AuditRecord] = decode_record,
+        subject_keys: SubjectKeys | None = None,
         processor: str | None = None,
     ) -> None:
-        self._book, self._open = book, open_line
+        self._book, self._subject_keys = book, subject_keys
         self._processor = processor or processor_family()
         self.report = ReplayReport()
 
@@ -98,14 +102,12 @@ class Replayer:
     ) -> Iterator[tuple[LoadedRevision, list[AuditRecord]]]:
         waiting: dict[tuple[object, ...], list[AuditRecord]] = {}
         for line in lines:
-            try:
-                record = self._open(line)
-            except Erased:
+            record, gone = self._open(line)
+            revision = self._book.revision(record)
+            if gone and not isinstance(revision, Unexplained) and _needs(revision, record, gone):
                 self.report.outcomes[ERASED] += 1
                 on_progress(1)
-                continue
-            revision = self._book.revision(record)
-            if isinstance(revision, Unexplained):
+            elif isinstance(revision, Unexplained):
                 self._refuse(revision.reason)
                 on_progress(1)
             elif not is_by_row(revision) or record.source == RULES or record.rows > MOST_BATCHED_ROWS:
@@ -120,6 +122,13 @@ class Replayer:
             revision = self._book.revision(batch[0])
             if not isinstance(revision, Unexplained):
                 yield revision, batch
+
+    def _open(self, line: bytes) -> tuple[AuditRecord, frozenset[str]]:
+        """The record with what can be decrypted, and the columns of which something is gone."""
+        record = decode_record(line)
+        if not is_redacted(line):
+            return record, frozenset()
+        return reveal(record, self._subject_keys or _NO_KEYS)
 
     def _replay_batch(self, revision: LoadedRevision, records: list[AuditRecord]) -> None:
         if len(records) > 1:
@@ -170,8 +179,10 @@ class Replayer:
         self.report.why_not[reason] += 1
 
 
-class Erased(Exception):
-    """What the record holds about a person was erased: it cannot be answered again, and need not be."""
+def _needs(revision: LoadedRevision, record: AuditRecord, gone: frozenset[str]) -> bool:
+    """Whether the answer needs a column that is gone: the model its own columns and tensors, rules any."""
+    columns = {column for part in revision.assembly for column in part.columns} | revision.inputs.tensors.keys()
+    return record.source == RULES or not gone.isdisjoint(columns)
 
 
 def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) -> list[ReplayDifference]:

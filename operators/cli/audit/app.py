@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli.audit import acts, archive, export, key, query, receipt, replay, retention, tail, verify
+from operators.cli.audit import acts, archive, erase, export, key, query, receipt, replay, retention, tail, verify
 
 app = typer.Typer(no_args_is_help=True, help="What was answered and done, and the proof that nobody changed it.")
 
@@ -19,6 +19,7 @@ app.command()(acts.acts)
 app.command()(replay.replay)
 app.command()(query.query)
 app.command()(archive.archive)
+app.command()(erase.erase)
 app.command()(tail.tail)
 app.add_typer(key.app, name="key")
 app.add_typer(retention.app, name="retention")

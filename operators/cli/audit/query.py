@@ -29,11 +29,16 @@ def query(
 
     Live and archived segments are one. The query reads these and nothing else, and changes nothing."""
     from lifecycle.governance.archive.query import LogQuery
+    from serving.audit.personal.redaction import reveal_json
+    from serving.audit.personal.subject_keys import SubjectKeys
 
     if as_csv and as_json:
         raise CommandError("--csv and --json: choose one")
     log = record_log(store_dir, archive)
-    found = LogQuery(log, store_folder(store_dir) / "governance").run(sql, most_rows=limit, within_s=within_s)
+    store = store_folder(store_dir)
+    keys = SubjectKeys(store / "keys" / "subjects")
+    asked = LogQuery(log, store / "governance", decrypt=lambda body, receipt: reveal_json(body, receipt, keys))
+    found = asked.run(sql, most_rows=limit, within_s=within_s)
     if as_json:
         print_json([dict(zip(found.columns, line, strict=True)) for line in found.lines])
     elif as_csv:

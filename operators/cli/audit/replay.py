@@ -31,12 +31,13 @@ def replay(
     Without --last, --receipt, --from or --to: every record."""
     from lifecycle.governance.replay.replay import Replayer
     from lifecycle.governance.replay.revisions import RevisionBook
+    from serving.audit.personal.subject_keys import SubjectKeys
     from serving.settings import ServingSettings
 
     store, choice = store_folder(store_dir), _choice(model, receipt, since, until)
     log = record_log(store_dir, archive)
     book = RevisionBook(store, ServingSettings().model_threads)
-    replayer = Replayer(book)
+    replayer = Replayer(book, subject_keys=SubjectKeys(store / "keys" / "subjects"))
     with progress() as display:
         lines = log.newest(last, choice) if last is not None else log.chosen(choice)
         task = display.add_task("replaying", total=len(lines) if isinstance(lines, list) else None)
