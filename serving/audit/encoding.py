@@ -23,7 +23,6 @@ LONGEST_LIST: Final = 1024
 """Elements of a numeric array beyond which it is written raw."""
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 _NULLABLE: Final = ("request_id", "trace_id", "operating_point", "row_numbers", "fallback_from")
-_FIELDS: Final = tuple(name for name in AuditRecord.__struct_fields__ if name != "personal")
 _ARRAYS: Final = ("features", "event_times_us")
 
 
@@ -33,6 +32,7 @@ def encode_record(record: AuditRecord) -> bytes:
     orjson writes numpy arrays itself, twice as fast as anything in Python, and NaN and infinities as null. So a null that is no
     field's own None means that the record holds one, and it is written again with care."""
     fields = msgspec.structs.asdict(record)
+    del fields["personal"]  # it is for the writer, and says nothing of the answer
     for name in _ARRAYS:
         fields[name] = dict(fields[name])  # makes the columns
     if isinstance(record.verdicts, np.ndarray):
