@@ -20,7 +20,7 @@ from hashlib import sha256
 from typing import Final, Self
 
 from serving.audit.merkle import HASH_BYTES
-from serving.audit.signed_note import NoteError
+from serving.audit.signed_note import NoteError, whole_number
 
 _ORIGIN: Final = "vedette-audit/"
 _ELSEWHERE: Final = "witness_elsewhere"
@@ -77,11 +77,11 @@ class Checkpoint:
             previous = single["previous"]
             checkpoint = cls(
                 log,
-                int(segment),
-                int(size),
+                whole_number(segment),
+                whole_number(size),
                 _hash(root),
-                int(single["time_us"]),
-                int(single["before"]),
+                whole_number(single["time_us"]),
+                whole_number(single["before"]),
                 None if previous == "-" else _hash(previous),
                 ["final"] in words,
                 single.get("sealed_by"),
@@ -98,7 +98,7 @@ class Checkpoint:
 def _witness(values: list[str]) -> Witness:
     origin, size, root = values
     log, segment = origin.rsplit("/", 1)
-    return Witness(log, int(segment), int(size), _hash(root))
+    return Witness(log, whole_number(segment), whole_number(size), _hash(root))
 
 
 def _base64(raw: bytes) -> str:

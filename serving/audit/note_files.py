@@ -4,14 +4,17 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
-from serving.audit.segment_files import note_line
+from serving.audit.segment_files import note_line, open_file
+
+_BLOCK: Final = 64 * 1024
 
 
 def append_note(path: Path, note: str, *, must_sync: bool = True) -> None:
     """Append a note to a file of notes, whole or not at all; a torn last line, which a crash has left, is cut off. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    fd = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)  # tombstones and notes about keys have several writers
         size, line = _whole_lines(fd), note_line(note)
@@ -34,7 +37,13 @@ def _whole_lines(fd: int) -> int:
     size = os.fstat(fd).st_size
     if not size or os.pread(fd, 1, size - 1) == b"\n":
         return size
-    whole = os.pread(fd, size, 0).rfind(b"\n") + 1
+    end = size
+    while end:
+        start = max(0, end - _BLOCK)
+        whole = start + os.pread(fd, end - start, start).rfind(b"\n") + 1
+        if whole > start:
+            break
+        end = start
     os.ftruncate(fd, whole)
     return whole
 

@@ -6,14 +6,20 @@
     FOLDER/chain/removed.jsonl                         signed notes about segments that retention removed
     FOLDER/chain/keys.jsonl                            signed notes about keys that took the place of others
 
-START: microseconds since the epoch, 16 digits. NUMBER: from 1, 6 digits. A leaf is the line without its newline."""
+START: microseconds since the epoch, 16 digits. NUMBER: from 1, 6 digits. A leaf is the line without its newline.
 
+Somebody else may write to the folder too. So only regular files are opened, never a link, a pipe or a device; what is read of a line that
+never ends is bounded; and a name of another form is no segment."""
+
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 import msgspec
 
@@ -21,9 +27,16 @@ from serving.audit.checkpoint import Checkpoint
 from serving.audit.signed_note import NoteError, text_of
 
 PATTERN: Final = "segment-*.jsonl"
+MOST_NOTE_BYTES: Final = 1024 * 1024
+"""A longer line is no note."""
+MOST_RECORD_BYTES: Final = 256 * 1024 * 1024
+"""A longer line is no record."""
 _TAIL_BYTES: Final = 64 * 1024
-"""Longer than the longest checkpoint, with all its witnesses."""
-_NAME: Final = re.compile(r"^segment-(\d{16})-(.+)-(\d{6})$")
+"""Longer than most checkpoints, with all their witnesses."""
+_BLOCK: Final = 1024 * 1024
+_NAME: Final = re.compile("segment-([0-9]{16})-([^\\s/\x00-\x1f\x7f\ud800-\udfff]+)-([0-9]{6})")
+_MOST_SEGMENTS: Final = 999_999
+_END_OF_TIME_US: Final = 10**16
 
 
 class NoteLine(msgspec.Struct, frozen=True):
@@ -47,14 +60,16 @@ class SegmentFiles:
     @classmethod
     def of(cls, folder: Path, stem: str) -> Self:
         """Read what the name says. Raises ValueError for a name of another form."""
-        match = _NAME.match(stem)
+        match = _NAME.fullmatch(stem)
         if match is None:
             raise ValueError(f"{folder / stem}: not the name of a segment (segment-START-LOG-NUMBER)")
         return cls(folder, stem, match[2], int(match[3]))
 
     @classmethod
     def new(cls, folder: Path, start_us: int, log: str, number: int) -> Self:
-        """The files of a segment that begins now."""
+        """The files of a segment that begins now. Raises OSError where START or NUMBER would have too many digits."""
+        if number > _MOST_SEGMENTS or not 0 <= start_us < _END_OF_TIME_US:
+            raise OSError(errno.EOVERFLOW, f"log {log} cannot have a segment {number} that begins at {start_us}", str(folder))
         return cls(folder, f"segment-{start_us:016d}-{log}-{number:06d}", log, number)
 
     @property
@@ -79,30 +94,106 @@ class SegmentFiles:
 
 
 def segments_in(folder: Path) -> list[SegmentFiles]:
-    """Every segment of which there are records or checkpoints, by log and number."""
-    stems = {path.stem for path in folder.glob(PATTERN)} | {
-        path.stem for path in (folder / "chain").glob("segment-*.checkpoints")
-    }
-    found = [SegmentFiles.of(folder, stem) for stem in stems if _NAME.match(stem)]
-    return sorted(found, key=lambda files: (files.log, files.number))
+    """Every segment of which there are records or checkpoints, by log and number. Raises OSError for a folder that cannot be read."""
+    stems = _stems_in(folder, ".jsonl") | _stems_in(folder / "chain", ".checkpoints")
+    found = [SegmentFiles.of(folder, stem) for stem in stems]
+    return sorted(found, key=lambda files: (files.log, files.number, files.stem))
 
 
-def read_entries(path: Path) -> Iterator[bytes]:
-    """The lines without their newline. What follows the last newline is no record yet and is left out."""
-    with path.open("rb") as lines:
-        for line in lines:
+def segments_with_records(folder: Path) -> list[SegmentFiles]:
+    """Every segment of which there are records, by the time at which it began. Raises OSError for a folder that cannot be read."""
+    return [SegmentFiles.of(folder, stem) for stem in sorted(_stems_in(folder, ".jsonl"))]
+
+
+def _stems_in(folder: Path, suffix: str) -> set[str]:
+    """Names of segments, of regular files in a folder; none where there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if entry.name.endswith(suffix)]
+    except FileNotFoundError:
+        return set()
+    stems = ((entry.name.removesuffix(suffix), entry) for entry in found)
+    return {stem for stem, entry in stems if _NAME.fullmatch(stem) and entry.is_file(follow_symlinks=False)}
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY, mode: int = 0o640) -> int:
+    """Open a regular file of a log; its descriptor. Never waits. Raises OSError, for a link, a pipe, a device or a folder too."""
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """Open a regular file of a log for reading. Raises OSError as `open_file` does."""
+    return os.fdopen(open_file(path), "rb")
+
+
+def read_entries(path: Path, most: int = MOST_RECORD_BYTES) -> Iterator[bytes]:
+    """The lines without their newline. What follows the last newline is no record yet and is left out.
+
+    A line longer than `most` bytes is given without its end, so that it takes no more memory. Raises OSError."""
+    with open_to_read(path) as lines:
+        while line := lines.readline(most + 1):
             if line.endswith(b"\n"):
                 yield line[:-1]
+                continue
+            start = line[:most]
+            while line and not line.endswith(b"\n"):
+                line = lines.readline(_BLOCK)
+            if line:
+                yield start
+
+
+def read_leaves(path: Path) -> tuple[list[bytes], int]:
+    """The leaf hash of each whole line, and how many bytes the whole lines are. Lines of any length take no memory. Raises OSError.
+
+    The loop is the speed of verification: nothing is parsed, each whole line is hashed as it stands."""
+    leaves: list[bytes] = []
+    begun = None
+    size_bytes = whole_bytes = 0
+    with open_to_read(path) as file:
+        while block := file.read(_BLOCK):
+            *lines, rest = block.split(b"\n")
+            if lines and begun is not None:
+                begun.update(lines.pop(0))
+                leaves.append(begun.digest())
+                begun = None
+            leaves += [sha256(b"\x00" + line).digest() for line in lines]
+            size_bytes += len(block)
+            whole_bytes = size_bytes - len(rest) if len(rest) < len(block) else whole_bytes
+            if begun is not None:
+                begun.update(rest)
+            elif rest:
+                begun = sha256(b"\x00" + rest)
+    return leaves, whole_bytes
+
+
+def decode_note(line: bytes) -> str:
+    """The note of one line of a file of notes. Raises NoteError for a line that holds none."""
+    try:
+        return _DECODER.decode(line).note
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without end
+        raise NoteError(f"not a signed note ({error})") from error
+
+
+def note_lines(path: Path) -> list[bytes]:
+    """The whole lines of a file of notes, those longer than any note without their end; none where there is no file. Raises OSError."""
+    try:
+        return list(read_entries(path, MOST_NOTE_BYTES))
+    except FileNotFoundError:
+        return []
 
 
 def read_notes(path: Path) -> list[str]:
     """The notes of a file, oldest first; a torn last line is left out. Raises NoteError, OSError."""
     notes = []
-    for number, line in enumerate(read_entries(path), start=1):
+    for number, line in enumerate(read_entries(path, MOST_NOTE_BYTES), start=1):
         try:
-            notes.append(_DECODER.decode(line).note)
-        except msgspec.DecodeError as error:
-            raise NoteError(f"{path}, line {number}: not a signed note ({error})") from error
+            notes.append(decode_note(line))
+        except NoteError as error:
+            raise NoteError(f"{path}, line {number}: {error}") from error
     return notes
 
 
@@ -114,19 +205,27 @@ def note_line(note: str) -> bytes:
 def newest_note(files: SegmentFiles) -> str | None:
     """The last note of a segment's checkpoints; only the end of the file is read. None where there is none. Raises NoteError, OSError."""
     try:
-        with files.checkpoints.open("rb") as file:
-            start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
-            file.seek(start)
-            *lines, _ = file.read().split(b"\n")
+        line = _last_line(files.checkpoints)
+        return decode_note(line) if line is not None else None
     except FileNotFoundError:
         return None
-    if start and len(lines) < 2:  # a line longer than the tail
-        notes = read_notes(files.checkpoints)
-        return notes[-1] if notes else None
-    try:
-        return _DECODER.decode(lines[-1]).note if lines else None
-    except msgspec.DecodeError as error:
-        raise NoteError(f"{files.checkpoints}, last line: not a signed note ({error})") from error
+    except NoteError as error:
+        raise NoteError(f"{files.checkpoints}, last line: {error}") from error
+
+
+def _last_line(path: Path) -> bytes | None:
+    """The last whole line of a file of notes; None where there is none. Raises NoteError for one that is longer than any note."""
+    with open_to_read(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        for tail in (_TAIL_BYTES, 2 * MOST_NOTE_BYTES):  # a torn line may follow the last whole one
+            start = max(0, size - tail)
+            file.seek(start)
+            *lines, _ = file.read(tail).split(b"\n")
+            if len(lines) > 1 or (lines and not start):
+                return lines[-1]
+            if not start:
+                return None
+    raise NoteError("longer than any note")
 
 
 def newest_notes(folder: Path) -> list[str]:

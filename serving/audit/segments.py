@@ -16,7 +16,7 @@ from typing import Final
 from serving.audit.checkpoint import Checkpoint, Witness
 from serving.audit.merkle import HASH_BYTES, TreeBuilder, leaf_hash, root_of, tree_of
 from serving.audit.note_files import append_note, sync_folder
-from serving.audit.segment_files import SegmentFiles, has_ended, newest_checkpoint, read_entries, segments_in
+from serving.audit.segment_files import SegmentFiles, has_ended, newest_checkpoint, open_file, read_leaves, segments_in
 from serving.audit.signed_note import NoteError, Signer, unsigned
 from serving.audit.witnesses import WITNESS_EVERY_US, newest_of_others
 
@@ -205,11 +205,11 @@ class _OpenSegment:
         self._synced = (self.size_bytes, self.tree.copy())
         self._is_in_folder = False
         self._unwritten_hashes = bytearray()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(files.records, flags | (os.O_EXCL if is_new else 0), 0o640)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._fd = open_file(files.records, flags | (os.O_EXCL if is_new else 0))
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._hashes = os.open(files.hashes, flags, 0o640)
+            self._hashes = open_file(files.hashes, flags)
         except OSError:  # a file system without locks, a full disk
             os.close(self._fd)
             if is_new:
@@ -219,17 +219,20 @@ class _OpenSegment:
     @classmethod
     def resume(cls, files: SegmentFiles, last: Checkpoint | None) -> "_OpenSegment":
         """Open a segment that was left open; a torn last line is cut off. Raises OSError, NoteError."""
-        entries = list(read_entries(files.records))
-        hashes = [leaf_hash(entry) for entry in entries]
+        hashes, size_bytes = read_leaves(files.records)
         if last is not None and (len(hashes) < last.size or root_of(hashes[: last.size]) != last.root):
             raise NoteError(f"{files.records} does not hold what its last checkpoint says; see `vedette audit verify`")
         segment = cls(files, last, is_new=False)
         segment.tree = tree_of(hashes)
-        segment.size_bytes = sum(len(entry) + 1 for entry in entries)
-        os.ftruncate(segment._fd, segment.size_bytes)
-        os.ftruncate(segment._hashes, 0)
-        segment._unwritten_hashes += b"".join(hashes)
-        segment.sync()
+        segment.size_bytes = size_bytes
+        try:
+            os.ftruncate(segment._fd, size_bytes)
+            os.ftruncate(segment._hashes, 0)
+            segment._unwritten_hashes += b"".join(hashes)
+            segment.sync()
+        except OSError:
+            segment.close()
+            raise
         return segment
 
     @property
@@ -323,19 +326,27 @@ def write_checkpoint(files: SegmentFiles, checkpoint: Checkpoint, signer: Signer
 def seal_abandoned(folder: Path, sealed_by: str, signer: Signer | None, now_us: int) -> list[str]:
     """End the segments whose writers ended without a final checkpoint, as a killed process does; the notes.
 
-    The whole lines that are there become the segment's records. A segment that its writer still holds is left alone."""
+    The whole lines that are there become the segment's records. A segment that its writer still holds is left alone. One that cannot be
+    ended, because its files are not as a writer leaves them, is logged, and left with the later ones of its log."""
     notes, before, previous = [], 0, None
-    log_name = ""
+    log_name = left = ""
     for files in segments_in(folder):
+        if files.log == left:
+            continue
         if files.log != log_name:
             log_name, before, previous = files.log, 0, None
-        last = newest_checkpoint(files)
-        if (last is None or not last.is_final) and files.records.exists():
-            sealed = _seal(files, last, sealed_by, signer, now_us, before, previous)
-            if sealed is None:
-                continue
-            last, note = sealed
-            notes.append(note)
+        try:
+            last = newest_checkpoint(files)
+            if (last is None or not last.is_final) and files.records.exists():
+                sealed = _seal(files, last, sealed_by, signer, now_us, before, previous)
+                if sealed is None:
+                    continue
+                last, note = sealed
+                notes.append(note)
+        except (OSError, NoteError) as error:
+            log.warning("%s was left open and could not be ended: %s", files.records, error)
+            left = files.log
+            continue
         if last is not None:
             before, previous = last.before + last.size, last.digest()
     return notes
@@ -350,18 +361,16 @@ def _seal(
     before: int,
     previous: bytes | None,
 ) -> tuple[Checkpoint, str] | None:
-    fd = os.open(files.records, os.O_RDONLY | os.O_CLOEXEC)
+    fd = open_file(files.records)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if has_ended(files):
             return None  # another writer was quicker
         os.fsync(fd)
-        hashes = [leaf_hash(entry) for entry in read_entries(files.records)]
+        hashes, _ = read_leaves(files.records)
         if last is not None and (len(hashes) < last.size or root_of(hashes[: last.size]) != last.root):
-            log.error("%s does not hold what its last checkpoint says; it is left for `vedette audit verify`", files.records)
-            return None
-        files.hashes.parent.mkdir(parents=True, exist_ok=True)
-        files.hashes.write_bytes(b"".join(hashes))
+            raise NoteError("it does not hold what its last checkpoint says; see `vedette audit verify`")
+        _replace_hashes(files, b"".join(hashes))
         root = root_of(hashes)
         time_us = max(now_us, files.start_us, last.time_us if last is not None else 0)  # the clock may have been set back
         sealed = Checkpoint(
@@ -372,3 +381,14 @@ def _seal(
         return None  # a living writer has it open
     finally:
         os.close(fd)
+
+
+def _replace_hashes(files: SegmentFiles, hashes: bytes) -> None:
+    """Write the stored hashes anew, into a file of their own: what stands there may be a link. They only help to find a change."""
+    try:
+        files.hashes.parent.mkdir(parents=True, exist_ok=True)
+        files.hashes.unlink(missing_ok=True)
+        with os.fdopen(open_file(files.hashes, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+            file.write(hashes)
+    except OSError as error:
+        log.warning("%s could not be written: %s", files.hashes, error)

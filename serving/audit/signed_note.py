@@ -21,7 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 _ED25519: Final = b"\x01"
 _SIGNATURE: Final = re.compile("^\u2014 ([^\\s+]+) ([A-Za-z0-9+/]+={0,2})$")
 _CREATE: Final = "`vedette audit key new` makes one"
-_KEY_NAME: Final = re.compile(r"^[^\s+]+$")
+_KEY_NAME: Final = re.compile(r"[^\s+]+")
+_NUMBER: Final = re.compile("0|[1-9][0-9]{0,15}")
+MOST_SIGNATURES: Final = 100
+"""Signatures of one note that are looked at, as in Go's implementation."""
 
 
 class SigningKeyError(Exception):
@@ -57,7 +60,7 @@ class VerifierKey:
         except (ValueError, binascii.Error) as error:
             raise NoteError(f"not a verifier key (expected NAME+KEYID+KEY): {text.strip()[:80]!r}") from error
         key = cls(name, raw[1:])
-        if raw[:1] != _ED25519 or len(raw) != 33 or key.key_id.hex() != key_id:
+        if raw[:1] != _ED25519 or len(raw) != 33 or not _KEY_NAME.fullmatch(name) or key.key_id.hex() != key_id:
             raise NoteError(f"verifier key {name!r}: not an Ed25519 key, or its id does not fit")
         return key
 
@@ -74,7 +77,7 @@ class Signer:
     """A private key and the name of its owner."""
 
     def __init__(self, name: str, private: Ed25519PrivateKey) -> None:
-        if not _KEY_NAME.match(name):
+        if not _KEY_NAME.fullmatch(name):
             raise NoteError(f"{name!r} cannot name a key: no white space and no +")
         self._private = private
         public = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
@@ -135,7 +138,10 @@ def signers_of(note: str, trusted: Iterable[VerifierKey]) -> list[VerifierKey]:
     text = text_of(note)
     by_id: Mapping[tuple[str, bytes], VerifierKey] = {(key.name, key.key_id): key for key in trusted}
     found = []
-    for line in note[len(text) + 1 :].splitlines():
+    lines = note[len(text) + 1 :].splitlines()
+    if len(lines) > MOST_SIGNATURES:
+        raise NoteError(f"a note has at most {MOST_SIGNATURES} signatures, and this one {len(lines)}")
+    for line in lines:
         match = _SIGNATURE.match(line)
         if match is None:
             raise NoteError(f"not a signature line: {line[:80]!r}")
@@ -155,3 +161,10 @@ def signers_of(note: str, trusted: Iterable[VerifierKey]) -> list[VerifierKey]:
 def unsigned(text: str) -> str:
     """A note without signatures, where no key was at hand."""
     return f"{text}\n"
+
+
+def whole_number(text: str) -> int:
+    """A number of a note: decimal, not negative, at most 16 digits, which is the year 2286 in microseconds. Raises ValueError."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"not a number of at most 16 digits: {text[:40]!r}")
+    return int(text)

@@ -23,8 +23,8 @@ from typing import Final, Self
 from serving.audit.checkpoint import Checkpoint
 from serving.audit.merkle import HASH_BYTES
 from serving.audit.note_files import append_note
-from serving.audit.segment_files import SegmentFiles, newest_checkpoint, read_notes
-from serving.audit.signed_note import NoteError, Signer, text_of, unsigned
+from serving.audit.segment_files import SegmentFiles, decode_note, newest_checkpoint, note_lines, open_file, read_notes
+from serving.audit.signed_note import NoteError, Signer, text_of, unsigned, whole_number
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,8 @@ class Tombstone:
             words = dict(line.split(" ", 1) for line in rest)
             name, number = words["segment"].rsplit("/", 1)
             root, digest = (b64decode(words[what], validate=True) for what in ("root", "checkpoint"))
-            size, time_us = int(words["size"]), int(words["time_us"])
-            stone = cls(name, int(number), size, root, digest, time_us, words["reason"], words["by"])
+            size, time_us = whole_number(words["size"]), whole_number(words["time_us"])
+            stone = cls(name, whole_number(number), size, root, digest, time_us, words["reason"], words["by"])
         except (KeyError, ValueError) as error:
             raise NoteError(f"not a tombstone: {text[:80]!r}") from error
         is_whole = len(root) == len(digest) == HASH_BYTES and bool(stone.reason) and bool(stone.by)
@@ -101,7 +101,7 @@ def remove_segment(files: SegmentFiles, signer: Signer | None, *, now_us: int, r
 
     Without a signer the tombstone is unsigned, as checkpoints are then. Raises OSError, NoteError; then the records are still there."""
     try:
-        fd = os.open(files.records, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_file(files.records)
     except FileNotFoundError:
         return False
     try:
@@ -109,7 +109,7 @@ def remove_segment(files: SegmentFiles, signer: Signer | None, *, now_us: int, r
         final = newest_checkpoint(files)
         if os.fstat(fd).st_nlink == 0 or final is None or not final.is_final:
             return False
-        if not any((stone.log, stone.segment) == (files.log, files.number) for stone, _ in read_tombstones(files.folder)):
+        if not _has_tombstone(files):
             write_tombstone(files.folder, Tombstone.over(final, time_us=now_us, reason=reason, by=by), signer)
         files.records.unlink(missing_ok=True)
         files.hashes.unlink(missing_ok=True)
@@ -118,3 +118,16 @@ def remove_segment(files: SegmentFiles, signer: Signer | None, *, now_us: int, r
     finally:
         os.close(fd)
     return True
+
+
+def _has_tombstone(files: SegmentFiles) -> bool:
+    """Whether there is one of this segment. Other lines, junk too, are passed over: they must not keep segments from being removed."""
+    name = f"segment {files.log}/{files.number}\\n".encode()
+    for line in note_lines(tombstones_file(files.folder)):
+        try:
+            stone = Tombstone.parse(text_of(decode_note(line))) if name in line else None
+        except NoteError:
+            continue
+        if stone is not None and (stone.log, stone.segment) == (files.log, files.number):
+            return True
+    return False

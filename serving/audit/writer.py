@@ -25,7 +25,7 @@ from serving.audit.holds import is_held
 from serving.audit.personal.redaction import redact
 from serving.audit.personal.subject_keys import SubjectKeys
 from serving.audit.record import AuditRecord, NotRecorded
-from serving.audit.segment_files import PATTERN, SegmentFiles, has_ended
+from serving.audit.segment_files import has_ended, segments_with_records
 from serving.audit.segments import ChainedSegments, seal_abandoned
 from serving.audit.signed_note import NoteError, Signer
 from serving.audit.tombstones import remove_segment
@@ -310,16 +310,21 @@ class SegmentWriter:
         """Remove the oldest segments beyond the number that is kept; each leaves its tombstone."""
         if not self._segments or is_held(self._folder):
             return
-        past = sorted(self._folder.glob(PATTERN))[: -self._segments]
-        for path in past:
-            files = SegmentFiles.of(self._folder, path.stem)
-            reason = f"past retention: the newest {self._segments} segments are kept"
+        reason = f"past retention: the newest {self._segments} segments are kept"
+        has_sealed = False
+        try:
+            past = segments_with_records(self._folder)[: -self._segments]
+        except OSError as error:
+            log.warning("what is past its retention in %s could not be removed: %s", self._folder, error)
+            return
+        for files in past:
             try:
-                if not has_ended(files):
+                if not has_sealed and not has_ended(files):
                     self._seal()
+                    has_sealed = True
                 remove_segment(files, self._signer(), now_us=self._now_us(), reason=reason, by="retention")
             except (OSError, NoteError) as error:
-                log.warning("%s is past its retention and could not be removed: %s", path, error)
+                log.warning("%s is past its retention and could not be removed: %s", files.records, error)
 
 
 def _not_recorded(reason: str) -> NotRecorded:

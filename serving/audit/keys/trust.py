@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from serving.audit.segment_files import read_notes
-from serving.audit.signed_note import NoteError, VerifierKey, signers_of, text_of
+from serving.audit.segment_files import decode_note, note_lines
+from serving.audit.signed_note import NoteError, VerifierKey, signers_of, text_of, whole_number
 
 KIND: Final = "vedette-audit-key"
 """First line of a note by which a key vouches for its successor."""
@@ -27,7 +27,7 @@ OVERLAP_US: Final = 24 * 3600 * 1_000_000
 """How long a replaced key may still sign, and how long before its first day a new one may, microseconds."""
 REVOKED: Final = "revoked"
 """Name of the file of revocations beside the pinned keys: `VERIFIERKEY time_us T` a line."""
-_TIME: Final = re.compile(r"^time_us (\d{1,18})$", re.MULTILINE)
+_TIME: Final = re.compile(r"^time_us ([0-9]{1,16})$", re.MULTILINE)
 _REVOKED: Final = re.compile(r"^(\S+) time_us (\d{1,18})$")
 
 
@@ -49,7 +49,7 @@ class KeyNote:
         try:
             kind, *rest = text.removesuffix("\n").split("\n")
             words = dict(line.split(" ", 1) for line in rest)
-            note = cls(VerifierKey.parse(words["key"]), VerifierKey.parse(words["replaces"]), int(words["time_us"]))
+            note = cls(VerifierKey.parse(words["key"]), VerifierKey.parse(words["replaces"]), whole_number(words["time_us"]))
         except (KeyError, ValueError) as error:
             raise NoteError(f"not a note about a key: {text[:80]!r}") from error
         if kind != KIND or note.text() != text:
@@ -111,9 +111,15 @@ class Trust:
 
     @classmethod
     def read(cls, folder: Path, pinned: Iterable[VerifierKey], revoked: Mapping[VerifierKey, int] | None = None) -> Self:
-        """Trust in the log of this folder: what is pinned, and what `chain/keys.jsonl` says. Raises NoteError, OSError."""
-        path = folder / "chain" / "keys.jsonl"
-        return cls.build(pinned, read_notes(path) if path.exists() else (), revoked)
+        """Trust in the log of this folder: what is pinned, and what `chain/keys.jsonl` says. Raises OSError."""
+        notes, problems = [], []
+        for number, line in enumerate(note_lines(folder / "chain" / "keys.jsonl"), start=1):
+            try:
+                notes.append(decode_note(line))
+            except NoteError as error:
+                problems.append(f"line {number} of the notes about keys is none: {error}")
+        built = cls.build(pinned, notes, revoked)
+        return cls(built.keys, (*problems, *built.problems))
 
     @classmethod
     def of_store(cls, store: Path, folder: Path) -> Self:
