@@ -4,6 +4,7 @@ Promoting, aborting, approving, a threshold, a suppression, an erasure, a regist
 recorded before it is carried out, and it is durable when `record` returns. Several processes may write: each holds the log's lock while it
 does. The chain itself is in serving.audit.segments."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -53,10 +54,13 @@ class ActsLog:
         Raises OSError if it cannot be kept, NoteError if the log does not hold what its last checkpoint says: then do not act."""
         with self._locked():
             chain = ChainedSegments(self.folder, LOG, segment_bytes=_SEGMENT_BYTES, signer=self._signer, now_us=self._now_us)
-            chain.resume()
             try:
+                chain.resume()
                 chain.append([msgspec.json.encode(act) + b"\n"])
-                return chain.checkpoint() or ""
+                note = chain.checkpoint()
+                if note is None:
+                    raise OSError(errno.ENOENT, "the log of acts was removed while the act was recorded", str(self.folder))
+                return note
             finally:
                 chain.leave_open()
 

@@ -74,14 +74,14 @@ class LogFollower:
                 continue  # retention removed it
             whole = data[: data.rfind(b"\n") + 1]
             self._read[path] = start + len(whole)
-            found += self._wanted(iter(whole.splitlines()))
+            found += self._wanted(line for line in whole.split(b"\n") if line)
         return sorted(found, key=lambda pair: pair[0].time_us)
 
     def _wanted(self, lines: Iterator[bytes]) -> Iterator[tuple[LogLine, bytes]]:
         for line in lines:
             try:
                 record = _DECODER.decode(line)
-            except msgspec.DecodeError:
+            except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
                 self.broken += 1
                 continue
             if self.wanted.holds(record):

@@ -34,9 +34,14 @@ MOST_RECORD_BYTES: Final = 256 * 1024 * 1024
 _TAIL_BYTES: Final = 64 * 1024
 """Longer than most checkpoints, with all their witnesses."""
 _BLOCK: Final = 1024 * 1024
-_NAME: Final = re.compile("segment-([0-9]{16})-([^\\s/\x00-\x1f\x7f\ud800-\udfff]+)-([0-9]{6})")
+_NAME: Final = re.compile(r"segment-([0-9]{16})-([^\s/]+)-(?!000000)([0-9]{6})")
 _MOST_SEGMENTS: Final = 999_999
 _END_OF_TIME_US: Final = 10**16
+_IRREGULAR: Final = "not a regular file, as the files of a log are"
+
+
+class IrregularFile(OSError):
+    """A link, a pipe, a device or a folder stands where a file of the log should be."""
 
 
 class NoteLine(msgspec.Struct, frozen=True):
@@ -61,7 +66,7 @@ class SegmentFiles:
     def of(cls, folder: Path, stem: str) -> Self:
         """Read what the name says. Raises ValueError for a name of another form."""
         match = _NAME.fullmatch(stem)
-        if match is None:
+        if match is None or not _is_stem(stem):
             raise ValueError(f"{folder / stem}: not the name of a segment (segment-START-LOG-NUMBER)")
         return cls(folder, stem, match[2], int(match[3]))
 
@@ -113,16 +118,25 @@ def _stems_in(folder: Path, suffix: str) -> set[str]:
     except FileNotFoundError:
         return set()
     stems = ((entry.name.removesuffix(suffix), entry) for entry in found)
-    return {stem for stem, entry in stems if _NAME.fullmatch(stem) and entry.is_file(follow_symlinks=False)}
+    return {stem for stem, entry in stems if _is_stem(stem) and entry.is_file(follow_symlinks=False)}
+
+
+def _is_stem(stem: str) -> bool:
+    return _NAME.fullmatch(stem) is not None and stem.isprintable()
 
 
 def open_file(path: Path, flags: int = os.O_RDONLY, mode: int = 0o640) -> int:
     """Open a regular file of a log; its descriptor. Never waits. Raises OSError, for a link, a pipe, a device or a folder too."""
-    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link; a pipe that nobody reads
+            raise IrregularFile(error.errno, _IRREGULAR, str(path)) from error
+        raise
     if stat.S_ISREG(os.fstat(fd).st_mode):
         return fd
     os.close(fd)
-    raise OSError(errno.EINVAL, "not a regular file", str(path))
+    raise IrregularFile(errno.EINVAL, _IRREGULAR, str(path))
 
 
 def open_to_read(path: Path) -> BinaryIO:

@@ -68,6 +68,8 @@ class ChainedSegments:
             last = newest_checkpoint(files)
             self._number = files.number
             self._latest_us = max(self._latest_us, files.start_us, last.time_us if last is not None else 0)
+            if self._segment is not None:  # a disk that was full kept no final checkpoint of it
+                self._leave(self._segment)
             if last is not None and last.is_final:
                 self._before, self._previous = last.before + last.size, last.digest()
             else:

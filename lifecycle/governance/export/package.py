@@ -28,7 +28,7 @@ from serving.audit.checkpoint import Checkpoint
 from serving.audit.keys.keyring import key_notes
 from serving.audit.keys.trust import Trust
 from serving.audit.merkle import HASH_BYTES
-from serving.audit.segment_files import SegmentFiles, newest_checkpoint, note_line, read_entries, read_notes
+from serving.audit.segment_files import SegmentFiles, newest_checkpoint, note_line, open_to_read, read_entries, read_notes
 from serving.audit.signed_note import NoteError, Signer, VerifierKey, text_of, unsigned
 from serving.audit.tombstones import tombstones_file
 
@@ -239,8 +239,12 @@ def _write_notes(folder: Path, files: SegmentFiles, notes: Sequence[str]) -> Non
 
 
 def _copy(source: Path, target: Path) -> None:
-    if source.exists():
-        target.write_bytes(source.read_bytes())
+    """Copy a file of a log; never what a link leads to, which may be a private key."""
+    try:
+        with open_to_read(source) as file:
+            target.write_bytes(file.read())
+    except FileNotFoundError:
+        return
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -17,7 +17,8 @@ LONGEST_TAIL_US: Final = 60 * 1_000_000
 class SegmentAccount:
     """One segment as it was found. judgement: None where its records are gone. stone: a tombstone that is signed, or is taken unsigned.
 
-    tail_us: time between the first and the last record behind the last checkpoint. is_archived: its records are in an archive."""
+    tail_us: time between the first and the last record of which the log's own writer made no checkpoint.
+    is_archived: its records are in an archive."""
 
     number: int
     statements: Statements
@@ -43,7 +44,7 @@ def judge_log(log: str, accounts: Sequence[SegmentAccount], claims: Sequence[Cla
     findings: list[Finding] = []
     remarks: list[Remark] = []
     links: frozenset[bytes | None] | None = frozenset([None])
-    for number in range(1, max([*by_number, *(claim.segment for claim in claims)], default=0) + 1):
+    for number in _numbers(by_number, claims):
         account = by_number.get(number)
         before = by_number.get(number - 1)
         findings += _presence(log, number, account, by_number, claims)
@@ -60,6 +61,13 @@ def judge_log(log: str, accounts: Sequence[SegmentAccount], claims: Sequence[Cla
         findings += [one for one in said if isinstance(one, Finding)]
         remarks += [one for one in said if isinstance(one, Remark)]
     return LogJudgement(_figures(log, accounts, protected), tuple(findings), tuple(remarks))
+
+
+def _numbers(by_number: Mapping[int, SegmentAccount], claims: Sequence[Claim]) -> list[int]:
+    """The segments to look at: those that are here, the first of each gap between them, and those of which others speak."""
+    newest = max(by_number, default=0)
+    gaps = {number + 1 for number in (0, *by_number) if number < newest and number + 1 not in by_number}
+    return sorted({*by_number, *gaps, *(claim.segment for claim in claims if claim.segment > newest)})
 
 
 def _presence(
@@ -84,7 +92,9 @@ def _presence(
         return [Finding(FindingKind.REPLICA_MISSING, Place(log, number), what)] if speaks else []
     newest = max(by_number)
     if number < newest:
+        following = min(n for n in by_number if n > number)
         what = f"segment {newest} follows it, and no tombstone says why it is gone"
+        what += f"; nor are those to segment {following - 1} here" if following > number + 1 else ""
         return [Finding(FindingKind.SEGMENT_MISSING, Place(log, number), what)]
     if speaks is None:
         return []
@@ -209,6 +219,11 @@ def _protection(log: str, account: SegmentAccount, protected: int) -> list[Findi
         place = Place(log, account.number, newest + 1, judged.records)
         what = f"{judged.records - newest} records lie behind the last checkpoint"
         said.append(Remark(RemarkKind.NOT_PROTECTED, place, what))
+    fit = max((s.checkpoint.size for s in judged.fits), default=0)
+    if fit > statements.own_size and not judged.findings and not statements.findings:
+        place = Place(log, account.number, statements.own_size + 1, fit)
+        what = "its writer made no checkpoint of them before it ended: a killed one leaves the records of a moment so"
+        said.append(Remark(RemarkKind.SEALED, place, what))
     if account.stone is not None and not account.is_archived:
         what = "a tombstone says that its records were removed, and they are here"
         said.append(Remark(RemarkKind.NOT_REMOVED, Place(log, account.number), what))

@@ -42,6 +42,7 @@ class RemarkKind(StrEnum):
     HASHES = "hashes incomplete"
     NOT_REMOVED = "records beside a tombstone"
     ANCHOR = "anchor"
+    SEALED = "sealed by another"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 A writer appends records, then their hashes, then a checkpoint. So they are read the other way round: whatever a checkpoint or a stored hash
 speaks of is in the records that are read after it. Tombstones are written before records go, and are read after records were missed."""
 
-from collections.abc import Callable, Iterable, Sequence
-from hashlib import sha256
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +15,23 @@ from lifecycle.governance.verify.segment import Claim
 from serving.audit.checkpoint import Checkpoint
 from serving.audit.keys.trust import Trust
 from serving.audit.merkle import leaf_hash
-from serving.audit.segment_files import PATTERN, NoteLine, SegmentFiles, read_entries, segments_in
+from serving.audit.segment_files import (
+    IrregularFile,
+    SegmentFiles,
+    decode_note,
+    open_to_read,
+    read_entries,
+    read_leaves,
+    segments_in,
+)
+from serving.audit.segment_files import note_lines as read_note_lines
 from serving.audit.signed_note import NoteError, text_of
 from serving.audit.tombstones import Tombstone, tombstones_file
 
 RecordSource = Callable[[SegmentFiles], Iterable[bytes] | None]
 """The records of a segment whose own file is gone, without their newlines, as an archive keeps them; None where it has none."""
-_NOTE: Final = msgspec.json.Decoder(NoteLine)
+MOST_HASH_BYTES: Final = 512 * 1024 * 1024
+"""More stored hashes than a segment has room for records."""
 _WITNESS: Final = b"\\nwitness"
 
 
@@ -48,47 +58,63 @@ def find_segments(folder: Path) -> tuple[list[SegmentFiles], list[Finding]]:
         found[key] = kept
         what = f"{stray.records.name} passes for the segment of {kept.records.name}"
         strays.append(Finding(FindingKind.STRAY_FILE, Place(files.log, files.number), what))
-    known = {files.stem for files in found.values()} | {files.stem for files in segments_in(folder)}
-    for path in sorted(folder.glob(PATTERN)):
-        if path.stem not in known:
-            what = f"{path.name} is no segment of a chained log: readers take its lines for records, and no checkpoint speaks of them"
-            strays.append(Finding(FindingKind.STRAY_FILE, Place(""), what))
-    return list(found.values()), strays
+    return list(found.values()), [*strays, *_stray_files(folder)]
+
+
+def _stray_files(folder: Path) -> Iterator[Finding]:
+    """Files that pass for files of a log and are none."""
+    known = {files.stem for files in segments_in(folder)}
+    for place in (folder, folder / "chain"):
+        for entry in sorted(_entries_in(place), key=lambda entry: entry.name):
+            is_records = place == folder and entry.name.startswith("segment-") and entry.name.endswith(".jsonl")
+            if not is_records and place == folder:
+                continue
+            name = _shown(entry.name)
+            if not entry.is_file(follow_symlinks=False):
+                what = f"{name} is a link, a pipe or a folder: a writer makes files, and nothing is read from it"
+                yield Finding(FindingKind.STRAY_FILE, Place(""), what)
+            elif is_records and entry.name.removesuffix(".jsonl") not in known:
+                what = f"{name} is no segment of a chained log: readers take its lines for records, and no checkpoint speaks of them"
+                yield Finding(FindingKind.STRAY_FILE, Place(""), what)
+
+
+def _entries_in(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+def _shown(name: str) -> str:
+    """A file's name as it may be printed: it may hold what moves a terminal's cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def note_lines(path: Path) -> list[bytes]:
-    """The whole lines of a file of notes; none where there is no file."""
+    """The whole lines of a file of notes; none where there is no file, or something that is no file and is found as such."""
     try:
-        return list(read_entries(path))
-    except FileNotFoundError:
+        return read_note_lines(path)
+    except IrregularFile:
         return []
 
 
 def stored_hashes(files: SegmentFiles) -> bytes:
     """The file of hashes; empty where there is none."""
     try:
-        return files.hashes.read_bytes()
-    except FileNotFoundError:
+        with open_to_read(files.hashes) as file:
+            return file.read(MOST_HASH_BYTES)
+    except (FileNotFoundError, IrregularFile):
         return b""
 
 
 def leaves_of(files: SegmentFiles, archived: RecordSource) -> list[bytes] | None:
-    """The leaf hashes of a segment's records, of its own file or of an archive; None where neither has them.
-
-    The loop is the speed of verification: nothing is parsed, each whole line is hashed as it stands."""
+    """The leaf hashes of a segment's records, of its own file or of an archive; None where neither has them."""
     try:
-        with files.records.open("rb") as lines:
-            leaves = [sha256(b"\x00" + line[:-1]).digest() for line in lines]
-            return leaves[:-1] if leaves and not _ends_whole(files.records) else leaves
-    except FileNotFoundError:
+        return read_leaves(files.records)[0]
+    except (FileNotFoundError, IrregularFile):
         kept = archived(files)
         return [leaf_hash(entry) for entry in kept] if kept is not None else None
-
-
-def _ends_whole(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) == b"\n"
 
 
 def witness_claims(segments: Sequence[SegmentFiles], trust: Trust) -> list[Claim]:
@@ -115,10 +141,10 @@ def witness_claims(segments: Sequence[SegmentFiles], trust: Trust) -> list[Claim
 def trusted_checkpoint(line: bytes, trust: Trust) -> Checkpoint | None:
     """The checkpoint of one line of notes, if a trusted key signed it, or if no key is trusted at all."""
     try:
-        note = _NOTE.decode(line).note
+        note = decode_note(line)
         checkpoint = Checkpoint.parse(text_of(note))
         return checkpoint if not trust.keys or trust.signers(note) else None
-    except (msgspec.DecodeError, NoteError):
+    except NoteError:
         return None
 
 
@@ -145,7 +171,7 @@ def read_stones(folder: Path, trust: Trust, *, must_sign: bool) -> tuple[dict[tu
     for number, line in enumerate(note_lines(tombstones_file(folder)), start=1):
         place = Place("", None, number, file="removed")
         try:
-            note = _NOTE.decode(line).note
+            note = decode_note(line)
             stone = Tombstone.parse(text_of(note))
             place = Place(stone.log, stone.segment, number, file="removed")
             is_unsigned = note == text_of(note) + "\n"
@@ -153,7 +179,7 @@ def read_stones(folder: Path, trust: Trust, *, must_sign: bool) -> tuple[dict[tu
                 kind = FindingKind.UNSIGNED if is_unsigned else FindingKind.FORGED_TOMBSTONE
                 findings.append(Finding(kind, place, f"the tombstone counts for nothing: {trust.why_not(note)}"))
                 continue
-        except (msgspec.DecodeError, NoteError) as error:
+        except NoteError as error:
             what = f"the tombstone was changed, or another key signed it: {error}"
             findings.append(Finding(FindingKind.FORGED_TOMBSTONE, place, what))
             continue
@@ -167,7 +193,7 @@ def line_at(files: SegmentFiles, number: int) -> bytes | None:
     """One line of the records, counted from 1; None where there is none."""
     try:
         return next((entry for at, entry in enumerate(read_entries(files.records), start=1) if at == number), None)
-    except FileNotFoundError:
+    except (FileNotFoundError, IrregularFile):
         return None
 
 
@@ -184,7 +210,7 @@ def tail_us(files: SegmentFiles, first: int) -> int:
             if number == first:
                 begin = entry
             end = entry
-    except FileNotFoundError:
+    except (FileNotFoundError, IrregularFile):
         return 0
     began, ended = _stamp(begin).time_us, _stamp(end).time_us
     return max(0, ended - began) if began else 0
@@ -193,5 +219,5 @@ def tail_us(files: SegmentFiles, first: int) -> int:
 def _stamp(entry: bytes | None) -> _Stamped:
     try:
         return _STAMP.decode(entry or b"{}")
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
         return _Stamped()

@@ -12,7 +12,6 @@ A proof is JSON and holds all that is needed to check it off line, except for th
 An answer of several variants has several records, each with its proof. Inclusion and consistency are those of RFC 9162."""
 
 import base64
-import binascii
 from collections.abc import Iterable, Sequence
 from typing import Final, Self
 
@@ -67,7 +66,7 @@ class ReceiptProof(msgspec.Struct, frozen=True, kw_only=True):
         """Read the JSON. Raises ReceiptError."""
         try:
             proof = msgspec.json.decode(raw, type=cls)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without end
             raise ReceiptError(f"not a proof of a receipt: {error}") from error
         if proof.format != FORMAT or not proof.proofs:
             raise ReceiptError(f"not a proof of a receipt in the form {FORMAT}: {proof.format!r}, {len(proof.proofs)} proofs")
@@ -212,7 +211,7 @@ _RECEIPT: Final = msgspec.json.Decoder(_HasReceipt)
 def _receipt_in(record: str) -> str | None:
     try:
         return _RECEIPT.decode(record).receipt
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -223,5 +222,5 @@ def _base64(raw: bytes) -> str:
 def _raw(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # no ASCII, or no base64
         raise ProofError(f"no base64: {text[:60]!r}") from error

@@ -122,11 +122,11 @@ class Verification:
         is_archived = not files.records.exists()
         if is_archived:
             stored = self.archived_hashes(files)
-        own = [claim for claim in claims if (claim.log, claim.segment) == (files.log, files.number)]
-        evidence = SegmentEvidence(files.log, files.number, leaves, stored, statements, own)
+        about_it = [claim for claim in claims if (claim.log, claim.segment) == (files.log, files.number)]
+        evidence = SegmentEvidence(files.log, files.number, leaves, stored, statements, about_it)
         judgement = judge_segment(evidence, lambda leaf: elsewhere.find(leaf, files))
-        newest = max((s.checkpoint.size for s in statements.good), default=0)
-        tail_us = reading.tail_us(files, newest + 1) if len(leaves) > newest else 0
+        own = statements.own_size
+        tail_us = reading.tail_us(files, own + 1) if len(leaves) > own else 0
         found = _Judged(files, statements, judgement, tail_us, is_archived)
         if self.state is not None and not found.findings:
             self._remember(files, statements)

@@ -7,15 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
 from lifecycle.governance.verify.findings import Finding, FindingKind, Place, Remark, RemarkKind
 from serving.audit.checkpoint import Checkpoint
 from serving.audit.keys.trust import Trust
-from serving.audit.segment_files import NoteLine
+from serving.audit.segment_files import decode_note
 from serving.audit.signed_note import NoteError, text_of
 
-_DECODER: Final = msgspec.json.Decoder(NoteLine)
 CLOCK_US: Final = 60 * 1_000_000
 """How far in the future a checkpoint's time may be before it is remarked."""
 
@@ -42,6 +39,11 @@ class Statements:
     def last(self) -> Statement | None:
         """The newest."""
         return self.good[-1] if self.good else None
+
+    @property
+    def own_size(self) -> int:
+        """Records of which the log's own writer made a checkpoint; those that only a writer who sealed it speaks of do not count."""
+        return max((s.checkpoint.size for s in self.good if s.checkpoint.sealed_by is None), default=0)
 
     @property
     def links(self) -> frozenset[bytes]:
@@ -71,9 +73,9 @@ def read_statements(log: str, segment: int, lines: Sequence[bytes], trust: Trust
 def _read(line: bytes, place: Place, trust: Trust) -> Statement | Finding:
     forged = FindingKind.FORGED_CHECKPOINT
     try:
-        note = _DECODER.decode(line).note
+        note = decode_note(line)
         checkpoint = Checkpoint.parse(text_of(note))
-    except (msgspec.DecodeError, NoteError) as error:
+    except NoteError as error:
         return Finding(forged, place, f"not a checkpoint: it was changed ({error})")
     if (checkpoint.log, checkpoint.segment) != (place.log, place.segment):
         return Finding(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from operators.cli.audit.archive_options import archived_of, record_log
 from operators.cli.audit.options import AnchorUrls, KeysFolder, LogStore, anchored_notes, log_folder, pinned_keys, store_folder
@@ -79,9 +80,9 @@ def _as_record(shown: "CheckedProof") -> dict[str, Any]:
 def _print(proof: "ReceiptProof", shown: "list[CheckedProof]") -> None:
     for one in shown:
         when = datetime.fromtimestamp(one.before_us / 1e6, UTC).isoformat(timespec="seconds")
-        anchor = f"; {one.anchor} holds a later checkpoint that goes on from it" if one.anchor else ""
+        anchor = f"; the proof says that {one.anchor} holds a later checkpoint that goes on from it" if one.anchor else ""
         page().print(
             f"{one.log}, segment {one.segment}, line {one.line}: in the log by {when}{anchor}", soft_wrap=True, markup=False
         )
         page().print(f"signed by {', '.join(one.signers)}", soft_wrap=True, markup=False)
-    page().print(f"[green]proved[/]: receipt {proof.receipt}", soft_wrap=True)
+    page().print(f"[green]proved[/]: receipt {escape(proof.receipt)}", soft_wrap=True)

@@ -43,15 +43,23 @@ def tail(
 def _print(found: "list[tuple[LogLine, bytes]]", as_json: bool) -> None:
     for record, line in found:
         if as_json:
-            sys.stdout.write(line.decode() + "\n")
+            sys.stdout.write(line.decode(errors="backslashreplace") + "\n")
         else:
             page().print(_words(record), markup=False, soft_wrap=True)
     sys.stdout.flush()
 
 
 def _words(record: "LogLine") -> str:
-    when = datetime.fromtimestamp(record.time_us / 1e6, UTC).isoformat(timespec="milliseconds")
+    when = _moment(record.time_us)
     counted = {verdict: record.verdicts.count(verdict) for verdict in dict.fromkeys(record.verdicts)}
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.items()) or "no verdict"
     who = f"{record.model}/{record.version} {record.variant}"
     return f"{when}  {who}  {verdicts}  {record.latency_us} us  {record.receipt}"
+
+
+def _moment(time_us: int) -> str:
+    """When; the number itself where it is none of this calendar."""
+    try:
+        return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return f"time_us {time_us}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from operators.cli.audit.archive_options import archived_of
 from operators.cli.audit.options import (
@@ -124,7 +125,7 @@ def _print(report: "Report") -> None:
     records = sum(log.records for log in report.logs)
     rows = [
         (
-            log.log,
+            _plain(log.log),
             log.segments,
             f"{log.records:,}",
             f"{log.protected:,}",
@@ -151,10 +152,18 @@ def _print(report: "Report") -> None:
 
 def _print_findings(findings: "Sequence[Finding]") -> None:
     first = findings[0]
-    page().print(f"[red]{first.kind}[/]: {first.place}{_receipt(first)}: {first.what}", soft_wrap=True)
+    page().print(f"[red]{first.kind}[/]: {_plain(first.place)}{_plain(_receipt(first))}: {_plain(first.what)}", soft_wrap=True)
     if len(findings) > 1:
-        rows = [(f.kind, f.place, (f.receipt or "") and _receipt(f).strip(" ()"), f.what) for f in findings[1:]]
+        rows = [
+            (f.kind, _plain(f.place), _plain((f.receipt or "") and _receipt(f).strip(" ()")), _plain(f.what))
+            for f in findings[1:]
+        ]
         print_table(f"{len(findings) - 1} findings more", ("what was done", "where", "receipt", "how it shows"), rows)
+
+
+def _plain(words: object) -> str:
+    """Words of the log, or of whoever changed it: they are printed as they are, and mean nothing to the terminal."""
+    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(words)))
 
 
 def _receipt(finding: "Finding") -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from serving.audit.segment_files import decode_note, note_lines
+from serving.audit.segment_files import IrregularFile, decode_note, note_lines
 from serving.audit.signed_note import NoteError, VerifierKey, signers_of, text_of, whole_number
 
 KIND: Final = "vedette-audit-key"
@@ -113,13 +113,19 @@ class Trust:
     def read(cls, folder: Path, pinned: Iterable[VerifierKey], revoked: Mapping[VerifierKey, int] | None = None) -> Self:
         """Trust in the log of this folder: what is pinned, and what `chain/keys.jsonl` says. Raises OSError."""
         notes, problems = [], []
-        for number, line in enumerate(note_lines(folder / "chain" / "keys.jsonl"), start=1):
+        try:
+            lines = note_lines(folder / "chain" / "keys.jsonl")
+        except IrregularFile as error:
+            return cls.build(pinned, (), revoked)._with(str(error))
+        for number, line in enumerate(lines, start=1):
             try:
                 notes.append(decode_note(line))
             except NoteError as error:
                 problems.append(f"line {number} of the notes about keys is none: {error}")
-        built = cls.build(pinned, notes, revoked)
-        return cls(built.keys, (*problems, *built.problems))
+        return cls.build(pinned, notes, revoked)._with(*problems)
+
+    def _with(self, *problems: str) -> Self:
+        return type(self)(self.keys, (*problems, *self.problems))
 
     @classmethod
     def of_store(cls, store: Path, folder: Path) -> Self:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-
 from serving.audit.checkpoint import Checkpoint
 from serving.audit.merkle import EMPTY_ROOT
 from serving.audit.segment_files import SegmentFiles, note_line
@@ -68,11 +67,13 @@ def _dangling_link(folder: Path, log: str) -> None:
 
 def _pipe_for_tombstones(folder: Path, log: str) -> None:
     _files(folder, log)
+    (folder / "chain" / "removed.jsonl").unlink(missing_ok=True)
     os.mkfifo(folder / "chain" / "removed.jsonl")
 
 
 def _pipe_for_keys(folder: Path, log: str) -> None:
     _files(folder, log)
+    (folder / "chain" / "keys.jsonl").unlink(missing_ok=True)
     os.mkfifo(folder / "chain" / "keys.jsonl")
 
 
@@ -133,7 +134,13 @@ def _said(time_us: int, size: int, root: bytes = EMPTY_ROOT, before: int = 0) ->
 
 def _no_signature_lines(folder: Path, log: str) -> None:
     text = Checkpoint(log, 1, 1, EMPTY_ROOT, 1, 0, None).text()
-    lines = [text + "\n— audit !!!\n", text + "\n— \n", text + "\n— a AAAA", text + "\r\n\r\n", text.replace("\n", "\r\n") + "\n"]
+    lines = [
+        text + "\n— audit !!!\n",
+        text + "\n— \n",
+        text + "\n— a AAAA",
+        text + "\r\n\r\n",
+        text.replace("\n", "\r\n") + "\n",
+    ]
     _records(folder, log).checkpoints.write_bytes(b"".join(map(note_line, lines)))
 
 
@@ -167,5 +174,3 @@ HOSTILE = [
     HostileFile("a checkpoint at a negative time", _said(-(10**16), 0)),
     HostileFile("a checkpoint behind a number of 40 digits", _said(1, 0, before=10**40)),
 ]
-
-

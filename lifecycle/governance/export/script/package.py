@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import stat
 import sys
 from typing import Any, NamedTuple
 
@@ -21,10 +22,11 @@ from lifecycle.governance.export.script.proofs import (
     sha256,
     text_of,
     unbase64,
+    whole_number,
     words_of,
 )
 
-NAME = re.compile(r"^segment-\d{16}-(.+)-(\d{6})$")
+NAME = re.compile(r"segment-[0-9]{16}-([^\s/]+)-([0-9]{6})")
 BY_HAND = ("manifest.json", "manifest.note")
 
 
@@ -42,12 +44,29 @@ def name_of(segment: tuple[str, int]) -> str:
 
 
 def read_bytes(*parts: str) -> bytes:
-    """A file's content; empty where there is none."""
+    """A file's content; empty where there is none, where it is no file, or where the path leads out of the folder, the first part."""
+    path = os.path.join(*parts)
     try:
-        with open(os.path.join(*parts), "rb") as file:
+        is_inside = len(parts) == 1 or os.path.realpath(path).startswith(os.path.join(os.path.realpath(parts[0]), ""))
+        if not is_inside or not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
+        with open(path, "rb") as file:
             return file.read()
-    except OSError:
+    except (OSError, ValueError):
         return b""
+
+
+def read_json(raw: bytes | str) -> Any:
+    """A JSON document. Raises ValueError."""
+    try:
+        return json.loads(raw)
+    except RecursionError as error:
+        raise ValueError("nested without end") from error
+
+
+def shown(text: str) -> str:
+    """Text as it may be printed: a file's name may hold what moves a terminal's cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def names_in(*parts: str) -> list[str]:
@@ -64,7 +83,7 @@ def read_notes(*parts: str) -> list[str]:
     for line in read_bytes(*parts).split(b"\n"):
         if line:
             try:
-                notes.append(str(json.loads(line)["note"]))
+                notes.append(str(read_json(line)["note"]))
             except (ValueError, KeyError, TypeError):
                 notes.append(line.decode("utf-8", "replace"))
     return notes
@@ -78,16 +97,18 @@ class Package:
         self.found: list[Found] = []
         self.counts = {"records": 0, "acts": 0, "signed checkpoints": 0}
         try:
-            self.manifest = json.loads(read_bytes(folder, "manifest.json"))
-            self.listed, self.is_whole = dict(self.manifest["files"]), bool(self.manifest["whole"])
-        except (ValueError, KeyError, TypeError) as error:
+            manifest = read_json(read_bytes(folder, "manifest.json"))
+            self.listed = {str(path): str(listed["sha256"]) for path, listed in manifest["files"].items()}
+            self.is_whole = bool(manifest["whole"])
+            self.logs = {(str(log), int(n)) for log, numbers in manifest.get("logs", {}).items() for n in numbers}
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise Wrong("manifest.json is not the manifest of an audit package") from error
         texts = read_bytes(folder, "keys", "trusted.txt").decode("utf-8", "replace").split()
         self.keys = pinned or [read_key(text) for text in texts]
         self.trust = Trust(self.keys, read_notes(folder, "keys", "notes.jsonl"))
         self.leaves: dict[tuple[str, int], list[bytes]] = {}
         self.stones: dict[tuple[str, int], dict[str, str]] = {}
-        self.claims: list[tuple[str, int, bytes, str]] = []
+        self.claims: list[tuple[str, int, int, bytes, str]] = []
 
     def add(self, kind: str, where: str, what: str) -> None:
         """Keep a finding."""
@@ -96,7 +117,7 @@ class Package:
     def check(self) -> None:
         """Everything; the findings are in `found`, the first is the first bad record."""
         for note in self.trust.unknown:
-            self.add("forged key", "keys/notes.jsonl", f"no trusted key signed: {note[:160]!r}")
+            self.add("forged key", "keys/notes.jsonl", f"no trusted key signed, or it had a successor: {note[:160]!r}")
         segments = self.segments()
         for segment, stem in segments.items():
             self.leaves[segment] = self.hashes_of(stem)
@@ -114,7 +135,7 @@ class Package:
         found = {}
         names = [name.partition(".")[0] for part in ("audit", "audit/chain") for name in names_in(self.folder, part)]
         for stem in sorted(set(names)):
-            match = NAME.match(stem)
+            match = NAME.fullmatch(stem)
             if match is not None:
                 found[match.group(1), int(match.group(2))] = stem
         return dict(sorted(found.items()))
@@ -131,7 +152,8 @@ class Package:
                 words = words_of(text_of(note), "vedette-audit-removed")
                 self.trust.check(note)
                 log, _, number = words["segment"].rpartition("/")
-                self.stones[log, int(number)] = words
+                unbase64(words["checkpoint"])
+                self.stones[log, whole_number(number)] = words
             except (Wrong, KeyError, ValueError) as error:
                 self.add("forged tombstone", "audit/chain/removed.jsonl", str(error))
 
@@ -151,7 +173,9 @@ class Package:
             except Wrong as error:
                 self.add("unsigned" if "no signature" in str(error) else "forged checkpoint", at, str(error))
                 continue
-            if good and checkpoint["digest"] == good[-1]["digest"]:
+            if good and good[-1]["is_final"] and checkpoint["digest"] != good[-1]["digest"]:
+                self.add("moved", at, "a checkpoint follows the segment's final one")
+            elif good and checkpoint["digest"] == good[-1]["digest"]:
                 self.add("duplicated", at, "a copy of the checkpoint before it")
             elif good and checkpoint["size"] < good[-1]["size"] + good[-1]["is_final"]:
                 self.add("moved", at, "an earlier checkpoint stands behind a later one")
@@ -203,13 +227,13 @@ class Package:
 
     def check_links(self, judged: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
         """Each segment names the one before; none is missing between the first and the last of a log, as the manifest lists them."""
-        listed = {(log, number) for log, numbers in self.manifest.get("logs", {}).items() for number in numbers}
-        for log in sorted({log for log, _ in {*judged, *listed}}):
-            numbers = [number for name, number in {*judged, *listed} if name == log]
+        for log in sorted({log for log, _ in {*judged, *self.logs}}):
+            numbers = {number for name, number in {*judged, *self.logs} if name == log}
+            numbers |= {number + 1 for number in numbers if number < max(numbers)}  # the first of each gap
             if not any(name == log for name, _ in judged):
                 self.add("replica missing", log, "the manifest lists it, and nothing of it is here")
                 continue
-            for number in range(min(numbers), max(numbers) + 1):
+            for number in sorted(numbers):
                 segment, before = (log, number), judged.get((log, number - 1))
                 if segment not in judged:
                     self.add("segment missing", name_of(segment), "nothing of it is here")
@@ -232,16 +256,20 @@ class Package:
         """What signed checkpoints, and anchors, say of other logs that are here whole."""
         for line in read_bytes(self.folder, "anchors.jsonl").split(b"\n"):
             if line:
-                held = json.loads(line)
                 try:
-                    self.trust.check(held["note"])
-                    c = read_checkpoint(held["note"])
-                    self.claims.append((f"{c['log']}/{c['segment']}", c["size"], c["root"], f"the anchor {held['anchor']}"))
+                    held = read_json(line)
+                    note, anchor = str(held["note"]), str(held["anchor"])
+                except (ValueError, KeyError, TypeError):
+                    self.add("file changed", "anchors.jsonl", "a line of it is none")
+                    continue
+                try:
+                    self.trust.check(note)
+                    c = read_checkpoint(note)
+                    self.claims.append((c["log"], c["segment"], c["size"], c["root"], f"the anchor {anchor}"))
                 except Wrong:
                     continue  # a note that counts for nothing proves nothing
-        for origin, size, root, source in self.claims:
-            log, _, number = origin.rpartition("/")
-            leaves = self.leaves.get((log, int(number)))
+        for log, number, size, root, source in self.claims:
+            leaves = self.leaves.get((log, number))
             if not leaves or any(log in found.where for found in self.found):
                 continue
             if size > len(leaves):
@@ -254,7 +282,7 @@ class Package:
         where = f"{folder}/{name}"
         head, *lines = read_bytes(self.folder, folder, name).split(b"\n")
         try:
-            note = json.loads(head)["checkpoint"]
+            note = str(read_json(head)["checkpoint"])
             checkpoint = read_checkpoint(note)
             self.trust.check(note)
         except (Wrong, ValueError, KeyError, TypeError) as error:
@@ -264,7 +292,7 @@ class Package:
             if not line:
                 continue
             try:
-                proof = json.loads(line)
+                proof = read_json(line)
                 leaf = sha256(b"\x00" + proof["record"].encode())
                 check_inclusion(
                     leaf, proof["index"], checkpoint["size"], list(map(unbase64, proof["inclusion"])), checkpoint["root"]
@@ -280,7 +308,7 @@ class Package:
             raw = read_bytes(self.folder, *path.split("/"))
             if not os.path.exists(os.path.join(self.folder, path)):
                 self.add("file missing", path, "the manifest lists it")
-            elif sha256(raw).hex() != listed["sha256"]:
+            elif sha256(raw).hex() != listed:
                 self.add("file changed", path, "its digest is not the one in the manifest")
             if path.startswith("bundles/") and sha256(raw).hex() != os.path.basename(path).partition(".")[0]:
                 self.add("file changed", path, "it is not the bundle of this digest")
@@ -321,8 +349,8 @@ def difference(expected: list[bytes], found: list[bytes], elsewhere: dict[bytes,
 def check_receipt(path: str, pinned: list[Key]) -> str:
     """Check one receipt's proof off line; what it shows. Raises Wrong."""
     try:
-        receipt = json.loads(read_bytes(path))
-        shown = []
+        receipt = read_json(read_bytes(path))
+        found = []
         for proof in receipt["proofs"]:
             trust = Trust(pinned or [read_key(text) for text in proof["signers"]], receipt["keys"])
             checkpoint = read_checkpoint(proof["checkpoint"])
@@ -333,7 +361,7 @@ def check_receipt(path: str, pinned: list[Key]) -> str:
                 proof["size"],
             ):
                 raise Wrong("the checkpoint is of another segment")
-            if json.loads(proof["record"])["receipt"] != receipt["receipt"]:
+            if read_json(proof["record"])["receipt"] != receipt["receipt"]:
                 raise Wrong("the record is of another receipt")
             leaf = sha256(b"\x00" + proof["record"].encode())
             check_inclusion(leaf, proof["index"], proof["size"], list(map(unbase64, proof["inclusion"])), checkpoint["root"])
@@ -341,12 +369,16 @@ def check_receipt(path: str, pinned: list[Key]) -> str:
             if anchored is not None:
                 other = read_checkpoint(anchored["checkpoint"])
                 trust.check(anchored["checkpoint"])
+                if (other["log"], other["segment"]) != (checkpoint["log"], checkpoint["segment"]):
+                    raise Wrong("the anchored checkpoint is of another segment")
                 path_up = list(map(unbase64, anchored["consistency"]))
                 check_consistency(checkpoint["size"], checkpoint["root"], other["size"], other["root"], path_up)
-            shown.append(f"{name_of((proof['log'], proof['segment']))}, line {proof['index'] + 1}")
+            found.append(f"{name_of((proof['log'], proof['segment']))}, line {proof['index'] + 1}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Wrong(f"not the proof of a receipt: {error}") from error
-    return "receipt {} is proved: {}".format(receipt["receipt"], "; ".join(shown))
+    if not found:
+        raise Wrong("it holds no proof")
+    return shown("receipt {} is proved: {}".format(receipt["receipt"], "; ".join(found)))
 
 
 def main(words: list[str] | None = None) -> int:
@@ -367,7 +399,7 @@ def main(words: list[str] | None = None) -> int:
         package = Package(asked.folder, pinned)
         package.check()
     except (Wrong, OSError) as error:
-        print(f"not sound: {error}")
+        print(shown(f"not sound: {error}"))
         return 1
     if asked.json:
         found = [one._asdict() for one in package.found]
@@ -379,7 +411,7 @@ def main(words: list[str] | None = None) -> int:
         )
         return 1 if found else 0
     for one in package.found:
-        print(f"{one.kind}: {one.where}: {one.what}")
+        print(shown(f"{one.kind}: {one.where}: {one.what}"))
     counted = ", ".join(f"{count} {what}" for what, count in package.counts.items())
     print(f"NOT SOUND, {len(package.found)} findings: {counted}" if package.found else f"sound: {counted}")
     for key in package.keys:

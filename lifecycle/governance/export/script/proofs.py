@@ -187,6 +187,7 @@ class Trust:
     def __init__(self, pinned: list[Key], notes: list[str]) -> None:
         self.spans: dict[Key, tuple[int, int]] = dict.fromkeys(pinned, (0, 1 << 62))
         self.unknown: list[str] = []
+        self.successors: dict[Key, Key] = {}
         waiting = notes
         while waiting:
             later = [note for note in waiting if not self._accept(note)]
@@ -199,23 +200,28 @@ class Trust:
         """Take in a note by which a trusted key vouches for the next one."""
         try:
             words = words_of(text_of(note), "vedette-audit-key")
-            new, old, time_us = read_key(words["key"]), read_key(words["replaces"]), int(words["time_us"])
+            new, old, time_us = read_key(words["key"]), read_key(words["replaces"]), whole_number(words["time_us"])
             if old not in signers(note, [old]):
                 return False
         except (KeyError, ValueError, Wrong):
             return False
-        if old not in self.spans:
+        if old not in self.spans or time_us < self.spans[old][0]:
             return False
+        if new in self.successors or self.successors.setdefault(old, new) != new:
+            return False  # a key has one successor, and does not come back
         self.spans[old] = (self.spans[old][0], min(self.spans[old][1], time_us + DAY_US))
         self.spans.setdefault(new, (time_us - DAY_US, 1 << 62))
         return True
 
     def check(self, note: str) -> list[Key]:
         """Who signed the note and may at its time. Raises Wrong if nobody did."""
-        time_us = int((re.findall(r"^time_us (\d+)$", text_of(note), re.MULTILINE) or ["0"])[0])
+        times = re.findall(r"^time_us ([0-9]{1,16})$", text_of(note), re.MULTILINE)
+        if len(times) != 1:
+            raise Wrong(f"the note does not say one time: {note[:80]!r}")
+        time_us = int(times[0])
         found = [key for key in signers(note, list(self.spans)) if self.spans[key][0] <= time_us <= self.spans[key][1]]
         if not found:
-            who = ", ".join(line.split(" ")[1] for line in note[len(text_of(note)) + 1 :].splitlines())
+            who = ", ".join(line.partition(" ")[2].partition(" ")[0] for line in note[len(text_of(note)) + 1 :].splitlines())
             raise Wrong(f"signed by {who}, which is no trusted key" if who else "it has no signature")
         return found
 
@@ -223,7 +229,7 @@ class Trust:
 def text_of(note: str) -> str:
     """What a note's signatures are about. Raises Wrong."""
     text, separator, _ = note.partition("\n\n")
-    if not separator:
+    if not separator or any("\ud800" <= c <= "\udfff" for c in text):
         raise Wrong(f"not a signed note: {note[:80]!r}")
     return text + "\n"
 
@@ -231,7 +237,10 @@ def text_of(note: str) -> str:
 def signers(note: str, keys: list[Key]) -> list[Key]:
     """Which of the keys signed; a signature under a known key's name and id that does not fit raises Wrong."""
     text, found = text_of(note), []
-    for line in note[len(text) + 1 :].splitlines():
+    lines = note[len(text) + 1 :].splitlines()
+    if len(lines) > 100:
+        raise Wrong(f"a note has at most 100 signatures, and this one {len(lines)}")
+    for line in lines:
         match = re.match("^\u2014 (\\S+) ([A-Za-z0-9+/]+={0,2})$", line)
         if match is None:
             raise Wrong(f"not a signature line: {line[:80]!r}")
@@ -244,12 +253,25 @@ def signers(note: str, keys: list[Key]) -> list[Key]:
     return found
 
 
+def whole_number(text: str) -> int:
+    """A decimal number of at most 16 digits. Raises Wrong."""
+    if not re.fullmatch("[0-9]{1,16}", text):
+        raise Wrong(f"not a number: {text[:40]!r}")
+    return int(text)
+
+
 def words_of(text: str, kind: str) -> dict[str, str]:
     """The lines after the first, each a word and its value. Raises Wrong."""
     first, *rest = text.rstrip("\n").split("\n")
     if first != kind:
         raise Wrong(f"not a {kind}: {text[:80]!r}")
     return {line.partition(" ")[0]: line.partition(" ")[2] for line in rest}
+
+
+def segment_of(origin: str) -> tuple[str, int]:
+    """LOG/NUMBER. Raises Wrong."""
+    log, _, number = origin.rpartition("/")
+    return log, whole_number(number)
 
 
 def read_checkpoint(note: str) -> dict[str, Any]:
@@ -261,10 +283,10 @@ def read_checkpoint(note: str) -> dict[str, Any]:
         witnesses = [line.split(" ") for line in lines[3:] if line.startswith("witness ")]
         previous = words["previous"]
         found: dict[str, Any] = {
-            "log": log, "segment": int(number), "size": int(lines[1]), "root": unbase64(lines[2]),
+            "log": log, "segment": whole_number(number), "size": whole_number(lines[1]), "root": unbase64(lines[2]),
             "previous": None if previous == "-" else unbase64(previous), "digest": sha256(text_of(note).encode()),
-            "is_final": "final" in words, "is_sealed": "sealed_by" in words, "time_us": int(words["time_us"]),
-            "witnesses": [(w[1], int(w[2]), unbase64(w[3])) for w in witnesses],
+            "is_final": "final" in words, "is_sealed": "sealed_by" in words, "time_us": whole_number(words["time_us"]),
+            "witnesses": [(*segment_of(w[1]), whole_number(w[2]), unbase64(w[3])) for w in witnesses],
         }  # fmt: skip
     except (IndexError, KeyError, ValueError) as error:
         raise Wrong(f"not a checkpoint: {note[:80]!r}") from error

@@ -178,3 +178,15 @@ def test_a_receipt_is_checked_by_the_script(package_of, store, tmp_path):
     assert (done.returncode, done.stdout) == (0, f"receipt {receipt} is proved: delta, segment 2, line 5\n")
     (tmp_path / "receipt.json").write_bytes(proof.encode().replace(b"benign", b"alerts"))
     assert alone(folder, "verify.py", "--receipt", str(tmp_path / "receipt.json")).returncode == 1
+
+
+def test_a_link_in_the_log_s_folder_does_not_bring_a_private_key_into_the_package(store, tmp_path):
+    log = shutil.copytree(store.logs.folder, tmp_path / "log")
+    secret = tmp_path / "audit.pem"
+    secret.write_text("a private key")
+    (log / "chain" / "removed.jsonl").unlink()
+    (log / "chain" / "removed.jsonl").symlink_to(secret)
+    linked = replace(store, logs=replace(store.logs, folder=log))
+    with pytest.raises(OSError, match="not a regular file"):
+        linked.export(tmp_path / "package", ExportChoice())
+    assert not [path for path in (tmp_path / "package").rglob("*") if path.is_file() and b"private key" in path.read_bytes()]

@@ -65,7 +65,10 @@ def test_logs_that_nobody_attacked_give_no_finding(logs: HonestLogs):
     report = verify(logs)
     assert report.findings == ()
     assert {figures.log: figures.unprotected for figures in report.logs} == {"alpha": 0, "bravo": 0, "charlie": 0, "delta": 3}
-    assert [(str(r.kind), r.place.log) for r in report.remarks] == [("not yet protected", "delta")]
+    assert [(str(r.kind), r.place.log) for r in report.remarks] == [
+        ("sealed by another", "charlie"),
+        ("not yet protected", "delta"),
+    ]
 
 
 @pytest.mark.parametrize("attack", named(ONE_OF_EACH))

@@ -29,3 +29,13 @@ def test_a_store_without_a_log_is_said(tmp_path):
     said = RUNNER.invoke(app, ["audit", "tail", "--store-dir", str(tmp_path)])
     assert said.exit_code == 1
     assert "vedette up" in str(said.exception)
+
+
+def test_lines_that_somebody_hostile_wrote_do_not_end_it(tmp_path):
+    deep = b'{"time_us": 1, "x": ' + b"[" * 100_000 + b"\n"
+    odd = b'{"time_us": 999999999999999999, "receipt": "late", "x": "\xff"}\n'
+    (tmp_path / "segment-1.jsonl").write_bytes(deep + b'{"receipt": "\xff"}\n' + odd)
+    said = RUNNER.invoke(app, ["audit", "tail", str(tmp_path), "--no-follow"], catch_exceptions=False)
+    assert "time_us 999999999999999999" in said.stdout
+    assert "2 lines are no records" in said.output
+    assert RUNNER.invoke(app, ["audit", "tail", str(tmp_path), "--no-follow", "--json"], catch_exceptions=False).exit_code == 0

@@ -126,3 +126,18 @@ def test_a_record_that_was_changed_in_the_archive_is_named(store, archived):
     said = asks(store, "--archive", str(put(entries)))
     assert said.exit_code == 1
     assert "changed: alpha, segment 2, line 7" in said.stdout
+
+
+def test_names_and_receipts_that_are_markup_are_printed_as_they_are(store):
+    path = next((store / "audit").glob("segment-*-alpha-000002.jsonl"))
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[4] = b'{"receipt": "[/x] \\u001b[2J"}\n'
+    path.write_bytes(b"".join(lines))
+    for name in ("[/red]", "[bold]"):
+        (store / "audit" / f"segment-1700000000000000-{name}-000001.jsonl".replace("/", "∕")).write_bytes(b"{}\n")
+        (store / "audit" / f"segment-{name}.jsonl".replace("/", "∕")).write_bytes(b"{}\n")
+    said = asks(store)
+    assert said.exit_code == 1
+    assert "[/x]" in said.stdout
+    assert "\x1b" not in said.stdout
+    assert "[bold]" in said.stdout
