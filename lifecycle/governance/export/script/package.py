@@ -17,9 +17,12 @@ from lifecycle.governance.export.script.proofs import (
     Wrong,
     check_consistency,
     check_inclusion,
+    difference,
+    name_of,
     read_checkpoint,
     read_key,
     sha256,
+    shown,
     text_of,
     unbase64,
     whole_number,
@@ -36,11 +39,6 @@ class Found(NamedTuple):
     kind: str
     where: str
     what: str
-
-
-def name_of(segment: tuple[str, int]) -> str:
-    """A segment in words."""
-    return f"{segment[0]}, segment {segment[1]}"
 
 
 def read_bytes(*parts: str) -> bytes:
@@ -62,11 +60,6 @@ def read_json(raw: bytes | str) -> Any:
         return json.loads(raw)
     except RecursionError as error:
         raise ValueError("nested without end") from error
-
-
-def shown(text: str) -> str:
-    """Text as it may be printed: a file's name may hold what moves a terminal's cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def names_in(*parts: str) -> list[str]:
@@ -325,25 +318,6 @@ class Package:
                 raise Wrong("its digest is not that of manifest.json")
         except (Wrong, KeyError) as error:
             self.add("forged manifest", "manifest.json", str(error))
-
-
-def difference(expected: list[bytes], found: list[bytes], elsewhere: dict[bytes, str]) -> tuple[str, int, str]:
-    """What was done first, where (from 0), and how it shows."""
-    at = next((i for i in range(min(len(expected), len(found))) if expected[i] != found[i]), min(len(expected), len(found)))
-    if at == len(found):
-        return "cut off", at, f"{len(expected) - at} records are cut off at the end"
-    here = found[at]
-    comes_later = at == len(expected) or expected[at] in found[at + 1 :]
-    if 0 < expected.count(here) < found.count(here):
-        return "duplicated", at, f"a copy of the record of line {expected.index(here) + 1}"
-    if here in expected:
-        origin = expected.index(here)
-        if comes_later:
-            return "moved", at, f"the record of line {origin + 1} stands here"
-        return "removed", at, f"{origin - at} records are missing here"
-    if here in elsewhere:
-        return "spliced", at, f"the record of {elsewhere[here]} stands here"
-    return ("inserted" if comes_later else "changed"), at, "a record that was not written"
 
 
 def check_receipt(path: str, pinned: list[Key]) -> str:

@@ -157,6 +157,35 @@ def check_consistency(first: int, first_root: bytes, second: int, second_root: b
         raise Wrong("the consistency proof does not lead to the anchored checkpoint: history was changed")
 
 
+def difference(expected: list[bytes], found: list[bytes], elsewhere: dict[bytes, str]) -> tuple[str, int, str]:
+    """What was done first, where (from 0), and how it shows."""
+    at = next((i for i in range(min(len(expected), len(found))) if expected[i] != found[i]), min(len(expected), len(found)))
+    if at == len(found):
+        return "cut off", at, f"{len(expected) - at} records are cut off at the end"
+    here = found[at]
+    comes_later = at == len(expected) or expected[at] in found[at + 1 :]
+    if 0 < expected.count(here) < found.count(here):
+        return "duplicated", at, f"a copy of the record of line {expected.index(here) + 1}"
+    if here in expected:
+        origin = expected.index(here)
+        if comes_later:
+            return "moved", at, f"the record of line {origin + 1} stands here"
+        return "removed", at, f"{origin - at} records are missing here"
+    if here in elsewhere:
+        return "spliced", at, f"the record of {elsewhere[here]} stands here"
+    return ("inserted" if comes_later else "changed"), at, "a record that was not written"
+
+
+def shown(text: str) -> str:
+    """Text as it may be printed: a file's name may hold what moves a terminal's cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def name_of(segment: tuple[str, int]) -> str:
+    """A segment in words."""
+    return f"{segment[0]}, segment {segment[1]}"
+
+
 class Key(NamedTuple):
     """A public key: NAME+ID+BASE64(0x01 || key)."""
 
