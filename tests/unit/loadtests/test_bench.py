@@ -322,7 +322,6 @@ def test_a_wrong_name_is_told_before_anything_is_measured():
 def test_a_peers_environment_is_made_again_for_another_python(tmp_path, monkeypatch):
     ran = []
     monkeypatch.setattr(peers, "ROOT", tmp_path)
-    monkeypatch.setattr(peers, "VENVS", tmp_path / "venvs")
     monkeypatch.setattr(
         peers, "_run", lambda name, words: (tmp_path / "venvs" / "a").mkdir(parents=True, exist_ok=True) or ran.append(words)
     )
@@ -331,7 +330,7 @@ def test_a_peers_environment_is_made_again_for_another_python(tmp_path, monkeypa
     for version, made in (("3.12.1", True), ("3.12.1", False), ("3.13.0", True)):
         monkeypatch.setattr("platform.python_version", lambda version=version: version)
         ran.clear()
-        peers.environment("a")
+        peers.environment("a", tmp_path / "venvs")
         assert bool(ran) is made, version
 
 
