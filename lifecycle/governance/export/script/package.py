@@ -166,9 +166,7 @@ class Package:
             except Wrong as error:
                 self.add("unsigned" if "no signature" in str(error) else "forged checkpoint", at, str(error))
                 continue
-            if good and good[-1]["is_final"] and checkpoint["digest"] != good[-1]["digest"]:
-                self.add("moved", at, "a checkpoint follows the segment's final one")
-            elif good and checkpoint["digest"] == good[-1]["digest"]:
+            if good and checkpoint["digest"] == good[-1]["digest"]:
                 self.add("duplicated", at, "a copy of the checkpoint before it")
             elif good and checkpoint["size"] < good[-1]["size"] + good[-1]["is_final"]:
                 self.add("moved", at, "an earlier checkpoint stands behind a later one")
