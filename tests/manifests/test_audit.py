@@ -26,6 +26,9 @@ def check(spec, container, key):
     assert "subPath" not in mount, "a file mounted by itself never changes in a pod that runs"
     (volume,) = (v for v in spec["volumes"] if v["name"] == "audit-key")
     assert volume["secret"]["secretName"] == "vedette-audit-key"
+    assert volume["secret"]["optional"], (
+        "pods of an upgrade start before somebody made the key; the chain goes on unsigned and says so"
+    )
     assert volume["secret"]["defaultMode"] & 0o222 == 0
 
 
