@@ -7,7 +7,7 @@ import msgspec
 
 from serving.audit.encoding import decode_record
 from serving.audit.record import AuditRecord
-from serving.audit.segment_files import PATTERN
+from serving.audit.segment_files import open_to_read, segments_with_records
 
 
 class AuditError(Exception):
@@ -19,13 +19,14 @@ def read_records(folder: Path, broken: Callable[[AuditError], None] | None = Non
 
     Replicas write segments of their own, so records of different replicas are not interleaved: sort by `time_us` for that.
     A last line without its newline is left by a crash and is skipped. For any other broken line `broken` is called and reading
-    continues; without `broken` it raises AuditError."""
-    for path in sorted(folder.glob(PATTERN)):
+    continues; without `broken` it raises AuditError. Raises OSError for a segment that is no regular file."""
+    found = segments_with_records(folder) if folder.is_dir() else []
+    for path in sorted(files.records for files in found):
         yield from _read_segment(path, broken)
 
 
 def _read_segment(path: Path, broken: Callable[[AuditError], None] | None) -> Iterator[AuditRecord]:
-    with path.open("rb") as lines:
+    with open_to_read(path) as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
                 return

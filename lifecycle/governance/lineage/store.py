@@ -4,12 +4,13 @@ What the control plane knows of rollouts is handed in, because this plane does n
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from lifecycle.governance.acts import ActsLog
 from lifecycle.governance.lineage.facts import AnswerFact, AnswersFact, BundleFact, RolloutFact, StoreFacts, distinct
-from serving.audit.segment_files import PATTERN, read_entries
+from serving.audit.segment_files import IrregularFile, read_entries, segments_with_records
 from serving.models.errors import BundleError
 from serving.models.store import BundleStore
 from serving.replica.served_file import ServedFile
@@ -38,6 +39,7 @@ class _Answer(_Head, frozen=True):
     event_times_us: dict[str, list[int] | dict[str, object]]
 
 
+_T = TypeVar("_T")
 _HEAD = msgspec.json.Decoder(_Head)
 _ANSWER = msgspec.json.Decoder(_Answer)
 
@@ -54,7 +56,8 @@ def read_facts(store_dir: Path, rollouts: Iterable[RolloutFact] = ()) -> StoreFa
 
 
 def count_answers(folder: Path, first_us: int = 0, last_us: int | None = None) -> tuple[AnswersFact, ...]:
-    """Records of the live segments by revision, within a span of time. Raises msgspec.DecodeError for a line that is no record."""
+    """Records of the live segments by revision, within a span of time. A line that is no record is left out: `vedette audit verify`
+    names it."""
     found: dict[tuple[str, str, str], list[int]] = {}
     for head in _heads(folder):
         if head.time_us < first_us or (last_us is not None and head.time_us > last_us):
@@ -68,12 +71,11 @@ def count_answers(folder: Path, first_us: int = 0, last_us: int | None = None) -
 def find_answer(folder: Path, receipt: str) -> AnswerFact | None:
     """The answer with this receipt, from the live segments; None if there is none."""
     needle = msgspec.json.encode({"receipt": receipt})[1:-1]
-    for path in sorted(folder.glob(PATTERN)):
-        for entry in read_entries(path):
-            if needle in entry:
-                answer = _ANSWER.decode(entry)
-                if answer.receipt == receipt:
-                    return _fact(answer)
+    for entry in _entries(folder):
+        if needle in entry:
+            answer = _decoded(_ANSWER, entry)
+            if answer is not None and answer.receipt == receipt:
+                return _fact(answer)
     return None
 
 
@@ -92,8 +94,26 @@ def _fact(answer: _Answer) -> AnswerFact:
 
 
 def _heads(folder: Path) -> Iterator[_Head]:
-    for path in sorted(folder.glob(PATTERN)):
-        yield from map(_HEAD.decode, read_entries(path))
+    for entry in _entries(folder):
+        head = _decoded(_HEAD, entry)
+        if head is not None:
+            yield head
+
+
+def _entries(folder: Path) -> Iterator[bytes]:
+    """The lines of the live segments; a file that is no regular one is left out."""
+    for files in segments_with_records(folder) if folder.is_dir() else ():
+        try:
+            yield from read_entries(files.records)
+        except (IrregularFile, FileNotFoundError):
+            continue
+
+
+def _decoded(decoder: msgspec.json.Decoder[_T], entry: bytes) -> _T | None:
+    try:
+        return decoder.decode(entry)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _bundles(store: BundleStore) -> Iterator[BundleFact]:

@@ -44,8 +44,11 @@ class VerifyState(msgspec.Struct):
 
     @classmethod
     def read(cls, path: Path) -> "VerifyState":
-        """Raises msgspec.DecodeError for a file that is none; an empty state where there is no file."""
-        return msgspec.json.decode(path.read_bytes(), type=cls) if path.exists() else cls()
+        """The state in this file; an empty one where there is no file, or one that is no such state: then all is hashed again."""
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls) if path.exists() else cls()
+        except (msgspec.DecodeError, RecursionError):
+            return cls()
 
     def write(self, path: Path) -> None:
         """Replace the file as a whole. Raises OSError."""

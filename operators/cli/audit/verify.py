@@ -19,7 +19,7 @@ from operators.cli.audit.options import (
     store_folder,
     trusted_keys,
 )
-from operators.cli.console import Json, page, print_json, print_table, progress
+from operators.cli.console import CommandError, Json, page, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from lifecycle.governance.verify.findings import Finding, Report
@@ -82,6 +82,11 @@ def verify(
             verification.state = VerifyState.read(resume)
             verification.keep = lambda state: state.write(resume)
         reports = [verification.verify(path) for path in folders]
+    if not any(report.logs or report.findings for report in reports):
+        places = ", ".join(map(str, folders))
+        raise CommandError(
+            f"{places}: no segment of a log is there, so nothing was verified; name the folder, or the anchors that know of its logs"
+        )
     if as_json:
         print_json(
             {"is_sound": all(report.is_sound for report in reports), "folders": [as_record(report) for report in reports]}

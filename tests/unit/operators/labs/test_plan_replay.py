@@ -13,7 +13,6 @@ from operators.labs.forecast import forecast
 from operators.labs.replay import CannotReplay, replay
 from serving.audit.encoding import decode_record, encode_record
 from serving.audit.reader import AuditError, read_records
-from serving.audit.segment_files import PATTERN
 from serving.loading.loaded_bundle import build_revision, load_bundle
 from serving.spec import RevisionSpec
 from tests import laws
@@ -144,7 +143,7 @@ def test_one_record_without_the_features_is_no_reason_to_refuse_all(records, bun
 
 def test_a_broken_line_of_the_log_is_told_and_the_others_are_read(records, tmp_path):
     good = encode_record(records[0])
-    (tmp_path / PATTERN.replace("*", "1")).write_bytes(good + b"{\n" + b"[" * 100_000 + b"\n" + good)
+    (tmp_path / "segment-0000000000000001-one-000001.jsonl").write_bytes(good + b"{\n" + b"[" * 100_000 + b"\n" + good)
     broken = []
     assert len(list(read_records(tmp_path, broken.append))) == 2
     assert ["line 2" in str(broken[0]), "line 3" in str(broken[1])] == [True, True]

@@ -141,3 +141,19 @@ def test_names_and_receipts_that_are_markup_are_printed_as_they_are(store):
     assert "[/x]" in said.stdout
     assert "\x1b" not in said.stdout
     assert "[bold]" in said.stdout
+
+
+def test_a_folder_without_a_log_is_not_called_sound(tmp_path, store):
+    (tmp_path / "empty" / "audit").mkdir(parents=True)
+    said = RUNNER.invoke(
+        app, ["audit", "verify", "--store-dir", str(tmp_path / "empty"), "--keys", str(store / "keys" / "trusted")]
+    )
+    assert said.exit_code == 1
+    assert "nothing was verified" in str(said.exception)
+
+
+def test_a_damaged_file_of_what_was_found_right_means_hashing_all_again(store, tmp_path):
+    state = tmp_path / "state.json"
+    state.write_text("[" * 100_000)
+    again = json.loads(asks(store, "--json", "--resume", str(state)).stdout)["folders"][0]
+    assert again["skipped"] == 0

@@ -1,0 +1,35 @@
+"""Facts of a store: what its prediction log says of answers, and that a line of somebody hostile hides no other."""
+
+import os
+
+import pytest
+
+from lifecycle.governance.lineage.store import count_answers, find_answer
+from serving.audit.encoding import encode_record
+from tests.fakes.serving.records import record
+
+
+@pytest.fixture
+def folder(tmp_path):
+    lines = [encode_record(record(receipt=f"r-{i}", time_us=i)) for i in range(3)]
+    hostile = [b"no json\n", b"[" * 50_000 + b"\n", b'{"receipt":"r-9"}\n']
+    (tmp_path / "segment-0000000000000001-one-000001.jsonl").write_bytes(b"".join([lines[0], *hostile, *lines[1:]]))
+    os.mkfifo(tmp_path / "segment-0000000000000002-two-000001.jsonl")
+    (tmp_path / "segment-odd.jsonl").write_text("{")
+    return tmp_path
+
+
+def test_answers_are_counted_past_lines_that_are_none(folder):
+    (counted,) = count_answers(folder)
+    assert (counted.records, counted.first_us, counted.last_us) == (3, 0, 2)
+
+
+def test_only_answers_of_the_span_are_counted(folder):
+    (counted,) = count_answers(folder, 1, 1)
+    assert counted.records == 1
+
+
+def test_an_answer_is_found_by_its_receipt(folder):
+    assert find_answer(folder, "r-2").facts["time_us"] == 2
+    assert find_answer(folder, "r-9") is None
+    assert find_answer(folder / "nowhere", "r-1") is None
