@@ -86,13 +86,15 @@ def _names(folder: Path, log: str) -> None:
         f"segment-{START_US}-{log}-000001.jsonl\n",
         f"segment-{START_US}-a\nb-000001.jsonl",
         f"segment-{START_US}-a b-000001.jsonl",
-        f"segment-{START_US}-[bold][∕x]-000001.jsonl",
+        f"segment-{START_US}-[bold][!x]-000001.jsonl",
         f"segment-{START_US}-\x1b[2J-000001.jsonl",
         f"segment-{START_US}-\udcff-000001.jsonl",
         f"segment-17000000000000٠٠-{log}-000001.jsonl",
         f"segment-{START_US}--000001.jsonl",
     ):
-        (folder / name).write_bytes(ENTRY)
+        at = os.path.join(os.fsencode(folder), name.encode("utf-8", "surrogateescape"))  # whatever the locale says
+        with open(at, "wb") as file:
+            file.write(ENTRY)
 
 
 def _highest_number(folder: Path, log: str) -> None:

@@ -118,7 +118,7 @@ def test_whole_segments_hold_every_protected_record(packages, store):
 
 
 def records_in(folder: Path, where: str = "records") -> list[dict]:
-    lines = [line for path in sorted((folder / where).iterdir()) for line in path.read_text().splitlines()[1:]]
+    lines = [line for path in sorted((folder / where).iterdir()) for line in path.read_text(encoding="utf-8").splitlines()[1:]]
     return [json.loads(json.loads(line)["record"]) for line in lines]
 
 

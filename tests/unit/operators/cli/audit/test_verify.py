@@ -134,8 +134,8 @@ def test_names_and_receipts_that_are_markup_are_printed_as_they_are(store):
     lines[4] = b'{"receipt": "[/x] \\u001b[2J"}\n'
     path.write_bytes(b"".join(lines))
     for name in ("[/red]", "[bold]"):
-        (store / "audit" / f"segment-1700000000000000-{name}-000001.jsonl".replace("/", "∕")).write_bytes(b"{}\n")
-        (store / "audit" / f"segment-{name}.jsonl".replace("/", "∕")).write_bytes(b"{}\n")
+        (store / "audit" / f"segment-1700000000000000-{name}-000001.jsonl".replace("/", "!")).write_bytes(b"{}\n")
+        (store / "audit" / f"segment-{name}.jsonl".replace("/", "!")).write_bytes(b"{}\n")
     said = asks(store)
     assert said.exit_code == 1
     assert "[/x]" in said.stdout
