@@ -51,9 +51,10 @@ def prove_receipt(
     """Prove every record of a receipt. found: where they are, if somebody knows already. Raises ReceiptError, OSError, NoteError."""
     records = list(found if found is not None else find_receipt(folder, receipt))
     if not records:
+        searched = "live segments alone were searched" if found is None else "live and archived segments were searched"
         raise ReceiptError(
-            f"{folder}: no record with receipt {receipt!r}; a record is in the log within a second of its answer, and archived "
-            "or removed segments are not searched here"
+            f"{folder}: no record with receipt {receipt!r}; a record is in the log within a second of its answer; {searched}, "
+            "and segments that retention removed are gone"
         )
     trees: dict[str, SegmentTree] = {}
     proofs = [_prove(files, index, entry, trust, anchored, trees, archived) for files, index, entry in records]
