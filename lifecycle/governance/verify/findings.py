@@ -30,6 +30,8 @@ class FindingKind(StrEnum):
     FORGED_KEY = "forged key"
     HASHES_CHANGED = "hashes changed"
     STRAY_FILE = "stray file"
+    ARCHIVE_CHANGED = "archive changed"
+    FORGED_ARCHIVE_NOTE = "forged archive note"
 
 
 class RemarkKind(StrEnum):

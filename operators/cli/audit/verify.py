@@ -1,8 +1,8 @@
 """`vedette audit verify`: whether the logs are as they were written; the first record that is not, and what was done to it."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ from operators.cli.console import CommandError, Json, page, print_json, print_ta
 if TYPE_CHECKING:
     from lifecycle.governance.verify.findings import Finding, Report
     from lifecycle.governance.verify.run import Verification
+    from serving.audit.keys.trust import Trust
     from serving.audit.segment_files import SegmentFiles
 
 MOST_REMARKS = 20
@@ -82,6 +83,8 @@ def verify(
             verification.state = VerifyState.read(resume)
             verification.keep = lambda state: state.write(resume)
         reports = [verification.verify(path) for path in folders]
+        if archive is not None:
+            reports = [_with_archive(report, archive, trust_of, must_sign=not is_unsigned_allowed) for report in reports]
     if not any(report.logs or report.findings for report in reports):
         places = ", ".join(map(str, folders))
         raise CommandError(
@@ -115,6 +118,17 @@ def _read_archive(verification: "Verification", url: str) -> None:
 
     verification.archived = lambda files: read_lines(place, f"{files.stem}{SUFFIX}") if files.stem in stems else None
     verification.archived_hashes = hashes_of
+
+
+def _with_archive(report: "Report", url: str, trust_of: "Callable[[Path], Trust]", *, must_sign: bool) -> "Report":
+    """The report, and what is wrong with the files of the archive. Raises ArchiveError."""
+    from lifecycle.governance.archive.place import ArchivePlace
+    from lifecycle.governance.archive.verifying import judge_archive
+    from lifecycle.governance.verify.findings import in_order
+
+    folder = Path(report.folder)
+    found = judge_archive(folder, ArchivePlace(url), trust_of(folder), must_sign=must_sign)
+    return replace(report, findings=in_order([*report.findings, *found]))
 
 
 def as_record(report: "Report") -> dict[str, Any]:
