@@ -24,6 +24,15 @@ _RUNS: Final = uuid.uuid5(uuid.NAMESPACE_URL, PRODUCER)
 """Run ids are made from the bundle's digest: sending the same events twice describes the same run."""
 
 
+_RETRY: Final = {
+    "total": 2,
+    "backoff_factor": 0.1,
+    "status_forcelist": [500, 502, 503, 504],
+    "allowed_methods": ["HEAD", "POST"],
+}
+"""Somebody waits for the command: an endpoint that is not there is told within a second."""
+
+
 class LineageSendError(Exception):
     """Events could not be delivered; the message says where to."""
 
@@ -78,7 +87,7 @@ def send(events: Sequence[RunEvent], to: str) -> None:
 
     Raises LineageSendError."""
     if urlsplit(to).scheme in ("http", "https"):
-        transport: Any = HttpTransport(HttpConfig(url=to))
+        transport: Any = HttpTransport(HttpConfig(url=to, retry=_RETRY))
     else:
         Path(to).parent.mkdir(parents=True, exist_ok=True)
         transport = FileTransport(FileConfig(log_file_path=to, append=True))
