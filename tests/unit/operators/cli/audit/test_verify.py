@@ -1,10 +1,12 @@
 """`vedette audit verify` as somebody types it."""
 
 import json
+from hashlib import sha256
 
 import pytest
 from typer.testing import CliRunner
 
+from lifecycle.governance.archive.archiving import KIND
 from operators.cli.main import app
 from serving.audit.keys.keyring import pin
 from tests.fakes.audit.honest_logs import write_honest_logs
@@ -95,7 +97,7 @@ def archived(store, tmp_path):
     from lifecycle.governance.archive.parquet import write_segment
     from serving.audit.segment_files import read_entries, segments_in
     from serving.audit.signed_note import Signer
-    from serving.audit.tombstones import remove_segment
+    from serving.audit.tombstones import read_tombstones, remove_segment
 
     files = next(files for files in segments_in(store / "audit") if (files.log, files.number) == ("alpha", 2))
     signer = Signer.from_file(store / "keys" / "second.pem")
@@ -108,6 +110,11 @@ def archived(store, tmp_path):
     def put(lines):
         write_segment(lines, place / f"{files.stem}.parquet")
         (place / "chain" / files.hashes.name).write_bytes(hashes)
+        (stone,) = (found for found, _ in read_tombstones(files.folder) if (found.log, found.segment) == ("alpha", 2))
+        _, *said = stone.text().splitlines()[:5]  # segment, size, root, checkpoint
+        digest = sha256((place / f"{files.stem}.parquet").read_bytes()).hexdigest()
+        words = [KIND, *said, f"file {files.stem}.parquet", f"sha256 {digest}", f"time_us {stone.time_us}", "by ada"]
+        (place / "chain" / f"{files.stem}.archived").write_text(signer.sign("\n".join(words) + "\n"))
         return place
 
     return entries, put
