@@ -62,20 +62,19 @@ def compliance(
     store_dir: StoreDir = None,
 ) -> None:
     """Write who decided what, which revisions answered, and whether the logs are sound. Exit code 1 if they are not."""
+    from lifecycle.governance.archive.verifying import verify_with_archive
     from lifecycle.governance.lineage.store import count_answers, read_facts
     from lifecycle.governance.reports.compliance import ComplianceFacts, compliance_report
     from lifecycle.governance.verify.run import Verification
-    from operators.cli.audit.archive_options import archived_of
+    from operators.cli.audit.archive_options import archive_if_there
     from operators.cli.audit.options import folders_of_logs, trusted_keys
     from operators.cli.lineage import rollout_facts
     from serving.settings import ServingSettings
 
     root = store_dir or ServingSettings().store_dir
     first, last = _us(since, 0), _us(until, time.time_ns() // 1000)
-    verification = Verification(
-        time.time_ns() // 1000, trusted_keys(root / "keys" / "trusted"), must_sign=True, archived=archived_of(root)
-    )
-    reports = tuple(verification.verify(folder) for folder in folders_of_logs(None, root))
+    verification = Verification(time.time_ns() // 1000, trusted_keys(root / "keys" / "trusted"), must_sign=True)
+    reports = tuple(verify_with_archive(verification, folders_of_logs(None, root), archive_if_there(root, None)))
     facts = read_facts(root, rollout_facts(root))
     answers = count_answers(root / "audit", first, last)
     document = compliance_report(

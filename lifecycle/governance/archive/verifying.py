@@ -1,13 +1,17 @@
 """Whether an archive has what tombstones say it has: each file there, signed for, and with the digest that its note says."""
 
 from base64 import b64encode
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import replace
 from hashlib import file_digest
 from pathlib import Path
 
 from lifecycle.governance.archive.archiving import ARCHIVED, KIND
+from lifecycle.governance.archive.parquet import read_lines
 from lifecycle.governance.archive.place import SUFFIX, ArchiveError, ArchivePlace
 from lifecycle.governance.verify import reading
-from lifecycle.governance.verify.findings import Finding, FindingKind, Place
+from lifecycle.governance.verify.findings import Finding, FindingKind, Place, Remark, RemarkKind, Report, in_order
+from lifecycle.governance.verify.run import Verification
 from serving.audit.keys.trust import Trust
 from serving.audit.segment_files import SegmentFiles, decode_note
 from serving.audit.signed_note import NoteError, text_of
@@ -16,8 +20,55 @@ from serving.audit.tombstones import Tombstone, tombstones_file
 _MOST_NOTE_BYTES = 1 << 20
 
 
+def verify_with_archive(verification: Verification, folders: Sequence[Path], place: ArchivePlace | None) -> list[Report]:
+    """Verify logs with the archive that has their older segments; one report for each folder. place: None if there is no archive here.
+
+    Files of the archive are judged first: records are read only of those that are what was archived. Raises ArchiveError, OSError."""
+    reports = []
+    for folder in folders:
+        archived = _archived_segments(folder)
+        if place is None:
+            report = verification.verify(folder)
+            if archived:
+                what = f"{len(archived)} segments lie in an archive that was not looked at; name it with --archive"
+                report = replace(report, remarks=(*report.remarks, Remark(RemarkKind.ARCHIVE, Place(""), what)))
+        else:
+            found = judge_archive(folder, place, verification.trust_of(folder), must_sign=verification.must_sign)
+            _read_from(verification, place, {(finding.place.log, finding.place.segment) for finding in found})
+            report = verification.verify(folder)
+            report = replace(report, findings=in_order([*report.findings, *found]))
+        reports.append(report)
+    return reports
+
+
+def _read_from(verification: Verification, place: ArchivePlace, bad: Set[tuple[str, int | None]]) -> None:
+    """Let records whose own file is gone be read from the archive, but for the bad segments."""
+    stems = frozenset(place.stems())
+
+    def records_of(files: SegmentFiles) -> Iterable[bytes] | None:
+        is_good = files.stem in stems and (files.log, files.number) not in bad
+        return read_lines(place, f"{files.stem}{SUFFIX}") if is_good else None
+
+    def hashes_of(files: SegmentFiles) -> bytes:
+        name = f"chain/{files.hashes.name}"
+        if not place.has(name):
+            return b""
+        with place.opened(name) as file:
+            return file.read(reading.MOST_HASH_BYTES)
+
+    verification.archived, verification.archived_hashes = records_of, hashes_of
+
+
 def judge_archive(folder: Path, place: ArchivePlace, trust: Trust, *, must_sign: bool) -> list[Finding]:
     """What is wrong with the archived segments of a folder. Files are hashed whole. Raises OSError."""
+    findings = []
+    for files, stone in _archived_segments(folder):
+        findings += _judge(files, stone, place, trust, must_sign=must_sign)
+    return findings
+
+
+def _archived_segments(folder: Path) -> list[tuple[SegmentFiles, Tombstone]]:
+    """Segments whose records are gone and whose last tombstone says that they were archived."""
     stones: dict[tuple[str, int], Tombstone] = {}
     for line in reading.note_lines(tombstones_file(folder)):
         try:
@@ -25,12 +76,13 @@ def judge_archive(folder: Path, place: ArchivePlace, trust: Trust, *, must_sign:
         except NoteError:
             continue  # the verification of the log finds it
         stones[stone.log, stone.segment] = stone  # the last: retention removes archived segments with a tombstone of its own
-    findings = []
-    for files in reading.find_segments(folder)[0]:
-        found = stones.get((files.log, files.number))
-        if found is not None and found.reason == ARCHIVED and not files.records.exists():
-            findings += _judge(files, found, place, trust, must_sign=must_sign)
-    return findings
+    return [
+        (files, last)
+        for files in reading.find_segments(folder)[0]
+        if (last := stones.get((files.log, files.number))) is not None
+        and last.reason == ARCHIVED
+        and not files.records.exists()
+    ]
 
 
 def _judge(files: SegmentFiles, stone: Tombstone, place: ArchivePlace, trust: Trust, *, must_sign: bool) -> list[Finding]:

@@ -44,6 +44,7 @@ class RemarkKind(StrEnum):
     HASHES = "hashes incomplete"
     NOT_REMOVED = "records beside a tombstone"
     ANCHOR = "anchor"
+    ARCHIVE = "archive not looked at"
     SEALED = "sealed by another"
 
 

@@ -42,6 +42,17 @@ def archive_place(settings: "ServingSettings", named: str | None) -> "ArchivePla
     return ArchivePlace(named or settings.audit_archive or str(settings.store_dir / "archive"))
 
 
+def archive_if_there(store_dir: Path | None, named: str | None) -> "ArchivePlace | None":
+    """The archive that is named by option or setting, or that the store has; None if there is none."""
+    from lifecycle.governance.archive.place import ArchivePlace
+
+    settings = settings_of(store_dir)
+    chosen, own = named or settings.audit_archive, settings.store_dir / "archive"
+    if chosen is not None:
+        return ArchivePlace(chosen)
+    return ArchivePlace(str(own)) if own.is_dir() else None
+
+
 def archived_of(store_dir: Path | None) -> "RecordSource":
     """Where verification finds the records of archived segments."""
     from lifecycle.governance.archive.archiving import archived_records

@@ -1,15 +1,15 @@
 """`vedette audit verify`: whether the logs are as they were written; the first record that is not, and what was done to it."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from operators.cli.audit.archive_options import archived_of
+from operators.cli.audit.archive_options import archive_if_there
 from operators.cli.audit.options import (
     AnchorUrls,
     KeysFolder,
@@ -23,9 +23,6 @@ from operators.cli.console import CommandError, Json, page, print_json, print_ta
 
 if TYPE_CHECKING:
     from lifecycle.governance.verify.findings import Finding, Report
-    from lifecycle.governance.verify.run import Verification
-    from serving.audit.keys.trust import Trust
-    from serving.audit.segment_files import SegmentFiles
 
 MOST_REMARKS = 20
 """Remarks that are printed; JSON has all."""
@@ -47,7 +44,9 @@ def verify(
     keys: KeysFolder = None,
     archive: Annotated[
         str | None,
-        typer.Option(help="Verify the segments that are archived there too: a folder, or a URL such as s3://bucket/folder."),
+        typer.Option(
+            help="Archive with the older segments: a folder, or a URL such as s3://bucket/folder (default: the store's, if it is there)."
+        ),
     ] = None,
     resume: Annotated[
         Path | None,
@@ -62,6 +61,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check records against checkpoints, signatures, other logs and tombstones. Exit code 1 if anything is not as it was written."""
+    from lifecycle.governance.archive.verifying import verify_with_archive
     from lifecycle.governance.verify.run import Verification, VerifyState, bytes_of
 
     folders = folders_of_logs(folder, store_dir)
@@ -74,17 +74,12 @@ def verify(
             must_sign=not is_unsigned_allowed,
             anchored=anchored_notes(anchor),
             is_anchor_shared=is_anchor_shared,
-            archived=archived_of(store_dir),
             advance=lambda count: display.advance(task, count),
         )
-        if archive is not None:
-            _read_archive(verification, archive)
         if resume is not None:
             verification.state = VerifyState.read(resume)
             verification.keep = lambda state: state.write(resume)
-        reports = [verification.verify(path) for path in folders]
-        if archive is not None:
-            reports = [_with_archive(report, archive, trust_of, must_sign=not is_unsigned_allowed) for report in reports]
+        reports = verify_with_archive(verification, folders, archive_if_there(store_dir, archive))
     if not any(report.logs or report.findings for report in reports):
         places = ", ".join(map(str, folders))
         raise CommandError(
@@ -99,36 +94,6 @@ def verify(
             _print(report)
     if not all(report.is_sound for report in reports):
         raise typer.Exit(1)
-
-
-def _read_archive(verification: "Verification", url: str) -> None:
-    """Let records whose own file is gone be read from an archive. Raises ArchiveError."""
-    from lifecycle.governance.archive.parquet import read_lines
-    from lifecycle.governance.archive.place import SUFFIX, ArchivePlace
-
-    place = ArchivePlace(url)
-    stems = frozenset(place.stems())
-
-    def hashes_of(files: "SegmentFiles") -> bytes:
-        name = f"chain/{files.hashes.name}"
-        if not place.has(name):
-            return b""
-        with place.opened(name) as file:
-            return file.read()
-
-    verification.archived = lambda files: read_lines(place, f"{files.stem}{SUFFIX}") if files.stem in stems else None
-    verification.archived_hashes = hashes_of
-
-
-def _with_archive(report: "Report", url: str, trust_of: "Callable[[Path], Trust]", *, must_sign: bool) -> "Report":
-    """The report, and what is wrong with the files of the archive. Raises ArchiveError."""
-    from lifecycle.governance.archive.place import ArchivePlace
-    from lifecycle.governance.archive.verifying import judge_archive
-    from lifecycle.governance.verify.findings import in_order
-
-    folder = Path(report.folder)
-    found = judge_archive(folder, ArchivePlace(url), trust_of(folder), must_sign=must_sign)
-    return replace(report, findings=in_order([*report.findings, *found]))
 
 
 def as_record(report: "Report") -> dict[str, Any]:

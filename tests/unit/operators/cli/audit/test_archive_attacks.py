@@ -92,3 +92,22 @@ def test_sign_the_note_with_a_foreign_key(store, tmp_path):
 def test_take_the_signature_off_the_note(store):
     note(store).write_text(text_of(note(store).read_text()) + "\n")
     assert found(store) == [("forged archive note", 1)]
+
+
+def test_overwrite_an_archived_file_with_garbage(store):
+    parquet(store).write_bytes(b"PAR1 garbage PAR1")
+    assert found(store) == [("archive changed", 1)]
+
+
+def test_the_archive_of_the_store_is_looked_at_without_being_named(store):
+    parquet(store).unlink()
+    said = json.loads(asks(store, "verify").stdout)
+    assert [f["kind"] for folder in said["folders"] for f in folder["findings"]] == ["segment missing"]
+
+
+def test_an_archive_that_is_elsewhere_is_remarked(store, tmp_path):
+    shutil.move(store / "archive", tmp_path / "elsewhere")
+    said = json.loads(asks(store, "verify").stdout)
+    remarks = [r["what"] for folder in said["folders"] for r in folder["remarks"] if r["kind"] == "archive not looked at"]
+    assert said["is_sound"]
+    assert remarks == ["2 segments lie in an archive that was not looked at; name it with --archive"]
