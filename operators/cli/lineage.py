@@ -30,16 +30,19 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show the data, features, training, bundle, revision, rollouts and answers around one thing."""
+    from lifecycle.governance.archive.record_log import RecordLog
     from lifecycle.governance.lineage.facts import graph_of
     from lifecycle.governance.lineage.resolve import resolve
     from lifecycle.governance.lineage.store import find_answer, read_facts
     from lifecycle.governance.lineage.svg import draw
     from lifecycle.governance.lineage.tree import tree_lines
+    from operators.cli.audit.archive_options import archive_if_there
     from serving.settings import ServingSettings
 
     root = store_dir or ServingSettings().store_dir
-    facts = read_facts(root, rollout_facts(root))
-    answer = find_answer(root / "audit", reference)
+    log = RecordLog(root / "audit", archive_if_there(root, None))
+    facts = read_facts(root, log, rollout_facts(root))
+    answer = find_answer(log, reference)
     graph = graph_of(facts, answer)
     focus = f"answer/{answer.receipt}" if answer is not None else resolve(graph, reference)
     part = graph.around(focus)

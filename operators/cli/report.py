@@ -31,9 +31,11 @@ def card(
     store_dir: StoreDir = None,
 ) -> None:
     """Write the model card of a bundle: purpose, data, figures with intervals, limits, approvals, rollouts."""
+    from lifecycle.governance.archive.record_log import RecordLog
     from lifecycle.governance.lineage.facts import BundleFact
     from lifecycle.governance.lineage.store import read_facts
     from lifecycle.governance.reports.model_card import model_card
+    from operators.cli.audit.archive_options import archive_if_there
     from operators.cli.lineage import rollout_facts
     from serving.models.store import BundleStore
     from serving.settings import ServingSettings
@@ -41,7 +43,8 @@ def card(
     root = store_dir or ServingSettings().store_dir
     name, _, version = model.partition(":")
     bundle = BundleStore(root).resolve(name, version or None)
-    facts = read_facts(root, rollout_facts(root))
+    log = RecordLog(root / "audit", archive_if_there(root, None))
+    facts = read_facts(root, log, rollout_facts(root))
     try:
         judged = json.loads(evaluation.read_text(encoding="utf-8")) if evaluation is not None else None
         document = model_card(BundleFact(bundle.digest, bundle.manifest), facts.rollouts, facts.acts, judged)
@@ -62,6 +65,7 @@ def compliance(
     store_dir: StoreDir = None,
 ) -> None:
     """Write who decided what, which revisions answered, and whether the logs are sound. Exit code 1 if they are not."""
+    from lifecycle.governance.archive.record_log import RecordLog
     from lifecycle.governance.archive.verifying import verify_with_archive
     from lifecycle.governance.lineage.store import count_answers, read_facts
     from lifecycle.governance.reports.compliance import ComplianceFacts, compliance_report
@@ -75,8 +79,9 @@ def compliance(
     first, last = _us(since, 0), _us(until, time.time_ns() // 1000)
     verification = Verification(time.time_ns() // 1000, trusted_keys(root / "keys" / "trusted"), must_sign=True)
     reports = tuple(verify_with_archive(verification, folders_of_logs(None, root), archive_if_there(root, None)))
-    facts = read_facts(root, rollout_facts(root))
-    answers = count_answers(root / "audit", first, last)
+    log = RecordLog(root / "audit", archive_if_there(root, None))
+    facts = read_facts(root, log, rollout_facts(root))
+    answers = count_answers(log, first, last)
     document = compliance_report(
         ComplianceFacts(first, last, model, answers, facts.acts, facts.rollouts, facts.bundles, reports)
     )

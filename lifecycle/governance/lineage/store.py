@@ -9,8 +9,10 @@ from typing import TypeVar
 import msgspec
 
 from lifecycle.governance.acts import ActsLog
+from lifecycle.governance.archive.place import ArchiveError
+from lifecycle.governance.archive.record_log import RecordLog
 from lifecycle.governance.lineage.facts import AnswerFact, AnswersFact, BundleFact, RolloutFact, StoreFacts, distinct
-from serving.audit.segment_files import IrregularFile, read_entries, segments_with_records
+from serving.audit.segment_files import IrregularFile
 from serving.models.errors import BundleError
 from serving.models.store import BundleStore
 from serving.replica.served_file import ServedFile
@@ -44,22 +46,22 @@ _HEAD = msgspec.json.Decoder(_Head)
 _ANSWER = msgspec.json.Decoder(_Answer)
 
 
-def read_facts(store_dir: Path, rollouts: Iterable[RolloutFact] = ()) -> StoreFacts:
-    """Everything that the store's folder tells. A bundle that does not hold what its digest says is left out."""
+def read_facts(store_dir: Path, log: RecordLog, rollouts: Iterable[RolloutFact] = ()) -> StoreFacts:
+    """Everything that the store's folder and its log tell. A bundle that does not hold what its digest says is left out."""
     return StoreFacts(
         bundles=tuple(_bundles(BundleStore(store_dir))),
         revisions=distinct(_served(store_dir)),
         rollouts=tuple(rollouts),
-        answers=count_answers(store_dir / "audit"),
+        answers=count_answers(log),
         acts=tuple(ActsLog(store_dir / "governance", signer=lambda: None, now_us=lambda: 0).read()),
     )
 
 
-def count_answers(folder: Path, first_us: int = 0, last_us: int | None = None) -> tuple[AnswersFact, ...]:
-    """Records of the live segments by revision, within a span of time. A line that is no record is left out: `vedette audit verify`
+def count_answers(log: RecordLog, first_us: int = 0, last_us: int | None = None) -> tuple[AnswersFact, ...]:
+    """Records by revision, live and archived, within a span of time. A line that is no record is left out: `vedette audit verify`
     names it."""
     found: dict[tuple[str, str, str], list[int]] = {}
-    for head in _heads(folder):
+    for head in _heads(log):
         if head.time_us < first_us or (last_us is not None and head.time_us > last_us):
             continue
         counts = found.setdefault((head.model, head.version, head.revision), [0, head.time_us, head.time_us])
@@ -68,14 +70,13 @@ def count_answers(folder: Path, first_us: int = 0, last_us: int | None = None) -
     return tuple(AnswersFact(*key, *counts) for key, counts in found.items())
 
 
-def find_answer(folder: Path, receipt: str) -> AnswerFact | None:
-    """The answer with this receipt, from the live segments; None if there is none."""
+def find_answer(log: RecordLog, receipt: str) -> AnswerFact | None:
+    """The answer with this receipt, live or archived; None if there is none."""
     needle = msgspec.json.encode({"receipt": receipt})[1:-1]
-    for entry in _entries(folder):
-        if needle in entry:
-            answer = _decoded(_ANSWER, entry)
-            if answer is not None and answer.receipt == receipt:
-                return _fact(answer)
+    for entry in _entries(log):
+        answer = _decoded(_ANSWER, entry) if needle in entry else None
+        if answer is not None and answer.receipt == receipt:
+            return _fact(answer)
     return None
 
 
@@ -93,19 +94,19 @@ def _fact(answer: _Answer) -> AnswerFact:
     return AnswerFact(answer.receipt, answer.model, answer.version, answer.revision, facts)
 
 
-def _heads(folder: Path) -> Iterator[_Head]:
-    for entry in _entries(folder):
+def _heads(log: RecordLog) -> Iterator[_Head]:
+    for entry in _entries(log):
         head = _decoded(_HEAD, entry)
         if head is not None:
             yield head
 
 
-def _entries(folder: Path) -> Iterator[bytes]:
-    """The lines of the live segments; a file that is no regular one is left out."""
-    for files in segments_with_records(folder) if folder.is_dir() else ():
+def _entries(log: RecordLog) -> Iterator[bytes]:
+    """The lines of all segments that can be read; what cannot is named by `vedette audit verify`."""
+    for segment in log.segments():
         try:
-            yield from read_entries(files.records)
-        except (IrregularFile, FileNotFoundError):
+            yield from segment.entries()
+        except (IrregularFile, FileNotFoundError, ArchiveError):
             continue
 
 

@@ -4,6 +4,9 @@ import os
 
 import pytest
 
+from lifecycle.governance.archive.parquet import write_segment
+from lifecycle.governance.archive.place import ArchivePlace
+from lifecycle.governance.archive.record_log import RecordLog
 from lifecycle.governance.lineage.store import count_answers, find_answer
 from serving.audit.encoding import encode_record
 from tests.fakes.serving.records import record
@@ -20,16 +23,24 @@ def folder(tmp_path):
 
 
 def test_answers_are_counted_past_lines_that_are_none(folder):
-    (counted,) = count_answers(folder)
+    (counted,) = count_answers(RecordLog(folder))
     assert (counted.records, counted.first_us, counted.last_us) == (3, 0, 2)
 
 
 def test_only_answers_of_the_span_are_counted(folder):
-    (counted,) = count_answers(folder, 1, 1)
+    (counted,) = count_answers(RecordLog(folder), 1, 1)
     assert counted.records == 1
 
 
 def test_an_answer_is_found_by_its_receipt(folder):
-    assert find_answer(folder, "r-2").facts["time_us"] == 2
-    assert find_answer(folder, "r-9") is None
-    assert find_answer(folder / "nowhere", "r-1") is None
+    assert find_answer(RecordLog(folder), "r-2").facts["time_us"] == 2
+    assert find_answer(RecordLog(folder), "r-9") is None
+    assert find_answer(RecordLog(folder / "nowhere"), "r-1") is None
+
+
+def test_an_archived_answer_is_counted_and_found(tmp_path):
+    lines = [encode_record(record(receipt=f"r-{i}", time_us=i))[:-1] for i in range(3)]
+    write_segment(lines, tmp_path / "segment-0000000000000001-one-000001.parquet")
+    log = RecordLog(tmp_path / "audit", ArchivePlace(str(tmp_path)))
+    assert [counted.records for counted in count_answers(log)] == [3]
+    assert find_answer(log, "r-2").facts["time_us"] == 2
