@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e.running import how_to
 from tests.e2e.running.how_to import Reader, outputs, played
 from tests.e2e.running.vedette import Vedette, up
 from tests.fakes.redis_server import PROGRAM, RedisServer
@@ -21,6 +22,7 @@ OWN, ANY, PROMOTE = "serve-your-own-detector.md", "serve-any-onnx-model.md", "pr
 ROLL_OUT, CANARY, ASK, COMPARE, SCALE = (
     "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md", "compare-two-models.md", "scale.md"
 )  # fmt: skip
+ERASE, KEEP = "erase-a-person.md", "keep-records-for-years.md"
 PATIENCE_S = 240.0
 INFER = "curl -s http://127.0.0.1:8080/v2/models/flows/infer -d @.vedette/examples/flows.json"
 
@@ -85,6 +87,40 @@ def test_promote_a_model(tmp_path: Path):
     (path,) = (tmp_path / "registry" / "signatures").rglob("*.sig")
     path.unlink()
     assert "has no signature" in reader.refused("vedette registry verify flows")
+
+
+def test_a_person_is_erased_and_records_are_kept_for_years(tmp_path: Path):
+    """Rows of two hosts are scored by a detector that declares the host as personal; then both pages are followed in its store."""
+    declared = (how_to.ROOT / "lifecycle/datasets/detectors/flows.yaml").read_text(encoding="utf-8")
+    personal = declared.replace("entity: {key: host}", "personal: [host]\nentity: {key: host}")
+    (tmp_path / "mine.yaml").write_text(personal, encoding="utf-8")
+    row = {
+        "proto": "tcp",
+        "state": "CON",
+        "sport": 1,
+        "dport": 80,
+        "duration": 1.0,
+        "packets": 5,
+        "bytes": 500,
+        "src_bytes": 300,
+    }
+    rows = [json.dumps({"host": host, **row}) for host in ("10.0.0.5", "10.0.0.9") * 5]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    reader = Reader(tmp_path)
+    reader.says("vedette train mine.yaml")
+    reader.says("vedette score rows.jsonl --out verdicts.jsonl")
+    look, erase, verify, count, acts = played(ERASE)
+    assert reader.types(ERASE, look).count("10.0.0.5") == 5
+    reader.types(ERASE, erase)
+    assert "sound" in reader.types(ERASE, verify)
+    assert "│            0 │" in reader.types(ERASE, count)
+    assert "request 118" in reader.types(ERASE, acts)
+
+    reader.exported["VEDETTE_AUDIT_ARCHIVE"] = str(tmp_path / "evidence")
+    reader.follows(KEEP)
+    assert "5" in reader.says("vedette audit query \"SELECT count(*) FROM rows WHERE inputs->>'host' = '10.0.0.9'\"")
+    assert list((tmp_path / "evidence").glob("segment-*.parquet"))
+    assert "case 7" in reader.says("vedette audit hold list")
 
 
 def test_keys_of_the_log_are_made_rotated_and_revoked(tmp_path: Path):
