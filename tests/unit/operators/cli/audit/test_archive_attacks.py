@@ -79,18 +79,18 @@ def test_delete_the_note(store):
 
 
 def test_edit_the_note(store):
-    note(store).write_text(note(store).read_text().replace("size 5", "size 4"))
+    note(store).write_text(note(store).read_text(encoding="utf-8").replace("size 5", "size 4"), encoding="utf-8")
     assert found(store) == [("forged archive note", 1)]
 
 
 def test_sign_the_note_with_a_foreign_key(store, tmp_path):
     foreign = Signer.create(tmp_path / "foreign.pem", "audit")
-    note(store).write_text(foreign.sign(text_of(note(store).read_text())))
+    note(store).write_text(foreign.sign(text_of(note(store).read_text(encoding="utf-8"))), encoding="utf-8")
     assert found(store) == [("forged archive note", 1)]
 
 
 def test_take_the_signature_off_the_note(store):
-    note(store).write_text(text_of(note(store).read_text()) + "\n")
+    note(store).write_text(text_of(note(store).read_text(encoding="utf-8")) + "\n", encoding="utf-8")
     assert found(store) == [("forged archive note", 1)]
 
 

@@ -114,7 +114,7 @@ def archived(store, tmp_path):
         _, *said = stone.text().splitlines()[:5]  # segment, size, root, checkpoint
         digest = sha256((place / f"{files.stem}.parquet").read_bytes()).hexdigest()
         words = [KIND, *said, f"file {files.stem}.parquet", f"sha256 {digest}", f"time_us {stone.time_us}", "by ada"]
-        (place / "chain" / f"{files.stem}.archived").write_text(signer.sign("\n".join(words) + "\n"))
+        (place / "chain" / f"{files.stem}.archived").write_text(signer.sign("\n".join(words) + "\n"), encoding="utf-8")
         return place
 
     return entries, put
