@@ -5,6 +5,7 @@ was. A file is written once and never changed: its content follows from its name
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -41,3 +42,11 @@ def kept_revision(store: Path, digest: str) -> RevisionSpec | None:
     except (FileNotFoundError, ValidationError):
         return None
     return spec if spec.digest == digest else None
+
+
+def kept_revisions(store: Path) -> Iterator[RevisionSpec]:
+    """Every revision that is kept, by digest; a file that says another one than its name is left out."""
+    for path in sorted((store / "revisions").glob("[0-9a-f]*.json")):
+        spec = kept_revision(store, f"sha256:{path.stem}")
+        if spec is not None:
+            yield spec

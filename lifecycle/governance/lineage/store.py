@@ -13,6 +13,7 @@ from lifecycle.governance.archive.place import ArchiveError
 from lifecycle.governance.archive.record_log import RecordLog
 from lifecycle.governance.lineage.facts import AnswerFact, AnswersFact, BundleFact, RolloutFact, StoreFacts, distinct
 from serving.audit.segment_files import IrregularFile
+from serving.loading.kept_revisions import kept_revisions
 from serving.models.errors import BundleError
 from serving.models.store import BundleStore
 from serving.replica.served_file import ServedFile
@@ -50,7 +51,7 @@ def read_facts(store_dir: Path, log: RecordLog, rollouts: Iterable[RolloutFact] 
     """Everything that the store's folder and its log tell. A bundle that does not hold what its digest says is left out."""
     return StoreFacts(
         bundles=tuple(_bundles(BundleStore(store_dir))),
-        revisions=distinct(_served(store_dir)),
+        revisions=distinct((*_served(store_dir), *kept_revisions(store_dir))),
         rollouts=tuple(rollouts),
         answers=count_answers(log),
         acts=tuple(ActsLog(store_dir / "governance", signer=lambda: None, now_us=lambda: 0).read()),

@@ -7,8 +7,10 @@ import pytest
 from lifecycle.governance.archive.parquet import write_segment
 from lifecycle.governance.archive.place import ArchivePlace
 from lifecycle.governance.archive.record_log import RecordLog
-from lifecycle.governance.lineage.store import count_answers, find_answer
+from lifecycle.governance.lineage.store import count_answers, find_answer, read_facts
 from serving.audit.encoding import encode_record
+from serving.loading.kept_revisions import keep_revision
+from serving.spec import RevisionSpec
 from tests.fakes.serving.records import record
 
 
@@ -44,3 +46,10 @@ def test_an_archived_answer_is_counted_and_found(tmp_path):
     log = RecordLog(tmp_path / "audit", ArchivePlace(str(tmp_path)))
     assert [counted.records for counted in count_answers(log)] == [3]
     assert find_answer(log, "r-2").facts["time_us"] == 2
+
+
+def test_a_revision_that_is_served_no_longer_is_still_explained(tmp_path):
+    old = RevisionSpec(bundle="sha256:" + "a" * 64, thresholds={"siem_alerting": 0.9})
+    keep_revision(tmp_path, old)
+    (tmp_path / "revisions" / f"{'b' * 64}.json").write_text(old.model_dump_json(), encoding="utf-8")
+    assert read_facts(tmp_path, RecordLog(tmp_path / "audit")).revisions == (old,)
