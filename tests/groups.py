@@ -1,7 +1,8 @@
 """Which tests stay on one worker where several workers run side by side (`make test-servers`).
 
 Tests of one file stay together, because they share its fixtures. Tests that share a server stay together too, whatever file they are
-in, so that the server starts once. The groups that take longest are handed out first: no worker is left with one at the end.
+in, so that the server starts once. A test that takes a minute and shares nothing with its file is marked with a group of its own. The
+groups that take longest are handed out first: no worker is left with one at the end.
 
 A worker knows the fixtures of a test, the controller hands the tests out: the workers write the groups to a file that it reads."""
 
@@ -16,13 +17,13 @@ from xdist.scheduler import LoadScopeScheduling
 REAL_API: Final = "a real API server"
 VEDETTE: Final = "the shared vedette up"
 LONGEST_FIRST: Final = (REAL_API, VEDETTE)
-"""Groups that take minutes. The others follow in the order in which they were collected."""
+"""Groups that take minutes. Groups that a marker names follow, then files in the order in which they were collected."""
 
 
 def order(items: list[pytest.Item], file: Path) -> None:
     """Put the tests of the long groups first, and write down the group of each."""
     groups = {item.nodeid: group_of(item) for item in items}
-    items.sort(key=lambda item: _place(groups[item.nodeid]))
+    items.sort(key=lambda item: _place(item, groups[item.nodeid]))
     written = file.with_suffix(f".{os.getpid()}")
     written.write_text(json.dumps(groups), encoding="utf-8")
     written.replace(file)  # every worker writes the same
@@ -55,5 +56,7 @@ class Scheduler(LoadScopeScheduling):
         return self._groups[nodeid]
 
 
-def _place(group: str) -> int:
-    return LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
+def _place(item: pytest.Item, group: str) -> int:
+    if group in LONGEST_FIRST:
+        return LONGEST_FIRST.index(group)
+    return len(LONGEST_FIRST) + (item.get_closest_marker("xdist_group") is None)

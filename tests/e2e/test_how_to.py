@@ -33,6 +33,7 @@ def one_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("pages")
 
 
+@pytest.mark.xdist_group("page: models of ones own")
 class TestModelsOfOnesOwn:
     """In one folder, in this order."""
 
@@ -71,6 +72,7 @@ class TestModelsOfOnesOwn:
         assert "visits" in reader.says("vedette models")
 
 
+@pytest.mark.xdist_group("page: promote a model")
 def test_promote_a_model(tmp_path: Path):
     """Trained, signed and promoted in one store, served from another that takes nothing unsigned, rolled out by reference."""
     reader = Reader(tmp_path)
@@ -89,6 +91,7 @@ def test_promote_a_model(tmp_path: Path):
     assert "has no signature" in reader.refused("vedette registry verify flows")
 
 
+@pytest.mark.xdist_group("page: a person is erased and records are kept for years")
 def test_a_person_is_erased_and_records_are_kept_for_years(tmp_path: Path):
     """Rows of two hosts are scored by a detector that declares the host as personal; then both pages are followed in its store."""
     declared = (how_to.ROOT / "lifecycle/datasets/detectors/flows.yaml").read_text(encoding="utf-8")
@@ -123,6 +126,7 @@ def test_a_person_is_erased_and_records_are_kept_for_years(tmp_path: Path):
     assert "case 7" in reader.says("vedette audit hold list")
 
 
+@pytest.mark.xdist_group("page: keys of the log are made rotated and revoked")
 def test_keys_of_the_log_are_made_rotated_and_revoked(tmp_path: Path):
     from serving.audit.keys.keyring import ensure_key
 
@@ -136,6 +140,7 @@ def test_keys_of_the_log_are_made_rotated_and_revoked(tmp_path: Path):
     assert revoked.startswith((tmp_path / "build/key/audit.pub").read_text(encoding="utf-8").strip())
 
 
+@pytest.mark.xdist_group("page: an auditor verifies a package")
 def test_an_auditor_verifies_a_package(tmp_path: Path):
     from serving.audit.keys.keyring import ensure_key
     from serving.audit.segments import ChainedSegments
@@ -165,6 +170,7 @@ def test_an_auditor_verifies_a_package(tmp_path: Path):
     assert json.loads((tmp_path / "findings.json").read_bytes())["findings"][0]["kind"] == "changed"
 
 
+@pytest.mark.xdist_group("page: approve a rollout")
 def test_approve_a_rollout(tmp_path: Path):
     reader = Reader(tmp_path)
     reader.makes_files(APPROVE)
@@ -222,6 +228,7 @@ def phase(reader: Reader) -> str:
     return json.loads(reader.says("vedette rollout get flows --json"))["status"]["phase"]
 
 
+@pytest.mark.xdist_group("page: changes in one folder")
 class TestChangesInOneFolder:
     """In this order: features in Redis, a rollout, a variant by name, the night shift, an A/B test, scaling."""
 

@@ -106,6 +106,7 @@ def test_a_new_version_waits_for_its_rollout_which_killed_in_the_middle_ends_whe
     assert [m.move for m in ended.moves].count("start") == 1
 
 
+@pytest.mark.xdist_group("demonstration")
 def test_the_demonstration_shortened_keeps_its_promises():
     command = [sys.executable, "-m", "operators.cli.main", "demo", "--scenes", "broken,errs,floods", "--rate", "75"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=12 * HANG_S, env=environment(), check=False)

@@ -46,14 +46,15 @@ def test_the_group_of_a_test(item: Item, expected: str) -> None:
 
 REAL = Item("c.py::real", "api_server", params={"api_server": "real"})
 UP = Item("b.py::up", "vedette")
-ONE, TWO, OTHER = Item("a.py::one"), Item("a.py::two"), Item("d.py::other")
+MARKED = Item("e.py::marked", group="a page")
+ONE, TWO = Item("a.py::one"), Item("a.py::two")
 
 
-@pytest.mark.parametrize("collected", itertools.permutations([ONE, TWO, UP, REAL, OTHER]), ids=lambda _: "")
+@pytest.mark.parametrize("collected", itertools.permutations([ONE, TWO, UP, REAL, MARKED]), ids=lambda _: "")
 def test_the_longest_groups_come_first_and_the_rest_as_collected(tmp_path: Path, collected: tuple[Item, ...]) -> None:
     items = list(collected)
     order(items, tmp_path / "groups.json")  # type: ignore[arg-type]
-    assert items == [REAL, UP, *(item for item in collected if item in {ONE, TWO, OTHER})]
+    assert items == [REAL, UP, MARKED, *(item for item in collected if item in {ONE, TWO})]
 
 
 def test_what_is_written_is_the_group_of_each_test_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
