@@ -12,7 +12,7 @@ from operators.cli.console import CommandError, errors
 from operators.cli.control_plane import StoreDir
 
 if TYPE_CHECKING:
-    from lifecycle.governance.reports.document import Document
+    from lifecycle.documents.document import Document
 
 app = typer.Typer(no_args_is_help=True, help="Model cards and compliance reports.")
 Form = Annotated[
@@ -95,7 +95,7 @@ def _us(moment: datetime | None, otherwise: int) -> int:
 
 
 def _write(document: "Document", form: str, out: Path | None) -> None:
-    from lifecycle.governance.reports.document import Format, write
+    from lifecycle.documents.document import Format, write
 
     chosen = next((known for known in get_args(Format) if known == form), None)
     if chosen is None:

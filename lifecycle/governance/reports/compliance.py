@@ -5,9 +5,9 @@ It says what is recorded here. Whether that meets SOX, HIPAA or ISO 27001 is for
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from lifecycle.documents.document import Document, Grid, Section
 from lifecycle.governance.acts import Act
 from lifecycle.governance.lineage.facts import AnswersFact, BundleFact, RolloutFact, short
-from lifecycle.governance.reports.document import Document, Grid, Section
 from lifecycle.governance.reports.model_card import act_record, acts_section, when
 from lifecycle.governance.verify.findings import Report
 

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from lifecycle.documents.document import Document, Grid, Section, as_facts, interval, percent
 from lifecycle.governance.acts import Act
 from lifecycle.governance.lineage.facts import BundleFact, RolloutFact, provenance_of, short
-from lifecycle.governance.reports.document import Document, Grid, Section, as_facts, interval, percent
 from lifecycle.metrics import Rates
 from serving.models.manifest import Expected, Manifest
 

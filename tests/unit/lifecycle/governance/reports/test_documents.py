@@ -5,10 +5,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from lifecycle.documents.document import Document, Grid, Section, write
 from lifecycle.governance.acts import Act
 from lifecycle.governance.lineage.facts import AnswersFact, BundleFact, RolloutFact
 from lifecycle.governance.reports.compliance import ComplianceFacts, compliance_report
-from lifecycle.governance.reports.document import Document, Grid, Section, write
 from lifecycle.governance.reports.model_card import model_card, validation_rates
 from lifecycle.governance.verify.findings import Finding, FindingKind, LogFigures, Place, Report
 from lifecycle.metrics import Rates

@@ -80,7 +80,7 @@ def _cell(text: str) -> str:
 
 
 _ENVIRONMENT: Final = jinja2.Environment(
-    loader=jinja2.PackageLoader("lifecycle.governance.reports", "templates"),
+    loader=jinja2.PackageLoader("lifecycle.documents", "templates"),
     autoescape=jinja2.select_autoescape(("html.j2",)),
     trim_blocks=True,
     lstrip_blocks=True,
