@@ -18,6 +18,7 @@ from serving.audit.health import AuditHealth
 from serving.audit.keys.keyring import Keyring
 from serving.audit.personal.subject_keys import SubjectKeys
 from serving.audit.segment_files import newest_notes
+from serving.audit.witnesses import newest_of_others
 from serving.audit.writer import SegmentWriter
 from serving.cache.memory_cache import MemoryCache
 from serving.cache.predictions import Predictions
@@ -192,6 +193,8 @@ def _open_audit(
         subject_keys=SubjectKeys(settings.store_dir / "keys" / "subjects"),
         tell=offer_to(anchors),
         elsewhere=lambda: tuple({witness.log: witness for anchor in anchors for witness in anchor.others}.values()),
+        beside=lambda: newest_of_others(settings.store_dir / "governance", "", keyring.knows),
+        is_known=keyring.knows,
     )
     stack.callback(audit.close)
     metrics.watch_audit(lambda: AuditCounts(audit.written, audit.dropped, audit.refused, audit.is_failing))

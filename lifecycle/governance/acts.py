@@ -14,12 +14,16 @@ from typing import Any, Final
 
 import msgspec
 
+from serving.audit.keys.trust import read_pinned, trusted_folder
 from serving.audit.segment_files import read_entries, segments_in
 from serving.audit.segments import ChainedSegments
-from serving.audit.signed_note import Signer
+from serving.audit.signed_note import NoteError, Signer, signers_of
+from serving.audit.witnesses import newest_of_others
 
 LOG: Final = "governance"
 """Name of the log within its folder."""
+PREDICTIONS: Final = "audit"
+"""Folder of the prediction log beside it, in a store."""
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -53,7 +57,14 @@ class ActsLog:
 
         Raises OSError if it cannot be kept, NoteError if the log does not hold what its last checkpoint says: then do not act."""
         with self._locked():
-            chain = ChainedSegments(self.folder, LOG, segment_bytes=_SEGMENT_BYTES, signer=self._signer, now_us=self._now_us)
+            chain = ChainedSegments(
+                self.folder,
+                LOG,
+                segment_bytes=_SEGMENT_BYTES,
+                signer=self._signer,
+                now_us=self._now_us,
+                beside=lambda: newest_of_others(self.folder.parent / PREDICTIONS, LOG, self._knows),
+            )
             try:
                 chain.resume()
                 chain.append([msgspec.json.encode(act) + b"\n"])
@@ -63,6 +74,15 @@ class ActsLog:
                 return note
             finally:
                 chain.leave_open()
+
+    def _knows(self, note: str) -> bool:
+        """Whether a key of this store signed a checkpoint; only such ones are witnessed. Any, while there is no key."""
+        signer = self._signer()
+        try:
+            pinned = read_pinned(trusted_folder(self.folder.parent))
+            return signer is None or bool(signers_of(note, [signer.verifier, *pinned]))
+        except (OSError, NoteError):
+            return False
 
     def read(self) -> Iterator[Act]:
         """Every act, oldest first. Proves nothing: `vedette audit verify` does. Raises msgspec.DecodeError for a line that is none."""

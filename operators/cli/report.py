@@ -69,16 +69,21 @@ def compliance(
     from lifecycle.governance.archive.verifying import verify_with_archive
     from lifecycle.governance.lineage.store import count_answers, read_facts
     from lifecycle.governance.reports.compliance import ComplianceFacts, compliance_report
+    from lifecycle.governance.verify.missing import beside, with_missing
     from lifecycle.governance.verify.run import Verification
     from operators.cli.audit.archive_options import archive_if_there
-    from operators.cli.audit.options import folders_of_logs, trusted_keys
+    from operators.cli.audit.options import folders_of_logs, is_off, trusted_keys
     from operators.cli.lineage import rollout_facts
     from serving.settings import ServingSettings
 
     root = store_dir or ServingSettings().store_dir
     first, last = _us(since, 0), _us(until, time.time_ns() // 1000)
-    verification = Verification(time.time_ns() // 1000, trusted_keys(root / "keys" / "trusted"), must_sign=True)
-    reports = tuple(verify_with_archive(verification, folders_of_logs(None, root), archive_if_there(root, None)))
+    trust_of = trusted_keys(root / "keys" / "trusted")
+    verification = Verification(time.time_ns() // 1000, trust_of, must_sign=True, beside=beside)
+    folders, _ = folders_of_logs(None, root)
+    reports = tuple(
+        with_missing(verify_with_archive(verification, folders, archive_if_there(root, None)), root, is_off=is_off())
+    )
     log = RecordLog(root / "audit", archive_if_there(root, None))
     facts = read_facts(root, log, rollout_facts(root))
     answers = count_answers(log, first, last)

@@ -10,8 +10,9 @@
     sealed_by LOG                  its writer had ended; another log's writer made this checkpoint
     witness LOG/SEGMENT SIZE ROOT  what another log's newest checkpoint said
     witness_elsewhere ...          the same of a log that may lie in another folder, as an anchor told it
+    witness_beside ...             the same of a log of the other folder of this store
 
-The last four are there where they apply."""
+The last five are there where they apply."""
 
 import base64
 import binascii
@@ -23,7 +24,7 @@ from serving.audit.merkle import HASH_BYTES
 from serving.audit.signed_note import NoteError, whole_number
 
 _ORIGIN: Final = "vedette-audit/"
-_ELSEWHERE: Final = "witness_elsewhere"
+_WITNESSES: Final = ("witness", "witness_elsewhere", "witness_beside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Checkpoint:
     sealed_by: str | None = None
     witnesses: tuple[Witness, ...] = ()
     elsewhere: tuple[Witness, ...] = ()
+    beside: tuple[Witness, ...] = ()
 
     def text(self) -> str:
         """The text that is signed."""
@@ -58,8 +60,8 @@ class Checkpoint:
         lines += [f"before {self.before}", f"previous {_base64(self.previous) if self.previous is not None else '-'}"]
         lines += ["final"] if self.is_final else []
         lines += [f"sealed_by {self.sealed_by}"] if self.sealed_by is not None else []
-        lines += [f"witness {w.log}/{w.segment} {w.size} {_base64(w.root)}" for w in self.witnesses]
-        lines += [f"{_ELSEWHERE} {w.log}/{w.segment} {w.size} {_base64(w.root)}" for w in self.elsewhere]
+        for kind, witnesses in zip(_WITNESSES, (self.witnesses, self.elsewhere, self.beside), strict=True):
+            lines += [f"{kind} {w.log}/{w.segment} {w.size} {_base64(w.root)}" for w in witnesses]
         return "\n".join(lines) + "\n"
 
     def digest(self) -> bytes:
@@ -73,7 +75,7 @@ class Checkpoint:
             origin, size, root, *rest = text.removesuffix("\n").split("\n")
             log, segment = origin.removeprefix(_ORIGIN).rsplit("/", 1)
             words = [line.split(" ") for line in rest]
-            single = {first: values[0] for first, *values in words if values and first not in {"witness", _ELSEWHERE}}
+            single = {first: values[0] for first, *values in words if values and first not in _WITNESSES}
             previous = single["previous"]
             checkpoint = cls(
                 log,
@@ -85,8 +87,7 @@ class Checkpoint:
                 None if previous == "-" else _hash(previous),
                 ["final"] in words,
                 single.get("sealed_by"),
-                tuple(_witness(values) for first, *values in words if first == "witness"),
-                tuple(_witness(values) for first, *values in words if first == _ELSEWHERE),
+                *(tuple(_witness(values) for first, *values in words if first == kind) for kind in _WITNESSES),
             )
         except (KeyError, ValueError) as error:
             raise NoteError(f"not a checkpoint of the prediction log: {text[:80]!r}") from error

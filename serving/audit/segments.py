@@ -1,9 +1,11 @@
 """A chained log on disk: lines in numbered segments, the Merkle tree of each, and signed checkpoints. One log has one writer, one thread.
 
 Lines are appended whole or not at all. A checkpoint is made only of lines that are synced, so that after a power cut no checkpoint
-speaks of more than the disk holds. A sync that fails is not tried again, because the next one may report success for pages that the
-kernel has dropped: the lines since the last good sync are cut off, and the log goes on in another segment. Used by the prediction log
-(serving.audit.writer) and by the log of governed acts (lifecycle.governance). The files are described in serving.audit.segment_files."""
+speaks of more than the disk holds. A segment begins with a signed checkpoint over no record, before the first one: a segment without one
+of its own writer's was put there by somebody else. A sync that fails is not tried again, because the next one may report success for
+pages that the kernel has dropped: the lines since the last good sync are cut off, and the log goes on in another segment. Used by the
+prediction log (serving.audit.writer) and by the log of governed acts (lifecycle.governance). The files are described in
+serving.audit.segment_files."""
 
 import fcntl
 import logging
@@ -16,12 +18,13 @@ from typing import Final
 from serving.audit.checkpoint import Checkpoint, Witness
 from serving.audit.merkle import HASH_BYTES, TreeBuilder, leaf_hash, root_of, tree_of
 from serving.audit.note_files import append_note, sync_folder
-from serving.audit.segment_files import SegmentFiles, has_ended, newest_checkpoint, open_file, read_leaves, segments_in
-from serving.audit.signed_note import NoteError, Signer, unsigned
+from serving.audit.segment_files import SegmentFiles, newest_checkpoint, open_file, read_leaves, segments_in
+from serving.audit.signed_note import NoteError, Signer, signers_of, unsigned
 from serving.audit.witnesses import WITNESS_EVERY_US, newest_of_others
 
 log = logging.getLogger(__name__)
 
+_NOBODY: Final[tuple[tuple[Witness, ...], ...]] = ((), (), ())
 _sync_data: Final = getattr(os, "fdatasync", os.fsync)
 """The bytes and the size, without the times; macOS has no such call."""
 
@@ -31,8 +34,9 @@ class ChainedSegments:
 
     segment_bytes: a new segment starts once this size is reached. signer: the key of the next checkpoint, None where none can be
     had: then checkpoints are made without a signature, and the chain goes on. now_us: microseconds since the epoch; where that clock
-    is set back, names and checkpoints keep the latest time they had. tell: called with the note of each checkpoint. elsewhere: what logs
-    of other folders said of themselves last."""
+    is set back, names and checkpoints keep the latest time they had. tell: called with the note of each checkpoint but the first of a
+    segment. elsewhere: what logs of other folders said of themselves last. beside: the same of the other folder of this store.
+    is_known: whether a checkpoint of another log may be witnessed; unset: whether the key of this log signed it."""
 
     def __init__(
         self,
@@ -44,8 +48,11 @@ class ChainedSegments:
         now_us: Callable[[], int],
         tell: Callable[[str], None] = lambda note: None,
         elsewhere: Callable[[], tuple[Witness, ...]] = tuple,
+        beside: Callable[[], tuple[Witness, ...]] = tuple,
+        is_known: Callable[[str], bool] | None = None,
     ) -> None:
-        self.folder, self.name, self._tell, self._elsewhere = folder, name, tell, elsewhere
+        self.folder, self.name, self._tell, self._elsewhere, self._beside = folder, name, tell, elsewhere, beside
+        self._is_known = is_known or self._is_ours
         self._segment_bytes, self._signer, self._now_us = segment_bytes, signer, now_us
         self._segment: _OpenSegment | None = None
         self._number = 0
@@ -155,7 +162,18 @@ class ChainedSegments:
         (self.folder / "chain").mkdir(parents=True, exist_ok=True)
         segment = self._segment = _OpenSegment(SegmentFiles.new(self.folder, self._time_us(), self.name, self._number + 1))
         self._number += 1
+        try:
+            self._write_checkpoint(segment, is_opening=True)
+        except OSError as error:  # a disk that is full: the records may find room, and the next checkpoint too
+            log.warning("the first checkpoint of %s could not be written: %s", segment.files.records, error)
         return segment
+
+    def _is_ours(self, note: str) -> bool:
+        signer = self._signer()
+        try:
+            return signer is None or bool(signers_of(note, [signer.verifier]))
+        except NoteError:
+            return False
 
     def _leave(self, segment: "_OpenSegment") -> None:
         self._segment = None
@@ -163,9 +181,9 @@ class ChainedSegments:
         self._previous = segment.last.digest() if segment.last is not None else self._previous
         segment.close()
 
-    def _write_checkpoint(self, segment: "_OpenSegment", *, is_final: bool) -> str:
+    def _write_checkpoint(self, segment: "_OpenSegment", *, is_final: bool = False, is_opening: bool = False) -> str:
         now_us = self._time_us()
-        witnesses, elsewhere = self._witnesses(now_us, is_whole=is_final or segment.last is None)
+        here, elsewhere, beside = _NOBODY if is_opening else self._witnesses(now_us, is_whole=is_final or not segment.protected)
         checkpoint = Checkpoint(
             self.name,
             segment.files.number,
@@ -175,25 +193,27 @@ class ChainedSegments:
             self._before,
             self._previous,
             is_final,
-            witnesses=witnesses,
+            witnesses=here,
             elsewhere=elsewhere,
+            beside=beside,
         )
         note = segment.record(checkpoint, self._signer())
-        self._tell(note)
+        if not is_opening:
+            self._tell(note)
         return note
 
-    def _witnesses(self, now_us: int, *, is_whole: bool) -> tuple[tuple[Witness, ...], tuple[Witness, ...]]:
-        """What a checkpoint says of logs of this folder, and of others.
+    def _witnesses(self, now_us: int, *, is_whole: bool) -> tuple[tuple[Witness, ...], ...]:
+        """What a checkpoint says of logs of this folder, of other folders, and of the other folder of this store.
 
         is_whole: of all of them; else of those that changed, at intervals."""
         if not is_whole and now_us - self._witnessed_us < WITNESS_EVERY_US:
-            return (), ()
-        here = newest_of_others(self.folder, self.name)
-        known = {self.name, *(witness.log for witness in here)}
+            return _NOBODY
+        here, beside = newest_of_others(self.folder, self.name, self._is_known), self._beside()
+        known = {self.name, *(witness.log for witness in (*here, *beside))}
         elsewhere = tuple(witness for witness in self._elsewhere() if witness.log not in known)
-        before, self._witnessed, self._witnessed_us = self._witnessed, {*here, *elsewhere}, now_us
+        before, self._witnessed, self._witnessed_us = self._witnessed, {*here, *elsewhere, *beside}, now_us
         new = self._witnessed if is_whole else self._witnessed - before
-        return tuple(w for w in here if w in new), tuple(w for w in elsewhere if w in new)
+        return tuple(tuple(witness for witness in group if witness in new) for group in (here, elsewhere, beside))
 
 
 class _OpenSegment:
@@ -238,9 +258,14 @@ class _OpenSegment:
         return segment
 
     @property
+    def protected(self) -> int:
+        """Records that a checkpoint speaks of."""
+        return self.last.size if self.last is not None else 0
+
+    @property
     def is_ahead(self) -> bool:
         """Whether there are records that no checkpoint speaks of."""
-        return self.tree.size > (self.last.size if self.last is not None else 0)
+        return self.tree.size > self.protected
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Write whole lines or nothing: on an error the part that got through is cut off again."""
@@ -321,76 +346,5 @@ def write_checkpoint(files: SegmentFiles, checkpoint: Checkpoint, signer: Signer
     """Sign a checkpoint and append it to its segment's file; its note. Raises OSError."""
     text = checkpoint.text()
     note = signer.sign(text) if signer is not None else unsigned(text)
-    append_note(files.checkpoints, note, must_sync=checkpoint.is_final)
+    append_note(files.checkpoints, note, must_sync=checkpoint.is_final or not checkpoint.size)
     return note
-
-
-def seal_abandoned(folder: Path, sealed_by: str, signer: Signer | None, now_us: int) -> list[str]:
-    """End the segments whose writers ended without a final checkpoint, as a killed process does; the notes.
-
-    The whole lines that are there become the segment's records. A segment that its writer still holds is left alone. One that cannot be
-    ended, because its files are not as a writer leaves them, is logged, and left with the later ones of its log."""
-    notes, before, previous = [], 0, None
-    log_name = left = ""
-    for files in segments_in(folder):
-        if files.log == left:
-            continue
-        if files.log != log_name:
-            log_name, before, previous = files.log, 0, None
-        try:
-            last = newest_checkpoint(files)
-            if (last is None or not last.is_final) and files.records.exists():
-                sealed = _seal(files, last, sealed_by, signer, now_us, before, previous)
-                if sealed is None:
-                    continue
-                last, note = sealed
-                notes.append(note)
-        except (OSError, NoteError) as error:
-            log.warning("%s was left open and could not be ended: %s", files.records, error)
-            left = files.log
-            continue
-        if last is not None:
-            before, previous = last.before + last.size, last.digest()
-    return notes
-
-
-def _seal(
-    files: SegmentFiles,
-    last: Checkpoint | None,
-    sealed_by: str,
-    signer: Signer | None,
-    now_us: int,
-    before: int,
-    previous: bytes | None,
-) -> tuple[Checkpoint, str] | None:
-    fd = open_file(files.records)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if has_ended(files):
-            return None  # another writer was quicker
-        os.fsync(fd)
-        hashes, _ = read_leaves(files.records)
-        if last is not None and (len(hashes) < last.size or root_of(hashes[: last.size]) != last.root):
-            raise NoteError("it does not hold what its last checkpoint says; see `vedette audit verify`")
-        _replace_hashes(files, b"".join(hashes))
-        root = root_of(hashes)
-        time_us = max(now_us, files.start_us, last.time_us if last is not None else 0)  # the clock may have been set back
-        sealed = Checkpoint(
-            files.log, files.number, len(hashes), root, time_us, before, previous, is_final=True, sealed_by=sealed_by
-        )
-        return sealed, write_checkpoint(files, sealed, signer)
-    except BlockingIOError:
-        return None  # a living writer has it open
-    finally:
-        os.close(fd)
-
-
-def _replace_hashes(files: SegmentFiles, hashes: bytes) -> None:
-    """Write the stored hashes anew, into a file of their own: what stands there may be a link. They only help to find a change."""
-    try:
-        files.hashes.parent.mkdir(parents=True, exist_ok=True)
-        files.hashes.unlink(missing_ok=True)
-        with os.fdopen(open_file(files.hashes, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-            file.write(hashes)
-    except OSError as error:
-        log.warning("%s could not be written: %s", files.hashes, error)

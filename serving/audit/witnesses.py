@@ -1,17 +1,20 @@
 """What checkpoints say of other logs, so that removing or rolling back one of them contradicts another.
 
 The first and the final checkpoint of a segment speak of all; between, at intervals, one speaks of those that went on. Of a folder with
-many logs, as each life of a replica leaves one, those with the newest checkpoints are spoken of: the others were, in their time."""
+many logs, as each life of a replica leaves one, those with the newest checkpoints are spoken of: the others were, in their time.
+Nobody is told of a checkpoint that no known key signed: whoever may write to the folder could put one there, take it away again, and so
+have a signed checkpoint speak of a log that never was."""
 
 import logging
 import os
+from collections.abc import Callable
 from heapq import nlargest
 from pathlib import Path
 from typing import Final
 
-from serving.audit.checkpoint import Witness
-from serving.audit.segment_files import SegmentFiles, newest_checkpoint
-from serving.audit.signed_note import NoteError
+from serving.audit.checkpoint import Checkpoint, Witness
+from serving.audit.segment_files import SegmentFiles, newest_note
+from serving.audit.signed_note import NoteError, text_of
 
 log = logging.getLogger(__name__)
 
@@ -21,14 +24,15 @@ WITNESS_EVERY_US: Final = 60_000_000
 """Time between two looks at the other logs, within a segment; microseconds."""
 
 
-def newest_of_others(folder: Path, name: str) -> tuple[Witness, ...]:
-    """What the other logs of the folder say of themselves now, oldest first.
+def newest_of_others(folder: Path, name: str, is_known: Callable[[str], bool] = lambda note: True) -> tuple[Witness, ...]:
+    """What the other logs of the folder say of themselves now, oldest first. is_known: whether a checkpoint's note may be spoken of.
 
     It reads the names and times of all files of checkpoints, and the ends of MOST_WITNESSED of them."""
     found = []
     for files in _changed_last(folder, name):
         try:
-            checkpoint = newest_checkpoint(files)
+            note = newest_note(files)
+            checkpoint = Checkpoint.parse(text_of(note)) if note is not None and is_known(note) else None
         except (NoteError, OSError) as error:
             log.warning("a checkpoint of another log cannot be read: %s", error)
             continue

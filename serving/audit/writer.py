@@ -19,6 +19,7 @@ from typing import Final
 
 from serving.audit.checkpoint import Witness
 from serving.audit.durability.commits import Commit, tell
+from serving.audit.durability.sealing import seal_abandoned
 from serving.audit.durability.writer_state import WriterState, why
 from serving.audit.encoding import encode_record
 from serving.audit.holds import is_held
@@ -26,7 +27,7 @@ from serving.audit.personal.redaction import redact
 from serving.audit.personal.subject_keys import SubjectKeys
 from serving.audit.record import AuditRecord, NotRecorded
 from serving.audit.segment_files import has_ended, segments_with_records
-from serving.audit.segments import ChainedSegments, seal_abandoned
+from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import NoteError, Signer
 from serving.audit.tombstones import remove_segment
 from serving.errors import Internal
@@ -49,7 +50,7 @@ class SegmentWriter:
 
     segment_bytes: a new segment starts once this size is reached. segments: how many are kept in the folder, of all writers; 0
     keeps all. A segment that a living writer has open is never removed. queue: records that may wait. tell: called with the note of
-    each checkpoint, in the writer's thread; it must not wait. elsewhere: what logs of other folders said of themselves last."""
+    each checkpoint, in the writer's thread; it must not wait. elsewhere, beside, is_known: see ChainedSegments."""
 
     def __init__(
         self,
@@ -62,6 +63,8 @@ class SegmentWriter:
         now_us: Callable[[], int] | None = None,
         tell: Callable[[str], None] = lambda note: None,
         elsewhere: Callable[[], tuple[Witness, ...]] = tuple,
+        beside: Callable[[], tuple[Witness, ...]] = tuple,
+        is_known: Callable[[str], bool] | None = None,
         subject_keys: SubjectKeys | None = None,
     ) -> None:
         self._folder = folder
@@ -83,6 +86,8 @@ class SegmentWriter:
             now_us=self._now_us,
             tell=tell,
             elsewhere=elsewhere,
+            beside=beside,
+            is_known=is_known,
         )
         self._state = WriterState(folder)
         self._waking: asyncio.AbstractEventLoop | None = None

@@ -26,8 +26,8 @@ def verify_with_archive(verification: Verification, folders: Sequence[Path], pla
     Files of the archive are judged first: records are read only of those that are what was archived. Raises ArchiveError, OSError."""
     reports = []
     for folder in folders:
-        archived = _archived_segments(folder)
         if place is None:
+            archived = _archived_segments(folder, verification.trust_of(folder), must_sign=verification.must_sign)
             report = verification.verify(folder)
             if archived:
                 what = f"{len(archived)} segments lie in an archive that was not looked at; name it with --archive"
@@ -62,17 +62,20 @@ def _read_from(verification: Verification, place: ArchivePlace, bad: Set[tuple[s
 def judge_archive(folder: Path, place: ArchivePlace, trust: Trust, *, must_sign: bool) -> list[Finding]:
     """What is wrong with the archived segments of a folder. Files are hashed whole. Raises OSError."""
     findings = []
-    for files, stone in _archived_segments(folder):
+    for files, stone in _archived_segments(folder, trust, must_sign=must_sign):
         findings += _judge(files, stone, place, trust, must_sign=must_sign)
     return findings
 
 
-def _archived_segments(folder: Path) -> list[tuple[SegmentFiles, Tombstone]]:
-    """Segments whose records are gone and whose last tombstone says that they were archived."""
+def _archived_segments(folder: Path, trust: Trust, *, must_sign: bool) -> list[tuple[SegmentFiles, Tombstone]]:
+    """Segments whose records are gone and whose last tombstone that counts says that they were archived."""
     stones: dict[tuple[str, int], Tombstone] = {}
     for line in reading.note_lines(tombstones_file(folder)):
         try:
-            stone = Tombstone.parse(text_of(decode_note(line)))
+            note = decode_note(line)
+            stone = Tombstone.parse(text_of(note))
+            if not reading.is_counted(note, trust, must_sign=must_sign):
+                continue  # as below; else a forged one of a removal would hide what is wrong with the archive
         except NoteError:
             continue  # the verification of the log finds it
         stones[stone.log, stone.segment] = stone  # the last: retention removes archived segments with a tombstone of its own

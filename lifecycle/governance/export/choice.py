@@ -79,7 +79,7 @@ def last_signed(notes: Sequence[str], trust: Trust) -> tuple[str, Checkpoint] | 
 
 
 def thinned(notes: Sequence[str], most: int) -> Iterator[str]:
-    """At most about `most` of a segment's checkpoints, evenly; the last one, and the last of the log's own writer, always."""
+    """At most about `most` of a segment's checkpoints, evenly; the last one, and the first and last of its own writer, always."""
     own = [index for index, note in enumerate(notes) if "\nsealed_by " not in note]
-    kept = {*own[-1:], *range(len(notes))[-1:], *range(0, len(notes), max(1, len(notes) // max(most, 1)))}
+    kept = {*own[:1], *own[-1:], *range(len(notes))[-1:], *range(0, len(notes), max(1, len(notes) // max(most, 1)))}
     yield from (note for index, note in enumerate(notes) if index in kept)

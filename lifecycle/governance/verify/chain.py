@@ -17,7 +17,8 @@ LONGEST_TAIL_US: Final = 60 * 1_000_000
 class SegmentAccount:
     """One segment as it was found. judgement: None where its records are gone. stone: a tombstone that is signed, or is taken unsigned.
 
-    tail_us: time between the first and the last record of which the log's own writer made no checkpoint.
+    tail_us: time between the first and the last record of which the log's own writer made no checkpoint. sealed_us: the same of those of
+    which it signed none and another writer did.
     is_archived: its records are in an archive."""
 
     number: int
@@ -25,6 +26,7 @@ class SegmentAccount:
     judgement: SegmentJudgement | None
     stone: Tombstone | None = None
     tail_us: int = 0
+    sealed_us: int = 0
     is_archived: bool = False
 
 
@@ -55,9 +57,10 @@ def judge_log(log: str, accounts: Sequence[SegmentAccount], claims: Sequence[Cla
         findings += _tombstone(log, account, claims)
         findings += _tail(log, account)
         links = _links(account, links)
-    protected = _protected(accounts, must_sign=must_sign)
+    counting = _counting(accounts, must_sign=must_sign)
+    protected = {number: max((s.checkpoint.size for s in good), default=0) for number, good in counting.items()}
     for account in accounts:
-        said = _protection(log, account, protected[account.number])
+        said = [*_protection(log, account, protected[account.number]), *_sealing(log, account, counting[account.number])]
         findings += [one for one in said if isinstance(one, Finding)]
         remarks += [one for one in said if isinstance(one, Remark)]
     return LogJudgement(_figures(log, accounts, protected), tuple(findings), tuple(remarks))
@@ -188,16 +191,16 @@ def _tail(log: str, account: SegmentAccount) -> list[Finding]:
     return [Finding(FindingKind.CHECKPOINT_MISSING, Place(log, account.number, last.line + 1, file="checkpoints"), what)]
 
 
-def _protected(accounts: Sequence[SegmentAccount], *, must_sign: bool) -> dict[int, int]:
-    """By segment, how many records are below a checkpoint that a trusted key signed, or that a signed one names, by way of others."""
-    found: dict[int, int] = {}
+def _counting(accounts: Sequence[SegmentAccount], *, must_sign: bool) -> dict[int, list[Statement]]:
+    """By segment, the checkpoints that the records fit and that a trusted key signed, or that a signed one names, by way of others."""
+    found: dict[int, list[Statement]] = {}
     named: set[bytes] = set()
     for account in reversed(accounts):
         judged = account.judgement
         known = [s for s in account.statements.good if s.is_signed or s.digest in named or not must_sign]
         named |= {s.checkpoint.previous for s in known if s.checkpoint.previous is not None}
         fits = {s.line for s in judged.fits} if judged is not None else set()
-        found[account.number] = max((s.checkpoint.size for s in known if s.line in fits), default=0)
+        found[account.number] = [s for s in known if s.line in fits]
     return found
 
 
@@ -219,15 +222,28 @@ def _protection(log: str, account: SegmentAccount, protected: int) -> list[Findi
         place = Place(log, account.number, newest + 1, judged.records)
         what = f"{judged.records - newest} records lie behind the last checkpoint"
         said.append(Remark(RemarkKind.NOT_PROTECTED, place, what))
-    fit = max((s.checkpoint.size for s in judged.fits), default=0)
-    if fit > statements.own_size and not judged.findings and not statements.findings:
-        place = Place(log, account.number, statements.own_size + 1, fit)
-        what = "its writer made no checkpoint of them before it ended: a killed one leaves the records of a moment so"
-        said.append(Remark(RemarkKind.SEALED, place, what))
     if account.stone is not None and not account.is_archived:
         what = "a tombstone says that its records were removed, and they are here"
         said.append(Remark(RemarkKind.NOT_REMOVED, Place(log, account.number), what))
     return said
+
+
+def _sealing(log: str, account: SegmentAccount, counting: Sequence[Statement]) -> list[Finding | Remark]:
+    """Records that only a writer who ended the segment for another signed: whoever may write to the folder may have put them there."""
+    judged, statements = account.judgement, account.statements
+    own = max((s.checkpoint.size for s in counting if s.checkpoint.sealed_by is None), default=None)
+    sealed = max((s.checkpoint.size for s in counting), default=0)
+    if judged is None or judged.findings or statements.findings or sealed <= (own or 0) or account.tail_us > LONGEST_TAIL_US:
+        return []
+    place = Place(log, account.number, (own or 0) + 1, sealed)
+    if own is None:
+        what = "no checkpoint that its own writer signed says that it was ever begun; another writer found it and ended it"
+        return [Finding(FindingKind.UNSIGNED, place, what)]
+    if account.sealed_us > LONGEST_TAIL_US:
+        what = f"records of {account.sealed_us / 1e6:.0f} s of which its own writer signed no checkpoint; another one ended it"
+        return [Finding(FindingKind.UNSIGNED, place, what)]
+    what = "its writer made no checkpoint of them before it ended: a killed one leaves the records of a moment so"
+    return [Remark(RemarkKind.SEALED, place, what)]
 
 
 def _figures(log: str, accounts: Sequence[SegmentAccount], protected: Mapping[int, int]) -> LogFigures:

@@ -26,6 +26,7 @@ class FindingKind(StrEnum):
     REWRITTEN = "rewritten"
     SEGMENT_MISSING = "segment missing"
     REPLICA_MISSING = "replica missing"
+    LOG_MISSING = "log missing"
     FORGED_TOMBSTONE = "forged tombstone"
     FORGED_KEY = "forged key"
     HASHES_CHANGED = "hashes changed"

@@ -33,6 +33,7 @@ RecordSource = Callable[[SegmentFiles], Iterable[bytes] | None]
 MOST_HASH_BYTES: Final = 512 * 1024 * 1024
 """More stored hashes than a segment has room for records."""
 _WITNESS: Final = b"\\nwitness"
+_BESIDE: Final = b"\\nwitness_beside "
 
 
 class _Stamped(msgspec.Struct):
@@ -138,6 +139,18 @@ def witness_claims(segments: Sequence[SegmentFiles], trust: Trust) -> list[Claim
     return list(claims.values())
 
 
+def claims_beside(folder: Path, trust: Trust) -> list[Claim]:
+    """What signed checkpoints of one folder of a store say of the logs of the other folder."""
+    claims: dict[tuple[str, int, int, bytes], Claim] = {}
+    for files in find_segments(folder)[0]:
+        for line in note_lines(files.checkpoints):
+            checkpoint = trusted_checkpoint(line, trust) if _BESIDE in line else None
+            for witness in checkpoint.beside if checkpoint is not None else ():
+                key = (witness.log, witness.segment, witness.size, witness.root)
+                claims.setdefault(key, Claim(*key, f"a checkpoint of {folder.name}/{files.log}, segment {files.number},"))
+    return list(claims.values())
+
+
 def trusted_checkpoint(line: bytes, trust: Trust) -> Checkpoint | None:
     """The checkpoint of one line of notes, if a trusted key signed it, or if no key is trusted at all."""
     try:
@@ -174,8 +187,8 @@ def read_stones(folder: Path, trust: Trust, *, must_sign: bool) -> tuple[dict[tu
             note = decode_note(line)
             stone = Tombstone.parse(text_of(note))
             place = Place(stone.log, stone.segment, number, file="removed")
-            is_unsigned = note == text_of(note) + "\n"
-            if trust.keys and not trust.signers(note) and not (is_unsigned and not must_sign):
+            if not is_counted(note, trust, must_sign=must_sign):
+                is_unsigned = note == text_of(note) + "\n"
                 kind = FindingKind.UNSIGNED if is_unsigned else FindingKind.FORGED_TOMBSTONE
                 findings.append(Finding(kind, place, f"the tombstone counts for nothing: {trust.why_not(note)}"))
                 continue
@@ -187,6 +200,12 @@ def read_stones(folder: Path, trust: Trust, *, must_sign: bool) -> tuple[dict[tu
         if earlier.checkpoint != stone.checkpoint:
             findings.append(Finding(FindingKind.FORGED_TOMBSTONE, place, "two tombstones of one segment disagree"))
     return stones, findings
+
+
+def is_counted(note: str, trust: Trust, *, must_sign: bool) -> bool:
+    """Whether a tombstone counts: a trusted key signed it, or nobody where that is allowed, or no key is trusted. Raises NoteError."""
+    is_unsigned = note == text_of(note) + "\n"
+    return not trust.keys or bool(trust.signers(note)) or (is_unsigned and not must_sign)
 
 
 def line_at(files: SegmentFiles, number: int) -> bytes | None:

@@ -61,7 +61,8 @@ class VerifyState(msgspec.Struct):
 class Verification:
     """How folders are verified. must_sign: unsigned checkpoints protect nothing. anchored: names of anchors and notes that they hold.
 
-    is_anchor_shared: the anchors hold logs of other folders too, so a log of which nothing is here is not missing. keep: called with the
+    is_anchor_shared: the anchors hold logs of other folders too, so a log of which nothing is here is not missing. beside: the other
+    folder of the same store, whose checkpoints speak of the logs of this one. keep: called with the
     state after each segment. archived, archived_hashes: the records, and their leaf hashes, of a segment whose own files are gone."""
 
     now_us: int
@@ -69,6 +70,7 @@ class Verification:
     must_sign: bool = True
     anchored: Sequence[tuple[str, str]] = ()
     is_anchor_shared: bool = False
+    beside: Callable[[Path], Iterable[Path]] = lambda _: ()
     archived: RecordSource = lambda _: None
     archived_hashes: Callable[[SegmentFiles], bytes] = lambda _: b""
     advance: Advance = lambda _: None
@@ -85,6 +87,7 @@ class Verification:
         held, ignored = reading.anchor_claims(self.anchored, trust)
         began, _ = reading.find_segments(folder)
         claims = [*self._meant(held, folder, began), *reading.witness_claims(began, trust)]
+        claims += [claim for other in self.beside(folder) for claim in reading.claims_beside(other, self.trust_of(other))]
         segments, findings = reading.find_segments(folder)  # after the claims: whatever they speak of is there by now
         findings += [
             Finding(FindingKind.FORGED_KEY, Place("", file="keys"), problem) for problem in trust.problems if trust.keys
@@ -130,10 +133,16 @@ class Verification:
         judgement = judge_segment(evidence, lambda leaf: elsewhere.find(leaf, files))
         own = statements.own_size
         tail_us = reading.tail_us(files, own + 1) if len(leaves) > own else 0
-        found = _Judged(files, statements, judgement, tail_us, is_archived)
+        found = _Judged(files, statements, judgement, tail_us, self._sealed_us(files, statements, len(leaves)), is_archived)
         if self.state is not None and not found.findings:
             self._remember(files, statements)
         return found
+
+    def _sealed_us(self, files: SegmentFiles, statements: Statements, records: int) -> int:
+        """Time between the records that another writer signed for and the log's own did not."""
+        last, own = statements.last, statements.signed_own_size(must_sign=self.must_sign) or 0
+        is_sealed = last is not None and last.checkpoint.sealed_by is not None
+        return reading.tail_us(files, own + 1) if is_sealed and records > own else 0
 
     def _leaves(self, files: SegmentFiles, statements: Statements, stored: bytes) -> list[bytes] | None:
         seen = _seen(files, statements)
@@ -168,6 +177,7 @@ class _Judged:
     statements: Statements
     judgement: SegmentJudgement | None
     tail_us: int = 0
+    sealed_us: int = 0
     is_archived: bool = False
 
     @property
@@ -201,7 +211,13 @@ class _OtherSegments:
 def _accounts(log: str, judged: Sequence[_Judged], stones: Mapping[tuple[str, int], Tombstone]) -> list[SegmentAccount]:
     found = {
         one.files.number: SegmentAccount(
-            one.files.number, one.statements, one.judgement, stones.get((log, one.files.number)), one.tail_us, one.is_archived
+            one.files.number,
+            one.statements,
+            one.judgement,
+            stones.get((log, one.files.number)),
+            one.tail_us,
+            one.sealed_us,
+            one.is_archived,
         )
         for one in judged
     }

@@ -45,6 +45,13 @@ class Statements:
         """Records of which the log's own writer made a checkpoint; those that only a writer who sealed it speaks of do not count."""
         return max((s.checkpoint.size for s in self.good if s.checkpoint.sealed_by is None), default=0)
 
+    def signed_own_size(self, *, must_sign: bool) -> int | None:
+        """Records of the last checkpoint of the log's own writer that counts by its signature; None where none does."""
+        return max(
+            (s.checkpoint.size for s in self.good if s.checkpoint.sealed_by is None and (s.is_signed or not must_sign)),
+            default=None,
+        )
+
     @property
     def links(self) -> frozenset[bytes]:
         """What the next segment's `previous` may be: the last that the log's writer made, or the last of all where another sealed it."""

@@ -67,15 +67,27 @@ def trusted_keys(folder: Path, *, needed: bool = True) -> "Callable[[Path], Trus
     return lambda log: Trust.read(log, pinned, revoked)
 
 
-def folders_of_logs(folder: Path | None, store_dir: Path | None) -> list[Path]:
-    """The logs that are meant: one folder, or those of a store: the prediction log and the acts. Raises CommandError if there is none."""
+def folders_of_logs(folder: Path | None, store_dir: Path | None) -> tuple[list[Path], Path | None]:
+    """The logs that are meant, and their store: one folder, or those of a store, the prediction log and the acts, there or not.
+
+    Raises CommandError if there is no such folder."""
+    from lifecycle.governance.verify.missing import FOLDERS
+
     place = folder or store_folder(store_dir)
-    of_store = [path for path in (place / "audit", place / "governance") if path.is_dir()]
-    if of_store:
-        return of_store
-    if folder is None or not place.is_dir():
+    of_store = [place / name for name in FOLDERS]
+    if not place.is_dir():
         raise CommandError(f"{place}: no log there; `vedette up` writes one into its store, --store-dir names another store")
-    return [place]
+    if folder is None or any(path.is_dir() for path in of_store):
+        return of_store, place
+    return [place], None
+
+
+def is_off() -> bool:
+    """Whether no answer is recorded, by the settings."""
+    from serving.settings import ServingSettings
+
+    settings = ServingSettings()
+    return settings.audit == "off" and all(mode == "off" for mode in settings.audit_models.values())
 
 
 def anchored_notes(urls: list[str] | None) -> list[tuple[str, str]]:

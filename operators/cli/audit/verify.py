@@ -16,6 +16,7 @@ from operators.cli.audit.options import (
     LogStore,
     anchored_notes,
     folders_of_logs,
+    is_off,
     store_folder,
     trusted_keys,
 )
@@ -62,9 +63,10 @@ def verify(
 ) -> None:
     """Check records against checkpoints, signatures, other logs and tombstones. Exit code 1 if anything is not as it was written."""
     from lifecycle.governance.archive.verifying import verify_with_archive
+    from lifecycle.governance.verify.missing import beside, with_missing
     from lifecycle.governance.verify.run import Verification, VerifyState, bytes_of
 
-    folders = folders_of_logs(folder, store_dir)
+    folders, store = folders_of_logs(folder, store_dir)
     trust_of = trusted_keys(keys or store_folder(store_dir) / "keys" / "trusted", needed=not is_unsigned_allowed)
     with progress() as display:
         task = display.add_task("verifying", total=sum(map(bytes_of, folders)))
@@ -74,12 +76,15 @@ def verify(
             must_sign=not is_unsigned_allowed,
             anchored=anchored_notes(anchor),
             is_anchor_shared=is_anchor_shared,
+            beside=beside,
             advance=lambda count: display.advance(task, count),
         )
         if resume is not None:
             verification.state = VerifyState.read(resume)
             verification.keep = lambda state: state.write(resume)
         reports = verify_with_archive(verification, folders, archive_if_there(store_dir, archive))
+    if store is not None:
+        reports = with_missing(reports, store, is_off=is_off())
     if not any(report.logs or report.findings for report in reports):
         places = ", ".join(map(str, folders))
         raise CommandError(

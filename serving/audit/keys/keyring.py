@@ -10,15 +10,15 @@ after it is back is signed. Which keys are trusted is decided in serving.audit.k
 import fcntl
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from serving.audit.keys.trust import REVOKED, KeyNote, trusted_folder
+from serving.audit.keys.trust import REVOKED, KeyNote, Trust, read_pinned, read_revoked, trusted_folder
 from serving.audit.note_files import append_note
 from serving.audit.segment_files import note_line, read_notes
-from serving.audit.signed_note import NoteError, Signer, SigningKeyError, VerifierKey, signers_of
+from serving.audit.signed_note import NoteError, Signer, SigningKeyError, VerifierKey, signers_of, text_of
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +29,14 @@ NOTES: Final = "keys.jsonl"
 
 
 class Keyring:
-    """The signing key of one process. path: its PEM file. folders: of the logs that it signs; notes beside the key go there too."""
+    """The signing key of one process. path: its PEM file. folders: of the logs that it signs; notes beside the key go there too.
 
-    def __init__(self, path: Path, name: str | None = None, *, folders: Sequence[Path] = ()) -> None:
-        self.path, self._name, self._folders = path, name or DEFAULT_NAME, folders
+    trusted: folder of the keys that the store trusts, if it has one."""
+
+    def __init__(
+        self, path: Path, name: str | None = None, *, folders: Sequence[Path] = (), trusted: Path | None = None
+    ) -> None:
+        self.path, self._name, self._folders, self._trusted = path, name or DEFAULT_NAME, folders, trusted
         self._seen: tuple[int, int, int] | None = None
         self._signer: Signer | None = None
         self.problem = ""
@@ -47,7 +51,7 @@ class Keyring:
                 ensure_key(store, name)
             except (OSError, SigningKeyError, NoteError) as error:
                 log.error("%s could not be made: %s", key, error)
-        return cls(key, name, folders=folders)
+        return cls(key, name, folders=folders, trusted=trusted_folder(store))
 
     def signer(self) -> Signer | None:
         """The key as its file says now; None while it cannot be read. Costs one `stat` where nothing changed."""
@@ -68,6 +72,23 @@ class Keyring:
             return signer is not None and bool(signers_of(note, [signer.verifier]))
         except NoteError:
             return False
+
+    def knows(self, note: str) -> bool:
+        """Whether a key of this installation signed a note: the one that signs now, one before it, or one that the store trusts.
+
+        True of every note while there is no key: then nothing that this process says is signed either."""
+        signer = self.signer()
+        if signer is None:
+            return True
+        try:
+            before = [KeyNote.parse(text_of(told)).replaces for told in notes_beside(self.path)]
+            pinned = read_pinned(self._trusted) if self._trusted is not None else ()
+            return bool(Trust.build([signer.verifier, *before, *pinned], (), self._revoked()).signers(note))
+        except (OSError, NoteError):
+            return False
+
+    def _revoked(self) -> Mapping[VerifierKey, int]:
+        return read_revoked(self._trusted) if self._trusted is not None else {}
 
     def _take(self, signer: Signer) -> None:
         before, self._signer = self._signer, signer

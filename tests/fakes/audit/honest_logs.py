@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from serving.audit.durability.sealing import seal_abandoned
 from serving.audit.keys.trust import KeyNote, Trust
 from serving.audit.note_files import append_note
 from serving.audit.segment_files import SegmentFiles, read_notes, segments_in
-from serving.audit.segments import ChainedSegments, seal_abandoned
+from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import Signer, VerifierKey
 from serving.audit.tombstones import remove_segment
 

@@ -130,6 +130,7 @@ def _put_a_stray_file(folder: Path, *_: object) -> None:
 
 ALPHA_2, NOTES, STONES = "audit/*-alpha-000002.jsonl", "audit/chain/*-alpha-000002.checkpoints", "audit/chain/removed.jsonl"
 HASHES, ALL_OF_ALPHA_2 = "audit/chain/*-alpha-000002.hashes", ("audit/*-alpha-000002.*", "audit/chain/*-alpha-000002.*")
+SEALED = "audit/chain/*-charlie-000002.checkpoints"
 CHOSEN, ACTS = "records/alpha-000002.jsonl", "acts/governance-000001.jsonl"
 _WHOLE: list[tuple[str, _Do, str, str]] = [
     ("flip a bit", _edit(ALPHA_2, b"benign", b"bEnign", line=4), "changed", "line 5"),
@@ -149,6 +150,12 @@ _WHOLE: list[tuple[str, _Do, str, str]] = [
     ("remove the records of a segment", _remove(ALPHA_2), "segment missing", "alpha, segment 2"),
     ("remove a segment", _remove(*ALL_OF_ALPHA_2), "segment missing", "alpha, segment 2"),
     ("remove a replica", _remove("audit/*-charlie-*", "audit/chain/*-charlie-*"), "replica missing", "charlie"),
+    (
+        "take away the checkpoints of a sealed segment's own writer",
+        _on_lines(SEALED, lambda s: s[-1:]),
+        "unsigned",
+        "charlie, segment 2",
+    ),
     ("edit a tombstone", _edit(STONES, b"past retention", b"by order"), "forged tombstone", STONES),
     ("remove a tombstone", _on_lines(STONES, lambda s: s[1:]), "segment missing", "bravo, segment 1"),
     ("edit the stored hashes", _put(HASHES, bytes(32 * 30)), "hashes changed", "alpha-000002.hashes"),

@@ -176,6 +176,9 @@ class Package:
                 good.append(checkpoint)
                 self.claims += [(*claim, name_of(segment)) for claim in checkpoint["witnesses"]]
         self.counts["signed checkpoints"] += len(good)
+        if self.is_whole and good and all(c["is_sealed"] for c in good) and good[-1]["size"]:
+            what = "no checkpoint that its own writer signed says that it was ever begun; another writer ended it"
+            self.add("unsigned", name_of(segment), what)
         has_records = os.path.exists(os.path.join(self.folder, "audit", stem + ".jsonl"))
         if self.is_whole and segment not in self.stones and not has_records:
             self.add("segment missing", name_of(segment), "its records are gone, and no tombstone says why")

@@ -6,10 +6,11 @@ import os
 import pytest
 
 from serving.audit.checkpoint import Checkpoint, Witness
+from serving.audit.durability.sealing import seal_abandoned
 from serving.audit.merkle import leaf_hash, root_of
 from serving.audit.note_files import append_note
 from serving.audit.segment_files import read_entries, read_notes, segments_in
-from serving.audit.segments import ChainedSegments, seal_abandoned
+from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import NoteError, Signer, signers_of, text_of
 from tests.unit.serving.audit.chains import check_chain
 
@@ -46,8 +47,9 @@ def test_a_checkpoint_says_what_the_segment_holds(tmp_path, open_log, signer):
     log.append(lines("c"))
     log.end()
     (files,) = segments_in(tmp_path / "log")
-    first, last = checkpoints(files)
+    opening, first, last = checkpoints(files)
     assert signers_of(note, [signer.verifier]) == [signer.verifier]
+    assert (opening.size, opening.root, opening.is_final) == (0, root_of([]), False), "before the first record"
     assert (first.size, first.root, first.is_final) == (2, root_of([leaf_hash(b"a"), leaf_hash(b"b")]), False)
     assert (last.size, last.is_final, last.before, last.previous) == (3, True, 0, None)
     assert files.hashes.read_bytes() == b"".join(map(leaf_hash, read_entries(files.records)))
@@ -128,7 +130,7 @@ def test_what_is_no_checkpoint_is_refused(text):
 
 
 def test_a_clock_that_is_set_back_leaves_names_and_checkpoints_in_order(tmp_path, signer, caplog):
-    times = iter([5_000_000_000_000, 5_000_000_000_001, 1_000_000, 1_000_001, 1_000_002, 1_000_003])
+    times = iter([5_000_000_000_000, 5_000_000_000_001, *range(1_000_000, 1_000_010)])
     log = ChainedSegments(tmp_path / "log", "one", segment_bytes=1, signer=lambda: signer, now_us=lambda: next(times))
     for word in "abc":
         log.append(lines(word))

@@ -7,9 +7,10 @@ import pytest
 
 from serving.audit import witnesses
 from serving.audit.checkpoint import Checkpoint, Witness
+from serving.audit.durability.sealing import seal_abandoned
 from serving.audit.merkle import leaf_hash, root_of
 from serving.audit.segment_files import read_notes, segments_in
-from serving.audit.segments import ChainedSegments, seal_abandoned
+from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import text_of
 from serving.audit.witnesses import MOST_WITNESSED, WITNESS_EVERY_US, newest_of_others
 
@@ -63,8 +64,8 @@ def test_of_hundreds_of_logs_the_last_to_change_are_read_and_no_others(tmp_path,
         (files,) = [files for files in segments_in(tmp_path) if files.log == f"log-{number:03d}"]
         os.utime(files.checkpoints, ns=(number, number))
     read = []
-    real = witnesses.newest_checkpoint
-    monkeypatch.setattr(witnesses, "newest_checkpoint", lambda files: read.append(files.log) or real(files))
+    real = witnesses.newest_note
+    monkeypatch.setattr(witnesses, "newest_note", lambda files: read.append(files.log) or real(files))
     found = newest_of_others(tmp_path, "log-100")
     assert {witness.log for witness in found} == set(read) == {f"log-{number:03d}" for number in range(20, MOST_WITNESSED + 20)}
 
@@ -117,4 +118,4 @@ def test_of_two_replicas_that_start_at_once_one_ends_what_a_killed_one_left(tmp_
     monkeypatch.setattr(fcntl, "flock", lock_late)
     assert seal_abandoned(tmp_path, "second", None, 6) == []
     assert len(quicker) == 1
-    assert [said(note).is_final for note in read_notes(files.checkpoints)] == [False, True]
+    assert [said(note).is_final for note in read_notes(files.checkpoints)] == [False, False, True]

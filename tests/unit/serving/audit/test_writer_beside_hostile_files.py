@@ -5,9 +5,10 @@ from itertools import count
 
 import pytest
 
+from serving.audit.durability.sealing import seal_abandoned
 from serving.audit.merkle import root_of
 from serving.audit.segment_files import newest_checkpoint, read_leaves, segments_in
-from serving.audit.segments import ChainedSegments, seal_abandoned
+from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import Signer
 from serving.audit.tombstones import read_tombstones
 from serving.audit.writer import CHUNK, SegmentWriter

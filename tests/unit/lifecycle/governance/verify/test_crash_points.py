@@ -6,9 +6,10 @@ from contextlib import suppress
 import pytest
 
 from lifecycle.governance.verify.run import Verification
+from serving.audit.durability.sealing import seal_abandoned
 from serving.audit.keys.trust import Trust
 from serving.audit.segment_files import read_entries, segments_in
-from serving.audit.segments import ChainedSegments, seal_abandoned
+from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import Signer
 from serving.audit.tombstones import remove_segment
 from tests.fakes.audit.hostile_files import START_US

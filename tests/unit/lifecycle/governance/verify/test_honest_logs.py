@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.governance.verify.run import Verification
+from serving.audit.durability.sealing import seal_abandoned
 from serving.audit.keys.trust import KeyNote, Trust
 from serving.audit.note_files import append_note
 from serving.audit.segment_files import segments_in
-from serving.audit.segments import ChainedSegments, seal_abandoned
+from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import Signer
 from serving.audit.tombstones import remove_segment
 from tests.fakes.audit.honest_logs import record_line

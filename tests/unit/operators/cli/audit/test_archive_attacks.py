@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from operators.cli.main import app
 from serving.audit.keys.keyring import pin
 from serving.audit.signed_note import Signer, text_of
+from serving.audit.tombstones import read_tombstones, write_tombstone
 from tests.unit.lifecycle.governance.archive.logs import LogWorld
 
 
@@ -103,6 +105,17 @@ def test_the_archive_of_the_store_is_looked_at_without_being_named(store):
     parquet(store).unlink()
     said = json.loads(asks(store, "verify").stdout)
     assert [f["kind"] for folder in said["folders"] for f in folder["findings"]] == ["segment missing"]
+
+
+@pytest.mark.parametrize("is_foreign", [pytest.param(False, id="unsigned"), pytest.param(True, id="of a foreign key")])
+def test_forge_a_later_tombstone_that_says_the_archived_file_was_removed(store, tmp_path, is_foreign):
+    """The forged tombstone counts for nothing, and what is gone from the archive is found as without it."""
+    ((archived, _), _) = read_tombstones(store / "audit")
+    removed = replace(archived, reason="past retention: flows is kept 1 days", time_us=archived.time_us + 1)
+    write_tombstone(store / "audit", removed, Signer.create(tmp_path / "foreign.pem") if is_foreign else None)
+    parquet(store).unlink()
+    assert ("segment missing", 1) in found(store)
+    assert {kind for kind, _ in found(store)} == {"segment missing", "forged tombstone" if is_foreign else "unsigned"}
 
 
 def test_an_archive_that_is_elsewhere_is_remarked(store, tmp_path):

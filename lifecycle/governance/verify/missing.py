@@ -1,0 +1,59 @@
+"""Whether a store should have a log that is not there: what else of the store speaks of it. Looks at names only; nothing is read or proved.
+
+Signed checkpoints of one log name the logs of the other folder (witness_beside), which is evidence and is judged in
+lifecycle.governance.verify.run. What is looked for here is for a store that has lost both: files that a store without a log does not have.
+Whoever removes the logs can remove these too; then only an anchor outside the store knows of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from lifecycle.governance.acts import LOG as ACTS
+from lifecycle.governance.acts import PREDICTIONS
+from lifecycle.governance.verify.findings import Finding, FindingKind, Place, Report
+
+FOLDERS: Final = (PREDICTIONS, ACTS)
+"""Of a store's logs."""
+_SERVED: Final = ("revisions/*", "served*.json")
+_GOVERNED: Final = ("control/*", "registry/models/*")
+
+
+def beside(folder: Path) -> list[Path]:
+    """The other folder of the store; none where this is no folder of a store."""
+    if folder.name not in FOLDERS:
+        return []
+    return [other for name in FOLDERS if name != folder.name and (other := folder.parent / name).is_dir()]
+
+
+def with_missing(reports: Sequence[Report], store: Path, *, is_off: bool) -> list[Report]:
+    """The reports on the folders of a store, with those that should be there and are not. is_off: no prediction log is kept.
+
+    A folder that is not there, and of which nothing speaks, is left out."""
+    found = []
+    for given in reports:
+        report = given
+        why = "" if report.logs else _sign_of(Path(report.folder), store, is_off=is_off)
+        if why:
+            what = f"{why}, so there was a log in {report.folder}, and nothing of it is here"
+            report = replace(report, findings=(Finding(FindingKind.LOG_MISSING, Place(""), what), *report.findings))
+        if Path(report.folder).is_dir() or report.logs or report.findings:
+            found.append(report)
+    return found
+
+
+def _sign_of(folder: Path, store: Path, *, is_off: bool) -> str:
+    """What of the store speaks of a log in this folder, in words; empty where nothing does."""
+    if folder == store / PREDICTIONS:
+        if _first(store, ["archive/segment-*.parquet"]):
+            return "the store's archive has segments"
+        served = _first(store, _SERVED)
+        return f"this store has served ({served})" if served and not is_off and not folder.is_dir() else ""
+    governed = _first(store, _GOVERNED) if folder == store / ACTS else ""
+    return f"rollouts or a registry were governed here ({governed}), and each act is recorded first" if governed else ""
+
+
+def _first(store: Path, patterns: Sequence[str]) -> str:
+    """The first path that fits a pattern, within the store."""
+    paths = (path for pattern in patterns for path in store.glob(pattern) if not path.name.startswith("."))
+    return next((path.relative_to(store).as_posix() for path in paths), "")
