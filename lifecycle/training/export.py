@@ -1,7 +1,8 @@
 """A fitted model as an ONNX graph with the same answers: text codes, trees and the logistic function in one graph.
 
 Trees go over node by node, their thresholds rounded down to float32: for a float32 input, x <= t holds exactly when x <= that. So
-every row reaches the same leaves as in LightGBM, and only the last bits of the sum differ.
+every row reaches the same leaves as in LightGBM, and only the last bits of the sum differ. `nodes_hitrates` holds how many training
+rows came by each node, which is what Shapley values are computed from (serving.explanations).
 
 Graph: text columns (BYTES [-1, 1] each) and one FP32 [-1, k] tensor -> `label` INT64 [-1], `probabilities` FP32 [-1, 2]."""
 
@@ -109,7 +110,7 @@ def _logistic() -> list[Any]:
 
 def _trees(fitted: Fitted, matrix: str) -> Any:
     nodes: dict[str, list[Any]] = {
-        k: [] for k in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")
+        k: [] for k in ("treeids", "nodeids", "featureids", "values", "hitrates", "modes", "truenodeids", "falsenodeids")
     }
     leaves: dict[str, list[Any]] = {k: [] for k in ("treeids", "nodeids", "ids", "weights")}
     tree_id = 0
@@ -133,7 +134,7 @@ class _Tree:
         """Append a node and what is below it; returns its id."""
         node_id, self.size = self.size, self.size + 1
         if "split_feature" not in node:
-            self._row(node_id, 0, 0.0, "LEAF")
+            self._row(node_id, 0, 0.0, _rows(node), "LEAF")
             for key, value in zip(self.leaves, (self.tree_id, node_id, 0, float(node["leaf_value"]) * self.share), strict=True):
                 self.leaves[key].append(value)
             return node_id
@@ -141,15 +142,22 @@ class _Tree:
             raise ExportError(
                 f"a tree splits by {node['decision_type']!r}; only numeric splits are exported (no categorical_feature)"
             )
-        at = self._row(node_id, int(node["split_feature"]), _float32_at_most(float(node["threshold"])), "BRANCH_LEQ")
+        at = self._row(
+            node_id, int(node["split_feature"]), _float32_at_most(float(node["threshold"])), _rows(node), "BRANCH_LEQ"
+        )
         self.nodes["truenodeids"][at] = self.add(node["left_child"])
         self.nodes["falsenodeids"][at] = self.add(node["right_child"])
         return node_id
 
-    def _row(self, node_id: int, feature: int, value: float, mode: str) -> int:
-        for key, item in zip(self.nodes, (self.tree_id, node_id, feature, value, mode, 0, 0), strict=True):
+    def _row(self, node_id: int, feature: int, value: float, rows: float, mode: str) -> int:
+        for key, item in zip(self.nodes, (self.tree_id, node_id, feature, value, rows, mode, 0, 0), strict=True):
             self.nodes[key].append(item)
         return len(self.nodes["nodeids"]) - 1
+
+
+def _rows(node: Any) -> float:
+    """Training rows that came by a node; LightGBM counts none for a tree of one leaf."""
+    return float(node.get("internal_count", node.get("leaf_count", 1)) or 1)
 
 
 def _float32_at_most(threshold: float) -> float:

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+import numpy as np
 import onnx
+import onnx.numpy_helper
+from numpy.typing import NDArray
 
 from serving.models.errors import BundleError
 
@@ -81,6 +84,54 @@ def without_zipmap(model: Any) -> Any:
         output = next(o for o in plain.graph.output if o.name == name)
         output.CopyFrom(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, None]))
     return plain
+
+
+def attributes_of(node: Any) -> dict[str, Any]:
+    """A node's attributes by name: numbers, str, lists of them, and arrays for tensors. Tensors kept outside the file are left out."""
+    return {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in node.attribute if not _is_outside(a.t)}
+
+
+def constants_of(model: Any) -> dict[str, NDArray[Any]]:
+    """The graph's initializers by name, strings as objects. Those kept outside the file are left out."""
+    return {t.name: _plain(t) for t in model.graph.initializer if not _is_outside(t)}
+
+
+def cut_at(model: Any, value: str) -> bytes:
+    """The part of the graph that computes one value from the graph's inputs, as a model whose only output is that value."""
+    needed, kept = {value}, []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            kept.append(node)
+            needed |= set(node.input)
+            needed |= {name for a in node.attribute for g in (a.g, *a.graphs) for inner in g.node for name in inner.input}
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    del part.graph.node[:], part.graph.output[:], part.graph.initializer[:]
+    part.graph.node.extend(reversed(kept))
+    part.graph.initializer.extend(t for t in model.graph.initializer if t.name in needed)
+    inputs = [i for i in model.graph.input if i.name in needed]
+    del part.graph.input[:]
+    part.graph.input.extend(inputs)
+    part.graph.output.append(onnx.ValueInfoProto(name=value))
+    return bytes(part.SerializeToString(deterministic=True))
+
+
+def _is_outside(tensor: Any) -> bool:
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, onnx.TensorProto):
+        array = onnx.numpy_helper.to_array(value)
+        if array.dtype.kind not in "OSU":
+            return array
+        value = array.ravel().tolist()
+        return np.array([_plain(v) for v in value], dtype=object).reshape(array.shape)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, (str, int, float)) or not hasattr(value, "__iter__"):
+        return value
+    return [v.decode(errors="replace") if isinstance(v, bytes) else v for v in value]
 
 
 def _inside(location: str, tensor: str) -> str:
