@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serving.explanations.background import Background, background_of
 from serving.explanations.columns import InputColumns, Tensors
-from serving.explanations.explanation import Attribution, Method, Unit, UnexplainableModel
+from serving.explanations.explanation import Attribution, Method, UnexplainableModel, Unit
 from serving.explanations.score_path import NoPath
 from serving.explanations.tree_model import TreeModel
 from serving.models.assembly import as_runtime_strings
