@@ -13,8 +13,8 @@ from serving.explanations.symbols import Symbol, Term
 
 Symbols = NDArray[Any]
 """Objects: symbols and plain numbers; or an array of plain numbers, a constant of the graph."""
-Attributes = Mapping[str, Any]
-Operator = Callable[[Attributes, Sequence[Symbols | None]], list[Symbols]]
+NodeAttributes = Mapping[str, Any]
+Operator = Callable[[NodeAttributes, Sequence[Symbols | None]], list[Symbols]]
 
 
 class NotByRow(Exception):
@@ -29,7 +29,7 @@ def is_symbolic(array: Symbols | None) -> bool:
 def _each(function: Callable[..., Any], takes: int | None = None) -> Operator:
     """An operator that works number by number, with numpy's broadcasting."""
 
-    def run(_: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+    def run(_: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
         given = [a for a in (inputs if takes is None else inputs[:takes]) if a is not None]
         found = np.frompyfunc(function, len(given), 1)(*(a.astype(object) for a in given))
         return [np.asarray(found, dtype=object)]
@@ -37,32 +37,32 @@ def _each(function: Callable[..., Any], takes: int | None = None) -> Operator:
     return run
 
 
-def _cast(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _cast(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     is_float = int(attributes.get("to", 1)) in (1, 10, 11)
     return _each(lambda v: v if is_float or not isinstance(v, Term) else symbols.joined(v))(attributes, inputs)
 
 
-def _within_row(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _within_row(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     data = _data(inputs)
     found = np.empty(data.shape, dtype=object)
     found.fill(symbols.joined(*data.ravel()))
     return [found]
 
 
-def _softmax(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _softmax(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     data = _data(inputs)
     if data.ndim != 2 or int(attributes.get("axis", -1)) not in (1, -1):
         raise NotByRow("Softmax along an axis that is not the columns'")
     return [row_of(symbols.softmax(list(data[0])))]
 
 
-def _one_hot(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _one_hot(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     data = _data(inputs)
     size = len(attributes.get("cats_strings") or attributes.get("cats_int64s") or ())
     return [np.repeat(_each(symbols.joined)({}, [data])[0][..., None], size, axis=-1)]
 
 
-def _concat(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _concat(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     if any(a is None for a in inputs):
         raise NotByRow("Concat of something unread")
     arrays = [a.astype(object) for a in inputs if a is not None]
@@ -72,15 +72,15 @@ def _concat(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Sy
     return [np.concatenate(arrays, axis=axis)]
 
 
-def _vectorizer(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _vectorizer(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     return _concat({"axis": 1}, inputs)
 
 
-def _extract(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _extract(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     return [_data(inputs)[..., _whole(inputs, 1).ravel()]]
 
 
-def _gather(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _gather(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     data = _data(inputs)
     axis = int(attributes.get("axis", 0)) % data.ndim
     if axis == 0 and is_symbolic(data):
@@ -88,7 +88,7 @@ def _gather(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Sy
     return [np.take(data.astype(object), _whole(inputs, 1), axis=axis)]
 
 
-def _reshape(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _reshape(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     data = _data(inputs)
     wanted = [int(d) for d in (attributes["shape"] if "shape" in attributes else _whole(inputs, 1))]
     if is_symbolic(data) and (not wanted or wanted[0] not in (-1, 0)):
@@ -96,13 +96,13 @@ def _reshape(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[S
     return [_by_row(data, data.reshape([data.shape[i] if d == 0 else d for i, d in enumerate(wanted)]))]
 
 
-def _flatten(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _flatten(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     if int(attributes.get("axis", 1)) != 1:
         raise NotByRow("Flatten into other rows")
     return [_data(inputs).reshape(1, -1)]
 
 
-def _squeeze(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _squeeze(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     data = _data(inputs)
     axes = tuple(int(a) % data.ndim for a in (attributes["axes"] if "axes" in attributes else _whole(inputs, 1)))
     if 0 in axes and is_symbolic(data):
@@ -110,7 +110,7 @@ def _squeeze(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[S
     return [np.squeeze(data, axis=axes)]
 
 
-def _unsqueeze(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _unsqueeze(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     data = _data(inputs)
     axes = [int(a) for a in (attributes["axes"] if "axes" in attributes else _whole(inputs, 1))]
     found = np.expand_dims(data, tuple(axes))
@@ -119,7 +119,7 @@ def _unsqueeze(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list
     return [found]
 
 
-def _transpose(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _transpose(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     data = _data(inputs)
     order = [int(a) for a in attributes.get("perm", range(data.ndim)[::-1])]
     if is_symbolic(data) and order[0] != 0:
@@ -127,7 +127,7 @@ def _transpose(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list
     return [np.transpose(data, order)]
 
 
-def _slice(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _slice(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     data = _data(inputs)
     if "starts" in attributes:
         starts, ends = attributes["starts"], attributes["ends"]
@@ -145,7 +145,7 @@ def _slice(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Sym
     return [data[tuple(cut)]]
 
 
-def _split(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _split(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     data = _data(inputs)
     axis = int(attributes.get("axis", 0)) % data.ndim
     if axis == 0:
@@ -157,7 +157,7 @@ def _split(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Sym
 
 
 def _reduce(combine: Callable[[Sequence[Any]], Any]) -> Operator:
-    def run(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+    def run(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
         data = _data(inputs)
         given = attributes.get("axes") or (_whole(inputs, 1) if len(inputs) > 1 and inputs[1] is not None else None)
         axes = [] if given is None else [int(a) % data.ndim for a in given]
@@ -176,7 +176,7 @@ def _sum(parts: Sequence[Any]) -> Any:
     return total
 
 
-def _linear(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _linear(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     """MatMul and Gemm with constant weights; between trees and score they keep the sums."""
     data, weights = _data(inputs), inputs[1]
     if weights is None or is_symbolic(weights) or data.ndim != 2 or weights.ndim != 2 or int(attributes.get("transA", 0)):
@@ -195,7 +195,7 @@ def _linear(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Sy
 def _folded(combine: Callable[[Any, Any], Any], *, is_mean: bool = False) -> Operator:
     """An operator that adds up any number of inputs, with numpy's broadcasting."""
 
-    def run(_: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+    def run(_: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
         total = _data(inputs).astype(object)
         for other in inputs[1:]:
             total = np.frompyfunc(combine, 2, 1)(total, _data([other]).astype(object))
@@ -210,7 +210,7 @@ def _mean(parts: Sequence[Any]) -> Any:
     return symbols.divide(_sum(parts), len(parts))
 
 
-def _constant(attributes: Attributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
+def _constant(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     for name in ("value", "value_float", "value_int", "value_floats", "value_ints", "value_string", "value_strings"):
         if name in attributes:
             return [np.asarray(attributes[name])]
