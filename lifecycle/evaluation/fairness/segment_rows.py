@@ -1,0 +1,27 @@
+"""The segments of rows, by their entities and a mapping that is kept beside the model. Pure."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.models.manifest import Manifest
+from serving.segments.mapping import SegmentMap
+
+
+def segments_of(mapping: SegmentMap, entity: NDArray[np.object_]) -> Mapping[str, NDArray[np.object_]]:
+    """Column of the mapping -> the value of each row, "" for none; shape (n,). entity: each row's key, text or whole numbers."""
+    values, which = np.unique(np.asarray([str(e) for e in entity.tolist()], dtype=object).astype(str), return_inverse=True)
+    found = {column: np.full(len(values), "", dtype=object) for column in mapping.columns}
+    for place, value in enumerate(values.tolist()):
+        for segment in mapping.find(value.encode()):
+            column, _, name = mapping.segments[segment].partition("=")
+            found[column][place] = name
+    return {column: of_values[which.ravel()] for column, of_values in found.items()}
+
+
+def refuse_as_inputs(mapping: SegmentMap, manifest: Manifest) -> None:
+    """Raise SegmentMapError if the bundle's model takes one of the mapping's columns."""
+    names = {c for tensor in manifest.assembly for c in tensor.columns} | {f.name for f in manifest.request_fields}
+    names |= {k.name for k in manifest.entity_keys} | {t.name for t in manifest.inputs}
+    mapping.refuse_inputs(names, f"model {manifest.name!r} version {manifest.version}")
