@@ -12,11 +12,14 @@ import numpy as np
 
 from lifecycle.datasets.data import Dataset
 from lifecycle.datasets.detector import Detector
+from lifecycle.evaluation.fairness.disparity import FairnessReport
+from lifecycle.evaluation.fairness.segment_rows import fairness_of, refuse_as_features, refuse_as_inputs
 from lifecycle.evaluation.report import Scored, SegmentReport, UnitReport, by_segment, report
 from lifecycle.training.features import FeatureStore, with_features
 from lifecycle.training.train import Prepared, Progress, model_scores, prepare, train, write_bundle
 from serving.models.bundle import Bundle
 from serving.models.onnx import OnnxModel
+from serving.segments.mapping import SegmentMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class SeedReport:
     digest: str
     units: tuple[UnitReport, ...]
     segments: tuple[SegmentReport, ...]
+    fairness: FairnessReport | None = None
+    """By the segments of a mapping, at the default operating point; None: there is no mapping, or rows name no entity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +54,13 @@ def evaluate(
     *,
     seeds: int,
     progress: Progress | None = None,
+    mapping: SegmentMap | None = None,
 ) -> EvaluationResult:
     """Train and judge once per seed. test: rows of a file kept for evaluation; None: the part that the split takes off.
 
-    Raises TrainingError, BundleError."""
+    mapping: segments of entities, for the rates by segment. Raises TrainingError, BundleError, SegmentMapError."""
+    if mapping is not None:
+        refuse_as_features(mapping, detector)
     tell = progress or (lambda what, share: None)
     prepared = prepare(detector, data, store, with_test=test is None, progress=tell)
     if test is None:
@@ -60,7 +68,9 @@ def evaluate(
     else:
         judged = test if detector.label.others == "unverified" else test.take(test.verified)
         frame, _ = with_features(detector, judged, store)
-    results = [_one_seed(prepared, judged, frame, detector.model.seed + i, _within(tell, i, seeds)) for i in range(seeds)]
+    results = [
+        _one_seed(prepared, judged, frame, detector.model.seed + i, _within(tell, i, seeds), mapping) for i in range(seeds)
+    ]
     return EvaluationResult(
         detector, data.digest, "split" if test is None else test.digest, _parts(prepared, judged), tuple(results), data.notes
     )
@@ -74,7 +84,7 @@ def score_rows(bundle: Bundle, detector: Detector, judged: Dataset, frame: Any, 
     return Scored(score, judged.attack, judged.verified, entity, judged.at_us, segments)
 
 
-def _one_seed(prepared: Prepared, judged: Dataset, frame: Any, seed: int, tell: Progress) -> SeedReport:
+def _one_seed(prepared: Prepared, judged: Dataset, frame: Any, seed: int, tell: Progress, mapping: SegmentMap | None) -> SeedReport:
     detector = prepared.detector
     trained = train(prepared, seed=seed, progress=tell)
     with TemporaryDirectory(prefix="vedette-") as scratch:
@@ -85,8 +95,17 @@ def _one_seed(prepared: Prepared, judged: Dataset, frame: Any, seed: int, tell: 
     default = detector.default_operating_point
     return SeedReport(
         seed, bundle.digest, report(scored, points, window_s=how.window_s, minutes_per_alert=how.minutes_per_alert),
-        by_segment(scored, default, points[default]),
+        by_segment(scored, default, points[default]), _fairness(bundle, scored, default, mapping, seed),
     )  # fmt: skip
+
+
+def _fairness(bundle: Bundle, scored: Scored, scenario: str, mapping: SegmentMap | None, seed: int) -> FairnessReport | None:
+    """By the mapping's segments; unverified rows count as benign."""
+    if mapping is None:
+        return None
+    refuse_as_inputs(mapping, bundle.manifest)
+    alert = scored.score >= np.float32(bundle.manifest.operating_points[scenario].threshold)
+    return fairness_of(alert, scored.attack, scored.entity, mapping, seed=seed)
 
 
 def _within(tell: Progress, i: int, of: int) -> Callable[[str, float], None]:

@@ -10,11 +10,13 @@ import typer
 
 from operators.cli.console import CommandError, errors
 from operators.cli.control_plane import StoreDir
+from operators.cli.fairness import fairness
 
 if TYPE_CHECKING:
     from lifecycle.documents.document import Document
 
 app = typer.Typer(no_args_is_help=True, help="Model cards and compliance reports.")
+app.command()(fairness)
 Form = Annotated[
     str, typer.Option("--format", help="md, html or json. HTML has a print stylesheet: a browser makes a PDF of it.")
 ]

@@ -108,7 +108,9 @@ def read_segment_map(path: Path) -> SegmentMap:
     """Read a mapping file, CSV or YAML by its suffix. Raises SegmentMapError."""
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise SegmentMapError(f"{path}: is larger than {MOST_BYTES // 2**20} MB; write networks instead of single addresses")
+            raise SegmentMapError(
+                f"{path}: is larger than {MOST_BYTES // 2**20} MB; write networks instead of single addresses"
+            )
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise SegmentMapError(f"{path}: cannot be read: {problem}; it is a CSV or YAML file in UTF-8") from problem
@@ -154,8 +156,10 @@ Line = tuple[str, str, Mapping[str, str]]
 
 def _lines_of_csv(text: str, where: str) -> Sequence[Line]:
     rows = [row for row in csv.reader(io.StringIO(text)) if row and not row[0].startswith("#")]
-    if not rows or [c.strip() for c in rows[0]][0] != _ENTITY or len(rows[0]) < 2:
-        raise SegmentMapError(f"{where}: begins with {rows[0] if rows else 'nothing'}; write the header `entity,unit` (or more columns)")
+    if not rows or rows[0][0].strip() != _ENTITY or len(rows[0]) < 2:
+        raise SegmentMapError(
+            f"{where}: begins with {rows[0] if rows else 'nothing'}; write the header `entity,unit` (or more columns)"
+        )
     columns = [c.strip() for c in rows[0][1:]]
     if len(set(columns)) != len(columns):
         raise SegmentMapError(f"{where}: columns {columns} repeat a name; name each once")
@@ -170,7 +174,7 @@ def _lines_of_csv(text: str, where: str) -> Sequence[Line]:
 
 def _lines_of_yaml(text: str, where: str) -> Sequence[Line]:
     try:
-        content: Any = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506 - the safe one, in C
+        content: Any = yaml.load(text, Loader=yaml.CSafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise SegmentMapError(f"{where}: is not YAML: {problem}") from problem
     if not isinstance(content, dict) or not all(isinstance(values, dict) for values in content.values()):
@@ -204,5 +208,3 @@ def _network(entity: str) -> IPv4Network | IPv6Network | None:
         return ip_network(entity, strict=False)
     except ValueError:
         return None
-
-

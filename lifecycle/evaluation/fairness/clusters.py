@@ -89,7 +89,9 @@ def ratio_interval(one: Interval, other: Interval) -> Interval:
 
 
 def _bounds(of: Interval) -> tuple[float, float, float]:
-    assert of.value is not None and of.low is not None and of.high is not None  # noqa: S101
+    """Value, low and high of a rate that was counted."""
+    if of.value is None or of.low is None or of.high is None:
+        raise ValueError("a rate of nothing has no bounds")
     return of.value, of.low, of.high
 
 

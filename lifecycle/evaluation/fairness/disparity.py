@@ -112,7 +112,7 @@ def judge_fairness(
     rows: SegmentedRows,
     *,
     alpha: float = 0.05,
-    sizes: MinimumSizes = MinimumSizes(),  # noqa: B008 - frozen
+    sizes: MinimumSizes = MinimumSizes(),
     correction: Correction = "holm",
     seed: int = 0,
 ) -> FairnessReport:
@@ -131,9 +131,7 @@ def judge_fairness(
     in_none = np.ones(len(rows.alert), dtype=bool)
     for values in rows.segments.values():
         in_none &= values == ""
-    return FairnessReport(
-        tuple(found), len(rows.alert), int(in_none.sum()), rows.entity is not None, alpha, correction
-    )
+    return FairnessReport(tuple(found), len(rows.alert), int(in_none.sum()), rows.entity is not None, alpha, correction)
 
 
 def _compare(
@@ -158,8 +156,9 @@ def _compare(
     if not missing:
         both = Clusters(np.concatenate([c.n for c in parts]), np.concatenate([c.k for c in parts]))
         p = two_rates(both, np.arange(len(both.n)) < len(parts[0].n), rng)
-    difference, ratio = difference_interval(rates[0].interval, rates[1].interval), ratio_interval(
-        rates[0].interval, rates[1].interval
+    difference, ratio = (
+        difference_interval(rates[0].interval, rates[1].interval),
+        ratio_interval(rates[0].interval, rates[1].interval),
     )
     return Disparity(column, value, rate, rates[0], rates[1], difference, ratio, p, None, missing)
 

@@ -6,7 +6,16 @@ from typing import Any, Final
 from lifecycle.evaluation.fairness.disparity import RATE_WORDS, Disparity, FairnessReport, SegmentRate
 from lifecycle.metrics import Interval
 
-COLUMNS: Final = ("segment", "rate", "segment's (95 %)", "rest's (95 %)", "difference (95 %)", "ratio (95 %)", "p, corrected", "")
+COLUMNS: Final = (
+    "segment",
+    "rate",
+    "segment's (95 %)",
+    "rest's (95 %)",
+    "difference (95 %)",
+    "ratio (95 %)",
+    "p, corrected",
+    "",
+)
 
 
 def fairness_record(report: FairnessReport) -> dict[str, Any]:

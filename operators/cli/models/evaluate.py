@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import Json, errors, print_json, print_table, progress
+from operators.cli.fairness import show_fairness
 from operators.cli.models.train import DataDir, DataFile, DetectorArgument, feature_store, load
 
 if TYPE_CHECKING:
@@ -29,14 +30,20 @@ def evaluate(
         Path | None, typer.Option("--test", help="File with rows to judge on (default: the detector's, or a split).")
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, max=100, help="How many seeds (default: the detector's).")] = None,
+    segments: Annotated[
+        Path | None,
+        typer.Option(help="Mapping of entities to segments (CSV or YAML): rates by segment, and which differ beyond chance."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train with each of several seeds, and judge each bundle on rows that it has not seen."""
     from lifecycle.datasets.data import find_file, read_data
     from lifecycle.datasets.declarations import read_detector
     from lifecycle.evaluation.evaluate import evaluate as run
+    from serving.segments.mapping import read_segment_map
 
     declared = read_detector(detector)
+    mapping = None if segments is None else read_segment_map(segments)
     with progress() as display, TemporaryDirectory(prefix="vedette-") as scratch:
         task = display.add_task("reading", total=100)
 
@@ -48,7 +55,13 @@ def evaluate(
             test = find_file(declared, data_dir, "test")
         judged = None if test is None else read_data(declared, test)
         result = run(
-            declared, rows, judged, _store(declared, Path(scratch)), seeds=seeds or declared.evaluation.seeds, progress=tell
+            declared,
+            rows,
+            judged,
+            _store(declared, Path(scratch)),
+            seeds=seeds or declared.evaluation.seeds,
+            progress=tell,
+            mapping=mapping,
         )
     if as_json:
         print_json(as_record(result))
@@ -69,6 +82,8 @@ def _store(detector: "Detector", scratch: Path) -> "FeastStore":
 
 def as_record(result: "EvaluationResult") -> dict[str, Any]:
     """The whole result, for programs."""
+    from lifecycle.evaluation.fairness.section import fairness_record
+
     return {
         "detector": result.detector.name, "data_digest": result.data_digest, "test": result.test, "parts": result.parts,
         "why_this_split": result.detector.split.why, "notes": list(result.notes),
@@ -77,6 +92,7 @@ def as_record(result: "EvaluationResult") -> dict[str, Any]:
             {
                 "seed": s.seed, "digest": s.digest, "units": [_unit_record(u) for u in s.units],
                 "segments": [{**dataclasses.asdict(g), "rates": _rates(g)} for g in s.segments],
+                "fairness": fairness_record(s.fairness) if s.fairness else None,
             }
             for s in result.seeds
         ],
@@ -175,6 +191,9 @@ def _show(result: "EvaluationResult") -> None:
     if any(len({p.threshold for p in s.units[0].points}) == 1 for s in result.seeds):
         print("The operating points fall together: on the validation rows one threshold meets every requirement best.\n")
     _show_segments(result)
+    first = result.seeds[0]
+    if first.fairness is not None:
+        show_fairness(first.fairness, f"{result.detector.default_operating_point}, seed {first.seed}")
     expected = [
         [
             p["operating_point"],

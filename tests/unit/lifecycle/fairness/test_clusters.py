@@ -63,7 +63,9 @@ def test_differences_and_ratios_hold_what_they_are_of() -> None:
         pytest.param((0, 50), (0, 500), (None, None), id="none of none"),
     ],
 )
-def test_ratios_at_the_border(one: tuple[int, int], other: tuple[int, int], expected: tuple[float | None, float | None]) -> None:
+def test_ratios_at_the_border(
+    one: tuple[int, int], other: tuple[int, int], expected: tuple[float | None, float | None]
+) -> None:
     got = ratio_interval(rate_interval(rows(*one)), rate_interval(rows(*other)))
     assert got.value == expected[0]
     assert got.low is not None

@@ -220,3 +220,20 @@ def test_a_note_of_what_was_trained_that_cannot_be_read_leads_to_training_again(
     path.write_text(memo)
     bundle = ensure_trained(str(own / "logins.yaml"), own, settings, retrain=False)
     assert json.loads(path.read_text()) == {"digest": bundle.digest}
+
+
+def test_rates_are_told_by_the_segments_of_a_mapping_and_never_learned_from(vedette, own):
+    (own / "entity.yaml").write_text(yaml.safe_dump(body(entity={"key": "user"})), encoding="utf-8")
+    names = "".join(f"u{i},{'night' if i % 4 == 0 else 'day'}\n" for i in range(40))
+    (own / "shifts.csv").write_text(f"entity,shift\n{names}", encoding="utf-8")
+    (own / "methods.csv").write_text("entity,method\nu1,token\n", encoding="utf-8")
+    words = ("evaluate", own / "entity.yaml", "--data", own / "logins.csv", "--segments")
+    done = vedette(*words, own / "shifts.csv", "--json")
+    assert done.exit_code == 0, done.output
+    (seed,) = json.loads(done.stdout)["seeds"]
+    assert {d["value"] for d in seed["fairness"]["disparities"]} == {"day", "night"}
+    assert seed["fairness"]["clustered_by_entity"]
+    assert "fairness by segment: siem_alerting, seed 0" in vedette(*words, own / "shifts.csv").stdout
+    refused = vedette(*words, own / "methods.csv")
+    assert refused.exit_code != 0
+    assert "'method' is an input of detector 'logins'" in str(refused.exception)

@@ -4,7 +4,9 @@ import pytest
 
 from serving.segments.mapping import MOST_SEGMENTS, SegmentMap, SegmentMapError, parse_segment_map, read_segment_map
 
-CSV = "entity,unit,site\n10.1.0.0/16,finance,prague\n10.1.7.0/24,it,prague\n10.1.7.9,hr,\nalice,legal,brno\n2001:db8::/32,lab,\n"
+CSV = (
+    "entity,unit,site\n10.1.0.0/16,finance,prague\n10.1.7.0/24,it,prague\n10.1.7.9,hr,\nalice,legal,brno\n2001:db8::/32,lab,\n"
+)
 YAML = """
 10.1.0.0/16: {unit: finance, site: prague}
 10.1.7.0/24: {unit: it, site: prague}
@@ -57,7 +59,10 @@ def test_lookup(mapping: SegmentMap, entity: str, segments: set[str]) -> None:
         pytest.param("- a\n- b\n", True, "is no mapping of entities", id="a list"),
         pytest.param("a: {unit: [}", True, "is not YAML", id="no YAML"),
         pytest.param(
-            "entity,unit\n" + "".join(f"h{i},u{i}\n" for i in range(MOST_SEGMENTS + 1)), False, "different values", id="identities"
+            "entity,unit\n" + "".join(f"h{i},u{i}\n" for i in range(MOST_SEGMENTS + 1)),
+            False,
+            "different values",
+            id="identities",
         ),
     ],
 )

@@ -1,0 +1,98 @@
+"""The rows of the prediction log as fairness is judged of them: entity, verdict, and the label where an analyst gave one."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifecycle.arrays import Mask
+from lifecycle.evaluation.fairness.disparity import SegmentedRows
+from lifecycle.evaluation.fairness.segment_rows import segments_of
+from serving.audit.encoding import decode_array, decode_record
+from serving.audit.personal.redaction import reveal
+from serving.audit.personal.subject_keys import SubjectKeys
+from serving.audit.record import AuditRecord
+from serving.segments.mapping import SegmentMap
+
+_NOBODY: Final = "\x00"
+"""Begins the name of an entity that is not known; no key has it, so no mapping does."""
+
+
+class LabelError(ValueError):
+    """A file of labels is not one; the message says which line, and what it should be."""
+
+
+Labels = Mapping[tuple[str, int], bool]
+"""(receipt, row of the request) -> whether it was an attack."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredRows:
+    """Arrays of shape (n,). labelled: rows with a label; attack: what it says. without_entity: rows that name none, or a redacted one."""
+
+    entity: NDArray[np.object_]
+    alert: Mask
+    labelled: Mask
+    attack: Mask
+    without_entity: int
+
+    def segmented(self, mapping: SegmentMap) -> SegmentedRows:
+        """With the segments of the mapping."""
+        benign = self.labelled & ~self.attack
+        return SegmentedRows(self.alert, benign, self.labelled & self.attack, self.entity, segments_of(mapping, self.entity))
+
+
+def read_labels(path: Path) -> Labels:
+    """Read analysts' labels: CSV with the columns receipt, row (from 0) and label (attack or benign). Raises LabelError, OSError."""
+    found: dict[tuple[str, int], bool] = {}
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        for number, line in enumerate(csv.DictReader(lines), 2):
+            receipt, row, label = (line.get(name) for name in ("receipt", "row", "label"))
+            if not receipt or label not in ("attack", "benign") or not (row or "0").isdigit():
+                raise LabelError(
+                    f"{path}, line {number}: is no label; write `receipt,row,label` above and e.g. `a1b2-3f,0,benign` (attack or benign)"
+                )
+            found[receipt, int(row or 0)] = label == "attack"
+    return found
+
+
+def answered_rows(lines: Iterable[bytes], key: str | None, keys: SubjectKeys, labels: Labels) -> AnsweredRows:
+    """Every row that got a verdict. lines: of the log. key: the column of the entity; None: there is none. keys: open what is encrypted."""
+    entities: list[str] = []
+    alerts: list[bool] = []
+    known: list[bool | None] = []
+    without = 0
+    for line in lines:
+        record = decode_record(line)
+        if not record.verdicts:
+            continue
+        names = _entities(record, key, keys)
+        if names is None:
+            without += record.rows
+            names = [f"{_NOBODY}{record.receipt}/{i}" for i in range(record.rows)]
+        numbers = range(record.rows) if record.row_numbers is None else record.row_numbers
+        entities += names
+        alerts += [verdict == "alert" for verdict in record.verdicts]
+        known += [labels.get((record.receipt, int(number))) for number in numbers]
+    return AnsweredRows(
+        np.array(entities, dtype=object),
+        np.array(alerts, dtype=bool),
+        np.array([k is not None for k in known], dtype=bool),
+        np.array([bool(k) for k in known], dtype=bool),
+        without,
+    )
+
+
+def _entities(record: AuditRecord, key: str | None, keys: SubjectKeys) -> list[str] | None:
+    """The entity of each row; None where the record does not say."""
+    if key is None or key not in record.inputs:
+        return None
+    shown, gone = reveal(record, keys)
+    if key in gone:
+        return None
+    values = decode_array(shown.inputs[key]).reshape(-1).tolist()
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values]
