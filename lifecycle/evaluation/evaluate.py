@@ -84,7 +84,9 @@ def score_rows(bundle: Bundle, detector: Detector, judged: Dataset, frame: Any, 
     return Scored(score, judged.attack, judged.verified, entity, judged.at_us, segments)
 
 
-def _one_seed(prepared: Prepared, judged: Dataset, frame: Any, seed: int, tell: Progress, mapping: SegmentMap | None) -> SeedReport:
+def _one_seed(
+    prepared: Prepared, judged: Dataset, frame: Any, seed: int, tell: Progress, mapping: SegmentMap | None
+) -> SeedReport:
     detector = prepared.detector
     trained = train(prepared, seed=seed, progress=tell)
     with TemporaryDirectory(prefix="vedette-") as scratch:
