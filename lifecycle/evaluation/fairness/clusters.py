@@ -28,7 +28,8 @@ class Clusters:
     def of(cls, event: Mask, cluster: NDArray[np.intp]) -> "Clusters":
         """Count. event: shape (n,). cluster: shape (n,), any codes."""
         _, codes = np.unique(cluster, return_inverse=True)
-        return cls(np.bincount(codes).astype(np.float64), np.bincount(codes, weights=event.astype(np.float64)))
+        n = np.bincount(codes)
+        return cls(n.astype(np.float64), np.bincount(codes[event], minlength=len(n)).astype(np.float64))
 
     @property
     def total(self) -> int:
