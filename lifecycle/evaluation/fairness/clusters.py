@@ -18,14 +18,14 @@ from lifecycle.metrics import Interval
 
 
 @dataclass(frozen=True, slots=True)
-class Clusters:
+class ClusterCounts:
     """Observations n and events k of each cluster, shape (clusters,), float64 of whole numbers."""
 
     n: Floats
     k: Floats
 
     @classmethod
-    def of(cls, event: Mask, cluster: NDArray[np.intp]) -> "Clusters":
+    def of(cls, event: Mask, cluster: NDArray[np.intp]) -> "ClusterCounts":
         """Count. event: shape (n,). cluster: shape (n,), any codes."""
         _, codes = np.unique(cluster, return_inverse=True)
         n = np.bincount(codes)
@@ -54,7 +54,7 @@ class Clusters:
         return float(rows / max(1.0, variance * rows / (rate * (1 - rate))))
 
 
-def rate_interval(clusters: Clusters, alpha: float = 0.05) -> Interval:
+def rate_interval(clusters: ClusterCounts, alpha: float = 0.05) -> Interval:
     """The rate with its bounds at confidence 1 - alpha; Nones where nothing was counted."""
     if not clusters.total:
         return Interval(None, None, None)

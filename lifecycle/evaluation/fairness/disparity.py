@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifecycle.arrays import Mask
-from lifecycle.evaluation.fairness.clusters import Clusters, difference_interval, rate_interval, ratio_interval
+from lifecycle.evaluation.fairness.clusters import ClusterCounts, difference_interval, rate_interval, ratio_interval
 from lifecycle.evaluation.fairness.exact_tests import Correction, adjusted, two_rates
 from lifecycle.metrics import Interval
 
@@ -147,14 +147,14 @@ def _compare(
     event, among = _events(rows, rate)
     parts, rates = [], []
     for side in (inside & among, ~inside & among):
-        clusters = Clusters.of(event[side], cluster[side])
+        clusters = ClusterCounts.of(event[side], cluster[side])
         parts.append(clusters)
         entities = None if rows.entity is None else len(clusters.n)
         rates.append(SegmentRate(clusters.events, clusters.total, entities, rate_interval(clusters)))
     missing = sizes.missing(rates[0], rate) or (f"the rest: {left}" if (left := sizes.missing(rates[1], rate)) else "")
     p = None
     if not missing:
-        both = Clusters(np.concatenate([c.n for c in parts]), np.concatenate([c.k for c in parts]))
+        both = ClusterCounts(np.concatenate([c.n for c in parts]), np.concatenate([c.k for c in parts]))
         p = two_rates(both, np.arange(len(both.n)) < len(parts[0].n), rng)
     difference, ratio = (
         difference_interval(rates[0].interval, rates[1].interval),

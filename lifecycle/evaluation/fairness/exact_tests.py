@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import fisher_exact
 
 from lifecycle.arrays import Floats, Mask
-from lifecycle.evaluation.fairness.clusters import Clusters
+from lifecycle.evaluation.fairness.clusters import ClusterCounts
 
 DRAWS: Final = 9_999
 ENOUGH: Final = 20
@@ -22,7 +22,7 @@ _BATCH: Final = 500
 Correction = Literal["holm", "benjamini-hochberg"]
 
 
-def two_rates(clusters: Clusters, inside: Mask, rng: np.random.Generator, draws: int = DRAWS) -> float:
+def two_rates(clusters: ClusterCounts, inside: Mask, rng: np.random.Generator, draws: int = DRAWS) -> float:
     """Two-sided p-value of "the rate inside is the rate outside". inside: shape (clusters,), which are in the segment."""
     if (clusters.n == 1).all():
         hit = clusters.k > 0
@@ -31,7 +31,7 @@ def two_rates(clusters: Clusters, inside: Mask, rng: np.random.Generator, draws:
     return _permuted(clusters, inside, rng, draws)
 
 
-def _permuted(clusters: Clusters, inside: Mask, rng: np.random.Generator, draws: int) -> float:
+def _permuted(clusters: ClusterCounts, inside: Mask, rng: np.random.Generator, draws: int) -> float:
     kinds, which, counts = np.unique(np.stack([clusters.n, clusters.k]), axis=1, return_inverse=True, return_counts=True)
     n, k = kinds
     sums = np.stack([np.ones_like(n), n, k, n * n, n * k, k * k], axis=1)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lifecycle.evaluation.fairness.clusters import Clusters, difference_interval, rate_interval, ratio_interval
+from lifecycle.evaluation.fairness.clusters import ClusterCounts, difference_interval, rate_interval, ratio_interval
 from lifecycle.metrics import Interval
 
 
-def rows(events: int, total: int) -> Clusters:
-    return Clusters(np.ones(total), (np.arange(total) < events).astype(float))
+def rows(events: int, total: int) -> ClusterCounts:
+    return ClusterCounts(np.ones(total), (np.arange(total) < events).astype(float))
 
 
 @pytest.mark.parametrize(("events", "total"), [(0, 30), (3, 100), (40, 80), (25, 25)])
@@ -19,7 +19,7 @@ def test_without_entities_it_is_clopper_pearsons_interval(events: int, total: in
 
 
 def test_rows_that_are_all_alike_count_as_one_each_entity() -> None:
-    alike = Clusters(np.full(40, 50.0), np.where(np.arange(40) < 4, 50.0, 0.0))
+    alike = ClusterCounts(np.full(40, 50.0), np.where(np.arange(40) < 4, 50.0, 0.0))
     assert alike.effective() == pytest.approx(39, abs=1), "40 entities, 2,000 rows"
     entities = rate_interval(rows(4, 40))
     got = rate_interval(alike)
@@ -37,7 +37,7 @@ def test_the_interval_holds_where_rows_of_an_entity_are_alike() -> None:
     for _ in range(300):
         n = rng.geometric(0.05, 120).astype(float)
         k = rng.binomial(n.astype(int), rng.beta(0.5, 9.5, 120)).astype(float)
-        got, plain = rate_interval(Clusters(n, k)), rate_interval(rows(int(k.sum()), int(n.sum())))
+        got, plain = rate_interval(ClusterCounts(n, k)), rate_interval(rows(int(k.sum()), int(n.sum())))
         held += got.low <= 0.05 <= got.high
         naive += plain.low <= 0.05 <= plain.high
     assert held / 300 >= 0.93
@@ -74,6 +74,6 @@ def test_ratios_at_the_border(
 
 
 def test_nothing_counted_is_unknown_and_not_zero() -> None:
-    nothing = rate_interval(Clusters(np.zeros(0), np.zeros(0)))
+    nothing = rate_interval(ClusterCounts(np.zeros(0), np.zeros(0)))
     assert nothing == Interval(None, None, None)
     assert difference_interval(nothing, rate_interval(rows(1, 2))) == Interval(None, None, None)

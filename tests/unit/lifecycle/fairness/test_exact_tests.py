@@ -6,22 +6,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, fisher_exact
 
-from lifecycle.evaluation.fairness.clusters import Clusters
+from lifecycle.evaluation.fairness.clusters import ClusterCounts
 from lifecycle.evaluation.fairness.exact_tests import ENOUGH, adjusted, two_rates
 
 
 def test_without_entities_it_is_fishers_exact_test() -> None:
     k = np.array([1.0] * 6 + [0.0] * 44 + [1.0] * 10 + [0.0] * 440)
-    p = two_rates(Clusters(np.ones(500), k), np.arange(500) < 50, np.random.default_rng(0))
+    p = two_rates(ClusterCounts(np.ones(500), k), np.arange(500) < 50, np.random.default_rng(0))
     assert p == pytest.approx(fisher_exact([[6, 44], [10, 440]]).pvalue)
 
 
-def entities(rng: np.random.Generator, inside_rate: float, outside_rate: float) -> tuple[Clusters, np.ndarray]:
+def entities(rng: np.random.Generator, inside_rate: float, outside_rate: float) -> tuple[ClusterCounts, np.ndarray]:
     """60 of 400 entities inside; each alerts on all of its rows or on none, and those inside have three times the traffic."""
     inside = np.arange(400) < 60
     n = (rng.geometric(0.2, 400) * np.where(inside, 3, 1)).astype(float)
     bad = rng.random(400) < np.where(inside, inside_rate, outside_rate)
-    return Clusters(n, n * bad), inside
+    return ClusterCounts(n, n * bad), inside
 
 
 def test_alike_rows_do_not_make_a_finding() -> None:
@@ -43,9 +43,9 @@ def test_a_difference_of_entities_is_found() -> None:
 
 def test_no_p_value_is_zero_and_clear_cases_stop_early() -> None:
     rng = np.random.default_rng(13)
-    clusters = Clusters(np.full(40, 5.0), np.where(np.arange(40) < 20, 5.0, 0.0))
+    clusters = ClusterCounts(np.full(40, 5.0), np.where(np.arange(40) < 20, 5.0, 0.0))
     assert two_rates(clusters, np.arange(40) < 20, rng, draws=199) == 1 / 200
-    same = Clusters(np.full(40, 5.0), np.tile([0.0, 1.0], 20))
+    same = ClusterCounts(np.full(40, 5.0), np.tile([0.0, 1.0], 20))
     assert two_rates(same, np.arange(40) < 20, rng, draws=100_000_000) >= ENOUGH / 1000
 
 
