@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from lifecycle.datasets.provenance import Provenance
+from lifecycle.datasets.reasons import ReasonDeclaration
 from serving.models.manifest import Name, Redaction
 from serving.rules.ruleset import RulesFile
 
@@ -318,6 +319,8 @@ class Detector(_Part):
     """How results are reported."""
     rules: RulesFile | None = None
     """Threshold rules that answer when the model or its features cannot, as a bundle's `rules.yaml` has them."""
+    reasons: Mapping[str, ReasonDeclaration] = {}
+    """What an analyst reads of a column that speaks for a verdict, by column; a `*` in it stands for the seconds of a window."""
 
     @property
     def has_split(self) -> bool:

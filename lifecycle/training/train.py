@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lifecycle.datasets.data import Dataset
 from lifecycle.datasets.detector import Detector
+from lifecycle.datasets.reasons import explain_spec
 from lifecycle.datasets.split import Parts, split
 from lifecycle.metrics import ranking
 from lifecycle.training.calibrate import venn_abers
@@ -126,6 +127,7 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
         "calibration": venn_abers(scores, attack),
         "segments": detector.segments,
         "personal": detector.personal,
+        "explain": explain_spec(detector.reasons, encoding.columns),
         "lineage": lineage,
     }
     files = reference_files(encoding, trained_on, every[parts.train], prepared.data.attack[parts.train], chosen_seed)

@@ -3,9 +3,10 @@
 Pure: reading, hashing and verifying files is serving.models.bundle's."""
 
 from collections.abc import Collection, Mapping, Sequence
+from string import Formatter
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from serving.spec import Finite
 
@@ -17,6 +18,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+REASON_PLACES: Final = ("value", "unit", "percentile", "column")
+"""What a reason's text may leave to be filled in, each in braces."""
 Redaction = Literal["encrypt", "hash", "truncate", "drop"]
 """How the prediction log writes a personal column."""
 
@@ -156,6 +159,41 @@ class RulesSpec(_ManifestPart):
     """What every event is; unset: what the event says, or what follows from its channel and id."""
 
 
+class ReasonTemplate(_ManifestPart):
+    """What an analyst reads of a column that speaks for a verdict."""
+
+    code: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
+    """For programs: stays the same when the text changes."""
+    text: Annotated[str, Field(min_length=1, max_length=400)]
+    """A sentence without its full stop; `{value}`, `{unit}`, `{percentile}` and `{column}` are filled in. How the value compares with the
+    training rows is added, unless the text has `{percentile}`."""
+    unit: str = ""
+    """What the value counts, e.g. `bytes`; with `share` a value of 0..1 is written as a percentage."""
+    words: Mapping[str, str] = {}
+    """Value -> word, for a column of codes: `"1": tcp`."""
+    bits: Mapping[str, str] = {}
+    """Bit -> word, for a column of flags: `"1": FIN`, `"2": SYN`."""
+
+    @field_validator("text")
+    @classmethod
+    def _fillable(cls, text: str) -> str:
+        try:
+            asked = [(name, form, conversion) for _, name, form, conversion in Formatter().parse(text) if name is not None]
+        except ValueError as problem:
+            raise ValueError(f"{text!r}: {problem}; write a brace that is meant as it stands twice") from problem
+        unknown = [name for name, form, conversion in asked if name not in REASON_PLACES or form or conversion]
+        if unknown:
+            raise ValueError(f"{text!r} has {{{unknown[0]}}}, expected some of {', '.join(f'{{{n}}}' for n in REASON_PLACES)}")
+        return text
+
+
+class ExplainSpec(_ManifestPart):
+    """How answers of the bundle are explained."""
+
+    reasons: Mapping[str, ReasonTemplate] = {}
+    """Column -> its words. A column that is not here is named as it is called."""
+
+
 class Golden(_ManifestPart):
     """How golden.json must reproduce."""
 
@@ -237,6 +275,8 @@ class Manifest(_ManifestPart):
     """Whether NaN and infinities may be sent."""
     rules: RulesSpec | None = None
     """Rules that answer in the model's place; unset: none do."""
+    explain: ExplainSpec | None = None
+    """The words of explanations; unset: columns are named as they are called."""
     golden: Golden | None = None
     """Cases that must reproduce before the bundle is served."""
     lineage: Lineage | None = None
@@ -274,6 +314,8 @@ class Manifest(_ManifestPart):
         need(has_rules == (self.rules is not None), "rules are files under rules/ and a `rules` that says so: both or neither")
         unknown = sorted(self.personal.keys() - keys - fields - used)
         need(not unknown, f"personal names {unknown}, which are no entity keys, request fields or features")
+        unnamed = sorted(self.explain.reasons.keys() - used) if self.explain is not None and self.assembly else []
+        need(not unnamed, f"explain.reasons names {unnamed}, which are no columns of the assembly")
         if self.rules is not None:
             need(self.score is not None, "rules give verdicts, so a bundle with rules needs a score")
             event = self.rules.event_field

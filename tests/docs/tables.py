@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
-from lifecycle.datasets import declarations, detector
+from lifecycle.datasets import declarations, detector, reasons
 from loadtests.settings import LoadSettings
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
@@ -169,6 +169,7 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/metrics.md", "buckets"): buckets,
     ("docs/reference/bundle.md", "manifest"): lambda: models(manifest, manifest.Manifest),
     ("docs/reference/detector.md", "detector"): lambda: models(detector, detector.Detector),
+    ("docs/reference/detector.md", "reasons"): lambda: models(reasons, reasons.ReasonDeclaration),
     ("docs/reference/detector.md", "flows"): lambda: (
         f"```yaml\n{(declarations.BUILT_IN / 'flows.yaml').read_text(encoding='utf-8')}```\n"
     ),
