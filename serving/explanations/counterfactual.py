@@ -27,7 +27,7 @@ _ROUNDING: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class WantedScores:
     """Scores that give the wanted verdict: low <= score < high."""
 
     low: float = -inf
@@ -43,7 +43,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ColumnChange:
     """One column and where it would have to be: low <= value <= high, None for no bound on that side, or one of `words`."""
 
     column: str
@@ -57,7 +57,7 @@ class Change:
 class Counterfactual:
     """Changes that together give the wanted verdict. score: at the nearest such values. distance: in quantiles of the reference, summed."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[ColumnChange, ...]
     score: float
     distance: float
 
@@ -109,7 +109,7 @@ class CounterfactualFinder:
     row: Tensors
     reference: Tensors
     run: Callable[[Tensors, int], Floats]
-    target: Target
+    target: WantedScores
     has_time: Callable[[], bool] = lambda: True
     fixed: Collection[str] = ()
     _runs: int = 0
@@ -160,7 +160,7 @@ class CounterfactualFinder:
         is_met = self.target.is_met(scores)
         if candidates.is_word:
             words = tuple(str(w) for w in candidates.values[is_met])
-            change = Change(self._name(candidates), candidates.value, words=words)
+            change = ColumnChange(self._name(candidates), candidates.value, words=words)
             return [Counterfactual((change,), float(scores[is_met][0]), 0.5)] if words else []
         below = candidates.values < candidates.value
         sides = (np.flatnonzero(below)[::-1], np.flatnonzero(~below))
@@ -181,7 +181,7 @@ class CounterfactualFinder:
         edge = self._edge(candidates, float(candidates.values[side[first]]), toward)
         low, high = (far, edge) if is_below else (edge, far)
         score = float(self._scores({candidates.column: np.array([edge])}, 1)[0])
-        change = Change(self._name(candidates), candidates.value, low, high)
+        change = ColumnChange(self._name(candidates), candidates.value, low, high)
         return Counterfactual((change,), score, float(candidates.distance(np.array([edge]))[0]))
 
     def _edge(self, candidates: _Candidates, met: float, missed: float) -> float:
@@ -227,14 +227,14 @@ class CounterfactualFinder:
         return [Counterfactual(changes, float(scores[best]), float(distances[best]))]
 
 
-def _change(name: str, candidates: _Candidates, value: Any, is_open: bool) -> Change:
+def _change(name: str, candidates: _Candidates, value: Any, is_open: bool) -> ColumnChange:
     if candidates.is_word:
-        return Change(name, candidates.value, words=(str(value),))
+        return ColumnChange(name, candidates.value, words=(str(value),))
     if not is_open:
-        return Change(name, candidates.value, low=float(value), high=float(value))
+        return ColumnChange(name, candidates.value, low=float(value), high=float(value))
     if value < candidates.value:
-        return Change(name, candidates.value, high=float(value))
-    return Change(name, candidates.value, low=float(value))
+        return ColumnChange(name, candidates.value, high=float(value))
+    return ColumnChange(name, candidates.value, low=float(value))
 
 
 def _rounded(value: float, digits: int, *, up: bool) -> float:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from serving.explanations.background import Background, background_of
 from serving.explanations.columns import InputColumns, Tensors
-from serving.explanations.counterfactual import CounterfactualFinder, CounterfactualSearch, Target
+from serving.explanations.counterfactual import CounterfactualFinder, CounterfactualSearch, WantedScores
 from serving.explanations.explanation import Attribution, Method, UnexplainableModel, Unit
 from serving.explanations.lime import lime
-from serving.explanations.sampling import MOST_ENUMERATED, Clock, Game, kernel_shap, permutation_shap
+from serving.explanations.sampling import MOST_ENUMERATED, Game, ReadSeconds, kernel_shap, permutation_shap
 from serving.explanations.tree_model import TreeModel
 from serving.explanations.trees.score_path import NoPath
 from serving.models.assembly import as_runtime_strings
@@ -77,7 +77,7 @@ class Explainer:
         budget_s: float,
         seed: int = 0,
         method: Method | None = None,
-        clock: Clock = time.monotonic,
+        clock: ReadSeconds = time.monotonic,
     ) -> list[Attribution]:
         """What each column added to the score of each row. tensors: the graph's inputs, rows together.
 
@@ -101,11 +101,11 @@ class Explainer:
         self,
         tensors: Tensors,
         *,
-        target: Target,
+        target: WantedScores,
         budget_s: float,
         most: int = 3,
         fixed: Collection[str] = (),
-        clock: Clock = time.monotonic,
+        clock: ReadSeconds = time.monotonic,
     ) -> CounterfactualSearch:
         """What would have given the target, for tensors of one row. fixed: columns that may not change.
 
@@ -155,7 +155,7 @@ class Explainer:
         method: Method | None,
         rng: np.random.Generator,
         until_s: float,
-        clock: Clock,
+        clock: ReadSeconds,
     ) -> Attribution:
         background, row, size = self._rows(), columns.row(tensors, index), len(columns.names)
         game = Game(columns, row, float(self.scores(row, 1)[0]), background.tensors, self.base_scores, self.scores)

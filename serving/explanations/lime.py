@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from serving.explanations.sampling import Clock, Game
+from serving.explanations.sampling import Game, ReadSeconds
 from serving.explanations.trees.tree_ensemble import Floats
 
 MOST_ROWS: Final = 4096
@@ -29,7 +29,7 @@ class LocalLine:
     fidelity: float
 
 
-def lime(game: Game, rng: np.random.Generator, *, until_s: float, clock: Clock) -> LocalLine:
+def lime(game: Game, rng: np.random.Generator, *, until_s: float, clock: ReadSeconds) -> LocalLine:
     """Perturbed rows until the time is up, at least 64 and at most MOST_ROWS."""
     columns = len(game.columns.names)
     wanted = int(np.clip(8 * columns, 512, MOST_ROWS))

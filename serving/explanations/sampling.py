@@ -28,7 +28,7 @@ _LEAST_PAIRS: Final = 8
 _MOST_PAIRS: Final = 4096
 _RUN_NUMBERS: Final = 1 << 18
 _MOST_RUN_ROWS: Final = 4096
-Clock = Callable[[], float]
+ReadSeconds = Callable[[], float]
 """Seconds, never going back."""
 
 
@@ -70,7 +70,7 @@ class Estimate:
     runs: int
 
 
-def kernel_shap(game: Game, rng: np.random.Generator, *, until_s: float, clock: Clock) -> Estimate:
+def kernel_shap(game: Game, rng: np.random.Generator, *, until_s: float, clock: ReadSeconds) -> Estimate:
     """All coalitions, on background rows in random order until the time is up; at least on two. At most MOST_ENUMERATED columns."""
     columns = len(game.columns.names)
     known = (np.arange(1 << columns)[:, None] >> np.arange(columns)) & 1 == 1
@@ -86,7 +86,7 @@ def kernel_shap(game: Game, rng: np.random.Generator, *, until_s: float, clock: 
     return _estimate(game, np.concatenate(found), runs=done << columns, whole=len(order))
 
 
-def permutation_shap(game: Game, rng: np.random.Generator, *, until_s: float, clock: Clock) -> Estimate:
+def permutation_shap(game: Game, rng: np.random.Generator, *, until_s: float, clock: ReadSeconds) -> Estimate:
     """Columns revealed in random orders and their reverse, until the time is up or the error is small; at least twice."""
     columns, size = len(game.columns.names), len(game.base_scores)
     step = max(game.run_rows // max(2 * columns - 2, 1), 1)

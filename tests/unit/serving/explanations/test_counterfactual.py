@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serving.explanations.columns import InputColumns
-from serving.explanations.counterfactual import Change, CounterfactualFinder, CounterfactualSearch, Target
+from serving.explanations.counterfactual import ColumnChange, CounterfactualFinder, CounterfactualSearch, WantedScores
 from serving.models.manifest import Manifest, TensorAssembly, TensorSpec
 
 SPECS = (TensorSpec(name="word", datatype="BYTES", shape=(-1, 1)), TensorSpec(name="x", datatype="FP32", shape=(-1, 3)))
@@ -24,19 +24,19 @@ def row(proto: str, *numbers: float) -> dict[str, np.ndarray]:
     return {"word": np.array([[proto]], dtype=object), "x": np.array([numbers], np.float32)}
 
 
-def search(scores, asked, reference, target: Target, **options) -> CounterfactualSearch:
+def search(scores, asked, reference, target: WantedScores, **options) -> CounterfactualSearch:
     def run(tensors: dict[str, np.ndarray], rows: int) -> np.ndarray:
         return scores(tensors["word"][:, 0], tensors["x"].astype(np.float64))
 
     return CounterfactualFinder(InputColumns.of(MANIFEST, reference), asked, reference, run, target, **options).search()
 
 
-BENIGN = Target(high=0.5)
+BENIGN = WantedScores(high=0.5)
 
 
 def test_a_whole_number_gets_its_exact_edge(reference):
     found = search(lambda w, x: np.where(x[:, 0] > 4, 0.9, 0.1), row("tcp", 9, 100, 0), reference, BENIGN)
-    assert found.found[0].changes == (Change("peers", 9.0, None, 4.0),)
+    assert found.found[0].changes == (ColumnChange("peers", 9.0, None, 4.0),)
     assert (found.found[0].score, found.is_met) == (0.1, False)
 
 
@@ -53,24 +53,24 @@ def test_a_measured_number_gets_a_round_edge_that_holds(reference):
 
 def test_a_range_between_two_bounds_is_told_as_one(reference):
     found = search(lambda w, x: np.where((x[:, 0] >= 2) & (x[:, 0] <= 5), 0.1, 0.9), row("tcp", 9, 100, 0), reference, BENIGN)
-    assert found.found[0].changes == (Change("peers", 9.0, 2.0, 5.0),)
+    assert found.found[0].changes == (ColumnChange("peers", 9.0, 2.0, 5.0),)
 
 
 def test_upwards_and_towards_an_alert_as_well(reference):
-    found = search(lambda w, x: x[:, 0] / 10, row("udp", 2, 100, 0), reference, Target(low=0.8))
-    assert found.found[0].changes == (Change("peers", 2.0, 8.0, None),)
+    found = search(lambda w, x: x[:, 0] / 10, row("udp", 2, 100, 0), reference, WantedScores(low=0.8))
+    assert found.found[0].changes == (ColumnChange("peers", 2.0, 8.0, None),)
 
 
 def test_words_that_would_do_are_named(reference):
     found = search(lambda w, x: np.where(w == "tcp", 0.9, 0.1), row("tcp", 9, 100, 0), reference, BENIGN)
-    assert found.found[0].changes == (Change("proto", "tcp", words=("udp", "icmp")),)
+    assert found.found[0].changes == (ColumnChange("proto", "tcp", words=("udp", "icmp")),)
 
 
 def test_two_columns_only_where_one_does_not_do(reference):
     def scores(words, x):
         return 0.3 * (x[:, 0] > 4) + 0.3 * (x[:, 1] > 1000) + 0.1
 
-    found = search(scores, row("tcp", 9, 4000, 0), reference, Target(high=0.2))
+    found = search(scores, row("tcp", 9, 4000, 0), reference, WantedScores(high=0.2))
     assert [len(one.changes) for one in found.found] == [2]
     peers, size = found.found[0].changes
     assert (peers.column, size.column, peers.low, size.low) == ("peers", "bytes", None, None)
@@ -86,7 +86,7 @@ def test_three_columns_only_where_two_do_not_do(reference):
     def scores(words, x):
         return 0.3 * (x[:, 0] > 4) + 0.3 * (x[:, 1] > 1000) + 0.3 * (words == "tcp")
 
-    found = search(scores, row("tcp", 9, 4000, 0), reference, Target(high=0.2))
+    found = search(scores, row("tcp", 9, 4000, 0), reference, WantedScores(high=0.2))
     assert {change.column for change in found.found[0].changes} == {"peers", "bytes", "proto"}
 
 
