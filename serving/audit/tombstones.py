@@ -10,26 +10,40 @@
     by NAME                  who removed it: a user's name, or `retention`
 
 They are in `FOLDER/chain/removed.jsonl`. The segment's checkpoints stay, so that the log's segments still name one another; its leaf
-hashes go with the records. Whether a removal was allowed is decided by whoever calls this."""
+hashes go with the records. Records that are not what their final checkpoint says are evidence, and are never removed. Whether a removal was
+allowed is decided by whoever calls this."""
 
 import fcntl
 import logging
 import os
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from serving.audit.checkpoint import Checkpoint
-from serving.audit.merkle import HASH_BYTES
+from serving.audit.merkle import HASH_BYTES, root_of
 from serving.audit.note_files import append_note
-from serving.audit.segment_files import SegmentFiles, decode_note, newest_checkpoint, note_lines, open_file, read_notes
+from serving.audit.segment_files import (
+    SegmentFiles,
+    decode_note,
+    newest_checkpoint,
+    note_lines,
+    open_file,
+    read_leaves,
+    read_notes,
+)
 from serving.audit.signed_note import NoteError, Signer, text_of, unsigned, whole_number
 
 log = logging.getLogger(__name__)
 
 KIND: Final = "vedette-audit-removed"
 """First line of a tombstone."""
+
+
+class SegmentChanged(NoteError):
+    """The records of a segment are not what its final checkpoint says, so they must stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +110,13 @@ def write_tombstone(folder: Path, stone: Tombstone, signer: Signer | None) -> st
     return note
 
 
-def remove_segment(files: SegmentFiles, signer: Signer | None, *, now_us: int, reason: str, by: str) -> bool:
+def remove_segment(
+    files: SegmentFiles, signer: Signer | None, *, now_us: int, reason: str, by: str, pause: Callable[[], None] = lambda: None
+) -> bool:
     """Remove a segment's records and leave its tombstone. False: a living writer holds it, it has no final checkpoint yet, or it is gone.
 
-    Without a signer the tombstone is unsigned, as checkpoints are then. Raises OSError, NoteError; then the records are still there."""
+    Without a signer the tombstone is unsigned, as checkpoints are then. pause: called after each mebibyte that is read. Raises OSError,
+    NoteError, SegmentChanged if the records are not what the final checkpoint says; then they are still there."""
     try:
         fd = open_file(files.records)
     except FileNotFoundError:
@@ -109,6 +126,7 @@ def remove_segment(files: SegmentFiles, signer: Signer | None, *, now_us: int, r
         final = newest_checkpoint(files)
         if os.fstat(fd).st_nlink == 0 or final is None or not final.is_final:
             return False
+        check_records(files, final, pause)
         if not _has_tombstone(files):
             write_tombstone(files.folder, Tombstone.over(final, time_us=now_us, reason=reason, by=by), signer)
         files.records.unlink(missing_ok=True)
@@ -118,6 +136,15 @@ def remove_segment(files: SegmentFiles, signer: Signer | None, *, now_us: int, r
     finally:
         os.close(fd)
     return True
+
+
+def check_records(files: SegmentFiles, final: Checkpoint, pause: Callable[[], None] = lambda: None) -> None:
+    """Raises SegmentChanged if the records of a live segment are not what its final checkpoint says, OSError."""
+    hashes, _ = read_leaves(files.records, pause)
+    if len(hashes) != final.size or root_of(hashes) != final.root:
+        raise SegmentChanged(
+            f"{files.records} does not hold what its final checkpoint says; `vedette audit verify` says what was changed"
+        )
 
 
 def _has_tombstone(files: SegmentFiles) -> bool:

@@ -19,17 +19,15 @@ from typing import Final
 
 from serving.audit.checkpoint import Witness
 from serving.audit.durability.commits import Commit, tell
+from serving.audit.durability.pruning import SegmentPruner
 from serving.audit.durability.sealing import seal_abandoned
 from serving.audit.durability.writer_state import WriterState, why
 from serving.audit.encoding import encode_record
-from serving.audit.holds import is_held
 from serving.audit.personal.redaction import redact
 from serving.audit.personal.subject_keys import SubjectKeys
 from serving.audit.record import AuditRecord, NotRecorded
-from serving.audit.segment_files import has_ended, segments_with_records
 from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import NoteError, Signer
-from serving.audit.tombstones import remove_segment
 from serving.errors import Internal
 
 log = logging.getLogger(__name__)
@@ -68,7 +66,6 @@ class SegmentWriter:
         subject_keys: SubjectKeys | None = None,
     ) -> None:
         self._folder = folder
-        self._segments = segments
         self._queue = queue
         self._signer, self._tell = signer, tell
         self._subject_keys = subject_keys
@@ -90,6 +87,7 @@ class SegmentWriter:
             is_known=is_known,
         )
         self._state = WriterState(folder)
+        self._pruner = SegmentPruner(folder, segments, signer=signer, now_us=self._now_us, seal=self._seal)
         self._waking: asyncio.AbstractEventLoop | None = None
         self._checkpoint_s = time.monotonic()
         self._closing, self._wake = threading.Event(), threading.Event()
@@ -187,6 +185,7 @@ class SegmentWriter:
                     self._checkpoint()
         self._drain()
         self._end_segment()
+        self._pruner.close()
 
     def _drain(self) -> None:
         with self._lock:
@@ -211,7 +210,7 @@ class SegmentWriter:
         self._state.written += len(lines)
         self._count_cut_off()
         if is_new_segment:
-            self._prune()
+            self._pruner.ask()
 
     def _commit(self, commits: Sequence[Commit]) -> None:
         """Write and sync what the answers have to record, COMMIT_BYTES at a time, and let each group go when it is on the disk."""
@@ -248,7 +247,7 @@ class SegmentWriter:
         self._state.recovered(self.dropped)
         tell(group, None)
         if is_new_segment:
-            self._prune()
+            self._pruner.ask()
 
     def _failed(self, problem: str, *, lost: int = 0) -> None:
         """Count what was not kept. lost: lines that never were in the segment."""
@@ -310,26 +309,6 @@ class SegmentWriter:
                 self._tell(note)
         except (OSError, NoteError) as error:
             log.warning("segments that were left open in %s could not be ended: %s", self._folder, error)
-
-    def _prune(self) -> None:
-        """Remove the oldest segments beyond the number that is kept; each leaves its tombstone."""
-        if not self._segments or is_held(self._folder):
-            return
-        reason = f"past retention: the newest {self._segments} segments are kept"
-        has_sealed = False
-        try:
-            past = segments_with_records(self._folder)[: -self._segments]
-        except OSError as error:
-            log.warning("what is past its retention in %s could not be removed: %s", self._folder, error)
-            return
-        for files in past:
-            try:
-                if not has_sealed and not has_ended(files):
-                    self._seal()
-                    has_sealed = True
-                remove_segment(files, self._signer(), now_us=self._now_us(), reason=reason, by="retention")
-            except (OSError, NoteError) as error:
-                log.warning("%s is past its retention and could not be removed: %s", files.records, error)
 
 
 def _not_recorded(reason: str) -> NotRecorded:

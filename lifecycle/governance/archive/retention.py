@@ -1,7 +1,7 @@
 """Retention: which segments are past their time, and their removal. Legal holds win over every policy.
 
 The decision is pure. A segment may go when the newest record of each of its models is older than that model's time, and no hold matches
-any of its records."""
+any of its records. It is verified before it goes: one that is not what was signed is evidence, and stays."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -12,6 +12,8 @@ from lifecycle.governance.archive.archiving import RecordsAct
 from lifecycle.governance.archive.place import SUFFIX
 from lifecycle.governance.archive.query import LogQuery, QueryError
 from lifecycle.governance.archive.record_log import LogSegment, RecordLog
+from lifecycle.governance.archive.verifying import why_not_as_signed
+from serving.audit.keys.trust import Trust
 from serving.audit.segment_files import newest_checkpoint
 from serving.audit.signed_note import Signer
 from serving.audit.tombstones import Tombstone, remove_segment, write_tombstone
@@ -25,7 +27,11 @@ FOREVER: Final = "forever"
 
 
 class RetentionError(Exception):
-    """A policy cannot be read; the message says what is wrong."""
+    """A policy cannot be read, or a segment must not go; the message says why."""
+
+
+class NotAsSigned(RetentionError):
+    """The segment is not what was signed of it, so it stays; that is on record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +129,28 @@ def held_query(where: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Removes segments. signer: of the tombstones. by: who does it."""
+    """Removes segments. signer: of the tombstones. by: who does it. trust: whose checkpoints count; without any key unsigned ones do."""
 
     signer: Callable[[], Signer | None]
     now_us: Callable[[], int]
     record: RecordsAct
     by: str
+    trust: Trust
 
     def remove(self, choice: RetentionChoice) -> bool:
-        """Remove a segment that no hold matches; False if a living writer has it. The act and the tombstone are on the disk before."""
+        """Remove a segment that no hold matches; False if a living writer has it. The act and the tombstone are on the disk before.
+
+        Raises NotAsSigned for one that is not what was signed: the act `retention.keep` says so, and nothing is removed."""
         if choice.held_by:
             raise RetentionError(f"segment {choice.name} is held by {', '.join(choice.held_by)}; release the hold first")
         files, archive = choice.segment.files, choice.segment.archive
         final = newest_checkpoint(files)
         if final is None or not final.is_final:
             return False
+        problem = why_not_as_signed(choice.segment, self.trust)
+        if problem:
+            self.record("retention.keep", f"segment/{choice.name}", problem, {"records": final.size})
+            raise NotAsSigned(problem)
         self.record("retention.remove", f"segment/{choice.name}", choice.reason, {"records": final.size})
         if archive is None:
             return remove_segment(files, self.signer(), now_us=self.now_us(), reason=choice.reason, by=self.by)

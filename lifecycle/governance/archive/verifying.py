@@ -9,13 +9,16 @@ from pathlib import Path
 from lifecycle.governance.archive.archiving import ARCHIVED, KIND
 from lifecycle.governance.archive.parquet import read_lines
 from lifecycle.governance.archive.place import SUFFIX, ArchiveError, ArchivePlace
+from lifecycle.governance.archive.record_log import LogSegment
 from lifecycle.governance.verify import reading
 from lifecycle.governance.verify.findings import Finding, FindingKind, Place, Remark, RemarkKind, Report, in_order
 from lifecycle.governance.verify.run import Verification
+from serving.audit.checkpoint import Checkpoint
 from serving.audit.keys.trust import Trust
-from serving.audit.segment_files import SegmentFiles, decode_note
+from serving.audit.merkle import leaf_hash, root_of
+from serving.audit.segment_files import SegmentFiles, decode_note, read_notes
 from serving.audit.signed_note import NoteError, text_of
-from serving.audit.tombstones import Tombstone, tombstones_file
+from serving.audit.tombstones import Tombstone, check_records, tombstones_file
 
 _MOST_NOTE_BYTES = 1 << 20
 
@@ -65,6 +68,29 @@ def judge_archive(folder: Path, place: ArchivePlace, trust: Trust, *, must_sign:
     for files, stone in _archived_segments(folder, trust, must_sign=must_sign):
         findings += _judge(files, stone, place, trust, must_sign=must_sign)
     return findings
+
+
+def why_not_as_signed(segment: LogSegment, trust: Trust) -> str:
+    """Why a finished segment, live or archived, is not what was signed of it; empty where it is. Without any trusted key unsigned notes
+    count. Raises OSError, ArchiveError."""
+    files, place, must_sign = segment.files, segment.archive, bool(trust.keys)
+    try:
+        notes = read_notes(files.checkpoints)
+        final = Checkpoint.parse(text_of(notes[-1]))
+        if must_sign and not trust.signers(notes[-1]):
+            return f"its final checkpoint counts for nothing: {trust.why_not(notes[-1])}"
+        if place is None:
+            check_records(files, final)
+            return ""
+    except (FileNotFoundError, IndexError, NoteError) as error:
+        return str(error)
+    stone = Tombstone.over(final, time_us=0, reason=ARCHIVED, by="nobody")
+    found = _judge(files, stone, place, trust, must_sign=must_sign)
+    if found:
+        return found[0].what
+    hashes = [leaf_hash(line) for line in segment.entries()]
+    is_whole = len(hashes) == final.size and root_of(hashes) == final.root
+    return "" if is_whole else f"the archive {place.url} does not hold what its final checkpoint says"
 
 
 def _archived_segments(folder: Path, trust: Trust, *, must_sign: bool) -> list[tuple[SegmentFiles, Tombstone]]:

@@ -43,7 +43,8 @@ class PackageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExportSource:
-    """What is exported. log, acts: folders. bundles: by digest (`sha256:...`), the manifest's bytes. pinned: keys that the store trusts."""
+    """What is exported. log, acts: folders. bundles: by digest (`sha256:...`), the manifest's bytes. pinned: keys that the store trusts.
+    revoked: by key, the last time at which it may sign."""
 
     log: Path
     acts: Path
@@ -51,6 +52,11 @@ class ExportSource:
     pinned: Sequence[VerifierKey]
     anchored: Sequence[tuple[str, str]] = ()
     archived: RecordSource = lambda _: None
+    revoked: Mapping[VerifierKey, int] = field(default_factory=dict)
+
+    def trust_of(self, folder: Path) -> Trust:
+        """Whose checkpoints count in the log of a folder. Raises OSError."""
+        return Trust.read(folder, self.pinned, self.revoked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ class PackageMaker:
         for name in ("audit/chain", "records", "acts", "keys", "bundles"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         chosen = self.segments()
-        trust = Trust.read(self.source.log, self.source.pinned)
+        trust = self.source.trust_of(self.source.log)
         for files in chosen:
             (self._whole if self.choice.is_whole else self._chosen)(files, folder, trust)
             self.advance()
@@ -109,6 +115,8 @@ class PackageMaker:
         notes = dict.fromkeys([*key_notes(self.source.log), *key_notes(self.source.acts)])
         (folder / "keys" / "notes.jsonl").write_bytes(b"".join(map(note_line, notes)))
         (folder / "keys" / "trusted.txt").write_text("".join(f"{key}\n" for key in self.source.pinned), encoding="utf-8")
+        revocations = "".join(f"{key} time_us {time_us}\n" for key, time_us in self.source.revoked.items())
+        (folder / "keys" / "revoked.txt").write_text(revocations, encoding="utf-8")
         for digest, manifest in self.source.bundles.items():
             (folder / "bundles" / f"{digest.removeprefix('sha256:')}.json").write_bytes(manifest)
         self._write_anchors(folder, chosen)
@@ -150,7 +158,7 @@ class PackageMaker:
     def _write_acts(self, folder: Path) -> None:
         if not self.source.acts.is_dir():
             return
-        trust = Trust.read(self.source.acts, self.source.pinned)
+        trust = self.source.trust_of(self.source.acts)
         for files in reading.find_segments(self.source.acts)[0]:
             if files.records.exists():
                 target = folder / "acts" / f"{files.log}-{files.number:06d}.jsonl"

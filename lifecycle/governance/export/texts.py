@@ -23,6 +23,8 @@ used.
        python3 -I verify.py --key NAME+ID+KEY
 
    Without that step a forger could have made the whole package, with a key of his own.
+   keys/revoked.txt lists keys that may not sign after a time. If you know of others that were stolen, put
+   them into a file of the same form and add --revoked FILE.
 
 3. Read: audit/segment-*.jsonl are whole segments of the log, one record a line. Where only some records were
    exported, they are in records/: the first line of a file is the checkpoint, every other line holds one

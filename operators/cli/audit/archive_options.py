@@ -53,11 +53,11 @@ def archive_if_there(store_dir: Path | None, named: str | None) -> "ArchivePlace
     return ArchivePlace(str(own)) if own.is_dir() else None
 
 
-def archived_of(store_dir: Path | None) -> "RecordSource":
-    """Where verification finds the records of archived segments."""
+def archived_of(store_dir: Path | None, named: str | None) -> "RecordSource":
+    """Where verification finds the records of archived segments. named: by --archive."""
     from lifecycle.governance.archive.archiving import archived_records
 
-    return archived_records(archive_place(settings_of(store_dir), None))
+    return archived_records(archive_place(settings_of(store_dir), named))
 
 
 def record_log(store_dir: Path | None, archive: str | None) -> "RecordLog":

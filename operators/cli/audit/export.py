@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli.audit.archive_options import archived_of
+from operators.cli.audit.archive_options import Archive, archived_of
 from operators.cli.audit.options import AnchorUrls, KeysFolder, LogStore, anchored_notes, log_folder, pinned_keys, store_folder
 from operators.cli.console import Json, page, print_json, progress
 
@@ -26,6 +26,7 @@ def export(
     ] = False,
     anchor: AnchorUrls = None,
     keys: KeysFolder = None,
+    archive: Archive = None,
     store_dir: LogStore = None,
     as_json: Json = False,
 ) -> None:
@@ -33,6 +34,7 @@ def export(
     from lifecycle.governance.export.choice import ExportChoice
     from lifecycle.governance.export.package import ExportSource, PackageMaker
     from serving.audit.keys.keyring import Keyring, default_key
+    from serving.audit.keys.trust import read_revoked
     from serving.settings import ServingSettings
 
     store, log = store_folder(store_dir), log_folder(None, store_dir)
@@ -40,9 +42,15 @@ def export(
     signer = Keyring(settings.audit_key or default_key(store), settings.audit_key_name).signer()
     models = frozenset(model or ())
     choice = ExportChoice(_us(since, 0), _us(until, 1 << 62), models, is_whole or not models)
-    pinned = pinned_keys(keys or store / "keys" / "trusted")
+    trusted = keys or store / "keys" / "trusted"
     source = ExportSource(
-        log, store / "governance", _bundles(store, models), pinned, anchored_notes(anchor), archived_of(store_dir)
+        log,
+        store / "governance",
+        _bundles(store, models),
+        pinned_keys(trusted),
+        anchored_notes(anchor),
+        archived_of(store_dir, archive),
+        read_revoked(trusted),
     )
     with progress() as display:
         maker = PackageMaker(source, choice, signer, time.time_ns() // 1000)

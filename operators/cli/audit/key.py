@@ -187,7 +187,13 @@ def _short(key: "VerifierKey") -> str:
 
 
 def _when(time_us: int | None) -> str:
-    return "-" if time_us is None else datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """A moment; the number itself where it is none of this calendar, as somebody may have written into the file of revocations."""
+    if time_us is None:
+        return "-"
+    try:
+        return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"time_us {time_us}"
 
 
 def _now_us() -> int:

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from operators.cli.audit.archive_options import archived_of, record_log
-from operators.cli.audit.options import AnchorUrls, KeysFolder, LogStore, anchored_notes, log_folder, pinned_keys, store_folder
+from operators.cli.audit.archive_options import Archive, archived_of, record_log
+from operators.cli.audit.options import (
+    AnchorUrls,
+    KeysFolder,
+    LogStore,
+    anchored_notes,
+    log_folder,
+    pinned_keys,
+    store_folder,
+    trusted_keys,
+)
 from operators.cli.console import CommandError, Json, page, print_json
 
 if TYPE_CHECKING:
@@ -23,6 +32,7 @@ def receipt(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the proof here, as JSON.")] = None,
     anchor: AnchorUrls = None,
     keys: KeysFolder = None,
+    archive: Archive = None,
     store_dir: LogStore = None,
     as_json: Json = False,
 ) -> None:
@@ -32,20 +42,33 @@ def receipt(
     if check is not None:
         _check(check, keys or store_folder(store_dir) / "keys" / "trusted", as_json)
     elif receipt_id is not None:
-        _prove(receipt_id, out, anchored_notes(anchor), keys, store_dir, as_json)
+        _prove(
+            receipt_id,
+            out,
+            anchored_notes(anchor),
+            keys or store_folder(store_dir) / "keys" / "trusted",
+            archive,
+            store_dir,
+            as_json,
+        )
 
 
 def _prove(
-    receipt_id: str, out: Path | None, anchored: list[tuple[str, str]], keys: Path | None, store_dir: Path | None, as_json: bool
+    receipt_id: str,
+    out: Path | None,
+    anchored: list[tuple[str, str]],
+    keys: Path,
+    archive: str | None,
+    store_dir: Path | None,
+    as_json: bool,
 ) -> None:
     from lifecycle.governance.verify.finding_receipts import prove_receipt
-    from serving.audit.keys.trust import Trust
 
     folder = log_folder(None, store_dir)
-    pinned = pinned_keys(keys or store_folder(store_dir) / "keys" / "trusted")
-    found = list(record_log(store_dir, None).places_of(receipt_id))
-    archived = archived_of(store_dir)
-    proof = prove_receipt(folder, receipt_id, Trust.read(folder, pinned), anchored, found=found, archived=archived)
+    trust = trusted_keys(keys)(folder)
+    found = list(record_log(store_dir, archive).places_of(receipt_id))
+    archived = archived_of(store_dir, archive)
+    proof = prove_receipt(folder, receipt_id, trust, anchored, found=found, archived=archived)
     if out is not None:
         out.write_bytes(proof.encode())
     if as_json:

@@ -9,7 +9,7 @@ import typer
 from operators.cli.acts import now_us, record_act
 from operators.cli.audit.archive_options import Archive, record_log, settings_of, signer_of
 from operators.cli.audit.options import LogStore
-from operators.cli.console import CommandError, Json, page, print_json, print_records, print_table
+from operators.cli.console import CommandError, Json, errors, page, print_json, print_records, print_table
 
 app = typer.Typer(no_args_is_help=True, help="Remove what is past its time; what is held stays.")
 holds = typer.Typer(no_args_is_help=True, help="Legal holds: records that nobody may remove.")
@@ -31,10 +31,13 @@ def run(
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove segments of which every record is past its model's time. Each leaves a signed tombstone and a governed act."""
+    """Remove segments of which every record is past its model's time. Each leaves a signed tombstone and a governed act.
+
+    Each is verified first. One that is not what was signed is kept, which is recorded, and the exit code is 1."""
     from lifecycle.governance.acts import ActsLog
     from lifecycle.governance.archive.holds import holds_in
-    from lifecycle.governance.archive.retention import Retention, RetentionPolicy, ages_of, choose, held_segments
+    from lifecycle.governance.archive.retention import NotAsSigned, Retention, RetentionPolicy, ages_of, choose, held_segments
+    from serving.audit.keys.trust import Trust
 
     settings = settings_of(store_dir)
     said = policy or settings.audit_retention
@@ -50,15 +53,19 @@ def run(
         now_us,
         lambda action, subject, why, evidence: record_act(settings, action, subject, why, evidence),
         getpass.getuser(),
+        Trust.of_store(settings.store_dir, log.folder),
     )
-    lines = []
+    lines, is_bad = [], False
     for choice in found:
         if choice.held_by:
             outcome = f"held by {', '.join(choice.held_by)}"
         elif is_dry:
             outcome = "would be removed"
         else:
-            outcome = "removed" if actor.remove(choice) else "in use"
+            try:
+                outcome = "removed" if actor.remove(choice) else "in use"
+            except NotAsSigned as problem:
+                outcome, is_bad = f"kept, not as signed: {problem}", True
         lines.append({"segment": choice.name, "outcome": outcome, "why": choice.reason})
     if as_json:
         print_json(lines)
@@ -66,6 +73,9 @@ def run(
         print_table("retention", ["segment", "outcome", "why"], [list(line.values()) for line in lines])
     else:
         page().print("nothing is past its time")
+    if is_bad:
+        errors.print("segments that are not what was signed are kept; `vedette audit verify` says what was done to them")
+        raise typer.Exit(1)
 
 
 @holds.command()

@@ -43,7 +43,7 @@ class ObjectAnchor(NoteTree):
         """See NoteTree."""
         try:
             content: bytes = self._files.cat_file(self._path(path))
-        except Exception as error:
+        except Exception as error:  # as above
             raise AnchorError(self._words(error)) from error
         return content
 
@@ -54,17 +54,17 @@ class ObjectAnchor(NoteTree):
             self._files.pipe_file(self._path(path), content, mode="create", **self._lock())
         except FileExistsError:
             return False
-        except Exception as error:
+        except Exception as error:  # as above; some say in words of their own that the object exists
             if self._is_there(path):
                 return False
             raise AnchorError(self._words(error)) from error
         return True
 
     def _is_there(self, path: str) -> bool:
-        """Whether a refusal meant that the object exists: stores say it in words of their own."""
+        """Whether a refusal meant that the object exists. A store that cannot say is told of by the refusal itself."""
         try:
             return bool(self._files.exists(self._path(path)))
-        except Exception:
+        except Exception:  # each store has errors of its own; the caller raises the first one
             return False
 
     def _lock(self) -> dict[str, Any]:

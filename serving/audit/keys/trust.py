@@ -28,7 +28,7 @@ OVERLAP_US: Final = 24 * 3600 * 1_000_000
 REVOKED: Final = "revoked"
 """Name of the file of revocations beside the pinned keys: `VERIFIERKEY time_us T` a line."""
 _TIME: Final = re.compile(r"^time_us ([0-9]{1,16})$", re.MULTILINE)
-_REVOKED: Final = re.compile(r"^(\S+) time_us (\d{1,18})$")
+_REVOKED: Final = re.compile(r"^(\S+) time_us ([0-9]{1,18})$")
 
 
 @dataclass(frozen=True, slots=True)

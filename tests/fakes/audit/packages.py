@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from lifecycle.governance.export.package import ExportedPackage, ExportSource, P
 from serving.audit.keys.trust import KeyNote
 from serving.audit.segment_files import note_line, read_notes
 from serving.audit.segments import append_note
-from serving.audit.signed_note import Signer, text_of
+from serving.audit.signed_note import Signer, VerifierKey, text_of
 from tests.fakes.audit.honest_logs import HonestLogs, write_honest_logs
 
 BUNDLE = b'{"name": "flows", "version": "1"}\n'
@@ -25,8 +25,16 @@ class AuditedStore:
     logs: HonestLogs
     acts: Path
 
-    def export(self, out: Path, choice: ExportChoice, signer: Signer | None = None) -> ExportedPackage:
-        source = ExportSource(self.logs.folder, self.acts, {DIGEST: BUNDLE}, self.logs.pinned, self.logs.anchored)
+    def export(
+        self,
+        out: Path,
+        choice: ExportChoice,
+        signer: Signer | None = None,
+        revoked: Mapping[VerifierKey, int] | None = None,
+    ) -> ExportedPackage:
+        source = ExportSource(
+            self.logs.folder, self.acts, {DIGEST: BUNDLE}, self.logs.pinned, self.logs.anchored, revoked=revoked or {}
+        )
         return PackageMaker(source, choice, signer or self.logs.second, self.logs.now_us).make(out)
 
 

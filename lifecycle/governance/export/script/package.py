@@ -21,6 +21,7 @@ from lifecycle.governance.export.script.proofs import (
     name_of,
     read_checkpoint,
     read_key,
+    read_revoked,
     sha256,
     shown,
     text_of,
@@ -85,7 +86,7 @@ def read_notes(*parts: str) -> list[str]:
 class Package:
     """A package and what was found in it. whole: whether it has whole segments, or chosen records with their proofs."""
 
-    def __init__(self, folder: str, pinned: list[Key]) -> None:
+    def __init__(self, folder: str, pinned: list[Key], revoked: str = "") -> None:
         self.folder = folder
         self.found: list[Found] = []
         self.counts = {"records": 0, "acts": 0, "signed checkpoints": 0}
@@ -98,7 +99,8 @@ class Package:
             raise Wrong("manifest.json is not the manifest of an audit package") from error
         texts = read_bytes(folder, "keys", "trusted.txt").decode("utf-8", "replace").split()
         self.keys = pinned or [read_key(text) for text in texts]
-        self.trust = Trust(self.keys, read_notes(folder, "keys", "notes.jsonl"))
+        revoked += read_bytes(folder, "keys", "revoked.txt").decode("utf-8", "replace")
+        self.trust = Trust(self.keys, read_notes(folder, "keys", "notes.jsonl"), read_revoked(revoked))
         self.leaves: dict[tuple[str, int], list[bytes]] = {}
         self.stones: dict[tuple[str, int], dict[str, str]] = {}
         self.claims: list[tuple[str, int, int, bytes, str]] = []
@@ -321,13 +323,13 @@ class Package:
             self.add("forged manifest", "manifest.json", str(error))
 
 
-def check_receipt(path: str, pinned: list[Key]) -> str:
+def check_receipt(path: str, pinned: list[Key], revoked: dict[Key, int]) -> str:
     """Check one receipt's proof off line; what it shows. Raises Wrong."""
     try:
         receipt = read_json(read_bytes(path))
         found = []
         for proof in receipt["proofs"]:
-            trust = Trust(pinned or [read_key(text) for text in proof["signers"]], receipt["keys"])
+            trust = Trust(pinned or [read_key(text) for text in proof["signers"]], receipt["keys"], revoked)
             checkpoint = read_checkpoint(proof["checkpoint"])
             trust.check(proof["checkpoint"])
             if (checkpoint["log"], checkpoint["segment"], checkpoint["size"]) != (
@@ -363,24 +365,35 @@ def main(words: list[str] | None = None) -> int:
         "folder", nargs="?", default=os.path.dirname(os.path.abspath(__file__)), help="package (default: this folder)"
     )
     parser.add_argument("--key", action="append", default=[], help="believe only this key, NAME+ID+KEY; may be repeated")
+    parser.add_argument("--revoked", help="file of revoked keys, NAME+ID+KEY time_us T a line, besides those of the package")
     parser.add_argument("--receipt", help="check this proof of a receipt instead")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     try:
         pinned = [read_key(text) for text in asked.key]
+        revoked = ""
+        if asked.revoked:
+            with open(asked.revoked, encoding="utf-8") as file:
+                revoked = file.read() + "\n"
         if asked.receipt:
-            print(check_receipt(asked.receipt, pinned))
+            print(check_receipt(asked.receipt, pinned, read_revoked(revoked)))
             return 0
-        package = Package(asked.folder, pinned)
+        package = Package(asked.folder, pinned, revoked)
         package.check()
-    except (Wrong, OSError) as error:
+    except (Wrong, OSError, UnicodeDecodeError) as error:
         print(shown(f"not sound: {error}"))
         return 1
     if asked.json:
         found = [one._asdict() for one in package.found]
         print(
             json.dumps(
-                {"is_sound": not found, "findings": found, "keys": [key.text for key in package.keys], **package.counts},
+                {
+                    "is_sound": not found,
+                    "findings": found,
+                    "keys": [key.text for key in package.keys],
+                    "revoked": {key.text: time_us for key, time_us in package.trust.revoked.items()},
+                    **package.counts,
+                },
                 indent=2,
             )
         )
@@ -389,6 +402,8 @@ def main(words: list[str] | None = None) -> int:
         print(shown(f"{one.kind}: {one.where}: {one.what}"))
     counted = ", ".join(f"{count} {what}" for what, count in package.counts.items())
     print(f"NOT SOUND, {len(package.found)} findings: {counted}" if package.found else f"sound: {counted}")
+    for key, time_us in package.trust.revoked.items():
+        print(f"revoked: {key.text} may not sign after time_us {time_us}")
     for key in package.keys:
         print("believed:", key.text, "" if pinned else "  (the package says so: compare it, or pass it with --key)")
     return 1 if package.found else 0

@@ -210,11 +210,24 @@ def read_key(text: str) -> Key:
     return key
 
 
-class Trust:
-    """The keys that count, each with the time from and to which it may sign."""
+def read_revoked(text: str) -> dict[Key, int]:
+    """Revocations, `NAME+ID+KEY time_us T` a line: by key, the last time at which it may sign. Raises Wrong."""
+    found: dict[Key, int] = {}
+    for line in filter(None, map(str.strip, text.split("\n"))):
+        match = re.match("^([^ ]+) time_us ([0-9]{1,18})$", line)
+        if match is None:
+            raise Wrong(f"not a revocation (NAME+ID+KEY time_us T): {line[:80]!r}")
+        key = read_key(match.group(1))
+        found[key] = min(int(match.group(2)), found.get(key, 1 << 62))
+    return found
 
-    def __init__(self, pinned: list[Key], notes: list[str]) -> None:
-        self.spans: dict[Key, tuple[int, int]] = dict.fromkeys(pinned, (0, 1 << 62))
+
+class Trust:
+    """The keys that count, each with the time from and to which it may sign. revoked: by key, the last time at which it may."""
+
+    def __init__(self, pinned: list[Key], notes: list[str], revoked: dict[Key, int]) -> None:
+        self.revoked = revoked
+        self.spans: dict[Key, tuple[int, int]] = {key: (0, revoked.get(key, 1 << 62)) for key in pinned}
         self.unknown: list[str] = []
         self.successors: dict[Key, Key] = {}
         waiting = notes
@@ -239,7 +252,8 @@ class Trust:
         if new in self.successors or self.successors.setdefault(old, new) != new:
             return False  # a key has one successor, and does not come back
         self.spans[old] = (self.spans[old][0], min(self.spans[old][1], time_us + DAY_US))
-        self.spans.setdefault(new, (time_us - DAY_US, 1 << 62))
+        if old not in self.revoked:  # whoever stole it would vouch for a key of his own
+            self.spans.setdefault(new, (time_us - DAY_US, self.revoked.get(new, 1 << 62)))
         return True
 
     def check(self, note: str) -> list[Key]:
@@ -250,6 +264,9 @@ class Trust:
         time_us = int(times[0])
         found = [key for key in signers(note, list(self.spans)) if self.spans[key][0] <= time_us <= self.spans[key][1]]
         if not found:
+            late = ", ".join(key.name for key in signers(note, list(self.spans)))
+            if late:
+                raise Wrong(f"signed by {late}, which may not sign at that time: it was replaced or revoked")
             who = ", ".join(line.partition(" ")[2].partition(" ")[0] for line in note[len(text_of(note)) + 1 :].splitlines())
             raise Wrong(f"signed by {who}, which is no trusted key" if who else "it has no signature")
         return found

@@ -9,7 +9,7 @@ from serving.audit.checkpoint import Checkpoint
 from serving.audit.segment_files import newest_checkpoint, segments_in
 from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import NoteError, Signer, signers_of
-from serving.audit.tombstones import Tombstone, read_tombstones, remove_segment
+from serving.audit.tombstones import SegmentChanged, Tombstone, read_tombstones, remove_segment
 
 
 @pytest.fixture
@@ -71,6 +71,17 @@ def test_a_crash_between_tombstone_and_removal_makes_no_second_tombstone(tmp_pat
     assert remove(files, signer)
     assert len(read_tombstones(tmp_path / "log")) == 1
     assert not remove(files, signer), "it is gone"
+
+
+@pytest.mark.parametrize("changed", [b"b\n", b"", b"a\na\n"], ids=["changed", "cut off", "added to"])
+def test_records_that_were_tampered_with_stay(tmp_path, open_log, signer, changed):
+    open_log("a")
+    (files,) = segments_in(tmp_path / "log")
+    files.records.write_bytes(changed)
+    with pytest.raises(SegmentChanged, match="vedette audit verify"):
+        remove(files, signer)
+    assert files.records.read_bytes() == changed
+    assert read_tombstones(tmp_path / "log") == []
 
 
 def test_what_a_living_writer_holds_and_what_has_not_ended_stays(tmp_path, open_log, signer):

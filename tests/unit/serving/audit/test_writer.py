@@ -9,7 +9,7 @@ import pytest
 from serving.audit import segments as segments_module
 from serving.audit import writer as writer_module
 from serving.audit.reader import AuditError, read_records
-from serving.audit.segment_files import PATTERN
+from serving.audit.segment_files import PATTERN, segments_in, segments_with_records
 from serving.audit.segments import ChainedSegments
 from serving.audit.tombstones import read_tombstones
 from serving.audit.writer import CHUNK, ROWS_A_RECORD, SegmentWriter
@@ -182,3 +182,22 @@ def test_what_a_killed_writer_left_open_is_ended_before_retention_removes_it(tmp
     (stone, _), *_ = read_tombstones(tmp_path)
     assert (stone.log, stone.segment, stone.size) == ("dead", 1, 1)
     assert [path for path in names(tmp_path) if "dead" in path] == []
+
+
+def test_a_segment_that_was_tampered_with_is_not_removed_by_number(tmp_path, caplog):
+    write(tmp_path, CHUNK, segment_bytes=1)
+    (first,) = segments_in(tmp_path)
+    first.records.write_bytes(first.records.read_bytes()[:-20] + b"\n")
+    write(tmp_path, CHUNK * 3, segment_bytes=1, segments=1)
+    assert first.records.exists()
+    assert len(read_tombstones(tmp_path)) == 2
+    assert "vedette audit verify" in caplog.text
+
+
+def test_of_one_log_the_lower_numbers_go_first_whatever_their_names_say_of_the_time(tmp_path):
+    """A log that went on under an older clock, or that somebody renamed: its first segment has the later time in its name."""
+    write(tmp_path, CHUNK * 3, segment_bytes=1)
+    first, *_ = segments_in(tmp_path)
+    for path in (first.records, first.hashes, first.checkpoints):
+        path.rename(path.with_name(path.name.replace(first.stem[:24], "segment-9000000000000000")))
+    assert [files.number for files in segments_with_records(tmp_path)] == [1, 2, 3]

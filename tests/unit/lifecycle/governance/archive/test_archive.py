@@ -3,6 +3,8 @@
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
@@ -14,6 +16,7 @@ from lifecycle.governance.archive.place import SUFFIX, ArchiveError, ArchivePlac
 from lifecycle.governance.archive.query import LogQuery, QueryError
 from lifecycle.governance.archive.record_log import RecordChoice, RecordLog
 from lifecycle.governance.archive.retention import (
+    NotAsSigned,
     Retention,
     RetentionError,
     RetentionPolicy,
@@ -24,7 +27,8 @@ from lifecycle.governance.archive.retention import (
 from lifecycle.governance.verify.run import Verification
 from serving.audit.encoding import encode_record
 from serving.audit.keys.trust import Trust
-from serving.audit.segment_files import SegmentFiles
+from serving.audit.segment_files import SegmentFiles, note_line, read_notes
+from serving.audit.signed_note import Signer, text_of
 from serving.audit.tombstones import read_tombstones
 from serving.messages import Tensor
 from tests.fakes.serving.records import record
@@ -52,9 +56,12 @@ def acts(world):
     return list(ActsLog(world.store / "governance", signer=lambda: None, now_us=world.now).read())
 
 
+def trust(world):
+    return Trust.of_store(world.store, world.folder)
+
+
 def archiver(world, place=None):
-    trust = Trust.of_store(world.store, world.folder)
-    return Archiver(world.folder, place or world.place, lambda: world.signer, world.now, recorder(world), "ann", trust)
+    return Archiver(world.folder, place or world.place, lambda: world.signer, world.now, recorder(world), "ann", trust(world))
 
 
 def archive_all(world, place=None):
@@ -208,11 +215,50 @@ def test_a_removal_leaves_an_act_and_a_signed_tombstone_and_the_chain_verifies(w
     if is_archived:
         archive_all(world)
     (choice,) = removals(world, "900d", world.now_us)
-    assert Retention(lambda: world.signer, world.now, recorder(world), "ann").remove(choice)
+    assert Retention(lambda: world.signer, world.now, recorder(world), "ann", trust(world)).remove(choice)
     assert LogQuery(world.log).run("SELECT DISTINCT segment FROM records").lines == [("1-aa/2",)]
     assert acts(world)[-1].action == "retention.remove"
     assert read_tombstones(world.folder)[-1][0].reason == "past retention: flows is kept 900 days"
     assert verified(world).is_sound
+
+
+def change_a_record(world):
+    path = sorted(world.folder.glob("segment-*.jsonl"))[0]
+    path.write_bytes(path.read_bytes().replace(b"benign", b"alerts", 1))
+
+
+def end_it_with_a_foreign_key(world):
+    (files, *_) = world.log.segments()
+    notes = read_notes(files.files.checkpoints)
+    foreign = Signer.create(world.store / "foreign.pem")
+    files.files.checkpoints.write_bytes(b"".join(map(note_line, [*notes[:-1], foreign.sign(text_of(notes[-1]))])))
+
+
+def make_its_archived_records_look_old(world):
+    """The typed columns, which say how old a record is, and not the lines, which are proved."""
+    path = sorted((world.store / "archive").glob("segment-*.parquet"))[1]
+    table = pq.read_table(path)
+    at = table.schema.get_field_index("time_us")
+    pq.write_table(table.set_column(at, table.schema.field(at), pa.array([1] * len(table), pa.int64())), path)
+
+
+@pytest.mark.parametrize(("tamper", "is_archived"), [
+    pytest.param(change_a_record, False, id="a changed record"),
+    pytest.param(end_it_with_a_foreign_key, False, id="a final checkpoint of a foreign key"),
+    pytest.param(make_its_archived_records_look_old, True, id="an archived file whose columns were made older"),
+])  # fmt: skip
+def test_a_segment_that_was_tampered_with_is_kept_and_that_is_recorded(world, tamper, is_archived):
+    aged(world)
+    if is_archived:
+        archive_all(world)
+    tamper(world)
+    before = len(world.log.segments())
+    choice = removals(world, "flows=900d,threat=900d", world.now_us)[-1]
+    with pytest.raises(NotAsSigned):
+        Retention(lambda: world.signer, world.now, recorder(world), "ann", trust(world)).remove(choice)
+    assert len(world.log.segments()) == before
+    assert [stone.reason for stone, _ in read_tombstones(world.folder) if stone.reason != "archived"] == []
+    assert (acts(world)[-1].action, acts(world)[-1].subject) == ("retention.keep", f"segment/{choice.name}")
 
 
 def test_no_act_no_removal(world):
@@ -223,7 +269,7 @@ def test_no_act_no_removal(world):
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="full"):
-        Retention(lambda: world.signer, world.now, cannot, "ann").remove(choice)
+        Retention(lambda: world.signer, world.now, cannot, "ann", trust(world)).remove(choice)
     assert len(world.log.segments()) == 2
 
 
@@ -235,7 +281,7 @@ def test_what_is_held_is_never_removed_until_it_is_released(world):
     (choice,) = removals(world, "900d", world.now_us, holds)
     assert choice.held_by == (name,)
     with pytest.raises(RetentionError, match="held by"):
-        Retention(lambda: world.signer, world.now, recorder(world), "ann").remove(choice)
+        Retention(lambda: world.signer, world.now, recorder(world), "ann", trust(world)).remove(choice)
     release_hold(world.folder, holds_in(acts(world)), name, "case closed", recorder(world))
     assert holds_in(acts(world)) == []
     (choice,) = removals(world, "900d", world.now_us)

@@ -13,7 +13,10 @@ import pytest
 
 from lifecycle.governance.export.choice import ExportChoice
 from lifecycle.governance.export.package import PackageError
+from lifecycle.governance.export.script import proofs
 from lifecycle.governance.verify.finding_receipts import prove_receipt
+from serving.audit.keys.keyring import key_notes
+from serving.audit.keys.trust import Trust
 from serving.audit.signed_note import Signer
 from tests.fakes.audit.packages import ATTACKS, DIGEST, AuditedStore, PackageAttack, one, write_store
 
@@ -190,3 +193,51 @@ def test_a_link_in_the_log_s_folder_does_not_bring_a_private_key_into_the_packag
     with pytest.raises(OSError, match="not a regular file"):
         linked.export(tmp_path / "package", ExportChoice())
     assert not [path for path in (tmp_path / "package").rglob("*") if path.is_file() and b"private key" in path.read_bytes()]
+
+
+def test_a_revoked_key_of_the_store_is_in_the_package_and_the_script_believes_it_no_longer(store, tmp_path, capsys):
+    """The second key was stolen before it signed anything: what it signed is left out, and found where it is left."""
+    second = store.logs.second.verifier
+    made = store.export(tmp_path / "package", ExportChoice(), signer=store.logs.first, revoked={second: 5})
+    assert (made.path / "keys" / "revoked.txt").read_text(encoding="utf-8") == f"{second} time_us 5\n"
+    findings = said_in_here(made.path, capsys)["findings"]
+    assert {"forged checkpoint", "forged tombstone"} <= {finding["kind"] for finding in findings}
+    assert any("may not sign at that time" in finding["what"] for finding in findings)
+    assert not [f for f in findings if "alpha-000001" in f["where"]], "the first key signed that"
+
+
+def test_a_revocation_taken_out_of_a_package_is_found(store, tmp_path, capsys):
+    made = store.export(tmp_path / "package", ExportChoice(), revoked={store.logs.first.verifier: store.logs.now_us + 10**9})
+    (made.path / "keys" / "revoked.txt").write_text("", encoding="utf-8")
+    assert ("file changed", "keys/revoked.txt") in {
+        (f["kind"], f["where"]) for f in said_in_here(made.path, capsys)["findings"]
+    }
+
+
+def test_the_auditor_knows_of_a_stolen_key_that_the_package_says_nothing_of(package_of, store, tmp_path, capsys):
+    stolen = tmp_path / "stolen.txt"
+    stolen.write_text(f"{store.logs.second.verifier} time_us 5\n", encoding="utf-8")
+    assert said_in_here(package_of(True), capsys)["is_sound"]
+    assert not said_in_here(tmp_path / "package", capsys, "--revoked", str(stolen))["is_sound"]
+
+
+@pytest.mark.parametrize("ends", [{}, {"first": 5}, {"second": 5}, {"first": 5, "second": 6}], ids=str)
+def test_the_script_trusts_whom_vedette_trusts(store, ends):
+    """By key and time, with each of the keys revoked: a revoked key vouches for nobody."""
+    keys = {"first": store.logs.first, "second": store.logs.second}
+    revoked = {keys[name].verifier: store.logs.now_us + days * 86_400_000_000 for name, days in ends.items()}
+    notes = key_notes(store.logs.folder)
+    trust = Trust.build(store.logs.pinned, notes, revoked)
+    script = proofs.Trust(
+        [proofs.read_key(str(key)) for key in store.logs.pinned],
+        notes,
+        proofs.read_revoked("".join(f"{key} time_us {time_us}\n" for key, time_us in revoked.items())),
+    )
+    for signer in keys.values():
+        for days in range(-9, 9):
+            note = signer.sign(f"x\ntime_us {store.logs.now_us + days * 86_400_000_000}\n")
+            try:
+                is_believed = bool(script.check(note))
+            except proofs.Wrong:
+                is_believed = False
+            assert is_believed == bool(trust.signers(note)), (signer.verifier.name, days)

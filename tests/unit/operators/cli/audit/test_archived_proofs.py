@@ -1,6 +1,7 @@
 """Receipts and packages of segments that are in the archive alone."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -61,3 +62,21 @@ def test_a_package_of_archived_records_is_checked_by_its_own_script(archived, tm
     assert json.loads(said.stdout)["records"] == 10
     done = subprocess.run([sys.executable, "-I", "verify.py"], cwd=out, env={}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_archive_that_is_elsewhere_is_named(archived, tmp_path):
+    elsewhere = shutil.move(archived / "archive", tmp_path / "elsewhere")
+    assert asks(archived, "receipt", "aa-7").exit_code == 1
+    said = asks(archived, "receipt", "aa-7", "--archive", str(elsewhere))
+    assert "1-aa, segment 2, line 2" in said.stdout
+    said = asks(archived, "export", str(tmp_path / "package"), "--archive", str(elsewhere), "--json")
+    assert json.loads(said.stdout)["records"] == 10
+
+
+def test_a_receipt_under_a_key_that_was_revoked_before_is_not_proved(archived):
+    (pinned,) = (archived / "keys" / "trusted").glob("audit-*.pub")
+    key = pinned.read_text(encoding="utf-8").strip()
+    assert asks(archived, "key", "revoke", key, "--after", "2001-01-01").exit_code == 0
+    said = asks(archived, "receipt", "aa-7")
+    assert said.exit_code == 1
+    assert "may not sign at that time" in str(said.exception)

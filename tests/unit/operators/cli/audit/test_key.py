@@ -80,3 +80,10 @@ def test_what_is_no_key_is_refused_and_nothing_is_trusted(store):
         RUNNER.invoke(app, ["audit", "key", "trust", "x+y+z", "--store-dir", str(store)]).exception
     )
     assert acts(store) == []
+
+
+@pytest.mark.parametrize("time_us", [10**18 - 1, 253_402_300_800_000_000], ids=["18 digits", "the year 10000"])
+def test_a_revocation_at_a_time_that_no_calendar_has_is_shown_as_its_number(store, time_us):
+    (pinned,) = (store / "keys" / "trusted").glob("*.pub")
+    (store / "keys" / "trusted" / "revoked").write_text(f"{pinned.read_text().strip()} time_us {time_us}\n", encoding="utf-8")
+    assert f"time_us {time_us}" in run("show", "--store-dir", store).stdout.replace("\n", "")
