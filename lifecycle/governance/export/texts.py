@@ -56,6 +56,14 @@ def script() -> str:
     ]
     first, rest = proofs.split("import base64\n", 1)
     imports = [line for line in above if line not in rest]
-    plain = sorted([*(line for line in imports if line.startswith("import")), "import base64", "import hashlib", "import re"])
-    rest = rest.replace("import hashlib\nimport re\n", "", 1)
+    plain = sorted(
+        [
+            *(line for line in imports if line.startswith("import")),
+            "import base64",
+            "import hashlib",
+            "import json",
+            "import re",
+        ]
+    )
+    rest = rest.replace("import hashlib\nimport json\nimport re\n", "", 1)
     return first + "\n".join([*plain, ""]) + rest.rstrip("\n") + "\n" + package[end:]

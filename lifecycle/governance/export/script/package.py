@@ -15,11 +15,12 @@ from lifecycle.governance.export.script.proofs import (
     Tree,
     Trust,
     Wrong,
-    check_consistency,
     check_inclusion,
+    check_receipt,
     difference,
     name_of,
     read_checkpoint,
+    read_json,
     read_key,
     read_revoked,
     sha256,
@@ -53,14 +54,6 @@ def read_bytes(*parts: str) -> bytes:
             return file.read()
     except (OSError, ValueError):
         return b""
-
-
-def read_json(raw: bytes | str) -> Any:
-    """A JSON document. Raises ValueError."""
-    try:
-        return json.loads(raw)
-    except RecursionError as error:
-        raise ValueError("nested without end") from error
 
 
 def names_in(*parts: str) -> list[str]:
@@ -323,41 +316,6 @@ class Package:
             self.add("forged manifest", "manifest.json", str(error))
 
 
-def check_receipt(path: str, pinned: list[Key], revoked: dict[Key, int]) -> str:
-    """Check one receipt's proof off line; what it shows. Raises Wrong."""
-    try:
-        receipt = read_json(read_bytes(path))
-        found = []
-        for proof in receipt["proofs"]:
-            trust = Trust(pinned or [read_key(text) for text in proof["signers"]], receipt["keys"], revoked)
-            checkpoint = read_checkpoint(proof["checkpoint"])
-            trust.check(proof["checkpoint"])
-            if (checkpoint["log"], checkpoint["segment"], checkpoint["size"]) != (
-                proof["log"],
-                proof["segment"],
-                proof["size"],
-            ):
-                raise Wrong("the checkpoint is of another segment")
-            if read_json(proof["record"])["receipt"] != receipt["receipt"]:
-                raise Wrong("the record is of another receipt")
-            leaf = sha256(b"\x00" + proof["record"].encode())
-            check_inclusion(leaf, proof["index"], proof["size"], list(map(unbase64, proof["inclusion"])), checkpoint["root"])
-            anchored = proof.get("anchored")
-            if anchored is not None:
-                other = read_checkpoint(anchored["checkpoint"])
-                trust.check(anchored["checkpoint"])
-                if (other["log"], other["segment"]) != (checkpoint["log"], checkpoint["segment"]):
-                    raise Wrong("the anchored checkpoint is of another segment")
-                path_up = list(map(unbase64, anchored["consistency"]))
-                check_consistency(checkpoint["size"], checkpoint["root"], other["size"], other["root"], path_up)
-            found.append(f"{name_of((proof['log'], proof['segment']))}, line {proof['index'] + 1}")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Wrong(f"not the proof of a receipt: {error}") from error
-    if not found:
-        raise Wrong("it holds no proof")
-    return shown("receipt {} is proved: {}".format(receipt["receipt"], "; ".join(found)))
-
-
 def main(words: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Checks an audit package, or the proof of a receipt, without Vedette.")
@@ -376,7 +334,7 @@ def main(words: list[str] | None = None) -> int:
             with open(asked.revoked, encoding="utf-8") as file:
                 revoked = file.read() + "\n"
         if asked.receipt:
-            print(check_receipt(asked.receipt, pinned, read_revoked(revoked)))
+            print(check_receipt(read_bytes(asked.receipt), pinned, read_revoked(revoked)))
             return 0
         package = Package(asked.folder, pinned, revoked)
         package.check()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from typing import Any, NamedTuple
 
@@ -339,3 +340,46 @@ def read_checkpoint(note: str) -> dict[str, Any]:
     if not lines[0].startswith("vedette-audit/") or len(found["root"]) != 32:
         raise Wrong(f"not a checkpoint: {note[:80]!r}")
     return found
+
+
+def read_json(raw: bytes | str) -> Any:
+    """A JSON document. Raises ValueError."""
+    try:
+        return json.loads(raw)
+    except RecursionError as error:
+        raise ValueError("nested without end") from error
+
+
+def check_receipt(raw: bytes, pinned: list[Key], revoked: dict[Key, int]) -> str:
+    """Check one receipt's proof off line; what it shows. Raises Wrong."""
+    try:
+        receipt = read_json(raw)
+        found = []
+        for proof in receipt["proofs"]:
+            trust = Trust(pinned or [read_key(text) for text in proof["signers"]], receipt["keys"], revoked)
+            checkpoint = read_checkpoint(proof["checkpoint"])
+            trust.check(proof["checkpoint"])
+            if (checkpoint["log"], checkpoint["segment"], checkpoint["size"]) != (
+                proof["log"],
+                proof["segment"],
+                proof["size"],
+            ):
+                raise Wrong("the checkpoint is of another segment")
+            if read_json(proof["record"])["receipt"] != receipt["receipt"]:
+                raise Wrong("the record is of another receipt")
+            leaf = sha256(b"\x00" + proof["record"].encode())
+            check_inclusion(leaf, proof["index"], proof["size"], list(map(unbase64, proof["inclusion"])), checkpoint["root"])
+            anchored = proof.get("anchored")
+            if anchored is not None:
+                other = read_checkpoint(anchored["checkpoint"])
+                trust.check(anchored["checkpoint"])
+                if (other["log"], other["segment"]) != (checkpoint["log"], checkpoint["segment"]):
+                    raise Wrong("the anchored checkpoint is of another segment")
+                path_up = list(map(unbase64, anchored["consistency"]))
+                check_consistency(checkpoint["size"], checkpoint["root"], other["size"], other["root"], path_up)
+            found.append(f"{name_of((proof['log'], proof['segment']))}, line {proof['index'] + 1}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Wrong(f"not the proof of a receipt: {error}") from error
+    if not found:
+        raise Wrong("it holds no proof")
+    return shown("receipt {} is proved: {}".format(receipt["receipt"], "; ".join(found)))
