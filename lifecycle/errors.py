@@ -4,6 +4,7 @@
     |- DetectorError   the declaration is wrong
     |- DataError       the data does not fit the declaration, or gives the label away
     `- ExportError     the ONNX graph does not answer as the trained model does
+    EvaluationError    a bundle cannot be judged on these rows
 
 None of them gets better by trying again with the same declaration and data."""
 
@@ -22,3 +23,7 @@ class DataError(TrainingError):
 
 class ExportError(TrainingError):
     """The exported graph differs from the trained model."""
+
+
+class EvaluationError(Exception):
+    """A bundle cannot be judged on these rows; the message says why, and the way out."""

@@ -278,6 +278,8 @@ class Evaluation(_Part):
     """An entity-window is one entity in this many seconds."""
     minutes_per_alert: PositiveFloat = 10.0
     """An analyst's time for one false alarm."""
+    episode_gap_s: PositiveFloat = 300.0
+    """Attack rows of one entity belong to one episode while no gap between two of them is longer."""
 
 
 class Detector(_Part):

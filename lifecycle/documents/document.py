@@ -7,31 +7,35 @@ from typing import Any, Final, Literal
 
 import jinja2
 
+from lifecycle.documents.charts import Chart, plotly_script, script_of
+
 Format = Literal["md", "html", "json"]
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table. rows: one cell for each column, written as text."""
+    """A table. rows: one cell for each column, written as text. right: columns that are numbers."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    right: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One part of a document. facts: names and values. empty: what is said where there is nothing to say."""
+    """One part of a document. facts: names and values. empty: what is said where there is nothing to say. charts: in HTML only."""
 
     title: str
     text: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     grid: Grid | None = None
     empty: str = ""
+    charts: tuple[Chart, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing but the title."""
-        return not self.text and not self.facts and (self.grid is None or not self.grid.rows)
+        return not self.text and not self.facts and (self.grid is None or not self.grid.rows) and not self.charts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,11 @@ def write(document: Document, form: Format) -> str:
     """The document as text in this form."""
     if form == "json":
         return json.dumps({"title": document.title, **document.record}, indent=2, default=str) + "\n"
-    return _ENVIRONMENT.get_template(f"document.{form}.j2").render(document=document)
+    charts = [chart for section in document.sections for chart in section.charts] if form == "html" else []
+    bodies = script_of(charts)
+    return _ENVIRONMENT.get_template(f"document.{form}.j2").render(
+        document=document, charts=bodies, names=list(bodies), script=plotly_script() if charts else ""
+    )
 
 
 def percent(value: float | None) -> str:

@@ -16,6 +16,9 @@ from lifecycle.metrics.intervals import UNDEFINED, Interval, wilson_bounds
 DRAWS: Final = 1000
 FEW: Final = 10
 """Bounds of a share that rest on fewer independent things are at least as wide as Wilson's for so many trials."""
+COUNTED: Final = ("precision", "recall", "f1", "false_alarm_rate")
+_ROWS_IN_FULL: Final = 50_000
+_LEAST_DRAWS: Final = 200
 _NUMBERS_AT_ONCE: Final = 2_000_000
 _TAILS: Final = (0.025, 0.975)
 
@@ -75,6 +78,11 @@ def bootstrap(clusters: Clusters, statistics: list[Statistic], *, draws: int = D
     return [np.concatenate(kept) for kept in found]
 
 
+def draws_for(rows: int) -> int:
+    """DRAWS up to 50,000 rows, then fewer, down to 200: bounds of many rows are narrow, and a draw of them takes long."""
+    return max(_LEAST_DRAWS, min(DRAWS, DRAWS * _ROWS_IN_FULL // max(rows, 1)))
+
+
 def share_interval(value: float | None, drawn: Floats, units: int) -> Interval:
     """Bounds of a figure between 0 and 1. drawn: shape (b,); NaN where a draw has nothing to count. units: clusters that bear on it.
 
@@ -99,28 +107,18 @@ def figure_interval(value: float | None, drawn: Floats, units: int) -> Interval:
     return Interval(value, min(low, value), max(high, value), "bootstrap", units)
 
 
+def counted(hits: Floats, alarms: Floats, attacks: Floats, benign: Floats) -> Floats:
+    """COUNTED of weighted counts, NaN where there is nothing to count. Each of shape (b,); result (b, 4)."""
+    alerts = hits + alarms
+    return np.stack(
+        [_ratio(hits, alerts), _ratio(hits, attacks), _ratio(2 * hits, alerts + attacks), _ratio(alarms, benign)], axis=1
+    )
+
+
 def count_figures(alert: Mask, attack: Mask) -> Statistic:
-    """A statistic: COUNTED at one threshold, NaN where there is nothing to count. alert, attack: shape (n,)."""
-    columns = np.column_stack([alert & attack, alert, attack]).astype(np.float64)
-    total = np.ones((len(attack), 1))
-
-    def figures(weights: Floats) -> Floats:
-        hits, alerts, attacks = (weights @ columns).T
-        whole = (weights @ total)[:, 0]
-        return np.stack(
-            [
-                _ratio(hits, alerts),
-                _ratio(hits, attacks),
-                _ratio(2 * hits, alerts + attacks),
-                _ratio(alerts - hits, whole - attacks),
-            ],
-            axis=1,
-        )
-
-    return figures
-
-
-COUNTED: Final = ("precision", "recall", "f1", "false_alarm_rate")
+    """A statistic: COUNTED of given alerts. alert, attack: shape (n,)."""
+    columns = np.column_stack([alert & attack, alert & ~attack, attack, ~attack]).astype(np.float64)
+    return lambda weights: counted(*(weights @ columns).T)
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

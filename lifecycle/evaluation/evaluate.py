@@ -12,13 +12,15 @@ import numpy as np
 
 from lifecycle.datasets.data import Dataset
 from lifecycle.datasets.detector import Detector
+from lifecycle.evaluation.attacks import EpisodeReport, FamilyAnswers, FamilyReport, by_episode, by_family, named_families
 from lifecycle.evaluation.fairness.disparity import FairnessReport
 from lifecycle.evaluation.fairness.segment_rows import fairness_of, refuse_as_features, refuse_as_inputs
-from lifecycle.evaluation.report import Scored, SegmentReport, UnitReport, by_segment, report
+from lifecycle.evaluation.report import SegmentReport, UnitReport, by_segment, report
+from lifecycle.evaluation.scored import Scored
+from lifecycle.evaluation.scoring import score_rows
 from lifecycle.training.features import FeatureStore, with_features
-from lifecycle.training.train import Prepared, Progress, model_scores, prepare, train, write_bundle
+from lifecycle.training.train import Prepared, Progress, prepare, train, write_bundle
 from serving.models.bundle import Bundle
-from serving.models.onnx import OnnxModel
 from serving.segments.mapping import SegmentMap
 
 
@@ -30,6 +32,9 @@ class SeedReport:
     digest: str
     units: tuple[UnitReport, ...]
     segments: tuple[SegmentReport, ...]
+    families: tuple[FamilyReport, ...] = ()
+    answers: FamilyAnswers | None = None
+    episodes: tuple[EpisodeReport, ...] = ()
     fairness: FairnessReport | None = None
     """By the segments of a mapping, at the default operating point; None: there is no mapping, or rows name no entity."""
 
@@ -58,7 +63,7 @@ def evaluate(
 ) -> EvaluationResult:
     """Train and judge once per seed. test: rows of a file kept for evaluation; None: the part that the split takes off.
 
-    mapping: segments of entities, for the rates by segment. Raises TrainingError, BundleError, SegmentMapError."""
+    mapping: segments of entities, for the rates by segment. Raises TrainingError, BundleError, EvaluationError, SegmentMapError."""
     if mapping is not None:
         refuse_as_features(mapping, detector)
     tell = progress or (lambda what, share: None)
@@ -66,7 +71,7 @@ def evaluate(
     if test is None:
         judged, frame = data.take(prepared.parts.test), prepared.frame.iloc[np.flatnonzero(prepared.parts.test)]
     else:
-        judged = test if detector.label.others == "unverified" else test.take(test.verified)
+        judged = judged_rows(detector, test)
         frame, _ = with_features(detector, judged, store)
     results = [
         _one_seed(prepared, judged, frame, detector.model.seed + i, _within(tell, i, seeds), mapping) for i in range(seeds)
@@ -76,28 +81,21 @@ def evaluate(
     )
 
 
-def score_rows(bundle: Bundle, detector: Detector, judged: Dataset, frame: Any, encoding: Any) -> Scored:
-    """Score rows with the bundle's graph."""
-    score = model_scores(OnnxModel(bundle.model_path), encoding, frame)
-    entity = judged.frame[detector.entity.key].to_numpy(dtype=object) if detector.entity else None
-    segments = {s: judged.frame[s].astype(str).to_numpy(dtype=object) for s in bundle.manifest.segments}
-    return Scored(score, judged.attack, judged.verified, entity, judged.at_us, segments)
+def judged_rows(detector: Detector, test: Dataset) -> Dataset:
+    """The rows of a test file that are judged: all, or those that are verified where the detector ignores the others."""
+    return test if detector.label.others == "unverified" else test.take(test.verified)
 
 
-def _one_seed(
-    prepared: Prepared, judged: Dataset, frame: Any, seed: int, tell: Progress, mapping: SegmentMap | None
-) -> SeedReport:
-    detector = prepared.detector
-    trained = train(prepared, seed=seed, progress=tell)
-    with TemporaryDirectory(prefix="vedette-") as scratch:
-        bundle = write_bundle(trained, Path(scratch) / "bundle")
-        scored = score_rows(bundle, detector, judged, frame, trained.encoding)
-    points = bundle.manifest.operating_points
-    how = detector.evaluation
-    default = detector.default_operating_point
+def judge(bundle: Bundle, detector: Detector, scored: Scored, seed: int, mapping: SegmentMap | None = None) -> SeedReport:
+    """Every figure of a bundle on scored rows. Raises SegmentMapError."""
+    points, how = bundle.manifest.operating_points, detector.evaluation
+    default = bundle.manifest.default_operating_point or next(iter(points))
+    families = tuple(detector.split.families) or tuple(sorted(set(scored.family.tolist()))) if scored.family is not None else ()
     return SeedReport(
         seed, bundle.digest, report(scored, points, window_s=how.window_s, minutes_per_alert=how.minutes_per_alert),
-        by_segment(scored, default, points[default]), _fairness(bundle, scored, default, mapping, seed),
+        by_segment(scored, default, points[default]), by_family(scored, points),
+        named_families(scored, default, points[default], families), by_episode(scored, points, how.episode_gap_s),
+        _fairness(bundle, scored, default, mapping, seed),
     )  # fmt: skip
 
 
@@ -106,8 +104,19 @@ def _fairness(bundle: Bundle, scored: Scored, scenario: str, mapping: SegmentMap
     if mapping is None:
         return None
     refuse_as_inputs(mapping, bundle.manifest)
-    alert = scored.score >= np.float32(bundle.manifest.operating_points[scenario].threshold)
+    alert = scored.alerts(bundle.manifest.operating_points[scenario].threshold)
     return fairness_of(alert, scored.attack, scored.entity, mapping, seed=seed)
+
+
+def _one_seed(
+    prepared: Prepared, judged: Dataset, frame: Any, seed: int, tell: Progress, mapping: SegmentMap | None
+) -> SeedReport:
+    trained = train(prepared, seed=seed, progress=tell)
+    with TemporaryDirectory(prefix="vedette-") as scratch:
+        bundle = write_bundle(trained, Path(scratch) / "bundle")
+        scored = score_rows(bundle, prepared.detector, judged, frame)
+    tell("judging", 0.95)
+    return judge(bundle, prepared.detector, scored, seed, mapping)
 
 
 def _within(tell: Progress, i: int, of: int) -> Callable[[str, float], None]:
@@ -117,10 +126,11 @@ def _within(tell: Progress, i: int, of: int) -> Callable[[str, float], None]:
 def _parts(prepared: Prepared, judged: Dataset) -> dict[str, dict[str, int]]:
     data, parts = prepared.data, prepared.parts
     found = {"train": data.take(parts.train), "validation": data.take(parts.validation), "test": judged}
-    return {name: _counts(prepared.detector, part) for name, part in found.items() if len(part)}
+    return {name: counts_of(prepared.detector, part) for name, part in found.items() if len(part)}
 
 
-def _counts(detector: Detector, part: Dataset) -> dict[str, int]:
+def counts_of(detector: Detector, part: Dataset) -> dict[str, int]:
+    """Rows, attacks, and entities where there are some."""
     counts = {
         "rows": len(part), "attacks": int(part.attack.sum()),
         "verified_benign": int((part.verified & ~part.attack).sum()), "unverified": int((~part.verified).sum()),

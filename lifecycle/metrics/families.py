@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.arrays import Floats
 from lifecycle.metrics.intervals import Interval, wilson
 
 
@@ -66,20 +67,29 @@ class ConfusionMatrix:
 
     def macro(self, of: Sequence[str] | None = None) -> Averages:
         """Every class counts the same. of: over these classes only."""
-        parts = [f for f in self.figures() if of is None or f.name in of]
-        means = [np.mean([value or 0.0 for value in column]) for column in
-                 ([f.precision.value for f in parts], [f.recall.value for f in parts], [f.f1 for f in parts])]  # fmt: skip
-        return Averages(*(float(m) for m in means))
+        return Averages(*averages(self.counts[None].astype(np.float64), self._places(of))[0][0].tolist())
 
     def micro(self, of: Sequence[str] | None = None) -> Averages:
         """Every row counts the same. of: over these classes only; over all of them it is the accuracy."""
-        parts = [f for f in self.figures() if of is None or f.name in of]
-        hits, answers, support = (sum(values) for values in zip(*((f.hits, f.answers, f.support) for f in parts), strict=True))
-        return Averages(
-            hits / answers if answers else 0.0,
-            hits / support if support else 0.0,
-            2 * hits / (answers + support) if answers + support else 0.0,
-        )
+        return Averages(*averages(self.counts[None].astype(np.float64), self._places(of))[1][0].tolist())
+
+    def _places(self, of: Sequence[str] | None) -> list[int]:
+        return [i for i, name in enumerate(self.classes) if of is None or name in of]
+
+
+def averages(counts: Floats, of: Sequence[int]) -> tuple[Floats, Floats]:
+    """(macro, micro) precision, recall and F1 of many matrices. counts: shape (b, k, k); of: places of classes; each result (b, 3)."""
+    places = list(of)
+    hits = np.diagonal(counts, axis1=1, axis2=2)[:, places]
+    answers, support = counts.sum(axis=1)[:, places], counts.sum(axis=2)[:, places]
+    macro = [_or_zero(hits, answers), _or_zero(hits, support), _or_zero(2 * hits, answers + support)]
+    hits, answers, support = (values.sum(axis=1) for values in (hits, answers, support))
+    micro = [_or_zero(hits, answers), _or_zero(hits, support), _or_zero(2 * hits, answers + support)]
+    return np.stack([m.mean(axis=1) for m in macro], axis=1), np.stack(micro, axis=1)
+
+
+def _or_zero(part: Floats, whole: Floats) -> Floats:
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 0), dtype=np.float64)
 
 
 def confusion_matrix(truth: NDArray[np.object_], answer: NDArray[np.object_], classes: Sequence[str]) -> ConfusionMatrix:

@@ -53,6 +53,10 @@ class RankedRows:
         hits = np.cumsum(self._attack)[self._last].astype(np.float64)
         return Curve(self._thresholds, hits, (self._last + 1) - hits)
 
+    def place_of(self, threshold: float) -> int:
+        """Index of the lowest distinct score that alerts at this threshold; -1 if none does. Compared as scores are served, in FP32."""
+        return int(np.count_nonzero(self._thresholds >= np.float32(threshold))) - 1
+
     def totals(self, weights: Floats) -> tuple[Floats, Floats]:
         """Weighted (hits, false alarms) at or over each distinct score. weights: shape (b, n); results (b, k)."""
         ordered = weights[:, self._order]
@@ -62,7 +66,7 @@ class RankedRows:
 
     def figures(self, weights: Floats) -> Floats:
         """RANKED of each set of weights. weights: shape (b, n), each with both classes; result (b, 3)."""
-        return _areas(*self.totals(weights))
+        return areas(*self.totals(weights))
 
 
 def ranking(scores: Scores, attack: Mask) -> dict[str, float | None]:
@@ -70,12 +74,12 @@ def ranking(scores: Scores, attack: Mask) -> dict[str, float | None]:
     if attack.all() or not attack.any():
         return dict.fromkeys(RANKED)
     curve = RankedRows(scores, attack).curve()
-    areas = _areas(curve.hits[None], curve.false_alarms[None])[0]
-    return dict(zip(RANKED, areas.tolist(), strict=True))
+    found = areas(curve.hits[None], curve.false_alarms[None])[0]
+    return dict(zip(RANKED, found.tolist(), strict=True))
 
 
-def _areas(hits: Floats, alarms: Floats) -> Floats:
-    """The three areas. hits, alarms: cumulative, shape (b, k)."""
+def areas(hits: Floats, alarms: Floats) -> Floats:
+    """RANKED of cumulative counts at each distinct score, each row with both classes. Shape (b, k); result (b, 3)."""
     origin = np.zeros((len(hits), 1))
     recall = np.hstack([origin, hits / hits[:, -1:]])
     false_alarm_rate = np.hstack([origin, alarms / alarms[:, -1:]])

@@ -79,7 +79,7 @@ def show_fairness(report: "FairnessReport", what: str) -> None:
     """For people."""
     from lifecycle.evaluation.fairness.section import COLUMNS, fairness_lines, fairness_words
 
-    print_table(f"fairness by segment: {what}", COLUMNS, fairness_lines(report), right=COLUMNS[2:7])
+    print_table(f"Fairness by segment: {what}", COLUMNS, fairness_lines(report), right=COLUMNS[2:7])
     for sentence in fairness_words(report):
         print(sentence)
     print()

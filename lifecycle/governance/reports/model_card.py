@@ -171,17 +171,21 @@ def _evaluation(evaluation: Mapping[str, Any] | None) -> tuple[Section, ...]:
     for seed in evaluation["seeds"]:
         for unit in seed["units"]:
             for point in unit["operating_points"]:
-                shares = [interval(**point[name]) for name in ("recall", "precision", "false_alarm_rate")]
+                shares = [_of_record(point[name]) for name in ("recall", "precision", "false_alarm_rate")]
                 rows.append((str(seed["seed"]), f"{unit['unit']}, benign: {unit['benign']}", point["operating_point"], *shares))
         for one in seed["segments"]:
-            shares = [interval(**one["rates"][name]) for name in ("recall", "precision", "false_alarm_rate")]
+            shares = [_of_record(one["rates"][name]) for name in ("recall", "precision", "false_alarm_rate")]
             segments.append((str(seed["seed"]), f"{one['segment']} = {one['value']}", one["scenario"], *shares))
     columns = ("seed", "counted", "operating point", "recall", "precision", "false alarms")
-    text = ("With 95 % Wilson intervals. Each seed is a model of its own, trained on the same data.",)
+    text = ("With 95 % intervals. Each seed is a model of its own, trained on the same data.",)
     return (
         Section("Figures on unseen rows", text, grid=Grid(columns, tuple(rows))),
         Section("By segment", grid=Grid(columns, tuple(segments)), empty="The detector declares no segments."),
     )
+
+
+def _of_record(figure: Mapping[str, Any]) -> str:
+    return interval(figure["value"], figure["low"], figure["high"])
 
 
 def _limits(manifest: Manifest) -> Section:

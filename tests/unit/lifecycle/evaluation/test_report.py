@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lifecycle.evaluation.report import Scored, by_segment, by_window, report, spread
+from lifecycle.evaluation.report import by_segment, report, spread
+from lifecycle.evaluation.scored import Scored, by_window
 from serving.models.manifest import OperatingPoint
 
 MINUTE_US = 60_000_000

@@ -233,7 +233,40 @@ def test_rates_are_told_by_the_segments_of_a_mapping_and_never_learned_from(vede
     (seed,) = json.loads(done.stdout)["seeds"]
     assert {d["value"] for d in seed["fairness"]["disparities"]} == {"day", "night"}
     assert seed["fairness"]["clustered_by_entity"]
-    assert "fairness by segment: siem_alerting, seed 0" in vedette(*words, own / "shifts.csv").stdout
+    assert "Fairness by segment: siem_alerting, seed 0" in vedette(*words, own / "shifts.csv").stdout
     refused = vedette(*words, own / "methods.csv")
     assert refused.exit_code != 0
     assert "'method' is an input of detector 'logins'" in str(refused.exception)
+
+
+def test_an_evaluation_is_written_as_pages_with_what_false_alarms_cost(vedette, own):
+    words = ["evaluate", own / "logins.yaml", "--data", own / "logins.csv", "--html", "page.html", "--markdown", "page.md"]
+    done = vedette(*words, "--events-per-day", 100_000, "--attack-share", 0.001, "--analysts", 2)
+    assert done.exit_code == 0, done.output
+    page, text = ((own / name).read_text(encoding="utf-8") for name in ("page.html", "page.md"))
+    for said in ("Cost of false alarms", "analysts", "What if", "siem_alerting"):
+        assert said in done.stdout
+        assert said in page
+        assert said in text
+    refused = vedette(*words, "--analysts", 2)
+    assert "--events-per-day" in str(refused.exception)
+    assert "0 to 1" in str(vedette(*words, "--events-per-day", 5, "--attack-share", 7).exception)
+
+
+def test_the_selection_never_touches_the_test_file(vedette, own, tmp_path):
+    """The same bundle, whatever the test file holds, and where there is none."""
+    declared = body()
+    declared["source"] |= {"train": "logins.csv", "test": "unseen.csv"}
+    (own / "logins.yaml").write_text(yaml.safe_dump(declared))
+    unseen = rows(300, seed=5)
+    turned = unseen.assign(verdict=np.where(unseen["verdict"] == "attack", "fine", "attack"))
+    digests, recalls = set(), set()
+    for test in (unseen, turned):
+        test.to_csv(own / "unseen.csv", index=False)
+        judged = json.loads(vedette("evaluate", own / "logins.yaml", "--data-dir", own, "--json").stdout)
+        digests.add(judged["seeds"][0]["digest"])
+        recalls.add(judged["seeds"][0]["units"][0]["operating_points"][0]["recall"]["value"])
+    (own / "unseen.csv").unlink()
+    trained = json.loads(vedette("train", own / "logins.yaml", "--data-dir", own, "--json").stdout)
+    assert digests == {trained["digest"]}
+    assert len(recalls) == 2, "it was judged on the file"

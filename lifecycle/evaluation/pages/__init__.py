@@ -1,0 +1,1 @@
+"""What evaluation found, for people (documents) and for programs (records)."""
