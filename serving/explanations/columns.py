@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.explanations.symbols import Mixed
-from serving.explanations.tree_ensemble import Indices
+from serving.explanations.trees.symbols import Mixed
+from serving.explanations.trees.tree_ensemble import Indices
 from serving.models.manifest import Manifest
 
 Tensors = Mapping[str, NDArray[Any]]

@@ -2,39 +2,47 @@
 
 Pure work for a thread beside the loop. An Explainer is made once for a revision; that takes up to a second or two."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.explanations.background import Background, background_of
 from serving.explanations.columns import InputColumns, Tensors
+from serving.explanations.counterfactual import CounterfactualFinder, CounterfactualSearch, WantedScores
 from serving.explanations.explanation import Attribution, Method, UnexplainableModel, Unit
-from serving.explanations.score_path import NoPath
+from serving.explanations.lime import lime
+from serving.explanations.sampling import MOST_ENUMERATED, Game, ReadSeconds, kernel_shap, permutation_shap
 from serving.explanations.tree_model import TreeModel
+from serving.explanations.trees.score_path import NoPath
 from serving.models.assembly import as_runtime_strings
 from serving.models.bundle import Bundle
 from serving.models.graph import read_graph
-from serving.models.manifest import ScoreSpec
+from serving.models.manifest import Manifest, ScoreSpec
 from serving.models.verdicts import scores_of
 
 Run = Callable[[Mapping[str, NDArray[Any]], Sequence[str]], Mapping[str, NDArray[Any]]]
 """Runs the graph: (tensors, names of outputs) -> outputs. Strings are object arrays of str."""
 
 
+MOST_SAMPLED: Final = 512
+"""Most columns whose Shapley values are sampled unasked; with more, orders of all columns take too long and LIME answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """columns: what is explained; None until rows are seen, for a model of free width without rows of its own.
+    """columns: what is explained; None if the bundle does not tell how wide its rows are. base_scores: of the background, (rows,).
 
-    why_not_exact: why the score's path from trees was not found; empty if it was."""
+    why_not_exact: why the way from trees to the score was not found; empty if it was."""
 
     run: Run
     score: ScoreSpec
-    held: frozenset[str]
     columns: InputColumns | None
     background: Background | None
+    base_scores: NDArray[np.float64]
     trees: TreeModel | None
     why_not_exact: str
 
@@ -46,45 +54,88 @@ class Explainer:
         if score is None:
             raise UnexplainableModel(
                 f"bundle {manifest.name}/{manifest.version} names no score, so there is no number to explain; "
-                "build it again with --score-output"
+                "build it again with --score OUTPUT:COLUMN"
             )
         graph = read_graph(bundle.model_path)
         held = _held_inputs(graph, [spec.name for spec in manifest.inputs])
         background = background_of(bundle, held)
-        shapes: Tensors | None = background.tensors if background is not None else None
-        if shapes is None and all(d > 0 for s in manifest.inputs if s.name not in held for d in s.shape[1:]):
-            shapes = {s.name: np.empty((0, *s.shape[1:])) for s in manifest.inputs if s.name not in held}
+        shapes: Tensors | None = background.tensors if background is not None else _static_shapes(manifest, held)
         columns = None if shapes is None else InputColumns.of(manifest, shapes, held)
-        made = cls(run, score, held, columns, background, None, "the columns of a row are not known before one is seen")
-        if columns is None:
-            return made
+        base_scores = np.empty(0) if background is None else _scores(run, score, background.tensors, background.rows)
         try:
-            expected = None if background is None else made.scores(background.tensors, background.rows)
-            trees = TreeModel.of(graph, columns, score, background, expected)
+            if columns is None:
+                raise NoPath("the bundle does not tell how many columns a row has")
+            trees = TreeModel.of(graph, columns, score, background, base_scores)
         except NoPath as problem:
-            return cls(run, score, held, columns, background, None, str(problem))
-        return cls(run, score, held, columns, background, trees, "")
+            return cls(run, score, columns, background, base_scores, None, str(problem))
+        return cls(run, score, columns, background, base_scores, trees, "")
 
-    def explain(self, tensors: Tensors, *, budget_s: float, seed: int = 0, method: Method | None = None) -> list[Attribution]:
+    def explain(
+        self,
+        tensors: Tensors,
+        *,
+        budget_s: float,
+        seed: int = 0,
+        method: Method | None = None,
+        clock: ReadSeconds = time.monotonic,
+    ) -> list[Attribution]:
         """What each column added to the score of each row. tensors: the graph's inputs, rows together.
 
-        budget_s: time for all rows; exact trees do not need it. method: None takes the most exact that the model allows.
-        Raises UnexplainableModel; RunError if the runtime refuses the rows."""
-        tensors = {n: as_runtime_strings(t) if t.dtype.kind in "OSU" else t for n, t in tensors.items()}
-        if self.columns is None or not self.columns.fits(tensors):
-            raise UnexplainableModel(
-                "the rows have other columns than the bundle's reference rows, so nothing is known to compare them with"
-            )
+        budget_s: time for all rows together; exact trees take what they take (under 1 ms a row). seed: of what is drawn at random. method:
+        None takes the most exact that the model allows. Raises UnexplainableModel; RunError if the runtime refuses the rows."""
+        columns, tensors = self._checked(tensors)
         if self.trees is not None and method in (None, "tree_shap"):
-            return self._by_trees(self.trees, self.columns, tensors)
-        raise UnexplainableModel(f"no exact explanation: {self.why_not_exact}")
+            return self._by_trees(self.trees, columns, tensors)
+        if method == "tree_shap":
+            raise UnexplainableModel(
+                f"the score is not explained exactly by trees: {self.why_not_exact}; ask for another method"
+            )
+        rows = len(tensors[next(iter(columns.column_of))])
+        found, end = [], clock() + budget_s
+        for index in range(rows):
+            until_s = clock() + max(end - clock(), 0.0) / (rows - index)
+            found.append(self._sampled(columns, tensors, index, method, np.random.default_rng([seed, index]), until_s, clock))
+        return found
+
+    def counterfactuals(
+        self,
+        tensors: Tensors,
+        *,
+        target: WantedScores,
+        budget_s: float,
+        most: int = 3,
+        fixed: Collection[str] = (),
+        clock: ReadSeconds = time.monotonic,
+    ) -> CounterfactualSearch:
+        """What would have given the target, for tensors of one row. fixed: columns that may not change.
+
+        Raises UnexplainableModel without reference rows; RunError."""
+        columns, tensors = self._checked(tensors)
+        until_s = clock() + budget_s
+        return CounterfactualFinder(
+            columns, columns.row(tensors, 0), self._rows().tensors, self.scores, target, lambda: clock() < until_s, fixed
+        ).search(most=most)
 
     def scores(self, tensors: Tensors, rows: int) -> NDArray[np.float64]:
         """The model's scores, shape (rows,). Raises RunError; UnexplainableModel if there is not one a row."""
-        try:
-            return scores_of(self.run(tensors, [self.score.output]), self.score, rows).astype(np.float64)
-        except ValueError as problem:
-            raise UnexplainableModel(str(problem)) from problem
+        return _scores(self.run, self.score, tensors, rows)
+
+    def _checked(self, tensors: Tensors) -> tuple[InputColumns, Tensors]:
+        if self.columns is None or not self.columns.fits(tensors):
+            raise UnexplainableModel(
+                "the rows have other columns than the reference rows of the bundle, so there is nothing to compare them with"
+                if self.columns is not None or self.background is not None
+                else "the bundle has neither reference nor golden rows; build it again with --golden or reference/sample.json"
+            )
+        return self.columns, {n: as_runtime_strings(t) if t.dtype.kind in "OSU" else t for n, t in tensors.items()}
+
+    def _rows(self) -> Background:
+        if self.background is None:
+            raise UnexplainableModel(
+                "the bundle has neither a reference sample nor golden rows, so nothing stands for a column that is left out; "
+                "build it again with golden rows or with the file reference/sample.json"
+            )
+        return self.background
 
     def _by_trees(self, trees: TreeModel, columns: InputColumns, tensors: Tensors) -> list[Attribution]:
         name = "the training rows that the trees count in each node"
@@ -95,6 +146,49 @@ class Explainer:
             Attribution("tree_shap", unit, trees.base, columns.names, values, 0.0, is_exact=True, background=name)
             for values in trees.shapley(tensors)
         ]
+
+    def _sampled(
+        self,
+        columns: InputColumns,
+        tensors: Tensors,
+        index: int,
+        method: Method | None,
+        rng: np.random.Generator,
+        until_s: float,
+        clock: ReadSeconds,
+    ) -> Attribution:
+        background, row, size = self._rows(), columns.row(tensors, index), len(columns.names)
+        game = Game(columns, row, float(self.scores(row, 1)[0]), background.tensors, self.base_scores, self.scores)
+        if method is None:
+            method = "kernel_shap" if size <= MOST_ENUMERATED else "permutation_shap" if size <= MOST_SAMPLED else "lime"
+        if method == "lime":
+            line = lime(game, rng, until_s=until_s, clock=clock)
+            return Attribution(
+                "lime", "score", line.base, columns.names, line.values, line.error, False, background.name, line.fidelity
+            )
+        if method == "kernel_shap" and size > MOST_ENUMERATED:
+            raise UnexplainableModel(
+                f"kernel_shap runs all coalitions of at most {MOST_ENUMERATED} columns, the model has {size}"
+            )
+        estimate = (kernel_shap if method == "kernel_shap" else permutation_shap)(game, rng, until_s=until_s, clock=clock)
+        return Attribution(
+            method, "score", estimate.base, columns.names, estimate.values, estimate.error, estimate.is_exact, background.name
+        )
+
+
+def _scores(run: Run, score: ScoreSpec, tensors: Tensors, rows: int) -> NDArray[np.float64]:
+    try:
+        return scores_of(run(tensors, [score.output]), score, rows).astype(np.float64)
+    except ValueError as problem:
+        raise UnexplainableModel(str(problem)) from problem
+
+
+def _static_shapes(manifest: Manifest, held: frozenset[str]) -> Tensors | None:
+    """Empty tensors of the declared shapes; None if a dimension beside the rows is free."""
+    rows = [spec for spec in manifest.inputs if spec.name not in held]
+    if any(d < 0 for spec in rows for d in spec.shape[1:]):
+        return None
+    return {spec.name: np.empty((0, *spec.shape[1:])) for spec in rows}
 
 
 def _held_inputs(graph: Any, names: Sequence[str]) -> frozenset[str]:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from serving.explanations.background import Background
 from serving.explanations.columns import InputColumns, Tensors
-from serving.explanations.score_path import EnsembleUse, NoPath, ScorePath, read_path
-from serving.explanations.tree_ensemble import Floats, TreeEnsemble
-from serving.explanations.tree_shap import CompiledTrees, DeepPath
+from serving.explanations.trees.score_path import EnsembleUse, NoPath, ScorePath, read_path
+from serving.explanations.trees.tree_ensemble import Floats, TreeEnsemble
+from serving.explanations.trees.tree_shap import CompiledTrees, DeepPath
 from serving.models.errors import ModelError
 from serving.models.graph import cut_at
 from serving.models.manifest import ScoreSpec

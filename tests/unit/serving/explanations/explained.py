@@ -22,7 +22,7 @@ def bundle_of(
 ) -> Bundle:
     """A bundle with a score; `rows` become its golden cases."""
     return build_bundle(
-        folder, model=model, golden_inputs=rows, name=folder.name, version="1", score=ScoreSpec(output=output, column=column),
+        folder, model=model, golden_inputs=rows or (), name=folder.name, version="1", score=ScoreSpec(output=output, column=column),
         operating_points={"one": POINT}, default_operating_point="one", **fields,
     )  # fmt: skip
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.explanations.tree_ensemble import NotTrees, TreeEnsemble, read_trees
-from serving.explanations.tree_shap import CompiledTrees
+from serving.explanations.trees.tree_ensemble import NotTrees, TreeEnsemble, read_trees
+from serving.explanations.trees.tree_shap import CompiledTrees
 
 FEATURES = 5
 
@@ -105,10 +105,10 @@ EVERY_MODE = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ",
 @pytest.mark.parametrize("table_bytes", [1 << 20, 2000, 0], ids=["from tables", "some from tables", "all integrated"])
 def test_values_are_those_of_the_definition(modes: tuple[str, ...], column_of: list[int], table_bytes: int):
     rng = np.random.default_rng(4)
-    trees = read_trees("TreeEnsembleRegressor", attributes_of_trees(rng, 3, 6, modes))
+    trees = read_trees("TreeEnsembleRegressor", attributes_of_trees(rng, 2, 5, modes))
     columns = np.array(column_of)
     shap = compiled(trees, columns, 5, table_bytes=table_bytes)
-    rows = np.round(rng.normal(size=(6, FEATURES)) * 2) / 2
+    rows = np.round(rng.normal(size=(3, FEATURES)) * 2) / 2
     rows[0, 2] = np.nan
     for row, found in zip(rows, shap.shapley(rows), strict=True):
         np.testing.assert_allclose(found, shapley(trees, row, columns, 5), atol=1e-12)

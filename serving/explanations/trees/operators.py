@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.explanations import symbols
-from serving.explanations.symbols import Symbol, Term
+from serving.explanations.trees import symbols
+from serving.explanations.trees.symbols import Symbol, Term
 
 Symbols = NDArray[Any]
 """Objects: symbols and plain numbers; or an array of plain numbers, a constant of the graph."""

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.explanations.tree_ensemble import Floats, Indices, TreeEnsemble
+from serving.explanations.trees.tree_ensemble import Floats, Indices, TreeEnsemble
 
 MOST_COLUMNS: Final = 62
 """Of one path: masks are whole numbers of 64 bits."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from serving.explanations import symbols
-from serving.explanations.operators import OPERATORS, NotByRow, Symbols, row_of
-from serving.explanations.symbols import Symbol, Term, Unknown
-from serving.explanations.tree_ensemble import TREE_OPERATORS, Indices, NotTrees, TreeEnsemble, read_trees
+from serving.explanations.trees import symbols
+from serving.explanations.trees.operators import OPERATORS, NotByRow, Symbols, row_of
+from serving.explanations.trees.symbols import Symbol, Term, Unknown
+from serving.explanations.trees.tree_ensemble import TREE_OPERATORS, Indices, NotTrees, TreeEnsemble, read_trees
 from serving.models.graph import attributes_of, constants_of
 from serving.models.manifest import ScoreSpec
 
@@ -43,7 +43,8 @@ def read_path(model: Any, inputs: Mapping[str, Symbols], score: ScoreSpec) -> Sc
     for node in model.graph.node:
         found.take(node)
     if not found.uses:
-        raise NoPath(found.problems[0] if found.problems else "the graph has no trees")
+        unread = [p for p in found.problems if p.split(":")[0] in TREE_OPERATORS]
+        raise NoPath(unread[0] if unread else "the graph has no trees")
     output = found.values.get(score.output)
     if output is None:
         raise NoPath("; ".join(found.problems[:2]) or f"nothing is known of output {score.output!r}")
