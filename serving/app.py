@@ -35,6 +35,7 @@ from serving.replica.siblings import Siblings
 from serving.resilience.admission import Admission
 from serving.resilience.breaker import Breakers
 from serving.resilience.bulkhead import Bulkheads
+from serving.scoring.explained import ExplanationThread
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection
 from serving.scoring.scorer import Scorer, ScorerLimits
@@ -89,6 +90,9 @@ async def compose(settings: ServingSettings) -> Composition:
             feature_timeout_s=settings.feature_timeout_s,
         )
         stack.callback(mirror.close)
+        explanations = ExplanationThread(queue=settings.explain_queue, budget_s=settings.explain_budget_s)
+        stack.callback(explanations.close)
+        metrics.watch(explanations.metrics)
         scorer = Scorer(
             features=features,
             audit=audit,
@@ -99,6 +103,7 @@ async def compose(settings: ServingSettings) -> Composition:
             mirror=mirror,
             protection=protection,
             audit_modes=audit_modes(settings),
+            explanations=explanations,
         )
         siblings = Siblings(settings.store_dir, identity)
         stack.callback(siblings.leave)

@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 Parameters = Mapping[str, bool | int | float | str]
 NO_PARAMETERS: Final[Parameters] = MappingProxyType({})
 
+EXPLAIN: Final = "explain"
+"""Request parameter that asks for an explanation (`shap`, `rules`, `counterfactual`); of the answer: which was given."""
+EXPLANATION: Final = "explanation"
+"""The output that holds it: BYTES, JSON for each row."""
+
 DTYPES: Final[Mapping[str, np.dtype[Any]]] = MappingProxyType(
     {
         "BOOL": np.dtype(np.bool_),

@@ -190,6 +190,29 @@ class Rules(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedRows:
+    """Rows that a model has judged. tensors: the graph's inputs as the runtime takes them. scores: (n,). verdicts: a word each. point:
+    the operating point; investigate, alert: the scores from which it gives these verdicts."""
+
+    tensors: Mapping[str, NDArray[Any]]
+    scores: NDArray[np.float32]
+    verdicts: Sequence[str]
+    point: str
+    investigate: float
+    alert: float
+
+
+class RowExplainer(Protocol):
+    """Says why a model judged rows as it did."""
+
+    def explain(self, method: str, rows: JudgedRows, budget_s: float) -> list[bytes]:
+        """JSON for each row. Pure work for a thread; takes about budget_s at most, then gives the best that it has, with its error.
+
+        Raises BadRequest for a method that cannot explain this model, DeadlineExceeded if nothing was found in time."""
+        ...
+
+
 class CacheDown(Exception):
     """The cache cannot be asked now; to a request that is a miss."""
 

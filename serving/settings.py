@@ -91,6 +91,10 @@ class ServingSettings(BaseSettings):
     """Runs of one model at once that are too long for the event loop, in threads of that model's own."""
     run_queue: PositiveInt = 64
     """Such runs of one model that may wait for its threads; the one beyond them is answered 429 / RESOURCE_EXHAUSTED at once."""
+    explain_queue: PositiveInt = 8
+    """Explanations that may wait for the one thread that makes them; the one beyond them is answered 429 / RESOURCE_EXHAUSTED at once."""
+    explain_budget_s: PositiveFloat = 0.5
+    """How long one explanation may take. Then the best that was found is answered, with its error. The request's deadline holds as well."""
     breakers: bool = True
     """Whether breakers stop calls to features, cache and models that fail or are slow (docs/reference/resilience.md)."""
     cache: Literal["off", "memory", "redis"] = "off"

@@ -1,6 +1,6 @@
 """Words for explanations, as a detector file declares them, and the templates that its bundle carries.
 
-Filling the templates in is serving.explanations.reasons'."""
+Filling the templates in is serving.explanations.words.reasons'."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -33,6 +33,8 @@ def encode_record(record: AuditRecord) -> bytes:
     field's own None means that the record holds one, and it is written again with care."""
     fields = msgspec.structs.asdict(record)
     del fields["personal"]  # it is for the writer, and says nothing of the answer
+    if record.explained is None:
+        del fields["explained"]  # nearly every line
     for name in _ARRAYS:
         fields[name] = dict(fields[name])  # makes the columns
     if isinstance(record.verdicts, np.ndarray):

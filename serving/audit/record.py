@@ -53,6 +53,8 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The processor family that answered (serving.models.processor): on the same one a replay gives the same bits."""
     personal: Mapping[str, str] = {}
     """How personal fields are redacted before they are written (serving.audit.personal); it is not written itself."""
+    explained: str | None = None
+    """How the answer was explained to the client; None where nobody asked, and then it is not written."""
     outputs: Mapping[str, Any] = {}
     """Of a model without a score: by the name of each output of the graph that was made, its digest; arrays until it is encoded."""
 

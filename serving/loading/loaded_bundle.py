@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from serving.explanations.answering import BundleExplainer
 from serving.messages import ModelMetadata, TensorMetadata
 from serving.models.assembly import plan_assembly
 from serving.models.bundle import Bundle, check_service, check_signature
@@ -13,7 +14,7 @@ from serving.models.onnx import OnnxModel
 from serving.models.rules_model import rules_of
 from serving.models.timing import median_run_us
 from serving.models.verdicts import CalibrationTable
-from serving.ports import FeatureReader, Model
+from serving.ports import FeatureReader, Model, RowExplainer
 from serving.rules.ruleset import RuleSet
 from serving.scoring.inputs import InputPlan
 from serving.scoring.loaded_revision import INLINE_BUDGET_US, STABLE, LoadedRevision
@@ -24,13 +25,14 @@ _WARM_RUNS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class LoadedBundle:
-    """A bundle's session, warm, and its rules; revisions of the bundle share them. run_us: see LoadedRevision."""
+    """A bundle's session, warm, its rules and its explainer; revisions of the bundle share them. run_us: see LoadedRevision."""
 
     digest: str
     manifest: Manifest
     model: Model
     run_us: float
     rules: RuleSet | None = None
+    explainer: RowExplainer | None = None
 
 
 def load_bundle(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
@@ -40,7 +42,8 @@ def load_bundle(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
     run_us = median_run_us(bundle, model, _WARM_RUNS)
     if run_us is None:
         run_us = INLINE_BUDGET_US  # nothing known of its cost: one row on the loop, more in a thread
-    return LoadedBundle(bundle.digest, bundle.manifest, model, run_us, rules_of(bundle))
+    explainer = BundleExplainer(bundle, model) if bundle.manifest.score is not None else None
+    return LoadedBundle(bundle.digest, bundle.manifest, model, run_us, rules_of(bundle), explainer)
 
 
 def check_fit(manifest: Manifest, spec: RevisionSpec, features: FeatureReader | None) -> None:
@@ -106,6 +109,7 @@ def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
         run_us=loaded.run_us,
         rules=loaded.rules,
         personal=_personal(manifest),
+        explainer=loaded.explainer,
     )
 
 

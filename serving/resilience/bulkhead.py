@@ -19,11 +19,12 @@ _RETRY_AFTER_S: Final = 1.0
 
 
 class Bulkhead:
-    """One model's threads. name: for errors. threads: runs at once. queue: runs that may wait. on_refused: called for each run refused."""
+    """Threads of their own for one kind of work. name: of the work, for errors (`model flows`). threads: runs at once. queue: runs that
+    may wait. on_refused: called for each run refused."""
 
     def __init__(self, name: str, *, threads: int, queue: int, on_refused: Callable[[], None]) -> None:
         self._name, self._threads, self._queue, self._on_refused = name, threads, queue, on_refused
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"model-{name}")
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name.replace(" ", "-"))
         self._lock = Lock()
         self._under_way = 0
 
@@ -55,14 +56,14 @@ class Bulkhead:
         if waiting > self._queue:
             self._on_refused()
             raise Overloaded(
-                f"model {self._name} has {self._under_way} runs under way; send fewer, or again later",
+                f"{self._name} has {self._under_way} runs under way; send fewer, or again later",
                 retry_after_s=_RETRY_AFTER_S,
             )
         wait_s = max(waiting, 0) * expected_s / self._threads
         if waiting > 0 and wait_s + expected_s > within_s:
             self._on_refused()
             raise Overloaded(
-                f"model {self._name} would answer in about {wait_s + expected_s:.3f} s and the request leaves it {within_s:.3f} s; "
+                f"{self._name} would answer in about {wait_s + expected_s:.3f} s and the request leaves it {within_s:.3f} s; "
                 "send fewer, or allow more time",
                 retry_after_s=max(wait_s, _RETRY_AFTER_S),
             )
@@ -106,7 +107,9 @@ class Bulkheads:
         """The bulkhead of `<model>/<version>/<variant>`."""
         found = self._of.get(name)
         if found is None:
-            found = self._of[name] = Bulkhead(name, threads=self._threads, queue=self._queue, on_refused=self._count_refused)
+            found = self._of[name] = Bulkhead(
+                f"model {name}", threads=self._threads, queue=self._queue, on_refused=self._count_refused
+            )
         return found
 
     def keep(self, names: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from serving.messages import ModelMetadata
 from serving.models.manifest import Manifest, OperatingPoint
 from serving.models.verdicts import CalibrationTable
-from serving.ports import Model, Rules, TensorPlan
+from serving.ports import Model, RowExplainer, Rules, TensorPlan
 from serving.scoring.inputs import InputPlan
 
 STABLE: Final = "stable"
@@ -49,6 +49,8 @@ class LoadedRevision:
     """How the prediction log redacts personal columns, and tensors that hold some; empty: nothing is."""
     rules: Rules | None = None
     """Rules that answer when the model or its features are out."""
+    explainer: RowExplainer | None = None
+    """Says why; None for a model without a score."""
     plans: dict[tuple[tuple[str, ...], str | None], object] = field(init=False, repr=False, compare=False, default_factory=dict)
     """Plans made so far, by outputs and operating point; see serving.scoring.answer_plan."""
     makers: dict[tuple[str, bool], object] = field(init=False, repr=False, compare=False, default_factory=dict)

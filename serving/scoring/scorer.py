@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from serving.audit.durability.modes import ALL_ASYNC, AuditMode, AuditModes
 from serving.audit.record import AuditRecord, AuditSink, NotRecorded
 from serving.errors import BadRequest, DeadlineExceeded, NotFound, Overloaded, TooLarge, Unsupported
-from serving.messages import InferAnswer, InferRequest
+from serving.messages import EXPLAIN, InferAnswer, InferRequest, Tensor
 from serving.models.errors import RunError
 from serving.models.processor import processor_family
 from serving.ports import Clock, FeatureReader
 from serving.resilience.deadline import too_late
 from serving.scoring.answer_plan import answer_plan_of, operating_point_of, wanted_outputs
 from serving.scoring.answers import answer_parameters, output_tensor
+from serving.scoring.explained import ExplanationThread, check_rows, method_asked
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection, unprotected
@@ -68,6 +69,7 @@ class Scorer:
         mirror: Mirror | None = None,
         protection: Protection | None = None,
         audit_modes: AuditModes = ALL_ASYNC,
+        explanations: ExplanationThread | None = None,
     ) -> None:
         self._audit, self._clock, self._metrics, self._mirror = audit, clock, metrics, mirror
         self._limits, self._identity = limits, identity
@@ -76,6 +78,7 @@ class Scorer:
         self._runner = VariantRunner(
             features, clock, metrics, feature_timeout_s=limits.feature_timeout_s, protection=self._protection
         )
+        self._explanations = explanations or ExplanationThread()
         self._numbers = itertools.count(1)
 
     async def score(self, variants: VariantSet, request: InferRequest, trace: Trace | None = None) -> InferAnswer:
@@ -95,6 +98,9 @@ class Scorer:
             version = variants.stable.revision.version
             outputs = tuple([output_tensor(at, groups, state.rows.rows) for at in range(len(state.wanted))])
         parameters = answer_parameters(groups, receipt, trace.trace_id if trace else None)
+        if state.explain is not None:
+            outputs = (*outputs, await self._explain(state, groups, state.explain))
+            parameters[EXPLAIN] = state.explain
         answer = InferAnswer(first.variant.revision.name, version, outputs, request.id, parameters)
         mode = self._audit_mode_of.get(first.variant.revision.name, self._audit_mode)
         if mode is AuditMode.STRICT and self._audit is not None:
@@ -108,6 +114,13 @@ class Scorer:
                 if group.fallback_from is None:
                     self._offer_to_mirror(variants, state, group, latency_s)
         return answer
+
+    async def _explain(self, state: RequestState, groups: Sequence[RowGroup], method: str) -> Tensor:
+        """The explanation of an answer that is made. Its time is no latency of the model's, and is kept apart."""
+        began_s = self._clock.monotonic_s()
+        found = await self._explanations.explain(groups, method, state.deadline_s - began_s)
+        state.explain_s = self._clock.monotonic_s() - began_s
+        return found
 
     def keep(self, revisions: Iterable[LoadedRevision]) -> None:
         """Release what is held for the breakers and threads of every other variant."""
@@ -126,8 +139,12 @@ class Scorer:
                 raise refusal
         wanted = wanted_outputs(stable.revision, request)
         point = operating_point_of(stable.revision, request)
+        explain = method_asked(stable.revision, request) if request.parameters else None
         rows = stable.revision.inputs.read(request, now_us, self._limits.max_rows)
         state = RequestState(request, trace, started, started + allowed_s, now_us, wanted, rows)
+        if explain is not None:
+            check_rows(rows.rows)
+            state.explain = explain
         group = RowGroup(stable, rows, answer_plan_of(stable.revision, wanted, point))
         if not variants.others:
             state.is_evidence = stable.evidence is not None
@@ -245,7 +262,7 @@ class Scorer:
     async def _commit_records(self, audit: AuditSink, state: RequestState, groups: Sequence[RowGroup], receipt: str) -> None:
         """Wait until the records of the answer are durable. Raises NotRecorded, Internal, DeadlineExceeded."""
         now_s = self._clock.monotonic_s()
-        records = [_audit_record(state, group, receipt, now_s - state.started_s) for group in groups]
+        records = [_audit_record(state, group, receipt, now_s - state.started_s - state.explain_s) for group in groups]
         try:
             async with asyncio.timeout(state.deadline_s - now_s):
                 await audit.commit(records)
@@ -259,7 +276,7 @@ class Scorer:
             ) from problem
 
     def _count_answered(self, state: RequestState, groups: Sequence[RowGroup]) -> float:
-        latency_s = self._clock.monotonic_s() - state.started_s
+        latency_s = self._clock.monotonic_s() - state.started_s - state.explain_s
         door = state.request.door
         for group in groups:
             revision, features = group.variant.revision, group.features
@@ -334,5 +351,6 @@ def _audit_record(state: RequestState, group: RowGroup, receipt: str, latency_s:
         fallback_from=group.fallback_from,
         processor=_PROCESSOR,
         personal=revision.personal,
+        explained=state.explain,
         outputs=group.raw if verdicts is None else _SCORED,
     )

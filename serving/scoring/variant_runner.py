@@ -41,7 +41,9 @@ _SLOW_FACTOR: Final = 10.0
 
 
 class RequestState(msgspec.Struct):
-    """One request while it is answered. Times are the clock's monotonic seconds. entity_hashes: of its rows; empty if there is no split."""
+    """One request while it is answered. Times are the clock's monotonic seconds. entity_hashes: of its rows; empty if there is no split.
+
+    explain: the explanation it asks for; explain_s: the time that took."""
 
     request: InferRequest
     trace: Trace | None
@@ -52,6 +54,8 @@ class RequestState(msgspec.Struct):
     rows: TensorRows | ColumnRows
     entity_hashes: list[EntityHash] = []
     is_evidence: bool = False
+    explain: str | None = None
+    explain_s: float = 0.0
 
 
 class VariantTimedOut(DeadlineExceeded):

@@ -229,6 +229,19 @@ CACHE_SAVED: Final = MetricDoc(
     ("model",),
     "What the runs that the cache saved would have taken, less the look-ups made in their place.",
 )
+EXPLANATIONS: Final = MetricDoc(
+    "vedette_explanations_total",
+    "counter",
+    ("model", "method", "outcome"),
+    "Explanations asked for, by outcome: ok; refused (too many wait, the deadline passed, or it cannot be "
+    "given); failed (a defect of ours).",
+)
+EXPLANATION_SECONDS: Final = MetricDoc(
+    "vedette_explanation_seconds_total",
+    "counter",
+    ("model", "method"),
+    "Time that explanations took, the wait for their thread included. The time of requests (`vedette_request_seconds`) is without it.",
+)
 METRICS: Final = (
     *(
         REQUESTS,
@@ -262,5 +275,6 @@ METRICS: Final = (
         EVIDENCE_PAIRS,
     ),
     *(EVIDENCE_SCORE_BINS, MIRRORED, BREAKER_STATE, BREAKER_CHANGES, REFUSALS, CACHE_REQUESTS, CACHE_SAVED),
+    *(EXPLANATIONS, EXPLANATION_SECONDS),
 )
 """Every metric of our own. The standard `process_*` metrics come along."""

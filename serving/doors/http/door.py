@@ -22,6 +22,7 @@ from serving.doors.oip import binary_codec, control_codec, json_codec
 from serving.doors.oip.envelope import TENANT_HEADER, TIMEOUT_HEADERS, VARIANT_HEADER, Envelope, sooner, timeout_s, traceparent
 from serving.doors.oip.errors import INTERNAL_MESSAGE, error_body
 from serving.errors import Internal, NotFound, ServingError, Unavailable
+from serving.messages import InferRequest
 from serving.ports import InferenceService
 
 Scope = MutableMapping[str, Any]
@@ -32,7 +33,7 @@ BODY_TIMEOUT_S: Final = 30.0
 _BINARY: Final = (b"content-type", b"application/octet-stream")
 _SELF: Final = b"replica=self"
 """Query of /metrics that asks for this replica's own page alone."""
-_INFERENCES: Final = (b"/infer", b":predict")
+_INFERENCES: Final = (b"/infer", b":predict", b":explain")
 _METRICS: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 _log = logging.getLogger(__name__)
@@ -253,16 +254,21 @@ class HttpDoor:
         return _json(v1.metadata(self._service.model_metadata(name, version), version))
 
     async def _v1_predict(self, request: Request) -> Reply:
+        asked, form = self._v1_request(request)
+        return Reply(v1.write_answer(await self._service.infer(asked), form))
+
+    async def _v1_explain(self, request: Request) -> Reply:
+        asked, form = self._v1_request(request)
+        return Reply(v1.write_explained(await self._service.infer(v1.explained(asked)), form))
+
+    def _v1_request(self, request: Request) -> tuple[InferRequest, v1.Form]:
         document = json_codec.parse_object(request.body)
         envelope = request.envelope()
         form = v1.form(document)
         asked = v1.read_request(document, form, self._service.model_metadata(envelope.model, envelope.version), envelope)
         if TENANT_HEADER in request.headers:
             asked = msgspec.structs.replace(asked, tenant=request.headers[TENANT_HEADER].decode("latin-1"))
-        return Reply(v1.write_answer(await self._service.infer(asked), form))
-
-    async def _v1_explain(self, request: Request) -> Reply:
-        raise v1.no_explanations(request.target.model)
+        return asked, form
 
 
 def _json(document: object) -> Reply:

@@ -1,8 +1,7 @@
 """The OpenAPI 3 description of everything the HTTP door answers, as served on /openapi.json.
 
 Static: it describes the protocol, not the models; which models there are, their inputs and outputs, is their metadata. The v2
-part follows the Open Inference Protocol's own description (kserve/open-inference-protocol), with its gaps filled. `:explain` is
-missing on purpose: it only answers 501 until explanations are served."""
+part follows the Open Inference Protocol's own description (kserve/open-inference-protocol), with its gaps filled."""
 
 from functools import lru_cache
 from typing import Any, Final
@@ -57,7 +56,8 @@ _SCHEMAS: Final[Json] = {
     "parameters": {
         "type": "object",
         "additionalProperties": {"oneOf": [_TEXT, {"type": "number"}, _FLAG]},
-        "description": "`timeout` is in microseconds; `binary_data_output` asks for raw outputs by default.",
+        "description": "`timeout` is in microseconds; `binary_data_output` asks for raw outputs by default; `explain` (`shap`, `rules` or "
+        "`counterfactual`) asks for the output `explanation`, which holds JSON for each row.",
     },
     "data": {
         "type": "array",
@@ -145,6 +145,16 @@ _SCHEMAS: Final[Json] = {
         description="`instances`, row by row, or `inputs`, column by column.",
     ),
     "v1_response": _object({"predictions": _array({}), "outputs": {}, "parameters": _ref("parameters")}),
+    "v1_explained": _object(
+        {
+            "predictions": _array({}),
+            "outputs": {},
+            "explanations": _array({"type": "object"}),
+            "parameters": _ref("parameters"),
+        },
+        ("explanations",),
+        description="What `:predict` answers, and why: an object for each row.",
+    ),
 }
 
 _PATH_PARAMETERS: Final = {
@@ -190,6 +200,12 @@ def _predict(name: str) -> Json:
     return {"post": operation}
 
 
+def _explain(name: str) -> Json:
+    answer = _response("`explanations`, beside what `:predict` answers.", _ref("v1_explained"))
+    operation = _operation(name, "V1 explanation", answer, _INFER_ERRORS, _body("v1_request"), parameters=[_TIMEOUT])
+    return {"post": operation}
+
+
 def _control(name: str, summary: str) -> Json:
     answer = _response("Done.", _ref("control_response"))
     return {"post": _operation(name, summary, answer, _INFER_ERRORS, _body("control_request", is_required=False))}
@@ -208,6 +224,7 @@ def _v1_paths(path: str, suffix: str) -> Json:
     return {
         path: _get(f"v1Model{suffix}", "V1 model status", "v1_model", _READ_ERRORS),
         f"{path}:predict": _predict(f"v1Predict{suffix}"),
+        f"{path}:explain": _explain(f"v1Explain{suffix}"),
         f"{path}/metadata": {
             "get": _operation(
                 f"v1Metadata{suffix}", "TensorFlow Serving's metadata", _response("OK", {"type": "object"}), _READ_ERRORS

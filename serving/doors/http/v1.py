@@ -12,13 +12,23 @@ from enum import Enum
 from itertools import chain
 from typing import Any, Final
 
+import msgspec
 from numpy.typing import NDArray
 
 from serving.doors.oip import json_codec
 from serving.doors.oip.envelope import Envelope, parameter_timeout_s, sooner
 from serving.doors.oip.tensors import MAX_RANK, as_bytes, brief, objects, shaped
-from serving.errors import BadRequest, Unsupported
-from serving.messages import NO_PARAMETERS, InferAnswer, InferRequest, ModelMetadata, Tensor, TensorMetadata
+from serving.errors import BadRequest
+from serving.messages import (
+    EXPLAIN,
+    EXPLANATION,
+    NO_PARAMETERS,
+    InferAnswer,
+    InferRequest,
+    ModelMetadata,
+    Tensor,
+    TensorMetadata,
+)
 
 TENSOR_INPUTS: Final = "tensor_inputs"
 """Key of ModelMetadata.parameters: the tensors that may be sent instead of `inputs`, as name, datatype and shape."""
@@ -186,6 +196,19 @@ def write_answer(answer: InferAnswer, form: Form) -> bytes:
     return json_codec.dump(document)
 
 
+def explained(request: InferRequest) -> InferRequest:
+    """The request of `:explain`: it asks for an explanation, by attribution where it does not say."""
+    return msgspec.structs.replace(request, parameters={EXPLAIN: "shap", **request.parameters})
+
+
+def write_explained(answer: InferAnswer, form: Form) -> bytes:
+    """The answer of `:explain`: that of `:predict`, and `explanations` with an object for each row. Raises BadRequest."""
+    lines = next(tensor for tensor in answer.outputs if tensor.name == EXPLANATION)
+    others = tuple([tensor for tensor in answer.outputs if tensor is not lines])
+    head = write_answer(msgspec.structs.replace(answer, outputs=others), form)
+    return b"".join((head[:-1], b',"explanations":[', b",".join(lines.data.tolist()), b"]}"))
+
+
 def _rows(answer: InferAnswer, outputs: dict[str, Any]) -> object:
     lengths = {tensor.data.shape[:1] for tensor in answer.outputs}
     if len(lengths) != 1 or () in lengths:
@@ -245,10 +268,3 @@ def _tensor_info(spec: TensorMetadata) -> json_codec.Json:
         "tensor_shape": {"dim": dims, "unknown_rank": False},
         "name": spec.name,
     }
-
-
-def no_explanations(model: str) -> Unsupported:
-    """What `:explain` answers until explanations are served."""
-    return Unsupported(
-        f'model "{model}" has no explainer; :predict answers the verdict with its score and, where calibrated, its interval'
-    )

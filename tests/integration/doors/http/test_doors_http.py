@@ -77,7 +77,7 @@ def test_binary_tensors_both_ways_whatever_the_content_type(doors):
         pytest.param("POST", "/v2/models/simple/versions/9/infer", simple_request(), 404, id="an unknown version"),
         pytest.param("POST", "/v2/models/busy/infer", simple_request(), 429, id="overload"),
         pytest.param("POST", "/v2/models/failing/infer", simple_request(), 500, id="a defect of ours"),
-        pytest.param("POST", "/v1/models/simple:explain", b"{}", 501, id="explanations are not offered yet"),
+        pytest.param("POST", "/v1/models/simple:explain", b"{}", 400, id="an explanation without instances"),
         pytest.param("POST", INFER, b"x" * (MAX_BODY_BYTES + 1), 413, id="a body over the limit"),
         pytest.param("GET", INFER, None, 405, id="the wrong method"),
         pytest.param("BREW", "/v2", None, 400, id="a method HTTP does not know"),

@@ -1,0 +1,149 @@
+"""Answers with explanations: what a request asks for, where it is computed, and the output that says it. Core.
+
+Explanations are computed in a thread of their own, one at a time, and few may wait: a request that asks for none never waits for one.
+How a row is explained is the revision's explainer's (port RowExplainer)."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from serving.errors import BadRequest, DeadlineExceeded, ServingError
+from serving.messages import EXPLAIN, EXPLANATION, InferRequest, Tensor
+from serving.models.verdicts import VERDICTS, VerdictThresholds
+from serving.ports import JudgedRows
+from serving.resilience.bulkhead import Bulkhead
+from serving.resilience.deadline import run_slice_s
+from serving.scoring.loaded_revision import LoadedRevision
+from serving.scoring.row_group import RULES, RowGroup
+from serving.scoring.variant_runner import runtime_feed, tensors_of
+from serving.telemetry import names
+from serving.telemetry.names import MetricDoc
+
+METHODS: Final = ("shap", "rules", "counterfactual")
+MOST_ROWS: Final = 256
+"""Rows of a request that are explained; a person reads fewer, and a batch is sent in parts."""
+_RULES_ANSWERED: Final = "rules_answered"
+
+
+class ExplanationThread:
+    """The thread that explains, for all models of a replica. queue: explanations that may wait. budget_s: what one may take."""
+
+    def __init__(self, *, queue: int = 8, budget_s: float = 0.5) -> None:
+        self._refused = 0
+        self._budget_s, self._usual_s = budget_s, 0.0
+        self._bulkhead = Bulkhead("explanations", threads=1, queue=queue, on_refused=self._count_refused)
+        self._counts = Counter[tuple[str, str, str]]()
+        self._seconds: dict[tuple[str, ...], float] = {}
+
+    async def explain(self, groups: Sequence[RowGroup], method: str, left_s: float) -> Tensor:
+        """The output for the rows of these groups. left_s: what the request has left. Raises BadRequest, Overloaded, DeadlineExceeded."""
+        began, model = time.monotonic(), groups[0].variant.revision.name
+        outcome = "failed"
+        try:
+            found = await self._explain(groups, method, began + left_s, left_s)
+            outcome = "ok"
+        except ServingError:
+            outcome = "refused"
+            raise
+        finally:
+            took_s = time.monotonic() - began
+            self._counts[model, method, outcome] += 1
+            self._seconds[model, method] = self._seconds.get((model, method), 0.0) + took_s
+        return found
+
+    def metrics(self) -> Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]:
+        """A telemetry.metrics.Source."""
+        yield names.EXPLANATIONS, {key: float(n) for key, n in self._counts.copy().items()}
+        yield names.EXPLANATION_SECONDS, self._seconds.copy()
+
+    def close(self) -> None:
+        """Release the thread."""
+        self._bulkhead.close()
+
+    async def _explain(self, groups: Sequence[RowGroup], method: str, deadline_s: float, left_s: float) -> Tensor:
+        rows = sum(group.rows.rows for group in groups)
+        texts = np.empty(rows, dtype=object)
+        within_s = run_slice_s(left_s, 1.0)
+        work = [(group, _work(group, method)) for group in groups]
+
+        def run() -> list[list[bytes]]:
+            began = time.monotonic()
+            done = []
+            for place, (_, explain) in enumerate(work):
+                allowed_s = min(began + self._budget_s, deadline_s) - time.monotonic()
+                done.append(explain(max(allowed_s, 0.0) / (len(work) - place)))
+            self._usual_s = 0.8 * self._usual_s + 0.2 * (time.monotonic() - began)
+            return done
+
+        try:
+            found = await self._bulkhead.run(run, within_s=within_s, expected_s=min(self._usual_s, self._budget_s))
+        except TimeoutError as problem:
+            raise DeadlineExceeded(
+                f"the explanation was not ready in the {left_s:.3f} s that the request had left; allow more time, send fewer rows, "
+                f"or ask without the parameter {EXPLAIN!r}"
+            ) from problem
+        for (group, _), lines in zip(work, found, strict=True):
+            texts[slice(None) if group.index is None else group.index] = lines
+        return Tensor(EXPLANATION, "BYTES", texts)
+
+    def _count_refused(self) -> None:
+        self._refused += 1
+
+
+def method_asked(revision: LoadedRevision, request: InferRequest) -> str | None:
+    """The explanation that a request asks for; None if it asks for none. Raises BadRequest for one that cannot be given."""
+    asked = request.parameters.get(EXPLAIN)
+    if asked is None:
+        return None
+    if asked not in METHODS:
+        raise BadRequest(f"parameter {EXPLAIN!r} is {asked!r:.60}, expected one of {', '.join(METHODS)}")
+    if revision.manifest.score is None or revision.explainer is None:
+        raise BadRequest(
+            f"parameter {EXPLAIN!r}: model {revision.name!r} has no score, so there is no verdict to explain; leave it out, or build "
+            "the bundle with a score"
+        )
+    if EXPLANATION in revision.model_outputs:
+        raise BadRequest(
+            f"parameter {EXPLAIN!r}: the graph of model {revision.name!r} has an output {EXPLANATION!r} of its own, which would be hidden; "
+            "rename it in the graph"
+        )
+    return str(asked)
+
+
+def check_rows(rows: int) -> None:
+    """Raises BadRequest for more rows than are explained at once."""
+    if rows > MOST_ROWS:
+        raise BadRequest(
+            f"the request has {rows} rows and asks for explanations, which are given for {MOST_ROWS} at most; send several requests"
+        )
+
+
+def _work(group: RowGroup, method: str) -> Callable[[float], list[bytes]]:
+    """What explains the group in the thread, given its budget in seconds."""
+    revision, verdicts = group.variant.revision, group.verdicts
+    explainer = revision.explainer
+    if group.source == RULES or verdicts is None or explainer is None:
+        said = [_by_rules(group, row) for row in range(group.rows.rows)]
+        return lambda budget_s: said
+    thresholds = VerdictThresholds.of(revision.points[verdicts.point])
+    rows = JudgedRows(
+        tensors=runtime_feed(tensors_of(group)),
+        scores=verdicts.scores,
+        verdicts=[VERDICTS[code] for code in verdicts.codes.tolist()],
+        point=verdicts.point,
+        investigate=thresholds.investigate,
+        alert=thresholds.alert,
+    )
+    return lambda budget_s: explainer.explain(method, rows, budget_s)
+
+
+def _by_rules(group: RowGroup, row: int) -> bytes:
+    """Of a row that rules judged in the model's place: which of them hold."""
+    verdict = None if group.verdicts is None else VERDICTS[int(group.verdicts.codes[row])]
+    body: dict[str, Any] = {"method": _RULES_ANSWERED, "verdict": verdict}
+    body["rules"] = list(group.matched[row]) if row < len(group.matched) else []
+    return orjson.dumps(body)
