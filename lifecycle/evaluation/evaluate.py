@@ -15,6 +15,7 @@ from lifecycle.datasets.detector import Detector
 from lifecycle.evaluation.attacks import EpisodeReport, FamilyAnswers, FamilyReport, by_episode, by_family, named_families
 from lifecycle.evaluation.fairness.disparity import FairnessReport
 from lifecycle.evaluation.fairness.segment_rows import fairness_of, refuse_as_features, refuse_as_inputs
+from lifecycle.evaluation.held_out import judged_rows
 from lifecycle.evaluation.report import SegmentReport, UnitReport, by_segment, report
 from lifecycle.evaluation.scored import Scored
 from lifecycle.evaluation.scoring import score_rows
@@ -79,11 +80,6 @@ def evaluate(
     return EvaluationResult(
         detector, data.digest, "split" if test is None else test.digest, _parts(prepared, judged), tuple(results), data.notes
     )
-
-
-def judged_rows(detector: Detector, test: Dataset) -> Dataset:
-    """The rows of a test file that are judged: all, or those that are verified where the detector ignores the others."""
-    return test if detector.label.others == "unverified" else test.take(test.verified)
 
 
 def judge(bundle: Bundle, detector: Detector, scored: Scored, seed: int, mapping: SegmentMap | None = None) -> SeedReport:

@@ -178,6 +178,11 @@ def _thresholds_at(ranked: RankedRows, recalls: tuple[float, ...]) -> tuple[floa
     return tuple(curve.thresholds[places].tolist())
 
 
+def drawn_curve(scored: Scored) -> DrawnCurve:
+    """The thinned curve of rows with both classes."""
+    return _drawn(RankedRows(scored.score, scored.attack))
+
+
 def _drawn(ranked: RankedRows) -> DrawnCurve:
     """Thresholds spread over recall and, finer towards 0, over the false-alarm rate."""
     curve = ranked.curve()

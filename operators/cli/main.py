@@ -13,7 +13,7 @@ from operators.cli import conform, lineage, operator, report, up
 from operators.cli.audit import app as audit
 from operators.cli.console import errors
 from operators.cli.demo import app as demo
-from operators.cli.models import bundle, evaluate, features, listing, score, train
+from operators.cli.models import bundle, compare, evaluate, features, listing, score, train
 from operators.cli.registry import app as registry
 from operators.cli.rollout import app as rollout
 from operators.cli.rollout import experiment
@@ -33,6 +33,7 @@ app.add_typer(demo.app, name="demo", rich_help_panel=_SERVING)
 app.command(rich_help_panel=_MODELS)(listing.models)
 app.command(rich_help_panel=_MODELS)(train.train)
 app.command(rich_help_panel=_MODELS)(evaluate.evaluate)
+app.command(rich_help_panel=_MODELS)(compare.compare)
 app.add_typer(bundle.app, name="bundle", rich_help_panel=_MODELS)
 app.add_typer(registry.app, name="registry", rich_help_panel=_MODELS)
 app.add_typer(features.app, name="features", rich_help_panel=_MODELS)

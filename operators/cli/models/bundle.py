@@ -98,7 +98,7 @@ def verify(which: BundleArgument, store_dir: StoreDir = None, as_json: Json = Fa
     from serving.models.bundle import check_golden, check_signature
     from serving.models.onnx import OnnxModel
 
-    bundle = _find(which, store_dir)
+    bundle = find_bundle(which, store_dir)
     model = OnnxModel(bundle.model_path)
     check_signature(bundle.manifest, model)
     cases = check_golden(bundle, model)
@@ -114,7 +114,7 @@ def verify(which: BundleArgument, store_dir: StoreDir = None, as_json: Json = Fa
 @app.command()
 def show(which: BundleArgument, store_dir: StoreDir = None, as_json: Json = False) -> None:
     """Show a bundle: its tensors, columns, operating points and rules."""
-    _show(_find(which, store_dir), as_json=as_json)
+    _show(find_bundle(which, store_dir), as_json=as_json)
 
 
 def _store(store_dir: Path | None) -> "BundleStore":
@@ -124,7 +124,8 @@ def _store(store_dir: Path | None) -> "BundleStore":
     return BundleStore(store_dir or ServingSettings().store_dir)
 
 
-def _find(which: str, store_dir: Path | None) -> "Bundle":
+def find_bundle(which: str, store_dir: Path | None) -> "Bundle":
+    """A model of the store (NAME or NAME/VERSION), or a bundle's folder; read and verified. Raises NoSuchModel, BundleError."""
     from serving.models.bundle import read_bundle
 
     if (Path(which) / "bundle.json").is_file() or which.startswith((".", "/")):

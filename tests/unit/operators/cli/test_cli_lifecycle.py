@@ -270,3 +270,45 @@ def test_the_selection_never_touches_the_test_file(vedette, own, tmp_path):
     trained = json.loads(vedette("train", own / "logins.yaml", "--data-dir", own, "--json").stdout)
     assert digests == {trained["digest"]}
     assert len(recalls) == 2, "it was judged on the file"
+
+
+def test_two_bundles_are_compared_on_rows_that_neither_was_trained_on(vedette, own):
+    data = ("--data", own / "logins.csv")
+    for seed in (1, 2):
+        assert vedette("train", own / "logins.yaml", *data, "--seed", seed).exit_code == 0
+    words = ("compare", "logins/1", "logins/2", *data, "--budget", 0.1)
+    done = vedette(*words, "--html", "page.html", "--markdown", "page.md")
+    assert done.exit_code == 0, done.output
+    for said in ("at equal alert budget", "p, corrected", "McNemar"):
+        assert said in done.stdout
+        assert said in (own / "page.html").read_text(encoding="utf-8")
+        assert said in (own / "page.md").read_text(encoding="utf-8")
+    record = json.loads(vedette(*words, "--json").stdout)
+    assert record["rows_from"].startswith("split")
+    assert record["notes"] == []
+    assert {"delong", "mcnemar", "bootstrap"} == {f["test"] for f in record["units"][0]["figures"]}
+    shuffled = rows(seed=3)
+    shuffled.to_csv(own / "other.csv", index=False)
+    other = json.loads(vedette("compare", "logins/1", "logins/1", "--data", own / "other.csv", "--json").stdout)
+    assert [n.split(" (")[0] for n in other["notes"]][:1] == ["the first was trained on other data"]
+    assert other["notes"][-1] == "both are the same bundle"
+    unseen = json.loads(vedette("compare", "logins/1", "logins/2", "--test", own / "other.csv", "--json").stdout)
+    assert unseen["rows_from"] == "test file, 600 rows"
+    assert "expected shares" in str(vedette(*words, "--budget", 7).exception)
+
+
+def test_a_model_made_elsewhere_is_compared_by_a_detector_that_is_named(vedette, own):
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LogisticRegression
+
+    frame = rows()
+    x = frame[["failures", "seconds"]].to_numpy(dtype=np.float32)
+    (own / "lr.onnx").write_bytes(to_onnx(LogisticRegression().fit(x, frame["verdict"] == "attack"), x[:1]).SerializeToString())
+    made = ("bundle", "create", "--onnx", "lr.onnx", "--name", "mine", "--input", "X=failures,seconds")
+    assert vedette(*made, "--score", "output_probability:1", "--threshold", "siem_alerting=0.5").exit_code == 0
+    assert vedette("train", own / "logins.yaml", "--data", own / "logins.csv").exit_code == 0
+    words = ("compare", "mine", "logins", "--data", own / "logins.csv")
+    assert "give --detector FILE" in str(vedette(*words).exception)
+    record = json.loads(vedette(*words, "--detector", own / "logins.yaml", "--json").stdout)
+    assert {f["where"] for f in record["units"][0]["figures"]} >= {"", "siem_alerting"}
+    assert record["notes"] == ["the first was made elsewhere: whether it was trained on these rows is not known"]
