@@ -17,7 +17,7 @@ from tests.fakes.redis_server import PROGRAM, RedisServer
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-APPROVE = "approve-a-rollout.md"
+APPROVE, EVALUATE = "approve-a-rollout.md", "evaluate.md"
 OWN, ANY, PROMOTE = "serve-your-own-detector.md", "serve-any-onnx-model.md", "promote-a-model.md"
 ROLL_OUT, CANARY, ASK, COMPARE, SCALE = (
     "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md", "compare-two-models.md", "scale.md"
@@ -171,6 +171,14 @@ def test_an_auditor_verifies_a_package(tmp_path: Path):
 
 
 @pytest.mark.xdist_group("page: approve a rollout")
+def test_evaluate_a_detector(tmp_path: Path):
+    reader = Reader(tmp_path)
+    assert "Cost of false alarms" in reader.types(EVALUATE, played(EVALUATE)[0]), "generated flows have times, so a pace"
+    assert "4 analysts" in reader.types(EVALUATE, played(EVALUATE)[1])
+    page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
+    assert page.count('class="chart"') >= 4
+
+
 def test_approve_a_rollout(tmp_path: Path):
     reader = Reader(tmp_path)
     reader.makes_files(APPROVE)
@@ -281,10 +289,12 @@ class TestChangesInOneFolder:
 
     def test_compare_two_models(self, rolling: Reader):
         has_two_versions(rolling)
+        assert "at equal alert budget" in rolling.types(COMPARE, played(COMPARE)[0])
+        assert "<html" in (rolling.folder / "comparison.html").read_text(encoding="utf-8")
         rolling.says("vedette rollout start flows --version 1")  # what serves first, as the page says of an aborted rollout
         rolling.says("vedette rollout promote flows --full --why 'back to the first'", ends_with=(0, 1))  # 1: it serves already
         rolling.says("vedette rollout status flows --timeout 5m")
-        for command in played(COMPARE):
+        for command in played(COMPARE)[1:]:
             rolling.types(COMPARE, command)
             if command.startswith("vedette experiment start"):
                 rolling.waits(

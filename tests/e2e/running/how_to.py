@@ -20,6 +20,7 @@ ALL = "every command"
 _SERVER = "the page's `vedette up` is the server that the tests share"
 _CLUSTER = "a cluster; tests/contract/operator/test_control.py says the verbs to one"
 _CLUSTER_ADMIN = "a cluster; tests/unit/serving/audit/keys/test_keyring.py rotates a mounted key"
+_CAPTURES = "minutes, and real captures; tests/integration/features/test_training.py judges both detectors on them"
 _UNTIL_CTRL_C = "looks until Ctrl-C; played without --watch"
 
 NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
@@ -33,7 +34,10 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "run-the-operator.md": {ALL: "a cluster; tests/contract and tests/cluster apply the overlays and run the operator"},
     "install-the-operator.md": {ALL: "a cluster; tests/cluster/test_installation.py types the page's commands at one"},
     "run-two-copies.md": {ALL: "tests/e2e/test_up.py runs two copies"},
-    "evaluate.md": {ALL: "minutes, and real captures; tests/unit/operators/cli/test_cli_lifecycle.py evaluates a detector"},
+    "evaluate.md": {
+        'vedette evaluate flows --data-dir "$VEDETTE_DATA_DIR/flows"': _CAPTURES,
+        'vedette evaluate nsl-kdd --data-dir "$VEDETTE_DATA_DIR/nsl-kdd" --seeds 5': _CAPTURES,
+    },
     "check-a-server.md": {ALL: "tests/e2e/test_conform.py runs the kit against the shared server, test_fuzz.py the fuzz run"},
     "keep-features-in-redis.md": {"vedette up": _SERVER},
     "use-public-clients.md": {
