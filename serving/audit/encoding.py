@@ -21,9 +21,14 @@ from serving.models.verdicts import VERDICTS
 
 LONGEST_LIST: Final = 1024
 """Elements of a numeric array beyond which it is written raw."""
-_OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+_NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
+_OPTIONS: Final = _NUMPY | orjson.OPT_APPEND_NEWLINE
 _NULLABLE: Final = ("request_id", "trace_id", "operating_point", "row_numbers", "fallback_from")
 _ARRAYS: Final = ("features", "event_times_us")
+_VERDICT_LISTS: Final = tuple(orjson.dumps([word]) for word in VERDICTS)
+_FLAG_LISTS: Final = (b"[false]", b"[true]")
+_MOST_FORMS: Final = 1000
+_forms: Final[dict[tuple[str | None, ...], bytes]] = {}
 
 
 def encode_record(record: AuditRecord) -> bytes:
@@ -31,6 +36,81 @@ def encode_record(record: AuditRecord) -> bytes:
 
     orjson writes numpy arrays itself, twice as fast as anything in Python, and NaN and infinities as null. So a null that is no
     field's own None means that the record holds one, and it is written again with care."""
+    return _encode_one_row(record) or _encode_any(record)
+
+
+def _encode_one_row(record: AuditRecord) -> bytes | None:
+    """The line of a record as most are: one row with a verdict, of one model and no rule, all numbers finite. None for any other.
+
+    The same bytes as `_encode_any` gives, in two thirds of the time: what the lines of a revision have in common is made once."""
+    verdicts, degraded = record.verdicts, record.degraded
+    if (
+        record.rows != 1
+        or type(verdicts) is not np.ndarray
+        or type(degraded) is not np.ndarray
+        or record.row_numbers is not None
+    ):
+        return None
+    if record.rules or record.outputs or record.fallback_from is not None:
+        return None
+    inputs, are_finite = {}, True
+    for name, tensor in record.inputs.items():
+        if type(tensor) is not Tensor or tensor.data.size > LONGEST_LIST:
+            return None
+        shape, data = tensor.data.shape, tensor.data
+        inputs[name] = {"datatype": tensor.datatype, "shape": shape, "data": data if len(shape) == 1 else data.reshape(-1)}
+        are_finite = are_finite and tensor.is_finite
+    inputs_text = orjson.dumps(inputs, _plain, _NUMPY)
+    features, times = record.features, record.event_times_us
+    features_text = orjson.dumps(dict(features), _plain, _NUMPY) if features else b"{}"  # makes the columns
+    scores_text = orjson.dumps(record.scores, _plain, _NUMPY)
+    if scores_text == b"[null]" or b"null" in features_text or not (are_finite or b"null" not in inputs_text):
+        return None
+    about = (
+        record.door,
+        record.model,
+        record.version,
+        record.revision,
+        record.variant,
+        record.source,
+        record.operating_point,
+        record.processor,
+    )
+    request_id, trace_id = record.request_id, record.trace_id
+    return (_forms.get(about) or _form_of(about)) % (
+        orjson.dumps(record.receipt),
+        record.time_us,
+        b"null" if request_id is None else orjson.dumps(request_id),
+        b"null" if trace_id is None else orjson.dumps(trace_id),
+        inputs_text,
+        features_text,
+        orjson.dumps(dict(times), _plain, _NUMPY) if times else b"{}",
+        scores_text,
+        _VERDICT_LISTS[verdicts.item()],
+        _FLAG_LISTS[degraded.item()],
+        record.latency_us,
+    )
+
+
+def _form_of(about: tuple[str | None, ...]) -> bytes:
+    """A line of one row with gaps for what differs between the answers of one revision."""
+    door, model, version, revision, variant, source, point, processor = (
+        orjson.dumps(value).replace(b"%", b"%%") for value in about
+    )
+    form = (
+        b'{"receipt":%b,"time_us":%d,'
+        b'"door":' + door + b',"model":' + model + b',"version":' + version + b',"revision":' + revision +
+        b',"variant":' + variant + b',"source":' + source +
+        b',"request_id":%b,"trace_id":%b,"rows":1,"inputs":%b,"features":%b,"event_times_us":%b,"operating_point":' + point +
+        b',"scores":%b,"verdicts":%b,"degraded":%b,"latency_us":%d,"row_numbers":null,"rules":[],"fallback_from":null,'
+        b'"processor":' + processor + b',"outputs":{}}\n'
+    )  # fmt: skip
+    if len(_forms) >= _MOST_FORMS:
+        _forms.clear()  # models come and go
+    return _forms.setdefault(about, form)
+
+
+def _encode_any(record: AuditRecord) -> bytes:
     fields = msgspec.structs.asdict(record)
     del fields["personal"]  # it is for the writer, and says nothing of the answer
     if record.explained is None:

@@ -13,7 +13,7 @@ Series = Any
 """A list; or, until the writer's thread encodes it, a numpy array of one dimension."""
 
 
-class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
+class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The prediction log's line (JSON, one a line). Arrays have one element a row of the request."""
 
     receipt: str

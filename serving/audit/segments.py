@@ -280,8 +280,7 @@ class _OpenSegment:
             raise
         self.size_bytes += len(data)
         hashes = [leaf_hash(line[:-1]) for line in lines]
-        for leaf in hashes:
-            self.tree.append(leaf)
+        self.tree.extend(hashes)
         self._unwritten_hashes += b"".join(hashes)
 
     def _write_hashes(self) -> None:

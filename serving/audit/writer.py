@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 WRITE_EVERY_S: Final = 0.05
 SYNC_EVERY_S: Final = 1.0
-CHUNK: Final = 16
+CHUNK: Final = 64
 """Records encoded between two writes. A write lets go of the interpreter, so requests wait for at most one chunk's encoding."""
 ROWS_A_RECORD: Final = 20
 """The queue is also full at this many rows for each record it may hold: one record may have a hundred thousand rows."""

@@ -56,8 +56,18 @@ def write_segment(entries: Iterable[bytes], target: Path, *, about: Mapping[str,
     no record."""
     count = 0
     schema = SCHEMA.with_metadata(dict(about or {}))
+    with segment_writer(target, schema) as writer:
+        lines = iter(entries)
+        while batch := list(itertools.islice(lines, ROW_GROUP)):
+            writer.write_table(table_of(batch, schema), row_group_size=ROW_GROUP)
+            count += len(batch)
+    return count
+
+
+def segment_writer(target: Path, schema: pa.Schema = SCHEMA) -> pq.ParquetWriter:
+    """A writer of tables of SCHEMA, with the compression, statistics and Bloom filter of an archived segment."""
     dictionary = [name if not pa.types.is_list(TYPED.field(name).type) else f"{name}.list.element" for name in _REPEATED]
-    with pq.ParquetWriter(
+    return pq.ParquetWriter(
         target,
         schema,
         compression="zstd",
@@ -66,12 +76,7 @@ def write_segment(entries: Iterable[bytes], target: Path, *, about: Mapping[str,
         write_statistics=["time", *(name for name in TYPED.names if not pa.types.is_list(TYPED.field(name).type))],
         bloom_filter_options={"receipt": {"ndv": ROW_GROUP, "fpp": 0.01}},
         data_page_size=256 * 1024,
-    ) as writer:
-        lines = iter(entries)
-        while batch := list(itertools.islice(lines, ROW_GROUP)):
-            writer.write_table(table_of(batch, schema), row_group_size=ROW_GROUP)
-            count += len(batch)
-    return count
+    )
 
 
 def table_of(lines: list[bytes], schema: pa.Schema = SCHEMA) -> pa.Table:

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import numpy as np
+
 from serving.audit.record import AuditRecord
+from serving.messages import Tensor
 
 
 def record(**changes: Any) -> AuditRecord:
@@ -28,3 +31,15 @@ def record(**changes: Any) -> AuditRecord:
         "latency_us": 900,
     }
     return AuditRecord(**(plain | changes))
+
+
+def one_row(code: int = 0, score: float = 0.25, **changes: Any) -> AuditRecord:
+    """A record as the scorer makes them of one row: arrays, and the verdict's code."""
+    plain: dict[str, Any] = {
+        "inputs": {"x": Tensor("x", "FP32", np.array([[0.1, 1e-7]], np.float32), is_finite=True)},
+        "features": {"f": np.array([3.0])},
+        "scores": np.array([score], np.float32),
+        "verdicts": np.array([code]),
+        "degraded": np.array([False]),
+    }
+    return record(**(plain | changes))

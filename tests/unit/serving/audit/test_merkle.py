@@ -77,3 +77,14 @@ def test_growing_and_building_at_once_are_one(leaves):
     for size, leaf in enumerate(leaves, start=1):
         tree.append(leaf)
         assert tree.root() == root_of(leaves[:size])
+
+
+@given(LEAVES, st.integers(0, 70))
+def test_leaves_added_together_are_those_added_one_by_one(leaves, first):
+    """Both halves are added at once, to an empty tree and to one that has grown."""
+    at_once, one_by_one = TreeBuilder(), TreeBuilder()
+    for part in (leaves[:first], leaves[first:]):
+        at_once.extend(part)
+        for leaf in part:
+            one_by_one.append(leaf)
+        assert (at_once.size, at_once.root()) == (one_by_one.size, one_by_one.root())

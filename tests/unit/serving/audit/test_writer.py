@@ -4,6 +4,7 @@ import errno
 import os
 import threading
 
+import numpy as np
 import pytest
 
 from serving.audit import segments as segments_module
@@ -13,8 +14,9 @@ from serving.audit.segment_files import PATTERN, segments_in, segments_with_reco
 from serving.audit.segments import ChainedSegments
 from serving.audit.tombstones import read_tombstones
 from serving.audit.writer import CHUNK, ROWS_A_RECORD, SegmentWriter
+from serving.messages import Tensor
 from tests.counting import calls_in
-from tests.fakes.serving.records import record
+from tests.fakes.serving.records import one_row, record
 from tests.waiting import ends, until
 
 
@@ -147,6 +149,26 @@ def test_appending_is_three_calls_however_many_records_wait(tmp_path, monkeypatc
         writer.append(one)
     assert calls_in(lambda: writer.append(one)) == few < 10
     writer.close()
+
+
+def test_records_of_one_plain_row_and_others_keep_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer_module, "WRITE_EVERY_S", 60.0)
+    writer = SegmentWriter(tmp_path, segment_bytes=1 << 20, segments=0, queue=10_000)
+    names = [f"r{i:05d}" for i in range(3 * CHUNK)]
+    for i, name in enumerate(names):
+        writer.append(one_row(receipt=name) if i % 5 else record(receipt=name))
+    writer.append(one_row(inputs={"x": Tensor("x", "BYTES", np.array([object()]))}))  # it has no form
+    writer.close()
+    assert [r.receipt for r in read_records(tmp_path)] == names
+    assert (writer.written, writer.dropped) == (len(names), 1)
+
+
+def test_what_is_personal_is_redacted_before_it_is_written_however_short_the_record(tmp_path):
+    writer = SegmentWriter(tmp_path, segment_bytes=1 << 20, segments=0, queue=10)
+    writer.append(one_row(inputs={"user": Tensor("user", "BYTES", np.array([b"alice"], object))}, personal={"user": "drop"}))
+    writer.close()
+    assert b"alice" not in b"".join(path.read_bytes() for path in tmp_path.glob(PATTERN))
+    assert writer.written == 1
 
 
 def test_a_file_system_without_locks_costs_records_and_nothing_else(tmp_path, monkeypatch):
