@@ -31,6 +31,7 @@ Held bytes beyond HELD_BYTES, or while blocked: the socket is read no further un
 import asyncio
 import logging
 import random
+import sys
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -48,6 +49,10 @@ HELD_BYTES: Final = 64 * 1024
 """Bytes behind a request that waits are kept up to this many before the connection is read no further."""
 HALF_CLOSE_S: Final = 0.02
 """A client that closes its side so soon after its request has only said that it was the last; one that does so later has left."""
+
+_NOT_LOOKED: Final = sys.maxsize
+"""Nobody has looked yet how much the client has left unread, so the first look only notes it. An answer that closes its connection may
+wait for its client without ever having stopped the writing."""
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +135,7 @@ class HttpConnection(asyncio.Protocol):
         self._held = b""
         self._is_blocked = self._is_half_closed = self._is_head = self._is_over = False
         self._is_reading = True
-        self._counted_bytes = self._left_bytes = 0
+        self._counted_bytes, self._left_bytes = 0, _NOT_LOOKED
         self._ending = b""
         self._stage = HEAD
 
@@ -178,7 +183,7 @@ class HttpConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """It has."""
-        self._is_blocked = False
+        self._is_blocked, self._left_bytes = False, _NOT_LOOKED
         if self._task is None:
             self._since = self._shared.loop.time()
             self._go_on()
