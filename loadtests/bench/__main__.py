@@ -34,14 +34,21 @@ class Benchmark(Protocol):
 
 def benchmarks(names: Sequence[str]) -> Iterator[tuple[str, Benchmark]]:
     """The benchmarks of these names, or all that are not long. Raises BenchError for a name that is none."""
-    there = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg and not m.name.startswith("_"))
-    modules = {name: importlib.import_module(f"{package.__name__}.{name}") for name in names or there if name in there}
+    there = _modules()
+    modules = {name: importlib.import_module(there[name]) for name in names or there if name in there}
     for name in names:
         if not hasattr(modules.get(name), "run"):
             raise BenchError(f"there is no benchmark {name!r}; --list names them, without a name all but the long ones run")
     for name, module in modules.items():
         if hasattr(module, "run") and (names or not _is_long(name, module)):
             yield name, module  # type: ignore[misc]  # seen to have `run`
+
+
+def _modules() -> dict[str, str]:
+    """Modules of the package and of its rooms by their last name, sorted: benchmarks, and what they share."""
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    names = {m.name.rpartition(".")[2]: m.name for m in found if not m.ispkg}
+    return {name: path for name, path in sorted(names.items()) if not name.startswith("_")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,9 +116,8 @@ def _measure(name: str, benchmark: Benchmark, *, quick: bool, rounds: int, progr
 
 
 def _list_benchmarks(console: Console) -> None:
-    there = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg and not m.name.startswith("_"))
-    for name in there:
-        module = importlib.import_module(f"{package.__name__}.{name}")
+    for name, path in _modules().items():
+        module = importlib.import_module(path)
         if hasattr(module, "run"):
             first = (module.__doc__ or "").strip().splitlines()[0]
             console.print(f"{name}{' (long)' if _is_long(name, module) else ''}: {first}", markup=False, soft_wrap=True)

@@ -11,7 +11,8 @@ import pytest
 
 from loadtests.bench import __main__ as command
 from loadtests.bench import peers, profiling, targets
-from loadtests.bench.benchmarks import audit, doors, grpc_doors
+from loadtests.bench.benchmarks import doors, grpc_doors
+from loadtests.bench.benchmarks.records import audit
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load import http_load
 from loadtests.bench.load.grpc_load import _from_log
@@ -226,6 +227,7 @@ def test_modules_that_can_run_are_benchmarks():
     assert "doors" in short
     assert not set(short) & command.LONG
     assert list(dict(command.benchmarks(["ray_scaling"]))) == ["ray_scaling"]  # named, a long one runs
+    assert list(dict(command.benchmarks(["sql"]))) == ["sql"], "benchmarks in rooms too"
     for name in ("report", "nothing"):
         with pytest.raises(BenchError, match=name):
             list(command.benchmarks([name]))
