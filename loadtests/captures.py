@@ -1,7 +1,7 @@
 """Events of the shipped detectors, as a client would send them: from their real capture if there is one, else generated.
 
 The training room knows a detector's source, its column names and the time of an event. There are no events where that room is not
-installed, or for a model that is no shipped detector."""
+installed, or for a model that is not a shipped detector."""
 
 import importlib
 from collections.abc import Mapping

@@ -105,7 +105,7 @@ class Value(BaseModel):
     )
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy with these fields changed. Raises TypeError for a name that is no field, which pydantic would take in silence."""
+        """A copy with these fields changed. Raises TypeError for a name that is not a field, which pydantic would take in silence."""
         strangers = sorted((update or {}).keys() - type(self).model_fields.keys())
         if strangers:
             raise TypeError(f"{type(self).__name__} has no field {', '.join(strangers)}")

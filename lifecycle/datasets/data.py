@@ -148,7 +148,7 @@ def _first_bad_line(path: Path) -> str:
             except (ValueError, RecursionError):
                 is_row = False
             if not is_row:
-                return f"line {number} is no JSON object; "
+                return f"line {number} is not a JSON object; "
     return ""
 
 

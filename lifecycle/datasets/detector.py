@@ -76,7 +76,7 @@ class EventTime(_Part):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError) as problem:
-            raise ValueError(f"{value!r} is no time zone; write e.g. UTC or Europe/Prague") from problem
+            raise ValueError(f"{value!r} is not a time zone; write e.g. UTC or Europe/Prague") from problem
         return value
 
 

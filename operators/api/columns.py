@@ -1,4 +1,4 @@
-"""A rollout's status as the resource shows it: the columns that people read beside the state that the next look reads. Pure."""
+"""A rollout's status as the resource shows it: columns for people, and the state that the next look reads. Pure."""
 
 from operators.api.types import Condition, ModelServiceStatus
 from operators.rollout.spec import Revision

@@ -55,7 +55,7 @@ def model_service() -> dict[str, Any]:
         short="msvc",
         categories=["vedette", "all"],
         columns=[
-            _column("PHASE", ".status.phase", says="The one word for where it stands."),
+            _column("PHASE", ".status.phase", says="Where the service stands, in one word."),
             _column("READY", '.status.conditions[?(@.type=="Ready")].status', says="Whether every replica serves stable."),
             _column("STABLE", ".status.stable", says="Version and digest of the revision that serves."),
             _column("CANDIDATE", ".status.candidate", says="The same of the candidate."),
@@ -97,10 +97,10 @@ def definitions() -> Mapping[str, dict[str, Any]]:
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Quotes what any reader of YAML, 1.1 or 1.2, could take for something else than text; repeats instead of referring."""
+    """Quotes every text that a YAML 1.1 or 1.2 reader could take for something else; repeats values instead of using anchors."""
 
     def ignore_aliases(self, data: object) -> bool:
-        """No anchors: kubectl knows them, people lose the thread."""
+        """No anchors: kubectl reads them, but people cannot follow them easily."""
         return True
 
 

@@ -1,6 +1,6 @@
 """YAML files as documents that know their lines: several a file, each key once, numbers and booleans as kubectl reads them.
 
-Pure. What the documents say is operators.api.read's."""
+Pure. operators.api.read interprets the documents."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ MAX_FIELDS: Final = 100_000
 
 
 class NotYaml(Exception):
-    """The text is no YAML. line: where it stops being so, from 1."""
+    """The text is not YAML. line: where parsing failed, from 1."""
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class NotYaml(Exception):
 
 @dataclass(frozen=True, slots=True)
 class YamlDocument:
-    """One document. lines: of every path in it, from 1. slips: what YAML would have passed over in silence."""
+    """One document. lines: of every path in it, from 1. slips: mistakes that YAML would silently accept."""
 
     value: Any
     lines: Mapping[Path, int]
@@ -86,9 +86,9 @@ def documents(text: str) -> Iterator[YamlDocument]:
                 yield YamlDocument(value, lines, slips)
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
-        raise NotYaml(f"is no YAML: {problem.problem or problem.context}", mark.line + 1 if mark else 1) from problem
+        raise NotYaml(f"is not YAML: {problem.problem or problem.context}", mark.line + 1 if mark else 1) from problem
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise NotYaml(f"is no YAML: {problem}", 1) from problem
+        raise NotYaml(f"is not YAML: {problem}", 1) from problem
     finally:
         loader.dispose()
 

@@ -1,4 +1,4 @@
-"""What is allowed and still likely a mistake: a rollout that nobody judges, a jump, a gate that can never decide.
+"""Finds what is valid but likely a mistake: a rollout without a judgement, a jump in weight, a gate that can never decide.
 
 Pure; advice, never a refusal. operators.api.read finds what is wrong."""
 
@@ -47,7 +47,7 @@ def _of_service(service: ModelService) -> Iterator[Finding]:
 
 
 def _of_kserve(spec: ModelServiceSpec) -> Iterator[Finding]:
-    """What KServe cannot do; the backend refuses it when it comes to it, and the rollout waits there."""
+    """Steps that KServe cannot do: the backend refuses them when they are reached, and the rollout waits there."""
     if spec.rollout.policy is None:
         return
     for index, step in enumerate(spec.rollout.policy.steps):

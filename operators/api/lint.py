@@ -1,6 +1,6 @@
 """`vedette rollout lint` without its terminal: texts -> notes, each with its file, line, place and the way out.
 
-Pure. What is wrong is operators.api.read's to say, what is unwise operators.api.hints'."""
+Pure. operators.api.read finds errors, operators.api.hints finds likely mistakes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def lint(texts: Iterable[tuple[str, str]]) -> Report:
 
 
 def _is_ours(value: Any) -> bool:
-    """Whether somebody meant one of our resources; a misspelt kind or version of our group still is."""
+    """Whether the document is meant as one of our resources; a misspelt kind or version of our group counts too."""
     if not isinstance(value, Mapping):
         return False
     group = str(value.get("apiVersion", "")).partition("/")[0]

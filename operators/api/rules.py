@@ -1,4 +1,4 @@
-"""What a schema cannot say of a resource, as CEL rules for the API server, which evaluates them in the CRD.
+"""The rules that a schema cannot express, as CEL in the CRD; the API server evaluates them.
 
 Data, by the class or `Class.field` they hold for. Only functions that Kubernetes knows since 1.29, so that 1.30 takes the CRDs.
 Values are shown by `format`, because the API server cannot bound the cost of joining texts and would refuse the CRD. Every rule
@@ -13,7 +13,7 @@ from serving.models.manifest import SCENARIOS
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: CEL that must be true, and what is said when it is not.
+    """One rule: CEL that must be true, and the message if it is not.
 
     wrong: what is wrong. way_out: what to do. shows: `wrong` with %s where values belong, and `of`, the CEL of those values; `wrong`
     stands in where that cannot be evaluated. field: the part to blame, relative (.steps). A rule that names oldSelf holds for
@@ -53,7 +53,7 @@ def duration(at_least: str = "", at_most: str = "") -> Rule:
     wanted = f"a duration of {at_least or '0s'} to {at_most}" if limits else "a duration"
     return Rule(
         " && ".join((pattern, *limits)),
-        f"is no {wanted.removeprefix('a ')}",
+        f"is not {wanted}",
         "write e.g. 30s or 5m",
         f"is %s, expected {wanted}",
         "self",
@@ -114,9 +114,9 @@ def _countable(analysis: str) -> Rule:
     gates, by_entity = ".".join(parts), "g, has(g.unit) && g.unit == 'entity'"
     return Rule(
         f"!(has(self.backend) && has(self.backend.kserve) && {there}) || !{gates}.exists({by_entity})",
-        "has a gate with unit: entity, which is never decided on KServe: a pod there does not know who met which variant",
+        "has a gate with unit: entity, which is never decided on KServe: a pod there does not know which entities met which variant",
         "take unit away (a request is then one observation), or serve by the ray backend",
-        "has the gate %s with unit: entity, which is never decided on KServe: a pod there does not know who met which variant",
+        "has the gate %s with unit: entity, which is never decided on KServe: a pod there does not know which entities met which variant",
         f"{gates}.filter({by_entity})[0].name",
         gates.removeprefix("self"),
     )
@@ -125,9 +125,9 @@ def _countable(analysis: str) -> Rule:
 def _fixed(what: str) -> Rule:
     return Rule(
         "self == oldSelf",
-        f"the {what} cannot be changed, the model would be served at the old one for good",
+        f"the {what} cannot be changed, because the model would stay served at the old one",
         "make a second ModelService that names the other one, move the traffic, then delete this one",
-        "is %s, and the " + what + " cannot be changed, the model would be served at the old one for good",
+        "is %s, and the " + what + " cannot be changed, because the model would stay served at the old one",
         "self",
     )
 
@@ -136,7 +136,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "Revision.bundle": (
         Rule(
             "self.matches('^sha256:[0-9a-f]{64}$')",
-            "is no digest",
+            "is not a digest",
             "write the one that `vedette bundle show` prints; a tag can move under a running rollout",
             "is %s, expected a digest, sha256: and 64 hex digits",
             "self",
@@ -166,7 +166,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         ),
         Rule(
             f"!has(self.alertBudget) || ({_MET}.size() > 0 && has({_MET}[0].mirror))",
-            "needs mirrored scores before anybody meets the candidate",
+            "needs mirrored scores before the candidate gets traffic",
             "add a mirror step before the first setWeight above 0",
             field=".alertBudget",
         ),
@@ -208,7 +208,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         Rule(
             "has(self.inferenceService) == has(oldSelf.inferenceService) && "
             "(!has(self.inferenceService) || self.inferenceService == oldSelf.inferenceService)",
-            "the InferenceService cannot be changed, the model would be served at the old one for good",
+            "the InferenceService cannot be changed, because the model would stay served at the old one",
             "make a second ModelService that names the other one, move the traffic, then delete this one",
             field=".inferenceService",
         ),
@@ -227,7 +227,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "ScheduleWindow.start": (
         Rule(
             "self.matches('^ *[^ ]+( +[^ ]+){4} *$')",
-            "is no cron expression of five fields (minute, hour, day of month, month, day of week)",
+            "is not a cron expression of five fields (minute, hour, day of month, month, day of week)",
             "write e.g. 0 8 * * MON-FRI",
             "is %s, expected a cron expression of five fields (minute, hour, day of month, month, day of week)",
             "self",
@@ -277,7 +277,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         _countable("experiment.analysis"),
         Rule(
             "has(self.model) == has(oldSelf.model) && (!has(self.model) || self.model == oldSelf.model)",
-            "the model cannot be changed, the rollout's memory is of the one that is served",
+            "the model cannot be changed, because the rollout's state is of the model that is served",
             "make a second ModelService",
             field=".model",
         ),

@@ -1,8 +1,8 @@
 """From a resource's type to the structural schema of its CRD: references inlined, defaults, bounds, words, rules.
 
 Pure. A structural schema is what the API server can prune and default by: every node has one type, no references, no alternatives.
-The rules attached to it are operators.api.rules'. A status is only typed, never judged: it is the operator's own word, and an
-API server that judged it would refuse a person's edit of the spec for what an older operator wrote below it."""
+The rules attached to it are operators.api.rules'. A status is typed but not validated further. If it were, the API server could refuse a
+person's edit of the spec because of a status that an older operator wrote."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -19,7 +19,7 @@ BOUNDS: Final = ("minimum", "maximum", "minLength", "maxLength", "minItems", "ma
 JUDGING: Final = frozenset(
     {*BOUNDS, "exclusiveMinimum", "exclusiveMaximum", "default", "required", "enum", "x-kubernetes-validations"}
 )
-"""What a status goes without. It keeps `nullable`: a null that says something else than the default must come back."""
+"""Keywords that a status is without. It keeps `nullable`, because a null may differ from the default and must come back."""
 
 
 MISSING: Final = object()
@@ -82,8 +82,8 @@ class _Inliner:
         return _with_rules(out, rules_of(owner) if owner and kind == "object" else ())
 
     def _optional(self, node: Mapping[str, Any], owner: str) -> Schema:
-        """`X or null`. The API server drops a null that is not `nullable`: right where it is the same as leaving the field out, and
-        not where leaving it out means a default, or cannot be."""
+        """`X or null`. The API server drops a null that is not `nullable`: that is right if null means the same as a missing field, and
+        wrong if a missing field gets a default or is not allowed."""
         (inner,) = (a for a in node["anyOf"] if a.get("type") != "null")
         rest = {k: v for k, v in node.items() if k != "anyOf"}
         out = self.convert({**inner, **rest}, owner)
@@ -153,7 +153,7 @@ def _with_rules(schema: Schema, rules: tuple[Rule, ...]) -> Schema:
 
 
 def _plain(value: Any) -> Any:
-    """A default as people would write it: nothing that is unset, whole numbers without a fraction."""
+    """A default as people would write it: without unset fields, whole numbers without a fraction."""
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items() if v is not None}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
 """A document compared with the schema of its CRD, as the API server does: types, unknown fields, bounds. Pure.
 
-`vedette rollout lint` and the local backend have no API server in front of them. Rules that a schema cannot say are the types'
-(operators.api.read puts both together)."""
+`vedette rollout lint` and the local backend have no API server in front of them. The types check the rules that a schema cannot express;
+operators.api.read combines both."""
 
 import difflib
 import json

@@ -1,7 +1,7 @@
-"""What a look acts on: the resource as written or, if it or its policy cannot be followed, what was known before. Pure.
+"""What a look acts on: the resource as written, or the last known state if it or its policy cannot be followed. Pure.
 
-The status holds the policy that a rollout started with. A rollout under way therefore goes on, and harm is still judged, when the
-policy is deleted or the spec cannot be read. Nothing new begins meanwhile."""
+The status holds the policy that a rollout started with. So a rollout under way goes on and is still judged when the policy is deleted or
+the spec cannot be read. Nothing new begins meanwhile."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,16 +20,16 @@ CHANGED_BY: Final = f"{GROUP}/changed-by"
 CHANGE_CAUSE: Final = f"{GROUP}/change-cause"
 """Annotation: why."""
 MADE_BY: Final = f"{GROUP}/made-by"
-"""Annotation: who trained or promoted the bundle, separated by commas; none of them approves it where roles are asked for."""
+"""Annotation: who trained or promoted the bundle, separated by commas. They may not approve it if roles are asked for."""
 _NAME_CHARS: Final = 253
-"""Of a name in the status: as many as a verb's `by` may have."""
+"""Longest name in the status, characters: the same as for a verb's `by`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceIntent:
-    """service: with its status. problem: why what is written cannot be followed; None: it can. is_rollout_known: whether `rollout` is
-    what people wrote, or the rollout under way keeps to; else it stands in for a policy that is gone. is_unread: the problem is
-    that what is written, or what it names, could not be read for now; that says nothing about it."""
+    """service: with its status. problem: why what is written cannot be followed; None: it can. is_rollout_known: whether `rollout` is what
+    people wrote or what the rollout under way follows; else it is a default for a policy that is gone. is_unread: the resource or something
+    it names could not be read for now; it may be valid."""
 
     service: ModelService
     rollout: RolloutSpec
@@ -50,7 +50,7 @@ NOTHING_KNOWN: Final = LastKnown()
 
 
 def intent_from_memory(document: WrittenResource, known: LastKnown, problem: Exception) -> ServiceIntent | None:
-    """The intent from status and memory, where the resource or its policy cannot be followed; None: it was never looked at."""
+    """The intent from status and memory, for a resource that cannot be followed or whose policy cannot; None: there was no look yet."""
     service = readable_service(document, known)
     status = service.status.rollout if service is not None else None
     if service is None or status is None:
@@ -60,8 +60,8 @@ def intent_from_memory(document: WrittenResource, known: LastKnown, problem: Exc
 
 
 def readable_service(document: WrittenResource, known: LastKnown) -> ModelService | None:
-    """The service by its spec, else by the last one that could be read, else by the parts of its spec that say where it is served;
-    without its status where that is what cannot be read."""
+    """The service by its spec; else by the last spec that could be read; else by the parts of its spec that say where it is served. Without
+    its status if the status cannot be read."""
     for known_document in (document, {**document, "status": {}}):
         for spec in _specs(known_document, known):
             try:
@@ -84,7 +84,7 @@ def _specs(document: WrittenResource, known: LastKnown) -> Iterator[Mapping[str,
 
 
 def _known_revision(document: WrittenResource) -> Mapping[str, Any] | None:
-    """The revision under way, else the one that is stable: a revision that cannot be read asks for no other."""
+    """The revision under way, else the stable one: a spec whose revision cannot be read asks for no change."""
     rollout = (document.get("status") or {}).get("rollout") or {}
     found: Mapping[str, Any] | None = rollout.get("candidateWanted") or rollout.get("candidate") or rollout.get("stable")
     return found
@@ -93,10 +93,9 @@ def _known_revision(document: WrittenResource) -> Mapping[str, Any] | None:
 def desired_of(
     intent: ServiceIntent, status: RolloutStatus, *, manager: str | None = None, is_by_checked: bool = True
 ) -> Desired:
-    """What is asked for, and by whom as far as that is known. manager: who last wrote the revision, where nobody says who changed it.
-    is_by_checked: whether somebody checks who changes a spec.
-
-    Of a service that cannot be followed: what is under way, or stable again, and nothing that would begin."""
+    """What is asked for, and by whom if known. manager: field manager that last wrote the revision, for a spec without a name of who
+    changed it. is_by_checked: whether a webhook checks that name. For a service that cannot be followed: the rollout under way or the
+    stable revision; nothing new begins."""
     spec, notes = intent.service.spec, intent.service.metadata.annotations
     desired = Desired(
         revision=spec.revision,

@@ -1,7 +1,7 @@
 """The resources people write and the operator answers on: ModelService and RolloutPolicy, vedette.dev/v1alpha1.
 
-Pure: frozen values, camelCase outside. What a rollout is made of is operators.rollout.spec's, how replicas are chosen
-operators.autoscaling.spec's; here they become resources. Parsing with words is operators.api.read's, the CRDs operators.api.crds'."""
+Pure: frozen values, camelCase outside. operators.rollout.spec has the rollout's fields, operators.autoscaling.spec those of the replica
+count; here they become resources. operators.api.read parses them, operators.api.crds makes the CRDs."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,7 +23,7 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 FIELD_MANAGER: Final = "vedette-operator"
 """Who owns the fields that the operator applies."""
 FINALIZER: Final = f"{GROUP}/release"
-"""Held until the backend has let go of what was made for the service."""
+"""Finalizer: kept until the backend has removed what was made for the service."""
 REQUESTS_ANNOTATION: Final = f"{GROUP}/requests"
 """A JSON list of operators.rollout.status.VerbRequest: verbs that the operator has not handled yet."""
 
@@ -33,7 +33,7 @@ ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-
 
 
 class Metadata(Value):
-    """What the API server keeps of every resource, as far as it is read here."""
+    """The API server's metadata of a resource, the fields that are read here."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -42,11 +42,11 @@ class Metadata(Value):
     namespace: Annotated[str, Field(max_length=63)] | None = None
     """Its namespace; on this machine: local."""
     uid: str | None = None
-    """Identity of this very object."""
+    """Identity of this object; a new object of the same name has another."""
     generation: int = 0
     """Grows with every change of the spec."""
     annotations: Mapping[str, str] = Field(default_factory=dict)
-    """Verbs that people said wait in one of them."""
+    """One of them holds the verbs that wait."""
 
 
 class PolicyRef(Value):
@@ -57,7 +57,7 @@ class PolicyRef(Value):
 
 
 class RolloutChoice(Value):
-    """How a change of revision is rolled out: by a shared policy, or by steps of its own; by the default steps if neither is said."""
+    """How a change of revision is rolled out: by a shared policy or by steps of its own; without either by the default steps."""
 
     policy_ref: PolicyRef | None = None
     """A RolloutPolicy of the same namespace."""
@@ -108,7 +108,7 @@ class KserveBackend(Value):
 
 
 class BackendChoice(Value):
-    """Where the service runs in a cluster; exactly one. On a machine of one's own it is not looked at."""
+    """Where the service runs in a cluster; exactly one. It is not read on a single machine (`vedette up`)."""
 
     ray: RayBackend | None = None
     """KubeRay."""
@@ -137,14 +137,14 @@ class ModelServiceSpec(Value):
     backend: BackendChoice = BackendChoice(ray=RayBackend())
     """Where it runs; the type of backend cannot be changed later."""
     scaling: ScalingSpec | None = None
-    """How many replicas, by load, latency, schedule and stream; unset: `replicas` says."""
+    """Scales the replicas by load, latency, schedule and stream. Unset: `replicas` sets the number."""
     replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """How many replicas, said by people or by a HorizontalPodAutoscaler (scale subresource); not together with `scaling`. Unset: the
-    backend's own number is left alone."""
+    """The number of replicas, set by people or by a HorizontalPodAutoscaler (scale subresource); not together with `scaling`. Unset: the
+    backend's own number stays."""
     scenarios: Annotated[tuple[ScenarioName, ...], Field(max_length=16)] = ()
     """Operating points that the service's bundles have besides breach_response, siem_alerting and executive_dashboard."""
     paused: bool = False
-    """Nothing moves by itself while this is set; evidence is still gathered, and a candidate that is worse is still aborted."""
+    """While set, no step passes by itself. Evidence is still gathered, and a worse candidate is still aborted."""
 
     @model_validator(mode="after")
     def _one_owner(self) -> "ModelServiceSpec":
@@ -191,20 +191,20 @@ class ModelServiceSpec(Value):
 
 
 def uncountable(analysis: Analysis) -> str:
-    """What is wrong on KServe with an analysis that has entity gates, and the way out."""
+    """The problem, and the way out, of an analysis with entity gates on KServe."""
     return (
         f"has the gate {', '.join(analysis.entity_gates)} with unit: entity, which is never decided on KServe: a pod there does not "
-        "know who met which variant; take unit away (a request is then one observation), or serve by the ray backend"
+        "know which entities met which variant; take unit away (a request is then one observation), or serve by the ray backend"
     )
 
 
 class Condition(Value):
-    """One thing that is so, or is not, or cannot be told; as everywhere in Kubernetes."""
+    """A Kubernetes condition: True, False or Unknown."""
 
     type: Annotated[str, Field(max_length=316)]
     """Ready, Progressing, Paused, Invalid... one condition a type."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it is so."""
+    """Whether it holds."""
     reason: Annotated[str, Field(max_length=1024)]
     """Why, in one CamelCase word."""
     message: Annotated[str, Field(max_length=32768)] = ""
@@ -212,18 +212,18 @@ class Condition(Value):
     last_transition_time: datetime
     """When `status` last changed."""
     observed_generation: int = 0
-    """The generation of the spec this was said of."""
+    """The generation of the spec that it describes."""
 
 
 class ModelServiceStatus(Value):
     """Where the service stands. Written by the operator only."""
 
     observed_generation: int = 0
-    """The generation of the spec that this status speaks of."""
+    """The generation of the spec that this status describes."""
     conditions: tuple[Condition, ...] = ()
     """What is so."""
     phase: str = ""
-    """Healthy, Progressing, Paused, Aborted or Experiment; Waiting: nobody could see yet what is served."""
+    """Healthy, Progressing, Paused, Aborted or Experiment; Waiting: it is not known yet what is served."""
     stable: str = ""
     """Version and short digest of the revision that serves."""
     candidate: str = ""
@@ -259,7 +259,7 @@ class ModelService(Value):
     spec: ModelServiceSpec
     """What should be."""
     status: ModelServiceStatus = ModelServiceStatus()
-    """What is; the operator's."""
+    """The state; written by the operator."""
 
     @field_validator("status", mode="wrap")
     @classmethod
@@ -276,7 +276,7 @@ class RolloutPolicyStatus(Value):
     """Who uses the policy. Written by the operator only."""
 
     observed_generation: int = 0
-    """The generation of the spec that this status speaks of."""
+    """The generation of the spec that this status describes."""
     conditions: tuple[Condition, ...] = ()
     """Valid: whether services can follow it."""
     services: int = 0
@@ -293,9 +293,9 @@ class RolloutPolicy(Value):
     metadata: Metadata
     """Name, namespace, labels, annotations."""
     spec: RolloutSpec = RolloutSpec()
-    """The steps and what judges them."""
+    """The steps and gates."""
     status: RolloutPolicyStatus = RolloutPolicyStatus()
-    """Who uses it; the operator's."""
+    """Who uses it; written by the operator."""
 
     @field_validator("status", mode="wrap")
     @classmethod

@@ -3,7 +3,7 @@
 Pure: no clock, cluster or metrics. Every rule that moves the count is called from `decide`, in this order: what the load asks
 for (demand), tolerance, bounds, stabilization windows and step limits (stabilization).
 The autoscaler is the one owner of the count: a rollout asks
-through `ScalingFacts`, it never sets one. What is not known never takes a replica away."""
+through `ScalingFacts`, it never sets one. Missing measurements never remove a replica."""
 
 import math
 from collections.abc import Sequence
@@ -92,8 +92,8 @@ def _why_unknown(spec: ScalingSpec, load: Load, now: datetime) -> str | None:
 def _hold(
     spec: ScalingSpec, before: ScalingState, limits: _Limits, current: int, unknown: str, now: datetime
 ) -> ScalingDecision:
-    """The load is not known. The lower bound still holds (a window opens, a rollout asks); nothing is removed, also above the upper
-    bound. The held count counts as wanted, so that scaling down waits a whole window once the load is known again."""
+    """The load is not known. The lower bound still holds (a window opens, a rollout asks); nothing is removed, even above the upper bound.
+    The held count counts as wanted, so that scaling down waits a whole window once the load is known again."""
     replicas = max(current, limits.lower)
     over = f"; over the most of {limits.upper} until it is" if replicas > limits.upper else ""
     return ScalingDecision(
@@ -143,7 +143,7 @@ def _with_starting_count(state: ScalingState, load: Load, now: datetime) -> Scal
 
 
 def _stabilized(spec: ScalingSpec, before: ScalingState, current: int, wanted: int, now: datetime) -> tuple[int, str]:
-    """Up to the least, down to the most that was wanted within the windows. From zero it scales up at once."""
+    """Rises to the least count wanted within upWindow, falls to the most wanted within downWindow. From zero it rises at once."""
     if wanted > current > 0:
         held = max(with_trough(before.troughs, wanted, now, spec.up_window)[0].replicas, current)
         return held, _why_held(held, wanted, spec.up_window)

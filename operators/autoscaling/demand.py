@@ -1,4 +1,4 @@
-"""How many replicas the load asks for, before any patience or limit. Pure."""
+"""How many replicas the load asks for, before stabilization and limits. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ BUSY_RATIO: Final = 0.5
 CLOSE_RATIO: Final = 0.8
 """From this part of the latency objective on, no replica is taken away."""
 STEEPEST: Final = 2.0
-"""The latency, or the trend, asks for at most this many times what there is: both are rough far from where they were measured."""
+"""Latency or trend ask for at most this multiple of the present count, because both are rough far from where they were measured."""
 _SURE: Final = 2.0
 """Standard errors that a slope must be above zero to be followed. Requests come in clumps; most slopes are noise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """How many replicas the load needs, before bounds and patience. replicas: as a real number; for stable, or for both where they
+    """How many replicas the load needs, before bounds and stabilization. replicas: as a real number; for stable, or for both where they
     share. candidate: for the candidate's own. why: which of the
     measures asked for the most."""
 
@@ -51,8 +51,9 @@ def demand(spec: ScalingSpec, looks: Sequence[LoadSample], load: Load, facts: Sc
 
 
 def work_ratio(facts: ScalingFacts) -> float:
-    """Work of one request now or in the step to come, relative to stable's alone; never below 1: what a cheaper candidate will
-    save is not saved yet. Where the variants do not share replicas, stable keeps what all requests need: an abort is at once."""
+    """Work of one request now or in the step to come, relative to stable's alone; never below 1, because a cheaper candidate saves nothing
+    before it is promoted. If the variants do not share replicas, stable keeps enough for all requests, so that an abort takes effect at
+    once."""
     if not facts.shares_replicas:
         return 1.0
     answered = 1 - facts.weight_ratio + facts.weight_ratio * facts.cost_ratio
@@ -71,7 +72,7 @@ def _by_latency(spec: ScalingSpec, load: Load, mean: float) -> list[tuple[float,
 
 
 def is_slow_but_idle(spec: ScalingSpec, load: Load, looks: Sequence[LoadSample]) -> bool:
-    """Over the latency objective with too little to do for it to be the cause: features, the network or the machine are slow."""
+    """Over the latency objective although load is too low to be the cause: features, the network or the machine are slow."""
     if spec.latency_objective is None or load.p99_ms is None:
         return False
     is_slow = load.p99_ms > spec.latency_objective.total_seconds() * 1000

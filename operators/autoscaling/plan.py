@@ -1,4 +1,4 @@
-"""Between a rollout and the autoscaler: what the rollout will need, and what waits until there is room for it. Pure.
+"""Connects a rollout with the autoscaler: the replicas the rollout will need, and the steps that wait for them. Pure.
 
 The autoscaler owns the count. A rollout's extra work (a mirrored copy is scored by the same replicas) is planned for one step
 ahead, and the mirror begins when the replicas for it are there."""
@@ -20,7 +20,7 @@ def facts_of(
     cost_ratio: float = 1.0,
     most: int | None = None,
 ) -> ScalingFacts:
-    """What the autoscaler should know of a rollout: the step under way and the one that comes, whichever asks for more.
+    """What the autoscaler should know of a rollout: the larger need of the step under way and the next one.
 
     shares_replicas, can_sleep, cost_ratio, most: as in ScalingFacts; the first two are properties of the backend."""
     if status.phase not in _UNDER_WAY or (status.candidate is None and not status.variants):
@@ -44,8 +44,8 @@ def facts_of(
 
 
 def why_no_room(decision: ScalingDecision, load: Load) -> str | None:
-    """Why a step that adds work should not begin yet; None: it may. If the load is not known, nothing waits: the evidence
-    is judged all the same, and an abort takes effect at once."""
+    """Why a step that adds work should not begin yet; None: it may begin. If the load is not known, no step waits: the evidence is still
+    judged, and an abort takes effect at once."""
     if load.problem is not None or load.ready_replicas >= decision.replicas:
         return None
     return f"{load.ready_replicas} of {decision.replicas} replicas are ready; the mirror begins when there is room for its work"
@@ -54,8 +54,8 @@ def why_no_room(decision: ScalingDecision, load: Load) -> str | None:
 def with_room(target: Target, carried_out: Target | None, decision: ScalingDecision, load: Load) -> Target:
     """The target with the decided count, and with the mirrors that are there now until there is room for more.
 
-    carried_out: the target before; None: not known, then a mirror that is seen goes on and one that is not does not begin. A mirror
-    never grows into replicas that are not ready; shrinking is at once."""
+    carried_out: the target before. None: not known; then a mirror that runs goes on, and no mirror begins. A mirror grows only when its
+    replicas are ready and shrinks at once."""
     counted = target.model_copy(update={"replicas": decision.replicas})
     if why_no_room(decision, load) is None or (carried_out is None and load.mirror_ratio > 0):
         return counted

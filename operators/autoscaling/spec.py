@@ -1,7 +1,7 @@
 """How a service is scaled: bounds, targets, windows of the week, how fast. The contract of the autoscaling core.
 
-Pure: frozen values that exist only if they are valid; camelCase outside. What follows from them is operators.autoscaling.decide's;
-when a window is open, operators.autoscaling.schedule's."""
+Pure: frozen values that exist only if they are valid; camelCase outside. operators.autoscaling.decide applies them;
+operators.autoscaling.schedule says when a window is open."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -16,7 +16,7 @@ ReplicaBound = Annotated[int, Field(ge=0, le=1000)]
 
 
 class ScheduleWindow(Value):
-    """A recurring stretch of time with bounds of its own: the working day, a nightly batch, a patch day."""
+    """A recurring period with bounds of its own: the working day, a nightly batch, a patch day."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", max_length=31)]
     """Names it in reasons and in `vedette scale schedule`."""
@@ -25,7 +25,7 @@ class ScheduleWindow(Value):
     duration: Duration
     """How long it stays open, e.g. `10h`; 1 minute to 7 days."""
     time_zone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
-    """Whose clock `start` is read from, e.g. `Europe/Rome`; summer time is followed as cron does."""
+    """Time zone of `start`, e.g. `Europe/Rome`; summer time is followed as cron does."""
     min_replicas: ReplicaBound | None = None
     """Replaces the least number of replicas while open, if higher; asked for `startUp` before the window opens."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -40,7 +40,7 @@ class ScheduleWindow(Value):
             next(CronSim(value, datetime(2024, 1, 1, tzinfo=UTC)))
         except (CronSimError, StopIteration) as problem:
             why = str(problem) or "it names no moment"
-            raise ValueError(f"is {value!r}, which is no cron expression ({why}); write e.g. 0 8 * * MON-FRI") from problem
+            raise ValueError(f"is {value!r}, which is not a cron expression ({why}); write e.g. 0 8 * * MON-FRI") from problem
         return value
 
     @field_validator("time_zone")
@@ -50,7 +50,7 @@ class ScheduleWindow(Value):
             ZoneInfo(value)
         except (ValueError, OSError, KeyError) as problem:  # unknown is a KeyError, a folder of zones an OSError
             raise ValueError(
-                f"is {value!r}, which is no time zone of the IANA database; write e.g. UTC or Europe/Rome"
+                f"is {value!r}, which is not a time zone of the IANA database; write e.g. UTC or Europe/Rome"
             ) from problem
         return value
 
@@ -72,14 +72,14 @@ class ScheduleWindow(Value):
 
 
 class StepLimit(Value):
-    """How far the count may move in any stretch of `per`: by `replicas` or by `percent`, whichever is more."""
+    """How far the count may move within any period of `per`: by `replicas` or by `percent`, whichever is more."""
 
     replicas: Annotated[int, Field(ge=1, le=1000)]
     """Replicas added or removed."""
     percent: Annotated[float, Field(ge=0, le=1000)]
-    """Of the count at the beginning of that stretch."""
+    """Percentage of the count at the beginning of the period."""
     per: Duration = timedelta(seconds=15)
-    """The stretch, at most 1 hour."""
+    """Length of the period, at most 1 hour."""
 
     @field_validator("per")
     @classmethod
@@ -90,18 +90,19 @@ class StepLimit(Value):
 
 
 class ScalingSpec(Value):
-    """How many replicas, and by what. The autoscaler is then the one owner of the count: nothing else may set it."""
+    """How the number of replicas follows the load. The autoscaler alone then owns the count: nothing else may set it."""
 
     min_replicas: ReplicaBound = 1
     """The least. 0: scale to zero after `idle`, where the backend can wake up again; elsewhere it counts as 1."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = 4
     """The most, also for a rollout's setReplicas."""
     target_ongoing_requests: Annotated[float, Field(gt=0, le=100_000)] = 8.0
-    """Requests under way in one replica that are just right, averaged over `lookBack`."""
+    """Target for the requests under way in one replica, averaged over `lookBack`."""
     latency_objective: Duration | None = None
-    """99 of 100 requests should be answered within this. Slower and busy: more replicas; close to it: none are taken away."""
+    """99 of 100 requests should be answered within this time. A busy service that is slower gets more replicas. A service that is close to
+    it loses none."""
     stream_lag: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    """Events waiting in the stream for each replica that are just right; unset: the stream does not count."""
+    """Target for the events waiting in the stream for each replica; unset: the stream does not count."""
     schedule: Annotated[tuple[ScheduleWindow, ...], Field(max_length=16)] = ()
     """Windows with bounds of their own. Where several are open, the highest minimum and the lowest maximum hold; a minimum wins
     over a maximum."""
@@ -113,17 +114,17 @@ class ScalingSpec(Value):
     """How long a new replica takes until it answers. A rising load is followed this far ahead by its trend, and a window's minimum
     is asked for this much earlier. 0s: neither."""
     up_window: Duration = timedelta(0)
-    """Stabilisation: goes up to the least that was wanted within this long."""
+    """Stabilization: the count rises to the least that was wanted within this time."""
     down_window: Duration = timedelta(minutes=5)
-    """Stabilisation: goes down to the most that was wanted within this long."""
+    """Stabilization: the count falls to the most that was wanted within this time."""
     up_limit: StepLimit = StepLimit(replicas=4, percent=100)
     """How fast it grows."""
     down_limit: StepLimit = StepLimit(replicas=1, percent=25, per=timedelta(seconds=60))
     """How fast it shrinks."""
     idle: Duration = timedelta(minutes=15)
-    """With minReplicas 0: nothing asked and nothing waiting for this long, and the last replica goes."""
+    """With minReplicas 0: the last replica is removed after this long without requests or waiting events."""
     stale_after: Duration = timedelta(seconds=60)
-    """A load measured longer ago than this is not believed: the count is held."""
+    """A load that was measured longer ago than this is ignored, and the count is held."""
 
     @field_validator("look_back", "start_up", "up_window", "down_window")
     @classmethod

@@ -1,6 +1,5 @@
-"""Stabilization windows and step limits, from what was wanted and decided before. Pure.
-
-The windows keep only what can still matter (the monotonic queue of a sliding maximum), so that at rest they hold one point."""
+"""Stabilization windows and step limits, from the counts wanted and decided before. Pure. The windows keep only points that can still
+matter (the monotonic queue of a sliding maximum), so that at rest they hold one point."""
 
 import math
 from collections.abc import Sequence

@@ -13,8 +13,8 @@ class ScalingFacts:
     is_rolling_out: a candidate or an experiment is there. mirror_ratio, weight_ratio: share of the requests that the candidate
     scores a copy of, or answers, in the step under way or the one that comes, whichever is more (0..1). cost_ratio: the
     candidate's work for a request relative to stable's. rollout_min: setReplicas. shares_replicas: both variants live in the
-    same replicas (not so on kserve). can_sleep: the backend starts a replica of a service that has none. most:
-    the backend has no room for more."""
+    same replicas (not so on kserve). can_sleep: the backend starts a replica of a service that has none. most: the most replicas the
+    backend has room for."""
 
     is_rolling_out: bool = False
     mirror_ratio: float = 0.0
@@ -41,9 +41,8 @@ class Point(Value):
 
 
 class ScalingState(Value):
-    """What is remembered between two looks: at most an hour, and only what can still matter. Empty: it begins here.
-
-    Losing it is safe: the count that is found then stands for everything that was forgotten."""
+    """What is remembered between two looks: at most an hour, and only what can still matter. Empty: the first look. Losing it is safe: the
+    present count then replaces what was forgotten."""
 
     looks: tuple[LoadSample, ...] = ()
     """Known loads within lookBack, the oldest first."""
@@ -69,5 +68,5 @@ class ScalingDecision(Value):
     candidate: int | None = None
     """The candidate's own replicas, where it has some."""
     reason: str
-    """For people: what moved it, or what held it."""
+    """For people: why the count moved or stayed."""
     state: ScalingState

@@ -1,8 +1,7 @@
 """Counters of the data plane, as scraped -> what was observed of the variants, and how loaded they are. Pure.
 
 Every source (operators.backends.metrics_pages, operators.backends.prometheus) ends here: samples of one moment in, a `Scrape`
-out. Contract of the metrics: docs/reference/metrics.md, `vedette_evidence_*`. What the counters prove is
-operators.rollout.judging.judge's."""
+out. Contract of the metrics: docs/reference/metrics.md, `vedette_evidence_*`. operators.rollout.judging.judge interprets the counters."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -83,8 +82,8 @@ class ReplicaLoad:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """What one look read. at: when the counters were true, UTC. problem: why nothing, or not everything, was read. silent: the
-    addresses that did not answer, if nothing else was wrong."""
+    """What one look read. at: when the counters were true, UTC. problem: why some or all of it was not read. silent: the addresses that did
+    not answer, if nothing else was wrong."""
 
     at: datetime
     replicas: tuple[ReplicaEvidence, ...] = ()
@@ -152,7 +151,7 @@ class _Draft:
         self._buckets: defaultdict[float, float] = defaultdict(float)
 
     def add(self, name: str, labels: Mapping[str, str], value: float) -> None:
-        """Take one sample of one of SERIES. Raises KeyError if a label is missing, ValueError if one is no number."""
+        """Take one sample of one of SERIES. Raises KeyError if a label is missing, ValueError if one is not a number."""
         if name.startswith("vedette_evidence_"):
             self._evidence(name, labels, int(value))
         elif name == MODEL_INFO.name:

@@ -1,8 +1,8 @@
-"""Prometheus' text exposition, read for the few families that are ours. Pure.
+"""Reads the few families that are ours from Prometheus' text exposition. Pure.
 
-A page of a busy node is thousands of lines, and the same lines come back at every look with other numbers: so a line is cut
-once at its value, and what is left of it (name and labels) is taken apart once and remembered for as long as the page has it. What the
-numbers mean is operators.backends.evidence's."""
+A page of a busy node is thousands of lines, and the same lines come back at every look with other numbers: so a line is cut at its value,
+and the rest (name and labels) is parsed once and remembered as long as the page has it. operators.backends.evidence interprets the
+numbers."""
 
 import re
 from collections.abc import Container, Iterator, Mapping

@@ -1,8 +1,8 @@
 """A KServe InferenceService for a target: one predictor a revision, named by it, with weights in `spec.canary`. Pure.
 
 KServe (0.20, Standard mode) makes a Deployment of each predictor's name, so that a promotion renames nothing: the stable
-predictor takes the candidate's name and its pods stay. KServe splits by request, not by entity, in whole percents, and mirrors
-nothing: what it cannot do is refused here, in words."""
+predictor takes the candidate's name and its pods stay. KServe splits by request, not by entity, in whole percents, and cannot mirror. A
+target that needs more is refused here, with the reason."""
 
 import json
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ def fields_of(service: ServiceRef, place: KserveBackend, target: Target, replica
 
 
 def held_by(found: Mapping[str, Any]) -> tuple[Held, ...]:
-    """The predictors of an InferenceService that `fields_of` made. Raises BackendError if somebody else wrote over its annotation."""
+    """The predictors of an InferenceService that `fields_of` made. Raises BackendError if somebody else overwrote its annotation."""
     text = (found["metadata"].get("annotations") or {}).get(VARIANTS)
     try:
         told = _HELD.validate_json(text or "")
@@ -98,7 +98,7 @@ def served_by(found: Mapping[str, Any] | None) -> ModelSpec | None:
 
 
 def is_within(wanted: object, found: object) -> bool:
-    """Whether what we own is so already; fields of others (and the cluster's defaults) do not count.
+    """Whether the fields that we own have their values already; fields of others and the cluster's defaults do not count.
 
     >>> is_within({"a": [{"b": 1}]}, {"a": [{"b": 1, "c": 2}], "d": 3})
     True

@@ -1,7 +1,7 @@
 """The `kserve` backend: an InferenceService that the operator makes and owns.
 
-Each variant has pods of its own, so the candidate scales too, and each pod holds one revision. What the InferenceService says
-is operators.backends.inference_service's; what the pods say, operators.backends.evidence's."""
+Each variant has pods of its own, so the candidate scales too, and each pod holds one revision. operators.backends.inference_service makes
+its fields; operators.backends.evidence reads what the pods count."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -93,7 +93,7 @@ class KserveInference:
         self._meter.forget(service)
 
     async def serves(self, service: ServiceRef) -> Revision | None:
-        """Nothing: an InferenceService that is not ours is not taken over."""
+        """Always None: an InferenceService that is not ours is not taken over."""
         return None
 
     @property
@@ -104,7 +104,7 @@ class KserveInference:
 
     @property
     def lack(self) -> str | None:
-        """All of a target is carried out, or refused."""
+        """Always None: a target is carried out in full or refused."""
         return None
 
     def _subject(self, service: ServiceRef) -> str:
@@ -142,7 +142,7 @@ def _is_ours(found: KubeObject) -> bool:
 
 
 def _replicas(target: Target, found: KubeObject | None) -> int:
-    """What is decided; else what there is; else one."""
+    """The decided count; else the present one; else one."""
     if target.replicas is not None:
         return target.replicas
     return int(found["spec"]["predictor"].get("minReplicas", 1)) if found is not None else 1
@@ -155,7 +155,7 @@ def _of(service: ServiceRef, place: KserveBackend, held: Held, pods: Sequence[Ma
 
 
 def _renamed(replica: ReplicaEvidence, held: Sequence[Held]) -> ReplicaEvidence:
-    """A pod knows its revision and calls it stable; which variant that is, the InferenceService says."""
+    """A pod calls its revision stable. The InferenceService says which variant it is."""
     variants = {h.revision: h.variant for h in held}
     tallies = {}
     for told, tally in replica.tallies.items():

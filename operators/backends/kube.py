@@ -1,7 +1,7 @@
-"""The one door to Kubernetes' API: get, list, apply, patch, create, delete; asynchronous, and nothing is tried twice by itself.
+"""The only client of Kubernetes' API: get, list, apply, patch, create, delete. Asynchronous, without retries.
 
-The operator and the command line both use it. Where the cluster is and who we are is operators.backends.kube_access's; the requests
-are plain HTTP, so that five hundred services cost one connection pool and no thread. Watching is kopf's (operators.handlers)."""
+The operator and the command line both use it. operators.backends.kube_access finds the cluster and the credentials. Requests are plain
+HTTP, so five hundred services cost one connection pool and no thread. kopf watches (operators.handlers)."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ class KubeError(Exception):
 
     @property
     def can_retry(self) -> bool:
-        """No answer, 409, 429 and 5xx pass; the rest needs somebody."""
+        """No answer, 409, 429 and 5xx may pass by themselves; other errors need a person."""
         return self.status in {0, 408, 409, 429} or self.status >= 500
 
 
@@ -220,7 +220,7 @@ class Kube:
         return KubeUser(str(found.get("username") or "unknown"), tuple(found.get("groups") or ()))
 
     async def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
-        """Delete one object; that it is gone already is no error. Raises KubeError."""
+        """Delete one object; that it is gone already is not an error. Raises KubeError."""
         try:
             await self._ask("delete", kind, kind.path(namespace, name))
         except NotFound:
@@ -257,7 +257,7 @@ class Kube:
         content: str = _JSON,
         accept: str = _JSON,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer to one request, whatever its status. Raises KubeError if there is none."""
+        """The answer to one request, of any status. Raises KubeError if there is none."""
         session = self._watches if verb == "watch" else self._session
         if session is None:
             raise RuntimeError("use the client as `async with Kube(...)`")
@@ -304,7 +304,7 @@ def encoded(body: object) -> bytes:
     """A body that reads the same as JSON and as YAML 1.1, which is how the API server reads what is applied.
 
     YAML knows no surrogate escapes (an emoji is written as it is), and no bare control characters or foreign line breaks (they are
-    escaped). Half a surrogate pair is no character: the replacement character stands for it."""
+    escaped). Half a surrogate pair is not a character and becomes the replacement character."""
     return _ODD.sub(_escaped, json.dumps(body, ensure_ascii=False)).encode()
 
 
@@ -331,13 +331,15 @@ def _may_block(reached: Access) -> bool:
 
 
 def _document(what: str, text: str) -> KubeObject:
-    """An answer's body. Raises KubeError: something between us and the API server answered in its place."""
+    """An answer's body. Raises KubeError if it is not the API server's: something between us answered in its place."""
     try:
         found = json.loads(text)
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise KubeError(f"{what}: the answer is no JSON object but {text[:100]!r}; look for a proxy in front of the API server")
+        raise KubeError(
+            f"{what}: the answer is not a JSON object but {text[:100]!r}; look for a proxy in front of the API server"
+        )
     return found
 
 

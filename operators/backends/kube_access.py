@@ -1,7 +1,7 @@
-"""Where a cluster is and who we are there: from a kubeconfig, or from the service account of the pod this runs in.
+"""Address and credentials of a cluster: from a kubeconfig, or from the service account of the pod this runs in.
 
-The official client's loader reads both, so tokens, client certificates, `exec` plugins and auth providers work as everywhere. Requests are
-operators.backends.kube's."""
+The official client's loader reads both, so tokens, client certificates, `exec` plugins and auth providers work as everywhere.
+operators.backends.kube makes the requests."""
 
 import ssl
 from pathlib import Path
@@ -63,7 +63,7 @@ def _of_pod(where: str) -> Access:
     try:
         official_config.load_incluster_config(found)
     except official_config.ConfigException as problem:
-        raise official_config.ConfigException(f"there is no such file, and this is no pod ({problem})") from problem
+        raise official_config.ConfigException(f"there is no such file, and this is not a pod ({problem})") from problem
     namespace = _POD_NAMESPACE.read_text(encoding="utf-8").strip() if _POD_NAMESPACE.is_file() else "default"
     return _access(found, namespace, None)  # a pod reaches its API server without a proxy
 

@@ -1,11 +1,11 @@
 """How loaded a service is, from two looks at its counters. Keeps the last look of each service; no clock, no network.
 
-What was answered in a second, how long it took and how much was mirrored is what the counters grew by since the look before.
-Replicas that came or went in between are left out of the differences.
+Requests a second, their time and the mirrored share follow from the growth of the counters since the last look. Replicas that came or went
+in between are left out.
 
-Requests under way are worked out by Little's law from the same counters: answered a second times what each took and waited. The
-gauge alone would be wrong here: the loop that answers a scrape has just finished what it was doing, so it sees next to nothing
-under way in itself, and what waits in its sockets not at all. The gauge counts where it says more (requests that wait for features)."""
+Requests under way follow from the same counters by Little's law: requests answered a second, times the time that each took and waited. The
+gauge alone would be too low: the loop that answers a scrape has just finished its work, and it does not see what waits in its sockets. The
+gauge counts if it is higher (requests that wait for features)."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def _between(before: Scrape | None, scrape: Scrape, ready: int, wanted: int) -> 
     ongoing = sum(t.ongoing for t in scrape.traffic.values())
     seconds = (scrape.at - before.at).total_seconds() if before is not None else 0.0
     if before is None or seconds <= 0:
-        problem = scrape.problem or "the rate is what the counters grow by between two looks; this is the first"
+        problem = scrape.problem or "the rate is the growth of the counters between two looks; this is the first look"
         return Load(scrape.at, ongoing=ongoing, ready_replicas=ready, wanted_replicas=wanted, problem=problem)
     answered = mirrored = busy = waiting = 0.0
     buckets: defaultdict[float, float] = defaultdict(float)

@@ -1,6 +1,6 @@
 """The `local` backend: replicas of this machine, told by the store's `served.json`, asked over their own `/metrics`.
 
-Acts on one entry of one file. Starting and ending the replicas is `vedette up`'s; what they load, probe and split is theirs."""
+Acts on one entry of one file. `vedette up` starts and ends the replicas; they load, probe and split by themselves."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -93,7 +93,7 @@ class LocalBackend:
 
 
 def stable_entry(spec: ServingSpec, model: str) -> ModelSpec | None:
-    """The entry that answers for a model when no version is named: its newest."""
+    """The entry that answers requests without a version: the model's newest."""
     return max((m for m in spec.models if m.name == model), key=lambda m: int(m.version), default=None)
 
 
@@ -120,7 +120,7 @@ def without_variants(spec: ServingSpec, model: str) -> ServingSpec:
 def replaced(spec: ServingSpec, entry: ModelSpec, *, is_managed: bool) -> ServingSpec:
     """The specification with this one entry for its model, where the model stood before; the others as they were.
 
-    Other versions of the model go: a newer one beside it would answer everybody who names none."""
+    Other versions of the model are removed, because a newer one would answer requests without a version."""
     models: list[ModelSpec] = []
     for model in spec.models:
         if model.name != entry.name:
@@ -132,7 +132,7 @@ def replaced(spec: ServingSpec, entry: ModelSpec, *, is_managed: bool) -> Servin
 
 
 def served_at_start(newest: ServingSpec, before: ServingSpec | None, managed: Mapping[str, Revision]) -> ServingSpec:
-    """What `vedette up` serves first: of a managed model what was served when it stopped, of any other its newest version.
+    """What `vedette up` serves first: for a managed model the revision that was served when it stopped, for any other its newest version.
 
     newest: of every model in the store. before: served.json as it was left. managed: by model, the revision to begin with where
     nothing was left. A new version in the store reaches a managed model by a rollout only."""

@@ -1,6 +1,6 @@
 """Evidence straight from the replicas: asks `/metrics` of every address at once and folds the pages into one scrape.
 
-Asks over HTTP and nothing else; what the pages mean is operators.backends.evidence's. An address that does not answer makes
+Only asks over HTTP; operators.backends.evidence interprets the pages. An address that does not answer makes
 the look partial, never an exception."""
 
 import asyncio
@@ -70,7 +70,7 @@ class MetricsPages:
             return _Silence(f"{address}/metrics is not readable: {damaged}")
 
     def _forget(self, at: datetime) -> None:
-        """Drop what is remembered of addresses that nobody has asked for a while."""
+        """Forget the series of addresses that were not asked for a while."""
         if at - self._swept > _FORGET_AFTER:
             self._readers = {a: found for a, found in self._readers.items() if at - found[1] <= _FORGET_AFTER}
             self._swept = at

@@ -1,7 +1,7 @@
 """Evidence from Prometheus: two instant queries at one moment, for the counters and for how old their samples are.
 
 For clusters where the operator may not reach the pods. Speaks Prometheus' HTTP API (also Thanos', Mimir's, VictoriaMetrics');
-what the counters mean is operators.backends.evidence's. Counters are taken raw, never as `rate()`: the rollout core differences
+operators.backends.evidence interprets the counters. Counters are taken raw, never as `rate()`: the rollout core differences
 them itself, by replica, so that restarts and missed scrapes lose nothing."""
 
 import asyncio

@@ -1,8 +1,8 @@
 """The `ray` backend: models within a KubeRay RayService.
 
 A weight or a revision changes in serveConfigV2's `user_config`, which KubeRay hands to the running replicas: no restart, no new
-cluster. All variants share the replicas; workers follow their count. What is edited is operators.backends.serve_config's; how many
-workers there are to be, operators.backends.ray_workers'; what the pods say, operators.backends.evidence's."""
+cluster. All variants share the replicas; workers follow their count. operators.backends.serve_config makes the edits,
+operators.backends.ray_workers counts the workers, operators.backends.evidence reads the pods."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ _TRIES: Final = 4
 
 
 class RayServeBackend:
-    """One service's place in a RayService. Made for one look: what it reads first it acts on, unless somebody was faster."""
+    """One service's place in a RayService. Made for one look: it acts on its first reading, unless somebody else wrote meanwhile."""
 
     shares_replicas = True
 
@@ -67,8 +67,9 @@ class RayServeBackend:
             await self._resize(service, found, room, min(target.replicas, room.most or target.replicas))
 
     async def look(self, service: ServiceRef) -> BackendView:
-        """Ask every pod of the active Ray cluster. Expected are as many as are wanted, of the pods that run: wanted ones that nothing
-        runs yet (no worker, no room) hold up nobody; one that runs and is not ready does, for it may be the candidate that ends it."""
+        """Ask every pod of the active Ray cluster. Expected are at most as many replicas as are wanted, among the pods that run. A wanted
+        replica without a running pod (no worker, no room) delays nothing. A pod that runs and is not ready does, because the candidate may
+        be what stops it."""
         try:
             ray_service, pods = await self._found_with_pods(service)
             text, place = _config(ray_service, self._place.application), self._where(service)
@@ -111,12 +112,12 @@ class RayServeBackend:
 
     @property
     def lack(self) -> str | None:
-        """Why what was carried out last is less than was asked for; None: it is all of it."""
+        """Why the target was not carried out in full; None: it was."""
         return self._lack
 
     async def _edit(self, service: ServiceRef, edit: Callable[[KubeObject], str]) -> KubeObject:
-        """Edit what was seen and apply it under the version that was read; again if somebody else was faster, unless they changed
-        what is ours: then they decide now, and the next look sees it. The RayService as it is then. Raises BackendError."""
+        """Edit what was seen and apply it under the version that was read; try again after a conflict, unless the other writer changed our
+        part: that is left to the next look. Returns the RayService as it is then. Raises BackendError."""
         name, namespace = self._place.ray_service, service.namespace
         seen, self._seen = self._seen, None
         mine: tuple[Any, Any] | None = None
@@ -217,7 +218,7 @@ class RayServeBackend:
 
 
 def _config(ray_service: KubeObject | Mapping[str, Any], application: str) -> str:
-    """Its serveConfigV2; one of our own where it has none, which leaves the field to the operator."""
+    """Its serveConfigV2; a new one if it has none and so leaves the field to the operator."""
     text: str = ray_service["spec"].get("serveConfigV2") or ""
     if text.strip() or application != APPLICATION:
         return text

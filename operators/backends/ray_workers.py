@@ -1,8 +1,8 @@
 """How many workers a RayService's replicas need, and how many it may have: its worker groups, and their pods. Pure.
 
 KubeRay takes a RayService's worker counts when it makes a Ray cluster, and leaves the running one's alone (they are no difference
-that makes a new cluster, and Ray's own autoscaler writes them there). So the count is written where that one would write it, in
-the RayCluster, within the bounds that the RayService has now."""
+that makes a new cluster, and Ray's own autoscaler writes them there). So the count is written into the RayCluster, as Ray's autoscaler
+would, within the RayService's present bounds."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +18,8 @@ _UNBOUNDED = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What the worker groups may hold. each: replicas on one worker; None: not known, so nothing is. is_ours: whether the operator
-    sets the workers (else Ray's autoscaler does)."""
+    """How many replicas the worker groups can hold. each: replicas on one worker; None: not known, and then no bound is known either.
+    is_ours: whether the operator sets the workers (else Ray's autoscaler does)."""
 
     groups: tuple[Group, ...] = ()
     each: int | None = None
@@ -44,7 +44,7 @@ class Room:
         )
 
     def workers(self, replicas: int) -> dict[str, int] | None:
-        """Each group's replicas: its least, then the groups in their order up to their most. None: it is not ours to say."""
+        """Each group's replicas: first its least, then the groups in their order up to their most. None: the operator does not set them."""
         if self.each is None or not self.groups or not self.is_ours:
             return None
         wanted = {g["groupName"]: _bounds(g)[0] for g in self.groups}
@@ -99,7 +99,7 @@ def _step(group: Group, wanted: int, pods: Iterable[Mapping[str, Any]]) -> tuple
     if wanted >= now:
         return wanted, []
     if _hosts(group) > 1:
-        return now, []  # which pods make one worker is not told here
+        return now, []  # it is not known which pods form one worker
     idle = sorted(p["metadata"]["name"] for p in pods if not is_ready(p) and not p["metadata"].get("deletionTimestamp"))
     leaving = idle[: now - wanted]
     return now - len(leaving), leaving
@@ -120,7 +120,7 @@ def _hosts(group: Group) -> int:
 
 
 def _fits(group: Group, deployment: Mapping[str, Any]) -> int | None:
-    """Replicas that one worker of the group holds; None: that cannot be told."""
+    """Replicas that one worker of the group holds; None: not known."""
     limits = [deployment.get("max_replicas_per_node")]
     has = (group.get("rayStartParams") or {}).get("num-cpus")
     needs = (deployment.get("ray_actor_options") or {}).get("num_cpus", 1)

@@ -1,7 +1,7 @@
 """A RayService's `serveConfigV2`, edited: our model within one deployment's `user_config`, and its `num_replicas`. Pure.
 
-Everything else in it is other people's and stays. Comments do not survive an edit: it is one text to Kubernetes, and YAML's
-reader drops them; the file in their repository keeps them."""
+Everything else belongs to other people and stays. Comments are lost at an edit, because the YAML reader drops them; the file in people's
+repository keeps them."""
 
 import copy
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ def with_model(text: str, place: RayServicePlace, model: ModelSpec, replicas: in
 
 
 def without_model(text: str, place: RayServicePlace, name: str) -> str:
-    """The configuration without the model. With the last one goes the list: the replicas then go on as they are."""
+    """The configuration without the model. If it was the last one the list is removed too, and the replicas go on as they are."""
     try:
         config = _parsed(text, place)
         deployment = _deployment(config, place)
@@ -136,7 +136,7 @@ def replicas_of(text: str, place: RayServicePlace) -> int | None:
 
 
 def entry_of(text: str, place: RayServicePlace, name: str) -> tuple[Any, Any]:
-    """What is ours in it, to be compared: the model's entry and the count; Nones if the place is not there."""
+    """Our part of it, for comparison: the model's entry and the count; Nones if the place is not there."""
     try:
         deployment = deployment_of(text, place)
     except BackendError:
@@ -196,7 +196,7 @@ def _mapping(holder: Mapping[str, Any], field: str, place: RayServicePlace) -> d
 
 def _misshapen(field: str, shape: str, place: RayServicePlace) -> BackendError:
     return BackendError(
-        f"{place.subject}: {field} in spec.serveConfigV2 is no {shape}, which Ray Serve cannot read; write it as "
+        f"{place.subject}: {field} in spec.serveConfigV2 is not a {shape}, which Ray Serve cannot read; write it as "
         "manifests/base/rayservice.yaml does",
         can_retry=False,
     )

@@ -29,14 +29,14 @@ def finite(text: str) -> float:
     """A number; raises ValueError for text that is none, NaN and infinities too."""
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
     return value
 
 
 def finite_option(value: float | None) -> float | None:
     """For options that are numbers: typer itself takes `nan` and `inf`."""
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is no finite number")
+        raise typer.BadParameter(f"{value} is not a finite number")
     return value
 
 
@@ -56,7 +56,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def page() -> Console:
-    """Where results are drawn: stdout, wide where it is no terminal."""
+    """Where results are drawn: stdout, wide where it is not a terminal."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
 
 
@@ -71,7 +71,7 @@ def print_records(title: str, records: Sequence[Mapping[str, Any]], *, as_json: 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A progress display on stderr; nothing is drawn where stderr is no terminal."""
+    """A progress display on stderr; nothing is drawn where stderr is not a terminal."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as display:
         yield display

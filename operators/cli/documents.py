@@ -15,7 +15,7 @@ def read_document(path: Path, expected: str) -> dict[str, Any]:
     except OSError as problem:
         raise CommandError(f"{path}: {reason(problem)}; expected {expected}") from problem
     except UnicodeDecodeError as problem:
-        raise CommandError(f"{path}: is no UTF-8 text; expected {expected}") from problem
+        raise CommandError(f"{path}: is not UTF-8 text; expected {expected}") from problem
     except yaml.YAMLError as problem:
         raise CommandError(f"{path}: cannot be read as YAML or JSON: {' '.join(str(problem).split())}") from problem
     if not isinstance(document, dict):

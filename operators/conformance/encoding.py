@@ -197,7 +197,7 @@ def _output(value: object, tail: bytes, at: int) -> tuple[Tensor, int]:
             fail(f"output {name}: data is nested too deeply")
         expect(len(data) == prod(shape), f"output {name}: shape {list(shape)} needs {prod(shape)} elements, got {len(data)}")
         return Tensor(name, datatype, shape, tuple(_element(v, datatype, f"output {name}") for v in data)), 0
-    expect(type(size) is int, f"output {name}: binary_data_size {size!r} is no integer")
+    expect(type(size) is int, f"output {name}: binary_data_size {size!r} is not an integer")
     expect("data" not in described, f"output {name}: has both data and binary_data_size")
     length = size if isinstance(size, int) else 0
     expect(at + length <= len(tail), f"output {name}: binary_data_size {length} goes beyond the body")
@@ -209,7 +209,7 @@ def read_answer(reply: Reply) -> Answer:
     answered = http(reply)
     expect(answered.status == 200, f"status {answered.status}, expected 200; body {excerpt(answered.body)}")
     length = answered.headers.get(HEADER_LENGTH.lower())
-    expect(length is None or length.isdecimal(), f"{HEADER_LENGTH}: {length!r} is no length")
+    expect(length is None or length.isdecimal(), f"{HEADER_LENGTH}: {length!r} is not a length")
     head = len(answered.body) if length is None else int(length)
     expect(head <= len(answered.body), f"{HEADER_LENGTH}: {head} goes beyond the body of {len(answered.body)} bytes")
     body = as_object(parse_json(answered.body[:head]), "the response")

@@ -86,7 +86,7 @@ def read(reply: Reply, name: str) -> Any:
     try:
         message.ParseFromString(answered.message)
     except DecodeError as error:
-        fail(f"the reply is no {name}: {error}")
+        fail(f"the reply is not a {name}: {error}")
     return message
 
 

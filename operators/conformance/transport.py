@@ -113,7 +113,7 @@ def _status(error: Any) -> Reply:
 
 
 def _split(url: str) -> SplitResult:
-    refusal = f"--http {url!r} is no address; give e.g. http://127.0.0.1:8080"
+    refusal = f"--http {url!r} is not an address; give e.g. http://127.0.0.1:8080"
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -127,7 +127,7 @@ def _split(url: str) -> SplitResult:
 def _open(address: str) -> Any:
     scheme, _, rest = address.rpartition("://")
     if scheme not in ("", "grpc", "grpcs") or ":" not in rest:
-        raise TransportError(f"--grpc {address!r} is no address; give e.g. 127.0.0.1:8081")
+        raise TransportError(f"--grpc {address!r} is not an address; give e.g. 127.0.0.1:8081")
     if scheme == "grpcs":
         return grpc.secure_channel(rest, grpc.ssl_channel_credentials(), options=_LARGEST_MESSAGE)
     return grpc.insecure_channel(rest, options=_LARGEST_MESSAGE)

@@ -1,7 +1,7 @@
-"""Services of a cluster: ModelService resources, read and changed over the Kubernetes API. The verbs people say are appended to an
-annotation, with the resourceVersion that was read: two people at once are both heard.
+"""Services of a cluster: ModelService resources, read and changed over the Kubernetes API. Verbs are appended to an annotation, with the
+resourceVersion that was read, so that two requests at once are both kept.
 
-Acts on nothing by itself; the operator does."""
+It does not act by itself; the operator does."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ class ClusterControl:
         return Record(asked.service, asked.rollout, state or RolloutStatus(), waiting, state is not None, asked.problem)
 
     def _asked_for(self, document: ServiceDocument) -> ServiceIntent:
-        """What is written, or what the operator goes by where that cannot be followed. Raises DamagedState, Unreachable."""
+        """What the resource asks for; if it cannot be followed, what the operator uses instead. Raises DamagedState, Unreachable."""
         try:
             service = read_service(document)
             named = service.spec.rollout.policy_ref
@@ -89,7 +89,7 @@ class ClusterControl:
         return ()
 
     def change(self, name: str, edit: Edit) -> None:
-        """Write what `edit` makes of the resource, anew if somebody else changed it in between. Raises ControlError."""
+        """Write the edited resource; edit again if somebody else changed it in between. Raises ControlError."""
 
         def write() -> None:
             try:
@@ -126,11 +126,11 @@ class ClusterControl:
         return self._authenticated().groups
 
     def people(self) -> People:
-        """The operator has the file of people, which is not read from here."""
+        """Empty: only the operator reads the file of people."""
         return NOBODY
 
     def caution(self) -> str | None:
-        """Whether an operator runs is for the cluster to say."""
+        """None: whether an operator runs is not known here."""
         return None
 
     def _authenticated(self) -> KubeUser:
@@ -139,7 +139,7 @@ class ClusterControl:
         return self._user
 
     def _persist(self, name: str, write: Callable[[], None]) -> None:
-        """Read and write, anew for as long as somebody else is faster in between."""
+        """Read and write; repeat while somebody else writes in between."""
         for _ in range(_ATTEMPTS):
             try:
                 write()

@@ -1,4 +1,4 @@
-"""Files that are gone for good once they are removed, and a lock that ends with its holder. Writing is serving.replica.whole_files'."""
+"""Durable removal of files, and a lock that ends with its holder. serving.replica.whole_files writes."""
 
 import contextlib
 import fcntl
@@ -19,7 +19,7 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[bool]:
-    """Try to hold a lock; yields whether it is ours. The kernel lets go of it when the process ends, however it ends."""
+    """Try to hold a lock; yields whether it is ours. The kernel releases it when the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         try:

@@ -70,7 +70,7 @@ class ControlFolder:
         )
 
     def asked(self, name: str, known: LastKnown = NOTHING_KNOWN) -> ServiceIntent:
-        """What the document and its policy say, or what is left to go by where they cannot be followed any more.
+        """What the document and its policy ask for; if they can no longer be followed, the last known state.
 
         Raises NoSuchService, DamagedState."""
         try:
@@ -147,19 +147,19 @@ class ControlFolder:
         return self.folder / f"{name}.looks.jsonl"
 
     def waiting(self, name: str) -> tuple[VerbRequest, ...]:
-        """Requests left and not dropped yet, the oldest first; one that does not hold is left out, see `damaged`."""
+        """Requests that wait, the oldest first. Requests that cannot be read are left out, see `damaged`."""
         return tuple(sorted(self._left(name)[0], key=lambda r: (r.at, r.id)))
 
     def damaged(self, name: str) -> tuple[str, ...]:
-        """Of each request that does not hold, what is wrong and the way out."""
+        """What is wrong with each request that cannot be read, and the way out."""
         return tuple(self._left(name)[1])
 
     def checked(self, name: str) -> tuple[str, ...]:
-        """Ids of the requests whose file belongs to the person they are by: the operating system lets nobody else write in their name."""
+        """Ids of the requests whose file belongs to the person they name, so that the operating system vouches for the name."""
         return tuple(r.id for r in self.waiting(name) if r.by == owner_of(self.folder / f"{name}.requests" / f"{r.id}.json"))
 
     def writer(self, name: str) -> str | None:
-        """Whom the document belongs to: who wrote it last. None: nobody can tell."""
+        """The owner of the document's file: who wrote it last. None: not known."""
         return owner_of(self._service_path(name))
 
     def _left(self, name: str) -> tuple[list[VerbRequest], list[str]]:
@@ -174,7 +174,7 @@ class ControlFolder:
         return found, wrong
 
     def change(self, name: str, edit: Edit) -> None:
-        """Write what `edit` makes of the document. Raises DamagedState if the result is no ModelService."""
+        """Write what `edit` makes of the document. Raises DamagedState if the result is not a ModelService."""
         path = self._service_path(name)
         with exclusive_lock(self.folder / ".edit.lock"):
             before = self._document(name)
@@ -191,7 +191,7 @@ class ControlFolder:
         remove(self._service_path(name))
 
     def ask(self, name: str, request: VerbRequest) -> None:
-        """Leave a verb for the loop, also where the document cannot be followed: an abort must get through. Raises NoSuchService."""
+        """Leave a verb for the loop, even if the document cannot be followed: an abort must get through. Raises NoSuchService."""
         if not self._service_path(name).is_file():
             raise self._missing(name)
         body = request.model_dump_json(by_alias=True, indent=1)
@@ -247,7 +247,7 @@ def people_file(store_dir: Path) -> Path:
 
 
 def owner_of(path: Path) -> str | None:
-    """The user that a file belongs to; None: nobody can tell."""
+    """The user that owns a file; None: not known."""
     try:
         return path.owner()
     except (OSError, KeyError):

@@ -1,4 +1,4 @@
-"""The evidence over time: one line a look of the rollout under way, for people's plots. Nothing is decided by it; it may be lost."""
+"""The evidence over time: one line a look of the rollout under way, for people's plots. No decision depends on it; it may be lost."""
 
 import json
 from collections.abc import Iterator

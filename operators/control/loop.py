@@ -1,7 +1,7 @@
 """The rollouts of this machine: the loop that `vedette up` runs beside its replicas. Thin: parse, observe, decide, record, tell, act.
 
-Every look carries out the whole target, which is idempotent; so killed at any moment it goes on where it was: a step is neither lost
-nor done twice. One loop acts on a store; another waits until the lock is free."""
+Every look carries out the whole target, which is idempotent; so a loop that is killed at any moment goes on where it was: no step is lost
+or done twice. One loop acts on a store; another waits until the lock is free."""
 
 import asyncio
 import logging
@@ -161,7 +161,7 @@ class Loop:
         return view
 
     def _claim(self, service: ServiceRef) -> None:
-        """A model is one service's, until its document is gone or names another model. Raises ControlError for another service."""
+        """A model belongs to one service until its document is gone or names another model. Raises ControlError for another service."""
         owner = self._owners.setdefault(service.model, service.name)
         if owner != service.name:
             raise ControlError(
@@ -170,7 +170,7 @@ class Loop:
         self._owners = {m: n for m, n in self._owners.items() if n != service.name or m == service.model}
 
     def _asked(self, name: str) -> ServiceIntent:
-        """What is to be followed; what cannot be is said, and a rollout under way goes on by what is known. Raises ControlError."""
+        """The intent to follow. Problems are logged, and a rollout under way goes on with what is known. Raises ControlError."""
         asked = self._folder.asked(name, self._followed.get(name, NOTHING_KNOWN))
         wrong = [*([asked.problem] if asked.problem is not None else []), *self._folder.damaged(name)]
         if asked.problem is None:
@@ -194,7 +194,7 @@ class Loop:
             append_look(self._folder.looks_path(name), before, outcome.status)
 
     def _first(self, service: ModelService) -> RolloutStatus:
-        """A service nobody has looked at: what is served now is its stable."""
+        """The status of a service before its first look: what is served now is its stable."""
         return RolloutStatus(stable=self._backend.serves(service.ref.model))
 
     async def _let_go(self, name: str) -> None:
@@ -216,7 +216,7 @@ class Loop:
         _log.info("%s: its document is gone; stable goes on without a rollout", name)
 
     def _tell(self, name: str, problem: str, defect: Exception | None = None) -> None:
-        """Say a problem once, not at every look; a defect with its trace."""
+        """Log a problem once, not at every look; log a defect with its trace."""
         if self._said.get(name) != problem:
             self._said[name] = problem
             _log.error("%s%s", f"{name}: " if name else "", problem, exc_info=defect)

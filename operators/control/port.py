@@ -1,7 +1,7 @@
-"""What the command line asks of a control plane: which services there are, where each stands, and to hand on what people say.
+"""What the command line asks of a control plane: list the services, say where each stands, and pass on people's requests.
 
 Two adapters, held to one contract suite: operators.control.folder (this machine) and operators.control.cluster (Kubernetes).
-Nothing here moves a rollout: a spec is changed or a request is left, and whoever runs the rollouts acts on it."""
+Nothing here moves a rollout. A spec is changed or a request is left; the loop or the operator acts on it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from operators.control.looks import EvidencePoint
 
 ServiceDocument = dict[str, Any]
-"""A ModelService as it is written down; what is not ours in it is kept."""
+"""A ModelService document; fields that are not ours are kept."""
 Edit = Callable[[ServiceDocument | None], ServiceDocument]
 """What a document should become; None: there is none yet. Called again if somebody else changed it meanwhile."""
 
@@ -49,8 +49,8 @@ class Record:
     """One service at one moment.
 
     rollout: the steps it follows (its own, its policy's or the default). waiting: verbs said and not yet handled.
-    is_observed: whether whoever runs the rollouts has looked at it at all. problem: why what is written cannot be followed (its
-    policy is gone, say); what is told is then what goes on without it."""
+    is_observed: whether the loop or the operator has looked at it. problem: why the document cannot be followed (for example, its policy is
+    gone); the other fields then say what goes on without it."""
 
     service: ModelService
     rollout: RolloutSpec
@@ -90,7 +90,7 @@ class Control(Protocol):
         ...
 
     def ask(self, name: str, request: VerbRequest) -> None:
-        """Leave a verb for whoever runs the rollouts. Saying the same request twice is saying it once. Raises ControlError."""
+        """Leave a verb for the loop or the operator. The same request twice counts once. Raises ControlError."""
         ...
 
     def who(self) -> str:
@@ -106,7 +106,7 @@ class Control(Protocol):
         ...
 
     def caution(self) -> str | None:
-        """Why what is said now may not be acted on (nobody runs the rollouts); None if somebody does, or nobody can tell."""
+        """Why a request may not be acted on now (no loop or operator runs); None: one runs, or it is not known."""
         ...
 
 

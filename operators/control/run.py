@@ -48,12 +48,12 @@ def rollouts(settings: "ServingSettings", running: "LocalServing") -> Iterator[N
 
 
 async def kept_up(work: Callable[[], Awaitable[None]], stopping: asyncio.Event, *, again_s: float = _AGAIN_S) -> None:
-    """Do the work until told to stop; where it ends by itself, say so and begin it again: what is served goes on meanwhile."""
+    """Do the work until told to stop. If it ends by itself, log that and start it again; serving goes on meanwhile."""
     while not stopping.is_set():
         try:
             await work()
         except Exception:
-            _log.exception("the rollouts of this store have stopped; begun again in %g s", again_s)
+            _log.exception("the rollouts of this store have stopped; starting again in %g s", again_s)
             await pause(stopping, again_s)
 
 

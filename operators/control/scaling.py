@@ -1,7 +1,6 @@
 """The autoscaler of this machine: beside the rollouts' loop, one count for all services, since they live in the same replicas.
 
-Thin: what is decided is operators.one_look's; it is kept here for `vedette scale get`. Telling Ray Serve is the
-backend's."""
+operators.one_look decides; the decision is kept here for `vedette scale get`. The backend tells Ray Serve."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta

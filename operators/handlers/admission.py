@@ -1,7 +1,7 @@
-"""Whether a change of a resource is let in: what `lint` would say of it, and that nobody speaks for somebody else. Pure.
+"""Whether a change of a resource is admitted: it must pass `lint`, and its verbs and annotations must name the user who makes it. Pure.
 
-The API server asks (operators.handlers.webhook) before it keeps a ModelService or RolloutPolicy. Schema and CEL rules have been
-judged by then; here is what they cannot say. Verbs are believed by what is checked here: `by` and the groups of a request are
+The API server asks (operators.handlers.webhook) before it keeps a ModelService or RolloutPolicy. It has checked schema and CEL rules by
+then; here are the checks that they cannot express. The operator trusts a verb because of these checks: `by` and the groups of a request are
 those that the API server itself authenticated."""
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from operators.api.service_intent import CHANGED_BY
 from operators.handlers.documents import ResourceDocument, annotations, said
 
 STARTS: Final = ("revision", "experiment", "rollout")
-"""Fields of a ModelService's spec that start something, or say how it goes: they are changed under one's own name."""
+"""Fields of a ModelService's spec that start a rollout or control it. A change of them must carry the user's own name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class AdmissionAnswer:
 
 
 def judge(request: Mapping[str, Any], ours: str) -> AdmissionAnswer:
-    """Answer an AdmissionReview's request. A deletion, and whatever is no resource of ours, is let through.
+    """Answer an AdmissionReview's request. Deletions and resources of other kinds are admitted.
 
     ours: the operator's own user name, with its namespace; it prunes verbs that others said."""
     document = request.get("object")
@@ -62,8 +62,8 @@ def _spoken(document: ResourceDocument, old: ResourceDocument, user: Mapping[str
     for request in new:
         if request.by != name:
             yield (
-                f"request {request.id} ({request.verb}) says it is by {request.by!r}, and you are {name!r}; nobody speaks for "
-                "somebody else: write your own name, as `vedette rollout` does"
+                f"request {request.id} ({request.verb}) says it is by {request.by!r}, and you are {name!r}; a request "
+                "must carry your own name: write it, as `vedette rollout` does"
             )
         groups = {g for g in request.args.get("groups", "").split(",") if g}
         foreign = sorted(groups - set(user.get("groups") or ()))
@@ -71,13 +71,15 @@ def _spoken(document: ResourceDocument, old: ResourceDocument, user: Mapping[str
             yield f"request {request.id} ({request.verb}) claims the groups {', '.join(foreign)}, and you are in none of them"
     removed = [r for i, r in before.items() if i not in {x.id for x in said(document).requests} and r.by != name]
     if removed and name != ours:
-        yield f"request {removed[0].id} of {removed[0].by!r} is taken away by {name!r}; only whoever said it, or the operator, may"
+        yield (
+            f"request {removed[0].id} of {removed[0].by!r} is taken away by {name!r}; "
+            "only the person who made the request, or the operator, may"
+        )
 
 
 def _changed(document: ResourceDocument, old: ResourceDocument, name: str) -> Iterator[str]:
-    """Who is said to have changed it, where that is not the user: whoever starts a rollout does not approve it.
-
-    Without an approval in sight the annotation may be missing. A wrong one never stands beside a change."""
+    """The name in the annotation "changed by", if it is not the user's. The person who starts a rollout may not approve it, so the name
+    must be right. It may be missing if no step is an approval; a wrong name is refused with every change."""
     if "spec" not in document or document.get("kind") != "ModelService":
         return
     claimed, before = annotations(document).get(CHANGED_BY), annotations(old).get(CHANGED_BY)
@@ -91,13 +93,13 @@ def _changed(document: ResourceDocument, old: ResourceDocument, name: str) -> It
     else:
         return
     yield (
-        f"{what}, annotation {CHANGED_BY} {claim}, and you are {name!r}; whoever starts a rollout does not approve it: change it by "
+        f"{what}, annotation {CHANGED_BY} {claim}, and you are {name!r}; the person who starts a rollout may not approve it: change it by "
         f"`vedette rollout start`, or write your own name there in the same change"
     )
 
 
 def _may_ask_for_approval(spec: Mapping[str, Any]) -> bool:
-    """Whether a step may be an approval: its own steps say so, or a policy that is not seen from here."""
+    """Whether a step may be an approval: one of its own steps is, or it names a policy, which is not read here."""
     rollout = spec.get("rollout") or {}
     policy = rollout.get("policy")
     if policy is None:

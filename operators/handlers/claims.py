@@ -1,8 +1,8 @@
-"""Which ModelService a place in a backend belongs to, where several claim it: the one that serves, else the oldest. Pure.
+"""Which ModelService owns a place in a backend if several claim it: the one that serves, else the oldest. Pure.
 
 A place is one model within one deployment of a RayService, or one InferenceService; the replica count of a deployment, which models
-of several services share, is a place as well. Documents are read as they are: one that served keeps its place though it can no longer
-be parsed. One that was refused before it ever served has none, until it can be followed."""
+of several services share, is a place as well. Documents are read unparsed. A service that served keeps its place even if it can no longer
+be parsed. A service that was refused before it ever served has no place until it can be followed."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
@@ -54,16 +54,16 @@ def claims(document: ResourceDocument) -> dict[BackendPlace, str]:
 def claimants(
     others: Iterable[ResourceDocument], policies: Policies, under_way: Collection[Key] = ()
 ) -> list[ResourceDocument]:
-    """Those of the other ModelServices that have what they claim, or are to get it: not one that was refused and never served, for
-    as long as it cannot be followed. under_way: those that a look has just given their place to; they count as serving, which their
-    status says as soon as the look has recorded it."""
+    """Those of the other ModelServices that have their place or will get it. A service that was refused and never served is left out as
+    long as it cannot be followed. under_way: services that a look has just given a place. They count as serving, although their status says
+    so only after the look has recorded it."""
     given = [_as_serving(o) if key_of(o) in under_way else o for o in others]
     return [o for o in given if not _was_refused(o) or _can_be_followed(o, policies)]
 
 
 def left_of(document: ResourceDocument, asked: ServiceIntent, others: Iterable[ResourceDocument]) -> ServiceIntent:
-    """What is left of what a service asks for, where another has the same place. One that is followed already gives up the count alone:
-    a rollout under way goes on, and is judged. others: that claim. Raises LookupError if nothing is left."""
+    """What a service may still ask for if another one has the same place. A service that is followed already gives up the replica count
+    only: its rollout goes on and is judged. others: the services that claim places. Raises LookupError if nothing is left."""
     others = list(others)
     found = rival(document, others)
     if found is None:
@@ -77,13 +77,13 @@ def left_of(document: ResourceDocument, asked: ServiceIntent, others: Iterable[R
 
 
 def without_count(document: ResourceDocument) -> ResourceDocument:
-    """The same ModelService, if it left the replica count to others."""
+    """The same ModelService without its claim to the replica count."""
     return {**document, "spec": {k: v for k, v in (document.get("spec") or {}).items() if k not in ("replicas", "scaling")}}
 
 
 def rival(document: ResourceDocument, others: Iterable[ResourceDocument]) -> tuple[ResourceDocument, str] | None:
-    """The first of the other ModelServices that claims a place of this one and has it before it, and the words for the place. A
-    replica count is the oldest's, whoever serves, of those that have their model: nobody else sets it."""
+    """The first other ModelService that takes precedence for a place of this one, and the words for the place. A replica count belongs to
+    the oldest service among those that have their model, serving or not. Only that one sets it."""
     mine = claims(document)
     others = [o for o in others if key_of(o) != key_of(document)]
     for other in sorted(others, key=_order):
@@ -109,14 +109,14 @@ def sharers(document: ResourceDocument, others: Iterable[ResourceDocument]) -> l
 
 
 def heirs(document: ResourceDocument, others: Iterable[ResourceDocument]) -> list[ResourceDocument]:
-    """Other ModelServices, not on their way out, that claim the very model (or InferenceService) of this one, the first in order first."""
+    """Other ModelServices that claim the same model (or InferenceService) and are not being deleted, by precedence."""
     mine = {place for place in claims(document) if place[0] != "count"}
     staying = (o for o in others if key_of(o) != key_of(document) and not o["metadata"].get("deletionTimestamp"))
     return sorted((o for o in staying if mine & claims(o).keys()), key=_order)
 
 
 def refusal(other: ResourceDocument, words: str) -> str:
-    """What the one that does not get it is told."""
+    """The message for the service that does not get the place."""
     namespace, name = key_of(other)
     why = "which has it already" if _has_served(other) else "which is older"
     return (
@@ -128,18 +128,18 @@ def refusal(other: ResourceDocument, words: str) -> str:
 
 
 def _order(document: ResourceDocument) -> tuple[bool, tuple[str, bool, str]]:
-    """The least comes first: one that has served, then the oldest."""
+    """Sort key of precedence: a service that has served comes first, then the oldest."""
     return not _has_served(document), _age(document)
 
 
 def _age(document: ResourceDocument) -> tuple[str, bool, str]:
-    """The oldest is the least. Of one second: the one that has served, then by uid."""
+    """Sort key by age. Within one second: the one that has served, then by uid."""
     metadata = document["metadata"]
     return str(metadata.get("creationTimestamp") or ""), not _has_served(document), str(metadata.get("uid") or "")
 
 
 def _has_served(document: ResourceDocument) -> bool:
-    """Whether something was rolled out by it: its status says what."""
+    """Whether its status shows that it has served a revision."""
     return bool((document.get("status") or {}).get("rollout"))
 
 

@@ -1,6 +1,6 @@
 """A ModelService as the API server gives it: its name, version, verbs, owner and who wrote it. Pure.
 
-What makes the resource valid is operators.api's."""
+operators.api decides whether it is valid."""
 
 import json
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def annotations(document: ResourceDocument) -> Mapping[str, str]:
 
 
 def said(document: ResourceDocument) -> PendingVerbs:
-    """The verbs that people said, the oldest first. An entry that is no request is left out and told of."""
+    """The verbs that people requested, the oldest first. Entries that cannot be read are left out and reported."""
     text = annotations(document).get(REQUESTS_ANNOTATION)
     if not text:
         return PendingVerbs()
@@ -67,7 +67,7 @@ def said(document: ResourceDocument) -> PendingVerbs:
 
 
 def owner_reference(document: ResourceDocument) -> dict[str, Any]:
-    """What an object that is made for this service says of it, so that it goes when the service goes."""
+    """The ownerReference of objects that are made for this service, so that they are deleted with it."""
     return {
         "apiVersion": document["apiVersion"],
         "kind": document["kind"],

@@ -1,8 +1,8 @@
-"""Only one operator acts: whoever holds a coordination.k8s.io Lease.
+"""Only one operator acts: the holder of a coordination.k8s.io Lease.
 
 The holder renews; one that could not renew for `renew_s` by its own monotonic clock stops acting before `duration_s` lets another
-take over, so no clock of two machines is ever compared. What it was doing when it stopped is harmless: a status is written only
-over the version that was read."""
+take over, so no clock of two machines is ever compared. An act that is under way at that moment does no harm, because a status is written
+only over the version that was read."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ _RELEASE_S = 1.0
 
 
 def identity_of(name: str) -> str:
-    """Who one process is in the Lease: its name, for people, and what no other process has, also of the same host or pod.
+    """Identity of one process in the Lease: its name, for people, and a part that is unique among all processes.
 
     >>> identity_of("node-7").startswith("node-7_")
     True
@@ -60,7 +60,7 @@ class Leadership:
         return self._renewed is not None and self._monotonic() - self._renewed < self._renew_s
 
     async def run(self, gained: Callable[[], Awaitable[None]], lost: Callable[[], Awaitable[None]]) -> None:
-        """Try for it, hold it, try again, until cancelled; then let go of it. gained, lost: told of each change."""
+        """Acquire the Lease, renew it, try again if it is lost; release it when cancelled. gained, lost: called at each change."""
         was_ours = False
         try:
             while True:
@@ -99,7 +99,7 @@ class Leadership:
         return await self._write(lease)
 
     def _is_expired(self, lease: KubeObject) -> bool:
-        """Not renewed for its duration, since we first saw this very renewal, by our clock."""
+        """Whether a whole duration has passed, by our clock, since we first saw its latest renewal."""
         version = str(lease["metadata"]["resourceVersion"])
         if self._seen is None or self._seen[0] != version:
             self._seen = version, self._monotonic()
@@ -129,7 +129,7 @@ class Leadership:
         return True
 
     async def _release(self) -> None:
-        """Let another take over at once."""
+        """Release the Lease so that another operator takes over at once."""
         if not self.is_ours:
             return
         self._renewed = None
@@ -147,7 +147,7 @@ class Leadership:
 
 
 class Alone:
-    """Without an election: we always may."""
+    """Without leader election: this operator always acts."""
 
     is_ours = True
 

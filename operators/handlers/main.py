@@ -36,7 +36,7 @@ from serving.telemetry.logs import configure_logging
 
 _log = logging.getLogger("vedette.operator")
 _END_S: Final = 1.5
-"""How long what is under way may take to end; the Lease is let go of after that."""
+"""How long work under way may take to end; the Lease is released after that."""
 
 
 class Operator:
@@ -75,7 +75,7 @@ class Operator:
         )
 
     async def listed(self, kind: Kind, namespace: str | None, documents: Sequence[ResourceDocument]) -> None:
-        """All of one kind in a namespace (or everywhere): what is not among them has gone while nobody watched."""
+        """All of one kind in a namespace (or everywhere). A resource that is not among them was deleted while there was no watch."""
         is_service = kind is MODEL_SERVICES
         seen, known = (self.service_seen, self.shelf.services()) if is_service else (self.policy_seen, self.shelf.policies())
         here = {key_of(d) for d in documents}
@@ -84,7 +84,7 @@ class Operator:
                 await seen({"metadata": {"namespace": key[0], "name": key[1]}}, True)
         for document in sorted(
             documents, key=lambda d: str(d["metadata"].get("creationTimestamp"))
-        ):  # who was first is known first
+        ):  # the oldest is known first
             await seen(document, False)
 
     async def service_seen(self, document: ResourceDocument, is_gone: bool) -> None:
@@ -106,7 +106,7 @@ class Operator:
             await self.policies.wake((key[0], policy), after_s=1.0)
 
     async def policy_seen(self, document: ResourceDocument, is_gone: bool) -> None:
-        """The watch saw a RolloutPolicy: whoever follows it is looked at."""
+        """The watch saw a RolloutPolicy: look at the services that follow it."""
         key = key_of(document)
         if is_gone:
             self.shelf.drop_policy(key)
@@ -117,7 +117,7 @@ class Operator:
             await self.services.wake(service)
 
     async def backend_changed(self, kind: Kind, key: Key) -> None:
-        """Somebody else made, changed or deleted what services are served by: what was decided is made so again."""
+        """Somebody else created, changed or deleted a backend object: the decided state is restored."""
         for service in self.shelf.on_backend(kind, key):
             await self.services.wake(service)
 
@@ -131,7 +131,7 @@ class Operator:
             await self.policies.wake(key, after_s=self._rng.uniform(0, self.settings.startup_spread_s))
 
     async def lost(self) -> None:
-        """Another leads: stop, and remember nothing that it may change."""
+        """Another operator leads: stop, and forget everything that it may change."""
         self.metrics.leads(is_leader=False)
         await self.backend_watch.stop()
         await self.services.clear()
@@ -152,7 +152,7 @@ class Operator:
 
 
 async def operate(settings: OperatorSettings, stop: asyncio.Event | None = None) -> None:
-    """Run until stopped. Raises KubeError if there is no cluster; whatever ends unexpectedly ends all."""
+    """Run until stopped. A task that ends unexpectedly ends all. Raises KubeError if there is no cluster."""
     reached = access(settings.kubeconfig)
     metrics, own = OperatorMetrics(), OwnWrites()
     kube = Kube(reached, manager=COMPONENT, on_request=metrics.on_request, on_written=own.note)
@@ -184,7 +184,7 @@ async def _run(operator: Operator, settings: OperatorSettings, stop: asyncio.Eve
 async def _pages(
     operator: Operator, settings: OperatorSettings, is_alive: Callable[[], bool]
 ) -> tuple[list[web.AppRunner], list[asyncio.Task[None]]]:
-    """What it answers, and the task that follows the webhook's certificate."""
+    """The HTTP pages, and the task that follows the webhook's certificate."""
     pages: list[web.AppRunner] = []
     loops: list[asyncio.Task[None]] = []
     if settings.webhook_port:
@@ -211,7 +211,7 @@ def _begun(*work: tuple[str, Coroutine[Any, Any, None]]) -> list[asyncio.Task[No
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel them, and wait as long as an operator that is told to end may take."""
+    """Cancel them, and wait at most the operator's grace period."""
     for task in tasks:
         task.cancel()
     _, left = await asyncio.wait(tasks, timeout=_END_S)

@@ -146,7 +146,7 @@ class OperatorMetrics(Collector):
         self._services.pop(key, None)
 
     def leads(self, *, is_leader: bool) -> None:
-        """Whether this operator acts. One that does not says nothing of services: the other one does."""
+        """Whether this operator acts. A standby has no gauges of services: the leader has them."""
         self._is_leader = is_leader
         if not is_leader:
             self._services.clear()

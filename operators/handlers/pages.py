@@ -1,4 +1,4 @@
-"""The operator's own HTTP page: /healthz, /readyz, /metrics. Says what it is told; no cluster."""
+"""The operator's own HTTP page: /healthz, /readyz, /metrics. Reads its answers from callbacks; knows no cluster."""
 
 from collections.abc import Callable
 from typing import Final

@@ -27,7 +27,7 @@ class OperatorSettings(BaseSettings):
     active_interval_s: PositiveFloat = 5.0
     """Seconds between two looks at a rollout or experiment under way, and at a service that is scaled by load."""
     jitter_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """How far looks are spread around their interval, so that services do not march in step."""
+    """How far looks are spread around their interval, so that services are not all looked at together."""
     workers: PositiveInt = 16
     """Looks under way at once."""
     backoff_first_s: PositiveFloat = 1.0
@@ -35,8 +35,8 @@ class OperatorSettings(BaseSettings):
     backoff_most_s: PositiveFloat = 300.0
     """The most seconds between two tries."""
     record_interval_s: PositiveFloat = 15.0
-    """While a rollout is under way, e-values and counts that changed nothing else are written at most this often. What an operator
-    that is killed has not written, the next one computes again from the same counters."""
+    """While a rollout is under way, e-values and counts that changed nothing else are written at most this often. If an operator is killed,
+    the next one computes the unwritten part again from the same counters."""
     quiet_interval_s: PositiveFloat = 300.0
     """The same where nothing is under way."""
     act_timeout_s: PositiveFloat | None = None
@@ -69,7 +69,7 @@ class OperatorSettings(BaseSettings):
     lease_retry_s: PositiveFloat = 2.0
     """Seconds between two tries to get or renew the Lease."""
     identity: str = ""
-    """Name of this operator in the Lease, where a part follows that no other process has; empty: the host's name, in a pod the pod's."""
+    """Name of this operator in the Lease; a part that is unique to the process is appended. Empty: the host's name, in a pod the pod's."""
     http_host: str = "0.0.0.0"  # noqa: S104 - in a pod
     """Address of /healthz, /readyz and /metrics."""
     http_port: Port = 8090

@@ -1,4 +1,4 @@
-"""The admission webhook's door: HTTPS, an AdmissionReview in, an AdmissionReview out. What is let in is operators.handlers.admission's.
+"""The admission webhook's door: HTTPS, an AdmissionReview in, an AdmissionReview out. operators.handlers.admission decides.
 
 The certificate is read from files, as cert-manager writes them, and again when they change."""
 

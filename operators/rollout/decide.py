@@ -145,7 +145,7 @@ def _rest(status: RolloutStatus, facts: Facts) -> Move | None:
 
 
 def _held(status: RolloutStatus, facts: Facts) -> Move | None:
-    """People hold it; evidence may still abort it."""
+    """People paused it. Evidence may still abort it."""
     if status.paused_by is not None:
         return Hold(phase=Phase.PAUSED, waiting_for=f"resume; paused by {status.paused_by}")
     if facts.desired.is_paused:

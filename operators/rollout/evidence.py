@@ -1,7 +1,7 @@
 """What was observed of the variants: counters as scraped, and what they grew by between two looks. Pure.
 
-Counters only grow; a replica that restarts has a new identity, so a counter that falls is a fault of measuring. Where they
-come from is operators.backends.evidence's; what they mean is operators.rollout.judging.judge's."""
+Counters only grow; a replica that restarts has a new identity, so a counter that falls is a fault of measuring. operators.backends.evidence
+reads them; operators.rollout.judging.judge interprets them."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -26,9 +26,9 @@ class Tally(Value):
     rows: Count = 0
     """Rows answered."""
     entities: Count = 0
-    """Distinct entities met since the weights last changed, counted once a replica. When weights change a replica forgets whom it
-    has met, for all variants of the model, and where memory is bounded it thins them all alike by the same hash: so that between two
-    changes new entities are split as the weights say (sample-ratio mismatch is judged by it)."""
+    """Distinct entities since the weights last changed; each replica counts an entity once. When weights change, a replica forgets its
+    entities, for all variants of the model. Where memory is bounded it thins all variants by the same hash. So between two changes new
+    entities are split as the weights say; the test for sample-ratio mismatch relies on it."""
     entities_bad: Mapping[GateName, Count] = Field(default_factory=dict)
     """Of `entities`: those whose first request (row) was bad. One entity's requests are alike; its first is one observation."""
     mirrored: Count = 0
@@ -42,7 +42,7 @@ class Tally(Value):
     scores: Mapping[str, Count] = Field(default_factory=dict)
     """Mirrored rows by upper edge of the score's bin (text of a float), on the candidate's tally; not cumulative."""
     labels: Mapping[GateName, tuple[Count, Count]] = Field(default_factory=dict)
-    """Analysts' labels by event time: (n, k) for precision and recall, where somebody gives them without bias."""
+    """Analysts' labels by event time: (n, k) for precision and recall. Only labels that were given without bias belong here."""
 
 
 class ReplicaEvidence(Value):
@@ -53,7 +53,7 @@ class ReplicaEvidence(Value):
     loaded: tuple[str, ...] = ()
     """Revision digests that are loaded, probed and warm."""
     failed: Mapping[str, str] = Field(default_factory=dict)
-    """Revision digests it could not load, and why."""
+    """Revision digests that it could not load, each with the reason."""
     holds: tuple[str, ...] | None = None
     """Variants this replica is meant to have; None: all of them (they share replicas)."""
     tallies: Mapping[str, Tally] = Field(default_factory=dict)
@@ -70,11 +70,11 @@ class Observation(Value):
     expected_replicas: int = 0
     """How many there are that should answer; fewer answered means the look is partial."""
     wanted_replicas: int | None = None
-    """How many are asked for, where that may be more than there are; None: as many as expected."""
+    """How many replicas are asked for, which may be more than there are; None: as many as expected."""
     expected_by_variant: Mapping[str, int] = Field(default_factory=dict)
     """The same by variant, where a variant has replicas of its own."""
     problem: str | None = None
-    """Why nothing, or not everything, could be measured."""
+    """Why some or all of the evidence could not be measured."""
 
 
 def key(variant: str, revision: str) -> str:

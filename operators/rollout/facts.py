@@ -1,6 +1,6 @@
 """What `decide` is told besides status and evidence: what is wanted, and what the replicas have loaded. Pure.
 
-Built from one observation by `see`; which replicas there are to observe is a backend's."""
+`facts_at_look` builds them from one observation. The backend decides which replicas are observed."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,11 +15,11 @@ from operators.rollout.status import RolloutStatus
 class Desired:
     """What the resource asks for, by whom and why.
 
-    revision: what should be stable in the end; None: nothing is asked. experiment: an A/B test to run. replicas: the count, where
-    no autoscaler owns it; min_replicas, max_replicas: bounds of either. is_paused: steps should not move. by, why: who changed this,
-    and why, as far as known; `by` may not approve the rollout. is_by_checked: whether `by` was authenticated. is_rollout_known:
-    whether `rollout` is what people wrote; else it is a default in place of a policy that is gone. governance: who may approve, and
-    what is recorded of the service."""
+    revision: what should be stable in the end; None: nothing is asked. experiment: an A/B test to run. replicas: the count, if no
+    autoscaler owns it; min_replicas, max_replicas: bounds, whoever owns the count. is_paused: steps should not move. by, why: who changed
+    this and why, where known; `by` may not approve the rollout. is_by_checked: whether `by` was authenticated. is_rollout_known: whether
+    `rollout` is what people wrote; else it is a default in place of a policy that is gone. governance: who may approve, and what is
+    recorded of the service."""
 
     revision: Revision | None
     rollout: RolloutSpec = field(default_factory=RolloutSpec)
@@ -87,7 +87,7 @@ def loading(
 ) -> Loading:
     """How far `revision` is loaded in the replicas that should hold `variant`.
 
-    A replica that reports without having it loaded counts as missing, also if it is one more than expected."""
+    A replica that reports but has not loaded it counts as missing, even if more replicas report than expected."""
     if revision is None:
         return Loading()
     holders = [r for r in observation.replicas if r.holds is None or variant in r.holds]

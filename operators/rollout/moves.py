@@ -31,7 +31,7 @@ class Hold(Move):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start(Move):
-    """Begin with `revision` as the candidate; what is under way ends as superseded.
+    """Begin with `revision` as the candidate; a rollout under way ends as superseded.
 
     seen: digest that the spec asks for, if the spec caused it. is_full: no steps and no evidence, only loading. undo_of: digest of
     the revision it takes back. how: for people."""
@@ -154,7 +154,7 @@ class Promote(Move):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abort(Move):
     """Stable serves all, at once. seen: digest that the spec asks for, if the spec caused it. is_settled: the spec asks for
-    stable, so there is nothing to retry. is_rejection: who was asked to approve said no."""
+    stable, so there is nothing to retry. is_rejection: a person who was asked to approve refused."""
 
     seen: str | None = None
     is_settled: bool = False

@@ -25,11 +25,11 @@ def wanted_replicas(asked: int | None, floor: int | None, least: int | None, mos
 
 
 def candidate_replicas(replicas: int, weight: float) -> int:
-    """Replicas of a variant of its own, by its share of what `replicas` carry, rounded up; at least one, or a dark one could not be
-    looked at; at most stable's. weight: percent.
+    """Replicas of a variant that has its own: its share of the work of `replicas`, rounded up. At least one, so that a dark variant can be
+    observed; at most stable's. weight: percent.
 
     >>> candidate_replicas(10, 0), candidate_replicas(10, 25), candidate_replicas(10, 30), candidate_replicas(0, 100)
     (1, 3, 3, 1)
     """
-    share = math.ceil(replicas * weight / 100 - 1e-9)  # not for the last digit of a float: 10 * 30 % is 3, not 4
+    share = math.ceil(replicas * weight / 100 - 1e-9)  # tolerate float error: 10 * 30 % is 3, not 4
     return min(max(1, share), max(1, replicas))

@@ -1,7 +1,7 @@
 """How a change of revision is rolled out: steps, gates, limits. The contract of the rollout core.
 
 Pure: frozen values that exist only if they are valid; written in camelCase where people write them (resources, files), see
-docs/reference. What is decided about them is operators.rollout.decide's; how evidence is judged, operators.rollout.judging.judge's.
+docs/reference. operators.rollout.decide applies them; operators.rollout.judging.judge judges the evidence.
 Words follow Argo Rollouts."""
 
 from datetime import timedelta
@@ -82,7 +82,7 @@ class Gate(Value):
     """One observation: a request (a row, for verdicts), or the first request of each entity. Requests of one entity are alike and
     all meet one variant; where few entities make most of the traffic, only `entity` keeps the error bounds."""
     two_sided: bool | None = None
-    """Whether less is a fault as well (silence as well as flood). Default: only for alertRate."""
+    """Whether a lower proportion is a fault too (too few alerts as well as too many). Default: only for alertRate."""
 
     @property
     def is_two_sided(self) -> bool:
@@ -98,11 +98,11 @@ class Analysis(Value):
         Gate(name=GateName.LATENCY, margin=0.02),
         Gate(name=GateName.ALERT_RATE, margin=0.02),
     )
-    """What is compared; one that says worse aborts, all must say no worse (or better) for a step to pass."""
+    """What is compared. One gate that says worse aborts the rollout. A step passes if all gates say no worse or better."""
     alpha: Probability = 0.05
-    """Bound on ever calling a candidate worse that is not, over all gates and looks together."""
+    """Bound on the probability that a sound candidate is ever called worse, over all gates and looks together."""
     beta: Probability = 0.05
-    """Bound on ever calling a candidate no worse that is worse than its margin."""
+    """Bound on the probability that a candidate that is worse than its margin is ever called no worse."""
     combine: Literal["bonferroni", "average"] = "bonferroni"
     """How gates share alpha: each gets its part, or their e-values are averaged."""
     min_requests: Annotated[int, Field(ge=0, le=1_000_000_000)] = 100
@@ -126,7 +126,7 @@ class Analysis(Value):
 
 
 class MirrorStep(Value):
-    """The candidate scores copies of stable's requests, after the answer has left. Nobody meets it."""
+    """The candidate scores copies of stable's requests, after the answer has left. No client gets its answers."""
 
     percent: Annotated[Percent, _percent_of("requests that are mirrored", "percent: 100")] = 100.0
     """Share of requests mirrored."""
@@ -157,17 +157,18 @@ class ApprovalStep(Value):
     """Wait until people approve."""
 
     approvers: Annotated[int, Field(ge=1, le=16)] = 1
-    """How many different people must approve; whoever started the rollout does not count."""
+    """How many different people must approve. An approval by the person who started the rollout does not count."""
     groups: GroupNames = ()
-    """Who may: members of these groups; empty: anybody who may edit the resource."""
+    """Groups whose members may approve; empty: anybody who may edit the resource."""
     roles: RoleNames = ()
-    """One approval in each of these roles, by different people. Whoever trained, pushed or promoted the bundle does not count then."""
+    """One approval in each of these roles, by different people. Approvals by the people who trained, pushed or promoted the bundle do not
+    count then."""
     valid_for: Duration | None = None
     """An approval lapses after this long; unset: when the rollout ends."""
     reason_required: bool = False
     """Whether an approval must say why."""
     signed: bool = False
-    """Whether only signed approvals count. Who has a key signs in any case."""
+    """Whether only signed approvals count. A person whose key is known must always sign."""
     break_glass_roles: RoleNames = ()
     """Who may pass this step alone in an emergency, with a reason; it alarms until somebody reviews it. Empty: nobody."""
 
@@ -247,17 +248,18 @@ class RolloutSpec(Value):
     analysis: Analysis = Analysis()
     """Judged throughout, from the first step; `worse` aborts at once."""
     progress_deadline: Duration | None = timedelta(hours=24)
-    """A step that makes no progress for this long is reported (condition Progressing=False); it is not aborted unless..."""
+    """A step that makes no progress for this long is reported (condition Progressing=False); it is aborted only if the next field says
+    so."""
     abort_on_deadline: bool = False
     """...this is set."""
     rollback_window: Duration = timedelta(hours=24)
-    """For this long after promotion the former stable stays loaded at weight 0 and `undo` is immediate: no steps."""
+    """After a promotion the former stable stays loaded at weight 0 for this long. Until then `undo` takes effect at once, without steps."""
     alert_budget: AlertBudget | None = None
     """Compare at equal alerts a day instead of at equal thresholds."""
     history_limit: Annotated[int, Field(ge=1, le=100)] = 10
     """Finished rollouts kept in the status."""
     role_groups: Annotated[dict[str, GroupNames], Field(max_length=16)] = Field(default_factory=dict)
-    """Who has a role in a cluster: by role, the groups whose members have it. The file of people, where there is one, counts before."""
+    """Groups by role, in a cluster: the members of these groups have the role. If there is a file of people, it takes precedence."""
 
     @model_validator(mode="after")
     def _weights_rise(self) -> "RolloutSpec":
@@ -270,7 +272,7 @@ class RolloutSpec(Value):
         kinds = [s.kind for s in self.steps if s.mirror or s.set_weight]
         if self.alert_budget is not None and kinds[:1] != ["mirror"]:
             raise RuleBroken(
-                "needs mirrored scores before anybody meets the candidate; add a mirror step before the first setWeight above 0",
+                "needs mirrored scores before the candidate gets traffic; add a mirror step before the first setWeight above 0",
                 "alertBudget",
             )
         return self
@@ -309,7 +311,7 @@ class ExperimentSpec(Value):
     goal: Literal["lower", "higher"] = "lower"
     """Which way is better."""
     analysis: Analysis = Analysis()
-    """Guard gates; a variant that is worse than the baseline on one of them loses its traffic to the baseline."""
+    """Guard gates. A variant that is worse than the baseline on one of them loses its traffic to the baseline."""
 
     @model_validator(mode="after")
     def _whole(self) -> "ExperimentSpec":

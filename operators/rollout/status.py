@@ -20,7 +20,7 @@ LATENCY_OBJECTIVE_MS: Final = 100.0
 
 
 class Phase(StrEnum):
-    """The one word for where it stands."""
+    """Where the rollout stands, in one word."""
 
     HEALTHY = "Healthy"
     """Stable serves all; nothing is under way."""
@@ -34,7 +34,7 @@ class Phase(StrEnum):
 
 
 class Verdict(StrEnum):
-    """Of the evidence; five, never two."""
+    """Verdict of the evidence. There are five: `undecided` and `invalid` are neither good nor bad."""
 
     BETTER = "better"
     NO_WORSE = "no_worse"
@@ -91,7 +91,7 @@ class Target(Value):
     stable: Revision
     """Serves the entities that no variant gets."""
     variants: tuple["TargetVariant", ...] = ()
-    """What is loaded besides, with its share of the entities."""
+    """The other loaded revisions, each with its share of the entities."""
     latency_objective_ms: float | None = LATENCY_OBJECTIVE_MS
     """A request that takes longer counts as slow in the evidence. None: the policy is not known; the objective stays as it is."""
     replicas: int | None = None

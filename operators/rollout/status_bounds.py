@@ -1,7 +1,7 @@
-"""How large a rollout's status may become, and what is left out first where it would be larger. Pure.
+"""The bound on the size of a rollout's status, and what is left out first to keep it. Pure.
 
-A resource is kept whole by the API server, which refuses a large one: a status without a bound ends in a rollout that stands still.
-The evidence of old moves goes first, then old moves, then old rollouts, then words; what the rollout under way stands on stays."""
+A resource is kept whole by the API server, which refuses a large one: an unbounded status would stop the rollout. The evidence of old moves
+goes first, then old moves, then old rollouts, then long texts. What the rollout under way needs stays."""
 
 import json
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def size(value: Value) -> int:
 
 
 def clip(text: str, most_bytes: int) -> str:
-    """The beginning of a text, so many bytes of UTF-8 at most; an ellipsis says that there was more. Half a surrogate
+    """The beginning of a text, at most so many bytes of UTF-8; an ellipsis marks a cut. Half a surrogate
     pair becomes `?`."""
     encoded = text.encode("utf-8", "replace")
     if len(encoded) <= most_bytes:

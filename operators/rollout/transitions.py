@@ -176,7 +176,7 @@ def _approve(status: RolloutStatus, move: moves.Approve, facts: Facts, now: date
 def _break_glass(status: RolloutStatus, move: moves.BreakGlass, facts: Facts, now: datetime) -> RolloutStatus:
     candidate, steps = status.candidate, status.policy.steps if status.policy else ()
     if candidate is None or status.step_index >= len(steps) or steps[status.step_index].approval is None:
-        raise IllegalMove("the glass is broken, but no approval is waited for")
+        raise IllegalMove("break-glass, but no approval is waited for")
     use = BreakGlassUse(
         by=move.by,
         at=move.at,
@@ -196,7 +196,7 @@ def _review(status: RolloutStatus, move: moves.Review, facts: Facts, now: dateti
 
 
 def _correct(status: RolloutStatus, move: moves.Correct, facts: Facts, now: datetime) -> RolloutStatus:
-    """What the status claimed is forgotten: the approvals alone, or the rollout and a stable that no act made so."""
+    """Drop false claims of the status: approvals only, or the rollout and a stable revision that no recorded act settled."""
     if not move.is_ended:
         return record(_changed(status, approvals=move.approvals), move, "refuse approvals", now)
     ended = _ended(record(status, move, "refuse status", now, weight=0.0), "aborted", move.by, move.reason, facts.desired, now)

@@ -1,7 +1,7 @@
 """The verbs of people: each either moves the rollout or is refused with the way out. Pure.
 
-A verb is handled once, by its id. The API server and the webhook check who may use it; here are the rules of the rollout itself,
-those of approvals are operators.rollout.governance's."""
+A verb is handled once, by its id. The API server and the webhook check who may use it. Here are the rules of the rollout itself;
+operators.rollout.governance has those of approvals."""
 
 from datetime import datetime
 
@@ -79,9 +79,9 @@ def _promote(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, fac
         raise _Refused("spec.paused holds it; set it to false first")
     step = _step(spec, status)
     if step is None:
-        raise _Refused("all steps are passed and only valid evidence is missing; promote-full goes without it")
+        raise _Refused("all steps are passed and only valid evidence is missing; promote-full promotes without it")
     if step.approval is not None:
-        raise _Refused("this step is an approval, which nobody skips; ask somebody who did not start it to approve")
+        raise _Refused("this step is an approval and cannot be skipped; ask somebody who did not start the rollout to approve")
     if step.pause is None and step.analysis is None:
         raise _Refused(f"step {step.kind} is not skipped: it waits for {status.waiting_for or 'its turn'}")
     return PassStep(reason=_why(request, f"skipped by {request.by}"), by=request.by, request=request.id)

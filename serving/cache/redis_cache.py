@@ -19,7 +19,7 @@ _log = logging.getLogger("vedette.cache")
 
 
 class RedisCache:
-    """ttl_s: how long a value is kept. Raises ValueError if `url` is no address."""
+    """ttl_s: how long a value is kept. Raises ValueError if `url` is not an address."""
 
     def __init__(self, url: str, ttl_s: float) -> None:
         self._address, self._ttl = Address.of(url), b"%d" % max(1, round(ttl_s * 1000))

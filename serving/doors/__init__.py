@@ -1,1 +1,1 @@
-"""The doors: bytes of a client in, bytes out. They know serving.ports and nothing behind it."""
+"""The doors: request bytes in, response bytes out. They use only serving.ports of what lies behind them."""

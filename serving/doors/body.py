@@ -1,8 +1,8 @@
 """Bodies: read within the limit, inflated within the limit, deflated if the client likes.
 
-Knows ASGI's receive and zlib; knows nothing of what the bytes mean. The limit holds while reading (a client cannot make this
-server hold more than it), for Content-Length before a byte is read, and for what a compressed body inflates to. The replica's own
-listener reads bodies by serving.doors.http.request_parser, within the same limit."""
+Knows ASGI's receive and zlib; knows nothing of what the bytes mean. The limit holds for Content-Length before a byte is read, while
+reading, and for the inflated size of a compressed body. The replica's own listener reads bodies by serving.doors.http.request_parser,
+within the same limit."""
 
 import asyncio
 import zlib
@@ -28,7 +28,7 @@ _ENCODINGS: Final = {b"gzip": _GZIP_OR_ZLIB, b"x-gzip": _GZIP_OR_ZLIB, b"deflate
 
 
 class ClientGone(Exception):
-    """The client hung up before its request was complete; there is nobody to answer."""
+    """The client hung up before its request was complete; no answer is sent."""
 
 
 async def read_body(receive: Receive, headers: Headers, limit: int, timeout_s: float) -> bytes:
@@ -126,7 +126,7 @@ def _inflate(body: bytes, bits: int, limit: int) -> bytes:
                 raise too_large(limit)
             at += len(piece) - len(stream.unused_data)
     except zlib.error as problem:
-        raise BadRequest(f"the request body is not what its Content-Encoding says: {problem}") from None
+        raise BadRequest(f"the request body is not valid in its Content-Encoding: {problem}") from None
     if not stream.eof:
         raise BadRequest("the compressed request body ends early; send it whole, or without Content-Encoding")
     return b"".join(parts)

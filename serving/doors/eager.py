@@ -21,7 +21,7 @@ def start(coroutine: Coroutine[Any, Any, T], done: Done, loop: asyncio.AbstractE
     stand_in, context = _StandIn(), copy_context()
     as_task, around = cast("asyncio.Task[T]", stand_in), None
     try:
-        asyncio.tasks._enter_task(loop, as_task)  # as asyncio documents for tasks of others' making ("Extending")
+        asyncio.tasks._enter_task(loop, as_task)  # as asyncio documents for custom tasks ("Extending")
     except RuntimeError:  # within a task; cheaper than to check each time
         around = asyncio.current_task(loop)
         asyncio.tasks._leave_task(loop, cast("asyncio.Task[T]", around))
@@ -61,9 +61,8 @@ def _tell(done: Done, task: "asyncio.Task[Any]") -> None:
 
 
 class _Rest(Coroutine[Any, Any, T]):
-    """Wraps a coroutine that has begun and waits for something, so that a task can start it: what it waits for is yielded again.
-
-    Not a generator: one that has not begun takes no exception, and a cancelled task must reach the coroutine all the same."""
+    """Wraps a coroutine that has begun and waits, so that a task can go on with it: it first yields again what the coroutine waits for. It
+    is not a generator, because a generator that has not begun takes no exception, and a cancelled task must reach the coroutine."""
 
     __slots__ = ("_coroutine", "_has_begun", "_waited_for")
 

@@ -1,8 +1,8 @@
 """Threads, loops and sockets: where the doors listen.
 
 A replica runs its doors in a thread of its own with an event loop of its own (uvloop), away from the thread that talks to Ray.
-`Listener` builds everything on that loop by the caller's `startup` hook, so that Scorer, feature connections and both doors
-live on one loop; `HttpListener` serves an application that needs nothing built. What the doors answer is not known here."""
+`Listener` builds everything on that loop by the caller's `startup` hook, so that Scorer, feature connections and both doors live on one
+loop; `HttpListener` serves an application that needs no such hook. The answers are the application's."""
 
 import asyncio
 import logging
@@ -106,8 +106,8 @@ class HttpListener:
 class DoorBackend:
     """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics.
 
-    union: makes of this replica's metrics the page of all replicas that share the port. admit: asked by the doors when the head of
-    an inference request has come; what it returns is the answer (serving.resilience.admission). degraded: what is out, for readiness."""
+    union: makes of this replica's metrics the page of all replicas that share the port. admit: called by the doors when the head of an
+    inference request has come; it returns the refusal or None (serving.resilience.admission). degraded: what is out, for readiness."""
 
     service: InferenceService
     metrics: Callable[[], bytes] | None = None
@@ -167,7 +167,7 @@ class Listener:
         self._grpc: Http2Door | None = None
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> DoorAddresses:
-        """Build, then listen. Raises what startup raises, or OSError for a port that is taken."""
+        """Build, then listen. Raises the exception of `startup`, or OSError for a port that is taken."""
         self._thread = LoopThread("doors")
         try:
             return self._thread.submit(self._open()).result(timeout_s)
@@ -226,7 +226,7 @@ class Listener:
             self._sock.close()
 
     async def _close(self, grace_s: float) -> None:
-        for together in ((self._http, self._grpc), (self._own,)):  # the last counts can be read until the end
+        for together in ((self._http, self._grpc), (self._own,)):  # metrics stay readable until the end
             doors = [door.stop(grace_s) for door in together if door is not None]
             for outcome in await asyncio.gather(*doors, return_exceptions=True):
                 if isinstance(outcome, BaseException):

@@ -1,4 +1,4 @@
-"""Clients that ask and do not read: how long an answer may wait for one, and what counts as reading. Both doors hold to it."""
+"""Limits for clients that do not read their answers: how long an answer may wait, and what counts as reading. Both doors use them."""
 
 import fcntl
 import sys
@@ -9,11 +9,11 @@ from typing import Any, Final
 WRITE_TIMEOUT_S: Final = 30.0
 """How long a client may read nothing of an answer that waits for it."""
 PROGRESS_BYTES: Final = 4096
-"""A client that reads takes at least so much of what waits for it within WRITE_TIMEOUT_S."""
+"""A client counts as reading if it takes at least this much of the waiting bytes within WRITE_TIMEOUT_S."""
 
 
 def unread_bytes(transport: Any) -> int:
-    """What the client has yet to read: here and, where the system tells, in the kernel, which holds megabytes."""
+    """Bytes that the client has not read yet: in this process and, if the system tells, in the kernel, which may hold megabytes."""
     unread = int(transport.get_write_buffer_size())
     with suppress(OSError, AttributeError):
         unread += int.from_bytes(

@@ -1,10 +1,10 @@
 """Closing a listening socket that others share, without a connection lost.
 
-Replicas that share a port have a socket each; the kernel gives a new connection to one of them when its first packet comes. A
-socket that is closed takes the connections with it that are on their way to it: handshakes half done, and those done but not yet
-accepted. So its first packets are turned away a moment before: their senders repeat them after a second, when the port is the
-others' alone, and meanwhile those that were on their way arrive and are accepted. Where the kernel itself hands over what was on
-its way (sysctl net.ipv4.tcp_migrate_req is 1; Linux 5.14), nobody is turned away and nobody waits."""
+Replicas that share a port have a socket each; the kernel gives a new connection to one of them when its first packet comes. Closing a
+socket drops the connections that are on their way to it: unfinished handshakes, and finished ones that are not yet accepted. So first
+packets to it are dropped shortly before. Their senders repeat them after a second, when only the other sockets listen. Meanwhile the
+connections on their way arrive and are accepted. If the kernel migrates such connections itself (sysctl net.ipv4.tcp_migrate_req is 1;
+Linux 5.14), nothing is dropped and nothing waits."""
 
 import ctypes
 import socket
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 SETTLE_S: Final = 0.03
-"""How long what is on its way may take to arrive and be accepted: many round trips within a data centre."""
+"""How long connections on their way may take to arrive and be accepted: many round trips within a data centre."""
 MIGRATES: Final = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 _SO_ATTACH_FILTER: Final = 26
@@ -35,8 +35,8 @@ def is_shared(sock: socket.socket) -> bool:
 
 
 def drop_new_connections(sock: socket.socket) -> bool:
-    """Let no new connection begin here; those begun still arrive. False where nothing was done: the kernel hands them over
-    itself, or it is not Linux."""
+    """Drop the first packets of new connections; begun ones still arrive. False: nothing was done, because the kernel migrates them itself
+    or this is not Linux."""
     if not sys.platform.startswith("linux") or (MIGRATES.exists() and MIGRATES.read_text().strip() == "1"):
         return False
     steps = b"".join(struct.pack("=HBBI", *step) for step in _PROGRAM)

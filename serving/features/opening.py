@@ -1,7 +1,7 @@
 """Opens the FeatureReader that the settings ask for, and keeps its plans up to date off the request path.
 
 Which store: an HTTP feature server if its URL is set, else Redis if its URL is set, else what the Feast configuration says.
-A missing registry is no error: a server of tensors-only bundles needs none. If a registry cannot be read later, that is logged and the
+A missing registry is not an error: a server of tensors-only bundles needs none. If a registry cannot be read later, that is logged and the
 last good plans stay. The plan of a service that was removed stays too, because loaded models may use it."""
 
 import asyncio

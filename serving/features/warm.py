@@ -1,6 +1,6 @@
 """Runs a new plan once before requests use it, so that work of the first use is done. Core.
 
-The values are made up and the results are dropped. A transform that refuses them is no error."""
+The values are made up and the results are dropped. A transform that refuses them is not an error."""
 
 import time
 from collections.abc import Iterable

@@ -43,7 +43,7 @@ def _parse_served(text: str) -> ServingSpec:
     try:
         return ServingSpec.model_validate_json(text)
     except ValidationError as problem:
-        raise ModelError(f"VEDETTE_SERVED is no serving specification: {problems_in(problem)}") from problem
+        raise ModelError(f"VEDETTE_SERVED is not a serving specification: {problems_in(problem)}") from problem
 
 
 def main() -> int:

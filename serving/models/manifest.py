@@ -297,7 +297,7 @@ class Manifest(_ManifestPart):
         need(self.feature_service is None or bool(self.assembly), "a bundle with a feature_service needs an assembly")
         need(self.feature_service is None or bool(self.entity_keys), "a bundle with a feature_service needs entity_keys")
         if self.score is not None:
-            need(self.score.output in {t.name for t in self.outputs}, f"score.output {self.score.output!r} is no output")
+            need(self.score.output in {t.name for t in self.outputs}, f"score.output {self.score.output!r} is not an output")
             need(bool(self.operating_points), "a bundle with a score needs operating_points")
             need(
                 self.default_operating_point in self.operating_points,
@@ -313,7 +313,7 @@ class Manifest(_ManifestPart):
         has_rules = any(path.startswith("rules/") for path in self.files)
         need(has_rules == (self.rules is not None), "rules are files under rules/ and a `rules` that says so: both or neither")
         unknown = sorted(self.personal.keys() - keys - fields - used)
-        need(not unknown, f"personal names {unknown}, which are no entity keys, request fields or features")
+        need(not unknown, f"personal names {unknown}, which are not entity keys, request fields or features")
         unnamed = sorted(self.explain.reasons.keys() - used) if self.explain is not None and self.assembly else []
         need(not unnamed, f"explain.reasons names {unnamed}, which are no columns of the assembly")
         if self.rules is not None:
@@ -321,7 +321,7 @@ class Manifest(_ManifestPart):
             event = self.rules.event_field
             need(
                 event is None or any(f.name == event and f.datatype == "BYTES" for f in self.request_fields),
-                f"rules.event_field {event!r} is no request field of datatype BYTES",
+                f"rules.event_field {event!r} is not a request field of datatype BYTES",
             )
         if self.feature_service is None:
             need(used <= fields, f"assembly uses columns {sorted(used - fields)} that are no request_fields")

@@ -174,7 +174,7 @@ def _digest(pointer: Path) -> str:
     try:
         digest = str(json.loads(pointer.read_text(encoding="utf-8"))["digest"])
         if not _DIGEST.fullmatch(digest):
-            raise ValueError(f"{digest!r:.80} is no digest")
+            raise ValueError(f"{digest!r:.80} is not a digest")
         return digest
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise BundleError(f"{pointer}: is not a version pointer ({problem}); remove it and add the bundle again") from problem

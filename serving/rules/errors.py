@@ -2,7 +2,7 @@
 
     RuleError    a rule set is refused: unreadable, over a limit, or a threshold rule does not hold against the bundle's columns
 
-It does not get better by trying again with the same files. A SIGMA rule that merely uses what is not supported is no error: it is
+It does not get better by trying again with the same files. A SIGMA rule that merely uses what is not supported is not an error: it is
 listed, with its reason."""
 
 

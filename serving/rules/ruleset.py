@@ -207,7 +207,7 @@ def parse_rules_file(content: bytes) -> RulesFile:
         document = yaml.safe_load(content)
         return RulesFile.model_validate(document or {})
     except yaml.YAMLError as problem:
-        raise RuleError(f"{FOLDER}{THRESHOLDS}: is no YAML: {' '.join(str(problem).split())}") from problem
+        raise RuleError(f"{FOLDER}{THRESHOLDS}: is not YAML: {' '.join(str(problem).split())}") from problem
     except ValidationError as problem:
         found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in problem.errors())
         raise RuleError(f"{FOLDER}{THRESHOLDS}: {found}") from problem

@@ -105,7 +105,7 @@ def _output_maker(revision: LoadedRevision, name: str, has_score: bool) -> Outpu
     if table is None:
         return _refusal(f"output {name!r} needs a calibrated model")
     values: NDArray[np.float32] = np.append(getattr(table, _CALIBRATED[name]), np.float32(np.nan))
-    unknown = len(values) - 1  # of a row that no model scored, nothing is known
+    unknown = len(values) - 1  # nothing is known of a row without a model's score
     return _table_output(
         name,
         "FP32",

@@ -1,6 +1,5 @@
-"""What an answer says: the outputs asked for, the verdict, and where it came from. Core.
-
-What is the same for every request with the same outputs and operating point is in its AnswerPlan."""
+"""Contents of an answer: the requested outputs, the verdict, and where it came from. Core. The AnswerPlan holds the parts that are the same
+for all requests with the same outputs and operating point."""
 
 import json
 from collections.abc import Sequence
@@ -73,7 +72,7 @@ def answer_parameters(groups: Sequence[RowGroup], receipt: str, trace_id: str | 
 
 
 def _matched(groups: Sequence[RowGroup]) -> list[list[str]]:
-    """Ids of the rules that hold of each row of the request; none of rows that a model answered."""
+    """Ids of the rules that match each row of the request; none for rows that a model answered."""
     found: list[list[str]] = [[] for _ in range(sum(group.rows.rows for group in groups))]
     for group in groups:
         positions = range(group.rows.rows) if group.index is None else group.index.tolist()

@@ -1,8 +1,8 @@
 """The entity of a row as two hashes, the same on every door. Core.
 
-The entity is what the join keys of a row name; where a request has none (tensors), what its parameter `entity` names, else the
-content of the row itself. Its canonical bytes are hashed with the model's name (MurmurHash3, x64, 128 bit): the first half
-places it in the split, the second remembers it and places it in the mirror, so that the mirror does not pick the split's own.
+The entity is named by the join keys of a row. For a request without keys (tensors) the parameter `entity` names it, else the content of the
+row does. Its canonical bytes are hashed with the model's name (MurmurHash3, x64, 128 bit): the first half places it in the split, the
+second remembers it and places it in the mirror, so that the mirror's choice does not depend on the split.
 
 Canonical bytes: text as UTF-8; whole numbers and booleans as decimal digits, whatever their width; other numbers as
 little-endian FP64; several keys in the order of their names, each behind its length (4 bytes, little-endian). One key alone
@@ -48,7 +48,7 @@ def entity_hashes(salt: bytes, rows: TensorRows | ColumnRows, named: object, *, 
     """Each row's entity hash; a single one means that all rows are of one entity.
 
     named: the request's parameter `entity`, None if absent. by_row: whether the rows of tensors are events of their own.
-    Raises BadRequest for a `named` that is no scalar of text or whole number."""
+    Raises BadRequest if `named` is not text or a whole number."""
     if isinstance(rows, ColumnRows) and rows.keys:
         return _hash_columns(salt, rows.keys)
     if named is not None:
@@ -59,7 +59,7 @@ def entity_hashes(salt: bytes, rows: TensorRows | ColumnRows, named: object, *, 
 
 
 def canonical(value: object) -> bytes:
-    """One key's value as bytes. Raises BadRequest for something that is no scalar."""
+    """One key's value as bytes. Raises BadRequest for a value that is not a scalar."""
     if type(value) is bytes:
         return value
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What a request brings: either all the graph's tensors, or columns (entity keys and request-time fields). Core.
+"""The inputs of a request: either all the graph's tensors, or columns (entity keys and request-time fields). Core.
 
 The names of the inputs decide which. Everything is checked here once: names, datatypes, shapes, finiteness, rows."""
 
@@ -54,7 +54,7 @@ class ColumnRows(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class InputPlan:
-    """What one bundle takes, worked out once when it is loaded."""
+    """The inputs that one bundle takes, worked out once when it is loaded."""
 
     tensors: Mapping[str, TensorSpec]
     keys: Mapping[str, str]
@@ -85,7 +85,7 @@ class InputPlan:
         """Check a request's inputs; returns them as tensors or columns. Raises BadRequest."""
         if (
             self.single_tensor is not None and len(request.inputs) == 1
-        ):  # the usual request, without a loop; all else goes the long way
+        ):  # the usual request, without a loop; any other takes the slower path
             (tensor,), (name, datatype, rest) = request.inputs, self.single_tensor
             shape = tensor.data.shape
             if tensor.name == name and tensor.datatype == datatype and shape and shape[1:] == rest:

@@ -1,6 +1,6 @@
 """A revision that is loaded and ready to answer: everything a request needs, worked out beforehand. Core.
 
-How it is made of a bundle is serving.loading.loaded_bundle's."""
+serving.loading.loaded_bundle makes it from a bundle."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,7 @@ class LoadedRevision:
     run_us: float
     """Median time of one run on the golden inputs; decides whether a run may hold the event loop."""
     personal: Mapping[str, str] = field(default_factory=dict)
-    """How the prediction log redacts personal columns, and tensors that hold some; empty: nothing is."""
+    """How the prediction log redacts personal columns and tensors that hold some; empty: nothing is redacted."""
     rules: Rules | None = None
     """Rules that answer when the model or its features are out."""
     explainer: RowExplainer | None = None

@@ -2,9 +2,9 @@
 
 No request waits for it: a request puts its copy into a bounded queue (a full queue drops it, counted), and the copies are scored
 in a thread of their own, a few at a time. The variant sees the same rows and the same feature values; they are read anew only if
-its feature service is another. Which rows: the share of entities the mirror names, sticky and independent of the split, of the
-rows that the split gave to stable. A copy's latency is what the client would have waited: stable's, with the variant's model run
-(and feature read) in place of its own."""
+its feature service is another. It takes rows that the split gave to stable, for the mirror's share of the entities; the share is sticky and
+independent of the split. The latency of a copy is the time the client would have waited: stable's, with the variant's model run (and
+feature read) in place of stable's."""
 
 import asyncio
 from collections import deque
@@ -194,7 +194,7 @@ class Mirror:
                     raise
             for copy, run in zip(batch, runs, strict=True):
                 self._record_result(copy, run)
-            stop.request()  # what is still running is accounted for already
+            stop.request()  # copies that still run are counted already
             await asyncio.sleep(0)
 
     def _next_batch(self) -> list[MirroredRequest]:

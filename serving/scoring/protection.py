@@ -14,9 +14,10 @@ from serving.telemetry import names
 from serving.telemetry.names import MetricDoc
 
 _SLOW_SHARE: Final = 0.8
-"""Of its slice, what a read may take before it is slow: one that nearly always takes that long is about to time out."""
+"""Share of its time slice after which a read counts as slow: a store that is nearly always this slow is about to time out."""
 _MODEL_SLOW_SHARE: Final = 0.25
-"""Of the default deadline, what a run may take; less than a variant's share of it, so that one that is given up was slow."""
+"""Share of the default deadline after which a run counts as slow. It is less than a variant's share, so that an abandoned run counts as
+slow."""
 
 
 _NO_GUARD: Final = Guard("nobody", BreakerLimits(slow_s=0.0), instead="")
@@ -44,8 +45,8 @@ class Protection:
     _models: dict[tuple[str, str, str, str], Guard] = field(default_factory=dict)
 
     def features(self) -> Guard:
-        """A guard around the read of features. Probes are cheap (one connection carries them all), so it looks again soon, and at most
-        two seconds after the store is back its values are used again."""
+        """A guard around the read of features. Probes are cheap (one connection carries them all), so it probes again soon. Values are used
+        again at most two seconds after the store is back."""
         limits = BreakerLimits(
             slow_s=_SLOW_SHARE * self.feature_timeout_s, slow_ratio=0.9, cooldown_s=0.25, most_cooldown_s=2.0
         )
@@ -59,7 +60,7 @@ class Protection:
         return self.breakers.new("cache", self._limits(limits), instead="every request is a miss")
 
     def model(self, name: str, version: str, variant: str, revision: str) -> Guard:
-        """Around the runs of one variant; another revision under its name begins anew. Errors of the input never count."""
+        """A guard around the runs of one variant. Another revision under its name starts a new breaker. Errors of the input never count."""
         key = (name, version, variant, revision)
         return self._models.get(key) or self._new_guard(key)
 
@@ -74,11 +75,11 @@ class Protection:
             self.bulkheads.keep(names_)
 
     def degraded(self) -> tuple[str, ...]:
-        """What is out, and what happens instead, a line each."""
+        """The open breakers and what happens instead, a line each."""
         return self.breakers.degraded()
 
     def metrics(self) -> Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]:
-        """What a scrape reads, in a thread, of what the loop goes on changing; a telemetry.metrics.Source."""
+        """Values for a scrape, which reads in a thread while the loop changes them; a telemetry.metrics.Source."""
         states, changes = self.breakers.states(), dict(self.breakers.changes)
         yield names.BREAKER_STATE, {(name,): float(state) for name, state in states.items()}
         yield names.BREAKER_CHANGES, {key: float(n) for key, n in changes.items()} | _unseen_changes(states, changes)

@@ -1,6 +1,6 @@
 """The rows of a request that one variant answers, with their features, outputs, verdicts and counts. Core.
 
-Left to others: what the answer says (serving.scoring.answers) and its plan (serving.scoring.answer_plan)."""
+serving.scoring.answers makes the answer, serving.scoring.answer_plan its plan."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ class RowGroup(msgspec.Struct):
     fallback_from: str | None = None
     """The variant that failed and whose rows these are."""
     matched: tuple[tuple[str, ...], ...] = ()
-    """Where rules answered, ids of those that hold, by row."""
+    """Ids of the rules that match, by row, if rules answered."""
     ticket: Ticket | None = None
     """The breaker's ticket of a run that refused its input; settled when stable has tried the same rows."""
 

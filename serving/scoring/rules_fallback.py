@@ -1,7 +1,7 @@
 """Rules as a fallback: verdicts of a group whose features or model are out. Core.
 
-Rules give verdicts only. A request for an output of the graph is not answered by rules. When they are asked is decided in
-serving.scoring.variant_runner and serving.scoring.scorer."""
+Rules give verdicts only. A request for an output of the graph is not answered by rules. serving.scoring.variant_runner and
+serving.scoring.scorer decide when to use them."""
 
 import asyncio
 import logging
@@ -49,7 +49,7 @@ async def settle_by_rules(group: RowGroup, why: Why, metrics: ServingMetrics) ->
 
 
 def columns_of(group: RowGroup, *, with_features: bool) -> Mapping[str, NDArray[Any]]:
-    """What rules may see of the rows: keys and fields as sent, with the features if they were read; of tensors their columns."""
+    """The columns that rules may read: keys and fields as sent, features if they were read; for tensors, their columns."""
     rows = group.rows
     if isinstance(rows, TensorRows):
         columns: dict[str, NDArray[Any]] = {}

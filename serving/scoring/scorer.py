@@ -41,7 +41,7 @@ _VARIANT_SHARE: Final = 0.5
 """Share of the remaining model time a non-stable variant may use. The rest is reserved for stable as the fallback."""
 _PROCESSOR: Final = processor_family()
 _SCORED: Final[Mapping[str, NDArray[Any]]] = {}
-"""The record of a model with a score holds its scores, and not what the graph gave."""
+"""The record of a model with a score holds the scores, not the graph's outputs."""
 _log = logging.getLogger("vedette.scorer")
 
 
@@ -123,7 +123,7 @@ class Scorer:
         return found
 
     def keep(self, revisions: Iterable[LoadedRevision]) -> None:
-        """Release what is held for the breakers and threads of every other variant."""
+        """Release the breakers and threads of every other variant."""
         self._protection.keep([(s.name, s.version, s.variant, s.digest) for s in revisions])
 
     def _accept(self, variants: VariantSet, request: InferRequest, trace: Trace | None) -> tuple[RequestState, list[RowGroup]]:

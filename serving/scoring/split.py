@@ -32,7 +32,7 @@ class Split:
 
     @property
     def gives_away(self) -> bool:
-        """Whether anybody meets another variant than stable."""
+        """Whether any entity gets another variant than stable."""
         return bool(self.ends) and self.ends[-1] > 0
 
     def choose(self, entity_hash: EntityHash) -> int:

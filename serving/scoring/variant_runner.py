@@ -1,4 +1,4 @@
-"""What one variant does with some rows: features -> tensors -> model -> scores and verdicts. Core; asks only the ports.
+"""Runs the rows of one variant: features -> tensors -> model -> scores and verdicts. Core; asks only the ports.
 
 `run` reads features (`_read`), then runs the model on the loop (`_run_on_loop`) or in a thread (`_run_in_thread`), or takes its outputs
 from the cache (`_run_cached`); each of them ends in `RowGroup.conclude`. Every model run asks its variant's breaker first and reports
@@ -287,7 +287,7 @@ def _report_run(
     """Report a finished or abandoned run to the breaker.
 
     A long run of many rows is not slow if it stays within `_SLOW_FACTOR` of the expected time. A run that was abandoned before it was slow
-    counts neither way: the caller's deadline was too short."""
+    does not count, because the caller's deadline was too short."""
     if took_s > guard.slow_s and took_s <= _SLOW_FACTOR * _expected_s(group.variant.revision, group.rows.rows):
         took_s = 0.0
     if is_abandoned and took_s <= guard.slow_s:

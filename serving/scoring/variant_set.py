@@ -103,7 +103,7 @@ class VariantSet:
         return found
 
     def can_split(self, request: InferRequest, rows: TensorRows | ColumnRows) -> bool:
-        """Whether every variant can answer this request. If not, stable answers it and it is no evidence."""
+        """Whether every variant can answer this request. If not, stable answers it and it does not count as evidence."""
         if not self._takes_tensors and isinstance(rows, TensorRows):
             return False
         return not request.outputs or all(o.name in self._outputs or o.name == VARIANT for o in request.outputs)

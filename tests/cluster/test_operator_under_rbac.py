@@ -184,7 +184,9 @@ def webhooked(world: World, namespace: str, operators, folder: Path, **more: str
     world.create(where, configuration)
     try:
         until(
-            lambda: "nobody speaks for somebody else" in tried(world, namespace), "the API server never called it", every_s=0.1
+            lambda: "a request must carry your own name" in tried(world, namespace),
+            "the API server never called it",
+            every_s=0.1,
         )
         world.service(namespace, "ids")
         world.until(namespace, "ids", is_healthy("1"), 180)
@@ -202,7 +204,7 @@ def test_the_webhook_holds_people_to_their_own_name(world, namespace, operators,
             headers={"Content-Type": "application/merge-patch+json"},
         )
         assert refused.status_code >= 400, refused.text
-        assert "nobody speaks for somebody else" in refused.json()["message"]
+        assert "a request must carry your own name" in refused.json()["message"]
         world.want(namespace, "ids", "b")
         world.until(namespace, "ids", is_healthy("2"), 180)
         approved = {"steps": [{"setWeight": 5}, {"approval": {}}, {"setWeight": 100}]}

@@ -45,7 +45,7 @@ PARAMETERS = st.dictionaries(
 
 @st.composite
 def tensors(draw, name, kind, shape, rows):
-    """Mostly as the model wants it; now and then of another type or shape. Any bits: NaN, infinities, bytes that are no text."""
+    """Mostly as the model wants it; now and then of another type or shape. Any bits: NaN, infinities, bytes that are not text."""
     datatype = draw(st.sampled_from(list(DTYPES))) if draw(st.integers(0, 9)) == 0 else kind
     shape = tuple(rows if side < 0 else side for side in shape)
     if draw(st.integers(0, 9)) == 0:

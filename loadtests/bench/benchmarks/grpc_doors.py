@@ -109,7 +109,10 @@ def _listener() -> dict[str, Any]:
     """Everything that comes to `{http_port}` goes to the cluster; no access log."""
     kind = "type.googleapis.com/envoy.extensions.filters"
     route = {"match": {"prefix": "/"}, "route": {"cluster": OURS}}
-    router = {"@type": f"{kind}.http.router.v3.Router", "suppress_envoy_headers": True}  # its timeout is no client's deadline
+    router = {
+        "@type": f"{kind}.http.router.v3.Router",
+        "suppress_envoy_headers": True,
+    }  # its timeout is not a client's deadline
     manager = {
         "@type": f"{kind}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",

@@ -280,7 +280,7 @@ def _from_request(file: Path) -> "dict[str, NDArray[Any]]":
         return {t["name"]: np.array(t["data"], dtype=DTYPES[t["datatype"]]).reshape(t["shape"]) for t in tensors}
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as problem:
         raise CommandError(
-            f"{file}: is no infer request ({type(problem).__name__}: {problem}); it holds "
+            f"{file}: is not an infer request ({type(problem).__name__}: {problem}); it holds "
             '{"inputs": [{"name": ..., "datatype": "FP32", "shape": [1, 4], "data": [...]}]}'
         ) from problem
 

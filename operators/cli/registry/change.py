@@ -21,7 +21,7 @@ def promote(
 
     stages: dict[str, Stage] = {s: s for s in STAGES}  # type: ignore[misc]
     if stage not in stages:
-        raise CommandError(f"{stage!r} is no stage; expected {', '.join(STAGES)}")
+        raise CommandError(f"{stage!r} is not a stage; expected {', '.join(STAGES)}")
     say(place(store_dir, registry).registry().set_stage(reference, stages[stage], reason(why)), as_json=as_json)
 
 

@@ -60,4 +60,4 @@ def _texts(names: Sequence[str]) -> Iterator[tuple[str, str]]:
             try:
                 yield str(file), file.read_text(encoding="utf-8")
             except UnicodeDecodeError as problem:
-                raise CommandError(f"{file}: is no UTF-8 text ({problem.reason} at byte {problem.start})") from problem
+                raise CommandError(f"{file}: is not UTF-8 text ({problem.reason} at byte {problem.start})") from problem

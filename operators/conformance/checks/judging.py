@@ -45,7 +45,7 @@ def status_is(*statuses: int) -> CheckJudge:
 
 
 def exact_status(*statuses: int) -> CheckJudge:
-    """The one status that clients rely on. Another check judges a reply that is no client error."""
+    """The one status that clients rely on. Another check judges a reply that is not a client error."""
 
     def judge(subject: Subject, replies: tuple[Reply, ...]) -> str | None:
         seen = http(replies[0]).status

@@ -158,7 +158,7 @@ def _describes(_: Subject, replies: tuple[Reply, ...]) -> str:
 
 CHECKS: Final = (
     *(check for pair in _CASES for check in pair),
-    Check("grpc.error.malformed-message", INFER, SHOULD, "bytes that are no message are refused",
+    Check("grpc.error.malformed-message", INFER, SHOULD, "bytes that are not a message are refused",
           lambda _: (GrpcCall(f"/{INFERENCE}/ModelInfer", b"\xff\xff\xff\xff\xff"),),
           code_is("INTERNAL", "INVALID_ARGUMENT", "UNKNOWN"), False),
     Check("grpc.error.unknown-method", "gRPC status codes", MUST, "a method that is not there is UNIMPLEMENTED",

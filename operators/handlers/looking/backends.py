@@ -21,7 +21,7 @@ from operators.rollout.spec import Revision
 
 
 class ClusterBackend(Backend, Protocol):
-    """A backend of a cluster: also says what of it the resource's status shows."""
+    """A backend of a cluster. It also reports what the resource's status shows of it."""
 
     @property
     def shares_replicas(self) -> bool:
@@ -35,11 +35,11 @@ class ClusterBackend(Backend, Protocol):
 
     @property
     def lack(self) -> str | None:
-        """Why what was carried out last is less than was asked for, in words; None: it is all of it."""
+        """Why the target was not carried out in full, in words; None: it was."""
         ...
 
     async def serves(self, service: ServiceRef) -> Revision | None:
-        """What is served as stable before the operator did anything; None: nothing, or nobody can tell. Raises BackendError."""
+        """What is served as stable before the operator's first act; None: nothing, or it is not known. Raises BackendError."""
         ...
 
 

@@ -1,6 +1,6 @@
 """Who may approve in a cluster, and the log of governed acts that the operator keeps in a folder. Reads and records; decides nothing.
 
-Where the operator is given no folder, no log is kept: the metric says so, and Kubernetes Events tell people."""
+Without a folder no log is kept: a metric says so, and only Kubernetes Events tell people."""
 
 import asyncio
 import logging
@@ -63,7 +63,7 @@ class Governance:
             await asyncio.to_thread(self._desk.record, acts)
 
     async def release(self, document: ResourceDocument, now: datetime) -> None:
-        """The resource is being deleted: what is recorded of it ends here. A deletion does not hang on a log that is away."""
+        """Record that the resource is deleted. A log that cannot be written does not stop the deletion."""
         why = "the resource is deleted; what serves goes on without a rollout"
         time_us = round(now.timestamp() * 1_000_000)
         gone = Act(time_us=time_us, actor="operator", action="rollout.release", subject=subject(document), reason=why)

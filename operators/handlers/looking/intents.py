@@ -1,6 +1,5 @@
-"""What the services of a cluster ask for: each resource and the policy it names, and what was read last where that cannot be read now.
-
-Reads and remembers; what is done about it is operators.handlers.looking.look's."""
+"""What the services of a cluster ask for: each resource with its policy, or the last valid reading if it cannot be read now. Reads and
+remembers; operators.handlers.looking.look acts on it."""
 
 from dataclasses import replace
 

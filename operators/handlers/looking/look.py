@@ -1,9 +1,8 @@
 """One look at one service: parse, observe, advance, record, act. The handler of the operator; thin, and it decides nothing.
 
 It records before it acts (docs/decisions/0014-record-then-act.md): a status is written over the version that was read or not at all, so an
-operator with an old view is stopped before it touches traffic, and one that is killed in between finds in the status what it
-was about to do, and does it: acting is idempotent. Only traffic that is taken from a candidate does not wait for a record that
-fails."""
+operator with an old view is stopped before it touches traffic. An operator that is killed in between finds its decision in the status and
+carries it out, since acting is idempotent. One exception: traffic is taken from a candidate even if recording fails."""
 
 import logging
 import time
@@ -51,7 +50,8 @@ _TRIES = 8
 _UNDER_WAY = (Phase.PROGRESSING, Phase.EXPERIMENT)
 _AGAIN = -1.0
 _OF_CONTENT = frozenset({400, 413, 422, 500})
-"""What an API server answers to a status that it cannot take: no YAML, too large, against the schema (500 where it is applied)."""
+"""Statuses with which an API server refuses a status that it cannot store: not YAML, too large, against the schema (500 where it is
+applied)."""
 
 
 class Looker:
@@ -241,8 +241,8 @@ class Looker:
                 _log.warning("%s: %s", "/".join(case.key), again)
 
     async def _written(self, document: ResourceDocument, view: Mapping[str, Any]) -> ResourceDocument:
-        """Write over the version that was read, or over a newer one in which nothing that was decided by has changed: somebody
-        who labels a resource ten times a second must not starve its rollout. Raises Conflict, KubeError."""
+        """Write over the version that was read, or over a newer one that differs only in fields without influence on the decision.
+        Otherwise frequent edits of labels would starve the rollout. Raises Conflict, KubeError."""
         for _ in range(_TRIES):
             try:
                 return await self._recorder.status(document, view)
@@ -264,7 +264,7 @@ class Looker:
         return self._monotonic() - memory.written_s >= interval_s
 
     async def _act(self, case: LookContext, target: Target | None) -> None:
-        """Make what is so what was decided, at every look: others may have changed it. Raises BackendError."""
+        """Carry out the whole target at every look, since others may have changed it. Raises BackendError."""
         memory = case.memory
         if target is None:
             return
@@ -286,7 +286,7 @@ class Looker:
             await self._recorder.event(case.document, Event("Warning", reason, what), self._now())
 
     async def _scaled(self, case: LookContext, decision: ScalingDecision, now: datetime) -> None:
-        """Remember the autoscaler's decision; another count than the last is an event."""
+        """Remember the autoscaler's decision; a changed count gives an event."""
         memory = case.memory
         memory.scaling = decision.state
         if memory.carried is not None and memory.carried.replicas != decision.replicas:
@@ -295,7 +295,7 @@ class Looker:
     async def _remembered(
         self, key: Key, document: ResourceDocument, service: ModelService, backend: ClusterBackend
     ) -> ServiceMemory:
-        """What was remembered, if the API server's status is the one it rests on; else the API server's."""
+        """The remembered status if it extends the API server's status; else the API server's."""
         base, uid = service.status.rollout, str(document["metadata"].get("uid"))
         memory = self._memories.get(key)
         if memory is not None and memory.uid == uid and memory.base == base:
@@ -307,8 +307,8 @@ class Looker:
         return memory
 
     async def _refuse(self, key: Key, document: ResourceDocument, problem: Exception) -> None:
-        """A resource that cannot be followed, and was never followed: the status says why nothing moves. A KubeError: what it names
-        may not be read, which says nothing about it."""
+        """A resource that cannot be followed and never was: the status says why nothing moves. A KubeError means that something it names
+        could not be read; the resource itself may be valid."""
         now, before, is_unread = self._now(), document.get("status") or {}, isinstance(problem, KubeError)
         after = invalid_status(before, str(problem), generation_of(document), now, is_unread=is_unread)
         if is_material(before, after):
@@ -320,7 +320,7 @@ class Looker:
         self._metrics.saw(key, ServiceView(status, 0, 0.0, frozenset({"invalid"})))
 
     async def _wait(self, key: Key, document: ResourceDocument, problem: BackendError) -> None:
-        """Nobody can tell yet what is served: the status says what is missing."""
+        """It is not known yet what is served: the status says what is missing."""
         now, before, cause = self._now(), document.get("status") or {}, problem.__cause__
         is_unread = isinstance(cause, KubeError) and not isinstance(cause, NotFound)
         after = unserved_status(before, str(problem), generation_of(document), now, is_unread=is_unread)
@@ -332,10 +332,10 @@ class Looker:
         self._metrics.saw(key, ServiceView(RolloutStatus(), 0, 0.0, frozenset({"acted"})))
 
     async def _release(self, key: Key, document: ResourceDocument) -> None:
-        """Take down what was made for it, then let it go. One that cannot be read had nothing made since."""
+        """Remove what was made for it, then remove the finalizer. For a resource that cannot be read nothing new was made."""
         service = self._intents.readable(key, document)
         if service is None:
-            _log.warning("%s: let go of without taking anything down: nobody can read where it is served", "/".join(key))
+            _log.warning("%s: released without removing anything: where it is served cannot be read", "/".join(key))
         else:
             if not heirs(document, self._intents.claimants(key)):
                 await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))

@@ -1,4 +1,4 @@
-"""RolloutPolicies: who follows each, and whether it can be followed. Writes their status; rollouts are
+"""RolloutPolicies: which services follow each one, and whether it can be followed. Writes their status; rollouts are
 operators.handlers.looking.look's."""
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Writes of the operator to its own resources: status, finalizer, handled verbs, events. Each over the version that was read.
 
-What is written is decided elsewhere; here is how, and that nothing is written that says nothing new."""
+Other modules decide what is written. This one writes it, and skips writes that change nothing."""
 
 import json
 import logging
@@ -68,7 +68,7 @@ class Recorder:
         return await self._patch(document, {"annotations": {REQUESTS_ANNOTATION: text}})
 
     async def event(self, document: ResourceDocument, event: Event, now: datetime) -> None:
-        """Tell people. What cannot be told is logged; nothing waits for it."""
+        """Write an Event for people. A failure is logged; nothing waits for it."""
         namespace, name = key_of(document)
         at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {

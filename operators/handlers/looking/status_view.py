@@ -1,4 +1,4 @@
-"""A rollout's status -> the resource's status: columns, conditions; and whether a change of it is worth a write. Pure."""
+"""Turns a rollout's status into the resource's status (columns, conditions) and says whether a change is worth a write. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _MESSAGE_BYTES: Final = 1500
 """Of a condition's message; there are six conditions."""
 _NOT_FOLLOWED: Final = "not looked at as long as the resource is refused"
 WAITING: Final = "Waiting"
-"""The phase of a service of which nobody could see yet what serves it."""
+"""The phase of a service before a look could see what serves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ def service_status(
 def invalid_status(
     written: Mapping[str, Any], why: str, generation: int, now: datetime, *, is_unread: bool = False
 ) -> dict[str, Any]:
-    """The status of a resource that nobody looks after: where its rollout stood, that it is refused, and of the rest, that it is not
-    known. is_unread: what it names may not be read, so nobody can tell whether it is valid."""
+    """The status of a resource that is not followed: where its rollout stood and that it is refused; the other conditions are Unknown.
+    is_unread: something it names could not be read, so it is not known whether it is valid."""
     before = {c["type"]: read_back(Condition, c) for c in written.get("conditions") or ()}
     told: dict[str, tuple[State, str, str]] = dict.fromkeys(before, (UNKNOWN, "NotFollowed", _NOT_FOLLOWED))
     state, reason = (UNKNOWN, "NotRead") if is_unread else (FALSE, "Refused")
@@ -77,8 +77,8 @@ def invalid_status(
 def unserved_status(
     written: Mapping[str, Any], why: str, generation: int, now: datetime, *, is_unread: bool = False
 ) -> dict[str, Any]:
-    """The status before the first look could see what is served. It holds no rollout: what is served is asked for again. is_unread:
-    it may well be there, the API server did not say."""
+    """The status before the first look could see what is served. It holds no rollout: what is served is asked for again. is_unread: the API
+    server did not answer, so a service may be there."""
     reason, is_ready, is_degraded = ("BackendNotRead", UNKNOWN, UNKNOWN) if is_unread else ("BackendMissing", FALSE, TRUE)
     before = {c["type"]: read_back(Condition, c) for c in written.get("conditions") or ()}
     told: dict[str, tuple[State, str, str]] = {
@@ -94,8 +94,8 @@ def unserved_status(
 
 
 def unwritten_status(written: Mapping[str, Any], refused: Mapping[str, Any], why: str, now: datetime) -> dict[str, Any]:
-    """In place of a status that the API server refuses: what the columns and conditions say is as decided, in plain letters; what the
-    next decision rests on stays as it was written last."""
+    """Replaces a status that the API server refuses. Columns and conditions are as decided, in plain letters; the part that the next
+    decision needs stays as it was last written."""
     before = {c["type"]: read_back(Condition, c) for c in written.get("conditions") or ()}
     generation = int(refused.get("observedGeneration") or 0)
     told = _condition("Degraded", "True", "StatusNotWritten", _plain(why), before.get("Degraded"), generation, now)
@@ -110,14 +110,14 @@ def _plain(text: str) -> str:
 
 
 def as_json(status: ModelServiceStatus) -> dict[str, Any]:
-    """As it is written: the rollout without what is default, the rest whole."""
+    """The JSON that is written: the rollout without default values, the rest in full."""
     rollout = status.rollout.model_dump(mode="json", by_alias=True, exclude_defaults=True) if status.rollout else {}
     rest = status.model_dump(mode="json", by_alias=True, exclude={"rollout"}, exclude_none=True)
     return {**rest, "rollout": rollout}
 
 
 def is_material(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether something changed that people or a restarted operator must know at once: anything but numbers of evidence."""
+    """Whether the change must be written at once: everything except numbers of evidence."""
     return _core(before) != _core(after)
 
 

@@ -1,1 +1,1 @@
-"""What is watched, what was last seen, and when which service is looked at."""
+"""Watches resources, caches them, and schedules looks at services."""

@@ -1,8 +1,8 @@
-"""Watches what ModelServices are served by, RayServices and InferenceServices, and tells which of them somebody else changed.
+"""Watches the RayServices and InferenceServices that serve ModelServices, and reports changes by others.
 
-Only the leader does. It is an aid: a look comes anyway after a while, so what is in the way (the kind is not installed, a right is
-missing) is said once in the log, tried again later, and no reason not to be ready. Of an object only its metadata is read. A change
-is another uid or generation: a status, which KubeRay writes every few seconds, wakes nobody; nor do our own writes."""
+Only the leader watches. The watch only speeds things up, since a look comes anyway after a while. So an obstacle (the kind is not
+installed, a right is missing) is logged once and tried again later, and the operator stays ready. Of an object only its metadata is read. A
+change is another uid or generation: a status, which KubeRay writes every few seconds, wakes nobody; nor do our own writes."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ _log = logging.getLogger("vedette.operator")
 
 
 class OwnWrites:
-    """What our last write left of each object that is watched."""
+    """The version that our last write gave each watched object."""
 
     def __init__(self) -> None:
         self._left: dict[tuple[Kind, Key], _Version] = {}
@@ -37,7 +37,7 @@ class OwnWrites:
             self._left[kind, key_of(document)] = _version(document)
 
     def made(self, kind: Kind, key: Key, version: _Version | None) -> bool:
-        """Whether it is so by our hand. version: None: it is gone."""
+        """Whether our own write made this version. version: None: the object is gone."""
         if version is None:
             self._left.pop((kind, key), None)
             return False
@@ -136,7 +136,7 @@ class BackendWatch:
                     await self._tell_of(kind, key)
 
     async def _tell_of(self, kind: Kind, key: Key) -> None:
-        """Tell of one object. What goes wrong with it keeps no other from being told, now or later."""
+        """Report one object. A failure does not stop the reports of other objects."""
         try:
             await self._changed(kind, key)
         except Exception:
@@ -154,7 +154,7 @@ class _Place:
         self._said: int | None = None
 
     def listed(self, documents: Sequence[ResourceDocument]) -> None:
-        """Everything that is there. The first time it is no news: whoever leads looks at every service anyway."""
+        """Every object that is there. The first list is not reported, because a new leader looks at every service anyway."""
         here = {key_of(d): _version(d) for d in documents}
         before, self._seen = self._seen, here
         if before is None:
@@ -192,7 +192,7 @@ class _Place:
 
 
 def _words(kind: Kind, problem: KubeError) -> tuple[int, str]:
-    """What is in the way of a watch, and that the operator does without."""
+    """The log line for a watch that is not possible, and that the operator works without it."""
     if isinstance(problem, NotFound):
         return logging.INFO, f"{kind.plural} are not watched: this cluster does not serve {kind.kind} of {kind.api_version}"
     return (

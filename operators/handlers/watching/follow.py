@@ -1,8 +1,7 @@
-"""Follows both kinds for as long as the operator runs: lists, watches, notices when that is no longer possible, begins anew.
+"""Follows both kinds for as long as the operator runs: lists, watches, notices when that is no longer possible, and starts again.
 
-Ready means: both kinds were listed in every namespace, and are watched. What stands in the way (the definitions are not there yet,
-or are being replaced; a right is missing) is `problem`, and no reason to restart. Watching itself is
-operators.handlers.watching.watch's."""
+Ready means: both kinds were listed in every namespace, and are watched. An obstacle (the definitions are missing or being replaced; a right
+is missing) is in `problem` and does not restart the pod. operators.handlers.watching.watch does the watching."""
 
 import asyncio
 import logging
@@ -90,7 +89,7 @@ class Follower:
         await self._listed(kind, namespace, documents)
 
     async def _check(self) -> None:
-        """Whether both kinds are there and may be listed. That the API server is down for a while is no reason to begin anew."""
+        """Whether both kinds are there and may be listed. An API server that is down for a while does not restart the watch."""
         for kind, namespace in self._places:
             try:
                 await self._kube.list(kind, namespace, limit=1)

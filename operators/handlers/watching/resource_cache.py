@@ -81,12 +81,12 @@ def _put(shelf: dict[Key, ResourceDocument], document: ResourceDocument) -> bool
 
 
 def says_the_same(one: ResourceDocument, other: ResourceDocument) -> bool:
-    """Whether two readings of a resource would be decided alike: same object, spec, annotations of ours and status."""
+    """Whether two readings of a resource lead to the same decision: same object, spec, status and annotations of ours."""
     return _asked(one) == _asked(other) and (one.get("status") or {}) == (other.get("status") or {})
 
 
 def _asked(document: ResourceDocument) -> tuple[object, ...]:
-    """What people say in it; our own status is no news."""
+    """The parts that people write; our own status is not among them."""
     metadata: Mapping[str, object] = document["metadata"]
     ours = {name: text for name, text in annotations(document).items() if name.startswith(f"{GROUP}/")}
     return metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"), ours

@@ -5,8 +5,8 @@ status) would be edits of resources that people keep in Git, so only `on.event` 
 retries are ours (operators.handlers.looking.record, operators.handlers.watching.work_queue).
 
 kopf runs in a thread and an event loop of its own. When it ends, it waits for every task that began in its loop after itself, then
-cancels it; in ours that would be the looks, the Lease and the pages. It also ends for what passes (a kind that is not served, a
-right that is missing); operators.handlers.watching.follow then begins anew."""
+cancels it; In our loop it would cancel the looks, the Lease and the pages. It also ends on obstacles that may pass (a kind that is not
+served, a right that is missing); operators.handlers.watching.follow then starts it again."""
 
 import asyncio
 import logging
@@ -97,7 +97,7 @@ class Watch:
         logging.getLogger("kopf").setLevel(logging.WARNING)
         logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # it warns that signals are not its own
         settings = kopf.OperatorSettings()
-        settings.scanning.disabled = True  # else it lists CRDs and namespaces, which needs more rights than we have any use for
+        settings.scanning.disabled = True  # else it lists CRDs and namespaces, which needs rights that nothing else here needs
         settings.posting.enabled = False
         settings.peering.standalone = True
         settings.networking.error_backoffs = (0.5, 1, 2, 3, 5, 8)

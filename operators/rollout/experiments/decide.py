@@ -47,8 +47,8 @@ def _begin(status: RolloutStatus, facts: Facts) -> Move | None:
 def _ended(
     spec: ExperimentSpec, status: RolloutStatus, facts: Facts, requests: tuple[VerbRequest, ...], now: datetime
 ) -> Move | None:
-    """Somebody says so, the spec does, its time is over, or nothing is left to compare. Every verb but `conclude` was answered
-    before this is asked."""
+    """Ends by the verb `conclude`, by the spec, by its duration, or because nothing is left to compare. Every other verb was answered
+    before."""
     final = _final(spec, status, now)
     said = next((r for r in requests if r.id not in status.handled), None)
     if said is not None:

@@ -1,6 +1,6 @@
 """The report of an experiment: each variant's proportion by the experiment's metric, with intervals, and the winner if there is one.
 
-Pure. What is done about it is for people to decide."""
+Pure. People decide what follows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ def _winner(found: tuple[VariantReport, ...], spec: ExperimentSpec, difference: 
 
 
 def _is_better(interval: tuple[float, float] | None, spec: ExperimentSpec) -> bool:
-    """Whether a variant's difference to another is surely on the good side."""
+    """Whether the interval of a variant's difference to another lies wholly on the better side."""
     if interval is None:
         return False
     return interval[1] < 0 if spec.goal == "lower" else interval[0] > 0

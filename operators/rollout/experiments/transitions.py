@@ -1,6 +1,6 @@
 """What an experiment's moves change in the status. Pure; an illegal move raises IllegalMove and changes nothing.
 
-Which move is made is operators.rollout.experiments.decide's."""
+operators.rollout.experiments.decide chooses the move."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime

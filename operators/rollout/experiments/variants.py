@@ -1,4 +1,4 @@
-"""What an experiment's spec comes to beside a stable revision: identity, revisions, targets and where each variant is counted. Pure."""
+"""What an experiment's spec means for a given stable revision: identity, revisions, targets, and where each variant is counted. Pure."""
 
 import hashlib
 

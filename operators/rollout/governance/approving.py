@@ -29,7 +29,7 @@ def starters(status: RolloutStatus) -> set[str]:
 
 
 def involved(step: ApprovalStep, status: RolloutStatus, view: GovernanceView) -> Mapping[str, str]:
-    """Who must not approve, and what they did. Where roles are asked for, that is also whoever made the bundle."""
+    """The people who must not approve, and what each did. If the step asks for roles, the people who made the bundle are among them."""
     opened = view.standing.opened if view.standing is not None else None
     recorded = opened.starters if opened is not None else frozenset()
     made = view.involved if step.roles else {}

@@ -1,6 +1,7 @@
-"""The approvals that a rollout needs whatever its steps say: those of the file of people, and no fewer than the last rollout had. Pure.
+"""The approvals that every rollout needs, independent of its steps: those of the file of people, and no fewer than the last rollout had.
+Pure.
 
-Taking an approval out of a policy therefore takes effect after one rollout that was approved as before."""
+So an approval that is removed from a policy is still needed for one more rollout."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,7 +23,7 @@ def required(policy: RolloutSpec, view: GovernanceView) -> RolloutSpec:
 
 
 def governed(policy: RolloutSpec, view: GovernanceView) -> RolloutSpec:
-    """The same, and with no less than the last promoted rollout of the service was approved by."""
+    """The same, and with at least the approvals of the service's last promoted rollout."""
     policy = required(policy, view)
     floor = view.standing.floor if view.standing is not None else None
     if not floor:
@@ -32,7 +33,7 @@ def governed(policy: RolloutSpec, view: GovernanceView) -> RolloutSpec:
 
 
 def with_approvals(policy: RolloutSpec, needed: Iterable[ApprovalStep], role_groups: Mapping[str, Any]) -> RolloutSpec:
-    """The policy, and before its last weight an approval step for each that is needed and that no step of it is as strict as."""
+    """The policy with the needed approvals. Each one that no step of the policy covers becomes a step before the last weight."""
     steps = list(policy.steps)
     for need in needed:
         if not any(s.approval is not None and is_as_strict(s.approval, need) for s in steps):
@@ -45,7 +46,7 @@ def with_approvals(policy: RolloutSpec, needed: Iterable[ApprovalStep], role_gro
 
 
 def is_as_strict(step: ApprovalStep, need: ApprovalStep) -> bool:
-    """Whether who passes this step would pass the other one too."""
+    """Whether every set of approvals that passes this step passes the other one too."""
     return (
         step.approvers >= need.approvers
         and set(step.roles) >= set(need.roles)

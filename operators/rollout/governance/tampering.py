@@ -1,6 +1,6 @@
-"""Whether a status claims more than the log of governed acts shows: then somebody changed it by hand. Pure.
+"""Finds a status that claims more than the log of governed acts shows: somebody changed it by hand. Pure.
 
-What it claims is not followed. False approvals are dropped. A revision that serves, or a step that was passed, without a recorded act
+Such claims are not followed. False approvals are dropped. A revision that serves, or a step that was passed, without a recorded act
 ends the rollout: stable is again the revision that was settled last."""
 
 from collections.abc import Iterator
@@ -96,7 +96,7 @@ def _approvals(
 
 
 def _last_stable(status: RolloutStatus, standing: Standing) -> Revision | None:
-    """The revision that was settled last; the status' own where it is one that was settled."""
+    """The revision that was settled last; the status' stable revision if that was ever settled."""
     if status.stable is not None and status.stable.digest in standing.settled:
         return status.stable
     return Revision.model_validate(standing.stable) if standing.stable else None

@@ -54,7 +54,7 @@ def calibrate(budget: AlertBudget, tally: Tally) -> Calibrated:
         )
     nearest = min(abs(alerts - spent) for _, alerts in edges)
     run = [(edge, alerts) for edge, alerts in edges if abs(alerts - spent) == nearest]
-    alerts = max(a for _, a in run)  # of two equally near, the one that misses less
+    alerts = max(a for _, a in run)  # of two equally near edges, the one with more alerts
     alike = [edge for edge, a in run if a == alerts]
     found = Calibrated(alike[len(alike) // 2], rows, spent, alerts, "")
     per = f"at {found.threshold:g} it alerts on {alerts:,} of {rows:,} mirrored rows, stable on {spent:,} ({found.difference:+.1%})"

@@ -16,7 +16,7 @@ def proportion(n: int, k: int, alpha: float = 0.05) -> tuple[float, float]:
 
     The rates p at which the mixture of all coins is less than 1/alpha times as likely as p. Raises ValueError unless 0 <= k <= n."""
     if not 0 <= k <= n:
-        raise ValueError(f"{k} of {n} is no proportion; k lies between 0 and n")
+        raise ValueError(f"{k} of {n} is not a proportion; k lies between 0 and n")
     if n == 0:
         return 0.0, 1.0
     limit = math.log(1 / alpha)

@@ -7,10 +7,10 @@ what the minimum makes <= 0 for every pair of the null: so the bound holds whate
 to look, whatever the split, and whenever one stops (Ville's inequality).
 
 Several bets play side by side, each with a share of the capital, and the capital is their sum: fixed odds ratios at the level
-seen so far, and the plain estimates. An unknown common level costs such bets next to nothing: it cancels in t / u.
+seen so far, and the plain estimates. Such bets lose almost nothing by an unknown common level, because it cancels in t / u.
 Sources: Turner, Ly & Grünwald (2024), "Generic E-variables for exact sequential k-sample tests that allow for optional stopping",
 JSPI 230; Turner & Grünwald (2023), "Exact anytime-valid confidence intervals for contingency tables and beyond", Stat. Prob. Lett.
-198. What was tried besides: docs/decisions. Who is compared with whom is operators.rollout.judging.judge's."""
+198. Alternatives that were tried: docs/decisions. operators.rollout.judging.judge chooses what is compared."""
 
 import math
 from dataclasses import dataclass
@@ -54,10 +54,10 @@ class Bets:
 
 
 EXCESS = Bets(odds=(1.9, 3.0, 8.0), shares=(0.24, 0.08, 0.66, 0.02))
-"""Against "no more often". Two thirds of the capital are on eight times: a rare event in a sparse stream is decided by three or four
-of them, so there a share counts most; twice as often is decided by many, and pays for its small share in a few more."""
+"""Against "no more often". Two thirds of the capital are on the odds ratio 8: three or four rare events in a sparse stream must decide, so
+the share matters most there. An odds ratio of 2 needs many events anyway; a small share costs it a few more."""
 BEYOND = Bets(odds=(1.4, 2.0, 4.0), shares=(0.3, 0.3, 0.3, 0.1))
-"""Against "at most a margin more often": further still than the margin."""
+"""Against "at most a margin more often": odds ratios beyond the margin."""
 ABSENCE = Bets(odds=(1.0, 1.5, 0.7), shares=(0.5, 0.2, 0.2, 0.1))
 """Against "more often by a margin at least": most likely they are equal."""
 
@@ -150,7 +150,7 @@ def _log_ratio(n: Floats, k: Floats, t: Floats, u: Floats) -> Floats:
 
 
 def log_sum(logs: Floats) -> Floats:
-    """log of the sum of exponentials over the first axis."""
+    """Log of the sum of exponentials over the first axis."""
     top = np.max(logs, axis=0)
     return np.asarray(top + np.log(np.sum(np.exp(logs - top), axis=0)))
 
@@ -173,7 +173,7 @@ class EProcess(Value):
         return float(log_sum(np.asarray(self.logs) + bets_against(self.offset).log_shares)) if self.logs else 0.0
 
     def look(self, past: tuple[Counts, Counts], stable: Counts, candidate: Counts, copies: int = 1) -> "EProcess":
-        """After one more look. past: what stable and candidate had shown before it, which is all that the bets may know."""
+        """After one more look. past: the counts of stable and candidate before this look; bets may depend on nothing else."""
         (past_x, past_y), x, y = past, stable, candidate
         if self.is_swapped:
             past_x, past_y, x, y = past_y, past_x, y, x

@@ -1,9 +1,9 @@
 """The state of one gate: its e-processes on live and mirrored evidence, and their shares of the gate's capital. Pure.
 
 The capital starts at 1. Each part takes a share of what is left when it first has something to see, and they add up: the sum is an
-e-process whatever the parts have to do with each other. `worse` is the sum reaching its limit; `no_worse` is said by one part with
-its own share: live evidence once the candidate has a weight (what clients meet decides), mirrored evidence before.
-A split that changes makes replicas forget their entities: with unit `entity` each split has a part of its own."""
+e-process under any dependence between the parts. `worse` is the sum reaching its limit; One part alone decides `no_worse`, with its own
+share: live evidence once the candidate has a weight, because clients meet it then; mirrored evidence before. A split that changes makes
+replicas forget their entities: with unit `entity` each split has a part of its own."""
 
 import math
 from typing import Literal
@@ -29,7 +29,7 @@ class CapitalShare(Value):
     kind: Literal["live", "mirror"]
     log_share: float
     split: int = 0
-    """Which split, for entities."""
+    """Number of the split, for gates by entity."""
     base: tuple[Counts, Counts] = (Counts(), Counts())
     """Where stable's and the candidate's counts stood when it began."""
     stream: TwoStream | None = None
@@ -88,7 +88,7 @@ class GateState(Value):
 
     def look(self, stable: Tally, candidate: Tally, split: int, replicas: int) -> "GateState":
         """After a look at which the totals stood like this. split: number of the split that stands. replicas: how many count
-        entities; each counts the same ones, so what they show together is the geometric mean of what each would show."""
+        entities; replicas count the same entities, so the joint evidence is the geometric mean of the replicas' evidence."""
         state = self
         if self.gate.unit == "entity":
             state = state._retire(split)

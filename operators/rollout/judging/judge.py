@@ -1,8 +1,8 @@
 """One look at a rollout's evidence: what the variants showed, whether it can be trusted, and what each gate says. Pure.
 
-Looked at every few seconds, valid at every look: the chance of ever calling a sound candidate worse is at most alpha, over all
-gates and looks; of ever calling one no worse that is worse than a margin, at most beta. Invalid evidence (stale, partial, a counter
-that fell, a broken split) never promotes and never blames. What follows from a verdict is operators.rollout.decide's."""
+Valid at every look. Over all gates and looks, a sound candidate is called worse with probability at most alpha. A candidate that is worse
+than a margin is called no worse with probability at most beta. Invalid evidence (stale, partial, a counter that fell, a broken split)
+neither promotes nor aborts. operators.rollout.decide acts on the verdict."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,8 @@ from serving.read_back import read_back
 
 _LARGEST = 1e300
 _PROBLEM_CHARS = 1500
-"""What could not be measured is cut to this many characters: a status has bounds, and one over them could not be read back."""
+"""The reason for a failed measurement is cut to this many characters, because a status has bounds. A status over its bounds could not be
+read back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
-"""What replicas' counters have grown by: differences that survive restarts, vanished replicas and partial looks. Pure.
+"""The growth of the replicas' counters: differences that survive restarts, vanished replicas and partial looks. Pure.
 
 Counters are differenced per replica identity. A new identity started from zero; one that vanished keeps what it counted; a counter
 that falls within one identity is a fault of measuring: its replica counts nothing until it is back above its mark, and the look is
 invalid. An observation no newer than the last one adds nothing. What was counted before the ledger began is not evidence: replicas
 met up to the first complete look only give their mark. Round-trips through JSON (a resource's status, a file), of MOST_BYTES at most:
-where there are too many replicas for that, a sample of them is counted (operators.rollout.judging.replica_sample), and stands for all.
-What the differences mean is operators.rollout.judging.judge's."""
+with too many replicas for that, only a sample of them is counted (operators.rollout.judging.replica_sample).
+operators.rollout.judging.judge interprets the differences."""
 
 import base64
 import json
@@ -21,9 +21,9 @@ from operators.values import Value
 from serving.read_back import read_back
 
 REMEMBER = timedelta(hours=24)
-"""How long a vanished replica's mark is kept, should it come back."""
+"""How long a vanished replica's mark is kept, in case it comes back."""
 REMEMBER_OF_MANY = timedelta(minutes=10)
-"""The same where there is no room for the marks of all that are there."""
+"""The same if there is no room for the marks of all present replicas."""
 REMEMBER_AT_MOST = 256
 """Marks of vanished replicas."""
 PACK_FROM_BYTES = 4 * 1024
@@ -49,7 +49,7 @@ class Ledger(Value):
     at: datetime | None = None
     """Of the newest observation counted."""
     is_open: bool = False
-    """A complete look has been seen: whoever appears from now on has started since."""
+    """A complete look has been seen: a replica that appears from now on has started since."""
     marks: Mapping[str, Mark] = {}
     totals: Mapping[str, Tally] = {}
     """By `variant@revision`: everything since the ledger began, of all replicas, also gone ones."""
@@ -59,7 +59,7 @@ class Ledger(Value):
     """How many had fallen."""
     split: ObservedSplit = ObservedSplit()
     has_let_go: bool = False
-    """Written by an earlier release: marks were left out, and nobody knows whose. Whoever appears at first only gives its mark."""
+    """Written by an earlier release, which left out marks without recording which. A replica that appears only gives its mark at first."""
     known: str = ""
     """Bits of the replicas that were seen and have no mark: they only give their mark when they are counted (again)."""
     share: float = 1.0
@@ -68,7 +68,7 @@ class Ledger(Value):
     is_without_scores: bool = False
     """There are too many replicas to keep the scores of each: none are counted, and alertBudget cannot set a threshold."""
     mismatch: str = ""
-    """What was found wrong with the split; once found it stays, for the evidence is spoilt."""
+    """What was found wrong with the split. A finding stays, because the evidence so far is not usable."""
     comparisons: Mapping[str, Any] = {}
     """operators.rollout.judging.judge's: e-processes by pair of tallies."""
 
@@ -95,7 +95,7 @@ class Ledger(Value):
         return kept
 
     def _grown(self, kept: dict[str, Any]) -> dict[str, Any]:
-        """What is kept, with a larger share of the replicas to be counted from now on, if there is room for it."""
+        """The ledger with a larger share of the replicas to be counted from now on, if there is room."""
         if self.share >= 1 or _size(kept) > MOST_BYTES // 2:
             return kept
         return packed(self.model_copy(update={"share": min(1.0, 1.5 * self.share)})._as_json())

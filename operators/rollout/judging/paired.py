@@ -5,7 +5,7 @@ counts, 1 or 0. Against "the mean of s is at most m", a bet of size b multiplies
 at most 1 for 0 <= b < 1 / (m - least s). Fixed bets of many sizes share the capital, so the e-value is a function of the counts
 alone. With m = 0 only the pairs that differ matter: McNemar's test by betting.
 Source: Waudby-Smith & Ramdas (2024), "Estimating means of bounded random variables by betting", JRSS B 86(1), section 4.4 (grids of
-fixed bets). Pairs of one entity are alike: see docs/reference on what that means for the bound."""
+fixed bets). Pairs of one entity are not independent; docs/reference/judgement.md says what that means for the bound."""
 
 import math
 

@@ -1,9 +1,9 @@
-"""Sample-ratio mismatch: whether entities were split as the weights say. A split that is not is broken, and so is what it shows. Pure.
+"""Sample-ratio mismatch: whether entities were split as the weights say. The evidence of a broken split is not usable. Pure.
 
-The unit is the entity: the split hashes entities, so the requests of one are no separate draws. An always-valid multinomial test
+The unit is the entity, because the split hashes entities: requests of one entity are not separate draws. An always-valid multinomial test
 per replica and per split: a replica counts each entity once while a split stands and forgets them when it changes, so within one
-(replica, split) the counts are independent draws; what two replicas or two splits count of one entity is not, so nothing is added
-up over them and each pays its part of alpha.
+(replica, split) the counts are independent draws; Counts of two replicas or two splits may hold the same entity. So they are never added
+up, and each (replica, split) pays its part of alpha.
 Source: Lindon & Malek (2022), "Anytime-Valid Inference for Multinomial Count Data", NeurIPS 35 (arXiv:2011.03567), section 3."""
 
 import math
@@ -15,7 +15,7 @@ from operators.values import Value
 ALPHA = 0.001
 """Bound on ever calling a sound split broken."""
 SETTLE = timedelta(seconds=30)
-"""What replicas count within this time after a change is not held against the new split."""
+"""Counts within this time after a change are not judged against the new split."""
 _CONCENTRATION = 10.0
 """Weight of the prior around the expected shares, in entities."""
 
@@ -26,13 +26,13 @@ class ObservedSplit(Value):
     shares: Mapping[str, float] = {}
     """Expected, in percent of entities, by variant."""
     number: int = 0
-    """How many there were so far; counts of different splits are never added up."""
+    """Number of splits so far; counts of different splits are never added up."""
     since: datetime | None = None
     """When it was first looked at."""
     counts: Mapping[str, Mapping[str, int]] = {}
     """New entities by replica and variant, since it had `SETTLE` to reach every replica and every counter."""
     let_go: int = 0
-    """Replicas whose counts are no longer kept. Each had a part of alpha, which nobody else gets."""
+    """Replicas whose counts are no longer kept. Their parts of alpha stay used."""
 
     def only(self, replicas: Collection[str]) -> "ObservedSplit":
         """Without the counts of any other replica."""
@@ -76,7 +76,7 @@ def finding(split: ObservedSplit) -> str:
             )
             return (
                 f"the split is broken (sample-ratio mismatch): of {total:,} entities at replica {replica} {parts}; "
-                "what it shows cannot be compared: find out who is missing, then retry the rollout"
+                "its evidence cannot be compared: find out which entities are missing, then retry the rollout"
             )
     return ""
 

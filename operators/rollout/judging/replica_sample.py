@@ -1,8 +1,8 @@
-"""Which replicas are counted where there is no room for all, and which were counted before. Pure.
+"""Which replicas are counted if there is no room for all, and which were counted before. Pure.
 
-A replica's place in [0, 1) is a hash of its identity, so the sample has nothing to do with what a replica counts, and stays the same
-from look to look. A replica whose mark was dropped, or that is not in the sample, is entered into a Bloom filter: if it comes back,
-or the sample grows, its old counters are no evidence. A new replica may match by chance; its first look then sets only its mark."""
+A replica's place in [0, 1) is a hash of its identity, so the sample is independent of the counts and stays the same from look to look. A
+replica whose mark was dropped, or that is not in the sample, is entered into a Bloom filter: if it comes back, or the sample grows, its old
+counters do not count as evidence. A new replica may match by chance; its first look then sets only its mark."""
 
 import base64
 import hashlib

@@ -1,9 +1,8 @@
 """InferAnswer -> the bytes of a ModelInferResponse, put together from fragments, most of which were made before.
 
-Pure. Concatenated messages are one message (protobuf's own rule for merging), so what an answer says again and again is serialised
-once by the library and kept: its model, its usual parameters, the name, datatype and shape of each output, and whole outputs that are
-answered often. Written by hand are only lengths, raw bytes and text parameters. The meaning is `grpc_codec.write_answer`'s; a property
-test holds the two equal."""
+Pure. Concatenated messages are one message (protobuf's own rule for merging), so the parts that repeat are serialised once by the library
+and kept: model, usual parameters, name, datatype and shape of each output, and whole outputs that are answered often. Only lengths, raw
+bytes and text parameters are written by hand. The result equals `serving.doors.grpc.codec.write_answer`; a property test holds that."""
 
 from functools import lru_cache
 from typing import Final

@@ -1,7 +1,7 @@
 """The methods of inference.GRPCInferenceService, from request bytes to response bytes.
 
-Knows the service port and the codec; not how a call arrives. Bytes are parsed here, not by the gRPC library, because what is no
-message must be INVALID_ARGUMENT and the library would answer INTERNAL."""
+Knows the service port and the codec, not how a call arrives. Bytes are parsed here, not by the gRPC library: a malformed message must be
+INVALID_ARGUMENT, and the library would answer INTERNAL."""
 
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -85,7 +85,7 @@ class InferenceMethods:
         asked = codec.parse(_MODEL_READY, body)
         try:
             is_ready = self._service.is_model_ready(_named(asked.name), asked.version or None)
-        except NotFound:  # as Triton answers: its clients ask until a model is there
+        except NotFound:  # as Triton answers: its clients ask again until the model is there
             is_ready = False
         return _bytes(_IS_MODEL_READY(ready=is_ready))
 
@@ -124,7 +124,7 @@ class InferenceMethods:
 
 def _named(name: str) -> str:
     if not name:
-        raise BadRequest("the model's name is empty; say which model is meant")
+        raise BadRequest("the model's name is empty; name the model")
     return name
 
 

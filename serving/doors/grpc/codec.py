@@ -1,6 +1,6 @@
 """The protocol's gRPC messages, both ways: ModelInferRequest -> InferRequest, InferAnswer -> ModelInferResponse.
 
-Pure: messages in, values out; the server is serving.doors.grpc.door's. Tensors come typed (`contents`) or raw
+Pure: messages in, values out; serving.doors.grpc.door is the server. Tensors come typed (`contents`) or raw
 (`raw_input_contents`), never both in one request; FP16 has no typed field and is always raw. The answer is raw if the request's
 parameter `binary_data_output` says so, else if the request was raw, and always if an output is FP16."""
 
@@ -64,7 +64,7 @@ _UINT64_MAX: Final = (1 << 64) - 1
 
 
 def parse(kind: Message, body: bytes) -> Message:
-    """Bytes to a message. Raises BadRequest if they are none."""
+    """Bytes to a message. Raises BadRequest if they are not one."""
     try:
         return kind.FromString(body)
     except DecodeError as problem:
@@ -110,7 +110,7 @@ def read_request(
 
 
 def _plain(item: Message, raw: bytes) -> Tensor | None:
-    """The usual raw input: numbers, nothing odd about it; None for any other, right or wrong, which goes the long way."""
+    """The usual raw input: numbers, nothing odd about it; None for any other, valid or not, which takes the slower path."""
     name, dtype, shape = item.name, _NUMBERS.get(item.datatype), list(item.shape)
     if dtype is None or not 0 < len(name) <= MAX_NAME or len(shape) > MAX_RANK or (shape and min(shape) < 0):
         return None
@@ -251,7 +251,7 @@ def write_statistics(statistics: Sequence[ModelStatistics]) -> Message:
 
 
 def write_metadata(metadata: ModelMetadata) -> Message:
-    """A model's metadata as a message. Our own additions have no place in it; HTTP has them."""
+    """A model's metadata as a message. The message has no fields for our own additions; they are on HTTP only."""
     message = ModelMetadataResponse(name=metadata.name, versions=metadata.versions, platform=metadata.platform)
     for tensor in metadata.inputs:
         message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)

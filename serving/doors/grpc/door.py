@@ -45,8 +45,8 @@ from serving.errors import BadRequest, DeadlineExceeded, Internal, ServingError,
 from serving.ports import InferenceService
 
 CONNECTION_AGE_S: Final = 60.0
-"""Where replicas share the port, a connection this old (a quarter more or less) is asked to go: its client opens another, which
-any replica may get. gRPC's clients keep one connection for good, so replicas added later would never meet them."""
+"""If replicas share the port, a connection of this age (a quarter more or less) is asked to close. Its client opens another one, which any
+replica may get. Otherwise replicas that are added later would get no traffic, because gRPC clients keep one connection."""
 SWEEP_S: Final = 1.0
 MAX_WAITING: Final = 1000
 """Messages of one flowing call that wait for their turn."""
@@ -61,16 +61,15 @@ _log = logging.getLogger(__name__)
 
 
 class _Inbox:
-    """Messages of a flowing call, as they come. What waits in here takes of the room until its turn has come."""
+    """Messages of a flowing call, as they come. Messages that wait here count against the byte limit until they are taken."""
 
     def __init__(self, stream: Stream, encoding: bytes, now: Callable[[], float]) -> None:
         self._stream, self._encoding, self._now = stream, encoding, now
         self._queue: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
 
     def put(self) -> None:
-        """Take the whole messages out of the stream's body. Raises TooLarge for one, or for more of them, than may wait.
-
-        A call of it for a few bytes costs a look at a length: only what is whole is copied."""
+        """Take the complete messages out of the stream's body. Raises TooLarge if one is too large or too many wait. A call for a few bytes
+        is cheap, because only complete messages are copied."""
         stream, body, at = self._stream, self._stream.body, 0
         while len(body) - at >= FRAME_BYTES:
             size = message_length(body, at)
@@ -154,7 +153,7 @@ class GrpcApplication:
         return read_head(fields)
 
     def opened(self, stream: Stream) -> None:
-        """Begin what flows; of a client that may wait for an answer before it says all, refuse at once what is not offered."""
+        """Begin a streaming call. Refuse an unknown method at once, because the client may wait for an answer before it sends the rest."""
         head: RequestHead = stream.head
         if head.path in self._calls or not head.is_grpc:
             return
@@ -241,7 +240,7 @@ class GrpcApplication:
     # ---- calls
 
     def _limit_time(self, stream: Stream, task: "asyncio.Task[Any]", deadline_s: float | None) -> None:
-        """The service keeps deadlines itself; this ends what does not come back."""
+        """The service keeps deadlines itself; this ends calls that do not return."""
         if deadline_s is None:
             return
 
@@ -363,7 +362,7 @@ class Http2Door:
         for connection in list(self._connections):
             for stream in list(connection.streams.values()):
                 self._application.give_up(stream)
-        await asyncio.sleep(0.01)  # so that those who are given up are told
+        await asyncio.sleep(0.01)  # so that the clients of cancelled calls get a status
         for connection in list(self._connections):
             connection.close()
 

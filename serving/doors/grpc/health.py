@@ -1,6 +1,6 @@
 """grpc.health.v1 over the InferenceService port: the server (""), the inference service, and each model by its name.
 
-Values and waiting only; how a door carries them is the door's."""
+Values and waiting only; the door sends them."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ _STATUS: Final = health_pb2.HealthCheckResponse.ServingStatus
 
 
 class Health:
-    """However many watch, a change of what is served is one look at each name that is watched; nobody looks in between."""
+    """A change of the served models causes one look at each watched name, for any number of watchers; there is no polling."""
 
     def __init__(self, service: InferenceService) -> None:
         self._service = service
@@ -33,7 +33,7 @@ class Health:
         service.on_change(self._look_soon)
 
     def close(self) -> None:
-        """The door is going: nothing is well any more, and who watches is told so."""
+        """The door closes: every name is not serving, and watchers are told."""
         self._is_closing = True
         self._look()
 

@@ -1,9 +1,9 @@
 """The gRPC messages of the protocol: the descriptors of the `kserve` package, in a pool of our own.
 
 Two reasons not to import the package: `import kserve` takes seconds, and its stubs register themselves in protobuf's one default
-pool, where any other copy of `inference.*` (tritonclient's, say) collides with them. So the serialized descriptor is read from
-the package's file, completed with what Triton's clients know and KServe's file lacks, and built in a private pool. The bytes on
-the wire are those of either client.
+pool, where any other copy of `inference.*` (tritonclient's, say) collides with them. So the serialized descriptor is read from the
+package's file, completed with the parts of Triton's protocol that KServe's file lacks, and built in a private pool. The bytes on the wire
+are those of either client.
 
 Added to KServe's file, with Triton's field numbers: InferParameter.double_param and .uint64_param, RepositoryIndex,
 ModelStatistics, and the model name where Triton's load and unload requests have it (field 2; KServe has it in field 1)."""
@@ -48,7 +48,7 @@ def _serialized_descriptor(path: Path) -> bytes:
 
 
 def _completed(file: Any) -> Any:
-    """Add what Triton's clients know, where it is not there already."""
+    """Add the parts of Triton's protocol that are missing."""
     messages = {message.name: message for message in file.message_type}
     _add(messages["InferParameter"], "double_param", 4, _Field.TYPE_DOUBLE, oneof=0)
     _add(messages["InferParameter"], "uint64_param", 5, _Field.TYPE_UINT64, oneof=0)

@@ -1,6 +1,6 @@
 """gRPC over HTTP/2 as bytes: what a request's head says, how a message is framed, how an answer and a failure are written.
 
-Pure. See gRPC's PROTOCOL-HTTP2.md; metadata that nobody here reads is not looked at."""
+Pure. See gRPC's PROTOCOL-HTTP2.md; metadata that is not used here is ignored."""
 
 import base64
 import re
@@ -17,7 +17,7 @@ from serving.doors.oip.tensors import brief
 from serving.errors import BadRequest, ServingError, TooLarge, Unsupported
 
 FRAME_BYTES: Final = 5
-"""What stands before a message: whether it is compressed, and its length."""
+"""The prefix of a message: whether it is compressed, and its length."""
 _TYPE: Final = (b"content-type", b"application/grpc")
 _ACCEPT: Final = (b"grpc-accept-encoding", b"identity,deflate,gzip")
 HEAD: Final = encode([(b":status", b"200"), _TYPE, _ACCEPT])
@@ -31,7 +31,7 @@ _ESCAPED: Final = re.compile(rb"[^ -$&-~]")
 
 
 class RequestHead(NamedTuple):
-    """What the head of a request says. problem: why it is refused whatever its body is. length: its content-length."""
+    """What the head of a request says. problem: why it is refused before its body is read. length: its content-length."""
 
     method: bytes
     path: bytes
@@ -48,7 +48,7 @@ class RequestHead(NamedTuple):
 
 
 def read_head(fields: list[Field]) -> RequestHead:
-    """Fields of a request to a RequestHead. Raises ProtocolFault for what HTTP/2 calls malformed."""
+    """Fields of a request to a RequestHead. Raises ProtocolFault for a request that is malformed by HTTP/2."""
     headers: dict[bytes, bytes] = {}
     is_regular = False
     for name, value in fields:
@@ -101,7 +101,7 @@ def message_length(body: bytes | bytearray, at: int = 0) -> int:
 
 
 def not_single(size: int) -> BadRequest:
-    """A body of size bytes is something else than one message."""
+    """The error for a body of `size` bytes that is not exactly one message."""
     return BadRequest(f"the request's body is {size} bytes and not exactly one gRPC message of the length it states")
 
 

@@ -1,9 +1,8 @@
 """One HTTP/1.1 connection: requests answered in order, each begun in the turn of the loop that brought its last byte.
 
-Requests are made of bytes by serving.doors.http.request_parser and answered by the application, which is called directly: no server
-interface stands between, and a request that waits for nothing makes no task. Held here: one request at a time, whatever is
-pipelined behind it waiting unread; answers only as fast as the client reads them; a client that leaves cancels its request. How
-many connections there are, how long they may take and when they end is serving.doors.http.server's.
+serving.doors.http.request_parser makes requests of bytes; the application is called directly and answers them. A request that does not wait
+makes no task. Rules here: one request at a time, pipelined ones wait unread; answers go out only as fast as the client reads; a client that
+leaves cancels its request. serving.doors.http.server limits the number, time and age of connections.
 
 A connection is in one of these states: the first in this order that its attributes say. `stage` is the parser's, times are
 ConnectionLimits'.
@@ -48,7 +47,7 @@ from serving.errors import BadRequest, Internal, Overloaded, ServingError, Unava
 HELD_BYTES: Final = 64 * 1024
 """Bytes behind a request that waits are kept up to this many before the connection is read no further."""
 HALF_CLOSE_S: Final = 0.02
-"""A client that closes its side so soon after its request has only said that it was the last; one that does so later has left."""
+"""A client that closes its side this soon after its request only marks it as the last. A client that closes later has left."""
 
 _NOT_LOOKED: Final = sys.maxsize
 """Nobody has looked yet how much the client has left unread, so the first look only notes it. An answer that closes its connection may
@@ -70,7 +69,7 @@ class HttpApplication(Protocol):
         ...
 
     def admit_head(self, method: str, url: bytes) -> ServingError | None:
-        """Asked when a request's head has arrived: why its body need not be kept. None: go on."""
+        """Called when a request's head has arrived. Returns the refusal if the request is refused before its body; None: go on."""
         ...
 
 
@@ -142,7 +141,7 @@ class HttpConnection(asyncio.Protocol):
     # What the transport calls.
 
     def connection_made(self, transport: Any) -> None:
-        """Accepted, or turned away."""
+        """Accept the connection or refuse it."""
         shared = self._shared
         self._transport = transport
         self._since = shared.loop.time()
@@ -153,7 +152,7 @@ class HttpConnection(asyncio.Protocol):
             self._refuse_excess(excess)
 
     def data_received(self, data: bytes) -> None:
-        """Flat: this is every request's way in."""
+        """Flat, without helper calls, because every request passes here."""
         if self._task is not None or self._is_blocked or self._held:
             self._hold(data)
             return
@@ -248,7 +247,7 @@ class HttpConnection(asyncio.Protocol):
     # Requests in, answers out.
 
     def _take(self, data: bytes) -> None:
-        """Parse by slices, answering in between: what one read brings is not all parsed before its first request is answered."""
+        """Parse in slices and answer in between, so that the first request of a read does not wait for the rest to be parsed."""
         parser, at = self._parser, 0
         while at < len(data) and not self._is_over:
             end = at + parser.next_feed_bytes()
@@ -263,7 +262,7 @@ class HttpConnection(asyncio.Protocol):
                 return
 
     def _note(self) -> None:
-        """A request is incomplete, or was before: keep the time since when, and the account of what is held of it."""
+        """Keep since when a request is incomplete, and how many of its bytes are held."""
         parser, shared = self._parser, self._shared
         if parser.stage != self._stage:
             self._stage, self._since = parser.stage, shared.loop.time()
@@ -336,7 +335,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(self._shared.heads.refused(refused))
 
     def _go_on(self) -> None:
-        """A request was answered, or the client reads again: on with what waited meanwhile."""
+        """A request was answered, or the client reads again: go on with the requests that waited."""
         self._answer()
         while self._held and not (self._is_over or self._task is not None or self._is_blocked):
             data, self._held = self._held, b""
@@ -359,8 +358,8 @@ class HttpConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _end(self) -> None:
-        """After the last answer. What is still coming in is read for a moment: to close on unread bytes resets the connection, and
-        the client might never see the answer."""
+        """Close after the last answer. Incoming bytes are read for a moment, because closing on unread bytes resets the connection and may
+        destroy the answer."""
         has_more = self._parser.is_over or self._held or self._parser.ready or self._parser.stage != BETWEEN
         self._is_over, self._held = True, b""
         self._parser.close()
@@ -373,8 +372,8 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write_eof()
 
     def _refuse_excess(self, excess: int) -> None:
-        """More connections than allowed: the newest goes, as the others may have a request on its way that nobody would answer.
-        It is told so, unless those being told are many already."""
+        """More connections than allowed: the newest is closed, because the others may have a request on its way. It gets a refusal, unless
+        many others are getting one."""
         if excess > 64:
             self._is_over = True
             self._transport.abort()

@@ -1,9 +1,8 @@
 """The HTTP door: requests whose body has arrived, over the InferenceService port.
 
-Asks the router, a codec, the service, and a codec again. Which path means what is serving.doors.http.router's; what the bytes mean is
-the codecs'; what the service does is unknown here; how requests come over a socket is serving.doors.http.connection's. No framework
-stands between: one request is one dictionary look-up, one decode, one await, one encode. Nothing that a client sends is answered
-500; a defect of ours is, with its trace in the log."""
+Calls the router (paths), a codec (bytes), the service, and the codec again. serving.doors.http.connection brings the requests. There is no
+framework: one request is one dictionary look-up, one decode, one await, one encode. Only a defect of ours is answered 500, with its trace
+in the log; a client's input never is."""
 
 import asyncio
 import logging
@@ -51,7 +50,7 @@ class Request:
         self.query = query
 
     def envelope(self) -> Envelope:
-        """Model, deadline, trace and variant, from path and headers. Raises BadRequest for a timeout that is no number."""
+        """Model, deadline, trace and variant, from path and headers. Raises BadRequest for a timeout that is not a number."""
         headers, deadline_s = self.headers, None
         if not TIMEOUT_HEADERS.isdisjoint(headers):
             for name in TIMEOUT_HEADERS & headers.keys():
@@ -75,8 +74,8 @@ Handler = Callable[[Request], Awaitable[Reply]]
 class HttpDoor:
     """The application. `metrics` gives the text of /metrics, in a thread; `union` makes it that of all replicas that share the port.
 
-    degraded: what is out and what happens instead, a line each, for the body of readiness.
-    admit: asked before the body of an inference is kept or decoded; what it returns is the answer, None lets the request in.
+    degraded: the dependencies that are out and what happens instead, a line each, for the body of readiness.
+    admit: called before the body of an inference is kept or decoded. It returns a refusal, or None to let the request in.
     body_timeout_s: how long a body may take to arrive."""
 
     def __init__(
@@ -141,13 +140,13 @@ class HttpDoor:
         return reply
 
     def admit_head(self, method: str, url: bytes) -> ServingError | None:
-        """Asked when a request's head has arrived: why its body need not be kept. None: go on."""
+        """Called when a request's head has arrived. Returns the refusal if the request is refused before its body; None: go on."""
         if self._admit is None or method != "POST":
             return None
         return self._admit() if url.endswith(_INFERENCES) or _is_inference(url) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The same as an ASGI 3 application, for servers of others: Ray Serve's proxy."""
+        """The same as an ASGI 3 application, for other servers: Ray Serve's proxy."""
         if scope["type"] != "http":
             await _other(scope["type"], receive, send)
             return
@@ -207,7 +206,7 @@ class HttpDoor:
         is_ready = self._service.is_ready()
         state: dict[str, Any] = {"live": self._service.is_live(), "ready": is_ready}
         degraded = self._degraded()
-        if degraded:  # it answers, so it stays ready; what it answers without is said
+        if degraded:  # it answers, so it stays ready; the body says what is out
             state["degraded"] = list(degraded)
         return _health(state, is_ready, "the server is not ready: no model answers yet; try again soon")
 
@@ -301,7 +300,7 @@ def _health(state: dict[str, Any], is_well: bool, message: str) -> Reply:
 
 
 async def _other(kind: str, receive: Receive, send: Send) -> None:
-    """Lifespan has nothing to start here; a WebSocket is turned away."""
+    """Lifespan has nothing to start here; a WebSocket is refused."""
     if kind == "websocket":
         await send({"type": "websocket.close", "code": 1003})
         return

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 class Page:
-    """One page is written at a time. Requests that come meanwhile share the next one. So a page holds all that was counted before its
-    request, and a hundred requests at once cost two pages.
+    """One page is written at a time. Requests that come meanwhile share the next one. So a page holds all counts from before its request,
+    and a hundred requests at once cost two pages.
 
     write: called in the thread, while the loop goes on counting."""
 
@@ -19,7 +19,7 @@ class Page:
         self._next: asyncio.Task[bytes] | None = None
 
     async def get(self) -> bytes:
-        """The page as of now or later. Raises what writing it raised."""
+        """The page as of now or later. Raises the writer's exception."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._after(self._under_way))
         return await asyncio.shield(self._next)

@@ -9,7 +9,7 @@ HeaderTuple = tuple[tuple[bytes, bytes], ...]
 
 JSON: Final = (b"content-type", b"application/json")
 PLAIN_JSON: Final[HeaderTuple] = (JSON,)
-"""The headers of almost every answer; recognised by identity, its head is made beforehand."""
+"""The headers of almost every answer. They are recognised by identity, so that a prepared head is used."""
 
 
 class Reply:
@@ -24,12 +24,12 @@ class Reply:
 
 
 def refusal(error: ServingError) -> Reply:
-    """The answer that an error is: its status, the one error body, when to come back."""
+    """The answer for an error: its status, the error body, and Retry-After."""
     wait = retry_after_header(error)
     headers = PLAIN_JSON if wait is None else (JSON, (b"retry-after", wait))
     return Reply(error_body(error.message), http_status(error), headers)
 
 
 def error_reply(status: int, message: str) -> Reply:
-    """The answer to what is wrong with HTTP itself and has no cause of its own in serving.errors."""
+    """The answer to an error of HTTP itself, which has no class in serving.errors."""
     return Reply(error_body(message), status)

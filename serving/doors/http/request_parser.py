@@ -1,7 +1,7 @@
 """Bytes to whole HTTP/1.1 requests: framing by httptools (llhttp, strict), bodies within their limit. The one user of httptools.
 
-Pure: no socket, no clock; what is whole waits in `ready`, in order. What cannot be a request is one too: its refusal stands in its
-place, so that it is answered after those before it. Order, time and the wire are serving.doors.http.connection's."""
+Pure: no socket, no clock. Complete requests wait in `ready`, in order. A malformed request waits there too, with its refusal, so that it is
+answered after those before it. serving.doors.http.connection keeps order and time, and writes."""
 
 from collections import deque
 from collections.abc import Callable
@@ -23,15 +23,15 @@ HEAD: Final = 1
 BODY: Final = 2
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Largest request line and headers together; also the most that may come within a chunked body and be none of it."""
+"""Largest request line and headers together; also the largest overhead within a chunked body."""
 SLICE_BYTES: Final = 8 * 1024
-"""So much is parsed at a time: as many requests at most are whole before the first of them is answered."""
+"""Bytes parsed at a time. It bounds how many requests are complete before the first of them is answered."""
 JOINED_PARTS: Final = 64
 """An unfinished body's pieces are joined when one read brought more than so many: chunks may be as small as one byte."""
 NOT_ONE_HOST: Final = "an HTTP/1.1 request has exactly one Host header"
-"""Two servers on one way might each take another for the host that is meant (RFC 9112, 3.2)."""
+"""Otherwise two servers on the path might choose different hosts (RFC 9112, 3.2)."""
 NO_CODINGS_YET: Final = "HTTP/1.0 has no Transfer-Encoding; send a Content-Length, or HTTP/1.1"
-"""A server that knows of chunks and one that does not see different ends of such a request (RFC 9112, 6.1)."""
+"""A server that supports chunks and one that does not would see different ends of such a request (RFC 9112, 6.1)."""
 NOT_HTTP: Final = "the request is not HTTP/1.1: malformed request line, header or chunk"
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
@@ -120,11 +120,11 @@ class RequestParser:
                 self._end(BadRequest(NOT_HTTP))
 
     def refuse(self, error: ServingError) -> None:
-        """Keep nothing of the body under way; the request is answered so when all of it has come."""
+        """Keep nothing of the body under way; the request gets this refusal when its body is complete."""
         self._refusal, self._parts, self._joined = error, [], 0
 
     def give_up(self, error: ServingError) -> None:
-        """Wait no longer for the rest of a body."""
+        """Stop waiting for the rest of a body."""
         self._end(error)
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ class RequestParser:
         self._fields[name] = value
 
     def on_headers_complete(self) -> None:
-        """Flat, as all of it is done for every request; what few requests need is in `_rare`."""
+        """Flat, because it runs for every request; checks that few requests need are in `_rare`."""
         parser = self._parser
         headers = self._headers = self._fields
         self._fields = {}  # a chunked body's trailers come here and are dropped
@@ -175,7 +175,7 @@ class RequestParser:
                 self.refuse(too_large(self._max_body_bytes))
 
     def on_message_complete(self) -> None:
-        """One more is ready."""
+        """One more request is ready."""
         parts = self._parts
         if not parts:
             body = b""
@@ -223,7 +223,7 @@ class RequestParser:
         if not is_1_0 and _asks_first(headers):
             if self._refusal is None:
                 self.wants_continue = True
-            else:  # the client may send the body or not: nothing after it can be told from it
+            else:  # the client may or may not send the body, so the bytes that follow cannot be told from it
                 self._end(self._refusal)
 
     def _upgrade(self, rest: bytes) -> None:
@@ -263,7 +263,7 @@ class RequestParser:
         self.wants_continue = self._refusal is None and not is_1_0 and _asks_first(headers)
 
     def _end(self, why: ServingError | Reply) -> None:
-        """Nothing after this can be understood. The request under way is answered with its own refusal if it has one."""
+        """The rest of the connection cannot be parsed. The request under way is answered with its own refusal if it has one."""
         if self.is_over:
             return
         self.is_over, self._parts = True, []

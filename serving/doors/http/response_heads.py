@@ -1,6 +1,6 @@
 """Replies to bytes on the wire: status line, date, headers, body. Heads of the common answers are made once a second.
 
-Pure but for the clock that is handed in; knows nothing of connections."""
+Pure: the time is an argument. Knows nothing of connections."""
 
 from email.utils import formatdate
 from http import HTTPStatus
@@ -12,17 +12,17 @@ from serving.errors import ServingError
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE: Final = b"connection: close\r\n"
 KEEP_ALIVE: Final = b"connection: keep-alive\r\n"
-"""Said to HTTP/1.0, which closes unless told otherwise."""
+"""For HTTP/1.0, which closes by default."""
 JOINED_BYTES: Final = 64 * 1024
 """A body up to this size is copied behind its head and leaves in one write; a larger one is not copied."""
 REMEMBERED: Final = 64
-"""Refusals whose bytes are remembered for the second that their date holds."""
+"""Refusals whose bytes are remembered, until the date changes a second later."""
 
 _STATUS: Final = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 
 
 class ResponseHeads:
-    """What answers begin with, until the next `tick`."""
+    """The heads of answers, valid until the next `tick`."""
 
     __slots__ = ("_date", "_refusals", "json")
 
@@ -36,7 +36,7 @@ class ResponseHeads:
         self._refusals: dict[tuple[type[ServingError], str, float | None], bytes] = {}
 
     def written(self, reply: Reply, ending: bytes = b"", *, is_head: bool = False) -> list[bytes]:
-        """The whole answer, in as many pieces as are worth a write each. ending: CLOSE, KEEP_ALIVE or nothing."""
+        """The whole answer, in pieces to write one by one. ending: CLOSE, KEEP_ALIVE or nothing."""
         body = reply.body
         if reply.headers is PLAIN_JSON and reply.status == 200:
             head = b"%b%d\r\n%b\r\n" % (self.json, len(body), ending)
@@ -49,7 +49,7 @@ class ResponseHeads:
         return [head + body] if len(body) <= JOINED_BYTES else [head, body]
 
     def refused(self, error: ServingError) -> bytes:
-        """The whole answer that an error is, on a connection that stays; remembered, so that refusing many costs little."""
+        """The whole answer for an error on a connection that stays open; remembered, so that many refusals cost little."""
         key = (type(error), error.message, error.retry_after_s)
         found = self._refusals.get(key)
         if found is None:

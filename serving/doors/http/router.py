@@ -1,6 +1,6 @@
 """Paths to endpoints, by hand: split, look, done. A path seen before is one dictionary look-up.
 
-Pure: knows which paths exist, not what answers them (serving.doors.http.door) nor which models there are."""
+Pure: knows which paths exist. serving.doors.http.door answers them; which models exist is not known here."""
 
 from enum import Enum
 from typing import Final, NamedTuple
@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 from serving.errors import NotFound, ServingError, Unsupported
 
 REMEMBERED: Final = 4096
-"""Paths remembered; beyond it the memory starts anew, so that clients cannot fill it."""
+"""Paths remembered; beyond it the memory is cleared, so that clients cannot fill it."""
 REMEMBERED_BYTES: Final = 512
 """Longest path that is remembered: a client may send 64 KiB of path with each request."""
 

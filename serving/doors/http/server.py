@@ -1,7 +1,7 @@
 """The HTTP server on a running loop: the socket it listens on, the limits of its connections, and how it ends.
 
-What one connection does is serving.doors.http.connection's; threads and loops are serving.doors.listener's. No server stands in
-front that could hold these limits: docs/decisions/0017-own-http.md."""
+serving.doors.http.connection handles one connection; serving.doors.listener has threads and loops. The limits are here because no other
+server stands in front: docs/decisions/0017-own-http.md."""
 
 import asyncio
 import resource
@@ -20,11 +20,12 @@ BACKLOG: Final = 2048
 HEAD_TIMEOUT_S: Final = 30.0
 """How long a request line and headers may take to arrive."""
 LINGER_S: Final = 1.0
-"""How long a server that closes waits for the next request of an idle connection, to say in its answer that it is the last. A
-connection closed while idle may cross a request that is on its way, which nobody then answers."""
+"""How long a server that closes waits for the next request of an idle connection, to say in its answer that it is the last. If an idle
+connection is closed, a request that is on its way gets no answer."""
 CONNECTION_AGE_S: Final = 60.0
 """A connection this old (a quarter more or less, so that not all go at once) is closed with its next answer. A connection stays
-with the replica that accepted it: without this, clients that keep theirs would never meet the replicas added later."""
+with the replica that accepted it: without this, replicas that are added later would get no traffic from clients that keep their
+connections."""
 MAX_CONNECTIONS: Final = 10_000
 MAX_UNFINISHED_BYTES: Final = 256 * 1024 * 1024
 OTHER_FILES: Final = 256
@@ -53,7 +54,8 @@ def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
 
 
 def affordable_connections(wanted: int) -> int:
-    """As many of them as this process may have files open; its own limit is raised towards the system's first."""
+    """At most so many connections, fewer if this process may not have that many files open. Its limit is first raised towards the
+    system's."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -65,7 +67,7 @@ def affordable_connections(wanted: int) -> int:
 class HttpServer:
     """Serves one bound socket. max_connections: beyond it the newest is answered 503 and closed.
 
-    max_unfinished_bytes: of the bodies that have begun to arrive, over all connections; beyond it the one that grows is refused."""
+    max_unfinished_bytes: of the bodies that have begun to arrive, over all connections; beyond it the body that is growing is refused."""
 
     def __init__(
         self,
@@ -133,8 +135,8 @@ async def _wait_until_gone(shared: ConnectionContext, until_s: float) -> None:
 
 
 async def _sweep(shared: ConnectionContext) -> None:
-    """Keep the date of the answers current, and close connections that exceed a time limit: thousands of silent connections would
-    take the place of others."""
+    """Keep the date of the answers current, and close connections that exceed a time limit, so that silent connections do not use up the
+    limit."""
     limits = shared.limits
     shortest_s = min(limits.head_s, limits.body_s, limits.keep_alive_s, limits.write_s, limits.linger_s)
     while True:

@@ -1,8 +1,8 @@
 """KServe V1 and TensorFlow Serving's REST shapes as values: `instances` (row by row) and `inputs` (column by column).
 
 Pure. V1 names no datatypes and no shapes, so both come from the model's metadata: a datatype as declared, a shape as sent, a
-trailing 1 added where the model wants one. `signature_name` is read and ignored: a model here has one signature. The answer has
-the form the question had. Strings that are not UTF-8 travel as {"b64": ...}, as TensorFlow Serving does.
+trailing 1 added where the model wants one. `signature_name` is read and ignored: a model here has one signature. The answer has the form of
+the request. Strings that are not UTF-8 travel as {"b64": ...}, as TensorFlow Serving does.
 Source: KServe "V1 inference protocol"; TensorFlow Serving "RESTful API"."""
 
 import base64
@@ -96,7 +96,7 @@ def read_request(document: json_codec.Json, form: Form, metadata: ModelMetadata,
 
 
 def _known(metadata: ModelMetadata, columns: Mapping[str, Any]) -> dict[str, TensorMetadata]:
-    """All inputs of the model. The time of an event may be text or microseconds; the values sent decide."""
+    """All inputs of the model. The time of an event may be text or microseconds; the type of the sent values decides."""
     known = {spec.name: spec for spec in (*_tensors(metadata), *metadata.inputs)}
     time = metadata.parameters.get(EVENT_TIME)
     if isinstance(time, str) and time in columns:
@@ -137,7 +137,7 @@ def _is_named(value: object) -> bool:
 
 
 def _only(metadata: ModelMetadata, where: str) -> str:
-    """The input that bare values are for: the only one, or the only tensor of a model that also takes columns."""
+    """The input that unnamed values belong to: the only one, or the only tensor of a model that also takes columns."""
     for inputs in (metadata.inputs, _tensors(metadata)):
         if len(inputs) == 1:
             return inputs[0].name
@@ -184,7 +184,7 @@ def _text(element: object, where: str) -> bytes:
 
 
 def write_answer(answer: InferAnswer, form: Form) -> bytes:
-    """The answer in the form of the request. Raises BadRequest if the outputs cannot be told apart row by row."""
+    """The answer in the form of the request. Raises BadRequest if the outputs do not have one entry a row."""
     document: json_codec.Json = {}
     outputs = {tensor.name: _nested(tensor) for tensor in answer.outputs}
     if form is Form.COLUMNS:

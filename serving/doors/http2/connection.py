@@ -1,11 +1,10 @@
-"""HTTP/2 (RFC 9113) on asyncio, server side: frames, flow control, streams. What the streams carry is the application's.
+"""HTTP/2 (RFC 9113) on asyncio, server side: frames, flow control, streams. The application interprets what the streams carry. It is
+written for speed, which is the reason to have it: a request whose header block was seen before on its connection is one look-up, an answer
+that fits the client's windows is one write of prepared bytes, and all that one packet brings is answered with one packet. Left out: server
+push, priorities (read and ignored), TLS and HTTP/1 upgrades (a proxy's).
 
-As fast as Python allows, because that is why it is here: a request whose header block has been seen before on its connection is
-one look-up, an answer that fits the client's windows is one write of prepared bytes, and all that one packet brings is
-answered with one packet. Left out: server push, priorities (read and ignored), TLS and HTTP/1 upgrades (a proxy's).
-
-Here: a connection's life, from its greeting to its end. Frames that come are serving.doors.http2.incoming's, answers and
-streams serving.doors.http2.streams'."""
+Here: a connection's life, from its greeting to its end. serving.doors.http2.incoming takes frames, serving.doors.http2.streams sends
+answers."""
 
 import asyncio
 import logging
@@ -35,7 +34,7 @@ HEAD_TIMEOUT_S: Final = 30.0
 BODY_TIMEOUT_S: Final = 30.0
 """How long a request may take to arrive."""
 RETIRE_S: Final = 1.0
-"""A connection that is asked to go: how long its client may take to say that it has heard; then, to close."""
+"""For a connection that is asked to close: how long its client may take to acknowledge; then, to close."""
 RESETS_PER_S: Final = 33.0
 """Cancelled calls that a client regains, of RESETS."""
 
@@ -59,11 +58,11 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
     # ---- the transport's side
 
     def connection_made(self, transport: Any) -> None:
-        """Say what we take."""
+        """Send our settings."""
         self._transport = transport
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a client that vanished without a word is found
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # detects a client that vanished without closing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self._known) >= self._max_connections:
             transport.abort()
@@ -74,7 +73,7 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         transport.write(SERVER_PREFACE)
 
     def connection_lost(self, _problem: Exception | None) -> None:
-        """Nobody is there to answer."""
+        """Cancel all calls: the client is gone."""
         self._known.discard(self)
         self._is_leaving = True
         streams, self.streams = list(self.streams.values()), {}
@@ -83,7 +82,7 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
             self._application.gone(stream)
 
     def pause_writing(self) -> None:
-        """A client that does not read is not read either."""
+        """Stop reading from a client that does not read."""
         self._is_blocked = True
         self._transport.pause_reading()
 
@@ -93,7 +92,7 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         self._transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """It has closed its side; there is nobody to answer."""
+        """The client has closed its side: cancel all calls."""
         return False
 
     def data_received(self, data: bytes) -> None:
@@ -116,8 +115,8 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
     # ---- for the application
 
     def retire(self) -> None:
-        """Ask the client to go, as gracefully as the protocol knows: it is told, and what it has sent until it heard is
-        answered; then the connection ends."""
+        """Ask the client to close, as gracefully as the protocol allows (GOAWAY): requests that it sent before it read this are answered;
+        then the connection ends."""
         if self.is_retired:
             return
         self.is_retired = True
@@ -133,7 +132,7 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         self._transport.close()
 
     def sweep(self, now_s: float, passed_s: float) -> None:
-        """Look for what has waited too long."""
+        """End what has waited too long."""
         self._resets = min(float(RESETS), self._resets + RESETS_PER_S * passed_s)
         if (self._waits_since is not None and now_s - self._waits_since > HEAD_TIMEOUT_S) or self._reads_nothing(now_s):
             self._transport.abort()
@@ -168,7 +167,7 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
             self._loop.call_later(RETIRE_S, self._transport.close)
 
     def _send_last_goaway(self) -> None:
-        """What has come until now is answered, nothing more."""
+        """Answer the streams so far; refuse later ones."""
         if self._is_leaving:
             return
         self._is_leaving = True

@@ -1,4 +1,4 @@
-"""HTTP/2's frames as bytes, its error codes, and what we say of ourselves. Pure; serving.doors.http2.connection speaks them."""
+"""HTTP/2's frames as bytes, its error codes, and our settings. Pure; serving.doors.http2.connection uses them."""
 
 from typing import Final
 
@@ -6,10 +6,10 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_FRAME: Final = 16_384
 """Largest frame that we take; the protocol's default."""
 STREAM_WINDOW: Final = 1 << 20
-"""What a client may send on one stream before we say more."""
+"""How much a client may send on one stream before we widen its window."""
 CONNECTION_WINDOW: Final = 16 << 20
 MAX_STREAMS: Final = 1024
-"""Calls at once on one connection."""
+"""Most concurrent calls on one connection."""
 LARGEST_WINDOW: Final = (1 << 31) - 1
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -42,7 +42,7 @@ def goaway(last: int, code: int, why: bytes = b"") -> bytes:
 
 
 def window_update(number: int, more: int) -> bytes:
-    """So much more may be sent, on a stream or (0) the connection."""
+    """Allow so many more bytes, on a stream or (0) the connection."""
     return frame(WINDOW_UPDATE, 0, number, 4) + more.to_bytes(4, "big")
 
 
@@ -54,7 +54,7 @@ def unpadded(payload: bytes) -> bytes:
 
 
 def read_settings(payload: bytes) -> list[tuple[int, int]]:
-    """(identifier, value) in their order. Raises ProtocolFault for values that no client may say."""
+    """(identifier, value) in their order. Raises ProtocolFault for values that the protocol forbids."""
     found = [
         (int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big"))
         for at in range(0, len(payload), 6)

@@ -1,8 +1,7 @@
 """HPACK, HTTP/2's header compression (RFC 7541): blocks decoded whole, and written without a table.
 
-Pure. Our own blocks are short and mostly prepared once, so the writer keeps no table of what the other side knows; what clients
-send is decoded in full. A connection that says the same thing again says it in the same bytes: `generation` tells whether the
-table is still the one in which they were read."""
+Pure. Our own blocks are short and mostly prepared once, so the writer uses no dynamic table; blocks of clients are decoded in full. Equal
+bytes mean equal fields as long as the table is unchanged, which `generation` tells."""
 
 from typing import Final
 
@@ -14,7 +13,7 @@ MAX_FIELDS_BYTES: Final = 64 * 1024
 """Largest list of fields, as RFC 9113 counts: names, values and 32 bytes each."""
 _OVERHEAD: Final = 32
 
-# What RFC 7541 lists in Appendix A: 1 to 61, names with their values.
+# The static table of RFC 7541, Appendix A: 1 to 61, names with their values.
 _NAMED: Final = (
     (b":authority", b""), (b":method", b"GET"), (b":method", b"POST"), (b":path", b"/"), (b":path", b"/index.html"),
     (b":scheme", b"http"), (b":scheme", b"https"), (b":status", b"200"), (b":status", b"204"), (b":status", b"206"),
@@ -42,7 +41,7 @@ _END: Final = 256
 
 
 class HpackError(ValueError):
-    """Bytes that are no header block, or one that is too large. The connection's table is lost with it."""
+    """The bytes are not a header block, or it is too large. The connection's table is unusable afterwards."""
 
 
 def _codes() -> dict[tuple[int, int], int]:
@@ -187,7 +186,7 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
 
 
 def encode(fields: list[Field] | tuple[Field, ...]) -> bytes:
-    """A block that says these fields and leaves the other side's table as it is."""
+    """A block with these fields that does not change the other side's table."""
     return b"".join([_written(name, value) for name, value in fields])
 
 

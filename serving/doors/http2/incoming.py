@@ -1,6 +1,6 @@
 """What a client sends over HTTP/2 (RFC 9113): frames taken apart, flow control of requests, streams opened and ended.
 
-A request whose header block has been seen before on its connection is one look-up. Every call in here is paid by each request."""
+A request whose header block has been seen before on its connection is one look-up. Every function call in here costs each request."""
 
 import asyncio
 from abc import abstractmethod
@@ -47,18 +47,18 @@ from serving.doors.http2.hpack import HeaderDecoder
 from serving.doors.http2.streams import FrameSender, Stream, StreamApplication
 
 RESETS: Final = 1000
-"""Calls that a client may cancel before they are answered, or break, at once. Opening and cancelling in a loop costs a client nothing
-and a server a call each (CVE-2023-44487, CVE-2025-8671). Settings, which concern every stream, cost as much."""
+"""Burst of calls that a client may cancel or break before they are answered. Opening and cancelling calls is cheap for a client and costs
+the server a call each (CVE-2023-44487, CVE-2025-8671). Settings concern every stream and count the same."""
 REMEMBERED: Final = 64
 """Header blocks remembered of one connection, none longer than MAX_REMEMBERED bytes."""
 MAX_REMEMBERED: Final = 2048
 GOAWAY_PING: Final = b"vedette!"
-"""What a ping carries that asks a client whether it has heard that it should go."""
+"""Payload of the ping that asks whether a client has read our GOAWAY."""
 _MORE_AT: Final = 512 * 1024
 
 
 class FrameReceiver(FrameSender):
-    """The half of a connection that takes what comes."""
+    """The receiving half of a connection."""
 
     def __init__(self, application: StreamApplication, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
@@ -156,7 +156,7 @@ class FrameReceiver(FrameSender):
                 self._decoder.generation == before and len(block) <= MAX_REMEMBERED
             ):  # else the bytes mean something else next time
                 self._heads[block] = head
-        if self._is_leaving:  # its client has been told that this one is not answered, and sends it elsewhere
+        if self._is_leaving:  # after GOAWAY: its client knows that this one is not answered, and sends it elsewhere
             self._forget(number)
             return
         if len(self.streams) >= MAX_STREAMS:
@@ -309,7 +309,8 @@ class FrameReceiver(FrameSender):
         del self._forgotten[number]  # it said itself that nothing more comes
 
     def _abandon(self, stream: Stream) -> None:
-        """Stop a call that its client cancelled, or broke so that it must be reset (CVE-2025-8671): both cost what was begun."""
+        """Stop a call that its client cancelled, or broke so that it must be reset (CVE-2025-8671). Both count, because the work had
+        begun."""
         self._spend("too many calls are cancelled")
         self._drop(stream)
         self._application.gone(stream)
@@ -320,7 +321,7 @@ class FrameReceiver(FrameSender):
             raise ProtocolFault(CALM, why)
 
     def _drop(self, stream: Stream) -> None:
-        """Forget a stream of which more may still come."""
+        """Forget a stream; more frames of it may still come."""
         if self.streams.pop(stream.number, None) is None:
             return
         self._free(stream)
@@ -331,7 +332,7 @@ class FrameReceiver(FrameSender):
             self._all_answered()
 
     def _forget(self, number: int) -> None:
-        """What still comes on this stream is dropped without a word, as long as it is among the last MAX_STREAMS of these."""
+        """Drop further frames of this stream silently, as long as it is among the last MAX_STREAMS forgotten ones."""
         self._forgotten[number] = None
         if len(self._forgotten) > MAX_STREAMS:
             del self._forgotten[next(iter(self._forgotten))]

@@ -1,6 +1,6 @@
 """HTTP/2's streams: a request and its answer, what answers them, and the half of a connection that sends.
 
-What comes in is serving.doors.http2.connection's."""
+serving.doors.http2.incoming receives."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -31,7 +31,7 @@ from serving.doors.slow_readers import PROGRESS_BYTES
 MAX_QUEUE: Final = 1000
 """Messages of one stream that wait for its client to take them."""
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
-"""Answers of one connection that wait for its client, beyond a first one: that may be as large as it is."""
+"""Bytes of answers that may wait for the client of one connection. The first answer may be larger."""
 
 
 class StreamApplication(Protocol):
@@ -40,10 +40,10 @@ class StreamApplication(Protocol):
     max_bytes: int
     """Largest request."""
     room_bytes: int
-    """What the unfinished requests of all connections may hold yet; the connections keep it."""
+    """Bytes that the unfinished requests of all connections may still hold; the connections keep it up to date."""
 
     def head(self, fields: list[Field]) -> Any:
-        """What a request's fields mean: kept and given again for equal ones. Raises ProtocolFault for what is malformed."""
+        """The head that a request's fields mean; it is reused for equal fields. Raises ProtocolFault if they are malformed."""
 
     def opened(self, stream: "Stream") -> None:
         """Its head has come, its body has not."""
@@ -120,7 +120,7 @@ class FrameSender(ABC):
         self._passed_at = 0.0
         self._last = 0
         self._waiting_for_window = OrderedDict[int, Stream]()
-        """Streams that wait for the connection's window alone: those that it is to be widened for."""
+        """Streams that wait only for the connection's window."""
         self._window = self._first_window = 65_535
         self._frame = MAX_FRAME
         self._most_waiting = MAX_WAITING_BYTES
@@ -207,12 +207,12 @@ class FrameSender(ABC):
         return waiting + size <= self._most_waiting
 
     def _refuse_answer(self, stream: Stream) -> None:
-        """A client that asks for more than it reads gets no answer to this one."""
+        """Refuse this answer: the client asks for more than it reads."""
         self._stop_work(stream)
         self.reset(stream, CALM)
 
     def _note_progress(self, stream: Stream, size: int) -> None:
-        """So much of what waited has been sent."""
+        """Count so many of the waiting bytes as sent."""
         stream.passed += size
         self._passed += size
         if stream.passed >= PROGRESS_BYTES:
@@ -260,7 +260,7 @@ class FrameSender(ABC):
             stream.drained()
 
     def _answered(self, stream: Stream) -> None:
-        if not stream.is_complete:  # the rest of the request is not wanted
+        if not stream.is_complete:  # the rest of the request is not needed
             self._out.append(ended(stream.number, NO_ERROR))
             self._drop(stream)
             return
@@ -314,7 +314,7 @@ class FrameSender(ABC):
 
     @abstractmethod
     def _stop_work(self, stream: Stream) -> None:
-        """Stop what works for a stream that gets no answer."""
+        """Stop the work for a stream that gets no answer."""
 
     @abstractmethod
     def _all_answered(self) -> None:

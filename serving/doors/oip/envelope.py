@@ -1,4 +1,4 @@
-"""What comes with a request over either door: the model it is for, how long the client waits, the trace it belongs to.
+"""The data around a request on either door: model, deadline, trace, variant.
 
 Pure. A client says how long it waits in any of these ways; the shortest holds:
 - HTTP header `x-request-timeout-ms`: milliseconds;

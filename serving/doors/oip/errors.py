@@ -1,6 +1,6 @@
 """The one place where errors become statuses: serving.errors.* -> HTTP status and gRPC code, and the one error body.
 
-Pure: names codes, sends nothing. The doors turn what they cannot name into `Internal` and log the trace themselves."""
+Pure: names codes, sends nothing. The doors turn unknown exceptions into `Internal` and log the trace themselves."""
 
 import math
 from collections.abc import Mapping
@@ -52,11 +52,11 @@ GRPC_CODE: Final[Mapping[type[ServingError], str]] = MappingProxyType(
 
 INTERNAL_MESSAGE: Final = "internal error; the server's log has the trace, please report it with the time of this request"
 DEFAULT_RETRY_AFTER_S: Final = 1.0
-"""Told to clients that may try again when the error does not say."""
+"""Retry-After if trying again may help and the error gives no time."""
 
 
 def _cause(error: ServingError) -> type[ServingError]:
-    """The nearest named cause: a subclass is answered as what it is a kind of."""
+    """The nearest class in the table: a subclass is answered as its base class."""
     return next((kind for kind in type(error).__mro__ if kind in HTTP_STATUS), Internal)
 
 

@@ -1,8 +1,8 @@
 """The protocol's JSON, both ways: request bytes -> InferRequest, InferAnswer -> bytes.
 
 Pure, and on the hot path: orjson and numpy, one pass over each tensor, no schema library. The usual tensor is checked by packing
-it (`_plain`); whatever does not pass there goes the long way, which finds the words for what is wrong with it. Raw tensors that
-follow the JSON are serving.doors.oip.binary_codec's; this module only asks its `Tail` for them.
+it (`_plain`); any other tensor takes the slower path, which words the error. serving.doors.oip.binary_codec reads raw tensors that follow
+the JSON; this module only asks its `Tail` for them.
 
 Rules beyond the specification: elements are never coerced (no "3", true or 3.0 as INT32; whole numbers are fine as floats);
 data is flat or nested exactly as the shape; BYTES elements are strings, meaning their UTF-8; NaN and infinities do not exist
@@ -38,7 +38,7 @@ _LARGEST: Final[Mapping[str, float]] = {
     "FP16": np.nextafter(65520.0, 0).item(),
     "FP32": np.nextafter(2.0**128 - 2.0**103, 0).item(),
 }
-"""The largest number that still rounds to a finite one: the shortest text of FP32's own largest is a little over it."""
+"""The largest number that still rounds to a finite one: the shortest text of FP32's largest number is slightly larger."""
 _WORDS: Final[Mapping[type, str]] = {
     str: "a string",
     bool: "a boolean",
@@ -68,7 +68,7 @@ _CODES: Final[Mapping[str, str]] = {
     "FP32": "f",
     "FP64": "d",
 }
-"""Datatype -> its letter in `struct`, which refuses what is no number, no whole number where one is needed, or out of range."""
+"""Datatype -> its letter in `struct`, which refuses values that are not numbers, not whole where that is needed, or out of range."""
 _JSON: Final = "json"
 """Where an output's JSON is kept, see Tensor.texts."""
 _SCALARS: Final = frozenset({bool, int, float, str})
@@ -137,10 +137,9 @@ def read_request(document: Json, envelope: Envelope, tail: Tail | None = None, *
 
 
 def _plain(item: Any, has_booleans: bool) -> Tensor | None:
-    """The usual input: numbers or text, flat, nothing odd about it; None for any other, right or wrong.
-
-    Flat and without helpers, because it is most of what decoding costs. It accepts nothing that `_input` refuses, and makes the
-    same tensor; a property test holds it to that."""
+    """The usual input: numbers or text, flat, nothing odd about it; None for any other, valid or not. Flat and without helpers, because it
+    is the largest cost of decoding. It accepts nothing that `_input` refuses, and makes the same tensor; a property test holds it to
+    that."""
     try:
         name, datatype, shape, data = item["name"], item["datatype"], item["shape"], item["data"]
         if len(item) != 4 or type(name) is not str or not 0 < len(name) <= MAX_NAME or type(shape) is not list:
@@ -335,7 +334,7 @@ def output_head(tensor: Tensor) -> Json:
 
 
 def output_data(tensor: Tensor) -> object:
-    """An output's elements, flat, as orjson takes them. Raises BadRequest for BYTES that are no text."""
+    """An output's elements, flat, as orjson takes them. Raises BadRequest for BYTES that are not text."""
     if tensor.datatype != "BYTES":
         return np.ascontiguousarray(tensor.data).reshape(-1)
     try:

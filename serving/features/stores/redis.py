@@ -48,7 +48,7 @@ class RedisStore:
     decodes = False
 
     def __init__(self, url: str) -> None:
-        """Read from the Redis at `url`. Raises ValueError if that is no address."""
+        """Read from the Redis at `url`. Raises ValueError if that is not an address."""
         self._address = Address.of(url)
         self._connection: RedisConnection | None = None
         self._connecting: asyncio.Task[None] | None = None

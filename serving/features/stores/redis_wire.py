@@ -52,7 +52,7 @@ class Address:
         if parts.scheme == "unix" and parts.path:
             return cls("", 0, 0, None, None, False, parts.path)
         if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-            raise ValueError(f"{shown!r} is no Redis address; expected redis://HOST:PORT/DATABASE, rediss:// for TLS")
+            raise ValueError(f"{shown!r} is not a Redis address; expected redis://HOST:PORT/DATABASE, rediss:// for TLS")
         database = parts.path.strip("/")
         if database and not (database.isascii() and database.isdigit()):
             raise ValueError(f"{shown!r}: the database is {database!r}, expected a number")
@@ -60,7 +60,7 @@ class Address:
             port = parts.port or 6379
         except ValueError:  # its own message shows what may be part of a password
             raise ValueError(
-                f"{shown!r}: the port is no number; `/`, `#` and `?` in a password are written %2F, %23 and %3F"
+                f"{shown!r}: the port is not a number; `/`, `#` and `?` in a password are written %2F, %23 and %3F"
             ) from None
         user, password = (unquote(p) if p else None for p in (parts.username, parts.password))
         return cls(parts.hostname, port, int(database or 0), user, password, parts.scheme == "rediss")

@@ -83,7 +83,7 @@ class SigningKey:
         except OSError as problem:
             raise BundleKeyError(f"{path}: the signing key cannot be read ({problem.strerror}); {_NEW}") from problem
         except (ValueError, TypeError) as problem:
-            raise BundleKeyError(f"{path}: is no unencrypted PEM private key; {_NEW}") from problem
+            raise BundleKeyError(f"{path}: is not an unencrypted PEM private key; {_NEW}") from problem
         if not isinstance(key, Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
             raise BundleKeyError(f"{path}: is neither an Ed25519 nor an ECDSA key; {_NEW}")
         return cls(key, str(path))

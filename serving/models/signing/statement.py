@@ -78,12 +78,12 @@ def read_envelope(body: bytes) -> SignatureEnvelope:
         raise UntrustedBundle("the signature names no public key; certificates are not taken here, sign with a key")
     hint = key.get("hint")
     if not isinstance(hint, str | None):
-        raise UntrustedBundle("the signature's key hint is no text")
+        raise UntrustedBundle("the signature's key hint is not text")
     return SignatureEnvelope(_base64(envelope.get("payload")), _base64(signatures[0].get("sig")), hint or None)
 
 
 def files_in(payload: bytes) -> dict[str, str]:
-    """The files that a payload names: path -> sha256 in hex. Raises UntrustedBundle if it is no statement about a model's files."""
+    """The files that a payload names: path -> sha256 in hex. Raises UntrustedBundle if it is not a statement about a model's files."""
     statement = _parsed(payload, "the signed payload")
     for field, expected in (("_type", STATEMENT_TYPE), ("predicateType", PREDICATE_TYPE)):
         if statement.get(field) != expected:
@@ -136,9 +136,9 @@ def _parsed(body: bytes, what: str) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as problem:
-        raise UntrustedBundle(f"{what} is no JSON") from problem
+        raise UntrustedBundle(f"{what} is not JSON") from problem
     if not isinstance(document, dict):
-        raise UntrustedBundle(f"{what} is no JSON object")
+        raise UntrustedBundle(f"{what} is not a JSON object")
     return document
 
 

@@ -69,7 +69,7 @@ def test_unknown_fields_are_pruned_with_a_warning_or_refused_when_strict(http, w
         pytest.param({"replicas": "two"}, "spec.replicas",
                      'Invalid value: "string": spec.replicas in body must be of type integer: "string"', id="type"),
         pytest.param({"replicas": 1.5}, "spec.replicas",
-                     'Invalid value: "number": spec.replicas in body must be of type integer: "number"', id="a fraction is no integer"),
+                     'Invalid value: "number": spec.replicas in body must be of type integer: "number"', id="a fraction is not an integer"),
         pytest.param({"labels": {"a": 1}}, "spec.labels.a",
                      'Invalid value: "integer": spec.labels.a in body must be of type string: "integer"', id="values of a map"),
         pytest.param({"steps": [{"name": "a", "weight": 101}]}, "spec.steps[0].weight",

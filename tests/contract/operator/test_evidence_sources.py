@@ -137,7 +137,7 @@ async def test_what_prometheus_refuses_is_said(page_text, status, expected):
 
 DAMAGED = [
     pytest.param('vedette_loop_looks_total{replica="r2"} +Inf', "is inf", id="a counter that is infinite"),
-    pytest.param('vedette_ongoing_requests{replica="r2"} NaN', "is nan", id="a gauge that is no number"),
+    pytest.param('vedette_ongoing_requests{replica="r2"} NaN', "is nan", id="a gauge that is not a number"),
     pytest.param(
         f'vedette_evidence_rows_total{{replica="r2",model="ids",variant="stable",revision="{STABLE}",route="live"}} +Inf',
         "is inf",

@@ -176,7 +176,7 @@ async def test_strange_keys_find_nobody(harness, reader):
         pytest.param("ages", {"user": np.array([b"a", b"b"], dtype=object)}, id="a key has too many rows"),
         pytest.param("ages", {"user": np.array([1])}, id="a text key is a number"),
         pytest.param(
-            "pairs", {"site": np.array([b"e"], dtype=object), "account": np.array([1.5])}, id="a number key is no integer"
+            "pairs", {"site": np.array([b"e"], dtype=object), "account": np.array([1.5])}, id="a number key is not an integer"
         ),
     ],
 )

@@ -37,7 +37,7 @@ def doors():
             "words",
             {"instances": ["a", {"b64": "/w=="}]},
             {"predictions": [["a"], [{"b64": "/w=="}]]},
-            id="strings; bytes that are no text in base64; a trailing 1 where the model has one",
+            id="strings; bytes that are not text in base64; a trailing 1 where the model has one",
         ),
         pytest.param(
             "flows",
@@ -98,7 +98,9 @@ def test_a_version(doors):
         pytest.param("echo", {"inputs": {}}, "inputs is empty", id="no columns"),
         pytest.param("words", {"instances": [{"b64": "!"}]}, "not base64", id="base64 that is none"),
         pytest.param("words", {"instances": [3]}, "neither a string", id="a number for a string"),
-        pytest.param("echo", {"instances": [1], "parameters": {"timeout": "x"}}, "timeout", id="a timeout that is no number"),
+        pytest.param(
+            "echo", {"instances": [1], "parameters": {"timeout": "x"}}, "timeout", id="a timeout that is not a number"
+        ),
         pytest.param("echo", {"inputs": 5}, None, id="a bare scalar is a scalar"),
         pytest.param("echo", {"instances": [eval("[" * 40 + "]" * 40)]}, "deeper than 32", id="nesting without end"),
     ],

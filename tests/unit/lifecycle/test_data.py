@@ -162,7 +162,7 @@ def test_a_typed_column_may_be_timestamps_already():
 def test_a_line_that_is_no_row_is_named(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"user": "u"}\n\n{"user": \n')
-    with pytest.raises(DataError, match="line 3 is no JSON object"):
+    with pytest.raises(DataError, match="line 3 is not a JSON object"):
         read_data(detector(source__format="jsonl"), path)
 
 
@@ -231,5 +231,5 @@ def test_times_with_different_offsets_are_of_one_clock():
 
 @pytest.mark.parametrize("zone", ["Prague", "Europe", "../etc/passwd", ""])
 def test_a_time_zone_that_is_none_is_refused_with_the_declaration(zone):
-    with pytest.raises(DetectorError, match=r"event_time.timezone: .* is no time zone; write e.g. UTC or Europe/Prague"):
+    with pytest.raises(DetectorError, match=r"event_time.timezone: .* is not a time zone; write e.g. UTC or Europe/Prague"):
         detector(source__columns__at="timestamp", event_time={"column": "at", "timezone": zone})

@@ -53,7 +53,7 @@ def test_every_wrong_place_is_named():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        pytest.param("name: [", "is no YAML", id="no YAML"),
+        pytest.param("name: [", "is not YAML", id="no YAML"),
         pytest.param("- a\n- b\n", "expected a mapping", id="a list"),
         pytest.param("", "expected a mapping", id="an empty file"),
     ],

@@ -146,7 +146,7 @@ def test_a_number_that_is_none_is_sent_as_zero():
         pytest.param("[1]", id="a list"),
         pytest.param('{"inputs": [{"name": "a"}]}', id="a request without shapes"),
         pytest.param('{"inputs": 3}', id="inputs that are no list"),
-        pytest.param('{"inputs": []}\n7', id="a second line that is no request"),
+        pytest.param('{"inputs": []}\n7', id="a second line that is not a request"),
         pytest.param('{"SrcAddr": "a", "SrcBytes": 1, "sTos": 1}\n7', id="a second line that is no event"),
     ],
 )

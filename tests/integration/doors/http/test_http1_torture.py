@@ -21,7 +21,7 @@ END = b"0\r\n\r\n"
 FRAMINGS = [(b"content-length: 3\r\n", b"abc"), (b"transfer-encoding: chunked\r\n", b"3\r\nabc\r\n" + END)]
 
 REFUSED = [400]
-"""The answer to what is no request; the connection ends with it."""
+"""The answer to what is not a request; the connection ends with it."""
 
 
 def answers(client):

@@ -90,10 +90,10 @@ def test_a_duration_is_not_minutes_and_seconds():
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        pytest.param("a: [1\nb: 2\n", 2, "is no YAML", id="an open bracket"),
-        pytest.param("a: 1\n\tb: 2\n", 2, "is no YAML", id="a tab"),
-        pytest.param("a: !!python/object:os.system {}\n", 1, "is no YAML", id="a Python object"),
-        pytest.param("a: &a [x]\nb: *c\n", 2, "is no YAML", id="an alias of nothing"),
+        pytest.param("a: [1\nb: 2\n", 2, "is not YAML", id="an open bracket"),
+        pytest.param("a: 1\n\tb: 2\n", 2, "is not YAML", id="a tab"),
+        pytest.param("a: !!python/object:os.system {}\n", 1, "is not YAML", id="a Python object"),
+        pytest.param("a: &a [x]\nb: *c\n", 2, "is not YAML", id="an alias of nothing"),
         pytest.param("&a [*a]\n", 1, "", id="an alias that holds itself"),
     ],
 )

@@ -22,9 +22,9 @@ def test_what_was_read_is_written_the_same():
     ("written", "said"),
     [
         pytest.param({"minReplicas": 5}, "minReplicas: is 5, above maxReplicas 4", id="bounds contain a number"),
-        pytest.param(window(start="0 25 * * *"), "no cron expression", id="a cron expression has hours of a day"),
+        pytest.param(window(start="0 25 * * *"), "not a cron expression", id="a cron expression has hours of a day"),
         pytest.param(window(start="0 0 8 * * MON"), "expected five fields", id="a cron expression has five fields"),
-        pytest.param(window(start="0 0 30 2 *"), "no cron expression", id="a window opens at some time"),
+        pytest.param(window(start="0 0 30 2 *"), "not a cron expression", id="a window opens at some time"),
         pytest.param(window(timeZone="Mars/Olympus"), "Europe/Rome", id="a time zone is one of this world"),
         pytest.param(window(timeZone="Europe"), "Europe/Rome", id="a folder of zones is none"),
         pytest.param(window(timeZone="../etc/passwd"), "Europe/Rome", id="a path is no zone"),

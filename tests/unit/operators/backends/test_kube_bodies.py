@@ -62,5 +62,5 @@ async def test_an_answer_that_no_api_server_gives_is_an_error_in_words(body: byt
     async with TestServer(app) as server:
         reached = Access(str(server.make_url("")).rstrip("/"), None, lambda: None, None, "soc")
         async with Kube(reached, manager="test") as kube:
-            with pytest.raises(KubeError, match=r"get .*/pods/a: the answer is no JSON object"):
+            with pytest.raises(KubeError, match=r"get .*/pods/a: the answer is not a JSON object"):
                 await kube.get(PODS, "soc", "a")

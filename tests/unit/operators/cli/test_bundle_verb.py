@@ -97,7 +97,7 @@ def test_a_golden_request_is_kept(tmp_path, onnx_file):
 def test_a_golden_request_that_is_none_is_refused_in_one_message(tmp_path, onnx_file, number):
     request = tmp_path / "request.json"
     request.write_text('{"inputs": [{"name": "x", "datatype": "INT64", "shape": [1, 1], "data": [' + number + "]}]}")
-    with pytest.raises((CommandError, RunError), match=r"is no infer request|refused"):
+    with pytest.raises((CommandError, RunError), match=r"is not an infer request|refused"):
         create(tmp_path, "--onnx", str(onnx_file), "--golden", str(request))
 
 

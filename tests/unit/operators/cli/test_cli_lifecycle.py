@@ -136,12 +136,12 @@ def test_a_scikit_learn_pipeline_with_zipmap_is_a_detector(vedette, tmp_path):
         pytest.param(["--score", "y"], "no such output", id="a score from nowhere"),
         pytest.param(["--score", "c"], "say which", id="a score of several columns"),
         pytest.param(["--score", "c:9"], "counted from 0", id="a column that is not there"),
-        pytest.param(["--score", "c:1", "--threshold", "x=high"], "NAME=NUMBER", id="a threshold that is no number"),
+        pytest.param(["--score", "c:1", "--threshold", "x=high"], "NAME=NUMBER", id="a threshold that is not a number"),
         pytest.param(["--threshold", "0.5"], "needs --score", id="a threshold for nothing"),
         pytest.param(["--input", "a=x"], "takes 2", id="too few columns"),
         pytest.param(["--input", "z=x"], "the model's are", id="a tensor that is not there"),
         pytest.param(["--input", "a"], "write TENSOR=", id="columns without a tensor"),
-        pytest.param(["--golden", "request.json"], "is no infer request", id="golden inputs that are none"),
+        pytest.param(["--golden", "request.json"], "is not an infer request", id="golden inputs that are none"),
     ],
 )
 def test_wrong_options_are_said(vedette, tmp_path, words, says):

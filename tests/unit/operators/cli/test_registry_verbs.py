@@ -99,7 +99,7 @@ def test_for_people(full):
 def test_a_promotion_without_a_reason_is_not_made(full):
     with pytest.raises(CommandError, match="say in a few words why"):
         full("promote", "simple/2", "production", "--why", " ")
-    with pytest.raises(CommandError, match="is no stage"):
+    with pytest.raises(CommandError, match="is not a stage"):
         full("promote", "simple/2", "live", "--why", "x")
     assert {b["stage"] for b in full("list")} == {"none"}
 

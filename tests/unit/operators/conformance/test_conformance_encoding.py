@@ -64,7 +64,7 @@ def test_a_datatype_without_known_values_skips():
 @pytest.mark.parametrize(("output", "problem"), [
     pytest.param({"data": [1]}, "needs 2 elements", id="too few elements"),
     pytest.param({"data": [1, 2.5]}, "no INT32 element", id="a fraction in an integer tensor"),
-    pytest.param({"data": [1, True]}, "no INT32 element", id="a boolean is no integer"),
+    pytest.param({"data": [1, True]}, "no INT32 element", id="a boolean is not an integer"),
     pytest.param({"datatype": "INT7"}, "not one of the protocol's", id="an unknown datatype"),
     pytest.param({"datatype": "FP32", "data": [1, 10**400]}, "no FP32 element", id="a whole number that no float holds"),
     pytest.param({"datatype": "BYTES", "data": ["a", "\ud800"]}, "no BYTES element", id="half a surrogate pair"),

@@ -22,7 +22,7 @@ VERBS = [
 
 @pytest.mark.parametrize(("content", "says"), [
     pytest.param(None, "no such file or directory", id="not there"),
-    pytest.param(b"\xff\xfe\x00", "is no UTF-8 text", id="no text"),
+    pytest.param(b"\xff\xfe\x00", "is not UTF-8 text", id="no text"),
     pytest.param(b"a: [", "cannot be read as YAML", id="no YAML"),
     pytest.param(b"- 1", "holds no fields", id="a list"),
     pytest.param(b"", "holds no fields", id="empty"),

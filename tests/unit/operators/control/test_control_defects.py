@@ -58,4 +58,4 @@ async def test_a_loop_that_ends_by_a_defect_is_begun_again(caplog):
     async with asyncio.timeout(30):
         await kept_up(work, stopping, again_s=0.0)
     assert len(begun_at) == 3
-    assert "begun again" in caplog.text
+    assert "starting again" in caplog.text

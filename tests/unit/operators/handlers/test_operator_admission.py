@@ -1,4 +1,4 @@
-"""What is let in, and that nobody speaks for somebody else."""
+"""What is admitted, and that a request must carry the name of its user."""
 
 import json
 import ssl

@@ -202,7 +202,7 @@ def test_a_verb_at_rest_may_say_which_stable_it_was_said_of() -> None:
 
 
 REASONS = [
-    pytest.param("promote", under_way("approval"), {}, "nobody skips", id="promote at an approval"),
+    pytest.param("promote", under_way("approval"), {}, "cannot be skipped", id="promote at an approval"),
     pytest.param("resume", under_way("analysis"), HELD, "spec.paused", id="resume of the spec's pause"),
     pytest.param("undo", under_way("analysis", former=A), {}, "`abort`", id="undo of one under way"),
     pytest.param("abort", EXPERIMENT, {}, "`conclude`", id="abort of an experiment"),

@@ -37,7 +37,7 @@ def test_what_inflates_over_the_limit_is_refused():
 
 
 def test_what_follows_a_member_and_is_none_is_refused():
-    with pytest.raises(BadRequest, match="is not what"):
+    with pytest.raises(BadRequest, match="is not valid in its Content-Encoding"):
         inflated(gzip.compress(b"first") + b"no member")
 
 

@@ -106,7 +106,7 @@ SYSTEM = {
         pytest.param(
             {"Channel": "c", "EventId": 7, "Payload": "no JSON", "Level": "Warning", "Keywords": "Audit failure"},
             {"Channel": "c", "EventID": "7", "Data": "no JSON", "Level": "3", "Keywords": "0x8010000000000000"},
-            id="EvtxECmd with a payload that is no JSON",
+            id="EvtxECmd with a payload that is not JSON",
         ),
         pytest.param(
             {"Event": {"System": {"Level": 2}, "UserData": {"Op": {"#attributes": {"xmlns": "x"}, "Operation": "o"}}}},

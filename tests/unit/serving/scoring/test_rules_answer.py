@@ -195,7 +195,7 @@ async def test_sigma_rules_see_the_event_of_a_field(tmp_path):
         pytest.param("thresholds: [{id: a, when: 1 < 2, severity: high}]", "asks for no column", id="the same of every row"),
         pytest.param("thresholds: [{id: a, when: level > 1.0, severity: grave}]", "severity", id="an unknown severity"),
         pytest.param("otherwise: maybe", "otherwise", id="an unknown verdict"),
-        pytest.param("thresholds: [", "is no YAML", id="no YAML"),
+        pytest.param("thresholds: [", "is not YAML", id="no YAML"),
         pytest.param(
             "thresholds: [{id: a, when: level > 1.0, severity: low}, {id: a, when: level > 2.0, severity: low}]",
             "more than once",
@@ -226,7 +226,7 @@ def test_the_probe_refuses_them_too_and_the_digest_covers_them(tmp_path):
         pytest.param({"rules": {}}, "both or neither", id="none there"),
         pytest.param({"files": {"rules/rules.yaml": b""}}, "both or neither", id="there and not said"),
         pytest.param(
-            {"rules": {"event_field": "event"}, "files": {"rules/rules.yaml": b""}}, "no request field", id="no such field"
+            {"rules": {"event_field": "event"}, "files": {"rules/rules.yaml": b""}}, "not a request field", id="no such field"
         ),
         pytest.param({"rules": {}, "files": {"rules/x.exe": b""}}, "are no rules", id="no rule file"),
     ],

@@ -39,7 +39,7 @@ def test_traceparent(header, expected):
         pytest.param(1.0, None, True, id="nobody asks: the coin says yes"),
         pytest.param(0.0, SAMPLED, True, id="the caller's yes wins"),
         pytest.param(1.0, UNSAMPLED, False, id="the caller's no wins"),
-        pytest.param(1.0, "garbage", True, id="a malformed header is no header"),
+        pytest.param(1.0, "garbage", True, id="a malformed header is not a header"),
         pytest.param(0.0, "garbage", False, id="and decides nothing"),
     ],
 )

@@ -101,7 +101,7 @@ REFUSED = [
     pytest.param(one(shape=[1, 4], data=[[1, 2], [3, 4]]), "2 rows", id="data nested otherwise than the shape"),
     pytest.param(one(shape=[2], data=[[1], [2]]), "needs a whole number", id="data nested deeper than the shape"),
     pytest.param(one(parameters=[]), "parameters is an array", id="parameters that are no object"),
-    pytest.param(one(parameters={"a": {}}), "'a' is an object", id="a parameter that is no scalar"),
+    pytest.param(one(parameters={"a": {}}), "'a' is an object", id="a parameter that is not a scalar"),
     pytest.param(one(parameters={"binary_data_size": 8}), "both data and", id="data and raw data at once"),
     pytest.param(
         {"inputs": [{"name": "x", "datatype": "INT8", "shape": [1], "parameters": {"binary_data_size": 1}}]},
@@ -112,7 +112,7 @@ REFUSED = [
     pytest.param({**one(), "id": 7}, "id is a whole number", id="an id that is no string"),
     pytest.param({**one(), "parameters": 1}, "parameters is a whole number", id="request parameters that are no object"),
     pytest.param({**one(), "parameters": {"timeout": -1}}, "timeout is -1", id="a negative timeout"),
-    pytest.param({**one(), "parameters": {"timeout": "soon"}}, "timeout is 'soon'", id="a timeout that is no number"),
+    pytest.param({**one(), "parameters": {"timeout": "soon"}}, "timeout is 'soon'", id="a timeout that is not a number"),
     pytest.param({**one(), "parameters": {"binary_data_output": 1}}, "binary_data_output is 1", id="a flag that is a number"),
     pytest.param({**one(), "outputs": {}}, "outputs is an object", id="outputs that are no array"),
     pytest.param({**one(), "outputs": ["y"]}, r"outputs\[0\] is a string", id="an output that is no object"),

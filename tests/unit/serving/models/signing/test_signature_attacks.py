@@ -122,8 +122,8 @@ ATTACKS = {
         lambda s, b, o: with_envelope(s.signature(b, "ada"), payload=envelope_of(s.signature(o, "ada"))["payload"]),
         "changed or forged",
     ),
-    "no JSON": (lambda s, b, o: b"\x00", "is no JSON"),
-    "JSON of 100,000 levels": (lambda s, b, o: b"[" * 100_000, "is no JSON"),
+    "no JSON": (lambda s, b, o: b"\x00", "is not JSON"),
+    "JSON of 100,000 levels": (lambda s, b, o: b"[" * 100_000, "is not JSON"),
     "a signature that is no base64": (lambda s, b, o: with_envelope(s.signature(b, "ada"), signatures=[{"sig": "%%"}]), "no base64"),
     "a certificate in the key's place": (
         lambda s, b, o: s.signature(b, "ada").replace(b'"publicKey"', b'"certificate"'),
