@@ -1,24 +1,23 @@
 """A detector's declaration: its data, its model and its requirements. Text in, values out.
 
 Detectors are declared, not coded: nothing in this package asks for a detector's name. Finding and reading a file is
-declarations.py's, reading data data.py's, splitting it split.py's; this module has the fields of a declaration, and refuses
-contradictions."""
+declarations.py's, reading data data.py's, splitting it split.py's; this module has the fields of a declaration, but for those of splits
+(split_spec.py), scenarios (scenario.py) and provenance (provenance.py), and refuses contradictions."""
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from lifecycle.datasets.provenance import Provenance
 from lifecycle.datasets.reasons import ReasonDeclaration
-from serving.models.manifest import Name, Redaction
+from lifecycle.datasets.scenario import Scenario
+from lifecycle.datasets.split_spec import Split
+from serving.models.manifest import Name, Redaction, SamplingUnit
 from serving.rules.ruleset import RulesFile
 
 ColumnType = Literal["string", "float", "int", "bool", "timestamp", "port"]
-Share = Annotated[float, Field(ge=0, le=1)]
-_REQUIREMENT: Final = re.compile(r"^\s*(recall|f1|precision)\s*>=\s*(0?\.\d+|[01](?:\.0*)?)\s*$")
 
 
 class _Part(BaseModel):
@@ -51,6 +50,8 @@ class Source(_Part):
     """A second file kept for evaluation only; nothing is ever chosen on it."""
     generator: Literal["flows"] | None = None
     """Makes plausible rows when no data is given."""
+    generated_split: Split | None = None
+    """How generated rows are split, as what is said of the file's does not apply to them; unset: like the file's."""
 
 
 class Entity(_Part):
@@ -211,62 +212,12 @@ class ModelSpec(_Part):
     """Inputs in order; empty: the request fields that no on-demand view turns into features, then all features."""
 
 
-class Split(_Part):
-    """Which rows train, which choose thresholds (validation), which are only reported on (test)."""
-
-    by: Literal["rows", "time", "features", "entity", "group", "types"]
-    """`features`: rows whose request fields are equal stay together. `types`: thresholds are chosen on attack types that the scoring
-    model did not see (cross-fitted)."""
-    group: str | None = None
-    """For `group`: the column to group by."""
-    validation: Share = 0.2
-    """Share of what is split that chooses thresholds."""
-    test: Share = 0.2
-    """Share of rows, entities, groups or of the time range. Nothing is taken off if the source has a test file."""
-    validation_in_time: bool = False
-    """For `entity`, `group`: validation is the last share of the time of the training entities, not other entities."""
-    assign: Mapping[str, Literal["train", "validation", "test"]] = {}
-    """Entities or groups put by hand; the others fall by a hash of their name."""
-    folds: Annotated[int, Field(ge=2, le=20)] = 5
-    """For `types`: how many sub-models."""
-    families: Mapping[str, tuple[str, ...]] = {}
-    """For `types`: attack types by family; each fold leaves out some of every family. Unset: each type is its own family."""
-    benign_kinds: Annotated[int, Field(ge=0, le=1000)] = 0
-    """For `types`: benign rows are left out by kinds as well, this many clusters of similar rows; 0: at random."""
-    why: str = ""
-    """Shown with the figures: the reason for this split, and what it cannot show."""
-
-
 def _default_split(declared: dict[str, Any]) -> Split:
     """The split of a file that declares none. Without times, rows may be copies of each other, and no
     copy of a training row may be in the test part."""
     if declared.get("event_time") is not None:
         return Split(by="time", why="The file declares none: later rows test a model of earlier ones.")
     return Split(by="features", why="The file declares none: rows whose request fields are equal are in one part.")
-
-
-class Scenario(_Part):
-    """One operating point and the rule its threshold is chosen by."""
-
-    require: str
-    """`recall`, `f1` or `precision` `>=` a number, on validation rows."""
-    margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """Added to the requirement when choosing, because unseen data is harder; declared before the test is seen."""
-
-    @model_validator(mode="after")
-    def _readable(self) -> Self:
-        _ = self.rule
-        return self
-
-    @property
-    def rule(self) -> tuple[str, float]:
-        """(`recall` | `f1` | `precision`, the least value)."""
-        found = _REQUIREMENT.match(self.require)
-        if found is None:
-            raise ValueError(
-                f"{self.require!r} is no requirement; write e.g. `recall >= 0.98`, `f1 >= 0.85`, `precision >= 0.95`"
-            )
-        return found.group(1), float(found.group(2))
 
 
 class Evaluation(_Part):
@@ -325,6 +276,19 @@ class Detector(_Part):
     """What an analyst reads of a column that speaks for a verdict, by column; a `*` in it stands for the seconds of a window."""
 
     @property
+    def sampling_unit(self) -> SamplingUnit:
+        """What rows are independent draws of."""
+        if self.split.unit is not None:
+            return self.split.unit
+        by_split: dict[str, SamplingUnit] = {"types": "attack_type", "group": "group"}
+        return by_split.get(self.split.by, "entity" if self.entity else "row")
+
+    def for_generated_rows(self) -> "Detector":
+        """The same detector, with the split of generated rows."""
+        split = self.source.generated_split
+        return self if split is None else self.model_copy(update={"split": split})
+
+    @property
     def has_split(self) -> bool:
         """Whether the file declares a split."""
         return "split" in self.model_fields_set
@@ -344,8 +308,12 @@ class Detector(_Part):
             )
         if self.split.by == "types" and not self.label.type_column:
             raise ValueError("split.by types needs label.type_column")
-        if self.split.by == "group" and not self.split.group:
-            raise ValueError("split.by group needs split.group, the column to group by")
+        if (self.split.by == "group" or self.split.unit == "group") and not self.split.group:
+            raise ValueError("split.by group and split.unit group need split.group, the column to group by")
+        if self.split.unit == "entity" and not self.entity:
+            raise ValueError("split.unit entity needs an entity")
+        if self.split.unit == "attack_type" and not self.label.type_column:
+            raise ValueError("split.unit attack_type needs label.type_column")
         return self
 
     def _named_columns(self) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 The same declaration, data and salt give the same split, whatever the order of the rows of other entities."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -32,16 +32,19 @@ class Fold:
 class Parts:
     """Masks of shape (n,). folds: if there are any, thresholds are chosen on their pooled scores; `validation` is then empty
 
-    and the served model is fitted on all of `train`."""
+    and the served model is fitted on all of `train`. benign_kind: the kind of each benign row, shape (n,), where the split leaves
+    benign rows out by kinds; negative for attacks."""
 
     train: Mask
     validation: Mask
     test: Mask
     folds: tuple[Fold, ...] = ()
+    benign_kind: NDArray[np.int64] | None = None
 
 
 def split(detector: Detector, data: Dataset, *, with_test: bool) -> Parts:
     """Split by the declaration. with_test: take a test part off (no test file was given). Raises DataError."""
+    detector = detector.for_generated_rows() if data.is_generated else detector
     spec = detector.split
     share = spec.test if with_test else 0.0
     n = len(data)
@@ -65,7 +68,7 @@ def split(detector: Detector, data: Dataset, *, with_test: bool) -> Parts:
 
 def _only(parts: Parts, rows: Mask) -> Parts:
     folds = tuple(Fold(f.train & rows, f.held & rows) for f in parts.folds)
-    return Parts(parts.train & rows, parts.validation & rows, parts.test & rows, folds)
+    return replace(parts, train=parts.train & rows, validation=parts.validation & rows, test=parts.test & rows, folds=folds)
 
 
 def _by_place(place: NDArray[np.float64], test: float, validation: float) -> Parts:
@@ -105,20 +108,30 @@ def _by_types(detector: Detector, data: Dataset, test: float) -> Parts:
     is_test = place < test
     fold_of = _fold_of_type(detector, kind[data.attack])
     fold = np.array([fold_of.get(str(k), OTHER) for k in kind])
-    fold[~data.attack] = _fold_of_benign(detector, data)
+    benign_kind = _benign_kinds(detector, data)
+    fold[~data.attack] = _fold_of_benign(detector, data, benign_kind)
     folds = tuple(Fold(~is_test & (fold != f), ~is_test & (fold == f)) for f in range(spec.folds))
-    return Parts(~is_test, np.zeros(len(data), dtype=bool), is_test, folds)
+    return Parts(~is_test, np.zeros(len(data), dtype=bool), is_test, folds, benign_kind)
 
 
-def _fold_of_benign(detector: Detector, data: Dataset) -> NDArray[np.int64]:
+def _benign_kinds(detector: Detector, data: Dataset) -> NDArray[np.int64] | None:
     spec = detector.split
-    if spec.benign_kinds:
-        if all(data.frame[column].dtype == object for column in detector.request_fields):
-            raise DataError(
-                f"split.benign_kinds of detector {detector.name!r} groups benign rows by their numbers, and no request field is a "
-                "number; leave it out"
-            )
-        return dealt(kinds_of(data.frame[~data.attack], tuple(detector.request_fields), spec.benign_kinds), spec.folds)
+    if not spec.benign_kinds:
+        return None
+    if all(data.frame[column].dtype == object for column in detector.request_fields):
+        raise DataError(
+            f"split.benign_kinds of detector {detector.name!r} groups benign rows by their numbers, and no request field is a "
+            "number; leave it out"
+        )
+    kinds = np.full(len(data), OTHER, dtype=np.int64)
+    kinds[~data.attack] = kinds_of(data.frame[~data.attack], tuple(detector.request_fields), spec.benign_kinds)
+    return kinds
+
+
+def _fold_of_benign(detector: Detector, data: Dataset, benign_kind: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    spec = detector.split
+    if benign_kind is not None:
+        return dealt(benign_kind[~data.attack], spec.folds)
     place = _fractions(np.flatnonzero(~data.attack).astype(str).astype(object), "benign")
     return np.asarray(np.floor(place * spec.folds), dtype=np.int64)
 

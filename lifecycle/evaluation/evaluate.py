@@ -2,8 +2,8 @@
 
 A bundle is written, read back and verified, and its ONNX graph and thresholds are judged; nothing is chosen here."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +22,7 @@ from lifecycle.evaluation.scoring import score_rows
 from lifecycle.training.features import FeatureStore, with_features
 from lifecycle.training.train import Prepared, Progress, prepare, train, write_bundle
 from serving.models.bundle import Bundle
+from serving.models.manifest import OperatingPoint
 from serving.segments.mapping import SegmentMap
 
 
@@ -38,6 +39,8 @@ class SeedReport:
     episodes: tuple[EpisodeReport, ...] = ()
     fairness: FairnessReport | None = None
     """By the segments of a mapping, at the default operating point; None: there is no mapping, or rows name no entity."""
+    points: Mapping[str, OperatingPoint] = field(default_factory=dict)
+    """As the bundle has them, with what is promised of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ def evaluate(
         refuse_as_features(mapping, detector)
     tell = progress or (lambda what, share: None)
     prepared = prepare(detector, data, store, with_test=test is None, progress=tell)
+    detector = prepared.detector
     if test is None:
         judged, frame = data.take(prepared.parts.test), prepared.frame.iloc[np.flatnonzero(prepared.parts.test)]
     else:
@@ -91,7 +95,7 @@ def judge(bundle: Bundle, detector: Detector, scored: Scored, seed: int, mapping
         seed, bundle.digest, report(scored, points, window_s=how.window_s, minutes_per_alert=how.minutes_per_alert),
         by_segment(scored, default, points[default]), by_family(scored, points),
         named_families(scored, default, points[default], families), by_episode(scored, points, how.episode_gap_s),
-        _fairness(bundle, scored, default, mapping, seed),
+        _fairness(bundle, scored, default, mapping, seed), points,
     )  # fmt: skip
 
 

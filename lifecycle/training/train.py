@@ -23,7 +23,8 @@ from lifecycle.training.example import EVENT_TIME, example_request
 from lifecycle.training.export import assembly_of, check_parity, tensors_of, to_onnx
 from lifecycle.training.features import DATATYPES, FeatureStore, input_columns, with_features
 from lifecycle.training.fit import Encoding, Fitted, encoding_of, even_over_types, fit
-from lifecycle.training.operating_points import choose_points
+from lifecycle.training.operating_points.choose import choose_points
+from lifecycle.training.operating_points.validation import validation_rows
 from lifecycle.training.origin import code_commit, describe_data, describe_service, environment
 from lifecycle.training.reference import golden_rows, reference_files
 from lifecycle.training.rules import measure_rules, rule_files
@@ -85,6 +86,7 @@ def prepare(
     """Features and split. with_test: a test part is taken off (the source has no test file of its own). Raises TrainingError."""
     if progress:
         progress("joining features as of each event", 0.0)
+    detector = detector.for_generated_rows() if data.is_generated else detector
     frame, service = with_features(detector, data, store)
     return Prepared(
         detector, data, frame, service, input_columns(detector, service), split(detector, data, with_test=with_test)
@@ -109,8 +111,7 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
         scores = every[rows]
     steps.next("choosing operating points and calibrating")
     attack = prepared.data.attack[rows]
-    weights = _weights(prepared, rows)
-    points = choose_points(detector, scores, attack, weights)
+    points = choose_points(detector, validation_rows(detector, prepared.data, parts, rows, scores, _weights(prepared, rows)))
     trained_on = prepared.frame.iloc[np.flatnonzero(parts.train)]
     lineage = Lineage(
         data_digest=prepared.data.digest, data=describe_data(prepared.data), findings=prepared.data.notes,

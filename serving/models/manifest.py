@@ -20,6 +20,10 @@ Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 REASON_PLACES: Final = ("value", "unit", "percentile", "column")
 """What a reason's text may leave to be filled in, each in braces."""
+
+SamplingUnit = Literal["row", "entity", "group", "attack_type"]
+"""What validation data was drawn by, independently of one another."""
+
 Redaction = Literal["encrypt", "hash", "truncate", "drop"]
 """How the prediction log writes a personal column."""
 
@@ -105,7 +109,30 @@ class Expected(_ManifestPart):
     rows: int
     """Rows they were measured on."""
     is_met: bool = True
-    """Whether the scenario's requirement was reached on validation data."""
+    """Whether the scenario's requirement holds with the confidence that was asked for; without one: on the validation rows as they are."""
+
+
+class Guarantee(_ManifestPart):
+    """A floor that the threshold keeps with this confidence, over draws of the validation data.
+
+    Source: Angelopoulos et al. (2021), "Learn then Test", arXiv:2110.01052."""
+
+    confidence: Ratio
+    """1 - delta."""
+    what: Literal["recall", "precision", "f1"]
+    """Which figure. By entity, group or type of attack every one of them counts the same, whatever its rows."""
+    bound: Ratio
+    """Its least value."""
+    attack_share: Ratio | None = None
+    """The share of attacks that a precision or F1 is meant at; unset for a recall, which depends on none."""
+    unit: SamplingUnit
+    """What was drawn independently."""
+    units: int
+    """How many attacked ones were seen."""
+    benign_units: int | None = None
+    """How many benign ones were seen; unset for a recall, which needs none."""
+    method: str
+    """How it was shown."""
 
 
 class OperatingPoint(_ManifestPart):
@@ -119,6 +146,10 @@ class OperatingPoint(_ManifestPart):
     """The rule the threshold was chosen by, e.g. `recall >= 0.98`."""
     expected: Expected | None = None
     """What it did on the validation data; unset if nobody measured."""
+    holds: Guarantee | None = None
+    """What is promised of it, and how surely; unset: nothing is."""
+    shortfall: str = ""
+    """Why nothing is promised although it was asked for, and what would be needed; the threshold is then the nearest one."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "OperatingPoint":

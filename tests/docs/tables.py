@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
-from lifecycle.datasets import declarations, detector, reasons
+from lifecycle.datasets import declarations, detector, reasons, scenario, split_spec
 from loadtests.settings import LoadSettings
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
@@ -97,10 +97,10 @@ def buckets() -> str:
     return f"- `{names.SECONDS.name}`, in milliseconds: {latency}.\n- `{names.FEATURE_AGE.name}`, in seconds: {age}.\n"
 
 
-def models(module: Any, root: type[BaseModel]) -> str:
-    """A section a model: root first, then its parts in the order of their first mention."""
+def models(modules: Sequence[Any], root: type[BaseModel]) -> str:
+    """A section a model of these modules: root first, then its parts in the order of their first mention."""
     out = []
-    for part in _parts(module, root):
+    for part in _parts({module.__name__ for module in modules}, root):
         doc = inspect.cleandoc(part.__doc__ or "").split("\n\n")
         rows = [
             [f"`{info.alias or field}`", _type(info.annotation), _default(info), info.description or ""]
@@ -112,7 +112,7 @@ def models(module: Any, root: type[BaseModel]) -> str:
     return "".join(out)
 
 
-def _parts(module: Any, root: type[BaseModel]) -> Iterator[type[BaseModel]]:
+def _parts(modules: set[str], root: type[BaseModel]) -> Iterator[type[BaseModel]]:
     seen: list[type[BaseModel]] = []
 
     def visit(model: type[BaseModel]) -> None:
@@ -121,7 +121,7 @@ def _parts(module: Any, root: type[BaseModel]) -> Iterator[type[BaseModel]]:
         seen.append(model)
         for info in model.model_fields.values():
             for inner in _mentioned(info.annotation):
-                if inner.__module__ == module.__name__:
+                if inner.__module__ in modules:
                     visit(inner)
 
     visit(root)
@@ -167,9 +167,9 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/operator.md", "operator settings"): lambda: settings(OperatorSettings),
     ("docs/reference/operator.md", "operator metrics"): operator_metrics,
     ("docs/reference/metrics.md", "buckets"): buckets,
-    ("docs/reference/bundle.md", "manifest"): lambda: models(manifest, manifest.Manifest),
-    ("docs/reference/detector.md", "detector"): lambda: models(detector, detector.Detector),
-    ("docs/reference/detector.md", "reasons"): lambda: models(reasons, reasons.ReasonDeclaration),
+    ("docs/reference/detector.md", "reasons"): lambda: models((reasons,), reasons.ReasonDeclaration),
+    ("docs/reference/bundle.md", "manifest"): lambda: models((manifest,), manifest.Manifest),
+    ("docs/reference/detector.md", "detector"): lambda: models((detector, split_spec, scenario), detector.Detector),
     ("docs/reference/detector.md", "flows"): lambda: (
         f"```yaml\n{(declarations.BUILT_IN / 'flows.yaml').read_text(encoding='utf-8')}```\n"
     ),

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from lifecycle.datasets import detector
+from lifecycle.datasets import detector, scenario, split_spec
 from loadtests.settings import LoadSettings
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
@@ -46,7 +46,7 @@ def _models(module) -> list[type[BaseModel]]:
 
 @pytest.mark.parametrize(
     "model",
-    [ServingSettings, LoadSettings, *_models(manifest), *_models(detector)],
+    [ServingSettings, LoadSettings, *_models(manifest), *_models(detector), *_models(split_spec), *_models(scenario)],
     ids=lambda m: f"{m.__module__.rpartition('.')[2]}.{m.__name__}",
 )
 def test_every_field_has_words(model):

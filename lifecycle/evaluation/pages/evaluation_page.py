@@ -11,6 +11,7 @@ from lifecycle.evaluation.fairness.section import COLUMNS, fairness_lines, fairn
 from lifecycle.evaluation.pages import words
 from lifecycle.evaluation.pages.record import as_record, over_seeds, summary
 from lifecycle.evaluation.report import CalibrationReport, UnitReport
+from lifecycle.training.operating_points.promise import promise
 
 _ABOUT = (
     "Rows that training did not see, judged by the bundle's own graph and thresholds. Brackets: 95 % bounds. "
@@ -59,7 +60,7 @@ def _unit(result: EvaluationResult, units: tuple[UnitReport, ...]) -> Section:
     rows = tuple(_point(record["operating_points"][i], units, i, is_timed=timed) for i in range(len(first.points)))
     notes = [f"Over all thresholds: {ranked}."]
     if any(len({p.threshold for p in u.points}) == 1 for u in units) and len(first.points) > 1 and first.unit == "row":
-        notes.append("The operating points fall together: on the validation rows one threshold meets every requirement best.")
+        notes.append("The operating points fall together: one threshold serves every scenario best on the validation rows.")
     if len(units) == 1:
         notes += words.few(
             {**first.ranking_intervals, **{p.scenario: p.intervals["recall"] for p in first.points}}, "attacked entities"
@@ -297,11 +298,23 @@ def _cost_curve(unit: UnitReport, site: Site) -> tuple[Chart, ...]:
 
 
 def _expected(result: EvaluationResult) -> Section:
-    columns = ("operating point", "precision", "recall", "F1", "false alarms", "attack share")
+    columns = ("operating point", "precision", "recall", "F1", "false alarms", "attack share", "holds")
     names = ("precision", "recall", "f1", "false_alarm_rate", "attack_share")
     forms = dict.fromkeys(names, "{:.4f}".format) | dict.fromkeys(names[3:], "{:.2%}".format)
     rows = tuple(
-        (p["operating_point"], *(words.mean(p[f"expected_{n}"], forms[n]) for n in names))
+        (
+            p["operating_point"],
+            *(words.mean(p[f"expected_{n}"], forms[n]) for n in names),
+            _promises(result, p["operating_point"]),
+        )
         for p in summary(over_seeds(result)[0])["operating_points"]
     )
-    return Section("Expected, from validation data", grid=Grid(columns, rows, right=columns[1:]))
+    first = result.seeds[0]
+    said = tuple(f"{name}, seed {first.seed}: {point.shortfall}." for name, point in first.points.items() if point.shortfall)
+    return Section("Expected, from validation data", said, grid=Grid(columns, rows, right=columns[1:-1]))
+
+
+def _promises(result: EvaluationResult, name: str) -> str:
+    """What is promised of a point; over several seeds: in how many of them anything is."""
+    points = [seed.points[name] for seed in result.seeds]
+    return promise(points[0]) if len(points) == 1 else f"{sum(p.holds is not None for p in points)} of {len(points)} seeds"

@@ -12,7 +12,8 @@ from lifecycle.documents.document import Document, Grid, Section, as_facts, inte
 from lifecycle.governance.acts import Act
 from lifecycle.governance.lineage.facts import BundleFact, RolloutFact, provenance_of, short
 from lifecycle.metrics import Rates
-from serving.models.manifest import Expected, Manifest
+from lifecycle.training.operating_points.promise import promise, promise_in_full
+from serving.models.manifest import Expected, Manifest, OperatingPoint
 
 _NOT_EVALUATED = (
     "No evaluation on unseen rows was handed in. `vedette evaluate DETECTOR --json` makes one; give it with --evaluation."
@@ -111,7 +112,7 @@ def _points(manifest: Manifest) -> Section:
         "operating point",
         "requirement",
         "threshold",
-        "met",
+        "holds",
         "recall",
         "precision",
         "false alarms",
@@ -126,13 +127,12 @@ def _points(manifest: Manifest) -> Section:
             continue
         counted = validation_rates(expected)
         shares = [interval(i.value, i.low, i.high) for i in (counted.recall, counted.precision, counted.false_alarm_rate)]
-        met = "yes" if expected.is_met else "NO"
         rows.append(
             (
                 name,
                 point.requirement,
                 f"{point.threshold:.6g}",
-                met,
+                _held(point, expected),
                 *shares,
                 percent(expected.attack_share),
                 f"{expected.rows:,}",
@@ -140,9 +140,16 @@ def _points(manifest: Manifest) -> Section:
         )
     text = (
         "Measured on the validation rows that the thresholds were chosen on, with 95 % Wilson intervals: unseen rows are harder.",
+        *(f"{name}: {said}." for name, point in manifest.operating_points.items() if (said := promise_in_full(point))),
     )
     grid = Grid(columns, tuple(rows))
     return Section("Operating points", text if rows else (), grid=grid, empty="The model gives no score, so it has none.")
+
+
+def _held(point: OperatingPoint, expected: Expected) -> str:
+    """What is promised; of a point for which nobody asked for a promise, whether the requirement was met on the validation rows."""
+    said = promise(point)
+    return ("met, no promise" if expected.is_met else "NO") if said == "-" else said
 
 
 def validation_rates(expected: Expected) -> Rates:
@@ -159,7 +166,13 @@ def _point_figures(manifest: Manifest) -> dict[str, Any]:
         if point.expected is not None:
             counted = validation_rates(point.expected)
             shares = {"recall": counted.recall, "precision": counted.precision, "false_alarm_rate": counted.false_alarm_rate}
-            figures |= {"is_met": point.expected.is_met, **{key: asdict(value) for key, value in shares.items()}}
+            holds = point.holds.model_dump(mode="json") if point.holds else None
+            figures |= {
+                "is_met": point.expected.is_met,
+                "holds": holds,
+                "shortfall": point.shortfall,
+                **{key: asdict(value) for key, value in shares.items()},
+            }
         found[name] = figures
     return found
 
@@ -195,8 +208,11 @@ def _limits(manifest: Manifest) -> Section:
         limits += [f"Known of the data: {finding}." for finding in provenance_of(manifest.lineage).get("findings") or []]
         if manifest.lineage.data.get("is_generated"):
             limits.append("The training rows were generated, so no figure says anything about real traffic.")
-    unmet = [name for name, point in manifest.operating_points.items() if point.expected and not point.expected.is_met]
-    limits += [f"Operating point {name} does not meet its requirement on the validation rows." for name in unmet]
+    for name, point in manifest.operating_points.items():
+        if point.shortfall:
+            limits.append(f"Operating point {name} keeps its requirement with no stated confidence.")
+        elif point.expected and not point.expected.is_met:
+            limits.append(f"Operating point {name} does not meet its requirement on the validation rows.")
     return Section("Limits", tuple(limits))
 
 

@@ -4,7 +4,7 @@ The traffic is generated; everything else is real: features through Feast, model
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lifecycle.datasets.data import Dataset, check_data
 from lifecycle.datasets.declarations import read_detector
 from lifecycle.datasets.detector import Detector
-from lifecycle.datasets.synthetic_flows import SPAN_S, START, generate_flows
+from lifecycle.datasets.synthetic_flows import generate_flows
 from lifecycle.training.export import tensors_of
 from lifecycle.training.feast_store import FeastStore
 from lifecycle.training.train import Prepared, Trained, add_to_store, prepare, train
@@ -26,8 +26,8 @@ from serving.models.store import BundleStore
 
 MODEL: Final = "flows"
 EVENTS: Final = 4000
-SLICE_S: Final = 60.0
-"""Each minute of a generated host is a host of its own: thousands of entities, as a real network has."""
+CALM: Final = 6
+"""Of the infected hosts, one in so many is among the events: most traffic is benign, and too many alerts must show."""
 DATATYPES: Final = {"string": "BYTES", "float": "FP64", "int": "INT64", "port": "INT64"}
 
 
@@ -52,7 +52,8 @@ def build(store_dir: Path, tell: Callable[[str], None], *, slow_ms: float) -> Wo
     began = time.monotonic()
     detector = read_detector(MODEL)
     tell("generating a network of many hosts")
-    data = check_data(detector, _many_hosts(generate_flows(detector.model.seed)), where="generated flows")
+    rows_of_network = check_data(detector, generate_flows(detector.model.seed), where="generated flows")
+    data = replace(rows_of_network, is_generated=True)
     feast = FeastStore(store_dir / "feast")
     tell("joining features through Feast, training two detectors")
     prepared = prepare(detector, data, feast, with_test=True)
@@ -82,18 +83,13 @@ def build(store_dir: Path, tell: Callable[[str], None], *, slow_ms: float) -> Wo
     return world
 
 
-def _many_hosts(flows: Any) -> Any:
-    """The same flows, each host's minutes under addresses of their own."""
-    minute = ((flows["StartTime"] - START).dt.total_seconds() // SLICE_S).astype(int).clip(0, int(SPAN_S // SLICE_S))
-    parts = flows["SrcAddr"].str.split(".", expand=True)
-    return flows.assign(SrcAddr="10." + (10 + minute).astype(str) + "." + parts[2] + "." + parts[3])
-
-
 def _newest_of_each(data: Dataset) -> NDArray[np.intp]:
-    """The last row of each host: what the online store has features of."""
+    """The last row of each host but of most infected ones: what the online store has features of."""
     hosts = data.frame["host"].astype(str).to_numpy()
-    _, last = np.unique(hosts[::-1], return_index=True)
-    chosen = len(hosts) - 1 - last
+    names, last = np.unique(hosts[::-1], return_index=True)
+    infected = np.flatnonzero(np.isin(names, hosts[data.attack]))
+    kept = np.setdiff1d(np.arange(len(names)), np.delete(infected, np.s_[::CALM]))
+    chosen = len(hosts) - 1 - last[kept]
     return np.random.default_rng(1).permutation(chosen)[:EVENTS]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serving.models.bundle import Bundle
-    from serving.models.manifest import TensorSpec
+    from serving.models.manifest import Manifest, TensorSpec
     from serving.models.onnx import OnnxModel
     from serving.models.store import BundleStore
 
@@ -300,12 +300,21 @@ def _show(bundle: "Bundle", *, as_json: bool) -> None:
     fields += [["request field", f.name, f.datatype] for f in manifest.request_fields]
     if fields:
         print_table("columns", ["", "name", "datatype"], fields)
-    points = [[n, f"{p.threshold:.4g}", f"{p.investigate:.4g}", p.requirement] for n, p in manifest.operating_points.items()]
-    if points:
-        print_table(
-            "operating points", ["name", "threshold", "investigate", "requirement"], points, right=["threshold", "investigate"]
-        )
+    _show_points(manifest)
     _show_rules(rules)
+
+
+def _show_points(manifest: "Manifest") -> None:
+    from lifecycle.training.operating_points.promise import promise, promise_in_full
+
+    points = manifest.operating_points
+    rows = [[n, f"{p.threshold:.4g}", f"{p.investigate:.4g}", p.requirement, promise(p)] for n, p in points.items()]
+    if rows:
+        columns = ["name", "threshold", "investigate", "requirement", "holds"]
+        print_table("operating points", columns, rows, right=["threshold", "investigate"])
+    for name, point in points.items():
+        if said := promise_in_full(point):
+            print(f"{name}: {said}\n")
 
 
 def _rules_summary(bundle: "Bundle") -> dict[str, Any] | None:

@@ -173,17 +173,19 @@ def _show(bundle: "Bundle", *, as_json: bool) -> None:
             }
         )  # fmt: skip
         return
+    from lifecycle.training.operating_points.promise import promise
+
     rows = []
     for name, point in manifest.operating_points.items():
         e = point.expected
         if e is not None:
-            met = "yes" if e.is_met else "NO"
-            rows.append([name, point.requirement, met, f"{point.threshold:.4g}", *(f"{v:.3f}" for v in (e.precision, e.recall, e.f1)),
+            figures = [f"{v:.3f}" for v in (e.precision, e.recall, e.f1)]
+            rows.append([name, point.requirement, promise(point), f"{point.threshold:.4g}", *figures,
                          f"{e.false_alarm_rate:.2%}", f"{e.attack_share:.1%}"])  # fmt: skip
     columns = [
         "operating point",
         "requirement",
-        "met",
+        "holds",
         "threshold",
         "precision",
         "recall",
@@ -192,4 +194,7 @@ def _show(bundle: "Bundle", *, as_json: bool) -> None:
         "attack share",
     ]
     print_table(f"{manifest.name} version {manifest.version}: expected, from validation data", columns, rows, right=columns[3:])
+    for name, point in manifest.operating_points.items():
+        if point.shortfall:
+            print(f"{name}: {point.shortfall}\n")
     print(f"bundle {bundle.digest}\nin {bundle.folder}")

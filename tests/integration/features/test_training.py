@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,12 +111,31 @@ def _visits_before(data, i):
 def test_a_flow_is_not_in_its_own_window(tmp_path):
     """The first flow of a host has an empty past, whatever its duration."""
     detector = read_detector("flows")
-    data = check_data(detector, generate_flows(3, hosts=20, flows_per_host=30), where="generated")
+    data = replace(check_data(detector, generate_flows(3, hosts=60, flows_per_host=30), where="generated"), is_generated=True)
     prepared = prepare(detector, data, FeastStore(tmp_path), with_test=False)
     first = ~data.frame["host"].duplicated().to_numpy() & (data.at_us % 1_000_000 != 0)
     assert first.sum() > 5
     assert (prepared.frame.loc[first, "host_600s__flows"] == 0).all()
     assert "host" not in prepared.columns
+
+
+SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in (2, 3, 4, 5))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_generated_flows_show_three_scenarios_with_honest_figures(tmp_path, seed):
+    detector = read_detector("flows")
+    data = replace(check_data(detector, generate_flows(seed), where="generated"), is_generated=True)
+    (found,) = evaluate(detector, data, None, FeastStore(tmp_path), seeds=1).seeds
+    by_row = found.units[0]
+    assert (by_row.unit, by_row.benign) == ("row", "all")
+    assert 0.85 < by_row.ranking["pr_auc"] < 0.99
+    points = [found.points[name] for name in ("breach_response", "siem_alerting", "executive_dashboard")]
+    assert points[0].threshold < points[1].threshold < points[2].threshold
+    assert {p.holds.unit for p in points} == {"entity"}
+    for point in by_row.points:
+        assert point.rates.recall.value < 1
+        assert point.rates.precision.value < 1
 
 
 def real(name):
@@ -149,3 +169,6 @@ def test_real_flows_are_judged_on_hosts_never_trained_on(tmp_path):
         (unit, benign) for unit in ("row", "entity_window") for benign in ("all", "verified")
     }
     assert points_of(result, benign="verified")["siem_alerting"].rates.f1 > 0.9
+    points = result.seeds[0].points
+    assert {p.holds for p in points.values()} == {None}, "one infected host chooses the thresholds: nothing is promised"
+    assert "from 1 attacked entities: it takes at least 180" in points["breach_response"].shortfall

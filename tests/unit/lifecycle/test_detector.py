@@ -23,6 +23,13 @@ def test_what_comes_along_is_valid(name):
         pytest.param({"label__derived": ["failures"]}, "made from the label", id="a column made from the label as a feature"),
         pytest.param({"model__columns": ["user"], "entity": {"key": "user"}}, "never a feature", id="a key as a column"),
         pytest.param({"operating_points__siem_alerting": {"require": "accuracy > 1"}}, "no requirement", id="a requirement to guess"),
+        pytest.param({"operating_points__breach_response": {"require": "recall >= 0.98", "attack_share": 0.1}},
+                     "depends on no attack_share", id="a share of attacks that a recall does not depend on"),
+        pytest.param({"operating_points__breach_response": {"require": "recall >= 0.98", "delta": 0.5}},
+                     "operating_points.breach_response.delta", id="a confidence of nothing"),
+        pytest.param({"split": {"by": "rows", "unit": "entity"}}, "split.unit entity needs an entity", id="units of nobody"),
+        pytest.param({"split": {"by": "rows", "unit": "group"}}, "need split.group", id="units without their column"),
+        pytest.param({"split": {"by": "rows", "unit": "attack_type"}}, "needs label.type_column", id="units of no type"),
         pytest.param({"default_operating_point": "other"}, "is not one of", id="an unknown default operating point"),
         pytest.param({"source__columns__failures": "number"}, "failures", id="an unknown type"),
         pytest.param({"surprise": 1}, "surprise: there is no such field", id="an unknown field"),
@@ -41,6 +48,31 @@ def test_refuses(changes, says):
     with pytest.raises(DetectorError, match=says.replace("(", r"\(")) as refused:
         parse_detector(body(**changes), where="mine.yaml")
     assert str(refused.value).startswith("mine.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "unit"),
+    [
+        pytest.param({}, "row", id="rows, where nothing says more"),
+        pytest.param({"entity": {"key": "user"}}, "entity", id="entities, where there are some"),
+        pytest.param({"entity": {"key": "user"}, "split": {"by": "group", "group": "method"}}, "group", id="groups that are split by"),
+        pytest.param(
+            {"entity": {"key": "user"}, "label__type_column": "method", "request_fields": ["failures", "seconds"], "segments": [],
+             "split": {"by": "types"}}, "attack_type", id="types that are left out",
+        ),
+        pytest.param({"entity": {"key": "user"}, "split": {"by": "rows", "unit": "row"}}, "row", id="what the file says"),
+    ],
+)  # fmt: skip
+def test_rows_are_draws_of(changes, unit):
+    assert parse_detector(body(**changes), where="x").sampling_unit == unit
+
+
+def test_generated_rows_have_a_split_of_their_own():
+    flows = read_detector("flows")
+    assert flows.split.assign, "hosts of the capture"
+    assert not flows.for_generated_rows().split.assign
+    plain = parse_detector(body(), where="x")
+    assert plain.for_generated_rows() is plain
 
 
 def test_every_wrong_place_is_named():

@@ -72,6 +72,21 @@ def test_a_bundle_says_what_it_needs_and_gives(tmp_path):
     assert {"reference/sample.json", "reference/summary.json", "example.json"} <= set(manifest.files)
 
 
+def test_thresholds_of_left_out_types_are_promised_by_type(tmp_path):
+    frame = rows(600)
+    frame["kind"] = np.where(frame["verdict"] == "attack", np.array(list("abcd"))[np.arange(600) % 4], "normal")
+    declared = detector(
+        source__columns__kind="string",
+        label={"column": "verdict", "positive": {"equals": ["attack"]}, "type_column": "kind"},
+        split={"by": "types", "folds": 2, "benign_kinds": 6},
+    )
+    made = train(prepare(declared, check_data(declared, frame, where="x"), None, with_test=False), seed=1)
+    points = write_bundle(made, tmp_path / "b").manifest.operating_points
+    assert {p.holds for p in points.values()} == {None}
+    assert "from 4 attack types: it takes at least 180" in points["breach_response"].shortfall
+    assert "from 4 attack types and 6 kinds of benign rows" in points["executive_dashboard"].shortfall
+
+
 def test_another_seed_is_another_bundle(tmp_path):
     assert write_bundle(trained(1), tmp_path / "a").digest != write_bundle(trained(2), tmp_path / "b").digest
 

@@ -1,6 +1,7 @@
 """Model cards and compliance reports: what is in them, and that no text of others breaks their form."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -12,11 +13,12 @@ from lifecycle.governance.reports.compliance import ComplianceFacts, compliance_
 from lifecycle.governance.reports.model_card import model_card, validation_rates
 from lifecycle.governance.verify.findings import Finding, FindingKind, LogFigures, Place, Report
 from lifecycle.metrics import Rates
-from serving.models.manifest import Expected, FieldSpec, Lineage, Manifest, OperatingPoint, ScoreSpec, TensorSpec
+from serving.models.manifest import Expected, FieldSpec, Guarantee, Lineage, Manifest, OperatingPoint, ScoreSpec, TensorSpec
 from serving.spec import RevisionSpec
 
 DIGEST = "sha256:" + "a" * 64
 EXPECTED = Expected(precision=0.9, recall=0.98, f1=0.94, false_alarm_rate=0.01, attack_share=0.1, rows=1000, is_met=False)
+HOLDS = Guarantee(confidence=0.95, what="recall", bound=0.98, unit="entity", units=180, method="a test")
 PROVENANCE = {
     "source": "a capture",
     "labels": [{"rows": "all", "by": "a lab", "how": "by script"}],
@@ -136,6 +138,32 @@ def test_a_cell_of_a_markdown_table_stays_one_cell():
     document = Document("t", "a", (Section("s", grid=Grid(("one", "two"), (("a|b\nc", "d"),))),), {})
     (row,) = [line for line in write(document, "md").splitlines() if "a\\|b" in line]
     assert row == "| a\\|b c | d |"
+
+
+@pytest.mark.parametrize(
+    ("changes", "cell", "said", "limit"),
+    [
+        pytest.param({}, "NO", None, "does not meet its requirement on the validation rows", id="not met, and nothing was promised"),
+        pytest.param(
+            {"shortfall": "too few attacks"}, "NO", "breach_response: too few attacks.", "with no stated confidence",
+            id="cannot be had",
+        ),
+        pytest.param(
+            {"expected": EXPECTED.model_copy(update={"is_met": True}), "holds": HOLDS}, "95%, 180 entities",
+            "breach_response: recall >= 0.98 with 95% confidence, from 180 attacked entities (a test).", None, id="holds",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_promised_of_an_operating_point(bundle, changes, cell, said, limit):
+    point = bundle.manifest.operating_points["breach_response"].model_copy(update=changes)
+    manifest = bundle.manifest.model_copy(update={"operating_points": {"breach_response": point}})
+    card = model_card(replace(bundle, manifest=manifest), [], [])
+    found = section(card, "Operating points")
+    assert found.grid.rows[0][found.grid.columns.index("holds")] == cell
+    assert said is None or said in found.text
+    limits = " ".join(section(card, "Limits").text)
+    assert limit is None or limit in limits
+    assert limit is not None or "breach_response" not in limits
 
 
 def test_json_has_the_record(bundle):

@@ -1,0 +1,1 @@
+"""Thresholds that keep what their scenario asks for, with a stated confidence."""
