@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
-Measure = Literal["recall", "f1", "precision"]
+RequiredFigure = Literal["recall", "f1", "precision"]
 _REQUIREMENT: Final = re.compile(r"^\s*(recall|f1|precision)\s*>=\s*(0?\.\d+|[01](?:\.0*)?)\s*$")
 
 
@@ -43,12 +43,12 @@ class Scenario(_Part):
         return self
 
     @property
-    def rule(self) -> tuple[Measure, float]:
+    def rule(self) -> tuple[RequiredFigure, float]:
         """(`recall` | `f1` | `precision`, the least value)."""
         found = _REQUIREMENT.match(self.require)
         if found is None:
             raise ValueError(
                 f"{self.require!r} is no requirement; write e.g. `recall >= 0.98`, `f1 >= 0.85`, `precision >= 0.95`"
             )
-        measure: Measure = found.group(1)  # type: ignore[assignment]  # the pattern has these three
+        measure: RequiredFigure = found.group(1)  # type: ignore[assignment]  # the pattern has these three
         return measure, float(found.group(2))

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Rng = np.random.Generator
-Ints = NDArray[np.int64]
+Places = NDArray[np.int64]
 START: Final = np.datetime64("2026-01-05T09:00:00", "us")
 SPAN_S: Final = 1200.0
 VICTIM: Final = "10.20.0.5"
@@ -60,7 +60,7 @@ def _strings(*values: str) -> Any:
     return np.array(values, dtype=object)
 
 
-def _numbered(prefix: str, numbers: Ints) -> Any:
+def _numbered(prefix: str, numbers: Places) -> Any:
     return (prefix + pd.Series(numbers).astype(str)).to_numpy(dtype=object)
 
 
@@ -69,14 +69,14 @@ def _outside(rng: Rng, n: int, hosts: int = 400) -> Any:
     return (_numbered("198.51.", number // 250) + "." + pd.Series(number % 250 + 1).astype(str)).to_numpy(dtype=object)
 
 
-def _repeated(rng: Rng, hosts: int, low: int, high: int) -> tuple[Ints, Ints]:
+def _repeated(rng: Rng, hosts: int, low: int, high: int) -> tuple[Places, Places]:
     """Who does it, and for which time (from 0), for each flow: every host from low to high times."""
     counts = rng.integers(low, high + 1, hosts)
     who = np.repeat(np.arange(hosts), counts)
     return who, np.arange(len(who)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _paced(rng: Rng, who: Ints, times: Ints, every: Any, jitter: float) -> Any:
+def _paced(rng: Rng, who: Places, times: Places, every: Any, jitter: float) -> Any:
     """Offsets of flows that a host repeats every so many seconds (one value a host), each late or early by a share of that."""
     hosts = int(who.max(initial=-1)) + 1
     last = np.zeros(hosts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lifecycle.arrays import Floats
-from lifecycle.datasets.scenario import Measure
+from lifecycle.datasets.scenario import RequiredFigure
 from lifecycle.training.operating_points.validation import ValidationRows
 
 
@@ -29,7 +29,7 @@ class ThresholdCurve:
         hits, alarms = np.cumsum(weights * attack)[last], np.cumsum(weights * ~attack)[last]
         return cls(scores[last], hits / hits[-1], alarms / alarms[-1], rows.attack_share)
 
-    def figure(self, measure: Measure, attack_share: float | None = None) -> Floats:
+    def figure(self, measure: RequiredFigure, attack_share: float | None = None) -> Floats:
         """`recall`, `precision` or `f1` at each score, for a share of attacks (default: that of the rows)."""
         share = self.attack_share if attack_share is None else attack_share
         hits, alarms = share * self.recall, (1 - share) * self.false_alarm_rate

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from lifecycle.arrays import Floats, Mask
-from lifecycle.datasets.scenario import Measure
+from lifecycle.datasets.scenario import RequiredFigure
 from lifecycle.training.operating_points.mean_tests import Losses, RowLosses, losses
 from lifecycle.training.operating_points.validation import LEFT_OUT, ValidationRows
 
@@ -35,7 +35,7 @@ _MOST_UNIT_THRESHOLDS: Final = 200
 class Floor:
     """What is to hold. measure: recall, precision or f1. attack_share: the share of attacks that precision and F1 are meant at."""
 
-    measure: Measure
+    measure: RequiredFigure
     bound: float
     delta: float
     attack_share: float
