@@ -14,6 +14,7 @@ Intelligence 2, algorithm 1 (the value function); Yang (2021), "Fast TreeSHAP", 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from serving.explanations.trees.tree_ensemble import Floats, Indices, TreeEnsemb
 
 MOST_COLUMNS: Final = 62
 """Of one path: masks are whole numbers of 64 bits."""
-TABLE_BITS: Final = 8
+TABLE_BITS: Final = 14
 """Most columns of a path whose leaf gets a table."""
 TABLE_BYTES: Final = 64 * 1024 * 1024
 """Most memory for tables; leaves below the fewest columns come first."""
@@ -58,15 +59,31 @@ class _Leaves:
 
     def shapley(self, violated: Masks) -> Floats:
         """phi of each column. violated: masks of conditions that do not hold, shape (leaves, n). Gives (leaves, n, d)."""
+        known = (((violated[:, :, None] >> np.arange(self.columns.shape[1], dtype=violated.dtype)) & 1) == 0)[..., None]
+        factors, shares = self._factors()
+        product = np.where(known, factors[:, None, :, 0], factors[:, None, :, 1]).prod(axis=2, keepdims=True)
+        return np.asarray((product * np.where(known, shares[:, None, :, 0], shares[:, None, :, 1])).sum(axis=3))
+
+    def every(self) -> Floats:
+        """phi for all 2 ** d masks, shape (leaves, 2 ** d, d): the products of all masks are made by doubling."""
         d = self.columns.shape[1]
-        points, weights = _quadrature(d)
-        z = self.ratios[:, None, :, None]
-        known = (((violated[:, :, None] >> np.arange(d, dtype=violated.dtype)) & 1) == 0)[..., None]
-        factors = (1 - points) * z + known * points
-        product = factors.prod(axis=2, keepdims=True) * weights
-        # A factor of 0 (o = z = 0) makes the other columns' products 0 and its own difference o - z as well.
-        others = np.divide(product, factors, out=np.zeros_like(factors), where=factors != 0).sum(axis=3)
-        return np.asarray(self.values[:, None, None] * (known - z)[..., 0] * others)
+        factors, shares = self._factors()
+        product = np.ones((len(self.which), 1, factors.shape[3]))
+        for column in range(d):
+            product = np.concatenate([product * factors[:, column, None, 0], product * factors[:, column, None, 1]], axis=1)
+        known = ((np.arange(1 << d)[:, None] >> np.arange(d)) & 1) == 0
+        holds, violated = (product @ shares[:, :, side].transpose(0, 2, 1) for side in (0, 1))
+        return np.where(known, holds, violated)
+
+    def _factors(self) -> tuple[Floats, Floats]:
+        """By column, by whether it holds (0) or is violated (1), and by quadrature point: the factor of the product, and what the whole
+        product is multiplied with to give phi. Both of shape (leaves, d, 2, points)."""
+        points, weights = _quadrature(self.columns.shape[1])
+        z, known = self.ratios[:, :, None, None], np.array([1.0, 0.0])[:, None]
+        factors = known * points + (1 - points) * z
+        differences = self.values[:, None, None, None] * (known - z) * weights
+        # A factor of 0 (violated, z = 0) makes the products 0, and its own difference as well.
+        return factors, np.divide(differences, factors, out=np.zeros_like(factors), where=factors != 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +103,12 @@ class _Table:
     columns: Indices
 
     def add_one(self, violated: Masks, into: Floats) -> None:
-        """Add phi of one row. violated: shape (leaves, 1), into: shape (columns, 1)."""
-        at = self.base + violated[self.which, 0].astype(np.intp) * self.width
-        found = self.numbers[at[self.leaf] + self.position]
-        into[:, 0] += np.bincount(self.column, weights=found, minlength=len(into))
+        """Add phi of one row. violated: shape (leaves,), into: shape (columns,)."""
+        at = violated.take(self.which) * self.width
+        at += self.base
+        places = at.take(self.leaf)
+        places += self.position
+        into += np.bincount(self.column, weights=self.numbers.take(places), minlength=len(into))
 
     def add_many(self, violated: Masks, into: Floats) -> None:
         """Add phi of rows. violated: shape (leaves, n), into: shape (columns, n)."""
@@ -143,9 +162,14 @@ class CompiledTrees:
         return found.T
 
     def _add(self, matrix: Floats, into: Floats) -> None:
-        violated = self._violated(matrix)
-        if self.table is not None:
-            (self.table.add_one if len(matrix) == 1 else self.table.add_many)(violated, into)
+        if len(matrix) == 1:
+            violated = self._violated_by_one(matrix)[:, None]
+        else:
+            violated = self._violated(matrix)
+        if self.table is not None and len(matrix) == 1:
+            self.table.add_one(violated[:, 0], into[:, 0])
+        elif self.table is not None:
+            self.table.add_many(violated, into)
         for group in self.integrated:
             for part in _parts(group, len(matrix)):
                 found = part.shapley(violated[part.which])
@@ -166,10 +190,25 @@ class CompiledTrees:
                 begin += len(level.inner)
         return np.concatenate(found)
 
+    def _violated_by_one(self, matrix: Floats) -> Masks:
+        """The same for one row, shape (leaves,): arrays of one axis take half the time."""
+        values = matrix[0].take(self.trees.feature[self.conditions])
+        holds = self.trees.holds(values[:, None], self.conditions).view(np.uint8).ravel().astype(self.mask)
+        masks, found, begin = np.zeros(len(self.levels[0].inner) + len(self.levels[0].leaves), self.mask), [], 0
+        for level in self.levels:
+            found.append(masks.take(level.leaves))
+            if len(level.inner):
+                bits = level.bits[:, 0]
+                above, here = masks.take(level.inner), holds[begin : begin + len(bits)] * bits
+                masks = np.concatenate((above | (here ^ bits), above | here))
+                begin += len(bits)
+        return np.concatenate(found)
+
 
 _MASKS: Final = ((8, np.uint8), (16, np.uint16), (32, np.uint32), (MOST_COLUMNS, np.uint64))
 
 
+@cache
 def _quadrature(d: int) -> tuple[Floats, Floats]:
     """Points and weights on [0, 1], exact for polynomials of degree d - 1."""
     points, weights = np.polynomial.legendre.leggauss(max((d + 1) // 2, 1))
@@ -260,8 +299,7 @@ def _table(groups: list[_Leaves]) -> _Table | None:
     numbers, base, width, begin = [], [], [], 0
     for group in groups:
         d = group.columns.shape[1]
-        masks = np.arange(1 << d, dtype=np.uint16)[None, :]
-        numbers += [part.shapley(masks).ravel() for part in _parts(group, 1 << d)]
+        numbers += [part.every().ravel() for part in _parts(group, 1 << d)]
         base.append(begin + np.arange(len(group.which)) * (d << d))
         width.append(np.full(len(group.which), d))
         begin += len(group.which) * (d << d)
