@@ -28,14 +28,16 @@ _ROUNDING: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class WantedScores:
-    """Scores that give the wanted verdict: low <= score < high."""
+    """Scores that give the wanted verdict: low <= score < high, compared in 32 bits as verdicts are."""
 
     low: float = -inf
     high: float = inf
 
     def is_met(self, scores: Floats) -> NDArray[np.bool_]:
         """Shape as given."""
-        return np.asarray((scores >= self.low) & (scores < self.high))
+        with np.errstate(over="ignore"):
+            found = np.asarray(scores, dtype=np.float32)
+            return np.asarray((found >= np.float32(self.low)) & (found < np.float32(self.high)))
 
     def distance(self, scores: Floats) -> Floats:
         """How far scores are from the target."""

@@ -3,7 +3,7 @@
 A rule is a path of that tree. It is a summary of the model and not the model: its fidelity, the share of held-out rows on which tree and
 model agree, is always said with it. Source: Craven & Shavlik (1996), "Extracting tree-structured representations of trained networks"."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -91,7 +91,7 @@ class SurrogateTree:
                 f"rules are fitted to {LEAST_ROWS} rows at least, and there are {background}; build the bundle with reference/sample.json"
             )
         codes: Codes = (scores >= investigate).astype(np.intp) + (scores >= alert)
-        held = np.arange(rows) % _HELD_OUT == 0
+        held = np.isin(np.arange(rows), cls.held_rows(rows))
         table = {name: _cells(values) for name, values in columns.items()}
         words = {name for name, values in table.items() if values.dtype == object or name in coded}
         part = np.flatnonzero(~held)
@@ -102,6 +102,27 @@ class SurrogateTree:
         ]
         agreed = [VERDICTS[code] == verdict for code, verdict in zip(codes[held].tolist(), said, strict=True)]
         return cls(root, float(np.mean(agreed)), int(held.sum()), background)
+
+    @staticmethod
+    def held_rows(rows: int) -> NDArray[np.intp]:
+        """Which of so many rows are held out."""
+        return np.arange(0, rows, _HELD_OUT)
+
+    @staticmethod
+    def rows_of(columns: Mapping[str, NDArray[Any]], which: NDArray[np.intp]) -> Iterator[dict[str, CellValue]]:
+        """Rows as `leaf_of` takes them. columns: name -> (n,)."""
+        table = {name: _cells(values) for name, values in columns.items()}
+        return ({name: _plain(values[row]) for name, values in table.items()} for row in which.tolist())
+
+    def leaves(self) -> Iterator[RuleLeaf]:
+        """All rules, in the order of the tree."""
+        pending = [self.root]
+        while pending:
+            at = pending.pop()
+            if isinstance(at, RuleLeaf):
+                yield at
+            else:
+                pending += [at.no, at.yes]
 
     def leaf_of(self, row: Mapping[str, CellValue]) -> RuleLeaf:
         """The rule that a row meets."""

@@ -162,10 +162,7 @@ class CompiledTrees:
         return found.T
 
     def _add(self, matrix: Floats, into: Floats) -> None:
-        if len(matrix) == 1:
-            violated = self._violated_by_one(matrix)[:, None]
-        else:
-            violated = self._violated(matrix)
+        violated = self._violated_by_one(matrix)[:, None] if len(matrix) == 1 else self._violated(matrix)
         if self.table is not None and len(matrix) == 1:
             self.table.add_one(violated[:, 0], into[:, 0])
         elif self.table is not None:
