@@ -8,26 +8,25 @@ Biometrics 44 (the parts of each row in the AUC); Obuchowski (1997), Biometrics 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.arrays import Floats
+from lifecycle.metrics.intervals import Z95, Interval
 from serving.explanations.columns import InputColumns, Tensors
 
-Floats = NDArray[np.float64]
-Scores = Callable[[Tensors, int], Floats]
+ScoreRows = Callable[[Tensors, int], Floats]
+"""(tensors, rows) -> scores, shape (rows,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnImportance:
-    """value: loss of AUC, or change of the score. low, high: its interval over other rows, shuffles included."""
+    """loss: of AUC, or the change of the score; its bounds are over other rows, shuffles included."""
 
     column: str
-    value: float
-    low: float
-    high: float
+    loss: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +39,16 @@ class PermutationImportance:
     rows: int
     clusters: int
     repeats: int
-    confidence: float
 
 
 def permutation_importance(
     columns: InputColumns,
     tensors: Tensors,
-    scores: Scores,
+    scores: ScoreRows,
     attack: NDArray[np.bool_] | None,
     *,
     entity: NDArray[Any] | None = None,
     repeats: int = 5,
-    confidence: float = 0.95,
     seed: int = 0,
 ) -> PermutationImportance:
     """tensors: n rows. attack: their labels, shape (n,), None if unknown or all alike. entity: whose rows they are, shape (n,)."""
@@ -60,6 +57,7 @@ def permutation_importance(
     has_labels = attack is not None and bool(attack.any()) and not bool(attack.all())
     cluster = np.arange(rows) if entity is None else np.unique(entity.astype(str), return_inverse=True)[1]
     parts_before = _auc_parts(before, attack) if has_labels and attack is not None else None
+    clusters = int(cluster.max(initial=-1)) + 1
     found = []
     for column, name in enumerate(columns.names):
         parts = np.zeros(rows)
@@ -71,13 +69,13 @@ def permutation_importance(
                 parts += np.abs(after - before) / rows / repeats
         value = float(parts.sum())
         error = _standard_error(parts, attack if parts_before is not None else None, cluster)
-        half = NormalDist().inv_cdf((1 + confidence) / 2) * error
-        found.append(ColumnImportance(name, value, value - half, value + half))
-    found.sort(key=lambda one: (-one.value, one.column))
+        half = Z95 * error
+        loss = Interval(value, value - half, value + half, "delong" if has_labels else "bounds", clusters)
+        found.append((value, ColumnImportance(name, loss)))
+    found.sort(key=lambda one: (-one[0], one[1].column))
     whole = None if parts_before is None else float(parts_before.sum())
-    clusters = int(cluster.max(initial=-1)) + 1
     measure: Literal["roc_auc", "score_change"] = "score_change" if whole is None else "roc_auc"
-    return PermutationImportance(measure, whole, tuple(found), rows, clusters, repeats, confidence)
+    return PermutationImportance(measure, whole, tuple(one for _, one in found), rows, clusters, repeats)
 
 
 def _shuffled(columns: InputColumns, tensors: Tensors, column: int, order: NDArray[np.intp]) -> dict[str, NDArray[Any]]:

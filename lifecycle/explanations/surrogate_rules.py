@@ -5,13 +5,12 @@ flatters where most rows are benign, so what always saying the most frequent ver
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.metrics.intervals import Interval, wilson
 from serving.explanations.surrogate import Condition, SurrogateTree
 from serving.models.verdicts import VERDICTS
 
@@ -33,9 +32,7 @@ class ModelRules:
     name, the share that the model names; None where there are none."""
 
     rules: tuple[ModelRule, ...]
-    fidelity: float
-    low: float
-    high: float
+    fidelity: Interval
     baseline: float
     found: float | None
     right: float | None
@@ -51,7 +48,6 @@ def model_rules(
     *,
     background: str,
     coded: Collection[str] = (),
-    confidence: float = 0.95,
 ) -> ModelRules:
     """table: column -> its values, shape (n,). scores: the model's, shape (n,). coded: columns of numbers that stand for words.
 
@@ -70,18 +66,9 @@ def model_rules(
         for leaf in tree.leaves()
     )  # fmt: skip
     agreed = sum(rule.agreed for rule in rules)
-    low, high = _wilson(agreed, len(held), confidence)
     named, wanted = np.array([leaf.verdict != VERDICTS[0] for leaf in leaves]), codes > 0
     both = int((named & wanted).sum())
     return ModelRules(
-        rules, agreed / len(held), low, high, float(np.bincount(codes).max() / len(held)),
+        rules, wilson(agreed, len(held)), float(np.bincount(codes).max() / len(held)),
         both / int(wanted.sum()) if wanted.any() else None, both / int(named.sum()) if named.any() else None, len(held), background,
     )  # fmt: skip
-
-
-def _wilson(hits: int, of: int, confidence: float) -> tuple[float, float]:
-    """Wilson (1927), JASA 22."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share, spread = hits / of, z * sqrt(hits / of * (1 - hits / of) / of + z * z / (4 * of * of))
-    scale = 1 + z * z / of
-    return max((share + z * z / (2 * of) - spread) / scale, 0.0), min((share + z * z / (2 * of) + spread) / scale, 1.0)

@@ -35,8 +35,8 @@ def test_columns_are_ranked_by_what_the_ranking_loses_without_them():
     found = importance(tensors, attack)
     assert [one.column for one in found.columns] == ["x[0]", "word", "x[1]"]
     assert found.whole == pytest.approx(roc_auc_score(attack, scores(tensors, 600)), abs=1e-12)
-    assert (found.columns[2].value, found.columns[2].low, found.columns[2].high) == (0.0, 0.0, 0.0)
-    assert found.columns[0].low > found.columns[2].high
+    assert (found.columns[2].loss.value, found.columns[2].loss.low, found.columns[2].loss.high) == (0.0, 0.0, 0.0)
+    assert found.columns[0].loss.low > found.columns[2].loss.high
     assert (found.measure, found.rows, found.clusters) == ("roc_auc", 600, 600)
 
 
@@ -49,19 +49,19 @@ def test_the_loss_is_the_difference_of_two_aucs():
         shuffled[name][:, place] = tensors[name][rng.permutation(200), place]
         loss = roc_auc_score(attack, scores(tensors, 200)) - roc_auc_score(attack, scores(shuffled, 200))
         names = ("word", "x[0]", "x[1]")
-        assert next(c.value for c in found.columns if c.column == names[column]) == pytest.approx(loss, abs=1e-12)
+        assert next(c.loss.value for c in found.columns if c.column == names[column]) == pytest.approx(loss, abs=1e-12)
 
 
 def test_intervals_cover_the_true_loss():
     """The truth from very many rows; of 150 draws of 150 rows about 95 % of the intervals hold it."""
     rng = np.random.default_rng(5)
     big, labels = drawn(rng, 40_000)
-    truth = {one.column: one.value for one in importance(big, labels, repeats=1).columns}
+    truth = {one.column: one.loss.value for one in importance(big, labels, repeats=1).columns}
     hits = []
     for draw in range(150):
         tensors, attack = drawn(rng, 150)
         found = {one.column: one for one in importance(tensors, attack, seed=draw).columns}
-        hits.append([found[name].low <= truth[name] <= found[name].high for name in ("x[0]", "word")])
+        hits.append([found[name].loss.low <= truth[name] <= found[name].loss.high for name in ("x[0]", "word")])
     assert (np.mean(hits, axis=0) > 0.88).all()
 
 
@@ -71,8 +71,8 @@ def test_rows_of_one_entity_do_not_count_as_many():
     by_entity = importance(four, np.repeat(attack, 4), entity=np.repeat(np.arange(150), 4), repeats=20).columns[0]
     by_row = importance(four, np.repeat(attack, 4), repeats=20).columns[0]
     once = importance(tensors, attack, repeats=20).columns[0]
-    assert (by_entity.high - by_entity.low) > 1.4 * (by_row.high - by_row.low)
-    assert (by_entity.high - by_entity.low) == pytest.approx(once.high - once.low, rel=0.4)
+    assert (by_entity.loss.high - by_entity.loss.low) > 1.4 * (by_row.loss.high - by_row.loss.low)
+    assert (by_entity.loss.high - by_entity.loss.low) == pytest.approx(once.loss.high - once.loss.low, rel=0.4)
 
 
 def test_without_labels_it_is_the_change_of_the_score():
@@ -80,5 +80,5 @@ def test_without_labels_it_is_the_change_of_the_score():
     found = importance(tensors, None)
     assert (found.measure, found.whole) == ("score_change", None)
     assert [one.column for one in found.columns] == ["x[0]", "word", "x[1]"]
-    assert found.columns[2].value == 0
+    assert found.columns[2].loss.value == 0
     assert importance(tensors, np.zeros(300, dtype=bool)).measure == "score_change"

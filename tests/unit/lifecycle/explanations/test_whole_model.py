@@ -25,9 +25,9 @@ def planted(rng: np.random.Generator, rows: int) -> tuple[dict[str, np.ndarray],
 def test_a_planted_rule_is_found_and_holds_on_rows_left_out():
     table, scores = planted(np.random.default_rng(0), 900)
     found = model_rules(table, scores, 0.3, 0.5, background="900 rows")
-    assert (found.fidelity, found.found, found.right, found.held_out) == (1.0, 1.0, 1.0, 300)
-    assert found.low < 0.99 < found.high
-    assert found.baseline < found.fidelity
+    assert (found.fidelity.value, found.found, found.right, found.held_out) == (1.0, 1.0, 1.0, 300)
+    assert found.fidelity.low < 0.99 < found.fidelity.high
+    assert found.baseline < found.fidelity.value
     (alert,) = [rule for rule in found.rules if rule.says == "alert"]
     assert {condition.column for condition in alert.conditions} == {"peers", "proto"}
     assert next(c.low for c in alert.conditions if c.column == "peers") == 15.5
@@ -39,7 +39,7 @@ def test_rules_that_are_no_better_than_one_verdict_for_all_show_it():
     rng = np.random.default_rng(1)
     table, _ = planted(rng, 600)
     found = model_rules(table, np.where(rng.random(600) < 0.05, 0.9, 0.1), 0.3, 0.5, background="600 rows")
-    assert found.fidelity <= found.baseline
+    assert found.fidelity.value <= found.baseline
     assert not found.found
 
 
@@ -49,9 +49,9 @@ def test_a_detector_is_explained_on_its_own_training_rows(tmp_path: Path):
     assert found.rows.endswith("rows of the training data")
     assert found.importance.measure == "roc_auc"
     assert {one.column for one in found.importance.columns} == {"method", "failures", "seconds"}
-    assert found.importance.columns[0].low > 0
+    assert found.importance.columns[0].loss.low > 0
     assert found.rules is not None
-    assert found.rules.fidelity > found.rules.baseline
+    assert found.rules.fidelity.value > found.rules.baseline
 
 
 def test_a_model_from_elsewhere_is_explained_on_rows_that_are_given(tmp_path: Path):
@@ -65,6 +65,6 @@ def test_a_model_from_elsewhere_is_explained_on_rows_that_are_given(tmp_path: Pa
     found = explain_model(bundle, LabelledRows(rows, None, "200 rows of mine"))
     assert found.importance.measure == "score_change"
     assert found.rules is not None
-    assert (found.rules.background, found.rules.fidelity) == ("200 rows of mine", 1.0)
+    assert (found.rules.background, found.rules.fidelity.value) == ("200 rows of mine", 1.0)
     with pytest.raises(UnexplainableModel, match="no operating point 'two'"):
         explain_model(bundle, point="two")

@@ -177,6 +177,27 @@ def test_features_that_mix_columns_are_not_told_apart_by_trees(tmp_path: Path):
     assert {a.method for a in explained(explainer, {"raw": ROWS["X"]})} == {"kernel_shap"}
 
 
+def test_trees_of_the_newer_operator_with_a_set_of_values(tmp_path: Path):
+    """TreeEnsemble of ai.onnx.ml 5: leaves apart, a condition `is one of 1, 3`; the runtime is the judge of the reading."""
+    doubles = {name: helper.make_tensor(name, TensorProto.FLOAT, [len(v)], v) for name, v in {
+        "nodes_splits": [0.5, 0.0], "leaf_weights": [2.0, -1.0, 0.5], "membership_values": [1.0, 3.0, float("nan")],
+    }.items()}  # fmt: skip
+    node = helper.make_node(
+        "TreeEnsemble", ["X"], ["score"], domain="ai.onnx.ml", n_targets=1, aggregate_function=1, post_transform=0, tree_roots=[0],
+        nodes_featureids=[0, 1], nodes_modes=helper.make_tensor("nodes_modes", TensorProto.UINT8, [2], [0, 6]),
+        nodes_truenodeids=[1, 0], nodes_trueleafs=[0, 1], nodes_falsenodeids=[2, 1], nodes_falseleafs=[1, 1],
+        leaf_targetids=[0, 0, 0], **doubles,
+    )  # fmt: skip
+    graph = onnx.load_from_string(graph_of([node], "score"))
+    graph.opset_import[1].version = 5
+    rows = {"X": np.array([[x, y, 0] for x in (0, 1) for y in (0, 1, 2, 3)], dtype=np.float32)}
+    explainer = explainer_of(bundle_of(tmp_path / "newer", graph.SerializeToString(), rows, output="score"))
+    np.testing.assert_array_equal(explainer.scores(rows, 8), [-1, 2, -1, 2, 0.5, 0.5, 0.5, 0.5])
+    found = explained(explainer, rows)
+    assert {a.method for a in found} == {"tree_shap"}
+    np.testing.assert_allclose(found[1].values, [0.375, 1.125, 0.0], atol=1e-12)  # known: nothing 0.5, x 0.5, y 1.25, both 2
+
+
 def test_without_any_rows_trees_that_count_are_enough_and_others_say_what_is_missing(tmp_path: Path):
     counting = explainer_of(bundle_of(tmp_path / "counting", graph_of(margin_of(3), "margin"), {}, output="margin"))
     assert [a.method for a in counting.explain(ROWS, budget_s=1)] == ["tree_shap"] * 3

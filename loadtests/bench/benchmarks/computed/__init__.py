@@ -1,0 +1,1 @@
+"""Benchmarks of computations alone: no server, no network."""
