@@ -41,6 +41,18 @@ class Tally(Value):
     """Mirrored rows that both scored, by `reference>candidate` verdict, e.g. `benign>alert`; on the candidate's tally."""
     scores: Mapping[str, Count] = Field(default_factory=dict)
     """Mirrored rows by upper edge of the score's bin (text of a float), on the candidate's tally; not cumulative."""
+    segment_rows: Mapping[str, Count] = Field(default_factory=dict)
+    """Of the live rows that got a verdict, by segment of their entity (`column=value`; `_all`: every row of a known entity)."""
+    segment_alerts: Mapping[str, Count] = Field(default_factory=dict)
+    """The alerts among them."""
+    segment_entities: Mapping[str, Count] = Field(default_factory=dict)
+    """Of `entities`, by segment."""
+    segment_entity_alerts: Mapping[str, Count] = Field(default_factory=dict)
+    """Those whose first row alerted."""
+    mirrored_segment_rows: Mapping[str, Count] = Field(default_factory=dict)
+    """Of the mirrored rows that got a verdict, by segment."""
+    mirrored_segment_alerts: Mapping[str, Count] = Field(default_factory=dict)
+    """The alerts among them."""
     labels: Mapping[GateName, tuple[Count, Count]] = Field(default_factory=dict)
     """Analysts' labels by event time: (n, k) for precision and recall. Only labels that were given without bias belong here."""
 

@@ -69,6 +69,7 @@ class GateName(StrEnum):
     FLIPS = "flips"
     PRECISION = "precision"
     RECALL = "recall"
+    FAIRNESS = "fairness"
 
 
 class Gate(Value):
@@ -82,18 +83,26 @@ class Gate(Value):
     """One observation: a request (a row, for verdicts), or the first request of each entity. Requests of one entity are alike and
     all meet one variant; where few entities make most of the traffic, only `entity` keeps the error bounds."""
     two_sided: bool | None = None
-    """Whether a lower proportion is a fault too (too few alerts as well as too many). Default: only for alertRate."""
+    """Whether a lower proportion is a fault too (too few alerts as well as too many). Default: only for alertRate and fairness."""
+    by: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,30}$", max_length=31)] | None = None
+    """Of fairness: the column of the segment mapping whose segments are compared; unset: all columns."""
 
     @property
     def is_two_sided(self) -> bool:
         """The choice, or its default."""
-        return self.name is GateName.ALERT_RATE if self.two_sided is None else self.two_sided
+        return self.name in (GateName.ALERT_RATE, GateName.FAIRNESS) if self.two_sided is None else self.two_sided
+
+    @model_validator(mode="after")
+    def _segmented(self) -> "Gate":
+        if self.by is not None and self.name is not GateName.FAIRNESS:
+            raise RuleBroken(f"is {self.by!r}, and only the gate fairness compares segments; take `by` out of {self.name}", "by")
+        return self
 
 
 class Analysis(Value):
     """Which gates judge the candidate, and how surely. Looked at continuously, valid at every look."""
 
-    gates: Annotated[tuple[Gate, ...], Field(min_length=1, max_length=7)] = (
+    gates: Annotated[tuple[Gate, ...], Field(min_length=1, max_length=8)] = (
         Gate(name=GateName.ERRORS, margin=0.01),
         Gate(name=GateName.LATENCY, margin=0.02),
         Gate(name=GateName.ALERT_RATE, margin=0.02),
@@ -327,6 +336,8 @@ class ExperimentSpec(Value):
             raise RuleBroken(
                 f"variant {taken[0]!r} has a name that rollouts use; only a baseline without a revision is `stable`", "variants"
             )
+        if self.metric is GateName.FAIRNESS:
+            raise RuleBroken("is fairness, which is no proportion of one variant; make it a gate of `analysis`", "metric")
         total = sum(v.weight for v in self.variants)
         if abs(total - 100) > 1e-6:
             raise RuleBroken(f"weights sum to {total:g}, expected 100; write percentages of all entities", "variants")

@@ -5,6 +5,7 @@ import math
 from operators.rollout.judging import paired
 from operators.rollout.judging.gate_state import CapitalShare, is_two_sided
 from operators.rollout.judging.paired import Pairs
+from operators.rollout.judging.segment_streams import SegmentStreams
 from operators.rollout.spec import Gate, GateName
 
 _AT_MOST = 10_000_000
@@ -19,10 +20,29 @@ def requests_until_verdict(
     missing_worse, missing_no_worse: logs still missing to each limit. requests_per: candidate requests behind one observation."""
     if part is None:
         return None
+    if part.segments is not None:
+        return _until_segments(part.segments, gate.margin, missing_worse, missing_no_worse, requests_per)
     worse, no_worse = _growth_of_stream(part) if part.stream is not None else _growth_of_pairs(part.pairs or Pairs(), gate)
     needs = [missing / rate for missing, rate in ((missing_worse, worse), (missing_no_worse, no_worse)) if rate > 0]
     least = min(needs, default=math.inf) * requests_per
     return None if least > _AT_MOST else max(1, math.ceil(least))
+
+
+def _until_segments(
+    segments: SegmentStreams, margin: float, missing_worse: float, missing_no_worse: float, requests_per: float
+) -> int | None:
+    """The same of segments: until the most suspicious is worse, or until the slowest is no worse."""
+    gaps = [gap for gap in segments.gaps() if gap.streams[3][0]]
+    waited = [gap for gap in gaps if gap.is_waited_for]
+    if not gaps or not waited:
+        return None
+    slowest = min(waited, key=lambda gap: gap.log_no_worse)
+    needs = [math.inf]
+    for gap, missing, side in ((gaps[0], missing_worse, 0), (slowest, missing_no_worse, 1)):
+        nats, seen = segments.growth(gap.segment, margin)[side], gap.streams[2][0] + gap.streams[3][0]
+        if nats > 0 and math.isfinite(missing):
+            needs.append(missing / nats * seen * requests_per)
+    return None if min(needs) > _AT_MOST else max(1, math.ceil(min(needs)))
 
 
 def _growth_of_stream(part: CapitalShare) -> tuple[float, float]:

@@ -6,6 +6,7 @@ share: live evidence once the candidate has a weight, because clients meet it th
 replicas forget their entities: with unit `entity` each split has a part of its own."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from operators.rollout.evidence import Tally
 from operators.rollout.judging import gates, paired
 from operators.rollout.judging.eprocess import Counts, TwoStream, log_sum
 from operators.rollout.judging.paired import Pairs
+from operators.rollout.judging.segment_streams import SegmentEvidence, SegmentStreams, totals_of
 from operators.rollout.spec import Gate, GateName
 from operators.values import Value
 
@@ -34,9 +36,12 @@ class CapitalShare(Value):
     """Where stable's and the candidate's counts stood when it began."""
     stream: TwoStream | None = None
     pairs: Pairs | None = None
+    segments: SegmentStreams | None = None
 
     def log_worse(self, gate: Gate) -> float:
         """log e-value against "no worse than the margin"."""
+        if self.segments is not None:
+            return self.segments.log_worse
         if self.stream is not None:
             return self.stream.log_worse
         p = self.pairs or Pairs()
@@ -47,6 +52,8 @@ class CapitalShare(Value):
 
     def log_no_worse(self, gate: Gate) -> float:
         """log e-value against "worse than the margin"."""
+        if self.segments is not None:
+            return self.segments.log_no_worse
         if self.stream is not None:
             return self.stream.log_no_worse
         p = self.pairs or Pairs()
@@ -60,7 +67,7 @@ class CapitalShare(Value):
         if self.stream is not None:
             return self.stream.log_better
         p = self.pairs or Pairs()
-        has_none = is_two_sided(gate) or gate.name is GateName.FLIPS
+        has_none = is_two_sided(gate) or gate.name in (GateName.FLIPS, GateName.FAIRNESS)
         return -math.inf if has_none else float(paired.log_e(p.down, p.up, p.same, 0.0))
 
 
@@ -86,12 +93,17 @@ class GateState(Value):
     last: tuple[Counts, Counts] = (Counts(), Counts())
     """Live counts of stable and candidate at the last look."""
 
-    def look(self, stable: Tally, candidate: Tally, split: int, replicas: int) -> "GateState":
+    def look(
+        self, stable: Tally, candidate: Tally, split: int, replicas: int, segments: Sequence[str] = ()
+    ) -> "GateState":
         """After a look at which the totals stood like this. split: number of the split that stands. replicas: how many count
-        entities; replicas count the same entities, so the joint evidence is the geometric mean of the replicas' evidence."""
+        entities; replicas count the same entities, so the joint evidence is the geometric mean of the replicas' evidence.
+        segments: those that replicas tell."""
         state = self
         if self.gate.unit == "entity":
             state = state._retire(split)
+        if self.gate.name is GateName.FAIRNESS:
+            return state._segments(stable, candidate, split, replicas, segments)
         live, at_stable = gates.live(candidate, self.gate), gates.live(stable, self.gate)
         mirrored, pairs = gates.mirrored(candidate, self.gate), gates.pairs(candidate, self.gate)
         state = state._stream("live", at_stable, live, split, replicas if self.gate.unit == "entity" else 1)
@@ -146,6 +158,27 @@ class GateState(Value):
         seen = part.stream
         grown = seen.look(_new(stable, part.base[0], seen.stable), _new(candidate, part.base[1], seen.candidate), replicas)
         return state._with(part.model_copy(update={"stream": grown}))
+
+    def _segments(
+        self, stable: Tally, candidate: Tally, split: int, replicas: int, names: Sequence[str]
+    ) -> "GateState":
+        """Live evidence (rows, or entities) and mirrored rows, each from the first look at which the candidate has some."""
+        state, is_by_entity = self, self.gate.unit == "entity"
+        live: SegmentEvidence = "entity" if is_by_entity else "live"
+        kinds: list[tuple[Literal["live", "mirror"], SegmentEvidence]] = [("live", live), ("mirror", "mirror")]
+        for kind, evidence in kinds[:1] if is_by_entity else kinds:
+            part = state.part(kind)
+            known = names if part is None or part.segments is None else tuple(part.segments.states)
+            totals = totals_of(stable, candidate, evidence, known)
+            if part is not None and part.segments is not None:
+                copies = replicas if is_by_entity else 1
+                grown = part.segments.look(totals, self.gate.margin, copies)
+                state = state._with(part.model_copy(update={"segments": grown}))
+            elif any(now.n[2] + now.n[3] for now in totals.values()):
+                state, log_share = state._take(LIVE_SHARE if kind == "live" and not is_by_entity else SHARE)
+                begun = SegmentStreams.start(totals, is_two_sided=self.gate.is_two_sided)
+                state = state._with(CapitalShare(kind=kind, log_share=log_share, split=split, segments=begun))
+        return state
 
     def _paired(self, pairs: Pairs) -> "GateState":
         state, part = self, self.part("mirror")

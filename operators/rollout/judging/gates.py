@@ -7,6 +7,7 @@
 | alertRate | rows | pairs: rows where only one of both alerts |
 | flips | - | pairs: rows with different verdicts |
 | precision, recall | labels, by the event's variant | - |
+| fairness | rows by segment (judging.segment_streams) | the mirrored rows by segment, next to stable's own |
 
 With unit `entity` only live evidence counts, by each entity's first request: pairs do not tell entities apart."""
 
@@ -16,7 +17,7 @@ from operators.rollout.judging.paired import Pairs
 from operators.rollout.spec import Gate, GateName
 
 LABELLED = (GateName.PRECISION, GateName.RECALL)
-_OF_ROWS = (GateName.DEGRADED, GateName.ALERT_RATE)
+_OF_ROWS = (GateName.DEGRADED, GateName.ALERT_RATE, GateName.FAIRNESS)
 _SEVERITY = {"benign": 0, "investigate": 1, "alert": 2}
 
 BAD = {
@@ -27,6 +28,7 @@ BAD = {
     GateName.FLIPS: "with another verdict than stable's",
     GateName.PRECISION: "false positives",
     GateName.RECALL: "missed",
+    GateName.FAIRNESS: "alerts",
 }
 """The bad event, in words."""
 
@@ -52,6 +54,8 @@ def live(tally: Tally, gate: Gate) -> Counts:
         n, k = 0, 0
     elif gate.unit == "entity":
         n, k = tally.entities, tally.entities_bad.get(gate.name, 0)
+    elif gate.name is GateName.FAIRNESS:
+        n, k = tally.rows, tally.bad.get(GateName.ALERT_RATE, 0)
     else:
         n, k = tally.rows if gate.name in _OF_ROWS else tally.requests, tally.bad.get(gate.name, 0)
     return Counts(n=n, k=min(n, k))

@@ -16,6 +16,7 @@ from operators.rollout.judging.confidence_sequence import proportion
 from operators.rollout.judging.gate_state import CapitalShare, GateState
 from operators.rollout.judging.ledger import Growth, Ledger, absorb
 from operators.rollout.judging.ratio_mismatch import finding, follow
+from operators.rollout.judging.segment_streams import only_wanted, segments_told
 from operators.rollout.spec import Analysis, GateName
 from operators.rollout.status import Assessment, GateView, Verdict
 from serving.read_back import read_back
@@ -50,6 +51,7 @@ def look(
     ledger: of the last look; empty at the start. split: percent of entities by variant that was in force since the last look;
     stable has the rest. baseline, candidate: `variant@revision`; several candidates may share one ledger, one call each."""
     before = Ledger.read(ledger)
+    told, observation = segments_told(observation, analysis), only_wanted(observation, analysis)
     kept_ledger, growth = absorb(before, observation)
     if kept_ledger.at != before.at:
         kept_ledger = _follow(kept_ledger, split, growth, observation.at)
@@ -57,7 +59,7 @@ def look(
     name = f"{baseline}>{candidate}"
     states = _gate_states(kept_ledger, name, analysis)
     copies = max(1, sum(kept_ledger.counts(r.replica) for r in observation.replicas))
-    states = tuple(s.look(stable, tried, kept_ledger.split.number, copies) for s in states)
+    states = tuple(s.look(stable, tried, kept_ledger.split.number, copies, told) for s in states)
     kept = {**kept_ledger.comparisons, name: [s.model_dump(mode="json", by_alias=True, exclude_defaults=True) for s in states]}
     kept_ledger = kept_ledger.model_copy(update={"comparisons": kept})
     is_live = split.get(candidate.split("@", maxsplit=1)[0], 0) > 0
@@ -161,7 +163,7 @@ def _view(
         more = estimate.requests_until_verdict(
             part, gate, limit - log_worse, passed - log_no_worse, gates.requests_per(tried, gate)
         )
-    stable, candidate = _counts(part)
+    stable, candidate = _counts(part, verdict)
     return GateView(
         name=gate.name,
         verdict=verdict,
@@ -183,10 +185,14 @@ def _deciding_share(state: GateState, is_live: bool) -> CapitalShare | None:
     return state.part("live") if is_live or state.gate.name in gates.LABELLED else state.part("mirror")
 
 
-def _counts(part: CapitalShare | None) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(n, k) of stable and candidate; of pairs: those judged lower and those judged higher by the candidate."""
+def _counts(part: CapitalShare | None, verdict: Verdict) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(n, k) of stable and candidate; of pairs: those judged lower and those judged higher by the candidate; of segments: of the one
+    that the verdict is about."""
     if part is None:
         return (0, 0), (0, 0)
+    if part.segments is not None:
+        shown = verdict_words.shown_gap(part.segments, verdict)
+        return (shown.streams[1], shown.streams[3]) if shown else ((0, 0), (0, 0))
     if part.stream is not None:
         a, b = part.stream.stable, part.stream.candidate
         return (a.n, a.k), (b.n, b.k)

@@ -228,7 +228,11 @@ def _scoreless(tallies: Mapping[str, Tally]) -> dict[str, Tally]:
 
 
 _PLAIN = ("requests", "rows", "entities", "mirrored", "mirrored_rows")
-_MAPS = ("bad", "entities_bad", "mirrored_bad", "pairs", "scores")
+_MAPS = (
+    *("bad", "entities_bad", "mirrored_bad", "pairs", "scores"),
+    *("segment_rows", "segment_alerts", "segment_entities", "segment_entity_alerts"),
+    *("mirrored_segment_rows", "mirrored_segment_alerts"),
+)
 
 
 def _counters(before: Tally, now: Tally) -> list[tuple[str, int, int]]:

@@ -2,6 +2,7 @@
 
 from operators.rollout.judging import gates
 from operators.rollout.judging.gate_state import CapitalShare
+from operators.rollout.judging.segment_streams import SegmentGap, SegmentStreams
 from operators.rollout.spec import Gate, GateName
 from operators.rollout.status import Verdict
 
@@ -18,7 +19,7 @@ def gate_reason(of: Gate, verdict: Verdict, part: CapitalShare | None, is_live: 
     start = f"{of.name}: {_VERDICTS[verdict]}"
     if part is None:
         return f"{start}: {_why_nothing(of, is_live)}"
-    words = f"{start}: {_counts_in_words(of, part)}"
+    words = f"{start}: {_counts_in_words(of, part, verdict)}"
     if verdict is not Verdict.UNDECIDED:
         return words
     if more is not None:
@@ -28,7 +29,27 @@ def gate_reason(of: Gate, verdict: Verdict, part: CapitalShare | None, is_live: 
     return f"{words}; no verdict is in sight at these rates"
 
 
-def _counts_in_words(of: Gate, part: CapitalShare) -> str:
+def shown_gap(segments: SegmentStreams, verdict: Verdict) -> SegmentGap | None:
+    """The segment that a verdict is about: the most suspicious, or the one that no worse waits for the longest."""
+    gaps = segments.gaps()
+    waited = [gap for gap in gaps if gap.is_waited_for]
+    if verdict is Verdict.WORSE or not waited:
+        return gaps[0] if gaps else None
+    return min(waited, key=lambda gap: gap.log_no_worse)
+
+
+def _gap_in_words(of: Gate, segments: SegmentStreams, verdict: Verdict) -> str:
+    gap = shown_gap(segments, verdict)
+    if gap is None:
+        return "the replicas tell no segment"
+    (_, _, (n_r, k_r), (n_s, k_s)), (was, now) = gap.streams, gap.gaps
+    text = f"{gap.segment}: {_ratio(k_s, n_s)} {gates.noun(of)} alert, of the rest {_ratio(k_r, n_r)}"
+    return f"{text}: a gap of {100 * now:+.2f} points, stable's is {100 * was:+.2f}; {_allowed(of)}"
+
+
+def _counts_in_words(of: Gate, part: CapitalShare, verdict: Verdict) -> str:
+    if part.segments is not None:
+        return _gap_in_words(of, part.segments, verdict)
     if part.stream is not None:
         a, b = part.stream.stable, part.stream.candidate
         what, where = gates.noun(of), "mirrored " if part.kind == "mirror" else ""
@@ -56,6 +77,8 @@ def _why_nothing(of: Gate, is_live: bool) -> str:
         return "no unbiased labels" if of.name is GateName.RECALL else "no labels"
     if of.name is GateName.FLIPS:
         return "no mirrored requests yet; flips need a mirror step"
+    if of.name is GateName.FAIRNESS and (is_live or of.unit == "request"):
+        return "the replicas count no rows by segment yet; they do while a candidate has requests and VEDETTE_SEGMENTS names a mapping"
     if is_live:
         return "no requests of the candidate yet"
     if of.unit == "entity":
