@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from ray import serve
 
@@ -39,9 +40,11 @@ from serving.scoring.explained import ExplanationThread
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection
 from serving.scoring.scorer import Scorer, ScorerLimits
+from serving.segments.mapping import SegmentMap, SegmentMapError, read_segment_map
 from serving.settings import ServingSettings
 from serving.telemetry.logs import configure_logging
 from serving.telemetry.metrics import AuditCounts, ServingMetrics
+from serving.telemetry.segments import MOST_COUNTED
 from serving.telemetry.tracing import Tracer
 
 _log = logging.getLogger("vedette.serving")
@@ -68,7 +71,8 @@ async def compose(settings: ServingSettings) -> Composition:
     configure_logging(settings.log_level)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
-        metrics, clock = ServingMetrics(identity), SystemClock()
+        segments, unmapped = _open_segments(settings.segments)
+        metrics, clock = ServingMetrics(identity, segments=segments), SystemClock()
         stack.callback(asyncio.get_running_loop().create_task(metrics.lag.watch()).cancel)
         tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
         stack.callback(tracer.close)
@@ -88,6 +92,7 @@ async def compose(settings: ServingSettings) -> Composition:
             max_rows=settings.max_rows,
             deadline_s=settings.default_deadline_s,
             feature_timeout_s=settings.feature_timeout_s,
+            segments=segments,
         )
         stack.callback(mirror.close)
         explanations = ExplanationThread(queue=settings.explain_queue, budget_s=settings.explain_budget_s)
@@ -104,6 +109,7 @@ async def compose(settings: ServingSettings) -> Composition:
             protection=protection,
             audit_modes=audit_modes(settings),
             explanations=explanations,
+            segments=segments,
         )
         siblings = Siblings(settings.store_dir, identity)
         stack.callback(siblings.leave)
@@ -128,7 +134,7 @@ async def compose(settings: ServingSettings) -> Composition:
                 metrics.render,
                 siblings.merge,
                 admit=protection.admission.refuse if protection.admission is not None else None,
-                degraded=lambda: (*protection.degraded(), *unaccounted()),
+                degraded=lambda: (*protection.degraded(), *unaccounted(), *unmapped),
             ),
             served=served,
             fallback=lambda: newest_of_each(store),
@@ -137,6 +143,22 @@ async def compose(settings: ServingSettings) -> Composition:
             close=stack.pop_all().aclose,
         )
     raise AssertionError("not reached")
+
+
+def _open_segments(path: Path | None) -> tuple[SegmentMap | None, tuple[str, ...]]:
+    """The mapping by which evidence is counted, and what is wrong with it, a line each. A mapping that cannot be used stops no answer."""
+    if path is None:
+        return None, ()
+    try:
+        mapping = read_segment_map(path)
+        if len(mapping.segments) > MOST_COUNTED:
+            raise SegmentMapError(
+                f"{path}: has {len(mapping.segments)} segments, a replica counts {MOST_COUNTED} at most; merge some"
+            )
+    except SegmentMapError as problem:
+        _log.error("VEDETTE_SEGMENTS: %s; nothing is counted by segment", problem)
+        return None, (f"segments are not counted: {problem}",)
+    return mapping, ()
 
 
 async def _protect(settings: ServingSettings, metrics: ServingMetrics, clock: Clock, stack: AsyncExitStack) -> Protection:

@@ -138,6 +138,9 @@ class ServingSettings(BaseSettings):
     `kafka://HOST:PORT/TOPIC`; empty: nowhere."""
     audit_anchor_every_s: PositiveFloat = 60.0
     """How often the newest checkpoint is anchored; the final one of a segment at once."""
+    segments: Path | None = None
+    """File that maps entities to segments such as business units (docs/reference/fairness.md), CSV or YAML: evidence is counted by
+    segment, for the gate `fairness` of a rollout. At most 24 segments; read at the start. Unset: nothing is."""
     mirror_queue: PositiveInt = 1000
     """Copies of requests waiting to be scored by a mirrored candidate; beyond it copies are dropped and counted."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01

@@ -120,7 +120,14 @@ def _of_gates(spec: RolloutSpec, at: Path, counts_entities: bool) -> Iterator[Fi
             yield Finding(
                 (*place, "name"), f"is {gate.name}, which stays undecided until analysts' labels arrive; pause for that long"
             )
-        if counts_entities and gate.unit == "request" and gate.name in {GateName.ALERT_RATE, GateName.FLIPS}:
+        if gate.name is GateName.FAIRNESS:
+            yield Finding(
+                (*place, "name"),
+                "is fairness, which stays undecided unless the replicas have a segment mapping (VEDETTE_SEGMENTS)"
+                if counts_entities
+                else "is fairness, which KServe's split cannot show: no entity is counted there; take it out",
+            )
+        if counts_entities and gate.unit == "request" and gate.name in {GateName.ALERT_RATE, GateName.FLIPS, GateName.FAIRNESS}:
             yield Finding(
                 (*place, "unit"),
                 f"of {gate.name} is request; where few entities make most of the traffic, only unit: entity keeps the error bounds "

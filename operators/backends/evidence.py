@@ -22,6 +22,8 @@ from serving.telemetry.names import (
     EVIDENCE_REQUESTS,
     EVIDENCE_ROWS,
     EVIDENCE_SCORE_BINS,
+    EVIDENCE_SEGMENT_ALERTS,
+    EVIDENCE_SEGMENT_ROWS,
     LOOP_LATE,
     LOOP_LOOKS,
     MODEL_FAILED,
@@ -43,6 +45,8 @@ SERIES: Final[Mapping[str, tuple[str, ...]]] = {
         EVIDENCE_ENTITIES_BAD,
         EVIDENCE_PAIRS,
         EVIDENCE_SCORE_BINS,
+        EVIDENCE_SEGMENT_ROWS,
+        EVIDENCE_SEGMENT_ALERTS,
         MODEL_INFO,
         MODEL_FAILED,
         ONGOING,
@@ -61,6 +65,14 @@ _GATES: Final = frozenset(GateName)
 _COUNTS: Final = {
     EVIDENCE_REQUESTS.name: ("requests", "mirrored"),
     EVIDENCE_ROWS.name: ("rows", "mirrored_rows"),
+}
+_SEGMENTS: Final = {
+    (EVIDENCE_SEGMENT_ROWS.name, "live"): "segment_rows",
+    (EVIDENCE_SEGMENT_ALERTS.name, "live"): "segment_alerts",
+    (EVIDENCE_SEGMENT_ROWS.name, "entity"): "segment_entities",
+    (EVIDENCE_SEGMENT_ALERTS.name, "entity"): "segment_entity_alerts",
+    (EVIDENCE_SEGMENT_ROWS.name, "mirror"): "mirrored_segment_rows",
+    (EVIDENCE_SEGMENT_ALERTS.name, "mirror"): "mirrored_segment_alerts",
 }
 _MOST: Final = 2.0**53
 """A counter beyond it no longer grows by one."""
@@ -209,6 +221,10 @@ class _Draft:
             pairs[both] = pairs.get(both, 0) + count  # whichever revision was stable then
         elif name == EVIDENCE_SCORE_BINS.name:
             tally.setdefault("scores", {})[labels["le"]] = count
+        elif name in (EVIDENCE_SEGMENT_ROWS.name, EVIDENCE_SEGMENT_ALERTS.name):
+            kind = _SEGMENTS.get((name, labels["unit"]))
+            if kind is not None:
+                tally.setdefault(kind, {})[labels["segment"]] = count
         elif labels["gate"] in _GATES:
             kind = "entities_bad" if name == EVIDENCE_ENTITIES_BAD.name else ("bad", "mirrored_bad")[is_mirror]
             tally.setdefault(kind, {})[labels["gate"]] = count

@@ -46,8 +46,8 @@ def play_segments(rollout: SegmentedRollout, runs: int, seed: int, alpha: float 
     worse, no_worse, segment = np.full((3, runs), -1.0)
     idle = math.log1p(-LIVE_SHARE)
     for look in range(rollout.until // rollout.every):
-        n = rng.multinomial(rollout.every, split, runs).reshape(runs, 2, count)
-        k = rng.binomial(n, rates)
+        drawn = rng.multinomial(rollout.every, split, runs).reshape(runs, 2, count)
+        n, k = drawn.astype(np.float64), rng.binomial(drawn, rates).astype(np.float64)
         new_n += _streams(n)
         new_k += _streams(k)
         ready = (new_n >= LEAST).all(axis=0)
@@ -71,4 +71,4 @@ def _streams(counts: Floats) -> Floats:
     """(runs, variant, segment) -> a_r, a_s, b_r, b_s of each segment: shape (4, runs, segments)."""
     whole = counts.sum(axis=2, keepdims=True)
     rest = whole - counts
-    return np.stack([rest[:, 0], counts[:, 0], rest[:, 1], counts[:, 1]]).astype(np.float64)
+    return np.stack([rest[:, 0], counts[:, 0], rest[:, 1], counts[:, 1]])

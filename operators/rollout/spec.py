@@ -95,7 +95,9 @@ class Gate(Value):
     @model_validator(mode="after")
     def _segmented(self) -> "Gate":
         if self.by is not None and self.name is not GateName.FAIRNESS:
-            raise RuleBroken(f"is {self.by!r}, and only the gate fairness compares segments; take `by` out of {self.name}", "by")
+            raise RuleBroken(
+                f"is {self.by!r}, and only the gate fairness compares segments; take `by` out of {self.name}", "by"
+            )
         return self
 
 

@@ -25,9 +25,11 @@ from serving.scoring.answer_plan import operating_point_of, outputs_to_run
 from serving.scoring.entity import EntityHash, mirror_bucket
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.row_group import RowGroup, Verdicts, judge
+from serving.scoring.row_segments import row_segments
 from serving.scoring.variant_runner import runtime_feed
 from serving.scoring.variant_set import Variant, VariantSet
-from serving.telemetry.evidence import RouteCounts
+from serving.segments.mapping import SegmentMap
+from serving.telemetry.evidence import RouteCounts, VariantEvidence
 from serving.telemetry.metrics import ServingMetrics
 
 _BATCH: Final = 32
@@ -86,7 +88,9 @@ class Mirror:
         max_rows: int,
         deadline_s: float,
         feature_timeout_s: float,
+        segments: SegmentMap | None = None,
     ) -> None:
+        self._segments = segments
         self._features, self._clock, self._metrics, self._executor = features, clock, metrics, executor
         self._max_copies, self._max_rows = max_copies, max_rows
         self._deadline_s, self._feature_timeout_s = deadline_s, feature_timeout_s
@@ -234,6 +238,7 @@ class Mirror:
             return
         if copy.counts_stable and copy.stable.evidence is not None:
             _count_for_stable(copy, copy.stable.evidence.mirror)
+            self._count_segments(copy, copy.stable.evidence, None if copy.has_failed else copy.codes)
         scored = self._verdicts_of(copy, run)
         self._metrics.mirrored(revision.name, revision.variant, "failed" if scored is None else "scored")
         if scored is None:
@@ -243,10 +248,19 @@ class Mirror:
         codes = verdicts.codes.tolist() if verdicts is not None else []
         is_slow = copy.overhead_s + run.lasted_s > copy.objective_s
         evidence.mirror.answered(copy.rows.rows, is_slow=is_slow, degraded=copy.variant_degraded, alerts=codes.count(_ALERT))
+        self._count_segments(copy, evidence, None if verdicts is None else verdicts.codes)
         if verdicts is not None and copy.codes is not None:
             pairs = zip(copy.codes.tolist(), codes, strict=True)
             evidence.paired(copy.stable.revision.digest, [(VERDICTS[a], VERDICTS[b]) for a, b in pairs])
             evidence.scored(verdicts.scores.tolist())
+
+    def _count_segments(self, copy: MirroredRequest, evidence: VariantEvidence, codes: NDArray[np.intp] | None) -> None:
+        """Count the copy's rows by segment, if there is a mapping. codes: of the verdicts; None: there are none."""
+        if self._segments is None or evidence.segments is None or codes is None:
+            return
+        places = row_segments(self._segments, copy.rows, copy.request)
+        if places is not None:
+            evidence.segments.add("mirror", zip(places, (codes == _ALERT).tolist(), strict=True))
 
     def _verdicts_of(self, copy: MirroredRequest, run: _Run) -> tuple[Verdicts | None] | None:
         """Scores and verdicts (None within for a model without a score); None if the copy failed."""

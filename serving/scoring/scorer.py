@@ -29,9 +29,12 @@ from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection, unprotected
 from serving.scoring.row_group import RowGroup
+from serving.scoring.row_segments import row_segments
 from serving.scoring.rules_fallback import settle_by_rules
 from serving.scoring.variant_runner import ModelUnavailable, RequestState, VariantRunner, VariantTimedOut
 from serving.scoring.variant_set import Variant, VariantSet
+from serving.segments.mapping import SegmentMap
+from serving.telemetry.evidence import VariantEvidence
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
 
@@ -70,7 +73,9 @@ class Scorer:
         protection: Protection | None = None,
         audit_modes: AuditModes = ALL_ASYNC,
         explanations: ExplanationThread | None = None,
+        segments: SegmentMap | None = None,
     ) -> None:
+        self._segments = segments
         self._audit, self._clock, self._metrics, self._mirror = audit, clock, metrics, mirror
         self._limits, self._identity = limits, identity
         self._audit_mode, self._audit_mode_of = audit_modes.default, audit_modes.models
@@ -248,6 +253,7 @@ class Scorer:
         alerts = group.counts[2] if group.counts is not None else 0
         evidence.live.answered(group.rows.rows, is_slow=is_slow, degraded=group.degraded_rows, alerts=alerts)
         if state.entity_hashes:
+            places = self._count_segments(state, group, evidence)
             identities, entities = [entity_hash[1] for entity_hash in _entity_hashes_of(state, group)], evidence.entities
             new = entities.new(identities)
             if not new:
@@ -255,9 +261,24 @@ class Scorer:
             codes = group.verdicts.codes.tolist() if group.verdicts is not None else [0] * group.rows.rows
             degraded = group.degraded.tolist()
             for at in new:
-                entities.count_first(
-                    identities[at], is_error=False, is_slow=is_slow, is_degraded=degraded[at], is_alert=codes[at] == 2
+                is_alert = codes[at] == 2
+                is_first = entities.count_first(
+                    identities[at], is_error=False, is_slow=is_slow, is_degraded=degraded[at], is_alert=is_alert
                 )
+                if is_first and places is not None and evidence.segments is not None:
+                    evidence.segments.add("entity", [(places[at], is_alert)])
+
+    def _count_segments(
+        self, state: RequestState, group: RowGroup, evidence: VariantEvidence
+    ) -> Sequence[tuple[int, ...]] | None:
+        """Count the rows by segment, if there is a mapping; gives the segments of each row."""
+        if self._segments is None or evidence.segments is None or group.verdicts is None:
+            return None
+        places = row_segments(self._segments, group.rows, state.request)
+        if places is not None:
+            alerts = (group.verdicts.codes == 2).tolist()
+            evidence.segments.add("live", zip(places, alerts, strict=True))
+        return places
 
     async def _commit_records(self, audit: AuditSink, state: RequestState, groups: Sequence[RowGroup], receipt: str) -> None:
         """Wait until the records of the answer are durable. Raises NotRecorded, Internal, DeadlineExceeded."""

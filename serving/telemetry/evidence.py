@@ -10,6 +10,8 @@ from typing import Final, Literal
 
 import numpy as np
 
+from serving.telemetry.segments import SegmentCounts
+
 Route = Literal["live", "mirror"]
 ROUTES: Final[tuple[Route, ...]] = ("live", "mirror")
 REMEMBERED: Final = 65_536
@@ -61,11 +63,11 @@ class EntityCounts:
         self._sampling = sampling
         self.count = self.errors = self.slow = self.degraded = self.alerts = 0
 
-    def count_first(self, identity: int, *, is_error: bool, is_slow: bool, is_degraded: bool, is_alert: bool) -> None:
-        """Count a row of an entity if it is the entity's first. identity: its hash, 64 bit, uniform."""
+    def count_first(self, identity: int, *, is_error: bool, is_slow: bool, is_degraded: bool, is_alert: bool) -> bool:
+        """Count a row of an entity if it is the entity's first; whether it was. identity: its hash, 64 bit, uniform."""
         sampling = self._sampling
         if identity in self._seen or identity & sampling.mask:
-            return
+            return False
         self._seen.add(identity)
         if len(self._seen) > REMEMBERED:
             self._seen = {i for i in self._seen if not i & sampling.mask}  # another variant may have changed the mask since
@@ -77,6 +79,7 @@ class EntityCounts:
         self.slow += is_slow
         self.degraded += is_degraded
         self.alerts += is_alert
+        return True
 
     def new(self, identities: Sequence[int]) -> list[int]:
         """The places of those that `count_first` would count: a quick test of many rows whose entities were seen before."""
@@ -95,9 +98,16 @@ class EntityCounts:
 class VariantEvidence:
     """Everything counted of one (model, variant, revision)."""
 
-    __slots__ = ("entities", "labels", "live", "mirror", "pairs", "scores")
+    __slots__ = ("entities", "labels", "live", "mirror", "pairs", "scores", "segments")
 
-    def __init__(self, model: str, variant: str, revision: str, sampling: EntitySampling | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        variant: str,
+        revision: str,
+        sampling: EntitySampling | None = None,
+        segments: SegmentCounts | None = None,
+    ) -> None:
         self.labels = (model, variant, revision)
         self.live, self.mirror = RouteCounts(), RouteCounts()
         self.entities = EntityCounts(sampling or EntitySampling())
@@ -105,6 +115,8 @@ class VariantEvidence:
         """Mirrored rows by (revision of stable, stable's verdict, own verdict)."""
         self.scores: dict[str, int] = {}
         """Mirrored rows by bin of the score."""
+        self.segments = segments
+        """Rows by segment; None: there is no mapping."""
 
     def route(self, route: Route) -> RouteCounts:
         """The counters of one route."""

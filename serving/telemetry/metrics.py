@@ -16,11 +16,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from serving.errors import Internal, ServingError
+from serving.segments.mapping import SegmentMap
 from serving.telemetry import names
 from serving.telemetry.counts import VERDICTS, AnswerOutcome, Histogram, ModelMetrics
 from serving.telemetry.evidence import ROUTES, EntitySampling, VariantEvidence
 from serving.telemetry.loop_lag import LoopLag
 from serving.telemetry.names import MetricDoc
+from serving.telemetry.segments import UNITS, SegmentCounts
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
 """Content type of `ServingMetrics.render()`."""
@@ -60,9 +62,11 @@ class AuditCounts(NamedTuple):
 class ServingMetrics(Collector):
     """All metrics of one replica, on a registry of its own.
 
-    replica: its identity, a label on every series; replicas of one machine share a port, and a scrape reaches any one of them."""
+    replica: its identity, a label on every series; replicas of one machine share a port, and a scrape reaches any one of them.
+    segments: the mapping by which evidence is counted; None: by none."""
 
-    def __init__(self, replica: str, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, replica: str, *, now: Callable[[], float] = time.time, segments: SegmentMap | None = None) -> None:
+        self._segments = segments
         self._replica: dict[str, str] = {"replica": replica}
         self._handles: dict[tuple[str, str, str, str], ModelMetrics] = {}
         self._evidence: dict[tuple[str, str, str], VariantEvidence] = {}
@@ -109,7 +113,11 @@ class ServingMetrics(Collector):
         (GONE)."""
         key = (model, variant, revision)
         sampling = self._sampling.setdefault(model, EntitySampling())
-        return self._evidence.get(key) or self._evidence.setdefault(key, VariantEvidence(*key, sampling))
+        found = self._evidence.get(key)
+        if found is None:
+            segments = None if self._segments is None else SegmentCounts(self._segments)
+            found = self._evidence.setdefault(key, VariantEvidence(*key, sampling, segments))
+        return found
 
     def remember_entities(self, under_way: Collection[tuple[str, str, str]]) -> None:
         """Release the entities of every other (model, variant, revision): they are no longer compared."""
@@ -232,6 +240,8 @@ class ServingMetrics(Collector):
         entities_bad: dict[tuple[str, ...], float] = {}
         pairs: dict[tuple[str, ...], float] = {}
         bins: dict[tuple[str, ...], float] = {}
+        segment_rows: dict[tuple[str, ...], float] = {}
+        segment_alerts: dict[tuple[str, ...], float] = {}
         for evidence in tuple(self._evidence.values()):
             labels = evidence.labels
             for route in ROUTES:
@@ -242,6 +252,11 @@ class ServingMetrics(Collector):
             entities[labels] = float(evidence.entities.count)
             pairs.update({(*labels, *key): float(n) for key, n in evidence.pairs.copy().items()})
             bins.update({(*labels, edge): float(n) for edge, n in evidence.scores.copy().items()})
+            if evidence.segments is not None:
+                for unit in UNITS:
+                    alerts, rows_of = evidence.segments.alerts(unit), evidence.segments.rows(unit)
+                    segment_alerts.update({(*labels, unit, s): float(n) for s, n in alerts.items()})
+                    segment_rows.update({(*labels, unit, s): float(n) for s, n in rows_of.items()})
         yield self._counter(names.EVIDENCE_REQUESTS, requests)
         yield self._counter(names.EVIDENCE_ROWS, rows)
         yield self._counter(names.EVIDENCE_BAD, bad)
@@ -249,6 +264,8 @@ class ServingMetrics(Collector):
         yield self._counter(names.EVIDENCE_ENTITIES_BAD, entities_bad)
         yield self._counter(names.EVIDENCE_PAIRS, pairs)
         yield self._counter(names.EVIDENCE_SCORE_BINS, bins)
+        yield self._counter(names.EVIDENCE_SEGMENT_ROWS, segment_rows)
+        yield self._counter(names.EVIDENCE_SEGMENT_ALERTS, segment_alerts)
 
     def _collect_process(self) -> Iterator[Metric]:
         for family in self._process.collect():

@@ -192,6 +192,19 @@ EVIDENCE_SCORE_BINS: Final = MetricDoc(
     (*_EVIDENCE, "le"),
     "Mirrored rows by score, not cumulative: below `le` and at or over the edge before it. A threshold on an edge splits them.",
 )
+EVIDENCE_SEGMENT_ROWS: Final = MetricDoc(
+    "vedette_evidence_segment_rows_total",
+    "counter",
+    (*_EVIDENCE, "unit", "segment"),
+    "With a segment mapping: rows that got a verdict, by segment of their entity (`column=value`; `_all`: every row of a named entity). "
+    "unit: live or mirror (rows of that route), entity (the first row of each entity). Counted while a variant stands beside stable.",
+)
+EVIDENCE_SEGMENT_ALERTS: Final = MetricDoc(
+    "vedette_evidence_segment_alerts_total",
+    "counter",
+    (*_EVIDENCE, "unit", "segment"),
+    "The alerts among those rows.",
+)
 MIRRORED: Final = MetricDoc(
     "vedette_mirrored_total",
     "counter",
@@ -274,6 +287,7 @@ METRICS: Final = (
         EVIDENCE_ENTITIES_BAD,
         EVIDENCE_PAIRS,
     ),
+    *(EVIDENCE_SEGMENT_ROWS, EVIDENCE_SEGMENT_ALERTS),
     *(EVIDENCE_SCORE_BINS, MIRRORED, BREAKER_STATE, BREAKER_CHANGES, REFUSALS, CACHE_REQUESTS, CACHE_SAVED),
     *(EXPLANATIONS, EXPLANATION_SECONDS),
 )

@@ -93,9 +93,7 @@ class GateState(Value):
     last: tuple[Counts, Counts] = (Counts(), Counts())
     """Live counts of stable and candidate at the last look."""
 
-    def look(
-        self, stable: Tally, candidate: Tally, split: int, replicas: int, segments: Sequence[str] = ()
-    ) -> "GateState":
+    def look(self, stable: Tally, candidate: Tally, split: int, replicas: int, segments: Sequence[str] = ()) -> "GateState":
         """After a look at which the totals stood like this. split: number of the split that stands. replicas: how many count
         entities; replicas count the same entities, so the joint evidence is the geometric mean of the replicas' evidence.
         segments: those that replicas tell."""
@@ -159,9 +157,7 @@ class GateState(Value):
         grown = seen.look(_new(stable, part.base[0], seen.stable), _new(candidate, part.base[1], seen.candidate), replicas)
         return state._with(part.model_copy(update={"stream": grown}))
 
-    def _segments(
-        self, stable: Tally, candidate: Tally, split: int, replicas: int, names: Sequence[str]
-    ) -> "GateState":
+    def _segments(self, stable: Tally, candidate: Tally, split: int, replicas: int, names: Sequence[str]) -> "GateState":
         """Live evidence (rows, or entities) and mirrored rows, each from the first look at which the candidate has some."""
         state, is_by_entity = self, self.gate.unit == "entity"
         live: SegmentEvidence = "entity" if is_by_entity else "live"

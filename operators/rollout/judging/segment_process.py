@@ -12,7 +12,8 @@ Against "sum of s_i p_i <= offset" a look multiplies the likelihood ratio of bet
 least sum of n_i KL(t_i, u_i). The expectation is at most exp(sum n_i (p_i - u_i) (t_i - u_i) / (u_i (1 - u_i))), and at the minimum that
 sum is a non-negative multiple of sum s_i (p_i - u_i) <= 0: the argument of operators.rollout.judging.eprocess for two streams, which
 asks nothing more of the null than that it is convex. So the bound holds whatever the rates are, however they drift, and whatever the split.
-Source: Turner, Ly & Grünwald (2024), "Generic E-variables for exact sequential k-sample tests that allow for optional stopping", JSPI 230."""
+Source: Turner, Ly & Grünwald (2024), "Generic E-variables for exact sequential k-sample tests that allow for optional stopping",
+JSPI 230."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -59,9 +60,7 @@ CLAIMS: Final = (
 _FLAT: Final = tuple((claim, odds, share) for claim in CLAIMS for odds, share in claim.bets)
 BETS: Final = len(_FLAT)
 """How many logs there are for each segment."""
-_PLACES: Final = tuple(
-    np.flatnonzero([claim is one for claim, _, _ in _FLAT]) for one in CLAIMS
-)
+_PLACES: Final = tuple(np.flatnonzero([claim is one for claim, _, _ in _FLAT]) for one in CLAIMS)
 _LOG_SHARES: Final = np.log([share for _, _, share in _FLAT])
 _SIGNS: Final = np.array([claim.signs for claim, _, _ in _FLAT])
 

@@ -1,7 +1,7 @@
 """The fairness gate's evidence: one e-process state for each segment, kept between looks. Pure.
 
-What is bet and why it is valid is segment_process.py's. Whatever was counted before a part of the gate's evidence began teaches the bets and is
-no evidence. Which segments there are is fixed then: all that the replicas tell, also those that nobody was in so far."""
+What is bet and why it is valid is segment_process.py's. Whatever was counted before a part of the gate's evidence began teaches the
+bets and is no evidence. Which segments there are is fixed then: all that the replicas tell, also those that nobody was in so far."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from operators.rollout.judging.eprocess import Floats
 from operators.rollout.judging.segment_process import BETS, LEAST, growth, log_gains, log_no_worse, log_worse
 from operators.rollout.spec import Analysis, Gate, GateName
 from operators.values import Value
+from serving.telemetry.segments import EVERYBODY
 
 LEAST_SHARE: Final = 0.01
 """A segment with a smaller share of the candidate's rows is not waited for: it may say worse, and no worse is said without it."""
@@ -28,9 +29,6 @@ SEGMENT_MAPS: Final = (
     "mirrored_segment_alerts",
 )
 """The counters of a tally that are by segment."""
-EVERYBODY: Final = "_all"
-"""Stands for all rows of an entity that can be looked up, in a segment or not; the rest of a segment is what this leaves."""
-
 SegmentEvidence = Literal["live", "mirror", "entity"]
 
 
@@ -88,8 +86,8 @@ class SegmentStreams(Value):
                 ready.append((name, state, n, k))
         if not ready:
             return self
-        new_n, new_k = (np.stack([r[i] for r in ready], axis=1) for i in (2, 3))
-        past_n, past_k = (np.array([getattr(r[1], what) for r in ready], dtype=np.float64).T for what in ("n", "k"))
+        new_n, new_k = np.stack([n for _, _, n, _ in ready], axis=1), np.stack([k for _, _, _, k in ready], axis=1)
+        past_n, past_k = (np.array([getattr(s, what) for _, s, _, _ in ready], dtype=np.float64).T for what in ("n", "k"))
         gains = log_gains(new_n, new_k, past_n, past_k, margin) / copies
         states = dict(self.states)
         for place, (name, state, n, k) in enumerate(ready):

@@ -33,6 +33,13 @@ vedette_evidence_pairs_total{{{pairs},reference="benign",candidate="benign"}} 69
 vedette_evidence_pairs_total{{{pairs},reference="benign",candidate="alert"}} 30.0
 vedette_evidence_score_bins_total{{{candidate},le="0.5"}} 700.0
 vedette_evidence_score_bins_total{{{candidate},le="0.9"}} 20.0
+vedette_evidence_segment_rows_total{{{stable},unit="live",segment="unit=hr"}} 40.0
+vedette_evidence_segment_rows_total{{{stable},unit="entity",segment="unit=hr"}} 9.0
+vedette_evidence_segment_rows_total{{{candidate},unit="mirror",segment="unit=hr"}} 30.0
+vedette_evidence_segment_rows_total{{{candidate},unit="novel",segment="unit=hr"}} 30.0
+vedette_evidence_segment_alerts_total{{{stable},unit="live",segment="unit=hr"}} 4.0
+vedette_evidence_segment_alerts_total{{{stable},unit="entity",segment="unit=hr"}} 1.0
+vedette_evidence_segment_alerts_total{{{candidate},unit="mirror",segment="unit=hr"}} 3.0
 vedette_model_info{{{who},version="1",variant="stable",bundle="x",revision="{STABLE}"}} 1.0
 vedette_model_info{{{who},version="2",variant="candidate",bundle="y",revision="{CANDIDATE}"}} 1.0
 vedette_ongoing_requests{{replica="{replica}"}} 4.0

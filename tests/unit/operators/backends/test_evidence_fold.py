@@ -28,6 +28,10 @@ def test_every_counter_reaches_its_place():
     assert candidate.mirrored_bad == {GateName.LATENCY: 7}
     assert candidate.pairs == {"benign>benign": 690, "benign>alert": 30}
     assert candidate.scores == {"0.5": 700, "0.9": 20}
+    assert (stable.segment_rows, stable.segment_alerts) == ({"unit=hr": 40}, {"unit=hr": 4})
+    assert (stable.segment_entities, stable.segment_entity_alerts) == ({"unit=hr": 9}, {"unit=hr": 1})
+    assert (candidate.mirrored_segment_rows, candidate.mirrored_segment_alerts) == ({"unit=hr": 30}, {"unit=hr": 3})
+    assert candidate.segment_rows == {}, "a unit of a newer data plane is not an error"
     assert replica.loaded == (STABLE, CANDIDATE)
     assert replica.failed == {}
 

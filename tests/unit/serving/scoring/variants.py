@@ -17,6 +17,7 @@ from serving.replica.inference_service import ModelServer
 from serving.scoring.mirror import Mirror
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.scoring.variant_set import VariantSet
+from serving.segments.mapping import SegmentMap
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import MemorySpans, Tracer
@@ -96,10 +97,18 @@ class World:
     """A service over a store in a folder, with everything it tells kept."""
 
     def __init__(
-        self, folder: Path, *, features: Any = None, executor: Any = None, queue: int = 100, protection: Any = None
+        self,
+        folder: Path,
+        *,
+        features: Any = None,
+        executor: Any = None,
+        queue: int = 100,
+        protection: Any = None,
+        segments: SegmentMap | None = None,
     ) -> None:
         self.store = BundleStore(folder / "store")
-        self.clock, self.audit, self.metrics, self.spans = ManualClock(), MemoryAudit(), ServingMetrics("r"), MemorySpans()
+        self.clock, self.audit, self.spans = ManualClock(), MemoryAudit(), MemorySpans()
+        self.metrics = ServingMetrics("r", segments=segments)
         self.mirror = Mirror(
             features,
             self.clock,
@@ -109,6 +118,7 @@ class World:
             max_rows=20_000,
             deadline_s=1.0,
             feature_timeout_s=0.05,
+            segments=segments,
         )
         self.scorer = Scorer(
             features=features,
@@ -119,6 +129,7 @@ class World:
             identity="r",
             mirror=self.mirror,
             protection=protection,
+            segments=segments,
         )
         self.service = ModelServer(
             store=self.store,
