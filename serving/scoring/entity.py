@@ -9,7 +9,7 @@ little-endian FP64; several keys in the order of their names, each behind its le
 stands as it is, so that `entity: "10.0.0.1"` beside a tensor is the entity whose only key is 10.0.0.1."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import mmh3
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from serving.errors import BadRequest
 from serving.scoring.inputs import ColumnRows, TensorRows
+from serving.segments.mapping import SegmentMap
 
 BUCKETS: Final = 10_000
 """Steps of the split: weights have a resolution of 0.01 percent."""
@@ -56,6 +57,18 @@ def entity_hashes(salt: bytes, rows: TensorRows | ColumnRows, named: object, *, 
     if isinstance(rows, ColumnRows):
         return _hash_columns(salt, rows.fields)
     return _hash_tensors(salt, rows, by_row=by_row)
+
+
+def row_segments(mapping: SegmentMap, rows: TensorRows | ColumnRows, named: object) -> Sequence[tuple[int, ...]] | None:
+    """Segments of each row (places in `mapping.segments`) by its one key or, without keys, by the entity that the request names; None
+    where rows name no entity, or have a key of several columns. named: as above."""
+    if isinstance(rows, ColumnRows) and rows.keys:
+        if len(rows.keys) != 1:
+            return None
+        (column,) = rows.keys.values()
+        find = mapping.find
+        return [find(value if type(value) is bytes else canonical(value)) for value in column.tolist()]
+    return None if named is None else [mapping.find(canonical(named))] * rows.rows
 
 
 def canonical(value: object) -> bytes:

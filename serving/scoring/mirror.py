@@ -22,10 +22,9 @@ from serving.models.assembly import assemble, feed_of
 from serving.models.verdicts import VERDICTS
 from serving.ports import Clock, FeatureReader, FeatureRows, StopSignal
 from serving.scoring.answer_plan import operating_point_of, outputs_to_run
-from serving.scoring.entity import EntityHash, mirror_bucket
+from serving.scoring.entity import ENTITY, EntityHash, mirror_bucket, row_segments
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.row_group import RowGroup, Verdicts, judge
-from serving.scoring.row_segments import row_segments
 from serving.scoring.variant_runner import runtime_feed
 from serving.scoring.variant_set import Variant, VariantSet
 from serving.segments.mapping import SegmentMap
@@ -258,7 +257,7 @@ class Mirror:
         """Count the copy's rows by segment, if there is a mapping. codes: of the verdicts; None: there are none."""
         if self._segments is None or evidence.segments is None or codes is None:
             return
-        places = row_segments(self._segments, copy.rows, copy.request)
+        places = row_segments(self._segments, copy.rows, copy.request.parameters.get(ENTITY))
         if places is not None:
             evidence.segments.add("mirror", zip(places, (codes == _ALERT).tolist(), strict=True))
 

@@ -24,12 +24,12 @@ from serving.ports import Clock, FeatureReader
 from serving.resilience.deadline import too_late
 from serving.scoring.answer_plan import answer_plan_of, operating_point_of, wanted_outputs
 from serving.scoring.answers import answer_parameters, output_tensor
+from serving.scoring.entity import ENTITY, row_segments
 from serving.scoring.explained import ExplanationThread, check_rows, method_asked
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection, unprotected
 from serving.scoring.row_group import RowGroup
-from serving.scoring.row_segments import row_segments
 from serving.scoring.rules_fallback import settle_by_rules
 from serving.scoring.variant_runner import ModelUnavailable, RequestState, VariantRunner, VariantTimedOut
 from serving.scoring.variant_set import Variant, VariantSet
@@ -274,7 +274,7 @@ class Scorer:
         """Count the rows by segment, if there is a mapping; gives the segments of each row."""
         if self._segments is None or evidence.segments is None or group.verdicts is None:
             return None
-        places = row_segments(self._segments, group.rows, state.request)
+        places = row_segments(self._segments, group.rows, state.request.parameters.get(ENTITY))
         if places is not None:
             alerts = (group.verdicts.codes == 2).tolist()
             evidence.segments.add("live", zip(places, alerts, strict=True))
