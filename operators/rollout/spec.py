@@ -340,6 +340,11 @@ class ExperimentSpec(Value):
             )
         if self.metric is GateName.FAIRNESS:
             raise RuleBroken("is fairness, which is no proportion of one variant; make it a gate of `analysis`", "metric")
+        if len(self.variants) > 2 and any(g.name is GateName.FAIRNESS for g in self.analysis.gates):
+            raise RuleBroken(
+                f"has the gate fairness for {len(self.variants)} variants, and a status has room for the segments of two; compare two at a time",
+                "analysis",
+            )
         total = sum(v.weight for v in self.variants)
         if abs(total - 100) > 1e-6:
             raise RuleBroken(f"weights sum to {total:g}, expected 100; write percentages of all entities", "variants")

@@ -16,7 +16,7 @@ from operators.rollout.judging.confidence_sequence import proportion
 from operators.rollout.judging.gate_state import CapitalShare, GateState
 from operators.rollout.judging.ledger import Growth, Ledger, absorb
 from operators.rollout.judging.ratio_mismatch import finding, follow
-from operators.rollout.judging.segment_streams import only_wanted, segments_told
+from operators.rollout.judging.segment_streams import only_wanted, segments_told, without_segments
 from operators.rollout.spec import Analysis, GateName
 from operators.rollout.status import Assessment, GateView, Verdict
 from serving.read_back import read_back
@@ -67,7 +67,7 @@ def look(
     problem = _invalid(kept_ledger, observation, analysis.stale_after, now)
     if problem:
         assessment = assessment.model_copy(update={"verdict": Verdict.INVALID, "reason": problem, "more": None})
-    return JudgedLook(kept_ledger.write(), assessment, kept_ledger.totals)
+    return JudgedLook(kept_ledger.write(), assessment, without_segments(kept_ledger.totals))
 
 
 def _follow(kept_ledger: Ledger, weights: Mapping[str, float], growth: Growth, at: datetime) -> Ledger:

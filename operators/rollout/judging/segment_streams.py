@@ -174,6 +174,11 @@ def only_wanted(observation: Observation, analysis: Analysis) -> Observation:
     return observation.model_copy(update={"replicas": tuple(_only_wanted(r, gate) for r in observation.replicas)})
 
 
+def without_segments(totals: Mapping[str, Tally]) -> dict[str, Tally]:
+    """Totals without what is by segment: the ledger keeps that, and a status has little room."""
+    return {name: tally.model_copy(update={what: {} for what in SEGMENT_MAPS}) for name, tally in totals.items()}
+
+
 def _only_wanted(replica: ReplicaEvidence, gate: Gate | None) -> ReplicaEvidence:
     tallies = {}
     for name, tally in replica.tallies.items():

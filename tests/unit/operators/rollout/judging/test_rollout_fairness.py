@@ -167,6 +167,7 @@ def test_the_ledger_keeps_its_bounds_with_as_many_segments_as_a_replica_counts()
         result = look(result.ledger, FAIR, LIVE, STABLE, CANDIDATE, observation, observation.at)
     assert len(json.dumps(result.ledger)) <= MOST_BYTES
     assert result.assessment.gates[0].stable[0] > 0
+    assert all(not tally.segment_rows for tally in result.totals.values()), "a status has no room for them beside the ledger"
 
 
 def test_the_projection_is_the_nearest_point_of_the_claim() -> None:
@@ -226,6 +227,9 @@ def test_by_is_fairness_own_and_fairness_is_no_metric() -> None:
     variants = [{"name": "a", "weight": 50}, {"name": "b", "weight": 50}]
     with pytest.raises(ValidationError, match="make it a gate"):
         ExperimentSpec.model_validate({"variants": variants, "metric": "fairness"})
+    three = [{"name": "a", "weight": 50}, {"name": "b", "weight": 30}, {"name": "c", "weight": 20}]
+    with pytest.raises(ValidationError, match="compare two at a time"):
+        ExperimentSpec.model_validate({"variants": three, "analysis": {"gates": [{"name": "fairness"}]}})
 
 
 SMALL = {"weight": 0.5, "every": 400, "until": 20_000}
