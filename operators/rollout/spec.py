@@ -342,7 +342,8 @@ class ExperimentSpec(Value):
             raise RuleBroken("is fairness, which is no proportion of one variant; make it a gate of `analysis`", "metric")
         if len(self.variants) > 2 and any(g.name is GateName.FAIRNESS for g in self.analysis.gates):
             raise RuleBroken(
-                f"has the gate fairness for {len(self.variants)} variants, and a status has room for the segments of two; compare two at a time",
+                f"has the gate fairness for {len(self.variants)} variants, and a status has room for the segments of two; "
+                "compare two at a time",
                 "analysis",
             )
         total = sum(v.weight for v in self.variants)
