@@ -103,7 +103,7 @@ class KserveInference:
         return f"serving.kserve.io/inferenceservice={name}" if name else ""
 
     @property
-    def lack(self) -> str | None:
+    def shortfall(self) -> str | None:
         """Always None: a target is carried out in full or refused."""
         return None
 

@@ -14,7 +14,7 @@ from operators.backends.evidence import Scrape
 from operators.backends.kube import PODS, RAY_CLUSTERS, RAY_SERVICES, Conflict, Kube, KubeError, KubeObject, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.pods import address, addresses, is_live, is_ready
-from operators.backends.ray_workers import Room, resized, room_of
+from operators.backends.ray_workers import WorkerCapacity, resized, capacity_of
 from operators.backends.serve_config import (
     APPLICATION,
     RayServicePlace,
@@ -45,25 +45,25 @@ class RayServeBackend:
         self._kube, self._place, self._read, self._meter = kube, place, read, meter
         self._cluster = ""
         self._seen: KubeObject | None = None
-        self._lack: str | None = None
+        self._shortfall: str | None = None
 
     async def carry_out(self, service: ServiceRef, target: Target) -> None:
         """Write the target into the RayService, and give its Ray cluster the workers; nothing is written if it is so already.
         Raises BackendError."""
         place = self._where(service)
-        room = Room()
+        room = WorkerCapacity()
 
         def edit(found: KubeObject) -> str:
             nonlocal room
             text = _config(found, self._place.application)
-            room = room_of(found, deployment_of(text, place))
+            room = capacity_of(found, deployment_of(text, place))
             model = target.serving(service.model, served_model(text, place, service.model))
             return with_model(text, place, model, _least(target.replicas, room.most))
 
         found = await self._edit(service, edit)
-        self._lack = None
+        self._shortfall = None
         if target.replicas is not None:
-            self._lack = room.lack(target.replicas, place.subject)
+            self._shortfall = room.shortfall(target.replicas, place.subject)
             await self._resize(service, found, room, min(target.replicas, room.most or target.replicas))
 
     async def look(self, service: ServiceRef) -> BackendView:
@@ -73,7 +73,7 @@ class RayServeBackend:
         try:
             ray_service, pods = await self._found_with_pods(service)
             text, place = _config(ray_service, self._place.application), self._where(service)
-            wanted, room = replicas_of(text, place), room_of(ray_service, deployment_of(text, place))
+            wanted, room = replicas_of(text, place), capacity_of(ray_service, deployment_of(text, place))
         except (KubeError, BackendError) as problem:
             return BackendView.not_seen(datetime.now(UTC), str(problem))
         scrape = await self._scrape(service, pods)
@@ -111,9 +111,9 @@ class RayServeBackend:
         return f"ray.io/cluster={self._cluster},ray.io/node-type=worker" if self._cluster else ""
 
     @property
-    def lack(self) -> str | None:
+    def shortfall(self) -> str | None:
         """Why the target was not carried out in full; None: it was."""
-        return self._lack
+        return self._shortfall
 
     async def _edit(self, service: ServiceRef, edit: Callable[[KubeObject], str]) -> KubeObject:
         """Edit what was seen and apply it under the version that was read; try again after a conflict, unless the other writer changed our
@@ -146,7 +146,7 @@ class RayServeBackend:
                 raise BackendError(str(problem), can_retry=problem.can_retry) from problem
         raise AssertionError("the last try returns or raises")
 
-    async def _resize(self, service: ServiceRef, ray_service: KubeObject, room: Room, replicas: int) -> None:
+    async def _resize(self, service: ServiceRef, ray_service: KubeObject, room: WorkerCapacity, replicas: int) -> None:
         """Give the Ray clusters (the active one, and one that is to follow it) as many workers as the replicas need."""
         wanted = room.workers(replicas)
         status = ray_service.get("status") or {}
@@ -169,7 +169,7 @@ class RayServeBackend:
                 else:
                     break
 
-    async def _give_workers(self, namespace: str, name: str, room: Room, wanted: Mapping[str, int]) -> None:
+    async def _give_workers(self, namespace: str, name: str, room: WorkerCapacity, wanted: Mapping[str, int]) -> None:
         """Of one RayCluster, over the version that was read. Raises NotFound, Conflict, KubeError."""
         cluster = await self._kube.get(RAY_CLUSTERS, namespace, name)
         pods = await self._kube.list(PODS, namespace, f"ray.io/cluster={name},ray.io/node-type=worker")

@@ -17,7 +17,7 @@ _UNBOUNDED = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class WorkerCapacity:
     """How many replicas the worker groups can hold. each: replicas on one worker; None: not known, and then no bound is known either.
     is_ours: whether the operator sets the workers (else Ray's autoscaler does)."""
 
@@ -33,7 +33,7 @@ class Room:
         bounds = [_bounds(g)[1] * _hosts(g) for g in self.groups]
         return None if any(b >= _UNBOUNDED for b in bounds) else sum(bounds) * self.each
 
-    def lack(self, replicas: int, subject: str) -> str | None:
+    def shortfall(self, replicas: int, subject: str) -> str | None:
         """Why fewer than `replicas` can run; None: they can."""
         if self.most is None or replicas <= self.most:
             return None
@@ -56,17 +56,17 @@ class Room:
         return wanted
 
 
-def room_of(ray_service: Mapping[str, Any], deployment: Mapping[str, Any]) -> Room:
+def capacity_of(ray_service: Mapping[str, Any], deployment: Mapping[str, Any]) -> WorkerCapacity:
     """Of a RayService. deployment: the one in serveConfigV2 whose replicas they are."""
     config = (ray_service.get("spec") or {}).get("rayClusterConfig") or {}
     groups = tuple(g for g in config.get("workerGroupSpecs") or () if g.get("suspend") is not True)
     fits = [_fits(group, deployment) for group in groups]
     each = None if not fits or None in fits else min(f for f in fits if f is not None)
-    return Room(groups, each or None, config.get("enableInTreeAutoscaling") is not True)
+    return WorkerCapacity(groups, each or None, config.get("enableInTreeAutoscaling") is not True)
 
 
 def resized(
-    cluster: Mapping[str, Any], room: Room, wanted: Mapping[str, int], pods: Sequence[Mapping[str, Any]]
+    cluster: Mapping[str, Any], room: WorkerCapacity, wanted: Mapping[str, int], pods: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """The JSON patch that gives a RayCluster its workers; empty: it has them. Over the version that was read.
 

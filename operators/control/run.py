@@ -33,7 +33,7 @@ def rollouts(settings: "ServingSettings", running: "LocalServing") -> Iterator[N
     stopping = asyncio.Event()
     thread = threading.Thread(
         target=loop.run_until_complete,
-        args=(kept_up(lambda: _run(settings, running, stopping), stopping),),
+        args=(keep_running(lambda: _run(settings, running, stopping), stopping),),
         name="rollouts",
         daemon=True,
     )
@@ -47,7 +47,7 @@ def rollouts(settings: "ServingSettings", running: "LocalServing") -> Iterator[N
             loop.close()
 
 
-async def kept_up(work: Callable[[], Awaitable[None]], stopping: asyncio.Event, *, again_s: float = _AGAIN_S) -> None:
+async def keep_running(work: Callable[[], Awaitable[None]], stopping: asyncio.Event, *, again_s: float = _AGAIN_S) -> None:
     """Do the work until told to stop. If it ends by itself, log that and start it again; serving goes on meanwhile."""
     while not stopping.is_set():
         try:

@@ -61,14 +61,14 @@ def claimants(
     return [o for o in given if not _was_refused(o) or _can_be_followed(o, policies)]
 
 
-def left_of(document: ResourceDocument, asked: ServiceIntent, others: Iterable[ResourceDocument]) -> ServiceIntent:
+def without_taken_places(document: ResourceDocument, asked: ServiceIntent, others: Iterable[ResourceDocument]) -> ServiceIntent:
     """What a service may still ask for if another one has the same place. A service that is followed already gives up the replica count
     only: its rollout goes on and is judged. others: the services that claim places. Raises LookupError if nothing is left."""
     others = list(others)
-    found = rival(document, others)
+    found = earlier_claimant(document, others)
     if found is None:
         return asked
-    service, is_of_model = asked.service, rival(without_count(document), others) is not None
+    service, is_of_model = asked.service, earlier_claimant(without_count(document), others) is not None
     if is_of_model or service.status.rollout is None:
         raise LookupError(refusal(*found))
     spec = service.spec.model_copy(update={"replicas": None, "scaling": None})
@@ -81,7 +81,7 @@ def without_count(document: ResourceDocument) -> ResourceDocument:
     return {**document, "spec": {k: v for k, v in (document.get("spec") or {}).items() if k not in ("replicas", "scaling")}}
 
 
-def rival(document: ResourceDocument, others: Iterable[ResourceDocument]) -> tuple[ResourceDocument, str] | None:
+def earlier_claimant(document: ResourceDocument, others: Iterable[ResourceDocument]) -> tuple[ResourceDocument, str] | None:
     """The first other ModelService that takes precedence for a place of this one, and the words for the place. A replica count belongs to
     the oldest service among those that have their model, serving or not. Only that one sets it."""
     mine = claims(document)
@@ -99,7 +99,7 @@ def _is_before(
 ) -> bool:
     if place[0] != "count":
         return _order(other) < _order(document)
-    return _age(other) < _age(document) and rival(without_count(other), [document, *others]) is None
+    return _age(other) < _age(document) and earlier_claimant(without_count(other), [document, *others]) is None
 
 
 def sharers(document: ResourceDocument, others: Iterable[ResourceDocument]) -> list[ResourceDocument]:
@@ -108,7 +108,7 @@ def sharers(document: ResourceDocument, others: Iterable[ResourceDocument]) -> l
     return [o for o in others if key_of(o) != key_of(document) and mine & claims(o).keys()]
 
 
-def heirs(document: ResourceDocument, others: Iterable[ResourceDocument]) -> list[ResourceDocument]:
+def waiting_claimants(document: ResourceDocument, others: Iterable[ResourceDocument]) -> list[ResourceDocument]:
     """Other ModelServices that claim the same model (or InferenceService) and are not being deleted, by precedence."""
     mine = {place for place in claims(document) if place[0] != "count"}
     staying = (o for o in others if key_of(o) != key_of(document) and not o["metadata"].get("deletionTimestamp"))

@@ -146,7 +146,7 @@ class Leadership:
             await self._kube.replace(LEASES, self._namespace, self._name, free)
 
 
-class Alone:
+class NoElection:
     """Without leader election: this operator always acts."""
 
     is_ours = True

@@ -18,7 +18,7 @@ from operators.backends.kube import MODEL_SERVICES, Access, Kind, Kube, KubeErro
 from operators.backends.kube_access import access
 from operators.handlers.claims import served_by, sharers
 from operators.handlers.documents import Key, ResourceDocument, key_of
-from operators.handlers.lease import Alone, Leadership, identity_of
+from operators.handlers.lease import NoElection, Leadership, identity_of
 from operators.handlers.looking.backends import Backends
 from operators.handlers.looking.look import Looker
 from operators.handlers.looking.policies import PolicyLooker
@@ -53,7 +53,7 @@ class Operator:
     ) -> None:
         self.kube, self.settings, self.shelf, self.metrics = kube, settings, ResourceCache(), metrics
         self._rng = random.Random()  # noqa: S311 - spreads looks, guards nothing
-        self.leadership = self._elected(kube, reached) if settings.leader_election else Alone()
+        self.leadership = self._elected(kube, reached) if settings.leader_election else NoElection()
         leads: Callable[[], bool] = lambda: self.leadership.is_ours  # noqa: E731
         backends = Backends(kube, session, settings)
         self.looker = Looker(kube, self.shelf, backends, self.metrics, settings, leads=leads)

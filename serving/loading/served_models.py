@@ -10,7 +10,7 @@ from typing import Final
 
 from serving.errors import NotFound, Unavailable
 from serving.scoring.loaded_revision import STABLE, LoadedRevision
-from serving.scoring.variant_set import Variant, VariantSet, mirror_buckets, misfit
+from serving.scoring.variant_set import Variant, VariantSet, mirror_buckets, incompatibility
 from serving.spec import ModelSpec, ServingSpec
 from serving.telemetry.evidence import VariantEvidence
 
@@ -140,7 +140,7 @@ def _variant_set(
         if found is None:
             failures += _failures(model.name, variant.version, variant.name, digest, refused)
             continue
-        problem = misfit(stable, found) if found.version == variant.version else _wrong_version(found, variant.version)
+        problem = incompatibility(stable, found) if found.version == variant.version else _wrong_version(found, variant.version)
         if problem is not None:
             failures.append(LoadFailure(model.name, variant.version, variant.name, digest, problem))
             continue

@@ -119,7 +119,7 @@ def mirror_buckets(percent: float) -> int:
     return round(percent * BUCKETS / 100)
 
 
-def misfit(stable: LoadedRevision, other: LoadedRevision) -> str | None:
+def incompatibility(stable: LoadedRevision, other: LoadedRevision) -> str | None:
     """Why this revision cannot serve beside stable, or None if it takes the same inputs and gives the same outputs."""
     ours, theirs = stable.inputs, other.inputs
     problems = []

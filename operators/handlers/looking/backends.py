@@ -34,7 +34,7 @@ class ClusterBackend(Backend, Protocol):
         ...
 
     @property
-    def lack(self) -> str | None:
+    def shortfall(self) -> str | None:
         """Why the target was not carried out in full, in words; None: it was."""
         ...
 

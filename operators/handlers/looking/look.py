@@ -17,7 +17,7 @@ from operators.api.service_intent import CHANGED_BY, desired_of, generation_of, 
 from operators.api.types import ModelService
 from operators.autoscaling.values import ScalingDecision
 from operators.backends.kube import Conflict, Kube, KubeError, NotFound
-from operators.handlers.claims import heirs, left_of
+from operators.handlers.claims import waiting_claimants, without_taken_places
 from operators.handlers.documents import Key, ResourceDocument, annotations, manager_of_revision, said
 from operators.handlers.looking.acting import Acting
 from operators.handlers.looking.backends import Backends, ClusterBackend
@@ -121,7 +121,7 @@ class Looker:
             await self._release(key, document)
             return None
         try:
-            asked = left_of(document, await self._intents.of(key, document), self._intents.claimants(key))
+            asked = without_taken_places(document, await self._intents.of(key, document), self._intents.claimants(key))
             self._intents.take_places(key)
         except (ApiError, LookupError) as problem:
             await self._refuse(key, document, problem)
@@ -274,7 +274,7 @@ class Looker:
             memory.problem, memory.carried = str(problem), None
             await self._tell_once(case, "ActFailed", memory.problem)
             raise
-        memory.problem, memory.carried = case.backend.lack, target
+        memory.problem, memory.carried = case.backend.shortfall, target
         known = {memory.problem, case.asked.problem, said(case.document).damaged, self._governance.problem}
         memory.told &= known  # the rest is news when it comes back
         if memory.problem:
@@ -337,7 +337,7 @@ class Looker:
         if service is None:
             _log.warning("%s: released without removing anything: where it is served cannot be read", "/".join(key))
         else:
-            if not heirs(document, self._intents.claimants(key)):
+            if not waiting_claimants(document, self._intents.claimants(key)):
                 await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))
             self._backends.forget(service.ref)
         self._must_lead()

@@ -146,10 +146,10 @@ class GrpcApplication:
         for name in (REFLECTION, REFLECTION_V1):
             self._streaming_methods[f"/{name}/ServerReflectionInfo".encode()] = _reflect
 
-    # ---- serving.doors.http2.connection.Application
+    # ---- serving.doors.http2.streams.StreamApplication
 
     def head(self, fields: list[Field]) -> RequestHead:
-        """See Application."""
+        """See StreamApplication."""
         return read_head(fields)
 
     def opened(self, stream: Stream) -> None:
@@ -169,7 +169,7 @@ class GrpcApplication:
             self._refuse(stream, Unsupported(f"no such method: {shown}; server reflection describes what is offered"))
 
     def arrived(self, stream: Stream) -> None:
-        """See Application."""
+        """See StreamApplication."""
         if stream.state is None:  # it is refused, and the refusal waits for the client's windows
             _discard(stream)
             return
@@ -213,7 +213,7 @@ class GrpcApplication:
         return None if len(body) == message_length(body) else not_single(len(body))
 
     def too_large(self, stream: Stream) -> None:
-        """See Application."""
+        """See StreamApplication."""
         if stream.is_streaming and stream.state is None:
             _discard(stream)
             return
@@ -221,7 +221,7 @@ class GrpcApplication:
         self._refuse(stream, too_large(self._limit))
 
     def too_slow(self, stream: Stream) -> None:
-        """See Application."""
+        """See StreamApplication."""
         self.gone(stream)
         self._refuse(stream, BadRequest(f"the request did not arrive within {BODY_TIMEOUT_S:g} s; send it faster"))
 

@@ -281,7 +281,7 @@ async def test_workers_follow_the_replicas_as_far_as_there_is_room(place):
         await place.backend.carry_out(place.service, Target(stable=A, replicas=asked))
         assert (group()["replicas"], group()["maxReplicas"]) == (given, 4)
         assert (await place.backend.look(place.service)).load.wanted_replicas == given
-        assert ("raise maxReplicas" in (place.backend.lack or "")) is (asked > given)
+        assert ("raise maxReplicas" in (place.backend.shortfall or "")) is (asked > given)
     before = group()
     await place.backend.carry_out(place.service, Target(stable=A, replicas=6))
     assert group() == before

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from operators.backends.ray_workers import Room, resized, room_of
+from operators.backends.ray_workers import WorkerCapacity, resized, capacity_of
 from operators.backends.serve_config import deployment_of, new_config, with_model
 from operators.rollout.status import Target
 from tests.fakes.operator.operator_world import ROOT
@@ -14,8 +14,8 @@ from tests.unit.operators.backends.test_serve_config import PLACE
 ONE_EACH = {"max_replicas_per_node": 1, "ray_actor_options": {"num_cpus": 1}}
 
 
-def room(*groups, deployment=ONE_EACH, **config) -> Room:
-    return room_of({"spec": {"rayClusterConfig": {"workerGroupSpecs": list(groups), **config}}}, deployment)
+def room(*groups, deployment=ONE_EACH, **config) -> WorkerCapacity:
+    return capacity_of({"spec": {"rayClusterConfig": {"workerGroupSpecs": list(groups), **config}}}, deployment)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_replicas_on_one_worker(deployment, cpus, each):
 def test_what_there_is_no_room_for_is_said_with_the_way_out():
     bounded = room(worker_group(2, 2, 4))
     assert bounded.most == 4
-    assert bounded.lack(4, "RayService soc/vedette") is None
-    said = bounded.lack(6, "RayService soc/vedette")
+    assert bounded.shortfall(4, "RayService soc/vedette") is None
+    said = bounded.shortfall(6, "RayService soc/vedette")
     assert said is not None
     assert all(
         part in said for part in ("6 replicas", "RayService soc/vedette", "room for 4", "replicas (4)", "raise maxReplicas")
@@ -82,7 +82,7 @@ def test_without_a_most_there_is_no_bound():
 def test_the_manifests_have_room_for_more_than_they_start_with():
     document = yaml.safe_load((ROOT / "manifests/base/rayservice.yaml").read_text(encoding="utf-8"))
     deployment = deployment_of(document["spec"]["serveConfigV2"], PLACE)
-    found = room_of(document, deployment)
+    found = capacity_of(document, deployment)
     assert found.each == 1
     (group,) = found.groups
     assert group["minReplicas"] <= group["replicas"] == deployment["num_replicas"] < group["maxReplicas"]

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from operators.control.run import kept_up
+from operators.control.run import keep_running
 from tests.fakes.operator.control_place import Place, document, revision
 
 
@@ -56,6 +56,6 @@ async def test_a_loop_that_ends_by_a_defect_is_begun_again(caplog):
         stopping.set()
 
     async with asyncio.timeout(30):
-        await kept_up(work, stopping, again_s=0.0)
+        await keep_running(work, stopping, again_s=0.0)
     assert len(begun_at) == 3
     assert "starting again" in caplog.text

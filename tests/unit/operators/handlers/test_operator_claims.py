@@ -2,7 +2,7 @@
 
 import pytest
 
-from operators.handlers.claims import claimants, heirs, refusal, rival, sharers
+from operators.handlers.claims import claimants, waiting_claimants, refusal, earlier_claimant, sharers
 
 
 def service(name, at=1, *, deleted=False, namespace="soc", **spec):
@@ -29,7 +29,7 @@ OLD = service("old", 1, model="ids")
     ],
 )
 def test_the_oldest_is_followed(young, said):
-    found = rival(young, [OLD])
+    found = earlier_claimant(young, [OLD])
     if said is None:
         assert found is None
     else:
@@ -42,39 +42,39 @@ def test_the_oldest_is_followed(young, said):
 def test_of_one_second_the_one_that_is_followed_already_is_the_older():
     followed = {**OLD, "status": {"rollout": {"phase": "Healthy"}}}
     young = service("new", 1, model="ids")
-    found = rival(young, [followed])
+    found = earlier_claimant(young, [followed])
     assert found is not None
     assert found[0] is followed
-    assert rival(followed, [young]) is None
+    assert earlier_claimant(followed, [young]) is None
 
 
-def test_the_owner_has_no_rival():
-    assert rival(OLD, [OLD, service("new", 2, model="ids"), service("newer", 3, model="ids")]) is None
+def test_nobody_comes_before_the_owner():
+    assert earlier_claimant(OLD, [OLD, service("new", 2, model="ids"), service("newer", 3, model="ids")]) is None
 
 
 def test_one_on_its_way_out_owns_its_place_until_it_is_gone():
     leaving = service("old", 1, deleted=True, model="ids")
     young = service("new", 2, model="ids")
-    assert rival(young, [leaving]) is not None
-    assert [d["metadata"]["name"] for d in heirs(leaving, [young])] == ["new"]
-    assert heirs(young, [leaving]) == []
+    assert earlier_claimant(young, [leaving]) is not None
+    assert [d["metadata"]["name"] for d in waiting_claimants(leaving, [young])] == ["new"]
+    assert waiting_claimants(young, [leaving]) == []
 
 
 def test_an_inference_service_has_one_owner_whatever_the_model():
     old = service("old", 1, backend={"kserve": {"inferenceService": "shared"}})
-    found = rival(service("new", 2, backend={"kserve": {"inferenceService": "shared"}}), [old])
+    found = earlier_claimant(service("new", 2, backend={"kserve": {"inferenceService": "shared"}}), [old])
     assert found is not None
     assert "InferenceService soc/shared" in refusal(*found)
-    assert rival(service("shared", 2, backend={"kserve": {}}), [old]) is not None
+    assert earlier_claimant(service("shared", 2, backend={"kserve": {}}), [old]) is not None
 
 
 def test_the_count_of_a_deployment_has_one_owner_and_a_model_is_not_kept_for_it():
     old, young = service("ids", 1, replicas=3), service("dns", 2, scaling={})
-    found = rival(young, [old])
+    found = earlier_claimant(young, [old])
     assert found is not None
     assert "take replicas and scaling away" in refusal(*found)
-    assert rival(service("dns", 2), [old]) is None
-    assert heirs(old, [young]) == []
+    assert earlier_claimant(service("dns", 2), [old]) is None
+    assert waiting_claimants(old, [young]) == []
     assert sharers(old, [young]) == [young]
 
 
@@ -84,14 +84,14 @@ def test_one_that_does_not_get_its_model_keeps_no_replica_count_from_others(coun
     owner = {**service("ids", 2, **({"replicas": 3} if counter == "ids" else {})), "status": {"rollout": {"phase": "Healthy"}}}
     twin, other = service("twin", 1, model="ids", replicas=5), service("dns", 3, replicas=2)
     services = {"ids": owner, "dns": other}
-    found = rival(twin, [owner, other])
+    found = earlier_claimant(twin, [owner, other])
     assert found is not None
     assert "model ids" in refusal(*found)
-    assert rival(services[counter], [owner, twin, other]) is None
+    assert earlier_claimant(services[counter], [owner, twin, other]) is None
 
 
 def test_what_cannot_be_parsed_still_claims():
-    assert rival(service("new", 2, model="ids"), [{**OLD, "spec": {"model": "ids", "revision": "nonsense"}}]) is not None
+    assert earlier_claimant(service("new", 2, model="ids"), [{**OLD, "spec": {"model": "ids", "revision": "nonsense"}}]) is not None
 
 
 REVISION = {"version": "1", "bundle": "sha256:" + "a" * 64}
@@ -132,8 +132,8 @@ def test_one_that_was_refused_before_it_served_keeps_no_place_from_others(other,
 
 def test_one_that_serves_keeps_its_place_when_an_older_one_can_be_followed_at_last():
     old, young = whole("old", 1, valid="True"), whole("young", 2, valid="True", rollout={"phase": "Healthy"})
-    assert rival(young, [old]) is None
-    found = rival(old, [young])
+    assert earlier_claimant(young, [old]) is None
+    found = earlier_claimant(old, [young])
     assert found is not None
     assert "soc/young, which has it already" in refusal(*found)
 
@@ -142,12 +142,12 @@ def test_one_whose_first_look_is_under_way_keeps_its_place_like_one_that_serves(
     """It is served in a moment, which its status does not say yet."""
     old, young = whole("old", 1), whole("young", 2, valid=None)
     policies = {("soc", "careful"): POLICY}.get
-    assert rival(old, claimants([young], policies)) is None
-    found = rival(old, claimants([young], policies, {("soc", "young")}))
+    assert earlier_claimant(old, claimants([young], policies)) is None
+    found = earlier_claimant(old, claimants([young], policies, {("soc", "young")}))
     assert found is not None
     assert "soc/young, which has it already" in refusal(*found)
 
 
 def test_what_will_never_be_served_is_no_heir():
     leaving = whole("old", 1, valid="True", rollout={"phase": "Healthy"})
-    assert heirs(leaving, claimants([whole("refused", 2)], lambda _: None)) == []
+    assert waiting_claimants(leaving, claimants([whole("refused", 2)], lambda _: None)) == []
