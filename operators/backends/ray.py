@@ -14,7 +14,7 @@ from operators.backends.evidence import Scrape
 from operators.backends.kube import PODS, RAY_CLUSTERS, RAY_SERVICES, Conflict, Kube, KubeError, KubeObject, NotFound
 from operators.backends.load import LoadMeter
 from operators.backends.pods import address, addresses, is_live, is_ready
-from operators.backends.ray_workers import WorkerCapacity, resized, capacity_of
+from operators.backends.ray_workers import WorkerCapacity, capacity_of, resized
 from operators.backends.serve_config import (
     APPLICATION,
     RayServicePlace,

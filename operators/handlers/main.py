@@ -18,7 +18,7 @@ from operators.backends.kube import MODEL_SERVICES, Access, Kind, Kube, KubeErro
 from operators.backends.kube_access import access
 from operators.handlers.claims import served_by, sharers
 from operators.handlers.documents import Key, ResourceDocument, key_of
-from operators.handlers.lease import NoElection, Leadership, identity_of
+from operators.handlers.lease import Leadership, NoElection, identity_of
 from operators.handlers.looking.backends import Backends
 from operators.handlers.looking.look import Looker
 from operators.handlers.looking.policies import PolicyLooker

@@ -10,7 +10,7 @@ from typing import Final
 
 from serving.errors import NotFound, Unavailable
 from serving.scoring.loaded_revision import STABLE, LoadedRevision
-from serving.scoring.variant_set import Variant, VariantSet, mirror_buckets, incompatibility
+from serving.scoring.variant_set import Variant, VariantSet, incompatibility, mirror_buckets
 from serving.spec import ModelSpec, ServingSpec
 from serving.telemetry.evidence import VariantEvidence
 

@@ -9,8 +9,8 @@ CSV, with a header whose first column is `entity`, or YAML of the same content:
 `entity` is an entity's key as the bundle's entity key has it, or a network (CIDR). An exact key counts before a network, a longer
 prefix before a shorter one; entries are not merged. An empty value means that the entity is in no segment of that column.
 
-The mapping is kept apart from models: a model that takes one of its columns as an input is refused (`refuse_inputs`). What is counted
-by segment is serving.telemetry.segments', what is judged lifecycle.evaluation.fairness' and operators.rollout.judging's."""
+The mapping is kept apart from models: a model that takes one of its columns as an input is refused (`refuse_inputs`).
+lifecycle.evaluation.fairness compares segments."""
 
 import csv
 import hashlib

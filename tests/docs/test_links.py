@@ -36,7 +36,8 @@ def test_every_page_can_be_reached_from_the_readme():
 @pytest.mark.parametrize("page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=name)
 def test_paths_of_code_exist(page):
     paths = re.findall(
-        r"`((?:serving|operators|lifecycle|loadtests|feature_repo|tests)/[\w./-]*)`", page.read_text(encoding="utf-8")
+        r"`((?:serving|operators|lifecycle|loadtests|feature_repo|tests|manifests|docs)/[\w./-]*)`",
+        page.read_text(encoding="utf-8"),
     )
     gone = sorted({path for path in paths if not (ROOT / path).exists()})
     assert not gone, f"{name(page)} names files that are not there: {gone}"

@@ -8,7 +8,6 @@ import json
 import random
 import shutil
 import socket
-import subprocess
 import threading
 import urllib.request
 from collections import Counter
@@ -141,18 +140,6 @@ def test_a_prediction_log_whose_folder_is_taken_away_costs_records_that_are_coun
         until(is_dropped, "no record was counted as dropped")
         audit.unlink()
         until(is_kept, "the log did not go on once there was a place for it again")
-
-
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here (it takes root)")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_a_full_disk_under_the_prediction_log_costs_records_that_are_counted_and_no_answer(tmp_path, small_disk):

@@ -21,7 +21,7 @@ _DEADLINE_S: Final = 600.0
 
 
 class Service(Protocol):
-    """What answers: serving.replica.inference_service.Inference."""
+    """The service that answers: serving.replica.inference_service.ModelServer."""
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Raises ServingError."""

@@ -27,18 +27,6 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 256 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here (it takes root)")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
-
-
-@pytest.fixture
 def open_replica(tmp_path):
     """A replica whose prediction log lies in a folder of its own."""
     hosts = []

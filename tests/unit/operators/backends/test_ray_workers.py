@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from operators.backends.ray_workers import WorkerCapacity, resized, capacity_of
+from operators.backends.ray_workers import WorkerCapacity, capacity_of, resized
 from operators.backends.serve_config import deployment_of, new_config, with_model
 from operators.rollout.status import Target
 from tests.fakes.operator.operator_world import ROOT

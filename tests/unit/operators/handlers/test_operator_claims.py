@@ -2,7 +2,7 @@
 
 import pytest
 
-from operators.handlers.claims import claimants, waiting_claimants, refusal, earlier_claimant, sharers
+from operators.handlers.claims import claimants, earlier_claimant, refusal, sharers, waiting_claimants
 
 
 def service(name, at=1, *, deleted=False, namespace="soc", **spec):
@@ -91,7 +91,10 @@ def test_one_that_does_not_get_its_model_keeps_no_replica_count_from_others(coun
 
 
 def test_what_cannot_be_parsed_still_claims():
-    assert earlier_claimant(service("new", 2, model="ids"), [{**OLD, "spec": {"model": "ids", "revision": "nonsense"}}]) is not None
+    assert (
+        earlier_claimant(service("new", 2, model="ids"), [{**OLD, "spec": {"model": "ids", "revision": "nonsense"}}])
+        is not None
+    )
 
 
 REVISION = {"version": "1", "bundle": "sha256:" + "a" * 64}
