@@ -13,7 +13,7 @@ from operators.cli import conform, lineage, operator, report, up
 from operators.cli.audit import app as audit
 from operators.cli.console import errors
 from operators.cli.demo import app as demo
-from operators.cli.models import bundle, compare, evaluate, features, listing, score, train
+from operators.cli.models import bundle, bundle_explanation, compare, evaluate, features, listing, score, train
 from operators.cli.registry import app as registry
 from operators.cli.rollout import app as rollout
 from operators.cli.rollout import experiment
@@ -35,6 +35,7 @@ app.command(rich_help_panel=_MODELS)(train.train)
 app.command(rich_help_panel=_MODELS)(evaluate.evaluate)
 app.command(rich_help_panel=_MODELS)(compare.compare)
 app.add_typer(bundle.app, name="bundle", rich_help_panel=_MODELS)
+bundle.app.command("explain")(bundle_explanation.explain)
 app.add_typer(registry.app, name="registry", rich_help_panel=_MODELS)
 app.add_typer(features.app, name="features", rich_help_panel=_MODELS)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_ROLLOUTS)
