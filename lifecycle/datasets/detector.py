@@ -210,6 +210,8 @@ class ModelSpec(_Part):
     attacks, so that what resembles no benign row scores high although no known attack resembles it."""
     columns: tuple[str, ...] = ()
     """Inputs in order; empty: the request fields that no on-demand view turns into features, then all features."""
+    family_trees: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Over 0: the graph also names the family (`split.families`) of an attack, by this many trees for each; the score stays as it is."""
 
 
 def _default_split(declared: dict[str, Any]) -> Split:
@@ -314,6 +316,8 @@ class Detector(_Part):
             raise ValueError("split.unit entity needs an entity")
         if self.split.unit == "attack_type" and not self.label.type_column:
             raise ValueError("split.unit attack_type needs label.type_column")
+        if self.model.family_trees and not (self.label.type_column and len(self.split.families) > 1):
+            raise ValueError("model.family_trees needs label.type_column and two or more split.families")
         return self
 
     def _named_columns(self) -> list[tuple[str, str]]:

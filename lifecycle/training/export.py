@@ -4,8 +4,10 @@ Trees go over node by node, their thresholds rounded down to float32: for a floa
 every row reaches the same leaves as in LightGBM, and only the last bits of the sum differ. `nodes_hitrates` holds how many training
 rows came by each node, which is what Shapley values are computed from (serving.explanations).
 
-Graph: text columns (BYTES [-1, 1] each) and one FP32 [-1, k] tensor -> `label` INT64 [-1], `probabilities` FP32 [-1, 2]."""
+Graph: text columns (BYTES [-1, 1] each) and one FP32 [-1, k] tensor -> `label` INT64 [-1], `probabilities` FP32 [-1, 2]; with families
+also `family_probabilities` FP32 [-1, families] and `family` BYTES [-1]: what an attack would be, of whatever row."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from lifecycle.errors import ExportError
-from lifecycle.training.fit import UNKNOWN, Encoding, Fitted
+from lifecycle.training.fit import UNKNOWN, Encoding, Fitted, FittedFamilies
 from serving.models.manifest import TensorAssembly
 from serving.models.onnx import OnnxModel
 
@@ -23,6 +25,8 @@ OPSET_ML: Final = 3
 IR_VERSION: Final = 8
 NUMBERS: Final = "numeric"
 FEATURES: Final = "features"
+FAMILY: Final = "family"
+FAMILY_PROBABILITIES: Final = "family_probabilities"
 TOLERANCE: Final = 2e-6
 
 
@@ -42,7 +46,7 @@ def tensors_of(encoding: Encoding, frame: Any) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-def to_onnx(fitted: Fitted, encoding: Encoding) -> bytes:
+def to_onnx(fitted: Fitted, encoding: Encoding, families: FittedFamilies | None = None) -> bytes:
     """The graph's bytes; the same model gives the same bytes."""
     inputs = [helper.make_tensor_value_info(c, TensorProto.STRING, [None, 1]) for c in encoding.codes]
     nodes, parts = [], []
@@ -56,11 +60,18 @@ def to_onnx(fitted: Fitted, encoding: Encoding) -> bytes:
     matrix = parts[0] if len(parts) == 1 else "matrix"
     if len(parts) > 1:
         nodes.append(helper.make_node("Concat", parts, [matrix], axis=1))
-    nodes += [_trees(fitted, matrix), *_logistic()]
+    nodes += [_trees(fitted.boosters, matrix, "margin"), *_logistic()]
     outputs = [
         helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
     ]
+    if families is not None:
+        k = len(families.names)
+        nodes += [_trees((families.booster,), matrix, "family_margins", targets=k), *_named(families.names)]
+        outputs += [
+            helper.make_tensor_value_info(FAMILY_PROBABILITIES, TensorProto.FLOAT, [None, k]),
+            helper.make_tensor_value_info(FAMILY, TensorProto.STRING, [None]),
+        ]
     constants = [numpy_helper.from_array(np.array(v), n) for n, v in _CONSTANTS.items()]
     graph = helper.make_graph(nodes, "detector", inputs, outputs, constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", OPSET_ML)]
@@ -69,15 +80,28 @@ def to_onnx(fitted: Fitted, encoding: Encoding) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def check_parity(model: OnnxModel, fitted: Fitted, encoding: Encoding, frame: Any) -> float:
-    """Largest difference of a score between the graph and LightGBM on these rows. Raises ExportError if it is over TOLERANCE."""
-    expected = fitted.scores(encoding.matrix(frame))
-    got = model.run(tensors_of(encoding, frame), ["probabilities"])["probabilities"][:, 1].astype(np.float64)
+def check_parity(
+    model: OnnxModel, fitted: Fitted, encoding: Encoding, frame: Any, families: FittedFamilies | None = None
+) -> float:
+    """Largest difference of a score, or a family's probability, between the graph and LightGBM on these rows.
+
+    Raises ExportError if it is over TOLERANCE."""
+    matrix, tensors = encoding.matrix(frame), tensors_of(encoding, frame)
+    worst = _largest(fitted.scores(matrix), model.run(tensors, ["probabilities"])["probabilities"][:, 1], "scores")
+    if families is None:
+        return worst
+    got = model.run(tensors, [FAMILY_PROBABILITIES])[FAMILY_PROBABILITIES]
+    expected = families.probabilities(matrix)
+    return max(worst, *(_largest(expected[:, i], got[:, i], f"gives {n!r}, of") for i, n in enumerate(families.names)))
+
+
+def _largest(expected: NDArray[np.float64], found: NDArray[Any], does: str) -> float:
+    got = found.astype(np.float64)
     worst = float(np.abs(expected - got).max())
     if not worst <= TOLERANCE:
         row = int(np.abs(expected - got).argmax())
         raise ExportError(
-            f"the ONNX graph scores row {row} {got[row]:.7f}, LightGBM {expected[row]:.7f}; they must agree within {TOLERANCE:g}, "
+            f"the ONNX graph {does} row {row} {got[row]:.7f}, LightGBM {expected[row]:.7f}; they must agree within {TOLERANCE:g}, "
             "so no bundle was made; use other model.parameters, or report this with the detector's file"
         )
     return worst
@@ -108,18 +132,31 @@ def _logistic() -> list[Any]:
     ]
 
 
-def _trees(fitted: Fitted, matrix: str) -> Any:
+def _named(names: tuple[str, ...]) -> list[Any]:
+    """Probabilities of the families, and the name of the likeliest."""
+    return [
+        helper.make_node("Softmax", ["family_margins"], [FAMILY_PROBABILITIES], axis=1),
+        helper.make_node("ArgMax", [FAMILY_PROBABILITIES], ["family_code"], axis=1, keepdims=0),
+        helper.make_node(
+            "LabelEncoder", ["family_code"], [FAMILY], domain="ai.onnx.ml",
+            keys_int64s=list(range(len(names))), values_strings=list(names),
+        ),
+    ]  # fmt: skip
+
+
+def _trees(boosters: Sequence[Any], matrix: str, output: str, targets: int = 1) -> Any:
+    """The mean of the boosters' margins, shape (n, targets). A booster of several classes has a tree for each in turn."""
     nodes: dict[str, list[Any]] = {
         k: [] for k in ("treeids", "nodeids", "featureids", "values", "hitrates", "modes", "truenodeids", "falsenodeids")
     }
     leaves: dict[str, list[Any]] = {k: [] for k in ("treeids", "nodeids", "ids", "weights")}
     tree_id = 0
-    for booster in fitted.boosters:
-        for tree in booster.dump_model()["tree_info"]:
-            _Tree(tree_id, nodes, leaves, 1.0 / len(fitted.boosters)).add(tree["tree_structure"])
+    for booster in boosters:
+        for place, tree in enumerate(booster.dump_model()["tree_info"]):
+            _Tree(tree_id, nodes, leaves, 1.0 / len(boosters), place % targets).add(tree["tree_structure"])
             tree_id += 1
     return helper.make_node(
-        "TreeEnsembleRegressor", [matrix], ["margin"], domain="ai.onnx.ml", n_targets=1, post_transform="NONE",
+        "TreeEnsembleRegressor", [matrix], [output], domain="ai.onnx.ml", n_targets=targets, post_transform="NONE",
         **{f"nodes_{k}": v for k, v in nodes.items()}, **{f"target_{k}": v for k, v in leaves.items()},
     )  # fmt: skip
 
@@ -127,15 +164,18 @@ def _trees(fitted: Fitted, matrix: str) -> Any:
 class _Tree:
     """Appends one tree's nodes to the ensemble's flat lists."""
 
-    def __init__(self, tree_id: int, nodes: dict[str, list[Any]], leaves: dict[str, list[Any]], share: float) -> None:
-        self.tree_id, self.nodes, self.leaves, self.share, self.size = tree_id, nodes, leaves, share, 0
+    def __init__(
+        self, tree_id: int, nodes: dict[str, list[Any]], leaves: dict[str, list[Any]], share: float, target: int
+    ) -> None:
+        self.tree_id, self.nodes, self.leaves, self.share, self.target, self.size = tree_id, nodes, leaves, share, target, 0
 
     def add(self, node: Any) -> int:
         """Append a node and what is below it; returns its id."""
         node_id, self.size = self.size, self.size + 1
         if "split_feature" not in node:
             self._row(node_id, 0, 0.0, _rows(node), "LEAF")
-            for key, value in zip(self.leaves, (self.tree_id, node_id, 0, float(node["leaf_value"]) * self.share), strict=True):
+            leaf = (self.tree_id, node_id, self.target, float(node["leaf_value"]) * self.share)
+            for key, value in zip(self.leaves, leaf, strict=True):
                 self.leaves[key].append(value)
             return node_id
         if node["decision_type"] != "<=":

@@ -64,6 +64,40 @@ class Fitted:
         return np.asarray(1.0 / (1.0 + np.exp(-self.margins(matrix))), dtype=np.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class FittedFamilies:
+    """What names the family of an attack. names: in the order of the classes."""
+
+    names: tuple[str, ...]
+    booster: Any
+
+    def probabilities(self, matrix: Matrix) -> NDArray[np.float64]:
+        """Of each family, should the row be an attack; shape (n, len(names)), rows sum to 1."""
+        return np.asarray(self.booster.predict(matrix, num_threads=1), dtype=np.float64)
+
+
+def fit_families(
+    spec: ModelSpec, families: Mapping[str, Sequence[str]], matrix: Matrix, kind: NDArray[np.object_], seed: int
+) -> FittedFamilies:
+    """Fit on attack rows only. families: name -> types. kind: the type of each row, shape (n,); rows of no family are left out.
+
+    Types weigh as in the score. Raises DetectorError if fewer than two families have rows, or LightGBM refuses its parameters."""
+    seen = set(kind.tolist())
+    names = tuple(name for name, kinds in families.items() if seen & set(kinds))
+    if len(names) < 2:
+        raise DetectorError(f"model.family_trees: only the families {list(names)} have rows, two or more are needed")
+    code_of = {k: names.index(name) for name in names for k in families[name]}
+    codes = np.array([code_of.get(k, -1) for k in kind.tolist()])
+    rows = codes >= 0
+    weights = row_weights(spec, np.ones(len(kind), dtype=bool), kind, benign=float(len(kind)))
+    dataset = lightgbm.Dataset(matrix[rows], codes[rows], weight=weights[rows], params={"verbose": -1})
+    told = {**spec.parameters, **_FIXED, "objective": "multiclass", "num_class": len(names), "seed": seed}
+    try:
+        return FittedFamilies(names, lightgbm.train(told, dataset, num_boost_round=spec.family_trees))
+    except lightgbm.basic.LightGBMError as problem:
+        raise DetectorError(f"model.parameters: LightGBM refuses them for the families: {problem}") from problem
+
+
 def fit(spec: ModelSpec, matrix: Matrix, attack: NDArray[np.bool_], kind: NDArray[np.object_] | None, seed: int) -> Fitted:
     """Fit the declared model. Raises DetectorError if LightGBM refuses its parameters."""
     weights = row_weights(spec, attack, kind)
@@ -81,12 +115,14 @@ def _one(spec: ModelSpec, matrix: Matrix, attack: NDArray[np.bool_], weights: ND
         raise DetectorError(f"model.parameters: LightGBM refuses them: {problem}") from problem
 
 
-def row_weights(spec: ModelSpec, attack: NDArray[np.bool_], kind: NDArray[np.object_] | None) -> NDArray[np.float64]:
-    """Shape (n,); benign rows weigh 1."""
+def row_weights(
+    spec: ModelSpec, attack: NDArray[np.bool_], kind: NDArray[np.object_] | None, benign: float | None = None
+) -> NDArray[np.float64]:
+    """Shape (n,); benign rows weigh 1. benign: what all attacks weigh together; None: as much as the benign rows."""
     weights = np.ones(len(attack))
     if spec.balance == "none" or not attack.any():
         return weights
-    benign = float((~attack).sum())
+    benign = float((~attack).sum()) if benign is None else benign
     if spec.balance == "types" and kind is not None:
         weights[attack] = benign * even_over_types(kind[attack])
     else:

@@ -22,7 +22,7 @@ from lifecycle.training.calibrate import venn_abers
 from lifecycle.training.example import EVENT_TIME, example_request
 from lifecycle.training.export import assembly_of, check_parity, tensors_of, to_onnx
 from lifecycle.training.features import DATATYPES, FeatureStore, input_columns, with_features
-from lifecycle.training.fit import Encoding, Fitted, encoding_of, even_over_types, fit
+from lifecycle.training.fit import Encoding, Fitted, FittedFamilies, encoding_of, even_over_types, fit, fit_families
 from lifecycle.training.operating_points.choose import choose_points
 from lifecycle.training.operating_points.validation import validation_rows
 from lifecycle.training.origin import code_commit, describe_data, describe_service, environment
@@ -100,10 +100,11 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
     steps = _Steps(progress or (lambda what, share: None), len(parts.folds) + 3)
     steps.next("fitting the model")
     encoding, fitted = _fit(prepared, parts.train, chosen_seed)
-    model = to_onnx(fitted, encoding)
+    families = _fit_families(prepared, encoding, chosen_seed)
+    model = to_onnx(fitted, encoding, families)
     session = OnnxModel(model)
     every = model_scores(session, encoding, prepared.frame)
-    parity = check_parity(session, fitted, encoding, prepared.frame.iloc[:PARITY_ROWS])
+    parity = check_parity(session, fitted, encoding, prepared.frame.iloc[:PARITY_ROWS], families)
     if parts.folds:
         rows, scores = _cross_fitted(prepared, chosen_seed, steps)
     else:
@@ -195,6 +196,15 @@ def _fit(prepared: Prepared, rows: NDArray[np.bool_], seed: int) -> tuple[Encodi
     encoding = encoding_of(part, prepared.columns)
     attack = prepared.data.attack[where]
     return encoding, fit(prepared.detector.model, encoding.matrix(part), attack, None if kind is None else kind[where], seed)
+
+
+def _fit_families(prepared: Prepared, encoding: Encoding, seed: int) -> FittedFamilies | None:
+    """What names the family of an attack, where the detector asks for it."""
+    detector, kind = prepared.detector, prepared.data.kind
+    if not detector.model.family_trees or kind is None:
+        return None
+    where = np.flatnonzero(prepared.parts.train & prepared.data.attack)
+    return fit_families(detector.model, detector.split.families, encoding.matrix(prepared.frame.iloc[where]), kind[where], seed)
 
 
 def _cross_fitted(prepared: Prepared, seed: int, steps: _Steps) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

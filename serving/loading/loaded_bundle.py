@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from serving.explanations.answering import BundleExplainer
+from serving.loading.score_part import score_part
 from serving.messages import ModelMetadata, TensorMetadata
 from serving.models.assembly import plan_assembly
 from serving.models.bundle import Bundle, check_service, check_signature
@@ -39,6 +40,8 @@ def load_bundle(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
     """Load a probed bundle and warm it. Raises BundleError."""
     model = OnnxModel(bundle.model_path, threads)
     check_signature(bundle.manifest, model)
+    if bundle.manifest.score is not None and (part := score_part(bundle, model, threads)) is not None:
+        model.answer_alone(bundle.manifest.score.output, part)
     run_us = median_run_us(bundle, model, _WARM_RUNS)
     if run_us is None:
         run_us = INLINE_BUDGET_US  # nothing known of its cost: one row on the loop, more in a thread
