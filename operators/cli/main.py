@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli import conform, lineage, operator, report, up
+from operators.cli import conform, explain, lineage, operator, report, up
 from operators.cli.audit import app as audit
 from operators.cli.console import errors
 from operators.cli.demo import app as demo
@@ -43,6 +43,7 @@ app.add_typer(experiment.app, name="experiment", rich_help_panel=_ROLLOUTS)
 app.add_typer(scale.app, name="scale", rich_help_panel=_ROLLOUTS)
 app.add_typer(operator.app, name="operator", rich_help_panel=_ROLLOUTS)
 app.add_typer(rules.app, name="rules", rich_help_panel=_RULES)
+app.command(rich_help_panel=_EVIDENCE)(explain.explain)
 app.add_typer(lineage.app, name="lineage", rich_help_panel=_EVIDENCE)
 app.add_typer(report.app, name="report", rich_help_panel=_EVIDENCE)
 app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)

@@ -203,6 +203,26 @@ class TestOnOneServer:
         assert json.loads(described)["name"] == "simple"
         assert json.loads(predicted)["outputs"]["OUTPUT0"] == [list(range(2, 18))]
 
+    def test_explain_a_verdict(self, reader: Reader):
+        page = "explain-a-verdict.md"
+        reader.makes_files(page)
+        asks, reads, keeps, why, otherwise, rule, scores, says = played(page)
+        reader.types(page, asks)
+        reasons = reader.types(page, reads).splitlines()
+        assert reasons
+        reader.types(page, keeps)
+        receipt = (reader.folder / "receipt.txt").read_text(encoding="utf-8").strip()
+        log = reader.folder / ".vedette" / "audit"
+        until(lambda: any(receipt.encode() in path.read_bytes() for path in log.glob("segment-*.jsonl")), "no record")
+        told = reader.types(page, why)
+        assert "row 0: alert" in told
+        assert reasons[0].partition(":")[0] in told
+        assert "exact, against the training rows" in told
+        assert "Benign if" in reader.types(page, otherwise) or "nothing plausible" in reader.types(page, otherwise)
+        assert "the rules agree with the model on" in reader.types(page, rule)
+        reader.types(page, scores)
+        assert reader.types(page, says).strip().endswith(".")
+
     def test_watch_it_at_work(self, reader: Reader):
         assert {"alert"} <= set(outputs(reader.says(INFER))["verdict"])
         metrics, records = played("watch-it.md")

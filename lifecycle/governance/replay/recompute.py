@@ -26,6 +26,8 @@ from serving.scoring.variant_runner import runtime_feed, tensors_of
 from serving.scoring.variant_set import Variant
 
 MOST_ROWS: Final = 2**31
+MODEL_WIDTHS: Final = ("FP32", "FP64")
+"""What a feature with a fraction may have been; its record does not say."""
 
 
 class NotReplayable(Exception):
@@ -49,7 +51,7 @@ def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: s
     only where the graph takes FP64."""
     first = records[0]
     try:
-        group = _group_of(revision, records, width)
+        group = group_of(revision, records, width)
         if first.source == RULES:
             return [_by_rules(group, has_features=False)]
         raw = revision.model.run(runtime_feed(tensors_of(group)), group.plan.to_run)
@@ -75,7 +77,7 @@ def recompute_by_rules(revision: LoadedRevision, record: AuditRecord, width: str
     if revision.rules is None:
         raise NotReplayable("rules answered, and the bundle has none")
     try:
-        return _by_rules(_group_of(revision, [record], width), has_features=has_features)
+        return _by_rules(group_of(revision, [record], width), has_features=has_features)
     except (ServingError, KeyError, ValueError) as problem:
         raise NotReplayable(f"the bundle's rules do not take what the record holds: {problem}") from problem
 
@@ -93,7 +95,9 @@ def is_by_row(revision: LoadedRevision) -> bool:
     return are_free and revision.manifest.score is not None and not revision.inputs.non_row_inputs
 
 
-def _group_of(revision: LoadedRevision, records: Sequence[AuditRecord], width: str) -> RowGroup:
+def group_of(revision: LoadedRevision, records: Sequence[AuditRecord], width: str) -> RowGroup:
+    """The rows of some records as the Scorer had them, before the model ran. width: see `recompute`. Raises NotReplayable, BadRequest,
+    KeyError, ValueError."""
     first = records[0]
     tensors = tuple(_tensor(name, [record.inputs[name] for record in records]) for name in first.inputs)
     request = InferRequest(first.model, first.version, tensors)

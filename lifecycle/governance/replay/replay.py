@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifecycle.governance.replay.recompute import (
+    MODEL_WIDTHS,
     NotReplayable,
     Recomputed,
     batch_key,
@@ -35,7 +36,6 @@ BATCH_ROWS: Final = 1024
 """Rows run at once."""
 MOST_BATCHED_ROWS: Final = 64
 """Records of more rows are a batch of their own."""
-WIDTHS: Final = ("FP32", "FP64")
 _NO_KEYS: Final = SubjectKeys(Path("no-such-folder"))
 
 IDENTICAL: Final = "identical"
@@ -104,7 +104,7 @@ class Replayer:
         for line in lines:
             record, gone = self._open(line)
             revision = self._book.revision(record)
-            if gone and not isinstance(revision, Unexplained) and _needs(revision, record, gone):
+            if gone and not isinstance(revision, Unexplained) and is_needed(revision, record, gone):
                 self.report.outcomes[ERASED] += 1
                 on_progress(1)
             elif isinstance(revision, Unexplained):
@@ -179,7 +179,7 @@ class Replayer:
         self.report.why_not[reason] += 1
 
 
-def _needs(revision: LoadedRevision, record: AuditRecord, gone: frozenset[str]) -> bool:
+def is_needed(revision: LoadedRevision, record: AuditRecord, gone: frozenset[str]) -> bool:
     """Whether the answer needs a column that is gone: the model its own columns and tensors, rules any."""
     columns = {column for part in revision.assembly for column in part.columns} | revision.inputs.tensors.keys()
     return record.source == RULES or not gone.isdisjoint(columns)
@@ -213,7 +213,7 @@ def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) 
 def _attempts(revision: LoadedRevision, record: AuditRecord) -> Iterator[Recomputed]:
     """Every way in which the record may have been answered; what it does not say is whether rules saw features, and how wide these were."""
     has_fractions = any(_has_fraction(column) for column in record.features.values())
-    for width in WIDTHS if has_fractions else WIDTHS[:1]:
+    for width in MODEL_WIDTHS if has_fractions else MODEL_WIDTHS[:1]:
         if record.source == RULES:
             yield recompute_by_rules(revision, record, width, has_features=False)
             if record.features:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import orjson
+
 from serving.audit.record import NotRecorded
 from serving.errors import ServingError
-from serving.messages import InferAnswer, InferRequest
+from serving.messages import EXPLANATION, InferAnswer, InferRequest
 from serving.models.verdicts import VERDICTS
 
 if TYPE_CHECKING:
@@ -80,6 +82,8 @@ class _OtherRows(Exception):
 def _lines(part: "Chunk", answer: InferAnswer, manifest: "Manifest") -> list[ScoredRow]:
     declared = {t.name: t for t in manifest.outputs}
     columns = {t.name: _by_row(t, len(part.rows), declared.get(t.name)) for t in answer.outputs}
+    if EXPLANATION in columns and EXPLANATION not in declared:
+        columns[EXPLANATION] = [orjson.loads(body) for body in columns[EXPLANATION]]
     columns["receipt"] = [answer.parameters.get("receipt")] * len(part.rows)
     named = {**part.keys, **columns}
     return [ScoredRow(row, {name: values[i] for name, values in named.items()}) for i, row in enumerate(part.rows)]

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,11 +21,19 @@ if TYPE_CHECKING:
     from serving.settings import ServingSettings
 
 
+EXPLAIN_BUDGET_S: Final = 60.0
+"""For the explanations of one part of the file: nobody waits for them as a client does."""
+
+
 def score(
     file: Annotated[Path, typer.Argument(help="Rows as .jsonl or .parquet, with the columns the model takes.")],
     model: Annotated[str, typer.Option(help="Model name.")] = "flows",
     version: Annotated[str | None, typer.Option(help="Model version (default: the newest).")] = None,
     operating_point: Annotated[str | None, typer.Option(help="Operating point (default: the model's own).")] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(help="Explain every row: shap, rules or counterfactual; takes longer, see the `explanation` of a line."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the verdicts go, as JSON lines (default: stdout).")] = None,
     store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
     as_json: Json = False,
@@ -35,6 +43,8 @@ def score(
 
     settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
     parameters = {} if operating_point is None else {"operating_point": operating_point}
+    if explain is not None:
+        parameters["explain"] = _method(explain)
     if out is not None and out.exists() and file.exists() and out.samefile(file):
         raise CommandError(f"--out {out}: is the file of rows itself, which would be lost; give another")
     counts, took_s = asyncio.run(_score(settings, file, model, version, parameters, out))
@@ -77,16 +87,18 @@ async def _score(
     if point is not None and point not in bundle.manifest.operating_points:
         known = sorted(bundle.manifest.operating_points)
         raise CommandError(f"--operating-point {point}: model {model!r} has {known or 'none; leave it out'}")
+    if "explain" in parameters and bundle.manifest.score is None:
+        raise CommandError(f"--explain: model {model!r} has no score, so there is no verdict to explain; leave it out")
     total = count_rows(file)
     # A breaker spares clients a failing model; here it would set aside the good rows that come after some bad ones.
-    composition = await compose(settings.model_copy(update={"breakers": False}))
+    composition = await compose(settings.model_copy(update={"breakers": False, "explain_budget_s": EXPLAIN_BUDGET_S}))
     started, counts = time.monotonic(), Counter[str]()
     try:
         model_spec = ModelSpec(name=model, version=bundle.manifest.version, revision=RevisionSpec(bundle=bundle.digest))
         await composition.service.apply(ServingSpec(models=(model_spec,)))
         if not composition.service.is_ready():
             raise CommandError(f"model {model!r} cannot be loaded: {composition.service.why_not_ready()}")
-        most_rows = settings.max_rows if is_by_row(bundle.manifest) else 1
+        most_rows = _most_rows(settings, "explain" in parameters) if is_by_row(bundle.manifest) else 1
         with progress() as display, _output(out) as stream:
             task = display.add_task(f"scoring {file.name}", total=total)
             for chunk in read_chunks(file, bundle.manifest, most_rows=most_rows):
@@ -101,6 +113,20 @@ async def _score(
     finally:
         await composition.close()
     return counts, time.monotonic() - started
+
+
+def _method(explain: str) -> str:
+    from serving.scoring.explained import METHODS
+
+    if explain not in METHODS:
+        raise CommandError(f"--explain {explain}: expected one of {', '.join(METHODS)}")
+    return explain
+
+
+def _most_rows(settings: "ServingSettings", is_explained: bool) -> int:
+    from serving.scoring.explained import MOST_ROWS
+
+    return min(settings.max_rows, MOST_ROWS) if is_explained else settings.max_rows
 
 
 def _write(line: "ScoredRow", counts: Counter[str], stream: IO[bytes]) -> None:
