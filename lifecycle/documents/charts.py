@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What is drawn. about: the same in words, for whoever cannot see it."""
+    """What is drawn. about: the same in words, for whoever cannot see it. is_sideways: x goes up and y to the right, for long names."""
 
     about: str
     x_title: str
@@ -41,6 +41,7 @@ class Chart:
     y_axis: Axis = "linear"
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
+    is_sideways: bool = False
 
 
 def plotly_script() -> str:
@@ -53,6 +54,8 @@ def plotly_script() -> str:
 def chart_json(chart: Chart) -> str:
     """The chart as plotly.js takes it; JSON that may stand in a page's script."""
     body = {"data": [_trace(line, i) for i, line in enumerate(chart.lines)], "layout": _layout(chart)}
+    if chart.is_sideways:
+        body = _turned(chart, body)
     return json.dumps(body, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
 
@@ -78,6 +81,15 @@ def _trace(line: Line, place: int) -> dict[str, Any]:
     return trace
 
 
+def _turned(chart: Chart, body: dict[str, Any]) -> dict[str, Any]:
+    """Axes swapped, the first name at the top, and as high as the names need."""
+    swap = {"x": "y", "y": "x", "error_y": "error_x", "xaxis": "yaxis", "yaxis": "xaxis"}
+    data = [{swap.get(key, key): value for key, value in trace.items()} for trace in body["data"]]
+    layout = {swap.get(key, key): value for key, value in body["layout"].items()}
+    layout["yaxis"] = {**layout["yaxis"], "autorange": "reversed"}
+    return {"data": data, "layout": {**layout, "height": 100 + 24 * max(len(line.x) for line in chart.lines)}}
+
+
 def _dash(line: Line) -> dict[str, str]:
     return {"dash": "dash"} if line.is_dashed else {}
 
@@ -91,16 +103,22 @@ def _layout(chart: Chart) -> dict[str, Any]:
     for name, title, kind, limits in (
         ("xaxis", chart.x_title, chart.x_axis, chart.x_range), ("yaxis", chart.y_title, chart.y_axis, chart.y_range),
     ):  # fmt: skip
+        is_named = name == "xaxis" and all(isinstance(v, str) for line in chart.lines for v in line.x)
         axes[name] = {
-            "title": {"text": html.escape(title)}, "type": kind, "automargin": True, "gridcolor": "rgba(128,128,128,.25)",
-            "zeroline": False, **({} if limits is None else {"range": list(limits)}),
-        }  # fmt: skip
+            "title": {"text": html.escape(title)},
+            "type": "category" if is_named else kind,
+            "automargin": True,
+            "gridcolor": "rgba(128,128,128,.25)",
+            "zeroline": False,
+            **({} if limits is None else {"range": list(limits)}),
+        }
         if kind == "log":
             axes[name] |= {"dtick": 1, "exponentformat": "power"}
     return {
         **axes, "height": 380, "margin": {"l": 10, "r": 10, "t": 10, "b": 10}, "hovermode": "closest",
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0}, "showlegend": len(chart.lines) > 1,
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#888", "activecolor": "#888"},
     }  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def _found(unit: ComparedUnit) -> Iterator[str]:
     """A sentence on each model that is better in something."""
     way = _way(unit)
     for which in ("second", "first"):
-        better = [f"{_name(f)} ({_difference(f)})" for f in unit.figures if f.better == which]
+        better = [f"{_name(f)} {_difference(f)}" for f in unit.figures if f.better == which]
         if better:
             yield f"{way}: the {which} is better in {', '.join(better)}."
     if all(f.better == "undecided" for f in unit.figures):
@@ -160,12 +160,13 @@ def _curves(result: Comparison) -> tuple[Chart, ...]:
 
 
 def _differences(unit: ComparedUnit) -> tuple[Chart, ...]:
-    """Differences of shares with their bounds, one below the other would not fit a phone: one point each."""
-    shown = [f for f in unit.figures if f.difference.value is not None and f.figure not in ("log_loss",)]
+    """Differences with their bounds, one below the other; the log loss is on a scale of its own."""
+    shown = [f for f in unit.figures if f.difference.value is not None and f.figure != "log_loss"]
     chart = Chart(
         "Every difference, second less first, with its 95 % bounds; a bound that crosses 0 leaves it undecided.", "", "difference",
         (Line("difference", [_name(f) for f in shown], [f.difference.value for f in shown], [f.difference.low for f in shown],
               [f.difference.high for f in shown], [f"{_name(f)}: {_difference(f)}, {f.better}" for f in shown], is_points=True),),
+        is_sideways=True,
     )  # fmt: skip
     return (chart,)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lifecycle.documents.charts import Chart, Line
-from lifecycle.documents.document import Document, Grid, Section
+from lifecycle.documents.document import Document, Grid, Section, percent
 from lifecycle.evaluation.attacks import DELAY_SHARES
 from lifecycle.evaluation.costs import Site, point_costs, what_if
 from lifecycle.evaluation.evaluate import EvaluationResult, SeedReport
@@ -80,11 +80,11 @@ def _point(
         false_alarms = words.rate(point.intervals["false_alarm_rate"])
     else:
         figures = [words.mean(record[n], "{:.4f}".format) for n in ("precision", "recall", "f1")]
-        false_alarms = words.mean(record["false_alarm_rate"], "{:.2%}".format)
+        false_alarms = words.mean(record["false_alarm_rate"], percent)
     cost = record["false_alarm_minutes_per_day" if is_timed else "false_alarm_minutes"]
     return (
         point.scenario, point.requirement, words.mean(record["threshold"], "{:.4g}".format), *figures, false_alarms,
-        words.mean(record["attack_share"], "{:.2%}".format), words.mean(record["alerts_per_day"], "{:,.0f}".format),
+        words.mean(record["attack_share"], percent), words.mean(record["alerts_per_day"], "{:,.0f}".format),
         words.mean(cost, "{:,.0f}".format),
     )  # fmt: skip
 
@@ -300,7 +300,7 @@ def _cost_curve(unit: UnitReport, site: Site) -> tuple[Chart, ...]:
 def _expected(result: EvaluationResult) -> Section:
     columns = ("operating point", "precision", "recall", "F1", "false alarms", "attack share", "holds")
     names = ("precision", "recall", "f1", "false_alarm_rate", "attack_share")
-    forms = dict.fromkeys(names, "{:.4f}".format) | dict.fromkeys(names[3:], "{:.2%}".format)
+    forms = dict.fromkeys(names, "{:.4f}".format) | dict.fromkeys(names[3:], percent)
     rows = tuple(
         (
             p["operating_point"],

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from lifecycle.documents.document import Grid, Section
+from lifecycle.documents.document import Grid, Section, percent
 from lifecycle.evaluation.bootstrap import FEW
 from lifecycle.evaluation.costs import Cost, Site
 from lifecycle.metrics.intervals import Interval
@@ -23,7 +23,7 @@ def share(interval: Interval, digits: int = 3) -> str:
 
 def rate(interval: Interval) -> str:
     """A share in percent with its bounds."""
-    return bounds(interval, lambda v: f"{v:.2%}".replace("%", " %"))
+    return bounds(interval, percent)
 
 
 def count(interval: Interval) -> str:
@@ -91,7 +91,7 @@ def cost_grid(costs: Mapping[str, Cost]) -> Grid:
 
 def _of_a_day(interval: Interval) -> str:
     """A share of the team's day: far over 100 % where it cannot be done."""
-    return bounds(interval, lambda v: f"{v:,.0%}" if v >= 0.1 else f"{v:.1%}")
+    return bounds(interval, lambda v: (f"{v:,.0%}" if v >= 0.1 else f"{v:.1%}").replace("%", " %"))
 
 
 def _range(pair: tuple[Interval, Interval], form: Callable[[Interval], str]) -> str:

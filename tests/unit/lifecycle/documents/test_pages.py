@@ -62,3 +62,13 @@ def test_markdown_has_the_numbers_to_the_right():
     text = write(Document("Title", "About", (Section("One", grid=grid, charts=(CHART,)),), {}), "md")
     assert "| --- | ---: |" in text
     assert r"a\|b" in text
+
+
+def test_names_are_an_axis_of_their_own_and_long_ones_stand_beside_it():
+    lines = (Line("difference", ["recall at siem_alerting", "ROC-AUC"], [0.1, -0.2], [0.0, -0.3], [0.2, -0.1], is_points=True),)
+    body = json.loads(chart_json(Chart("a", "", "difference", lines, is_sideways=True)))
+    figure = go.Figure(data=body["data"], layout=body["layout"])
+    assert figure.layout.yaxis.type == "category"
+    assert figure.data[0].y == ("recall at siem_alerting", "ROC-AUC")
+    assert figure.data[0].error_x.array == pytest.approx((0.1, 0.1))
+    assert figure.layout.height > 100
