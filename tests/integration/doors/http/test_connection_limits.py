@@ -64,8 +64,13 @@ def look_at_connections(served, now_s: float) -> None:
 
 
 def is_blocked(served) -> bool:
-    """Whether the answer of the one connection waits for its client. What the client reads is counted from then on."""
-    return any(connection._is_blocked for connection in list(served.listener._server._shared.connections))
+    """Whether the answer of the one connection waits for its client. Asked on the server's loop, so that it has counted what is unread:
+    what the client reads before that is no progress."""
+
+    async def look() -> bool:
+        return any(connection._is_blocked for connection in list(served.listener._server._shared.connections))
+
+    return asyncio.run_coroutine_threadsafe(look(), served.loop).result(HANG_S)
 
 
 def test_a_client_that_reads_slowly_is_not_dropped():
