@@ -34,6 +34,7 @@ def held_out(detector: Detector, data: Dataset | None, test: Dataset | None, sto
         return HeldOutRows(rows, with_features(detector, rows, store)[0], "test file", None)
     if data is None:
         raise EvaluationError(f"detector {detector.name!r}: there are neither rows to split nor a test file")
+    detector = detector.for_generated_rows() if data.is_generated else detector  # as in training
     chosen = split(detector, data, with_test=True).test
     if not chosen.any():
         raise EvaluationError(

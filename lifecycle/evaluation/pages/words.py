@@ -28,7 +28,13 @@ def rate(interval: Interval) -> str:
 
 def count(interval: Interval) -> str:
     """A number a day with its bounds."""
-    return bounds(interval, lambda v: f"{v:,.0f}" if v >= 10 or v == 0 else f"{v:.2g}")
+    return bounds(interval, _number)
+
+
+def _number(value: float) -> str:
+    if value == 0 or value >= 10:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 0.1 else "< 0.1"
 
 
 def seconds(interval: Interval) -> str:
