@@ -16,7 +16,9 @@ Json = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class OpenRollout:
     """The rollout under way, as recorded. revisions: digests of its candidate, as asked for and as calibrated. policy: as JSON.
-    starters: who started it. passed: indexes of approval steps that were passed. approvals: (name, step) of those accepted."""
+    starters: who started it. passed: indexes of steps that were passed by an act. approvals: (name, step) of those accepted. analyses:
+    indexes of analysis steps that an act must pass; None: of a rollout that began before these were recorded. full_by: who said that it
+    goes on without evidence."""
 
     attempt: str
     revisions: frozenset[str]
@@ -24,6 +26,8 @@ class OpenRollout:
     starters: frozenset[str]
     passed: frozenset[int] = frozenset()
     approvals: frozenset[tuple[str, int]] = frozenset()
+    analyses: frozenset[int] | None = None
+    full_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ def _after(before: Standing, act: Act) -> Standing:
         case "rollout.pass" | "rollout.break-glass" if opened is not None and seen.get("attempt") == opened.attempt:
             passed = opened.passed | {int(seen.get("step") or 0) - 1}
             return replace(before, opened=replace(opened, passed=passed))
+        case "rollout.promote-full" if opened is not None and seen.get("attempt") == opened.attempt:
+            return replace(before, opened=replace(opened, full_by=act.actor))
         case "rollout.promote" | "rollout.undo":
             revision = seen.get("candidate") or {}
             digest = str(seen.get("revision"))
@@ -142,4 +148,6 @@ def _opened(seen: Json) -> OpenRollout:
         starters=frozenset(map(str, seen.get("starters") or ())),
         passed=frozenset(map(int, seen.get("passed") or ())),
         approvals=frozenset((str(name), int(step)) for name, step in seen.get("approved") or ()),
+        analyses=None if seen.get("analyses") is None else frozenset(map(int, seen["analyses"])),
+        full_by=seen.get("full_by"),
     )

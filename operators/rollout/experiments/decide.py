@@ -7,6 +7,7 @@ from datetime import datetime
 
 from operators.rollout.experiments.variants import digest, revision_of, target_variants
 from operators.rollout.facts import Facts
+from operators.rollout.governance.floor import unapproved
 from operators.rollout.moves import Conclude, ForgetExperiment, Hold, Move, SplitTraffic, StartExperiment, StopVariant
 from operators.rollout.spec import ExperimentSpec, Revision
 from operators.rollout.status import ExperimentReport, Phase, RolloutStatus, VerbRequest, Verdict
@@ -34,6 +35,10 @@ def _begin(status: RolloutStatus, facts: Facts) -> Move | None:
         return ForgetExperiment(reason="the spec asks for none") if status.experiment_seen else None
     if digest(wanted) == status.experiment_seen:
         return None
+    unknown = unapproved(wanted, status, facts.desired.rollout, facts.desired.governance)
+    if unknown:
+        what = f"variants that were approved once: {', '.join(unknown)} never was, and this service's rollouts need approvals"
+        return Hold(phase=Phase.HEALTHY, waiting_for=f"an experiment of {what}; roll it out first")
     names = ", ".join(f"{v.name} {v.weight:g} %" for v in wanted.variants)
     return StartExperiment(
         experiment=wanted,

@@ -9,7 +9,7 @@ from lifecycle.governance.approvals.standing import GovernanceView
 from operators.rollout import moves
 from operators.rollout.governance.approving import starters
 from operators.rollout.governance.floor import required
-from operators.rollout.governance.tampering import policy_json
+from operators.rollout.governance.tampering import analyses, policy_json
 from operators.rollout.spec import Revision, RolloutSpec
 from operators.rollout.status import Assessment, RolloutStatus, VerbRequest
 
@@ -90,8 +90,9 @@ def acts_of(
 def _name(status: RolloutStatus, move: moves.Move) -> str | None:
     if isinstance(move, moves.PassStep):
         steps = status.policy.steps if status.policy else ()
-        is_approval = status.step_index < len(steps) and steps[status.step_index].approval is not None
-        return "rollout.pass" if move.request or is_approval else None
+        step = steps[status.step_index] if status.step_index < len(steps) else None
+        is_judged = step is not None and (step.approval is not None or step.analysis is not None)
+        return "rollout.pass" if move.request or is_judged else None
     if isinstance(move, moves.Abort) and move.is_rejection:
         return "rollout.reject"
     return _NAMES.get(type(move))
@@ -101,7 +102,8 @@ def _own(before: RolloutStatus, move: moves.Move, after: RolloutStatus, asked: R
     """What is recorded of this kind of move alone."""
     match move:
         case moves.Start():
-            passed = [i for i in range(after.step_index) if after.policy and after.policy.steps[i].approval is not None]
+            steps = after.policy.steps[: after.step_index] if after.policy else ()
+            passed = [i for i, step in enumerate(steps) if step.approval is not None or step.analysis is not None]
             return _opening(after) | {"candidate": _json(move.revision), "passed": passed, "how": move.how}
         case moves.Calibrate():
             return {"revision": move.revision.digest, "candidate": _json(move.revision)}
@@ -167,6 +169,8 @@ def _opening(status: RolloutStatus) -> _Json:
         "revisions": revisions,
         "policy": policy_json(status.policy),
         "starters": sorted(starters(status)),
+        "analyses": analyses(status.policy),
+        **({"full_by": status.full_by} if status.full_by is not None else {}),
     }
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lifecycle.governance.approvals.standing import GovernanceView
-from operators.rollout.spec import ApprovalStep, RolloutSpec, Step
+from operators.rollout.spec import ApprovalStep, ExperimentSpec, RolloutSpec, Step
+from operators.rollout.status import RolloutStatus
 
 
 def check_step(step: Mapping[str, Any]) -> ApprovalStep:
@@ -43,6 +44,15 @@ def with_approvals(policy: RolloutSpec, needed: Iterable[ApprovalStep], role_gro
     if steps == list(policy.steps) and groups == policy.role_groups:
         return policy
     return policy.model_copy(update={"steps": tuple(steps), "role_groups": groups})
+
+
+def unapproved(wanted: ExperimentSpec, status: RolloutStatus, policy: RolloutSpec, view: GovernanceView) -> list[str]:
+    """Variants whose revision was never stable, where the policy asks for approvals. An experiment asks nobody, so they get no traffic."""
+    if all(step.approval is None for step in policy.steps):
+        return []
+    approved = {r.digest for r in (status.stable, status.former) if r is not None}
+    approved |= view.standing.settled if view.standing is not None else set()
+    return [v.name for v in wanted.variants if v.revision is not None and v.revision.digest not in approved]
 
 
 def is_as_strict(step: ApprovalStep, need: ApprovalStep) -> bool:

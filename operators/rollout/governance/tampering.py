@@ -35,10 +35,17 @@ def policy_json(policy: RolloutSpec | None) -> dict[str, Any]:
     return {} if policy is None else policy.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
-def unpassed(policy: RolloutSpec, passed: frozenset[int]) -> int:
-    """Index of the first approval step that was not passed; the number of steps if there is none."""
-    steps = enumerate(policy.steps)
-    return next((i for i, step in steps if step.approval is not None and i not in passed), len(policy.steps))
+def analyses(policy: RolloutSpec | None) -> list[int]:
+    """Indexes of the steps that wait for evidence."""
+    return [] if policy is None else [i for i, step in enumerate(policy.steps) if step.analysis is not None]
+
+
+def unpassed(policy: RolloutSpec, opened: OpenRollout) -> int:
+    """Index of the first step that needs an act to be passed, and has none: an approval, or an analysis unless somebody said that the
+    rollout goes on without evidence. The number of steps if there is none."""
+    judged = frozenset() if opened.analyses is None or opened.full_by is not None else opened.analyses
+    needed = (i for i, step in enumerate(policy.steps) if step.approval is not None or i in judged)
+    return next((i for i in needed if i not in opened.passed), len(policy.steps))
 
 
 def _claims(status: RolloutStatus, standing: Standing) -> Iterator[str]:
@@ -69,13 +76,16 @@ def _of_rollout(status: RolloutStatus, candidate: Revision, opened: OpenRollout)
     if status.policy is None or policy_json(status.policy) != opened.policy:
         yield "its policy is not the one that it was started with"
         return
-    first = unpassed(status.policy, opened.passed)
+    if status.full_by is not None and opened.full_by is None and opened.analyses is not None:
+        yield f"it goes on without evidence, by {status.full_by}, and no recorded act says so"
+    first = unpassed(status.policy, opened)
+    kind = "analysis" if first < len(status.policy.steps) and status.policy.steps[first].approval is None else "approval"
     if status.step_index > first:
-        yield f"the approval of step {first + 1} is passed, and no recorded act passed it"
+        yield f"the {kind} of step {first + 1} is passed, and no recorded act passed it"
     before = [s.set_weight for s in status.policy.steps[:first] if s.set_weight is not None]
     most = 100.0 if first == len(status.policy.steps) else max(before, default=0.0)
     if status.weight > most:
-        yield f"the weight is {status.weight:g}, and before the approval of step {first + 1} it is {most:g} at most"
+        yield f"the weight is {status.weight:g}, and before the {kind} of step {first + 1} it is {most:g} at most"
 
 
 def _approvals(

@@ -41,6 +41,7 @@ class GovernedRollout:
     checked: set[str] = field(default_factory=set)
     seconds: float = 0.0
     is_logged: bool = True
+    verdict: Verdict = Verdict.NO_WORSE
     last: Advance | None = None
 
     def look(self, times: int = 1) -> RolloutStatus:
@@ -58,7 +59,7 @@ class GovernedRollout:
             own = (self.status.stable, self.status.candidate, self.status.former, self.desired.revision)
             loaded = [r for r in (*own, *(v.revision for v in self.status.variants)) if r]
             observation = observed(self.seconds, *loaded)
-            kit = tools(ScriptedJudge(Verdict.NO_WORSE, requests=500, mirrored=500))
+            kit = tools(ScriptedJudge(self.verdict, requests=500, mirrored=500))
             asked = replace(self.desired, governance=view)
             self.last = advance(asked, self.status, observation, tuple(self.requests), now, kit)
             self.acts += self.last.acts

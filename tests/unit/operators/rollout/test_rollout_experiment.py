@@ -1,9 +1,11 @@
 """A/B experiments from look to look: loading, split, guards, report, end."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from lifecycle.governance.approvals.standing import GovernanceView, Standing
 from operators.rollout.advance import Advance, advance
 from operators.rollout.analysis import standard_statistics
 from operators.rollout.decide import decide
@@ -63,6 +65,16 @@ def test_variants_are_loaded_before_they_have_traffic() -> None:
     assert weights(loading) == {"b": 0, "c": 0}
     assert loading.status.waiting_for == "loading: 0 of 2 replicas have it loaded"
     assert weights(look(begun.status, 5)) == {"b": 30, "c": 30}
+
+
+def test_where_rollouts_need_approvals_an_experiment_begins_with_revisions_that_were_stable_once() -> None:
+    asks = RolloutSpec.model_validate({"steps": [{"approval": {}}, {"setWeight": 100}]})
+    unknown = look(HEALTHY, 0, desired=replace(DESIRED, rollout=asks))
+    assert (unknown.status.phase, weights(unknown)) == (Phase.HEALTHY, {})
+    assert "b, c never was" in unknown.status.waiting_for
+    known = Standing(settled=frozenset({A.digest, B.digest, C.digest}), is_new=False)
+    begun = look(HEALTHY, 0, desired=replace(DESIRED, rollout=asks, governance=GovernanceView(standing=known)))
+    assert begun.status.phase is Phase.EXPERIMENT
 
 
 def test_a_guard_takes_a_worse_variant_s_traffic_to_the_baseline_and_moves_nobody_else() -> None:
