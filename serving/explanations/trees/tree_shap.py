@@ -57,17 +57,10 @@ class _Leaves:
     ratios: Floats
     values: Floats
 
-    def shapley(self, violated: Masks) -> Floats:
-        """phi of each column. violated: masks of conditions that do not hold, shape (leaves, n). Gives (leaves, n, d)."""
-        known = (((violated[:, :, None] >> np.arange(self.columns.shape[1], dtype=violated.dtype)) & 1) == 0)[..., None]
-        factors, shares = self._factors()
-        product = np.where(known, factors[:, None, :, 0], factors[:, None, :, 1]).prod(axis=2, keepdims=True)
-        return np.asarray((product * np.where(known, shares[:, None, :, 0], shares[:, None, :, 1])).sum(axis=3))
-
     def every(self) -> Floats:
         """phi for all 2 ** d masks, shape (leaves, 2 ** d, d): the products of all masks are made by doubling."""
         d = self.columns.shape[1]
-        factors, shares = self._factors()
+        factors, shares = self.factors()
         product = np.ones((len(self.which), 1, factors.shape[3]))
         for column in range(d):
             product = np.concatenate([product * factors[:, column, None, 0], product * factors[:, column, None, 1]], axis=1)
@@ -75,7 +68,7 @@ class _Leaves:
         holds, violated = (product @ shares[:, :, side].transpose(0, 2, 1) for side in (0, 1))
         return np.where(known, holds, violated)
 
-    def _factors(self) -> tuple[Floats, Floats]:
+    def factors(self) -> tuple[Floats, Floats]:
         """By column, by whether it holds (0) or is violated (1), and by quadrature point: the factor of the product, and what the whole
         product is multiplied with to give phi. Both of shape (leaves, d, 2, points)."""
         points, weights = _quadrature(self.columns.shape[1])
@@ -84,6 +77,53 @@ class _Leaves:
         differences = self.values[:, None, None, None] * (known - z) * weights
         # A factor of 0 (violated, z = 0) makes the products 0, and its own difference as well.
         return factors, np.divide(differences, factors, out=np.zeros_like(factors), where=factors != 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Integrated:
+    """Leaves below d columns each that have no table. which: their numbers; columns: shape (leaves, d); factors, shares: see
+    `_Leaves.factors`, by column and then by leaf and side, shape (d, 2 * leaves, points)."""
+
+    which: Indices
+    columns: Indices
+    factors: Floats
+    shares: Floats
+
+    @classmethod
+    def of(cls, group: _Leaves) -> "_Integrated":
+        """Worked out once."""
+        leaves, d = group.columns.shape
+        factors, shares = (array.transpose(1, 0, 2, 3).reshape(d, 2 * leaves, -1) for array in group.factors())
+        return cls(group.which, group.columns, factors, shares)
+
+    def add(self, violated: Masks, into: Floats) -> None:
+        """Add phi of rows. violated: masks of all leaves, shape (leaves, n), into: shape (columns, n)."""
+        leaves, points = len(self.columns), self.factors.shape[2]
+        step = max(_NUMBERS // (violated.shape[1] * points), 1)
+        for begin in range(0, leaves, step):
+            part = slice(begin, begin + step)
+            found = self._shapley(violated[self.which[part]], begin)
+            column = self.columns[part].T.ravel()
+            if found.shape[2] == 1:
+                into[:, 0] += np.bincount(column, weights=found.ravel(), minlength=len(into))
+                continue
+            order = np.argsort(column, kind="stable")
+            columns, starts = np.unique(column[order], return_index=True)
+            into[columns] += np.add.reduceat(found.reshape(len(column), -1)[order], starts, axis=0)
+
+    def _shapley(self, violated: Masks, begin: int) -> Floats:
+        """phi of leaves from number `begin` on, shape (d, leaves, n)."""
+        leaves, rows = violated.shape
+        first = 2 * np.arange(begin, begin + leaves)[:, None]
+        one = violated.dtype.type(1)
+        sides = [first + (violated >> violated.dtype.type(j) & one).astype(np.intp) for j in range(self.columns.shape[1])]
+        product = self.factors[0].take(sides[0], axis=0)
+        for j in range(1, len(sides)):
+            product *= self.factors[j].take(sides[j], axis=0)
+        found = np.empty((len(sides), leaves, rows))
+        for j, side in enumerate(sides):
+            np.einsum("lnk,lnk->ln", product, self.shares[j].take(side, axis=0), out=found[j])
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +174,7 @@ class CompiledTrees:
     levels: tuple[_Level, ...]
     mask: np.dtype[Any]
     table: _Table | None
-    integrated: tuple[_Leaves, ...]
+    integrated: tuple[_Integrated, ...]
 
     @classmethod
     def of(
@@ -150,7 +190,7 @@ class CompiledTrees:
         small, rest = _within(groups, table_bytes)
         return cls(
             trees, columns, base, conditions,
-            tuple(_Level(v.inner, v.leaves, v.bits.astype(mask)) for v in levels), mask, _table(small), tuple(rest),
+            tuple(_Level(v.inner, v.leaves, v.bits.astype(mask)) for v in levels), mask, _table(small), tuple(map(_Integrated.of, rest)),
         )  # fmt: skip
 
     def shapley(self, matrix: Floats) -> Floats:
@@ -168,10 +208,7 @@ class CompiledTrees:
         elif self.table is not None:
             self.table.add_many(violated, into)
         for group in self.integrated:
-            for part in _parts(group, len(matrix)):
-                found = part.shapley(violated[part.which])
-                for position in range(part.columns.shape[1]):
-                    np.add.at(into, part.columns[:, position], found[:, :, position])
+            group.add(violated, into)
 
     def _violated(self, matrix: Floats) -> Masks:
         """Masks of the columns whose conditions do not all hold, by leaf: shape (leaves, n)."""
