@@ -10,9 +10,14 @@ from typing import Final
 import msgspec
 
 from lifecycle.governance.archive.record_log import RecordLog
+from lifecycle.governance.registry.errors import RegistryError
 
 _DIGEST: Final = re.compile(rb"sha256:[0-9a-f]{64}")
 _FOLDERS: Final = ("served*.json", "control/**/*")
+
+
+class UnreadableRecord(RegistryError):
+    """A line of a log is no record, so nobody knows which version answered."""
 
 
 class _Answered(msgspec.Struct):
@@ -32,21 +37,29 @@ def named_bundles(store_dir: Path) -> dict[str, str]:
     return found
 
 
+def digests_in(text: bytes, where: str) -> dict[str, str]:
+    """Digests that a text of any form names, as `kubectl get modelservices -A -o json` prints it: digest -> where."""
+    return {digest.decode(): where for digest in _DIGEST.findall(text)}
+
+
 def answered_versions(
     log: RecordLog, *, since_us: int, progress: Callable[[int], None] = lambda size: None
 ) -> dict[tuple[str, str], int]:
     """Time of the newest record of each (model, version) in a prediction log and its archive, in microseconds since the epoch.
 
     since_us: segments that ended before it are passed over. progress: told the bytes read. Raises OSError, ArchiveError, and
-    msgspec.DecodeError for a line that cannot be read: then nobody knows what is needed."""
+    UnreadableRecord for a line that is no record: then nobody knows what is needed."""
     newest: dict[tuple[str, str], int] = {}
     decoder = msgspec.json.Decoder(_Answered)
     for segment in log.segments():
         if segment.until_us() < since_us:
             continue
-        for line in segment.entries():
+        for number, line in enumerate(segment.entries(), start=1):
             progress(len(line))
-            record = decoder.decode(line)
+            try:
+                record = decoder.decode(line)
+            except (ValueError, RecursionError) as problem:  # no JSON, no record, no UTF-8, or nested without end
+                raise UnreadableRecord(f"{segment.files.stem}, line {number}: a record cannot be read ({problem})") from problem
             key = (record.model, record.version)
             newest[key] = max(record.time_us, newest.get(key, 0))
     return newest

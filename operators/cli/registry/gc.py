@@ -19,21 +19,39 @@ def gc(
     log: Annotated[
         list[Path] | None, typer.Option(help="Folder of records of another machine; repeat. This store's are always read.")
     ] = None,
+    keep_digests: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep what this file names (any text with sha256:HEX), e.g. of `kubectl get modelservices -A -o json`.",
+            show_default=False,
+        ),
+    ] = None,
+    is_alone: Annotated[
+        bool, typer.Option("--this-machine-only", help="The registry is elsewhere, and nobody but this machine serves from it.")
+    ] = False,
     why: Because = "nobody needs it",
     registry: RegistryUrl = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Remove bundles that are in no stage and have no alias, are not served, were not changed lately and answered nothing lately."""
+    """Remove bundles that are in no stage and have no alias, are not served, were not changed lately and answered nothing lately.
+
+    What a cluster serves is not known here: of a registry outside the store nothing is removed without --keep-digests."""
     from lifecycle.governance.registry.collection import DAY_US, needs
-    from lifecycle.governance.registry.mentions import named_bundles
+    from lifecycle.governance.registry.mentions import digests_in, named_bundles
 
     at = place(store_dir, registry)
+    if really and keep_digests is None and not is_alone and not _is_within(at):
+        raise CommandError(
+            f"{at.settings.registry_url}: others may serve from this registry, and what a cluster serves is not known here; nothing is "
+            "removed. Give --keep-digests FILE with what they name (kubectl get modelservices -A -o json), or --this-machine-only"
+        )
+    named = digests_in(keep_digests.read_bytes(), keep_digests.name) if keep_digests is not None else {}
     opened, now = at.registry(), now_us()
     recorded = _recorded(at, log or [], since_us=now - retention_days * DAY_US)
     found = needs(
         opened.bundles(),
-        named_bundles(at.settings.store_dir),
+        named | named_bundles(at.settings.store_dir),
         recorded,
         now_us=now,
         grace_us=keep_days * DAY_US,
@@ -63,13 +81,17 @@ def gc(
         errors.print("nothing was removed; `--yes` removes them")
 
 
+def _is_within(at: Place) -> bool:
+    """Whether the registry is a folder of this machine's store, which nobody else serves from."""
+    url = at.settings.registry_url
+    return "://" not in url and Path(url).resolve().is_relative_to(at.settings.store_dir.resolve())
+
+
 def _recorded(at: Place, logs: list[Path], *, since_us: int) -> dict[tuple[str, str], int]:
     """The newest answer of each version, over this store's records and those of other machines."""
-    import msgspec
-
     from lifecycle.governance.archive.place import ArchivePlace
     from lifecycle.governance.archive.record_log import RecordLog
-    from lifecycle.governance.registry.mentions import answered_versions
+    from lifecycle.governance.registry.mentions import UnreadableRecord, answered_versions
 
     store = at.settings.store_dir
     archive = at.settings.audit_archive or str(store / "archive")
@@ -83,9 +105,9 @@ def _recorded(at: Place, logs: list[Path], *, since_us: int) -> dict[tuple[str, 
                 raise CommandError(f"--log {log.folder}: no such folder; name one with segment-*.jsonl")
             try:
                 found = answered_versions(log, since_us=since_us, progress=lambda size: display.update(task, advance=size))
-            except msgspec.DecodeError as problem:
+            except UnreadableRecord as problem:
                 raise CommandError(
-                    f"{log.folder}: a record cannot be read ({problem}); nothing is removed while that is so"
+                    f"{log.folder}: {problem}; nothing is removed while that is so, and `vedette audit verify` says what was done to it"
                 ) from problem
             for key, time_us in found.items():
                 newest[key] = max(time_us, newest.get(key, 0))

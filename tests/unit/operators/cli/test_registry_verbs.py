@@ -149,7 +149,7 @@ def test_what_nobody_needs_is_named_and_removed_only_when_told_so(full, store):
     would = full("gc", "--keep-days", "0")
     assert (would["removed"], kept(would)) == (False, {"1": None, "2": "production", "3": None})
     assert len(full("list")) == 3
-    full("gc", "--keep-days", "0", "--yes", "--why", "space")
+    full("gc", "--keep-days", "0", "--this-machine-only", "--yes", "--why", "space")
     assert [b["version"] for b in full("list")] == ["2"]
     assert acts_of(store)[-2:] == [("registry.remove", "accepted", "space")] * 2
 
@@ -182,10 +182,31 @@ def test_what_answered_lately_is_kept_and_a_record_that_cannot_be_read_stops_it(
     }
     (other / "segment-0000000000000002-r-000002.jsonl").write_text("{}\n")
     with pytest.raises(CommandError, match="nothing is removed while that is so"):
-        full("gc", "--keep-days", "0", "--log", other, "--yes")
+        full("gc", "--keep-days", "0", "--log", other, "--this-machine-only", "--yes")
     with pytest.raises(CommandError, match="no such folder"):
         full("gc", "--log", tmp_path / "nowhere")
     assert len(full("list")) == 3
+
+
+@pytest.mark.parametrize(
+    "junk", [b"{}", b"\xff\xfe", b"[" * 100_000, b"not json"], ids=["no record", "no text", "deep", "no JSON"]
+)
+def test_a_junk_line_stops_it_with_its_place_and_nothing_else(full, store, junk):
+    (store.root / "audit").mkdir(exist_ok=True)
+    (store.root / "audit" / "segment-0000000000000001-r-000001.jsonl").write_bytes(junk + b"\n")
+    with pytest.raises(CommandError, match=r"segment-0000000000000001-r-000001, line 1: .*nothing is removed while that is so"):
+        full("gc", "--keep-days", "0", "--this-machine-only", "--yes")
+
+
+def test_of_a_registry_that_others_may_serve_from_nothing_goes_without_what_they_name(tmp_path, full, bundles):
+    with pytest.raises(CommandError, match="what a cluster serves is not known here"):
+        full("gc", "--keep-days", "0", "--yes")
+    assert len(full("list")) == 3
+    named = tmp_path / "services.json"
+    named.write_text(json.dumps({"items": [{"status": {"stable": {"bundle": bundles[1].digest}}}]}), encoding="utf-8")
+    found = full("gc", "--keep-days", "0", "--keep-digests", named, "--yes")
+    assert kept(found) == {"1": None, "2": "named in services.json", "3": None}
+    assert [b["version"] for b in full("list")] == ["2"]
 
 
 def test_what_answered_lately_is_kept_where_its_records_are_archived(full, store):
@@ -208,7 +229,7 @@ def test_the_files_of_an_interrupted_push_go_once_they_are_old(tmp_path, full):
         "sha256:ab": "a push may be under way"
     }
     os.utime(stray / "model.onnx", (0, 0))
-    full("gc", "--yes")
+    full("gc", "--this-machine-only", "--yes")
     assert not stray.exists()
     assert len(full("list")) == 3
 
