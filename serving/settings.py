@@ -38,6 +38,9 @@ class ServingSettings(BaseSettings):
     require_signed: bool = False
     """Whether a replica takes only bundles that a trusted key signed. The signature is verified before anything of a bundle is read,
     probed or loaded; one that fails is refused as any other bad bundle is."""
+    bundle_key: Path | None = None
+    """PEM file of the private key that signs what `vedette train` and `vedette up` train here (docs/reference/registry.md); unset: nothing
+    is signed."""
     trusted_keys: Path | None = None
     """Folder of the public keys that may sign bundles (docs/reference/registry.md); `keys/bundles` in the store folder if unset."""
     bundle_dir: Path | None = None

@@ -119,8 +119,10 @@ def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | 
     bundle = None
     if dataset is not None:
         from operators.cli.models.train import ensure_trained
+        from operators.cli.registry.signing import sign_trained
 
         bundle = ensure_trained(dataset, data_dir, settings, retrain=retrain)
+        sign_trained(bundle, settings)  # also what was trained before a key was set
     served = ServedFile(settings.store_dir)
     try:
         before = served.read()

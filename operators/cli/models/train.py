@@ -38,10 +38,12 @@ def train(
 ) -> None:
     """Train a detector and put its bundle into the store."""
     from lifecycle.datasets.declarations import read_detector
+    from operators.cli.registry.signing import sign_trained
     from serving.settings import ServingSettings
 
     settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
     bundle = _train(read_detector(detector), data, data_dir, settings, seed)
+    sign_trained(bundle, settings)
     _show(bundle, as_json=as_json)
 
 

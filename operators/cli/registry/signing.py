@@ -12,6 +12,7 @@ from operators.cli.registry.options import AnyBundle, Because, Place, RegistryUr
 if TYPE_CHECKING:
     from lifecycle.governance.registry.registry import Registry
     from serving.models.bundle import Bundle
+    from serving.settings import ServingSettings
 
 key_app = typer.Typer(no_args_is_help=True, help="Keys that sign bundles.")
 
@@ -50,6 +51,35 @@ def sign(
         return
     page().print(f"signed {found.digest}\nkey    {signer.public.hint}", soft_wrap=True, markup=False)
     errors.print(f"in {', '.join(where)}", markup=False, soft_wrap=True)
+
+
+def sign_trained(bundle: "Bundle", settings: "ServingSettings") -> None:
+    """Sign what was trained here with VEDETTE_BUNDLE_KEY, once, on record; without a key say what to run where signatures are required.
+
+    Raises BundleKeyError."""
+    from operators.cli.acts import record_act
+    from serving.models.bundle import files_of
+    from serving.models.signing.keys import SigningKey
+    from serving.models.signing.statement import sign as sign_files
+    from serving.models.store import BundleStore, signature_name
+
+    name, version, store = bundle.manifest.name, bundle.manifest.version, BundleStore(settings.store_dir)
+    if settings.bundle_key is None:
+        if settings.require_signed and not store.signatures_of(bundle.digest):
+            errors.print(
+                f"{name}/{version} is not signed, and only signed bundles are served (VEDETTE_REQUIRE_SIGNED): run vedette registry sign "
+                f"{name}/{version} --key KEY, or set VEDETTE_BUNDLE_KEY to the key that signs what is trained here",
+                markup=False,
+                soft_wrap=True,
+            )
+        return
+    signer = SigningKey.from_file(settings.bundle_key)
+    body = sign_files(f"{name}/{version}", files_of(bundle.manifest, bundle.digest), signer)
+    if signature_name(body) in {known for known, _ in store.signatures_of(bundle.digest)}:
+        return
+    record_act(settings, "registry.sign", f"bundle/{bundle.digest}", "trained here", {"key": signer.public.hint})
+    store.add_signature(bundle.digest, body)
+    errors.print(f"signed {name}/{version} with {settings.bundle_key}", markup=False, soft_wrap=True)
 
 
 def verify(bundle: AnyBundle, registry: RegistryUrl = None, store_dir: StoreDir = None, as_json: Json = False) -> None:
