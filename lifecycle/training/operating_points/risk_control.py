@@ -29,6 +29,8 @@ BAND_SHARE: Final = 0.2
 """Share of delta that pays for the band of recall."""
 _MOST_ROW_THRESHOLDS: Final = 2000
 _MOST_UNIT_THRESHOLDS: Final = 200
+_MOST_SHARES: Final = 20_000_000
+"""Units times thresholds: 160 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,14 @@ def band(draws: int, delta: float, *, of_rows: bool) -> float:
     return sqrt((log(1.0 / delta) + (0.0 if of_rows else 1.0)) / (2.0 * draws)) if draws else 1.0
 
 
+def thresholds_for(units: int) -> int:
+    """How many thresholds are tested at most: fewer where there are very many units, whose shares must fit into memory."""
+    return max(20, min(_MOST_UNIT_THRESHOLDS, _MOST_SHARES // max(units, 1)))
+
+
 def _to_test(rows: ValidationRows) -> Floats:
     found = np.unique(rows.scores[rows.attack & (rows.unit_of != LEFT_OUT)])[::-1]
-    most = _MOST_ROW_THRESHOLDS if rows.unit == "row" else _MOST_UNIT_THRESHOLDS
+    most = _MOST_ROW_THRESHOLDS if rows.unit == "row" else thresholds_for(len(np.unique(rows.unit_of)))
     if len(found) <= most:
         return found
     place = np.linspace(0.0, 1.0, most // 2)

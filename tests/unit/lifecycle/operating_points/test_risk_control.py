@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from lifecycle.training.operating_points.mean_tests import RowLosses, UnitLosses, losses
-from lifecycle.training.operating_points.risk_control import Floor, certify
+from lifecycle.training.operating_points.risk_control import Floor, certify, thresholds_for
 from lifecycle.training.operating_points.validation import independent_rows, rows_in_units
 from loadtests.bench.worlds.known_truth import CLUSTERED, FLOORS, INDEPENDENT, failures
 
@@ -78,6 +78,11 @@ def test_what_holds_for_a_recall_holds_for_every_lower_threshold():
     first = int(np.argmax(found.holds))
     assert found.holds[first:].all()
     assert not found.holds[:first].any()
+
+
+@pytest.mark.parametrize(("units", "most"), [(0, 200), (100_000, 200), (200_000, 100), (10**9, 20)])
+def test_the_shares_of_very_many_units_fit_into_memory(units, most):
+    assert thresholds_for(units) == most
 
 
 @pytest.mark.parametrize("world", [INDEPENDENT, CLUSTERED], ids=lambda w: w.name)
