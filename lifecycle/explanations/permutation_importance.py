@@ -1,7 +1,7 @@
 """Global importance: how much worse the model ranks attacks when one column is shuffled. Pure, given the model's scores.
 
-With labels it is the loss of ROC-AUC, without them the mean absolute change of the score. A column is shuffled among the rows, so a column
-that another one can stand in for looks unimportant, and rows come about that nobody has seen. Intervals are for each column by itself.
+With labels it is the loss of ROC-AUC, and in any case the mean absolute change of the score. A column is shuffled among the rows. So a
+column that another one can stand in for looks unimportant, and there are rows that nobody has seen. Intervals are for each column alone.
 
 Sources: Fisher, Rudin & Dominici (2019), "All models are wrong, but many are useful", JMLR 20; DeLong, DeLong & Clarke-Pearson (1988),
 Biometrics 44 (the parts of each row in the AUC); Obuchowski (1997), Biometrics 53 (rows of one entity are alike)."""
@@ -23,10 +23,11 @@ ScoreRows = Callable[[Tensors, int], Floats]
 
 @dataclass(frozen=True, slots=True)
 class ColumnImportance:
-    """loss: of AUC, or the change of the score; its bounds are over other rows, shuffles included."""
+    """loss: of AUC; None without labels. change: the mean absolute change of the score. Bounds are over other rows, shuffles included."""
 
     column: str
-    loss: Interval
+    loss: Interval | None
+    change: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +61,18 @@ def permutation_importance(
     clusters = int(cluster.max(initial=-1)) + 1
     found = []
     for column, name in enumerate(columns.names):
-        parts = np.zeros(rows)
+        parts, moves = np.zeros(rows), np.zeros(rows)
         for _ in range(repeats):
             after = scores(_shuffled(columns, tensors, column, rng.permutation(rows)), rows)
+            moves += np.abs(after - before) / rows / repeats
             if parts_before is not None and attack is not None:
                 parts += (parts_before - _auc_parts(after, attack)) / repeats
-            else:
-                parts += np.abs(after - before) / rows / repeats
-        value = float(parts.sum())
-        error = _standard_error(parts, attack if parts_before is not None else None, cluster)
-        half = Z95 * error
-        loss = Interval(value, value - half, value + half, "delong" if has_labels else "bounds", clusters)
-        found.append((value, ColumnImportance(name, loss)))
-    found.sort(key=lambda one: (-one[0], one[1].column))
+        loss = None if parts_before is None else _interval(parts, attack, cluster)
+        found.append(ColumnImportance(name, loss, _interval(moves, None, cluster)))
+    found.sort(key=_order)
     whole = None if parts_before is None else float(parts_before.sum())
     measure: Literal["roc_auc", "score_change"] = "score_change" if whole is None else "roc_auc"
-    return PermutationImportance(measure, whole, tuple(one for _, one in found), rows, clusters, repeats)
+    return PermutationImportance(measure, whole, tuple(found), rows, clusters, repeats)
 
 
 def _shuffled(columns: InputColumns, tensors: Tensors, column: int, order: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
@@ -101,6 +98,18 @@ def _auc_parts(scores: Floats, attack: NDArray[np.bool_]) -> Floats:
         placement = (below + ties / 2) / len(others)
         parts[own] = (placement if own is attack else 1 - placement) / own.sum() / 2
     return parts
+
+
+def _order(one: ColumnImportance) -> tuple[float, float, str]:
+    loss = 0.0 if one.loss is None or one.loss.value is None else one.loss.value
+    return -loss, -(one.change.value or 0.0), one.column
+
+
+def _interval(parts: Floats, attack: NDArray[np.bool_] | None, cluster: NDArray[np.intp]) -> Interval:
+    value, half = float(parts.sum()), Z95 * _standard_error(parts, attack, cluster)
+    return Interval(
+        value, value - half, value + half, "bounds" if attack is None else "delong", int(cluster.max(initial=-1)) + 1
+    )
 
 
 def _standard_error(parts: Floats, attack: NDArray[np.bool_] | None, cluster: NDArray[np.intp]) -> float:

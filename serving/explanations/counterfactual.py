@@ -23,6 +23,8 @@ QUANTILES: Final = (0.01, 0.99)
 _SINGLE_VALUES, _PAIR_VALUES, _TRIPLE_VALUES, _WORDS = 40, 10, 5, 20
 _PAIR_COLUMNS, _TRIPLE_COLUMNS = 8, 6
 _HALVINGS: Final = 20
+MOST_CHANGES: Final = 3
+"""Columns that may change together."""
 _ROUNDING: Final = 0.05
 
 
@@ -142,8 +144,32 @@ class CounterfactualFinder:
             for group in combinations(rest[:columns], size) if not found else ():
                 is_whole = is_whole and self.has_time()
                 found += self._together(group, values) if is_whole else []
+        if not found and is_whole and (one := self._step_by_step(rest)) is not None:
+            found = [one]
         found.sort(key=lambda one: (len(one.changes), one.distance))
         return CounterfactualSearch(tuple(found[:most]), False, self._nearest, self._runs, is_whole)
+
+    def _step_by_step(self, candidates: Sequence[_Candidates]) -> Counterfactual | None:
+        """The change that helps most, on all values of all columns, then the next beside it, up to three. None if that does not do."""
+        changes: dict[int, NDArray[Any]] = {}
+        chosen: list[_Candidates] = []
+        for _ in range(MOST_CHANGES):
+            best: tuple[float, float, _Candidates, Any, float] | None = None
+            for one in (c for c in candidates if c.column not in changes):
+                fixed = {column: np.repeat(value, len(one.values)) for column, value in changes.items()}
+                scores = self._scores({**fixed, one.column: one.values}, len(one.values))
+                misses, moves = self.target.distance(scores), one.distance(one.values)
+                at = int(np.lexsort((moves, misses))[0])
+                if best is None or (misses[at], moves[at]) < best[:2]:
+                    best = (float(misses[at]), float(moves[at]), one, one.values[at], float(scores[at]))
+            if best is None or not self.has_time():
+                return None
+            chosen.append(best[2])
+            changes[best[2].column] = np.array([best[3]], dtype=best[2].values.dtype)
+            if self.target.is_met(np.array([best[4]]))[0]:
+                told = tuple(_change(self._name(c), c, changes[c.column][0], is_open=False) for c in chosen)
+                return Counterfactual(told, best[4], float(sum(c.distance(changes[c.column])[0] for c in chosen)))
+        return None
 
     def _scores(self, changes: Mapping[int, NDArray[Any]], rows: int) -> Floats:
         tensors = self.columns.replaced(self.row, changes) if changes else self.row
@@ -254,10 +280,18 @@ def _candidates(columns: InputColumns, row: Tensors, reference: Tensors, column:
         words, counts = np.unique(values.astype(str), return_counts=True)
         often = words[np.argsort(-counts, kind="stable")][:_WORDS]
         return _Candidates(column, str(value), often[often != str(value)].astype(object), True, False, np.empty(0))
-    numbers = values.astype(np.float64)
+    numbers, here = _decimal(values), float(_decimal(np.asarray([value]))[0])
     numbers = np.sort(numbers[np.isfinite(numbers)])
-    if not len(numbers) or not np.isfinite(float(value)):
-        return _Candidates(column, float(value), np.empty(0), False, False, numbers)
+    if not len(numbers) or not np.isfinite(here):
+        return _Candidates(column, here, np.empty(0), False, False, numbers)
     found = np.unique(np.quantile(numbers, np.linspace(*QUANTILES, _SINGLE_VALUES), method="nearest"))
-    is_whole = bool((numbers == np.round(numbers)).all() and float(value) == round(float(value)))
-    return _Candidates(column, float(value), found[found != float(value)], False, is_whole, numbers)
+    is_whole = bool((numbers == np.round(numbers)).all() and here == round(here))
+    return _Candidates(column, here, found[found != here], False, is_whole, numbers)
+
+
+def _decimal(values: NDArray[Any]) -> Floats:
+    """Numbers as people write them: the shortest decimal that is the same number in the tensor's type (0.01, not 0.00999999977)."""
+    if values.dtype.itemsize >= 8 or values.dtype.kind != "f":
+        return values.astype(np.float64)
+    distinct, places = np.unique(values, return_inverse=True)
+    return np.array([float(str(v)) for v in distinct], dtype=np.float64)[places.reshape(-1)]

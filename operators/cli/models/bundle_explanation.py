@@ -44,14 +44,13 @@ def explain(
 
 
 def _show_importance(importance: "PermutationImportance") -> None:
-    of = "change of the score" if importance.whole is None else f"loss of ROC-AUC (of {importance.whole:.4f})"
-    rows = [(c.column, f"{c.loss.value:.4f}", f"{c.loss.low:.4f} to {c.loss.high:.4f}") for c in importance.columns]
-    print_table(
-        f"{of} when a column is shuffled, mean of {importance.repeats}",
-        ["column", "loss", "95 %"],
-        rows,
-        right=["loss", "95 %"],
-    )
+    rows, has_losses = [], importance.whole is not None
+    for one in importance.columns:
+        shown = [one.loss, one.change] if has_losses else [one.change]
+        rows.append((one.column, *(f"{i.value:.4f} ({i.low:.4f} to {i.high:.4f})" for i in shown if i is not None)))
+    losses = [f"loss of ROC-AUC, of {importance.whole:.4f}"] if has_losses else []
+    titles = ["column", *losses, "change of the score"]
+    print_table(f"when a column is shuffled, mean of {importance.repeats}, with 95 % bounds", titles, rows, right=titles[1:])
 
 
 def _show_rules(rules: "ModelRules", point: str | None) -> None:

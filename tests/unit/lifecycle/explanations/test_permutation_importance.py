@@ -80,5 +80,7 @@ def test_without_labels_it_is_the_change_of_the_score():
     found = importance(tensors, None)
     assert (found.measure, found.whole) == ("score_change", None)
     assert [one.column for one in found.columns] == ["x[0]", "word", "x[1]"]
-    assert found.columns[2].loss.value == 0
+    assert {one.loss for one in found.columns} == {None}
+    assert (found.columns[2].change.value, found.columns[2].change.high) == (0.0, 0.0)
+    assert found.columns[0].change.low > found.columns[1].change.high > 0
     assert importance(tensors, np.zeros(300, dtype=bool)).measure == "score_change"

@@ -90,6 +90,34 @@ def test_three_columns_only_where_two_do_not_do(reference):
     assert {change.column for change in found.found[0].changes} == {"peers", "bytes", "proto"}
 
 
+def test_three_columns_of_which_only_few_values_do_are_found_step_by_step(reference):
+    """Narrow ranges lie between the values of the coarse grids; what is found is true all the same."""
+
+    def scores(words, x):
+        away = [np.abs(x[:, 0] - 7) > 0.5, np.abs(x[:, 1] - 2000) > 150, np.abs(x[:, 2] - 0.4) > 0.1]
+        return np.sum(away, axis=0) / 3
+
+    found = search(scores, row("tcp", 2, 100, -1), reference, WantedScores(high=0.1))
+    assert [len(one.changes) for one in found.found] == [3]
+    asked = row(
+        "tcp",
+        *(change.low for change in sorted(found.found[0].changes, key=lambda c: ("peers", "bytes", "age").index(c.column))),
+    )
+    assert scores(asked["word"][:, 0], asked["x"].astype(float))[0] == 0
+
+
+def test_values_are_written_as_people_write_them():
+    reference = {
+        "word": np.array([["tcp"]] * 3, dtype=object),
+        "x": np.array([[0, 0, 0.1], [0, 0, 0.01], [0, 0, 0.3]], np.float32),
+    }
+    found = search(
+        lambda w, x: np.where(x[:, 2] > 0.25, 0.9, np.where(x[:, 2] < 0.05, 0.9, 0.1)), row("tcp", 0, 0, 0.3), reference, BENIGN
+    )
+    (change,) = found.found[0].changes
+    assert (change.value, change.low) == (0.3, 0.1)
+
+
 def test_only_plausible_values_are_offered(reference):
     """Only 1,000 peers would be benign: no row of the reference has nearly as many, so nothing is offered, and the search says so."""
     found = search(lambda w, x: np.where(x[:, 0] > 500, 0.1, 0.9), row("tcp", 9, 100, 0), reference, BENIGN)
