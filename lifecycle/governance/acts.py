@@ -45,6 +45,16 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     """accepted or refused."""
 
 
+def decode_act(entry: bytes, where: str) -> Act:
+    """The act of one line. Raises NoteError for a line that is none; it says where."""
+    try:
+        return msgspec.json.decode(entry, type=Act)
+    except (ValueError, RecursionError) as problem:  # no JSON, no act, no UTF-8, or nested without end
+        raise NoteError(
+            f"{where}: is no governed act ({problem}); `vedette audit verify` says what was done to the log"
+        ) from problem
+
+
 class ActsLog:
     """The acts of one store, in `FOLDER/segment-*.jsonl`. signer: the key of its checkpoints."""
 
@@ -85,10 +95,12 @@ class ActsLog:
             return False
 
     def read(self) -> Iterator[Act]:
-        """Every act, oldest first. Proves nothing: `vedette audit verify` does. Raises msgspec.DecodeError for a line that is none."""
+        """Every act, oldest first. Proves nothing: `vedette audit verify` does. Raises NoteError for a line that is none."""
         for files in segments_in(self.folder):
             if files.records.exists():
-                yield from (msgspec.json.decode(entry, type=Act) for entry in read_entries(files.records))
+                yield from (
+                    decode_act(entry, f"{files.records}, line {n}") for n, entry in enumerate(read_entries(files.records), 1)
+                )
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from lifecycle.governance.acts import Act, ActsLog
+from lifecycle.governance.acts import Act, ActsLog, decode_act
 from lifecycle.governance.approvals.people import NOBODY, People, PeopleFileError, read_people
 from lifecycle.governance.approvals.standing import GovernanceView, makers, standing
 from serving.audit.merkle import leaf_hash, root_of
@@ -64,7 +62,7 @@ class ApprovalDesk:
             people = self._read_people()
             try:
                 acts = self._read_acts()
-            except (OSError, NoteError, msgspec.DecodeError, SigningKeyError) as problem:
+            except (OSError, NoteError, SigningKeyError) as problem:
                 self.problem = f"the log of governed acts cannot be read: {problem}"
                 acts = None
         found = None if acts is None or self.folder is None else standing(acts, service)
@@ -82,13 +80,13 @@ class ApprovalDesk:
                 for act in acts:
                     if _identity(act) not in known:
                         self._log.record(act)
-            except (OSError, NoteError, msgspec.DecodeError, SigningKeyError) as problem:
+            except (OSError, NoteError, SigningKeyError) as problem:
                 raise ActNotRecorded(
                     f"{', '.join(a.action for a in acts)}: could not be recorded in {self.folder}, so it does not happen: {problem}"
                 ) from problem
 
     def acts(self) -> tuple[Act, ...]:
-        """Every act that a checkpoint speaks of, oldest first. Raises OSError, NoteError, msgspec.DecodeError."""
+        """Every act that a checkpoint speaks of, oldest first. Raises OSError, NoteError."""
         with self._lock:
             return self._read_acts()
 
@@ -124,7 +122,7 @@ class ApprovalDesk:
 
 
 def _proven(folder: Path) -> Iterable[Act]:
-    """The acts that a checkpoint speaks of, each segment held to its last one. Raises NoteError, OSError, msgspec.DecodeError."""
+    """The acts that a checkpoint speaks of, each segment held to its last one. Raises NoteError, OSError."""
     for files in segments_in(folder):
         last = newest_checkpoint(files)
         if last is None:
@@ -132,7 +130,7 @@ def _proven(folder: Path) -> Iterable[Act]:
         entries = list(read_entries(files.records))[: last.size]
         if len(entries) < last.size or root_of([leaf_hash(entry) for entry in entries]) != last.root:
             raise NoteError(f"{files.records} does not hold what its last checkpoint says; see `vedette audit verify`")
-        yield from (msgspec.json.decode(entry, type=Act) for entry in entries)
+        yield from (decode_act(entry, f"{files.records}, line {number}") for number, entry in enumerate(entries, start=1))
 
 
 def _identity(act: Act) -> tuple[Any, ...]:

@@ -157,7 +157,7 @@ class LogQuery:
         return " UNION ALL ".join(parts)
 
     def _acts_view(self) -> str:
-        time = "make_timestamp(time_us) AS time"
+        time = "try(make_timestamp(time_us)) AS time"
         if not self._acts:
             return f"SELECT {time}, * FROM (SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in _ACTS.items())} WHERE false)"
         return f"SELECT {time}, {', '.join(_ACTS)} FROM {_read_json(self._acts, _ACTS)} WHERE action IS NOT NULL"
@@ -179,7 +179,7 @@ _JSON_COLUMNS: Final = {
 def _of_line(name: str) -> str:
     """A column of `records` from a live line."""
     if name == "time":
-        return "make_timestamp(time_us) AS time"
+        return "try(make_timestamp(time_us)) AS time"
     if name == "segment":
         return f"{_OF_FILE} AS segment"
     if name in _ARRAYS:

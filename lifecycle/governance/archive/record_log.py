@@ -25,6 +25,14 @@ class RecordHead(msgspec.Struct, frozen=True):
 _HEADS: Final = msgspec.json.Decoder(RecordHead)
 
 
+def _head(line: bytes) -> RecordHead | None:
+    """What is looked at of a line; None where it is no record."""
+    try:
+        return _HEADS.decode(line)
+    except (ValueError, RecursionError):  # no JSON, no record, no UTF-8, or nested without end
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class LogSegment:
     """One segment, live or archived. archive: where it is archived; None for a live one."""
@@ -75,19 +83,21 @@ class RecordLog:
         return sorted((kept | live).values(), key=lambda segment: (segment.files.log, segment.files.number))
 
     def chosen(self, choice: RecordChoice) -> Iterator[bytes]:
-        """The lines of the chosen records, segment by segment. Raises msgspec.DecodeError for a line that is no record."""
+        """The lines of the chosen records, segment by segment. A line that is no record is passed over: verification names it."""
         for segment in self._worth_reading(choice):
             receipt = choice.receipt.encode() if choice.receipt is not None else b""
             for line in segment.entries():
-                if receipt in line and choice.holds(_HEADS.decode(line)):
+                head = _head(line) if receipt in line else None
+                if head is not None and choice.holds(head):
                     yield line
 
     def places_of(self, receipt: str) -> Iterator[tuple[SegmentFiles, int, bytes]]:
-        """Every record of a receipt: its segment, its number from 0, its line. Raises msgspec.DecodeError."""
+        """Every record of a receipt: its segment, its number from 0, its line. A line that is no record is nobody's."""
         key = receipt.encode()
         for segment in self.segments():
             for index, line in enumerate(segment.entries()):
-                if key in line and _HEADS.decode(line).receipt == receipt:
+                head = _head(line) if key in line else None
+                if head is not None and head.receipt == receipt:
                     yield segment.files, index, line
 
     def newest(self, count: int, choice: RecordChoice = RecordChoice()) -> list[bytes]:  # it is frozen
@@ -99,8 +109,8 @@ class RecordLog:
             if len(newest) == count and until_us < newest[0][0]:
                 break
             for line in segment.entries():
-                head = _HEADS.decode(line)
-                if not choice.holds(head):
+                head = _head(line)
+                if head is None or not choice.holds(head):
                     continue
                 order += 1
                 if len(newest) < count:

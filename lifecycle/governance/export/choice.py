@@ -48,7 +48,7 @@ class ExportChoice:
         """Whether a record is chosen; a line that is none is not."""
         try:
             head = _HEAD.decode(entry)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
             return False
         return self._is_then(head.time_us) and (not self.models or head.model in self.models)
 
@@ -56,7 +56,7 @@ class ExportChoice:
         """Whether an act is of that time and about these models: their service, or a bundle of theirs (`sha256:...`)."""
         try:
             act = _ACT.decode(entry)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
             return False
         subjects = {f"bundle/{digest}" for digest in bundles}
         kind, _, name = act.subject.partition("/")

@@ -114,7 +114,7 @@ def _entries(log: RecordLog) -> Iterator[bytes]:
 def _decoded(decoder: msgspec.json.Decoder[_T], entry: bytes) -> _T | None:
     try:
         return decoder.decode(entry)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 

@@ -56,6 +56,16 @@ def test_nothing_is_added_to_a_log_that_was_changed(log):
         log.record(act(2))
 
 
+@pytest.mark.parametrize("junk", [b"{}", b"\xff", b"[" * 100_000, b"no JSON"], ids=["no act", "no text", "deep", "no JSON"])
+def test_a_line_that_is_no_act_is_named_with_its_place(log, junk):
+    log.record(act(1))
+    (files,) = segments_in(log.folder)
+    with files.records.open("ab") as file:
+        file.write(junk + b"\n")
+    with pytest.raises(NoteError, match="line 2: is no governed act"):
+        list(log.read())
+
+
 def _record(folder, name):
     log = ActsLog(folder, signer=lambda: None, now_us=itertools.count(1).__next__)
     for _ in range(20):

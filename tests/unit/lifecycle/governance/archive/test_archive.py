@@ -178,6 +178,22 @@ def test_the_newest_records_are_found_across_live_and_archived_segments(world):
     assert next(world.log.chosen(RecordChoice(receipt="aa-3"))) not in found
 
 
+@pytest.mark.parametrize("junk", [b'{"receipt": "aa-3"}', b'"aa-3" \xff', b"[" * 100_000], ids=["no record", "no text", "deep"])
+def test_a_junk_line_hides_no_record(world, junk):
+    world.write(*world.some(5))
+    (path,) = world.folder.glob("segment-*.jsonl")
+    path.write_bytes(junk + b"\n" + path.read_bytes())
+    assert [index for _, index, _ in world.log.places_of("aa-3")] == [3]
+    assert len(world.log.newest(9)) == len(list(world.log.chosen(RecordChoice()))) == 5
+
+
+@pytest.mark.parametrize("time_us", [2**63 - 1, -(2**63)])
+def test_a_record_of_a_time_that_no_calendar_has_stops_no_query(world, time_us):
+    world.write(*world.some(2), record(receipt="odd", time_us=time_us))
+    asked = LogQuery(world.log).run("SELECT receipt, time IS NULL FROM records ORDER BY receipt")
+    assert asked.lines == [("aa-1", False), ("aa-2", False), ("odd", True)]
+
+
 def aged(world):
     """Two segments: flows of long ago, and flows with threat of today."""
     world.write(*world.some(3))
