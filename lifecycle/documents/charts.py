@@ -16,7 +16,7 @@ COLOURS: Final = ("#2f6db3", "#c8553d", "#4f8f4f", "#8a5ca8", "#a8832a")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line or set of points. x, y: as many of each; low, high: bounds of y. text: said of each point."""
+    """One line or set of points. x, y: as many of each; names may have line ends. low, high: bounds of y. text: said of each point."""
 
     name: str
     x: Sequence[float | str]
@@ -87,7 +87,7 @@ def _turned(chart: Chart, body: dict[str, Any]) -> dict[str, Any]:
     data = [{swap.get(key, key): value for key, value in trace.items()} for trace in body["data"]]
     layout = {swap.get(key, key): value for key, value in body["layout"].items()}
     layout["yaxis"] = {**layout["yaxis"], "autorange": "reversed"}
-    return {"data": data, "layout": {**layout, "height": 100 + 24 * max(len(line.x) for line in chart.lines)}}
+    return {"data": data, "layout": {**layout, "height": 100 + 36 * max(len(line.x) for line in chart.lines)}}
 
 
 def _dash(line: Line) -> dict[str, str]:
@@ -124,7 +124,7 @@ def _layout(chart: Chart) -> dict[str, Any]:
 
 def _value(value: float | str | None) -> float | str | None:
     if value is None or isinstance(value, str):
-        return value if value is None else html.escape(value)
+        return value if value is None else html.escape(value).replace("\n", "<br>")
     return _number(value)
 
 

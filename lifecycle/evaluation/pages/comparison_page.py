@@ -72,14 +72,25 @@ def _what(result: Comparison) -> Section:
 
 
 def _found(unit: ComparedUnit) -> Iterator[str]:
-    """A sentence on each model that is better in something."""
+    """A sentence on each model that is better in something: over all thresholds, then place by place."""
     way = _way(unit)
     for which in ("second", "first"):
-        better = [f"{_name(f)} {_difference(f)}" for f in unit.figures if f.better == which]
+        better: dict[str, list[str]] = {}
+        for figure in unit.figures:
+            if figure.better == which:
+                better.setdefault(figure.where, []).append(NAMES.get(figure.figure, figure.figure))
         if better:
-            yield f"{way}: the {which} is better in {', '.join(better)}."
+            parts = [f"{_at(unit, where)}in {', '.join(names)}" for where, names in better.items()]
+            yield f"{way}: the {which} is better {'; '.join(parts)}."
     if all(f.better == "undecided" for f in unit.figures):
         yield f"{way}: neither is better beyond chance in any figure."
+
+
+def _at(unit: ComparedUnit, where: str) -> str:
+    if not where:
+        return ""
+    is_point = any(where == d.scenario for d in unit.discordant)
+    return f"at {where} " if is_point else f"at an equal budget of alerts ({where}) "
 
 
 def _name(figure: PairedFigure) -> str:
@@ -102,30 +113,31 @@ def _unit(result: Comparison, unit: ComparedUnit) -> Iterator[Section]:
             f"Only {unit.attacked_entities} entities were attacked: what differs may be these entities, so most differences stay undecided."
         )
     is_first = unit is result.units[0]
-    yield Section(f"{way}: over all thresholds", tuple(how), grid=_grid(unit, [f for f in unit.figures if not f.where]),
+    yield Section(f"{way}: over all thresholds", tuple(how), grid=_grid([f for f in unit.figures if not f.where]),
                   charts=_curves(result) if is_first else ())  # fmt: skip
     scenarios = [d.scenario for d in unit.discordant]
     at_points = [f for f in unit.figures if f.where in scenarios]
-    yield Section(f"{way}: at each operating point", ("Each bundle at its own threshold.",), grid=_grid(unit, at_points))
+    yield Section(f"{way}: at each operating point", ("Each bundle at its own threshold.",), grid=_grid(at_points),
+                  charts=_differences([*(f for f in unit.figures if not f.where), *at_points]) if is_first else ())  # fmt: skip
     budgets = [f for f in unit.figures if f.where and f.where not in scenarios]
     if budgets:
         text = "Each may alert on the same share of the rows, those that it scores highest; so thresholds play no part."
-        yield Section(
-            f"{way}: at equal alert budget", (text,), grid=_grid(unit, budgets), charts=_differences(unit) if is_first else ()
-        )
+        yield Section(f"{way}: at equal alert budget", (text,), grid=_grid(budgets))
     yield _discordant(unit, way)
 
 
-def _grid(unit: ComparedUnit, figures: Sequence[PairedFigure]) -> Grid:
-    columns = ("figure", "where", "first", "second", "difference", "test", "p", "p, corrected", "better")
-    rows = tuple(
+def _grid(figures: Sequence[PairedFigure]) -> Grid:
+    """One row for each figure; `where` only if one is somewhere."""
+    places = ("where",) if any(f.where for f in figures) else ()
+    columns = ("figure", *places, "first", "second", "difference", "better", "test", "p", "p, corrected")
+    rows = [
         (
-            NAMES.get(f.figure, f.figure), f.where or "-", _value(f.first), _value(f.second), _difference(f), TESTS[f.test],
-            _p(f.p), _p(f.adjusted), f.better,
+            NAMES.get(f.figure, f.figure), *(f.where for _ in places), _value(f.first), _value(f.second), _difference(f), f.better,
+            TESTS[f.test], _p(f.p), _p(f.adjusted),
         )
         for f in figures
-    )  # fmt: skip
-    return Grid(columns, rows, right=("first", "second", "difference", "p", "p, corrected"))
+    ]  # fmt: skip
+    return Grid(columns, tuple(rows), right=("first", "second", "difference", "p", "p, corrected"))
 
 
 def _discordant(unit: ComparedUnit, way: str) -> Section:
@@ -159,15 +171,16 @@ def _curves(result: Comparison) -> tuple[Chart, ...]:
     return (recall, alarms)
 
 
-def _differences(unit: ComparedUnit) -> tuple[Chart, ...]:
+def _differences(figures: Sequence[PairedFigure]) -> tuple[Chart, ...]:
     """Differences with their bounds, one below the other; the log loss is on a scale of its own."""
-    shown = [f for f in unit.figures if f.difference.value is not None and f.figure != "log_loss"]
+    shown = [f for f in figures if f.difference.value is not None and f.figure != "log_loss"]
+    names = [f"{NAMES.get(f.figure, f.figure)}\n{f.where}".rstrip() for f in shown]
+    said = [f"{_name(f)}: {_difference(f)}, {f.better}" for f in shown]
+    values, low, high = ([getattr(f.difference, part) for f in shown] for part in ("value", "low", "high"))
+    about = "Differences, second less first, with their 95 % bounds; where they cross 0, it may be chance."
     chart = Chart(
-        "Every difference, second less first, with its 95 % bounds; a bound that crosses 0 leaves it undecided.", "", "difference",
-        (Line("difference", [_name(f) for f in shown], [f.difference.value for f in shown], [f.difference.low for f in shown],
-              [f.difference.high for f in shown], [f"{_name(f)}: {_difference(f)}, {f.better}" for f in shown], is_points=True),),
-        is_sideways=True,
-    )  # fmt: skip
+        about, "", "difference", (Line("difference", names, values, low, high, said, is_points=True),), is_sideways=True
+    )
     return (chart,)
 
 
