@@ -44,6 +44,7 @@ COLUMNS: Final = {
     "features": "JSON",
     "event_times_us": "JSON",
     "outputs": "JSON",
+    "explained": "VARCHAR",
     "segment": "VARCHAR",
 }
 """Columns of `records`. segment: LOG/NUMBER, where the record stands."""
@@ -197,6 +198,8 @@ def _of_archive(name: str) -> str:
     if name in ("inputs", "features"):
         body = f"json_extract(decode(line), '$.{name}')"
         return f"{_decrypted(body)} AS {name}"
+    if name == "explained":  # archives from before it have no column of it
+        return "json_extract_string(decode(line), '$.explained') AS explained"
     if name in _IN_LINE:
         return f"json_extract(decode(line), '$.{name}') AS {name}"
     return _name(name)
