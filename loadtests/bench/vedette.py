@@ -34,7 +34,7 @@ def serving(folder: Path, name: str = NAME, **settings: str) -> ServerUnderTest:
     return ServerUnderTest(name, (*command, *ports), environment=environment)
 
 
-def fill_store(workload: Workload, folder: Path) -> None:
+def fill_store(workload: Workload, folder: Path, *, golden_rows: int = 4) -> None:
     """Put the benchmark's model into a store, as a bundle that takes tensors and decides."""
     from serving.models.build import build_bundle
     from serving.models.store import BundleStore
@@ -42,7 +42,7 @@ def fill_store(workload: Workload, folder: Path) -> None:
     bundle = build_bundle(
         folder / "draft",
         model=workload.model,
-        golden_inputs={INPUT: workload.inputs[:4]},
+        golden_inputs={INPUT: workload.inputs[:golden_rows]},
         name=MODEL,
         version="1",
         description="Trees with seeded random splits, for benchmarks.",
