@@ -15,7 +15,15 @@ from serving.explanations.columns import InputColumns, Tensors
 from serving.explanations.counterfactual import CounterfactualFinder, CounterfactualSearch, WantedScores
 from serving.explanations.explanation import Attribution, Method, UnexplainableModel, Unit
 from serving.explanations.lime import lime
-from serving.explanations.sampling import MOST_ENUMERATED, Game, ReadSeconds, kernel_shap, permutation_shap
+from serving.explanations.sampling import (
+    LEAST_RUN_ROWS,
+    MOST_ENUMERATED,
+    MOST_RUN_ROWS,
+    Game,
+    ReadSeconds,
+    kernel_shap,
+    permutation_shap,
+)
 from serving.explanations.tree_model import TreeModel
 from serving.explanations.trees.score_path import NoPath
 from serving.models.assembly import as_runtime_strings
@@ -31,10 +39,14 @@ Run = Callable[[Mapping[str, NDArray[Any]], Sequence[str]], Mapping[str, NDArray
 MOST_SAMPLED: Final = 512
 """Most columns whose Shapley values are sampled unasked; with more, orders of all columns take too long and LIME answers."""
 
+_LOOKS: Final = 8
+"""How often the clock is looked at within a row's time, about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
     """columns: what is explained; None if the bundle does not tell how wide its rows are. base_scores: of the background, (rows,).
+    row_s: seconds that the model takes for a row of it, 0 if unknown.
 
     why_not_exact: why the way from trees to the score was not found; empty if it was."""
 
@@ -43,11 +55,14 @@ class Explainer:
     columns: InputColumns | None
     background: Background | None
     base_scores: NDArray[np.float64]
+    row_s: float
     trees: TreeModel | None
     why_not_exact: str
 
     @classmethod
-    def of(cls, bundle: Bundle, run: Run, score: ScoreSpec | None = None) -> "Explainer":
+    def of(
+        cls, bundle: Bundle, run: Run, score: ScoreSpec | None = None, *, clock: ReadSeconds = time.monotonic
+    ) -> "Explainer":
         """score: what to explain where the bundle names no score. Raises UnexplainableModel if neither names one."""
         manifest = bundle.manifest
         score = score or manifest.score
@@ -61,14 +76,16 @@ class Explainer:
         background = background_of(bundle, held)
         shapes: Tensors | None = background.tensors if background is not None else _static_shapes(manifest, held)
         columns = None if shapes is None else InputColumns.of(manifest, shapes, held)
+        started = clock()
         base_scores = np.empty(0) if background is None else _scores(run, score, background.tensors, background.rows)
+        row_s = (clock() - started) / max(len(base_scores), 1)
         try:
             if columns is None:
                 raise NoPath("the bundle does not tell how many columns a row has")
             trees = TreeModel.of(graph, columns, score, background, base_scores)
         except NoPath as problem:
-            return cls(run, score, columns, background, base_scores, None, str(problem))
-        return cls(run, score, columns, background, base_scores, trees, "")
+            return cls(run, score, columns, background, base_scores, row_s, None, str(problem))
+        return cls(run, score, columns, background, base_scores, row_s, trees, "")
 
     def explain(
         self,
@@ -158,9 +175,17 @@ class Explainer:
         clock: ReadSeconds,
     ) -> Attribution:
         background, row, size = self._rows(), columns.row(tensors, index), len(columns.names)
-        game = Game(columns, row, float(self.scores(row, 1)[0]), background.tensors, self.base_scores, self.scores)
+        others, base_scores = background.tensors, self.base_scores
+        if columns.held:  # what has no rows is the request's, for the background too
+            others = {**others, **{name: row[name] for name in columns.held if name in row}}
+            base_scores = self.scores(others, background.rows)
+        budget_rows = MOST_RUN_ROWS * _LOOKS if self.row_s == 0 else max(until_s - clock(), 0.0) / self.row_s
+        most_rows = int(np.clip(budget_rows / _LOOKS, LEAST_RUN_ROWS, MOST_RUN_ROWS))
+        game = Game(columns, row, float(self.scores(row, 1)[0]), others, base_scores, self.scores, most_rows)
         if method is None:
-            method = "kernel_shap" if size <= MOST_ENUMERATED else "permutation_shap" if size <= MOST_SAMPLED else "lime"
+            method = "lime" if size > MOST_SAMPLED else "permutation_shap"
+            if size <= MOST_ENUMERATED and 2 << size <= budget_rows:
+                method = "kernel_shap"
         if method == "lime":
             line = lime(game, rng, until_s=until_s, clock=clock)
             return Attribution(

@@ -27,7 +27,8 @@ PRECISION: Final = 0.02
 _LEAST_PAIRS: Final = 8
 _MOST_PAIRS: Final = 4096
 _RUN_NUMBERS: Final = 1 << 18
-_MOST_RUN_ROWS: Final = 4096
+LEAST_RUN_ROWS: Final = 16
+MOST_RUN_ROWS: Final = 4096
 ReadSeconds = Callable[[], float]
 """Seconds, never going back."""
 
@@ -36,7 +37,8 @@ ReadSeconds = Callable[[], float]
 class Game:
     """The model as a game of one row's columns.
 
-    row: tensors of one row; others: the background; base_scores: the model's scores of the background, shape (rows,)."""
+    row: tensors of one row; others: the background; base_scores: the model's scores of the background, shape (rows,). most_rows: that
+    one run of the model may have, so that the clock is looked at often enough; memory bounds it as well."""
 
     columns: InputColumns
     row: Tensors
@@ -44,11 +46,12 @@ class Game:
     others: Tensors
     base_scores: Floats
     run: Callable[[Tensors, int], Floats]
+    most_rows: int = MOST_RUN_ROWS
 
     @property
     def run_rows(self) -> int:
-        """How many rows go into one run, so that the clock is looked at often and memory stays small."""
-        return int(np.clip(_RUN_NUMBERS // max(len(self.columns.names), 1), 64, _MOST_RUN_ROWS))
+        """How many rows go into one run."""
+        return int(np.clip(_RUN_NUMBERS // max(len(self.columns.names), 1), min(64, self.most_rows), self.most_rows))
 
     def value(self, known: NDArray[np.bool_], which: Indices) -> Floats:
         """Scores with only some columns known. known: shape (n, columns); which: background row of each, (n,). Gives (n,)."""

@@ -8,7 +8,7 @@ import onnx
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
-from serving.explanations.explainer import Explainer
+from serving.explanations.explainer import Explainer, Run
 from serving.models.build import build_bundle
 from serving.models.bundle import Bundle
 from serving.models.manifest import OperatingPoint, ScoreSpec
@@ -27,9 +27,9 @@ def bundle_of(
     )  # fmt: skip
 
 
-def explainer_of(bundle: Bundle) -> Explainer:
-    model = OnnxModel(bundle.model_path)
-    return Explainer.of(bundle, lambda tensors, outputs: model.run(tensors, outputs))
+def explainer_of(bundle: Bundle, run: Run | None = None, **options: Any) -> Explainer:
+    """run: stands in for the loaded model."""
+    return Explainer.of(bundle, run or OnnxModel(bundle.model_path).run, **options)
 
 
 def exported(model: Any, width: int, **options: Any) -> bytes:
