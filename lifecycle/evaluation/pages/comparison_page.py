@@ -13,7 +13,7 @@ from lifecycle.evaluation.pages import words
 from lifecycle.evaluation.report import DrawnCurve
 from lifecycle.metrics.intervals import Interval
 
-NAMES: Final = {**words.LABELS, "f1": "F1", "false_alarm_rate": "false alarms"}
+NAMES: Final = {**words.LABELS, "false_alarm_rate": "false alarms"}
 TESTS: Final = {"mcnemar": "McNemar, exact", "delong": "DeLong", "bootstrap": "paired draws"}
 _ABOUT = (
     "Both judged on the same rows that they were not trained on, by their own graphs and thresholds. Differences are second less first, "

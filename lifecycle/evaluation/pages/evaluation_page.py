@@ -199,7 +199,10 @@ def _families(result: EvaluationResult, seed: SeedReport) -> Iterator[Section]:
             for f, counted in zip(answers.matrix.figures(), answers.matrix.counts.tolist(), strict=True)
         )  # fmt: skip
         over = tuple(
-            (f"{kind} over attack families", ", ".join(f"{n} {words.share(i)}" for n, i in figures.items()))
+            (
+                f"{kind} over attack families",
+                ", ".join(f"{words.LABELS.get(n, n)} {words.share(i)}" for n, i in figures.items()),
+            )
             for kind, figures in (("macro", answers.macro), ("micro", answers.micro))
         )
         accuracy = ("accuracy over all classes", words.share(answers.matrix.accuracy()))

@@ -11,7 +11,7 @@ from lifecycle.metrics.intervals import Interval
 UNITS: Final = {"row": "Per row", "entity_window": "Per entity-window"}
 BENIGN: Final = {"all": "unverified rows counted as benign", "verified": "verified rows only"}
 LABELS: Final = {
-    "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "average_precision": "average precision", "brier": "Brier score",
+    "roc_auc": "ROC-AUC", "f1": "F1", "pr_auc": "PR-AUC", "average_precision": "average precision", "brier": "Brier score",
     "log_loss": "log loss", "expected_calibration_error": "calibration error (ECE)",
 }  # fmt: skip
 
