@@ -235,6 +235,19 @@ class Evaluation(_Part):
     """Attack rows of one entity belong to one episode while no gap between two of them is longer."""
 
 
+class Confidence(_Part):
+    """Conformal sets: which of benign and attack a row may be at a declared error rate."""
+
+    error: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """How often a row's true class may be missing from its set, for each class."""
+    unknown: bool = False
+    """Whether a row whose set holds both classes, or none, gets the verdict `unknown`, for an analyst."""
+    group: str | None = None
+    """A request field (text, whole number or truth value) whose values are groups; the error rate holds in each with enough rows."""
+    over_alerts: bool = False
+    """Whether `unknown` also replaces `alert`. Unset: an alert stays one."""
+
+
 class Detector(_Part):
     """The whole declaration."""
 
@@ -272,6 +285,8 @@ class Detector(_Part):
     names the person. The prediction log writes them so."""
     evaluation: Evaluation = Evaluation()
     """How results are reported."""
+    confidence: Confidence | None = None
+    """Conformal sets and the verdict `unknown`; unset: there are none."""
     rules: RulesFile | None = None
     """Threshold rules that answer when the model or its features cannot, as a bundle's `rules.yaml` has them."""
     reasons: Mapping[str, ReasonDeclaration] = {}
@@ -308,6 +323,11 @@ class Detector(_Part):
             raise ValueError(
                 f"default_operating_point {self.default_operating_point!r} is not one of {sorted(self.operating_points)}"
             )
+        group = self.confidence.group if self.confidence is not None else None
+        if group is not None and (
+            group not in self.request_fields or self.source.columns[group].type not in ("string", "int", "bool", "port")
+        ):
+            raise ValueError(f"confidence.group {group!r} is not a request field of type string, int, bool or port")
         if self.split.by == "types" and not self.label.type_column:
             raise ValueError("split.by types needs label.type_column")
         if (self.split.by == "group" or self.split.unit == "group") and not self.split.group:

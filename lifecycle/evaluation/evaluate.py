@@ -13,6 +13,7 @@ import numpy as np
 from lifecycle.datasets.data import Dataset
 from lifecycle.datasets.detector import Detector
 from lifecycle.evaluation.attacks import EpisodeReport, FamilyAnswers, FamilyReport, by_episode, by_family, named_families
+from lifecycle.evaluation.confidence import ConfidenceReport, confidence_of
 from lifecycle.evaluation.fairness.disparity import FairnessReport
 from lifecycle.evaluation.fairness.segment_rows import fairness_of, refuse_as_features, refuse_as_inputs
 from lifecycle.evaluation.held_out import judged_rows
@@ -39,6 +40,8 @@ class SeedReport:
     episodes: tuple[EpisodeReport, ...] = ()
     fairness: FairnessReport | None = None
     """By the segments of a mapping, at the default operating point; None: there is no mapping, or rows name no entity."""
+    confidence: ConfidenceReport | None = None
+    """Of the bundle's conformal sets; None: it has none."""
     points: Mapping[str, OperatingPoint] = field(default_factory=dict)
     """As the bundle has them, with what is promised of them."""
 
@@ -95,7 +98,7 @@ def judge(bundle: Bundle, detector: Detector, scored: Scored, seed: int, mapping
         seed, bundle.digest, report(scored, points, window_s=how.window_s, minutes_per_alert=how.minutes_per_alert),
         by_segment(scored, default, points[default]), by_family(scored, points),
         named_families(scored, default, points[default], families), by_episode(scored, points, how.episode_gap_s),
-        _fairness(bundle, scored, default, mapping, seed), points,
+        _fairness(bundle, scored, default, mapping, seed), _confidence(bundle, scored, points[default]), points,
     )  # fmt: skip
 
 
@@ -106,6 +109,11 @@ def _fairness(bundle: Bundle, scored: Scored, scenario: str, mapping: SegmentMap
     refuse_as_inputs(mapping, bundle.manifest)
     alert = scored.alerts(bundle.manifest.operating_points[scenario].threshold)
     return fairness_of(alert, scored.attack, scored.entity, mapping, seed=seed)
+
+
+def _confidence(bundle: Bundle, scored: Scored, point: OperatingPoint) -> ConfidenceReport | None:
+    spec = bundle.manifest.conformal
+    return None if spec is None else confidence_of(spec, point, scored.score, scored.attack, scored.group)
 
 
 def _one_seed(

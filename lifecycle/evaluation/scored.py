@@ -30,6 +30,8 @@ class Scored:
     probability: Floats | None = None
     family: NDArray[np.object_] | None = None
     answered_family: NDArray[np.object_] | None = None
+    group: NDArray[np.object_] | None = None
+    """The group of each row by which conformal sets are made; None: there are none."""
 
     def take(self, rows: Mask) -> "Scored":
         """Some of the rows."""
@@ -40,7 +42,7 @@ class Scored:
         return replace(
             self, score=self.score[rows], attack=self.attack[rows], verified=self.verified[rows],
             entity=part(self.entity), at_us=part(self.at_us), probability=part(self.probability),
-            family=part(self.family), answered_family=part(self.answered_family),
+            family=part(self.family), answered_family=part(self.answered_family), group=part(self.group),
             segments={name: values[rows] for name, values in self.segments.items()},
         )  # fmt: skip
 

@@ -49,7 +49,16 @@ def score_rows(bundle: Bundle, detector: Detector, judged: Dataset, frame: Any) 
         probability=None if table is None else table.merged[table.look_up(score)].astype(np.float64),
         family=family_names(detector, judged.kind, judged.attack),
         answered_family=np.concatenate(families) if families else None,
+        group=_group(manifest, judged),
     )  # fmt: skip
+
+
+def _group(manifest: Manifest, judged: Dataset) -> NDArray[np.object_] | None:
+    """The group of each row, where the bundle's conformal sets have groups and the rows have their column."""
+    name = manifest.conformal.group if manifest.conformal is not None else None
+    if name is None or name not in judged.frame:
+        return None
+    return np.array([str(v) for v in judged.frame[name].tolist()], dtype=object)
 
 
 def tensors_of_rows(manifest: Manifest, frame: Any) -> dict[str, NDArray[Any]]:

@@ -19,6 +19,7 @@ from lifecycle.datasets.reasons import explain_spec
 from lifecycle.datasets.split import Parts, split
 from lifecycle.metrics import ranking
 from lifecycle.training.calibrate import venn_abers
+from lifecycle.training.conformal import conformal_spec
 from lifecycle.training.example import EVENT_TIME, example_request
 from lifecycle.training.export import assembly_of, check_parity, tensors_of, to_onnx
 from lifecycle.training.features import DATATYPES, FeatureStore, input_columns, with_features
@@ -127,6 +128,7 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
         "operating_points": points,
         "default_operating_point": detector.default_operating_point,
         "calibration": venn_abers(scores, attack),
+        "conformal": conformal_spec(detector.confidence, scores, attack, _groups(prepared, rows)),
         "segments": detector.segments,
         "personal": detector.personal,
         "explain": explain_spec(detector.reasons, encoding.columns),
@@ -143,6 +145,14 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
         parity,
         rule_files(detector),
     )
+
+
+def _groups(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.object_] | None:
+    """The declared group of each row, as clients name it."""
+    confidence = prepared.detector.confidence
+    if confidence is None or confidence.group is None:
+        return None
+    return np.array([str(v) for v in prepared.frame[confidence.group].iloc[rows].tolist()], dtype=object)
 
 
 def _of_rules(prepared: Prepared) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from serving.models.verdicts import VERDICTS
 from serving.scoring.answer_plan import outputs_to_run
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import LoadedRevision
-from serving.scoring.row_group import judge
+from serving.scoring.row_group import judge, with_unknown
 from serving.scoring.variant_runner import runtime_feed
 
 EXAMPLES: Final = 10
@@ -111,6 +111,7 @@ def _run(
     try:
         raw = revision.model.run(runtime_feed(tensors), names)
         judged = judge(revision, raw, rows.rows, point if point in revision.points else revision.default_point)
+        judged = with_unknown(revision, judged, rows)
     except (RunError, ServingError):
         return None, (time.perf_counter() - began) * 1e6
     took_us = (time.perf_counter() - began) * 1e6

@@ -9,6 +9,7 @@ from serving.loading.score_part import score_part
 from serving.messages import ModelMetadata, TensorMetadata
 from serving.models.assembly import plan_assembly
 from serving.models.bundle import Bundle, check_service, check_signature
+from serving.models.conformal import ConformalTable
 from serving.models.errors import BundleError
 from serving.models.manifest import Manifest, OperatingPoint
 from serving.models.onnx import OnnxModel
@@ -113,6 +114,9 @@ def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
         rules=loaded.rules,
         personal=_personal(manifest),
         explainer=loaded.explainer,
+        unknown=ConformalTable.of(manifest.conformal)
+        if manifest.conformal is not None and manifest.conformal.unknown
+        else None,
     )
 
 

@@ -179,6 +179,37 @@ class Calibration(_ManifestPart):
     """Rows of validation data they were made from."""
 
 
+class ClassBounds(_ManifestPart):
+    """Which classes a score's set holds, in one group; from so many validation rows of each class."""
+
+    attack_from: Finite | None = None
+    """An attack is in the set of a score at or over this; unset: of every score."""
+    benign_to: Finite | None = None
+    """Benign is in the set of a score at or under this; unset: of every score."""
+    attack: int
+    """Validation rows that were attacks."""
+    benign: int
+    """Validation rows that were benign."""
+
+
+class ConformalSpec(_ManifestPart):
+    """Class-conditional conformal sets: a row's true class is left out of its set with at most the declared probability, for each class and
+    group. Source: Vovk (2012), "Conditional validity of inductive conformal predictors", ACML."""
+
+    error: Annotated[float, Field(gt=0, lt=0.5)]
+    """The declared error rate."""
+    group: str | None = None
+    """The request field whose value names a row's group; unset: there are none."""
+    whole: ClassBounds
+    """Of all rows; for groups that have no bounds of their own, and requests of tensors."""
+    groups: Annotated[Mapping[str, ClassBounds], Field(max_length=1000)] = {}
+    """By value of the group's field."""
+    unknown: bool = False
+    """Whether a row whose set does not hold exactly one class gets the verdict `unknown`."""
+    over_alerts: bool = False
+    """Whether `unknown` also replaces `alert`."""
+
+
 class RulesSpec(_ManifestPart):
     """That the bundle has rules, in its folder `rules/`, which answer when the model or its features cannot.
 
@@ -298,6 +329,8 @@ class Manifest(_ManifestPart):
     """The scenario when a request names none; needed with a score."""
     calibration: Calibration | None = None
     """Turns scores into probabilities; unset: none are answered."""
+    conformal: ConformalSpec | None = None
+    """Conformal sets and the verdict `unknown`; unset: there are none."""
     segments: tuple[str, ...] = ()
     """Request fields that evaluation reports by."""
     personal: Mapping[str, Redaction] = {}
@@ -347,6 +380,14 @@ class Manifest(_ManifestPart):
         need(not unknown, f"personal names {unknown}, which are not entity keys, request fields or features")
         unnamed = sorted(self.explain.reasons.keys() - used) if self.explain is not None and self.assembly else []
         need(not unnamed, f"explain.reasons names {unnamed}, which are no columns of the assembly")
+        if self.conformal is not None:
+            need(self.score is not None, "conformal sets are of scores, so a bundle with them needs a score")
+            group = self.conformal.group
+            need(group is None or group in fields, f"conformal.group {group!r} is not a request field")
+            need(
+                group is not None or not self.conformal.groups,
+                "conformal.groups need conformal.group, the field that names them",
+            )
         if self.rules is not None:
             need(self.score is not None, "rules give verdicts, so a bundle with rules needs a score")
             event = self.rules.event_field

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serving.models.manifest import Calibration, OperatingPoint, ScoreSpec
 
-VERDICTS: Final = ("benign", "investigate", "alert")
+VERDICTS: Final = ("benign", "investigate", "alert", "unknown")
 VERDICT_BYTES: Final[NDArray[np.object_]] = np.array([v.encode() for v in VERDICTS], dtype=object)
 
 
@@ -20,9 +20,9 @@ def _fixed(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-ONE_CODE: Final = tuple(_fixed(np.array([code], dtype=np.intp)) for code in range(3))
+ONE_CODE: Final = tuple(_fixed(np.array([code], dtype=np.intp)) for code in range(4))
 """The code of one row, by code."""
-ONE_COUNT: Final = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+ONE_COUNT: Final[tuple[tuple[int, ...], ...]] = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0, 1))
 """How many rows are of each verdict, if there is one row, by its code."""
 
 

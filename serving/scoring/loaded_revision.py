@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from serving.messages import ModelMetadata
+from serving.models.conformal import ConformalTable
 from serving.models.manifest import Manifest, OperatingPoint
 from serving.models.verdicts import CalibrationTable
 from serving.ports import Model, RowExplainer, Rules, TensorPlan
@@ -51,6 +52,8 @@ class LoadedRevision:
     """Rules that answer when the model or its features are out."""
     explainer: RowExplainer | None = None
     """Says why; None for a model without a score."""
+    unknown: ConformalTable | None = None
+    """Where the bundle asks for the verdict `unknown`; None: it does not."""
     plans: dict[tuple[tuple[str, ...], str | None], object] = field(init=False, repr=False, compare=False, default_factory=dict)
     """Plans made so far, by outputs and operating point; see serving.scoring.answer_plan."""
     makers: dict[tuple[str, bool], object] = field(init=False, repr=False, compare=False, default_factory=dict)

@@ -24,7 +24,7 @@ from serving.ports import Clock, FeatureReader, FeatureRows, StopSignal
 from serving.scoring.answer_plan import operating_point_of, outputs_to_run
 from serving.scoring.entity import ENTITY, EntityHash, mirror_bucket, row_segments
 from serving.scoring.inputs import ColumnRows, TensorRows
-from serving.scoring.row_group import RowGroup, Verdicts, judge
+from serving.scoring.row_group import RowGroup, Verdicts, judge, with_unknown
 from serving.scoring.variant_runner import runtime_feed
 from serving.scoring.variant_set import Variant, VariantSet
 from serving.segments.mapping import SegmentMap
@@ -267,7 +267,8 @@ class Mirror:
             return None
         revision = copy.variant.revision
         try:
-            return (judge(revision, run.raw, copy.rows.rows, operating_point_of(revision, copy.request)),)
+            verdicts = judge(revision, run.raw, copy.rows.rows, operating_point_of(revision, copy.request))
+            return (with_unknown(revision, verdicts, copy.rows),)
         except ServingError:
             return None
 

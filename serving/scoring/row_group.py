@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from serving.errors import ModelFault
 from serving.messages import Tensor
+from serving.models.conformal import ConformalTable, group_names
 from serving.models.verdicts import ONE_CODE, ONE_COUNT, VerdictThresholds, scores_of, verdict_codes
 from serving.ports import FeatureRows
 from serving.resilience.breaker import Ticket
@@ -32,7 +33,7 @@ OutputMaker = Callable[["RowGroup"], Tensor]
 
 
 class Verdicts(msgspec.Struct, frozen=True, gc=False):
-    """Scores of a batch, and the verdicts of one operating point (codes: 0 benign, 1 investigate, 2 alert).
+    """Scores of a batch, and the verdicts of one operating point (codes: 0 benign, 1 investigate, 2 alert, 3 unknown).
 
     code, step: of a single row, its code and its step of the calibration; -1 if there are several rows."""
 
@@ -81,8 +82,8 @@ class RowGroup(msgspec.Struct):
     raw: Mapping[str, NDArray[Any]] = _NO_OUTPUTS
     verdicts: Verdicts | None = None
     degraded: NDArray[np.bool_] = _NO_ROWS
-    counts: tuple[int, int, int] | None = None
-    """Rows that are benign, investigate, alert."""
+    counts: tuple[int, ...] | None = None
+    """Rows that are benign, investigate, alert, and unknown if there are some."""
     degraded_rows: int = 0
     feature_s: float | None = None
     model_s: float | None = None
@@ -101,10 +102,8 @@ class RowGroup(msgspec.Struct):
     def conclude(self) -> None:
         """Turn the model's outputs into verdicts and counts. Raises ModelFault if a row has no output."""
         revision, rows = self.variant.revision, self.rows.rows
-        if rows == 1:
-            self.settle(judge_one(revision, self.raw, self.plan))
-        else:
-            self.settle(judge(revision, self.raw, rows, self.plan.point))
+        verdicts = judge_one(revision, self.raw, self.plan) if rows == 1 else judge(revision, self.raw, rows, self.plan.point)
+        self.settle(verdicts if revision.unknown is None else with_unknown(revision, verdicts, self.rows))
 
     def settle(self, verdicts: Verdicts | None) -> None:
         """Take these verdicts, of the model or of rules, and count them."""
@@ -113,8 +112,7 @@ class RowGroup(msgspec.Struct):
             if rows == 1:
                 self.counts = ONE_COUNT[int(verdicts.codes[0])]
             else:
-                benign, investigate, alert = np.bincount(verdicts.codes, minlength=3).tolist()
-                self.counts = (benign, investigate, alert)
+                self.counts = tuple(np.bincount(verdicts.codes, minlength=3).tolist())
         if self.source == RULES:
             self.degraded, self.degraded_rows = np.ones(rows, dtype=np.bool_), rows
         elif self.features is not None:
@@ -137,6 +135,27 @@ def judge(revision: LoadedRevision, raw: Mapping[str, NDArray[Any]], rows: int, 
     except ValueError as problem:
         raise _model_fault(revision, problem) from problem
     return Verdicts(point, scores, verdict_codes(scores, revision.points[point]))
+
+
+def groups_of(table: ConformalTable, rows: TensorRows | ColumnRows) -> list[str] | None:
+    """The group of each row, by the column that names it; None where there are no groups, or rows have no columns."""
+    column = rows.fields.get(table.group) if table.group is not None and isinstance(rows, ColumnRows) else None
+    return None if column is None else group_names(column)
+
+
+def with_unknown(revision: LoadedRevision, verdicts: Verdicts | None, rows: TensorRows | ColumnRows) -> Verdicts | None:
+    """The verdicts with `unknown` where the revision's bundle asks for it; the same where it does not."""
+    table = revision.unknown
+    if table is None or verdicts is None:
+        return verdicts
+    groups = groups_of(table, rows)
+    if rows.rows == 1:
+        before = int(verdicts.codes[0])
+        code = table.code(before, float(verdicts.scores[0]), None if groups is None else groups[0])
+        if code == before:
+            return verdicts
+        return Verdicts(verdicts.point, verdicts.scores, ONE_CODE[code], code if verdicts.code >= 0 else -1, verdicts.step)
+    return Verdicts(verdicts.point, verdicts.scores, table.codes(verdicts.codes, verdicts.scores, groups))
 
 
 def judge_one(revision: LoadedRevision, raw: Mapping[str, NDArray[Any]], plan: AnswerPlan) -> Verdicts | None:

@@ -10,7 +10,8 @@ from typing import Final, Literal, NamedTuple
 AnswerOutcome = Literal["ok", "client_error", "refused", "failed"]
 OUTCOMES: Final[tuple[AnswerOutcome, ...]] = ("ok", "client_error", "refused", "failed")
 STAGES: Final = ("total", "features", "model")
-VERDICTS: Final = ("benign", "investigate", "alert")
+VERDICTS: Final = ("benign", "investigate", "alert", "unknown")
+"""The last is counted from the first row of it on: few models have it."""
 
 LATENCY_BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 AGE_BUCKETS_S: Final = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 86400.0)
@@ -67,13 +68,14 @@ class ModelMetrics:
         latency_s: float,
         rows: int,
         operating_point: str | None = None,
-        verdicts: tuple[int, int, int] | None = None,
+        verdicts: tuple[int, ...] | None = None,
         degraded_rows: int = 0,
         feature_s: float | None = None,
         model_s: float | None = None,
         feature_age_ms: float | None = None,
     ) -> None:
-        """Count one answer. verdicts: rows that were benign, investigate, alert, at `operating_point`."""
+        """Count one answer. verdicts: rows that were benign, investigate, alert, and unknown if there
+        are some, at `operating_point`."""
         self._outcomes["ok"] += 1
         self._rows += rows
         self._degraded += degraded_rows
@@ -91,6 +93,9 @@ class ModelMetrics:
             counts[0] += verdicts[0]
             counts[1] += verdicts[1]
             counts[2] += verdicts[2]
+            if len(verdicts) > 3:
+                counts += [0] * (4 - len(counts))
+                counts[3] += verdicts[3]
 
     def refused(self, kind: AnswerOutcome) -> None:
         """Count one request that got an error; `outcome_of(error)` gives the kind."""

@@ -221,7 +221,7 @@ class ServingMetrics(Collector):
             requests.update({(*labels, outcome): float(n) for outcome, n in counts.outcomes.items()})
             rows[labels], degraded[labels] = float(counts.rows), float(counts.degraded)
             for point, numbers in counts.verdicts.items():
-                verdicts.update({(*labels, point, v): float(n) for v, n in zip(VERDICTS, numbers, strict=True)})
+                verdicts.update({(*labels, point, v): float(n) for v, n in zip(VERDICTS, numbers, strict=False)})
             for stage, histogram in counts.seconds.items():
                 self._add_histogram(seconds, (*labels, stage), histogram)
             self._add_histogram(ages, labels, counts.ages)

@@ -50,7 +50,8 @@ VERDICT: Final = MetricDoc(
     "vedette_verdicts_total",
     "counter",
     (*_MODEL, "door", "operating_point", "verdict"),
-    "Verdicts given, one a row, by the operating point they were judged at: benign, investigate or alert.",
+    "Verdicts given, one a row, by the operating point they were judged at: benign, investigate or alert; unknown from the "
+    "first one on, where a bundle asks for it.",
 )
 DEGRADED: Final = MetricDoc(
     "vedette_degraded_rows_total",

@@ -31,7 +31,7 @@ def evaluation_page(result: EvaluationResult, site: Site | None = None) -> Docum
     if len(result.seeds) > 1:
         sections += [_bounds(result, unit) for unit in first.units]
     sections += [*_calibration(result, first), *_families(result, first), *_episodes(result, first), *_segments(result, first)]
-    sections += _fairness(result, first)
+    sections += [*_confidence(first), *_fairness(result, first)]
     if site is not None:
         sections += list(_costs(result, first, site))
     sections.append(_expected(result))
@@ -247,6 +247,21 @@ def _segments(result: EvaluationResult, seed: SeedReport) -> Iterator[Section]:
         yield Section(
             f"By segment at {seed.segments[0].scenario}; seed {seed.seed}", grid=Grid(columns, rows, right=columns[1:])
         )
+
+
+def _confidence(seed: SeedReport) -> Iterator[Section]:
+    found = seed.confidence
+    if found is None:
+        return
+    said = (
+        f"A row's true class may be missing from its set in {found.error:.0%} of the rows of its class.",
+        f"Sets with one class: {found.one:,} rows; both: {found.both:,}; none: {found.none:,}.",
+        f"The verdict `unknown`: {found.unknown:,} rows, {found.unknown_attacks:,} of them attacks; "
+        f"{found.alerts_replaced:,} would have alerted.",
+    )
+    lines = tuple((c.group, c.label, f"{c.rows:,}", words.share(c.held)) for c in found.coverage)
+    columns = ("group", "class", "rows", "in its set")
+    yield Section(f"Conformal sets, seed {seed.seed}", said, grid=Grid(columns, lines, right=columns[2:]))
 
 
 def _fairness(result: EvaluationResult, seed: SeedReport) -> Iterator[Section]:

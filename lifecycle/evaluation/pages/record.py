@@ -94,6 +94,7 @@ def _seed(seed: SeedReport, site: Site | None) -> Record:
         "family_answers": None if seed.answers is None else _answers(seed.answers),
         "episodes": [_episodes(e) for e in seed.episodes],
         "fairness": fairness_record(seed.fairness) if seed.fairness else None,
+        "confidence": dataclasses.asdict(seed.confidence) if seed.confidence else None,
         "operating_points": {name: p.model_dump(mode="json") for name, p in seed.points.items()},
     }  # fmt: skip
 

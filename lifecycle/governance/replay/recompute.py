@@ -20,7 +20,7 @@ from serving.ports import FeatureRows
 from serving.scoring.answer_plan import answer_plan_of
 from serving.scoring.inputs import ColumnRows
 from serving.scoring.loaded_revision import LoadedRevision
-from serving.scoring.row_group import RULES, RowGroup, judge
+from serving.scoring.row_group import RULES, RowGroup, groups_of, judge, with_unknown
 from serving.scoring.rules_fallback import columns_of
 from serving.scoring.variant_runner import runtime_feed, tensors_of
 from serving.scoring.variant_set import Variant
@@ -42,6 +42,8 @@ class Recomputed:
     codes: NDArray[np.intp] | None
     matched: tuple[tuple[str, ...], ...] = ()
     outputs: Mapping[str, str] | None = None
+    groups: Sequence[str] | None = None
+    """The rows' groups, where the bundle's verdict `unknown` depends on them."""
 
 
 def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: str = "FP32") -> list[Recomputed]:
@@ -57,16 +59,18 @@ def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: s
         raw = revision.model.run(runtime_feed(tensors_of(group)), group.plan.to_run)
         if revision.manifest.score is None:
             return [Recomputed(None, None, outputs={name: digest_of(value) for name, value in raw.items()})]
-        verdicts = judge(revision, raw, group.rows.rows, group.plan.point)
+        verdicts = with_unknown(revision, judge(revision, raw, group.rows.rows, group.plan.point), group.rows)
     except (ModelError, ServingError, KeyError, ValueError) as problem:
         said = f"its columns lack {problem}" if isinstance(problem, KeyError) else str(problem)
         raise NotReplayable(f"the bundle does not take what the record holds: {said}") from problem
     if verdicts is None:
         raise NotReplayable("the record names no operating point")
+    groups = None if revision.unknown is None else groups_of(revision.unknown, group.rows)
     parts, start = [], 0
     for record in records:
         end = start + record.rows
-        parts.append(Recomputed(verdicts.scores[start:end], verdicts.codes[start:end]))
+        own = None if groups is None else groups[start:end]
+        parts.append(Recomputed(verdicts.scores[start:end], verdicts.codes[start:end], groups=own))
         start = end
     return parts
 

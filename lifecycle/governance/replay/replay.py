@@ -182,6 +182,7 @@ class Replayer:
 def is_needed(revision: LoadedRevision, record: AuditRecord, gone: frozenset[str]) -> bool:
     """Whether the answer needs a column that is gone: the model its own columns and tensors, rules any."""
     columns = {column for part in revision.assembly for column in part.columns} | revision.inputs.tensors.keys()
+    columns |= {revision.unknown.group} if revision.unknown is not None and revision.unknown.group is not None else set()
     return record.source == RULES or not gone.isdisjoint(columns)
 
 
@@ -201,6 +202,8 @@ def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) 
     for row in np.flatnonzero(differ).tolist():
         found += [ReplayDifference(record.receipt, row, "scores", float(recorded[row]), float(got.scores[row]))]
     codes = got.codes if record.source == RULES else verdict_codes(recorded, revision.points[point])
+    if revision.unknown is not None and record.source != RULES:
+        codes = revision.unknown.codes(codes, recorded, None if got.groups is None else list(got.groups))
     for row, (word, code) in enumerate(zip(record.verdicts, codes.tolist(), strict=True)):
         if word != VERDICTS[code]:
             found.append(ReplayDifference(record.receipt, row, "verdicts", word, VERDICTS[code]))

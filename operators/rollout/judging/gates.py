@@ -18,7 +18,7 @@ from operators.rollout.spec import Gate, GateName
 
 LABELLED = (GateName.PRECISION, GateName.RECALL)
 _OF_ROWS = (GateName.DEGRADED, GateName.ALERT_RATE, GateName.FAIRNESS)
-_SEVERITY = {"benign": 0, "investigate": 1, "alert": 2}
+_SEVERITY = {"benign": 0, "investigate": 1, "unknown": 1, "alert": 2}
 
 BAD = {
     GateName.ERRORS: "failed",
