@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from lifecycle.arrays import Mask
 from lifecycle.metrics import Interval, wilson
-from serving.models.conformal import UNKNOWN, ConformalTable
 from serving.models.manifest import ConformalSpec, OperatingPoint
-from serving.models.verdicts import verdict_codes
+from serving.models.verdicts import UNKNOWN, ConformalTable, verdict_codes
 
 ALL: Final = "all rows"
 

@@ -9,13 +9,12 @@ from serving.loading.score_part import score_part
 from serving.messages import ModelMetadata, TensorMetadata
 from serving.models.assembly import plan_assembly
 from serving.models.bundle import Bundle, check_service, check_signature
-from serving.models.conformal import ConformalTable
 from serving.models.errors import BundleError
 from serving.models.manifest import Manifest, OperatingPoint
 from serving.models.onnx import OnnxModel
 from serving.models.rules_model import rules_of
 from serving.models.timing import median_run_us
-from serving.models.verdicts import CalibrationTable
+from serving.models.verdicts import CalibrationTable, ConformalTable
 from serving.ports import FeatureReader, Model, RowExplainer
 from serving.rules.ruleset import RuleSet
 from serving.scoring.inputs import InputPlan

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from serving.messages import ModelMetadata
-from serving.models.conformal import ConformalTable
 from serving.models.manifest import Manifest, OperatingPoint
-from serving.models.verdicts import CalibrationTable
+from serving.models.verdicts import CalibrationTable, ConformalTable
 from serving.ports import Model, RowExplainer, Rules, TensorPlan
 from serving.scoring.inputs import InputPlan
 

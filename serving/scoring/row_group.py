@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 
 from serving.errors import ModelFault
 from serving.messages import Tensor
-from serving.models.conformal import ConformalTable, group_names
-from serving.models.verdicts import ONE_CODE, ONE_COUNT, VerdictThresholds, scores_of, verdict_codes
+from serving.models.verdicts import (
+    ONE_CODE,
+    ONE_COUNT,
+    ConformalTable,
+    VerdictThresholds,
+    group_names,
+    scores_of,
+    verdict_codes,
+)
 from serving.ports import FeatureRows
 from serving.resilience.breaker import Ticket
 from serving.scoring.inputs import ColumnRows, TensorRows

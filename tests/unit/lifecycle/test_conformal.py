@@ -12,8 +12,8 @@ from lifecycle.errors import DataError, DetectorError
 from lifecycle.evaluation.confidence import ALL, confidence_of
 from lifecycle.training.conformal import class_bounds, conformal_spec
 from lifecycle.training.train import prepare, train, write_bundle
-from serving.models.conformal import UNKNOWN, ConformalTable
 from serving.models.manifest import OperatingPoint
+from serving.models.verdicts import UNKNOWN, ConformalTable
 from tests.unit.lifecycle.declared import detector, rows
 
 POINT = OperatingPoint(threshold=0.7, investigate=0.4, requirement="by hand")
