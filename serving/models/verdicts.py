@@ -107,8 +107,10 @@ _ALERT: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class SetBounds:
-    """The conformal set of a score, in one group. The score itself says how well a row conforms to each class, so two scores decide: rows
-    with both classes in their set, or with none, have the scores between them. An attack is in the set of a score at or over attack_from, benign of one at or under benign_to."""
+    """The conformal set of a score, in one group: an attack is in it from attack_from on, benign up to benign_to.
+
+    The score itself says how well a row conforms to each class, so these two decide; rows with both classes in their set, or with none,
+    have the scores between them."""
 
     attack_from: float
     benign_to: float
