@@ -36,10 +36,12 @@ class FamilyReport:
 class FamilyAnswers:
     """Families as they were named: a row that does not alert counts as benign, one that alerts as what the model names it.
 
-    macro, micro: precision, recall and f1 over the attack families, with bounds."""
+    classes: name -> precision, recall and f1, with bounds; macro, micro: the same over the attack families."""
 
     scenario: str
     matrix: ConfusionMatrix
+    accuracy: Interval
+    classes: Mapping[str, Mapping[str, Interval]]
     macro: Mapping[str, Interval]
     micro: Mapping[str, Interval]
 
@@ -100,17 +102,32 @@ def named_families(
     clusters = clusters_of(scored)
 
     def figures(weights: Floats) -> Floats:
-        both = averages((weights @ one_hot).reshape(-1, k, k), range(1, k))
-        return np.hstack(both)
+        counts = (weights @ one_hot).reshape(-1, k, k)
+        hits, answers, support = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=1), counts.sum(axis=2)
+        each = [_ratio(hits, answers), _ratio(hits, support), _ratio(2 * hits, answers + support)]
+        accuracy = _ratio(hits.sum(axis=1, keepdims=True), counts.sum(axis=(1, 2))[:, None])
+        return np.hstack([*averages(counts, range(1, k)), accuracy, *each])
 
     drawn = bootstrap(clusters, [figures], draws=draws_for(len(pairs)), seed=seed)[0]
     units = clusters.having(scored.attack)
+    each = {}
+    for i, found in enumerate(matrix.figures()):
+        parts = drawn[:, [7 + i, 7 + k + i, 7 + 2 * k + i]]
+        rows = (scored.family == found.name) | (answered == found.name)
+        bounded = _bounded(Averages(found.precision.value, found.recall.value, found.f1), parts, clusters.having(rows))
+        wilson = {"precision": found.precision, "recall": found.recall} if scored.entity is None else {}
+        each[found.name] = {name: wilson.get(name, interval) for name, interval in bounded.items()}
+    accuracy = matrix.accuracy()
+    if scored.entity is not None:
+        accuracy = share_interval(accuracy.value, drawn[:, 6], clusters.count)
     return FamilyAnswers(
-        scenario,
-        matrix,
-        _bounded(matrix.macro(classes[1:]), drawn[:, :3], units),
-        _bounded(matrix.micro(classes[1:]), drawn[:, 3:], units),
-    )
+        scenario, matrix, accuracy, each, _bounded(matrix.macro(classes[1:]), drawn[:, :3], units),
+        _bounded(matrix.micro(classes[1:]), drawn[:, 3:6], units),
+    )  # fmt: skip
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0), dtype=np.float64)
 
 
 def _bounded(found: Averages, drawn: Floats, units: int) -> dict[str, Interval]:

@@ -3,7 +3,7 @@
 Rows with an entity: entities are drawn (bootstrap.py). Rows without one count as independent: Wilson's bounds for shares."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from lifecycle.evaluation.bootstrap import (
     share_interval,
 )
 from lifecycle.evaluation.scored import Scored
-from lifecycle.metrics.calibration import CALIBRATED, calibration_figures
+from lifecycle.metrics.calibration import BINS, CALIBRATED, ReliabilityBin, bin_of, calibration_figures
 from lifecycle.metrics.intervals import UNDEFINED, Interval
 from lifecycle.metrics.ranking import RANKED, RankedRows, areas, ranking
 from lifecycle.metrics.rates import Rates, rates
@@ -69,6 +69,26 @@ def estimate(scored: Scored, thresholds: Sequence[float], *, draws: int | None =
         for i, threshold in enumerate(thresholds)
     )
     return Estimates(ranked, at, {} if probability is None else _calibrated(scored, probability, clusters, drawn[1]))
+
+
+def bins_by_entity(
+    scored: Scored, probability: Floats, bins: Sequence[ReliabilityBin], *, draws: int | None = None, seed: int = 0
+) -> tuple[ReliabilityBin, ...]:
+    """The same bins with bounds that know that rows of one entity are alike."""
+    clusters, attack = clusters_of(scored), scored.attack
+    which = bin_of(probability, BINS)
+    within = [which == round(b.low * BINS) for b in bins]
+    rows = np.column_stack(within).astype(np.float64)
+
+    def shares(weights: Floats) -> Floats:
+        total = weights @ rows
+        return np.divide(weights @ (rows * attack[:, None]), total, out=np.full_like(total, np.nan), where=total > 0)
+
+    drawn = bootstrap(clusters, [shares], draws=draws or draws_for(len(attack)), seed=seed)[0]
+    return tuple(
+        replace(b, attack_share=share_interval(b.attack_share.value, drawn[:, i], clusters.having(within[i])))
+        for i, b in enumerate(bins)
+    )
 
 
 def clusters_of(scored: Scored) -> Clusters:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 
 from lifecycle.arrays import Floats, Mask
-from lifecycle.evaluation.estimates import Estimates, ThresholdFigures, estimate
+from lifecycle.evaluation.estimates import Estimates, ThresholdFigures, bins_by_entity, estimate
 from lifecycle.evaluation.scored import Scored, by_window
 from lifecycle.metrics.calibration import ReliabilityBin, reliability
 from lifecycle.metrics.intervals import Interval
@@ -149,7 +149,8 @@ class _Unit:
             self.name, self.benign, attacked,
             {name: interval.value for name, interval in estimates.ranking.items()},
             tuple(self._point(*named, at) for named, at in zip(points.items(), estimates.at, strict=False)),
-            estimates.ranking, estimates.at[len(points) :], None if ranked is None else _drawn(ranked), _calibration(judged, estimates),
+            estimates.ranking, estimates.at[len(points) :], None if ranked is None else _drawn(ranked),
+            _calibration(judged, estimates, draws, seed),
             _per(int(attack.sum()), int(self.rows.attack.sum())), _per(int((~attack).sum()), int((~self.rows.attack).sum())),
             None if self.days is None else len(self.rows.score) / self.days,
         )  # fmt: skip
@@ -165,10 +166,13 @@ class _Unit:
         )  # fmt: skip
 
 
-def _calibration(judged: Scored, estimates: Estimates) -> CalibrationReport | None:
+def _calibration(judged: Scored, estimates: Estimates, draws: int | None, seed: int) -> CalibrationReport | None:
     if judged.probability is None or len(judged.score) == 0:
         return None
-    return CalibrationReport(estimates.calibration, reliability(judged.probability, judged.attack))
+    bins = reliability(judged.probability, judged.attack)
+    if judged.entity is not None:
+        bins = bins_by_entity(judged, judged.probability, bins, draws=draws, seed=seed)
+    return CalibrationReport(estimates.calibration, bins)
 
 
 def _thresholds_at(ranked: RankedRows, recalls: tuple[float, ...]) -> tuple[float, ...]:

@@ -45,7 +45,7 @@ def expected_calibration_error(probability: Floats, attack: Mask, bins: int = BI
 
 def reliability(probability: Floats, attack: Mask, bins: int = BINS) -> tuple[ReliabilityBin, ...]:
     """The table behind the error: bins of equal width that have rows."""
-    which = _bin(probability, bins)
+    which = bin_of(probability, bins)
     found = []
     for i in np.unique(which).tolist():
         rows = which == i
@@ -59,7 +59,7 @@ def calibration_figures(probability: Floats, attack: Mask, weights: Floats, bins
     """CALIBRATED of each set of weights. probability, attack: shape (n,); weights: shape (b, n); result (b, 3)."""
     total = weights.sum(axis=1, keepdims=True)
     means = weights @ _losses(probability, attack) / total
-    which = _bin(probability, bins)
+    which = bin_of(probability, bins)
     gap = (probability - attack).astype(np.float64)
     per_bin = np.stack([weights[:, which == i] @ gap[which == i] for i in range(bins)], axis=1)
     return np.hstack([means, np.abs(per_bin).sum(axis=1, keepdims=True) / total])
@@ -71,6 +71,6 @@ def _losses(probability: Floats, attack: Mask) -> Floats:
     return np.column_stack([(probability - attack) ** 2, -np.log(right)])
 
 
-def _bin(probability: Floats, bins: int) -> NDArray[np.int64]:
-    """A probability on an edge belongs to the bin below it, as in scikit-learn's calibration_curve."""
+def bin_of(probability: Floats, bins: int) -> NDArray[np.int64]:
+    """The bin of each, shape (n,), from 0. A probability on an edge belongs to the bin below it, as in scikit-learn's calibration_curve."""
     return np.searchsorted(np.linspace(0.0, 1.0, bins + 1)[1:-1], probability)

@@ -40,11 +40,11 @@ class ClassFigures:
 
 @dataclass(frozen=True, slots=True)
 class Averages:
-    """Precision, recall and F1 over several classes."""
+    """Precision, recall and F1 over several classes; of one class they may be undefined."""
 
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,8 +194,7 @@ def _families(result: EvaluationResult, seed: SeedReport) -> Iterator[Section]:
     if answers is not None:
         columns = ("class", "rows", "precision", "recall", "F1", *(f"named {c}" for c in answers.matrix.classes))
         rows = tuple(
-            (f.name, f"{f.support:,}", words.share(f.precision), words.share(f.recall), "-" if f.f1 is None else f"{f.f1:.3f}",
-             *(f"{n:,}" for n in counted))
+            (f.name, f"{f.support:,}", *(words.share(i) for i in answers.classes[f.name].values()), *(f"{n:,}" for n in counted))
             for f, counted in zip(answers.matrix.figures(), answers.matrix.counts.tolist(), strict=True)
         )  # fmt: skip
         over = tuple(
@@ -205,7 +204,7 @@ def _families(result: EvaluationResult, seed: SeedReport) -> Iterator[Section]:
             )
             for kind, figures in (("macro", answers.macro), ("micro", answers.micro))
         )
-        accuracy = ("accuracy over all classes", words.share(answers.matrix.accuracy()))
+        accuracy = ("accuracy over all classes", words.share(answers.accuracy))
         text = (
             f"A row that does not alert at {answers.scenario} counts as benign; one that alerts as the family that the model names.",
         )

@@ -144,10 +144,9 @@ def _answers(answers: FamilyAnswers) -> Record:
     matrix = answers.matrix
     return {
         "scenario": answers.scenario, "classes": list(matrix.classes), "counts": matrix.counts.tolist(),
-        "accuracy": interval_record(matrix.accuracy()), "macro": intervals_record(answers.macro), "micro": intervals_record(answers.micro),
+        "accuracy": interval_record(answers.accuracy), "macro": intervals_record(answers.macro), "micro": intervals_record(answers.micro),
         "per_class": [
-            {"class": f.name, "support": f.support, "answers": f.answers, "precision": interval_record(f.precision),
-             "recall": interval_record(f.recall), "f1": f.f1}
+            {"class": f.name, "support": f.support, "answers": f.answers, **intervals_record(answers.classes[f.name])}
             for f in matrix.figures()
         ],
         "over_all_classes": {name: _averages(a) for name, a in (("macro", matrix.macro()), ("micro", matrix.micro()))},

@@ -49,6 +49,20 @@ def test_named_families_agree_with_scikit_learn():
         assert all(i.low < i.value < i.high for i in found.values())
 
 
+def test_each_class_has_bounds_by_entity_where_rows_of_one_are_alike():
+    """The same rows, thirty of each host."""
+    rows, hosts = scored(), np.array([f"h{i // 30}" for i in range(300)], dtype=object)
+    free = named_families(rows, "p", POINT, FAMILIES)
+    tied = named_families(scored(entity=hosts), "p", POINT, FAMILIES)
+    for name, figures in free.classes.items():
+        matrix = next(f for f in free.matrix.figures() if f.name == name)
+        assert figures["precision"] == matrix.precision
+        assert figures["f1"].value == matrix.f1
+        assert {n: i.value for n, i in tied.classes[name].items()} == {n: i.value for n, i in figures.items()}
+        assert {i.method for i in tied.classes[name].values()} == {"bootstrap"}
+    assert (tied.accuracy.value, tied.accuracy.units, free.accuracy.units) == (free.accuracy.value, 10, 300)
+
+
 def test_a_family_that_is_not_declared_has_a_class_of_its_own():
     rows = scored(family=np.where(np.arange(300) < 5, "worm", scored().family).astype(object))
     assert named_families(rows, "p", POINT, FAMILIES).matrix.classes == (BENIGN_CLASS, *FAMILIES, "worm")

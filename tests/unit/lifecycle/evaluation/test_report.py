@@ -67,3 +67,23 @@ def test_over_seeds_mean_and_deviation():
     got = spread([1.0, 2.0, 3.0])
     assert (got.value, got.high - got.value) == (2.0, 1.0)
     assert spread([1.0, None]).value is None
+
+
+def test_bins_of_probabilities_have_bounds_by_entity():
+    rng = np.random.default_rng(0)
+    said = rng.integers(0, 11, 400) / 10
+    host = np.repeat(np.arange(20), 20)
+    attack = rng.random(400) < np.clip(said + 0.4 * np.where(host % 2, 1, -1), 0, 1)
+    rows = Scored(
+        said.astype(np.float32), attack, np.ones(400, dtype=bool), host.astype(str).astype(object), None, {}, probability=said
+    )
+    tied = units(rows)["row", "all"].calibration.bins
+    free = units(scored_without_entity(rows))["row", "all"].calibration.bins
+    assert [(b.rows, b.attack_share.value) for b in tied] == [(b.rows, b.attack_share.value) for b in free]
+    widths = [[b.attack_share.high - b.attack_share.low for b in bins] for bins in (tied, free)]
+    assert np.mean(widths[0]) > np.mean(widths[1])
+    assert {b.attack_share.method for b in tied} == {"bootstrap"}
+
+
+def scored_without_entity(rows):
+    return Scored(rows.score, rows.attack, rows.verified, None, None, {}, probability=rows.probability)
