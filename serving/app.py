@@ -71,7 +71,7 @@ async def compose(settings: ServingSettings) -> Composition:
     configure_logging(settings.log_level)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
-        segments, unmapped = _open_segments(settings.segments)
+        segments, unmapped = open_segments(settings.segments)
         metrics, clock = ServingMetrics(identity, segments=segments), SystemClock()
         stack.callback(asyncio.get_running_loop().create_task(metrics.lag.watch()).cancel)
         tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
@@ -145,7 +145,7 @@ async def compose(settings: ServingSettings) -> Composition:
     raise AssertionError("not reached")
 
 
-def _open_segments(path: Path | None) -> tuple[SegmentMap | None, tuple[str, ...]]:
+def open_segments(path: Path | None) -> tuple[SegmentMap | None, tuple[str, ...]]:
     """The mapping by which evidence is counted, and what is wrong with it, a line each. A mapping that cannot be used stops no answer."""
     if path is None:
         return None, ()

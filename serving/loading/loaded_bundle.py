@@ -88,7 +88,7 @@ def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
     manifest, bundle = loaded.manifest, loaded.digest
     verdict_outputs = _verdict_outputs(manifest)
     points, point = _points(manifest, spec), spec.operating_point or manifest.default_operating_point
-    service = _feature_service(manifest, spec)
+    service, sets = _feature_service(manifest, spec), ConformalTable.of(manifest.conformal)
     return LoadedRevision(
         name=manifest.name,
         version=manifest.version,
@@ -113,9 +113,8 @@ def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
         rules=loaded.rules,
         personal=_personal(manifest),
         explainer=loaded.explainer,
-        unknown=ConformalTable.of(manifest.conformal)
-        if manifest.conformal is not None and manifest.conformal.unknown
-        else None,
+        unknown=sets if manifest.conformal is not None and manifest.conformal.unknown else None,
+        conformal=sets,
     )
 
 
@@ -165,6 +164,8 @@ def _metadata(
         parameters["tensor_outputs"] = [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in outputs]
         parameters["operating_point"] = point
         parameters["operating_points"] = {n: p.threshold for n, p in points.items()}
+    if manifest.conformal is not None:
+        parameters["conformal_error"] = manifest.conformal.error
     if service:
         parameters["feature_service"] = service
     if manifest.event_time_field:

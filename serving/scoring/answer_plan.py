@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from serving.errors import BadRequest
 from serving.messages import DATATYPES, InferRequest, Tensor
 from serving.models.assembly import as_wire_bytes
-from serving.models.verdicts import VERDICT_BYTES, VerdictThresholds
+from serving.models.verdicts import VERDICT_BYTES, ConformalTable, VerdictThresholds
 from serving.scoring.inputs import repeated
 from serving.scoring.loaded_revision import LoadedRevision
-from serving.scoring.row_group import MODEL, AnswerPlan, OutputMaker, RowGroup, Verdicts
+from serving.scoring.row_group import MODEL, AnswerPlan, OutputMaker, RowGroup, Verdicts, groups_of
 from serving.scoring.variant_set import VARIANT
 
 _MAX_PLANS: Final = 64
 """Plans kept with one revision. A plan beyond that is made for each request anew."""
+CONFORMAL_SET: Final = "conformal_set"
+"""Output, on request, of a bundle with conformal sets: the classes that a row may be of."""
+_SET_BYTES: Final[NDArray[np.object_]] = np.array([b"", b"benign", b"attack", b"benign,attack"], dtype=object)
 _CALIBRATED: Final = {"probability": "merged", "probability_low": "low", "probability_high": "high"}
 
 
@@ -52,6 +55,8 @@ def wanted_outputs(revision: LoadedRevision, request: InferRequest) -> tuple[str
         return revision.default_outputs
     names = tuple([o.name for o in request.outputs])
     unknown = [n for n in names if n not in revision.model_outputs and n not in revision.verdict_outputs and n != VARIANT]
+    if revision.conformal is not None:
+        unknown = [n for n in unknown if n != CONFORMAL_SET]
     if unknown:
         known = [*revision.verdict_outputs, *(o.name for o in revision.manifest.outputs)]
         raise BadRequest(f"outputs {unknown} are unknown; model {revision.name!r} has {known}")
@@ -101,6 +106,8 @@ def _output_maker(revision: LoadedRevision, name: str, has_score: bool) -> Outpu
         return lambda group: Tensor(name, "FP32", _verdicts(group).scores)
     if name == "degraded":
         return _degraded_output(name)
+    if name == CONFORMAL_SET and revision.conformal is not None:
+        return _conformal_output(revision.conformal)
     table = revision.calibration
     if table is None:
         return _refusal(f"output {name!r} needs a calibrated model")
@@ -155,6 +162,14 @@ def _degraded_output(name: str) -> OutputMaker:
 
     def make(group: RowGroup) -> Tensor:
         return ready[group.degraded_rows] if group.rows.rows == 1 else Tensor(name, "BOOL", group.degraded)
+
+    return make
+
+
+def _conformal_output(sets: ConformalTable) -> OutputMaker:
+    def make(group: RowGroup) -> Tensor:
+        benign, attack = sets.sets(_verdicts(group).scores, groups_of(sets, group.rows))
+        return Tensor(CONFORMAL_SET, "BYTES", _SET_BYTES[benign + 2 * attack])
 
     return make
 

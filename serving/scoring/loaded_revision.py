@@ -53,6 +53,8 @@ class LoadedRevision:
     """Says why; None for a model without a score."""
     unknown: ConformalTable | None = None
     """Where the bundle asks for the verdict `unknown`; None: it does not."""
+    conformal: ConformalTable | None = None
+    """Where the bundle has conformal sets, whether or not it asks for `unknown`."""
     plans: dict[tuple[tuple[str, ...], str | None], object] = field(init=False, repr=False, compare=False, default_factory=dict)
     """Plans made so far, by outputs and operating point; see serving.scoring.answer_plan."""
     makers: dict[tuple[str, bool], object] = field(init=False, repr=False, compare=False, default_factory=dict)

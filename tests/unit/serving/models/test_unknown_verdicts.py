@@ -12,6 +12,7 @@ from operators.rollout.evidence import Tally
 from operators.rollout.judging.gates import pairs
 from operators.rollout.spec import Gate, GateName
 from serving.audit.encoding import decode_record, encode_record
+from serving.errors import BadRequest
 from serving.messages import InferRequest, Tensor
 from serving.models.bundle import read_bundle
 from tests.unit.serving.scoring.variants import World, request, spec, tensors, threat, variant
@@ -72,6 +73,20 @@ async def test_a_set_that_holds_neither_class_is_unknown_too(tmp_path):
     world = world_of(tmp_path, bundle)
     await world.service.apply(spec(bundle))
     assert verdicts(await world.service.infer(request(*"abcd", level=LEVELS))) == TOLD
+
+
+async def test_sets_are_answered_on_request(tmp_path):
+    bundle = threat(tmp_path / "b", "1", conformal={**ASKED, "unknown": False})
+    plain = threat(tmp_path / "p", "2")
+    world = world_of(tmp_path, bundle, plain)
+    await world.service.apply(spec(bundle, variant(plain, weight=50)))
+    hosts = [f"10.0.0.{i}" for i in range(8)]
+    answer = await world.service.infer(request(*hosts, level=LEVELS * 2, outputs=("verdict", "conformal_set")))
+    (sets,) = [o.data.tolist() for o in answer.outputs if o.name == "conformal_set"]
+    assert sets == [b"attack", b"benign", b"benign,attack", b"benign,attack"] * 2, "by stable alone: the other has none"
+    assert "conformal_set" not in [o.name for o in (await world.service.infer(request("a"))).outputs]
+    with pytest.raises(BadRequest, match="conformal_set"):
+        await world.service.infer(request("a", variant="candidate", outputs=("conformal_set",)))
 
 
 def by_group(*protos, levels):
