@@ -76,7 +76,8 @@ def _print_row(row: "ExplainedRow") -> None:
     body = row.explanation
     head = f"row {row.row}: {body['verdict']}"
     if "score" in body:
-        head += f", score {body['score']:.4g} (investigate from {body['investigate']:.4g}, alert from {body['threshold']:.4g})"
+        score = "not a number" if body["score"] is None else f"{body['score']:.4g}"
+        head += f", score {score} (investigate from {body['investigate']:.4g}, alert from {body['threshold']:.4g})"
     page().print(head, markup=False, soft_wrap=True)
     if body["method"] == "rules_answered":
         page().print(f"rules answered in the model's place: {', '.join(body['rules']) or 'none holds'}", markup=False)
@@ -114,7 +115,11 @@ def _print_rule(body: Any) -> None:
 def _print_counterfactuals(body: Any) -> None:
     for one in body["counterfactuals"]:
         page().print(f"{one['sentence']} (score {one['score']:.4g})", markup=False, soft_wrap=True)
-    if not body["counterfactuals"]:
+    if body["is_met"]:
+        page().print(
+            f"its score alone is one of {body['wanted']!r}; the verdict {body['verdict']!r} has another cause", markup=False
+        )
+    elif not body["counterfactuals"]:
         nearest = (
             f"the nearest score was {body['nearest_score']:.4g}" if body["nearest_score"] is not None else "nothing was tried"
         )

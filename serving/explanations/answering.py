@@ -99,6 +99,7 @@ class BundleExplainer:
                 {
                     "method": "counterfactual",
                     "wanted": wanted,
+                    "is_met": search.is_met,
                     "counterfactuals": [counterfactual_body(found, wanted, self._words) for found in search.found],
                     "nearest_score": search.nearest,
                     "is_whole": search.is_whole,

@@ -93,6 +93,16 @@ def test_a_rule_says_how_far_it_can_be_trusted(explainer, judged):
     assert "logins failed" in alert["rule"]
 
 
+def test_an_unknown_row_has_reasons_and_no_change_where_its_score_is_a_benign_one(explainer, judged):
+    one = {name: tensor[1:] for name, tensor in judged.tensors.items()}
+    rows = JudgedRows(one, judged.scores[1:], ["unknown"], judged.point, judged.investigate, judged.alert)
+    (body,) = [json.loads(line) for line in explainer.explain("counterfactual", rows, 20.0)]
+    assert (body["verdict"], body["wanted"], body["is_met"], body["counterfactuals"]) == ("unknown", "benign", True, [])
+    for method in ("shap", "rules"):
+        (said,) = [json.loads(line) for line in explainer.explain(method, rows, 20.0)]
+        assert said["verdict"] == "unknown"
+
+
 def test_without_time_the_best_that_was_found_is_said_to_be_unfinished(explainer, judged):
     alert, _ = bodies(explainer, "counterfactual", judged, budget_s=0.0)
     assert not alert["is_whole"]

@@ -135,3 +135,22 @@ async def test_the_verb_prints_reasons_and_json(tmp_path):
     assert [row["explanation"]["wanted"] for row in answer["rows"]] == ["alert"]
     assert answer["rows"][0]["past"]["columns"]["level"] == {"median": 1.0, "most": 1.0, "values": 1}
     assert CliRunner().invoke(app, ["explain", *told, "--method", "guess"]).exit_code == 1
+
+
+async def test_a_score_that_is_no_number_is_said_to_be_none(tmp_path):
+    asked = await Asked(tmp_path).answer(allow_nonfinite=True, request_fields=[{"name": "level", "datatype": "FP32"}])
+    nothing = float("nan")
+    again = SegmentWriter(
+        asked.log_world.folder,
+        segment_bytes=1 << 20,
+        segments=0,
+        queue=100,
+        signer=lambda: asked.log_world.signer,
+        now_us=asked.log_world.now,
+    )
+    asked.world.scorer._audit = again
+    answer = await asked.world.service.infer(request("ann", level=nothing, explain="shap"))
+    again.close()
+    done = CliRunner().invoke(app, ["explain", answer.parameters["receipt"], "--store-dir", str(asked.store)])
+    assert done.exit_code == 0, done.output
+    assert "row 0: investigate, score not a number" in done.output
