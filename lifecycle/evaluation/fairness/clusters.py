@@ -41,6 +41,10 @@ class ClusterCounts:
         """Events."""
         return int(self.k.sum())
 
+    def eventful(self) -> float:
+        """How many clusters the events are spread over: Kish's effective number, 1 where one cluster has them all."""
+        return 0.0 if not self.events else float(self.k.sum() ** 2 / (self.k**2).sum())
+
     def effective(self) -> float:
         """How many independent observations would tell as much; at most `total`. Without an event (or without anything else) nothing
         is known of how alike rows are, and each cluster counts as one."""

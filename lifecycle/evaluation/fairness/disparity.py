@@ -45,6 +45,8 @@ class MinimumSizes:
     """Rows that the rate is of. Of attacks (false-negative rate) a fifth is enough."""
     entities: int = 10
     """Different entities among them, where rows name entities."""
+    eventful: float = 5.0
+    """Over how many entities the events of both are spread at least (Kish's effective number), where rows name entities."""
 
     def missing(self, part: "SegmentRate", rate: RateName) -> str:
         """What is missing, in words; empty: nothing is."""
@@ -127,11 +129,16 @@ def judge_fairness(
             found += [_compare(column, value, rate, rows, cluster, inside, sizes, rng) for rate in RATE_WORDS]
     tested = [i for i, d in enumerate(found) if d.p is not None]
     for i, p in zip(tested, adjusted([found[i].p or 0.0 for i in tested], correction), strict=True):
-        found[i] = replace(found[i], adjusted=p, is_finding=p <= alpha)
+        found[i] = replace(found[i], adjusted=p, is_finding=p <= alpha and _leaves_out_zero(found[i].difference))
     in_none = np.ones(len(rows.alert), dtype=bool)
     for values in rows.segments.values():
         in_none &= values == ""
     return FairnessReport(tuple(found), len(rows.alert), int(in_none.sum()), rows.entity is not None, alpha, correction)
+
+
+def _leaves_out_zero(difference: Interval) -> bool:
+    """Whether the bounds say so too. Permutations alone take unequal traffic for a difference where few entities have events."""
+    return difference.low is not None and difference.high is not None and (difference.low > 0 or difference.high < 0)
 
 
 def _compare(
@@ -152,9 +159,11 @@ def _compare(
         entities = None if rows.entity is None else len(clusters.n)
         rates.append(SegmentRate(clusters.events, clusters.total, entities, rate_interval(clusters)))
     missing = sizes.missing(rates[0], rate) or (f"the rest: {left}" if (left := sizes.missing(rates[1], rate)) else "")
+    both = ClusterCounts(np.concatenate([c.n for c in parts]), np.concatenate([c.k for c in parts]))
+    if not missing and rows.entity is not None and 0 < both.eventful() < sizes.eventful:
+        missing = f"the events are of {both.eventful():.1f} entities in effect, at least {sizes.eventful:g} are needed"
     p = None
     if not missing:
-        both = ClusterCounts(np.concatenate([c.n for c in parts]), np.concatenate([c.k for c in parts]))
         p = two_rates(both, np.arange(len(both.n)) < len(parts[0].n), rng)
     difference, ratio = (
         difference_interval(rates[0].interval, rates[1].interval),

@@ -102,6 +102,19 @@ def test_a_hundred_alerts_of_one_host_are_no_disparity() -> None:
     assert plain.findings, "taken as independent rows it would be a finding"
 
 
+def test_one_noisy_host_elsewhere_makes_no_finding_of_a_busy_segment() -> None:
+    """Seen on a real capture: 486 false alarms of few hosts, and a segment of busy hosts without any."""
+    counts = [("a", 24, 139, 0), ("b", 300, 60, 0), ("b", 1, 3000, 480)]
+    names = [f"{unit}{size}-{i}" for unit, many, size, _ in counts for i in range(many) for _ in range(size)]
+    alert = [row < hit for _, many, size, hit in counts for _ in range(many) for row in range(size)]
+    report = judge_fairness(rows(alert, [name[0] for name in names], names))
+    judged = one(report, "unit=a", "false_positive_rate")
+    assert not report.findings
+    assert "the events are of 1.0 entities in effect" in judged.too_small
+    few = judge_fairness(rows(alert, [name[0] for name in names], names), sizes=MinimumSizes(eventful=1))
+    assert not few.findings, "nor where the bounds hold 0"
+
+
 def test_the_rest_is_every_other_row_mapped_or_not() -> None:
     report = judge_fairness(rows([True] * 10 + [False] * 290, ["a"] * 100 + [""] * 200))
     assert report.unmapped == 200
