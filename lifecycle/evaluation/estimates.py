@@ -10,6 +10,7 @@ import numpy as np
 from lifecycle.arrays import Floats
 from lifecycle.evaluation.bootstrap import (
     COUNTED,
+    LEVELS,
     Clusters,
     Statistic,
     bootstrap,
@@ -23,7 +24,7 @@ from lifecycle.evaluation.bootstrap import (
 from lifecycle.evaluation.scored import Scored
 from lifecycle.metrics.calibration import BINS, CALIBRATED, ReliabilityBin, bin_of, calibration_figures
 from lifecycle.metrics.intervals import UNDEFINED, Interval
-from lifecycle.metrics.ranking import RANKED, RankedRows, areas, ranking
+from lifecycle.metrics.ranking import RANKED, RankedRows, ranking
 from lifecycle.metrics.rates import Rates, rates
 
 
@@ -98,12 +99,12 @@ def clusters_of(scored: Scored) -> Clusters:
 
 def _at_thresholds(scored: Scored, thresholds: Sequence[float], *, with_areas: bool) -> Statistic:
     """RANKED if asked for, then COUNTED of each threshold, side by side."""
-    ranked = RankedRows(scored.score, scored.attack)
+    ranked = RankedRows(scored.score, scored.attack, most=LEVELS, keep=thresholds)
     places = [ranked.place_of(threshold) for threshold in thresholds]
 
     def figures(weights: Floats) -> Floats:
         hits, alarms = ranked.totals(weights)
-        columns = [areas(hits, alarms)] if with_areas else []
+        columns = [ranked.areas_of(hits, alarms)] if with_areas else []
         for place in places:
             none = np.zeros(len(weights))
             found = (hits[:, place], alarms[:, place]) if place >= 0 else (none, none)

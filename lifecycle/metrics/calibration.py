@@ -58,11 +58,11 @@ def reliability(probability: Floats, attack: Mask, bins: int = BINS) -> tuple[Re
 def calibration_figures(probability: Floats, attack: Mask, weights: Floats, bins: int = BINS) -> Floats:
     """CALIBRATED of each set of weights. probability, attack: shape (n,); weights: shape (b, n); result (b, 3)."""
     total = weights.sum(axis=1, keepdims=True)
-    means = weights @ _losses(probability, attack) / total
-    which = bin_of(probability, bins)
-    gap = (probability - attack).astype(np.float64)
-    per_bin = np.stack([weights[:, which == i] @ gap[which == i] for i in range(bins)], axis=1)
-    return np.hstack([means, np.abs(per_bin).sum(axis=1, keepdims=True) / total])
+    gaps = np.zeros((len(attack), bins))
+    gaps[np.arange(len(attack)), bin_of(probability, bins)] = probability - attack
+    sums = weights @ np.column_stack([_losses(probability, attack), gaps])
+    figures = np.hstack([sums[:, :2], np.abs(sums[:, 2:]).sum(axis=1, keepdims=True)])
+    return np.asarray(figures / total, dtype=np.float64)
 
 
 def _losses(probability: Floats, attack: Mask) -> Floats:

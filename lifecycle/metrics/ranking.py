@@ -2,6 +2,7 @@
 
 Rows may weigh: a whole weight counts a row so many times. Many sets of weights are judged at once, which is what a bootstrap asks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,34 +40,63 @@ class Curve:
 
 
 class RankedRows:
-    """Rows in the order of their scores, ready to be weighed. scores, attack: shape (n,), at least one row of each class."""
+    """Rows in the order of their scores, ready to be weighed. scores, attack: shape (n,), n > 0.
 
-    def __init__(self, scores: Scores, attack: Mask) -> None:
-        self._order = np.argsort(-scores, kind="stable")
-        ordered = scores[self._order]
-        self._attack = attack[self._order]
-        self._last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
-        self._thresholds = ordered[self._last].astype(np.float64)
+    most: of more distinct scores only about so many are told apart when rows are weighed, `keep` (thresholds) among them; counts at
+    those are exact, and the areas are corrected by what the others add to them unweighed. None: all are."""
+
+    def __init__(self, scores: Scores, attack: Mask, *, most: int | None = None, keep: Sequence[float] = ()) -> None:
+        order = np.argsort(-scores, kind="stable")
+        ordered, is_attack = scores[order], attack[order]
+        last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
+        hits = np.cumsum(is_attack)[last]
+        distinct = ordered[last].astype(np.float64)
+        self._curve = Curve(distinct, hits.astype(np.float64), (last + 1 - hits).astype(np.float64))
+        self._attacks, self._benign = order[is_attack], order[~is_attack]
+        places, self._shift = np.arange(len(last)), np.zeros(len(RANKED))
+        if most is not None and len(last) > most:
+            kept = [_place(distinct, threshold) for threshold in keep]
+            even = np.searchsorted(last, np.linspace(0, len(ordered) - 1, most))
+            places = np.unique([*even.tolist(), *(p for p in kept if p >= 0), len(last) - 1])
+            if is_attack.any() and not is_attack.all():
+                whole, part = ((c[None] for c in cs) for cs in self._both(places))
+                self._shift = (areas(*whole) - areas(*part))[0]
+        self._thresholds, self._hits, self._alarms = distinct[places], hits[places], (last + 1 - hits)[places]
+
+    def _both(self, places: NDArray[np.int64]) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+        hits, alarms = self._curve.hits, self._curve.false_alarms
+        return (hits, alarms), (hits[places], alarms[places])
 
     def curve(self) -> Curve:
-        """With every row counted once."""
-        hits = np.cumsum(self._attack)[self._last].astype(np.float64)
-        return Curve(self._thresholds, hits, (self._last + 1) - hits)
+        """With every row counted once, at every distinct score."""
+        return self._curve
 
     def place_of(self, threshold: float) -> int:
-        """Index of the lowest distinct score that alerts at this threshold; -1 if none does. Compared as scores are served, in FP32."""
-        return int(np.count_nonzero(self._thresholds >= np.float32(threshold))) - 1
+        """Index of the lowest score told apart that alerts at this threshold; -1 if none does. Compared as scores are served, in FP32."""
+        return _place(self._thresholds, threshold)
 
     def totals(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Weighted (hits, false alarms) at or over each distinct score. weights: shape (b, n); results (b, k)."""
-        ordered = weights[:, self._order]
-        hits = np.cumsum(np.where(self._attack, ordered, 0.0), axis=1)[:, self._last]
-        alerts = np.cumsum(ordered, axis=1)[:, self._last]
-        return hits, alerts - hits
+        """Weighted (hits, false alarms) at or over each score told apart. weights: shape (b, n); results (b, k)."""
+        return _up_to(weights, self._attacks, self._hits), _up_to(weights, self._benign, self._alarms)
+
+    def areas_of(self, hits: Floats, alarms: Floats) -> Floats:
+        """RANKED of `totals`, each with both classes; result (b, 3)."""
+        return areas(hits, alarms) + self._shift
 
     def figures(self, weights: Floats) -> Floats:
         """RANKED of each set of weights. weights: shape (b, n), each with both classes; result (b, 3)."""
-        return areas(*self.totals(weights))
+        return self.areas_of(*self.totals(weights))
+
+
+def _place(thresholds: Floats, threshold: float) -> int:
+    return int(np.count_nonzero(thresholds >= np.float32(threshold))) - 1
+
+
+def _up_to(weights: Floats, rows: NDArray[np.int64], ends: NDArray[np.int64]) -> Floats:
+    """Sums of the first `ends` of these rows. weights: shape (b, n); result (b, len(ends))."""
+    running = np.zeros((len(weights), len(rows) + 1))
+    np.cumsum(weights[:, rows], axis=1, out=running[:, 1:])
+    return running[:, ends]
 
 
 def ranking(scores: Scores, attack: Mask) -> dict[str, float | None]:

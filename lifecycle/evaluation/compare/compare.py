@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 
 from lifecycle.arrays import Floats, Mask
-from lifecycle.evaluation.bootstrap import COUNTED, Clusters, Statistic, bootstrap, counted, draws_for
+from lifecycle.evaluation.bootstrap import COUNTED, LEVELS, Clusters, Statistic, bootstrap, counted, draws_for
 from lifecycle.evaluation.compare.budget import BUDGETED, at_budgets
 from lifecycle.evaluation.compare.paired_tests import Discordant, delong_difference, drawn_difference, holm, mcnemar
 from lifecycle.evaluation.estimates import clusters_of
@@ -18,7 +18,7 @@ from lifecycle.evaluation.report import Benign
 from lifecycle.evaluation.scored import Scored, by_window
 from lifecycle.metrics.calibration import CALIBRATED, calibration_figures
 from lifecycle.metrics.intervals import Interval
-from lifecycle.metrics.ranking import RANKED, RankedRows, areas
+from lifecycle.metrics.ranking import RANKED, RankedRows
 
 ALPHA: Final = 0.05
 LOWER_IS_BETTER: Final = frozenset({*CALIBRATED, "false_alarm_rate"})
@@ -145,13 +145,14 @@ class _Pair:
         return self.first.probability is not None and self.second.probability is not None
 
     def _statistic(self, scored: Scored, which: int, shares: Sequence[float]) -> Statistic:
-        ranked = RankedRows(scored.score, scored.attack)
+        keep = [pair[which] for pair in self.thresholds.values()]
+        ranked = RankedRows(scored.score, scored.attack, most=LEVELS, keep=keep)
         places = [ranked.place_of(pair[which]) for pair in self.thresholds.values()]
         probability = scored.probability if self._has_probabilities else None
 
         def figures(weights: Floats) -> Floats:
             hits, alarms = ranked.totals(weights)
-            columns = [areas(hits, alarms)]
+            columns = [ranked.areas_of(hits, alarms)]
             if probability is not None:
                 columns.append(calibration_figures(probability, scored.attack, weights))
             none = np.zeros(len(weights))

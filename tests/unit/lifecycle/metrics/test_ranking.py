@@ -57,3 +57,18 @@ def test_many_sets_of_weights_are_judged_as_one_by_one():
     score, attack, weights = rng.random(50).round(1), rng.random(50) < 0.4, rng.integers(1, 4, (7, 50)).astype(float)
     rows = RankedRows(score, attack)
     np.testing.assert_allclose(rows.figures(weights), np.vstack([rows.figures(w[None]) for w in weights]), rtol=1e-12)
+
+
+def test_scores_told_apart_in_part_give_the_same_areas_and_exact_counts():
+    """Unweighed to the bit of rounding, weighed within a thousandth; counts at the thresholds that are kept are exact."""
+    rng = np.random.default_rng(1)
+    attack = rng.random(5000) < 0.3
+    score = (rng.normal(size=5000) + attack).astype(np.float32)
+    whole, part = RankedRows(score, attack), RankedRows(score, attack, most=200, keep=(0.7, 99.0))
+    once, weights = np.ones((1, 5000)), rng.integers(0, 4, (5, 5000)).astype(float)
+    np.testing.assert_allclose(part.figures(once), whole.figures(once), rtol=1e-12)
+    np.testing.assert_allclose(part.figures(weights), whole.figures(weights), atol=1e-3)
+    assert part.totals(weights)[0].shape[1] <= 202
+    for found, expected in zip(part.totals(weights), whole.totals(weights), strict=True):
+        np.testing.assert_array_equal(found[:, part.place_of(0.7)], expected[:, whole.place_of(0.7)])
+    assert part.place_of(99.0) == -1
