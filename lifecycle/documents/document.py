@@ -1,6 +1,7 @@
 """A document of sections, and how it is written: Markdown, HTML that prints well, JSON. The one user of Jinja2."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -10,6 +11,12 @@ import jinja2
 from lifecycle.documents.charts import Chart, plotly_script, script_of
 
 Format = Literal["md", "html", "json"]
+
+_INLINE: Final = re.compile(r"(?<=!)\[|(?<=\])\(|<(?=[A-Za-z/!?])")
+"""Begins a picture, the address of a link, or HTML."""
+_BLOCK: Final = re.compile(r"^(#{1,6}(?= |$)|[>|\[]|[-+*](?= |$)|[-_*=]{2,}$|[`~]{3})")
+"""Begins a heading, a quotation, a table, the address of a link elsewhere, a list, a ruler or a block of code."""
+_PIPE: Final = re.compile(r"(\\*)\|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +89,18 @@ def _words(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+def _line(text: str) -> str:
+    """Text as one line of Markdown that is text and no more: no HTML, no link or picture of somebody else's, no block of its own."""
+    return _inline(_BLOCK.sub(r"\\\1", " ".join(text.split())))
+
+
 def _cell(text: str) -> str:
     """Text that stays within its cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|")
+    return _PIPE.sub(r"\1\1\\|", _inline(" ".join(text.split())))
+
+
+def _inline(line: str) -> str:
+    return _INLINE.sub(lambda found: f"\\{found[0]}", line)
 
 
 _ENVIRONMENT: Final = jinja2.Environment(
@@ -96,3 +112,4 @@ _ENVIRONMENT: Final = jinja2.Environment(
     keep_trailing_newline=True,
 )
 _ENVIRONMENT.filters["cell"] = _cell
+_ENVIRONMENT.filters["line"] = _line

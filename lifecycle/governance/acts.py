@@ -7,7 +7,7 @@ does. The chain itself is in serving.audit.segments."""
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +53,12 @@ def decode_act(entry: bytes, where: str) -> Act:
         raise NoteError(
             f"{where}: is no governed act ({problem}); `vedette audit verify` says what was done to the log"
         ) from problem
+
+
+def is_about(act: Act, models: Collection[str], bundles: Collection[str]) -> bool:
+    """Whether an act is about one of these models: its service in any namespace, or a bundle (digests, `sha256:...`)."""
+    kind, _, name = act.subject.partition("/")
+    return (kind == "modelservice" and name.rpartition("/")[2] in models) or (kind == "bundle" and name in bundles)
 
 
 class ActsLog:

@@ -16,7 +16,7 @@ def read_document(path: Path, expected: str) -> dict[str, Any]:
         raise CommandError(f"{path}: {reason(problem)}; expected {expected}") from problem
     except UnicodeDecodeError as problem:
         raise CommandError(f"{path}: is not UTF-8 text; expected {expected}") from problem
-    except yaml.YAMLError as problem:
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: of a date that there is not
         raise CommandError(f"{path}: cannot be read as YAML or JSON: {' '.join(str(problem).split())}") from problem
     if not isinstance(document, dict):
         raise CommandError(f"{path}: holds no fields; expected {expected}")

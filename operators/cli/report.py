@@ -13,7 +13,7 @@ from operators.cli.control_plane import StoreDir
 from operators.cli.fairness import fairness
 
 if TYPE_CHECKING:
-    from lifecycle.documents.document import Document
+    from lifecycle.documents.document import Document, Format
 
 app = typer.Typer(no_args_is_help=True, help="Model cards and compliance reports.")
 app.command()(fairness)
@@ -42,15 +42,20 @@ def card(
     from serving.models.store import BundleStore
     from serving.settings import ServingSettings
 
+    _check(form)
     root = store_dir or ServingSettings().store_dir
     name, _, version = model.partition(":")
     bundle = BundleStore(root).resolve(name, version or None)
     log = RecordLog(root / "audit", archive_if_there(root, None))
     facts = read_facts(root, log, rollout_facts(root))
+    about = BundleFact(bundle.digest, bundle.manifest)
+    if evaluation is None:
+        _write(model_card(about, facts.rollouts, facts.acts), form, out)
+        return
     try:
-        judged = json.loads(evaluation.read_text(encoding="utf-8")) if evaluation is not None else None
-        document = model_card(BundleFact(bundle.digest, bundle.manifest), facts.rollouts, facts.acts, judged)
-    except (ValueError, KeyError, TypeError) as problem:
+        judged = json.loads(evaluation.read_text(encoding="utf-8"))
+        document = model_card(about, facts.rollouts, facts.acts, {} if judged is None else judged)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise CommandError(f"{evaluation}: {problem}; expected what `vedette evaluate {name} --json` prints") from problem
     _write(document, form, out)
 
@@ -60,7 +65,10 @@ def compliance(
     since: Annotated[
         datetime | None, typer.Option("--from", formats=_MOMENTS, help="First moment, UTC (default: the beginning).")
     ] = None,
-    until: Annotated[datetime | None, typer.Option("--to", formats=_MOMENTS, help="Last moment, UTC (default: now).")] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=_MOMENTS, help="Last moment, UTC; a date is its first moment (default: now)."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     form: Form = "md",
     out: Out = None,
@@ -78,8 +86,11 @@ def compliance(
     from operators.cli.lineage import rollout_facts
     from serving.settings import ServingSettings
 
+    _check(form)
     root = store_dir or ServingSettings().store_dir
     first, last = _us(since, 0), _us(until, time.time_ns() // 1000)
+    if last < first:
+        raise CommandError(f"--to {until} is before --from {since}; the report is of the time between them")
     trust_of = trusted_keys(root / "keys" / "trusted")
     verification = Verification(time.time_ns() // 1000, trust_of, must_sign=True, beside=beside)
     folders, _ = folders_of_logs(None, root)
@@ -101,13 +112,20 @@ def _us(moment: datetime | None, otherwise: int) -> int:
     return otherwise if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1_000_000)
 
 
-def _write(document: "Document", form: str, out: Path | None) -> None:
-    from lifecycle.documents.document import Format, write
+def _check(form: str) -> "Format":
+    """The form by its name, before anything is read. Raises CommandError."""
+    from lifecycle.documents.document import Format
 
-    chosen = next((known for known in get_args(Format) if known == form), None)
+    chosen: Format | None = next((known for known in get_args(Format) if known == form), None)
     if chosen is None:
         raise CommandError(f"--format is {form!r}; it is one of {', '.join(get_args(Format))}")
-    text = write(document, chosen)
+    return chosen
+
+
+def _write(document: "Document", form: str, out: Path | None) -> None:
+    from lifecycle.documents.document import write
+
+    text = write(document, _check(form))
     if out is None:
         typer.echo(text, nl=False)
         return

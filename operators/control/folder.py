@@ -256,12 +256,10 @@ def owner_of(path: Path) -> str | None:
 
 def _read_yaml(path: Path) -> ServiceDocument | None:
     try:
-        body = path.read_text(encoding="utf-8")
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    try:
-        document = yaml.safe_load(body)
-    except yaml.YAMLError as problem:
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that there is not
         raise DamagedState(f"{path}: is not YAML: {problem}") from problem
     if not isinstance(document, dict):
         raise DamagedState(f"{path}: holds no document; see docs/reference for a complete one")

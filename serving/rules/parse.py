@@ -129,7 +129,7 @@ def _documents(path: str, content: str | bytes, unsupported: list[tree.Unsupport
             check_alias_expansion(document)
             if document is not None and not isinstance(document, dict):
                 raise _NotSupported("it is not a YAML map")
-    except (yaml.YAMLError, SigmaError, _NotSupported, RecursionError) as problem:
+    except (yaml.YAMLError, ValueError, SigmaError, _NotSupported, RecursionError) as problem:
         unsupported.append(tree.UnsupportedRule(path, "", path, _reason(problem)))
         return
     if not any(documents):

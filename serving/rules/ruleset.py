@@ -205,9 +205,10 @@ def parse_rules_file(content: bytes) -> RulesFile:
     """Parse a rules.yaml without compiling its expressions. Raises RuleError."""
     try:
         document = yaml.safe_load(content)
-        return RulesFile.model_validate(document or {})
-    except yaml.YAMLError as problem:
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that there is not
         raise RuleError(f"{FOLDER}{THRESHOLDS}: is not YAML: {' '.join(str(problem).split())}") from problem
+    try:
+        return RulesFile.model_validate(document or {})
     except ValidationError as problem:
         found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in problem.errors())
         raise RuleError(f"{FOLDER}{THRESHOLDS}: {found}") from problem

@@ -103,9 +103,11 @@ def read_people(text: str, where: str, check_step: Callable[[Mapping[str, Any]],
 
     Raises PeopleFileError."""
     try:
-        file = _PeopleFile.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError as problem:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: of a date that there is not, e.g. 2026-99-99
         raise PeopleFileError(f"{where}: is no YAML: {problem}") from problem
+    try:
+        file = _PeopleFile.model_validate(document or {})
     except ValidationError as problem:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors(include_url=False))
         raise PeopleFileError(f"{where}: {faults}") from problem

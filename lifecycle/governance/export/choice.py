@@ -1,12 +1,12 @@
 """What goes into an audit package: which segments, records, acts and checkpoints. Pure, but for reading lines that it is given."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from lifecycle.governance.acts import Act
+from lifecycle.governance.acts import Act, is_about
 from serving.audit.checkpoint import Checkpoint
 from serving.audit.keys.trust import Trust
 from serving.audit.segment_files import SegmentFiles
@@ -52,16 +52,13 @@ class ExportChoice:
             return False
         return self._is_then(head.time_us) and (not self.models or head.model in self.models)
 
-    def wants_act(self, entry: bytes, bundles: Iterable[str]) -> bool:
+    def wants_act(self, entry: bytes, bundles: Collection[str]) -> bool:
         """Whether an act is of that time and about these models: their service, or a bundle of theirs (`sha256:...`)."""
         try:
             act = _ACT.decode(entry)
         except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
             return False
-        subjects = {f"bundle/{digest}" for digest in bundles}
-        kind, _, name = act.subject.partition("/")
-        is_about = (kind == "modelservice" and name.rpartition("/")[2] in self.models) or act.subject in subjects
-        return self._is_then(act.time_us) and (not self.models or is_about)
+        return self._is_then(act.time_us) and (not self.models or is_about(act, self.models, bundles))
 
     def _is_then(self, time_us: int) -> bool:
         return self.from_us <= time_us < self.to_us

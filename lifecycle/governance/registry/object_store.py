@@ -6,6 +6,7 @@ is listed next. A folder keeps them by a rename, a hard link and fsync, S3 by at
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +18,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from lifecycle.governance.registry.errors import Damaged, RegistryError, Unreachable
 
+_DRAFT: Final = ".draft-"
+_DRAFT_AGE_S: Final = 3600.0
+"""A draft that is older belongs to nobody: a writer needs seconds."""
 _TAKEN: Final = frozenset({errno.EEXIST, errno.EINVAL})
 """How a failed If-None-Match comes back: s3fs turns S3's 412 into EINVAL."""
 
@@ -96,14 +100,20 @@ class ObjectStore:
             except FileNotFoundError:
                 return {}
         inside = {str(path)[len(base) :].lstrip("/"): int(about["size"] or 0) for path, about in found.items()}
-        return {path: size for path, size in sorted(inside.items()) if not path.rpartition("/")[2].startswith(".draft-")}
+        return {path: size for path, size in sorted(inside.items()) if not path.rpartition("/")[2].startswith(_DRAFT)}
 
     def read_all(self, folder: str) -> dict[str, bytes]:
         """Every file below a folder, read side by side: by its path within the folder, in order. Raises Unreachable."""
         names = list(self.sizes(folder))
         with self._asked(folder):
-            found = self._fs.cat([self._at(f"{folder}/{name}") for name in names]) if names else {}
-            return dict(zip(names, map(bytes, found.values()), strict=True))
+            paths = [self._at(f"{folder}/{name}") for name in names]
+            bodies = (
+                self._fs.cat_ranges(paths, None, None) if names else []
+            )  # `cat` would take a `[` in the address for a pattern
+            for body in bodies:
+                if isinstance(body, Exception):
+                    raise body
+            return dict(zip(names, map(bytes, bodies), strict=True))
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders directly within one. Raises Unreachable."""
@@ -130,10 +140,21 @@ class ObjectStore:
                 return
 
     def remove_empty(self, folder: str) -> None:
-        """Remove what is left of a folder without files; object stores have nothing left."""
-        if self._is_local:
-            for at, _, _ in os.walk(self._at(folder), topdown=False):
-                Path(at).rmdir()
+        """Remove what is left of a folder without files; object stores have nothing left.
+
+        Drafts that a killed writer left go too; a folder in which somebody writes stays. Raises Unreachable."""
+        if not self._is_local:
+            return
+        with self._asked(folder):
+            for at, _, names in os.walk(self._at(folder), topdown=False):
+                for draft in (Path(at, name) for name in names if name.startswith(_DRAFT)):
+                    if time.time() - draft.stat().st_mtime > _DRAFT_AGE_S:
+                        draft.unlink(missing_ok=True)
+                try:
+                    Path(at).rmdir()
+                except OSError as problem:
+                    if problem.errno != errno.ENOTEMPTY:
+                        raise
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
@@ -142,7 +163,7 @@ class ObjectStore:
         """A draft beside the file, synced, then put into place in one step. take_place: of a draft's path and the file's."""
         target = Path(self._at(path))
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".draft-{secrets.token_hex(8)}")
+        draft = target.with_name(f"{_DRAFT}{secrets.token_hex(8)}")
         try:
             with draft.open("xb") as file:
                 file.write(body)

@@ -1,6 +1,7 @@
 """The rows of the prediction log as fairness is judged of them: entity, verdict, and the label where an analyst gave one."""
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from serving.audit.personal.subject_keys import SubjectKeys
 from serving.audit.record import AuditRecord
 from serving.segments.mapping import SegmentMap
 
+_ROW: Final = re.compile(r"[0-9]{1,9}")
 _NOBODY: Final = "\x00"
 """Begins the name of an entity that is not known; no key has it, so no mapping does."""
 
@@ -49,32 +51,44 @@ class AnsweredRows:
 def read_labels(path: Path) -> Labels:
     """Read analysts' labels: CSV with the columns receipt, row (from 0) and label (attack or benign). Raises LabelError, OSError."""
     found: dict[tuple[str, int], bool] = {}
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        for number, line in enumerate(csv.DictReader(lines), 2):
-            receipt, row, label = (line.get(name) for name in ("receipt", "row", "label"))
-            if not receipt or label not in ("attack", "benign") or not (row or "0").isdigit():
-                raise LabelError(
-                    f"{path}, line {number}: is no label; write `receipt,row,label` above and e.g. `a1b2-3f,0,benign` (attack or benign)"
-                )
-            found[receipt, int(row or 0)] = label == "attack"
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            for number, line in enumerate(csv.DictReader(lines), 2):
+                receipt, row, label = (line.get(name) for name in ("receipt", "row", "label"))
+                if not receipt or label not in ("attack", "benign") or not _ROW.fullmatch(row or "0"):
+                    raise LabelError(
+                        f"{path}, line {number}: is no label; "
+                        "write `receipt,row,label` above and e.g. `a1b2-3f,0,benign` (attack or benign)"
+                    )
+                found[receipt, int(row or 0)] = label == "attack"
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise LabelError(
+            f"{path}: is no CSV in UTF-8 ({problem}); write `receipt,row,label` above and one label a line"
+        ) from problem
     return found
 
 
 def answered_rows(lines: Iterable[bytes], key: str | None, keys: SubjectKeys, labels: Labels) -> AnsweredRows:
-    """Every row that got a verdict. lines: of the log. key: the column of the entity; None: there is none. keys: open what is encrypted."""
+    """Every row that got a verdict. lines: of the log. key: the column of the entity; None: there is none. keys: open what is encrypted.
+
+    A line that is no whole record is passed over: verification names it."""
     entities: list[str] = []
     alerts: list[bool] = []
     known: list[bool | None] = []
     without = 0
     for line in lines:
-        record = decode_record(line)
-        if not record.verdicts:
+        try:
+            record = decode_record(line)
+            names = _entities(record, key, keys) if record.verdicts else None
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
-        names = _entities(record, key, keys)
+        rows = len(record.verdicts)
+        numbers = range(rows) if record.row_numbers is None else record.row_numbers
+        if not rows or len(numbers) != rows or (names is not None and len(names) != rows):
+            continue
         if names is None:
-            without += record.rows
-            names = [f"{_NOBODY}{record.receipt}/{i}" for i in range(record.rows)]
-        numbers = range(record.rows) if record.row_numbers is None else record.row_numbers
+            without += rows
+            names = [f"{_NOBODY}{record.receipt}/{i}" for i in range(rows)]
         entities += names
         alerts += [verdict == "alert" for verdict in record.verdicts]
         known += [labels.get((record.receipt, int(number))) for number in numbers]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from lifecycle.documents.document import Document, Grid, Section
-from lifecycle.governance.acts import Act
+from lifecycle.governance.acts import Act, is_about
 from lifecycle.governance.lineage.facts import AnswersFact, BundleFact, RolloutFact, short
-from lifecycle.governance.reports.model_card import act_record, acts_section, when
+from lifecycle.governance.reports.model_card import act_record, acts_section, rollout_record
+from lifecycle.governance.reports.moments import microseconds, when, when_iso
 from lifecycle.governance.verify.findings import Report
 
 _APPROVALS = ("rollout.approve", "rollout.reject")
@@ -17,7 +18,9 @@ _BREAK_GLASS = "rollout.break-glass"
 
 @dataclass(frozen=True, slots=True)
 class ComplianceFacts:
-    """What is known. first_us, last_us: the span, microseconds since the epoch. model: the only one that is meant; None: all."""
+    """What is known. first_us, last_us: the span, microseconds since the epoch. model: the only one that is meant; None: all.
+
+    Of one model are the acts about its services and bundles; acts about people, keys and single records are of no model."""
 
     first_us: int
     last_us: int
@@ -31,9 +34,11 @@ class ComplianceFacts:
 
 def compliance_report(facts: ComplianceFacts) -> Document:
     """The report of one span of time."""
+    bundles = {b.digest for b in facts.bundles if b.manifest.name == facts.model}
     acts = [a for a in facts.acts if facts.first_us <= a.time_us <= facts.last_us]
+    acts = acts if facts.model is None else [a for a in acts if is_about(a, {facts.model}, bundles)]
     answers = [a for a in facts.answers if facts.model in (None, a.model)]
-    rollouts = [r for r in facts.rollouts if facts.model in (None, r.service)]
+    rollouts = [r for r in facts.rollouts if facts.model in (None, r.service) and _is_within(r, facts)]
     refused = [a for a in acts if a.outcome != "accepted"]
     approvals = [a for a in acts if a.action in _APPROVALS and a not in refused]
     urgent = [a for a in acts if a.action == _BREAK_GLASS and a not in refused]
@@ -56,6 +61,7 @@ def compliance_report(facts: ComplianceFacts) -> Document:
         "logs": [asdict(report) for report in facts.reports],
         "answers": [asdict(a) for a in answers],
         "acts": [act_record(a) for a in acts],
+        "rollouts": [rollout_record(r) for r in rollouts],
     }
     return Document("Compliance report", about, sections, record)
 
@@ -97,7 +103,15 @@ def _data_of(bundle: BundleFact) -> str:
     return short(lineage.data_digest) if lineage else "made elsewhere"
 
 
+def _is_within(rollout: RolloutFact, facts: ComplianceFacts) -> bool:
+    """Whether a rollout was under way in the span. One whose times are not known counts."""
+    began, ended = microseconds(rollout.started), microseconds(rollout.ended or "")
+    return (began is None or began <= facts.last_us) and (ended is None or ended >= facts.first_us)
+
+
 def _rollouts(rollouts: Sequence[RolloutFact]) -> Section:
-    rows = tuple((r.service, str(r.number), r.started, r.ended or "-", r.outcome, r.by, r.reason) for r in rollouts)
+    rows = tuple(
+        (r.service, str(r.number), when_iso(r.started), when_iso(r.ended or "-"), r.outcome, r.by, r.reason) for r in rollouts
+    )
     columns = ("service", "number", "started", "ended", "outcome", "by", "why")
     return Section("Rollouts and experiments", grid=Grid(columns, rows), empty="None are recorded.")

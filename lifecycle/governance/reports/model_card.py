@@ -5,12 +5,12 @@ evaluation that is handed in, or from the records of rollouts and acts; what nob
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from lifecycle.documents.document import Document, Grid, Section, as_facts, interval, percent
 from lifecycle.governance.acts import Act
 from lifecycle.governance.lineage.facts import BundleFact, RolloutFact, provenance_of, short
+from lifecycle.governance.reports.moments import when, when_iso
 from lifecycle.metrics import Rates
 from lifecycle.training.operating_points.promise import promise, promise_in_full
 from serving.models.manifest import Expected, Manifest, OperatingPoint
@@ -26,6 +26,8 @@ def model_card(
 ) -> Document:
     """The card of one bundle. evaluation: what `vedette evaluate --json` printed, of the same detector. Raises ValueError if of another."""
     manifest = bundle.manifest
+    if evaluation is not None and not isinstance(evaluation, Mapping):
+        raise ValueError(f"the evaluation is a {type(evaluation).__name__} and not an object")
     if evaluation is not None and evaluation.get("detector") != manifest.name:
         raise ValueError(f"the evaluation is of detector {evaluation.get('detector')!r}, the bundle is {manifest.name!r}")
     mine = [r for r in rollouts if bundle.digest in (r.candidate.bundle, r.stable.bundle if r.stable else None)]
@@ -47,7 +49,7 @@ def model_card(
         "manifest": manifest.model_dump(mode="json", exclude={"files", "calibration"}),
         "operating_points": _point_figures(manifest),
         "evaluation": evaluation,
-        "rollouts": [_rollout_record(r) for r in mine],
+        "rollouts": [rollout_record(r) for r in mine],
         "acts": [act_record(a) for a in about],
     }
     title = f"Model card: {manifest.name} {manifest.version}"
@@ -76,7 +78,7 @@ def _data(manifest: Manifest) -> Section:
     provenance = dict(provenance_of(lineage))
     labels = provenance.pop("labels", None) or []
     figures = {key: value for key, value in lineage.data.items() if not key.endswith("_us")}
-    if "first_us" in lineage.data:
+    if {"first_us", "last_us"} <= lineage.data.keys():
         figures["time_range"] = f"{when(lineage.data['first_us'])} to {when(lineage.data['last_us'])}"
     known = provenance.pop("findings", None) or []
     facts = {
@@ -224,14 +226,24 @@ def acts_section(title: str, acts: Sequence[Act]) -> Section:
 
 def _rollouts(rollouts: Sequence[RolloutFact]) -> Section:
     rows = tuple(
-        (r.service, str(r.number), short(r.candidate.digest), r.started, r.ended or "-", r.outcome, r.by, r.reason)
+        (
+            r.service,
+            str(r.number),
+            short(r.candidate.digest),
+            when_iso(r.started),
+            when_iso(r.ended or "-"),
+            r.outcome,
+            r.by,
+            r.reason,
+        )
         for r in rollouts
     )
     columns = ("service", "number", "revision", "started", "ended", "outcome", "by", "why")
     return Section("Rollouts and experiments", grid=Grid(columns, rows), empty="This bundle was never rolled out here.")
 
 
-def _rollout_record(rollout: RolloutFact) -> dict[str, Any]:
+def rollout_record(rollout: RolloutFact) -> dict[str, Any]:
+    """A rollout as JSON has it."""
     record = {name: getattr(rollout, name) for name in ("service", "number", "started", "ended", "outcome", "by", "reason")}
     stable = rollout.stable.digest if rollout.stable else None
     return {**record, "candidate": rollout.candidate.digest, "stable": stable, "moves": list(rollout.moves)}
@@ -240,8 +252,3 @@ def _rollout_record(rollout: RolloutFact) -> dict[str, Any]:
 def act_record(act: Act) -> dict[str, Any]:
     """An act as JSON has it."""
     return {name: getattr(act, name) for name in act.__struct_fields__}
-
-
-def when(time_us: int) -> str:
-    """A moment for people, UTC."""
-    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

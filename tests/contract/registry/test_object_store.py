@@ -48,6 +48,14 @@ def test_a_listing_shows_what_was_written_and_removed(objects):
     assert objects.folders("m") == ["simple"]
 
 
+def test_all_of_a_folder_is_read(objects):
+    bodies = {f"{n}.json": b"%d" % n for n in range(5)}
+    for name, body in bodies.items():
+        objects.write(f"m/{name}", body)
+    assert objects.read_all("m") == bodies
+    assert objects.read_all("nowhere") == {}
+
+
 def test_another_client_sees_it_at_once(objects, url):
     other = ObjectStore(url)
     assert other.sizes("m") == {}
@@ -118,3 +126,21 @@ def test_a_folder_that_may_not_be_written_says_so(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(Unreachable, match="NotADirectoryError"):
         ObjectStore(str(tmp_path / "file")).write("a/b", b"x")
+
+
+@pytest.mark.parametrize("name", ["a[1]", "b*", "c?d", "e f", "g#h", "i::j"])
+def test_an_address_is_no_pattern(tmp_path, name):
+    objects = ObjectStore(str(tmp_path / name))
+    objects.write("m/1.json", b"x")
+    assert objects.read_all("m") == {"1.json": b"x"}
+
+
+def test_the_draft_of_a_killed_writer_goes_with_its_folder_and_that_of_a_living_one_stays(tmp_path):
+    objects = ObjectStore(str(tmp_path))
+    for name in ("killed", "living"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".draft-00").write_bytes(b"x")
+    os.utime(tmp_path / "killed" / ".draft-00", (0, 0))
+    objects.remove_empty("killed")
+    objects.remove_empty("living")
+    assert objects.folders("") == ["living"]

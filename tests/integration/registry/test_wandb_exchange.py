@@ -68,6 +68,16 @@ def test_what_is_not_there_any_more_says_how_to_get_it(registered, sent, tmp_pat
         hidden.rename(sent)
 
 
+def test_an_alias_that_was_taken_away_means_the_bundle_no_more(registered, sent, tmp_path):
+    again = tmp_path / "wandb"
+    shutil.copytree(sent, again)
+    registered.run("alias", "flows.v2", "night-shift", "--remove", "--why", "over")
+    registered.run("export", "flows.v2", "--to", f"wandb={again}")
+    with pytest.raises(NoSuchBundle, match="no offline run"):
+        WandbExchange(again).fetch(parse_reference("flows.v2:night-shift"), tmp_path / "got")
+    assert WandbExchange(again).fetch(parse_reference("flows.v2@production"), tmp_path / "got").aliases == ()
+
+
 def test_a_torn_run_and_one_that_is_none_are_passed_over(sent, tmp_path):
     (whole,) = sent.rglob("*.wandb")
     for size in (0, 3, 7, 200, whole.stat().st_size // 2):

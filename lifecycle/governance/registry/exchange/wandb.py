@@ -78,11 +78,15 @@ class WandbExchange:
 
     def fetch(self, reference: BundleReference, folder: Path) -> ExchangedBundle:
         """Bring the newest artifact that the reference means into a folder. Raises NoSuchBundle, Damaged."""
+        superseded: set[str] = set()  # what is said of a bundle is what was said last
         for path in sorted(self.folder.rglob("*.wandb"), key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True):
             for artifact in artifacts_in(path):
                 said = _metadata(artifact)
-                if said and _is_meant(reference, said, artifact.aliases):
+                if said is None or said["vedette.digest"] in superseded:
+                    continue
+                if _is_meant(reference, said, artifact.aliases):
                     return self._taken(artifact, said, path, folder)
+                superseded.add(said["vedette.digest"])
         raise NoSuchBundle(
             f"{self.folder}: no offline run with {reference.name} {reference.kind} {reference.value}; a bundle that was sent to a server "
             "comes back by `wandb artifact get`, and then `vedette registry push FOLDER`"
@@ -158,7 +162,7 @@ def _metadata(artifact: Any) -> dict[str, str] | None:
     """What we said of the artifact; None if it is not ours."""
     try:
         said = json.loads(artifact.metadata or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     needed = ("vedette.name", "vedette.version", "vedette.digest")
     is_ours = artifact.type == "model" and isinstance(said, dict) and all(isinstance(said.get(n), str) for n in needed)

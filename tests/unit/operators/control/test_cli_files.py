@@ -24,6 +24,7 @@ VERBS = [
     pytest.param(None, "no such file or directory", id="not there"),
     pytest.param(b"\xff\xfe\x00", "is not UTF-8 text", id="no text"),
     pytest.param(b"a: [", "cannot be read as YAML", id="no YAML"),
+    pytest.param(b"a: 2026-99-99", "cannot be read as YAML", id="a date that there is not"),
     pytest.param(b"- 1", "holds no fields", id="a list"),
     pytest.param(b"", "holds no fields", id="empty"),
 ])  # fmt: skip

@@ -196,6 +196,7 @@ async def test_sigma_rules_see_the_event_of_a_field(tmp_path):
         pytest.param("thresholds: [{id: a, when: level > 1.0, severity: grave}]", "severity", id="an unknown severity"),
         pytest.param("otherwise: maybe", "otherwise", id="an unknown verdict"),
         pytest.param("thresholds: [", "is not YAML", id="no YAML"),
+        pytest.param("otherwise: 2026-99-99", "is not YAML", id="a date that there is not"),
         pytest.param(
             "thresholds: [{id: a, when: level > 1.0, severity: low}, {id: a, when: level > 2.0, severity: low}]",
             "more than once",

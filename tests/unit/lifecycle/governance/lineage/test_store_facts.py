@@ -17,7 +17,8 @@ from tests.fakes.serving.records import record
 @pytest.fixture
 def folder(tmp_path):
     lines = [encode_record(record(receipt=f"r-{i}", time_us=i)) for i in range(3)]
-    hostile = [b"no json\n", b"[" * 50_000 + b"\n", b'{"receipt":"r-9"}\n']
+    latin = lines[1].replace(b'"r-1"', b'"r-9"').replace(b'"model":"', b'"model":"\xe9')
+    hostile = [b"no json\n", b"[" * 50_000 + b"\n", b'{"receipt":"r-9"}\n', b'"r-2" \xff\n', latin]
     (tmp_path / "segment-0000000000000001-one-000001.jsonl").write_bytes(b"".join([lines[0], *hostile, *lines[1:]]))
     os.mkfifo(tmp_path / "segment-0000000000000002-two-000001.jsonl")
     (tmp_path / "segment-odd.jsonl").write_text("{")

@@ -166,6 +166,56 @@ def test_what_is_promised_of_an_operating_point(bundle, changes, cell, said, lim
     assert limit is not None or "breach_response" not in limits
 
 
+HOSTILE = "# x\n\n<script>steal()</script> ![p](http://e.example/p.png) [a](javascript:x) a\\|b\n- <b>c"
+
+
+def test_text_of_others_stays_text_in_markdown(bundle):
+    bundle = replace(bundle, manifest=bundle.manifest.model_copy(update={"description": HOSTILE}))
+    text = write(model_card(bundle, [replace(rollout(), reason=HOSTILE)], [Act(time_us=1, actor=HOSTILE, action="a.b",
+        subject=f"bundle/{DIGEST}", reason=HOSTILE)]), "md")  # fmt: skip
+    assert sum(line.startswith("# ") for line in text.splitlines()) == 1, "there is no heading of somebody else"
+    for form in ("<script", "<b>", "![p](", "](javascript"):
+        assert text.count(form) == text.count(f"\\{form}") if form[0] == "<" else form not in text
+    assert "\\<script>steal()\\</script>" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [("a|b", "a\\|b"), ("a\\|b", "a\\\\\\|b"), ("a\\b", "a\\b"), ("score < 0.5", "score < 0.5"), ("x[3]", "x[3]")],
+)
+def test_a_cell_holds_its_text(text, cell):
+    """A backslash before a bar does not free the bar: each of them is escaped."""
+    document = Document("t", "a", (Section("s", grid=Grid(("one", "two"), ((text, "d"),))),), {})
+    assert write(document, "md").splitlines()[-1] == f"| {cell} | d |"
+
+
+@pytest.mark.parametrize("block", ["# h", "> q", "- i", "| a |", "[a]: http://e.example", "---", "```", "==="])
+def test_a_paragraph_begins_no_block(block):
+    document = Document("t", block, (), {})
+    assert write(document, "md").splitlines()[2] == f"\\{block}"
+
+
+@pytest.mark.parametrize("time_us", [2**63 - 1, -(2**63)])
+def test_a_moment_that_no_calendar_has_is_shown_as_recorded(bundle, time_us):
+    strange = bundle.manifest.lineage.model_copy(update={"data": {"first_us": time_us, "last_us": 0}})
+    manifest = bundle.manifest.model_copy(update={"lineage": strange})
+    text = write(model_card(replace(bundle, manifest=manifest), [], [act(time_us=time_us)]), "html")
+    assert text.count(f"{time_us} us since 1970") == 2
+
+
+@pytest.mark.parametrize("data", [{"first_us": 5}, {"last_us": 5}])
+def test_a_time_range_with_one_end_is_none(bundle, data):
+    half = bundle.manifest.lineage.model_copy(update={"data": data})
+    card = model_card(replace(bundle, manifest=bundle.manifest.model_copy(update={"lineage": half})), [], [])
+    assert "time range" not in dict(section(card, "Training data and its provenance").facts)
+
+
+@pytest.mark.parametrize("evaluation", [[], "text", 5])
+def test_an_evaluation_that_is_no_object_is_refused(bundle, evaluation):
+    with pytest.raises(ValueError, match="not an object"):
+        model_card(bundle, [], [], evaluation)
+
+
 def test_json_has_the_record(bundle):
     record = json.loads(write(model_card(bundle, [rollout()], [act()]), "json"))
     assert record["bundle"] == DIGEST
@@ -209,5 +259,39 @@ def test_a_log_that_was_changed_comes_first_and_is_named():
     assert report.record["is_sound"] is False
 
 
-def test_one_model_alone():
-    assert section(compliance(model="other"), "Answers by revision").grid.rows == ()
+def test_one_model_alone(bundle):
+    service = Act(time_us=5, actor="eve", action="rollout.approve", subject="modelservice/local/other", reason="r")
+    report = compliance(model="other", acts=(act(), service), bundles=(bundle,))
+    assert section(report, "Answers by revision").grid.rows == ()
+    assert section(report, "Rollouts and experiments").grid.rows == ()
+    assert [row[1] for row in section(report, "Approvals").grid.rows] == ["eve"], "acts of other models are left out"
+    assert [a["actor"] for a in compliance(model="flows", acts=(act(), service), bundles=(bundle,)).record["acts"]] == ["bob"]
+
+
+DAY_US = 86_400_000_000
+
+
+@pytest.mark.parametrize(
+    ("started", "ended", "is_shown"),
+    [
+        pytest.param("1970-01-02T00:00:00+00:00", "1970-01-03T00:00:00+00:00", True, id="within"),
+        pytest.param("1969-01-01T00:00:00+00:00", None, True, id="still under way"),
+        pytest.param("1970-01-01T23:00:00-02:00", "1970-01-03T00:00:00+00:00", True, id="began in another time zone"),
+        pytest.param("1970-01-04T00:30:00+00:00", None, False, id="began after it"),
+        pytest.param("1970-01-04T00:30:00+01:00", None, True, id="began within it, by its time zone"),
+        pytest.param("1969-01-01T00:00:00+00:00", "1970-01-01T23:59:59+00:00", False, id="ended before it"),
+        pytest.param("", None, True, id="when is not known"),
+    ],
+)
+def test_rollouts_are_of_the_span(started, ended, is_shown):
+    one = replace(rollout(), started=started, ended=ended)
+    report = compliance(first_us=DAY_US, last_us=3 * DAY_US, rollouts=(one,))
+    assert len(section(report, "Rollouts and experiments").grid.rows) == len(report.record["rollouts"]) == is_shown
+
+
+def test_the_time_of_a_rollout_is_shown_in_utc():
+    one = replace(rollout(), started="1970-01-01T02:00:00+02:00", ended=None)
+    assert section(compliance(rollouts=(one,)), "Rollouts and experiments").grid.rows[0][2:4] == (
+        "1970-01-01 00:00:00 UTC",
+        "-",
+    )

@@ -66,7 +66,8 @@ def test_a_checkpoint_from_the_future_is_remarked(tmp_path, signer):
     log.end()
     report = verified(tmp_path / "log", signer)
     assert report.findings == ()
-    assert {remark.kind for remark in report.remarks} == {RemarkKind.CLOCK}
+    assert [(remark.kind, remark.place.line) for remark in report.remarks] == [(RemarkKind.CLOCK, 1), (RemarkKind.CLOCK, 2)]
+    assert all("in the future" in remark.what for remark in report.remarks), "of the opening checkpoint and of the last"
 
 
 def test_records_that_waited_too_long_for_a_checkpoint_had_one(tmp_path, signer):
