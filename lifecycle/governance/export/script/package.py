@@ -322,13 +322,15 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "folder", nargs="?", default=os.path.dirname(os.path.abspath(__file__)), help="package (default: this folder)"
     )
-    parser.add_argument("--key", action="append", default=[], help="believe only this key, NAME+ID+KEY; may be repeated")
+    parser.add_argument("--key", action="append", default=[], help="believe only this key, NAME+ID+KEY; several, or repeated")
     parser.add_argument("--revoked", help="file of revoked keys, NAME+ID+KEY time_us T a line, besides those of the package")
     parser.add_argument("--receipt", help="check this proof of a receipt instead")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     try:
-        pinned = [read_key(text) for text in asked.key]
+        pinned = [
+            read_key(one) for text in asked.key for one in text.split() or [text]
+        ]  # a file of keys, too; an empty one is none
         revoked = ""
         if asked.revoked:
             with open(asked.revoked, encoding="utf-8") as file:

@@ -111,6 +111,14 @@ def test_the_pinned_key_of_the_store_is_enough(package_of, store, capsys):
     assert said_in_here(package_of(True), capsys, "--key", str(store.logs.first.verifier))["is_sound"]
 
 
+def test_a_file_of_several_keys_is_believed_and_an_empty_one_is_no_key(package_of, store, foreign, capsys):
+    """A store whose key was rotated trusts two: `cat .vedette/keys/trusted/*.pub > key.pub`."""
+    folder = package_of(True)
+    assert said_in_here(folder, capsys, "--key", f"{foreign.verifier}\n{store.logs.first.verifier}\n")["is_sound"]
+    main = runpy.run_path(str(folder / "verify.py"))["main"]
+    assert main([str(folder), "--key", ""]) == 1, "and not every key of the package"
+
+
 def test_whole_segments_hold_every_protected_record(packages, store):
     for files in (store.logs.segment("alpha", 1), store.logs.segment("charlie", 2)):
         assert (packages[True] / "audit" / files.records.name).read_bytes() == files.records.read_bytes()
