@@ -30,7 +30,7 @@ MOST_ENTRIES: Final = 200_000
 MOST_SEGMENTS: Final = 64
 """Different values over all columns; more are no segments but identities."""
 _COLUMN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,30}")
-_VALUE: Final = re.compile(r"[^\x00-\x1f\x7f\"\\=]{1,63}")
+_VALUE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\"\\=]{1,63}")
 _ENTITY: Final = "entity"
 _REMEMBERED: Final = 65_536
 """Entities whose segments are remembered, so that an address is parsed once."""
@@ -152,19 +152,36 @@ def parse_segment_map(text: str, where: str, *, is_yaml: bool) -> SegmentMap:
 
 Line = tuple[str, str, Mapping[str, str]]
 """Where it stands, the entity, and its value by column."""
+_KEPT_TAGS: Final = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+
+
+class _AsWritten(yaml.CSafeLoader):
+    """YAML whose scalars are text as it is written: 10:20:30:40:50:51, 0123 and no are entities and values, not numbers and booleans."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 as the base declares it
+        first: [(tag, rule) for tag, rule in rules if tag in _KEPT_TAGS]
+        for first, rules in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def _lines_of_csv(text: str, where: str) -> Sequence[Line]:
-    rows = [row for row in csv.reader(io.StringIO(text)) if row and not row[0].startswith("#")]
-    if not rows or rows[0][0].strip() != _ENTITY or len(rows[0]) < 2:
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        rows = [(reader.line_num, row) for row in reader if row and not row[0].startswith("#")]
+    except csv.Error as problem:
         raise SegmentMapError(
-            f"{where}: begins with {rows[0] if rows else 'nothing'}; write the header `entity,unit` (or more columns)"
+            f"{where}, line {reader.line_num}: is not CSV: {problem}; see the fields and quotes there"
+        ) from problem
+    header = rows[0][1] if rows else []
+    if len(header) < 2 or header[0].strip() != _ENTITY:
+        raise SegmentMapError(
+            f"{where}: begins with {header or 'nothing'!s:.80}; write the header `entity,unit` (or more columns)"
         )
-    columns = [c.strip() for c in rows[0][1:]]
+    columns = [c.strip() for c in header[1:]]
     if len(set(columns)) != len(columns):
         raise SegmentMapError(f"{where}: columns {columns} repeat a name; name each once")
     found = []
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in rows[1:]:
         at = f"line {number}"
         if len(row) != len(columns) + 1:
             raise SegmentMapError(f"{where}, {at}: has {len(row)} fields, the header has {len(columns) + 1}")
@@ -173,13 +190,36 @@ def _lines_of_csv(text: str, where: str) -> Sequence[Line]:
 
 
 def _lines_of_yaml(text: str, where: str) -> Sequence[Line]:
+    loader = _AsWritten(text)
     try:
-        content: Any = yaml.load(text, Loader=yaml.CSafeLoader)
+        node: Any = loader.get_single_node()
+        content: Any = None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise SegmentMapError(f"{where}: is not YAML: {problem}") from problem
+    finally:
+        loader.dispose()
     if not isinstance(content, dict) or not all(isinstance(values, dict) for values in content.values()):
         raise SegmentMapError(f"{where}: is no mapping of entities; write e.g. `10.1.0.0/16: {{unit: finance}}`")
-    return _bounded([_line(f"entry {n}", str(e), values, where) for n, (e, values) in enumerate(content.items(), 1)], where)
+    for mapping in (node, *[values for _, values in node.value]):
+        _refuse_twice(mapping, where)
+    found = []
+    for number, (entity, values) in enumerate(content.items(), 1):
+        at = f"entry {number}"
+        if not isinstance(entity, str) or not all(isinstance(v, str | None) for v in (*values, *values.values())):
+            raise SegmentMapError(
+                f"{where}, {at}: an entity, its columns and their values are text; write e.g. `10.1.0.0/16: {{unit: finance}}`"
+            )
+        found.append(_line(at, entity, values, where))
+    return _bounded(found, where)
+
+
+def _refuse_twice(mapping: Any, where: str) -> None:
+    """Raise SegmentMapError for a key that is there twice, of which YAML would take the last."""
+    seen = set()
+    for key, _ in mapping.value:
+        if key.value in seen:
+            raise SegmentMapError(f"{where}, line {key.start_mark.line + 1}: {key.value!r:.80} is there twice; keep one line")
+        seen.add(key.value)
 
 
 def _line(at: str, entity: str, values: Mapping[Any, Any], where: str) -> Line:

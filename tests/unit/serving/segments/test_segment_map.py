@@ -58,6 +58,18 @@ def test_lookup(mapping: SegmentMap, entity: str, segments: set[str]) -> None:
         pytest.param("entity,unit,unit\na,b,c\n", False, "repeat a name", id="a column twice"),
         pytest.param("- a\n- b\n", True, "is no mapping of entities", id="a list"),
         pytest.param("a: {unit: [}", True, "is not YAML", id="no YAML"),
+        pytest.param(f"entity,unit\na,{'x' * 200_000}\n", False, "line 2: is not CSV: field larger", id="a field without end"),
+        pytest.param('entity,unit\na,"x\n', False, "is not CSV: unexpected end", id="a quote without end"),
+        pytest.param("# why\nentity,unit\n\na\n", False, "line 4: has 1 fields", id="a short line after comments"),
+        pytest.param("entity,unit\na,x\u2028y\n", False, "without quotes", id="a line end of Unicode"),
+        pytest.param("a: {unit: x}\na: {unit: y}\n", True, "line 2: 'a' is there twice", id="an entity twice in YAML"),
+        pytest.param("a: {unit: x, unit: y}\n", True, "line 1: 'unit' is there twice", id="a column twice in YAML"),
+        pytest.param(
+            "a: {unit: [x, y]}\n", True, "entry 1: an entity, its columns and their values are text", id="several values"
+        ),
+        pytest.param(
+            "~: {unit: x}\n", True, "entry 1: an entity, its columns and their values are text", id="no entity in YAML"
+        ),
         pytest.param(
             "entity,unit\n" + "".join(f"h{i},u{i}\n" for i in range(MOST_SEGMENTS + 1)),
             False,
@@ -87,3 +99,8 @@ def test_a_column_of_the_mapping_is_refused_as_an_input(name: str) -> None:
     with pytest.raises(SegmentMapError, match="segments are kept beside a model and never go into it"):
         parsed(CSV).refuse_inputs({"bytes", name}, "model 'flows' version 1")
     parsed(CSV).refuse_inputs({"bytes", "packets", "unit_price"}, "model 'flows' version 1")
+
+
+@pytest.mark.parametrize("written", ["10:20:30:40:50:51", "0123", "0x10", "1.10", "no", "2020-01-01"])
+def test_what_yaml_would_take_for_something_else_is_the_text_that_is_written(written: str) -> None:
+    assert found(parsed(f"{written}: {{unit: {written}}}\n", is_yaml=True), written) == {f"unit={written}"}
