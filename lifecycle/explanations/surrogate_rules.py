@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifecycle.metrics.intervals import Interval, wilson
-from serving.explanations.surrogate import Condition, SurrogateTree
+from serving.explanations.surrogate import Condition, SurrogateTree, verdict_places
 from serving.models.verdicts import VERDICTS
 
 
@@ -54,7 +54,7 @@ def model_rules(
     Raises UnexplainableModel for too few rows."""
     tree = SurrogateTree.fit(table, scores, investigate, alert, background=background, coded=coded)
     held = tree.held_rows(len(scores))
-    codes = (scores[held] >= investigate).astype(np.intp) + (scores[held] >= alert)
+    codes = verdict_places(scores[held], investigate, alert)
     model = [VERDICTS[code] for code in codes.tolist()]
     leaves = [tree.leaf_of(row) for row in tree.rows_of(table, held)]
     rules = tuple(

@@ -97,7 +97,8 @@ def _print_reasons(body: dict[str, Any] | Any, past: "EntityPast | None") -> Non
         for reason in body["reasons"]
     ]
     print_table("reasons", ["code", "share", "what", "other windows", "before"], rows, right=["share"])
-    exact = "exact" if body["is_exact"] else f"error {body['error']:.2g}"
+    known = "error unknown: a score is no number" if body["error"] is None else f"error {body['error']:.2g}"
+    exact = "exact" if body["is_exact"] else known
     page().print(f"{body['method']} in {body['unit']}, {exact}, against {body['background']}", markup=False, soft_wrap=True)
 
 

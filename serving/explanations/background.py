@@ -1,13 +1,14 @@
 """The rows that stand for a column that is left out: the bundle's reference sample, else its golden cases."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.explanations.columns import Tensors
+from serving.explanations.explanation import UnexplainableModel
 from serving.models.assembly import assemble, plan_assembly
 from serving.models.bundle import Bundle
 from serving.models.errors import BundleError
@@ -24,6 +25,14 @@ class Background:
     rows: int
     name: str
     is_training: bool
+
+    def take(self, which: NDArray[np.bool_], held: frozenset[str]) -> "Background":
+        """Some of the rows. held: inputs without rows. Raises UnexplainableModel if it is none of them."""
+        rows = int(which.sum())
+        if not rows:
+            raise UnexplainableModel(f"the model gives none of {self.name} a score that is a number")
+        tensors = {name: tensor if name in held else tensor[which] for name, tensor in self.tensors.items()}
+        return replace(self, tensors=tensors, rows=rows, name=f"{rows} of {self.name}")
 
 
 def background_of(bundle: Bundle, held: frozenset[str] = frozenset()) -> Background | None:

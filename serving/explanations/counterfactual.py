@@ -42,8 +42,8 @@ class WantedScores:
             return np.asarray((found >= np.float32(self.low)) & (found < np.float32(self.high)))
 
     def distance(self, scores: Floats) -> Floats:
-        """How far scores are from the target."""
-        return np.asarray(np.maximum(np.maximum(self.low - scores, scores - self.high), 0.0))
+        """How far scores are from the target; infinitely far what is no number."""
+        return np.nan_to_num(np.maximum(np.maximum(self.low - scores, scores - self.high), 0.0), nan=inf, posinf=inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +134,11 @@ class CounterfactualFinder:
         found: list[Counterfactual] = []
         is_whole = True
         for candidates in (c for c in every if len(c.values)):
-            is_whole = is_whole and self.has_time()
-            if is_whole:
-                tried.append(candidates)
-                found += self._alone(candidates)
+            is_whole = self.has_time()
+            if not is_whole:
+                break  # the candidates of a column alone take a while
+            tried.append(candidates)
+            found += self._alone(candidates)
         solved = {change.column for one in found for change in one.changes}
         rest = sorted((c for c in tried if self._name(c) not in solved), key=lambda c: self._closest[c.column])
         for size, columns, values in ((2, _PAIR_COLUMNS, _PAIR_VALUES), (3, _TRIPLE_COLUMNS, _TRIPLE_VALUES)):
@@ -175,8 +176,10 @@ class CounterfactualFinder:
         tensors = self.columns.replaced(self.row, changes) if changes else self.row
         found = self.run(tensors, rows)
         self._runs += rows
-        distances = self.target.distance(np.append(found, self._nearest))
-        self._nearest = float(np.append(found, self._nearest)[int(np.nanargmin(distances))])
+        seen = np.append(found, self._nearest)
+        seen = seen[~np.isnan(seen)]
+        if len(seen):
+            self._nearest = float(seen[int(np.argmin(self.target.distance(seen)))])
         return found
 
     def _name(self, candidates: _Candidates) -> str:

@@ -2,6 +2,7 @@
 
 Pure work for a thread beside the loop. An Explainer is made once for a revision; that takes up to a second or two."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ Run = Callable[[Mapping[str, NDArray[Any]], Sequence[str]], Mapping[str, NDArray
 """Runs the graph: (tensors, names of outputs) -> outputs. Strings are object arrays of str."""
 
 
+_MOST_LATE: Final = 4.0
+"""Times the budget after which rows that remain are not begun: each takes a least time, whatever the budget."""
+_LEAST_LATE_S: Final = 2.0
 MOST_SAMPLED: Final = 512
 """Most columns whose Shapley values are sampled unasked; with more, orders of all columns take too long and LIME answers."""
 
@@ -79,6 +83,8 @@ class Explainer:
         started = clock()
         base_scores = np.empty(0) if background is None else _scores(run, score, background.tensors, background.rows)
         row_s = (clock() - started) / max(len(base_scores), 1)
+        if background is not None and np.isnan(base_scores).any():
+            background, base_scores = background.take(~np.isnan(base_scores), held), base_scores[~np.isnan(base_scores)]
         try:
             if columns is None:
                 raise NoPath("the bundle does not tell how many columns a row has")
@@ -108,8 +114,11 @@ class Explainer:
                 f"the score is not explained exactly by trees: {self.why_not_exact}; ask for another method"
             )
         rows = len(tensors[next(iter(columns.column_of))])
-        found, end = [], clock() + budget_s
+        found, began = [], clock()
+        end, late = began + budget_s, began + max(_MOST_LATE * budget_s, _LEAST_LATE_S)
         for index in range(rows):
+            if clock() > late:
+                raise UnexplainableModel(f"the time sufficed for {index} of {rows} rows; send fewer at once")
             until_s = clock() + max(end - clock(), 0.0) / (rows - index)
             found.append(self._sampled(columns, tensors, index, method, np.random.default_rng([seed, index]), until_s, clock))
         return found
@@ -196,9 +205,10 @@ class Explainer:
                 f"kernel_shap runs all coalitions of at most {MOST_ENUMERATED} columns, the model has {size}"
             )
         estimate = (kernel_shap if method == "kernel_shap" else permutation_shap)(game, rng, until_s=until_s, clock=clock)
-        return Attribution(
-            method, "score", estimate.base, columns.names, estimate.values, estimate.error, estimate.is_exact, background.name
-        )
+        error, is_exact = estimate.error, estimate.is_exact
+        if not np.isfinite(estimate.values).all():  # the score, or one that was met on the way, is no number
+            error, is_exact = math.nan, False
+        return Attribution(method, "score", estimate.base, columns.names, estimate.values, error, is_exact, background.name)
 
 
 def _scores(run: Run, score: ScoreSpec, tensors: Tensors, rows: int) -> NDArray[np.float64]:

@@ -47,13 +47,14 @@ def lime(game: Game, rng: np.random.Generator, *, until_s: float, clock: ReadSec
 
 
 def _fit(known: Floats, scores: Floats, weights: Floats, at_row: float) -> Floats:
-    """Intercept and slopes, shape (1 + columns,), by ridge regression on rows scaled by the roots of their weights."""
+    """Intercept and slopes, shape (1 + columns,), by ridge regression.
+
+    By the normal equations: the ridge keeps them solvable, and they take a tenth of the time of a decomposition."""
     design = np.concatenate([np.ones((len(known) + 1, 1)), np.concatenate([known, np.ones((1, known.shape[1]))])], axis=1)
-    roots = np.sqrt(np.append(weights, 1.0))[:, None]
-    ridge = np.sqrt(_RIDGE) * np.eye(design.shape[1])[1:]
-    left = np.concatenate([design * roots, ridge])
-    right = np.concatenate([np.append(scores, at_row) * roots[:, 0], np.zeros(len(ridge))])
-    return np.asarray(np.linalg.lstsq(left, right, rcond=None)[0])
+    weighted = (design * np.append(weights, 1.0)[:, None]).T
+    ridge = _RIDGE * np.eye(design.shape[1])
+    ridge[0, 0] = 0.0
+    return np.asarray(np.linalg.solve(weighted @ design + ridge, weighted @ np.append(scores, at_row)))
 
 
 def _line(line: Floats, known: Floats) -> Floats:

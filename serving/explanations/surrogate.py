@@ -90,7 +90,7 @@ class SurrogateTree:
             raise UnexplainableModel(
                 f"rules are fitted to {LEAST_ROWS} rows at least, and there are {background}; build the bundle with reference/sample.json"
             )
-        codes: Codes = (scores >= investigate).astype(np.intp) + (scores >= alert)
+        codes = verdict_places(scores, investigate, alert)
         held = np.isin(np.arange(rows), cls.held_rows(rows))
         table = {name: _cells(values) for name, values in columns.items()}
         words = {name for name, values in table.items() if values.dtype == object or name in coded}
@@ -130,6 +130,12 @@ class SurrogateTree:
         while isinstance(at, _Branch):
             at = at.yes if at.takes(row.get(at.column)) else at.no
         return at
+
+
+def verdict_places(scores: NDArray[np.float64], investigate: float, alert: float) -> Codes:
+    """Places in VERDICTS, shape (n,). A score that is no number is to be investigated, as it is served."""
+    codes: Codes = (scores >= investigate).astype(np.intp) + (scores >= alert)
+    return np.where(np.isnan(scores), 1, codes)
 
 
 def condition_words(condition: Condition, words: ExplainSpec) -> str:

@@ -137,3 +137,28 @@ def test_a_row_that_is_benign_as_it_is(reference):
 def test_without_time_the_search_says_that_it_is_not_whole(reference):
     found = search(lambda w, x: np.full(len(x), 0.9), row("tcp", 9, 100, 0), reference, BENIGN, has_time=lambda: False)
     assert (found.found, found.is_whole) == ((), False)
+
+
+def test_a_row_whose_score_is_no_number_has_counterfactuals_too(reference):
+    """A root of a negative number: the score is NaN until the column is positive."""
+
+    def scores(_, numbers):
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(numbers[:, 1] - 1000.0)
+
+    asked = row("tcp", 0.0, 0.0, 0.0)
+    (found,) = search(scores, asked, reference, WantedScores(low=5.0)).found
+    (change,) = found.changes
+    assert (change.column, change.low) == ("bytes", 1030.0)
+    nothing = search(scores, asked, reference, WantedScores(high=-1.0))
+    assert (nothing.found, nothing.is_whole) == ((), True)
+
+
+def test_columns_are_not_looked_at_when_the_time_is_over(reference):
+    """With very many columns that alone would take many times the budget."""
+    looks = iter([True, False])
+    finder = CounterfactualFinder(
+        InputColumns.of(MANIFEST, reference), row("tcp", 0.0, 0.0, 0.0), reference,
+        lambda tensors, rows: np.ones(rows), BENIGN, lambda: next(looks),
+    )  # fmt: skip
+    assert not finder.search().is_whole, "the clock is read once more than there was time, and nothing is asked after that"

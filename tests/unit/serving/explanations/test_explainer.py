@@ -1,5 +1,6 @@
 """Every kind of model is explained, or it is said why not: exactly where that can be had, else with how far it can be trusted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +233,44 @@ def test_a_model_without_a_score_says_what_to_do(tmp_path: Path):
         Explainer.of(bundle, model.run)
     explainer = Explainer.of(bundle, model.run, ScoreSpec(output="probabilities", column=1))
     assert {a.method for a in explained(explainer, tensors)} == {"tree_shap"}
+
+
+def roots(folder: Path, *levels: float) -> Explainer:
+    """The score is the root of the only column; of a negative one it is no number."""
+    value = helper.make_tensor_value_info
+    made = helper.make_graph(
+        [helper.make_node("Sqrt", ["X"], ["risk"])], "roots", [value("X", TensorProto.FLOAT, [None, 1])],
+        [value("risk", TensorProto.FLOAT, [None, 1])],
+    )  # fmt: skip
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return explainer_of(
+        bundle_of(folder, model.SerializeToString(), {"X": np.array(levels, np.float32)[:, None]}, output="risk")
+    )
+
+
+def test_reference_rows_whose_score_is_no_number_are_left_out(tmp_path: Path):
+    explainer = roots(tmp_path / "roots", -1.0, 1.0, 4.0)
+    (found,) = explained(explainer, {"X": np.array([[9.0]], np.float32)})
+    assert (found.base, found.values.tolist(), found.is_exact) == (1.5, [1.5], True)
+    assert found.background.startswith("2 of the bundle's 3 golden rows")
+    with pytest.raises(UnexplainableModel, match=r"gives none of the bundle's 2 golden rows.* a score that is a number"):
+        roots(tmp_path / "negative", -1.0, -2.0)
+
+
+def test_a_row_whose_score_is_no_number_is_never_called_exact(tmp_path: Path):
+    (found,) = roots(tmp_path / "roots", 1.0, 4.0).explain({"X": np.array([[-1.0]], np.float32)}, budget_s=1)
+    assert (found.is_exact, np.isnan(found.error), np.isnan(found.values).all()) == (False, True, True)
+
+
+def test_rows_for_which_the_time_does_not_suffice_are_not_begun(tmp_path: Path):
+    """Each row takes a least time, so that a slow model with many rows would hold the thread long after the budget."""
+    fast, clock = roots(tmp_path / "roots", 1.0, 4.0), ManualClock()
+
+    def slow(tensors, outputs):
+        clock.advance(1.5)
+        return fast.run(tensors, outputs)
+
+    slowly = replace(fast, run=slow)
+    rows = {"X": np.ones((256, 1), np.float32)}
+    with pytest.raises(UnexplainableModel, match=r"the time sufficed for \d of 256 rows; send fewer at once"):
+        slowly.explain(rows, budget_s=0.5, clock=clock.monotonic_s)
