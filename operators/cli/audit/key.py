@@ -36,8 +36,11 @@ def new(
     from serving.audit.signed_note import Signer
 
     named = name or _settings(None).audit_key_name or DEFAULT_NAME
-    verifier = Signer.create(path, named).verifier
     public = path.with_suffix(".pub")
+    for half in (path, public):
+        if half.exists():
+            raise CommandError(f"{half}: is there already, and a key is never overwritten; give the new key another name")
+    verifier = Signer.create(path, named).verifier
     public.write_text(f"{verifier}\n", encoding="utf-8")
     if as_json:
         print_json({"private": path, "public": public, "key": str(verifier)})

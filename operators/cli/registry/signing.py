@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operators.cli.console import Json, errors, page, print_json
+from operators.cli.console import CommandError, Json, errors, page, print_json
 from operators.cli.registry.carry import local_bundle
 from operators.cli.registry.options import AnyBundle, Because, Place, RegistryUrl, StoreDir, place
 
@@ -115,7 +115,12 @@ def new(
     """Make an Ed25519 key that signs bundles. To trust it, put FILE.pub into the folder of trusted keys."""
     from serving.models.signing.keys import SigningKey
 
-    key = SigningKey.create(path)
+    try:
+        key = SigningKey.create(path)
+    except FileExistsError as problem:
+        raise CommandError(
+            f"{problem.filename}: is there already, and a key is never overwritten; give the new key another name"
+        ) from problem
     if as_json:
         print_json({"private": path, "public": path.with_suffix(".pub"), "key": key.public.hint})
     else:

@@ -15,7 +15,7 @@ class FakeBackend:
 
     shares_replicas = True
     selector = "app=fake"
-    lack: str | None = None
+    shortfall: str | None = None
 
     def __init__(self, replicas: int = 2) -> None:
         self.replicas = replicas

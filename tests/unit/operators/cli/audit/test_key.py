@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lifecycle.governance.acts import ActsLog
+from operators.cli.console import CommandError
 from operators.cli.main import app
 from serving.audit.keys.keyring import ensure_key
 from serving.audit.signed_note import Signer
@@ -36,7 +37,17 @@ def test_a_new_key_is_two_files_and_the_public_one_is_printed(tmp_path):
     signer = Signer.from_file(tmp_path / "audit.pem", "soc")
     assert said["key"] == str(signer.verifier) == (tmp_path / "audit.pub").read_text().strip()
     assert "PRIVATE" not in run("new", tmp_path / "other.pem").stdout
-    assert isinstance(RUNNER.invoke(app, ["audit", "key", "new", str(tmp_path / "audit.pem")]).exception, FileExistsError)
+
+
+@pytest.mark.parametrize("verb", [("audit", "key", "new"), ("registry", "key", "new")])
+@pytest.mark.parametrize("half", ["ada.pem", "ada.pub"])
+def test_a_key_is_never_overwritten_neither_half_of_it(tmp_path, verb, half):
+    """The private half may be kept elsewhere, and the other half may be of the other kind of key."""
+    (tmp_path / half).write_text("of somebody", encoding="utf-8")
+    refused = RUNNER.invoke(app, [*verb, str(tmp_path / "ada.pem")]).exception
+    assert isinstance(refused, CommandError)
+    assert f"{half}: is there already" in str(refused)
+    assert [(p.name, p.read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [(half, "of somebody")]
 
 
 def test_a_rotation_is_recorded_and_both_keys_are_trusted(store):
