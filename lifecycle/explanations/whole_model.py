@@ -93,6 +93,6 @@ def own_rows(bundle: Bundle, explainer: Explainer) -> LabelledRows:
     attack = None
     if background.is_training:
         labels = json.loads((bundle.folder / SAMPLE).read_bytes()).get("attack")
-        attack = np.asarray(labels[: background.rows], dtype=bool) if isinstance(labels, list) else None
-        attack = attack if attack is None or len(attack) == background.rows else None
+        if isinstance(labels, list) and len(labels) == background.rows:  # else rows were left out, and whose labels is unknown
+            attack = np.asarray(labels, dtype=bool)
     return LabelledRows(background.tensors, attack, background.name)
