@@ -1,13 +1,16 @@
 """A bundle explained as a whole: a planted rule is found, and how far the rules can be trusted is said on rows that did not make them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lifecycle.explanations.surrogate_rules import model_rules
-from lifecycle.explanations.whole_model import LabelledRows, explain_model
+from lifecycle.explanations.whole_model import LabelledRows, explain_model, own_rows
+from serving.explanations.explainer import Explainer
 from serving.explanations.explanation import UnexplainableModel
+from serving.models.onnx import OnnxModel
 from tests.e2e.running import foreign_models
 from tests.unit.lifecycle.explanations.trained import small_detector
 from tests.unit.serving.explanations.explained import bundle_of
@@ -68,3 +71,14 @@ def test_a_model_from_elsewhere_is_explained_on_rows_that_are_given(tmp_path: Pa
     assert (found.rules.background, found.rules.fidelity.value) == ("200 rows of mine", 1.0)
     with pytest.raises(UnexplainableModel, match="no operating point 'two'"):
         explain_model(bundle, point="two")
+
+
+def test_labels_are_not_given_to_other_rows_where_rows_were_left_out(tmp_path: Path):
+    """Reference rows whose score is no number are left out of the background; their labels stay in the file."""
+    bundle = small_detector(tmp_path / "detector")
+    explainer = Explainer.of(bundle, OnnxModel(bundle.model_path).run)
+    assert explainer.background is not None
+    assert own_rows(bundle, explainer).attack is not None
+    rows = {name: tensor[1:] for name, tensor in explainer.background.tensors.items()}
+    fewer = replace(explainer, background=replace(explainer.background, tensors=rows, rows=explainer.background.rows - 1))
+    assert own_rows(bundle, fewer).attack is None
