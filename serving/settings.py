@@ -13,7 +13,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 def _audit_word(value: object) -> object:
-    """true and false, which the setting was before it had three words."""
+    """Accepts true and false, the setting's values before it had three words."""
     word = value.strip().lower() if isinstance(value, str) else value
     if word in (True, "true", "1", "yes", "on"):
         return "async"
@@ -31,22 +31,23 @@ class ServingSettings(BaseSettings):
     )
 
     store_dir: Path = Path(".vedette")
-    """Folder of everything Vedette keeps on this machine: bundles, feature stores, the prediction log."""
+    """Folder for all data that Vedette keeps on this machine: bundles, feature stores, the prediction log."""
     registry: str = ""
-    """Where bundles come from, for `vedette registry` and references like `flows@production`: a folder or any fsspec URL, e.g.
-    `s3://models/vedette`; empty: `registry` in the store folder."""
+    """The registry that `vedette registry` and references such as `flows@production` use: a folder or an fsspec URL, e.g.
+    `s3://models/vedette`. Empty: `registry` in the store folder."""
     require_signed: bool = False
-    """Whether a replica takes only bundles that a trusted key signed. The signature is verified before anything of a bundle is read,
-    probed or loaded; one that fails is refused as any other bad bundle is."""
+    """Whether a replica accepts only bundles that a trusted key signed. The signature is verified before any other part of the bundle
+    is read, probed or loaded. A bundle whose signature fails is refused like any other bad bundle."""
     bundle_key: Path | None = None
-    """PEM file of the private key that signs what `vedette train` and `vedette up` train here (docs/reference/registry.md); unset: nothing
-    is signed."""
+    """PEM file of the private key that signs the bundles of `vedette train` and `vedette up` (docs/reference/registry.md). Unset:
+    bundles are not signed."""
     trusted_keys: Path | None = None
     """Folder of the public keys that may sign bundles (docs/reference/registry.md); `keys/bundles` in the store folder if unset."""
     bundle_dir: Path | None = None
-    """Folder of one bundle that `python -m serving.launch.pod` takes into the store at its start, as KServe mounts it; unset: none."""
+    """Folder of one bundle, as KServe mounts it. `python -m serving.launch.pod` copies it into the store at the start. Unset: none."""
     served: str = ""
-    """What `python -m serving.launch.pod` serves, as the JSON of Ray Serve's `user_config`; empty: the newest version of each model."""
+    """The models that `python -m serving.launch.pod` serves, as the JSON of Ray Serve's `user_config`. Empty: the newest version of
+    each model."""
     host: str = "127.0.0.1"
     """Address the listeners bind to; `0.0.0.0` in a container."""
     http_port: Port = 8080
@@ -54,52 +55,56 @@ class ServingSettings(BaseSettings):
     grpc_port: Port = 8081
     """Port of the gRPC door."""
     replicas: PositiveInt = 1
-    """Ray Serve replicas on this machine; they share the ports."""
+    """Number of Ray Serve replicas on this machine. They share the ports."""
     max_replicas: PositiveInt | None = None
-    """The most replicas that scaling may start on this machine. Unset: the count is fixed."""
+    """Maximum number of replicas that scaling may start on this machine. Unset: the number is fixed."""
     front_door: Literal["replica", "serve"] = "replica"
     """`replica`: each replica runs its own listener (fast). `serve`: requests come through Ray Serve's proxy."""
     max_body_bytes: PositiveInt = 16 * 1024 * 1024
-    """Largest request body; a larger one is answered 413 / RESOURCE_EXHAUSTED."""
+    """Maximum size of a request body. A larger body is refused with 413 / RESOURCE_EXHAUSTED."""
     max_connections: PositiveInt = 10_000
-    """Most HTTP connections at once, a replica; the one beyond them is answered 503 with Retry-After and closed. Less where the
-    process may not have as many files open."""
+    """Maximum number of open HTTP connections of a replica. A further connection gets 503 with Retry-After and is closed. The limit is
+    lower if the process may not open as many files."""
     max_unfinished_bytes: PositiveInt = 256 * 1024 * 1024
-    """Most bytes of HTTP request bodies that have not arrived whole, over all connections of a replica; the body that would go
-    beyond is answered 429."""
+    """Maximum size of all incomplete HTTP request bodies of a replica together. A body that would exceed it is refused with 429."""
     max_rows: PositiveInt = 100_000
-    """Most rows in one request."""
+    """Maximum number of rows in one request."""
     default_deadline_s: PositiveFloat = 2.0
-    """How long a request may take when the client does not say."""
+    """Deadline of a request if the client sets none."""
     feature_timeout_s: PositiveFloat = 0.05
-    """How long one read of online features may take before defaults stand in for them."""
+    """Timeout of one read of online features. After it the declared defaults are used."""
     feature_refresh_s: PositiveFloat = 10.0
-    """How often the Feast registry is looked at for changes, off the request path."""
+    """Interval between checks of the Feast registry for changes. The check is not on the request path."""
     feature_repo: Path | None = None
-    """Folder with the feature_store.yaml of the features, for every verb: what is listed, read, joined, materialized and trained
-    into. The file there is used as it stands. `feast` in the store folder if unset."""
+    """Folder with the feature_store.yaml. Every verb that lists, reads, joins, materializes or trains features uses it. The file is
+    used unchanged. Unset: `feast` in the store folder."""
     redis_url: str | None = None
-    """Online store on Redis, e.g. `redis://127.0.0.1:6379/0`; SQLite in the store folder if unset."""
+    """URL of the online store in Redis, e.g. `redis://127.0.0.1:6379/0`. Unset: SQLite in the store folder."""
     feature_server_url: str | None = None
     """Read features from this HTTP feature server (Feast's own protocol) instead of the store directly."""
     model_threads: PositiveInt = 1
-    """Threads of one model session."""
+    """Number of threads of one model session."""
     probe_timeout_s: PositiveFloat = 60.0
-    """How long probing a bundle in its own process may take."""
+    """Timeout of the probe of a bundle, which runs in a process of its own."""
     max_wait_s: PositiveFloat = 0.015
-    """How long a request may wait for the event loop under standing overload; beyond it is answered 429 / RESOURCE_EXHAUSTED at once."""
+    """Maximum time that a request may wait for the event loop during lasting overload. A request that would wait longer is refused
+    at once with 429 / RESOURCE_EXHAUSTED."""
     max_ongoing: PositiveInt = 1000
-    """Most requests under way in one replica; the one beyond them is answered 429 / RESOURCE_EXHAUSTED at once."""
+    """Maximum number of requests under way in one replica. A further request is refused at once with 429 / RESOURCE_EXHAUSTED."""
     run_threads: PositiveInt = 2
-    """Runs of one model at once that are too long for the event loop, in threads of that model's own."""
+    """Number of threads of each model for runs that take too long for the event loop."""
     run_queue: PositiveInt = 64
-    """Such runs of one model that may wait for its threads; the one beyond them is answered 429 / RESOURCE_EXHAUSTED at once."""
+    """Maximum number of such runs that may wait for the threads of one model. A further request is refused at once with 429 /
+    RESOURCE_EXHAUSTED."""
     explain_queue: PositiveInt = 8
-    """Explanations that may wait for the one thread that makes them; the one beyond them is answered 429 / RESOURCE_EXHAUSTED at once."""
+    """Maximum number of explanations that may wait for the one thread that computes them. A further request is refused at once with
+    429 / RESOURCE_EXHAUSTED."""
     explain_budget_s: PositiveFloat = 0.5
-    """How long one explanation may take. Then the best that was found is answered, with its error. The request's deadline holds as well."""
+    """Time limit of one explanation. After it the best result so far is returned, with its error. The request's deadline applies
+    too."""
     breakers: bool = True
-    """Whether breakers stop calls to features, cache and models that fail or are slow (docs/reference/resilience.md)."""
+    """Whether circuit breakers stop calls to the feature store, the cache and models while these fail or are slow
+    (docs/reference/resilience.md)."""
     cache: Literal["off", "memory", "redis"] = "off"
     """Where predictions are cached: nowhere, in each replica, or in a Redis that replicas share."""
     cache_url: str | None = None
@@ -107,49 +112,51 @@ class ServingSettings(BaseSettings):
     cache_bytes: PositiveInt = 64 * 1024 * 1024
     """Memory of the prediction cache in one replica (`VEDETTE_CACHE=memory`)."""
     cache_ttl_s: PositiveFloat = 60.0
-    """How long a prediction is kept."""
+    """Time to live of a cached prediction."""
     cache_from_us: NonNegativeFloat = 250.0
-    """Only models whose runs take longer use the cache: for the others a look-up takes longer than the run."""
+    """A model uses the cache only if its runs take longer than this. For faster models a look-up takes longer than the run."""
     cache_timeout_s: PositiveFloat = 0.01
-    """How long a look-up in the cache may take before the model is run."""
+    """Timeout of a look-up in the cache. After it the model is run."""
     repository_control: bool = False
-    """Whether clients may load and unload models through the repository API: any client that reaches the doors may. `vedette up`
-    turns it on where it listens on loopback, unless this is set. Models that are managed or have variants are never changed by clients."""
+    """Whether clients may load and unload models through the repository API. If true, any client that reaches the doors may do so.
+    `vedette up` sets it to true if it listens on loopback and this setting is unset. Clients can never change models that are managed or
+    have variants."""
     audit: Audit = "async"
-    """How an answer depends on its record in the prediction log. `strict`: it leaves after its record is on the disk, or is
-    refused. `async` (or `true`): it never waits. `off` (or `false`): no record."""
+    """How an answer depends on its record in the prediction log. `strict`: the answer is sent after its record is on the disk; if that
+    fails the request is refused. `async` (or `true`): the answer does not wait for the record. `off` (or `false`): no record."""
     audit_models: Mapping[str, Audit] = {}
-    """The same for single models, as JSON, e.g. `{"flows": "strict"}`."""
+    """The mode of single models, as JSON, e.g. `{"flows": "strict"}`. It replaces `VEDETTE_AUDIT` for them."""
     audit_segment_bytes: PositiveInt = 64 * 1024 * 1024
-    """The prediction log starts a new segment at this size."""
+    """Size at which the prediction log starts a new segment."""
     audit_segments: NonNegativeInt = 0
-    """Segments kept; 0 keeps all."""
+    """Number of segments to keep. 0: all."""
     audit_queue: PositiveInt = 10_000
-    """Records waiting to be written; beyond it records are dropped and counted."""
+    """Maximum number of records that may wait to be written. Further records are dropped and counted."""
     audit_retention: str | None = None
-    """How long `vedette audit retention run` keeps records: `7y`, or `flows=3y,default=7y` (d, w, y or forever). Unset: it asks."""
+    """How long `vedette audit retention run` keeps records: `7y`, or `flows=3y,default=7y` (units d, w, y, or forever). Unset: the
+    verb needs `--policy`."""
     audit_archive: str | None = None
-    """Where `vedette audit archive` puts finished segments of the prediction log: a folder or a URL that fsspec knows, such as
-    `s3://bucket/folder`. `archive` in the store folder if unset."""
+    """Archive for finished segments of the prediction log (`vedette audit archive`): a folder or an fsspec URL, e.g.
+    `s3://bucket/folder`. Unset: `archive` in the store folder."""
     audit_key: Path | None = None
-    """PEM file of the key that signs the prediction log's checkpoints, as a Kubernetes secret mounts it; read again when it changes.
-    Unset: `keys/audit.pem` in the store folder, made at the first start."""
+    """PEM file of the key that signs the prediction log's checkpoints, for example a mounted Kubernetes secret. The file is read again
+    when it changes. Unset: `keys/audit.pem` in the store folder, created at the first start."""
     audit_key_name: str | None = None
-    """Name of that key's owner, a part of the public key; `audit` if unset."""
+    """Name of the owner of `VEDETTE_AUDIT_KEY`. The name is part of the public key. Unset: `audit`."""
     audit_anchor: str = ""
-    """Where checkpoints are kept outside the log: URLs with spaces between, `file:///FOLDER`, `s3://BUCKET/PREFIX?lock=YEARS`,
-    `kafka://HOST:PORT/TOPIC`; empty: nowhere."""
+    """Anchors, which keep checkpoints outside the log: URLs separated by spaces, `file:///FOLDER`, `s3://BUCKET/PREFIX?lock=YEARS`,
+    `kafka://HOST:PORT/TOPIC`. Empty: none."""
     audit_anchor_every_s: PositiveFloat = 60.0
-    """How often the newest checkpoint is anchored; the final one of a segment at once."""
+    """Interval at which the newest checkpoint is anchored. The final checkpoint of a segment is anchored at once."""
     segments: Path | None = None
-    """File that maps entities to segments such as business units (docs/reference/fairness.md), CSV or YAML: evidence is counted by
-    segment, for the gate `fairness` of a rollout. At most 24 segments; read at the start. Unset: nothing is."""
+    """CSV or YAML file that maps entities to segments such as business units (docs/reference/fairness.md). With it, evidence is counted
+    by segment for the gate `fairness` of a rollout. At most 24 segments. The file is read at the start. Unset: no segments."""
     mirror_queue: PositiveInt = 1000
-    """Copies of requests waiting to be scored by a mirrored candidate; beyond it copies are dropped and counted."""
+    """Maximum number of request copies that may wait for a mirrored candidate. Further copies are dropped and counted."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Share of requests traced when the caller did not decide (head sampling)."""
+    """Share of requests to trace if the caller did not decide (head sampling)."""
     otlp_endpoint: str | None = None
-    """OpenTelemetry collector, e.g. `http://127.0.0.1:4318`; spans are dropped if unset."""
+    """URL of the OpenTelemetry collector, e.g. `http://127.0.0.1:4318`. Unset: spans are dropped."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Level of the log on stderr."""
 

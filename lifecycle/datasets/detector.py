@@ -29,45 +29,46 @@ def _as_column(value: Any) -> Any:
 
 
 class ColumnSpec(_Part):
-    """One column: its type, and its name in the file where that is another one."""
+    """One column: its type, and its name in the file if that differs."""
 
     type: ColumnType
-    """`port`: a port as a flow record writes it (decimal, hexadecimal or nothing), a whole number here, -1 for none."""
+    """The type of its values. `port` reads a port of a flow record (decimal, hexadecimal or empty) as a whole number; empty becomes
+    -1."""
     source: Annotated[str | None, Field(alias="from")] = None
-    """Name of the column in the file; unset: the same."""
+    """Name of the column in the file; unset: the same name."""
 
 
 class Source(_Part):
-    """Where rows come from, and what their columns are."""
+    """Where rows come from, and their columns."""
 
     format: Literal["parquet", "csv", "jsonl"]
-    """Of the file."""
+    """Format of the file."""
     columns: Mapping[str, Annotated[ColumnSpec, BeforeValidator(_as_column)]]
-    """Every column that the detector uses: name -> type, or {type, from}; others in the file are left alone."""
+    """Every column that the detector uses: name -> type, or {type, from}. Other columns of the file are ignored."""
     train: str | None = None
     """File name within the data folder."""
     test: str | None = None
-    """A second file kept for evaluation only; nothing is ever chosen on it."""
+    """A second file for evaluation only. Training chooses nothing on it."""
     generator: Literal["flows"] | None = None
-    """Makes plausible rows when no data is given."""
+    """Generates plausible rows if no data is given."""
     generated_split: Split | None = None
-    """How generated rows are split, as what is said of the file's does not apply to them; unset: like the file's."""
+    """How generated rows are split, if the split of the file does not suit them; unset: as the rows of the file."""
 
 
 class Entity(_Part):
-    """The entity that an event is about. A key identifies; it is never a feature."""
+    """The entity of an event. Its key identifies it and is never a feature."""
 
     key: str
-    """Its column."""
+    """Column with the key."""
 
 
 class EventTime(_Part):
-    """When an event counts: at `column`, plus `duration` seconds where a record is only known at its end."""
+    """When an event is known: at the time in `column`, plus `duration` seconds if a record is complete only at its end."""
 
     column: str
     """A timestamp column."""
     timezone: str = "UTC"
-    """What naive times mean, e.g. `Europe/Prague`."""
+    """Time zone of times without one, e.g. `Europe/Prague`."""
     duration: str | None = None
     """Column with seconds to add; unset: the event is known at once."""
 
@@ -82,14 +83,14 @@ class EventTime(_Part):
 
 
 class Match(_Part):
-    """Which label values are meant: exactly one of the three."""
+    """Selects label values by exactly one of the three fields."""
 
     equals: tuple[str | int | float | bool, ...] | None = None
-    """One of these values."""
+    """The value is one of these."""
     contains: str | None = None
-    """Text that holds this."""
+    """The value is text that contains this."""
     not_equals: tuple[str | int | float | bool, ...] | None = None
-    """None of these values."""
+    """The value is none of these."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -99,21 +100,21 @@ class Match(_Part):
 
 
 class Label(_Part):
-    """How ground truth is read from one column."""
+    """How ground truth is read from a column."""
 
     column: str
-    """Where ground truth stands."""
+    """Column with the ground truth."""
     positive: Match
     """Which values are attacks."""
     negative: Match | None = None
-    """Rows verified to be benign; None: all that is not positive."""
+    """Values of rows verified to be benign; unset: every value that is not positive."""
     others: Literal["unverified", "ignore"] = "unverified"
-    """Rows that are neither. `unverified`: trained on as benign, reported apart. `ignore`: left out of every part, though an
-    entity's windows still count them."""
+    """Treatment of rows that are neither positive nor negative. `unverified`: trained on as benign and reported separately.
+    `ignore`: left out of every part; the windows of their entity still count them."""
     type_column: str | None = None
-    """Names the kind of attack, if rows say it."""
+    """Column with the type of attack; unset: rows have none."""
     derived: tuple[str, ...] = ()
-    """Columns made from the label; refused as features."""
+    """Columns derived from the label. They are refused as features."""
 
 
 def _as_mapping(value: Any) -> Any:
@@ -130,16 +131,16 @@ class RequestField(_Part):
     description: str = ""
     """For people."""
     default: str | float | None = None
-    """Stands in for a null; without it a null is an error."""
+    """Value used in place of a null; unset: a null is an error."""
 
 
 class Aggregate(_Part):
     """One number about an entity's events in a window."""
 
     op: Literal["count", "sum", "mean", "distinct", "share"]
-    """How: `count` of events, `sum` or `mean` of a column, number of `distinct` values, `share` that matches."""
+    """`count` of events, `sum` or `mean` of a column, number of `distinct` values of a column, or `share` of events that match."""
     column: str | None = None
-    """Over which column; `count` takes none."""
+    """The column to aggregate; `count` takes none."""
     where: Match | None = None
     """For `share`: the share of events whose `column` matches."""
 
@@ -156,9 +157,9 @@ class Window(_Part):
     """One feature view: the aggregates over the last `seconds`."""
 
     seconds: PositiveInt
-    """Its length."""
+    """Length of the window."""
     ttl_s: PositiveInt
-    """Oldest age at which its values are still used."""
+    """Maximum age, in seconds, at which its values are used."""
 
 
 class Features(_Part):
@@ -173,9 +174,9 @@ class Features(_Part):
     service: Name | None = None
     """Name of the feature service."""
     aggregates: Mapping[str, Aggregate] = {}
-    """Feature name -> how it is counted; every window has them all."""
+    """Feature name -> aggregate. Every window has all of them."""
     version: PositiveInt = 1
-    """Of the feature service; change it when what is counted changes."""
+    """Version of the feature service. Change it when an aggregate changes."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -192,26 +193,28 @@ class ModelSpec(_Part):
     """The model and how it is fitted."""
 
     kind: Literal["lightgbm"] = "lightgbm"
-    """The only kind so far: gradient-boosted trees."""
+    """Gradient-boosted trees, the only kind so far."""
     parameters: Mapping[str, int | float | bool | str] = {}
-    """LightGBM's own, e.g. num_leaves."""
+    """Parameters of LightGBM, e.g. num_leaves."""
     trees: PositiveInt = 100
-    """How many."""
+    """Number of trees."""
     seed: int = 0
-    """Of everything random in the fit."""
+    """Seed of everything random in the fit."""
     members: PositiveInt = 1
-    """Models with different seeds whose margins are averaged."""
+    """Number of models with different seeds. Their margins are averaged."""
     balance: Literal["none", "classes", "types"] = "none"
-    """`classes`: attacks weigh as much as benign rows; `types`: and every type of attack weighs the same."""
+    """`classes`: attacks and benign rows have the same total weight. `types`: every type of attack has the same total weight too."""
     balance_cap: PositiveFloat = 50.0
-    """Largest weight of one row."""
+    """Maximum weight of one row."""
     contrast: Annotated[float, Field(ge=0, le=10)] = 0.0
-    """Artificial contrast: this many made-up rows per benign row, each column drawn on its own from benign rows, count as
-    attacks, so that what resembles no benign row scores high although no known attack resembles it."""
+    """Artificial contrast: number of generated rows per benign row that are trained on as attacks. Each column of a generated row
+    is drawn independently from the benign rows. A row that resembles no benign row then gets a high score even if it resembles no
+    known attack."""
     columns: tuple[str, ...] = ()
     """Inputs in order; empty: the request fields that no on-demand view turns into features, then all features."""
     family_trees: Annotated[int, Field(ge=0, le=1000)] = 0
-    """Over 0: the graph also names the family (`split.families`) of an attack, by this many trees for each; the score stays as it is."""
+    """Number of trees for each family of `split.families`. Above 0 the graph also outputs the family of an attack; the score does not
+    change."""
 
 
 def _default_split(declared: dict[str, Any]) -> Split:
@@ -226,13 +229,13 @@ class Evaluation(_Part):
     """How results are reported."""
 
     seeds: PositiveInt = 1
-    """How many fits the figures are over."""
+    """Number of fits, each with its own seed, that the figures cover."""
     window_s: PositiveInt = 60
-    """An entity-window is one entity in this many seconds."""
+    """Length of an entity-window (one entity in one time window)."""
     minutes_per_alert: PositiveFloat = 10.0
-    """An analyst's time for one false alarm."""
+    """Minutes that an analyst needs for one false alarm."""
     episode_gap_s: PositiveFloat = 300.0
-    """Attack rows of one entity belong to one episode while no gap between two of them is longer."""
+    """Maximum gap between two attack rows of one episode of an entity."""
 
 
 class Confidence(_Part):
@@ -249,52 +252,53 @@ class Confidence(_Part):
 
 
 class Detector(_Part):
-    """The whole declaration."""
+    """A detector file."""
 
     name: Name
-    """What the model will be called."""
+    """Name of the model."""
     description: str = ""
     """For people."""
     source: Source
     """Where rows come from."""
     provenance: Provenance | None = None
-    """Who recorded, cleaned and labelled the rows; for auditors, carried in the bundle."""
+    """Who recorded, cleaned and labelled the rows. It is stored in the bundle for auditors."""
     entity: Entity | None = None
-    """Whom an event is about; unset: no features are looked up."""
+    """The entity of an event; unset: no features are looked up."""
     event_time: EventTime | None = None
-    """When an event counts; needed with features."""
+    """Time of an event; required with features."""
     label: Label
-    """What is an attack."""
+    """Which rows are attacks."""
     request_fields: Annotated[Mapping[str, RequestField], BeforeValidator(_as_mapping)]
-    """Columns sent with a request: a list of names, or names with a description and a default."""
+    """Columns that clients send with a request: a list of names, or names with a description and a default."""
     features: Features | None = None
-    """What is kept about each entity; unset: the request's fields are all there is."""
+    """Features of each entity; unset: the model uses the request fields only."""
     model: ModelSpec = ModelSpec()
-    """What is fitted, and how."""
+    """The model and how it is fitted."""
     split: Split = Field(default_factory=_default_split)
-    """Which rows train, choose and test. Unset: by time where there is an event_time, so that the last fifth of it is tested; else by
-    features."""
+    """Which rows are for training, validation and test. Unset: by time if there is an event_time, with the last fifth as the test
+    part; else by features."""
     operating_points: Mapping[str, Scenario]
     """Scenarios by name."""
     default_operating_point: str = "siem_alerting"
     """The scenario when a request names none."""
     segments: tuple[str, ...] = ()
-    """Request fields that evaluation reports by."""
+    """Request fields by which evaluation groups its figures."""
     personal: Annotated[Mapping[str, Redaction], BeforeValidator(_as_encrypted)] = {}
-    """Columns that say something about a person: a list of names (encrypted), or names with encrypt, hash, truncate or drop. The first one
-    names the person. The prediction log writes them so."""
+    """Columns with personal data, and how the prediction log redacts them: a list of names (encrypted), or names with encrypt,
+    hash, truncate or drop. The first one identifies the person."""
     evaluation: Evaluation = Evaluation()
     """How results are reported."""
     confidence: Confidence | None = None
     """Conformal sets and the verdict `unknown`; unset: there are none."""
     rules: RulesFile | None = None
-    """Threshold rules that answer when the model or its features cannot, as a bundle's `rules.yaml` has them."""
+    """Threshold rules that answer if the model or its features are unavailable, in the format of a bundle's `rules.yaml`."""
     reasons: Mapping[str, ReasonDeclaration] = {}
-    """What an analyst reads of a column that speaks for a verdict, by column; a `*` in it stands for the seconds of a window."""
+    """Column -> the text that an analyst reads if the column supports a verdict. A `*` in the name stands for the seconds of a
+    window."""
 
     @property
     def sampling_unit(self) -> SamplingUnit:
-        """What rows are independent draws of."""
+        """The unit of which rows are independent draws."""
         if self.split.unit is not None:
             return self.split.unit
         by_split: dict[str, SamplingUnit] = {"types": "attack_type", "group": "group"}

@@ -1,4 +1,4 @@
-"""The resources people write and the operator answers on: ModelService and RolloutPolicy, vedette.dev/v1alpha1.
+"""The resources that people write and whose status the operator writes: ModelService and RolloutPolicy, vedette.dev/v1alpha1.
 
 Pure: frozen values, camelCase outside. operators.rollout.spec has the rollout's fields, operators.autoscaling.spec those of the replica
 count; here they become resources. operators.api.read parses them, operators.api.crds makes the CRDs."""
@@ -124,27 +124,27 @@ class BackendChoice(Value):
 
 
 class ModelServiceSpec(Value):
-    """What is served, by which revision, changed how, on which backend."""
+    """The model, its revision, the rollout of changes, and the backend."""
 
     model: ModelName | None = None
     """Name that clients call [default: the resource's name]."""
     revision: Revision
-    """What should serve. A change of any part of it is a rollout; the first one is served at once."""
+    """The wanted revision. A change of any part starts a rollout. The first revision is served at once."""
     rollout: RolloutChoice = RolloutChoice()
     """How a change is rolled out."""
     experiment: ExperimentSpec | None = None
-    """An A/B test beside `revision`; ends by its duration, by `vedette experiment`, or by taking it away here."""
+    """An A/B test beside `revision`. It ends after its duration, by `vedette experiment`, or by removing this field."""
     backend: BackendChoice = BackendChoice(ray=RayBackend())
-    """Where it runs; the type of backend cannot be changed later."""
+    """The backend. Its type cannot be changed later."""
     scaling: ScalingSpec | None = None
     """Scales the replicas by load, latency, schedule and stream. Unset: `replicas` sets the number."""
     replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """The number of replicas, set by people or by a HorizontalPodAutoscaler (scale subresource); not together with `scaling`. Unset: the
-    backend's own number stays."""
+    """The number of replicas, set by a person or a HorizontalPodAutoscaler (scale subresource). It excludes `scaling`. Unset: the number
+    that the backend has is kept."""
     scenarios: Annotated[tuple[ScenarioName, ...], Field(max_length=16)] = ()
     """Operating points that the service's bundles have besides breach_response, siem_alerting and executive_dashboard."""
     paused: bool = False
-    """While set, no step passes by itself. Evidence is still gathered, and a worse candidate is still aborted."""
+    """While true, no step passes automatically. Evidence is still gathered, and a worse candidate is still aborted."""
 
     @model_validator(mode="after")
     def _one_owner(self) -> "ModelServiceSpec":
@@ -204,15 +204,15 @@ class Condition(Value):
     type: Annotated[str, Field(max_length=316)]
     """Ready, Progressing, Paused, Invalid... one condition a type."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
+    """Whether the condition holds."""
     reason: Annotated[str, Field(max_length=1024)]
-    """Why, in one CamelCase word."""
+    """Reason, in one CamelCase word."""
     message: Annotated[str, Field(max_length=32768)] = ""
-    """Why, for people."""
+    """Reason, for people."""
     last_transition_time: datetime
     """When `status` last changed."""
     observed_generation: int = 0
-    """The generation of the spec that it describes."""
+    """The generation of the spec that the condition describes."""
 
 
 class ModelServiceStatus(Value):
@@ -221,27 +221,27 @@ class ModelServiceStatus(Value):
     observed_generation: int = 0
     """The generation of the spec that this status describes."""
     conditions: tuple[Condition, ...] = ()
-    """What is so."""
+    """The conditions."""
     phase: str = ""
-    """Healthy, Progressing, Paused, Aborted or Experiment; Waiting: it is not known yet what is served."""
+    """Healthy, Progressing, Paused, Aborted, Experiment or Waiting (the served revision is not known yet)."""
     stable: str = ""
     """Version and short digest of the revision that serves."""
     candidate: str = ""
-    """The same of the candidate; empty if there is none."""
+    """Version and short digest of the candidate. Empty: there is none."""
     step: str = ""
-    """Step under way of how many, e.g. 3/7."""
+    """Current step and number of steps, e.g. 3/7."""
     weight: float = 0.0
-    """Percentage of entities that meet the candidate."""
+    """Percentage of entities that the candidate serves."""
     verdict: str = ""
-    """Of the evidence: better, no_worse, worse, undecided or invalid; empty if nothing is judged."""
+    """Verdict on the evidence: better, no_worse, worse, undecided or invalid. Empty: nothing is judged."""
     waiting_for: str = ""
     """What the rollout waits for, for people."""
     replicas: int = 0
-    """How many replicas there are (scale subresource)."""
+    """Current number of replicas (scale subresource)."""
     selector: str = ""
-    """Label selector of their pods (scale subresource)."""
+    """Label selector of the replicas' pods (scale subresource)."""
     rollout: RolloutStatus | None = None
-    """Everything the next decision rests on."""
+    """Full state of the rollout, on which the next decision is based."""
 
 
 _Status = TypeVar("_Status", bound=Value)
@@ -257,9 +257,9 @@ class ModelService(Value):
     metadata: Metadata
     """Name, namespace, labels, annotations."""
     spec: ModelServiceSpec
-    """What should be."""
+    """The wanted state."""
     status: ModelServiceStatus = ModelServiceStatus()
-    """The state; written by the operator."""
+    """The current state. Written by the operator only."""
 
     @field_validator("status", mode="wrap")
     @classmethod
@@ -273,14 +273,14 @@ class ModelService(Value):
 
 
 class RolloutPolicyStatus(Value):
-    """Who uses the policy. Written by the operator only."""
+    """The services that use the policy. Written by the operator only."""
 
     observed_generation: int = 0
     """The generation of the spec that this status describes."""
     conditions: tuple[Condition, ...] = ()
-    """Valid: whether services can follow it."""
+    """The condition Valid: whether services can use the policy."""
     services: int = 0
-    """ModelServices of the namespace that name it."""
+    """ModelServices of the namespace that name the policy."""
 
 
 class RolloutPolicy(Value):
@@ -295,7 +295,7 @@ class RolloutPolicy(Value):
     spec: RolloutSpec = RolloutSpec()
     """The steps and gates."""
     status: RolloutPolicyStatus = RolloutPolicyStatus()
-    """Who uses it; written by the operator."""
+    """The services that use the policy. Written by the operator only."""
 
     @field_validator("status", mode="wrap")
     @classmethod

@@ -67,8 +67,8 @@ def _by_latency(spec: ScalingSpec, load: Load, mean: float) -> list[tuple[float,
     ratio, ready = load.p99_ms / objective_ms, load.ready_replicas
     if ratio < CLOSE_RATIO or mean < BUSY_RATIO * spec.target_ongoing_requests * ready:
         return []
-    said = f"p99 {load.p99_ms:.3g} ms of {objective_ms:g} ms"
-    return [(ready * min(max(ratio, 1.0), STEEPEST), said)]
+    reason = f"p99 {load.p99_ms:.3g} ms of {objective_ms:g} ms"
+    return [(ready * min(max(ratio, 1.0), STEEPEST), reason)]
 
 
 def is_slow_but_idle(spec: ScalingSpec, load: Load, looks: Sequence[LoadSample]) -> bool:

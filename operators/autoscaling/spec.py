@@ -19,7 +19,7 @@ class ScheduleWindow(Value):
     """A recurring period with bounds of its own: the working day, a nightly batch, a patch day."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", max_length=31)]
-    """Names it in reasons and in `vedette scale schedule`."""
+    """Name of the window in reasons and in `vedette scale schedule`."""
     start: Annotated[str, Field(min_length=9, max_length=100)]
     """When it opens: a cron expression of five fields (minute, hour, day of month, month, day of week), e.g. `0 8 * * MON-FRI`."""
     duration: Duration
@@ -27,9 +27,10 @@ class ScheduleWindow(Value):
     time_zone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
     """Time zone of `start`, e.g. `Europe/Rome`; summer time is followed as cron does."""
     min_replicas: ReplicaBound | None = None
-    """Replaces the least number of replicas while open, if higher; asked for `startUp` before the window opens."""
+    """Minimum number of replicas while the window is open, if it is higher than the service's own. It applies `startUp` before the window
+    opens."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Replaces the greatest number of replicas while open."""
+    """Maximum number of replicas while the window is open."""
 
     @field_validator("start")
     @classmethod
@@ -72,7 +73,7 @@ class ScheduleWindow(Value):
 
 
 class StepLimit(Value):
-    """How far the count may move within any period of `per`: by `replicas` or by `percent`, whichever is more."""
+    """Maximum change of the count within any period of `per`: the larger of `replicas` and `percent`."""
 
     replicas: Annotated[int, Field(ge=1, le=1000)]
     """Replicas added or removed."""
@@ -90,41 +91,41 @@ class StepLimit(Value):
 
 
 class ScalingSpec(Value):
-    """How the number of replicas follows the load. The autoscaler alone then owns the count: nothing else may set it."""
+    """How the number of replicas follows the load. The autoscaler then owns the number; nothing else may set it."""
 
     min_replicas: ReplicaBound = 1
-    """The least. 0: scale to zero after `idle`, where the backend can wake up again; elsewhere it counts as 1."""
+    """Minimum number of replicas. 0: scale to zero after `idle` if the backend can wake the service up again, else it counts as 1."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = 4
-    """The most, also for a rollout's setReplicas."""
+    """Maximum number of replicas. It also limits setReplicas of a rollout."""
     target_ongoing_requests: Annotated[float, Field(gt=0, le=100_000)] = 8.0
     """Target for the requests under way in one replica, averaged over `lookBack`."""
     latency_objective: Duration | None = None
-    """99 of 100 requests should be answered within this time. A busy service that is slower gets more replicas. A service that is close to
-    it loses none."""
+    """Objective for the 99th percentile of the latency. A busy service over it gets more replicas. A busy service close to it keeps its
+    replicas."""
     stream_lag: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Target for the events waiting in the stream for each replica; unset: the stream does not count."""
     schedule: Annotated[tuple[ScheduleWindow, ...], Field(max_length=16)] = ()
-    """Windows with bounds of their own. Where several are open, the highest minimum and the lowest maximum hold; a minimum wins
+    """Windows with their own bounds. If several are open, the highest minimum and the lowest maximum apply. A minimum takes precedence
     over a maximum."""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """A load this close to the target, as a ratio, changes nothing."""
+    """Tolerance around the target, as a ratio. A load within it does not change the count."""
     look_back: Duration = timedelta(seconds=15)
-    """The load is averaged over this long, so that one unlucky look moves nothing."""
+    """Time over which the load is averaged, so that a single look does not change the count."""
     start_up: Duration = timedelta(seconds=20)
-    """How long a new replica takes until it answers. A rising load is followed this far ahead by its trend, and a window's minimum
-    is asked for this much earlier. 0s: neither."""
+    """Time until a new replica answers. A rising load is forecast by its trend this far ahead, and a window's minimum applies this much
+    earlier. 0s: no forecast and no earlier start."""
     up_window: Duration = timedelta(0)
-    """Stabilization: the count rises to the least that was wanted within this time."""
+    """Stabilization: the count rises to the smallest value that was wanted within this time."""
     down_window: Duration = timedelta(minutes=5)
-    """Stabilization: the count falls to the most that was wanted within this time."""
+    """Stabilization: the count falls to the largest value that was wanted within this time."""
     up_limit: StepLimit = StepLimit(replicas=4, percent=100)
-    """How fast it grows."""
+    """Maximum speed of growth."""
     down_limit: StepLimit = StepLimit(replicas=1, percent=25, per=timedelta(seconds=60))
-    """How fast it shrinks."""
+    """Maximum speed of shrinking."""
     idle: Duration = timedelta(minutes=15)
-    """With minReplicas 0: the last replica is removed after this long without requests or waiting events."""
+    """With minReplicas 0: time without requests or waiting events after which the last replica is removed."""
     stale_after: Duration = timedelta(seconds=60)
-    """A load that was measured longer ago than this is ignored, and the count is held."""
+    """Maximum age of a load measurement. An older one is ignored and the count stays."""
 
     @field_validator("look_back", "start_up", "up_window", "down_window")
     @classmethod

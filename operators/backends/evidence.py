@@ -146,9 +146,9 @@ def read_samples(model: str, samples: Iterable[tuple[Series, float]], at: dateti
             replicas[replica] = drafts[replica].evidence(replica)
         except ValidationError as invalid:
             damaged[replica] = str(invalid.errors()[0]["msg"])
-    said = [*([problem] if problem else ()), *(f"replica {name}: {why}" for name, why in sorted(damaged.items())[:3])]
+    problems = [*([problem] if problem else ()), *(f"replica {name}: {why}" for name, why in sorted(damaged.items())[:3])]
     traffic = {name: drafts[name].traffic() for name in replicas}
-    return Scrape(at, tuple(replicas.values()), traffic, "; ".join(said) or None)
+    return Scrape(at, tuple(replicas.values()), traffic, "; ".join(problems) or None)
 
 
 class _Draft:

@@ -145,7 +145,7 @@ class Kube:
         items: list[KubeObject] = answer.get("items") or []
         return items
 
-    async def whole(
+    async def list_all(
         self, kind: Kind, namespace: str | None, *, only_metadata: bool = False
     ) -> tuple[Sequence[KubeObject], str]:
         """All objects, read in pages, and the resourceVersion that they are of. Raises NotFound (no such kind), KubeError."""

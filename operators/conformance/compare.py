@@ -44,7 +44,7 @@ def check_declared(model: ModelFacts, answer: Answer) -> None:
         info = declared[tensor.name]
         expect(tensor.datatype == info.datatype, f"output {tensor.name} is {tensor.datatype}, metadata says {info.datatype}")
         fits = len(tensor.shape) == len(info.shape) and all(
-            said in (-1, dim) for said, dim in zip(info.shape, tensor.shape, strict=True)
+            declared_dim in (-1, dim) for declared_dim, dim in zip(info.shape, tensor.shape, strict=True)
         )
         expect(fits, f"output {tensor.name} has shape {list(tensor.shape)}, metadata says {list(info.shape)}")
 

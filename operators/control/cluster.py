@@ -57,7 +57,7 @@ class ClusterControl:
 
     def names(self) -> tuple[str, ...]:
         """Every ModelService of the namespace."""
-        found, _ = self._ask(lambda kube: kube.whole(MODEL_SERVICES, self._namespace, only_metadata=True))
+        found, _ = self._ask(lambda kube: kube.list_all(MODEL_SERVICES, self._namespace, only_metadata=True))
         return tuple(sorted(item["metadata"]["name"] for item in found))
 
     def read(self, name: str) -> Record:

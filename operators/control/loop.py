@@ -38,7 +38,7 @@ def _utc() -> datetime:
     return datetime.now(UTC)
 
 
-def desk_of(
+def approval_desk(
     folder: ControlFolder, now: Callable[[], datetime], signer: Callable[[], Signer | None] | None = None
 ) -> ApprovalDesk:
     """The people and the log of governed acts of a store. signer: of the log's checkpoints; the store's key, if it has one, if None."""
@@ -72,7 +72,7 @@ class Loop:
         desk: ApprovalDesk | None = None,
     ) -> None:
         self._folder, self._backend, self._every_s, self._now = folder, backend, every_s, now
-        self._desk = desk or desk_of(folder, now)
+        self._desk = desk or approval_desk(folder, now)
         self._said: dict[str, str] = {}
         self._known: dict[str, ServiceRef] = {}
         self._owners: dict[str, str] = {}

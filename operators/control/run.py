@@ -13,7 +13,7 @@ import aiohttp
 
 from operators.backends.local import LocalBackend
 from operators.control.folder import ControlFolder
-from operators.control.loop import Loop, desk_of, pause
+from operators.control.loop import Loop, approval_desk, pause
 from operators.rollout.spec import Revision
 from serving.audit.keys.keyring import Keyring
 
@@ -83,5 +83,5 @@ async def _run(settings: "ServingSettings", running: "LocalServing", stopping: a
         keys = Keyring.of(
             settings.store_dir, settings.audit_key, settings.audit_key_name, folders=[settings.store_dir / "governance"]
         )
-        desk = desk_of(folder, lambda: datetime.now(UTC), keys.signer)
+        desk = approval_desk(folder, lambda: datetime.now(UTC), keys.signer)
         await Loop(folder, backend, most_replicas=running.most_replicas, desk=desk).run(stopping)

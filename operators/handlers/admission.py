@@ -11,7 +11,7 @@ from typing import Any, Final
 from operators.api.hints import hints
 from operators.api.read import ApiError, read
 from operators.api.service_intent import CHANGED_BY
-from operators.handlers.documents import ResourceDocument, annotations, said
+from operators.handlers.documents import ResourceDocument, annotations, pending_verbs
 
 STARTS: Final = ("revision", "experiment", "rollout")
 """Fields of a ModelService's spec that start a rollout or control it. A change of them must carry the user's own name."""
@@ -54,10 +54,10 @@ def judge(request: Mapping[str, Any], ours: str) -> AdmissionAnswer:
 def _spoken(document: ResourceDocument, old: ResourceDocument, user: Mapping[str, Any], ours: str) -> Iterator[str]:
     """Verbs of this change that are not the user's own."""
     name = str(user.get("username", ""))
-    before = {r.id: r for r in said(old).requests}
-    new = [r for r in said(document).requests if before.get(r.id) != r]
-    damaged = said(document).damaged
-    if damaged and damaged != said(old).damaged:
+    before = {r.id: r for r in pending_verbs(old).requests}
+    new = [r for r in pending_verbs(document).requests if before.get(r.id) != r]
+    damaged = pending_verbs(document).damaged
+    if damaged and damaged != pending_verbs(old).damaged:
         yield damaged.replace("it was left out", "`vedette rollout` writes it rightly")
     for request in new:
         if request.by != name:
@@ -69,7 +69,7 @@ def _spoken(document: ResourceDocument, old: ResourceDocument, user: Mapping[str
         foreign = sorted(groups - set(user.get("groups") or ()))
         if foreign:
             yield f"request {request.id} ({request.verb}) claims the groups {', '.join(foreign)}, and you are in none of them"
-    removed = [r for i, r in before.items() if i not in {x.id for x in said(document).requests} and r.by != name]
+    removed = [r for i, r in before.items() if i not in {x.id for x in pending_verbs(document).requests} and r.by != name]
     if removed and name != ours:
         yield (
             f"request {removed[0].id} of {removed[0].by!r} is taken away by {name!r}; "

@@ -102,8 +102,8 @@ def _is_before(
     return _age(other) < _age(document) and earlier_claimant(without_count(other), [document, *others]) is None
 
 
-def sharers(document: ResourceDocument, others: Iterable[ResourceDocument]) -> list[ResourceDocument]:
-    """The other ModelServices that claim a place of this one."""
+def competing_claimants(document: ResourceDocument, others: Iterable[ResourceDocument]) -> list[ResourceDocument]:
+    """The other ModelServices that claim a place that this one claims too."""
     mine = claims(document).keys()
     return [o for o in others if key_of(o) != key_of(document) and mine & claims(o).keys()]
 

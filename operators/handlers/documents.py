@@ -43,7 +43,7 @@ def annotations(document: ResourceDocument) -> Mapping[str, str]:
     return found
 
 
-def said(document: ResourceDocument) -> PendingVerbs:
+def pending_verbs(document: ResourceDocument) -> PendingVerbs:
     """The verbs that people requested, the oldest first. Entries that cannot be read are left out and reported."""
     text = annotations(document).get(REQUESTS_ANNOTATION)
     if not text:

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from operators.backends.kube import MODEL_SERVICES, Access, Kind, Kube, KubeError
 from operators.backends.kube_access import access
-from operators.handlers.claims import served_by, sharers
+from operators.handlers.claims import competing_claimants, served_by
 from operators.handlers.documents import Key, ResourceDocument, key_of
 from operators.handlers.lease import Leadership, NoElection, identity_of
 from operators.handlers.looking.backends import Backends
@@ -94,7 +94,7 @@ class Operator:
             gone = self.shelf.service(key)
             self.shelf.drop_service(key)
             await self.services.wake(key)
-            for waiting in sharers(gone, self.shelf.neighbours(key)) if gone is not None else ():
+            for waiting in competing_claimants(gone, self.shelf.neighbours(key)) if gone is not None else ():
                 await self.services.wake(key_of(waiting))
         elif self.shelf.put_service(document):
             self.backend_watch.want(served_by(document)[0])

@@ -19,73 +19,77 @@ class OperatorSettings(BaseSettings):
     )
 
     namespaces: str = ""
-    """Namespaces to look after, separated by commas; empty: all of the cluster. A list needs a Role in each, no ClusterRole."""
+    """Namespaces that the operator manages, separated by commas. Empty: all namespaces. A list needs a Role in each namespace and no
+    ClusterRole."""
     kubeconfig: Path | None = None
-    """Kubeconfig file; unset: the usual kubeconfig if there is one, else the pod's service account."""
+    """Kubeconfig file. Unset: the default kubeconfig if it exists, else the pod's service account."""
     rest_interval_s: PositiveFloat = 30.0
-    """Seconds between two looks at a service where nothing is under way. A change of the resource is looked at at once."""
+    """Seconds between two looks at a service without a rollout or experiment under way. A change of the resource causes a look at
+    once."""
     active_interval_s: PositiveFloat = 5.0
-    """Seconds between two looks at a rollout or experiment under way, and at a service that is scaled by load."""
+    """Seconds between two looks at a service with a rollout or experiment under way, or that is scaled by load."""
     jitter_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """How far looks are spread around their interval, so that services are not all looked at together."""
+    """Random spread of the looks around their interval, as a share of it. It keeps the looks at different services apart."""
     workers: PositiveInt = 16
-    """Looks under way at once."""
+    """Maximum number of looks under way at once."""
     backoff_first_s: PositiveFloat = 1.0
-    """Seconds until a look that failed is tried again; doubled with each failure in a row."""
+    """Seconds until a failed look is tried again. The time doubles with each failure in a row."""
     backoff_most_s: PositiveFloat = 300.0
-    """The most seconds between two tries."""
+    """Maximum number of seconds between two tries."""
     record_interval_s: PositiveFloat = 15.0
-    """While a rollout is under way, e-values and counts that changed nothing else are written at most this often. If an operator is killed,
-    the next one computes the unwritten part again from the same counters."""
+    """Minimum interval between two writes of e-values and counts during a rollout, if nothing else in the status changed. If an
+    operator is killed, the next one computes the unwritten part again from the same counters."""
     quiet_interval_s: PositiveFloat = 300.0
-    """The same where nothing is under way."""
+    """The same interval while no rollout or experiment is under way."""
     act_timeout_s: PositiveFloat | None = None
-    """How long one act on a backend may take in all; less than lease_duration_s - lease_renew_s, so that it is over before another
-    operator acts. Unset: 0.8 of that."""
+    """Timeout of one act on a backend. It must be less than lease_duration_s - lease_renew_s, so that the act ends before another
+    operator acts. Unset: 0.8 times that difference."""
     watch_check_interval_s: PositiveFloat = 10.0
-    """How often the API server is asked whether both kinds of resource can still be listed; the operator is ready while they can."""
+    """Interval between checks that the API server still lists both kinds of resource. The operator is ready while it does."""
     evidence: Literal["metrics", "prometheus"] = "metrics"
-    """Where evidence comes from: the pods' own `/metrics`, or a Prometheus server."""
+    """Source of evidence: `/metrics` of the pods, or a Prometheus server."""
     scrape_timeout_s: PositiveFloat = 3.0
-    """How long one pod may take to answer `/metrics`."""
+    """Timeout of one request for a pod's `/metrics`."""
     prometheus_url: str = ""
     """Base URL of the Prometheus server, e.g. `http://prometheus.monitoring:9090`."""
     prometheus_matchers: str = 'namespace="{namespace}"'
-    """PromQL label matchers of a service's replicas; `{namespace}` and `{name}` are filled in."""
+    """PromQL label matchers that select a service's replicas. `{namespace}` and `{name}` are replaced."""
     prometheus_token_file: Path | None = None
-    """File with a bearer token for Prometheus; read again for each look."""
+    """File with the bearer token for Prometheus. The file is read again for each look."""
     prometheus_max_age_s: PositiveFloat = 60.0
-    """Samples older than this do not count."""
+    """Maximum age of a sample. Older samples are ignored."""
     leader_election: bool = True
     """Whether only one of several operators acts."""
     lease_name: str = "vedette-operator"
-    """Name of the Lease that they share."""
+    """Name of the Lease that the operators share."""
     lease_namespace: str = ""
-    """Its namespace; empty: the operator's own."""
+    """Namespace of the Lease. Empty: the operator's namespace."""
     lease_duration_s: PositiveFloat = 15.0
-    """After this long without a renewal another operator takes over."""
+    """Time without a renewal after which another operator takes over."""
     lease_renew_s: PositiveFloat = 10.0
-    """An operator that could not renew for this long stops acting; less than lease_duration_s."""
+    """Time after which an operator that cannot renew the Lease stops acting. It must be less than lease_duration_s."""
     lease_retry_s: PositiveFloat = 2.0
     """Seconds between two tries to get or renew the Lease."""
     identity: str = ""
-    """Name of this operator in the Lease; a part that is unique to the process is appended. Empty: the host's name, in a pod the pod's."""
+    """Name of this operator in the Lease. A suffix that is unique to the process is appended. Empty: the name of the host or pod."""
     http_host: str = "0.0.0.0"  # noqa: S104 - in a pod
     """Address of /healthz, /readyz and /metrics."""
     http_port: Port = 8090
-    """Their port; 0: none."""
+    """Port of /healthz, /readyz and /metrics. 0: none."""
     webhook_port: Port = 0
     """Port of the admission webhook; 0: none."""
     webhook_cert_dir: Path = Path("/etc/vedette/webhook")
-    """Folder with the webhook's tls.crt and tls.key, as cert-manager writes them; read again when they change."""
+    """Folder with the webhook's tls.crt and tls.key, as cert-manager writes them. The files are read again when they change."""
     people_file: Path | None = None
-    """File of people: who may approve, in which roles, by which keys, as a ConfigMap or Secret mounts it; read again when it changes."""
+    """File of people (a mounted ConfigMap or Secret): who may approve, in which roles, with which keys. It is read again when it
+    changes."""
     governance_dir: Path | None = None
-    """Folder of the log of governed acts, on a volume that every operator has. Unset: none is kept, and Events tell people."""
+    """Folder of the log of governed acts, on a volume that every operator mounts. Unset: no log is kept; acts appear as Events only."""
     governance_key: Path | None = None
-    """PEM file of the key that signs that log's checkpoints, as a Secret mounts it; read again when it changes."""
+    """PEM file of the key (a mounted Secret) that signs the checkpoints of the log of governed acts. It is read again when it
+    changes."""
     startup_spread_s: NonNegativeFloat = 5.0
-    """After a start (or on becoming leader) the first looks are spread over this long."""
+    """Time over which the first looks are spread after a start or after becoming leader."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Level of the log on stderr."""
 

@@ -38,7 +38,7 @@ class Revision(Value):
     ]
     """Digest of the bundle, never a tag: a tag can move under a running rollout."""
     operating_point: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", max_length=63)] | None = None
-    """Scenario whose threshold decides; the bundle's default if unset."""
+    """Operating point whose thresholds give the verdict. Unset: the bundle's default."""
     thresholds: Annotated[dict[str, float], Field(max_length=16)] = Field(default_factory=dict)
     """Thresholds that replace the bundle's, by operating point."""
     feature_service: Annotated[str, Field(max_length=253)] | None = None
@@ -60,7 +60,7 @@ class Revision(Value):
 
 
 class GateName(StrEnum):
-    """What a gate looks at; see docs for the bad event of each."""
+    """The gates; docs/reference/judgement.md has the bad event of each."""
 
     ERRORS = "errors"
     LATENCY = "latency"
@@ -80,12 +80,12 @@ class Gate(Value):
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """How much worse the candidate may be, as an absolute difference of proportions."""
     unit: Literal["request", "entity"] = "request"
-    """One observation: a request (a row, for verdicts), or the first request of each entity. Requests of one entity are alike and
-    all meet one variant; where few entities make most of the traffic, only `entity` keeps the error bounds."""
+    """The unit of one observation: a request (a row, for verdicts), or the first request of each entity. Requests of one entity are similar
+    and all go to one variant. If few entities make most of the traffic, the error bounds hold only with `entity`."""
     two_sided: bool | None = None
-    """Whether a lower proportion is a fault too (too few alerts as well as too many). Default: only for alertRate and fairness."""
+    """Whether a lower proportion is a fault too (too few alerts, not only too many). Default: true for alertRate and fairness only."""
     by: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,30}$", max_length=31)] | None = None
-    """Of fairness: the column of the segment mapping whose segments are compared; unset: all columns."""
+    """For `fairness`: the column of the segment mapping whose segments are compared. Unset: all columns."""
 
     @property
     def is_two_sided(self) -> bool:
@@ -102,26 +102,26 @@ class Gate(Value):
 
 
 class Analysis(Value):
-    """Which gates judge the candidate, and how surely. Looked at continuously, valid at every look."""
+    """The gates that judge the candidate, and their error bounds. The tests run continuously and are valid at every look."""
 
     gates: Annotated[tuple[Gate, ...], Field(min_length=1, max_length=8)] = (
         Gate(name=GateName.ERRORS, margin=0.01),
         Gate(name=GateName.LATENCY, margin=0.02),
         Gate(name=GateName.ALERT_RATE, margin=0.02),
     )
-    """What is compared. One gate that says worse aborts the rollout. A step passes if all gates say no worse or better."""
+    """The gates. The verdict worse of one gate aborts the rollout. A step passes if the verdict of every gate is no_worse or better."""
     alpha: Probability = 0.05
-    """Bound on the probability that a sound candidate is ever called worse, over all gates and looks together."""
+    """Bound on the probability that a sound candidate ever gets the verdict worse, over all gates and looks together."""
     beta: Probability = 0.05
-    """Bound on the probability that a candidate that is worse than its margin is ever called no worse."""
+    """Bound on the probability that a candidate beyond its margin ever gets the verdict no_worse."""
     combine: Literal["bonferroni", "average"] = "bonferroni"
-    """How gates share alpha: each gets its part, or their e-values are averaged."""
+    """How gates share alpha: each gate gets a part of it, or the e-values are averaged."""
     min_requests: Annotated[int, Field(ge=0, le=1_000_000_000)] = 100
-    """Candidate requests before `no_worse` may let a rollout go on."""
+    """Minimum number of candidate requests before the verdict no_worse counts."""
     stale_after: Duration = timedelta(seconds=60)
-    """Evidence older than this is invalid."""
+    """Maximum age of evidence. Older evidence is invalid."""
     latency_objective: Duration = timedelta(milliseconds=100)
-    """A request that takes longer counts as slow."""
+    """Latency objective: a request that takes longer counts as slow."""
 
     @property
     def entity_gates(self) -> tuple[str, ...]:
@@ -137,26 +137,26 @@ class Analysis(Value):
 
 
 class MirrorStep(Value):
-    """The candidate scores copies of stable's requests, after the answer has left. No client gets its answers."""
+    """The candidate scores copies of stable's requests, after stable has answered. Clients never get the candidate's answers."""
 
     percent: Annotated[Percent, _percent_of("requests that are mirrored", "percent: 100")] = 100.0
-    """Share of requests mirrored."""
+    """Share of requests that are mirrored."""
 
 
 class PauseStep(Value):
-    """Wait; without a duration, until somebody promotes."""
+    """Wait for a duration, or, without one, until a person promotes."""
 
     duration: Duration | None = None
-    """How long; unset: until somebody promotes."""
+    """Length of the pause. Unset: until a person promotes."""
 
 
 class AnalysisStep(Value):
-    """Wait until every gate says the candidate is no worse (or aborts because one says worse)."""
+    """Wait until the verdict of every gate is no_worse or better. The verdict worse aborts the rollout."""
 
     min_requests: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
-    """Overrides the analysis' own."""
+    """Replaces the `minRequests` of the analysis for this step."""
     max_duration: Duration | None = None
-    """Give up waiting after this long: the rollout pauses as inconclusive; it is neither promoted nor blamed."""
+    """Maximum wait. After it the rollout pauses as inconclusive: the candidate is neither promoted nor aborted."""
 
 
 GroupNames = Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=16)]
@@ -170,34 +170,35 @@ class ApprovalStep(Value):
     approvers: Annotated[int, Field(ge=1, le=16)] = 1
     """How many different people must approve. An approval by the person who started the rollout does not count."""
     groups: GroupNames = ()
-    """Groups whose members may approve; empty: anybody who may edit the resource."""
+    """Groups whose members may approve. Empty: everyone who may edit the resource."""
     roles: RoleNames = ()
     """One approval in each of these roles, by different people. Approvals by the people who trained, pushed or promoted the bundle do not
     count then."""
     valid_for: Duration | None = None
-    """An approval lapses after this long; unset: when the rollout ends."""
+    """Time after which an approval expires. Unset: when the rollout ends."""
     reason_required: bool = False
-    """Whether an approval must say why."""
+    """Whether an approval needs a reason."""
     signed: bool = False
-    """Whether only signed approvals count. A person whose key is known must always sign."""
+    """Whether only signed approvals count. A person with a known key must always sign."""
     break_glass_roles: RoleNames = ()
-    """Who may pass this step alone in an emergency, with a reason; it alarms until somebody reviews it. Empty: nobody."""
+    """Roles that may pass this step alone in an emergency, with a reason (break-glass). An alarm stays on until the use is reviewed. Empty:
+    break-glass is not allowed."""
 
 
 class ReplicasStep(Value):
-    """Hold the replica count at no less than this while the rollout lasts."""
+    """Keep at least this number of replicas during the rollout."""
 
     replicas: Annotated[int, Field(ge=0, le=1000)]
-    """The least number of replicas."""
+    """Minimum number of replicas."""
 
 
 class Step(Value):
     """One step; exactly one of its fields is set."""
 
     mirror: MirrorStep | None = None
-    """Give the candidate copies of requests."""
+    """Send the candidate copies of requests."""
     set_weight: Annotated[Percent, _percent_of("entities that meet the candidate", "setWeight: 20")] | None = None
-    """Percentage of entities that meet the candidate, 0 to 100; 0 is dark."""
+    """Percentage of entities that the candidate serves, 0 to 100. 0 is dark: only requests that name the candidate reach it."""
     pause: PauseStep | None = None
     """Wait."""
     analysis: AnalysisStep | None = None
@@ -233,17 +234,17 @@ class Step(Value):
 
 
 class AlertBudget(Value):
-    """Compare at equal alerts, not at equal thresholds: the candidate's threshold is set on mirrored scores so that both variants
-    spend the same alerts a day. Needs a mirror step first."""
+    """Compare at equal numbers of alerts instead of equal thresholds. The candidate's threshold is set on mirrored scores so that both
+    variants raise the same number of alerts a day. A mirror step must come first."""
 
     min_requests: Annotated[int, Field(ge=100, le=1_000_000_000)] = 2000
-    """Mirrored rows before the threshold is set."""
+    """Minimum number of mirrored rows before the threshold is set."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """How far the alerts at the new threshold may be from stable's, as a ratio."""
+    """Maximum relative difference between the alerts at the new threshold and stable's."""
 
 
 class RolloutSpec(Value):
-    """The steps of a rollout and what judges it."""
+    """The steps and the analysis of a rollout."""
 
     steps: Annotated[tuple[Step, ...], Field(max_length=64)] = (
         Step(mirror=MirrorStep()),
@@ -254,23 +255,24 @@ class RolloutSpec(Value):
         Step(analysis=AnalysisStep()),
         Step(set_weight=100.0),
     )
-    """Taken one after another; after the last the candidate gets all traffic and is promoted. Without any `analysis` among them,
-    promotion waits for `analysis.minRequests` requests of the candidate."""
+    """The steps, in order. After the last one the candidate gets all traffic and is promoted. If no step is an `analysis`, promotion waits
+    for `analysis.minRequests` requests of the candidate."""
     analysis: Analysis = Analysis()
-    """Judged throughout, from the first step; `worse` aborts at once."""
+    """Runs from the first step to the end. The verdict worse aborts the rollout at once."""
     progress_deadline: Duration | None = timedelta(hours=24)
-    """A step that makes no progress for this long is reported (condition Progressing=False); it is aborted only if the next field says
-    so."""
+    """After this time without progress a step is reported (condition Progressing=False). It is aborted only if
+    `abortOnDeadline` is true."""
     abort_on_deadline: bool = False
-    """...this is set."""
+    """Whether a step without progress for `progressDeadline` aborts the rollout."""
     rollback_window: Duration = timedelta(hours=24)
-    """After a promotion the former stable stays loaded at weight 0 for this long. Until then `undo` takes effect at once, without steps."""
+    """Time for which the former stable stays loaded at weight 0 after a promotion. During this time `undo` takes effect
+    at once, without steps."""
     alert_budget: AlertBudget | None = None
     """Compare at equal alerts a day instead of at equal thresholds."""
     history_limit: Annotated[int, Field(ge=1, le=100)] = 10
-    """Finished rollouts kept in the status."""
+    """Number of finished rollouts that the status keeps."""
     role_groups: Annotated[dict[str, GroupNames], Field(max_length=16)] = Field(default_factory=dict)
-    """Groups by role, in a cluster: the members of these groups have the role. If there is a file of people, it takes precedence."""
+    """Groups by role, in a cluster: members of the groups have the role. A file of people takes precedence."""
 
     @model_validator(mode="after")
     def _weights_rise(self) -> "RolloutSpec":
@@ -303,24 +305,24 @@ class ExperimentVariant(Value):
     """One named variant of an A/B experiment."""
 
     name: VariantName
-    """Names it in answers, metrics and the report."""
+    """Name of the variant in answers, metrics and the report."""
     weight: Annotated[Percent, _percent_of("entities that meet the variant", "weight: 50")]
-    """Percentage of entities that meet it."""
+    """Percentage of entities that the variant serves."""
     revision: Revision | None = None
-    """Unset: the revision that is stable now."""
+    """Revision of the variant. Unset: the current stable revision."""
 
 
 class ExperimentSpec(Value):
-    """An A/B test: named variants side by side for a while; reports a winner and promotes nothing by itself."""
+    """An A/B test: named variants serve side by side for a limited time. It reports a winner; it does not promote it."""
 
     variants: Annotated[tuple[ExperimentVariant, ...], Field(min_length=2, max_length=8)]
     """The first is the baseline. Weights sum to 100."""
     duration: Duration = timedelta(days=7)
-    """How long it runs; then it is concluded and stable serves everybody."""
+    """Duration. At its end the experiment is concluded and stable serves all requests."""
     metric: GateName = GateName.ALERT_RATE
-    """What the winner is judged by."""
+    """The gate by which the winner is chosen."""
     goal: Literal["lower", "higher"] = "lower"
-    """Which way is better."""
+    """Whether a lower or a higher proportion is better."""
     analysis: Analysis = Analysis()
     """Guard gates. A variant that is worse than the baseline on one of them loses its traffic to the baseline."""
 

@@ -36,7 +36,7 @@ class TensorSpec(_ManifestPart):
     """One input or output of the ONNX graph."""
 
     name: str
-    """As the graph names it."""
+    """Name in the graph."""
     datatype: str
     """The protocol's datatype: FP32, INT64, BYTES, ..."""
     shape: tuple[int, ...]
@@ -46,8 +46,8 @@ class TensorSpec(_ManifestPart):
 def rows_of(inputs: Sequence[TensorSpec], shapes: Mapping[str, Sequence[int]], non_row_inputs: Collection[str] = ()) -> int:
     """How many rows tensors of these shapes hold: the size of the first dimension where the signature leaves it free.
 
-    apart: inputs whose first dimension is something else, e.g. weights of shape [m] beside rows of shape [n, m]. Without a free one
-    it is the first input's first dimension, and 1 for a scalar. Raises ValueError if free ones differ."""
+    non_row_inputs: inputs whose first dimension is not the row, e.g. weights of shape [m] beside rows of shape [n, m]. Without a free
+    first dimension the result is the first dimension of the first input, or 1 for a scalar. Raises ValueError if free ones differ."""
     free = {
         spec.name: shapes[spec.name][0]
         for spec in inputs
@@ -66,7 +66,7 @@ class FieldSpec(_ManifestPart):
     """A column a client sends: an entity key or a request-time field."""
 
     name: str
-    """As clients send it."""
+    """Name that clients use."""
     datatype: str
     """The protocol's datatype."""
     description: str = ""
@@ -85,7 +85,7 @@ class TensorAssembly(_ManifestPart):
 
 
 class ScoreSpec(_ManifestPart):
-    """Which number of which output is the score (higher: more like an attack)."""
+    """Which output, and which column of it, is the score (higher: more likely an attack)."""
 
     output: str
     """Name of the graph's output."""
@@ -94,7 +94,7 @@ class ScoreSpec(_ManifestPart):
 
 
 class Expected(_ManifestPart):
-    """What an operating point did on the validation data. Precision holds for `attack_share` only."""
+    """Figures of an operating point on the validation data. The precision is valid for `attack_share` only."""
 
     precision: Ratio
     """Share of the alerts that were attacks."""
@@ -109,7 +109,8 @@ class Expected(_ManifestPart):
     rows: int
     """Rows they were measured on."""
     is_met: bool = True
-    """Whether the scenario's requirement holds with the confidence that was asked for; without one: on the validation rows as they are."""
+    """Whether the scenario's requirement holds with the requested confidence; without a confidence, whether it holds on the
+    validation rows."""
 
 
 class Guarantee(_ManifestPart):
@@ -120,36 +121,37 @@ class Guarantee(_ManifestPart):
     confidence: Ratio
     """1 - delta."""
     what: Literal["recall", "precision", "f1"]
-    """Which figure. By entity, group or type of attack every one of them counts the same, whatever its rows."""
+    """Which figure. If the unit is entity, group or attack type, every unit has the same weight, regardless of its number of rows."""
     bound: Ratio
-    """Its least value."""
+    """Lower bound of the figure."""
     attack_share: Ratio | None = None
-    """The share of attacks that a precision or F1 is meant at; unset for a recall, which depends on none."""
+    """The share of attacks for which a precision or F1 holds; unset for a recall, which does not depend on it."""
     unit: SamplingUnit
-    """What was drawn independently."""
+    """The unit that is drawn independently."""
     units: int
-    """How many attacked ones were seen."""
+    """Number of units with attacks."""
     benign_units: int | None = None
-    """How many benign ones were seen; unset for a recall, which needs none."""
+    """Number of benign units; unset for a recall, which does not use them."""
     method: str
-    """How it was shown."""
+    """The statistical test that shows it."""
 
 
 class OperatingPoint(_ManifestPart):
-    """A named scenario: a score at or over `threshold` is an alert, one at or over `investigate` is to be looked at."""
+    """A named scenario. A score at or over `threshold` gives the verdict alert, a score at or over `investigate` the verdict
+    investigate."""
 
     threshold: Finite
-    """Raw score from which a row is an alert."""
+    """Lowest raw score of an alert."""
     investigate: Finite
-    """Raw score from which a row is to be looked at; not over `threshold`."""
+    """Lowest raw score of the verdict investigate; not over `threshold`."""
     requirement: str
     """The rule the threshold was chosen by, e.g. `recall >= 0.98`."""
     expected: Expected | None = None
-    """What it did on the validation data; unset if nobody measured."""
+    """Its figures on the validation data; unset if they were not measured."""
     holds: Guarantee | None = None
-    """What is promised of it, and how surely; unset: nothing is."""
+    """The guarantee and its confidence; unset: no guarantee."""
     shortfall: str = ""
-    """Why nothing is promised although it was asked for, and what would be needed; the threshold is then the nearest one."""
+    """Why the requested guarantee cannot be given, and what it would need. The threshold is then the nearest one."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "OperatingPoint":
@@ -168,15 +170,15 @@ class Calibration(_ManifestPart):
     guarantees of validity", NIPS."""
 
     method: Literal["venn-abers"] = "venn-abers"
-    """How the steps were made."""
+    """The calibration method."""
     scores: tuple[Finite, ...]
-    """Where the steps begin, rising."""
+    """Scores at which the steps begin, ascending."""
     low: tuple[Ratio, ...]
     """Lower probability from each score on."""
     high: tuple[Ratio, ...]
     """Upper probability from each score on."""
     rows: int
-    """Rows of validation data they were made from."""
+    """Number of validation rows that the steps were fitted on."""
 
 
 class ClassBounds(_ManifestPart):
@@ -193,8 +195,8 @@ class ClassBounds(_ManifestPart):
 
 
 class ConformalSpec(_ManifestPart):
-    """Class-conditional conformal sets: a row's true class is left out of its set with at most the declared probability, for each class and
-    group. Source: Vovk (2012), "Conditional validity of inductive conformal predictors", ACML."""
+    """Class-conditional conformal sets: a row's true class is left out of its set with at most the declared probability, for each
+    class and group. Source: Vovk (2012), "Conditional validity of inductive conformal predictors", ACML."""
 
     error: Annotated[float, Field(gt=0, lt=0.5)]
     """The declared error rate."""
@@ -211,26 +213,26 @@ class ConformalSpec(_ManifestPart):
 
 
 class RulesSpec(_ManifestPart):
-    """That the bundle has rules, in its folder `rules/`, which answer when the model or its features cannot.
+    """Present if the bundle has rules in its folder `rules/`. The rules answer if the model or its features are unavailable.
 
-    A row's event, which SIGMA rules see, is the JSON in `event_field`; without it the request fields are the event's fields."""
+    SIGMA rules match a row's event: the JSON in `event_field`, or, without that, the request fields."""
 
     event_field: str | None = None
     """A request field (BYTES) that holds the raw event as JSON."""
     logsource: Mapping[Literal["product", "category", "service"], str] = {}
-    """What every event is; unset: what the event says, or what follows from its channel and id."""
+    """The log source of every event; unset: it is taken from the event, or from the event's channel and id."""
 
 
 class ReasonTemplate(_ManifestPart):
-    """What an analyst reads of a column that speaks for a verdict."""
+    """The text that an analyst reads if a column supports a verdict."""
 
     code: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
-    """For programs: stays the same when the text changes."""
+    """Identifier for programs. It stays the same when the text changes."""
     text: Annotated[str, Field(min_length=1, max_length=400)]
-    """A sentence without its full stop; `{value}`, `{unit}`, `{percentile}` and `{column}` are filled in. How the value compares with the
-    training rows is added, unless the text has `{percentile}`."""
+    """A sentence without its full stop; `{value}`, `{unit}`, `{percentile}` and `{column}` are filled in. How the value compares
+    with the training rows is added, unless the text has `{percentile}`."""
     unit: str = ""
-    """What the value counts, e.g. `bytes`; with `share` a value of 0..1 is written as a percentage."""
+    """Unit of the value, e.g. `bytes`. With `share` a value of 0..1 is written as a percentage."""
     words: Mapping[str, str] = {}
     """Value -> word, for a column of codes: `"1": tcp`."""
     bits: Mapping[str, str] = {}
@@ -253,18 +255,18 @@ class ExplainSpec(_ManifestPart):
     """How answers of the bundle are explained."""
 
     reasons: Mapping[str, ReasonTemplate] = {}
-    """Column -> its words. A column that is not here is named as it is called."""
+    """Column -> its text. A column without an entry is shown by its name."""
 
 
 class Golden(_ManifestPart):
-    """How golden.json must reproduce."""
+    """How closely the outputs must reproduce golden.json."""
 
     file: str = "golden.json"
     """Path within the bundle."""
     processor: str
-    """The processor family that made it; there the outputs must agree to the bit."""
+    """The processor family on which golden.json was made. On this family the outputs must be equal bit by bit."""
     tolerance: Finite = 1e-5
-    """Largest absolute difference of a float output on any other processor family."""
+    """Maximum absolute difference of a float output on other processor families."""
 
 
 class Lineage(_ManifestPart):
@@ -275,7 +277,7 @@ class Lineage(_ManifestPart):
     data: Mapping[str, Any] = {}
     """Rows, attacks and time range of the training data."""
     findings: tuple[str, ...] = ()
-    """What reading the data found to say about its quality."""
+    """Findings about the quality of the data."""
     features: Mapping[str, Any] = {}
     """The feature service that training joined: name, digest of its definition, feature views; empty: none."""
     code_commit: str
@@ -287,7 +289,7 @@ class Lineage(_ManifestPart):
     environment: Mapping[str, str] = {}
     """Python, processor family, and versions of the libraries that training used."""
     metrics: Mapping[str, Any] = {}
-    """What training measured."""
+    """Figures that training measured."""
     detector: Mapping[str, Any] = {}
     """The detector's declaration, as it was read."""
 
@@ -302,7 +304,7 @@ class Manifest(_ManifestPart):
     name: Name
     """What clients call the model."""
     version: Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
-    """A positive whole number: the newest is the largest."""
+    """A positive whole number. The newest version has the largest."""
     description: str = ""
     """For people."""
     platform: Literal["onnx_onnxv1"] = "onnx_onnxv1"
@@ -312,39 +314,39 @@ class Manifest(_ManifestPart):
     outputs: tuple[TensorSpec, ...]
     """The graph's outputs, in order."""
     entity_keys: tuple[FieldSpec, ...] = ()
-    """What features are looked up by; never an input of the model."""
+    """Keys by which features are looked up. A key is never an input of the model."""
     request_fields: tuple[FieldSpec, ...] = ()
     """Columns a client sends with the request."""
     feature_service: str | None = None
-    """The Feast feature service its features come from; unset: none are fetched."""
+    """The Feast feature service that provides the features; unset: no features are read."""
     event_time_field: str | None = None
     """Name of the optional input that says when the event happened (INT64 microseconds or BYTES RFC 3339, UTC)."""
     assembly: tuple[TensorAssembly, ...] = ()
-    """Empty: only tensors are taken. Else one per input."""
+    """How inputs are assembled from columns, one entry per input. Empty: the bundle accepts tensors only."""
     score: ScoreSpec | None = None
-    """None: the model's outputs are answered as they are, without a verdict."""
+    """None: the answer has the model's outputs unchanged and no verdict."""
     operating_points: Mapping[str, OperatingPoint] = {}
     """Scenarios by name; needed with a score."""
     default_operating_point: str | None = None
     """The scenario when a request names none; needed with a score."""
     calibration: Calibration | None = None
-    """Turns scores into probabilities; unset: none are answered."""
+    """Turns scores into probabilities; unset: answers have no probabilities."""
     conformal: ConformalSpec | None = None
     """Conformal sets and the verdict `unknown`; unset: there are none."""
     segments: tuple[str, ...] = ()
-    """Request fields that evaluation reports by."""
+    """Request fields by which evaluation groups its figures."""
     personal: Mapping[str, Redaction] = {}
     """Columns that say something about a person, and how the prediction log redacts them. The first one names the person."""
     allow_nonfinite: bool = False
     """Whether NaN and infinities may be sent."""
     rules: RulesSpec | None = None
-    """Rules that answer in the model's place; unset: none do."""
+    """Rules that answer if the model cannot; unset: no rules."""
     explain: ExplainSpec | None = None
-    """The words of explanations; unset: columns are named as they are called."""
+    """The texts of explanations; unset: columns are shown by their names."""
     golden: Golden | None = None
-    """Cases that must reproduce before the bundle is served."""
+    """Cases that the bundle must reproduce before it is served."""
     lineage: Lineage | None = None
-    """Where the model comes from; unset for one made elsewhere."""
+    """Where the model comes from; unset for a model that was not trained by Vedette."""
     files: Mapping[str, str]
     """Path within the bundle -> sha256 of its bytes, for every file but bundle.json."""
 
@@ -375,7 +377,10 @@ class Manifest(_ManifestPart):
         )
         fields = {f.name for f in self.request_fields}
         has_rules = any(path.startswith("rules/") for path in self.files)
-        need(has_rules == (self.rules is not None), "rules are files under rules/ and a `rules` that says so: both or neither")
+        need(
+            has_rules == (self.rules is not None),
+            "a bundle with files under rules/ needs the field `rules`, and the other way round",
+        )
         unknown = sorted(self.personal.keys() - keys - fields - used)
         need(not unknown, f"personal names {unknown}, which are not entity keys, request fields or features")
         unnamed = sorted(self.explain.reasons.keys() - used) if self.explain is not None and self.assembly else []

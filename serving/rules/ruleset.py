@@ -169,7 +169,7 @@ def _number(value: Any) -> str:
 class RuleFiles:
     """The content of rule files, before the columns are known. sigma: None if there is no SIGMA file."""
 
-    said: RulesFile
+    declared: RulesFile
     sigma: "Matcher | None"
 
 
@@ -182,14 +182,14 @@ def read_files(files: Mapping[str, bytes]) -> RuleFiles:
     strange = sorted(path for path in files if not path.lower().endswith(SUFFIXES))
     if strange:
         raise RuleError(f"{strange} are no rules; {FOLDER} holds rules.yaml and SIGMA files (*.yml, *.yaml)")
-    said = parse_rules_file(files.get(THRESHOLDS, b""))
-    sources = LogSources(read_entries(said.logsources))
+    parsed = parse_rules_file(files.get(THRESHOLDS, b""))
+    sources = LogSources(read_entries(parsed.logsources))
     sigma_files = [(path, content) for path, content in sorted(files.items()) if path != THRESHOLDS]
     if not sigma_files:
-        return RuleFiles(said, None)
+        return RuleFiles(parsed, None)
     from serving.rules.matcher import compile_sigma  # pySigma takes half a second to import; few bundles need it
 
-    return RuleFiles(said, compile_sigma(sigma_files, placeholders=said.placeholders, sources=sources))
+    return RuleFiles(parsed, compile_sigma(sigma_files, placeholders=parsed.placeholders, sources=sources))
 
 
 def read_rules(files: Mapping[str, bytes], datatypes: Mapping[str, str], place: EventPlace | None = None) -> RuleSet:
@@ -197,8 +197,8 @@ def read_rules(files: Mapping[str, bytes], datatypes: Mapping[str, str], place: 
 
     Raises RuleError; a SIGMA rule that is merely not supported is listed instead."""
     found = read_files({path.removeprefix(FOLDER): content for path, content in files.items()})
-    declared = [ThresholdDeclaration(r.id, r.title, r.when, r.severity, r.reason) for r in found.said.thresholds]
-    return RuleSet(ThresholdRules(declared, datatypes), found.sigma, place or EventPlace(), found.said.otherwise)
+    declared = [ThresholdDeclaration(r.id, r.title, r.when, r.severity, r.reason) for r in found.declared.thresholds]
+    return RuleSet(ThresholdRules(declared, datatypes), found.sigma, place or EventPlace(), found.declared.otherwise)
 
 
 def parse_rules_file(content: bytes) -> RulesFile:

@@ -35,8 +35,8 @@ REQUESTS: Final = MetricDoc(
     "vedette_requests_total",
     "counter",
     (*_MODEL, "door", "outcome"),
-    "Inference requests by outcome: ok; client_error (wrong, the same again cannot help); refused (not ready, overloaded, "
-    "deadline passed: try again); failed (a defect of ours).",
+    "Inference requests by outcome: ok; client_error (the request is wrong; do not retry); refused (not ready, overloaded or "
+    "past its deadline; retry); failed (a defect of the server).",
 )
 SECONDS: Final = MetricDoc(
     "vedette_request_seconds",
@@ -57,7 +57,7 @@ DEGRADED: Final = MetricDoc(
     "vedette_degraded_rows_total",
     "counter",
     (*_MODEL, "door"),
-    "Rows answered with at least one stored feature missing, too old or not read in time.",
+    "Rows answered while at least one stored feature was missing, too old or not read in time.",
 )
 FEATURE_AGE: Final = MetricDoc(
     "vedette_feature_age_seconds",
@@ -69,15 +69,15 @@ DEFAULTED: Final = MetricDoc(
     "vedette_features_defaulted_total",
     "counter",
     ("feature_service", "reason"),
-    "Feature values replaced by their declared default, by reason: missing_or_old (there was none, it was past its TTL, or the "
+    "Feature values replaced by their declared default, by reason: missing_or_old (there was no value, it was older than its TTL, or the "
     "store did not answer in time).",
 )
 AUDIT: Final = MetricDoc(
     "vedette_audit_records_total",
     "counter",
     ("outcome",),
-    "Records of the prediction log: written; dropped (queue full, disk full, not encodable) though the answer was given; refused "
-    "with their answer, where the log is strict.",
+    "Records of the prediction log, by outcome: written; dropped (queue full, disk full or not encodable; the answer was sent); refused "
+    "(mode strict; the request was refused too).",
 )
 AUDIT_FAILING: Final = MetricDoc(
     "vedette_audit_failing",
@@ -89,20 +89,20 @@ AUDIT_SIGNED: Final = MetricDoc(
     "vedette_audit_signed",
     "gauge",
     (),
-    "1 while the prediction log's checkpoints are signed, 0 while the key cannot be read; the chain goes on without signatures.",
+    "1 while the prediction log's checkpoints are signed. 0 while the key cannot be read; the chain then continues without signatures.",
 )
 AUDIT_ANCHORED: Final = MetricDoc(
     "vedette_audit_anchored_total",
     "counter",
     ("anchor", "outcome"),
-    "Checkpoints published to an anchor; tries that failed (the newest checkpoint waits); checkpoints given_up because more logs waited "
-    "than there is room for.",
+    "Checkpoints for an anchor, by outcome: published; failed (one failed try; the newest checkpoint waits); given_up (more logs "
+    "waited than the queue holds).",
 )
 AUDIT_ANCHOR_LAG: Final = MetricDoc(
     "vedette_audit_anchor_lag_seconds",
     "gauge",
     ("anchor",),
-    "How long the longest waiting checkpoint has waited for an anchor; up to VEDETTE_AUDIT_ANCHOR_EVERY_S while all is well.",
+    "Age of the oldest checkpoint that waits for an anchor. Normally up to VEDETTE_AUDIT_ANCHOR_EVERY_S.",
 )
 MODEL_INFO: Final = MetricDoc(
     "vedette_model_info",
@@ -114,49 +114,49 @@ START: Final = MetricDoc(
     "vedette_start_time_seconds",
     "gauge",
     (),
-    "When this replica's metrics began, seconds since the epoch (counters are 0 then).",
+    "Time at which this replica's counters started at 0, in seconds since the epoch.",
 )
 MODEL_FAILED: Final = MetricDoc(
     "vedette_model_failed",
     "gauge",
     (*_MODEL, "revision", "reason"),
-    "1 for each model variant that should be loaded and could not be; what was loaded before goes on.",
+    "1 for each model variant that should be loaded and could not be. The revision that was loaded before is still served.",
 )
 ONGOING: Final = MetricDoc(
-    "vedette_ongoing_requests", "gauge", (), "Inference requests under way, as far as the loop has read them."
+    "vedette_ongoing_requests", "gauge", (), "Inference requests under way, of those that the event loop has read."
 )
 LOOP_LATE: Final = MetricDoc(
     "vedette_loop_late_seconds_total",
     "counter",
     (),
-    "How late the listeners' loop came to its looks at the clock, summed; by vedette_loop_looks_total: about what a request waits unseen.",
+    "Sum of the delays of the event loop's timer. Divided by vedette_loop_looks_total: about how long a request waits before it is read.",
 )
-LOOP_LOOKS: Final = MetricDoc("vedette_loop_looks_total", "counter", (), "Looks of the listeners' loop at the clock.")
+LOOP_LOOKS: Final = MetricDoc("vedette_loop_looks_total", "counter", (), "Ticks of the event loop's timer.")
 RULES_ANSWERS: Final = MetricDoc(
     "vedette_rules_answers_total",
     "counter",
     (*_MODEL, "out"),
-    "Rows answered by the bundle's rules, by what was out: features or model.",
+    "Rows answered by the bundle's rules, by the part that was unavailable: features or model.",
 )
 RULES_MATCHES: Final = MetricDoc(
     "vedette_rules_matches_total",
     "counter",
     ("model", "rule"),
-    "Rows a rule held of, where rules answered; of a model's rules beyond the first 200 seen, together as _other.",
+    "Rows that a rule matched while rules answered. Each model has at most 200 labels; further rules count as _other.",
 )
 FALLBACKS: Final = MetricDoc(
     "vedette_fallbacks_total",
     "counter",
     _MODEL,
-    "Requests this variant failed and stable answered in its place.",
+    "Requests on which this variant failed and that stable answered instead.",
 )
 EVIDENCE_REQUESTS: Final = MetricDoc(
     "vedette_evidence_requests_total",
     "counter",
     (*_EVIDENCE, "route"),
-    "Requests the split (route live) or the mirror (route mirror) gave to this variant's revision, failed ones included. Neither "
-    "those that asked for a variant or version by name nor a client's own mistakes. A request whose rows meet several variants "
-    "counts once for each.",
+    "Requests that the split (route live) or the mirror (route mirror) sent to this variant's revision, including failed ones. Requests "
+    "that name a variant or version and client errors do not count. A request whose rows go to several variants counts once "
+    "for each.",
 )
 EVIDENCE_ROWS: Final = MetricDoc(
     "vedette_evidence_rows_total", "counter", (*_EVIDENCE, "route"), "Rows answered in those requests."
@@ -165,33 +165,35 @@ EVIDENCE_BAD: Final = MetricDoc(
     "vedette_evidence_bad_total",
     "counter",
     (*_EVIDENCE, "route", "gate"),
-    "Of those requests: errors (it failed by our fault) and latency (over the model's objective). Of the rows: degraded and "
-    "alertRate (verdict alert).",
+    "Bad events by gate. Of those requests: errors (a failure of the server) and latency (over the model's objective). Of the "
+    "rows: degraded and alertRate (verdict alert).",
 )
 EVIDENCE_ENTITIES: Final = MetricDoc(
     "vedette_evidence_entities_total",
     "counter",
     _EVIDENCE,
-    "Distinct entities the split gave to this variant's revision, anew for each split; counted while a variant stands beside stable.",
+    "Distinct entities that the split assigned to this variant's revision. The count restarts with each split. It runs while a variant is "
+    "loaded beside stable.",
 )
 EVIDENCE_ENTITIES_BAD: Final = MetricDoc(
     "vedette_evidence_entities_bad_total",
     "counter",
     (*_EVIDENCE, "gate"),
-    "Of those entities: the ones whose first live request (its first row) was bad, by gate.",
+    "Of those entities: those whose first live request (its first row) was bad, by gate.",
 )
 EVIDENCE_PAIRS: Final = MetricDoc(
     "vedette_evidence_pairs_total",
     "counter",
     (*_EVIDENCE, "against", "reference", "candidate"),
-    "Mirrored rows that both scored: the mirrored variant and revision, stable's revision (against), stable's verdict (reference) and the "
-    "mirrored one's (candidate).",
+    "Mirrored rows that stable and the mirrored variant both scored, by stable's revision (against), stable's verdict (reference) and the "
+    "variant's verdict (candidate).",
 )
 EVIDENCE_SCORE_BINS: Final = MetricDoc(
     "vedette_evidence_score_bins_total",
     "counter",
     (*_EVIDENCE, "le"),
-    "Mirrored rows by score, not cumulative: below `le` and at or over the edge before it. A threshold on an edge splits them.",
+    "Mirrored rows by score. The bins are not cumulative: a bin has scores below `le` and at or over the previous edge. A threshold on an "
+    "edge separates the bins.",
 )
 EVIDENCE_SEGMENT_ROWS: Final = MetricDoc(
     "vedette_evidence_segment_rows_total",
@@ -210,51 +212,54 @@ MIRRORED: Final = MetricDoc(
     "vedette_mirrored_total",
     "counter",
     ("model", "variant", "outcome"),
-    "Copies of requests for the mirror: scored, failed, or dropped (the queue was full, or it came too late).",
+    "Copies of requests for the mirror, by outcome: scored, failed, or dropped (the queue was full or the copy was too late).",
 )
 BREAKER_STATE: Final = MetricDoc(
     "vedette_breaker_state",
     "gauge",
     ("dependency",),
-    "Breakers by dependency (features, cache, model:NAME/VERSION/VARIANT): 0 closed (asked as ever), 1 half-open (a few probes), "
-    "2 open (not asked).",
+    "Breakers by dependency (features, cache, model:NAME/VERSION/VARIANT): 0 closed (calls pass), 1 half-open (a few probes pass), "
+    "2 open (calls are stopped).",
 )
 BREAKER_CHANGES: Final = MetricDoc(
-    "vedette_breaker_changes_total", "counter", ("dependency", "state"), "How often a breaker became closed, half-open or open."
+    "vedette_breaker_changes_total",
+    "counter",
+    ("dependency", "state"),
+    "Changes of a breaker's state, by new state: closed, half-open or open.",
 )
 REFUSALS: Final = MetricDoc(
     "vedette_refusals_total",
     "counter",
     ("reason",),
-    "Requests refused: busy (they would have waited too long for the event loop), full (too many under way), queue (a model's own "
-    "threads have too much to do), late (the deadline cannot be met), breaker (the model's breaker is open and nobody answers for it), "
-    "record (the prediction log is strict and the answer's record was not on the disk in time).",
+    "Refused requests, by reason: busy (would have waited too long for the event loop), full (too many under way), queue (the queue "
+    "of the model's own threads is full), late (the deadline cannot be met), breaker (the model's breaker is open and there is no "
+    "fallback), record (the prediction log is strict and the answer's record was not on the disk in time).",
 )
 CACHE_REQUESTS: Final = MetricDoc(
     "vedette_cache_requests_total",
     "counter",
     ("model", "outcome"),
-    "Model runs by what the prediction cache did for them: hit, miss, joined (another request was just running it), negative (a kept "
-    "refusal of this input), skipped (too quick to be looked up). Nothing while the cache is off.",
+    "Model runs by outcome in the prediction cache: hit, miss, joined (used the result of a concurrent run), negative (the input was "
+    "refused before), skipped (the model is faster than a look-up). Not counted while the cache is off.",
 )
 CACHE_SAVED: Final = MetricDoc(
     "vedette_cache_saved_seconds_total",
     "counter",
     ("model",),
-    "What the runs that the cache saved would have taken, less the look-ups made in their place.",
+    "Estimated time of the model runs that the cache saved, minus the time of the look-ups.",
 )
 EXPLANATIONS: Final = MetricDoc(
     "vedette_explanations_total",
     "counter",
     ("model", "method", "outcome"),
-    "Explanations asked for, by outcome: ok; refused (too many wait, the deadline passed, or it cannot be "
-    "given); failed (a defect of ours).",
+    "Requested explanations, by outcome: ok; refused (the queue is full, the deadline passed, or the explanation is not "
+    "possible); failed (a defect of the server).",
 )
 EXPLANATION_SECONDS: Final = MetricDoc(
     "vedette_explanation_seconds_total",
     "counter",
     ("model", "method"),
-    "Time that explanations took, the wait for their thread included. The time of requests (`vedette_request_seconds`) is without it.",
+    "Time of explanations, including the wait for their thread. `vedette_request_seconds` does not include it.",
 )
 METRICS: Final = (
     *(

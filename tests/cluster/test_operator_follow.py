@@ -104,7 +104,7 @@ async def test_a_listing_is_read_in_pages_and_a_watch_may_begin_at_its_version(w
         world.service(namespace, name)
     monkeypatch.setattr(kube_module, "_PAGE", 2)
     async with Kube(access(world.api.kubeconfig()), manager="test") as kube:
-        documents, version = await kube.whole(MODEL_SERVICES, namespace)
+        documents, version = await kube.list_all(MODEL_SERVICES, namespace)
         await kube.may_watch(MODEL_SERVICES, namespace, version)
     assert sorted(d["metadata"]["name"] for d in documents) == names
     assert {(d["apiVersion"], d["kind"]) for d in documents} == {(MODEL_SERVICES.api_version, MODEL_SERVICES.kind)}

@@ -61,8 +61,8 @@ def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: s
             return [Recomputed(None, None, outputs={name: digest_of(value) for name, value in raw.items()})]
         verdicts = with_unknown(revision, judge(revision, raw, group.rows.rows, group.plan.point), group.rows)
     except (ModelError, ServingError, KeyError, ValueError) as problem:
-        said = f"its columns lack {problem}" if isinstance(problem, KeyError) else str(problem)
-        raise NotReplayable(f"the bundle does not take what the record holds: {said}") from problem
+        reason = f"its columns lack {problem}" if isinstance(problem, KeyError) else str(problem)
+        raise NotReplayable(f"the bundle does not take what the record holds: {reason}") from problem
     if verdicts is None:
         raise NotReplayable("the record names no operating point")
     groups = None if revision.unknown is None else groups_of(revision.unknown, group.rows)

@@ -196,8 +196,8 @@ def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) 
         return found
     recorded, point = _scores(record), record.operating_point
     if len(recorded) != len(got.scores) or len(record.verdicts) != len(got.codes) or point is None:
-        said = {"rows": record.rows, "scores": len(recorded), "verdicts": len(record.verdicts)}
-        return [ReplayDifference(record.receipt, None, "rows", said, len(got.scores))]
+        recorded_sizes = {"rows": record.rows, "scores": len(recorded), "verdicts": len(record.verdicts)}
+        return [ReplayDifference(record.receipt, None, "rows", recorded_sizes, len(got.scores))]
     differ = (recorded.view(np.uint32) != got.scores.view(np.uint32)) & ~(np.isnan(recorded) & np.isnan(got.scores))
     for row in np.flatnonzero(differ).tolist():
         found += [ReplayDifference(record.receipt, row, "scores", float(recorded[row]), float(got.scores[row]))]

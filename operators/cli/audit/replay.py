@@ -78,8 +78,8 @@ def _print(report: "ReplayReport") -> None:
     for processor, count in report.other_processors.items():
         words = f"{count} records were answered on {processor}; here their scores differ by up to {report.worst:.3g}"
         page().print(f"{words}, which is within the tolerance that their bundles state", markup=False)
-    said = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
-    page().print(f"{report.outcomes.total():,} records: {said or 'none'}", markup=False)
+    outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
+    page().print(f"{report.outcomes.total():,} records: {outcomes or 'none'}", markup=False)
 
 
 def _as_json(report: "ReplayReport") -> dict[str, Any]:

@@ -40,10 +40,10 @@ def run(
     from serving.audit.keys.trust import Trust
 
     settings = settings_of(store_dir)
-    said = policy or settings.audit_retention
-    if not said:
+    policy_text = policy or settings.audit_retention
+    if not policy_text:
         raise CommandError("no retention: give --policy or set VEDETTE_AUDIT_RETENTION, e.g. flows=3y,default=7y")
-    chosen = RetentionPolicy.parse(said)
+    chosen = RetentionPolicy.parse(policy_text)
     log = record_log(store_dir, archive)
     acts = ActsLog(settings.store_dir / "governance", signer=lambda: None, now_us=now_us)
     held = held_segments(log, {hold.name: hold.where for hold in holds_in(acts.read())})

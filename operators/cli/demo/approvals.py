@@ -62,7 +62,7 @@ class ApprovalsDemo:
             self.broken.append(promise)
 
     def says(self, *words: str) -> tuple[int, str]:
-        """Say a command of this very command line; 1 if it was refused, and what it said."""
+        """Run a command of this command line. Returns 1 if it was refused, else 0, and the output."""
         self.tell(f"[dim]$ vedette {' '.join(w if ' ' not in w else repr(w) for w in words)}[/]")
         from typer.testing import CliRunner
 
@@ -72,12 +72,12 @@ class ApprovalsDemo:
         group = rollout.app if words[0] == "rollout" else audit.app
         done = CliRunner().invoke(group, [*words[1:], "--store-dir", str(self.store_dir)])
         is_refused = done.exception is not None and not isinstance(done.exception, SystemExit)
-        said = str(done.exception) if is_refused else done.output.strip()
-        self.tell(said if "\n" in said else f"  {said}")
-        return int(is_refused), said
+        output = str(done.exception) if is_refused else done.output.strip()
+        self.tell(output if "\n" in output else f"  {output}")
+        return int(is_refused), output
 
     def approve(self, who: str, why: str, *more: str) -> tuple[int, str]:
-        """Say a signed yes."""
+        """Send a signed approval."""
         return self.says("rollout", "approve", MODEL, "--key", str(self.keys[who]), "--why", why, *more)
 
     def start(self, revision: "Revision", by: str) -> None:
@@ -152,8 +152,8 @@ def two_people(demo: ApprovalsDemo, revision: "Revision") -> None:
     """Ada starts it; her own approval and a forged one are refused; carol and bob approve with their keys."""
     demo.tell("\n[bold]four eyes[/]")
     demo.start(revision, "ada")
-    status, said = demo.approve("ada", "I made it, it is good")
-    demo.expect(status == 1 and "ada started this rollout" in said, "ada's approval of her own rollout is refused")
+    status, output = demo.approve("ada", "I made it, it is good")
+    demo.expect(status == 1 and "ada started this rollout" in output, "ada's approval of her own rollout is refused")
     _forge(demo, revision)
     demo.until(lambda s: "forged" in s.handled)
     demo.expect(not demo.status.approvals, "an approval in bob's name, signed with another key, is refused")
@@ -314,7 +314,7 @@ def running(store_dir: Path) -> Iterator[None]:
 
     from operators.backends.local import LocalBackend
     from operators.control.folder import ControlFolder
-    from operators.control.loop import Loop, desk_of
+    from operators.control.loop import Loop, approval_desk
     from operators.ports import BackendView, Load, ServiceRef
     from operators.rollout.evidence import Observation, ReplicaEvidence
     from serving.audit.keys.keyring import Keyring
@@ -336,7 +336,7 @@ def running(store_dir: Path) -> Iterator[None]:
             folder = ControlFolder(store_dir)
             keys = Keyring.of(store_dir, None, None, folders=[store_dir / "governance"])
             backend = IdleReplicas(store_dir, session, addresses=lambda: (), expected_replicas=lambda: 2)
-            desk = desk_of(folder, lambda: datetime.now(UTC), keys.signer)
+            desk = approval_desk(folder, lambda: datetime.now(UTC), keys.signer)
             await Loop(folder, backend, every_s=_POLL_S, desk=desk).run(stopping)
 
     loop, stopping = asyncio.new_event_loop(), asyncio.Event()

@@ -313,8 +313,8 @@ def _show_points(manifest: "Manifest") -> None:
         columns = ["name", "threshold", "investigate", "requirement", "holds"]
         print_table("operating points", columns, rows, right=["threshold", "investigate"])
     for name, point in points.items():
-        if said := promise_in_full(point):
-            print(f"{name}: {said}\n")
+        if promise_text := promise_in_full(point):
+            print(f"{name}: {promise_text}\n")
 
 
 def _rules_summary(bundle: "Bundle") -> dict[str, Any] | None:

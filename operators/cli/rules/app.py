@@ -81,8 +81,8 @@ def _matched(compiled: "Matcher", event: "Found") -> "list[SigmaRule]":
     if event.error is not None:
         raise RuleError(event.error)
     fields, document = fields_of_json(event.body)
-    said = document.get("logsource")
-    return compiled.match(fields, compiled.sources.of(fields, said if isinstance(said, dict) else None))
+    logsource = document.get("logsource")
+    return compiled.match(fields, compiled.sources.of(fields, logsource if isinstance(logsource, dict) else None))
 
 
 def _compiled(path: Path) -> "tuple[Matcher, float, int]":
@@ -99,8 +99,8 @@ def _compiled(path: Path) -> "tuple[Matcher, float, int]":
         raise CommandError(f"{path}: no rules; it is a SIGMA file, or a folder with *.yml, *.yaml or a rules.yaml")
     try:
         found = read_files(files)
-        for rule in found.said.thresholds:
+        for rule in found.declared.thresholds:
             columns_named(rule.id, rule.when)
     except RuleError as problem:
         raise CommandError(f"{path}: {problem}") from problem
-    return found.sigma or Matcher(()), time.perf_counter() - started, len(found.said.thresholds)
+    return found.sigma or Matcher(()), time.perf_counter() - started, len(found.declared.thresholds)

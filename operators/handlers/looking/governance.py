@@ -22,7 +22,7 @@ _log = logging.getLogger("vedette.operator")
 NOT_RECORDED: Final = "ActNotRecorded"
 
 
-def desk_of(settings: OperatorSettings, now_us: Any) -> ApprovalDesk:
+def approval_desk(settings: OperatorSettings, now_us: Any) -> ApprovalDesk:
     """The people and the log of these settings."""
     key, folder = settings.governance_key, settings.governance_dir
     keys = Keyring(key, folders=[folder] if folder is not None else []) if key is not None else None

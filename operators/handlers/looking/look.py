@@ -18,10 +18,10 @@ from operators.api.types import ModelService
 from operators.autoscaling.values import ScalingDecision
 from operators.backends.kube import Conflict, Kube, KubeError, NotFound
 from operators.handlers.claims import waiting_claimants, without_taken_places
-from operators.handlers.documents import Key, ResourceDocument, annotations, manager_of_revision, said
+from operators.handlers.documents import Key, ResourceDocument, annotations, manager_of_revision, pending_verbs
 from operators.handlers.looking.acting import Acting
 from operators.handlers.looking.backends import Backends, ClusterBackend
-from operators.handlers.looking.governance import NOT_RECORDED, Governance, bundles_of, desk_of
+from operators.handlers.looking.governance import NOT_RECORDED, Governance, approval_desk, bundles_of
 from operators.handlers.looking.intents import IntentReader
 from operators.handlers.looking.look_state import LookContext, ServiceMemory
 from operators.handlers.looking.record import Recorder
@@ -74,7 +74,7 @@ class Looker:
         self._recorder, self._acting = Recorder(kube), Acting(leads, settings.act_limit_s)
         self._memories: dict[Key, ServiceMemory] = {}
         self._intents = IntentReader(kube, shelf)
-        desk = desk_of(settings, lambda: round(self._now().timestamp() * 1_000_000))
+        desk = approval_desk(settings, lambda: round(self._now().timestamp() * 1_000_000))
         self._governance = Governance(desk, is_speech_checked=settings.webhook_port > 0)
 
     async def look(self, key: Key) -> float | None:
@@ -146,7 +146,7 @@ class Looker:
 
     async def _advance(self, case: LookContext) -> float:
         """Observe, decide, record, act."""
-        verbs = said(case.document)
+        verbs = pending_verbs(case.document)
         view = await case.backend.look(case.service.ref)
         now = self._now()
         is_by_checked = self._settings.webhook_port > 0 and CHANGED_BY in annotations(case.document)
@@ -275,7 +275,7 @@ class Looker:
             await self._tell_once(case, "ActFailed", memory.problem)
             raise
         memory.problem, memory.carried = case.backend.shortfall, target
-        known = {memory.problem, case.asked.problem, said(case.document).damaged, self._governance.problem}
+        known = {memory.problem, case.asked.problem, pending_verbs(case.document).damaged, self._governance.problem}
         memory.told &= known  # the rest is news when it comes back
         if memory.problem:
             await self._tell_once(case, "NoRoom", memory.problem)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from operators.api.types import FINALIZER, REQUESTS_ANNOTATION
 from operators.backends.kube import EVENTS, MODEL_SERVICES, ROLLOUT_POLICIES, Conflict, Kind, Kube, KubeError, NotFound
-from operators.handlers.documents import ResourceDocument, key_of, said, version_of
+from operators.handlers.documents import ResourceDocument, key_of, pending_verbs, version_of
 from operators.rollout.events import Event
 
 COMPONENT: Final = "vedette-operator"
@@ -60,7 +60,7 @@ class Recorder:
 
     async def prune(self, document: ResourceDocument, handled: tuple[str, ...]) -> ResourceDocument:
         """Take verbs that were handled, and entries that are none, out of the annotation. Raises Conflict, KubeError."""
-        found = said(document)
+        found = pending_verbs(document)
         left = [r for r in found.requests if r.id not in handled]
         if len(left) == len(found.requests) and found.damaged is None:
             return document

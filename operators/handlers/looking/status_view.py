@@ -65,7 +65,7 @@ def invalid_status(
     told: dict[str, tuple[State, str, str]] = dict.fromkeys(before, (UNKNOWN, "NotFollowed", _NOT_FOLLOWED))
     state, reason = (UNKNOWN, "NotRead") if is_unread else (FALSE, "Refused")
     told["Valid"] = state, reason, f"{clip(why, _MESSAGE_BYTES)}; what was served goes on"
-    conditions = [_condition(name, *said, before.get(name), generation, now) for name, said in told.items()]
+    conditions = [_condition(name, *stated, before.get(name), generation, now) for name, stated in told.items()]
     kept = written if written.get("rollout") else {}
     return {
         **kept,

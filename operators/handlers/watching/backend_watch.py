@@ -114,7 +114,7 @@ class BackendWatch:
 
     async def _once(self, place: "_Place") -> None:
         """List, then watch until the API server ends that. Raises KubeError."""
-        documents, version = await self._kube.whole(place.kind, place.namespace, only_metadata=True)
+        documents, version = await self._kube.list_all(place.kind, place.namespace, only_metadata=True)
         place.listed(documents)
         async with self._kube.watching(place.kind, place.namespace, version) as events:
             place.goes_on()

@@ -81,7 +81,7 @@ class Follower:
 
     async def _list(self, kind: Kind, namespace: str | None) -> None:
         try:
-            documents, version = await self._kube.whole(kind, namespace)
+            documents, version = await self._kube.list_all(kind, namespace)
             await self._kube.may_watch(kind, namespace, version)
         except NotFound as problem:
             await self._listed(kind, namespace, ())  # with its definition everything of a kind is gone

@@ -55,9 +55,9 @@ def _ended(
     """Ends by the verb `conclude`, by the spec, by its duration, or because nothing is left to compare. Every other verb was answered
     before."""
     final = _final(spec, status, now)
-    said = next((r for r in requests if r.id not in status.handled), None)
-    if said is not None:
-        return Conclude(report=final, reason=said.why or "no reason given", by=said.by, request=said.id)
+    request = next((r for r in requests if r.id not in status.handled), None)
+    if request is not None:
+        return Conclude(report=final, reason=request.why or "no reason given", by=request.by, request=request.id)
     wanted = facts.desired.experiment
     if wanted is None or digest(wanted) != status.experiment_seen:
         return Conclude(report=final, reason="the spec asks for another experiment, or none", by=facts.desired.by)

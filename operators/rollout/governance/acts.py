@@ -66,8 +66,8 @@ def acts_of(
 ) -> Iterator[Act]:
     """The acts of one move. before, after: the status around it. asked: the policy that the resource asks for."""
     if isinstance(move, moves.Refuse):
-        said = next((r for r in requests if r.id == move.request), None)
-        claimed: _Json = {"claimed_by": move.by, "args": dict(said.args) if said is not None else {}}
+        request = next((r for r in requests if r.id == move.request), None)
+        claimed: _Json = {"claimed_by": move.by, "args": dict(request.args) if request is not None else {}}
         yield _act(move, f"rollout.{move.verb}", view, _common(before, move) | claimed, now, outcome="refused")
         return
     name = _name(before, move)
@@ -75,11 +75,11 @@ def acts_of(
         return
     status = after if isinstance(move, moves.Start) else before
     evidence = _common(status, move) | _own(before, move, after, asked, view)
-    said = next((r for r in requests if r.id == move.request), None)
-    if said is not None and said.args.get("note"):
-        evidence |= {"note": said.args["note"], "people": view.people.digest}
-    if said is not None and said.args.get("evidence"):
-        evidence["seen"] = said.args["evidence"]
+    request = next((r for r in requests if r.id == move.request), None)
+    if request is not None and request.args.get("note"):
+        evidence |= {"note": request.args["note"], "people": view.people.digest}
+    if request is not None and request.args.get("evidence"):
+        evidence["seen"] = request.args["evidence"]
     outcome = "refused" if isinstance(move, moves.Correct) else "accepted"
     yield _act(move, name, view, evidence, now, outcome=outcome)
     if isinstance(move, moves.Start) and (move.revision.thresholds or move.revision.operating_point):

@@ -146,7 +146,7 @@ async def test_an_object_whose_change_cannot_be_passed_on_hides_no_other(
 async def test_only_metadata_is_read(api_server: Handle, http: httpx.Client, namespace: str):
     http.post(RAY_SERVICES.path(namespace), json=ray_service(namespace, "one")).raise_for_status()
     async with Kube(access(api_server.kubeconfig()), manager="test") as kube:
-        (listed,), version = await kube.whole(RAY_SERVICES, namespace, only_metadata=True)
+        (listed,), version = await kube.list_all(RAY_SERVICES, namespace, only_metadata=True)
         assert listed["metadata"]["generation"] == 1
         assert "spec" not in listed
         async with kube.watching(RAY_SERVICES, namespace, version) as events:

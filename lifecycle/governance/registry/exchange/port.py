@@ -62,8 +62,8 @@ def origin_of(manifest: Manifest) -> dict[str, Any]:
     lineage = manifest.lineage
     if lineage is None:
         return {}
-    said = {"data_digest": lineage.data_digest, "code_commit": lineage.code_commit, "seed": lineage.seed, **lineage.parameters}
-    return {name: value for name, value in said.items() if value is not None}
+    facts = {"data_digest": lineage.data_digest, "code_commit": lineage.code_commit, "seed": lineage.seed, **lineage.parameters}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def figures_of(manifest: Manifest) -> dict[str, float]:

@@ -81,18 +81,18 @@ class WandbExchange:
         superseded: set[str] = set()  # what is said of a bundle is what was said last
         for path in sorted(self.folder.rglob("*.wandb"), key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True):
             for artifact in artifacts_in(path):
-                said = _metadata(artifact)
-                if said is None or said["vedette.digest"] in superseded:
+                metadata = _metadata(artifact)
+                if metadata is None or metadata["vedette.digest"] in superseded:
                     continue
-                if _is_meant(reference, said, artifact.aliases):
-                    return self._taken(artifact, said, path, folder)
-                superseded.add(said["vedette.digest"])
+                if _is_meant(reference, metadata, artifact.aliases):
+                    return self._taken(artifact, metadata, path, folder)
+                superseded.add(metadata["vedette.digest"])
         raise NoSuchBundle(
             f"{self.folder}: no offline run with {reference.name} {reference.kind} {reference.value}; a bundle that was sent to a server "
             "comes back by `wandb artifact get`, and then `vedette registry push FOLDER`"
         )
 
-    def _taken(self, artifact: Any, said: dict[str, str], run: Path, folder: Path) -> ExchangedBundle:
+    def _taken(self, artifact: Any, metadata: dict[str, str], run: Path, folder: Path) -> ExchangedBundle:
         for entry in artifact.manifest.contents:
             target = folder / entry.path
             if not target.resolve().is_relative_to(folder.resolve()):
@@ -107,9 +107,14 @@ class WandbExchange:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
         signatures = tuple((p.name, p.read_bytes()) for p in sorted((folder / SIGNATURES).glob("*.sig")))
-        aliases = tuple(sorted(a for a in artifact.aliases if a not in (*HELD, "latest", f"v-{said['vedette.version']}")))
+        aliases = tuple(sorted(a for a in artifact.aliases if a not in (*HELD, "latest", f"v-{metadata['vedette.version']}")))
         return ExchangedBundle(
-            folder / FILES, signatures, said["vedette.digest"], said.get("vedette.stage", "none"), aliases, str(run.parent)
+            folder / FILES,
+            signatures,
+            metadata["vedette.digest"],
+            metadata.get("vedette.stage", "none"),
+            aliases,
+            str(run.parent),
         )
 
     @contextmanager
@@ -159,21 +164,21 @@ def _records(data: bytes) -> Iterator[bytes]:
 
 
 def _metadata(artifact: Any) -> dict[str, str] | None:
-    """What we said of the artifact; None if it is not ours."""
+    """The metadata that Vedette wrote for the artifact; None if the artifact is not Vedette's."""
     try:
-        said = json.loads(artifact.metadata or "{}")
+        metadata = json.loads(artifact.metadata or "{}")
     except (ValueError, RecursionError):
         return None
     needed = ("vedette.name", "vedette.version", "vedette.digest")
-    is_ours = artifact.type == "model" and isinstance(said, dict) and all(isinstance(said.get(n), str) for n in needed)
-    return said if is_ours else None
+    is_ours = artifact.type == "model" and isinstance(metadata, dict) and all(isinstance(metadata.get(n), str) for n in needed)
+    return metadata if is_ours else None
 
 
-def _is_meant(reference: BundleReference, said: dict[str, str], aliases: Any) -> bool:
+def _is_meant(reference: BundleReference, metadata: dict[str, str], aliases: Any) -> bool:
     if reference.kind == "digest":
-        return said["vedette.digest"] == reference.value
-    if said["vedette.name"] != reference.name:
+        return metadata["vedette.digest"] == reference.value
+    if metadata["vedette.name"] != reference.name:
         return False
     if reference.kind == "version":
-        return said["vedette.version"] == reference.value
+        return metadata["vedette.version"] == reference.value
     return reference.kind == "newest" or reference.value in aliases

@@ -2,7 +2,7 @@
 
 import pytest
 
-from operators.handlers.claims import claimants, earlier_claimant, refusal, sharers, waiting_claimants
+from operators.handlers.claims import claimants, competing_claimants, earlier_claimant, refusal, waiting_claimants
 
 
 def service(name, at=1, *, deleted=False, namespace="soc", **spec):
@@ -75,7 +75,7 @@ def test_the_count_of_a_deployment_has_one_owner_and_a_model_is_not_kept_for_it(
     assert "take replicas and scaling away" in refusal(*found)
     assert earlier_claimant(service("dns", 2), [old]) is None
     assert waiting_claimants(old, [young]) == []
-    assert sharers(old, [young]) == [young]
+    assert competing_claimants(old, [young]) == [young]
 
 
 @pytest.mark.parametrize("counter", ["ids", "dns"])
