@@ -50,8 +50,8 @@ VERDICT: Final = MetricDoc(
     "vedette_verdicts_total",
     "counter",
     (*_MODEL, "door", "operating_point", "verdict"),
-    "Verdicts given, one a row, by the operating point they were judged at: benign, investigate or alert; unknown from the "
-    "first one on, where a bundle asks for it.",
+    "Verdicts, one for each row, by operating point: benign, investigate or alert; for a bundle that asks for it also unknown (the "
+    "series appears with the first such verdict).",
 )
 DEGRADED: Final = MetricDoc(
     "vedette_degraded_rows_total",

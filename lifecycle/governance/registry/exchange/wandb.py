@@ -78,7 +78,7 @@ class WandbExchange:
 
     def fetch(self, reference: BundleReference, folder: Path) -> ExchangedBundle:
         """Bring the newest artifact that the reference means into a folder. Raises NoSuchBundle, Damaged."""
-        superseded: set[str] = set()  # what is said of a bundle is what was said last
+        superseded: set[str] = set()  # digests whose newest metadata was seen: older runs do not count
         for path in sorted(self.folder.rglob("*.wandb"), key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True):
             for artifact in artifacts_in(path):
                 metadata = _metadata(artifact)
