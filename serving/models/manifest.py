@@ -109,8 +109,7 @@ class Expected(_ManifestPart):
     rows: int
     """Rows they were measured on."""
     is_met: bool = True
-    """Whether the scenario's requirement holds with the requested confidence; without a confidence, whether it holds on the
-    validation rows."""
+    """Whether the requirement holds with the requested confidence; without one, whether it holds on the validation rows."""
 
 
 class Guarantee(_ManifestPart):
@@ -121,7 +120,7 @@ class Guarantee(_ManifestPart):
     confidence: Ratio
     """1 - delta."""
     what: Literal["recall", "precision", "f1"]
-    """Which figure. If the unit is entity, group or attack type, every unit has the same weight, regardless of its number of rows."""
+    """Which figure. For units other than rows, every unit has the same weight, regardless of its number of rows."""
     bound: Ratio
     """Lower bound of the figure."""
     attack_share: Ratio | None = None
@@ -137,8 +136,7 @@ class Guarantee(_ManifestPart):
 
 
 class OperatingPoint(_ManifestPart):
-    """A named scenario. A score at or over `threshold` gives the verdict alert, a score at or over `investigate` the verdict
-    investigate."""
+    """A scenario. A score at or over `threshold` gives alert; one at or over `investigate` gives investigate."""
 
     threshold: Finite
     """Lowest raw score of an alert."""
@@ -220,7 +218,7 @@ class RulesSpec(_ManifestPart):
     event_field: str | None = None
     """A request field (BYTES) that holds the raw event as JSON."""
     logsource: Mapping[Literal["product", "category", "service"], str] = {}
-    """The log source of every event; unset: it is taken from the event, or from the event's channel and id."""
+    """The log source of every event; unset: it comes from the event, or from its channel and id."""
 
 
 class ReasonTemplate(_ManifestPart):
@@ -264,7 +262,7 @@ class Golden(_ManifestPart):
     file: str = "golden.json"
     """Path within the bundle."""
     processor: str
-    """The processor family on which golden.json was made. On this family the outputs must be equal bit by bit."""
+    """The processor family that made it. On this family the outputs must be equal bit by bit."""
     tolerance: Finite = 1e-5
     """Maximum absolute difference of a float output on other processor families."""
 
@@ -377,10 +375,7 @@ class Manifest(_ManifestPart):
         )
         fields = {f.name for f in self.request_fields}
         has_rules = any(path.startswith("rules/") for path in self.files)
-        need(
-            has_rules == (self.rules is not None),
-            "a bundle with files under rules/ needs the field `rules`, and the other way round",
-        )
+        need(has_rules == (self.rules is not None), "a bundle has files under rules/ and the field `rules`: both or neither")
         unknown = sorted(self.personal.keys() - keys - fields - used)
         need(not unknown, f"personal names {unknown}, which are not entity keys, request fields or features")
         unnamed = sorted(self.explain.reasons.keys() - used) if self.explain is not None and self.assembly else []
