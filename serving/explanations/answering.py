@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from serving.errors import BadRequest
 from serving.explanations.columns import InputColumns
 from serving.explanations.counterfactual import WantedScores
-from serving.explanations.explainer import Explainer
+from serving.explanations.explainer import Explainer, refuse_late
 from serving.explanations.explanation import Attribution, UnexplainableModel
+from serving.explanations.sampling import ReadSeconds
 from serving.explanations.surrogate import SurrogateTree, condition_words
 from serving.explanations.words.counterfactuals import counterfactual_body
 from serving.explanations.words.reasons import BENIGN, CellValue, reasons_of, row_of
@@ -32,10 +33,10 @@ _NO_WORDS: Final = ExplainSpec()
 
 
 class BundleExplainer:
-    """Explains the answers of one bundle. What it needs is made at the first use, and kept."""
+    """Explains the answers of one bundle. What it needs is made at the first use, and kept; so is the reason why it cannot be made."""
 
-    def __init__(self, bundle: Bundle, model: Model) -> None:
-        self._bundle, self._model, self._lock = bundle, model, Lock()
+    def __init__(self, bundle: Bundle, model: Model, *, clock: ReadSeconds = time.monotonic) -> None:
+        self._bundle, self._model, self._clock, self._lock = bundle, model, clock, Lock()
         self._words = bundle.manifest.explain or _NO_WORDS
         self._surrogates: dict[tuple[float, float], SurrogateTree] = {}
 
@@ -57,16 +58,26 @@ class BundleExplainer:
         heads = [_head(rows, index) for index in range(len(bodies))]
         return [orjson.dumps(head | body, option=orjson.OPT_SERIALIZE_NUMPY) for head, body in zip(heads, bodies, strict=True)]
 
-    @cached_property
+    @property
     def _explainer(self) -> Explainer:
-        return Explainer.of(self._bundle, self._model.run)
+        if isinstance(self._made, str):
+            raise UnexplainableModel(self._made)
+        return self._made
+
+    @cached_property
+    def _made(self) -> Explainer | str:
+        """Or why not: a model that fails on its own reference rows fails on them again."""
+        try:
+            return Explainer.of(self._bundle, self._model.run, clock=self._clock)
+        except (UnexplainableModel, RunError) as problem:
+            return str(problem)
 
     @cached_property
     def _reference(self) -> Reference | None:
         return Reference.read(self._bundle.folder)
 
     def _by_attribution(self, rows: JudgedRows, budget_s: float) -> list[dict[str, Any]]:
-        attributions = self._explainer.explain(rows.tensors, budget_s=budget_s)
+        attributions = self._explainer.explain(rows.tensors, budget_s=budget_s, clock=self._clock)
         columns = self._table(rows.tensors)
         return [
             self._attribution_body(attribution, row_of(columns, index), rows.verdicts[index])
@@ -88,13 +99,15 @@ class BundleExplainer:
         }
 
     def _by_counterfactual(self, rows: JudgedRows, budget_s: float) -> list[dict[str, Any]]:
-        bodies, end_s = [], time.monotonic() + budget_s
+        bodies, began_s = [], self._clock()
         for index, verdict in enumerate(rows.verdicts):
+            passed_s = self._clock() - began_s
+            refuse_late(passed_s, budget_s, index, len(rows.verdicts))
             wanted = ALERT if verdict == BENIGN else BENIGN
             target = WantedScores(low=rows.alert) if wanted == ALERT else WantedScores(high=rows.investigate)
-            share_s = max(end_s - time.monotonic(), 0.0) / (len(rows.verdicts) - index)
+            share_s = max(budget_s - passed_s, 0.0) / (len(rows.verdicts) - index)
             one = self._explainer.columns.row(rows.tensors, index) if self._explainer.columns is not None else rows.tensors
-            search = self._explainer.counterfactuals(one, target=target, budget_s=share_s)
+            search = self._explainer.counterfactuals(one, target=target, budget_s=share_s, clock=self._clock)
             bodies.append(
                 {
                     "method": "counterfactual",
@@ -146,7 +159,7 @@ class BundleExplainer:
             if background is None:
                 raise UnexplainableModel("the bundle has neither a reference sample nor golden rows to fit rules on")
             coded = {name for name, template in self._words.reasons.items() if template.words}
-            scores = self._explainer.scores(background.tensors, background.rows)
+            scores = self._explainer.base_scores
             found = SurrogateTree.fit(self._table(background.tensors), scores, *key, background=background.name, coded=coded)
             self._surrogates = {**dict(list(self._surrogates.items())[-7:]), key: found}
         return found

@@ -30,7 +30,9 @@ class Background:
         """Some of the rows. held: inputs without rows. Raises UnexplainableModel if it is none of them."""
         rows = int(which.sum())
         if not rows:
-            raise UnexplainableModel(f"the model gives none of {self.name} a score that is a number")
+            raise UnexplainableModel(
+                f"the model's score is not a number for any of {self.name}; build the bundle again with rows that the model can score"
+            )
         tensors = {name: tensor if name in held else tensor[which] for name, tensor in self.tensors.items()}
         return replace(self, tensors=tensors, rows=rows, name=f"{rows} of {self.name}")
 
@@ -67,7 +69,7 @@ def _golden(bundle: Bundle, held: frozenset[str]) -> Background | None:
     alike = [c for c in cases if all(c.inputs[n].shape[1:] == first[n].shape[1:] for n in names)]
     tensors = {**first, **{n: np.concatenate([c.inputs[n] for c in alike]) for n in names}}
     rows = len(tensors[names[0]]) if names else 0
-    name = f"the bundle's {rows} golden rows, for want of a reference sample"
+    name = f"the bundle's {rows} golden rows (there is no reference sample)"
     return Background(tensors, rows, name, is_training=False) if rows else None
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.explanations.background import Background, background_of
+from serving.explanations.batches import FREE, RowBatch
 from serving.explanations.columns import InputColumns, Tensors
 from serving.explanations.counterfactual import CounterfactualFinder, CounterfactualSearch, WantedScores
 from serving.explanations.explanation import Attribution, Method, UnexplainableModel, Unit
@@ -40,6 +41,9 @@ Run = Callable[[Mapping[str, NDArray[Any]], Sequence[str]], Mapping[str, NDArray
 _MOST_LATE: Final = 4.0
 """Times the budget after which rows that remain are not begun: each takes a least time, whatever the budget."""
 _LEAST_LATE_S: Final = 2.0
+BASE_S: Final = 1.0
+"""Seconds of running the background through a graph of a fixed batch, part by part; rows that remain then are left out of it."""
+_LEAST_BASE_ROWS: Final = 2
 MOST_SAMPLED: Final = 512
 """Most columns whose Shapley values are sampled unasked; with more, orders of all columns take too long and LIME answers."""
 
@@ -52,7 +56,7 @@ class Explainer:
     """columns: what is explained; None if the bundle does not tell how wide its rows are. base_scores: of the background, (rows,).
     row_s: seconds that the model takes for a row of it, 0 if unknown.
 
-    why_not_exact: why the way from trees to the score was not found; empty if it was."""
+    why_not_exact: why the way from trees to the score was not found; empty if it was. batch: the rows of one run of the graph."""
 
     run: Run
     score: ScoreSpec
@@ -62,6 +66,7 @@ class Explainer:
     row_s: float
     trees: TreeModel | None
     why_not_exact: str
+    batch: RowBatch = FREE
 
     @classmethod
     def of(
@@ -76,22 +81,21 @@ class Explainer:
                 "build it again with --score OUTPUT:COLUMN"
             )
         graph = read_graph(bundle.model_path)
-        held = _held_inputs(graph, [spec.name for spec in manifest.inputs])
+        batch = RowBatch.of(graph, [spec.name for spec in manifest.inputs])
+        held = batch.held
         background = background_of(bundle, held)
         shapes: Tensors | None = background.tensors if background is not None else _static_shapes(manifest, held)
         columns = None if shapes is None else InputColumns.of(manifest, shapes, held)
-        started = clock()
-        base_scores = np.empty(0) if background is None else _scores(run, score, background.tensors, background.rows)
-        row_s = (clock() - started) / max(len(base_scores), 1)
+        base_scores, row_s = _base_scores(run, score, background, batch, clock)
         if background is not None and np.isnan(base_scores).any():
             background, base_scores = background.take(~np.isnan(base_scores), held), base_scores[~np.isnan(base_scores)]
         try:
             if columns is None:
                 raise NoPath("the bundle does not tell how many columns a row has")
-            trees = TreeModel.of(graph, columns, score, background, base_scores)
+            trees = TreeModel.of(graph, columns, score, background, base_scores, batch)
         except NoPath as problem:
-            return cls(run, score, columns, background, base_scores, row_s, None, str(problem))
-        return cls(run, score, columns, background, base_scores, row_s, trees, "")
+            return cls(run, score, columns, background, base_scores, row_s, None, str(problem), batch)
+        return cls(run, score, columns, background, base_scores, row_s, trees, "", batch)
 
     def explain(
         self,
@@ -115,10 +119,9 @@ class Explainer:
             )
         rows = len(tensors[next(iter(columns.column_of))])
         found, began = [], clock()
-        end, late = began + budget_s, began + max(_MOST_LATE * budget_s, _LEAST_LATE_S)
+        end = began + budget_s
         for index in range(rows):
-            if clock() > late:
-                raise UnexplainableModel(f"the time sufficed for {index} of {rows} rows; send fewer at once")
+            refuse_late(clock() - began, budget_s, index, rows)
             until_s = clock() + max(end - clock(), 0.0) / (rows - index)
             found.append(self._sampled(columns, tensors, index, method, np.random.default_rng([seed, index]), until_s, clock))
         return found
@@ -144,7 +147,8 @@ class Explainer:
 
     def scores(self, tensors: Tensors, rows: int) -> NDArray[np.float64]:
         """The model's scores, shape (rows,). Raises RunError; UnexplainableModel if there is not one a row."""
-        return _scores(self.run, self.score, tensors, rows)
+        parts = [_scores(self.run, self.score, part, self.batch.size or n)[:n] for part, n in self.batch.parts(tensors, rows)]
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
 
     def _checked(self, tensors: Tensors) -> tuple[InputColumns, Tensors]:
         if self.columns is None or not self.columns.fits(tensors):
@@ -211,6 +215,32 @@ class Explainer:
         return Attribution(method, "score", estimate.base, columns.names, estimate.values, error, is_exact, background.name)
 
 
+def refuse_late(passed_s: float, budget_s: float, index: int, rows: int) -> None:
+    """Raise UnexplainableModel if so much of the time is over that row `index` of `rows` is not begun."""
+    if passed_s > max(_MOST_LATE * budget_s, _LEAST_LATE_S):
+        raise UnexplainableModel(f"the time sufficed for {index} of {rows} rows; send fewer at once")
+
+
+def _base_scores(
+    run: Run, score: ScoreSpec, background: Background | None, batch: RowBatch, clock: ReadSeconds
+) -> tuple[NDArray[np.float64], float]:
+    """Scores of the background, (rows,), and the seconds of a row. With a fixed batch those of as many rows, drawn at random, as
+    BASE_S allows; NaN for the others."""
+    if background is None:
+        return np.empty(0), 0.0
+    started, done = clock(), 0
+    if not batch.size:
+        return _scores(run, score, background.tensors, background.rows), (clock() - started) / background.rows
+    found, order = np.full(background.rows, np.nan), np.random.default_rng(0).permutation(background.rows)
+    mixed = {name: tensor if name in batch.held else tensor[order] for name, tensor in background.tensors.items()}
+    for part, rows in batch.parts(mixed, background.rows):
+        if done >= _LEAST_BASE_ROWS and clock() - started > BASE_S:
+            break
+        found[order[done : done + rows]] = _scores(run, score, part, batch.size)[:rows]
+        done += rows
+    return found, (clock() - started) / done
+
+
 def _scores(run: Run, score: ScoreSpec, tensors: Tensors, rows: int) -> NDArray[np.float64]:
     try:
         return scores_of(run(tensors, [score.output]), score, rows).astype(np.float64)
@@ -224,11 +254,3 @@ def _static_shapes(manifest: Manifest, held: frozenset[str]) -> Tensors | None:
     if any(d < 0 for spec in rows for d in spec.shape[1:]):
         return None
     return {spec.name: np.empty((0, *spec.shape[1:])) for spec in rows}
-
-
-def _held_inputs(graph: Any, names: Sequence[str]) -> frozenset[str]:
-    """Inputs whose first axis the graph calls otherwise than that of the first input, and scalars: nothing of them is a row's."""
-    axes = {v.name: v.type.tensor_type.shape.dim for v in graph.graph.input if v.name in names}
-    first = {name: dims[0].dim_param if len(dims) else None for name, dims in axes.items()}
-    rows = next((axis for name in names if (axis := first.get(name))), "")
-    return frozenset(name for name, axis in first.items() if axis is None or (axis and axis != rows))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.explanations.background import Background
+from serving.explanations.batches import FREE, RowBatch
 from serving.explanations.columns import InputColumns, Tensors
 from serving.explanations.trees.score_path import EnsembleUse, NoPath, ScorePath, read_path
 from serving.explanations.trees.tree_ensemble import Floats, TreeEnsemble
@@ -41,11 +42,19 @@ class TreeModel:
 
     @classmethod
     def of(
-        cls, graph: Any, columns: InputColumns, score: ScoreSpec, background: Background | None, expected: Floats | None
+        cls,
+        graph: Any,
+        columns: InputColumns,
+        score: ScoreSpec,
+        background: Background | None,
+        expected: Floats | None,
+        batch: RowBatch = FREE,
     ) -> "TreeModel":
-        """expected: the graph's scores of the background. Raises NoPath, also if the trees do not give them."""
+        """expected: the graph's scores of the background. batch: the rows of one run of the graph.
+
+        Raises NoPath, also if the trees do not give the scores."""
         path = read_path(graph, columns.symbols(), score)
-        features = {e: features_of(graph, use.matrix) for e, use in path.uses.items()}
+        features = {e: features_of(graph, use.matrix, batch) for e, use in path.uses.items()}
         if background is not None and expected is not None:
             _check(path, features, background.tensors, expected)
         parts, is_counted = [], False
@@ -65,7 +74,7 @@ class TreeModel:
         return np.asarray(sum(others, start=first))
 
 
-def features_of(graph: Any, matrix: str) -> Features:
+def features_of(graph: Any, matrix: str, batch: RowBatch = FREE) -> Features:
     """What computes one matrix of the graph, float64 (n, k): an input as it is, anything else by the runtime."""
     if any(value.name == matrix for value in graph.graph.input):
         return lambda tensors: np.asarray(tensors[matrix], dtype=np.float64)
@@ -74,7 +83,14 @@ def features_of(graph: Any, matrix: str) -> Features:
     except ModelError as problem:
         raise NoPath(f"what the trees are given cannot be computed apart: {problem}") from problem
     names = [spec.name for spec in cut.inputs]
-    return lambda tensors: np.asarray(cut.run({n: tensors[n] for n in names})[matrix], dtype=np.float64)
+
+    def features(tensors: Tensors) -> Floats:
+        given = {n: tensors[n] for n in names}
+        rows = next((len(t) for n, t in given.items() if n not in batch.held), 0)
+        found = [cut.run(part)[matrix][:n] for part, n in batch.parts(given, rows)] if batch.size else [cut.run(given)[matrix]]
+        return np.concatenate(found).astype(np.float64)
+
+    return features
 
 
 def _compiled(trees: TreeEnsemble, use: EnsembleUse, number: int, path: ScorePath, columns: int) -> CompiledTrees:

@@ -49,7 +49,7 @@ def test_a_pipeline_with_a_text_column_exactly_by_all_coalitions(tmp_path: Path)
     found = explained(explainer, tensors)
     assert {(a.method, a.unit, a.is_exact) for a in found} == {("kernel_shap", "score", True)}
     assert found[0].columns == ("sent", "received", "port", "proto")
-    assert found[0].background == "the bundle's 5 golden rows, for want of a reference sample"
+    assert found[0].background == "the bundle's 5 golden rows (there is no reference sample)"
     assert "no trees" in explainer.why_not_exact
 
 
@@ -253,7 +253,10 @@ def test_reference_rows_whose_score_is_no_number_are_left_out(tmp_path: Path):
     (found,) = explained(explainer, {"X": np.array([[9.0]], np.float32)})
     assert (found.base, found.values.tolist(), found.is_exact) == (1.5, [1.5], True)
     assert found.background.startswith("2 of the bundle's 3 golden rows")
-    with pytest.raises(UnexplainableModel, match=r"gives none of the bundle's 2 golden rows.* a score that is a number"):
+    with pytest.raises(
+        UnexplainableModel,
+        match=r"score is not a number for any of the bundle's 2 golden rows \(there is no reference sample\); build",
+    ):
         roots(tmp_path / "negative", -1.0, -2.0)
 
 
