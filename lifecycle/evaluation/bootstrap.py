@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.arrays import Floats, Mask
+from lifecycle.arrays import Floats, Mask, entity_codes
 from lifecycle.metrics.intervals import UNDEFINED, Interval, wilson_bounds
 
 DRAWS: Final = 1000
@@ -62,8 +62,8 @@ def by_row(attack: Mask) -> Clusters:
 
 def by_entity(entity: NDArray[np.object_], attack: Mask) -> Clusters:
     """The rows of one entity are drawn together. Both of shape (n,)."""
-    names, of_row = np.unique(entity.astype(str), return_inverse=True)
-    return _stratified(of_row.ravel().astype(np.int64), len(names), attack)
+    names, of_row = entity_codes(entity)
+    return _stratified(of_row, len(names), attack)
 
 
 def _stratified(of_row: NDArray[np.int64], count: int, attack: Mask) -> Clusters:

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.arrays import Floats, Mask
+from lifecycle.arrays import Floats, Mask, entity_codes
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 BENIGN_CLASS: Final = "benign"
@@ -57,7 +57,7 @@ def by_window(scored: Scored, window_s: int) -> Scored:
     Without probabilities and families: those are of rows. Raises ValueError without an entity or time."""
     if scored.entity is None or scored.at_us is None:
         raise ValueError("entity-windows need an entity and event times")
-    names, who = np.unique(scored.entity.astype(str), return_inverse=True)
+    names, who = entity_codes(scored.entity)
     window = scored.at_us // (window_s * 1_000_000)
     keys, which = np.unique(np.stack([who, window]), axis=1, return_inverse=True)
     which, n = which.ravel(), keys.shape[1]
@@ -65,4 +65,4 @@ def by_window(scored: Scored, window_s: int) -> Scored:
     np.maximum.at(score, which, scored.score)
     attack = np.bincount(which, weights=scored.attack, minlength=n) > 0
     verified = np.bincount(which, weights=scored.verified, minlength=n) > 0
-    return Scored(score, attack, verified, names[keys[0]].astype(object), keys[1] * window_s * 1_000_000, {})
+    return Scored(score, attack, verified, names[keys[0]], keys[1] * window_s * 1_000_000, {})

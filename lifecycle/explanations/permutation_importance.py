@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.arrays import Floats
+from lifecycle.arrays import Floats, entity_codes
 from lifecycle.metrics.intervals import Z95, Interval
 from serving.explanations.columns import InputColumns, Tensors
 
@@ -56,7 +56,7 @@ def permutation_importance(
     rng, rows = np.random.default_rng(seed), len(tensors[next(iter(columns.column_of))])
     before = scores(tensors, rows)
     has_labels = attack is not None and bool(attack.any()) and not bool(attack.all())
-    cluster = np.arange(rows) if entity is None else np.unique(entity.astype(str), return_inverse=True)[1]
+    cluster = np.arange(rows) if entity is None else entity_codes(entity)[1]
     parts_before = _auc_parts(before, attack) if has_labels and attack is not None else None
     clusters = int(cluster.max(initial=-1)) + 1
     found = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.arrays import Floats, Mask
+from lifecycle.arrays import Floats, Mask, entity_codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Episodes:
 def attack_episodes(entity: NDArray[np.object_], at_us: NDArray[np.int64], attack: Mask, alert: Mask, gap_s: float) -> Episodes:
     """Find the episodes. entity, at_us, attack, alert: shape (n,), in any order. Alerts on other rows of the entity do not count."""
     rows = np.flatnonzero(attack)
-    names, who = np.unique(entity[rows].astype(str), return_inverse=True)
+    names, who = entity_codes(entity[rows])
     order = np.lexsort((at_us[rows], who))
     who, when, seen = who[order], at_us[rows][order], alert[rows][order]
     begins = np.ones(len(rows), dtype=bool)
@@ -44,7 +44,7 @@ def attack_episodes(entity: NDArray[np.object_], at_us: NDArray[np.int64], attac
         return Episodes(np.zeros(0, dtype=object), nothing, nothing, nothing, np.zeros(0))
     alerted = np.minimum.reduceat(np.where(seen, when, np.iinfo(np.int64).max), first)
     delay = np.where(np.logical_or.reduceat(seen, first), (alerted - when[first]) / 1e6, np.inf)
-    return Episodes(names[who[first]].astype(object), when[first], when[last], last - first + 1, delay)
+    return Episodes(names[who[first]], when[first], when[last], last - first + 1, delay)
 
 
 def delay_quantiles(delay_s: Floats, weights: Floats, share: float) -> Floats:

@@ -109,13 +109,17 @@ def ranking(scores: Scores, attack: Mask) -> dict[str, float | None]:
 
 
 def areas(hits: Floats, alarms: Floats) -> Floats:
-    """RANKED of cumulative counts at each distinct score, each row with both classes. Shape (b, k); result (b, 3)."""
+    """RANKED of cumulative counts at each distinct score, NaN what needs a class that is missing. Shape (b, k); result (b, 3)."""
     origin = np.zeros((len(hits), 1))
-    recall = np.hstack([origin, hits / hits[:, -1:]])
-    false_alarm_rate = np.hstack([origin, alarms / alarms[:, -1:]])
+    recall, false_alarm_rate = (np.hstack([origin, _shares(counts)]) for counts in (hits, alarms))
     alerts = hits + alarms
     precision = np.hstack([origin + 1.0, np.divide(hits, alerts, out=np.ones_like(hits), where=alerts > 0)])
     roc = np.trapezoid(recall, false_alarm_rate, axis=1)
     pr = np.trapezoid(precision, recall, axis=1)
     steps = np.sum(np.diff(recall, axis=1) * precision[:, 1:], axis=1)
     return np.stack([roc, pr, steps], axis=1)
+
+
+def _shares(counts: Floats) -> Floats:
+    """Of the last count of each row; NaN where that is 0."""
+    return np.divide(counts, counts[:, -1:], out=np.full(counts.shape, np.nan), where=counts[:, -1:] > 0)

@@ -80,9 +80,14 @@ def compare(
     """Compare on every way of counting. first, second: the same rows in the same order, with both classes.
 
     thresholds: scenario -> (first's, second's). budgets: shares of the rows that may alert, beside those that the first uses at its
-    own thresholds. Raises ValueError if the rows are not the same, or one class is missing."""
+    own thresholds. Raises ValueError if the rows are not the same, one class is missing, or a model has no score that is a number."""
     if not (np.array_equal(first.attack, second.attack) and first.attack.any() and not first.attack.all()):
         raise ValueError("both models must be judged on the same rows, with attacks and benign rows among them")
+    for which, scored in (("first", first), ("second", second)):
+        if np.isnan(scored.score).all():
+            raise ValueError(
+                f"every score of the {which} model is NaN, so nothing can be compared; see what its graph gives for these rows"
+            )
     ways: list[tuple[str, Benign, Scored, Scored]] = [("row", "all", first, second)]
     if first.entity is not None and first.at_us is not None:
         ways.append(("entity_window", "all", by_window(first, window_s), by_window(second, window_s)))

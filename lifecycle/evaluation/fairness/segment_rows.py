@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.arrays import Mask
+from lifecycle.arrays import Mask, entity_codes
 from lifecycle.datasets.detector import Detector
 from lifecycle.evaluation.fairness.disparity import FairnessReport, SegmentedRows, judge_fairness
 from serving.models.manifest import Manifest
@@ -13,14 +13,14 @@ from serving.segments.mapping import SegmentMap
 
 
 def segments_of(mapping: SegmentMap, entity: NDArray[np.object_]) -> Mapping[str, NDArray[np.object_]]:
-    """Column of the mapping -> the value of each row, "" for none; shape (n,). entity: each row's key, text or whole numbers."""
-    values, which = np.unique(np.asarray([str(e) for e in entity.tolist()], dtype=object).astype(str), return_inverse=True)
+    """Column of the mapping -> the value of each row, "" for none; (n,). entity: each row's key as text, UTF-8 or whole numbers."""
+    values, which = entity_codes(entity)
     found = {column: np.full(len(values), "", dtype=object) for column in mapping.columns}
     for place, value in enumerate(values.tolist()):
-        for segment in mapping.find(value.encode()):
+        for segment in mapping.find(value.encode("utf-8", "surrogateescape")):
             column, _, name = mapping.segments[segment].partition("=")
             found[column][place] = name
-    return {column: of_values[which.ravel()] for column, of_values in found.items()}
+    return {column: of_values[which] for column, of_values in found.items()}
 
 
 def refuse_as_inputs(mapping: SegmentMap, manifest: Manifest) -> None:

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from lifecycle.evaluation.bootstrap import by_entity
 from lifecycle.evaluation.report import by_segment, report, spread
 from lifecycle.evaluation.scored import Scored, by_window
+from lifecycle.metrics.episodes import attack_episodes
 from serving.models.manifest import OperatingPoint
 
 MINUTE_US = 60_000_000
@@ -39,6 +41,15 @@ def test_a_window_alerts_if_one_of_its_rows_does():
     assert windows.attack.tolist() == [True, False, False, False]
     assert windows.score.tolist() == pytest.approx([0.9, 0.6, 0.2, 0.7])
     assert units(scored())["entity_window", "all"].points[0].rates.hits == 1
+
+
+def test_entities_that_differ_in_a_nul_have_windows_of_their_own():
+    rows = scored(entity=np.array(["a", "a", "a\0", "b", b"b"], dtype=object), at_us=np.arange(5))
+    windows = by_window(rows, 60)
+    assert windows.entity.tolist() == ["a", "a\0", "b"], "bytes are text in UTF-8"
+    assert windows.score.tolist() == pytest.approx([0.9, 0.6, 0.7])
+    assert by_entity(rows.entity, rows.attack).count == 3
+    assert attack_episodes(rows.entity, rows.at_us, np.ones(5, bool), np.ones(5, bool), 60).entity.tolist() == ["a", "a\0", "b"]
 
 
 def test_a_false_alarm_costs_an_analysts_minutes():

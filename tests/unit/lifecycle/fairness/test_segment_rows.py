@@ -20,6 +20,13 @@ def test_rows_get_the_segments_of_their_entities() -> None:
     }
 
 
+def test_an_entity_in_bytes_is_in_the_segment_of_its_text() -> None:
+    got = segments_of(
+        MAPPING, np.array([b"10.1.0.1", "10.1.0.1", "J\u00fcrgen".encode(), b"\xff", b"alice", "alice\0"], dtype=object)
+    )
+    assert got["unit"].tolist() == ["finance", "finance", "", "", "hr", ""], "text with a NUL at its end is another's"
+
+
 def manifest(**changes: object) -> Manifest:
     body = {
         "name": "m", "version": "1", "files": {},

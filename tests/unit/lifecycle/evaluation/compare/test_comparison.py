@@ -1,5 +1,8 @@
 """Comparing two models: what differs is found, what does not stays undecided, and both have the same budget of alerts."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,6 +68,25 @@ def test_windows_of_hosts_are_compared_too():
     units = compare(scored(1.0, 1, hosts=20), scored(1.0, 2, hosts=20), POINT, window_s=60, draws=300)
     assert [(u.unit, u.benign) for u in units] == [("row", "all"), ("entity_window", "all")]
     assert units[1].rows < units[0].rows or units[1].rows == 400
+
+
+def test_a_model_whose_every_score_is_nan_is_named_and_not_compared():
+    one = scored(1.0, 1)
+    nothing = replace(one, score=np.full(len(one.score), np.nan, np.float32))
+    for which, pair in (("first", (nothing, one)), ("second", (one, nothing))):
+        with pytest.raises(ValueError, match=f"every score of the {which} model is NaN"):
+            compare(*pair, POINT, window_s=60, draws=20)
+
+
+def test_one_entity_leaves_undefined_what_needs_two_classes_without_a_warning():
+    """All its rows are one window, so that there the class of benign rows is missing."""
+    alone = {"entity": np.full(400, "h", dtype=object), "at_us": np.zeros(400, np.int64)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        units = compare(*(replace(scored(1.0, seed), **alone) for seed in (1, 2)), POINT, window_s=60, draws=20)
+    assert [(u.unit, u.rows) for u in units] == [("row", 400), ("entity_window", 1)]
+    assert {f.better for u in units for f in u.figures} == {"undecided"}
+    assert [f.first for f in units[1].figures if f.figure == "roc_auc"] == [None]
 
 
 @laws.examples(50)
