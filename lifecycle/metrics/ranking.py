@@ -122,4 +122,4 @@ def areas(hits: Floats, alarms: Floats) -> Floats:
 
 def _shares(counts: Floats) -> Floats:
     """Of the last count of each row; NaN where that is 0."""
-    return np.divide(counts, counts[:, -1:], out=np.full(counts.shape, np.nan), where=counts[:, -1:] > 0)
+    return np.asarray(np.divide(counts, counts[:, -1:], out=np.full(counts.shape, np.nan), where=counts[:, -1:] > 0))

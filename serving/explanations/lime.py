@@ -49,7 +49,7 @@ def lime(game: Game, rng: np.random.Generator, *, until_s: float, clock: ReadSec
 def _fit(known: Floats, scores: Floats, weights: Floats, at_row: float) -> Floats:
     """Intercept and slopes, shape (1 + columns,), by ridge regression.
 
-    By the normal equations: the ridge keeps them solvable, and they are smaller than what a decomposition would work on."""
+    By the normal equations: the ridge keeps them solvable, and their size is that of the columns, not of the rows."""
     design = np.concatenate([np.ones((len(known) + 1, 1)), np.concatenate([known, np.ones((1, known.shape[1]))])], axis=1)
     weighted = (design * np.append(weights, 1.0)[:, None]).T
     ridge = _RIDGE * np.eye(design.shape[1])

@@ -3,7 +3,7 @@
 from typing import Any
 
 from serving.explanations.counterfactual import ColumnChange, Counterfactual
-from serving.explanations.words.reasons import CellValue, plain_template, words_of
+from serving.explanations.words.reasons import CellValue, cut_value, plain_template, words_of
 from serving.models.manifest import ExplainSpec, ReasonTemplate
 
 
@@ -17,7 +17,7 @@ def counterfactual_body(found: Counterfactual, verdict: str, words: ExplainSpec)
             {
                 "column": change.column,
                 "code": template.code,
-                "value": change.value,
+                "value": cut_value(change.value),
                 "to": nearest(change),
                 "low": change.low,
                 "high": change.high,

@@ -25,6 +25,8 @@ LOWERS: Final = "lowers"
 BENIGN: Final = "benign"
 _WINDOWED: Final = re.compile(r"(.*?)([0-9]+)s__(.+)")
 _LONGEST_TEXT: Final = 80
+LONGEST_VALUE: Final = 200
+"""Characters of a request's text that an explanation repeats as a value; what is longer is cut there, and `...` follows."""
 _NO_WORDS: Final = ExplainSpec()
 
 CellValue = float | str | None
@@ -96,7 +98,7 @@ def _reason(
         code=template.code,
         sentence=sentence_of(template, column, value, None if place is None else place.words, _percentile(place)),
         column=column,
-        value=value,
+        value=cut_value(value),
         percentile=_percentile(place),
         direction=RAISES if pushed > 0 else LOWERS,
         share=abs(pushed) / total,
@@ -139,6 +141,11 @@ def row_of(columns: Mapping[str, Any], index: int) -> dict[str, CellValue]:
     return {name: _cell(values[index]) for name, values in columns.items()}
 
 
+def cut_value(value: CellValue) -> CellValue:
+    """A text of at most LONGEST_VALUE characters, with `...` where more followed; a number as it is."""
+    return f"{value[:LONGEST_VALUE]}..." if isinstance(value, str) and len(value) > LONGEST_VALUE else value
+
+
 def _cell(value: Any) -> CellValue:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
@@ -162,7 +169,7 @@ def _other_windows(column: str, row: Mapping[str, CellValue]) -> tuple[WindowVal
     for name, value in row.items():
         other = _WINDOWED.fullmatch(name)
         if name != column and other is not None and (other[1], other[3]) == (before, feature):
-            others.append(WindowValue(int(other[2]), value))
+            others.append(WindowValue(int(other[2]), cut_value(value)))
     return tuple(sorted(others, key=lambda one: one.window_s))
 
 

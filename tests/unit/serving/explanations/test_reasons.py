@@ -144,6 +144,19 @@ def test_the_history_is_the_same_feature_of_the_same_entity_over_other_windows()
     assert [(h.window_s, h.value) for h in reason.history] == [(10, 3.0), (600, 40.0)]
 
 
+@pytest.mark.parametrize(("length", "told"), [(200, "a" * 200), (201, "a" * 200 + "..."), (100_000, "a" * 200 + "...")])
+def test_a_long_text_is_cut_where_a_value_repeats_it(length, told):
+    long = "a" * length
+    row = {"host_60s__ports": long, "host_10s__ports": long}
+    (reason,) = reasons_of(attributed(host_60s__ports=1.0), row, "alert", WORDS)
+    assert (reason.value, reason.history[0].value) == (told, told)
+    assert len(reason.sentence) < 200
+    found = Counterfactual((ColumnChange("service", long, words=(long,)),), 0.1, 0.5)
+    (change,) = counterfactual_body(found, "benign", WORDS)["changes"]
+    assert change["value"] == told
+    assert change["to"] == long, "it is to be sent again"
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": 1}', '{"rows": 1, "quantiles": [0], "numbers": {}, "text": {}}'])
 def test_a_summary_of_another_maker_is_no_reference(tmp_path, text):
     (tmp_path / "reference").mkdir()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serving.explanations.columns import InputColumns
-from serving.explanations.lime import lime
+from serving.explanations.lime import _RIDGE, _fit, lime
 from serving.explanations.sampling import Game, kernel_shap, permutation_shap
 from serving.models.manifest import Manifest, TensorSpec
 from tests.fakes.clock import ManualClock
@@ -113,6 +113,20 @@ def test_a_straight_line_is_found_by_lime_with_full_fidelity(game: Game):
     np.testing.assert_allclose(found.values, [3.0, 0.0, -0.7, 0.0], atol=0.05)
     assert found.fidelity > 0.999
     assert found.error < 0.05
+
+
+@pytest.mark.parametrize("rows", [8, 400])
+def test_limes_normal_equations_give_what_least_squares_give(rows: int):
+    """Twelve columns, so eight rows are too few without the ridge. The row itself is a sample of weight 1; the intercept has no ridge."""
+    rng = np.random.default_rng(6)
+    known, scores, weights = rng.random((rows, 12)) < 0.5, rng.random(rows), rng.random(rows)
+    design = np.column_stack([np.ones(rows + 1), np.vstack([known, np.ones(12)])])
+    root = np.sqrt(np.append(weights, 1.0))
+    ridge = np.column_stack([np.zeros(12), np.sqrt(_RIDGE) * np.eye(12)])
+    expected = np.linalg.lstsq(
+        np.vstack([design * root[:, None], ridge]), np.concatenate([np.append(scores, 0.7) * root, np.zeros(12)]), rcond=None
+    )[0]
+    np.testing.assert_allclose(_fit(known, scores, weights, 0.7), expected, atol=1e-9)
 
 
 def test_what_is_not_straight_has_a_low_fidelity(game: Game):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from serving.explanations.explanation import UnexplainableModel
-from serving.explanations.surrogate import SurrogateTree, condition_words
-from serving.models.manifest import ExplainSpec, ReasonTemplate
+from serving.explanations.surrogate import SurrogateTree, condition_words, verdict_places
+from serving.models.manifest import ExplainSpec, OperatingPoint, ReasonTemplate
+from serving.models.verdicts import verdict_codes
 
 ROWS = 600
 
@@ -37,6 +38,16 @@ def test_fidelity_is_of_rows_that_were_not_fitted(columns):
     tree = fitted(columns, coin)
     assert tree.held_out == ROWS // 3
     assert tree.fidelity < 0.7, "nothing can be learned of a coin"
+
+
+def test_a_score_that_is_no_number_is_taken_as_verdicts_take_it(columns):
+    scores = np.array([np.nan, 0.0, 0.5, 0.79, 0.8, 1.0, np.nan, np.inf, -np.inf])
+    point = OperatingPoint(threshold=0.8, investigate=0.5, requirement="none", expected=None)
+    places = verdict_places(scores, 0.5, 0.8).tolist()
+    assert places == verdict_codes(scores, point).tolist() == [1, 0, 1, 1, 2, 2, 1, 2, 0]
+    tree = fitted(columns, np.where(columns["ports"] > 20, np.nan, 0.1))
+    assert tree.leaf_of({"ports": 35.0, "proto": "tcp", "noise": 0.0}).verdict == "investigate"
+    assert tree.fidelity == 1.0
 
 
 def test_codes_have_no_order(columns):
