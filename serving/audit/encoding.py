@@ -51,7 +51,7 @@ def _encode_one_row(record: AuditRecord) -> bytes | None:
         or record.row_numbers is not None
     ):
         return None
-    if record.rules or record.outputs or record.fallback_from is not None:
+    if record.rules or record.outputs or record.fallback_from is not None or record.explained is not None:
         return None
     inputs, are_finite = {}, True
     for name, tensor in record.inputs.items():

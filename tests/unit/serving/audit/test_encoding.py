@@ -118,10 +118,12 @@ def test_a_record_of_one_row_has_the_line_that_any_record_has(about, asked, tens
         pytest.param({"fallback_from": "candidate"}, id="a variant that failed"),
         pytest.param({"row_numbers": np.array([3])}, id="a row of a larger request"),
         pytest.param({"outputs": {"y": np.zeros(1, np.float32)}}, id="outputs in place of a score"),
+        pytest.param({"explained": "shap"}, id="an answer that was explained"),
     ],
 )
 def test_what_is_not_one_plain_row_is_encoded_with_care(changes):
     made = one_row(**changes)
     assert _encode_one_row(made) is None
-    assert decode_record(encode_record(made)).receipt == made.receipt
+    read = decode_record(encode_record(made))
+    assert (read.receipt, read.explained) == (made.receipt, made.explained)
     assert _encode_one_row(one_row()) is not None
