@@ -41,11 +41,9 @@ def conform(
     if as_json:
         print_json(report.as_json(results))
     else:
-        from rich.markup import escape
-
         shown = report.rows(results, is_verbose=is_verbose)
         if shown:
-            print_table("conformance", report.COLUMNS, [[escape(cell) for cell in row] for row in shown])
+            print_table("conformance", report.COLUMNS, shown)
         print(report.in_words(results))
     if broken(results, Level.MUST):
         raise typer.Exit(1)

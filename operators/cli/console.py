@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -51,8 +53,20 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     for index, name in enumerate(columns):
         table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=index == 0)
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(plain(cell)) for cell in row))
     page().print(table)
+
+
+def plain(words: object) -> str:
+    """Words of a client, of a log or of a file as a terminal may show them: control characters are spelt out.
+
+    >>> plain("host" + chr(27) + "[2J")
+    'host\\\\x1b[2J'
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode()
+        for c in str(words)
+    )
 
 
 def page() -> Console:

@@ -8,7 +8,7 @@ import typer
 
 from operators.cli.audit.archive_options import Archive, record_log
 from operators.cli.audit.options import LogStore, store_folder
-from operators.cli.console import CommandError, Json, errors, page, print_json, print_table
+from operators.cli.console import CommandError, Json, errors, page, plain, print_json, print_table
 
 if TYPE_CHECKING:
     from lifecycle.governance.replay.explained import EntityPast, ExplainedAnswer, ExplainedRow
@@ -141,12 +141,13 @@ def _before(column: str, past: "EntityPast | None") -> str:
 
 
 def _past_words(past: "EntityPast") -> str:
+    entity = plain(past.entity)
     if not past.answers:
-        return f"{past.entity}: no answer before, in the {past.looked_at:,} records of the model before this one"
+        return f"{entity}: no answer before, in the {past.looked_at:,} records of the model before this one"
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(past.verdicts.items()))
     alert = f", the last alert at {_moment(past.last_alert_us)}" if past.last_alert_us is not None else ""
     since = _moment(past.first_us or 0)
-    return f"{past.entity}: {past.answers} answers since {since}: {verdicts}{alert}"
+    return f"{entity}: {past.answers} answers since {since}: {verdicts}{alert}"
 
 
 def _as_json(answer: "ExplainedAnswer") -> dict[str, Any]:

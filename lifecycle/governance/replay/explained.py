@@ -182,7 +182,7 @@ def _pasts(
     entities = _entities(record, names, gone)
     if not entities:
         return {}
-    pasts = {entities[at]: EntityPast(", ".join(entities[at])) for at in wanted}
+    pasts = {entities[at]: EntityPast(", ".join(map(_text, entities[at]))) for at in wanted}
     lines = log.newest(PAST_RECORDS, RecordChoice(model=record.model, to_us=record.time_us))
     for line in lines:
         before, hidden = _opened(line, keys)
@@ -192,16 +192,16 @@ def _pasts(
     return {at: pasts[entities[at]] for at in wanted}
 
 
-def _entities(record: AuditRecord, names: Sequence[str], gone: Hidden) -> list[tuple[str, ...]]:
-    """The entity of each row; empty if the request does not name it, or it is hidden."""
+def _entities(record: AuditRecord, names: Sequence[str], gone: Hidden) -> list[tuple[Any, ...]]:
+    """The entity of each row, its keys as they were sent; empty if the request does not name it, or it is hidden."""
     if not names or not gone.isdisjoint(names) or any(name not in record.inputs for name in names):
         return []
-    columns = [[_text(value) for value in decode_array(record.inputs[name]).reshape(-1).tolist()] for name in names]
+    columns = [decode_array(record.inputs[name]).reshape(-1).tolist() for name in names]
     return list(zip(*columns, strict=True))
 
 
 def _count(
-    pasts: Mapping[tuple[str, ...], EntityPast], record: AuditRecord, entities: Iterable[tuple[str, ...]], gone: Hidden
+    pasts: Mapping[tuple[Any, ...], EntityPast], record: AuditRecord, entities: Iterable[tuple[Any, ...]], gone: Hidden
 ) -> None:
     for at, entity in enumerate(entities):
         past = pasts.get(entity)
@@ -227,4 +227,4 @@ def _keep_number(past: EntityPast, name: str, values: Any, at: int) -> None:
 
 
 def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)

@@ -20,7 +20,7 @@ from operators.cli.audit.options import (
     store_folder,
     trusted_keys,
 )
-from operators.cli.console import CommandError, Json, page, print_json, print_table, progress
+from operators.cli.console import CommandError, Json, page, plain, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from lifecycle.governance.verify.findings import Finding, Report
@@ -143,16 +143,13 @@ def _print_findings(findings: "Sequence[Finding]") -> None:
     first = findings[0]
     page().print(f"[red]{first.kind}[/]: {_plain(first.place)}{_plain(_receipt(first))}: {_plain(first.what)}", soft_wrap=True)
     if len(findings) > 1:
-        rows = [
-            (f.kind, _plain(f.place), _plain((f.receipt or "") and _receipt(f).strip(" ()")), _plain(f.what))
-            for f in findings[1:]
-        ]
+        rows = [(f.kind, f.place, (f.receipt or "") and _receipt(f).strip(" ()"), f.what) for f in findings[1:]]
         print_table(f"{len(findings) - 1} findings more", ("what was done", "where", "receipt", "how it shows"), rows)
 
 
 def _plain(words: object) -> str:
     """Words of the log, or of whoever changed it: they are printed as they are, and mean nothing to the terminal."""
-    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(words)))
+    return escape(plain(words))
 
 
 def _receipt(finding: "Finding") -> str:

@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from lifecycle.governance.archive.record_log import RecordLog
@@ -26,7 +28,7 @@ class Asked:
         self.keys = SubjectKeys(self.store / "keys" / "subjects")
         self.receipts: list[str] = []
 
-    async def answer(self, **fields):
+    async def answer(self, *names, **fields):
         bundle = threat(self.folder / "bundle", "1", **fields)
         self.world.store.add(bundle)
         writer = SegmentWriter(
@@ -41,7 +43,7 @@ class Asked:
         self.world.scorer._audit = writer
         await self.world.service.apply(spec(bundle))
         asked = [request("ann", level=level) for level in (-2.0, 0.5, 2.0)] + [request("bob", level=1.0)]
-        for one in (*asked, request("ann", "bob", level=[3.0, -3.0], explain="shap")):
+        for one in (*asked, request("ann", "bob", level=[3.0, -3.0], explain="shap"), *map(_named, names)):
             self.world.clock.advance(1.0)
             self.receipts.append((await self.world.service.infer(one)).parameters["receipt"])
         writer.close()
@@ -51,6 +53,12 @@ class Asked:
         log = RecordLog(self.log_world.folder, self.log_world.place)
         held = self.keys if keys else SubjectKeys(self.folder / "none")
         return explain_receipt(log, RevisionBook(self.store), receipt or self.receipts[-1], method, keys=held, **more)
+
+
+def _named(name):
+    """One row of an entity whose key is these bytes, explained."""
+    asked = request("", explain="shap")
+    return replace(asked, inputs=(replace(asked.inputs[0], data=np.array([name], dtype=object)), *asked.inputs[1:]))
 
 
 async def test_rows_are_explained_from_their_record_with_the_past_of_their_entity(tmp_path):
@@ -154,3 +162,42 @@ async def test_a_score_that_is_no_number_is_said_to_be_none(tmp_path):
     done = CliRunner().invoke(app, ["explain", answer.parameters["receipt"], "--store-dir", str(asked.store)])
     assert done.exit_code == 0, done.output
     assert "row 0: investigate, score not a number" in done.output
+
+
+async def test_an_answer_of_one_row_says_in_the_log_that_it_was_explained(tmp_path):
+    asked = await Asked(tmp_path).answer(b"mallory")
+    (answer,) = asked.explain()
+    assert (answer.record.rows, answer.record.explained) == (1, "shap")
+
+
+async def test_the_past_of_an_entity_holds_nothing_of_one_whose_name_only_reads_alike(tmp_path):
+    asked = await Asked(tmp_path).answer(b"\xff", b"\xfe", b"\\xfe", b"\xfe")
+    (answer,) = asked.explain()
+    assert answer.rows[0].past.answers == 1, "neither the other bytes that are no text, nor the text that spells them"
+
+
+@pytest.mark.parametrize("rule", ["hash", "truncate", "drop"])
+async def test_a_redacted_value_that_the_model_needs_is_named_by_its_column_alone(tmp_path, rule):
+    asked = await Asked(tmp_path).answer(b"mallory", personal={"host": rule, "level": rule})
+    with pytest.raises(NotReplayable, match="host, level of the record is redacted") as raised:
+        asked.explain()
+    assert "mallory" not in str(raised.value)
+
+
+@pytest.mark.parametrize("is_erased", [False, True])
+async def test_after_an_erasure_an_answer_is_explained_and_names_nobody(tmp_path, is_erased):
+    asked = await Asked(tmp_path).answer(b"mallory", b"mallory", personal={"host": "encrypt"})
+    if is_erased:
+        assert asked.keys.destroy(asked.keys.subject(b"mallory"))
+    done = CliRunner().invoke(app, ["explain", asked.receipts[-1], "--store-dir", str(asked.store), "--json"])
+    ((row,),) = [answer["rows"] for answer in json.loads(done.stdout)]
+    assert row["explanation"]["reasons"][0]["value"] == 2.0
+    assert ("mallory" in done.output, row["past"] is None) == (not is_erased, is_erased)
+
+
+async def test_a_name_that_would_steer_the_terminal_is_spelt_out(tmp_path):
+    asked = await Asked(tmp_path).answer(b"\x1b[2J[/x]", b"\x1b[2J[/x]")
+    done = CliRunner().invoke(app, ["explain", asked.receipts[-1], "--store-dir", str(asked.store)])
+    assert done.exit_code == 0, done.output
+    assert "\\x1b[2J[/x]: 1 answers since" in done.output
+    assert "\x1b" not in done.output
