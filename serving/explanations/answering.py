@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 from numpy.typing import NDArray
 
-from serving.errors import BadRequest
+from serving.errors import BadRequest, Unavailable
 from serving.explanations.columns import InputColumns
 from serving.explanations.counterfactual import WantedScores
 from serving.explanations.explainer import Explainer, refuse_late
@@ -24,7 +24,7 @@ from serving.explanations.words.counterfactuals import counterfactual_body
 from serving.explanations.words.reasons import BENIGN, CellValue, reasons_of, row_of
 from serving.explanations.words.reference import Reference
 from serving.models.bundle import Bundle
-from serving.models.errors import RunError
+from serving.models.errors import BundleError, RunError, message_for_clients
 from serving.models.manifest import ExplainSpec
 from serving.ports import JudgedRows, Model
 
@@ -54,6 +54,11 @@ class BundleExplainer:
             raise BadRequest(
                 f"model {self._bundle.manifest.name!r} cannot be explained by {method!r}: {problem}; ask without the parameter 'explain' "
                 "for the verdict alone"
+            ) from problem
+        except BundleError as problem:  # it was loaded from these files; somebody has changed them since
+            raise Unavailable(
+                f"model {self._bundle.manifest.name!r} cannot be explained, because its bundle is no longer as it was loaded: "
+                f"{message_for_clients(problem, self._bundle.folder)}; ask without the parameter 'explain' for the verdict alone"
             ) from problem
         heads = [_head(rows, index) for index in range(len(bodies))]
         return [orjson.dumps(head | body, option=orjson.OPT_SERIALIZE_NUMPY) for head, body in zip(heads, bodies, strict=True)]
@@ -107,7 +112,9 @@ class BundleExplainer:
             target = WantedScores(low=rows.alert) if wanted == ALERT else WantedScores(high=rows.investigate)
             share_s = max(budget_s - passed_s, 0.0) / (len(rows.verdicts) - index)
             one = self._explainer.columns.row(rows.tensors, index) if self._explainer.columns is not None else rows.tensors
-            search = self._explainer.counterfactuals(one, target=target, budget_s=share_s, clock=self._clock)
+            search = self._explainer.counterfactuals(
+                one, target=target, budget_s=share_s, fixed=self._bundle.manifest.personal, clock=self._clock
+            )
             bodies.append(
                 {
                     "method": "counterfactual",
@@ -159,8 +166,10 @@ class BundleExplainer:
             if background is None:
                 raise UnexplainableModel("the bundle has neither a reference sample nor golden rows to fit rules on")
             coded = {name for name, template in self._words.reasons.items() if template.words}
+            told = self._bundle.manifest.personal  # a rule would show what the training rows hold of other people
+            table = {name: values for name, values in self._table(background.tensors).items() if name not in told}
             scores = self._explainer.base_scores
-            found = SurrogateTree.fit(self._table(background.tensors), scores, *key, background=background.name, coded=coded)
+            found = SurrogateTree.fit(table, scores, *key, background=background.name, coded=coded)
             self._surrogates = {**dict(list(self._surrogates.items())[-7:]), key: found}
         return found
 

@@ -3,6 +3,7 @@
 Explanations are computed in a thread of their own, one at a time, and few may wait: a request that asks for none never waits for one.
 How a row is explained is the revision's explainer's (port RowExplainer)."""
 
+import asyncio
 import sys
 import time
 from collections import Counter
@@ -52,6 +53,9 @@ class ExplanationThread:
             outcome = "ok"
         except ServingError:
             outcome = "refused"
+            raise
+        except asyncio.CancelledError:  # the client is gone
+            outcome = "abandoned"
             raise
         finally:
             took_s = time.monotonic() - began

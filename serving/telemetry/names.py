@@ -253,7 +253,7 @@ EXPLANATIONS: Final = MetricDoc(
     "counter",
     ("model", "method", "outcome"),
     "Requested explanations, by outcome: ok; refused (the queue is full, the deadline passed, or the explanation is not "
-    "possible); failed (a defect of the server).",
+    "possible); abandoned (the client disconnected); failed (a defect of the server).",
 )
 EXPLANATION_SECONDS: Final = MetricDoc(
     "vedette_explanation_seconds_total",

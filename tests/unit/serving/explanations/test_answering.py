@@ -1,6 +1,7 @@
 """The three kinds of explanation of a detector that was trained, as JSON."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,3 +115,18 @@ def test_rows_of_another_form_are_refused_in_words(explainer, judged):
     for method in ("shap", "rules", "counterfactual"):
         with pytest.raises(BadRequest, match=f"model 'logins' cannot be explained by '{method}': .*other columns"):
             explainer.explain(method, odd, 1.0)
+
+
+@pytest.mark.parametrize("method", ["rules", "counterfactual"])
+def test_what_training_rows_hold_of_other_people_is_in_no_answer(bundle, model, judged, method):
+    """A rule or a counterfactual names values of the reference rows; of a personal column these are other people's."""
+    told = {"rules": "conditions", "counterfactual": "changes"}[method]
+
+    def columns(of):
+        found = bodies(BundleExplainer(of, model), method, judged)
+        parts = found if method == "rules" else [one for body in found for one in body["counterfactuals"]]
+        return {one["column"] for part in parts for one in part[told]}
+
+    assert "failures" in columns(bundle)
+    private = bundle.manifest.model_copy(update={"personal": {"failures": "drop"}})
+    assert "failures" not in columns(replace(bundle, manifest=private))
