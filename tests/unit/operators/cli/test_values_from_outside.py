@@ -3,7 +3,7 @@
 import pytest
 
 from operators.cli import up
-from operators.cli.console import CommandError
+from operators.cli.console import CommandError, print_table
 from operators.cli.models.features import _column
 from operators.cli.rules.event_files import events_in
 from serving.ports import FieldInfo
@@ -27,3 +27,18 @@ def test_an_event_with_a_number_beyond_bounds_is_not_called_too_deep():
 )
 def test_the_address_that_is_announced_can_be_opened(host, expected):
     assert up.url_of(host, 80) == expected
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        pytest.param("[/bold] host", "[/bold] host", id="an end tag of nothing"),
+        pytest.param("[red]host[/red]", "[red]host[/red]", id="tags"),
+        pytest.param("host\x1b[2J", "host\\x1b[2J", id="a sequence that clears the screen"),
+        pytest.param("tcp\rudp", "tcp\\rudp", id="a carriage return"),
+        pytest.param("12\u00a0345", "12\u00a0345", id="a space that does not break"),
+    ],
+)
+def test_a_table_shows_the_words_of_others_as_they_are(capsys, cell, shown):
+    print_table("words", ["name"], [[cell]])
+    assert shown in capsys.readouterr().out
