@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import BadRequest
-from serving.messages import DATATYPES, InferRequest, Tensor
+from serving.messages import DATATYPES, EXPLAIN, EXPLANATION, InferRequest, Tensor
 from serving.models.assembly import as_wire_bytes
 from serving.models.verdicts import VERDICT_BYTES, ConformalTable, VerdictThresholds
 from serving.scoring.inputs import repeated
@@ -50,13 +50,18 @@ def operating_point_of(revision: LoadedRevision, request: InferRequest) -> str |
 
 
 def wanted_outputs(revision: LoadedRevision, request: InferRequest) -> tuple[str, ...]:
-    """Names of the outputs to answer, in order. Raises BadRequest for unknown or repeated names."""
+    """Names of the outputs to answer, in order. Raises BadRequest for unknown or repeated names.
+
+    A request that asks for an explanation may name its output too, to say how it is encoded; it comes last and is not among these."""
     if not request.outputs:
         return revision.default_outputs
     names = tuple([o.name for o in request.outputs])
     unknown = [n for n in names if n not in revision.model_outputs and n not in revision.verdict_outputs and n != VARIANT]
     if revision.conformal is not None:
         unknown = [n for n in unknown if n != CONFORMAL_SET]
+    if EXPLANATION in unknown and EXPLAIN in request.parameters and names.count(EXPLANATION) == 1:
+        unknown.remove(EXPLANATION)
+        names = tuple([n for n in names if n != EXPLANATION])
     if unknown:
         known = [*revision.verdict_outputs, *(o.name for o in revision.manifest.outputs)]
         raise BadRequest(f"outputs {unknown} are unknown; model {revision.name!r} has {known}")

@@ -65,6 +65,19 @@ def http_binary(ports):
     return [json.loads(line) for line in from_raw(memoryview(tail), "BYTES", [2], 2, "explanation")]
 
 
+def http_named_binary(ports):
+    """Only the explanation is raw, because its output says so."""
+    outputs = [{"name": "verdict"}, {"name": "explanation", "parameters": {"binary_data": True}}]
+    body = {"parameters": ASKED, "inputs": [level(data=LEVELS.ravel().tolist())], "outputs": outputs}
+    status, said, body = post(ports, "/v2/models/threat/infer", body)
+    assert status == 200, body
+    length = int({k.lower(): v for k, v in said.items()}["inference-header-content-length"])
+    verdict, output = json.loads(body[:length])["outputs"]
+    assert verdict["data"] == ["alert", "benign"]
+    assert len(body) - length == output["parameters"]["binary_data_size"]
+    return [json.loads(line) for line in from_raw(memoryview(body[length:]), "BYTES", [2], 2, "explanation")]
+
+
 def message(**parameters):
     asked = stubs.ModelInferRequest(model_name="threat")
     for name, value in parameters.items():
@@ -115,7 +128,7 @@ def v1_columns(ports):
     return answer["explanations"]
 
 
-@pytest.mark.parametrize("door", [http_binary, grpc_typed, grpc_raw, v1_rows, v1_columns])
+@pytest.mark.parametrize("door", [http_binary, http_named_binary, grpc_typed, grpc_raw, v1_rows, v1_columns])
 def test_every_door_says_the_same_of_the_same_rows(ports, door):
     expected = http_json(ports)
     assert [body["reasons"][0]["column"] for body in expected] == ["level", "level"]

@@ -81,6 +81,22 @@ async def test_it_comes_beside_the_outputs_that_are_asked_for(served):
     assert [o.name for o in answer.outputs] == ["score", "explanation"]
 
 
+@pytest.mark.parametrize(
+    ("named", "answered"),
+    [(("explanation", "score"), ["score", "explanation"]), (("explanation",), ["explanation"])],
+)
+async def test_a_request_may_name_the_output_of_its_explanation(served, named, answered):
+    answer = await served.service.infer(request(host(1), host(2), outputs=named, explain="shap"))
+    assert [o.name for o in answer.outputs] == answered
+    assert [body["verdict"] for body in explained(answer)] == ["alert", "alert"]
+
+
+@pytest.mark.parametrize(("named", "parameters"), [(("explanation",), {}), (("explanation",) * 2, {"explain": "shap"})])
+async def test_an_explanation_that_nobody_asks_for_or_twice_is_an_unknown_output(served, named, parameters):
+    with pytest.raises(BadRequest, match=r"'explanation'.* are unknown"):
+        await served.service.infer(request(host(1), outputs=named, **parameters))
+
+
 async def test_rows_of_several_variants_are_explained_by_the_one_that_judged_them(tmp_path, bundle):
     world = World(tmp_path)
     other = threat(tmp_path / "other", "2", -1.0)
