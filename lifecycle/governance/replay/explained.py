@@ -180,28 +180,36 @@ def _pasts(
     revision = book.revision(record)
     names = [] if isinstance(revision, Unexplained) else [key.name for key in revision.manifest.entity_keys]
     entities = _entities(record, names, gone)
-    if not entities:
+    known = [at for at in wanted if at < len(entities) and entities[at] is not None]
+    if not known:
         return {}
-    pasts = {entities[at]: EntityPast(", ".join(map(_text, entities[at]))) for at in wanted}
+    pasts: dict[tuple[Any, ...] | None, EntityPast] = {
+        entities[at]: EntityPast(", ".join(map(_text, entities[at] or ()))) for at in known
+    }
     lines = log.newest(PAST_RECORDS, RecordChoice(model=record.model, to_us=record.time_us))
     for line in lines:
         before, hidden = _opened(line, keys)
         _count(pasts, before, _entities(before, names, hidden), hidden)
     for past in pasts.values():
         past.looked_at = len(lines)
-    return {at: pasts[entities[at]] for at in wanted}
+    return {at: pasts[entities[at]] for at in known}
 
 
-def _entities(record: AuditRecord, names: Sequence[str], gone: Hidden) -> list[tuple[Any, ...]]:
-    """The entity of each row, its keys as they were sent; empty if the request does not name it, or it is hidden."""
-    if not names or not gone.isdisjoint(names) or any(name not in record.inputs for name in names):
+def _entities(record: AuditRecord, names: Sequence[str], gone: Hidden) -> list[tuple[Any, ...] | None]:
+    """The entity of each row, its keys as they were sent: None where one is hidden; empty if the request does not name it."""
+    if not names or any(name not in record.inputs for name in names):
         return []
     columns = [decode_array(record.inputs[name]).reshape(-1).tolist() for name in names]
-    return list(zip(*columns, strict=True))
+    hidden = [name in gone for name in names]  # a value that is gone is read as empty text or 0
+    rows = zip(*columns, strict=True)
+    return [None if any(is_hidden and not key for is_hidden, key in zip(hidden, row, strict=True)) else row for row in rows]
 
 
 def _count(
-    pasts: Mapping[tuple[Any, ...], EntityPast], record: AuditRecord, entities: Iterable[tuple[Any, ...]], gone: Hidden
+    pasts: Mapping[tuple[Any, ...] | None, EntityPast],
+    record: AuditRecord,
+    entities: Iterable[tuple[Any, ...] | None],
+    gone: Hidden,
 ) -> None:
     for at, entity in enumerate(entities):
         past = pasts.get(entity)

@@ -201,3 +201,13 @@ async def test_a_name_that_would_steer_the_terminal_is_spelt_out(tmp_path):
     assert done.exit_code == 0, done.output
     assert "\\x1b[2J[/x]: 1 answers since" in done.output
     assert "\x1b" not in done.output
+
+
+async def test_an_erasure_takes_nothing_from_the_past_of_another_in_the_same_request(tmp_path):
+    asked = await Asked(tmp_path).answer(b"ann", personal={"host": "encrypt"})
+    assert asked.keys.destroy(asked.keys.subject(b"bob"))
+    both, last = asked.receipts[-2:]
+    ((ann, bob),) = [answer.rows for answer in asked.explain(both)]
+    assert (ann.past.answers, bob.past) == (3, None)
+    (answer,) = asked.explain(last)
+    assert answer.rows[0].past.answers == 4, "the one beside the erased person counts"
