@@ -30,7 +30,7 @@ class ArchivePlace:
 
     def __init__(self, url: str, **options: Any) -> None:
         try:
-            self._files, self._root = fsspec.core.url_to_fs(url, **options)
+            self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
         except (ImportError, ValueError) as error:
             raise ArchiveError(f"{url}: cannot be opened ({error}); expected a folder or a URL that fsspec knows") from error
         self.url = url
@@ -43,8 +43,11 @@ class ArchivePlace:
     def stems(self) -> list[str]:
         """Names of the segments that are archived, without their suffix, sorted."""
         self._files.invalidate_cache()
-        found = self._files.glob(posixpath.join(self._root, f"segment-*{SUFFIX}"))
-        return sorted(posixpath.basename(name).removesuffix(SUFFIX) for name in found)
+        try:
+            found = [posixpath.basename(name) for name in self._files.ls(self._root, detail=False)]
+        except FileNotFoundError:
+            return []
+        return sorted(n.removesuffix(SUFFIX) for n in found if n.startswith("segment-") and n.endswith(SUFFIX))
 
     def path_of(self, name: str) -> str:
         """The path of a file as the file system has it."""

@@ -1,7 +1,8 @@
 """Files under one address: a folder, or anything that fsspec knows (S3, GCS, Azure, memory). The one user of fsspec in this room.
 
 Three promises, on every kind: a file is there whole or not at all; `create` gives a name to one writer only; what was written is what
-is listed next. A folder keeps them by a rename, a hard link and fsync, S3 by atomic PUTs and `If-None-Match`."""
+is listed next. A folder keeps them by a rename, a hard link and fsync, S3 by atomic PUTs and `If-None-Match`. Listings are not cached: a
+file that another thread listed before it was written would seem to be missing."""
 
 import errno
 import os
@@ -31,7 +32,7 @@ class ObjectStore:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            found: tuple[Any, str] = fsspec.url_to_fs(url, skip_instance_cache=True)
+            found: tuple[Any, str] = fsspec.url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
         except (ImportError, ValueError) as problem:
             raise RegistryError(f"{url}: no such kind of store here ({problem}); for s3:// install vedette[s3]") from problem
         self._fs, self._root = found[0], found[1].rstrip("/")

@@ -65,6 +65,13 @@ def test_another_client_sees_it_at_once(objects, url):
     assert list(objects.sizes("m")) == ["1.json", "2.json"]
 
 
+def test_what_another_client_wrote_since_the_last_listing_is_read(objects, url):
+    objects.write("m/1.json", b"x")
+    assert list(objects.sizes("m")) == ["1.json"]
+    ObjectStore(url).write("m/2.json", b"y")
+    assert objects.read("m/2.json") == b"y"
+
+
 def test_a_name_is_given_once(objects):
     assert objects.create("m/1.json", b"first")
     assert not objects.create("m/1.json", b"second")

@@ -1,5 +1,7 @@
 """Finished segments become Parquet and give every line back to the byte; what is held stays; what goes leaves a signed account."""
 
+from pathlib import Path
+
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
@@ -338,3 +340,12 @@ def test_while_a_hold_is_in_force_a_replica_removes_nothing_by_count(tmp_path):
         assert held.exists()
     assert SegmentFiles.of(world.folder, held.stem).checkpoints.exists()
     assert START_US > 0
+
+
+def test_an_archive_in_a_folder_named_like_a_pattern_is_listed(tmp_path: Path):
+    folder = tmp_path / "site[1]"
+    assert ArchivePlace(str(folder)).stems() == [], "an archive that nothing was written to yet"
+    folder.mkdir()
+    (folder / f"segment-a-1{SUFFIX}").touch()
+    (folder / "other.txt").touch()
+    assert ArchivePlace(str(folder)).stems() == ["segment-a-1"]
