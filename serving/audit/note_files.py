@@ -17,7 +17,7 @@ def append_note(path: Path, note: str, *, must_sync: bool = True) -> None:
     fd = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)  # tombstones and notes about keys have several writers
-        size, line = _whole_lines(fd), note_line(note)
+        size, line = cut_torn_line(fd), note_line(note)
         try:
             if os.write(fd, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -32,8 +32,8 @@ def append_note(path: Path, note: str, *, must_sync: bool = True) -> None:
         os.close(fd)
 
 
-def _whole_lines(fd: int) -> int:
-    """Bytes of the whole lines of a file; what follows them is cut off."""
+def cut_torn_line(fd: int) -> int:
+    """Cut off what follows the last whole line of a file, which a crash has left; the size of the file then, in bytes. Raises OSError."""
     size = os.fstat(fd).st_size
     if not size or os.pread(fd, 1, size - 1) == b"\n":
         return size
