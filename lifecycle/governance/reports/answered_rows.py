@@ -33,7 +33,7 @@ Labels = Mapping[tuple[str, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class AnsweredRows:
+class SegmentedAnswers:
     """Arrays of shape (n,). labelled: rows with a label; attack: what it says. without_entity: rows that name none, or a redacted one."""
 
     entity: NDArray[np.object_]
@@ -68,7 +68,7 @@ def read_labels(path: Path) -> Labels:
     return found
 
 
-def answered_rows(lines: Iterable[bytes], key: str | None, keys: SubjectKeys, labels: Labels) -> AnsweredRows:
+def answered_rows(lines: Iterable[bytes], key: str | None, keys: SubjectKeys, labels: Labels) -> SegmentedAnswers:
     """Every row that got a verdict. lines: of the log. key: the column of the entity; None: there is none. keys: open what is encrypted.
 
     A line that is no whole record is passed over: verification names it."""
@@ -92,7 +92,7 @@ def answered_rows(lines: Iterable[bytes], key: str | None, keys: SubjectKeys, la
         entities += names
         alerts += [verdict == "alert" for verdict in record.verdicts]
         known += [labels.get((record.receipt, int(number))) for number in numbers]
-    return AnsweredRows(
+    return SegmentedAnswers(
         np.array(entities, dtype=object),
         np.array(alerts, dtype=bool),
         np.array([k is not None for k in known], dtype=bool),

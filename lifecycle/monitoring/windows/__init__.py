@@ -1,0 +1,1 @@
+"""Windows of the prediction log: what was answered, by row and column."""
