@@ -48,6 +48,8 @@ from serving.telemetry.segments import MOST_COUNTED
 from serving.telemetry.tracing import Tracer
 
 _log = logging.getLogger("vedette.serving")
+_OTHER_LOGS = ("governance", "labels")
+"""Folders of the store's other chained logs."""
 
 
 def build(args: Mapping[str, str] | None = None) -> serve.Application:
@@ -209,6 +211,7 @@ def _open_audit(
     if modes.are_all_off:
         return None, tuple
     folder = settings.store_dir / "audit"
+    others = [settings.store_dir / name for name in _OTHER_LOGS]
     keyring = Keyring.of(settings.store_dir, settings.audit_key, settings.audit_key_name, folders=[folder])
     anchors = _open_anchors(settings, keyring, stack)
     audit = SegmentWriter(
@@ -220,7 +223,7 @@ def _open_audit(
         subject_keys=SubjectKeys(settings.store_dir / "keys" / "subjects"),
         tell=offer_to(anchors),
         elsewhere=lambda: tuple({witness.log: witness for anchor in anchors for witness in anchor.others}.values()),
-        beside=lambda: newest_of_others(settings.store_dir / "governance", "", keyring.knows),
+        beside=lambda: tuple(one for other in others for one in newest_of_others(other, "", keyring.knows)),
         is_known=keyring.knows,
     )
     stack.callback(audit.close)
@@ -242,7 +245,7 @@ def _open_anchors(settings: ServingSettings, keyring: Keyring, stack: AsyncExitS
         AnchorPublisher(
             anchor,
             every_s=settings.audit_anchor_every_s,
-            also=lambda: newest_notes(settings.store_dir / "governance"),
+            also=lambda: [note for name in _OTHER_LOGS for note in newest_notes(settings.store_dir / name)],
             is_trusted=keyring.has_signed,
         )
         for anchor in open_anchors(settings.audit_anchor)

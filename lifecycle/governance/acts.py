@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from serving.audit.checkpoint import Witness
 from serving.audit.keys.trust import read_pinned, trusted_folder
 from serving.audit.segment_files import read_entries, segments_in
 from serving.audit.segments import ChainedSegments
@@ -24,6 +25,8 @@ LOG: Final = "governance"
 """Name of the log within its folder."""
 PREDICTIONS: Final = "audit"
 """Folder of the prediction log beside it, in a store."""
+LABELS: Final = "labels"
+"""Folder and name of the log of labels (lifecycle.labels.label_log), in a store."""
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -79,7 +82,7 @@ class ActsLog:
                 segment_bytes=_SEGMENT_BYTES,
                 signer=self._signer,
                 now_us=self._now_us,
-                beside=lambda: newest_of_others(self.folder.parent / PREDICTIONS, LOG, self._knows),
+                beside=self._beside,
             )
             try:
                 chain.resume()
@@ -90,6 +93,10 @@ class ActsLog:
                 return note
             finally:
                 chain.leave_open()
+
+    def _beside(self) -> tuple[Witness, ...]:
+        store = self.folder.parent
+        return tuple(one for name in (PREDICTIONS, LABELS) for one in newest_of_others(store / name, LOG, self._knows))
 
     def _knows(self, note: str) -> bool:
         """Whether a key of this store signed a checkpoint; only such ones are witnessed. Any, while there is no key."""

@@ -9,18 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from lifecycle.governance.acts import LABELS, PREDICTIONS
 from lifecycle.governance.acts import LOG as ACTS
-from lifecycle.governance.acts import PREDICTIONS
 from lifecycle.governance.verify.findings import Finding, FindingKind, Place, Report
 
-FOLDERS: Final = (PREDICTIONS, ACTS)
+FOLDERS: Final = (PREDICTIONS, ACTS, LABELS)
 """Of a store's logs."""
 _SERVED: Final = ("revisions/*", "served*.json")
 _GOVERNED: Final = ("control/*", "registry/models/*")
 
 
 def beside(folder: Path) -> list[Path]:
-    """The other folder of the store; none where this is no folder of a store."""
+    """The other folders of the store; none where this is no folder of a store."""
     if folder.name not in FOLDERS:
         return []
     return [other for name in FOLDERS if name != folder.name and (other := folder.parent / name).is_dir()]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from lifecycle.governance.acts import LABELS, PREDICTIONS
 from lifecycle.governance.acts import LOG as ACTS
 from lifecycle.governance.verify import reading
 from lifecycle.governance.verify.chain import SegmentAccount, judge_log
@@ -25,6 +26,7 @@ from serving.audit.merkle import HASH_BYTES
 from serving.audit.segment_files import SegmentFiles
 from serving.audit.tombstones import Tombstone
 
+_NAMED = (ACTS, LABELS)
 Advance = Callable[[int], None]
 """Told how many bytes of records were read since it was told before."""
 
@@ -62,7 +64,7 @@ class Verification:
     """How folders are verified. must_sign: unsigned checkpoints protect nothing. anchored: names of anchors and notes that they hold.
 
     is_anchor_shared: the anchors hold logs of other folders too, so a log of which nothing is here is not missing. beside: the other
-    folder of the same store, whose checkpoints speak of the logs of this one. keep: called with the
+    folders of the same store, whose checkpoints speak of the logs of this one. keep: called with the
     state after each segment. archived, archived_hashes: the records, and their leaf hashes, of a segment whose own files are gone."""
 
     now_us: int
@@ -87,7 +89,8 @@ class Verification:
         held, ignored = reading.anchor_claims(self.anchored, trust)
         began, _ = reading.find_segments(folder)
         claims = [*self._meant(held, folder, began), *reading.witness_claims(began, trust)]
-        claims += [claim for other in self.beside(folder) for claim in reading.claims_beside(other, self.trust_of(other))]
+        told = [claim for other in self.beside(folder) for claim in reading.claims_beside(other, self.trust_of(other))]
+        claims += _about(told, folder, began)
         segments, findings = reading.find_segments(folder)  # after the claims: whatever they speak of is there by now
         findings += [
             Finding(FindingKind.FORGED_KEY, Place("", file="keys"), problem) for problem in trust.problems if trust.keys
@@ -112,10 +115,9 @@ class Verification:
         return Report(str(folder), tuple(figures), in_order(findings), tuple(remarks), self._bytes, self._skipped, took_s)
 
     def _meant(self, held: Sequence[Claim], folder: Path, segments: Sequence[SegmentFiles]) -> list[Claim]:
-        """The claims that are about this folder: an anchor of a store holds its prediction logs and its acts."""
+        """The claims that are about this folder: an anchor of a store holds all its logs."""
         here = {files.log for files in segments}
-        is_of_acts = folder.name == ACTS or ACTS in here
-        meant = [claim for claim in held if (claim.log == ACTS) == is_of_acts]
+        meant = _about(held, folder, segments)
         return [claim for claim in meant if claim.log in here] if self.is_anchor_shared else meant
 
     def _segment(self, files: SegmentFiles, trust: Trust, claims: Iterable[Claim], elsewhere: "_OtherSegments") -> "_Judged":
@@ -164,6 +166,15 @@ class Verification:
         if self.state is not None and seen is not None:
             self.state.segments[_key(files)] = seen
             self.keep(self.state)
+
+
+def _about(claims: Iterable[Claim], folder: Path, segments: Sequence[SegmentFiles]) -> list[Claim]:
+    """The claims about logs of this folder. The acts and the labels are logs of one name, each in its folder; others are prediction logs.
+
+    A folder of a store is what its name says, so that a log planted there turns no claim away."""
+    here = {folder.name} if folder.name in (PREDICTIONS, *_NAMED) else {files.log for files in segments}
+    own = next((name for name in _NAMED if name in here), None)
+    return [claim for claim in claims if (claim.log if claim.log in _NAMED else None) == own]
 
 
 def bytes_of(folder: Path) -> int:

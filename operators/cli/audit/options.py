@@ -68,7 +68,7 @@ def trusted_keys(folder: Path, *, needed: bool = True) -> "Callable[[Path], Trus
 
 
 def folders_of_logs(folder: Path | None, store_dir: Path | None) -> tuple[list[Path], Path | None]:
-    """The logs that are meant, and their store: one folder, or those of a store, the prediction log and the acts, there or not.
+    """The logs that are meant, and their store: one folder, or those of a store, the prediction log, the acts and the labels, there or not.
 
     Raises CommandError if there is no such folder."""
     from lifecycle.governance.verify.missing import FOLDERS

@@ -34,7 +34,7 @@ def verify(
         Path | None,
         typer.Argument(
             metavar="FOLDER",
-            help="Folder of one log, or a store (default: the store, its prediction log and its acts).",
+            help="Folder of one log, or a store (default: the store: its prediction log, acts and labels).",
             show_default=False,
         ),
     ] = None,

@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from lifecycle.governance.acts import Act, ActsLog
+from lifecycle.labels.label import Label
+from lifecycle.labels.label_log import LabelLog
 from operators.cli.main import app
 from serving.audit.keys.keyring import Keyring
 from serving.audit.segments import ChainedSegments
@@ -130,3 +132,60 @@ def test_an_anchor_tells_of_a_prediction_log_that_is_gone_although_the_acts_are_
     shutil.rmtree(store / "audit")
     said, findings = verified(store, "--anchor", (tmp_path / "depot").as_uri())
     assert (said.exit_code, findings) == (1, [("replica missing", "audit")])
+
+
+@pytest.fixture
+def labelled(store):
+    """The same store with labels, and an act after them."""
+    keys = Keyring.of(store, None, None)
+    log = LabelLog(store / "labels", signer=keys.signer, knows=keys.knows)
+    for number in range(3):
+        log.give(
+            Label(label_id=f"l{number}", event=f"r{number}", model="flows", verdict="attack", analyst="ada", time_us=now_us())
+        )
+    act = Act(time_us=now_us(), actor="ada", action="rollout.pause", subject="modelservice/local/flows", reason="r")
+    acts = ActsLog(store / "governance", signer=keys.signer, now_us=now_us)
+    acts.record(act)
+    return store
+
+
+def test_the_labels_of_a_store_are_verified_with_its_other_logs(labelled):
+    said, findings = verified(labelled)
+    assert (said.exit_code, findings) == (0, [])
+    logs = {log["log"]: log["records"] for one in json.loads(said.stdout)["folders"] for log in one["logs"]}
+    assert logs == {"replica": 2, "governance": 2, "labels": 3}
+
+
+def test_a_label_that_was_changed_is_found(labelled):
+    (records,) = (labelled / "labels").glob("segment-*.jsonl")
+    records.write_bytes(records.read_bytes().replace(b"attack", b"benign", 1))
+    said, findings = verified(labelled)
+    assert (said.exit_code, findings) == (1, [("changed", "labels")])
+
+
+def test_the_labels_speak_of_the_acts_and_of_the_predictions(labelled):
+    shutil.rmtree(labelled / "governance")
+    shutil.rmtree(labelled / "audit")
+    said, findings = verified(labelled)
+    assert said.exit_code == 1
+    assert set(findings) == {("replica missing", "audit"), ("replica missing", "governance")}
+
+
+def test_labels_that_were_removed_are_told_by_a_checkpoint_made_after_them(labelled):
+    acts = ActsLog(
+        labelled / "governance", signer=Keyring.of(labelled, None, None).signer, now_us=lambda: now_us() + 120_000_000
+    )
+    acts.record(Act(time_us=now_us(), actor="ada", action="rollout.resume", subject="modelservice/local/flows", reason="r"))
+    shutil.rmtree(labelled / "labels")
+    said, findings = verified(labelled)
+    assert (said.exit_code, findings) == (1, [("replica missing", "labels")])
+
+
+def test_a_log_planted_by_the_name_of_another_turns_no_claim_away(labelled):
+    """A log called `labels` among the predictions does not make the folder one of labels, of whose predictions nobody asks."""
+    (place,) = (labelled / "audit").glob("segment-*.jsonl")
+    for path in [place, *(labelled / "audit" / "chain").glob("segment-*")]:
+        path.unlink()
+    (labelled / "audit" / f"segment-{now_us():016d}-labels-000001.jsonl").write_bytes(record_line("x", now_us()))
+    _, findings = verified(labelled)
+    assert ("replica missing", "audit") in findings

@@ -1,0 +1,226 @@
+"""The log of labels: every word of an analyst, chained and signed like the prediction log; the last word on each event counts.
+
+A label is durable when `give` returns. Several processes may write: each holds the log's lock while it does. The index is in memory and is
+always what the lines say: it is read when the log is opened, and what was appended since is read before each use. The chain itself is in
+serving.audit.segments."""
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from lifecycle.governance.acts import LABELS, PREDICTIONS
+from lifecycle.governance.acts import LOG as ACTS
+from lifecycle.labels.errors import LabelConflict, LabelsLost
+from lifecycle.labels.label import Label
+from serving.audit.checkpoint import Witness
+from serving.audit.segment_files import open_to_read, segments_with_records
+from serving.audit.segments import ChainedSegments
+from serving.audit.signed_note import NoteError, Signer
+from serving.audit.witnesses import newest_of_others
+
+Outcome = Literal["given", "repeated", "corrected"]
+"""given: the first word on its event. repeated: its id is known with the same word. corrected: there was an earlier word on its event."""
+
+_SEGMENT_BYTES: Final = 4 * 1024 * 1024
+
+
+class LabelLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One line of the log."""
+
+    time_us: int
+    """When it was recorded, microseconds since the epoch, UTC; the label has when it was given."""
+    label: Label
+
+
+_DECODER: Final = msgspec.json.Decoder(LabelLine)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class LabelLog:
+    """The labels of one store, in `FOLDER/segment-*.jsonl`. One object may be used by several threads.
+
+    signer: the key of its checkpoints. knows: whether a key of this store signed a checkpoint of another log; only such are witnessed."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        signer: Callable[[], Signer | None] = lambda: None,
+        knows: Callable[[str], bool] = lambda note: True,
+        now_us: Callable[[], int] = _now_us,
+    ) -> None:
+        self.folder = folder
+        self._signer, self._knows, self._now_us = signer, knows, now_us
+        self._index = _Index(folder)
+        self._using = threading.RLock()
+
+    def give(self, label: Label) -> Outcome:
+        """Take one label. Raises LabelConflict, LabelsLost, NoteError as `give_all` does."""
+        return self.give_all([label])[0]
+
+    def give_all(self, labels: Sequence[Label]) -> list[Outcome]:
+        """Take labels, in one append and one sync: all of them or none. What each is, in their order.
+
+        Raises LabelConflict if an id was used for another word, LabelsLost if they cannot be made durable, NoteError if the
+        log does not hold what its last checkpoint says. Then none of them is given, and giving them again is safe."""
+        with self._using:
+            try:
+                with self._locked():
+                    return self._give(labels)
+            except OSError as problem:
+                self._index = _Index(self.folder)  # what stayed of the lines is read again
+                raise LabelsLost(
+                    f"{self.folder}: the labels could not be kept ({problem.strerror or problem}); make room or restore the folder, "
+                    "then give them again: what was kept is not taken twice",
+                ) from problem
+
+    def current(self, model: str) -> Mapping[str, Label]:
+        """The last word on each event of a model, as it is now: by the time given, then by the log. Raises NoteError, OSError."""
+        with self._using:
+            self._index.catch_up()
+            return dict(self._index.current.get(model, {}))
+
+    def models(self) -> list[str]:
+        """Models that have labels, sorted. Raises NoteError, OSError."""
+        with self._using:
+            self._index.catch_up()
+            return sorted(self._index.current)
+
+    def history(self, event: str) -> list[Label]:
+        """Every word on an event, the one that counts last. Raises NoteError, OSError."""
+        with self._using:
+            self._index.catch_up()
+            found = [label for label in self._index.labels.values() if label.event == event]
+        return sorted(found, key=lambda label: label.time_us)  # stable: labels of one time stay in the log's order
+
+    def read(self) -> list[Label]:
+        """Every label in the order of the log. Proves nothing: `vedette audit verify` does. Raises NoteError, OSError."""
+        with self._using:
+            self._index.catch_up()
+            return list(self._index.labels.values())
+
+    def find(self, label_id: str) -> Label | None:
+        """The label with this id. Raises NoteError, OSError."""
+        with self._using:
+            self._index.catch_up()
+            return self._index.labels.get(label_id)
+
+    def _give(self, labels: Sequence[Label]) -> list[Outcome]:
+        self._index.catch_up()
+        fresh: dict[str, Label] = {}
+        words: set[tuple[str, str]] = set()
+        outcomes: list[Outcome] = []
+        for label in labels:
+            known = self._index.labels.get(label.label_id) or fresh.get(label.label_id)
+            if known is not None and not known.says_the_same(label):
+                raise LabelConflict(
+                    f"label_id {label.label_id!r} was used for another word ({known.analyst} said {known.verdict} of {known.event}); "
+                    "a correction needs an id of its own"
+                )
+            place = label.model, label.event
+            if known is not None:
+                outcomes.append("repeated")
+                continue
+            has_word = place in words or label.event in self._index.current.get(label.model, {})
+            outcomes.append("corrected" if has_word else "given")
+            fresh[label.label_id] = label
+            words.add(place)
+        now_us = self._now_us()
+        self._append([msgspec.json.encode(LabelLine(time_us=now_us, label=label)) + b"\n" for label in fresh.values()])
+        self._index.catch_up()
+        return outcomes
+
+    def _append(self, lines: Sequence[bytes]) -> None:
+        """Append, sync and sign. Without lines too: the writer of a label that is repeated may have died before it synced."""
+        chain = ChainedSegments(
+            self.folder,
+            LABELS,
+            segment_bytes=_SEGMENT_BYTES,
+            signer=self._signer,
+            now_us=self._now_us,
+            beside=self._beside,
+        )
+        try:
+            chain.resume()
+            if lines:
+                chain.append(lines)
+            if chain.checkpoint() is None and lines:
+                raise FileNotFoundError(2, "the log was removed while labels were given", str(self.folder))
+        finally:
+            chain.leave_open()
+
+    def _beside(self) -> tuple[Witness, ...]:
+        store = self.folder.parent
+        return tuple(one for name in (PREDICTIONS, ACTS) for one in newest_of_others(store / name, LABELS, self._knows))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+class _Index:
+    """What the lines of the log say, as far as they were read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._forget()
+
+    def _forget(self) -> None:
+        self.labels: dict[str, Label] = {}
+        """By id, in the order of the log."""
+        self.current: dict[str, dict[str, Label]] = {}
+        """By model and event: the last word."""
+        self._read: dict[Path, int] = {}
+        """Bytes of whole lines that were read, by segment."""
+
+    def catch_up(self) -> None:
+        """Read what was appended. Raises NoteError for a line that is no label, OSError."""
+        paths = [files.records for files in segments_with_records(self._folder)] if self._folder.is_dir() else []
+        sizes = {path: path.stat().st_size for path in paths}
+        if any(sizes.get(path, -1) < read for path, read in self._read.items()):  # lines that could not be synced were cut off
+            self._forget()
+        for path in paths:
+            if sizes[path] > self._read.get(path, 0):
+                self._take(path)
+
+    def _take(self, path: Path) -> None:
+        start = self._read.get(path, 0)
+        with open_to_read(path) as file:
+            file.seek(start)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        at = 0
+        for line in whole.split(b"\n")[:-1]:
+            try:
+                self._add(_DECODER.decode(line).label)
+            except (ValueError, RecursionError) as problem:
+                raise NoteError(
+                    f"{path}, byte {start + at}: is no label ({problem}); `vedette audit verify` says what was done to the log"
+                ) from problem
+            at += len(line) + 1
+            self._read[path] = start + at
+
+    def _add(self, label: Label) -> None:
+        if label.label_id in self.labels:  # written by nobody of ours: the first counts
+            return
+        self.labels[label.label_id] = label
+        words = self.current.setdefault(label.model, {})
+        before = words.get(label.event)
+        if before is None or label.time_us >= before.time_us:
+            words[label.event] = label
