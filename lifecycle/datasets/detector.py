@@ -99,7 +99,7 @@ class Match(_Part):
         return self
 
 
-class Label(_Part):
+class GroundTruth(_Part):
     """How ground truth is read from a column."""
 
     column: str
@@ -266,7 +266,7 @@ class Detector(_Part):
     """The entity of an event; unset: no features are looked up."""
     event_time: EventTime | None = None
     """Time of an event; required with features."""
-    label: Label
+    label: GroundTruth
     """Which rows are attacks."""
     request_fields: Annotated[Mapping[str, RequestField], BeforeValidator(_as_mapping)]
     """Columns that clients send with a request: a list of names, or names with a description and a default."""

@@ -1,6 +1,6 @@
 """The errors of labels.
 
-    LabelError
+    LabellingError
     |- WrongLabel      a label is not well formed; the message names the field
     |- LabelConflict   a label's id was used before, for another word
     |- UnknownEvent    no answer is recorded by this name
@@ -9,21 +9,21 @@
 Only the last gets better by trying again."""
 
 
-class LabelError(Exception):
+class LabellingError(Exception):
     """A label cannot be taken; the message says what, where, and the way out."""
 
 
-class WrongLabel(LabelError, ValueError):
+class WrongLabel(LabellingError, ValueError):
     """A label is not well formed."""
 
 
-class LabelConflict(LabelError):
+class LabelConflict(LabellingError):
     """The id of a label was used before, for another word."""
 
 
-class UnknownEvent(LabelError):
+class UnknownEvent(LabellingError):
     """No answer is recorded by this name."""
 
 
-class LabelsLost(LabelError):
+class LabelsLost(LabellingError):
     """Labels could not be made durable: none of them counts as given. Another attempt may succeed."""

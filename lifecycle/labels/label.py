@@ -1,6 +1,6 @@
 """One label: what an analyst said of one row that was answered. Pure.
 
-The log of labels is in lifecycle.labels.label_log; how an event is found by what a client knows of it, in lifecycle.labels.resolve."""
+The log of labels is in lifecycle.labels.label_log."""
 
 from typing import Final, Literal, get_args
 
@@ -8,13 +8,13 @@ import msgspec
 
 from lifecycle.labels.errors import WrongLabel
 
-Verdict = Literal["attack", "benign", "unsure"]
-Source = Literal["cli", "file", "http", "kafka"]
-Selection = Literal["alert", "audit", "queue", "other"]
+LabelVerdict = Literal["attack", "benign", "unsure"]
+LabelOrigin = Literal["cli", "file", "http", "kafka"]
+LabelSelection = Literal["alert", "audit", "queue", "other"]
 
-VERDICTS: Final[tuple[str, ...]] = get_args(Verdict)
-SOURCES: Final[tuple[str, ...]] = get_args(Source)
-SELECTIONS: Final[tuple[str, ...]] = get_args(Selection)
+VERDICTS: Final[tuple[str, ...]] = get_args(LabelVerdict)
+SOURCES: Final[tuple[str, ...]] = get_args(LabelOrigin)
+SELECTIONS: Final[tuple[str, ...]] = get_args(LabelSelection)
 
 MOST_NAME: Final = 300
 """Characters of an id, an event, a name of a model, a family or an analyst."""
@@ -31,7 +31,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     event: str
     """What was answered: `event_key` of the answer's receipt and the row."""
     model: str
-    verdict: Verdict
+    verdict: LabelVerdict
     analyst: str
     time_us: int
     """When the analyst gave it, microseconds since the epoch, UTC."""
@@ -40,9 +40,9 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sureness: float = 1.0
     """How sure the analyst is, 0 to 1."""
     note: str = ""
-    source: Source = "cli"
+    source: LabelOrigin = "cli"
     """How it came."""
-    selection: Selection = "other"
+    selection: LabelSelection = "other"
     """Why the event came before an analyst: as an alert, in the random audit sample, chosen by the queue, or for another reason."""
     inclusion: float | None = None
     """Probability with which the event was selected, above 0, at most 1; None: not known. Its inverse is the label's weight."""

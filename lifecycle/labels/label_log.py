@@ -25,7 +25,7 @@ from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import NoteError, Signer
 from serving.audit.witnesses import newest_of_others
 
-Outcome = Literal["given", "repeated", "corrected"]
+LabelOutcome = Literal["given", "repeated", "corrected"]
 """given: the first word on its event. repeated: its id is known with the same word. corrected: there was an earlier word on its event."""
 
 _SEGMENT_BYTES: Final = 4 * 1024 * 1024
@@ -64,11 +64,11 @@ class LabelLog:
         self._index = _Index(folder)
         self._using = threading.RLock()
 
-    def give(self, label: Label) -> Outcome:
+    def give(self, label: Label) -> LabelOutcome:
         """Take one label. Raises LabelConflict, LabelsLost, NoteError as `give_all` does."""
         return self.give_all([label])[0]
 
-    def give_all(self, labels: Sequence[Label]) -> list[Outcome]:
+    def give_all(self, labels: Sequence[Label]) -> list[LabelOutcome]:
         """Take labels, in one append and one sync: all of them or none. What each is, in their order.
 
         Raises LabelConflict if an id was used for another word, LabelsLost if they cannot be made durable, NoteError if the
@@ -115,11 +115,11 @@ class LabelLog:
             self._index.catch_up()
             return self._index.labels.get(label_id)
 
-    def _give(self, labels: Sequence[Label]) -> list[Outcome]:
+    def _give(self, labels: Sequence[Label]) -> list[LabelOutcome]:
         self._index.catch_up()
         fresh: dict[str, Label] = {}
         words: set[tuple[str, str]] = set()
-        outcomes: list[Outcome] = []
+        outcomes: list[LabelOutcome] = []
         for label in labels:
             known = self._index.labels.get(label.label_id) or fresh.get(label.label_id)
             if known is not None and not known.says_the_same(label):
