@@ -61,10 +61,10 @@ def build(args: Mapping[str, str] | None = None) -> serve.Application:
     return application(ServingSettings.model_validate({**ServingSettings().model_dump(), **(args or {})}))
 
 
-def application(settings: ServingSettings) -> serve.Application:
-    """The Ray Serve application for these settings."""
+def application(settings: ServingSettings, *, shares_ports: bool = False) -> serve.Application:
+    """The Ray Serve application for these settings. shares_ports: other sockets may have the doors' ports too."""
     deployment = Replica.options(num_replicas=settings.replicas, user_config={})  # type: ignore[attr-defined]
-    bound: serve.Application = deployment.bind(settings, compose)
+    bound: serve.Application = deployment.bind(settings, compose, shares_ports=shares_ports)
     return bound
 
 

@@ -19,6 +19,7 @@ ENV PATH=/opt/vedette/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     RAY_USAGE_STATS_ENABLED=0 \
+    RAY_worker_niceness=0 \
     VEDETTE_HOST=0.0.0.0 \
     VEDETTE_STORE_DIR=/var/lib/vedette
 WORKDIR /opt/vedette/app

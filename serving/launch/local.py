@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable
 from typing import Any, Final
@@ -58,21 +59,22 @@ def start_local(settings: ServingSettings) -> LocalServing:
     """Start Ray, deploy the application, wait until its replicas are up. After an error nothing is left running.
 
     Raises StartError, or OSError at once for a port that is taken; Serve itself would retry for a minute without a reason."""
-    settings = with_ports(settings)
     for port in sorted({settings.http_port, settings.grpc_port} - {0}):
         bind(settings.host, port).close()
+    settings, reserved = with_ports(settings)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default is 15: a busy machine would give a replica next to no CPU
     logging.getLogger("ray").setLevel(logging.WARNING)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    folder = _start_ray(most_replicas(settings) + 1)
     try:
+        folder = _start_ray(most_replicas(settings) + 1)
         if settings.front_door == "serve":
             http = {"host": settings.host, "port": settings.http_port}
             serve.start(proxy_location="HeadOnly", http_options=http, logging_config=_QUIET)
         else:
             serve.start(proxy_location="Disabled", logging_config=_QUIET)
         handle = serve.run(
-            application(settings),
+            application(settings, shares_ports=bool(reserved) or most_replicas(settings) > 1),
             name=APPLICATION,
             route_prefix="/",
             external_scaler_enabled=True,  # Serve must not set the count: docs/decisions/0016-who-owns-the-count.md
@@ -81,29 +83,40 @@ def start_local(settings: ServingSettings) -> LocalServing:
         http_port, grpc_port = _ports(handle, settings)
     except BaseException:
         _stop()
+        _close(reserved)
         raise
 
     def stop() -> None:
         _stop()
+        _close(reserved)
         shutil.rmtree(folder, ignore_errors=True)  # Ray's own logs; kept when something failed
 
     return LocalServing(settings, (http_port, grpc_port), stop, _set_replicas)
 
 
-def with_ports(settings: ServingSettings) -> ServingSettings:
-    """Replace port 0 by a free port if several processes must use the same one: replicas that share it, or Serve's proxy."""
-    is_shared = most_replicas(settings) > 1
-    chosen = {}
-    if settings.http_port == 0 and (is_shared or settings.front_door == "serve"):
-        chosen["http_port"] = _free_port(settings.host)
-    if settings.grpc_port == 0 and is_shared:
-        chosen["grpc_port"] = _free_port(settings.host)
-    return settings.model_copy(update=chosen)
+def with_ports(settings: ServingSettings) -> tuple[ServingSettings, tuple[socket.socket, ...]]:
+    """Replace port 0 by a free port, and the sockets that reserve the doors' ports until they are closed.
+
+    A replica that is started later, in place of one that died or beside others, then listens where clients already send. The sockets
+    are bound with SO_REUSEPORT and do not listen, so they get no connections."""
+    reserved = []
+    if settings.http_port == 0 and settings.front_door == "serve":  # Serve's proxy shares its port with nobody
+        with bind(settings.host, 0) as sock:
+            settings = settings.model_copy(update={"http_port": sock.getsockname()[1]})
+    for field in ("http_port", "grpc_port"):
+        if getattr(settings, field) == 0:
+            sock = bind(settings.host, 0, reuse_port=True)
+            sock.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 0
+            )  # with it, others that have it may bind what does not listen
+            reserved.append(sock)
+            settings = settings.model_copy(update={field: sock.getsockname()[1]})
+    return settings, tuple(reserved)
 
 
-def _free_port(host: str) -> int:
-    with bind(host, 0) as sock:
-        return int(sock.getsockname()[1])
+def _close(sockets: tuple[socket.socket, ...]) -> None:
+    for sock in sockets:
+        sock.close()
 
 
 def _start_ray(workers: int) -> str:

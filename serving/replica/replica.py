@@ -52,9 +52,11 @@ def most_replicas(settings: ServingSettings) -> int:
 
 
 class ReplicaHost:
-    """A replica without Ray: the listeners and the service behind them."""
+    """A replica without Ray: the listeners and the service behind them.
 
-    def __init__(self, settings: ServingSettings, compose: Compose) -> None:
+    shares_ports: other sockets may have the same ports, as they always may where several replicas are wanted."""
+
+    def __init__(self, settings: ServingSettings, compose: Compose, *, shares_ports: bool = False) -> None:
         self._settings, self._compose = settings, compose
         self._composition: Composition | None = None
         self._following: asyncio.Task[None] | None = None
@@ -66,7 +68,7 @@ class ReplicaHost:
             http_port=own_http,
             grpc_port=settings.grpc_port,
             max_body_bytes=settings.max_body_bytes,
-            reuse_port=most_replicas(settings) > 1,
+            reuse_port=shares_ports or most_replicas(settings) > 1,
             max_connections=settings.max_connections,
             max_unfinished_bytes=settings.max_unfinished_bytes,
         )
@@ -196,9 +198,9 @@ async def _alive() -> bool:
 class Replica:
     """One replica in a Ray actor."""
 
-    def __init__(self, settings: ServingSettings, compose: Compose) -> None:
+    def __init__(self, settings: ServingSettings, compose: Compose, *, shares_ports: bool = False) -> None:
         keep_replica_to_loopback()
-        self._host = ReplicaHost(settings, compose)
+        self._host = ReplicaHost(settings, compose, shares_ports=shares_ports)
         self._ports = self._host.open()
         self._is_configured = False
         self._door = http_door(self._host.backend, settings.max_body_bytes)

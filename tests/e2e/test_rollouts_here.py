@@ -16,7 +16,7 @@ from operators.control.folder import ControlFolder
 from operators.rollout.status import Phase
 from serving.models.store import BundleStore
 from tests import waiting
-from tests.e2e.running.vedette import Vedette, environment, processes_of, up, verb
+from tests.e2e.running.vedette import Vedette, environment, processes_of, replica_pids, up, verb
 from tests.waiting import HANG_S
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -63,6 +63,14 @@ def states(running: Vedette) -> dict[str, str]:
         return {m["version"]: m["state"] for m in json.loads(reply.read()) if m["name"] == "flows"}
 
 
+def is_ready(running: Vedette) -> bool:
+    try:
+        with urllib.request.urlopen(f"{running.http}/v2/health/ready", timeout=30) as reply:
+            return reply.status == 200
+    except OSError:
+        return False
+
+
 def test_a_new_version_waits_for_its_rollout_which_killed_in_the_middle_ends_where_it_would_have(twice: Path):
     folder = ControlFolder(twice)
     body = (BundleStore(twice).resolve("flows", "1").folder / "example.json").read_bytes()
@@ -100,6 +108,9 @@ def test_a_new_version_waits_for_its_rollout_which_killed_in_the_middle_ends_whe
         under_load(running, lambda: (s := folder.status("flows")) is not None and s.phase is Phase.HEALTHY)
         done = verb("rollout", "status", "flows", "--store-dir", str(twice), check=False)
         assert done.returncode == 0, done.stdout
+        (replica,) = replica_pids(running.mark)
+        os.kill(replica, signal.SIGKILL)
+        waiting.until(lambda: is_ready(running), "no replica listens where the one did that died", every_s=0.2)
     ended = folder.status("flows").history[0]
     assert ended.outcome == "promoted"
     assert [m.weight for m in ended.moves if m.move == "setWeight"] == [50, 100], "no step lost, none doubled"

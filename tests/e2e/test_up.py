@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -40,6 +41,11 @@ def test_the_curl_that_is_printed_gives_a_verdict(vedette: Vedette):
     assert answer["model_name"] == vedette.model
     assert set(verdicts(answer)) <= {"benign", "investigate", "alert"}
     assert {"revision", "variant", "operating_point"} <= answer["parameters"].keys()
+
+
+def test_replicas_get_as_much_of_a_busy_machine_as_what_started_them(vedette: Vedette):
+    found = {os.getpriority(os.PRIO_PROCESS, pid) for pid in replica_pids(vedette.mark)}
+    assert found == {os.getpriority(os.PRIO_PROCESS, vedette.pid)}
 
 
 def test_metrics_count_what_was_answered(vedette: Vedette):

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from rich.markup import escape
+
 from operators.cli.demo.scenes import ANALYSIS, DARK_FIRST, LITTLE_BY_LITTLE, LIVE_AT_ONCE, SceneResult, Stage
-from operators.cli.demo.server import environment, running_server
+from operators.cli.demo.server import end_of_log, environment, running_server
 from operators.cli.demo.traffic import DemoTraffic
 from operators.cli.demo.world import MODEL, World, build
 from operators.cli.rollout.start import started
@@ -30,7 +32,10 @@ def play(store_dir: Path, rate_per_s: float, scenes: Sequence[str], tell: PrintL
     tell("\n[bold]serve it[/]\n$ vedette up")
     with running_server(store_dir, "--no-train") as running:
         traffic = DemoTraffic(running["http"], running["grpc"], MODEL, world.events, rate_per_s)
-        return asyncio.run(_play(world, Stage(folder, traffic, tell), scenes, tell, store_dir))
+        results = asyncio.run(_play(world, Stage(folder, traffic, tell), scenes, tell, store_dir))
+    if any(result.broken for result in results):
+        tell(f"[dim]the end of the server's log:[/]\n{escape(end_of_log(store_dir))}")
+    return results
 
 
 async def _play(world: World, stage: Stage, scenes: Sequence[str], tell: PrintLine, store_dir: Path) -> list[SceneResult]:

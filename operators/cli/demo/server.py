@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _STOP_S = 60.0
+_LOG = "up.log"
+_END_BYTES = 2000
 
 
 class ServerError(Exception):
@@ -21,10 +23,10 @@ def running_server(store_dir: Path, *options: str) -> Iterator[dict[str, str]]:
     """Serve on free ports until the block ends. Gives what `up --json` announces. options: further ones of `up`."""
     ports = ("--http-port", "0", "--grpc-port", "0")
     command = [sys.executable, "-m", "operators.cli.main", "up", "--store-dir", str(store_dir), *ports, "--json"]
-    with (store_dir / "up.log").open("w") as log:
+    with (store_dir / _LOG).open("w") as log:
         process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
         try:
-            yield _announced(process, Path(log.name))
+            yield _announced(process, store_dir)
         finally:
             process.send_signal(signal.SIGINT)
             try:
@@ -34,12 +36,17 @@ def running_server(store_dir: Path, *options: str) -> Iterator[dict[str, str]]:
                 process.wait()
 
 
+def end_of_log(store_dir: Path) -> str:
+    """The last lines that the server of this store has logged."""
+    return (store_dir / _LOG).read_text(encoding="utf-8", errors="replace")[-_END_BYTES:]
+
+
 def environment() -> dict[str, str]:
     """The environment of child processes: without the caller's VEDETTE_* settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("VEDETTE_")}
 
 
-def _announced(process: "subprocess.Popen[str]", log: Path) -> dict[str, str]:
+def _announced(process: "subprocess.Popen[str]", store_dir: Path) -> dict[str, str]:
     body = ""
     if process.stdout is not None:
         for line in process.stdout:
@@ -47,4 +54,4 @@ def _announced(process: "subprocess.Popen[str]", log: Path) -> dict[str, str]:
             if line.startswith("}"):
                 answer: dict[str, str] = json.loads(body)
                 return answer
-    raise ServerError(f"`vedette up` ended before it was ready:\n{log.read_text(errors='replace')[-2000:]}")
+    raise ServerError(f"`vedette up` ended before it was ready:\n{end_of_log(store_dir)}")
