@@ -60,13 +60,15 @@ def export(
     if as_json:
         print_json({name: getattr(made, name) for name in made.__dataclass_fields__})
         return
-    page().print(f"{made.path}: {made.records:,} records of {made.segments} segments, {made.acts} acts", soft_wrap=True)
+    page().print(
+        f"{made.path}: {made.records:,} records of {made.segments} segments, {made.acts} acts", soft_wrap=True, markup=False
+    )
     if made.left_out:
         page().print(f"{made.left_out} records are left out: no signed checkpoint covers them yet")
     if not made.is_signed:
         page().print("[yellow]not signed[/]: the manifest has no signature, because no key is at hand")
     place = made.path if made.path.is_dir() else f"{made.path.name.partition('.')[0]}, once it is unpacked"
-    page().print(f"checked without Vedette by python3 -I verify.py in {place}", soft_wrap=True)
+    page().print(f"checked without Vedette by python3 -I verify.py in {place}", soft_wrap=True, markup=False)
 
 
 def _us(when: datetime | None, default: int) -> int:

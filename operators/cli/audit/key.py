@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from operators.cli.acts import record_act
 from operators.cli.console import CommandError, Json, page, print_json, print_table
@@ -45,7 +46,7 @@ def new(
     if as_json:
         print_json({"private": path, "public": public, "key": str(verifier)})
         return
-    page().print(f"private  {path}\npublic   {public}\nkey      {verifier}", soft_wrap=True)
+    page().print(f"private  {path}\npublic   {public}\nkey      {verifier}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -76,7 +77,7 @@ def show(store_dir: Store = None, as_json: Json = False) -> None:
     rows = [(_short(t.key), _when(t.from_us or None), _when(t.until_us), t.why) for t in trust.keys]
     print_table("trusted keys", ("key", "from", "until", "why"), rows)
     for problem in trust.problems:
-        page().print(f"[yellow]does not count:[/] {problem}", soft_wrap=True)
+        page().print(f"[yellow]does not count:[/] {escape(str(problem))}", soft_wrap=True)
 
 
 @app.command()
@@ -114,9 +115,11 @@ def rotate(
     if as_json:
         print_json({"old": str(done.old), "new": str(done.new), "private": done.key})
         return
-    page().print(f"replaced  {_short(done.old)}\nnew       {done.new}\nprivate   {done.key}", soft_wrap=True)
+    page().print(f"replaced  {_short(done.old)}\nnew       {done.new}\nprivate   {done.key}", soft_wrap=True, markup=False)
     if to is not None:
-        page().print(f"Put the files of {to} into the secret: audit.pem and keys.jsonl belong together.", soft_wrap=True)
+        page().print(
+            f"Put the files of {to} into the secret: audit.pem and keys.jsonl belong together.", soft_wrap=True, markup=False
+        )
 
 
 @app.command()
@@ -131,7 +134,7 @@ def trust(key: KeyText, reason: Reason = "pinned", store_dir: Store = None, as_j
     if as_json:
         print_json({"key": str(verifier), "file": path})
     else:
-        page().print(f"{path}: {verifier}", soft_wrap=True)
+        page().print(f"{path}: {verifier}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -156,7 +159,7 @@ def revoke(
     if as_json:
         print_json({"key": str(verifier), "after_us": time_us, "file": path})
     else:
-        page().print(f"{_short(verifier)} may not sign after {_when(time_us)}", soft_wrap=True)
+        page().print(f"{_short(verifier)} may not sign after {_when(time_us)}", soft_wrap=True, markup=False)
 
 
 def _settings(store_dir: Path | None) -> "ServingSettings":

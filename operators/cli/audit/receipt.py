@@ -76,7 +76,11 @@ def _prove(
         return
     for one in proof.proofs:
         signers = ", ".join(key.rpartition("+")[0] for key in one.signers)
-        page().print(f"{one.log}, segment {one.segment}, line {one.line} of {one.size} that {signers} signed", soft_wrap=True)
+        page().print(
+            f"{one.log}, segment {one.segment}, line {one.line} of {one.size} that {signers} signed",
+            soft_wrap=True,
+            markup=False,
+        )
     where = (
         f"in {out}; check it off line: vedette audit receipt --check {out}" if out else "--out FILE or --json gives the proof"
     )

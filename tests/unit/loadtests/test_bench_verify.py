@@ -24,5 +24,5 @@ def test_every_record_is_found_right(log):
 def test_a_changed_record_gives_no_rate(log):
     (path,) = log[0].glob("segment-*.jsonl")
     path.write_bytes(path.read_bytes().replace(b"flows", b"flaws", 1))
-    with pytest.raises(BenchError, match="0 were found right|changed"):
+    with pytest.raises(BenchError, match="changed"):
         verify.verified(*log, RECORDS)

@@ -59,7 +59,7 @@ def write_log(folder: Path, records: int) -> Signer:
 
 
 def verified(folder: Path, signer: Signer, records: int) -> tuple[Report, float, float]:
-    """The report, seconds of the processor, seconds of the clock. Raises BenchError for a report that is not of these records, all right."""
+    """The report, seconds of the processor, seconds of the clock. Raises BenchError unless all records are found right."""
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     report = Verification(time.time_ns() // 1000, lambda at: Trust.read(at, [signer.verifier])).verify(folder)
     cpu_s, took_s = time.process_time() - began_cpu_s, time.perf_counter() - began_s

@@ -98,3 +98,9 @@ def test_a_revocation_at_a_time_that_no_calendar_has_is_shown_as_its_number(stor
     (pinned,) = (store / "keys" / "trusted").glob("*.pub")
     (store / "keys" / "trusted" / "revoked").write_text(f"{pinned.read_text().strip()} time_us {time_us}\n", encoding="utf-8")
     assert f"time_us {time_us}" in run("show", "--store-dir", store).stdout.replace("\n", "")
+
+
+def test_a_path_is_printed_as_it_is(tmp_path):
+    folder = tmp_path / "[red]keys"
+    folder.mkdir()
+    assert str(folder / "audit.pem") in run("new", folder / "audit.pem").stdout
