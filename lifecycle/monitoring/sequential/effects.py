@@ -1,0 +1,42 @@
+"""How large a change is, on bins: the effect size beside the evidence. Pure, on arrays of streams."""
+
+from typing import Final
+
+import numpy as np
+
+from lifecycle.arrays import Floats
+
+_SMOOTHING: Final = 0.5
+
+
+def shares(counts: Floats) -> Floats:
+    """Counts as shares that sum to 1, shape (streams, bins); 0 everywhere for a stream without counts."""
+    total = counts.sum(axis=1, keepdims=True)
+    found: Floats = np.divide(counts, total, out=np.zeros_like(counts, dtype=np.float64), where=total > 0)
+    return found
+
+
+def psi(reference: Floats, current: Floats) -> Floats:
+    """Population stability index of each stream in nats, shape (streams,). reference, current: counts, shape (streams, bins).
+
+    Half a row is added to each bin that one of them has, since the logarithm of an empty bin is infinite.
+    Source: Yurdakul & Naranjo (2020), J. Risk Model Validation 14(4)."""
+    used = (reference + current) > 0
+    a = np.where(used, reference + _SMOOTHING, 0.0)
+    b = np.where(used, current + _SMOOTHING, 0.0)
+    a, b = shares(a), shares(b)
+    ratio = np.where(used, a, 1.0) / np.where(used, b, 1.0)
+    found: Floats = ((a - b) * np.log(ratio)).sum(axis=1)
+    return found
+
+
+def largest_gap(reference: Floats, current: Floats) -> Floats:
+    """Largest difference of the distribution functions over the bins in their order (Kolmogorov and Smirnov's), shape (streams,)."""
+    found: Floats = np.abs(np.cumsum(shares(reference) - shares(current), axis=1)).max(axis=1)
+    return found
+
+
+def total_variation(reference: Floats, current: Floats) -> Floats:
+    """Share of the rows that would have to change their bin, shape (streams,)."""
+    found: Floats = np.abs(shares(reference) - shares(current)).sum(axis=1) / 2
+    return found

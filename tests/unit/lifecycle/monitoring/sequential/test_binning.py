@@ -1,0 +1,46 @@
+"""Bins: a value that repeats has its own, what training had not has its own, and 0.1 is 0.1 however it came."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lifecycle.monitoring.sequential.binning import NumberBins, TextBins
+from lifecycle.monitoring.sequential.effects import largest_gap, psi, total_variation
+
+
+def test_a_spike_and_both_ends_have_bins_of_their_own():
+    bins = NumberBins.of([0, 0, 0, 1, 5, 9])
+    values = np.array([-1, 0, 0.5, 1, 3, 5, 7, 9, 10, math.nan])
+    assert bins.bins_of(values).tolist() == [0, 1, 2, 2, 3, 3, 4, 4, 5, 6]
+    assert bins.count == 7
+
+
+def test_a_number_is_in_the_same_bin_as_fp32_and_as_fp64():
+    bins = NumberBins.of([0.1, 0.1, 0.3])
+    assert bins.bins_of(np.array([0.1, float(np.float32(0.1))])).tolist() == [1, 1]
+
+
+def test_a_column_that_is_suddenly_text_is_missing_where_it_is_no_number():
+    bins = NumberBins.of([0, 1, 2])
+    assert bins.bins_of(np.array(["1", "tcp", None], dtype=object)).tolist() == [*bins.bins_of(np.array([1.0])), 5, 5]
+
+
+def test_text_has_the_frequent_values_others_and_missing():
+    bins = TextBins.of({"udp": 5, "tcp": 90, "icmp": 5})
+    assert bins.values == ("tcp", "icmp", "udp")
+    assert bins.bins_of(np.array(["udp", "tcp", "gre", None], dtype=object)).tolist() == [2, 0, 3, 4]
+
+
+def test_codes_that_come_as_numbers_are_read_as_their_text():
+    assert TextBins.of({"443": 9, "53": 3}).bins_of(np.array([443.0, 53.0, 22.0])).tolist() == [0, 1, 2]
+
+
+def test_effects_of_a_known_change():
+    reference, current = np.array([[50.0, 50.0, 0.0]]), np.array([[25.0, 25.0, 50.0]])
+    assert total_variation(reference, current)[0] == pytest.approx(0.5)
+    assert largest_gap(reference, current)[0] == pytest.approx(0.5)
+    a, b = np.array([50.5, 50.5, 0.5]) / 101.5, np.array([25.5, 25.5, 50.5]) / 101.5
+    assert psi(reference, current)[0] == pytest.approx(((a - b) * np.log(a / b)).sum())
+    assert psi(reference, reference)[0] == pytest.approx(0)
+    assert (psi(reference, 0 * current)[0] >= 0, total_variation(reference, reference)[0]) == (True, 0)
