@@ -22,7 +22,11 @@ class LabelConflict(LabellingError):
 
 
 class UnknownEvent(LabellingError):
-    """No answer is recorded by this name."""
+    """No one event is recorded by this name. is_not_there: no answer has it at all."""
+
+    def __init__(self, message: str, *, is_not_there: bool = False) -> None:
+        super().__init__(message)
+        self.is_not_there = is_not_there
 
 
 class LabelsLost(LabellingError):

@@ -29,7 +29,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     label_id: str
     """Idempotency key: the same id with the same word is taken once."""
     event: str
-    """What was answered: `event_key` of the answer's receipt and the row."""
+    """What was answered: the receipt, with `#ROW` behind it where the request has several rows (monitoring.windows.answered.event_key)."""
     model: str
     verdict: LabelVerdict
     analyst: str
@@ -54,9 +54,9 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             _check_name("family", self.family)
             if self.verdict != "attack":
                 raise WrongLabel(f"family is {self.family[:80]!r} and verdict is {self.verdict}; only an attack has a family")
-        _check_choice("verdict", self.verdict, VERDICTS)
-        _check_choice("source", self.source, SOURCES)
-        _check_choice("selection", self.selection, SELECTIONS)
+        check_choice("verdict", self.verdict, VERDICTS)
+        check_choice("source", self.source, SOURCES)
+        check_choice("selection", self.selection, SELECTIONS)
         if len(self.note) > MOST_NOTE:
             raise WrongLabel(f"note has {len(self.note)} characters; {MOST_NOTE} at most")
         if not 0 < self.time_us < _END_OF_TIME_US:
@@ -69,15 +69,6 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def says_the_same(self, other: "Label") -> bool:
         """Whether both are the same word: a repetition may have come another way, or been stamped with another time."""
         return _word(self) == _word(other)
-
-
-def event_key(receipt: str, row: int, rows: int = 1) -> str:
-    """Name of the event of one row. row: within the request, from 0. rows: how many rows were answered with this receipt.
-
-    >>> event_key("0f5b", 0), event_key("0f5b", 0, rows=3)
-    ('0f5b', '0f5b#0')
-    """
-    return receipt if rows == 1 and row == 0 else f"{receipt}#{row}"
 
 
 def split_event(event: str) -> tuple[str, int | None]:
@@ -102,6 +93,7 @@ def _check_name(field: str, value: str) -> None:
         )
 
 
-def _check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises WrongLabel for a value that is none of the choices."""
     if value not in choices:
         raise WrongLabel(f"{field} is {value[:80]!r}, expected one of {', '.join(choices)}")

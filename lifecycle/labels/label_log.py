@@ -8,7 +8,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -17,6 +17,7 @@ import msgspec
 
 from lifecycle.governance.acts import LABELS, PREDICTIONS
 from lifecycle.governance.acts import LOG as ACTS
+from lifecycle.labels.draw import Draw, Drawn, with_selection
 from lifecycle.labels.errors import LabelConflict, LabelsLost
 from lifecycle.labels.label import Label
 from serving.audit.checkpoint import Witness
@@ -31,12 +32,18 @@ LabelOutcome = Literal["given", "repeated", "corrected"]
 _SEGMENT_BYTES: Final = 4 * 1024 * 1024
 
 
-class LabelLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class LabelLine(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One line of the log."""
 
     time_us: int
     """When it was recorded, microseconds since the epoch, UTC; the label has when it was given."""
-    label: Label
+    label: Label | None = None
+    draw: Draw | None = None
+    """One of both is set."""
+
+    def encoded(self) -> bytes:
+        """The line, with its newline."""
+        return msgspec.json.encode(self) + b"\n"
 
 
 _DECODER: Final = msgspec.json.Decoder(LabelLine)
@@ -73,10 +80,45 @@ class LabelLog:
 
         Raises LabelConflict if an id was used for another word, LabelsLost if they cannot be made durable, NoteError if the
         log does not hold what its last checkpoint says. Then none of them is given, and giving them again is safe."""
+        with self._writing():
+            return self._give(labels)
+
+    def record_draw(self, draw: Draw) -> None:
+        """Keep what was drawn for labelling: labels that are given to its events later say so by themselves. A draw that is known by its id
+        is kept once.
+
+        Raises LabelConflict if its slice reaches into one that was drawn before, LabelsLost, NoteError."""
+        with self._writing():
+            self._index.catch_up()
+            known = self._index.draws.get(draw.model, [])
+            if any(one.draw_id == draw.draw_id for one in known):
+                self._append([])
+                return
+            for one in known:
+                if (
+                    draw.is_of_a_slice
+                    and one.is_of_a_slice
+                    and max(draw.since_us, one.since_us) < min(draw.until_us, one.until_us)
+                ):
+                    raise LabelConflict(
+                        f"draw {draw.draw_id} of {draw.model} covers time that draw {one.draw_id} covers; a slice is drawn once, "
+                        "so that its probabilities stay known; somebody else drew meanwhile: ask for the queue again"
+                    )
+            self._append([LabelLine(time_us=self._now_us(), draw=draw).encoded()])
+            self._index.catch_up()
+
+    def draws(self, model: str) -> list[Draw]:
+        """What was drawn of a model, in the order of the log. Raises NoteError, OSError."""
+        with self._using:
+            self._index.catch_up()
+            return list(self._index.draws.get(model, ()))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         with self._using:
             try:
                 with self._locked():
-                    return self._give(labels)
+                    yield
             except OSError as problem:
                 self._index = _Index(self.folder)  # what stayed of the lines is read again
                 raise LabelsLost(
@@ -89,6 +131,13 @@ class LabelLog:
         with self._using:
             self._index.catch_up()
             return dict(self._index.current.get(model, {}))
+
+    def first_words(self, model: str) -> Mapping[str, Label]:
+        """The first word on each event of a model that is not unsure, in the order of the log; an unsure one where there is no other. It
+        does not change any more: for evidence that is counted once. Raises NoteError, OSError."""
+        with self._using:
+            self._index.catch_up()
+            return dict(self._index.first.get(model, {}))
 
     def models(self) -> list[str]:
         """Models that have labels, sorted. Raises NoteError, OSError."""
@@ -109,11 +158,11 @@ class LabelLog:
             self._index.catch_up()
             return list(self._index.labels.values())
 
-    def find(self, label_id: str) -> Label | None:
-        """The label with this id. Raises NoteError, OSError."""
+    def kept(self, label_ids: Iterable[str]) -> list[Label]:
+        """The labels with these ids, as the log has them; ids that it does not have are left out. Raises NoteError, OSError."""
         with self._using:
             self._index.catch_up()
-            return self._index.labels.get(label_id)
+            return [self._index.labels[label_id] for label_id in label_ids if label_id in self._index.labels]
 
     def _give(self, labels: Sequence[Label]) -> list[LabelOutcome]:
         self._index.catch_up()
@@ -133,10 +182,10 @@ class LabelLog:
                 continue
             has_word = place in words or label.event in self._index.current.get(label.model, {})
             outcomes.append("corrected" if has_word else "given")
-            fresh[label.label_id] = label
+            fresh[label.label_id] = with_selection(label, self._index.drawn.get(label.model, {}))
             words.add(place)
         now_us = self._now_us()
-        self._append([msgspec.json.encode(LabelLine(time_us=now_us, label=label)) + b"\n" for label in fresh.values()])
+        self._append([LabelLine(time_us=now_us, label=label).encoded() for label in fresh.values()])
         self._index.catch_up()
         return outcomes
 
@@ -186,6 +235,12 @@ class _Index:
         """By id, in the order of the log."""
         self.current: dict[str, dict[str, Label]] = {}
         """By model and event: the last word."""
+        self.first: dict[str, dict[str, Label]] = {}
+        """By model and event: the first word that is not unsure; the first one as long as all are."""
+        self.draws: dict[str, list[Draw]] = {}
+        """By model."""
+        self.drawn: dict[str, dict[str, Drawn]] = {}
+        """By model and event: why it was drawn. A random sample goes before a choice."""
         self._read: dict[Path, int] = {}
         """Bytes of whole lines that were read, by segment."""
 
@@ -208,7 +263,7 @@ class _Index:
         at = 0
         for line in whole.split(b"\n")[:-1]:
             try:
-                self._add(_DECODER.decode(line).label)
+                self._add(_DECODER.decode(line))
             except (ValueError, RecursionError) as problem:
                 raise NoteError(
                     f"{path}, byte {start + at}: is no label ({problem}); `vedette audit verify` says what was done to the log"
@@ -216,11 +271,21 @@ class _Index:
             at += len(line) + 1
             self._read[path] = start + at
 
-    def _add(self, label: Label) -> None:
-        if label.label_id in self.labels:  # written by nobody of ours: the first counts
+    def _add(self, line: LabelLine) -> None:
+        if line.draw is not None:
+            self.draws.setdefault(line.draw.model, []).append(line.draw)
+            drawn = self.drawn.setdefault(line.draw.model, {})
+            for event, why in line.draw.drawn().items():
+                if drawn.get(event, ("", None))[1] is None:
+                    drawn[event] = why
+        label = line.label
+        if label is None or label.label_id in self.labels:  # written by nobody of ours: the first counts
             return
         self.labels[label.label_id] = label
         words = self.current.setdefault(label.model, {})
+        first = self.first.setdefault(label.model, {})
+        if label.event not in first or first[label.event].verdict == "unsure":
+            first[label.event] = label
         before = words.get(label.event)
         if before is None or label.time_us >= before.time_us:
             words[label.event] = label

@@ -13,6 +13,7 @@ from operators.cli import conform, explain, lineage, operator, report, up
 from operators.cli.audit import app as audit
 from operators.cli.console import errors
 from operators.cli.demo import app as demo
+from operators.cli.labels import app as labels
 from operators.cli.models import bundle, bundle_explanation, compare, evaluate, features, listing, score, train
 from operators.cli.registry import app as registry
 from operators.cli.rollout import app as rollout
@@ -46,6 +47,7 @@ app.add_typer(rules.app, name="rules", rich_help_panel=_RULES)
 app.command(rich_help_panel=_EVIDENCE)(explain.explain)
 app.add_typer(lineage.app, name="lineage", rich_help_panel=_EVIDENCE)
 app.add_typer(report.app, name="report", rich_help_panel=_EVIDENCE)
+app.add_typer(labels.app, name="label", rich_help_panel=_EVIDENCE)
 app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)
 
 

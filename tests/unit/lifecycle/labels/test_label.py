@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from lifecycle.labels.errors import WrongLabel
-from lifecycle.labels.label import Label, event_key, split_event
+from lifecycle.labels.label import Label, split_event
 
 
 def label(**fields):
@@ -56,8 +56,14 @@ def test_the_same_word_another_way_at_another_time_is_a_repetition():
 
 
 @pytest.mark.parametrize(
-    ("receipt", "row", "rows", "event"), [("r", 0, 1, "r"), ("r", 0, 2, "r#0"), ("r", 1, 2, "r#1"), ("a#b", 0, 1, "a#b")]
+    ("event", "parts"),
+    [
+        ("r", ("r", None)),
+        ("r#0", ("r", 0)),
+        ("a#b#12", ("a#b", 12)),
+        ("#1", ("#1", None)),
+        ("r#1234567890", ("r#1234567890", None)),
+    ],
 )
-def test_events_are_named_by_receipt_and_row(receipt, row, rows, event):
-    assert event_key(receipt, row, rows) == event
-    assert split_event(event) == (receipt, row if rows > 1 else None)
+def test_the_row_is_what_stands_behind_the_last_mark(event, parts):
+    assert split_event(event) == parts

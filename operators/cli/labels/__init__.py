@@ -1,0 +1,1 @@
+"""`vedette label`: what analysts say of answers, and what they should look at next."""
