@@ -22,7 +22,7 @@ from lifecycle.labels.queue.samples import ranks
 
 PRECISION: Final = "precision"
 RECALL: Final = "recall"
-Counts = tuple[int, int]
+GateCount = tuple[int, int]
 """Observations, and the bad ones among them: false alerts, or missed attacks."""
 
 
@@ -30,7 +30,7 @@ Counts = tuple[int, int]
 class LabelCounts:
     """of: by `variant@revision` and gate. waiting_for: by gate, the event whose word the count waits for, if it waits."""
 
-    of: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
+    of: Mapping[str, Mapping[str, GateCount]] = field(default_factory=dict)
     waiting_for: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -119,7 +119,7 @@ class _Tally:
     """Sums while they grow."""
 
     def __init__(self) -> None:
-        self._found: dict[str, dict[str, Counts]] = {}
+        self._found: dict[str, dict[str, GateCount]] = {}
 
     def add(self, gate: str, one: AnsweredEvent, word: Label) -> None:
         """Count one event with its word."""
@@ -136,7 +136,7 @@ class _Tally:
         before = of.get(gate, (0, 0))
         of[gate] = before[0] + n, before[1] + k
 
-    def counts(self) -> Mapping[str, Mapping[str, Counts]]:
+    def counts(self) -> Mapping[str, Mapping[str, GateCount]]:
         """All of it."""
         return self._found
 
