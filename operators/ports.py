@@ -4,11 +4,13 @@
 operator asks besides is operators.handlers.looking.backends.ClusterBackend's. Decisions are made elsewhere (operators.rollout,
 operators.autoscaling)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from operators.rollout.evidence import Observation
+from operators.rollout.spec import GateName
 from operators.rollout.status import Target
 
 
@@ -64,6 +66,18 @@ class BackendView:
     def not_seen(cls, at: datetime, problem: str) -> "BackendView":
         """Nothing could be read. problem: why."""
         return cls(Observation(at=at, problem=problem), Load(at, problem=problem))
+
+
+LabelGateCounts = Mapping[str, Mapping[GateName, tuple[int, int]]]
+"""By `variant@revision` and gate (precision, recall): labelled observations, and the bad ones among them."""
+
+
+class LabelEvidence(Protocol):
+    """Where labels of analysts are counted for the gates of rollouts. `lifecycle.labels.gate_counts` says which count."""
+
+    async def counts(self, service: ServiceRef, since: datetime) -> LabelGateCounts:
+        """Labels without bias, of events that were answered since then. For one `since` they only grow. Raises BackendError."""
+        ...
 
 
 class Backend(Protocol):

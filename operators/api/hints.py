@@ -118,7 +118,8 @@ def _of_gates(spec: RolloutSpec, at: Path, counts_entities: bool) -> Iterator[Fi
             yield Finding((*place, "name"), "is flips, which only a mirrored request can show; add a mirror step")
         if gate.name in {GateName.PRECISION, GateName.RECALL}:
             yield Finding(
-                (*place, "name"), f"is {gate.name}, which stays undecided until analysts' labels arrive; pause for that long"
+                (*place, "name"),
+                f"is {gate.name}, which stays undecided until analysts label what `vedette label queue` draws; pause for that long",
             )
         if gate.name is GateName.FAIRNESS:
             yield Finding(

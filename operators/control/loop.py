@@ -16,6 +16,8 @@ from lifecycle.governance.approvals.standing import GovernanceView
 from operators.api.columns import resource_status
 from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, desired_of
 from operators.api.types import ModelService
+from operators.backends.label_evidence.asking import with_labels
+from operators.backends.label_evidence.store import StoreLabels
 from operators.backends.local import LocalBackend
 from operators.control.files import held
 from operators.control.folder import ControlFolder, people_file
@@ -23,7 +25,7 @@ from operators.control.looks import append_look
 from operators.control.port import ControlError
 from operators.control.scaling import LocalScaling
 from operators.one_look import look_outcome
-from operators.ports import BackendError, ServiceRef
+from operators.ports import BackendError, LabelEvidence, ServiceRef
 from operators.rollout.advance import Advance
 from operators.rollout.governance.floor import check_step
 from operators.rollout.status import RolloutStatus
@@ -59,7 +61,7 @@ def microseconds(at: datetime) -> int:
 
 class Loop:
     """Looks at every service of a folder, again and again. most_replicas: as many as may be started here. desk: who may approve, and
-    the log of governed acts; the store's if None."""
+    the log of governed acts; labels: of analysts, for the gates precision and recall; of each the store's if None."""
 
     def __init__(
         self,
@@ -70,9 +72,11 @@ class Loop:
         every_s: float = LOOK_EVERY_S,
         now: Callable[[], datetime] = _utc,
         desk: ApprovalDesk | None = None,
+        labels: LabelEvidence | None = None,
     ) -> None:
         self._folder, self._backend, self._every_s, self._now = folder, backend, every_s, now
         self._desk = desk or approval_desk(folder, now)
+        self._labels = labels or StoreLabels(folder.store_dir)
         self._said: dict[str, str] = {}
         self._known: dict[str, ServiceRef] = {}
         self._owners: dict[str, str] = {}
@@ -125,6 +129,8 @@ class Loop:
         before = self._folder.status(name) or self._first(service)
         requests = self._folder.waiting(name)
         view = await self._backend.look(service.ref)
+        view, problem = await with_labels(view, self._labels, service.ref, asked.rollout, before)
+        self._tell_or_forget(f"{name}, labels", problem)
         now = self._now()
         desired = replace(desired_of(asked, before), governance=self._governance(service, before))
         found = look_outcome(desired, before, view, requests, self._scaling.of(service), now)
@@ -153,11 +159,7 @@ class Loop:
         writer = self._folder.writer(name)
         made_by = {writer: "wrote its document"} if writer is not None else {}
         view = self._desk.view(_subject(service.ref), bundles, checked=self._folder.checked(name), made_by=made_by)
-        about = f"{name}, approvals"
-        if self._desk.problem is not None:
-            self._tell(about, self._desk.problem)
-        else:
-            self._said.pop(about, None)
+        self._tell_or_forget(f"{name}, approvals", self._desk.problem)
         return view
 
     def _claim(self, service: ServiceRef) -> None:
@@ -176,10 +178,7 @@ class Loop:
         if asked.problem is None:
             spec = asked.service.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
             self._followed[name] = LastKnown(spec, asked.rollout)
-        if wrong:
-            self._tell(f"{name}, as it is written", "; ".join(wrong))
-        else:
-            self._said.pop(f"{name}, as it is written", None)
+        self._tell_or_forget(f"{name}, as it is written", "; ".join(wrong) or None)
         return asked
 
     async def _carry_out(self, service: ModelService, outcome: Advance) -> None:
@@ -214,6 +213,12 @@ class Loop:
         self._followed.pop(name, None)
         self._scaling.forget(name)
         _log.info("%s: its document is gone; stable goes on without a rollout", name)
+
+    def _tell_or_forget(self, name: str, problem: str | None) -> None:
+        if problem is not None:
+            self._tell(name, problem)
+        else:
+            self._said.pop(name, None)
 
     def _tell(self, name: str, problem: str, defect: Exception | None = None) -> None:
         """Log a problem once, not at every look; log a defect with its trace."""

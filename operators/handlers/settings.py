@@ -58,6 +58,10 @@ class OperatorSettings(BaseSettings):
     """File with the bearer token for Prometheus. The file is read again for each look."""
     prometheus_max_age_s: PositiveFloat = 60.0
     """Maximum age of a sample. Older samples are ignored."""
+    labels_url: str = ""
+    """Base URL of a label server (`vedette label serve`), for the gates `precision` and `recall`. Empty: these gates stay undecided."""
+    labels_token_file: Path | None = None
+    """File with the bearer token of the label server. The file is read again for each look."""
     leader_election: bool = True
     """Whether only one of several operators acts."""
     lease_name: str = "vedette-operator"

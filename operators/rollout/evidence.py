@@ -54,7 +54,7 @@ class Tally(Value):
     mirrored_segment_alerts: Mapping[str, Count] = Field(default_factory=dict)
     """The alerts among them."""
     labels: Mapping[GateName, tuple[Count, Count]] = Field(default_factory=dict)
-    """Analysts' labels by event time: (n, k) for precision and recall. Only labels that were given without bias belong here."""
+    """Analysts' labels: (n, k) for precision and recall, out of Observation.labels; replicas have none."""
 
 
 class ReplicaEvidence(Value):
@@ -87,6 +87,9 @@ class Observation(Value):
     """The same by variant, where a variant has replicas of its own."""
     problem: str | None = None
     """Why some or all of the evidence could not be measured."""
+    labels: Mapping[str, Mapping[GateName, tuple[Count, Count]]] | None = None
+    """Analysts' labels of events answered since the rollout began, by `variant@revision`: (n, k) for precision and recall. None: nobody
+    asked, or they could not be read; what was counted before stays. Only labels that were given without bias belong here."""
 
 
 def key(variant: str, revision: str) -> str:

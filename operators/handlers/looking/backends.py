@@ -10,13 +10,14 @@ from operators.api.types import KserveBackend, ModelService, RayBackend
 from operators.backends.evidence import Scrape
 from operators.backends.kserve import KserveInference
 from operators.backends.kube import Kube
+from operators.backends.label_evidence.server import LabelServer
 from operators.backends.load import LoadMeter
 from operators.backends.metrics_pages import MetricsPages
 from operators.backends.prometheus import PrometheusEvidence
 from operators.backends.ray import RayServeBackend, ReadEvidence
 from operators.handlers.documents import owner_reference
 from operators.handlers.settings import OperatorSettings
-from operators.ports import Backend, ServiceRef
+from operators.ports import Backend, LabelEvidence, ServiceRef
 from operators.rollout.spec import Revision
 
 
@@ -49,6 +50,10 @@ class Backends:
     def __init__(self, kube: Kube, session: aiohttp.ClientSession, settings: OperatorSettings) -> None:
         self._kube, self._meter = kube, LoadMeter()
         self._read = _reader(session, settings)
+        self.labels: LabelEvidence | None = (
+            LabelServer(session, settings.labels_url, settings.labels_token_file) if settings.labels_url else None
+        )
+        """Labels of analysts, if there is a label server."""
 
     def forget(self, service: ServiceRef) -> None:
         """The service is gone."""

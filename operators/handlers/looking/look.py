@@ -17,6 +17,7 @@ from operators.api.service_intent import CHANGED_BY, desired_of, generation_of, 
 from operators.api.types import ModelService
 from operators.autoscaling.values import ScalingDecision
 from operators.backends.kube import Conflict, Kube, KubeError, NotFound
+from operators.backends.label_evidence.asking import with_labels
 from operators.handlers.claims import waiting_claimants, without_taken_places
 from operators.handlers.documents import Key, ResourceDocument, annotations, manager_of_revision, pending_verbs
 from operators.handlers.looking.acting import Acting
@@ -148,6 +149,10 @@ class Looker:
         """Observe, decide, record, act."""
         verbs = pending_verbs(case.document)
         view = await case.backend.look(case.service.ref)
+        asked, status = case.asked.rollout, case.memory.status
+        view, case.memory.no_labels = await with_labels(view, self._backends.labels, case.service.ref, asked, status)
+        if case.memory.no_labels is not None:
+            await self._tell_once(case, "LabelsNotRead", case.memory.no_labels)
         now = self._now()
         is_by_checked = self._settings.webhook_port > 0 and CHANGED_BY in annotations(case.document)
         manager = manager_of_revision(case.document)
@@ -275,7 +280,8 @@ class Looker:
             await self._tell_once(case, "ActFailed", memory.problem)
             raise
         memory.problem, memory.carried = case.backend.shortfall, target
-        known = {memory.problem, case.asked.problem, pending_verbs(case.document).damaged, self._governance.problem}
+        damaged = pending_verbs(case.document).damaged
+        known = {memory.problem, memory.no_labels, case.asked.problem, damaged, self._governance.problem}
         memory.told &= known  # the rest is news when it comes back
         if memory.problem:
             await self._tell_once(case, "NoRoom", memory.problem)

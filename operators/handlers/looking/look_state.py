@@ -25,6 +25,7 @@ class ServiceMemory:
     carried: Target | None = None
     scaling: ScalingState | None = None
     problem: str | None = None
+    no_labels: str | None = None
     unwritten: str | None = None
     told: set[str] = field(default_factory=set)
 

@@ -32,6 +32,9 @@ MOST_BYTES = 24 * 1024
 """Of a ledger as it is kept, whatever number of replicas there are. With the counters of five gates some 70 to 140 of them have room."""
 MOST_FALLEN = 8
 """How many counters that fell are described."""
+LABELS = "analysts' labels"
+"""Name of the mark of analysts' labels, which are counted like one replica. What they have at the first look is no evidence, and they are
+never left out for want of room."""
 PACKED = "packed"
 """Key of a packed ledger's text."""
 
@@ -102,7 +105,7 @@ class Ledger(Value):
 
     def counts(self, replica: str) -> bool:
         """Whether this replica is among those whose counters are evidence."""
-        return self.share >= 1 or place(replica) < self.share
+        return self.share >= 1 or replica == LABELS or place(replica) < self.share
 
     def _as_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
@@ -114,7 +117,7 @@ class Ledger(Value):
     def _without_oldest_marks(self) -> "Ledger":
         """Without the older half of the marks of replicas that were not seen at the last look, and without what the split's test
         knows of any that has no mark; itself if there is nothing to leave out."""
-        gone = sorted((mark.at, name) for name, mark in self.marks.items() if mark.at != self.at)
+        gone = sorted((mark.at, name) for name, mark in self.marks.items() if mark.at != self.at and name != LABELS)
         old = {name for _, name in gone[: (len(gone) + 1) // 2]}
         kept = self._without(old)
         return self if not old and kept.split is self.split else kept
@@ -143,9 +146,9 @@ def absorb(ledger: Ledger, observation: Observation) -> tuple[Ledger, Growth]:
         return ledger, {}
     marks, added, fallen = dict(ledger.marks), dict[str, Mapping[str, Tally]](), list[str]()
     known = SeenReplicas(ledger.known)
-    counted = [r for r in observation.replicas if ledger.counts(r.replica)]
+    counted = [r for r in (*observation.replicas, *_of_labels(observation)) if ledger.counts(r.replica)]
     for replica in counted:
-        is_new = ledger.is_open and not ledger.has_let_go and replica.replica not in known
+        is_new = ledger.is_open and not ledger.has_let_go and replica.replica not in known and replica.replica != LABELS
         marks[replica.replica], gains, fell = _absorb_replica(ledger, replica, observation.at, is_new=is_new)
         fallen += fell
         if gains:
@@ -171,6 +174,13 @@ def absorb(ledger: Ledger, observation: Observation) -> tuple[Ledger, Growth]:
     return after, added
 
 
+def _of_labels(observation: Observation) -> tuple[ReplicaEvidence, ...]:
+    """The labels as if a replica had counted them."""
+    if observation.labels is None:
+        return ()
+    return (ReplicaEvidence(replica=LABELS, tallies={name: Tally(labels=of) for name, of in observation.labels.items()}),)
+
+
 def _absorb_replica(
     ledger: Ledger, replica: ReplicaEvidence, at: datetime, *, is_new: bool
 ) -> tuple[Mark, dict[str, Tally], list[str]]:
@@ -186,7 +196,8 @@ def _absorb_replica(
         fell = [(path, b, n) for path, b, n in _counters(before, now) if n < b]
         if fell:
             path, b, n = fell[0]
-            fallen.append(f"replica {replica.replica}: {path} of {name} fell from {b} to {n} without a restart")
+            who = "" if replica.replica == LABELS else f"replica {replica.replica}: "
+            fallen.append(f"{who}{path} of {name} fell from {b} to {n} without a restart")
             continue
         growth = minus(now, before)
         if growth != Tally():
@@ -197,7 +208,7 @@ def _absorb_replica(
 
 def _bounded(marks: dict[str, Mark], observation: Observation, remember: timedelta) -> dict[str, Mark]:
     """Without the marks of replicas long gone. Their counts are in the totals; if they come back they are not counted again."""
-    present = {r.replica for r in observation.replicas}
+    present = {LABELS, *(r.replica for r in observation.replicas)}
     gone = sorted((m.at, name) for name, m in marks.items() if name not in present and observation.at - m.at <= remember)
     kept = present | {name for _, name in gone[-REMEMBER_AT_MOST:]}
     return {name: mark for name, mark in marks.items() if name in kept}

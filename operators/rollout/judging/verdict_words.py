@@ -74,7 +74,7 @@ def _ratio(k: int, n: int) -> str:
 
 def _why_nothing(of: Gate, is_live: bool) -> str:
     if of.name in gates.LABELLED:
-        return "no unbiased labels" if of.name is GateName.RECALL else "no labels"
+        return "no unbiased labels"
     if of.name is GateName.FLIPS:
         return "no mirrored requests yet; flips need a mirror step"
     if of.name is GateName.FAIRNESS and (is_live or of.unit == "request"):
