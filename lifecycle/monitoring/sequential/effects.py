@@ -40,3 +40,30 @@ def total_variation(reference: Floats, current: Floats) -> Floats:
     """Share of the rows that would have to change their bin, shape (streams,)."""
     found: Floats = np.abs(shares(reference) - shares(current)).sum(axis=1) / 2
     return found
+
+
+def psi_noise(reference: Floats, current: Floats) -> Floats:
+    """The PSI that two samples of these sizes have on average without any change, shape (streams,): (bins - 1) (1/n + 1/m).
+
+    Source: Yurdakul & Naranjo (2020), section 3."""
+    bins = np.count_nonzero(reference + current, axis=1)
+    found: Floats = np.maximum(bins - 1, 0) * _inverse_rows(reference, current)
+    return found
+
+
+def gap_noise(reference: Floats, current: Floats) -> Floats:
+    """The same for `largest_gap`: 0.8687 sqrt(1/n + 1/m), the mean of Kolmogorov's distribution; less on few bins."""
+    found: Floats = 0.8687 * np.sqrt(_inverse_rows(reference, current))
+    return found
+
+
+def variation_noise(reference: Floats, current: Floats) -> Floats:
+    """The same for `total_variation`: half the sum over the bins of the mean of |N(0, p (1 - p) (1/n + 1/m))|."""
+    p = shares(reference + current)
+    found: Floats = np.sqrt(2 / np.pi * p * (1 - p)).sum(axis=1) / 2 * np.sqrt(_inverse_rows(reference, current))
+    return found
+
+
+def _inverse_rows(reference: Floats, current: Floats) -> Floats:
+    found: Floats = 1 / np.maximum(reference.sum(axis=1), 1) + 1 / np.maximum(current.sum(axis=1), 1)
+    return found

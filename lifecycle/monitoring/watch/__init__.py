@@ -1,0 +1,1 @@
+"""The monitor: follows what models answer, keeps the evidence between looks and raises alarms. Pure cores, and their shell."""

@@ -1,0 +1,91 @@
+"""The shell of the monitor: reads the log, looks, keeps the state, hands alarms on. The order is such that a crash loses nothing.
+
+1. The alarms of the last look go into the file of alarms; those that are there already do not count twice.
+2. New rows are read and looked at. The next state, with its place in the log and its alarms, replaces the file of the state in one step.
+3. As 1. A crash before this is repaired by 1 in the next process."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from lifecycle.monitoring.alarm import AlarmLog
+from lifecycle.monitoring.watch.look import WatchedModel, look
+from lifecycle.monitoring.watch.model_state import ModelState
+from lifecycle.monitoring.watch.reference import FindBundle, ModelReference, NoReference, reference_of
+from lifecycle.monitoring.watch.settings import WatchSettings
+from lifecycle.monitoring.watch.state_files import StateFiles
+from lifecycle.monitoring.windows.answered import AnswerFollower
+from serving.audit.signed_note import NoteError
+
+BATCH_ROWS: Final = 5_000
+"""Rows of one look at most: what bounds the monitor's memory."""
+_WRITE_EVERY_US: Final = 60 * 1_000_000
+"""A state without news is written so often, so that `vedette monitor show` knows when the monitor looked last."""
+
+
+class ModelWatch:
+    """Watches one model. log: the folder of the prediction log. Goes on where the state that is kept says."""
+
+    def __init__(
+        self, model: str, log: Path, files: StateFiles, alarms: AlarmLog, settings: WatchSettings, find: FindBundle
+    ) -> None:
+        self._files, self._alarms = files, alarms
+        self._references: dict[str, ModelReference] = {}
+        self._find = find
+        self._watched = WatchedModel(settings, self.reference)
+        self.state = files.read(model)
+        self._follower = AnswerFollower(log, model, dict(self.state.position))
+        self._written_us = 0
+        self.acts_missing = False
+        """Whether a major alarm could not be recorded as an act: the log of acts is not as its last checkpoint says."""
+
+    def begin_at_end(self) -> None:
+        """Take what is in the log as seen, if nothing was seen yet."""
+        if not self.state.position:
+            self._follower.skip_to_end()
+            self._keep(self.state.with_position(self._follower.position))
+
+    def look(self, now_us: int, most_rows: int = BATCH_ROWS) -> int:
+        """Look once; how many rows were new. Raises OSError and AlarmError if something cannot be kept: look again."""
+        self._hand_on()
+        before: Mapping[str, int] = dict(self._follower.position)
+        rows = self._follower.read(most_rows)
+        try:
+            state, _ = look(self.state, rows, now_us, self._watched)
+            state = state.with_position(self._follower.position)
+            if len(rows) or state.position != before or now_us - self._written_us >= _WRITE_EVERY_US:
+                self._files.write(state)
+                self._written_us = now_us
+        except BaseException:
+            self._follower.position = dict(before)
+            raise
+        self.state = state
+        self._hand_on()
+        return len(rows)
+
+    def keep(self) -> None:
+        """Write the state down, as at the end of a process. Raises OSError."""
+        self._files.write(self.state)
+
+    def reference(self, version: str) -> ModelReference:
+        """The reference of a version, read once. Raises NoReference."""
+        if version not in self._references:
+            found = reference_of(self._find(self.state.model, version))
+            if not found.subjects:
+                raise NoReference(f"the reference of {self.state.model} version {version} has no column that is not personal")
+            self._references = {version: found}
+        return self._references[version]
+
+    def _keep(self, state: ModelState) -> None:
+        self._files.write(state)
+        self.state = state
+
+    def _hand_on(self) -> None:
+        for alarm in self.state.unsent:
+            try:
+                self._alarms.add(alarm)
+                self.acts_missing = False
+            except NoteError:
+                self.acts_missing = True  # the alarm itself is kept
+        if not self.acts_missing:
+            self.state = self.state.without_unsent()
