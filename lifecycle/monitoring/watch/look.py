@@ -16,7 +16,7 @@ from lifecycle.monitoring.sequential.signs import Sign
 from lifecycle.monitoring.watch.model_state import LATEST, ModelState, Revision, SeenSign
 from lifecycle.monitoring.watch.reference import SCORE, ModelReference, NoReference
 from lifecycle.monitoring.watch.settings import SEGMENT_BASELINE_ROWS, WatchSettings
-from lifecycle.monitoring.watch.stream_set import Finding, SetView, StreamSet, after_rows
+from lifecycle.monitoring.watch.stream_set import StreamFinding, SetView, StreamSet, after_rows
 from lifecycle.monitoring.watch.words import alarm_of
 from lifecycle.monitoring.windows.answered import AnsweredRows
 
@@ -172,7 +172,7 @@ def _view(
     return SetView(key, reference.is_text, settings, share, score)
 
 
-def _alarm(state: ModelState, finding: Finding, reference: ModelReference, segment: str | None, now_us: int) -> Alarm:
+def _alarm(state: ModelState, finding: StreamFinding, reference: ModelReference, segment: str | None, now_us: int) -> Alarm:
     assert state.current is not None  # noqa: S101 (rows were looked at)
     subject = reference.subjects[finding.subject]
     return alarm_of(finding, subject, state.model, state.current.revision, segment, now_us, [s.detector for s in state.signs])

@@ -30,7 +30,7 @@ QUIET, MINOR, MAJOR = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StreamFinding:
     """A stream has drifted. psi, gap: how much beyond chance. since_us: since when, as far as is known."""
 
     subject: int
@@ -126,11 +126,11 @@ class SetView:
 
 def after_rows(
     state: StreamSet, view: SetView, bins: Bins, times_us: NDArray[np.int64]
-) -> tuple[StreamSet, list[Finding], list[tuple[Sign, int]]]:
+) -> tuple[StreamSet, list[StreamFinding], list[tuple[Sign, int]]]:
     """(the set after these rows; what was found; the quick signs, each with its time).
 
     bins: shape (rows, streams), in order of time; times_us: shape (rows,)."""
-    findings: list[Finding] = []
+    findings: list[StreamFinding] = []
     signs: list[tuple[Sign, int]] = []
     detectors = ChangeSigns(state.signs) if view.signed is not None else None
     left = state.baseline_left
@@ -164,7 +164,7 @@ def _with_baseline(state: StreamSet, bins: Bins) -> StreamSet:
     )
 
 
-def _after_block(state: StreamSet, view: SetView, bins: Bins, end_us: int) -> tuple[StreamSet, list[Finding], float]:
+def _after_block(state: StreamSet, view: SetView, bins: Bins, end_us: int) -> tuple[StreamSet, list[StreamFinding], float]:
     settings = view.settings
     p_values, counts = conformal_p_values(state.counts, bins, _ties(view.key, state.blocks, bins.shape))
     capital = state.capital.after(cells_of(p_values))
@@ -181,18 +181,18 @@ def _after_block(state: StreamSet, view: SetView, bins: Bins, end_us: int) -> tu
     return state, findings, mean
 
 
-def _judged(state: StreamSet, view: SetView) -> tuple[StreamSet, list[Finding]]:
+def _judged(state: StreamSet, view: SetView) -> tuple[StreamSet, list[StreamFinding]]:
     """Alarm about streams that have drifted and were not alarmed so severely yet; those whose change is over begin anew."""
     settings = view.settings
     enough = state.recent.sum(axis=1) >= min(settings.least_rows, settings.memory_rows / 2)
     severity = np.where(enough, state.severities(view.is_text, settings), QUIET)
     e_values, thresholds = state.capital.e_values, state.thresholds(settings, view.share)
     is_new = (e_values >= thresholds) & (severity > state.status)
-    findings: list[Finding] = []
+    findings: list[StreamFinding] = []
     if is_new.any():
         moved, gap = state.effects(view.is_text)
         findings = [
-            Finding(
+            StreamFinding(
                 subject=int(s),
                 severity=int(severity[s]),
                 e_value=float(e_values[s]),

@@ -6,7 +6,7 @@ from typing import Final
 
 from lifecycle.monitoring.alarm import Alarm, AlarmKind, Severity, alarm_id_of
 from lifecycle.monitoring.watch.reference import Subject
-from lifecycle.monitoring.watch.stream_set import MAJOR, Finding
+from lifecycle.monitoring.watch.stream_set import MAJOR, StreamFinding
 
 STATISTIC: Final = "e-process"
 _ADVICE: Final[Mapping[AlarmKind, str]] = {
@@ -22,7 +22,7 @@ _ADVICE: Final[Mapping[AlarmKind, str]] = {
 
 
 def alarm_of(
-    finding: Finding, subject: Subject, model: str, revision: str, segment: str | None, now_us: int, signs: Sequence[str]
+    finding: StreamFinding, subject: Subject, model: str, revision: str, segment: str | None, now_us: int, signs: Sequence[str]
 ) -> Alarm:
     """The alarm of a finding. signs: the quick detectors that have seen a change of the score before."""
     kind: AlarmKind = "prediction_drift" if subject.is_answer else "data_drift"
