@@ -16,7 +16,7 @@ from lifecycle.monitoring.sequential.signs import Sign
 from lifecycle.monitoring.watch.model_state import LATEST, ModelState, Revision, SeenSign
 from lifecycle.monitoring.watch.reference import SCORE, ModelReference, NoReference
 from lifecycle.monitoring.watch.settings import SEGMENT_BASELINE_ROWS, WatchSettings
-from lifecycle.monitoring.watch.stream_set import StreamFinding, SetView, StreamSet, after_rows
+from lifecycle.monitoring.watch.stream_set import SetView, StreamFinding, StreamSet, after_rows
 from lifecycle.monitoring.watch.words import alarm_of
 from lifecycle.monitoring.windows.answered import AnsweredRows
 
