@@ -54,7 +54,7 @@ class Tally(Value):
     mirrored_segment_alerts: Mapping[str, Count] = Field(default_factory=dict)
     """The alerts among them."""
     labels: Mapping[GateName, tuple[Count, Count]] = Field(default_factory=dict)
-    """Analysts' labels: (n, k) for precision and recall, out of Observation.labels; replicas have none."""
+    """Analysts' labels of events since the rollout began: (n, k) for precision and recall. Only labels that were given without bias belong here."""
 
 
 class ReplicaEvidence(Value):
