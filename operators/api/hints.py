@@ -119,7 +119,8 @@ def _of_gates(spec: RolloutSpec, at: Path, counts_entities: bool) -> Iterator[Fi
         if gate.name in {GateName.PRECISION, GateName.RECALL}:
             yield Finding(
                 (*place, "name"),
-                f"is {gate.name}, which stays undecided until analysts' labels arrive; have them label what `vedette label queue` draws, and pause for that long",
+                f"is {gate.name}, which stays undecided until analysts' labels arrive; have them label what `vedette label queue` draws, "
+                "and pause for that long",
             )
         if gate.name is GateName.FAIRNESS:
             yield Finding(

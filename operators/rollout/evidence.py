@@ -54,7 +54,8 @@ class Tally(Value):
     mirrored_segment_alerts: Mapping[str, Count] = Field(default_factory=dict)
     """The alerts among them."""
     labels: Mapping[GateName, tuple[Count, Count]] = Field(default_factory=dict)
-    """Analysts' labels of events since the rollout began: (n, k) for precision and recall. Only labels that were given without bias belong here."""
+    """Analysts' labels of events since the rollout began: (n, k) for precision and recall. Only labels that were given without bias belong
+    here."""
 
 
 class ReplicaEvidence(Value):
