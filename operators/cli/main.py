@@ -13,6 +13,7 @@ from operators.cli import conform, explain, lineage, operator, report, up
 from operators.cli.audit import app as audit
 from operators.cli.console import errors
 from operators.cli.demo import app as demo
+from operators.cli.gate import gate
 from operators.cli.labels import app as labels
 from operators.cli.models import bundle, bundle_explanation, compare, evaluate, features, listing, score, train
 from operators.cli.registry import app as registry
@@ -35,6 +36,7 @@ app.command(rich_help_panel=_MODELS)(listing.models)
 app.command(rich_help_panel=_MODELS)(train.train)
 app.command(rich_help_panel=_MODELS)(evaluate.evaluate)
 app.command(rich_help_panel=_MODELS)(compare.compare)
+app.command(rich_help_panel=_MODELS)(gate.gate)
 app.add_typer(bundle.app, name="bundle", rich_help_panel=_MODELS)
 bundle.app.command("explain")(bundle_explanation.explain)
 app.add_typer(registry.app, name="registry", rich_help_panel=_MODELS)

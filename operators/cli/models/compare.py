@@ -51,7 +51,7 @@ def compare(
     if any(not 0 < share <= 1 for share in budget or ()):
         raise CommandError(f"--budget is {budget}, expected shares over 0 and at most 1, e.g. 0.001 for one row in a thousand")
     bundles = find_bundle(first, store_dir), find_bundle(second, store_dir)
-    declared = _detector(bundles[0], detector)
+    declared = detector_of(bundles[0], detector)
     with progress() as display, TemporaryDirectory(prefix="vedette-") as scratch:
         task = display.add_task("reading", total=100)
 
@@ -68,7 +68,8 @@ def compare(
         show(document)
 
 
-def _detector(bundle: "Bundle", given: str | None) -> "Detector":
+def detector_of(bundle: "Bundle", given: str | None) -> "Detector":
+    """The detector that is named, else the one that the bundle was trained by. Raises CommandError, DetectorError."""
     from lifecycle.datasets.declarations import parse_detector, read_detector
 
     if given is not None:

@@ -1,0 +1,1 @@
+"""`vedette gate`: whether a bundle may go on."""

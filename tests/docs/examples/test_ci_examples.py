@@ -1,0 +1,48 @@
+"""The CI files that a how-to page shows, against the published schemas that check-jsonschema carries."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "check-models-in-ci.md"
+SCHEMAS = {".github/workflows/model.yaml": "vendor.github-workflows", ".gitlab-ci.yml": "vendor.gitlab-ci"}
+
+
+def shown(name):
+    """The block of the page that begins with this file's name."""
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = [b for b in blocks if b.startswith(f"# {name}\n")]
+    return block
+
+
+def lint(path, schema):
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+
+
+@pytest.mark.parametrize(("name", "schema"), SCHEMAS.items())
+def test_it_is_valid(tmp_path, name, schema):
+    (tmp_path / "ci.yaml").write_text(shown(name), encoding="utf-8")
+    done = lint(tmp_path / "ci.yaml", schema)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_broken_one_is_found(tmp_path):
+    name, schema = next(iter(SCHEMAS.items()))
+    (tmp_path / "ci.yaml").write_text(shown(name).replace("runs-on:", "run-on:"), encoding="utf-8")
+    assert lint(tmp_path / "ci.yaml", schema).returncode == 1
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_its_commands_have_the_options_they_use(name):
+    from typer.main import get_command
+
+    from operators.cli.main import app
+
+    verbs = get_command(app).commands
+    for words in re.findall(r"vedette (gate|train) (.*)", shown(name)):
+        known = {option for parameter in verbs[words[0]].params for option in parameter.opts}
+        assert set(re.findall(r"--[\w-]+", words[1])) <= known
