@@ -11,6 +11,8 @@ CORES: Final = (
     "serving/messages.py",
     "serving/spec.py",
     "serving/scoring",
+    "lifecycle/monitoring/sequential",
+    "lifecycle/monitoring/watch",
     "operators/ports.py",
     "operators/rollout",
     "operators/autoscaling",

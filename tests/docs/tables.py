@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 
 from lifecycle.datasets import declarations, detector, reasons, scenario, split_spec
 from loadtests.settings import LoadSettings
+from operators.cli.monitoring.monitor_metrics import METRICS as MONITOR_METRICS
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
 from serving.models import manifest
@@ -140,6 +141,11 @@ def operator_metrics() -> str:
     return _table(["Metric", "Kind", "Labels", "What it says"], rows)
 
 
+def monitor_metrics() -> str:
+    rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in MONITOR_METRICS]
+    return _table(["Metric", "Kind", "Labels", "What it says"], rows)
+
+
 def command_line() -> str:
     out = []
     for verb in verbs():
@@ -167,6 +173,7 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/operator.md", "operator settings"): lambda: settings(OperatorSettings),
     ("docs/reference/operator.md", "operator metrics"): operator_metrics,
     ("docs/reference/metrics.md", "buckets"): buckets,
+    ("docs/reference/monitor.md", "monitor metrics"): monitor_metrics,
     ("docs/reference/detector.md", "reasons"): lambda: models((reasons,), reasons.ReasonDeclaration),
     ("docs/reference/bundle.md", "manifest"): lambda: models((manifest,), manifest.Manifest),
     ("docs/reference/detector.md", "detector"): lambda: models((detector, split_spec, scenario), detector.Detector),

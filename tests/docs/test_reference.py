@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from lifecycle.datasets import detector, scenario, split_spec
 from loadtests.settings import LoadSettings
+from operators.cli.monitoring.monitor_metrics import METRICS as MONITOR_METRICS
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
 from serving.audit.record import AuditRecord
@@ -119,7 +120,7 @@ def test_one_minimum_of_kuberay_is_stated_everywhere():
 
 
 def test_every_metric_that_is_mentioned_exists():
-    all_ = {m.name for m in (*METRICS, *OPERATOR_METRICS)}
+    all_ = {m.name for m in (*METRICS, *OPERATOR_METRICS, *MONITOR_METRICS)}
     known = all_ | {f"{metric}_{end}" for metric in all_ for end in ("bucket", "sum", "count")}
     mentioned = {
         (name(p), m)

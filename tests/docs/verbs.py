@@ -32,7 +32,7 @@ def verbs() -> tuple[Verb, ...]:
 
 def _verbs(command: Any, words: tuple[str, ...]) -> Iterator[Verb]:
     inner = getattr(command, "commands", {})
-    if not inner or not words:
+    if not inner or not words or getattr(command, "invoke_without_command", False):
         yield Verb(words, (command.help or "").split("\n\n")[0], tuple(_option(p) for p in command.params))
     for name, sub in inner.items():
         yield from _verbs(sub, (*words, name))

@@ -238,6 +238,14 @@ class TestOnOneServer:
         printed = until(found, "no alert came into the prediction log", every_s=0.2)
         assert "alert" in json.loads(printed)["verdicts"]
 
+    def test_run_the_monitor(self, reader: Reader):
+        reader.says(INFER)
+        once, show, for_programs = played("run-the-monitor.md")
+        reader.types("run-the-monitor.md", once, ends_with=(0, 1))  # other tests' requests need not look like training rows
+        seen = lambda: "flows version" in reader.types("run-the-monitor.md", show)  # noqa: E731 - records are written off the path
+        until(seen, "the monitor knows nothing of flows", every_s=0.2)
+        assert json.loads(reader.types("run-the-monitor.md", for_programs))[0]["model"] == "flows"
+
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[str | None]:

@@ -21,6 +21,8 @@ FRONTED = "overlays/fronted"
 """Production behind Envoy."""
 KSERVE = "overlays/kserve"
 """The runtime for KServe."""
+MONITOR = "overlays/monitor"
+"""The monitor beside what serves."""
 OPERATORS = ("overlays/operator", "overlays/operator-webhook", "overlays/operator-namespaced", "overlays/operator-governed")
 """The control plane."""
 

@@ -26,13 +26,13 @@ def _sources(name):
             yield from rest.split()[:-1]
 
 
-@pytest.mark.parametrize("name", ["serving.Dockerfile", "bundles.Dockerfile", "operator.Dockerfile"])
+@pytest.mark.parametrize("name", ["serving.Dockerfile", "bundles.Dockerfile", "operator.Dockerfile", "lifecycle.Dockerfile"])
 def test_runs_as_the_user_the_pods_demand(name):
     users = [rest for word, rest in _instructions(name) if word == "USER"]
     assert users[-1] == "10001:10001"
 
 
-@pytest.mark.parametrize("name", ["serving.Dockerfile", "bundles.Dockerfile", "operator.Dockerfile"])
+@pytest.mark.parametrize("name", ["serving.Dockerfile", "bundles.Dockerfile", "operator.Dockerfile", "lifecycle.Dockerfile"])
 def test_what_is_copied_passes_the_ignore_file(name):
     lines = (IMAGES / f"{name}.dockerignore").read_text(encoding="utf-8").splitlines()
     allowed = [line[1:] for line in lines if line.startswith("!")]

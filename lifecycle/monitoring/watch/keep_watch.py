@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from lifecycle.monitoring.alarm import AlarmLog
+from lifecycle.monitoring.alarm import Alarm, AlarmLog
 from lifecycle.monitoring.watch.look import WatchedModel, look
 from lifecycle.monitoring.watch.model_state import ModelState
 from lifecycle.monitoring.watch.reference import FindBundle, ModelReference, NoReference, reference_of
@@ -36,6 +36,8 @@ class ModelWatch:
         self.state = files.read(model)
         self._follower = AnswerFollower(log, model, dict(self.state.position))
         self._written_us = 0
+        self.raised: tuple[Alarm, ...] = ()
+        """Alarms of the last look."""
         self.acts_missing = False
         """Whether a major alarm could not be recorded as an act: the log of acts is not as its last checkpoint says."""
 
@@ -47,11 +49,12 @@ class ModelWatch:
 
     def look(self, now_us: int, most_rows: int = BATCH_ROWS) -> int:
         """Look once; how many rows were new. Raises OSError and AlarmError if something cannot be kept: look again."""
+        self.raised = ()
         self._hand_on()
         before: Mapping[str, int] = dict(self._follower.position)
         rows = self._follower.read(most_rows)
         try:
-            state, _ = look(self.state, rows, now_us, self._watched)
+            state, raised = look(self.state, rows, now_us, self._watched)
             state = state.with_position(self._follower.position)
             if len(rows) or state.position != before or now_us - self._written_us >= _WRITE_EVERY_US:
                 self._files.write(state)
@@ -59,13 +62,18 @@ class ModelWatch:
         except BaseException:
             self._follower.position = dict(before)
             raise
-        self.state = state
+        self.state, self.raised = state, raised
         self._hand_on()
         return len(rows)
 
     def keep(self) -> None:
         """Write the state down, as at the end of a process. Raises OSError."""
         self._files.write(self.state)
+
+    @property
+    def known_reference(self) -> ModelReference | None:
+        """The reference that was read last; None if none was."""
+        return next(iter(self._references.values()), None)
 
     def reference(self, version: str) -> ModelReference:
         """The reference of a version, read once. Raises NoReference."""

@@ -50,6 +50,12 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
             "a collector; tests/integration/test_otlp.py runs one"
         ),
     },
+    "run-the-monitor.md": {
+        "vedette monitor --metrics-port 9105 --webhook https://soc.example.com/alarms": (
+            "goes on until a signal; tests/unit/operators/cli/monitoring runs it with metrics and a webhook"
+        ),
+        "kubectl apply --server-side -k manifests/overlays/monitor": _CLUSTER,
+    },
     "anchor-the-log.md": {
         "kubectl create secret generic vedette-audit-key --from-file=build/key/audit.pem": _CLUSTER_ADMIN,
         "kubectl create secret generic vedette-audit-key --from-file=build/key-2027 --dry-run=client -o yaml | kubectl apply -f -": (

@@ -1,0 +1,1 @@
+"""The verbs that watch a model: `vedette monitor`, which goes on, and what it knows."""

@@ -1,0 +1,247 @@
+"""The loop of `vedette monitor`: looks at each model, hands alarms on, counts; ends at a signal with everything kept. Shell."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import msgspec
+import numpy as np
+
+from lifecycle.governance.acts import ActsLog
+from lifecycle.monitoring.alarm import Alarm, AlarmError, AlarmLog
+from lifecycle.monitoring.watch.delivery import AlarmDelivery, DeliveryFailed
+from lifecycle.monitoring.watch.keep_watch import BATCH_ROWS, ModelWatch
+from lifecycle.monitoring.watch.model_state import ModelState
+from lifecycle.monitoring.watch.reference import ModelReference, NoReference
+from lifecycle.monitoring.watch.settings import WatchSettings
+from lifecycle.monitoring.watch.state_files import StateFiles
+from lifecycle.monitoring.watch.stream_set import MAJOR, MINOR
+from operators.cli.acts import now_us
+from operators.cli.console import CommandError, errors, page, plain
+from operators.cli.monitoring.monitor_metrics import (
+    ALARMS,
+    FAILURES,
+    LOOKS,
+    ROWS,
+    ModelGauges,
+    MonitorMetrics,
+    serve_metrics,
+)
+from serving.audit.keys.keyring import Keyring
+from serving.audit.signed_note import NoteError
+from serving.models.bundle import Bundle
+from serving.models.errors import BundleError
+from serving.models.store import BundleStore, open_store
+from serving.settings import ServingSettings
+
+STANDS_STILL_S: Final = 60.0
+"""A monitor that has not looked for so long, beyond ten times its interval, is not alive."""
+_WEBHOOK_TIMEOUT_S: Final = 10.0
+_FIRST_ERROR: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line says. metrics: (host, port) of the page; None: none."""
+
+    store: Path
+    models: tuple[str, ...]
+    every_s: float
+    is_once: bool
+    is_from_now: bool
+    webhook: str | None
+    metrics: tuple[str, int] | None
+    as_json: bool
+    watch: WatchSettings
+
+
+class MonitorRun:
+    """One life of the monitor."""
+
+    def __init__(self, options: RunOptions, settings: ServingSettings) -> None:
+        self._options = options
+        folder = options.store / "monitoring"
+        keyring = Keyring.of(options.store, settings.audit_key, settings.audit_key_name)
+        acts = ActsLog(options.store / "governance", signer=keyring.signer, now_us=now_us)
+        self._alarms = AlarmLog(folder, acts)
+        self._files = StateFiles(folder)
+        self._bundles: BundleStore = open_store(settings.model_copy(update={"store_dir": options.store}))
+        self._watches: dict[str, ModelWatch] = {}
+        self._receivers = [AlarmDelivery(self._alarms, folder, "stdout", self._print)]
+        if options.webhook is not None:
+            self._receivers.append(AlarmDelivery(self._alarms, folder, "webhook", _poster(options.webhook)))
+        self._metrics = MonitorMetrics(self._gauges)
+        self._looked_s = time.monotonic()
+        self._stopped = threading.Event()
+        self._raised = 0
+        self._told: set[str] = set()
+
+    def run(self) -> int:
+        """Watch until a signal, or once; how many alarms were raised. Raises CommandError, AnotherMonitor, OSError."""
+        log = self._options.store / "audit"
+        if self._options.is_once and not log.is_dir():
+            raise CommandError(f"{log}: no log there; `vedette up` writes one into its store, --store-dir names another store")
+        with self._files.held():
+            self._alarms.path.parent.mkdir(parents=True, exist_ok=True)
+            before = {signum: signal.signal(signum, self._stop) for signum in (signal.SIGTERM, signal.SIGINT)}
+            server = self._serve()
+            try:
+                self._record_acts()
+                self._loop()
+            finally:
+                for signum, handler in before.items():
+                    signal.signal(signum, handler)
+                for watch in self._watches.values():
+                    watch.keep()
+                if server is not None:
+                    server.shutdown()
+        return self._raised
+
+    def _loop(self) -> None:
+        while not self._stopped.is_set():
+            most = 0
+            for watch in self._wanted():
+                most = max(most, self._look(watch))
+                if self._stopped.is_set():
+                    break
+            self._looked_s = time.monotonic()
+            self._deliver()
+            if most >= BATCH_ROWS:
+                continue  # there is more
+            if self._options.is_once and not most:
+                return
+            if not self._options.is_once:
+                self._stopped.wait(self._options.every_s)
+
+    def _wanted(self) -> list[ModelWatch]:
+        """The watches of the models that were asked for, or of all that the store has now."""
+        names = self._options.models or tuple(dict.fromkeys(entry.name for entry in self._bundles.entries()))
+        for name in names:
+            if name not in self._watches:
+                watch = ModelWatch(
+                    name, self._options.store / "audit", self._files, self._alarms, self._options.watch, self._bundle
+                )
+                if self._options.is_from_now:
+                    watch.begin_at_end()
+                self._watches[name] = watch
+        return [self._watches[name] for name in names]
+
+    def _look(self, watch: ModelWatch) -> int:
+        model, before = watch.state.model, watch.state.alarms
+        try:
+            rows = watch.look(now_us())
+        except (OSError, AlarmError) as problem:
+            if self._options.is_once:
+                raise
+            self._fail("look", f"{model}: {problem}; it is tried again")
+            return 0
+        self._metrics.count(LOOKS, model)
+        self._metrics.count(ROWS, model, by=rows)
+        self._raised += watch.state.alarms - before
+        for alarm in watch.raised:
+            self._metrics.count(ALARMS, model, alarm.kind, alarm.severity)
+        if watch.acts_missing:
+            self._fail(
+                "act", "a major alarm is not in the log of governed acts; `vedette audit verify` says what is wrong with it"
+            )
+        if watch.state.unwatched:
+            self._tell_once(f"{model} is not watched: {watch.state.unwatched}")
+        return rows
+
+    def _deliver(self) -> None:
+        for receiver in self._receivers:
+            try:
+                receiver.deliver(time.monotonic())
+            except (DeliveryFailed, OSError, AlarmError) as problem:
+                self._fail("deliver", f"{receiver.name}: {problem}; it is tried again")
+
+    def _record_acts(self) -> None:
+        try:
+            self._alarms.record_acts()
+        except NoteError as problem:
+            self._fail("act", str(problem))
+
+    def _bundle(self, model: str, version: str) -> Bundle:
+        try:
+            return self._bundles.resolve(model, version)
+        except BundleError as problem:
+            raise NoReference(f"its bundle cannot be read: {problem}") from problem
+
+    def _fail(self, what: str, words: str) -> None:
+        self._metrics.count(FAILURES, what)
+        self._tell_once(words)
+
+    def _tell_once(self, words: str) -> None:
+        if words not in self._told:
+            self._told = {*list(self._told)[-100:], words}
+            errors.print(f"[red]vedette monitor:[/] {_escaped(words)}", soft_wrap=True)
+
+    def _print(self, alarm: Alarm) -> None:
+        if self._options.as_json:
+            sys.stdout.write(msgspec.json.encode(alarm).decode() + "\n")
+            sys.stdout.flush()
+        else:
+            page().print(plain(f"{alarm.severity.upper()}  {alarm.words}\n       {alarm.advice}"), markup=False, soft_wrap=True)
+
+    def _serve(self) -> Any:
+        if self._options.metrics is None:
+            return None
+        server, port = serve_metrics(*self._options.metrics, self._metrics, self._is_alive)
+        errors.print(f"metrics on http://{self._options.metrics[0]}:{port}/metrics", soft_wrap=True)
+        return server
+
+    def _is_alive(self) -> bool:
+        return time.monotonic() - self._looked_s < STANDS_STILL_S + 10 * self._options.every_s
+
+    def _gauges(self) -> tuple[list[ModelGauges], dict[str, int]]:
+        models = [gauges_of(watch.state, watch.known_reference) for watch in list(self._watches.values())]
+        return models, {receiver.name: receiver.waiting for receiver in self._receivers}
+
+    def _stop(self, *_: object) -> None:
+        self._stopped.set()
+
+
+def gauges_of(state: ModelState, reference: ModelReference | None) -> ModelGauges:
+    """The gauges of one model."""
+    whole, subjects = state.whole, dict[str, tuple[float, float]]()
+    if whole is not None and reference is not None and state.shape == reference.shape:
+        moved, _ = whole.effects(reference.is_text)
+        e_values = whole.capital.e_values
+        subjects = {s.name: (float(e), float(m)) for s, e, m in zip(reference.subjects, e_values, moved, strict=True)}
+    status = np.zeros(0) if whole is None else whole.status
+    return ModelGauges(
+        state.model,
+        state.looked_us / 1e6,
+        state.newest_us / 1e6,
+        whole is not None,
+        subjects,
+        int((status == MINOR).sum()),
+        int((status == MAJOR).sum()),
+    )
+
+
+def _poster(url: str) -> Callable[[Alarm], None]:
+    """Sends an alarm by HTTP POST: its JSON, and its id as Idempotency-Key."""
+
+    def send(alarm: Alarm) -> None:
+        headers = {"content-type": "application/json", "idempotency-key": alarm.alarm_id}
+        try:
+            answer = httpx.post(url, content=msgspec.json.encode(alarm), headers=headers, timeout=_WEBHOOK_TIMEOUT_S)
+        except httpx.HTTPError as problem:
+            raise DeliveryFailed(f"{type(problem).__name__}: {problem}") from problem
+        if answer.status_code >= _FIRST_ERROR:
+            raise DeliveryFailed(f"HTTP {answer.status_code}")
+
+    return send
+
+
+def _escaped(words: str) -> str:
+    from rich.markup import escape
+
+    return escape(plain(words))

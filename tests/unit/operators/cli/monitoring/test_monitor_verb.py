@@ -1,0 +1,217 @@
+"""`vedette monitor`: looks at the log, says what drifts, hands it on once; `vedette monitor show` has what is known."""
+
+import json
+import os
+import signal
+import threading
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from lifecycle.monitoring.alarm import AlarmLog
+from lifecycle.monitoring.watch.settings import WatchSettings
+from lifecycle.monitoring.watch.state_files import StateFiles
+from operators.cli.main import app
+from operators.cli.monitoring.monitor_metrics import METRICS
+from operators.cli.monitoring.monitor_run import MonitorRun, RunOptions
+from serving.models.build import build_bundle
+from serving.models.store import BundleStore
+from serving.settings import ServingSettings
+from tests.fakes.monitoring.stream import MODEL, answered, append_to_log, values
+from tests.unit.serving.scoring.variants import POINT, graph
+from tests.waiting import until
+
+
+def bundle(folder, *, with_reference=True, **fields):
+    found = values(np.random.default_rng(99), 1000)
+    sample = {"columns": {name: list(column) for name, column in found["columns"].items()}, "score": found["score"].tolist()}
+    return build_bundle(
+        folder, model=graph(1.0), files={"reference/sample.json": json.dumps(sample).encode()} if with_reference else {},
+        name=MODEL, version="1", score={"output": "risk"}, operating_points={"all": POINT}, default_operating_point="all", **fields,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    BundleStore(tmp_path / "store").add(bundle(tmp_path / "bundle"))
+    rng = np.random.default_rng(0)
+    append_to_log(tmp_path / "store" / "audit", answered(rng, 400))
+    return tmp_path / "store"
+
+
+def drift(store, begin=400, rows=400):
+    append_to_log(store / "audit", answered(np.random.default_rng(1), rows, begin=begin, shift=1.2))
+
+
+def monitor(store, *words):
+    return CliRunner().invoke(app, ["monitor", *words, "--store-dir", str(store)])
+
+
+def test_a_model_that_does_not_drift_is_quiet(store):
+    done = monitor(store, "--once")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert StateFiles(store / "monitoring").read(MODEL).rows == 400
+
+
+def test_a_drift_is_told_once_and_is_an_act(store):
+    assert monitor(store, "--once").exit_code == 0
+    drift(store)
+    done = monitor(store, "--once", "--json")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 1
+    assert {alarm["subject"] for alarm in told} == {"bytes"}
+    assert "major" in {alarm["severity"] for alarm in told}
+    again = monitor(store, "--once", "--json")
+    assert (again.exit_code, again.stdout) == (0, "")
+    acts = CliRunner().invoke(app, ["audit", "acts", "--store-dir", str(store), "--json"])
+    assert "monitor.alarm" in acts.stdout
+
+
+def test_show_has_evidence_size_and_alarms(store):
+    drift(store)
+    monitor(store, "--once", "--by", "proto")
+    said = json.loads(monitor(store, "show", "--json").stdout)
+    (model,) = said
+    assert model["subjects"][0]["subject"] == "bytes"
+    assert model["subjects"][0]["alarmed"] == "major"
+    assert model["subjects"][0]["psi"] > 0.25
+    assert set(model["segments"]) == {"tcp", "udp", "icmp"}
+    assert [alarm["subject"] for alarm in model["alarms"]][:1] == ["bytes"]
+    table = monitor(store, "show", MODEL).stdout
+    assert "bytes" in table
+    assert "MAJOR  Column bytes of flows" in table
+
+
+def test_show_of_a_model_that_was_never_watched_says_what_to_do(store):
+    assert "vedette monitor --once" in str(monitor(store, "show").exception)
+    assert "vedette monitor --once" in str(monitor(store, "show", "other").exception)
+
+
+def test_without_a_log_or_with_a_wrong_url_it_says_so(tmp_path, store):
+    assert "no log there" in str(monitor(tmp_path / "none", "--once").exception)
+    assert "expected a URL" in str(monitor(store, "--once", "--webhook", "soc.example.com").exception)
+
+
+def test_a_bundle_without_reference_is_told_as_not_watched(tmp_path):
+    BundleStore(tmp_path / "store").add(bundle(tmp_path / "bundle", with_reference=False))
+    append_to_log(tmp_path / "store" / "audit", answered(np.random.default_rng(0), 30))
+    done = monitor(tmp_path / "store", "--once")
+    assert "not watched" in done.stderr
+    assert "reference/sample.json" in done.stderr
+    assert "not watched" in monitor(tmp_path / "store", "show").stdout
+
+
+def test_personal_columns_are_not_watched(tmp_path, store):
+    fields = {"request_fields": [{"name": "bytes", "datatype": "FP64"}, {"name": "proto", "datatype": "BYTES"}]}
+    other = tmp_path / "other"
+    BundleStore(other).add(bundle(tmp_path / "personal", personal={"proto": "hash"}, **fields))
+    append_to_log(other / "audit", answered(np.random.default_rng(0), 50))
+    monitor(other, "--once")
+    (model,) = json.loads(monitor(other, "show", "--json").stdout)
+    assert {row["subject"] for row in model["subjects"]} == {"bytes", "count", "score", "verdict"}
+
+
+class Receiver:
+    """An HTTP server that takes alarms, or refuses them with a status."""
+
+    def __init__(self):
+        self.taken, self.status = [], 200
+        receiver = self
+
+        class Page(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                if receiver.status == 200:
+                    receiver.taken.append((self.headers["idempotency-key"], body["alarm_id"]))
+                self.send_response(receiver.status)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/alarms"
+
+
+@pytest.fixture
+def receiver():
+    found = Receiver()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def test_a_webhook_gets_each_alarm_once_with_its_id_also_after_it_was_away(store, receiver):
+    drift(store)
+    receiver.status = 503
+    away = monitor(store, "--once", "--webhook", receiver.url)
+    assert "HTTP 503" in away.stderr
+    receiver.status = 200
+    monitor(store, "--once", "--webhook", receiver.url)
+    monitor(store, "--once", "--webhook", receiver.url)
+    kept = [alarm.alarm_id for alarm in AlarmLog(store / "monitoring").read()]
+    assert kept
+    assert receiver.taken == [(name, name) for name in kept]
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as problem:
+        return problem.code, problem.read().decode()
+
+
+@pytest.fixture
+def running(store):
+    """A monitor that goes on, in this process; signals come to its main thread in the test of the process below."""
+    options = RunOptions(
+        store=store, models=(), every_s=0.05, is_once=False, is_from_now=False, webhook=None,
+        metrics=("127.0.0.1", 0), as_json=True, watch=WatchSettings(),
+    )  # fmt: skip
+    return MonitorRun(options, ServingSettings())
+
+
+def test_it_goes_on_until_a_signal_and_has_metrics_meanwhile(store, running, capfd):
+    seen = {"words": ""}
+
+    def has_said(words):
+        seen["words"] += capfd.readouterr().err
+        return words in seen["words"]
+
+    def visitor():
+        until(lambda: has_said("/metrics"))
+        url = seen["words"].split("metrics on ")[1].split("/metrics")[0]
+        drift(store)
+        until(lambda: 'vedette_monitor_open{model="flows",severity="major"} 1.0' in get(f"{url}/metrics")[1])
+        seen["metrics"], seen["healthz"], seen["other"] = get(f"{url}/metrics"), get(f"{url}/healthz"), get(f"{url}/x")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=visitor)
+    thread.start()
+    before = signal.getsignal(signal.SIGTERM)
+    raised = running.run()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert raised >= 1
+    status, text = seen["metrics"]
+    names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+    assert status == 200
+    silent = {m.name for m in METRICS} - names - {"vedette_monitor_failures_total"}
+    assert silent == set()
+    assert 'vedette_monitor_alarms_total{kind="data_drift",model="flows",severity="major"} 1.0' in text
+    assert seen["healthz"] == (200, "ok\n")
+    assert seen["other"][0] == 404
+    assert StateFiles(store / "monitoring").read(MODEL).rows == 800
+
+
+def test_two_do_not_run_on_one_store(store):
+    with StateFiles(store / "monitoring").held():
+        assert "another `vedette monitor`" in str(monitor(store, "--once").exception)
