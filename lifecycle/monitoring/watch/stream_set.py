@@ -27,6 +27,8 @@ from lifecycle.monitoring.watch.settings import WatchSettings
 
 QUIET, MINOR, MAJOR = 0, 1, 2
 """What was alarmed about a stream."""
+_WHOLE_MEMORY = 0.9
+"""Share of the memory's rows that there must be before a change is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,14 @@ class StreamSet:
         minor = (moved >= settings.minor_psi) | (gap >= settings.minor_gap)
         major = (moved >= settings.major_psi) | (gap >= settings.major_gap)
         return np.where(major, MAJOR, np.where(minor, MINOR, QUIET))
+
+    def is_over(self, is_text: NDArray[np.bool_], settings: WatchSettings) -> NDArray[np.bool_]:
+        """Which streams look like the reference again: over the whole memory, less than half of a minor change. So a change whose size
+        wavers about a limit is one alarm."""
+        moved, gap = self.effects(is_text)
+        is_long = self.recent.sum(axis=1) >= _WHOLE_MEMORY * settings.memory_rows
+        found: NDArray[np.bool_] = is_long & (moved < settings.minor_psi / 2) & (gap < settings.minor_gap / 2)
+        return found
 
     def thresholds(self, settings: WatchSettings, share: float) -> Floats:
         """The e-value from which on each stream has drifted."""
@@ -205,7 +215,7 @@ def _judged(state: StreamSet, view: SetView) -> tuple[StreamSet, list[StreamFind
             for s in np.flatnonzero(is_new)
         ]
     status = np.where(is_new, severity, state.status)
-    is_over = (status > QUIET) & ~is_new & enough & (severity == QUIET)
+    is_over = (status > QUIET) & ~is_new & state.is_over(view.is_text, settings)
     if is_over.any():
         state = replace(
             state,

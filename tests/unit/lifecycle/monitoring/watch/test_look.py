@@ -183,6 +183,15 @@ def test_when_a_change_is_over_the_stream_begins_anew_and_the_next_change_is_ano
     assert not {a.alarm_id for a in first} & {a.alarm_id for a in second}
 
 
+def test_a_change_whose_size_wavers_about_a_limit_is_one_alarm():
+    rng = np.random.default_rng(17)
+    shifted = [answered(rng, 250, begin=500 + 250 * n, shift=0.25 if n % 2 else 0.5) for n in range(60)]
+    state, alarms = seen(answered(rng, 500), *shifted)
+    assert subjects(alarms) == {"bytes"}
+    assert len(alarms) <= 2  # minor, and major if it grows
+    assert state.whole.rounds[0] == 0
+
+
 def test_with_a_baseline_the_first_rows_are_the_reference():
     rng = np.random.default_rng(14)
     model = watched(baseline_rows=1000)
