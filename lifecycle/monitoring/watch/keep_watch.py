@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from lifecycle.monitoring.alarm import Alarm, AlarmLog
-from lifecycle.monitoring.watch.look import WatchedModel, look
+from lifecycle.monitoring.watch.labelled_alerts import ReadLabels
+from lifecycle.monitoring.watch.look import WatchedModel, look, look_at_labels
 from lifecycle.monitoring.watch.model_state import ModelState
 from lifecycle.monitoring.watch.reference import FindBundle, ModelReference, NoReference, reference_of
 from lifecycle.monitoring.watch.settings import WatchSettings
@@ -27,9 +28,16 @@ class ModelWatch:
     """Watches one model. log: the folder of the prediction log. Goes on where the state that is kept says."""
 
     def __init__(
-        self, model: str, log: Path, files: StateFiles, alarms: AlarmLog, settings: WatchSettings, find: FindBundle
+        self,
+        model: str,
+        log: Path,
+        files: StateFiles,
+        alarms: AlarmLog,
+        settings: WatchSettings,
+        find: FindBundle,
+        read_labels: ReadLabels | None = None,
     ) -> None:
-        self._files, self._alarms = files, alarms
+        self._files, self._alarms, self._read_labels = files, alarms, read_labels
         self._references: dict[str, ModelReference] = {}
         self._find = find
         self._watched = WatchedModel(settings, self.reference)
@@ -56,7 +64,10 @@ class ModelWatch:
         try:
             state, raised = look(self.state, rows, now_us, self._watched)
             state = state.with_position(self._follower.position)
-            if len(rows) or state.position != before or now_us - self._written_us >= _WRITE_EVERY_US:
+            state, more = self._with_labels(state, now_us)
+            raised += more
+            is_news = len(rows) or state.position != before or state.labelled is not self.state.labelled
+            if is_news or now_us - self._written_us >= _WRITE_EVERY_US:
                 self._files.write(state)
                 self._written_us = now_us
         except BaseException:
@@ -65,6 +76,14 @@ class ModelWatch:
         self.state, self.raised = state, raised
         self._hand_on()
         return len(rows)
+
+    def _with_labels(self, state: ModelState, now_us: int) -> tuple[ModelState, tuple[Alarm, ...]]:
+        if self._read_labels is None:
+            return state, ()
+        labels, position = self._read_labels(state.model, state.labelled.position)
+        if position == state.labelled.position:
+            return state, ()
+        return look_at_labels(state, labels, position, now_us, self._watched.settings)
 
     def keep(self) -> None:
         """Write the state down, as at the end of a process. Raises OSError."""

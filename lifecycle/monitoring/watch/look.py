@@ -4,7 +4,7 @@ What is found depends on the rows and their order only, not on how they were bat
 against the reference of its own bundle. Rows of other variants are not looked at: a rollout judges them. Degraded rows are not either:
 their features are defaults, which is no drift."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lifecycle.monitoring.alarm import Alarm
 from lifecycle.monitoring.sequential.signs import Sign
+from lifecycle.monitoring.watch.labelled_alerts import SHARE, LabelledAlert, with_labels
 from lifecycle.monitoring.watch.model_state import LATEST, ModelState, Revision, SeenSign
 from lifecycle.monitoring.watch.reference import SCORE, ModelReference, NoReference
 from lifecycle.monitoring.watch.settings import SEGMENT_BASELINE_ROWS, WatchSettings
@@ -49,6 +50,25 @@ def look(state: ModelState, rows: AnsweredRows, now_us: int, watched: WatchedMod
         state, found = _look_at_one(state, part, now_us, watched)
         alarms += found
     state = replace(state, alarms=state.alarms + len(alarms), unsent=tuple(alarms))
+    return state, tuple(alarms)
+
+
+def look_at_labels(
+    state: ModelState, labels: Sequence[LabelledAlert], position: Mapping[str, int], now_us: int, settings: WatchSettings
+) -> tuple[ModelState, tuple[Alarm, ...]]:
+    """The state after these labels of alerts, and what is to be alarmed. Its alarms join those of the look before.
+
+    position: of the labels' log after them. Labels before any row was answered are passed over."""
+    if state.current is None:
+        return replace(state, labelled=replace(state.labelled, position=dict(position))), ()
+    labelled, alarms, signs = with_labels(state.labelled, labels, state.model, state.current.revision, settings, now_us)
+    state = replace(
+        state,
+        labelled=replace(labelled, position=dict(position)),
+        signs=(*state.signs, *(SeenSign(f"{detector} on labels", time_us) for detector, time_us in signs))[-LATEST:],
+        alarms=state.alarms + len(alarms),
+        unsent=(*state.unsent, *alarms),
+    )
     return state, tuple(alarms)
 
 
@@ -115,7 +135,7 @@ def _whole(
     settings: WatchSettings,
 ) -> tuple[ModelState, list[Alarm]]:
     score = next((n for n, subject in enumerate(reference.subjects) if subject.name == SCORE), None)
-    share = 1.0 if settings.segment_column is None else 0.5
+    share = (1 - SHARE) * (1.0 if settings.segment_column is None else 0.5)
     view = _view(state, reference, settings, share, None, score)
     assert state.whole is not None  # noqa: S101 (the caller has made it)
     whole, findings, signs = after_rows(state.whole, view, bins, rows.times_us)
@@ -131,7 +151,7 @@ def _segments(
     now_us: int,
     settings: WatchSettings,
 ) -> tuple[ModelState, list[Alarm]]:
-    """Each segment by itself; half of the level is theirs, the j-th one to appear has 1 / (j (j + 1)) of it."""
+    """Each segment by itself; half of the rows' level is theirs, the j-th one to appear has 1 / (j (j + 1)) of it."""
     names = segments_of_rows(rows, settings.segment_column or "")
     known: dict[str, StreamSet] = dict(state.segments)
     alarms: list[Alarm] = []
@@ -144,7 +164,7 @@ def _segments(
                 continue
             known[name] = StreamSet.start(np.zeros_like(reference.counts), SEGMENT_BASELINE_ROWS, settings)
         place = list(known).index(name) + 1
-        view = _view(state, reference, settings, 0.5 / (place * (place + 1)), name, None)
+        view = _view(state, reference, settings, (1 - SHARE) * 0.5 / (place * (place + 1)), name, None)
         known[name], findings, _ = after_rows(known[name], view, bins[which], rows.times_us[which])
         alarms += [_alarm(state, finding, reference, name, now_us) for finding in findings]
     return replace(state, segments=known, passed_over=state.passed_over + passed_over), alarms

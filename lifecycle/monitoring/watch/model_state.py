@@ -13,9 +13,11 @@ import numpy as np
 
 from lifecycle.monitoring.alarm import Alarm
 from lifecycle.monitoring.sequential.betting import Capital
+from lifecycle.monitoring.watch.labelled_alerts import LabelWatch
 from lifecycle.monitoring.watch.stream_set import StreamSet
 
 FORMAT: Final = 1
+_NESTED: Final = ("whole", "segments", "labelled")
 LATEST: Final = 20
 """How many signs and earlier revisions are remembered."""
 
@@ -55,6 +57,8 @@ class ModelState:
     whole: StreamSet | None = None
     """All rows; None while nothing is watched."""
     segments: Mapping[str, StreamSet] = field(default_factory=dict)
+    labelled: LabelWatch = field(default_factory=LabelWatch)
+    """What analysts say of its alerts."""
     unwatched: str = ""
     """Why nothing is watched."""
     rows: int = 0
@@ -83,9 +87,11 @@ class ModelState:
 
 def encode_state(state: ModelState) -> str:
     """One JSON document."""
-    plain = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in ("whole", "segments")}
+    plain = {f.name: getattr(state, f.name) for f in fields(state) if f.name not in _NESTED}
     plain["whole"] = None if state.whole is None else _plain(state.whole)
     plain["segments"] = {name: _plain(found) for name, found in state.segments.items()}
+    labelled = {f.name: getattr(state.labelled, f.name) for f in fields(state.labelled) if f.name != "streams"}
+    plain["labelled"] = labelled | {"streams": None if state.labelled.streams is None else _plain(state.labelled.streams)}
     return msgspec.json.encode({"format": FORMAT, **plain}).decode()
 
 
@@ -95,7 +101,8 @@ def decode_state(body: bytes, where: str) -> ModelState:
         plain = msgspec.json.decode(body)
         if plain.pop("format") != FORMAT:
             raise StateError(f"{where}: was written by another version of Vedette; remove it, and the monitor begins anew")
-        whole, segments = plain.pop("whole"), plain.pop("segments")
+        whole, segments, labelled = (plain.pop(name) for name in _NESTED)
+        labels_of = labelled.pop("streams")
         return ModelState(
             **{
                 **plain,
@@ -105,6 +112,7 @@ def decode_state(body: bytes, where: str) -> ModelState:
                 "unsent": msgspec.convert(plain["unsent"], tuple[Alarm, ...]),
                 "shape": tuple(plain["shape"]),
                 "whole": None if whole is None else _streams(whole),
+                "labelled": LabelWatch(**labelled, streams=None if labels_of is None else _streams(labels_of)),
                 "segments": {name: _streams(found) for name, found in segments.items()},
             }
         )

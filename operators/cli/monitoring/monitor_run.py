@@ -24,6 +24,7 @@ from lifecycle.monitoring.watch.state_files import StateFiles
 from lifecycle.monitoring.watch.stream_set import MAJOR, MINOR
 from operators.cli.acts import now_us
 from operators.cli.console import CommandError, errors, page, plain
+from operators.cli.monitoring.label_reader import LabelledAlerts
 from operators.cli.monitoring.monitor_metrics import (
     ALARMS,
     FAILURES,
@@ -72,6 +73,7 @@ class MonitorRun:
         self._alarms = AlarmLog(folder, acts)
         self._files = StateFiles(folder)
         self._bundles: BundleStore = open_store(settings.model_copy(update={"store_dir": options.store}))
+        self._labels = LabelledAlerts(options.store / "labels")
         self._watches: dict[str, ModelWatch] = {}
         self._receivers = [AlarmDelivery(self._alarms, folder, "stdout", self._print)]
         if options.webhook is not None:
@@ -125,7 +127,13 @@ class MonitorRun:
         for name in names:
             if name not in self._watches:
                 watch = ModelWatch(
-                    name, self._options.store / "audit", self._files, self._alarms, self._options.watch, self._bundle
+                    name,
+                    self._options.store / "audit",
+                    self._files,
+                    self._alarms,
+                    self._options.watch,
+                    self._bundle,
+                    self._labels.read,
                 )
                 if self._options.is_from_now:
                     watch.begin_at_end()

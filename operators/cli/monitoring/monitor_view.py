@@ -82,6 +82,7 @@ def _record(state: "ModelState", reference: "ModelReference | None", alarms: lis
         "subjects": subjects,
         "segments": {name: {"rows": s.rows, "baseline_left": s.baseline_left, "most_evidence": float(s.capital.e_values.max(initial=1.0))}
                      for name, s in state.segments.items()},
+        "labels": state.labelled.labels,
         "signs": [{"detector": sign.detector, "at": _moment(sign.time_us)} for sign in state.signs],
         "alarms": [msgspec.to_builtins(alarm) for alarm in alarms if alarm.model == state.model],
     }  # fmt: skip

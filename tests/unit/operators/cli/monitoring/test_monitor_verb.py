@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from lifecycle.labels.label import Label
+from lifecycle.labels.label_log import LabelLog
 from lifecycle.monitoring.alarm import AlarmLog
 from lifecycle.monitoring.watch.settings import WatchSettings
 from lifecycle.monitoring.watch.state_files import StateFiles
@@ -21,7 +23,7 @@ from operators.cli.monitoring.monitor_run import MonitorRun, RunOptions
 from serving.models.build import build_bundle
 from serving.models.store import BundleStore
 from serving.settings import ServingSettings
-from tests.fakes.monitoring.stream import MODEL, answered, append_to_log, values
+from tests.fakes.monitoring.stream import MODEL, START_US, answered, append_to_log, values
 from tests.unit.serving.scoring.variants import POINT, graph
 from tests.waiting import until
 
@@ -206,10 +208,27 @@ def test_it_goes_on_until_a_signal_and_has_metrics_meanwhile(store, running, cap
     assert status == 200
     silent = {m.name for m in METRICS} - names - {"vedette_monitor_failures_total"}
     assert silent == set()
-    assert 'vedette_monitor_alarms_total{kind="data_drift",model="flows",severity="major"} 1.0' in text
+    assert 'vedette_monitor_open{model="flows",severity="major"} 1.0' in text
     assert seen["healthz"] == (200, "ok\n")
     assert seen["other"][0] == 404
     assert StateFiles(store / "monitoring").read(MODEL).rows == 800
+
+
+def test_labels_of_alerts_are_followed_too(store):
+    labels = LabelLog(store / "labels")
+    monitor(store, "--once")
+    rng = np.random.default_rng(5)
+    labels.give_all(
+        [
+            Label(label_id=f"l{n}", event=f"e{n}", model=MODEL, verdict="benign" if rng.random() < (0.2 if n < 400 else 0.7) else "attack",
+                  analyst="ada", time_us=START_US, selection="alert")
+            for n in range(700)
+        ]
+    )  # fmt: skip
+    done = monitor(store, "--once", "--json")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {alarm["kind"] for alarm in told} == {"concept_drift"}
+    assert json.loads(monitor(store, "show", "--json").stdout)[0]["labels"] == 700
 
 
 def test_two_do_not_run_on_one_store(store):
