@@ -2,7 +2,7 @@
 
 Only labels of events that came before an analyst because they alerted count: how many of those are labelled may change, not which.
 The stream is compared with its own first BASELINE labels of the revision, because training says nothing of what analysts see.
-How good the model is, with weights for how events were selected, is told by lifecycle.performance."""
+How good the model is, with weights for how events were selected, is told by the room of performance."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -192,7 +192,8 @@ def test_it_goes_on_until_a_signal_and_has_metrics_meanwhile(store, running, cap
         until(lambda: has_said("/metrics"))
         url = seen["words"].split("metrics on ")[1].split("/metrics")[0]
         drift(store)
-        until(lambda: 'vedette_monitor_open{model="flows",severity="major"} 1.0' in get(f"{url}/metrics")[1])
+        counted = 'vedette_monitor_alarms_total{kind="data_drift",model="flows",severity="major"} 1.0'  # after the gauges
+        until(lambda: counted in get(f"{url}/metrics")[1])
         seen["metrics"], seen["healthz"], seen["other"] = get(f"{url}/metrics"), get(f"{url}/healthz"), get(f"{url}/x")
         os.kill(os.getpid(), signal.SIGTERM)
 
