@@ -8,7 +8,7 @@ when `add` returns. A major alarm is also an act `monitor.alarm` in the log of g
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from math import isfinite
@@ -100,14 +100,14 @@ class AlarmLog:
                 self._append(fd, msgspec.json.encode(alarm) + b"\n")
                 self._ids.add(alarm.alarm_id)
             if alarm.severity == "major":
-                self._record(alarm)
+                self._record([alarm])
         return is_new
 
     def record_acts(self) -> int:
         """Record the act of each major alarm that has none, as a crash between the two leaves it; how many. Raises OSError, NoteError,
         AlarmError."""
         with self._locked():
-            return sum(self._record(alarm) for alarm in self.read() if alarm.severity == "major")
+            return self._record([alarm for alarm in self.read() if alarm.severity == "major"])
 
     def read(self) -> Iterator[Alarm]:
         """Every alarm, oldest first; a torn last line is left out. Raises AlarmError for a line that is none, OSError."""
@@ -139,23 +139,24 @@ class AlarmLog:
             sync_folder(self.path.parent)
         self._read_bytes = size + len(line)
 
-    def _record(self, alarm: Alarm) -> bool:
-        """Record the act of a major alarm unless it is there; whether it was recorded now."""
-        if self._acts is None or any(
-            act.action == ALARM_ACT and act.evidence.get("alarm_id") == alarm.alarm_id for act in self._acts.read()
-        ):
-            return False
-        self._acts.record(
-            Act(
-                time_us=alarm.time_us,
-                actor=ACTOR,
-                action=ALARM_ACT,
-                subject=f"modelservice/local/{alarm.model}",
-                reason=alarm.words,
-                evidence=msgspec.to_builtins(alarm),
+    def _record(self, alarms: Sequence[Alarm]) -> int:
+        """Record the acts of major alarms, except those that are there; how many were recorded now."""
+        if self._acts is None or not alarms:
+            return 0
+        known = {act.evidence.get("alarm_id") for act in self._acts.read() if act.action == ALARM_ACT}
+        missing = [alarm for alarm in alarms if alarm.alarm_id not in known]
+        for alarm in missing:
+            self._acts.record(
+                Act(
+                    time_us=alarm.time_us,
+                    actor=ACTOR,
+                    action=ALARM_ACT,
+                    subject=f"modelservice/local/{alarm.model}",
+                    reason=alarm.words,
+                    evidence=msgspec.to_builtins(alarm),
+                )
             )
-        )
-        return True
+        return len(missing)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:

@@ -7,6 +7,8 @@ import numpy as np
 from lifecycle.arrays import Floats
 
 _SMOOTHING: Final = 0.5
+_HIDDEN: Final = 0.75
+"""Expected rows of a bin at which about half of the noise of its logarithm is hidden by _SMOOTHING."""
 
 
 def shares(counts: Floats) -> Floats:
@@ -43,18 +45,20 @@ def total_variation(reference: Floats, current: Floats) -> Floats:
 
 
 def psi_noise(reference: Floats, current: Floats) -> Floats:
-    """The PSI that two samples of these sizes have on average without any change, shape (streams,): (bins - 1) (1/n + 1/m).
+    """The PSI that two samples of these sizes have on average without any change, shape (streams,).
 
-    Source: Yurdakul & Naranjo (2020), section 3."""
-    bins = np.count_nonzero(reference + current, axis=1)
-    found: Floats = np.maximum(bins - 1, 0) * _inverse_rows(reference, current)
+    (1 - p) (1/n + 1/m) for each bin of share p, and less for a bin that expects few rows: the half row that is added hides it there.
+    Source: Yurdakul & Naranjo (2020), section 3, for bins that have rows; the rest is fitted to draws (its test)."""
+    p = shares(reference + current)
+    n, m = (np.maximum(counts.sum(axis=1, keepdims=True), 1.0) for counts in (reference, current))
+    found: Floats = ((1 - p) * (p / (n * p + _HIDDEN) + p / (m * p + _HIDDEN))).sum(axis=1)
     return found
 
 
 def gap_noise(reference: Floats, current: Floats) -> Floats:
-    """The same for `largest_gap`: 0.8687 sqrt(1/n + 1/m), the mean of Kolmogorov's distribution; less on few bins."""
+    """The same for `largest_gap`: 0.8687 sqrt(1/n + 1/m), the mean of Kolmogorov's distribution; on few bins `variation_noise` is less."""
     found: Floats = 0.8687 * np.sqrt(_inverse_rows(reference, current))
-    return found
+    return np.minimum(found, variation_noise(reference, current))
 
 
 def variation_noise(reference: Floats, current: Floats) -> Floats:

@@ -13,6 +13,8 @@ import msgspec
 from lifecycle.monitoring.alarm import Alarm, AlarmLog
 from serving.replica.whole_files import write_whole
 
+MOST_AT_ONCE: Final = 50
+"""Alarms of one delivery; the others wait for the next, so that a slow receiver holds up no look for long."""
 LONGEST_WAIT_S: Final = 300.0
 _FIRST_WAIT_S: Final = 1.0
 Send = Callable[[Alarm], None]
@@ -41,7 +43,7 @@ class AlarmDelivery:
         """Alarms that the receiver has not taken yet."""
 
     def deliver(self, now_s: float) -> None:
-        """Hand over what is new. now_s: monotonic time.
+        """Hand over what is new, at most MOST_AT_ONCE. now_s: monotonic time.
 
         Raises DeliveryFailed where the receiver is away, after which attempts wait longer and longer; AlarmError, OSError."""
         size = self._alarms.path.stat().st_size if self._alarms.path.exists() else 0
@@ -50,7 +52,7 @@ class AlarmDelivery:
         delivered = self._read()
         pending = list(islice(self._alarms.read(), delivered, None))
         self.waiting = len(pending)
-        for alarm in pending:
+        for alarm in pending[:MOST_AT_ONCE]:
             try:
                 self._send(alarm)
             except DeliveryFailed:
@@ -60,7 +62,7 @@ class AlarmDelivery:
             self._failures = 0
             self._write(delivered := delivered + 1)
             self.waiting -= 1
-        self._size = size
+        self._size = size if not self.waiting else -1
 
     def _read(self) -> int:
         if self._delivered is None:

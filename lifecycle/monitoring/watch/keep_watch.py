@@ -11,7 +11,7 @@ from typing import Final
 from lifecycle.monitoring.alarm import Alarm, AlarmLog
 from lifecycle.monitoring.watch.labelled_alerts import ReadLabels
 from lifecycle.monitoring.watch.look import WatchedModel, look, look_at_labels
-from lifecycle.monitoring.watch.model_state import ModelState
+from lifecycle.monitoring.watch.model_state import ModelState, Revision
 from lifecycle.monitoring.watch.reference import FindBundle, ModelReference, NoReference, reference_of
 from lifecycle.monitoring.watch.settings import WatchSettings
 from lifecycle.monitoring.watch.state_files import StateFiles
@@ -20,6 +20,8 @@ from serving.audit.signed_note import NoteError
 
 BATCH_ROWS: Final = 5_000
 """Rows of one look at most: what bounds the monitor's memory."""
+_LOOK_AGAIN: Final = 30
+"""Looks after which a bundle that has no reference is read again: reading one verifies all of its files."""
 _WRITE_EVERY_US: Final = 60 * 1_000_000
 """A state without news is written so often, so that `vedette monitor show` knows when the monitor looked last."""
 
@@ -38,7 +40,8 @@ class ModelWatch:
         read_labels: ReadLabels | None = None,
     ) -> None:
         self._files, self._alarms, self._read_labels = files, alarms, read_labels
-        self._references: dict[str, ModelReference] = {}
+        self._reference: tuple[str, ModelReference] | None = None
+        self._missing: tuple[str, str, int] | None = None
         self._find = find
         self._watched = WatchedModel(settings, self.reference)
         self.state = files.read(model)
@@ -92,16 +95,23 @@ class ModelWatch:
     @property
     def known_reference(self) -> ModelReference | None:
         """The reference that was read last; None if none was."""
-        return next(iter(self._references.values()), None)
+        return self._reference[1] if self._reference is not None else None
 
-    def reference(self, version: str) -> ModelReference:
-        """The reference of a version, read once. Raises NoReference."""
-        if version not in self._references:
-            found = reference_of(self._find(self.state.model, version))
+    def reference(self, revision: Revision) -> ModelReference:
+        """The reference of a revision, read once. Raises NoReference; what is missing is looked for again after some looks."""
+        if self._reference is not None and self._reference[0] == revision.revision:
+            return self._reference[1]
+        if self._missing is not None and self._missing[0] == revision.revision and self.state.looks < self._missing[2]:
+            raise NoReference(self._missing[1])
+        try:
+            found = reference_of(self._find(self.state.model, revision.version))
             if not found.subjects:
-                raise NoReference(f"the reference of {self.state.model} version {version} has no column that is not personal")
-            self._references = {version: found}
-        return self._references[version]
+                raise NoReference(f"the reference of {self.state.model} version {revision.version} has only personal columns")
+        except NoReference as problem:
+            self._missing = (revision.revision, str(problem), self.state.looks + _LOOK_AGAIN)
+            raise
+        self._reference = (revision.revision, found)
+        return found
 
     def _keep(self, state: ModelState) -> None:
         self._files.write(state)

@@ -25,8 +25,8 @@ STABLE: Final = "stable"
 LATE_US: Final = 600 * 1_000_000
 """How long after a new revision the old one may still answer, on replicas that have not followed yet. Later it is a rollback."""
 NO_SEGMENT: Final = "(none)"
-FindReference = Callable[[str], ModelReference]
-"""The reference of a version of the model. Raises NoReference."""
+FindReference = Callable[[Revision], ModelReference]
+"""The reference of a revision of the model. Raises NoReference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,9 @@ def _look_at_one(state: ModelState, rows: AnsweredRows, now_us: int, watched: Wa
         if before is not None and begin_us <= (before.until_us or 0) + LATE_US:
             return replace(state, passed_over=state.passed_over + len(rows)), []
         state = _begun(state, Revision(revision, str(rows.versions[0]), begin_us), watched)
+    assert state.current is not None  # noqa: S101 (begun above)
     try:
-        reference = watched.reference(str(rows.versions[0]))
+        reference = watched.reference(state.current)
     except NoReference as problem:
         return replace(state, unwatched=str(problem), whole=None, passed_over=state.passed_over + len(rows)), []
     if state.whole is None or state.shape != reference.shape or state.method != watched.settings.method:

@@ -17,7 +17,7 @@ from lifecycle.governance.acts import ActsLog
 from lifecycle.monitoring.alarm import Alarm, AlarmError, AlarmLog
 from lifecycle.monitoring.watch.delivery import AlarmDelivery, DeliveryFailed
 from lifecycle.monitoring.watch.keep_watch import BATCH_ROWS, ModelWatch
-from lifecycle.monitoring.watch.model_state import ModelState
+from lifecycle.monitoring.watch.model_state import ModelState, StateError
 from lifecycle.monitoring.watch.reference import ModelReference, NoReference
 from lifecycle.monitoring.watch.settings import WatchSettings
 from lifecycle.monitoring.watch.state_files import StateFiles
@@ -126,19 +126,20 @@ class MonitorRun:
         names = self._options.models or tuple(dict.fromkeys(entry.name for entry in self._bundles.entries()))
         for name in names:
             if name not in self._watches:
-                watch = ModelWatch(
-                    name,
-                    self._options.store / "audit",
-                    self._files,
-                    self._alarms,
-                    self._options.watch,
-                    self._bundle,
-                    self._labels.read,
-                )
-                if self._options.is_from_now:
-                    watch.begin_at_end()
-                self._watches[name] = watch
-        return [self._watches[name] for name in names]
+                try:
+                    self._watches[name] = self._opened(name)
+                except (StateError, OSError) as problem:
+                    if self._options.is_once:
+                        raise
+                    self._fail("look", f"{problem}; it is not watched until then")
+        return [self._watches[name] for name in names if name in self._watches]
+
+    def _opened(self, name: str) -> ModelWatch:
+        log, options = self._options.store / "audit", self._options
+        watch = ModelWatch(name, log, self._files, self._alarms, options.watch, self._bundle, self._labels.read)
+        if options.is_from_now:
+            watch.begin_at_end()
+        return watch
 
     def _look(self, watch: ModelWatch) -> int:
         model, before = watch.state.model, watch.state.alarms

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from lifecycle.monitoring.sequential.binning import NumberBins, TextBins
-from lifecycle.monitoring.sequential.effects import largest_gap, psi, total_variation
+from lifecycle.monitoring.sequential.effects import (
+    gap_noise,
+    largest_gap,
+    psi,
+    psi_noise,
+    total_variation,
+    variation_noise,
+)
 
 
 def test_a_spike_and_both_ends_have_bins_of_their_own():
@@ -44,3 +51,16 @@ def test_effects_of_a_known_change():
     assert psi(reference, current)[0] == pytest.approx(((a - b) * np.log(a / b)).sum())
     assert psi(reference, reference)[0] == pytest.approx(0)
     assert (psi(reference, 0 * current)[0] >= 0, total_variation(reference, reference)[0]) == (True, 0)
+
+
+@pytest.mark.parametrize("bins", [2, 20, 52], ids=lambda bins: f"{bins} bins")
+@pytest.mark.parametrize("rows", [100, 500])
+@pytest.mark.parametrize("is_even", [True, False], ids=["even", "few frequent, many rare"])
+def test_what_chance_alone_gives_is_about_what_is_taken_off(bins, rows, is_even):
+    rng = np.random.default_rng(bins * rows)
+    share = np.full(bins, 1 / bins) if is_even else 0.7 ** np.arange(bins) / (0.7 ** np.arange(bins)).sum()
+    reference = rng.multinomial(1000, share, size=400).astype(float)
+    current = rng.multinomial(rows, share, size=400).astype(float)
+    for effect, noise in ((psi, psi_noise), (total_variation, variation_noise), (largest_gap, gap_noise)):
+        left = effect(reference, current).mean() - noise(reference, current).mean()
+        assert abs(left) < 0.05, effect.__name__

@@ -3,7 +3,7 @@
 import pytest
 
 from lifecycle.monitoring.alarm import Alarm, AlarmLog
-from lifecycle.monitoring.watch.delivery import AlarmDelivery, DeliveryFailed
+from lifecycle.monitoring.watch.delivery import MOST_AT_ONCE, AlarmDelivery, DeliveryFailed
 
 
 def alarm(name):
@@ -62,6 +62,17 @@ def test_nothing_is_lost_while_the_receiver_is_away_and_attempts_become_rarer(tm
     receiver.is_away = False
     one.deliver(2000.0)
     assert (receiver.taken, one.waiting) == (["a", "b"], 0)
+
+
+def test_a_slow_receiver_gets_some_at_a_time(tmp_path, log, receiver):
+    one = delivery(tmp_path, log, receiver)
+    for n in range(MOST_AT_ONCE + 3):
+        log.add(alarm(f"a{n}"))
+    one.deliver(0.0)
+    assert (len(receiver.taken), one.waiting) == (MOST_AT_ONCE, 3)
+    one.deliver(0.0)
+    one.deliver(0.0)
+    assert receiver.taken == [f"a{n}" for n in range(MOST_AT_ONCE + 3)]
 
 
 def test_a_crash_after_the_receiver_took_it_hands_it_over_again_with_its_id(tmp_path, log, receiver):

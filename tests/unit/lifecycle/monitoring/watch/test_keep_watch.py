@@ -31,7 +31,7 @@ REFERENCE = reference()
 class Watch(ModelWatch):
     """With the reference at hand, in place of a bundle's."""
 
-    def reference(self, version):
+    def reference(self, revision):
         return REFERENCE
 
 

@@ -18,7 +18,7 @@ REFERENCE = reference()
 NOW_US = START_US + 10**12
 
 
-def watched(find=lambda version: REFERENCE, **settings_):
+def watched(find=lambda revision: REFERENCE, **settings_):
     return WatchedModel(WatchSettings(**settings_), find)
 
 
@@ -209,8 +209,8 @@ def test_with_other_settings_the_evidence_begins_anew():
 
 
 def test_a_model_without_reference_says_why():
-    def find(version):
-        raise NoReference(f"version {version} has none")
+    def find(revision):
+        raise NoReference(f"version {revision.version} has none")
 
     state, alarms = seen(answered(np.random.default_rng(0), 50), model=watched(find))
     assert (alarms, state.unwatched, state.passed_over) == ([], "version 1 has none", 50)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from lifecycle.labels.label import Label
 from lifecycle.labels.label_log import LabelLog
 from lifecycle.monitoring.alarm import AlarmLog
+from lifecycle.monitoring.watch.reference import NoReference
 from lifecycle.monitoring.watch.settings import WatchSettings
 from lifecycle.monitoring.watch.state_files import StateFiles
 from operators.cli.main import app
@@ -28,12 +29,12 @@ from tests.unit.serving.scoring.variants import POINT, graph
 from tests.waiting import until
 
 
-def bundle(folder, *, with_reference=True, **fields):
+def bundle(folder, *, with_reference=True, name=MODEL, **fields):
     found = values(np.random.default_rng(99), 1000)
     sample = {"columns": {name: list(column) for name, column in found["columns"].items()}, "score": found["score"].tolist()}
     return build_bundle(
         folder, model=graph(1.0), files={"reference/sample.json": json.dumps(sample).encode()} if with_reference else {},
-        name=MODEL, version="1", score={"output": "risk"}, operating_points={"all": POINT}, default_operating_point="all", **fields,
+        name=name, version="1", score={"output": "risk"}, operating_points={"all": POINT}, default_operating_point="all", **fields,
     )  # fmt: skip
 
 
@@ -230,6 +231,34 @@ def test_labels_of_alerts_are_followed_too(store):
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert {alarm["kind"] for alarm in told} == {"concept_drift"}
     assert json.loads(monitor(store, "show", "--json").stdout)[0]["labels"] == 700
+
+
+def test_a_bundle_that_gets_its_reference_later_is_watched_then(tmp_path, running, store):
+    """A revision without a reference is read again after some looks, not at each."""
+    watch = running._opened(MODEL)
+    reads = []
+
+    def find(model, version):
+        reads.append(version)
+        if len(reads) < 2:
+            raise NoReference("not yet")
+        return BundleStore(store).resolve(model, version)
+
+    watch._find = find
+    for n in range(40):
+        append_to_log(store / "audit", answered(np.random.default_rng(n), 5, begin=400 + 5 * n))
+        watch.look(START_US)
+    assert (len(reads), watch.state.unwatched) == (2, "")
+    assert watch.state.whole.rows > 0
+
+
+def test_a_state_that_cannot_be_read_stops_its_model_only(tmp_path, running, store, capfd):
+    BundleStore(store).add(bundle(tmp_path / "other", name="other"))
+    monitor(store, "--once")
+    (store / "monitoring" / "states" / f"{MODEL}.json").write_text("{}", encoding="utf-8")
+    assert [watch.state.model for watch in running._wanted()] == ["other"]
+    assert "remove it" in capfd.readouterr().err
+    assert "remove it" in str(monitor(store, "--once").exception)
 
 
 def test_two_do_not_run_on_one_store(store):
