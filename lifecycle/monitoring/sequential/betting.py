@@ -77,7 +77,7 @@ def cells_of(p_values: Floats) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class Capital:
-    """The bets of every stream. A frozen value: `after` gives the next."""
+    """The capital of every bet on every stream, which is the evidence. A frozen value: `after` gives the next."""
 
     blocks: NDArray[np.int64]
     """Blocks since the start, shape (streams,)."""

@@ -20,7 +20,9 @@ Bins = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class NumberBins:
-    """Bins of a number. cuts: ascending, FP32: clients send FP32, and 0.1 must stand in the same bin however it came."""
+    """Bins of a number: between quantiles, with one for each value that repeats.
+
+    cuts: ascending, FP32: clients send FP32, and 0.1 must stand in the same bin however it came."""
 
     cuts: NDArray[np.float32]
 
@@ -50,7 +52,7 @@ class NumberBins:
 
 @dataclass(frozen=True, slots=True)
 class TextBins:
-    """Bins of text. values: those with a bin of their own, the most frequent first."""
+    """Bins of text: the frequent values, all others, missing ones. values: those with a bin of their own, the most frequent first."""
 
     values: tuple[str, ...]
 

@@ -30,7 +30,7 @@ class _Progress(msgspec.Struct, frozen=True):
 
 
 class AlarmDelivery:
-    """Delivers to one receiver. name: of its file, STORE/monitoring/delivered/NAME.json."""
+    """Hands the alarms of one file on to one receiver. name: of its file, STORE/monitoring/delivered/NAME.json."""
 
     def __init__(self, alarms: AlarmLog, folder: Path, name: str, send: Send) -> None:
         self.name = name

@@ -44,7 +44,9 @@ class Revision(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """Frozen: a look gives the next. position: how far each segment of the log was read, in bytes."""
+    """What the monitor knows of one model, and how far it has read the log. Frozen: a look gives the next.
+
+    position: how far each segment of the log was read, in bytes."""
 
     model: str
     position: Mapping[str, int] = field(default_factory=dict)

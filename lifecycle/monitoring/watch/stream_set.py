@@ -33,7 +33,9 @@ _WHOLE_MEMORY = 0.9
 
 @dataclass(frozen=True, slots=True)
 class StreamFinding:
-    """A stream has drifted. psi, gap: how much beyond chance. since_us: since when, as far as is known."""
+    """One stream that has drifted: with which evidence, how far, since when.
+
+    psi, gap: how much beyond chance. since_us: since when, as far as is known."""
 
     subject: int
     severity: int
@@ -47,7 +49,7 @@ class StreamFinding:
 
 @dataclass(frozen=True, slots=True)
 class StreamSet:
-    """Arrays are of shape (streams,) or (streams, bins)."""
+    """The evidence about one set of rows: what was counted, and what was bet. Arrays are of shape (streams,) or (streams, bins)."""
 
     base: NDArray[np.int64]
     """Counts of the reference."""
@@ -125,7 +127,9 @@ class StreamSet:
 
 @dataclass(frozen=True, slots=True)
 class SetView:
-    """What does not change about a set. share: of the level. signed: the stream whose quick signs are looked for; None: none."""
+    """What does not change about a set of rows: its name, its settings, its share of the level.
+
+    signed: the stream whose quick signs are looked for; None: none."""
 
     key: str
     is_text: NDArray[np.bool_]
