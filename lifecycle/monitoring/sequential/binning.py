@@ -29,7 +29,7 @@ class NumberBins:
     @classmethod
     def of(cls, quantiles: Sequence[float]) -> "NumberBins":
         """Bins between quantiles, ascending. A value that stands there twice or more is a bin of its own."""
-        values, times = np.unique(np.asarray(quantiles, dtype=np.float32), return_counts=True)
+        values, times = np.unique(_fp32(np.asarray(quantiles, dtype=np.float64)), return_counts=True)
         is_alone = (times > 1) | (np.arange(len(values)) == 0)  # the least one: below it begins what training had not
         return cls(np.unique(np.concatenate([values[is_alone], np.nextafter(values, np.float32(np.inf))])))
 
@@ -46,7 +46,7 @@ class NumberBins:
 
     def bins_of(self, column: NDArray[Any]) -> Bins:
         """The bin of each value, shape (n,). What is no number is missing."""
-        values = _numbers(column).astype(np.float32)
+        values = _fp32(_numbers(column))
         return np.where(np.isnan(values), len(self.cuts) + 1, np.searchsorted(self.cuts, values, side="right")).astype(np.int64)
 
 
@@ -75,11 +75,23 @@ class TextBins:
         """The bin of each value, shape (n,)."""
         places = {value: place for place, value in enumerate(self.values)}
         other, missing = len(self.values), len(self.values) + 1
-        return np.array([missing if v is None else places.get(_text(v), other) for v in column.tolist()], dtype=np.int64)
+        return np.array([missing if v is None else places.get(text_of(v), other) for v in column.tolist()], dtype=np.int64)
 
 
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def text_of(value: object) -> str:
+    """A value as text: a whole number as such, since a code that is text in training may come as a number.
+
+    >>> text_of(8443.0), text_of(1234567.0), text_of(0.5), text_of("tcp")
+    ('8443', '1234567', '0.5', 'tcp')
+    """
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else f"{value:g}"
+    return str(value)
+
+
+def _fp32(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # beyond FP32 is infinite
+        return values.astype(np.float32)
 
 
 def _numbers(column: NDArray[Any]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@
 3. As 1. A crash before this is repaired by 1 in the next process."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from lifecycle.monitoring.watch.reference import FindBundle, ModelReference, NoR
 from lifecycle.monitoring.watch.settings import WatchSettings
 from lifecycle.monitoring.watch.state_files import StateFiles
 from lifecycle.monitoring.windows.answered import AnswerFollower
+from serving.audit.segment_files import segments_with_records
 from serving.audit.signed_note import NoteError
 
 BATCH_ROWS: Final = 5_000
@@ -24,6 +26,15 @@ _LOOK_AGAIN: Final = 30
 """Looks after which a bundle that has no reference is read again: reading one verifies all of its files."""
 _WRITE_EVERY_US: Final = 60 * 1_000_000
 """A state without news is written so often, so that `vedette monitor show` knows when the monitor looked last."""
+
+
+def ends_of_log(log: Path) -> dict[str, int]:
+    """How long each segment of the log is now, in bytes, by its name. Raises OSError."""
+    found = {}
+    for files in segments_with_records(log) if log.is_dir() else []:
+        with suppress(FileNotFoundError):  # retention removed it
+            found[files.stem] = files.records.stat().st_size
+    return found
 
 
 class ModelWatch:
@@ -87,6 +98,10 @@ class ModelWatch:
         if position == state.labelled.position:
             return state, ()
         return look_at_labels(state, labels, position, now_us, self._watched.settings)
+
+    def has_read(self, ends: Mapping[str, int]) -> bool:
+        """Whether every segment was read as far as this; ends: of `ends_of_log`."""
+        return all(self.state.position.get(name, 0) >= end for name, end in ends.items())
 
     def keep(self) -> None:
         """Write the state down, as at the end of a process. Raises OSError."""

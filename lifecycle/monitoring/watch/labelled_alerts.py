@@ -6,7 +6,6 @@ How good the model is, with weights for how events were selected, is told by the
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from lifecycle.monitoring.alarm import Alarm, Severity, alarm_id_of
 from lifecycle.monitoring.sequential.signs import Sign
 from lifecycle.monitoring.watch.settings import WatchSettings
 from lifecycle.monitoring.watch.stream_set import MAJOR, SetView, StreamFinding, StreamSet, after_rows
+from lifecycle.monitoring.watch.words import moment
 
 SUBJECT: Final = "false_alarms"
 SHARE: Final = 0.1
@@ -73,7 +73,6 @@ def _alarm(finding: StreamFinding, model: str, revision: str, shares: tuple[floa
         statistic="e-process" if severity == "minor" else "e-process, major",
         began_us=finding.since_us,
     )
-    since = datetime.fromtimestamp(finding.since_us / 1e6, UTC).isoformat(timespec="seconds")
     return Alarm(
         alarm_id=named,
         model=model,
@@ -88,7 +87,7 @@ def _alarm(finding: StreamFinding, model: str, revision: str, shares: tuple[floa
         time_us=now_us,
         words=(
             f"Analysts call {shares[1]:.0%} of the alerts of {model} benign, it was {shares[0]:.0%} in the first {BASELINE} labels of this "
-            f"revision; since {since}; evidence {finding.e_value:.3g} to 1."
+            f"revision; since {moment(finding.since_us)}; evidence {finding.e_value:.3g} to 1."
         ),
         advice=(
             "If no column is alarmed, the same inputs now mean something else: see what the newly false alerts have in common with "

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifecycle.monitoring.alarm import Alarm
+from lifecycle.monitoring.sequential.binning import text_of
 from lifecycle.monitoring.sequential.signs import Sign
 from lifecycle.monitoring.watch.labelled_alerts import SHARE, LabelledAlert, with_labels
 from lifecycle.monitoring.watch.model_state import LATEST, ModelState, Revision, SeenSign
@@ -182,7 +183,7 @@ def segments_of_rows(rows: AnsweredRows, column: str) -> NDArray[np.object_]:
 def _segment(value: object) -> str:
     if value is None or value != value:  # noqa: PLR0124 (NaN)
         return NO_SEGMENT
-    return f"{value:g}" if isinstance(value, float) else str(value)[:200]
+    return text_of(value)[:200]
 
 
 def _view(

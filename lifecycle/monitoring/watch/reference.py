@@ -40,7 +40,8 @@ class VerdictBins:
 
     def bins_of(self, column: NDArray[Any]) -> Bins:
         """The bin of each score, shape (n,)."""
-        scores = column.astype(np.float32)
+        with np.errstate(over="ignore"):
+            scores = column.astype(np.float32)
         return np.where(np.isnan(scores), _VERDICTS, verdict_codes(scores, self.point)).astype(np.int64)
 
 

@@ -31,7 +31,7 @@ def alarm_of(
     gap = "share of rows in another bin" if subject.kind in ("text", "verdict") else "largest gap of the distributions"
     compared = "its first rows" if segment is not None else "the reference"
     words = (
-        f"{_what(subject)}{place} of {model} no longer comes from the distribution of {compared}, since {_moment(finding.since_us)}: "
+        f"{_what(subject)}{place} of {model} no longer comes from the distribution of {compared}, since {moment(finding.since_us)}: "
         f"PSI {finding.psi:.2f}, {gap} {finding.gap:.2f}, over the latest {finding.rows} rows; evidence {finding.e_value:.3g} to 1."
     )
     if subject.is_answer and signs:
@@ -70,7 +70,8 @@ def _what(subject: Subject) -> str:
     return "The verdict" if subject.kind == "verdict" else f"Column {subject.name}"
 
 
-def _moment(time_us: int) -> str:
+def moment(time_us: int) -> str:
+    """When, to the second; the number itself where it is none of this calendar."""
     try:
         return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):

@@ -16,7 +16,7 @@ import numpy as np
 from lifecycle.governance.acts import ActsLog
 from lifecycle.monitoring.alarm import Alarm, AlarmError, AlarmLog
 from lifecycle.monitoring.watch.delivery import AlarmDelivery, DeliveryFailed
-from lifecycle.monitoring.watch.keep_watch import BATCH_ROWS, ModelWatch
+from lifecycle.monitoring.watch.keep_watch import ModelWatch, ends_of_log
 from lifecycle.monitoring.watch.model_state import ModelState, StateError
 from lifecycle.monitoring.watch.reference import ModelReference, NoReference
 from lifecycle.monitoring.watch.settings import WatchSettings
@@ -106,20 +106,24 @@ class MonitorRun:
         return self._raised
 
     def _loop(self) -> None:
+        log = self._options.store / "audit"
+        ends = ends_of_log(log)
         while not self._stopped.is_set():
+            if not self._options.is_once:
+                ends = ends_of_log(log)
+            watches = self._wanted()
             most = 0
-            for watch in self._wanted():
+            for watch in watches:
                 most = max(most, self._look(watch))
                 if self._stopped.is_set():
                     break
             self._looked_s = time.monotonic()
             self._deliver()
-            if most >= BATCH_ROWS:
-                continue  # there is more
-            if self._options.is_once and not most:
+            if most and not all(watch.has_read(ends) for watch in watches):
+                continue  # there was more than one look takes
+            if self._options.is_once:
                 return
-            if not self._options.is_once:
-                self._stopped.wait(self._options.every_s)
+            self._stopped.wait(self._options.every_s)
 
     def _wanted(self) -> list[ModelWatch]:
         """The watches of the models that were asked for, or of all that the store has now."""

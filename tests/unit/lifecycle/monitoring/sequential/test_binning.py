@@ -40,7 +40,12 @@ def test_text_has_the_frequent_values_others_and_missing():
 
 
 def test_codes_that_come_as_numbers_are_read_as_their_text():
-    assert TextBins.of({"443": 9, "53": 3}).bins_of(np.array([443.0, 53.0, 22.0])).tolist() == [0, 1, 2]
+    assert TextBins.of({"443": 9, "1234567": 3}).bins_of(np.array([443.0, 1234567.0, 22.0])).tolist() == [0, 1, 2]
+
+
+def test_numbers_beyond_fp32_are_beyond_all_that_training_had():
+    bins = NumberBins.of([0, 1e300])
+    assert bins.bins_of(np.array([-1e300, 5.0, 1e300, math.inf])).tolist() == [0, *bins.bins_of(np.array([5.0, 1e300, 1e300]))]
 
 
 def test_effects_of_a_known_change():

@@ -264,3 +264,12 @@ def test_a_state_that_cannot_be_read_stops_its_model_only(tmp_path, running, sto
 def test_two_do_not_run_on_one_store(store):
     with StateFiles(store / "monitoring").held():
         assert "another `vedette monitor`" in str(monitor(store, "--once").exception)
+
+
+def test_once_reads_all_that_was_there_whatever_the_size_of_answers(store, monkeypatch):
+    """Also where a look takes less than it may because the next answer does not fit."""
+    from lifecycle.monitoring.watch import keep_watch
+
+    monkeypatch.setattr(keep_watch.ModelWatch.look, "__defaults__", (7,))
+    monitor(store, "--once")
+    assert StateFiles(store / "monitoring").read(MODEL).rows == 400
