@@ -230,6 +230,22 @@ class TestOnOneServer:
         reader.types(page, scores)
         assert reader.types(page, says).strip().endswith(".")
 
+    def test_label_answers(self, reader: Reader):
+        page = "label-answers.md"
+        makes, asks, gives, corrects, shows, queue, exports, imports, lists, verifies = played(page)
+        reader.types(page, makes)
+        receipt = json.loads(reader.types(page, asks))["parameters"]["receipt"]
+        log = reader.folder / ".vedette" / "audit"
+        until(lambda: any(receipt.encode() in path.read_bytes() for path in log.glob("segment-*.jsonl")), "no record")
+        assert f"given: {receipt} of flows is benign, says ada" in reader.types(page, gives)
+        assert "corrected" in reader.types(page, corrects)
+        assert "backup job" in reader.types(page, shows)
+        assert "events of flows to label" in reader.types(page, queue)
+        reader.types(page, exports)
+        assert "0 given, 0 corrected, 1 known already" in reader.types(page, imports)
+        assert "1 events are labelled: 1 attack" in reader.types(page, lists)
+        assert "labels" in reader.types(page, verifies)
+
     def test_watch_it_at_work(self, reader: Reader):
         assert {"alert"} <= set(outputs(reader.says(INFER))["verdict"])
         metrics, records = played("watch-it.md")

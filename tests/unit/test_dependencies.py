@@ -21,13 +21,14 @@ ROOMS = {
     "lifecycle": ("lifecycle", "feature_repo"),
     "operators": ("operators",),
     "loadtests": ("loadtests",),
-    "kafka": ("serving.audit.anchors.kafka",),  # imported when it is asked for
+    "kafka": ("serving.audit.anchors.kafka", "operators.control.labels.kafka_topic"),  # imported when it is asked for
     "mlflow": ("lifecycle.governance.registry.exchange.mlflow",),
     "wandb": ("lifecycle.governance.registry.exchange.wandb",),
 }
 ELSEWHERE = {
     "serving": ("feature_repo.offline.", "serving.audit.anchors.kafka."),  # training data: `lifecycle` runs it
     "lifecycle": ("lifecycle.governance.registry.exchange.mlflow.", "lifecycle.governance.registry.exchange.wandb."),
+    "operators": ("operators.control.labels.kafka_topic.",),
     "loadtests": ("loadtests.bench.",),  # runs with everything that `dev` lists
 }
 

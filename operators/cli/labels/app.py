@@ -2,7 +2,7 @@
 
 import typer
 
-from operators.cli.labels import give, importing, listing, queue, serve
+from operators.cli.labels import follow, give, importing, listing, queue, serve
 
 app = typer.Typer(no_args_is_help=True, help="What analysts say of answers, and what to label next.")
 
@@ -19,3 +19,4 @@ app.command()(give.show)
 app.command()(listing.export)
 app.command()(queue.queue)
 app.command()(serve.serve)
+app.command()(follow.follow)

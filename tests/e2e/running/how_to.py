@@ -21,6 +21,7 @@ _SERVER = "the page's `vedette up` is the server that the tests share"
 _CLUSTER = "a cluster; tests/contract/operator/test_control.py says the verbs to one"
 _CLUSTER_ADMIN = "a cluster; tests/unit/serving/audit/keys/test_keyring.py rotates a mounted key"
 _CAPTURES = "minutes, and real captures; tests/integration/features/test_training.py judges both detectors on them"
+_UNTIL_CTRL_C_LABELS = "runs until Ctrl-C; tests/integration/labels/test_label_server_killed.py runs it and gives labels"
 _UNTIL_CTRL_C = "looks until Ctrl-C; played without --watch"
 
 NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
@@ -71,6 +72,12 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
         "vedette rollout get flows --context production --namespace soc": _CLUSTER,
         "kubectl vedette -n soc get flows --watch": _CLUSTER,
         'kubectl vedette promote flows --why "reviewed with the analysts"': _CLUSTER,
+    },
+    "label-answers.md": {
+        "vedette label serve --port 8095": _UNTIL_CTRL_C_LABELS,
+        "curl -s http://127.0.0.1:8095/v1/labels -H \"authorization: Bearer $(cat .vedette/keys/labels.token)\" -d "
+        '\'{"label_id": "ticket-7", "event": "case-41", "verdict": "attack", "analyst": "ada"}\'': _UNTIL_CTRL_C_LABELS,
+        "vedette label follow --bootstrap 127.0.0.1:9092 --topic labels": "a broker; tests/integration/labels/test_label_topic.py runs one",
     },
     "compare-two-models.md": {"vedette experiment get flows --watch": _UNTIL_CTRL_C},
     "scale.md": {
