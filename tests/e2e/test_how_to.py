@@ -237,7 +237,7 @@ class TestOnOneServer:
         receipt = json.loads(reader.types(page, asks))["parameters"]["receipt"]
         log = reader.folder / ".vedette" / "audit"
         until(lambda: any(receipt.encode() in path.read_bytes() for path in log.glob("segment-*.jsonl")), "no record")
-        assert f"given: {receipt} of flows is benign, says ada" in reader.types(page, gives)
+        assert f"given: {receipt}#0 of flows is benign, says ada" in reader.types(page, gives)
         assert "corrected" in reader.types(page, corrects)
         assert "backup job" in reader.types(page, shows)
         assert "events of flows to label" in reader.types(page, queue)

@@ -14,7 +14,7 @@ def wants_labels(policy: RolloutSpec, status: RolloutStatus) -> bool:
         return False
     if status.experiment is not None:
         return status.experiment.metric in LABELLED or any(g.name in LABELLED for g in status.experiment.analysis.gates)
-    return any(gate.name in LABELLED for gate in (status.policy or policy).analysis.gates)
+    return status.candidate is not None and any(gate.name in LABELLED for gate in (status.policy or policy).analysis.gates)
 
 
 async def with_labels(

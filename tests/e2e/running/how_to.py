@@ -76,7 +76,7 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "label-answers.md": {
         "vedette label serve --port 8095": _UNTIL_CTRL_C_LABELS,
         "curl -s http://127.0.0.1:8095/v1/labels -H \"authorization: Bearer $(cat .vedette/keys/labels.token)\" -d "
-        '\'{"label_id": "ticket-7", "event": "case-41", "verdict": "attack", "analyst": "ada"}\'': _UNTIL_CTRL_C_LABELS,
+        '\'{"label_id": "ticket-7", "event": "case-41#0", "verdict": "attack", "analyst": "ada"}\'': _UNTIL_CTRL_C_LABELS,
         "vedette label follow --bootstrap 127.0.0.1:9092 --topic labels": "a broker; tests/integration/labels/test_label_topic.py runs one",
     },
     "compare-two-models.md": {"vedette experiment get flows --watch": _UNTIL_CTRL_C},

@@ -83,6 +83,8 @@ class ClusterDesk(Desk):
 
 
 class _RayBackends:
+    labels = None
+
     def __init__(self, kube: Kube, ray: KubeRay) -> None:
         self._kube, self._ray = kube, ray
 

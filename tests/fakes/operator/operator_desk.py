@@ -17,6 +17,7 @@ from operators.handlers.metrics import OperatorMetrics
 from operators.handlers.settings import OperatorSettings
 from operators.handlers.watching.resource_cache import ResourceCache
 from operators.handlers.watching.work_queue import TryLater
+from operators.ports import BackendError, LabelGateCounts, ServiceRef
 from operators.rollout.evidence import Tally, key
 from operators.rollout.spec import GateName
 from tests.fakes.operator.backend import FakeBackend
@@ -27,11 +28,27 @@ STEPS: list[Json] = [{"setWeight": 25}, {"pause": {}}, {"setWeight": 100}]
 POLICY: Json = {"steps": STEPS, "analysis": {"gates": [{"name": "errors", "margin": 0.02}], "staleAfter": "60s"}}
 
 
+class FakeLabels:
+    """Labels of analysts. given: the counts, by `variant@revision`. since: what it was asked. silent: why it does not answer."""
+
+    def __init__(self) -> None:
+        self.given: LabelGateCounts = {}
+        self.since: list[datetime] = []
+        self.silent: str | None = None
+
+    async def counts(self, service: ServiceRef, since: datetime) -> LabelGateCounts:
+        del service
+        self.since.append(since)
+        if self.silent is not None:
+            raise BackendError(self.silent)
+        return self.given
+
+
 class OneBackend:
     """Every service is on the one fake backend."""
 
-    def __init__(self, backend: FakeBackend) -> None:
-        self.backend = backend
+    def __init__(self, backend: FakeBackend, labels: FakeLabels) -> None:
+        self.backend, self.labels = backend, labels
 
     def of(self, service: object, document: object) -> FakeBackend:
         return self.backend
@@ -47,7 +64,7 @@ class Desk:
 
     def __init__(self, kube: Kube, namespace: str, *, people: Kube | None = None, by: str | None = None) -> None:
         self.kube, self.people, self.by, self.namespace, self.name = kube, people or kube, by, namespace, "flows"
-        self.backend = FakeBackend()
+        self.backend, self.labels = FakeBackend(), FakeLabels()
         self.backend.now = lambda: self.now
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.metrics, self.settings = OperatorMetrics(), OperatorSettings()
@@ -73,7 +90,7 @@ class Desk:
 
     def backends(self) -> Backends:
         """What the operator finds the backend of a service by."""
-        return OneBackend(self.backend)  # type: ignore[return-value]
+        return OneBackend(self.backend, self.labels)  # type: ignore[return-value]
 
     async def look(self, times: int = 1) -> Json:
         """The status after so many looks, a minute apart."""

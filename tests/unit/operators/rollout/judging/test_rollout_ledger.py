@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
-from operators.rollout.judging.ledger import MOST_FALLEN, REMEMBER, REMEMBER_AT_MOST, Ledger, absorb, minus, plus
+from operators.rollout.judging.ledger import LABELS, MOST_FALLEN, REMEMBER, REMEMBER_AT_MOST, Ledger, absorb, minus, plus
 from operators.rollout.spec import GateName
 from tests import laws
 
@@ -162,3 +162,36 @@ def test_what_fell_is_counted_and_few_of_it_are_kept_in_words() -> None:
     book, _ = absorb(absorb(Ledger(), seen(0, counts))[0], seen(5, dict.fromkeys(counts, 3)))
     assert book.fallen_count == 400
     assert len(book.fallen) == MOST_FALLEN
+
+
+def labelled(at_s: float, counts: tuple[int, int] | None) -> Observation:
+    labels = None if counts is None else {KEY: {GateName.PRECISION: counts}}
+    return seen(at_s, {"a": 1}, 1).model_copy(update={"labels": labels})
+
+
+@pytest.mark.parametrize(
+    ("looks", "labels"),
+    [
+        pytest.param([(0, 0), (5, 2), (9, 3)], (9, 3), id="growth counts"),
+        pytest.param([(7, 2), (9, 3)], (2, 1), id="what the first look has is no evidence"),
+        pytest.param([None, (7, 2), (9, 3)], (2, 1), id="nor what comes first after a silence, though the ledger is open"),
+        pytest.param([(0, 0), (5, 2), None, None, (6, 2)], (6, 2), id="a silence loses nothing"),
+        pytest.param([(0, 0), (5, 2), (4, 2)], (5, 2), id="what fell counts nothing"),
+    ],
+)
+def test_labels_are_counted_like_one_replica(looks, labels) -> None:
+    book = after(*(labelled(n, counts) for n, counts in enumerate(looks)))
+    assert book.totals.get(KEY, Tally()).labels.get(GateName.PRECISION) == labels
+
+
+def test_labels_that_fell_are_named_as_such() -> None:
+    (fallen,) = after(labelled(0, (5, 2)), labelled(1, (4, 2))).fallen
+    assert fallen == f"labels[precision].n of {KEY} fell from 5 to 4 without a restart"
+
+
+def test_labels_are_kept_where_only_some_replicas_have_room() -> None:
+    book = after(labelled(0, (0, 0)), labelled(1, (4, 1))).model_copy(update={"share": 0.0001})
+    assert book.counts(LABELS)
+    book, _ = absorb(book, labelled(2, (9, 2)))
+    assert book.totals[KEY].labels == {GateName.PRECISION: (9, 2)}
+    assert LABELS in book.marks
