@@ -90,6 +90,7 @@ def rotate(
     as_json: Json = False,
 ) -> None:
     """Replace the signing key. The old key vouches for the new one, so that old checkpoints stay verifiable by the old pin."""
+    from lifecycle.governance.acts import LABELS
     from lifecycle.governance.verify.missing import FOLDERS
     from serving.audit.keys.keyring import default_key
     from serving.audit.keys.rotation import rotate as replace
@@ -108,7 +109,7 @@ def rotate(
         key or default_key(store),
         settings.audit_key_name,
         now_us=_now_us(),
-        folders=[store / name for name in FOLDERS],
+        folders=[store / name for name in FOLDERS if name != LABELS or (store / name).is_dir()],
         trusted=trusted_folder(store),
         to=to,
     )

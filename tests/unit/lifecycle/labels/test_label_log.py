@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import os
+import resource
 
 import pytest
 from hypothesis import given
@@ -195,3 +196,29 @@ def test_the_index_says_what_a_plain_reading_says(tmp_path_factory, words, batch
             plain[one.event] = one
         assert log.current(model) == plain
         assert log_in(log.folder).current(model) == plain
+
+
+def _fill(folder, acknowledged, most_bytes):
+    """Give labels until the disk takes no more: no file may grow beyond a size."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
+    log = log_in(folder)
+    for number in range(200):
+        try:
+            log.give(label(number, note="x" * 200))
+        except LabelsLost:
+            acknowledged.send("full")
+            return
+        acknowledged.send(number)
+
+
+def test_what_was_acknowledged_before_a_disk_was_full_is_there_and_the_rest_can_be_given_later(tmp_path):
+    ours, theirs = multiprocessing.get_context("fork").Pipe()
+    worker = multiprocessing.get_context("fork").Process(target=_fill, args=(tmp_path, theirs, 20_000))
+    worker.start()
+    told = list(iter(ours.recv, "full"))
+    worker.join()
+    assert 10 < len(told) < 100
+    log = log_in(tmp_path)
+    assert set(log.current("flows")) == {f"r{number}" for number in told}
+    assert log.give(label(199, note="x" * 200)) == "given"
+    assert verified(tmp_path, Signer.create(tmp_path.parent / "other.pem")).logs[0].records == len(told) + 1

@@ -192,3 +192,18 @@ def test_time_is_not_drawn_twice(tmp_path):
     log.record_draw(Draw(draw_id="d", model="dns", since_us=START_US, until_us=START_US + 9, seed=1, rows=1, alerts=0,
                          audit_inclusion=1.0, alert_inclusion=0.0, audit=("x",)))  # fmt: skip
     assert len(log.draws("dns")) == 1
+
+
+def test_weights_of_drawn_events_add_up_to_what_was_answered():
+    """Over many seeds 1 / probability sums up to the number of rows, and of alerts to theirs, whatever has a label already."""
+    rows = answered(300, alert_every=6)
+    alerts = {str(event) for event in rows.events[rows.verdicts == 2]}
+    labelled = {event: said(n, event=event) for n, event in enumerate(sorted(alerts)[:20])}
+    all_rows, all_alerts = [], []
+    for seed in range(150):
+        draw = planned(rows, labelled=labelled, seed=seed, until=300, labels=60, alert_share=0.25, audit_share=0.4).draw
+        weights = {event: 1 / inclusion for event, (_, inclusion) in draw.drawn().items() if inclusion is not None}
+        all_rows.append(sum(weights.values()))
+        all_alerts.append(sum(weight for event, weight in weights.items() if event in alerts))
+    assert np.mean(all_rows) == pytest.approx(300, rel=0.04)
+    assert np.mean(all_alerts) == pytest.approx(50, rel=0.04)
