@@ -228,3 +228,19 @@ def test_an_e_detector_finds_a_change_too():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=r"expected|above 0"):
         WatchSettings(**wrong)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "how", [{}, {"segment_column": "proto"}, {"baseline_rows": 500}], ids=["bundle", "segments", "baseline"]
+)
+def test_the_whole_monitor_hardly_ever_finds_evidence_where_nothing_changes(how):
+    """Whatever the size of a change: limits of the size are off. 200 runs, each with a reference of its own, 10,000 rows."""
+    alarmed = 0
+    for seed in range(200):
+        own = reference(seed=1000 + seed)
+        model = watched(lambda revision, own=own: own, minor_psi=1e-9, minor_gap=1e-9, **how)
+        _, alarms = seen(answered(np.random.default_rng(seed), 10_000), model=model)
+        alarmed += bool(alarms)
+    print(f"\n{how}: {alarmed} of 200 runs with any alarm")
+    assert alarmed <= 10
