@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, Literal
 
 Axis = Literal["linear", "log"]
@@ -16,7 +17,9 @@ COLOURS: Final = ("#2f6db3", "#c8553d", "#4f8f4f", "#8a5ca8", "#a8832a")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line or set of points. x, y: as many of each; names may have line ends. low, high: bounds of y. text: said of each point."""
+    """One line or set of points. x, y: as many of each; names may have line ends. low, high: bounds of y. text: said of each point.
+
+    is_band: the bounds are a band around the line, which ends where a bound is missing; else they are bars."""
 
     name: str
     x: Sequence[float | str]
@@ -27,6 +30,7 @@ class Line:
     is_points: bool = False
     is_dashed: bool = False
     is_bars: bool = False
+    is_band: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,36 @@ def plotly_script() -> str:
 
 def chart_json(chart: Chart) -> str:
     """The chart as plotly.js takes it; JSON that may stand in a page's script."""
-    body = {"data": [_trace(line, i) for i, line in enumerate(chart.lines)], "layout": _layout(chart)}
+    body = {"data": [trace for i, line in enumerate(chart.lines) for trace in _traces(line, i)], "layout": _layout(chart)}
     if chart.is_sideways:
         body = _turned(chart, body)
     return json.dumps(body, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+
+
+def _traces(line: Line, place: int) -> list[dict[str, Any]]:
+    return [_band(line, place), _trace(line, place)] if line.is_band else [_trace(line, place)]
+
+
+def _band(line: Line, place: int) -> dict[str, Any]:
+    """One shape for each run of points that have both bounds: along the upper ones, and back along the lower ones."""
+    x: list[float | str | None] = []
+    y: list[float | str | None] = []
+    for is_known, run in groupby(
+        zip(line.x, line.low, line.high, strict=True), lambda p: p[1] is not None and p[2] is not None
+    ):
+        if is_known:
+            points = list(run)
+            x += [*(_value(p[0]) for p in points), *(_value(p[0]) for p in reversed(points)), None]
+            y += [
+                *(_value(p[2]) for p in points if p[2] is not None),
+                *(_value(p[1]) for p in reversed(points) if p[1] is not None),
+                None,
+            ]
+    return {
+        "type": "scatter", "mode": "lines", "x": x, "y": y, "fill": "toself", "line": {"width": 0},
+        "fillcolor": COLOURS[place % len(COLOURS)], "opacity": 0.2, "hoverinfo": "skip", "showlegend": False,
+        "name": html.escape(line.name),
+    }  # fmt: skip
 
 
 def _trace(line: Line, place: int) -> dict[str, Any]:
@@ -65,7 +95,7 @@ def _trace(line: Line, place: int) -> dict[str, Any]:
     if line.is_bars:
         trace |= {"type": "bar", "marker": {"color": colour, "opacity": 0.8}}
     else:
-        trace |= {"type": "scatter", "mode": "markers" if line.is_points else "lines"}
+        trace |= {"type": "scatter", "mode": "markers" if line.is_points else "lines+markers" if line.is_band else "lines"}
         trace |= (
             {"marker": {"color": colour, "size": 9}}
             if line.is_points
@@ -73,7 +103,7 @@ def _trace(line: Line, place: int) -> dict[str, Any]:
         )
     if line.text:
         trace |= {"text": [html.escape(t) for t in line.text], "hovertemplate": "%{text}<extra>%{fullData.name}</extra>"}
-    if line.high:
+    if line.high and not line.is_band:
         trace["error_y"] = {
             "type": "data", "symmetric": False, "thickness": 1,
             "array": _distances(line.high, line.y), "arrayminus": _distances(line.y, line.low),

@@ -16,7 +16,7 @@ from operators.cli.demo import app as demo
 from operators.cli.gate import gate
 from operators.cli.labels import app as labels
 from operators.cli.models import bundle, bundle_explanation, compare, evaluate, features, listing, score, train
-from operators.cli.monitoring import monitor
+from operators.cli.monitoring import monitor, performance
 from operators.cli.registry import app as registry
 from operators.cli.rollout import app as rollout
 from operators.cli.rollout import experiment
@@ -53,6 +53,7 @@ app.add_typer(report.app, name="report", rich_help_panel=_EVIDENCE)
 app.add_typer(labels.app, name="label", rich_help_panel=_EVIDENCE)
 app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)
 app.add_typer(monitor.app, name="monitor", rich_help_panel=_EVIDENCE)
+app.command(rich_help_panel=_EVIDENCE)(performance.performance)
 
 
 @app.callback(invoke_without_command=True)

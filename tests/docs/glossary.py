@@ -13,6 +13,7 @@ CORES: Final = (
     "serving/scoring",
     "lifecycle/monitoring/sequential",
     "lifecycle/monitoring/watch",
+    "lifecycle/performance",
     "operators/ports.py",
     "operators/rollout",
     "operators/autoscaling",

@@ -246,6 +246,21 @@ class TestOnOneServer:
         assert "1 events are labelled: 1 attack" in reader.types(page, lists)
         assert "labels" in reader.types(page, verifies)
 
+    def test_see_performance_with_late_labels(self, reader: Reader):
+        page = "see-performance-with-late-labels.md"
+        draws, looks, writes, assumes, for_programs, watches = played(page)
+        receipt = json.loads(reader.says(INFER))["parameters"]["receipt"]
+        log = reader.folder / ".vedette" / "audit"
+        until(lambda: any(receipt.encode() in path.read_bytes() for path in log.glob("segment-*.jsonl")), "no record")
+        reader.types(page, draws)
+        reader.says(f"vedette label give {receipt}#0 --verdict attack --by ada")
+        assert "the bundle's own" in reader.types(page, looks)
+        reader.types(page, writes)
+        assert 'class="chart"' in (reader.folder / "performance.html").read_text(encoding="utf-8")
+        assert "2.00 % of the labels are wrong" in reader.types(page, assumes)
+        assert json.loads(reader.types(page, for_programs))["whole"]["rows"] > 0
+        reader.types(page, watches, ends_with=(0, 1))
+
     def test_watch_it_at_work(self, reader: Reader):
         assert {"alert"} <= set(outputs(reader.says(INFER))["verdict"])
         metrics, records = played("watch-it.md")

@@ -35,6 +35,12 @@ def monitor(
         typer.Option(min=100, help="Compare with the first rows that a revision answers, so many, not with its training rows."),
     ] = None,
     by: Annotated[str | None, typer.Option(help="Column whose values are segments; each is watched by itself too.")] = None,
+    fall: Annotated[
+        float,
+        typer.Option(
+            min=0.001, max=0.9, help="Relative fall of precision or recall from the bundle's own figures that is allowed."
+        ),
+    ] = 0.05,
     is_from_now: Annotated[
         bool, typer.Option("--from-now", help="On the first start, pass over what is in the log already.")
     ] = False,
@@ -55,6 +61,7 @@ def monitor(
     if context.invoked_subcommand is not None:
         return
     from lifecycle.monitoring.watch.settings import WatchSettings
+    from lifecycle.performance.watching import FallSettings
     from operators.cli.monitoring.monitor_run import MonitorRun, RunOptions
     from serving.settings import ServingSettings
 
@@ -71,6 +78,7 @@ def monitor(
         metrics=None if metrics_port is None else (metrics_host, metrics_port),
         as_json=as_json,
         watch=WatchSettings(alpha=alpha, run_length=run_length, baseline_rows=baseline, segment_column=by),
+        falls=FallSettings(fall=fall, alpha=alpha),
     )
     if MonitorRun(options, settings).run() and is_once:
         raise typer.Exit(1)

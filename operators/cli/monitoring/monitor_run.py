@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 
 from lifecycle.governance.acts import ActsLog
+from lifecycle.governance.archive.place import ArchiveError
+from lifecycle.labels.label_log import LabelLog
 from lifecycle.monitoring.alarm import Alarm, AlarmError, AlarmLog
 from lifecycle.monitoring.watch.delivery import AlarmDelivery, DeliveryFailed
 from lifecycle.monitoring.watch.keep_watch import ModelWatch, ends_of_log
@@ -22,6 +24,7 @@ from lifecycle.monitoring.watch.reference import ModelReference, NoReference
 from lifecycle.monitoring.watch.settings import WatchSettings
 from lifecycle.monitoring.watch.state_files import StateFiles
 from lifecycle.monitoring.watch.stream_set import MAJOR, MINOR
+from lifecycle.performance.watching import AS_A_RULE, FallSettings
 from operators.cli.acts import now_us
 from operators.cli.console import CommandError, errors, page, plain
 from operators.cli.monitoring.label_reader import LabelledAlerts
@@ -34,10 +37,12 @@ from operators.cli.monitoring.monitor_metrics import (
     MonitorMetrics,
     serve_metrics,
 )
+from operators.cli.monitoring.performance_watch import PerformanceWatch
 from serving.audit.keys.keyring import Keyring
 from serving.audit.signed_note import NoteError
 from serving.models.bundle import Bundle
 from serving.models.errors import BundleError
+from serving.models.manifest import Manifest
 from serving.models.store import BundleStore, open_store
 from serving.settings import ServingSettings
 
@@ -60,6 +65,7 @@ class RunOptions:
     metrics: tuple[str, int] | None
     as_json: bool
     watch: WatchSettings
+    falls: FallSettings = AS_A_RULE
 
 
 class MonitorRun:
@@ -75,6 +81,8 @@ class MonitorRun:
         self._bundles: BundleStore = open_store(settings.model_copy(update={"store_dir": options.store}))
         self._labels = LabelledAlerts(options.store / "labels")
         self._watches: dict[str, ModelWatch] = {}
+        self._performances: dict[str, PerformanceWatch] = {}
+        self._all_labels = LabelLog(options.store / "labels")
         self._receivers = [AlarmDelivery(self._alarms, folder, "stdout", self._print)]
         if options.webhook is not None:
             self._receivers.append(AlarmDelivery(self._alarms, folder, "webhook", _poster(options.webhook)))
@@ -143,6 +151,14 @@ class MonitorRun:
         watch = ModelWatch(name, log, self._files, self._alarms, options.watch, self._bundle, self._labels.read)
         if options.is_from_now:
             watch.begin_at_end()
+        self._performances[name] = PerformanceWatch(
+            options.store,
+            name,
+            self._alarms,
+            options.falls,
+            self._all_labels.read,
+            lambda version: self._manifest(name, version),
+        )
         return watch
 
     def _look(self, watch: ModelWatch) -> int:
@@ -154,10 +170,11 @@ class MonitorRun:
                 raise
             self._fail("look", f"{model}: {problem}; it is tried again")
             return 0
+        fallen = self._look_at_performance(watch)
         self._metrics.count(LOOKS, model)
         self._metrics.count(ROWS, model, by=rows)
-        self._raised += watch.state.alarms - before
-        for alarm in watch.raised:
+        self._raised += watch.state.alarms - before + len(fallen)
+        for alarm in (*watch.raised, *fallen):
             self._metrics.count(ALARMS, model, alarm.kind, alarm.severity)
         if watch.acts_missing:
             self._fail(
@@ -166,6 +183,16 @@ class MonitorRun:
         if watch.state.unwatched:
             self._tell_once(f"{model} is not watched: {watch.state.unwatched}")
         return rows
+
+    def _look_at_performance(self, watch: ModelWatch) -> tuple[Alarm, ...]:
+        model = watch.state.model
+        if not self._all_labels.folder.is_dir():
+            return ()
+        try:
+            return self._performances[model].look(watch.state.current, now_us())
+        except (OSError, AlarmError, NoteError, ArchiveError, BundleError) as problem:
+            self._fail("look", f"performance of {model}: {problem}; it is tried again")
+            return ()
 
     def _deliver(self) -> None:
         for receiver in self._receivers:
@@ -185,6 +212,9 @@ class MonitorRun:
             return self._bundles.resolve(model, version)
         except BundleError as problem:
             raise NoReference(f"its bundle cannot be read: {problem}") from problem
+
+    def _manifest(self, model: str, version: str) -> Manifest:
+        return self._bundles.resolve(model, version).manifest
 
     def _fail(self, what: str, words: str) -> None:
         self._metrics.count(FAILURES, what)

@@ -30,6 +30,17 @@ def test_plotly_takes_the_chart():
     assert figure.layout.xaxis.type == "log"
 
 
+def test_a_band_ends_where_a_bound_is_missing():
+    line = Line(
+        "a", ["1", "2", "3", "4"], [0.5, 0.6, None, 0.7], low=[0.4, 0.5, None, 0.6], high=[0.6, 0.7, None, 0.8], is_band=True
+    )
+    band, trace = json.loads(chart_json(Chart("", "x", "y", (line,))))["data"]
+    go.Figure(data=[band, trace])
+    assert band["x"] == ["1", "2", "2", "1", None, "4", "4", None]
+    assert band["y"] == [0.6, 0.7, 0.5, 0.4, None, 0.8, 0.6, None]
+    assert "error_y" not in trace
+
+
 def test_a_page_asks_nothing_of_a_network(page):
     own = page.replace(plotly_script(), "")
     assert not re.search(r"""(src|href)=["'](https?:)?//""", own)

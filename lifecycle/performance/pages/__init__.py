@@ -1,0 +1,1 @@
+"""A report on performance as a page and as a record. Pure."""
