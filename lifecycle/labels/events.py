@@ -6,7 +6,7 @@ is the request id of the answers that have it. Proves nothing: `vedette audit ve
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,7 @@ from lifecycle.governance.archive.record_log import LogSegment, RecordLog
 from lifecycle.labels.errors import UnknownEvent
 from lifecycle.labels.label import split_event
 from lifecycle.monitoring.windows.answered import event_key
+from serving.audit.encoding import decode_array
 from serving.audit.segment_files import open_to_read, segments_with_records
 
 _FEW: Final = 16
@@ -44,11 +45,12 @@ class _Head(msgspec.Struct, frozen=True, gc=False):
     revision: str = ""
     request_id: str | None = None
     verdicts: list[str] = []
-    row_numbers: list[int] | None = None
+    row_numbers: list[int] | dict[str, Any] | None = None
+    """Of many rows it is written raw."""
 
     def numbers(self) -> Sequence[int]:
         """Which rows of the request."""
-        return range(self.rows) if self.row_numbers is None else self.row_numbers
+        return self.row_numbers if isinstance(self.row_numbers, list) else range(self.rows)
 
     def event(self, place: int) -> AnsweredEvent:
         """The row at a place of this record."""
@@ -62,6 +64,14 @@ class _Head(msgspec.Struct, frozen=True, gc=False):
 
 
 _DECODER: Final = msgspec.json.Decoder(_Head)
+
+
+def _decoded(line: bytes) -> _Head:
+    """Raises ValueError, RecursionError, KeyError, TypeError for a line that is no record."""
+    head = _DECODER.decode(line)
+    if not isinstance(head.row_numbers, dict):
+        return head
+    return msgspec.structs.replace(head, row_numbers=decode_array(head.row_numbers).tolist())
 
 
 class EventFinder:
@@ -109,8 +119,8 @@ def _heads(segment: LogSegment, wanted: Collection[str]) -> Iterable[_Head]:
         if not any(needle in line for needle in needles):
             continue
         try:
-            head = _DECODER.decode(line)
-        except (ValueError, RecursionError):  # no JSON, no record, no UTF-8, or nested without end
+            head = _decoded(line)
+        except (ValueError, KeyError, TypeError, RecursionError):  # no JSON, no record, no UTF-8, or nested without end
             continue
         if head.receipt in wanted or head.request_id in wanted:
             yield head
@@ -192,8 +202,8 @@ class AppendedEvents:
             if needle not in line:
                 continue
             try:
-                head = _DECODER.decode(line)
-            except (ValueError, RecursionError):
+                head = _decoded(line)
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
             if head.model == self._model:
                 self._found += [one for one in head.events() if one.verdict == self._verdict]

@@ -83,7 +83,7 @@ def answered_rows(lines: Iterable[bytes], key: str | None, keys: SubjectKeys, la
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
         rows = len(record.verdicts)
-        numbers = range(rows) if record.row_numbers is None else record.row_numbers
+        numbers = range(rows) if record.row_numbers is None else decode_array(record.row_numbers).tolist()
         if not rows or len(numbers) != rows or (names is not None and len(names) != rows):
             continue
         if names is None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lifecycle.governance.archive.place import ArchivePlace
 from lifecycle.governance.archive.record_log import RecordChoice, RecordHead, RecordLog
 from lifecycle.monitoring.windows.record_columns import Value, columns_of, scores_of_record
-from serving.audit.encoding import decode_record
+from serving.audit.encoding import decode_array, decode_record
 from serving.audit.record import AuditRecord
 from serving.audit.segment_files import open_to_read, segments_with_records
 from serving.models.verdicts import VERDICTS
@@ -191,11 +191,12 @@ class _Rows:
         """Add a record's rows, or none of a record that contradicts itself."""
         try:
             columns, scores = columns_of(record), scores_of_record(record)
-            numbers = list(range(record.rows)) if record.row_numbers is None else [int(n) for n in record.row_numbers]
+            flags = decode_array(record.degraded).astype(bool).tolist()  # of many rows it is written raw
+            numbers = list(range(record.rows)) if record.row_numbers is None else decode_array(record.row_numbers).tolist()
         except (ValueError, KeyError, TypeError, OverflowError):
             return
         codes = [_CODES.get(word, NO_VERDICT) for word in record.verdicts] or [NO_VERDICT] * record.rows
-        degraded = list(record.degraded) or [False] * record.rows
+        degraded = flags or [False] * record.rows
         if not len(numbers) == len(codes) == len(degraded) == record.rows:
             return
         is_alone = record.rows == 1 and record.row_numbers is None

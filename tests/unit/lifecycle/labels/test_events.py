@@ -1,10 +1,12 @@
 """From a receipt, `receipt#row` or a request id to the event."""
 
+import numpy as np
 import pytest
 
 from lifecycle.governance.archive.record_log import RecordLog
 from lifecycle.labels.errors import UnknownEvent
 from lifecycle.labels.events import AppendedEvents, EventFinder
+from serving.audit.encoding import LONGEST_LIST
 from tests.fakes.labelled import PredictionLog, record
 
 
@@ -28,6 +30,14 @@ def predictions(tmp_path):
 @pytest.fixture
 def finder(predictions):
     return EventFinder(RecordLog(predictions.folder))
+
+
+def test_a_row_of_an_answer_whose_row_numbers_are_written_raw(tmp_path):
+    log, n = PredictionLog(tmp_path / "audit"), LONGEST_LIST + 1
+    log.append(record(1, verdicts=["benign"] * (n - 1) + ["alert"], row_numbers=np.arange(n) * 2, receipt="wide"))
+    finder = EventFinder(RecordLog(log.folder))
+    assert finder.find(f"wide#{2 * (n - 1)}").verdict == "alert"
+    assert [one.event for one in AppendedEvents(log.folder, "flows", "alert").all()] == [f"wide#{2 * (n - 1)}"]
 
 
 @pytest.mark.parametrize(

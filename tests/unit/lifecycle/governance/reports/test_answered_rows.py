@@ -1,9 +1,10 @@
 """Rows of the prediction log as fairness is judged of them, and the labels of analysts: also from files that are odd."""
 
+import numpy as np
 import pytest
 
 from lifecycle.governance.reports.answered_rows import LabelError, answered_rows, read_labels
-from serving.audit.encoding import encode_record
+from serving.audit.encoding import LONGEST_LIST, encode_record
 from serving.audit.personal.subject_keys import SubjectKeys
 from tests.fakes.serving.records import record
 
@@ -33,6 +34,14 @@ def test_a_line_that_is_no_whole_record_is_passed_over(tmp_path, odd):
     found = answered_rows([odd, line()], "host", SubjectKeys(tmp_path), {})
     assert (found.entity.tolist(), found.alert.tolist(), found.without_entity) == (["a", "b"], [True, False], 0)
     assert len(found.labelled) == len(found.attack) == 2
+
+
+def test_an_answer_of_so_many_rows_that_its_row_numbers_are_written_raw_counts(tmp_path):
+    n = LONGEST_LIST + 1
+    wide = line(rows=n, verdicts=["alert"] * n, scores=[0.9] * n, degraded=[False] * n, inputs={}, row_numbers=np.arange(n) * 2)
+    found = answered_rows([wide], None, SubjectKeys(tmp_path), {("r", 2 * (n - 1)): True})
+    assert len(found.alert) == n
+    assert np.flatnonzero(found.attack).tolist() == [n - 1]
 
 
 @pytest.mark.parametrize(

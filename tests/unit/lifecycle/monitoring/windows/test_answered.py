@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lifecycle.monitoring.windows.answered import NO_VERDICT, AnsweredRows, AnswerFollower, event_key, read_answers
-from serving.audit.encoding import encode_record
+from serving.audit.encoding import LONGEST_LIST, encode_record
 from tests.fakes.serving.records import record
 
 
@@ -55,6 +55,17 @@ def test_a_window(tmp_path, append, bounds, expected):
 def test_a_row_of_a_request_that_two_variants_answered_keeps_its_number_and_its_key(tmp_path, append):
     append(batch("r", 10, [1.0], row_numbers=[2]))
     assert read_answers(tmp_path, "flows").events.tolist() == [event_key("r", 2, is_alone=False)]
+
+
+def test_an_answer_of_so_many_rows_that_its_arrays_are_written_raw_is_read_like_any_other(tmp_path, append):
+    n = LONGEST_LIST + 1
+    flags, numbers = np.arange(n) % 2 == 1, np.arange(n, dtype=np.int64) * 2
+    scores = np.linspace(0, 1, n, dtype=np.float32)
+    append(batch("r", 10, [1.0] * n, degraded=flags, row_numbers=numbers, scores=scores, verdicts=np.full(n, 2, dtype=np.int8)))
+    found = read_answers(tmp_path, "flows")
+    assert found.rows.tolist() == numbers.tolist()
+    assert found.degraded.tolist() == flags.tolist()
+    assert found.scores.tolist() == scores.astype(np.float64).tolist()
 
 
 def test_a_value_that_is_redacted_encrypted_or_not_there_is_missing(tmp_path, append):
