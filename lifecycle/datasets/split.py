@@ -50,7 +50,7 @@ def split(detector: Detector, data: Dataset, *, with_test: bool) -> Parts:
     n = len(data)
     match spec.by:
         case "rows":
-            place = _fractions(np.array([str(i) for i in range(n)], dtype=object))
+            place = fractions(np.array([str(i) for i in range(n)], dtype=object))
             parts = _by_place(place, share, spec.validation)
         case "time":
             parts = _by_place(1.0 - _time_place(data), share, spec.validation)
@@ -81,14 +81,14 @@ def _places_of_features(detector: Detector, data: Dataset) -> NDArray[np.float64
     """The place of each row by its request fields, so that equal rows have one."""
     hashed = pd.util.hash_pandas_object(data.frame[list(detector.request_fields)], index=False).to_numpy()
     known, which = np.unique(hashed, return_inverse=True)
-    return _fractions(known.astype(str).astype(object))[which]
+    return fractions(known.astype(str).astype(object))[which]
 
 
 def _by_owner(detector: Detector, data: Dataset, test: float) -> Parts:
     spec = detector.split
     column = detector.entity.key if spec.by == "entity" and detector.entity else spec.group
     owners, which = np.unique(data.frame[column].astype(str).to_numpy(dtype=object), return_inverse=True)
-    place = _fractions(owners)
+    place = fractions(owners)
     role = np.where(place < test, "test", "train").astype(object)
     if not spec.validation_in_time:
         role[(place >= test) & (place < test + spec.validation)] = "validation"
@@ -104,7 +104,7 @@ def _by_owner(detector: Detector, data: Dataset, test: float) -> Parts:
 def _by_types(detector: Detector, data: Dataset, test: float) -> Parts:
     spec = detector.split
     kind = data.kind if data.kind is not None else np.full(len(data), "", dtype=object)
-    place = _fractions(np.array([str(i) for i in range(len(data))], dtype=object))
+    place = fractions(np.array([str(i) for i in range(len(data))], dtype=object))
     is_test = place < test
     fold_of = _fold_of_type(detector, kind[data.attack])
     fold = np.array([fold_of.get(str(k), OTHER) for k in kind])
@@ -132,7 +132,7 @@ def _fold_of_benign(detector: Detector, data: Dataset, benign_kind: NDArray[np.i
     spec = detector.split
     if benign_kind is not None:
         return dealt(benign_kind[~data.attack], spec.folds)
-    place = _fractions(np.flatnonzero(~data.attack).astype(str).astype(object), "benign")
+    place = fractions(np.flatnonzero(~data.attack).astype(str).astype(object), "benign")
     return np.asarray(np.floor(place * spec.folds), dtype=np.int64)
 
 
@@ -149,7 +149,7 @@ def _fold_of_type(detector: Detector, kinds: NDArray[np.object_]) -> dict[str, i
     return {t: i % detector.split.folds for i, t in enumerate(dealt)}
 
 
-def _fractions(names: NDArray[np.object_], purpose: str = "split") -> NDArray[np.float64]:
+def fractions(names: NDArray[np.object_], purpose: str = "split") -> NDArray[np.float64]:
     """A number in [0, 1) by each name: a hash, so that an entity keeps its place when others come and go."""
     hashed = (hashlib.blake2b(f"{SALT}/{purpose}/{n}".encode(), digest_size=6).digest() for n in names.tolist())
     return np.array([int.from_bytes(h, "big") / 2**48 for h in hashed], dtype=np.float64)

@@ -24,9 +24,31 @@ _ROWS_AT_ONCE: Final = 50_000
 def score_rows(bundle: Bundle, detector: Detector, judged: Dataset, frame: Any) -> Scored:
     """Score rows with the bundle's graph. frame: the columns that its assembly names. Raises EvaluationError."""
     manifest = bundle.manifest
+    score, families = _outputs(bundle, frame, with_families=True)
+    table = CalibrationTable.of(manifest.calibration)
+    return Scored(
+        score, judged.attack, judged.verified,
+        entity=judged.frame[detector.entity.key].to_numpy(dtype=object) if detector.entity else None,
+        at_us=judged.at_us,
+        segments={s: judged.frame[s].astype(str).to_numpy(dtype=object) for s in manifest.segments if s in judged.frame},
+        probability=None if table is None else table.merged[table.look_up(score)].astype(np.float64),
+        family=family_names(detector, judged.kind, judged.attack),
+        answered_family=families,
+        group=_group(manifest, judged),
+    )  # fmt: skip
+
+
+def row_scores(bundle: Bundle, frame: Any) -> NDArray[np.float32]:
+    """The scores alone, shape (n,). frame: the columns that the bundle's assembly names. Raises EvaluationError."""
+    return _outputs(bundle, frame, with_families=False)[0]
+
+
+def _outputs(bundle: Bundle, frame: Any, *, with_families: bool) -> tuple[NDArray[np.float32], NDArray[np.object_] | None]:
+    """Scores, and the family that the model names for each row, where it names any and there are rows."""
+    manifest = bundle.manifest
     spec = _score_of(manifest)
     session = OnnxModel(bundle.model_path)
-    names_families = any(t.name == FAMILY and t.datatype == "BYTES" for t in manifest.outputs)
+    names_families = with_families and any(t.name == FAMILY and t.datatype == "BYTES" for t in manifest.outputs)
     wanted = [spec.output, *([FAMILY] if names_families else [])]
     scores, families = [], []
     for first in range(0, len(frame), _ROWS_AT_ONCE):
@@ -40,17 +62,7 @@ def score_rows(bundle: Bundle, detector: Detector, judged: Dataset, frame: Any) 
         raise EvaluationError(
             f"model {manifest.name!r} gives {int((~np.isfinite(score)).sum())} rows a score that is no number"
         )
-    table = CalibrationTable.of(manifest.calibration)
-    return Scored(
-        score, judged.attack, judged.verified,
-        entity=judged.frame[detector.entity.key].to_numpy(dtype=object) if detector.entity else None,
-        at_us=judged.at_us,
-        segments={s: judged.frame[s].astype(str).to_numpy(dtype=object) for s in manifest.segments if s in judged.frame},
-        probability=None if table is None else table.merged[table.look_up(score)].astype(np.float64),
-        family=family_names(detector, judged.kind, judged.attack),
-        answered_family=np.concatenate(families) if families else None,
-        group=_group(manifest, judged),
-    )  # fmt: skip
+    return score, np.concatenate(families) if families else None
 
 
 def _group(manifest: Manifest, judged: Dataset) -> NDArray[np.object_] | None:

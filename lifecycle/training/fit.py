@@ -59,6 +59,11 @@ class Fitted:
             np.mean([b.predict(matrix, raw_score=True, num_threads=1) for b in self.boosters], axis=0), dtype=np.float64
         )
 
+    @property
+    def trees(self) -> int:
+        """Trees of the member that has most."""
+        return max(int(b.num_trees()) for b in self.boosters)
+
     def scores(self, matrix: Matrix) -> NDArray[np.float64]:
         """The logistic of the margin, shape (n,)."""
         return np.asarray(1.0 / (1.0 + np.exp(-self.margins(matrix))), dtype=np.float64)
@@ -98,19 +103,49 @@ def fit_families(
         raise DetectorError(f"model.parameters: LightGBM refuses them for the families: {problem}") from problem
 
 
-def fit(spec: ModelSpec, matrix: Matrix, attack: NDArray[np.bool_], kind: NDArray[np.object_] | None, seed: int) -> Fitted:
-    """Fit the declared model. Raises DetectorError if LightGBM refuses its parameters."""
-    weights = row_weights(spec, attack, kind)
-    return Fitted(tuple(_one(spec, matrix, attack, weights, seed * 1000 + member) for member in range(spec.members)))
+def fit(
+    spec: ModelSpec,
+    matrix: Matrix,
+    attack: NDArray[np.bool_],
+    kind: NDArray[np.object_] | None,
+    seed: int,
+    *,
+    given: NDArray[np.float64] | None = None,
+    start: Fitted | None = None,
+    trees: int | None = None,
+) -> Fitted:
+    """Fit the declared model. given: what each row counts for besides the declared balance, shape (n,); None: all the same.
+
+    start: trees that are kept and added to, of as many members; trees: how many are fitted (default: as declared). Raises DetectorError if
+    LightGBM refuses its parameters."""
+    weights = row_weights(spec, attack, kind) if given is None else row_weights(spec, attack, kind) * given
+    before = [None] * spec.members if start is None else start.boosters
+    if len(before) != spec.members:
+        raise DetectorError(f"model.members is {spec.members}, and the model to go on from has {len(before)}; train it whole")
+    rounds = spec.trees if trees is None else trees
+    return Fitted(
+        tuple(
+            _one(spec, matrix, attack, weights, seed * 1000 + member, rounds, booster) for member, booster in enumerate(before)
+        )
+    )
 
 
-def _one(spec: ModelSpec, matrix: Matrix, attack: NDArray[np.bool_], weights: NDArray[np.float64], seed: int) -> Any:
+def _one(
+    spec: ModelSpec,
+    matrix: Matrix,
+    attack: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    seed: int,
+    rounds: int,
+    start: Any,
+) -> Any:
     made_up = contrast(matrix[~attack], int(spec.contrast * (~attack).sum()), np.random.default_rng(seed))
     labels = np.concatenate([attack, np.ones(len(made_up), dtype=bool)]).astype(np.float32)
     every = np.concatenate([weights, np.ones(len(made_up))])
-    dataset = lightgbm.Dataset(np.concatenate([matrix, made_up]), labels, weight=every, params={"verbose": -1})
+    rows = np.concatenate([matrix, made_up])
+    dataset = lightgbm.Dataset(rows, labels, weight=every, params={"verbose": -1}, free_raw_data=start is None)
     try:
-        return lightgbm.train({**spec.parameters, **_FIXED, "seed": seed}, dataset, num_boost_round=spec.trees)
+        return lightgbm.train({**spec.parameters, **_FIXED, "seed": seed}, dataset, num_boost_round=rounds, init_model=start)
     except lightgbm.basic.LightGBMError as problem:
         raise DetectorError(f"model.parameters: LightGBM refuses them: {problem}") from problem
 
@@ -144,3 +179,21 @@ def contrast(benign: Matrix, rows: int, rng: np.random.Generator) -> Matrix:
     for column in range(benign.shape[1]):
         made_up[:, column] = benign[rng.integers(0, len(benign), rows), column]
     return made_up
+
+
+def fitted_as_text(encoding: Encoding, fitted: Fitted) -> dict[str, Any]:
+    """An encoding and its trees as plain JSON values: LightGBM's own text of each member."""
+    return {
+        "codes": {column: dict(codes) for column, codes in encoding.codes.items()},
+        "numbers": list(encoding.numbers),
+        "boosters": [booster.model_to_string(num_iteration=-1) for booster in fitted.boosters],
+    }
+
+
+def fitted_from_text(body: Mapping[str, Any]) -> tuple[Encoding, Fitted]:
+    """Read back what `fitted_as_text` made. Raises DetectorError for text that is no model."""
+    try:
+        boosters = tuple(lightgbm.Booster(model_str=text) for text in body["boosters"])
+        return Encoding(body["codes"], tuple(body["numbers"])), Fitted(boosters)
+    except (lightgbm.basic.LightGBMError, KeyError, TypeError) as problem:
+        raise DetectorError(f"the kept trees cannot be read: {problem}") from problem

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.arrays import Floats, Mask
 from lifecycle.datasets.data import Dataset
 from lifecycle.datasets.detector import Detector
 from lifecycle.datasets.reasons import explain_spec
@@ -43,6 +44,29 @@ PARITY_ROWS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
+class AddedRows:
+    """Rows that were put behind the detector's own, such as those that analysts labelled. n: all rows, both kinds.
+
+    own: how many rows are the detector's own; they come first, and the bundle's example is made of them. fit_weights, choice_weights: what
+    a row counts for when the model is fitted, and when thresholds are chosen; shape (n,). origin: stands in the bundle's lineage."""
+
+    own: int
+    fit_weights: Floats
+    choice_weights: Floats
+    origin: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """Trained trees that a training goes on from, with more trees on rows of its own. rows: shape (n,), what it is trained on."""
+
+    encoding: Encoding
+    fitted: Fitted
+    trees: int
+    rows: Mask
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """Everything that does not depend on the seed. frame: the declared columns and the features, in event-time order."""
 
@@ -52,6 +76,8 @@ class Prepared:
     service: FeatureServiceInfo | None
     columns: tuple[str, ...]
     parts: Parts
+    added: AddedRows | None = None
+    """Rows at the end that are not of the detector's own data; None: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +91,8 @@ class Trained:
     files: Mapping[str, bytes]
     parity: float
     rule_files: Mapping[str, bytes] = field(default_factory=dict)
+    fitted: Fitted | None = None
+    """The trees, for a training that goes on from them."""
 
 
 @dataclass(slots=True)
@@ -94,13 +122,15 @@ def prepare(
     )
 
 
-def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | None = None) -> Trained:
-    """Fit, export, choose. Raises TrainingError."""
+def train(
+    prepared: Prepared, *, seed: int | None = None, progress: Progress | None = None, onward: Continuation | None = None
+) -> Trained:
+    """Fit, export, choose. onward: fit only more trees, on top of these. Raises TrainingError."""
     detector, parts = prepared.detector, prepared.parts
     chosen_seed = detector.model.seed if seed is None else seed
     steps = _Steps(progress or (lambda what, share: None), len(parts.folds) + 3)
     steps.next("fitting the model")
-    encoding, fitted = _fit(prepared, parts.train, chosen_seed)
+    encoding, fitted = fit_rows(prepared, parts.train, chosen_seed) if onward is None else _go_on(prepared, onward, chosen_seed)
     families = _fit_families(prepared, encoding, chosen_seed)
     model = to_onnx(fitted, encoding, families)
     session = OnnxModel(model)
@@ -116,7 +146,7 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
     points = choose_points(detector, validation_rows(detector, prepared.data, parts, rows, scores, _weights(prepared, rows)))
     trained_on = prepared.frame.iloc[np.flatnonzero(parts.train)]
     lineage = Lineage(
-        data_digest=prepared.data.digest, data=describe_data(prepared.data), findings=prepared.data.notes,
+        data_digest=prepared.data.digest, data=_described(prepared), findings=prepared.data.notes,
         features=describe_service(prepared.service), code_commit=code_commit(), seed=chosen_seed, environment=environment(),
         parameters={**detector.model.model_dump(mode="json"), "columns": list(encoding.columns)},
         metrics={"validation": {"rows": len(rows), **ranking(scores, attack)}, "onnx_largest_difference": parity, **_of_rules(prepared)},
@@ -135,7 +165,8 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
         "lineage": lineage,
     }
     files = reference_files(encoding, trained_on, every[parts.train], prepared.data.attack[parts.train], chosen_seed)
-    files["example.json"] = example_request(detector, prepared.data, every)
+    own = np.arange(len(prepared.data) if prepared.added is None else prepared.added.own)
+    files["example.json"] = example_request(detector, prepared.data.take(own), every[own])
     return Trained(
         model,
         encoding,
@@ -144,7 +175,13 @@ def train(prepared: Prepared, *, seed: int | None = None, progress: Progress | N
         files,
         parity,
         rule_files(detector),
+        fitted,
     )
+
+
+def _described(prepared: Prepared) -> dict[str, Any]:
+    """What the lineage says of the data; of added rows what they come from."""
+    return describe_data(prepared.data) | ({} if prepared.added is None else dict(prepared.added.origin))
 
 
 def _groups(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.object_] | None:
@@ -200,12 +237,30 @@ def _build(trained: Trained, folder: Path, version: str) -> Bundle:
     )
 
 
-def _fit(prepared: Prepared, rows: NDArray[np.bool_], seed: int) -> tuple[Encoding, Fitted]:
+def fit_rows(prepared: Prepared, rows: Mask, seed: int) -> tuple[Encoding, Fitted]:
+    """The declared model, fitted on these rows. rows: shape (n,). Raises DetectorError."""
+    encoding = encoding_of(prepared.frame.iloc[np.flatnonzero(rows)], prepared.columns)
+    return encoding, _fitted(prepared, encoding, rows, seed)
+
+
+def _go_on(prepared: Prepared, onward: Continuation, seed: int) -> tuple[Encoding, Fitted]:
+    """More trees on top of those that there are, in their encoding: a value that they do not know stays unknown."""
+    return onward.encoding, _fitted(prepared, onward.encoding, onward.rows, seed, onward)
+
+
+def _fitted(prepared: Prepared, encoding: Encoding, rows: Mask, seed: int, onward: Continuation | None = None) -> Fitted:
     where = np.flatnonzero(rows)
-    part, kind = prepared.frame.iloc[where], prepared.data.kind
-    encoding = encoding_of(part, prepared.columns)
-    attack = prepared.data.attack[where]
-    return encoding, fit(prepared.detector.model, encoding.matrix(part), attack, None if kind is None else kind[where], seed)
+    kind, added = prepared.data.kind, prepared.added
+    return fit(
+        prepared.detector.model,
+        encoding.matrix(prepared.frame.iloc[where]),
+        prepared.data.attack[where],
+        None if kind is None else kind[where],
+        seed,
+        given=None if added is None else added.fit_weights[where],
+        start=None if onward is None else onward.fitted,
+        trees=None if onward is None else onward.trees,
+    )
 
 
 def _fit_families(prepared: Prepared, encoding: Encoding, seed: int) -> FittedFamilies | None:
@@ -223,7 +278,7 @@ def _cross_fitted(prepared: Prepared, seed: int, steps: _Steps) -> tuple[NDArray
     held = [np.flatnonzero(fold.held) for fold in folds]
 
     def scores_of(i: int) -> NDArray[np.float32]:
-        encoding, fitted = _fit(prepared, folds[i].train, seed)
+        encoding, fitted = fit_rows(prepared, folds[i].train, seed)
         return fitted.scores(encoding.matrix(prepared.frame.iloc[held[i]])).astype(np.float32)
 
     scores = []
@@ -241,7 +296,7 @@ def _weights(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.float64]
     attack, kind = prepared.data.attack[rows], prepared.data.kind
     if prepared.parts.folds and kind is not None:
         weights[attack] = even_over_types(kind[rows][attack]) * attack.sum()
-    return weights
+    return weights if prepared.added is None else weights * prepared.added.choice_weights[rows]
 
 
 def _contract(prepared: Prepared, encoding: Encoding) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from operators.cli.labels import app as labels
 from operators.cli.models import bundle, bundle_explanation, compare, evaluate, features, listing, score, train
 from operators.cli.monitoring import monitor, performance
 from operators.cli.registry import app as registry
+from operators.cli.retraining import app as retraining
 from operators.cli.rollout import app as rollout
 from operators.cli.rollout import experiment
 from operators.cli.rules import app as rules
@@ -42,6 +43,7 @@ app.add_typer(bundle.app, name="bundle", rich_help_panel=_MODELS)
 bundle.app.command("explain")(bundle_explanation.explain)
 app.add_typer(registry.app, name="registry", rich_help_panel=_MODELS)
 app.add_typer(features.app, name="features", rich_help_panel=_MODELS)
+app.add_typer(retraining.app, name="retrain", rich_help_panel=_MODELS)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_ROLLOUTS)
 app.add_typer(experiment.app, name="experiment", rich_help_panel=_ROLLOUTS)
 app.add_typer(scale.app, name="scale", rich_help_panel=_ROLLOUTS)

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from lifecycle.datasets import declarations, detector, reasons, scenario, split_spec
+from lifecycle.retraining.policy_text import commented_policy
 from loadtests.settings import LoadSettings
 from operators.cli.monitoring.monitor_metrics import METRICS as MONITOR_METRICS
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
@@ -187,6 +188,7 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/rolloutpolicy.md", "rules"): lambda: resources.rules("RolloutPolicy"),
     ("docs/reference/rolloutpolicy.md", "status"): lambda: resources.status("RolloutPolicy"),
     ("docs/reference/cli.md", "verbs"): command_line,
+    ("docs/reference/retraining.md", "policy"): lambda: f"```yaml\n{commented_policy()}```\n",
     ("docs/reference/glossary.md", "nouns"): glossary,
 }
 """(page, part) -> what should stand there."""

@@ -355,6 +355,16 @@ class TestChangesInOneFolder:
         rolling.types(CANARY, undo)
         assert "undo" in rolling.says("vedette rollout history flows")
 
+    def test_retrain_a_model(self, rolling: Reader):
+        page = "retrain-a-model.md"
+        policy, check, run, status, get, lineage = played(page)
+        rolling.types(page, policy)
+        assert "flows: wait: no alarm stands" in rolling.types(page, check)
+        assert "flows: no alarm stands" in rolling.types(page, run)
+        assert "processor time left this week: 7200 s" in rolling.types(page, status)
+        rolling.types(page, get)
+        assert "made of" in rolling.types(page, lineage)
+
     def test_compare_two_models(self, rolling: Reader):
         has_two_versions(rolling)
         assert "at equal alert budget" in rolling.types(COMPARE, played(COMPARE)[0])

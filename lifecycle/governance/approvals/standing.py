@@ -64,6 +64,7 @@ class GovernanceView:
 UNGOVERNED: Final = GovernanceView()
 _MADE: Final = {
     "bundle.train": "trained its bundle",
+    "retraining.train": "trained its bundle",
     "registry.push": "pushed its bundle to the registry",
     "registry.promote": "promoted its bundle in the registry",
     "registry.stage": "promoted its bundle in the registry",

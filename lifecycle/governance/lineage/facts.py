@@ -9,6 +9,7 @@ from typing import Any
 
 from lifecycle.governance.acts import Act
 from lifecycle.governance.lineage.graph import Edge, LineageGraph, Node, NodeKind
+from lifecycle.governance.lineage.retraining import DRAWN, asked_for, data_nodes, retraining_nodes
 from serving.models.manifest import Lineage, Manifest
 from serving.spec import RevisionSpec
 
@@ -94,7 +95,11 @@ def graph_of(facts: StoreFacts, answer: AnswerFact | None = None) -> LineageGrap
         edges.append(Edge(_revision(answer.revision), f"answer/{answer.receipt}", "answered"))
         nodes.append(_unknown_revision(answer.revision))
     for number, act in enumerate(facts.acts, start=1):
-        _add_act(number, act, nodes, edges)
+        if act.action not in DRAWN:
+            _add_act(number, act, nodes, edges)
+    told, led_to = retraining_nodes(facts.acts)
+    nodes += told
+    edges += led_to
     return LineageGraph.of(nodes, edges)
 
 
@@ -118,15 +123,20 @@ def _add_bundle(bundle: BundleFact, nodes: list[Node], edges: list[Edge]) -> Non
     }
     nodes.append(Node(run, NodeKind.TRAINING, f"training at commit {short(lineage.code_commit)}, seed {lineage.seed}", trained))
     edges.append(Edge(run, node_id, "trained"))
-    data = f"data/{lineage.data_digest}"
+    edges += asked_for(lineage.data, run)
+    of_labels, reads = data_nodes(lineage.data, lineage.data_digest, run)
+    nodes += of_labels
+    edges += reads
+    data = of_labels[0].id if of_labels else f"data/{lineage.data_digest}"
     described = {
         "digest": lineage.data_digest,
         **lineage.data,
         "findings": list(lineage.findings),
         "provenance": provenance_of(lineage),
     }
-    nodes.append(Node(data, NodeKind.DATA, _data_label(lineage.data, lineage.data_digest), described))
-    edges.append(Edge(data, run, "was read by"))
+    if not of_labels:
+        nodes.append(Node(data, NodeKind.DATA, _data_label(lineage.data, lineage.data_digest), described))
+        edges.append(Edge(data, run, "was read by"))
     if manifest.feature_service is None:
         return
     service = lineage.features.get("digest") or manifest.feature_service

@@ -12,10 +12,13 @@ from typing import Any
 class NodeKind(StrEnum):
     """What a node is, in the order in which one is made of the other."""
 
+    ALARM = "alarm"
+    TRIGGER = "trigger"
     DATA = "data"
     FEATURES = "features"
     TRAINING = "training"
     BUNDLE = "bundle"
+    CHALLENGE = "challenge"
     REVISION = "revision"
     ROLLOUT = "rollout"
     ANSWERS = "answers"

@@ -14,19 +14,25 @@ MARGIN: Final = 24
 _LINE: Final = 32
 """Characters in a line of a box."""
 _COLUMNS: Final = (
+    NodeKind.ALARM,
+    NodeKind.TRIGGER,
     NodeKind.DATA,
     NodeKind.FEATURES,
     NodeKind.TRAINING,
     NodeKind.BUNDLE,
+    NodeKind.CHALLENGE,
     NodeKind.REVISION,
     NodeKind.ROLLOUT,
     NodeKind.ANSWERS,
 )
 _COLOURS: Final[Mapping[NodeKind, str]] = {
+    NodeKind.ALARM: "#f8d7da",
+    NodeKind.TRIGGER: "#fbe6e8",
     NodeKind.DATA: "#dbe9f6",
     NodeKind.FEATURES: "#dff2e1",
     NodeKind.TRAINING: "#fdf1d3",
     NodeKind.BUNDLE: "#fde0d2",
+    NodeKind.CHALLENGE: "#f6e3c5",
     NodeKind.REVISION: "#eadcf4",
     NodeKind.ROLLOUT: "#d8eef0",
     NodeKind.ANSWERS: "#eeeeee",

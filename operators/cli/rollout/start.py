@@ -46,7 +46,7 @@ def start(
         revision["operatingPoint"] = operating_point
     if threshold:
         revision["thresholds"] = dict(threshold_of(t) for t in threshold)
-    steps = None if policy is None else _policy(policy)
+    steps = None if policy is None else rollout_steps(policy)
 
     def edit(before: "ServiceDocument | None") -> "ServiceDocument":
         return started(before, name, revision, steps, control.who(), why)
@@ -147,7 +147,8 @@ def threshold_of(text: str) -> tuple[str, float]:
         ) from problem
 
 
-def _policy(text: str) -> dict[str, Any]:
+def rollout_steps(text: str) -> dict[str, Any]:
+    """Steps as a service's document has them: of a file with a RolloutPolicy, or by the name of one. Raises CommandError, ApiError."""
     path = Path(text)
     if path.suffix.lower() not in {".yaml", ".yml"}:
         return {"policyRef": {"name": text}}

@@ -80,6 +80,11 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
         "vedette label follow --bootstrap 127.0.0.1:9092 --topic labels": "a broker; tests/integration/labels/test_label_topic.py runs one",
     },
     "compare-two-models.md": {"vedette experiment get flows --watch": _UNTIL_CTRL_C},
+    "retrain-a-model.md": {
+        "vedette retrain run flows --policy retraining.yaml --follow": (
+            "looks until Ctrl-C; tests/integration/test_retraining.py runs whole trainings"
+        ),
+    },
     "scale.md": {
         "vedette up --max-replicas 4": _SERVER,
         "vedette scale simulate --html scaling.html": (

@@ -1,0 +1,40 @@
+"""What a decision about retraining is made of: the champion, alarms, labels. Values; who reads them is observe.py."""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from lifecycle.monitoring.alarm import Alarm
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The model that serves. bundle: its digest. revision: digest of everything that can change an answer.
+
+    operating_point, threshold: those in place of the bundle's own; None: the bundle's."""
+
+    version: str
+    bundle: str
+    revision: str
+    operating_point: str | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What was seen of one model. busy: the rollout or experiment that is under way, in words.
+
+    labels_us: when each usable label was given, ascending. queued_us: when each of those that the queue asked for was, ascending."""
+
+    champion: Champion | None
+    busy: str | None = None
+    alarms: tuple[Alarm, ...] = ()
+    labels_us: tuple[int, ...] = field(default=())
+    queued_us: tuple[int, ...] = field(default=())
+
+    def labels_since(self, since_us: int) -> int:
+        """Labels given after a time."""
+        return len(self.labels_us) - bisect_right(self.labels_us, since_us)
+
+    def queued_since(self, since_us: int) -> int:
+        """Labels that the queue asked for, given after a time."""
+        return len(self.queued_us) - bisect_right(self.queued_us, since_us)

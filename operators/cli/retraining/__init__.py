@@ -1,0 +1,1 @@
+"""`vedette retrain`: check, run and follow the retraining of a model."""

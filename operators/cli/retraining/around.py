@@ -1,0 +1,90 @@
+"""What retraining needs of this machine: the store's logs, labels and alarms, the control plane, and the detector's own data."""
+
+import functools
+import getpass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from operators.cli.acts import now_us
+from operators.cli.control_plane import ControlPlaneChoice
+
+if TYPE_CHECKING:
+    from lifecycle.datasets.detector import Detector
+    from lifecycle.labels.label import Label
+    from lifecycle.retraining.surroundings import Surroundings
+    from lifecycle.training.train import Prepared
+    from serving.settings import ServingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class BaseData:
+    """Where the detector's own rows are: a file, a folder, or neither, for rows that are generated."""
+
+    data: Path | None = None
+    data_dir: Path | None = None
+
+
+def surroundings(
+    choice: ControlPlaneChoice,
+    service: str,
+    base: BaseData,
+    *,
+    beside: Path = Path(),
+    tell: Callable[[str, float], None] = lambda what, share: None,
+) -> "Surroundings":
+    """Of one service. Raises ControlError where the control plane cannot be read."""
+    from lifecycle.governance.acts import ActsLog
+    from lifecycle.labels.label_log import LabelLog
+    from lifecycle.monitoring.alarm import AlarmLog
+    from lifecycle.monitoring.windows.answered import read_answers
+    from lifecycle.retraining.progress import folder_of
+    from lifecycle.retraining.surroundings import Surroundings
+    from operators.cli.audit.archive_options import archive_if_there
+    from operators.cli.retraining.releases import ControlReleases
+    from operators.control.port import NoSuchService
+    from serving.audit.keys.keyring import Keyring
+    from serving.settings import ServingSettings
+
+    settings = ServingSettings() if choice.store_dir is None else ServingSettings(store_dir=choice.store_dir)
+    store, control = settings.store_dir, choice.open()
+    try:
+        model = control.read(service).ref.model
+    except NoSuchService:
+        model = service
+    keyring = Keyring.of(store, settings.audit_key, settings.audit_key_name)
+
+    def labels() -> "Mapping[str, Label]":
+        return LabelLog(store / "labels").current(model)
+
+    return Surroundings(
+        model=model,
+        folder=folder_of(store, model),
+        actor=getpass.getuser(),
+        releases=ControlReleases(control, settings, service, beside),
+        acts=ActsLog(store / "governance", signer=keyring.signer, now_us=now_us),
+        base=functools.partial(_prepared, base, settings, tell),
+        answers=lambda since_us: read_answers(store / "audit", model, since_us=since_us, archive=archive_if_there(store, None)),
+        labels=labels,
+        alarms=lambda: tuple(AlarmLog(store / "monitoring").read()),
+        tell=tell,
+    )
+
+
+def _prepared(
+    base: BaseData, settings: "ServingSettings", tell: Callable[[str, float], None], detector: "Detector"
+) -> "Prepared":
+    """The detector's rows with their features, split. The features are joined in a store of their own, as in evaluation, so that what is
+    served from stays as it is."""
+    from tempfile import TemporaryDirectory
+
+    from lifecycle.training.train import prepare
+    from operators.cli.models.evaluate import scratch_store
+    from operators.cli.models.train import feature_store, load
+
+    rows = load(detector, base.data, base.data_dir, tell)
+    is_elsewhere = detector.features is not None and detector.features.service is not None
+    with TemporaryDirectory(prefix="vedette-") as scratch:
+        store = feature_store(settings) if is_elsewhere else scratch_store(detector, Path(scratch))
+        return prepare(detector, rows, store, with_test=detector.source.test is None, progress=tell)

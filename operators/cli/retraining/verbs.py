@@ -1,0 +1,79 @@
+"""`vedette retrain check | run`: what the policy of a model says now, and doing it."""
+
+import signal
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from operators.cli.acts import now_us
+from operators.cli.console import Json, progress
+from operators.cli.control_plane import ControlPlaneChoice, with_control_plane
+from operators.cli.models.train import DataDir, DataFile
+
+if TYPE_CHECKING:
+    from lifecycle.retraining.policy import RetrainingPolicy
+    from lifecycle.retraining.surroundings import Surroundings
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the service that serves the model.")]
+PolicyFile = Annotated[Path, typer.Option("--policy", help="The retraining policy, a YAML file.")]
+
+
+@with_control_plane
+def check(choice: ControlPlaneChoice, name: Model, policy: PolicyFile, as_json: Json = False) -> None:
+    """Say what the policy leads to now, and why. Does nothing."""
+    from lifecycle.retraining.policy import read_policy
+    from lifecycle.retraining.run import check as look
+    from operators.cli.retraining.around import BaseData, surroundings
+    from operators.cli.retraining.view import show_decision
+
+    read = read_policy(policy)
+    at = surroundings(choice, name, BaseData(), beside=policy.parent)
+    show_decision(at.model, look(at, read, now_us()), as_json=as_json)
+
+
+@with_control_plane
+def run(
+    choice: ControlPlaneChoice,
+    name: Model,
+    policy: PolicyFile,
+    data: DataFile = None,
+    data_dir: DataDir = None,
+    follow: Annotated[
+        bool, typer.Option("--follow/--once", help="Look again and again until Ctrl-C, or look once (the default).")
+    ] = False,
+    every: Annotated[str, typer.Option(help="With --follow: time between looks, e.g. 60s.")] = "60s",
+    as_json: Json = False,
+) -> None:
+    """Do what the policy leads to now: train, challenge the champion, ask for a rollout. A run that was killed goes on."""
+    from lifecycle.retraining.policy import read_policy
+    from operators.cli.retraining.around import BaseData, surroundings
+    from operators.values import parse_duration
+
+    read, pause_s = read_policy(policy), parse_duration(every).total_seconds()
+    stopping = Event()
+    if follow:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopping.set())
+    with progress() as display:
+        task = display.add_task("looking", total=100)
+
+        def tell(what: str, share: float) -> None:
+            display.update(task, description=what, completed=round(share * 100))
+
+        at = surroundings(choice, name, BaseData(data, data_dir), beside=policy.parent, tell=tell)
+        said = _look(at, read, None, as_json=as_json)
+        while follow and not stopping.wait(pause_s):
+            said = _look(at, read, said, as_json=as_json)
+
+
+def _look(at: "Surroundings", policy: "RetrainingPolicy", said: str | None, *, as_json: bool) -> str:
+    """One look; what it came to is printed unless it was said before."""
+    from lifecycle.retraining.run import advance
+    from operators.cli.retraining.view import show_look
+
+    look = advance(at, policy, now_us())
+    if look.words != said:
+        show_look(at.model, look, as_json=as_json)
+    return look.words

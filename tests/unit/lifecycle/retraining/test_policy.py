@@ -1,0 +1,60 @@
+"""The policy file: what is refused, and the complete one that is printed."""
+
+import pytest
+import yaml
+
+from lifecycle.retraining.errors import DamagedProgress, PolicyError
+from lifecycle.retraining.policy import RetrainingPolicy, parse_policy, read_policy
+from lifecycle.retraining.policy_text import commented_policy
+from lifecycle.retraining.progress import RetrainingProgress, load_progress, save_progress
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("strategies: {}", "no strategy is set", id="no strategy"),
+        pytest.param("strategies: {scheduled: {cron: 'x'}}", "expected five fields", id="no cron"),
+        pytest.param("strategies: {scheduled: {cron: '0 0 31 2 *'}}", "name some time", id="a day that never comes"),
+        pytest.param("strategies: {scheduled: {timezone: Mars/Base}}", "not a time zone", id="no time zone"),
+        pytest.param("strategies: {on_demand: {persist: 2d}}", "clear_after", id="an alarm that is over before it may ask"),
+        pytest.param("strategies: {active: {}}\ncool_down: soon", "expected a duration", id="no duration"),
+        pytest.param("strategies: {active: {}}\ncooldown: 6h", "cooldown", id="a field that there is not"),
+        pytest.param("strategies: {on_demand: {kinds: [boredom]}}", "kinds", id="a kind of alarm that there is not"),
+        pytest.param("- a", "holds no policy", id="a list"),
+        pytest.param("a: [", "is not YAML", id="no YAML"),
+        pytest.param("when: 2026-99-99", "is not YAML", id="a date that there is not"),
+    ],
+)
+def test_a_policy_that_is_refused_says_where(text, says):
+    with pytest.raises(PolicyError, match=says):
+        parse_policy(text, where="retraining.yaml")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(PolicyError, match=r"no\.yaml"):
+        read_policy(tmp_path / "no.yaml")
+
+
+def test_the_complete_policy_has_every_field_with_its_default():
+    text = commented_policy()
+    found = parse_policy(text, where="printed")
+    alike = RetrainingPolicy(strategies=found.strategies, rollout="careful")
+    assert found == alike
+    assert yaml.safe_load(text)["strategies"].keys() == {"scheduled", "on_demand", "incremental", "active"}
+    assert text.count("#") > 60
+
+
+def test_durations_may_be_put_together():
+    assert parse_policy("strategies: {active: {}}\ncool_down: 1h30m", where="x").cool_down == 5400
+
+
+def test_progress_is_read_back_as_it_was_saved(tmp_path):
+    found = RetrainingProgress("flows", 5, 7).refusing("trigger-1")
+    save_progress(tmp_path, found)
+    assert load_progress(tmp_path, "flows", 99) == found
+
+
+def test_progress_that_is_damaged_is_not_taken_for_none(tmp_path):
+    (tmp_path / "progress.json").write_text('{"model": 5}', encoding="utf-8")
+    with pytest.raises(DamagedProgress, match=r"progress\.json"):
+        load_progress(tmp_path, "flows", 1)
