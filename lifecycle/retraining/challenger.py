@@ -13,6 +13,7 @@ from lifecycle.arrays import Mask
 from lifecycle.datasets.declarations import parse_detector
 from lifecycle.datasets.detector import Detector
 from lifecycle.errors import DetectorError
+from lifecycle.evaluation.held_out import HeldOutRows
 from lifecycle.evaluation.scoring import row_scores
 from lifecycle.labels.label import Label
 from lifecycle.monitoring.windows.answered import AnsweredRows
@@ -20,7 +21,7 @@ from lifecycle.retraining.challenge.judge import judge
 from lifecycle.retraining.challenge.left_out import left_out_families
 from lifecycle.retraining.challenge.paired_harm import PairedAlerts
 from lifecycle.retraining.challenge.result import ChallengedBundle, ChallengeResult
-from lifecycle.retraining.challenge.rows import Judge, kept_alerts, newest_alerts
+from lifecycle.retraining.challenge.rows import Judge, KeptRows, newest_alerts
 from lifecycle.retraining.data.joined import JoinedRows, joined, seen_by
 from lifecycle.retraining.data.labelled_rows import LabelledAnswers, labelled_rows
 from lifecycle.retraining.errors import NotTrainable
@@ -41,12 +42,15 @@ _KEPT: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """The champion, with the rows to beat it on. labels, answers: of the log; only labels that the training may use."""
+    """The champion, with the rows to beat it on. test: the detector's test file, where it has one.
+
+    labels, answers: of the log; only labels that the training may use."""
 
     trigger: Trigger
     serving: Champion
     champion: Bundle
     base: Prepared
+    test: HeldOutRows | None
     answers: AnsweredRows
     labels: Mapping[str, Label]
     since_us: int
@@ -85,17 +89,16 @@ def challenge(
     contest: Contest, challenger: Bundle, rows: JoinedRows, policy: RetrainingPolicy, tell: Progress
 ) -> ChallengeResult:
     """Put the challenger to every gate. Raises TrainingError, EvaluationError."""
-    rules, base = policy.challenge, contest.base
+    rules = policy.challenge
     point = contest.serving.operating_point or contest.champion.manifest.default_operating_point or ""
     first: Judge = contest.champion, _threshold(contest.champion.manifest, point, contest.serving.threshold)
     second: Judge = challenger, _threshold(challenger.manifest, point, None)
     tell("judging the challenger", 0.9)
     newest = newest_alerts(rows.prepared.detector, rows.held, first, second, policy.labels.inclusion_cap)
-    kept = kept_alerts(base, first, second)
+    kept_rows = KeptRows.of(contest.base, contest.test)
+    kept = kept_rows.alerts(first, second)
     notes = (
-        []
-        if len(kept)
-        else ["the base rows have no test part, so nothing is judged on them; give the detector a split with one"]
+        [] if len(kept) else ["there are no kept test rows: give the detector's test file (--test), or its split a test part"]
     )
     left = []
     if contest.trigger.strategy == "incremental":
@@ -105,7 +108,7 @@ def challenge(
         seed = challenger.manifest.lineage.seed if challenger.manifest.lineage else None
         left = list(
             left_out_families(
-                rows.prepared, rows.champion_rows, share, most=rules.left_out.most_families, seed=seed or 0,
+                rows.prepared, rows.champion_rows, kept_rows.benign, share, most=rules.left_out.most_families, seed=seed or 0,
                 tell=lambda what: tell(what, 0.95),
             )
         )  # fmt: skip

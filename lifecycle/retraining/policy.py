@@ -171,7 +171,7 @@ class LabelUse(_Part):
     """Most that all labelled false alarms together count for, as a share of what all benign rows count for."""
 
 
-class NewestRows(_Part):
+class NewestGate(_Part):
     """Gate on the newest labelled rows, which neither model was trained on."""
 
     share: Annotated[float, Field(gt=0, lt=0.9)] = 0.3
@@ -187,7 +187,7 @@ class NewestRows(_Part):
     these rows."""
 
 
-class KeptRows(_Part):
+class KeptGate(_Part):
     """Gate on the test part of the base rows, which neither model was trained on."""
 
     recall_margin: Margin = 0.05
@@ -220,9 +220,9 @@ class LeftOut(_Part):
 class ChallengeRules(_Part):
     """What a challenger must show before a rollout starts. A gate that stays undecided does not pass, except where it says so."""
 
-    newest: NewestRows = NewestRows()
+    newest: NewestGate = NewestGate()
     """The newest labelled rows."""
-    kept: KeptRows = KeptRows()
+    kept: KeptGate = KeptGate()
     """The test part of the base rows."""
     families: Families = Families()
     """Each attack family."""

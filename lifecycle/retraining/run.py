@@ -156,10 +156,12 @@ class _Training:
     def _contest(self, pending: Pending, champion: Champion) -> Contest:
         at = self.at
         bundle = at.releases.bundle(champion.bundle)
-        base = at.base(detector_of(bundle))
+        detector = detector_of(bundle)
         since = pending.started_us - self.policy.labels.max_age * _SECOND_US
         labels = {event: label for event, label in at.labels().items() if label.time_us <= pending.labels_until_us}
-        return Contest(pending.trigger, champion, bundle, base, at.answers(since), labels, since)
+        return Contest(
+            pending.trigger, champion, bundle, at.base(detector), at.test(detector), at.answers(since), labels, since
+        )
 
     def _finish(self, progress: RetrainingProgress, champion: Champion, result: ChallengeResult | None) -> Look:
         """Ask for the rollout of a challenger that passed."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lifecycle.datasets.detector import Detector
+from lifecycle.evaluation.held_out import HeldOutRows
 from lifecycle.governance.acts import Act
 from lifecycle.labels.label import Label
 from lifecycle.monitoring.alarm import Alarm
@@ -62,7 +63,8 @@ class Surroundings:
     """One model and what retraining needs of it.
 
     folder: where its progress, challengers and reports are. actor: in whose name acts are recorded. base: the detector's own rows, features
-    joined and split. answers: rows answered since a time, microseconds. labels: the last word on each event. tell: progress for people."""
+    joined and split. answers: rows answered since a time, microseconds. labels: the last word on each event. test: the detector's test
+    file, where it has one. tell: progress for people."""
 
     model: str
     folder: Path
@@ -73,4 +75,5 @@ class Surroundings:
     answers: Callable[[int], AnsweredRows]
     labels: Callable[[], Mapping[str, Label]]
     alarms: Callable[[], Sequence[Alarm]]
+    test: Callable[[Detector], HeldOutRows | None] = lambda detector: None
     tell: Callable[[str, float], None] = lambda what, share: None

@@ -114,11 +114,11 @@ def fit(
     start: Fitted | None = None,
     trees: int | None = None,
 ) -> Fitted:
-    """Fit the declared model. given: what each row counts for besides the declared balance, shape (n,); None: all the same.
+    """Fit the declared model. given: how many rows each stands for, shape (n,); None: one.
 
     start: trees that are kept and added to, of as many members; trees: how many are fitted (default: as declared). Raises DetectorError if
     LightGBM refuses its parameters."""
-    weights = row_weights(spec, attack, kind) if given is None else row_weights(spec, attack, kind) * given
+    weights = row_weights(spec, attack, kind, given=given)
     before = [None] * spec.members if start is None else start.boosters
     if len(before) != spec.members:
         raise DetectorError(f"model.members is {spec.members}, and the model to go on from has {len(before)}; train it whole")
@@ -151,24 +151,33 @@ def _one(
 
 
 def row_weights(
-    spec: ModelSpec, attack: NDArray[np.bool_], kind: NDArray[np.object_] | None, benign: float | None = None
+    spec: ModelSpec,
+    attack: NDArray[np.bool_],
+    kind: NDArray[np.object_] | None,
+    benign: float | None = None,
+    given: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Shape (n,); benign rows weigh 1. benign: what all attacks weigh together; None: as much as the benign rows."""
-    weights = np.ones(len(attack))
+    """Shape (n,); benign rows weigh what is given of them, or 1. benign: what all attacks weigh together; None: as much as the benign rows.
+
+    given: how many rows a row stands for; the balance holds between classes and types of so many rows."""
+    counts = np.ones(len(attack)) if given is None else given
+    factors = np.ones(len(attack))
     if spec.balance == "none" or not attack.any():
-        return weights
-    benign = float((~attack).sum()) if benign is None else benign
+        return counts * factors
+    benign = float(counts[~attack].sum()) if benign is None else benign
     if spec.balance == "types" and kind is not None:
-        weights[attack] = benign * even_over_types(kind[attack])
+        factors[attack] = benign * even_over_types(kind[attack], counts[attack]) / counts[attack]
     else:
-        weights[attack] = benign / attack.sum()
-    return np.minimum(weights, spec.balance_cap)
+        factors[attack] = benign / counts[attack].sum()
+    return np.asarray(counts * np.minimum(factors, spec.balance_cap), dtype=np.float64)
 
 
-def even_over_types(kind: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Weights that sum to 1 and give every type the same part. kind: shape (n,)."""
-    _, which, counts = np.unique(kind.astype(str), return_inverse=True, return_counts=True)
-    return np.asarray(1.0 / (counts[which] * len(counts)), dtype=np.float64)
+def even_over_types(kind: NDArray[np.object_], given: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Weights that sum to 1 and give every type the same part. kind: shape (n,). given: how many rows a row stands for, within its type."""
+    counts = np.ones(len(kind)) if given is None else given
+    names, which = np.unique(kind.astype(str), return_inverse=True)
+    totals = np.bincount(which, weights=counts)
+    return np.asarray(counts / (totals[which] * len(names)), dtype=np.float64)
 
 
 def contrast(benign: Matrix, rows: int, rng: np.random.Generator) -> Matrix:

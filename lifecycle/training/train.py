@@ -291,12 +291,13 @@ def _cross_fitted(prepared: Prepared, seed: int, steps: _Steps) -> tuple[NDArray
 
 
 def _weights(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What a row counts for when thresholds are chosen: 1, or with left-out types the same for every type."""
-    weights = np.ones(len(rows))
+    """What a row counts for when thresholds are chosen: as many rows as it stands for, or with left-out types the same for every type."""
+    weights = np.ones(len(rows)) if prepared.added is None else prepared.added.choice_weights[rows]
     attack, kind = prepared.data.attack[rows], prepared.data.kind
     if prepared.parts.folds and kind is not None:
-        weights[attack] = even_over_types(kind[rows][attack]) * attack.sum()
-    return weights if prepared.added is None else weights * prepared.added.choice_weights[rows]
+        of_attacks = weights[attack]
+        weights[attack] = even_over_types(kind[rows][attack], of_attacks) * of_attacks.sum()
+    return weights
 
 
 def _contract(prepared: Prepared, encoding: Encoding) -> dict[str, Any]:

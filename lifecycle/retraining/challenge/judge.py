@@ -113,6 +113,10 @@ def _not_judged(kind: GateKind, subject: str, figure: ChallengeFigure, harm: Har
     )
 
 
+def _counted(harm: Harm) -> str:
+    return f"{harm.rows:,} rows" + (f" of {harm.units:,} entities" if harm.units != harm.rows else "")
+
+
 def _words(
     kind: GateKind,
     subject: str,
@@ -129,7 +133,7 @@ def _words(
     bounds = sorted((-b if figure == "recall" else b) for b in (harm.harm.low or 0.0, harm.harm.high or 0.0))
     seen = (
         f"{NOUNS[figure]} {where} is {percent(harm.challenger)} instead of {percent(harm.champion)} "
-        f"({change:+z.3f}, {bounds[0]:+z.3f} to {bounds[1]:+z.3f}; {harm.rows} rows of {harm.units} entities)"
+        f"({change:+z.3f}, {bounds[0]:+z.3f} to {bounds[1]:+z.3f}; {_counted(harm)})"
     )
     match verdict:
         case "better":
@@ -139,6 +143,8 @@ def _words(
         case "worse":
             return f"{seen}: worse by more than {margin:g}"
         case _:
-            need = "" if more is None else f", about {more} more entities would decide"
+            need = (
+                "" if more is None else f", about {more} more {'rows' if harm.units == harm.rows else 'entities'} would decide"
+            )
             how = "passes, as no such loss was seen" if passes else "does not pass"
             return f"{seen}: undecided whether it is worse by more than {margin:g}{need}; {how}"

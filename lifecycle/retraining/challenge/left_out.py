@@ -4,6 +4,7 @@ Thresholds of models that differ cannot be shared, so each alerts on as many of 
 idea: evaluation of detectors on left-out attack types, docs/decisions/0009."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from lifecycle.training.train import Prepared, fit_rows
 def left_out_families(
     prepared: Prepared,
     champion_rows: Mask,
+    benign: Any,
     alert_share: float,
     *,
     most: int,
@@ -26,8 +28,8 @@ def left_out_families(
 ) -> tuple[LeftOutFamily, ...]:
     """The families with the most attacks among the rows, each left out in turn; nothing where rows name no types.
 
-    champion_rows: what the champion was trained on, shape (n,). alert_share: of the kept benign rows, at which both alert.
-    Raises TrainingError."""
+    champion_rows: what the champion was trained on, shape (n,). benign: columns of kept benign rows; alert_share: of them, at which
+    both alert. Raises TrainingError."""
     data = prepared.data
     if data.kind is None or most == 0:
         return ()
@@ -40,7 +42,7 @@ def left_out_families(
         if not all((rows & data.attack).any() for rows in fits):
             continue
         tell(f"fitting both recipes without {name}")
-        first, second = (_alerts(prepared, rows, is_family, alert_share, seed) for rows in fits)
+        first, second = (_alerts(prepared, rows, is_family, benign, alert_share, seed) for rows in fits)
         where = np.flatnonzero(is_family)
         frame = prepared.frame.iloc[where].reset_index(drop=True)
         owners = owners_of(prepared.detector, frame, row_names(where))
@@ -49,13 +51,12 @@ def left_out_families(
     return tuple(found)
 
 
-def _alerts(prepared: Prepared, rows: Mask, judged: Mask, alert_share: float, seed: int) -> Mask:
+def _alerts(prepared: Prepared, rows: Mask, judged: Mask, benign: Any, alert_share: float, seed: int) -> Mask:
     """Alerts on the judged rows of a model fitted on `rows`."""
     encoding, fitted = fit_rows(prepared, rows, seed)
-    kept_benign = prepared.parts.test & ~prepared.data.attack
-    scores = fitted.scores(encoding.matrix(prepared.frame.iloc[np.flatnonzero(kept_benign | judged)]))
-    is_judged = judged[kept_benign | judged]
-    return np.asarray(scores[is_judged] >= _threshold(scores[~is_judged], alert_share))
+    threshold = _threshold(fitted.scores(encoding.matrix(benign)), alert_share)
+    scores = fitted.scores(encoding.matrix(prepared.frame.iloc[np.flatnonzero(judged)]))
+    return np.asarray(scores >= threshold)
 
 
 def _threshold(benign: Floats | NDArray[np.float64], share: float) -> float:

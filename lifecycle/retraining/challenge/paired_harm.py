@@ -4,14 +4,14 @@ Harm is a difference of shares: recall lost, or false alarms added; above 0 the 
 rows of one entity are alike."""
 
 from dataclasses import dataclass
-from math import ceil, log
+from math import ceil, hypot, log
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lifecycle.arrays import Floats, Mask, entity_codes
-from lifecycle.evaluation.bootstrap import FEW, Clusters, bootstrap
+from lifecycle.evaluation.bootstrap import Clusters, bootstrap
 from lifecycle.metrics.intervals import UNDEFINED, Interval, wilson_bounds
 
 GateVerdict = Literal["better", "no_worse", "worse", "undecided", "not_judged"]
@@ -69,7 +69,8 @@ class Harm:
 def paired_harm(rows: PairedAlerts, *, alerts_are_good: bool, draws: int, seed: int) -> Harm:
     """Harm on rows of one class. alerts_are_good: attacks, where an alert is right; else benign rows.
 
-    Bounds that no draw moves, or that rest on few entities, are at least as wide as Wilson's bounds of the rows lost and gained."""
+    Draws of few entities, or of rows that hardly differ, bound too tightly; so the bounds are at least those of as many independent rows
+    as there are entities (fewer, where some weigh much more than others: Kish's effective number)."""
     n = len(rows)
     if n == 0:
         return Harm(None, None, UNDEFINED, 0, 0)
@@ -95,13 +96,22 @@ def paired_harm(rows: PairedAlerts, *, alerts_are_good: bool, draws: int, seed: 
     drawn = bootstrap(clusters, [harms], draws=draws, seed=seed)[0][:, 0]
     low, high = (float(q) for q in np.quantile(drawn, (_TAIL, 1 - _TAIL)))
     units = max(1.0, min(float(k), float(sums[:, 0].sum() ** 2 / (sums[:, 0] ** 2).sum())))
-    if units < FEW or low == high:
-        right, wrong = rows.champion == alerts_are_good, rows.challenger == alerts_are_good
-        lost = wilson_bounds(float((rows.weights * (right & ~wrong)).sum() / whole[0]), units)
-        gained = wilson_bounds(float((rows.weights * (~right & wrong)).sum() / whole[0]), units)
-        low, high = min(low, lost[0] - gained[1]), max(high, lost[1] - gained[0])
+    right, wrong = rows.champion == alerts_are_good, rows.challenger == alerts_are_good
+    lost, gained = (float((rows.weights * rows_).sum() / whole[0]) for rows_ in (right & ~wrong, ~right & wrong))
+    least, most = _of_difference(lost, gained, units)
+    low, high = min(low, least), max(high, most)
     interval = Interval(value, max(-1.0, min(low, value)), min(1.0, max(high, value)), "bootstrap", int(units))
     return Harm(float(shares[0]), float(shares[1]), interval, n, k)
+
+
+def _of_difference(lost: float, gained: float, units: float) -> tuple[float, float]:
+    """Bounds of lost - gained from Wilson's bounds of each share. Source: Zou & Donner (2008), Statistics in Medicine 27(10)."""
+    (lost_low, lost_high), (gained_low, gained_high) = wilson_bounds(lost, units), wilson_bounds(gained, units)
+    difference = lost - gained
+    return (
+        difference - hypot(lost - lost_low, gained_high - gained),
+        difference + hypot(lost_high - lost, gained - gained_low),
+    )
 
 
 def verdict_of(harm: Interval, margin: float) -> GateVerdict:

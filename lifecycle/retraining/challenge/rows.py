@@ -1,5 +1,6 @@
 """The rows of a challenge, scored by both bundles as they are served."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lifecycle.arrays import Mask
+from lifecycle.datasets.data import Dataset
 from lifecycle.datasets.detector import Detector
+from lifecycle.evaluation.held_out import HeldOutRows
 from lifecycle.evaluation.scoring import row_scores
 from lifecycle.retraining.challenge.paired_harm import PairedAlerts
 from lifecycle.retraining.data.labelled_rows import LabelledAnswers
@@ -29,20 +32,35 @@ def newest_alerts(detector: Detector, held: LabelledAnswers, champion: Judge, ch
     )
 
 
-def kept_alerts(base: Prepared, champion: Judge, challenger: Judge) -> PairedAlerts:
-    """The test part of the base rows. Unverified rows count as benign, as in evaluation."""
-    where = np.flatnonzero(base.parts.test)
-    rows, frame = base.data.take(where), base.frame.iloc[where].reset_index(drop=True)
-    kind = np.full(len(where), "", dtype=object) if rows.kind is None else rows.kind
-    owners = owners_of(base.detector, frame, row_names(where))
-    return PairedAlerts(
-        alerts(champion, frame),
-        alerts(challenger, frame),
-        rows.attack,
-        families_of(base.detector, kind),
-        owners,
-        np.ones(len(where)),
-    )
+@dataclass(frozen=True, slots=True)
+class KeptRows:
+    """Rows with labels that neither model was trained on, and their columns."""
+
+    detector: Detector
+    rows: Dataset
+    frame: Any
+
+    @classmethod
+    def of(cls, base: Prepared, test: HeldOutRows | None) -> "KeptRows":
+        """The detector's test file where it has one, else the test part of the base rows."""
+        if test is not None:
+            return cls(base.detector, test.rows, test.frame)
+        where = np.flatnonzero(base.parts.test)
+        return cls(base.detector, base.data.take(where), base.frame.iloc[where].reset_index(drop=True))
+
+    @property
+    def benign(self) -> Any:
+        """The columns of the benign ones."""
+        return self.frame.iloc[np.flatnonzero(~self.rows.attack)]
+
+    def alerts(self, champion: Judge, challenger: Judge) -> PairedAlerts:
+        """What both alert on. Unverified rows count as benign, as in evaluation."""
+        n = len(self.rows)
+        kind = np.full(n, "", dtype=object) if self.rows.kind is None else self.rows.kind
+        return PairedAlerts(
+            alerts(champion, self.frame), alerts(challenger, self.frame), self.rows.attack, families_of(self.detector, kind),
+            owners_of(self.detector, self.rows.frame, row_names(np.arange(n))), np.ones(n),
+        )  # fmt: skip
 
 
 def alerts(judge: Judge, frame: Any) -> Mask:

@@ -2,9 +2,11 @@
 
 import functools
 import getpass
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from operators.cli.acts import now_us
@@ -12,18 +14,21 @@ from operators.cli.control_plane import ControlPlaneChoice
 
 if TYPE_CHECKING:
     from lifecycle.datasets.detector import Detector
+    from lifecycle.evaluation.held_out import HeldOutRows
     from lifecycle.labels.label import Label
     from lifecycle.retraining.surroundings import Surroundings
+    from lifecycle.training.features import FeatureStore
     from lifecycle.training.train import Prepared
     from serving.settings import ServingSettings
 
 
 @dataclass(frozen=True, slots=True)
 class BaseData:
-    """Where the detector's own rows are: a file, a folder, or neither, for rows that are generated."""
+    """Where the detector's own rows are: a file, a folder, or neither, for rows that are generated. test: its test file."""
 
     data: Path | None = None
     data_dir: Path | None = None
+    test: Path | None = None
 
 
 def surroundings(
@@ -68,23 +73,44 @@ def surroundings(
         answers=lambda since_us: read_answers(store / "audit", model, since_us=since_us, archive=archive_if_there(store, None)),
         labels=labels,
         alarms=lambda: tuple(AlarmLog(store / "monitoring").read()),
+        test=functools.partial(_tested, base, settings),
         tell=tell,
     )
+
+
+def _tested(base: BaseData, settings: "ServingSettings", detector: "Detector") -> "HeldOutRows | None":
+    """The detector's test file: as given, else that of the data folder."""
+    from lifecycle.datasets.data import find_file, read_data
+    from lifecycle.evaluation.held_out import held_out
+
+    path = base.test
+    if path is None and detector.source.test is not None and base.data_dir is not None:
+        path = find_file(detector, base.data_dir, "test")
+    if path is None:
+        return None
+    with _joining_store(detector, settings) as store:
+        return held_out(detector, None, read_data(detector, path), store)
+
+
+@contextmanager
+def _joining_store(detector: "Detector", settings: "ServingSettings") -> "Iterator[FeatureStore]":
+    """A feature store of its own, as in evaluation, so that what is served from stays as it is; the registered one where it is filled
+    elsewhere."""
+    from operators.cli.models.evaluate import scratch_store
+    from operators.cli.models.train import feature_store
+
+    with TemporaryDirectory(prefix="vedette-") as scratch:
+        is_elsewhere = detector.features is not None and detector.features.service is not None
+        yield feature_store(settings) if is_elsewhere else scratch_store(detector, Path(scratch))
 
 
 def _prepared(
     base: BaseData, settings: "ServingSettings", tell: Callable[[str, float], None], detector: "Detector"
 ) -> "Prepared":
-    """The detector's rows with their features, split. The features are joined in a store of their own, as in evaluation, so that what is
-    served from stays as it is."""
-    from tempfile import TemporaryDirectory
-
+    """The detector's rows with their features, split."""
     from lifecycle.training.train import prepare
-    from operators.cli.models.evaluate import scratch_store
-    from operators.cli.models.train import feature_store, load
+    from operators.cli.models.train import load
 
     rows = load(detector, base.data, base.data_dir, tell)
-    is_elsewhere = detector.features is not None and detector.features.service is not None
-    with TemporaryDirectory(prefix="vedette-") as scratch:
-        store = feature_store(settings) if is_elsewhere else scratch_store(detector, Path(scratch))
+    with _joining_store(detector, settings) as store:
         return prepare(detector, rows, store, with_test=detector.source.test is None, progress=tell)

@@ -10,6 +10,7 @@ import typer
 from operators.cli.acts import now_us
 from operators.cli.console import Json, progress
 from operators.cli.control_plane import ControlPlaneChoice, with_control_plane
+from operators.cli.models.evaluate import TestFile
 from operators.cli.models.train import DataDir, DataFile
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def run(
     policy: PolicyFile,
     data: DataFile = None,
     data_dir: DataDir = None,
+    test: TestFile = None,
     follow: Annotated[
         bool, typer.Option("--follow/--once", help="Look again and again until Ctrl-C, or look once (the default).")
     ] = False,
@@ -62,7 +64,7 @@ def run(
         def tell(what: str, share: float) -> None:
             display.update(task, description=what, completed=round(share * 100))
 
-        at = surroundings(choice, name, BaseData(data, data_dir), beside=policy.parent, tell=tell)
+        at = surroundings(choice, name, BaseData(data, data_dir, test), beside=policy.parent, tell=tell)
         said = _look(at, read, None, as_json=as_json)
         while follow and not stopping.wait(pause_s):
             said = _look(at, read, said, as_json=as_json)

@@ -132,3 +132,15 @@ def test_the_same_seed_and_data_give_the_same_digest_in_another_process(tmp_path
         [sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == write_bundle(trained(), tmp_path / "here").digest
+
+
+@pytest.mark.parametrize("balance", ["none", "classes", "types"])
+def test_a_row_that_stands_for_several_weighs_as_if_they_were_there(balance):
+    spec = detector(model={"balance": balance, "balance_cap": 1000}).model
+    attack = np.array([True, True, True, False, False])
+    kind = np.array(["a", "a", "b", "x", "x"], dtype=object)
+    given = np.array([3.0, 1.0, 2.0, 4.0, 1.0])
+    times = given.astype(int)
+    repeated = row_weights(spec, np.repeat(attack, times), np.repeat(kind, times))
+    first = np.cumsum(times) - times
+    np.testing.assert_allclose(row_weights(spec, attack, kind, given=given), np.add.reduceat(repeated, first))
