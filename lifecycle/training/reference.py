@@ -21,16 +21,27 @@ STRINGS: Final = ("", "a", "vedette", "Ω")
 
 
 def reference_files(
-    encoding: Encoding, frame: Any, scores: NDArray[np.float32], attack: NDArray[np.bool_], seed: int
+    encoding: Encoding,
+    frame: Any,
+    scores: NDArray[np.float32],
+    attack: NDArray[np.bool_],
+    seed: int,
+    unseen: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None,
 ) -> dict[str, bytes]:
-    """reference/sample.json (rows as columns, with score and label) and reference/summary.json (quantiles, most frequent values)."""
+    """reference/sample.json (rows as columns, with score and label) and reference/summary.json (quantiles, most frequent values).
+
+    unseen: scores and labels of rows that the model was not fitted on. Scores of training rows are more extreme than those of any later
+    row, so answers are compared with these."""
     rows = np.sort(np.random.default_rng(seed).permutation(len(frame))[:SAMPLE_ROWS])
     part = frame.iloc[rows]
-    sample = {
+    sample: dict[str, Any] = {
         "columns": {c: _listed(part[c]) for c in encoding.columns},
         "score": [float(s) for s in scores[rows]],
         "attack": [bool(a) for a in attack[rows]],
     }
+    if unseen is not None and len(unseen[0]):
+        some = np.sort(np.random.default_rng(seed).permutation(len(unseen[0]))[:SAMPLE_ROWS])
+        sample["unseen"] = {"score": [float(s) for s in unseen[0][some]], "attack": [bool(a) for a in unseen[1][some]]}
     summary = {
         "rows": len(frame),
         "attack_share": float(attack.mean()),

@@ -164,7 +164,9 @@ def train(
         "explain": explain_spec(detector.reasons, encoding.columns),
         "lineage": lineage,
     }
-    files = reference_files(encoding, trained_on, every[parts.train], prepared.data.attack[parts.train], chosen_seed)
+    files = reference_files(
+        encoding, trained_on, every[parts.train], prepared.data.attack[parts.train], chosen_seed, (scores, attack)
+    )
     own = np.arange(len(prepared.data) if prepared.added is None else prepared.added.own)
     files["example.json"] = example_request(detector, prepared.data.take(own), every[own])
     return Trained(

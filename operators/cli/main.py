@@ -16,7 +16,7 @@ from operators.cli.demo import app as demo
 from operators.cli.gate import gate
 from operators.cli.labels import app as labels
 from operators.cli.models import bundle, bundle_explanation, compare, evaluate, features, listing, score, train
-from operators.cli.monitoring import monitor, performance
+from operators.cli.monitoring import drift, monitor, performance
 from operators.cli.registry import app as registry
 from operators.cli.retraining import app as retraining
 from operators.cli.rollout import app as rollout
@@ -52,6 +52,7 @@ app.add_typer(rules.app, name="rules", rich_help_panel=_RULES)
 app.command(rich_help_panel=_EVIDENCE)(explain.explain)
 app.add_typer(lineage.app, name="lineage", rich_help_panel=_EVIDENCE)
 app.add_typer(report.app, name="report", rich_help_panel=_EVIDENCE)
+app.command(rich_help_panel=_EVIDENCE)(drift.drift)
 app.add_typer(labels.app, name="label", rich_help_panel=_EVIDENCE)
 app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)
 app.add_typer(monitor.app, name="monitor", rich_help_panel=_EVIDENCE)

@@ -8,7 +8,7 @@ from tests.docs.pages import PAGES, commands, files, name
 from tests.e2e.running import how_to
 
 HOW_TOS = [page for page in PAGES if page.parent == how_to.HOW_TO]
-PLAYS = (how_to.ROOT / "tests" / "e2e" / "test_how_to.py").read_text(encoding="utf-8")
+PLAYS = "".join(path.read_text(encoding="utf-8") for path in sorted((how_to.ROOT / "tests" / "e2e").rglob("test_how_to*.py")))
 
 
 @pytest.mark.parametrize("page", HOW_TOS, ids=name)
@@ -21,7 +21,7 @@ def test_what_is_not_played_is_named_as_the_page_says_it(page):
 @pytest.mark.parametrize("page", HOW_TOS, ids=name)
 def test_every_page_with_commands_is_played(page):
     if how_to.played(page.name):
-        assert f'"{page.name}"' in PLAYS, f"no test in tests/e2e/test_how_to.py follows {page.name}; or name it in NOT_PLAYED"
+        assert f'"{page.name}"' in PLAYS, f"no test in tests/e2e follows {page.name}; or name it in NOT_PLAYED"
 
 
 @pytest.mark.parametrize("page", HOW_TOS, ids=name)

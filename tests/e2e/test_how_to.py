@@ -17,7 +17,7 @@ from tests.fakes.redis_server import PROGRAM, RedisServer
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-APPROVE, EVALUATE, GATE = "approve-a-rollout.md", "evaluate.md", "check-models-in-ci.md"
+APPROVE, EVALUATE = "approve-a-rollout.md", "evaluate.md"
 OWN, ANY, PROMOTE = "serve-your-own-detector.md", "serve-any-onnx-model.md", "promote-a-model.md"
 ROLL_OUT, CANARY, ASK, COMPARE, SCALE = (
     "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md", "compare-two-models.md", "scale.md"
@@ -177,13 +177,6 @@ def test_evaluate_a_detector(tmp_path: Path):
     assert "4 analysts" in reader.types(EVALUATE, played(EVALUATE)[1])
     page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
     assert page.count('class="chart"') >= 4
-
-
-def test_check_models_in_ci(tmp_path: Path):
-    reader = Reader(tmp_path)
-    reader.makes_files(GATE)
-    reader.follows(GATE)
-    assert (tmp_path / "gate.md").read_text(encoding="utf-8").startswith("# flows 1: passed")
 
 
 def test_approve_a_rollout(tmp_path: Path):

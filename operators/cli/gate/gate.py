@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lifecycle.datasets.data import Dataset
     from lifecycle.datasets.detector import Detector
     from lifecycle.evaluation.held_out import HeldOutRows
-    from lifecycle.gate.checks import GateReport
+    from lifecycle.gate.checks import Check, GateReport
     from lifecycle.training.train import Progress
     from serving.models.bundle import Bundle
     from serving.models.signing.trust import Proof
@@ -42,6 +42,7 @@ def gate(
         str | None, typer.Option(help="The bundle that this one must not be worse than, e.g. the one that is served.")
     ] = None,
     segments: Annotated[Path | None, typer.Option(help="Mapping of entities to segments (CSV or YAML).")] = None,
+    newer: Annotated[Path | None, typer.Option(help="File of newer rows, which must be like those of training.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Record the judgement in the store's log of governed acts.")] = False,
     markdown: MarkdownFile = None,
@@ -77,7 +78,8 @@ def gate(
             report = unreadable(bundle, found, bounds)
         else:
             declared, rows, trained = _rows(found, detector, data, data_dir, test, Path(scratch), tell)
-            inputs = GateInputs(declared, rows, trained, champion, mapping, _prove(settings))
+            drift = None if newer is None else _drift(detector_of(found, detector), newer, Path(scratch))
+            inputs = GateInputs(declared, rows, trained, champion, mapping, _prove(settings), drift)
             report = judge(found, bounds, inputs, tell)
     document = gate_page(report)
     write_files(document, markdown, html)
@@ -126,6 +128,16 @@ def _rows(
 
 def _types(rows: "Dataset | None") -> frozenset[str] | None:
     return None if rows is None or rows.kind is None else frozenset(map(str, rows.kind.tolist()))
+
+
+def _drift(detector: "Detector", newer: Path, scratch: Path) -> "Callable[[Bundle], Check]":
+    from lifecycle.datasets.data import read_data
+    from lifecycle.gate.drift_check import drift_check
+    from lifecycle.training.features import with_features
+
+    data = read_data(detector, newer)
+    frame, _ = with_features(detector, data, scratch_store(detector, scratch / "newer"))
+    return lambda bundle: drift_check(bundle, data, frame, newer.name)
 
 
 def _prove(settings: "ServingSettings") -> "Callable[[Bundle], Proof] | None":

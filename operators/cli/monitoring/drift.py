@@ -1,0 +1,140 @@
+"""`vedette drift`: one report on whether rows of now are like the rows of training. Exit code 1 if they are not."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from operators.cli.console import CommandError, Json, print_json
+from operators.cli.control_plane import StoreDir
+from operators.cli.document_view import HtmlFile, MarkdownFile, show, write_files
+from operators.cli.models.bundle import find_bundle
+from operators.cli.models.compare import detector_of
+from operators.cli.models.evaluate import scratch_store
+
+if TYPE_CHECKING:
+    from lifecycle.datasets.detector import Detector
+    from lifecycle.monitoring.drift.sample import DriftSample
+    from serving.models.bundle import Bundle
+
+_MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+
+def drift(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="NAME or NAME/VERSION of the store, or a bundle's folder.", show_default=False),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=_MOMENTS, help="First moment of the window, UTC (default: 24 hours ago)."),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--to", formats=_MOMENTS, help="Last moment of the window, UTC (default: now).")
+    ] = None,
+    current: Annotated[
+        Path | None, typer.Option(help="File whose rows are the window, in place of the prediction log.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="File to compare with, in place of the bundle's training rows.")
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Detector that says what the files' columns are (default: the bundle's own).")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="A column whose values are judged as segments too.")] = None,
+    level: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="How often a report on unchanged data may have a finding.")
+    ] = 0.05,
+    variant: Annotated[str | None, typer.Option(help="Only what this variant answered.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of permutations and halves.")] = 0,
+    markdown: MarkdownFile = None,
+    html: HtmlFile = None,
+    as_json: Json = False,
+    store_dir: StoreDir = None,
+) -> None:
+    """Compare rows of now with the rows of training: columns, dependence, scores, verdicts and, with labels, attacks at equal score.
+
+    Exit code 1 if anything drifted."""
+    from lifecycle.monitoring.drift.drift_page import drift_page
+    from lifecycle.monitoring.drift.judge import judge_drift
+    from lifecycle.monitoring.drift.samples import bundle_reference
+    from lifecycle.monitoring.drift.settings import DriftSettings
+
+    bundle = None if model is None else find_bundle(model, store_dir)
+    if bundle is None and (detector is None or reference is None or current is None):
+        raise CommandError("name a MODEL; without one give --detector, --reference and --current")
+    with TemporaryDirectory(prefix="vedette-") as scratch:
+        declared = None if current is None and reference is None else _declared(bundle, detector)
+        old = (
+            bundle_reference(bundle)
+            if reference is None and bundle is not None
+            else _of_file(bundle, declared, reference, scratch)
+        )
+        if current is None and bundle is not None:
+            new = _answered(bundle, since, until, variant, store_dir)
+        else:
+            new = _of_file(bundle, declared, current, scratch)
+    report = judge_drift(old, new, DriftSettings(level=level), by=by, seed=seed)
+    document = drift_page(report, f"Drift of {model or detector}")
+    write_files(document, markdown, html)
+    if as_json:
+        print_json(document.record)
+    else:
+        show(document)
+    if report.findings:
+        raise typer.Exit(1)
+
+
+def _declared(bundle: "Bundle | None", named: str | None) -> "Detector":
+    from lifecycle.datasets.declarations import read_detector
+
+    if bundle is not None:
+        return detector_of(bundle, named)
+    return read_detector(str(named))
+
+
+def _of_file(bundle: "Bundle | None", detector: "Detector | None", path: Path | None, scratch: str) -> "DriftSample":
+    """The rows of a file; with a bundle the columns of its model, features joined; else the declared columns of the file."""
+    from lifecycle.datasets.data import read_data
+    from lifecycle.evaluation.scoring import score_rows
+    from lifecycle.monitoring.drift.samples import file_sample, model_columns, scored_sample
+    from lifecycle.training.features import with_features
+
+    if detector is None or path is None:
+        raise CommandError("give both files, or neither")
+    data = read_data(detector, path)
+    if bundle is None:
+        return file_sample(data, data.frame, tuple(detector.request_fields), path.name)
+    frame, _ = with_features(detector, data, scratch_store(detector, Path(scratch)))
+    sample = file_sample(data, frame, model_columns(bundle.manifest), path.name)
+    return sample if bundle.manifest.score is None else scored_sample(sample, bundle, score_rows(bundle, detector, data, frame))
+
+
+def _answered(
+    bundle: "Bundle", since: datetime | None, until: datetime | None, variant: str | None, store_dir: Path | None
+) -> "DriftSample":
+    from lifecycle.labels.label_log import LabelLog
+    from lifecycle.monitoring.drift.samples import answered_window
+    from lifecycle.monitoring.windows.answered import read_answers
+    from operators.cli.audit.archive_options import archive_if_there
+    from serving.settings import ServingSettings
+
+    root = store_dir or ServingSettings().store_dir
+    now_us = time.time_ns() // 1000
+    first_us, last_us = _us(since, now_us - 86_400_000_000), _us(until, now_us + 1)
+    name = bundle.manifest.name
+    rows = read_answers(
+        root / "audit", name, since_us=first_us, until_us=last_us, variant=variant, archive=archive_if_there(root, None)
+    )
+    if not len(rows):
+        raise CommandError(f"the prediction log of {root} has no answer of {name!r} in that time; widen --from and --to")
+    given = LabelLog(root / "labels").current(name) if (root / "labels").is_dir() else {}
+    labels = {event: label.verdict == "attack" for event, label in given.items() if label.verdict != "unsure"}
+    return answered_window(bundle, rows, labels)
+
+
+def _us(moment: datetime | None, default: int) -> int:
+    return default if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1_000_000)
