@@ -82,8 +82,9 @@ class OnDemand(_Part):
     """Least severity of an alarm that counts: minor or major."""
     persist: Seconds = 1800
     """How long an alarm must stand before it asks for a training."""
-    clear_after: Seconds = 86400
-    """How long after its last report an alarm is over. One that comes later is a new one."""
+    clear_after: Seconds = 15 * 86400
+    """How long an alarm stands after its last report, unless another revision serves before. `vedette monitor` reports a change once, and a fall of
+    performance again after 15 days. A report that comes later is a new alarm."""
     min_new_labels: Count = 50
     """Least number of labels since the last training. An alarm that a training has answered asks again only with so many more."""
 

@@ -26,7 +26,7 @@ def show_decision(model: str, decision: "Decision", *, as_json: bool) -> None:
     if isinstance(decision, Wait) and decision.until_us is not None:
         print(f"look again at {moment(decision.until_us)}")
     if isinstance(decision, Wait) and decision.labels_to_ask:
-        print(f"labels wanted: {decision.labels_to_ask}; the queue says which events tell most")
+        print(f"labels wanted; ask for them: vedette label queue {model} --budget {decision.labels_to_ask}")
 
 
 def show_look(model: str, look: "Look", *, as_json: bool) -> None:
