@@ -83,8 +83,8 @@ class OnDemand(_Part):
     persist: Seconds = 1800
     """How long an alarm must stand before it asks for a training."""
     clear_after: Seconds = 15 * 86400
-    """How long an alarm stands after its last report, unless another revision serves before. `vedette monitor` reports a change once, and a fall of
-    performance again after 15 days. A report that comes later is a new alarm."""
+    """How long an alarm stands after its last report, unless another revision serves before. `vedette monitor` reports a change once,
+    and a fall of performance again after 15 days. A report that comes later is a new alarm."""
     min_new_labels: Count = 50
     """Least number of labels since the last training. An alarm that a training has answered asks again only with so many more."""
 

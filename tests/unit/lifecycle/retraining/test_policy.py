@@ -16,7 +16,7 @@ from lifecycle.retraining.progress import RetrainingProgress, load_progress, sav
         pytest.param("strategies: {scheduled: {cron: 'x'}}", "expected five fields", id="no cron"),
         pytest.param("strategies: {scheduled: {cron: '0 0 31 2 *'}}", "name some time", id="a day that never comes"),
         pytest.param("strategies: {scheduled: {timezone: Mars/Base}}", "not a time zone", id="no time zone"),
-        pytest.param("strategies: {on_demand: {persist: 2d}}", "clear_after", id="an alarm that is over before it may ask"),
+        pytest.param("strategies: {on_demand: {persist: 20d}}", "clear_after", id="an alarm that is over before it may ask"),
         pytest.param("strategies: {active: {}}\ncool_down: soon", "expected a duration", id="no duration"),
         pytest.param("strategies: {active: {}}\ncooldown: 6h", "cooldown", id="a field that there is not"),
         pytest.param("strategies: {on_demand: {kinds: [boredom]}}", "kinds", id="a kind of alarm that there is not"),
