@@ -48,6 +48,12 @@ class DriftReport:
         """The smallest adjusted p; 1 without checks."""
         return min((check.adjusted_p for check in self.checks), default=1.0)
 
+    @property
+    def smallest_raw_p(self) -> float:
+        """The smallest p of the report, each divided by its weight and times the number of checks, without a cap at 1: the evidence that
+        the level is compared with."""
+        return min((len(self.checks) * check.p / check.weight for check in self.checks), default=1.0)
+
 
 def judge_drift(
     reference: DriftSample,

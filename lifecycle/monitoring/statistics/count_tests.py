@@ -35,8 +35,9 @@ def chi_square_p(reference: NDArray[np.int64], current: NDArray[np.int64]) -> fl
 
 def hypergeometric_p(found: int, drawn: int, current: int, total: int) -> float:
     """Two-sided p (twice the smaller tail) that `found` of `drawn` rows are among the `current` of `total`. Exact; Fisher (1935)."""
-    law = stats.hypergeom(total, current, drawn)
-    return float(min(1.0, 2 * min(law.cdf(found), law.sf(found - 1))))
+    law = stats.hypergeom  # not frozen: to freeze it costs more than to ask it
+    tails = law.cdf(found, total, current, drawn), law.sf(found - 1, total, current, drawn)
+    return float(min(1.0, 2 * min(tails)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,11 +51,11 @@ def linear_rank_p(pooled: PooledSamples, scores: Floats) -> float:
     tests on normal data, and right on any other. Source: Hajek, Sidak & Sen (1999), Theory of Rank Tests, 4.1."""
     n, m = pooled.rows
     counts, total = pooled.reference + pooled.current, n + m
-    mean = float(counts @ scores) / total
-    variance = float(counts @ (scores - mean) ** 2) / (total - 1)
+    mean = float(np.sum(counts * scores)) / total
+    variance = float(np.sum(counts * (scores - mean) ** 2)) / (total - 1)
     if variance <= 0:
         return 1.0
-    z = (float(pooled.current @ scores) - m * mean) / np.sqrt(n * m / total * variance)
+    z = (float(np.sum(pooled.current * scores)) - m * mean) / np.sqrt(n * m / total * variance)
     return float(2 * stats.norm.sf(abs(z)))
 
 

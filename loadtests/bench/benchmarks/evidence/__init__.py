@@ -1,0 +1,1 @@
+"""Benchmarks of what judges models and their data."""
