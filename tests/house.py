@@ -3,6 +3,7 @@
 - A folder holds at most 14 files of code (`__init__.py` aside), a file at most 400 lines.
 - No module imports itself by way of others, type checking included.
 - Within a plane a public type has one name, and the name one type.
+- Files of tests outside of packages have different names: pytest imports them as top-level modules.
 """
 
 import ast
@@ -105,9 +106,20 @@ def public_types(module: ast.Module) -> Iterator[str]:
                 yield name
 
 
+def files_named_twice(root: Path) -> Iterator[str]:
+    """Files of tests that pytest would take for one module."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in files(root / "tests"):
+        if path.name.startswith("test_") and not (path.parent / "__init__.py").exists():
+            places[path.name].append(str(path.relative_to(root)))
+    for where in places.values():
+        if len(where) > 1:
+            yield f"{' and '.join(where)} have one name: pytest runs one of them only; rename the other"
+
+
 def faults(root: Path = ROOT) -> list[str]:
     """Everything that is not as it should be, in words."""
-    return [*crowded(root), *circles(imports(root)), *named_twice(root)]
+    return [*crowded(root), *circles(imports(root)), *named_twice(root), *files_named_twice(root)]
 
 
 def main() -> int:

@@ -53,3 +53,12 @@ def test_one_name_for_two_types_of_a_plane(root: Path):
     (root / "operators" / "three.py").write_text("class Row: ...\n")
     (fault,) = house.faults(root)
     assert fault.startswith("Row is a type in serving/one.py and serving/two.py")
+
+
+def test_files_of_tests_with_one_name(root: Path):
+    for room in ("one", "two", "package"):
+        (root / "tests" / room).mkdir()
+        (root / "tests" / room / "test_same.py").write_text("")
+    (root / "tests" / "package" / "__init__.py").write_text("")
+    (fault,) = house.faults(root)
+    assert fault.startswith("tests/one/test_same.py and tests/two/test_same.py have one name")

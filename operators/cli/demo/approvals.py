@@ -171,11 +171,20 @@ def nobody_edits(demo: ApprovalsDemo, revision: "Revision") -> None:
     demo.start(revision, "ada")
     stable = demo.status.stable
     path = demo.folder.folder / f"{MODEL}.status.json"
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    kept["rollout"] |= {"stepIndex": 2, "weight": 100.0}
     demo.tell(f"somebody writes stepIndex 2 and weight 100 into {path.name}")
-    path.write_text(json.dumps(kept), encoding="utf-8")
-    is_ended = demo.until(lambda s: s.phase == "Aborted")
+
+    def is_ended_or_edited_again(status: "RolloutStatus") -> bool:
+        if status.phase == "Aborted":
+            return True
+        if status.weight != 100:  # not edited yet, or the loop has just written over it
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept["rollout"] |= {"stepIndex": 2, "weight": 100.0}
+            draft = path.with_suffix(".edited")
+            draft.write_text(json.dumps(kept), encoding="utf-8")
+            draft.replace(path)
+        return False
+
+    is_ended = demo.until(is_ended_or_edited_again)
     demo.expect(
         is_ended and demo.status.stable == stable and demo.status.weight == 0, "the status is refused, and stable serves all"
     )
