@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(help="Name of the service.")]
 StoreDir = Annotated[Path | None, typer.Option(help="Store folder of this machine (default: VEDETTE_STORE_DIR or .vedette).")]
 Context = Annotated[str | None, typer.Option(help="Use the cluster of this kubeconfig context.")]
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Use a cluster: this namespace.")]
-Kubeconfig = Annotated[Path | None, typer.Option(help="Use a cluster: this kubeconfig.")]
-Why = Annotated[str, typer.Option(help="Reason; the history keeps it, and who gave it.")]
-WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Update the picture until Ctrl-C.")]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Use a cluster, with this namespace.")]
+Kubeconfig = Annotated[Path | None, typer.Option(help="Use a cluster, with this kubeconfig.")]
+Why = Annotated[str, typer.Option(help="Reason; recorded with your name in the history.")]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")]
 
 _HANDLED_WITHIN_S = 10.0
 _POLL_S = 0.2

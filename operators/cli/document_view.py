@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 MarkdownFile = Annotated[Path | None, typer.Option("--markdown", help="Write the report to this file as Markdown.")]
 HtmlFile = Annotated[
-    Path | None, typer.Option("--html", help="Write the report with its charts to this file, readable without a network.")
+    Path | None, typer.Option("--html", help="Write the report with charts to this HTML file; it needs no network.")
 ]
 
 

@@ -22,12 +22,12 @@ def explain(
     receipt: Annotated[str, typer.Argument(metavar="RECEIPT", help="The answer's parameter `receipt`.")],
     method: Method = "shap",
     row: Annotated[int | None, typer.Option(min=0, help="Only this row of the request, counted from 0.")] = None,
-    budget_s: Annotated[float, typer.Option("--within", min=0.01, help="Seconds that the search may take.")] = 60.0,
+    budget_s: Annotated[float, typer.Option("--within", min=0.01, help="Time limit of the search, in seconds.")] = 60.0,
     store_dir: LogStore = None,
     archive: Archive = None,
     as_json: Json = False,
 ) -> None:
-    """Say why an answer was as it was: from its record, live or archived, and the bundle that gave it.
+    """Explain a recorded answer, live or archived, from its record and its bundle.
 
     What is personal is shown as far as the keys of its people are in the store."""
     from lifecycle.governance.replay.explained import explain_receipt

@@ -21,20 +21,24 @@ def fairness(
     segments: Annotated[Path, typer.Option(help="Mapping of entities to segments, CSV or YAML.")],
     labels: Annotated[
         Path | None,
-        typer.Option(help="Analysts' labels, CSV `receipt,row,label` (attack or benign): for false positives and negatives."),
+        typer.Option(
+            help="Analysts' labels, CSV `receipt,row,label` (attack or benign): for false positives and false negatives."
+        ),
     ] = None,
     since: Annotated[
-        datetime | None, typer.Option("--from", formats=_MOMENTS, help="First moment, UTC (default: 24 hours ago).")
+        datetime | None, typer.Option("--from", formats=_MOMENTS, help="Start, UTC (default: 24 hours ago).")
     ] = None,
-    until: Annotated[datetime | None, typer.Option("--to", formats=_MOMENTS, help="Last moment, UTC (default: now).")] = None,
+    until: Annotated[datetime | None, typer.Option("--to", formats=_MOMENTS, help="End, UTC (default: now).")] = None,
     entity: Annotated[
         str | None, typer.Option(help="The column that names the entity (default: the bundle's entity key).")
     ] = None,
-    alpha: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Bound on any finding where there is no disparity.")] = 0.05,
+    alpha: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="Bound on the probability of a finding when there is no disparity.")
+    ] = 0.05,
     as_json: Json = False,
     store_dir: StoreDir = None,
 ) -> None:
-    """Compare what the prediction log's answers were by segment: alerts and, with labels, false positives and negatives.
+    """Compare the answers in the prediction log by segment: alerts and, with labels, false positives and false negatives.
 
     Exit code 1 if a segment differs from the rest beyond chance."""
     from lifecycle.evaluation.fairness.disparity import judge_fairness

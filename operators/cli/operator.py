@@ -21,7 +21,7 @@ def run(
     ] = None,
     namespaces: Annotated[str, typer.Option(help="Watch only these namespaces, separated by commas.")] = "",
 ) -> None:
-    """Run the operator until a signal. All else is a setting; see the reference of the operator."""
+    """Run the operator until it gets a signal. All other options are settings; see the operator reference."""
     from operators.handlers.main import run as run_operator
     from operators.handlers.settings import OperatorSettings
 

@@ -27,7 +27,7 @@ _MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 @app.command()
 def card(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle of the store: MODEL, or MODEL:VERSION.")],
-    evaluation: Annotated[Path | None, typer.Option(help="What `vedette evaluate DETECTOR --json` printed.")] = None,
+    evaluation: Annotated[Path | None, typer.Option(help="Output of `vedette evaluate DETECTOR --json`.")] = None,
     form: Form = "md",
     out: Out = None,
     store_dir: StoreDir = None,
@@ -63,11 +63,11 @@ def card(
 @app.command()
 def compliance(
     since: Annotated[
-        datetime | None, typer.Option("--from", formats=_MOMENTS, help="First moment, UTC (default: the beginning).")
+        datetime | None, typer.Option("--from", formats=_MOMENTS, help="Start, UTC (default: the beginning).")
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option("--to", formats=_MOMENTS, help="Last moment, UTC; a date is its first moment (default: now)."),
+        typer.Option("--to", formats=_MOMENTS, help="End, UTC; a date means its first moment (default: now)."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     form: Form = "md",

@@ -33,11 +33,11 @@ def up(
     store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
     replicas: Annotated[int | None, typer.Option(help="Ray Serve replicas (default: 1).")] = None,
     max_replicas: Annotated[
-        int | None, typer.Option(help="The most replicas that scaling may start (default: the count is fixed).")
+        int | None, typer.Option(help="Maximum number of replicas that scaling may start (default: the number is fixed).")
     ] = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train even if the store has a model of this data.")] = False,
     no_train: Annotated[
-        bool, typer.Option("--no-train", help="Serve what the store has; make only the example model.")
+        bool, typer.Option("--no-train", help="Serve the models of the store; make only the example model.")
     ] = False,
     as_json: Json = False,
 ) -> None:

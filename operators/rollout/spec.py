@@ -320,7 +320,7 @@ class ExperimentSpec(Value):
     duration: Duration = timedelta(days=7)
     """Duration. At its end the experiment is concluded and stable serves all requests."""
     metric: GateName = GateName.ALERT_RATE
-    """The gate by which the winner is chosen."""
+    """Gate that chooses the winner."""
     goal: Literal["lower", "higher"] = "lower"
     """Whether a lower or a higher proportion is better."""
     analysis: Analysis = Analysis()

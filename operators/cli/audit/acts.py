@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def acts(
-    subject: Annotated[str | None, typer.Option(help="Only what concerns this, e.g. modelservice/local/flows.")] = None,
-    action: Annotated[str | None, typer.Option(help="Only this action, or a beginning of it, e.g. rollout.")] = None,
-    actor: Annotated[str | None, typer.Option(help="Only what this person did.")] = None,
-    refused: Annotated[bool, typer.Option("--refused", help="Only what was refused.")] = False,
+    subject: Annotated[str | None, typer.Option(help="Only acts on this subject, e.g. modelservice/local/flows.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this action, or actions with this prefix, e.g. rollout.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only acts of this person.")] = None,
+    refused: Annotated[bool, typer.Option("--refused", help="Only refused acts.")] = False,
     store_dir: LogStore = None,
     as_json: Json = False,
 ) -> None:

@@ -14,10 +14,10 @@ from operators.cli.console import Json, page, print_json, progress
 def archive(
     store_dir: LogStore = None,
     archive: Archive = None,
-    reason: Annotated[str, typer.Option(help="Why, for the log of governed acts.")] = "routine",
+    reason: Annotated[str, typer.Option(help="Reason, recorded in the log of governed acts.")] = "routine",
     as_json: Json = False,
 ) -> None:
-    """Move finished segments into the archive. Each is checked before, and its archived form gives back every line to the byte."""
+    """Move finished segments into the archive. Each is verified first; its archived form reproduces every line byte for byte."""
     import msgspec
 
     from lifecycle.governance.archive.archiving import Archiver

@@ -12,12 +12,12 @@ from operators.cli.console import CommandError, Json, page, print_json
 
 def erase(
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person, as the first personal field names them.")],
-    reason: Annotated[str, typer.Option(help="Why, for the log of governed acts.")],
+    reason: Annotated[str, typer.Option(help="Reason, recorded in the log of governed acts.")],
     store_dir: LogStore = None,
     archive: Archive = None,
     as_json: Json = False,
 ) -> None:
-    """Destroy the key of a person: what is encrypted under it in live and archived records is gone. Copies of the key are not reached."""
+    """Destroy the key of a person, so that data encrypted with it cannot be read any more. Copies of the key are not destroyed."""
     from lifecycle.governance.acts import ActsLog
     from lifecycle.governance.archive.erasure import erase_subject
     from lifecycle.governance.archive.holds import holds_in

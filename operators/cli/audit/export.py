@@ -22,7 +22,7 @@ def export(
         list[str] | None, typer.Option(help="Only this model, each record with its proof; may be repeated.")
     ] = None,
     is_whole: Annotated[
-        bool, typer.Option("--whole", help="Whole segments although a model is named: shows that no record is missing.")
+        bool, typer.Option("--whole", help="Pack whole segments even with --model, to prove that no record is missing.")
     ] = False,
     anchor: AnchorUrls = None,
     keys: KeysFolder = None,

@@ -89,7 +89,7 @@ def rotate(
     store_dir: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Replace the signing key. The old key vouches for the new one, so that old checkpoints stay verifiable by the old pin."""
+    """Replace the signing key. The old key vouches for the new one, so that verifiers with the old key accept the new one."""
     from lifecycle.governance.acts import LABELS
     from lifecycle.governance.verify.missing import FOLDERS
     from serving.audit.keys.keyring import default_key

@@ -20,12 +20,12 @@ def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT over `records`, `rows` and `acts`.")],
     store_dir: LogStore = None,
     archive: Archive = None,
-    limit: Annotated[int, typer.Option(min=1, help="Lines of the result at most.")] = 1000,
-    within_s: Annotated[float, typer.Option("--within", min=0.1, help="Seconds that it may take.")] = 300.0,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of result lines.")] = 1000,
+    within_s: Annotated[float, typer.Option("--within", min=0.1, help="Time limit, in seconds.")] = 300.0,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask the prediction log in SQL (DuckDB's). `records` has one line a record, `rows` one line a row of a request, `acts` one an act.
+    """Query the prediction log in SQL (DuckDB). Tables: `records`, `rows` (one line for each row of a request) and `acts`.
 
     Live and archived segments are one. The query reads these and nothing else, and changes nothing."""
     from lifecycle.governance.archive.query import LogQuery

@@ -28,7 +28,7 @@ def receipt(
     receipt_id: Annotated[
         str | None, typer.Argument(metavar="RECEIPT", help="The answer's parameter `receipt`.", show_default=False)
     ] = None,
-    check: Annotated[Path | None, typer.Option(help="Check the proof in this file instead, off line.")] = None,
+    check: Annotated[Path | None, typer.Option(help="Check the proof in this file instead, offline.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the proof here, as JSON.")] = None,
     anchor: AnchorUrls = None,
     keys: KeysFolder = None,
@@ -36,7 +36,7 @@ def receipt(
     store_dir: LogStore = None,
     as_json: Json = False,
 ) -> None:
-    """Prove that a record is in the log, by its checkpoint; or check such a proof. Exit code 1 if there is none, or it does not hold."""
+    """Prove that a record is in the log, or check such a proof. Exit code 1 if there is no proof or it does not hold."""
     if (receipt_id is None) == (check is None):
         raise CommandError("give a receipt to prove, or --check FILE to check a proof, and not both")
     if check is not None:

@@ -26,7 +26,7 @@ def replay(
     archive: Archive = None,
     as_json: Json = False,
 ) -> None:
-    """Compute recorded answers again from the records and the store's bundles. Exits with 1 unless all are the same.
+    """Recompute recorded answers from the records and the store's bundles. Exit code 1 unless all are the same.
 
     Without --last, --receipt, --from or --to: every record."""
     from lifecycle.governance.replay.replay import Replayer

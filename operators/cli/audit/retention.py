@@ -13,7 +13,7 @@ from operators.cli.console import CommandError, Json, errors, page, print_json, 
 
 app = typer.Typer(no_args_is_help=True, help="Remove what is past its time; what is held stays.")
 holds = typer.Typer(no_args_is_help=True, help="Legal holds: records that nobody may remove.")
-_Reason = Annotated[str, typer.Option(help="Why, for the log of governed acts.")]
+_Reason = Annotated[str, typer.Option(help="Reason, recorded in the log of governed acts.")]
 
 
 @app.callback()
@@ -28,10 +28,10 @@ def run(
     policy: Annotated[
         str | None, typer.Option(help="7y, or flows=3y,default=7y (default: VEDETTE_AUDIT_RETENTION); d, w, y or forever.")
     ] = None,
-    is_dry: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+    is_dry: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove segments of which every record is past its model's time. Each leaves a signed tombstone and a governed act.
+    """Remove segments in which every record is past its retention time. Each leaves a signed tombstone and a governed act.
 
     Each is verified first. One that is not what was signed is kept, which is recorded, and the exit code is 1."""
     from lifecycle.governance.acts import ActsLog
@@ -86,7 +86,7 @@ def add(
     archive: Archive = None,
     as_json: Json = False,
 ) -> None:
-    """Hold the records that a condition is true of: segments that have one are never removed until the hold is released."""
+    """Hold the records that match a condition: their segments are not removed until the hold is released."""
     from lifecycle.governance.archive.holds import add_hold
 
     settings = settings_of(store_dir)
@@ -124,7 +124,7 @@ def list_holds(store_dir: LogStore = None, as_json: Json = False) -> None:
 
 @holds.command()
 def release(
-    name: Annotated[str, typer.Argument(metavar="HOLD", help="As `list` names it.")],
+    name: Annotated[str, typer.Argument(metavar="HOLD", help="Id of the hold, as `list` prints it.")],
     reason: _Reason,
     store_dir: LogStore = None,
 ) -> None:

@@ -21,11 +21,13 @@ def tail(
     store_dir: LogStore = None,
     model: Annotated[str | None, typer.Option(help="Only records of this model.")] = None,
     verdict: Annotated[str | None, typer.Option(help="Only records with this verdict in some row, e.g. alert.")] = None,
-    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Begin with so many records that are there already.")] = 10,
-    is_following: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on until Ctrl-C, or print and stop.")] = True,
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Start with this many existing records.")] = 10,
+    is_following: Annotated[
+        bool, typer.Option("--follow/--no-follow", help="Continue until Ctrl-C, or print and stop.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
-    """Print the newest records, then new ones as they come. With --json each is printed as its line stands in the log."""
+    """Print the newest records, then new ones as they come. --json prints each as its line in the log."""
     from lifecycle.governance.following import LogFollower, Wanted
 
     follower = LogFollower(log_folder(folder, store_dir), Wanted(model, verdict))

@@ -40,7 +40,8 @@ def verify(
     ] = None,
     anchor: AnchorUrls = None,
     is_anchor_shared: Annotated[
-        bool, typer.Option("--shared-anchor", help="The anchors hold logs of other folders too; those are not missing here.")
+        bool,
+        typer.Option("--shared-anchor", help="The anchors also hold logs of other folders; do not report these as missing."),
     ] = False,
     keys: KeysFolder = None,
     archive: Annotated[
@@ -52,16 +53,16 @@ def verify(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Keep in this file what was found right, and hash only what is new next time. A full run finds more."
+            help="File that remembers what was verified, so that the next run hashes only new records. A full run finds more."
         ),
     ] = None,
     is_unsigned_allowed: Annotated[
-        bool, typer.Option("--allow-unsigned", help="Take checkpoints without a signature for what they say.")
+        bool, typer.Option("--allow-unsigned", help="Accept checkpoints without a signature.")
     ] = False,
     store_dir: LogStore = None,
     as_json: Json = False,
 ) -> None:
-    """Check records against checkpoints, signatures, other logs and tombstones. Exit code 1 if anything is not as it was written."""
+    """Check records against checkpoints, signatures, other logs and tombstones. Exit code 1 if anything was changed."""
     from lifecycle.governance.archive.verifying import verify_with_archive
     from lifecycle.governance.verify.missing import beside, with_missing
     from lifecycle.governance.verify.run import Verification, VerifyState, bytes_of

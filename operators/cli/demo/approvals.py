@@ -113,7 +113,7 @@ class ApprovalsDemo:
 
 
 def approvals() -> None:
-    """Show who brings a rollout through, who does not, and what is recorded of both. Exit code 1 if a promise is not kept."""
+    """Show which approvals pass a rollout, which are refused, and what is recorded. Exit code 1 if a promise is not kept."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vedette-demo-") as folder:
         broken = play(Path(folder), lambda line: errors.print(line, soft_wrap=True))

@@ -41,12 +41,12 @@ def create(
         list[str] | None,
         typer.Option("--input", help="TENSOR=COLUMN,COLUMN,...: take named columns instead of whole tensors; repeat."),
     ] = None,
-    score: Annotated[str | None, typer.Option(help="OUTPUT or OUTPUT:COLUMN that is the score; gives verdicts.")] = None,
+    score: Annotated[str | None, typer.Option(help="OUTPUT or OUTPUT:COLUMN with the score; turns on verdicts.")] = None,
     threshold: Annotated[
         list[str] | None, typer.Option(help="NAME=THRESHOLD of an operating point; repeat (default: siem_alerting=0.5).")
     ] = None,
     describe: Annotated[
-        Path | None, typer.Option(help="YAML or JSON with more fields of bundle.json, e.g. for features; options win over it.")
+        Path | None, typer.Option(help="YAML or JSON with more fields of bundle.json, e.g. for features; options override it.")
     ] = None,
     rules: Annotated[
         Path | None,

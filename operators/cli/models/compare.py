@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FirstBundle = Annotated[
     str, typer.Argument(metavar="FIRST", help="The bundle to compare with: NAME or NAME/VERSION of the store, or a folder.")
 ]
-SecondBundle = Annotated[str, typer.Argument(metavar="SECOND", help="The bundle that may be better, given likewise.")]
+SecondBundle = Annotated[str, typer.Argument(metavar="SECOND", help="The bundle that may be better, in the same form.")]
 
 
 def compare(
@@ -34,18 +34,18 @@ def compare(
     test: TestFile = None,
     detector: Annotated[
         str | None,
-        typer.Option(help="Detector that says what the rows are (default: the one the first bundle was trained by)."),
+        typer.Option(help="Detector that describes the rows (default: the detector of the first bundle)."),
     ] = None,
     budget: Annotated[
         list[float] | None,
-        typer.Option(help="Share of the rows that may alert, e.g. 0.001: compares at this budget too; repeat."),
+        typer.Option(help="Compare also at this alert budget, a share of the rows, e.g. 0.001; repeat."),
     ] = None,
     markdown: MarkdownFile = None,
     html: HtmlFile = None,
     as_json: Json = False,
     store_dir: StoreDir = None,
 ) -> None:
-    """Compare two bundles on the same unseen rows: every figure, its difference with bounds, and whether it is more than chance."""
+    """Compare two bundles on the same test rows: every figure, the difference with bounds, and whether it is significant."""
     from lifecycle.evaluation.pages.comparison_page import comparison_page
 
     if any(not 0 < share <= 1 for share in budget or ()):

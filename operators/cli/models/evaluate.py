@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lifecycle.training.feast_store import FeastStore
 
 TestFile = Annotated[
-    Path | None, typer.Option("--test", help="File with rows to judge on (default: the detector's, or a split).")
+    Path | None, typer.Option("--test", help="File with test rows (default: the detector's test file, or a split).")
 ]
 
 
@@ -29,26 +29,28 @@ def evaluate(
     seeds: Annotated[int | None, typer.Option(min=1, max=100, help="How many seeds (default: the detector's).")] = None,
     segments: Annotated[
         Path | None,
-        typer.Option(help="Mapping of entities to segments (CSV or YAML): rates by segment, and which differ beyond chance."),
+        typer.Option(
+            help="Mapping of entities to segments (CSV or YAML); adds rates by segment, and tests of their differences."
+        ),
     ] = None,
     events_per_day: Annotated[
         float | None,
-        typer.Option(help="Events that the site judges in a day (default: as in the judged rows, if they have times)."),
+        typer.Option(help="Events a day at your site (default: as in the judged rows, if they have times)."),
     ] = None,
     attack_share: Annotated[
         float | None,
-        typer.Option(help="Share of attacks among the site's events, e.g. 0.001 (default: as in the judged rows)."),
+        typer.Option(help="Share of attacks among the events at your site, e.g. 0.001 (default: as in the judged rows)."),
     ] = None,
     minutes: Annotated[
-        tuple[float, float], typer.Option(metavar="FROM TO", help="An analyst's minutes for one false alarm.")
+        tuple[float, float], typer.Option(metavar="FROM TO", help="Minutes that an analyst needs for one false alarm.")
     ] = (5.0, 10.0),
-    analysts: Annotated[float | None, typer.Option(help="Analysts who look at alerts in a day.")] = None,
-    hours: Annotated[float, typer.Option(help="Hours that each of them has for it.")] = 8.0,
+    analysts: Annotated[float | None, typer.Option(help="Number of analysts who look at alerts each day.")] = None,
+    hours: Annotated[float, typer.Option(help="Hours a day that each analyst has for alerts.")] = 8.0,
     markdown: MarkdownFile = None,
     html: HtmlFile = None,
     as_json: Json = False,
 ) -> None:
-    """Train with each of several seeds, and judge each bundle on rows that it has not seen."""
+    """Train with several seeds, and judge each bundle on rows that were not used for training."""
     from lifecycle.datasets.data import find_file, read_data
     from lifecycle.datasets.declarations import read_detector
     from lifecycle.evaluation.evaluate import evaluate as run

@@ -71,7 +71,7 @@ def materialize(
 def read(
     service: Annotated[str, typer.Argument(help="Name of a feature service, e.g. flows_v1.")],
     given: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="Entity keys, and request-time fields if wanted.")],
-    at: Annotated[str | None, typer.Option(help="Judge ages at this time (RFC 3339) (default: now).")] = None,
+    at: Annotated[str | None, typer.Option(help="Compute ages at this time (RFC 3339) (default: now).")] = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:

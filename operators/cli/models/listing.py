@@ -10,7 +10,7 @@ from operators.cli.console import CommandError, Json, print_records, print_table
 
 def models(
     store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
-    url: Annotated[str | None, typer.Option(help="Ask this server instead, e.g. http://127.0.0.1:8080.")] = None,
+    url: Annotated[str | None, typer.Option(help="List the models of this server instead, e.g. http://127.0.0.1:8080.")] = None,
     as_json: Json = False,
 ) -> None:
     """List models, their versions, digests and operating points."""

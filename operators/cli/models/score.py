@@ -32,9 +32,11 @@ def score(
     operating_point: Annotated[str | None, typer.Option(help="Operating point (default: the model's own).")] = None,
     explain: Annotated[
         str | None,
-        typer.Option(help="Explain every row: shap, rules or counterfactual; takes longer, see the `explanation` of a line."),
+        typer.Option(
+            help="Explain every row by shap, rules or counterfactual (slower); see the field `explanation` of each line."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the verdicts go, as JSON lines (default: stdout).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the verdicts to this file, as JSON lines (default: stdout).")] = None,
     store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
     as_json: Json = False,
 ) -> None:

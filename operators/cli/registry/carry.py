@@ -20,12 +20,12 @@ def push(
         str, typer.Argument(metavar="BUNDLE", help="A model of the store (NAME, the newest, or NAME/VERSION), or a folder.")
     ],
     why: Because = "",
-    again: Annotated[bool, typer.Option("--again", help="Write every file anew, over what is damaged there.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Write every file again, to repair damaged files.")] = False,
     registry: RegistryUrl = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Put a bundle and its signatures into the registry. Twice is as good as once."""
+    """Put a bundle and its signatures into the registry. It is safe to repeat."""
     at = place(store_dir, registry)
     found, signatures = local_bundle(at, bundle)
     with _carrying(at, f"pushing {found.manifest.name} {found.manifest.version}") as open_registry:
@@ -34,7 +34,7 @@ def push(
 
 
 def pull(reference: ReferenceArgument, registry: RegistryUrl = None, store_dir: StoreDir = None, as_json: Json = False) -> None:
-    """Bring a bundle and its signatures into this machine's store, verified by its digest."""
+    """Copy a bundle and its signatures into this machine's store, and verify its digest."""
     from serving.models.store import open_store
 
     at = place(store_dir, registry)

@@ -16,7 +16,7 @@ def promote(
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Put a bundle into a stage; the one that held staging or production goes into the archive. Nothing is rolled out by it."""
+    """Put a bundle into a stage. The former bundle of staging or production becomes archived. This starts no rollout."""
     from lifecycle.governance.registry.history import STAGES, Stage
 
     stages: dict[str, Stage] = {s: s for s in STAGES}  # type: ignore[misc]
@@ -27,14 +27,14 @@ def promote(
 
 def alias(
     reference: ReferenceArgument,
-    name: Annotated[str, typer.Argument(metavar="ALIAS", help="Small letters, digits and `-`; NAME:ALIAS means it.")],
+    name: Annotated[str, typer.Argument(metavar="ALIAS", help="Small letters, digits and `-`; used as NAME:ALIAS.")],
     why: Because,
-    remove: Annotated[bool, typer.Option("--remove", help="Let the alias mean nothing; BUNDLE is the model's name.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the alias; BUNDLE is then the model's name.")] = False,
     registry: RegistryUrl = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Let an alias mean a bundle, whatever it meant before."""
+    """Set an alias for a bundle, or move an existing alias to it."""
     opened = place(store_dir, registry).registry()
     after = opened.drop_alias(reference, name, reason(why)) if remove else opened.set_alias(reference, name, reason(why))
     say(after, as_json=as_json)

@@ -45,12 +45,12 @@ def receive(
     reference: ReferenceArgument,
     source: From,
     why: Because = "",
-    adopt: Annotated[bool, typer.Option("--adopt", help="Also take over the stage and the aliases that it has there.")] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Also take over its stage and aliases.")] = False,
     registry: RegistryUrl = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Take a bundle from MLflow or Weights & Biases into the registry, verified by its digest; a stage only if asked."""
+    """Import a bundle from MLflow or Weights & Biases into the registry, and verify its digest. --adopt also takes its stage."""
     from lifecycle.governance.registry.exchange.opening import open_exchange
     from lifecycle.governance.registry.history import STAGES
     from lifecycle.governance.registry.references import parse_reference

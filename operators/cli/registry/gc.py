@@ -13,28 +13,31 @@ if TYPE_CHECKING:
 
 
 def gc(
-    really: Annotated[bool, typer.Option("--yes", help="Remove them; without it nothing is removed.")] = False,
-    keep_days: Annotated[int, typer.Option(min=0, help="Keep what was pushed or changed within so many days.")] = 30,
-    retention_days: Annotated[int, typer.Option(min=0, help="Keep what answered within so many days, by the records.")] = 2557,
+    really: Annotated[bool, typer.Option("--yes", help="Remove the bundles; without it they are only listed.")] = False,
+    keep_days: Annotated[int, typer.Option(min=0, help="Keep bundles that were pushed or changed within this many days.")] = 30,
+    retention_days: Annotated[
+        int, typer.Option(min=0, help="Keep bundles with recorded answers within this many days.")
+    ] = 2557,
     log: Annotated[
-        list[Path] | None, typer.Option(help="Folder of records of another machine; repeat. This store's are always read.")
+        list[Path] | None, typer.Option(help="Folder with records of another machine; repeat. This store is always read.")
     ] = None,
     keep_digests: Annotated[
         Path | None,
         typer.Option(
-            help="Keep what this file names (any text with sha256:HEX), e.g. of `kubectl get modelservices -A -o json`.",
+            help="Keep the bundles that this file names (any text with sha256:HEX), e.g. of `kubectl get modelservices -A -o json`.",
             show_default=False,
         ),
     ] = None,
     is_alone: Annotated[
-        bool, typer.Option("--this-machine-only", help="The registry is elsewhere, and nobody but this machine serves from it.")
+        bool,
+        typer.Option("--this-machine-only", help="Confirm that no other machine serves from a registry that is elsewhere."),
     ] = False,
     why: Because = "nobody needs it",
     registry: RegistryUrl = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Remove bundles that are in no stage and have no alias, are not served, were not changed lately and answered nothing lately.
+    """Remove unused bundles: no stage, no alias, not served, no recent change, no recent answer.
 
     What a cluster serves is not known here: of a registry outside the store nothing is removed without --keep-digests."""
     from lifecycle.governance.registry.collection import DAY_US, needs

@@ -31,7 +31,7 @@ AnyBundle = Annotated[
     typer.Argument(metavar="BUNDLE", help="A reference into the registry, a model of the store (NAME/VERSION), or a folder."),
 ]
 Because = Annotated[
-    str, typer.Option("--why", help="Reason; the registry and the log of governed acts keep it, and who gave it.")
+    str, typer.Option("--why", help="Reason; recorded with your name in the registry and in the log of governed acts.")
 ]
 
 __all__ = ["StoreDir"]

@@ -25,7 +25,7 @@ def sign(
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Sign a bundle, after it was verified. The signature goes where the bundle is: folder (model.sig), store, registry."""
+    """Verify a bundle, then sign it. The signature is stored with the bundle: in the folder (model.sig), store or registry."""
     from serving.models.bundle import files_of
     from serving.models.signing.keys import SigningKey
     from serving.models.signing.statement import sign as sign_files
@@ -83,7 +83,7 @@ def sign_trained(bundle: "Bundle", settings: "ServingSettings") -> None:
 
 
 def verify(bundle: AnyBundle, registry: RegistryUrl = None, store_dir: StoreDir = None, as_json: Json = False) -> None:
-    """Verify a bundle: a trusted key signed it, and every file is what was signed. Ends with 1 if not."""
+    """Verify that a trusted key signed a bundle and that no file was changed since. Exit code 1 if not."""
     from tempfile import TemporaryDirectory
 
     from serving.models.store import BundleStore

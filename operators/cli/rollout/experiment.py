@@ -39,12 +39,12 @@ def start(
         Path | None, typer.Option(help="The experiment as YAML, with all its fields, instead of --variant.")
     ] = None,
     duration: Annotated[str | None, typer.Option(help="How long it runs, e.g. 12h (default: 7d).")] = None,
-    metric: Annotated[str | None, typer.Option(help="The gate by which the winner is chosen (default: alertRate).")] = None,
-    goal: Annotated[str | None, typer.Option(help="Which is better: lower or higher (default: lower).")] = None,
+    metric: Annotated[str | None, typer.Option(help="Gate that chooses the winner (default: alertRate).")] = None,
+    goal: Annotated[str | None, typer.Option(help="Better direction: lower or higher (default: lower).")] = None,
     why: Why = "",
     as_json: Json = False,
 ) -> None:
-    """Ask for an experiment. It begins once every replica has every variant."""
+    """Request an experiment. It begins when every replica has loaded every variant."""
     options = {"--variant": variant, "--duration": duration, "--metric": metric, "--goal": goal}
     if file is not None and (given := [option for option, value in options.items() if value]):
         raise CommandError(f"{given[0]} and --file exclude each other: the file has all fields of the experiment")
@@ -116,7 +116,7 @@ def conclude(
     why: Why = "",
     as_json: Json = False,
 ) -> None:
-    """End an experiment now. Stable serves everybody, and the report stays."""
+    """End an experiment now. Stable gets all traffic, and the report is kept."""
     send_verb(choice.open(), name, "conclude", why, as_json=as_json)
 
 

@@ -29,12 +29,12 @@ def plan(
     bundle: BundleDigest = None,
     operating_point: OperatingPoint = None,
     threshold: Thresholds = None,
-    requests: Annotated[int, typer.Option(min=1, help="Replay at most so many requests, the newest.")] = 20_000,
+    requests: Annotated[int, typer.Option(min=1, help="Replay at most this many of the newest requests.")] = 20_000,
     log: Annotated[Path | None, typer.Option(help="Folder of the prediction log (default: audit in the store).")] = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Replay recent traffic through a candidate: added alerts a day, changed verdicts, latency. It changes nothing that serves."""
+    """Replay recent traffic through a candidate: added alerts a day, changed verdicts, latency. Serving is not affected."""
     from serving.settings import ServingSettings
 
     store = (store_dir or ServingSettings().store_dir).resolve()

@@ -22,7 +22,7 @@ _REFRESH_S: Final = 0.5
 @with_control_plane
 def get(
     choice: ControlPlaneChoice,
-    name: Annotated[str | None, typer.Argument(help="Name of the service; all of them without it.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the service (default: all services).")] = None,
     watch: WatchOption = False,
     as_json: Json = False,
 ) -> None:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def simulate(
-    runs: Annotated[int, typer.Option(min=10, max=100_000, help="Simulated rollouts a row.")] = 2000,
+    runs: Annotated[int, typer.Option(min=10, max=100_000, help="Simulated rollouts for each row.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 1,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write the plots as a page.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate rollouts with known error rates: how often and how soon the judge is right, next to a fixed threshold.
+    """Simulate rollouts with known error rates: how often and how early the judge is right, compared with a fixed threshold.
 
     Exit code 1 if a row misses its target."""
     from operators.labs.rollout_simulation import BESIDES, TABLE, play

@@ -39,7 +39,7 @@ def start(
     why: Why = "",
     as_json: Json = False,
 ) -> None:
-    """Ask for a revision. A new one is rolled out step by step; the first one of a service is served at once."""
+    """Request a revision. It is rolled out step by step; the first revision of a service is served at once."""
     control = choice.open()
     revision = _revision(choice, name, version, bundle)
     if operating_point is not None:

@@ -23,11 +23,9 @@ KeyFile = Annotated[
     Path | None, typer.Option("--key", help="Your private key (PEM), to sign with; `vedette audit key new` makes one.")
 ]
 KeyName = Annotated[
-    str | None, typer.Option(help="Name of the key, as the file of people has it (default: that file's, else FILE's name).")
+    str | None, typer.Option(help="Name of the key in people.yaml (default: the name there, else the name of FILE).")
 ]
-RoleOption = Annotated[
-    str | None, typer.Option("--role", help="Role in which you approve (default: the first that is missing).")
-]
+RoleOption = Annotated[str | None, typer.Option("--role", help="Role in which you approve (default: the first missing role).")]
 
 
 @with_control_plane
@@ -53,11 +51,11 @@ def _verb(verb: str, help_text: str) -> Callable[..., None]:
     return with_control_plane(command)
 
 
-pause = _verb("pause", "Hold the rollout where it is. Evidence is still gathered, and a worse candidate is still aborted.")
+pause = _verb("pause", "Pause the rollout. Evidence is still collected, and a worse candidate is still aborted.")
 resume = _verb("resume", "End a pause.")
 abort = _verb("abort", "Give all traffic back to stable at once.")
 retry = _verb("retry", "Start an aborted rollout again from its first step, with fresh evidence.")
-undo = _verb("undo", "Make the former stable serve everybody again; immediate within the rollback window.")
+undo = _verb("undo", "Give all traffic back to the former stable; takes effect at once within the rollback window.")
 
 
 def expected_step(control: "Control", name: str) -> dict[str, str]:
@@ -75,14 +73,17 @@ def approve(
     key: KeyFile = None,
     key_name: KeyName = None,
     role: RoleOption = None,
-    expires: Annotated[str | None, typer.Option(help="The approval lapses after this long, e.g. 4h.")] = None,
+    expires: Annotated[str | None, typer.Option(help="The approval expires after this time, e.g. 4h.")] = None,
     break_glass: Annotated[
-        bool, typer.Option("--break-glass", help="Pass the step alone, in an emergency. It alarms until somebody reviews it.")
+        bool,
+        typer.Option(
+            "--break-glass", help="Pass the step alone, in an emergency. An alarm stays on until somebody reviews it."
+        ),
     ] = False,
     why: Why = "",
     as_json: Json = False,
 ) -> None:
-    """Approve the approval step under way. With --key the approval is signed: for this revision, step and rollout only."""
+    """Approve the current approval step. With --key the approval is signed; it counts for this revision, step and rollout only."""
     control = choice.open()
     record = control.read(name)
     status = record.status
@@ -109,7 +110,7 @@ def approve(
 
 @with_control_plane
 def reject(choice: ControlPlaneChoice, name: Name, why: Why = "", as_json: Json = False) -> None:
-    """Say no at the approval step under way: the rollout is aborted. Needs --why."""
+    """Reject the current approval step, which aborts the rollout. Needs --why."""
     control = choice.open()
     send_verb(control, name, "reject", why, as_json=as_json, args=expected_step(control, name))
 
@@ -118,7 +119,7 @@ def reject(choice: ControlPlaneChoice, name: Name, why: Why = "", as_json: Json 
 def review(
     choice: ControlPlaneChoice, name: Name, key: KeyFile = None, key_name: KeyName = None, why: Why = "", as_json: Json = False
 ) -> None:
-    """Say what you found about a step that somebody passed alone, which ends its alarm. Needs --why."""
+    """Review a step that was passed with --break-glass, which ends its alarm. Needs --why."""
     control = choice.open()
     record = control.read(name)
     by, signer = _speaker(control, key, key_name)

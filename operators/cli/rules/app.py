@@ -41,7 +41,7 @@ def check(rules: Rules, as_json: Json = False) -> None:
 
 @app.command("test")
 def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
-    """Match events, and show which rules match each, and the CPU time. Exit code 1 if an event could not be read."""
+    """Match events: show the rules that match each event, and the CPU time. Exit code 1 if an event could not be read."""
     from operators.cli.rules.event_files import read_events
     from serving.rules.errors import RuleError
 

@@ -17,22 +17,18 @@ def simulate(
     spec: Annotated[
         Path | None, typer.Option(help="YAML file with the scaling to simulate: its fields, or a ModelService that has them.")
     ] = None,
-    traffic: Annotated[
-        list[str] | None, typer.Option(help="diurnal, bursts or shift; may be given often (default: all).")
-    ] = None,
-    runs: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each, with seeds of their own.")] = 5,
+    traffic: Annotated[list[str] | None, typer.Option(help="diurnal, bursts or shift; repeat (default: all).")] = None,
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="Number of runs of each, every run with its own seed.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 7,
     service_ms: Annotated[
-        float, typer.Option(min=1, callback=finite_option, help="Mean time that one request takes in a slot of a replica.")
+        float, typer.Option(min=1, callback=finite_option, help="Mean service time of one request, in one slot of a replica.")
     ] = 80.0,
     slots: Annotated[int, typer.Option(min=1, help="Requests that a replica works on at once.")] = 4,
-    start_up_s: Annotated[
-        float, typer.Option(min=0, callback=finite_option, help="How long a replica takes until it answers.")
-    ] = 20.0,
+    start_up_s: Annotated[float, typer.Option(min=0, callback=finite_option, help="Time until a new replica answers.")] = 20.0,
     objective_ms: Annotated[
         float, typer.Option(min=1, callback=finite_option, help="A request that takes longer misses the objective.")
     ] = 400.0,
-    html: Annotated[Path | None, typer.Option(help="Draw it into this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with charts to this file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare policies on simulated traffic: seconds outside the objective, and replicas paid for.

@@ -22,7 +22,7 @@ def get(
     name: Name,
     as_json: Json = False,
 ) -> None:
-    """Show how many replicas there are, how many are wanted, between which bounds, and why."""
+    """Show the current and the wanted number of replicas, the bounds, and the reason."""
     control = choice.open()
     found = _shown(control, control.read(name), datetime.now(UTC))
     if as_json:
@@ -40,13 +40,13 @@ def set_bounds(
     minimum: Annotated[int | None, typer.Option("--min", help="Fewest replicas.")] = None,
     maximum: Annotated[int | None, typer.Option("--max", help="Most replicas.")] = None,
     target: Annotated[
-        float | None, typer.Option(callback=finite_option, help="Requests under way in one replica to aim for.")
+        float | None, typer.Option(callback=finite_option, help="Target number of concurrent requests in one replica.")
     ] = None,
-    replicas: Annotated[int | None, typer.Option(help="A fixed count; the service is no longer scaled by load.")] = None,
+    replicas: Annotated[int | None, typer.Option(help="A fixed number; the service is then not scaled by load.")] = None,
     why: Why = "",
     as_json: Json = False,
 ) -> None:
-    """Set the bounds of the count, or fix it. The service keeps who set them and why; the autoscaler chooses the count."""
+    """Set the bounds of the number of replicas, or a fixed number. Your name and reason are recorded."""
     options = {"minReplicas": minimum, "maxReplicas": maximum, "targetOngoingRequests": target}
     given = {key: value for key, value in options.items() if value is not None}
     if (replicas is None) == (not given):
