@@ -53,10 +53,11 @@ def decide(policy: RetrainingPolicy, progress: RetrainingProgress, signals: Sign
     if progress.pending is not None:
         pending = progress.pending
         return Train(pending.trigger, f"goes on with training {pending.trigger.trigger_id}, which is {pending.stage}")
-    if signals.champion is None:
+    champion = signals.champion
+    if champion is None:
         return Wait(f"no revision of {progress.model} is served, so there is nothing to compare with; start it first")
-    waits = []
-    for found in _looks(policy, progress, signals, signals.champion, now_us):
+    waits, signals = [], signals.known_at(now_us)
+    for found in _looks(policy, progress, signals, champion, now_us):
         if isinstance(found, Wait):
             waits.append(found)
             continue

@@ -32,6 +32,7 @@ from lifecycle.retraining.progress import (
 from lifecycle.retraining.signals import Champion, Signals
 from lifecycle.retraining.surroundings import Surroundings
 from serving.models.bundle import Bundle, read_bundle
+from serving.models.errors import ModelError
 from serving.spec import RevisionSpec
 
 _SECOND_US: Final = 1_000_000
@@ -98,6 +99,8 @@ class _Training:
     policy: RetrainingPolicy
     now_us: int
     decision: Train
+    clock: "_ComputeClock | None" = None
+    """Runs once the training has begun."""
 
     def run(self, progress: RetrainingProgress, signals: Signals) -> Look:
         at, trigger, champion = self.at, self.decision.trigger, signals.champion
@@ -115,9 +118,12 @@ class _Training:
         if pending.stage == "triggered":
             try:
                 progress, result = self._train_and_challenge(progress, pending, champion)
-            except (NotTrainable, TrainingError, EvaluationError) as problem:
+            except (NotTrainable, TrainingError, EvaluationError, ModelError) as problem:
                 _record(at, self.now_us, "retraining.train", trigger, str(problem), outcome="refused")
-                return self._end(progress, "failed", str(problem))
+                spent_s = pending.compute_s + (self.clock.spent_s() if self.clock is not None else 0.0)
+                return self._end(
+                    replace(progress, pending=replace(pending, compute_s=spent_s)), "failed", str(problem)
+                )
         return self._finish(progress, champion, result)
 
     def _train_and_challenge(
@@ -131,7 +137,7 @@ class _Training:
                 f"the budget has {left:.0f} s of processor time left, and the training may take {reserved:.0f} s"
             )
         save_progress(at.folder, replace(progress, pending=replace(pending, compute_s=pending.compute_s + reserved)))
-        clock = _ComputeClock(left, at)
+        self.clock = clock = _ComputeClock(left, at)
         contest = self._contest(pending, champion)
         bundle, rows = train_challenger(contest, policy, at.folder, at.releases.next_version(at.model), clock.tell)
         trained = {"bundle": bundle.digest, "labelled_rows": len(rows.trained), "champion": champion.bundle}

@@ -13,6 +13,8 @@ class CronError(ValueError):
 def check_cron(cron: str) -> None:
     """Raises CronError for an expression that cannot be read or names no time."""
     try:
+        if len(cron.split()) != 5:  # cronsim takes a sixth, for seconds
+            raise CronSimError("not five fields")
         next(CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC)))
     except (CronSimError, StopIteration) as problem:
         raise CronError(

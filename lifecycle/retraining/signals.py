@@ -1,7 +1,8 @@
 """What a decision about retraining is made of: the champion, alarms, labels. Values; who reads them is observe.py."""
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from lifecycle.monitoring.alarm import Alarm
 
@@ -30,6 +31,11 @@ class Signals:
     alarms: tuple[Alarm, ...] = ()
     labels_us: tuple[int, ...] = field(default=())
     queued_us: tuple[int, ...] = field(default=())
+
+    def known_at(self, now_us: int) -> Self:
+        """The same, without labels of later times: a training leaves them out, so they start none either."""
+        known, queued = (bisect_right(times, now_us) for times in (self.labels_us, self.queued_us))
+        return replace(self, labels_us=self.labels_us[:known], queued_us=self.queued_us[:queued])
 
     def labels_since(self, since_us: int) -> int:
         """Labels given after a time."""

@@ -119,6 +119,10 @@ PENDING = Pending(Trigger("trigger-x", "scheduled", "it was due", NOON_US), CHAM
         ),
         pytest.param(ACTIVE, progress(), seen(labels=3), Train, "3 events were labelled", id="enough labels start a training"),
         pytest.param(
+            ACTIVE, progress(), seen(labels_us=(NOON_US + HOUR_US,) * 9), Wait, "3 more labels are needed",
+            id="labels of a clock that is ahead start no training, as none could use them",
+        ),
+        pytest.param(
             ACTIVE, progress(), seen(labels=2, queued=2), Wait, "may ask for 3", id="else it says how many the queue may ask for",
         ),
         pytest.param(

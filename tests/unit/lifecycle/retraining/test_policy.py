@@ -14,6 +14,7 @@ from lifecycle.retraining.progress import RetrainingProgress, load_progress, sav
     [
         pytest.param("strategies: {}", "no strategy is set", id="no strategy"),
         pytest.param("strategies: {scheduled: {cron: 'x'}}", "expected five fields", id="no cron"),
+        pytest.param("strategies: {scheduled: {cron: '* * * * * *'}}", "expected five fields", id="a cron with seconds"),
         pytest.param("strategies: {scheduled: {cron: '0 0 31 2 *'}}", "name some time", id="a day that never comes"),
         pytest.param("strategies: {scheduled: {timezone: Mars/Base}}", "not a time zone", id="no time zone"),
         pytest.param("strategies: {on_demand: {persist: 20d}}", "clear_after", id="an alarm that is over before it may ask"),

@@ -1,6 +1,7 @@
 """One look after another: from an alarm to a rollout, what stops a challenger, and what a killed run leaves behind."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import count
 
@@ -148,6 +149,47 @@ def test_the_processor_time_of_the_budget_stops_a_training(tmp_path):
     look = advance(world.at, rules, NOW)
     assert look.ended.outcome == "failed"
     assert "processor time" in look.words
+
+
+def stopped_at(world, what):
+    """The world, in which a training fails when it comes to this."""
+    from lifecycle.errors import TrainingError
+
+    def tell(said, share):
+        if said == what:
+            raise TrainingError("the rows are of no use")
+
+    return replace(world.at, tell=tell)
+
+
+def test_a_training_that_failed_has_used_its_processor_time(tmp_path):
+    world = stale(tmp_path)
+    look = advance(stopped_at(world, "judging the challenger"), policy(), NOW)
+    assert look.ended.outcome == "failed"
+    assert look.ended.compute_s > 0
+    assert load_progress(world.at.folder, "logins", NOW).past[-1].compute_s == look.ended.compute_s
+
+
+def test_a_processor_time_that_was_used_up_by_what_failed_is_spent(tmp_path, monkeypatch):
+    seconds = count(0, 150)
+    monkeypatch.setattr("lifecycle.retraining.run.time.process_time", lambda: float(next(seconds)))
+    world = stale(tmp_path)
+    budget = policy().budget.model_copy(update={"compute_a_week": 100, "first_training": 60})
+    rules = policy().model_copy(update={"budget": budget, "cool_down": 0})
+    first = advance(world.at, rules, NOW)
+    assert "are spent" in first.words
+    second = advance(world.at, rules, NOW + HOUR_US)
+    assert isinstance(second.decision, Refuse), second.words
+    assert world.acts.told()[-1] == ("retraining.refuse", "refused")
+
+
+def test_a_champion_that_is_gone_from_the_store_ends_the_training(tmp_path):
+    world = stale(tmp_path)
+    for path in (tmp_path / "store").rglob(world.champion.digest.removeprefix("sha256:")):
+        shutil.rmtree(path)
+    look = advance(world.at, policy(), NOW)
+    assert look.ended.outcome == "failed"
+    assert world.acts.told() == [STORY[0], ("retraining.train", "refused")]
 
 
 class Killed(BaseException):
