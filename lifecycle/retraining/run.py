@@ -121,9 +121,7 @@ class _Training:
             except (NotTrainable, TrainingError, EvaluationError, ModelError) as problem:
                 _record(at, self.now_us, "retraining.train", trigger, str(problem), outcome="refused")
                 spent_s = pending.compute_s + (self.clock.spent_s() if self.clock is not None else 0.0)
-                return self._end(
-                    replace(progress, pending=replace(pending, compute_s=spent_s)), "failed", str(problem)
-                )
+                return self._end(replace(progress, pending=replace(pending, compute_s=spent_s)), "failed", str(problem))
         return self._finish(progress, champion, result)
 
     def _train_and_challenge(
