@@ -218,9 +218,20 @@ class LeftOut(_Part):
     """How much lower the challenger's recall of a family that it has not seen may be."""
 
 
+class BundleBudget(_Part):
+    """What the challenger's bundle may cost. Its schema, golden outputs and lineage are checked too, as by `vedette gate`."""
+
+    run_ms: Annotated[float, Field(gt=0, le=60_000)] = 5.0
+    """The longest median run of its first golden case, in milliseconds of this machine."""
+    megabytes: Annotated[float, Field(gt=0, le=100_000)] = 200.0
+    """The largest size of all its files together."""
+
+
 class ChallengeRules(_Part):
     """What a challenger must show before a rollout starts. A gate that stays undecided does not pass, except where it says so."""
 
+    bundle: BundleBudget = BundleBudget()
+    """What the bundle itself may cost. Its schema, golden outputs and lineage are checked too, as `vedette gate` does."""
     newest: NewestGate = NewestGate()
     """The newest labelled rows."""
     kept: KeptGate = KeptGate()

@@ -5,13 +5,16 @@ are known by their trigger. What was reached is saved in one step, so a process 
 begins again, a challenge that was decided is not held again, and asking for the same rollout twice changes nothing."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from lifecycle.documents.document import write
 from lifecycle.errors import EvaluationError, TrainingError
+from lifecycle.gate.bundle_checks import lineage_check
+from lifecycle.gate.checks import Check
+from lifecycle.gate.policy import Budget, GatePolicy
 from lifecycle.governance.acts import Act
 from lifecycle.retraining.challenge.page import challenge_page
 from lifecycle.retraining.challenge.result import ChallengeResult
@@ -126,7 +129,7 @@ class _Training:
 
     def _train_and_challenge(
         self, progress: RetrainingProgress, pending: Pending, champion: Champion
-    ) -> tuple[RetrainingProgress, ChallengeResult]:
+    ) -> tuple[RetrainingProgress, ChallengeResult | None]:
         at, policy, trigger = self.at, self.policy, pending.trigger
         reserved = expected_compute_s(policy, progress, trigger.strategy)
         left = compute_left_s(policy, progress, self.now_us) - pending.compute_s
@@ -141,6 +144,10 @@ class _Training:
         trained = {"bundle": bundle.digest, "labelled_rows": len(rows.trained), "champion": champion.bundle}
         words = f"{trigger.strategy}: {len(rows.trained)} labelled rows beside {len(contest.base.data)} base rows"
         _record(at, self.now_us, "retraining.train", trigger, words, trained, subject=f"bundle/{bundle.digest}")
+        stopped_by = self._gate(bundle, contest.champion)
+        if stopped_by:
+            words = f"the challenger's bundle does not pass the gate: {_found(stopped_by)}"
+            return self._challenged(progress, pending, bundle, words), None
         result = challenge(contest, bundle, rows, policy, clock.tell)
         self._report(result)
         stopped = [f"{g.kind} {g.subject or g.figure}".strip() for g in result.gates if not g.passes]
@@ -149,13 +156,34 @@ class _Training:
             {"bundle": bundle.digest, "champion": champion.bundle, "passed": result.passed, "stopped_by": stopped},
             subject=f"bundle/{bundle.digest}", outcome="accepted" if result.passed else "refused",
         )  # fmt: skip
-        done = replace(
-            pending, stage="challenged", bundle=bundle.digest, compute_s=pending.compute_s + clock.spent_s(),
-            passed=result.passed, words=result.words,
+        return self._challenged(progress, pending, bundle, result.words, passed=result.passed), result
+
+    def _gate(self, bundle: Bundle, champion: Bundle) -> tuple[Check, ...]:
+        """The checks that stop the bundle by itself: it runs, answers as it was trained to, and costs no more than it may. Rows are the
+        challenge's. What the champion's lineage does not say either stops nothing."""
+        spec = self.policy.challenge.bundle
+        budget = Budget(run_ms=spec.run_ms, megabytes=spec.megabytes)
+        report = self.at.gate(bundle, GatePolicy(required=("schema", "golden", "budget", "lineage"), budget=budget))
+        accepted = set(lineage_check(champion).figures.get("missing", ()))
+        stopped_by = tuple(
+            check for check in report.failures if check.name != "lineage" or set(check.figures.get("missing", ())) - accepted
+        )
+        _record(
+            self.at, self.now_us, "gate.judge", self.decision.trigger, _found(stopped_by) or "passed",
+            {"bundle": bundle.digest, "checks": {check.name: check.outcome.value for check in report.checks}},
+            subject=f"bundle/{bundle.digest}", outcome="refused" if stopped_by else "accepted",
         )  # fmt: skip
+        return stopped_by
+
+    def _challenged(
+        self, progress: RetrainingProgress, pending: Pending, bundle: Bundle, words: str, *, passed: bool = False
+    ) -> RetrainingProgress:
+        """Save what the challenge came to."""
+        spent_s = pending.compute_s + (self.clock.spent_s() if self.clock is not None else 0.0)
+        done = replace(pending, stage="challenged", bundle=bundle.digest, compute_s=spent_s, passed=passed, words=words)
         progress = replace(progress, pending=done)
-        save_progress(at.folder, progress)
-        return progress, result
+        save_progress(self.at.folder, progress)
+        return progress
 
     def _contest(self, pending: Pending, champion: Champion) -> Contest:
         at = self.at
@@ -227,6 +255,10 @@ class _ComputeClock:
                 f"stopped while {what}: {spent:.0f} s of processor time are spent, and the budget had {self.left_s:.0f} s left"
             )
         self.at.tell(what, share)
+
+
+def _found(checks: Sequence[Check]) -> str:
+    return "; ".join(f"{check.name}: {check.words}" for check in checks)
 
 
 def _released(bundle: Bundle, champion: Champion) -> dict[str, Any]:

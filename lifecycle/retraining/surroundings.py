@@ -7,6 +7,9 @@ from typing import Protocol
 
 from lifecycle.datasets.detector import Detector
 from lifecycle.evaluation.held_out import HeldOutRows
+from lifecycle.gate.checks import GateReport
+from lifecycle.gate.policy import GatePolicy
+from lifecycle.gate.run import GateInputs, judge
 from lifecycle.governance.acts import Act
 from lifecycle.labels.label import Label
 from lifecycle.monitoring.alarm import Alarm
@@ -64,7 +67,7 @@ class Surroundings:
 
     folder: where its progress, challengers and reports are. actor: in whose name acts are recorded. base: the detector's own rows, features
     joined and split. answers: rows answered since a time, microseconds. labels: the last word on each event. test: the detector's test
-    file, where it has one. tell: progress for people."""
+    file, where it has one. tell: progress for people. gate: checks of a bundle by itself, before it is compared."""
 
     model: str
     folder: Path
@@ -77,3 +80,4 @@ class Surroundings:
     alarms: Callable[[], Sequence[Alarm]]
     test: Callable[[Detector], HeldOutRows | None] = lambda detector: None
     tell: Callable[[str, float], None] = lambda what, share: None
+    gate: Callable[[Bundle, GatePolicy], GateReport] = lambda bundle, policy: judge(bundle, policy, GateInputs())

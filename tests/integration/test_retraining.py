@@ -143,8 +143,8 @@ def test_an_alarm_becomes_a_challenger_that_is_rolled_out_and_the_lineage_tells_
     assert control.rollout.steps[0].kind == "mirror"
     again = json.loads(says(store, "retrain", "run", "flows", *policy, *data, "--json"))
     assert again["decision"] == "wait"
-    assert [a.action for a in acts.read() if a.action.startswith("retraining.")] == [
-        "retraining.trigger", "retraining.train", "retraining.challenge", "retraining.rollout",
+    assert [a.action for a in acts.read() if a.action.startswith(("retraining.", "gate."))] == [
+        "retraining.trigger", "retraining.train", "gate.judge", "retraining.challenge", "retraining.rollout",
     ]  # fmt: skip
 
     graph = json.loads(says(store, "lineage", "show", "flows", "--json"))

@@ -15,7 +15,8 @@ from lifecycle.retraining.run import advance, check
 from tests.unit.lifecycle.retraining.world import DAY_US, HOUR_US, MONDAY_US, POLICY, drifted, policy, stale
 
 NOW = MONDAY_US + 13 * HOUR_US
-STORY = [("retraining.trigger", "accepted"), ("retraining.train", "accepted"), ("retraining.challenge", "accepted")]
+TRAINED = [("retraining.trigger", "accepted"), ("retraining.train", "accepted"), ("gate.judge", "accepted")]
+STORY = [*TRAINED, ("retraining.challenge", "accepted")]
 ROLLED_OUT = [*STORY, ("retraining.rollout", "accepted")]
 
 
@@ -100,7 +101,7 @@ def test_wrong_labels_do_not_pass(tmp_path):
     look = advance(world.at, rules, NOW)
     assert look.ended.outcome == "not_passed", look.words
     assert world.releases.asked == []
-    assert world.acts.told() == [*STORY[:2], ("retraining.challenge", "refused")]
+    assert world.acts.told() == [*TRAINED, ("retraining.challenge", "refused")]
     assert [e.digest for e in world.store.entries()] == [world.champion.digest], "a challenger that lost is not in the store"
     assert (world.at.folder / "challengers" / look.ended.trigger_id / "bundle.json").is_file(), "it can still be looked at"
     again = advance(world.at, rules, NOW + HOUR_US)
@@ -149,6 +150,30 @@ def test_the_processor_time_of_the_budget_stops_a_training(tmp_path):
     look = advance(world.at, rules, NOW)
     assert look.ended.outcome == "failed"
     assert "processor time" in look.words
+
+
+def test_a_challenger_whose_bundle_does_not_pass_the_gate_is_not_compared(tmp_path):
+    world = stale(tmp_path)
+    rules = policy(POLICY.replace("{draws: 400,", "{draws: 400, bundle: {megabytes: 0.001},"))
+    look = advance(world.at, rules, NOW)
+    assert (look.ended.outcome, look.challenged) == ("not_passed", None)
+    assert "does not pass the gate: budget:" in look.words
+    assert world.acts.told() == [*TRAINED[:2], ("gate.judge", "refused")]
+    assert world.acts.acts[-1].subject == f"bundle/{look.ended.bundle}"
+    assert world.releases.asked == []
+    assert isinstance(advance(world.at, rules, NOW + HOUR_US).decision, Wait)
+
+
+def test_a_challenger_may_not_say_less_of_its_origin_than_the_champion(tmp_path):
+    world = stale(tmp_path)
+
+    def gate(bundle, rules):
+        lineage = bundle.manifest.lineage.model_copy(update={"seed": None})
+        return world.gate(replace(bundle, manifest=bundle.manifest.model_copy(update={"lineage": lineage})), rules)
+
+    look = advance(replace(world.at, gate=gate), policy(), NOW)
+    assert look.ended.outcome == "not_passed"
+    assert "lineage: missing: seed" in look.words
 
 
 def stopped_at(world, what):
@@ -220,7 +245,7 @@ def calls_of(world, kill_at=None, *, after=False):
     releases = Ports(world.releases, ("champion", "busy", "bundle", "next_version", "publish", "start"))
     acts = Ports(world.acts, ("record", "read"))
     ports = {"base": wrapped(world.at.base), "answers": wrapped(world.at.answers), "labels": wrapped(world.at.labels)}
-    told = {"alarms": wrapped(world.at.alarms), "tell": wrapped(world.at.tell)}
+    told = {"alarms": wrapped(world.at.alarms), "tell": wrapped(world.at.tell), "gate": wrapped(world.at.gate)}
     return replace(world.at, releases=releases, acts=acts, **ports, **told), number
 
 

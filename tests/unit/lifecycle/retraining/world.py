@@ -8,12 +8,15 @@ import pandas as pd
 
 from lifecycle.datasets.data import check_data
 from lifecycle.evaluation.scoring import row_scores
+from lifecycle.gate.bundle_checks import lineage_check, probe_checks
+from lifecycle.gate.checks import GateReport
 from lifecycle.labels.label import Label
 from lifecycle.monitoring.alarm import Alarm
 from lifecycle.monitoring.windows.answered import AnsweredRows
 from lifecycle.retraining.policy import parse_policy
 from lifecycle.retraining.surroundings import Surroundings
 from lifecycle.training.train import add_to_store, prepare, train
+from serving.models.probe import ProbeReport
 from serving.models.store import BundleStore
 from serving.models.verdicts import VERDICTS
 from tests.fakes.acts import MemoryActs
@@ -69,8 +72,15 @@ class World:
         self.at = Surroundings(
             model="logins", folder=folder / "retraining" / "logins", actor="ada", releases=self.releases, acts=self.acts,
             base=lambda declared: self.base, answers=self.read, labels=lambda: dict(self.labels), alarms=lambda: list(self.alarms),
-            tell=lambda what, share: self.told.append(what),
+            tell=lambda what, share: self.told.append(what), gate=self.gate,
         )  # fmt: skip
+
+    def gate(self, bundle, policy):
+        """The real checks of a bundle that ran well: to run it takes a process of its own, which the integration test has."""
+        ran_well = ProbeReport(bundle.digest, golden_cases=3, latency_us=100.0, memory_mib=1.0)
+        checks = (*probe_checks(bundle, policy.budget, probing=lambda bundle: ran_well), lineage_check(bundle))
+        manifest = bundle.manifest
+        return GateReport(manifest.name, manifest.version, bundle.digest, checks, frozenset(policy.required))
 
     def answer(self, frame, start_us, step_us=60_000_000):
         """The champion answers rows, one every minute."""
