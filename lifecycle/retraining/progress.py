@@ -12,7 +12,7 @@ from typing import Final, Literal, Self
 
 import msgspec
 
-from lifecycle.retraining.errors import DamagedProgress
+from lifecycle.retraining.errors import DamagedProgress, RetrainingError
 from serving.replica.file_lock import exclusive_lock
 from serving.replica.whole_files import write_whole
 
@@ -115,7 +115,9 @@ class RetrainingProgress:
 
 
 def folder_of(store_dir: Path, model: str) -> Path:
-    """Where what belongs to the retraining of a model is kept."""
+    """Where what belongs to the retraining of a model is kept. Raises RetrainingError for a name that leads elsewhere."""
+    if model in ("", ".", "..") or any(mark in model for mark in ("/", "\\", "\0")):
+        raise RetrainingError(f"{model!r} is no name of a model; `vedette models` lists those that there are")
     return store_dir / "retraining" / model
 
 

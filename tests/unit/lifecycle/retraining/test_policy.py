@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from lifecycle.retraining.errors import DamagedProgress, PolicyError
+from lifecycle.retraining.errors import DamagedProgress, PolicyError, RetrainingError
 from lifecycle.retraining.policy import RetrainingPolicy, parse_policy, read_policy
 from lifecycle.retraining.policy_text import commented_policy
-from lifecycle.retraining.progress import RetrainingProgress, load_progress, save_progress
+from lifecycle.retraining.progress import RetrainingProgress, folder_of, load_progress, save_progress
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,9 @@ def test_progress_that_is_damaged_is_not_taken_for_none(tmp_path):
     (tmp_path / "progress.json").write_text('{"model": 5}', encoding="utf-8")
     with pytest.raises(DamagedProgress, match=r"progress\.json"):
         load_progress(tmp_path, "flows", 1)
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc", "a/b", "..", "", "a\0b"])
+def test_a_name_that_leads_out_of_the_store_is_no_model(tmp_path, name):
+    with pytest.raises(RetrainingError, match="no name of a model"):
+        folder_of(tmp_path, name)
