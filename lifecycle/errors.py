@@ -3,6 +3,7 @@
     TrainingError
     |- DetectorError   the declaration is wrong
     |- DataError       the data does not fit the declaration, or gives the label away
+    |  `- TooManyBadRows  more rows than the detector allows would have to be set aside
     `- ExportError     the ONNX graph does not answer as the trained model does
     EvaluationError    a bundle cannot be judged on these rows
 
@@ -19,6 +20,10 @@ class DetectorError(TrainingError):
 
 class DataError(TrainingError):
     """The data does not fit the declaration."""
+
+
+class TooManyBadRows(DataError):
+    """A larger share of the rows is bad than the detector allows."""
 
 
 class ExportError(TrainingError):

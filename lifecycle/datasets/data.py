@@ -4,8 +4,6 @@ A wrong column, type, label or null is a DataError with the place and the remedy
 column that gives the label away) is a note. Splitting and features come after."""
 
 import hashlib
-import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,18 +14,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from feature_repo.transforms import parse_port
+from lifecycle.datasets.checks.bad_rows import FileQuality
+from lifecycle.datasets.checks.check import check_file
+from lifecycle.datasets.checks.column_values import FP32, LONGEST_S, typed
+from lifecycle.datasets.checks.file_rows import require_columns
 from lifecycle.datasets.detector import Detector, Match
 from lifecycle.errors import DataError
 
 _SHOWN: Final = 5
 MOST_VALUES: Final = 200
 """A text column with more values (and more than a tenth of the rows) identifies rather than describes."""
-_INT64: Final = 2**63
-_FP32: Final = float(np.finfo(np.float32).max)
-_LONGEST_S: Final = 1e9
-"""Seconds that a record may last: 31 years."""
-_TRUE_FALSE: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +43,8 @@ class Dataset:
     digest: str
     notes: tuple[str, ...] = ()
     is_generated: bool = False
+    quality: FileQuality | None = None
+    """What the check of the file set aside; None: the rows come from no file."""
 
     def __len__(self) -> int:
         return len(self.attack)
@@ -75,27 +73,28 @@ def find_file(detector: Detector, folder: Path, role: str = "train") -> Path:
 
 
 def read_data(detector: Detector, path: Path) -> Dataset:
-    """Load and check a file. Raises DataError."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    return check_data(detector, _read_frame(detector, path), where=str(path))
+    """Load and check a file. Bad rows are set aside, and `quality` and the notes say which.
+
+    Raises DataError; TooManyBadRows if their share is larger than `checks.max_bad`."""
+    checked = check_file(detector, path)
+    data = _dataset(detector, checked.frame, where=str(path))
+    return replace(data, quality=checked.quality, notes=(*checked.quality.findings(), *data.notes))
 
 
 def check_data(detector: Detector, raw: Any, *, where: str) -> Dataset:
-    """Check a data frame. Raises DataError."""
+    """Check a data frame, of which every row must be right. Raises DataError."""
     if len(raw) == 0:
         raise DataError(f"{where}: has no rows")
+    require_columns(detector, list(raw.columns), where)
     declared = detector.source.columns
-    in_file = {name: spec.source or name for name, spec in declared.items()}
-    missing = [c for c in in_file.values() if c not in raw.columns]
-    if missing:
-        raise DataError(
-            f"{where}: has no column {', '.join(map(repr, missing))}; it has {sorted(map(str, raw.columns))}; "
-            f"mend the file, or source.columns of detector {detector.name!r}"
-        )
     frame = pd.DataFrame(
-        {c: _typed(raw[in_file[c]], spec.type, f"{where}: column {in_file[c]!r}") for c, spec in declared.items()}
+        {c: _typed(raw[s.source or c], s.type, f"{where}: column {s.source or c!r}") for c, s in declared.items()}
     )
+    return _dataset(detector, frame, where=where)
+
+
+def _dataset(detector: Detector, frame: Any, *, where: str) -> Dataset:
+    """Rows of typed columns as a dataset, in event-time order."""
     notes: list[str] = []
     frame = _without_nulls(detector, frame, where)
     at_us = _event_times(detector, frame, where)
@@ -120,95 +119,19 @@ def matches(column: Any, rule: Match) -> NDArray[np.bool_]:
     return np.asarray(found & column.notna(), dtype=np.bool_)
 
 
-def _read_frame(detector: Detector, path: Path) -> Any:
-    columns = detector.source.columns
-    try:
-        match detector.source.format:
-            case "parquet":
-                return pd.read_parquet(path)
-            case "csv":
-                text = {spec.source or c: str for c, spec in columns.items() if spec.type in ("string", "port")}
-                return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
-            case _:
-                return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
-    except Exception as problem:  # pandas and pyarrow raise many kinds for a file that is not what it should be
-        reason = " ".join(str(problem).split())[:300]
-        line = _first_bad_line(path) if detector.source.format == "jsonl" else ""
-        raise DataError(
-            f"{path}: cannot be read as {detector.source.format} ({line}{type(problem).__name__}: {reason}); "
-            "mend the file, or source.format of the detector"
-        ) from problem
-
-
-def _first_bad_line(path: Path) -> str:
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                is_row = not line.strip() or isinstance(json.loads(line), dict)
-            except (ValueError, RecursionError):
-                is_row = False
-            if not is_row:
-                return f"line {number} is not a JSON object; "
-    return ""
-
-
 def _typed(values: Any, kind: str, where: str) -> Any:
-    match kind:
-        case "string":
-            typed = values.map(_text, na_action="ignore").astype(object)
-        case "timestamp":
-            typed = _times(values, where) if values.dtype == object else values
-            if not pd.api.types.is_datetime64_any_dtype(typed):
-                raise DataError(f"{where} is {values.dtype}, expected timestamp (ISO 8601 text or a timestamp column)")
-        case "port":
-            typed = pd.Series([_port(v) for v in values], index=values.index, dtype=object)
-        case "bool":
-            typed = (
-                values if values.dtype == bool else values.map(lambda v: _TRUE_FALSE.get(str(v).lower()), na_action="ignore")
-            )
-        case _:
-            typed = pd.to_numeric(values, errors="coerce")
-    bad = np.asarray(typed.isna() & (values.notna() | (kind == "port")))
-    if kind == "int" and not bad.any():
-        bad = np.asarray(typed.notna() & ((typed != np.floor(typed)) | (np.abs(typed) >= _INT64)))
-    if bad.any():
-        row = int(np.argmax(bad))
+    """A column of which every value is of its type. Raises DataError with the first that is not."""
+    column = typed(values, kind, where)
+    if column.odd_offset.any():
+        row = int(np.argmax(column.odd_offset))
+        odd = "has no offset, others have one" if column.has_offset else "has an offset, others have none"
+        raise DataError(f"{where}, row {row}: {values.iloc[row]!r:.80} {odd}; write all times with an offset, or none")
+    if column.of_no_type.any():
+        row = int(np.argmax(column.of_no_type))
         raise DataError(
             f"{where}, row {row}: {values.iloc[row]!r:.80} is no {kind}; mend the data, or the type in source.columns"
         )
-    return typed.astype(np.int64) if kind == "port" else typed
-
-
-def _times(values: Any, where: str) -> Any:
-    """ISO 8601 text as times; NaT for what is none. Times with different offsets become UTC. Raises DataError."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # pandas 3 raises where pandas 2 gives objects
-        typed = pd.to_datetime(values, errors="coerce", format="ISO8601")
-    if typed.dtype != object:
-        return typed
-    is_aware = typed.map(lambda time: time.tzinfo is not None, na_action="ignore").fillna(True).to_numpy(dtype=bool)
-    if not is_aware.all():
-        row = int(np.argmax(is_aware != is_aware[0]))
-        odd = "has an offset, others have none" if is_aware[row] else "has no offset, others have one"
-        raise DataError(f"{where}, row {row}: {values.iloc[row]!r:.80} {odd}; write all times with an offset, or none")
-    return pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
-
-
-def _text(value: Any) -> str | None:
-    """The value as text; None for text that UTF-8 cannot hold: half a surrogate pair."""
-    text = value if isinstance(value, str) else str(value)
-    try:
-        return text if text.isascii() or text.encode() else None
-    except UnicodeEncodeError:
-        return None
-
-
-def _port(value: Any) -> int | None:
-    """A port as flow records write it; None for any other value: a list, or a number with too many digits."""
-    if isinstance(value, list | dict | tuple | np.ndarray):
-        return None
-    port = parse_port(None if pd.isna(value) else str(value))
-    return port if -_INT64 <= port < _INT64 else None
+    return column.values
 
 
 def _without_nulls(detector: Detector, frame: Any, where: str) -> Any:
@@ -223,10 +146,10 @@ def _without_nulls(detector: Detector, frame: Any, where: str) -> Any:
                 f"{where}: column {column!r} is null in {int(is_null.sum())} rows, first in row {int(np.argmax(is_null))}; {way_out}"
             )
     for column in detector.request_fields:
-        if detector.source.columns[column].type == "float" and (large := np.asarray(np.abs(frame[column]) > _FP32)).any():
+        if detector.source.columns[column].type == "float" and (large := np.asarray(np.abs(frame[column]) > FP32)).any():
             row = int(np.argmax(large))
             raise DataError(
-                f"{where}: column {column!r} holds infinities or numbers beyond FP32 ({_FP32:.3g}), which the model cannot take: "
+                f"{where}: column {column!r} holds infinities or numbers beyond FP32 ({FP32:.3g}), which the model cannot take: "
                 f"{frame[column].iloc[row]} in row {row}; mend the data"
             )
     return frame
@@ -247,11 +170,11 @@ def _event_times(detector: Detector, frame: Any, where: str) -> NDArray[np.int64
     micros = times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
     if spec.duration is not None:
         seconds = frame[spec.duration].to_numpy(dtype=np.float64)
-        if (odd := ~((seconds >= 0) & (seconds <= _LONGEST_S))).any():
+        if (odd := ~((seconds >= 0) & (seconds <= LONGEST_S))).any():
             row = int(np.argmax(odd))
             what = "negative" if seconds[row] < 0 else f"{seconds[row]:.3g}"
             raise DataError(
-                f"{where}: column {spec.duration!r} is {what} in row {row}; it is a duration in seconds, at most {_LONGEST_S:.0e}"
+                f"{where}: column {spec.duration!r} is {what} in row {row}; it is a duration in seconds, at most {LONGEST_S:.0e}"
             )
         micros = micros + np.round(seconds * 1e6).astype(np.int64)
     return np.asarray(micros, dtype=np.int64)

@@ -1,8 +1,8 @@
 """A detector's declaration: its data, its model and its requirements. Text in, values out.
 
 Detectors are declared, not coded: nothing in this package asks for a detector's name. Finding and reading a file is
-declarations.py's, reading data data.py's, splitting it split.py's; this module has the fields of a declaration, but for those of splits
-(split_spec.py), scenarios (scenario.py) and provenance (provenance.py), and refuses contradictions."""
+declarations.py's, reading data data.py's, splitting it split.py's; this module has the fields of a declaration, but for those of columns
+(columns.py), splits (split_spec.py), scenarios (scenario.py) and provenance (provenance.py), and refuses contradictions."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from lifecycle.datasets.columns import Checks, ColumnSpec, as_column
 from lifecycle.datasets.provenance import Provenance
 from lifecycle.datasets.reasons import ReasonDeclaration
 from lifecycle.datasets.scenario import Scenario
@@ -17,25 +18,9 @@ from lifecycle.datasets.split_spec import Split
 from serving.models.manifest import Name, Redaction, SamplingUnit
 from serving.rules.ruleset import RulesFile
 
-ColumnType = Literal["string", "float", "int", "bool", "timestamp", "port"]
-
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
-
-
-def _as_column(value: Any) -> Any:
-    return {"type": value} if isinstance(value, str) else value
-
-
-class ColumnSpec(_Part):
-    """One column: its type, and its name in the file if that differs."""
-
-    type: ColumnType
-    """The type of its values. `port` reads a port of a flow record (decimal, hexadecimal or empty) as a whole number; empty becomes
-    -1."""
-    source: Annotated[str | None, Field(alias="from")] = None
-    """Name of the column in the file; unset: the same name."""
 
 
 class Source(_Part):
@@ -43,8 +28,8 @@ class Source(_Part):
 
     format: Literal["parquet", "csv", "jsonl"]
     """Format of the file."""
-    columns: Mapping[str, Annotated[ColumnSpec, BeforeValidator(_as_column)]]
-    """Every column that the detector uses: name -> type, or {type, from}. Other columns of the file are ignored."""
+    columns: Mapping[str, Annotated[ColumnSpec, BeforeValidator(as_column)]]
+    """Every column that the detector uses: name -> type, or {type, from, min, max, values}. Other columns of the file are ignored."""
     train: str | None = None
     """File name within the data folder."""
     test: str | None = None
@@ -260,6 +245,8 @@ class Detector(_Part):
     """For people."""
     source: Source
     """Where rows come from."""
+    checks: Checks = Checks()
+    """When rows of the file are set aside, and when the file is refused."""
     provenance: Provenance | None = None
     """Who recorded, cleaned and labelled the rows. It is stored in the bundle for auditors."""
     entity: Entity | None = None

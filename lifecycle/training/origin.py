@@ -17,11 +17,13 @@ LIBRARIES: Final = ("lightgbm", "numpy", "pandas", "feast", "onnx", "onnxruntime
 
 
 def describe_data(data: Dataset) -> dict[str, Any]:
-    """Rows, attacks, verified rows; whether they were generated; the first and last time, microseconds since the epoch."""
+    """Rows, attacks, verified rows; whether they were generated; first and last time (microseconds since the epoch); what was set aside."""
     found: dict[str, Any] = {"is_generated": True} if data.is_generated else {}
     found |= {"rows": len(data), "attacks": int(data.attack.sum()), "verified": int(data.verified.sum())}
     if data.at_us is not None and len(data):
         found |= {"first_us": int(data.at_us.min()), "last_us": int(data.at_us.max())}
+    if data.quality is not None and data.quality.bad:
+        found["set_aside"] = data.quality.as_record()
     return found
 
 

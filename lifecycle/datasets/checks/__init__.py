@@ -1,0 +1,1 @@
+"""Data tests: rows of a file against the detector's declaration. Bad rows are set aside with their reason, never lost."""

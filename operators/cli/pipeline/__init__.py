@@ -1,0 +1,1 @@
+"""`vedette data` and `vedette pipeline`: files of rows checked, and stages run that changed."""
