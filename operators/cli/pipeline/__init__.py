@@ -1,1 +1,1 @@
-"""`vedette data` and `vedette pipeline`: files of rows checked, and stages run that changed."""
+"""`vedette data`: files of rows, before anything is trained on them."""
