@@ -23,6 +23,8 @@ KSERVE = "overlays/kserve"
 """The runtime for KServe."""
 MONITOR = "overlays/monitor"
 """The monitor beside what serves."""
+LABELS = "overlays/labels"
+"""The label server beside what serves."""
 OPERATORS = ("overlays/operator", "overlays/operator-webhook", "overlays/operator-namespaced", "overlays/operator-governed")
 """The control plane."""
 

@@ -68,7 +68,18 @@ def test_ray_serve_accepts_the_serve_config(resources):
 
 @pytest.mark.parametrize(
     "profile",
-    [None, "local", "production", "fronted", "kserve", "operator", "operator-webhook", "operator-namespaced", "monitor"],
+    [
+        None,
+        "local",
+        "production",
+        "fronted",
+        "kserve",
+        "operator",
+        "operator-webhook",
+        "operator-namespaced",
+        "monitor",
+        "labels",
+    ],
 )
 def test_skaffold_accepts_its_file(profile, data_dir):
     schema = json.loads((data_dir / "skaffold" / "v4beta14.json").read_text(encoding="utf-8"))

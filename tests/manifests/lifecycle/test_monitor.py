@@ -51,8 +51,8 @@ def test_it_is_confined_and_what_it_writes_lies_on_the_claim(resources):
         assert container["resources"]["limits"]["memory"]
     (container,) = pod["containers"]
     claim = {m["subPath"]: m for m in container["volumeMounts"] if m["name"] == "log"}
-    assert claim.keys() == {"audit", "monitoring", "governance"}
-    assert claim["audit"]["readOnly"] is True
+    assert claim.keys() == {"audit", "labels", "monitoring", "governance"}
+    assert all(claim[read]["readOnly"] for read in ("audit", "labels"))
     (volume,) = [v for v in pod["volumes"] if v["name"] == "log"]
     assert volume["persistentVolumeClaim"] == {"claimName": "vedette-log"}
 
