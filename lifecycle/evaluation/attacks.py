@@ -70,13 +70,13 @@ def family_names(detector: Detector, kind: NDArray[np.object_] | None, attack: N
     return np.where(attack, np.array(named, dtype=object), BENIGN_CLASS).astype(object)
 
 
-def by_family(scored: Scored, points: Mapping[str, OperatingPoint]) -> tuple[FamilyReport, ...]:
-    """Recall of the most frequent families at each point; nothing where rows name no types."""
+def by_family(scored: Scored, points: Mapping[str, OperatingPoint], *, most: int | None = _MOST) -> tuple[FamilyReport, ...]:
+    """Recall of the most frequent families at each point; nothing where rows name no types. most: None for all."""
     if scored.family is None:
         return ()
     names, counts = np.unique(scored.family[scored.attack].astype(str), return_counts=True)
     found = []
-    for name in names[np.argsort(-counts, kind="stable")][:_MOST].tolist():
+    for name in names[np.argsort(-counts, kind="stable")][:most].tolist():
         part = scored.take(scored.attack & (scored.family == name))
         at = estimate(part, [p.threshold for p in points.values()]).at
         found += [

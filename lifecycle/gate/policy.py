@@ -37,8 +37,8 @@ class FigureFloor(_Part):
     """The operating point."""
     figure: FloorFigure
     """Which figure."""
-    least: Ratio
-    """The lower 95 % bound of the figure must be at or over this."""
+    least: Annotated[Ratio, Field(gt=0)]
+    """The lower 95 % bound of the figure must be at or over this. 0 asks for nothing."""
 
 
 class FamilyFloor(_Part):
@@ -46,8 +46,8 @@ class FamilyFloor(_Part):
 
     point: str | None = None
     """The operating point (default: the bundle's own default)."""
-    least: Ratio
-    """The recall."""
+    least: Annotated[Ratio, Field(gt=0)]
+    """The recall. 0 asks for nothing."""
     families: tuple[str, ...] = ()
     """Which types, as `split.families` of the detector groups them; `left_out`: those together that training did not have. Empty: all."""
     is_shown: bool = False
@@ -58,7 +58,8 @@ class GatePolicy(_Part):
     """What the gate requires."""
 
     required: tuple[CheckName, ...] = REQUIRED
-    """Checks that must be made. A check that fails always fails the gate; one that cannot be made fails it if it is here."""
+    """Checks that must be made. A check that fails always fails the gate; one that cannot be made fails it if it is here, if the policy
+    has bounds for it (`floors`, `families`), or if something was given for it (another bundle, segments, newer rows)."""
     budget: Budget = Budget()
     """Latency and size."""
     floors: tuple[FigureFloor, ...] = ()

@@ -104,6 +104,8 @@ def families_check(manifest: Manifest, scored: Scored, policy: GatePolicy, left_
         return skipped(
             "families", "the rows do not say which type an attack is", "declare the column of types in the detector file"
         )
+    if not scored.attack.any():
+        return skipped("families", "the rows hold no attack", "give rows with attacks")
     default = str(manifest.default_operating_point)
     wanted = {floor.point or default for floor in policy.families}
     if unknown := sorted(wanted - set(manifest.operating_points)):
@@ -111,7 +113,7 @@ def families_check(manifest: Manifest, scored: Scored, policy: GatePolicy, left_
             "families", f"the policy asks for the points {unknown}", f"name some of {sorted(manifest.operating_points)}"
         )
     points = {name: manifest.operating_points[name] for name in sorted(wanted)}
-    found = list(by_family(scored, points))
+    found = list(by_family(scored, points, most=None))
     if left_out is not None and (scored.attack & left_out).any():
         unseen = replace(scored.take(scored.attack & left_out), family=None)
         family = np.full(len(unseen.score), LEFT_OUT, dtype=object)
@@ -169,6 +171,11 @@ def fairness_check(found: FairnessReport | None) -> Check:
         named = "; ".join(f"{d.column}={d.value}: {d.rate} differs by {_words(d.difference)}" for d in findings)
         return failed("fairness", named, "see `vedette evaluate --segments`; thresholds or training rows of these segments")
     judged = sum(not d.too_small for d in found.disparities)
+    if not judged:
+        why = found.disparities[0].too_small if found.disparities else "no row is of an entity of the mapping"
+        return skipped(
+            "fairness", f"no segment is large enough to be compared: {why}", "give more rows, or a mapping of their entities"
+        )
     return passed(
         "fairness", f"{judged} comparisons of segments, none beyond chance; {len(found.disparities) - judged} too small"
     )

@@ -15,7 +15,7 @@ from lifecycle.evaluation.held_out import HeldOutRows
 from lifecycle.evaluation.scored import Scored
 from lifecycle.evaluation.scoring import score_rows
 from lifecycle.gate.bundle_checks import lineage_check, probe_checks, signature_check
-from lifecycle.gate.checks import CHECKS, Check, CheckName, GateReport, Outcome, failed, in_order, skipped
+from lifecycle.gate.checks import CHECKS, Check, CheckName, GateReport, Outcome, failed, in_order, passed, skipped
 from lifecycle.gate.policy import GatePolicy
 from lifecycle.gate.row_checks import champion_check, fairness_check, families_check, performance_check
 from serving.models.bundle import Bundle
@@ -63,7 +63,8 @@ def judge(bundle: Bundle, policy: GatePolicy, inputs: GateInputs, tell: Tell = l
         checks.append(skipped("drift", "no newer rows are given", "give --newer FILE"))
     else:
         checks.append(inputs.drift(bundle))
-    return GateReport(manifest.name, manifest.version, bundle.digest, in_order(checks), frozenset(policy.required))
+    required = frozenset(policy.required) | _asked_for(policy, inputs)
+    return GateReport(manifest.name, manifest.version, bundle.digest, in_order(checks), required)
 
 
 def unreadable(where: str, problem: BundleError, policy: GatePolicy) -> GateReport:
@@ -71,6 +72,15 @@ def unreadable(where: str, problem: BundleError, policy: GatePolicy) -> GateRepo
     broken = failed("schema", str(problem), "build the bundle again, or fetch it again")
     checks = (broken, *(_not_run(name) for name in CHECKS if name != "schema"))
     return GateReport(where, "", "", checks, frozenset(policy.required))
+
+
+def _asked_for(policy: GatePolicy, inputs: GateInputs) -> frozenset[str]:
+    """Checks that the policy has bounds for, or something was given for: if they cannot be made, that is no pass."""
+    asked: dict[CheckName, object] = {
+        "performance": policy.floors, "families": policy.families, "champion": inputs.champion, "fairness": inputs.segments,
+        "drift": inputs.drift,
+    }  # fmt: skip
+    return frozenset(name for name, what in asked.items() if what not in (None, ()))
 
 
 def _row_checks(bundle: Bundle, policy: GatePolicy, inputs: GateInputs) -> list[Check]:
@@ -106,6 +116,10 @@ def _left_out(rows: HeldOutRows, trained: Collection[str] | None) -> Mask | None
 def _champion(bundle: Bundle, scored: Scored, detector: Detector, rows: HeldOutRows, champion: Bundle | None) -> Check:
     if champion is None:
         return skipped("champion", "no other bundle is given", "give --against BUNDLE")
+    if champion.digest == bundle.digest:
+        return passed(
+            "champion", f"{champion.manifest.name} {champion.manifest.version} is the same bundle, so nothing was compared"
+        )
     try:
         other = score_rows(champion, detector, rows.rows, rows.frame)
     except (EvaluationError, ModelError) as problem:

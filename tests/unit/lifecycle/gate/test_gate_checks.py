@@ -7,6 +7,7 @@ import pytest
 
 from lifecycle.documents.document import write
 from lifecycle.errors import EvaluationError
+from lifecycle.evaluation.fairness.disparity import SegmentedRows, judge_fairness
 from lifecycle.evaluation.scored import Scored
 from lifecycle.gate.checks import CHECKS, GateReport, Outcome, failed, in_order, passed, skipped
 from lifecycle.gate.pages import gate_page, junit
@@ -63,6 +64,8 @@ def test_the_order_is_that_of_the_list():
     pytest.param("floors: [{point: a, figure: recall, least: .nan}]", "least", id="a bound that is no number"),
     pytest.param("required: [speed]", "required", id="a check that is none"),
     pytest.param("budget: {run_ms: 0}", "run_ms", id="a budget that nothing can keep"),
+    pytest.param("floors: [{point: a, figure: recall, least: 0}]", "greater than 0", id="a floor that every bundle reaches"),
+    pytest.param("families: [{least: 0}]", "greater than 0", id="a recall that every bundle has"),
     pytest.param("surplus: 1", "surplus", id="a field that is none"),
     pytest.param("[", "no YAML", id="no YAML"),
     pytest.param("- a", "dictionary", id="a list"),
@@ -99,7 +102,7 @@ def floors(**least):
     pytest.param(floors(recall=0.85), Outcome.PASSED, "1,", id="the lower bound reaches the floor"),
     pytest.param(floors(recall=0.9), Outcome.FAILED, "lower bound must be at least 0.9", id="the figure does, its bound does not"),
     pytest.param(floors(recall=0.99, precision=0.99), Outcome.FAILED, "precision", id="each floor that is not reached is named"),
-    pytest.param(GatePolicy(floors=(FigureFloor(point="night", figure="recall", least=0),)), Outcome.FAILED, "night", id="no such point"),
+    pytest.param(GatePolicy(floors=(FigureFloor(point="night", figure="recall", least=0.1),)), Outcome.FAILED, "night", id="no such point"),
 ])  # fmt: skip
 def test_floors_are_shown_by_the_lower_bound(policy, outcome, says):
     check = performance_check(manifest(), scored(), policy, 60)
@@ -154,6 +157,29 @@ def test_a_champion_is_beaten_or_not():
     assert "recall" in worse.words
     assert champion_check(manifest(), good, manifest(), bad, 60).outcome is Outcome.PASSED
     assert champion_check(manifest(), good, manifest(), good, 60).outcome is Outcome.PASSED
+
+
+def test_each_type_is_judged_however_many_there_are():
+    rows = scored(family=lambda rng, n: np.array([f"t{i:02}" for i in rng.integers(0, 40, n)]))
+    check = families_check(manifest(), rows, GatePolicy(families=(FamilyFloor(least=0.5),)), None)
+    assert len(check.figures) == 40
+
+
+def test_rows_without_attacks_show_no_type():
+    rows = scored(family=families)
+    benign = rows.take(~rows.attack)
+    assert families_check(manifest(), benign, GatePolicy(families=(FamilyFloor(least=0.5),)), None).outcome is Outcome.SKIPPED
+
+
+@pytest.mark.parametrize("segments", [
+    pytest.param(["a"] * 10 + ["b"] * 10, id="segments of a few rows"),
+    pytest.param([""] * 20, id="no row is in a segment"),
+])  # fmt: skip
+def test_segments_that_are_too_small_show_no_fairness(segments):
+    flags = np.arange(20) % 2 == 0
+    entity = np.array([f"h{i}" for i in range(20)], dtype=object)
+    found = judge_fairness(SegmentedRows(flags, ~flags, flags, entity, {"site": np.array(segments, dtype=object)}))
+    assert fairness_check(found).outcome is Outcome.SKIPPED
 
 
 def test_without_segments_fairness_is_skipped():

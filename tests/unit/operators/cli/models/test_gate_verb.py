@@ -63,6 +63,26 @@ def test_without_rows_what_is_required_was_not_shown(place):
     assert [c["outcome"] for c in checks.values() if c["name"] == "performance"] == ["skipped"]
 
 
+@pytest.mark.parametrize(("policy", "words", "name"), [
+    pytest.param("families: [{least: 0.5}]", (), "families", id="types of attacks, where rows name none"),
+    pytest.param("floors: [{point: siem_alerting, figure: recall, least: 0.5}]", None, "performance", id="floors, without rows"),
+    pytest.param("{}", ("--newer", "few.csv"), "drift", id="newer rows that are too few to be judged"),
+])  # fmt: skip
+def test_what_was_asked_for_and_not_looked_at_fails(place, tmp_path, policy, words, name):
+    rows(400).head(60).to_csv(place / "few.csv", index=False)
+    (tmp_path / "p.yaml").write_text(f"required: []\n{policy}" if policy != "{}" else "required: []", encoding="utf-8")
+    given = [] if words is None else ["--data", place / "logins.csv", *(place / w if w.endswith(".csv") else w for w in words)]
+    record, checks = gate(place, "logins/1", "--policy", tmp_path / "p.yaml", *given)
+    assert (checks[name]["outcome"], checks[name]["required"]) == ("skipped", True)
+    assert not record["is_passed"]
+
+
+def test_the_same_bundle_is_no_worse_and_the_report_says_that_nothing_was_compared(place):
+    words = ("--data", place / "logins.csv", "--policy", place / "lenient.yaml", "--against", "logins/1")
+    _, checks = gate(place, "logins/1", *words)
+    assert "is the same bundle" in checks["champion"]["words"]
+
+
 def test_a_bundle_that_learnt_nothing_fails_against_the_one_that_is_served(place):
     words = ("--data", place / "logins.csv", "--policy", place / "lenient.yaml", "--against", "logins/1")
     _, checks = gate(place, "logins/2", *words)
