@@ -100,7 +100,9 @@ def _cell(text: str) -> str:
 
 
 def _inline(line: str) -> str:
-    return _INLINE.sub(lambda found: f"\\{found[0]}", line)
+    return _INLINE.sub(
+        lambda found: "&lt;" if found[0] == "<" else f"\\{found[0]}", line
+    )  # a backslash of the text may stand before
 
 
 _ENVIRONMENT: Final = jinja2.Environment(

@@ -166,7 +166,7 @@ def test_what_is_promised_of_an_operating_point(bundle, changes, cell, said, lim
     assert limit is not None or "breach_response" not in limits
 
 
-HOSTILE = "# x\n\n<script>steal()</script> ![p](http://e.example/p.png) [a](javascript:x) a\\|b\n- <b>c"
+HOSTILE = "# x\n\n\\<i>a <script>steal()</script> ![p](http://e.example/p.png) [a](javascript:x) a\\|b\n- <b>c"
 
 
 def test_text_of_others_stays_text_in_markdown(bundle):
@@ -174,9 +174,9 @@ def test_text_of_others_stays_text_in_markdown(bundle):
     text = write(model_card(bundle, [replace(rollout(), reason=HOSTILE)], [Act(time_us=1, actor=HOSTILE, action="a.b",
         subject=f"bundle/{DIGEST}", reason=HOSTILE)]), "md")  # fmt: skip
     assert sum(line.startswith("# ") for line in text.splitlines()) == 1, "there is no heading of somebody else"
-    for form in ("<script", "<b>", "![p](", "](javascript"):
-        assert text.count(form) == text.count(f"\\{form}") if form[0] == "<" else form not in text
-    assert "\\<script>steal()\\</script>" in text
+    for form in ("<script", "<b>", "<i>", "![p](", "](javascript"):
+        assert form not in text
+    assert "&lt;script>steal()&lt;/script>" in text
 
 
 @pytest.mark.parametrize(
