@@ -6,12 +6,15 @@ from typing import Final
 from lifecycle.gate.checks import Check, failed, passed, skipped
 from lifecycle.gate.policy import Budget
 from lifecycle.governance.lineage.facts import provenance_of
-from serving.models.bundle import MANIFEST, Bundle
+from serving.models.bundle import MANIFEST, Bundle, files_of
 from serving.models.errors import ModelError
 from serving.models.manifest import Lineage
 from serving.models.probe import ProbeReport, probe
+from serving.models.processor import processor_family
 from serving.models.signing.trust import Proof
 
+MOST_TOLERANCE: Final = 0.001
+"""The largest difference that golden outputs of another processor family may have; a wider tolerance would take any model for the same."""
 _REBUILD: Final = "build the bundle again with `vedette train` or `vedette bundle create`"
 
 
@@ -33,14 +36,22 @@ def probe_checks(bundle: Bundle, budget: Budget, *, probing: Callable[[Bundle], 
     schema = passed(
         "schema", f"{len(bundle.manifest.files)} files, as bundle.json has them; the graph has its inputs and outputs"
     )
-    return schema, _golden(found, budget), _budget(bundle, found, budget)
+    return schema, _golden(bundle, found, budget), _budget(bundle, found, budget)
 
 
-def _golden(found: ProbeReport, budget: Budget) -> Check:
-    words = f"{found.golden_cases} golden cases are reproduced"
-    if found.golden_cases < budget.golden_cases:
-        return failed("golden", f"{words}, at least {budget.golden_cases} are wanted", _REBUILD, cases=found.golden_cases)
-    return passed("golden", words, cases=found.golden_cases)
+def _golden(bundle: Bundle, found: ProbeReport, budget: Budget) -> Check:
+    golden, cases = bundle.manifest.golden, found.golden_cases
+    words = "1 golden case is reproduced" if cases == 1 else f"{cases} golden cases are reproduced"
+    if cases < budget.golden_cases:
+        return failed("golden", f"{words}, at least {budget.golden_cases} are wanted", _REBUILD, cases=cases)
+    if golden is None or not cases:
+        return skipped("golden", "the bundle has no golden cases", _REBUILD)
+    if golden.tolerance > MOST_TOLERANCE:
+        why = f"golden.tolerance is {golden.tolerance:g}, at most {MOST_TOLERANCE:g} shows that a model answers as it did"
+        return failed("golden", why, "correct it in bundle.json, or build the bundle again", cases=cases)
+    is_exact = golden.processor == processor_family()
+    exactness = "to the bit" if is_exact else f"within {golden.tolerance:g}, as another processor family made them"
+    return passed("golden", f"{words} {exactness}", cases=cases)
 
 
 def _budget(bundle: Bundle, found: ProbeReport, budget: Budget) -> Check:
@@ -54,6 +65,8 @@ def _budget(bundle: Bundle, found: ProbeReport, budget: Budget) -> Check:
         over.append(f"the files may take {budget.megabytes:g} MB")
     if over:
         return failed("budget", f"{words}; {' and '.join(over)}", "make the model smaller, or raise the budget", **figures)
+    if not found.golden_cases:
+        return skipped("budget", f"a run was not timed, as there is no golden case; the files take {size:.1f} MB", _REBUILD)
     return passed("budget", words, **figures)
 
 
@@ -98,4 +111,7 @@ def signature_check(bundle: Bundle, prove: Callable[[Bundle], Proof] | None) -> 
         proof = prove(bundle)
     except ModelError as problem:
         return failed("signature", str(problem), "sign it with `vedette registry sign`")
+    if proof.files != files_of(bundle.manifest, bundle.digest):
+        why = f"the signature of {proof.signer} does not name the files of bundle.json, each of them and no other"
+        return failed("signature", why, "sign it again with `vedette registry sign`")
     return passed("signature", f"signed by {proof.signer}", signer=proof.signer)

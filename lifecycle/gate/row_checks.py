@@ -22,7 +22,7 @@ LEFT_OUT: Final = "left_out"
 """The name of all attack types together that training did not have."""
 _DRAWS: Final = 200
 """Draws of the bounds: two digits of a bound are enough for a gate."""
-_REQUIREMENT: Final = re.compile(r"(?P<figure>recall|precision|f1) >= (?P<least>[0-9.]+)", re.IGNORECASE)
+_REQUIREMENT: Final = re.compile(r"(?P<figure>recall|precision|f1) >= (?P<least>[01](\.[0-9]*)?|\.[0-9]+)", re.IGNORECASE)
 _SHARE_TOLERANCE: Final = 0.1
 """By how much the attack share may differ, relative to the bundle's, for precision and F1 to be compared."""
 _BETTER: Final = "collect more rows, train again, or lower the floor with a reason"
@@ -79,6 +79,8 @@ def _promises(points: Mapping[str, OperatingPoint], rows: Mapping[str, PointRepo
         if asked is None or point.expected is None or not point.expected.is_met:
             continue
         figure, least = asked["figure"].lower(), float(asked["least"])
+        if not least:
+            continue  # 0 promises nothing
         if figure != "recall" and not _is_near(_attack_share(rows[name]), point.expected.attack_share):
             continue  # precision and F1 are about an attack share
         found = rows[name].intervals[figure]

@@ -122,6 +122,12 @@ def test_where_nothing_is_promised_and_no_floor_named_nothing_is_passed():
     assert performance_check(manifest(), scored(), GatePolicy(), 60).outcome is Outcome.SKIPPED
 
 
+@pytest.mark.parametrize("requirement", ["recall >= 0.0", "recall >= 1.2.3", "recall >= .", "set by hand"])
+def test_a_requirement_that_asks_for_nothing_is_no_promise(requirement):
+    promising = manifest(requirement=requirement, attack_share=0.3)
+    assert performance_check(promising, scored(), GatePolicy(), 60).outcome is Outcome.SKIPPED
+
+
 def test_precision_is_not_judged_at_another_attack_share():
     promising = manifest(requirement="precision >= 0.999", attack_share=0.01)
     assert performance_check(promising, scored(), GatePolicy(), 60).outcome is Outcome.SKIPPED
