@@ -39,7 +39,8 @@ class GateInputs:
     """What the checks may look at; None: not given.
 
     rows: unseen ones, with their columns. trained_types: types of the training rows. prove: gives the signature of a bundle that
-    holds, or raises ModelError. drift: judges newer rows against the bundle's reference."""
+    holds, or raises ModelError. drift: judges newer rows against the bundle's reference. rows_problem: why rows that were given cannot be
+    read; empty: nothing was wrong."""
 
     detector: Detector | None = None
     rows: HeldOutRows | None = None
@@ -48,6 +49,7 @@ class GateInputs:
     segments: SegmentMap | None = None
     prove: Callable[[Bundle], Proof] | None = None
     drift: Callable[[Bundle], Check] | None = None
+    rows_problem: str = ""
 
 
 def judge(bundle: Bundle, policy: GatePolicy, inputs: GateInputs, tell: Tell = lambda what, share: None) -> GateReport:
@@ -87,6 +89,9 @@ def _row_checks(bundle: Bundle, policy: GatePolicy, inputs: GateInputs) -> list[
     detector, rows = inputs.detector, inputs.rows
     if bundle.manifest.score is None:
         return [skipped(name, "the model gives no score", "it is judged by its golden outputs only") for name in _NEEDS_ROWS]
+    if inputs.rows_problem:
+        unread = failed("performance", inputs.rows_problem, "mend the file; `vedette data check` lists its bad rows")
+        return [unread, *(skipped(name, "the rows cannot be read", "mend the file") for name in _NEEDS_ROWS[1:])]
     if detector is None or rows is None:
         way_out = "give --data FILE, --data-dir DIR or --test FILE"
         return [skipped(name, "there are no unseen rows", way_out) for name in _NEEDS_ROWS]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operators.cli.console import errors, print_table
+from operators.cli.console import errors, plain, print_table
 
 if TYPE_CHECKING:
     from lifecycle.documents.document import Document
@@ -22,13 +22,13 @@ def show(document: "Document") -> None:
         if section.grid is not None and section.grid.rows:
             print_table(section.title, section.grid.columns, section.grid.rows, right=section.grid.right)
         elif section.is_empty:
-            print(f"{section.title}: {section.empty}")
+            print(plain(f"{section.title}: {section.empty}"))
         else:
-            print(section.title)
+            print(plain(section.title))
         for name, value in section.facts:
-            print(f"{name}: {value}")
+            print(plain(f"{name}: {value}"))
         for text in section.text:
-            print(text)
+            print(plain(text))
         print()
 
 
@@ -37,8 +37,19 @@ def write_files(document: "Document", markdown: Path | None, html: Path | None) 
     from lifecycle.documents.document import write
 
     if markdown is not None:
-        markdown.write_text(write(document, "md"), encoding="utf-8")
-        errors.print(f"written: {markdown}", markup=False)
+        write_report(markdown, write(document, "md"))
     if html is not None:
-        html.write_text(write(document, "html"), encoding="utf-8")
-        errors.print(f"written: {html}", markup=False)
+        write_report(html, write(document, "html"))
+
+
+def write_report(path: Path, text: str) -> None:
+    """Write a report for others to read: whole or not at all, unless the path is no file (a pipe, `/dev/stdout`). Text that is not UTF-8,
+    as in a name of a file, is spelt out."""
+    from serving.replica.whole_files import write_whole
+
+    body = text.encode("utf-8", "backslashreplace").decode()
+    if path.exists() and not path.is_file():
+        path.write_text(body, encoding="utf-8")
+    else:
+        write_whole(path.resolve(), body)
+    errors.print(f"written: {plain(path)}", markup=False)

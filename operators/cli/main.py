@@ -96,13 +96,15 @@ def _message(problem: Exception) -> str:
     from pydantic import ValidationError
     from rich.markup import escape
 
+    from operators.cli.console import plain
+
     if isinstance(problem, ValidationError):
-        return escape("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors()))
+        return escape(plain("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors())))
     if isinstance(problem, OSError) and problem.filename is not None:
         from operators.cli.documents import reason
 
-        return escape(f"{problem.filename}: {reason(problem)}")
-    return escape(str(problem))
+        return escape(plain(f"{problem.filename}: {reason(problem)}"))
+    return escape(plain(problem))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, print_json, progress
 from operators.cli.control_plane import StoreDir
-from operators.cli.document_view import HtmlFile, MarkdownFile, show, write_files
+from operators.cli.document_view import HtmlFile, MarkdownFile, show, write_files, write_report
 from operators.cli.models.bundle import find_bundle
 from operators.cli.models.compare import detector_of
 from operators.cli.models.evaluate import TestFile, scratch_store
@@ -59,6 +59,9 @@ def gate(
     from serving.segments.mapping import read_segment_map
     from serving.settings import ServingSettings
 
+    for left in (junit, markdown, html):
+        if left is not None and left.is_file():
+            left.unlink()  # of an earlier bundle: where this run ends without a report, nobody may take that one for it
     settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
     bounds = GatePolicy() if policy is None else read_policy(policy)
     found: Bundle | BundleError
@@ -77,14 +80,14 @@ def gate(
         if isinstance(found, BundleError):
             report = unreadable(bundle, found, bounds)
         else:
-            declared, rows, trained = _rows(found, detector, data, data_dir, test, Path(scratch), tell)
+            declared, rows, trained, unread = _rows_or_why(found, detector, data, data_dir, test, Path(scratch), tell)
             drift = None if newer is None else _drift(detector_of(found, detector), newer, Path(scratch))
-            inputs = GateInputs(declared, rows, trained, champion, mapping, _prove(settings), drift)
+            inputs = GateInputs(declared, rows, trained, champion, mapping, _prove(settings), drift, unread)
             report = judge(found, bounds, inputs, tell)
     document = gate_page(report)
     write_files(document, markdown, html)
     if junit is not None:
-        junit.write_bytes(as_junit(report))
+        write_report(junit, as_junit(report).decode("utf-8"))
     if record:
         _record(report, settings)
     if as_json:
@@ -94,6 +97,26 @@ def gate(
         print("passed" if report.is_passed else f"failed: {', '.join(check.name for check in report.failures)}")
     if not report.is_passed:
         raise typer.Exit(1)
+
+
+def _rows_or_why(
+    bundle: "Bundle",
+    named: str | None,
+    data: Path | None,
+    data_dir: Path | None,
+    test: Path | None,
+    scratch: Path,
+    tell: "Progress",
+) -> "tuple[Detector | None, HeldOutRows | None, frozenset[str] | None, str]":
+    """What `_rows` gives, and why rows that were given cannot be judged on. Raises DetectorError, CommandError."""
+    from lifecycle.errors import DetectorError, EvaluationError, TrainingError
+
+    try:
+        return *_rows(bundle, named, data, data_dir, test, scratch, tell), ""
+    except DetectorError:
+        raise
+    except (TrainingError, EvaluationError) as problem:
+        return None, None, None, str(problem)
 
 
 def _rows(
@@ -132,11 +155,17 @@ def _types(rows: "Dataset | None") -> frozenset[str] | None:
 
 def _drift(detector: "Detector", newer: Path, scratch: Path) -> "Callable[[Bundle], Check]":
     from lifecycle.datasets.data import read_data
+    from lifecycle.errors import TrainingError
+    from lifecycle.gate.checks import failed
     from lifecycle.gate.drift_check import drift_check
     from lifecycle.training.features import with_features
 
-    data = read_data(detector, newer)
-    frame, _ = with_features(detector, data, scratch_store(detector, scratch / "newer"))
+    try:
+        data = read_data(detector, newer)
+        frame, _ = with_features(detector, data, scratch_store(detector, scratch / "newer"))
+    except TrainingError as problem:
+        why = failed("drift", f"the newer rows cannot be read: {problem}", "mend the file, see `vedette data check`")
+        return lambda bundle: why
     return lambda bundle: drift_check(bundle, data, frame, newer.name)
 
 
@@ -147,8 +176,8 @@ def _prove(settings: "ServingSettings") -> "Callable[[Bundle], Proof] | None":
     from serving.models.store import BundleStore
 
     trusted = TrustedKeys(settings.trusted_keys_dir, lambda: datetime.now(UTC))
-    if not trusted.read()[0]:
-        return None
+    if not any(trusted.read()):
+        return None  # keys that cannot be read are not trusted, and the check says so
     store = BundleStore(settings.store_dir, trusted)
 
     def prove(bundle: "Bundle") -> "Proof":

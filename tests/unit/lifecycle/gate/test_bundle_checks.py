@@ -19,9 +19,9 @@ def bundle(tmp_path_factory):
     return build_simple(tmp_path_factory.mktemp("gate") / "simple")
 
 
-def probed(bundle, budget=Budget(), cases=1):
+def probed(bundle, budget=None, cases=1):
     report = ProbeReport(bundle.digest, golden_cases=cases, latency_us=100.0, memory_mib=1.0)
-    return {check.name: check for check in probe_checks(bundle, budget, probing=lambda _: report)}
+    return {check.name: check for check in probe_checks(bundle, budget or Budget(), probing=lambda _: report)}
 
 
 def with_golden(bundle, **fields):

@@ -122,6 +122,33 @@ def test_a_changed_file_is_a_failed_schema_with_a_report(place, tmp_path):
     assert (tmp_path / "gate.xml").is_file()
 
 
+def test_rows_that_cannot_be_read_fail_with_a_report(place, tmp_path):
+    (tmp_path / "cut.csv").write_text("user,method\nada,key\n", encoding="utf-8")
+    words = ("--test", tmp_path / "cut.csv", "--newer", tmp_path / "cut.csv", "--junit", tmp_path / "out" / "gate.xml")
+    _, checks = gate(place, "logins/1", *words)
+    assert [checks[name]["outcome"] for name in ("performance", "drift")] == ["failed", "failed"]
+    assert "has no column" in checks["performance"]["words"]
+    assert (tmp_path / "out" / "gate.xml").is_file()
+
+
+def test_a_run_without_a_report_leaves_none_of_an_earlier_bundle(place, tmp_path):
+    (tmp_path / "gate.xml").write_text("passed", encoding="utf-8")
+    words = ["gate", "nobody", "--store-dir", place / "store", "--junit", tmp_path / "gate.xml"]
+    assert CliRunner().invoke(app, [str(w) for w in words]).exit_code == 1
+    assert not (tmp_path / "gate.xml").exists()
+
+
+def test_a_name_that_is_hostile_to_terminals_and_parsers_is_spelt_out(place, tmp_path):
+    named = "/\udcff\x1b]0;<b>|x"
+    words = ("--junit", tmp_path / "gate.xml", "--markdown", tmp_path / "gate.md", "--html", tmp_path / "gate.html")
+    record, checks = gate(place, named, *words)
+    assert (record["is_passed"], checks["schema"]["outcome"]) == (False, "failed")
+    assert ElementTree.parse(tmp_path / "gate.xml").getroot().find("testsuite").get("failures") == "5"
+    assert "\\udcff" in (tmp_path / "gate.md").read_text(encoding="utf-8")
+    typed = ["gate", named, "--store-dir", str(place / "store")]
+    assert "\x1b" not in CliRunner().invoke(app, typed).output
+
+
 def test_a_budget_that_is_too_small_is_named(place, tmp_path):
     (tmp_path / "p.yaml").write_text("budget: {megabytes: 0.001}\nrequired: [budget]", encoding="utf-8")
     _, checks = gate(place, "logins/1", "--policy", tmp_path / "p.yaml")
