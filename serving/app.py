@@ -155,10 +155,10 @@ def open_segments(path: Path | None) -> tuple[SegmentMap | None, tuple[str, ...]
         mapping = read_segment_map(path)
         if len(mapping.segments) > MOST_COUNTED:
             raise SegmentMapError(
-                f"{path}: has {len(mapping.segments)} segments, a replica counts {MOST_COUNTED} at most; merge some"
+                f"{path}: has {len(mapping.segments)} segments, a replica counts at most {MOST_COUNTED}; merge some"
             )
     except SegmentMapError as problem:
-        _log.error("VEDETTE_SEGMENTS: %s; nothing is counted by segment", problem)
+        _log.error("VEDETTE_SEGMENTS: %s; segments are not counted", problem)
         return None, (f"segments are not counted: {problem}",)
     return mapping, ()
 
@@ -195,7 +195,7 @@ async def _open_cache(settings: ServingSettings) -> Cache | None:
         return None
     url = settings.cache_url or settings.redis_url
     if url is None:
-        raise ValueError("VEDETTE_CACHE=redis needs a Redis; set VEDETTE_CACHE_URL=redis://HOST:PORT/DATABASE")
+        raise ValueError("VEDETTE_CACHE=redis needs the address of a Redis; set VEDETTE_CACHE_URL=redis://HOST:PORT/DATABASE")
     cache = RedisCache(url, settings.cache_ttl_s)
     await cache.start()
     return cache

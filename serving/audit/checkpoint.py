@@ -92,7 +92,7 @@ class Checkpoint:
         except (KeyError, ValueError) as error:
             raise NoteError(f"not a checkpoint of the prediction log: {text[:80]!r}") from error
         if checkpoint.text() != text:
-            raise NoteError(f"not a checkpoint of the prediction log in its one form: {text[:80]!r}")
+            raise NoteError(f"not a checkpoint of the prediction log in canonical form: {text[:80]!r}")
         return checkpoint
 
 

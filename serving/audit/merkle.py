@@ -117,7 +117,7 @@ def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], 
 
     Source: RFC 9162, section 2.1.3.2."""
     if not 0 <= index < size:
-        raise ProofError(f"entry {index} cannot be in a tree of {size} entries")
+        raise ProofError(f"entry {index} does not exist in a tree of {size} entries")
     at, last, node = index, size - 1, leaf
     for step in proof:
         if last == 0:
@@ -142,7 +142,7 @@ def consistency_proof(leaves: Sequence[bytes], first: int) -> list[bytes]:
 
     Raises IndexError unless 0 < first <= len(leaves)."""
     if not 0 < first <= len(leaves):
-        raise IndexError(f"a tree of {first} entries is no prefix of one of {len(leaves)}")
+        raise IndexError(f"a tree of {first} entries is not a prefix of a tree of {len(leaves)}")
     return _subproof(leaves, first, 0, len(leaves), is_known=True)
 
 
@@ -151,10 +151,10 @@ def check_consistency(first: int, first_root: bytes, second: int, second_root: b
 
     Source: RFC 9162, section 2.1.4.2."""
     if not 0 < first <= second:
-        raise ProofError(f"a tree of {first} entries is no prefix of one of {second}")
+        raise ProofError(f"a tree of {first} entries is not a prefix of a tree of {second}")
     if first == second:
         if proof or first_root != second_root:
-            raise ProofError("two trees of one size have different roots")
+            raise ProofError("two trees of the same size have different roots")
         return
     path = list(proof)
     if first & (first - 1) == 0:

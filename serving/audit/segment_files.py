@@ -37,7 +37,7 @@ _BLOCK: Final = 1024 * 1024
 _NAME: Final = re.compile(r"segment-([0-9]{16})-([^\s/]+)-(?!000000)([0-9]{6})")
 _MOST_SEGMENTS: Final = 999_999
 _END_OF_TIME_US: Final = 10**16
-_IRREGULAR: Final = "not a regular file, as the files of a log are"
+_IRREGULAR: Final = "not a regular file; every file of a log must be one"
 
 
 class IrregularFile(OSError):
@@ -250,7 +250,7 @@ def _last_line(path: Path) -> bytes | None:
                 return lines[-1]
             if not start:
                 return None
-    raise NoteError("longer than any note")
+    raise NoteError("the line is longer than any signed note")
 
 
 def newest_notes(folder: Path) -> list[str]:

@@ -115,7 +115,7 @@ class ChainedSegments:
             raise
         if is_there:
             return True
-        log.warning("a segment of the log was removed while it was written: %s", segment.files.records)
+        log.warning("a segment of the log was removed while it was being written: %s", segment.files.records)
         self.cut_off += unsynced
         self._leave(segment)
         return False
@@ -145,7 +145,7 @@ class ChainedSegments:
             if not segment.unsynced:
                 self._write_checkpoint(segment, is_final=True)
         except OSError as error:
-            log.warning("%s could not be ended: %s", segment.files.records, error)
+            log.warning("%s could not be sealed: %s", segment.files.records, error)
         finally:
             self._leave(segment)
 
@@ -243,7 +243,7 @@ class _OpenSegment:
         """Open a segment that was left open; a torn last line is cut off. Raises OSError, NoteError."""
         hashes, size_bytes = read_leaves(files.records)
         if last is not None and (len(hashes) < last.size or root_of(hashes[: last.size]) != last.root):
-            raise NoteError(f"{files.records} does not hold what its last checkpoint says; see `vedette audit verify`")
+            raise NoteError(f"{files.records}: its records do not match its last checkpoint; run `vedette audit verify`")
         segment = cls(files, last, is_new=False)
         segment.tree = tree_of(hashes)
         segment.size_bytes = size_bytes

@@ -61,7 +61,7 @@ class VerifierKey:
             raise NoteError(f"not a verifier key (expected NAME+KEYID+KEY): {text.strip()[:80]!r}") from error
         key = cls(name, raw[1:])
         if raw[:1] != _ED25519 or len(raw) != 33 or not _KEY_NAME.fullmatch(name) or key.key_id.hex() != key_id:
-            raise NoteError(f"verifier key {name!r}: not an Ed25519 key, or its id does not fit")
+            raise NoteError(f"verifier key {name!r}: not an Ed25519 key, or its id does not match the key")
         return key
 
     def is_signed(self, text: str, signature: bytes) -> bool:
@@ -78,7 +78,7 @@ class Signer:
 
     def __init__(self, name: str, private: Ed25519PrivateKey) -> None:
         if not _KEY_NAME.fullmatch(name):
-            raise NoteError(f"{name!r} cannot name a key: no white space and no +")
+            raise NoteError(f"{name!r} is not a valid name of a key; write it without white space and without +")
         self._private = private
         public = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         self.verifier = VerifierKey(name, public)
@@ -127,7 +127,7 @@ def text_of(note: str) -> str:
     """The text that a note's signatures are about. Raises NoteError."""
     text, separator, _ = note.partition("\n\n")
     if not separator:
-        raise NoteError("a note has its text, an empty line, and its signatures")
+        raise NoteError("a note must have a text, an empty line, and its signatures")
     return text + "\n"
 
 
@@ -140,7 +140,7 @@ def signers_of(note: str, trusted: Iterable[VerifierKey]) -> list[VerifierKey]:
     found = []
     lines = note[len(text) + 1 :].splitlines()
     if len(lines) > MOST_SIGNATURES:
-        raise NoteError(f"a note has at most {MOST_SIGNATURES} signatures, and this one {len(lines)}")
+        raise NoteError(f"a note has at most {MOST_SIGNATURES} signatures, this one has {len(lines)}")
     for line in lines:
         match = _SIGNATURE.match(line)
         if match is None:
@@ -148,7 +148,7 @@ def signers_of(note: str, trusted: Iterable[VerifierKey]) -> list[VerifierKey]:
         try:
             raw = base64.b64decode(match[2], validate=True)
         except binascii.Error as error:
-            raise NoteError(f"the signature of {match[1]!r} is no base64") from error
+            raise NoteError(f"the signature of {match[1]!r} is not base64") from error
         key = by_id.get((match[1], raw[:4]))
         if key is None:
             continue

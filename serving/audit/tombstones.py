@@ -64,7 +64,7 @@ class Tombstone:
         """The tombstone of the segment that ended with this checkpoint. Raises NoteError for words that are no one line."""
         stone = cls(final.log, final.segment, final.size, final.root, final.digest(), time_us, reason, by)
         if cls.parse(stone.text()) != stone:
-            raise NoteError(f"reason and by are one line each, not empty: {reason!r}, {by!r}")
+            raise NoteError(f"reason and by must each be one line that is not empty, got {reason!r} and {by!r}")
         return stone
 
     def text(self) -> str:
@@ -87,7 +87,7 @@ class Tombstone:
             raise NoteError(f"not a tombstone: {text[:80]!r}") from error
         is_whole = len(root) == len(digest) == HASH_BYTES and bool(stone.reason) and bool(stone.by)
         if kind != KIND or not is_whole or stone.text() != text:
-            raise NoteError(f"not a tombstone in its one form: {text[:80]!r}")
+            raise NoteError(f"not a tombstone in canonical form: {text[:80]!r}")
         return stone
 
 
@@ -143,7 +143,7 @@ def check_records(files: SegmentFiles, final: Checkpoint, pause: Callable[[], No
     hashes, _ = read_leaves(files.records, pause)
     if len(hashes) != final.size or root_of(hashes) != final.root:
         raise SegmentChanged(
-            f"{files.records} does not hold what its final checkpoint says; `vedette audit verify` says what was changed"
+            f"{files.records}: its records do not match its final checkpoint; `vedette audit verify` says what was changed"
         )
 
 

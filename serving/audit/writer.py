@@ -120,7 +120,7 @@ class SegmentWriter:
                     loop.call_soon(self._wake_thread)  # after this turn of the loop, which may bring more
                 return commit.waiting
             self._refused_at_once += len(records)
-        reason = f"{self._queue} records wait for the disk already" if is_full else "the server is shutting down"
+        reason = f"{self._queue} records already wait for the disk" if is_full else "the server is shutting down"
         commit.waiting.set_exception(_not_recorded(reason))
         return commit.waiting
 
@@ -154,7 +154,7 @@ class SegmentWriter:
         if problem is None:
             return ()
         return (
-            f"audit: the prediction log {problem}; async answers go on, {self.dropped} records lost; strict answers are refused",
+            f"audit: the prediction log {problem}; async answers continue ({self.dropped} records lost so far), strict ones are refused",
         )
 
     def close(self, timeout_s: float = 10.0) -> None:
@@ -281,7 +281,9 @@ class SegmentWriter:
             self._state.refused += len(commit.records)
             tell(
                 [commit],
-                Internal("the answer has no form in the prediction log and was not given; the server's log has the trace"),
+                Internal(
+                    "the answer could not be encoded for the prediction log, so it was not sent; the server's log has the trace"
+                ),
             )
             return None
 
@@ -308,11 +310,11 @@ class SegmentWriter:
             for note in seal_abandoned(self._folder, self._id, self._signer(), self._now_us()):
                 self._tell(note)
         except (OSError, NoteError) as error:
-            log.warning("segments that were left open in %s could not be ended: %s", self._folder, error)
+            log.warning("segments that were left open in %s could not be sealed: %s", self._folder, error)
 
 
 def _not_recorded(reason: str) -> NotRecorded:
     return NotRecorded(
-        f"the answer's record cannot be kept ({reason}), and no answer is given without it; send the request again later",
+        f"the answer's record cannot be stored ({reason}), so the answer was not sent; send the request again later",
         retry_after_s=RETRY_AFTER_S,
     )

@@ -65,17 +65,17 @@ class NoteTree(ABC):
         """See the port."""
         path, content = path_of(Checkpoint.parse(text_of(note))), note.encode()
         if not self.create(path, content) and self.content_of(path) != content:
-            raise AnchorError(f"{self.label} holds another checkpoint as {path}: two writers have one name, or it was forged")
+            raise AnchorError(f"{self.label}: {path} holds another checkpoint: two writers use one log name, or it was forged")
 
     def newest(self, most: int) -> list[str]:
         """See the port."""
         newest: dict[str, str] = {}
         for folder in sorted(self._hours(newest_first=True, most=HOURS_LOOKED_AT)):
             for name in sorted(self.names_in(folder)):
-                said = NoteName.parse(name)
-                if said is not None:
-                    newest.pop(said.log, None)
-                    newest[said.log] = f"{folder}/{name}"
+                parsed = NoteName.parse(name)
+                if parsed is not None:
+                    newest.pop(parsed.log, None)
+                    newest[parsed.log] = f"{folder}/{name}"
         return [self._note(path) for path in list(newest.values())[-most:]]
 
     def read(self) -> Iterator[str]:
@@ -99,4 +99,4 @@ class NoteTree(ABC):
         try:
             return self.content_of(path).decode()
         except UnicodeDecodeError as error:
-            raise AnchorError(f"{self.label}: {path} is no note") from error
+            raise AnchorError(f"{self.label}: {path} is not a signed note") from error

@@ -66,7 +66,7 @@ class AnchorPublisher:
         if self._rolled_back:
             return self._rolled_back
         why = self._backlog.problem
-        return f"checkpoints are not anchored; the newest waits and is tried again: {why}" if why else ""
+        return f"checkpoints are not anchored; the newest one is kept and sent again: {why}" if why else ""
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -85,7 +85,7 @@ class AnchorPublisher:
             self._changed.notify()
         self._thread.join(timeout_s)
         if self._thread.is_alive():
-            log.error("%s did not answer within %s s; the last checkpoint may not be there", self.label, timeout_s)
+            log.error("%s did not answer within %s s; the last checkpoint may not have been published", self.label, timeout_s)
 
     def _run(self) -> None:
         while self._wait():
@@ -122,7 +122,7 @@ class AnchorPublisher:
                     self._seen_also[name] = note
                     self.offer(note)
         except (NoteError, OSError) as error:
-            log.warning("a checkpoint cannot be read, and is not anchored: %s", error)
+            log.warning("a checkpoint cannot be read, so it is not anchored: %s", error)
 
     def _publish(self) -> None:
         with self._changed:
@@ -135,11 +135,11 @@ class AnchorPublisher:
                     self._backlog.succeeded(name, note)
         except Exception as error:  # whatever it is, it must not end the thread
             if not isinstance(error, AnchorError | NoteError):
-                log.exception("%s: a defect", self.label)
+                log.exception("%s: unexpected error while anchoring checkpoints", self.label)
             self._refused(str(error))
             return
         if self._backlog.problem:
-            log.warning("%s takes checkpoints again", self.label)
+            log.warning("%s accepts checkpoints again", self.label)
         with self._changed:
             self._backlog.done(self._now_s())
 
@@ -149,7 +149,7 @@ class AnchorPublisher:
 
     def _refused(self, problem: str) -> None:
         if not self._backlog.problem:
-            log.error("checkpoints are not anchored; the newest waits and is tried again: %s", problem)
+            log.error("checkpoints are not anchored; the newest one is kept and sent again: %s", problem)
         with self._changed:
             self._backlog.refused(problem, self._now_s())
 
@@ -160,7 +160,7 @@ class AnchorPublisher:
         try:
             found = [(Checkpoint.parse(text_of(note)), note) for note in self._anchor.newest(MOST_SEEN)]
         except (AnchorError, NoteError) as error:
-            log.warning("what others anchored cannot be read: %s", error)
+            log.warning("the anchored checkpoints of other logs cannot be read: %s", error)
             return
         was_known, self._rolled_back = bool(self._rolled_back), rolled_back([said for said, _ in found], self._last, self.label)
         if self._rolled_back and not was_known:
@@ -190,7 +190,7 @@ def rolled_back(found: Sequence[Checkpoint], last: Checkpoint | None, label: str
     is_gone = all(said.time_us < last.time_us for said in found)
     if is_gone or any((said.segment, said.size) < (last.segment, last.size) for said in own):
         return (
-            f"{label} no longer holds the checkpoint of {last.log}/{last.segment} with {last.size} records that was published: "
-            "it was rolled back, or something was removed from it"
+            f"{label} no longer holds the published checkpoint of {last.log}/{last.segment} with {last.size} records: "
+            "the anchor was rolled back, or somebody removed checkpoints from it"
         )
     return ""

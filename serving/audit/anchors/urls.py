@@ -30,7 +30,7 @@ def open_anchor(url: str) -> Anchor:
     if split.scheme == "file":
         _refuse(url, options)
         if split.netloc not in {"", "localhost"} or not split.path.startswith("/"):
-            raise AnchorUrlError(f"{without_secrets(url)}: a folder is named by three slashes: file:///FOLDER")
+            raise AnchorUrlError(f"{without_secrets(url)}: the URL of a folder has three slashes: file:///FOLDER")
         return FolderAnchor(Path(unquote(split.path)))
     if split.scheme == "kafka":
         return _kafka(url, split.netloc, split.path.strip("/"), options)
@@ -69,7 +69,7 @@ def _objects(url: str, scheme: str, options: dict[str, str]) -> Anchor:
     years, mode = options.pop("lock", "0"), options.pop("lock_mode", _MODES[0]).upper()
     _refuse(url, options)
     if not years.replace(".", "", 1).isdigit() or mode not in _MODES:
-        raise AnchorUrlError(f"{without_secrets(url)}: lock is a number of years, lock_mode is COMPLIANCE or GOVERNANCE")
+        raise AnchorUrlError(f"{without_secrets(url)}: lock must be a number of years, lock_mode COMPLIANCE or GOVERNANCE")
     return ObjectAnchor(bare, lock_years=float(years), lock_mode=mode, options=of_s3)
 
 

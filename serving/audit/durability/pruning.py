@@ -65,7 +65,7 @@ class SegmentPruner:
         try:
             past = segments_with_records(self._folder)[: -self._keep]
         except OSError as error:
-            log.warning("what is past its retention in %s could not be removed: %s", self._folder, error)
+            log.warning("segments past their retention in %s could not be removed: %s", self._folder, error)
             return
         for files in past:
             try:

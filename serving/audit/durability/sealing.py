@@ -36,7 +36,7 @@ def seal_abandoned(folder: Path, sealed_by: str, signer: Signer | None, now_us: 
                 last, note = sealed
                 notes.append(note)
         except (OSError, NoteError) as error:
-            log.warning("%s was left open and could not be ended: %s", files.records, error)
+            log.warning("%s was left open and could not be sealed: %s", files.records, error)
             left = files.log
             continue
         if last is not None:
@@ -61,7 +61,7 @@ def _seal(
         os.fsync(fd)
         hashes, _ = read_leaves(files.records)
         if last is not None and (len(hashes) < last.size or root_of(hashes[: last.size]) != last.root):
-            raise NoteError("it does not hold what its last checkpoint says; see `vedette audit verify`")
+            raise NoteError("its records do not match its last checkpoint; run `vedette audit verify`")
         _replace_hashes(files, b"".join(hashes))
         root = root_of(hashes)
         time_us = max(now_us, files.start_us, last.time_us if last is not None else 0)  # the clock may have been set back

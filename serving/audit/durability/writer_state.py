@@ -34,7 +34,7 @@ class WriterState:
         """What is wrong now, as the end of a sentence that begins with the log; None if nothing is."""
         since_s = self._busy_since_s
         if self._problem is None and since_s is not None and self._now() - since_s > STUCK_S:
-            return f"waits for its disk since {self._now() - since_s:.0f} s"
+            return f"has waited {self._now() - since_s:.0f} s for its disk"
         return self._problem or self._overrun
 
     def failed(self, problem: str, *, lost: int = 0, refused: int = 0) -> None:
@@ -42,24 +42,24 @@ class WriterState:
         self.lost += lost
         self.refused += refused
         if self._problem is None:
-            log.error("the prediction log in %s %s; records are lost, or their answers refused", self._folder, problem)
+            log.error("the prediction log in %s %s; records are lost, or their answers are refused", self._folder, problem)
         self._problem = problem
 
     def recovered(self, dropped: int) -> None:
         """Records were synced. dropped: how many were lost so far."""
         if self._problem is not None:
-            log.warning("the prediction log in %s is written again; %d records were lost so far", self._folder, dropped)
+            log.warning("the prediction log in %s can be written again; %d records were lost so far", self._folder, dropped)
         self._problem = None
 
     def note_overrun(self, overrun: int, queue: int) -> None:
         """Called at each look at the queue. overrun: records that found it full so far."""
         if overrun > self._overrun_seen and self._overrun is None:
-            self._overrun = f"takes fewer records than come, its queue of {queue} is full"
+            self._overrun = f"writes more slowly than records arrive; its queue of {queue} records is full"
             log.error("the prediction log in %s %s; records are lost", self._folder, self._overrun)
         elif overrun == self._overrun_seen and self._overrun is not None:
             self._overrun = None
             log.warning(
-                "the prediction log in %s takes all records again; %d found its queue full so far", self._folder, overrun
+                "the prediction log in %s accepts all records again; %d found its queue full so far", self._folder, overrun
             )
         self._overrun_seen = overrun
 

@@ -50,7 +50,7 @@ class Keyring:
             try:
                 ensure_key(store, name)
             except (OSError, SigningKeyError, NoteError) as error:
-                log.error("%s could not be made: %s", key, error)
+                log.error("the key %s could not be created: %s", key, error)
         return cls(key, name, folders=folders, trusted=trusted_folder(store))
 
     def signer(self) -> Signer | None:
@@ -93,9 +93,9 @@ class Keyring:
     def _take(self, signer: Signer) -> None:
         before, self._signer = self._signer, signer
         if self.problem:
-            log.warning("the key %s is read again; checkpoints are signed", self.path)
+            log.warning("the key %s can be read again; checkpoints are signed", self.path)
         elif before is not None and before.verifier != signer.verifier:
-            log.warning("checkpoints are now signed by %s, before by %s", signer.verifier, before.verifier)
+            log.warning("checkpoints are now signed by %s, previously by %s", signer.verifier, before.verifier)
         self.problem = ""
         self._carry_notes()
 
@@ -114,7 +114,9 @@ class Keyring:
                 for folder in self._folders:
                     add_key_note(folder, note)
         except (OSError, NoteError) as error:
-            log.error("the notes in %s could not be put into the log; verification will miss them: %s", beside, error)
+            log.error(
+                "the key notes in %s could not be copied into the log, so verification will not know them: %s", beside, error
+            )
 
 
 def default_key(store: Path) -> Path:

@@ -54,8 +54,8 @@ def rotate(
         successor = KeyNote.parse(text_of(note)).key
         if successor != new:
             raise SigningKeyError(
-                f"{key} has vouched for {successor.name}+{successor.key_id.hex()} already, and a key has one successor: put that one "
-                "into use; it is in the folder that --to named then"
+                f"{key} has vouched for {successor.name}+{successor.key_id.hex()} already, and a key has one successor only; use that "
+                "one: it is in the folder that --to named at that rotation"
             )
         add_note_beside(place, list(dict.fromkeys((*travelling, note))))
         for folder in folders:

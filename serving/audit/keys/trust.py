@@ -53,7 +53,7 @@ class KeyNote:
         except (KeyError, ValueError) as error:
             raise NoteError(f"not a note about a key: {text[:80]!r}") from error
         if kind != KIND or note.text() != text:
-            raise NoteError(f"not a note about a key in its one form: {text[:80]!r}")
+            raise NoteError(f"not a note about a key in canonical form: {text[:80]!r}")
         return note
 
 
@@ -92,11 +92,11 @@ class Trust:
             later = []
             for note in waiting:
                 try:
-                    said = KeyNote.parse(text_of(note))
-                    if said.replaces not in began:
+                    statement = KeyNote.parse(text_of(note))
+                    if statement.replaces not in began:
                         later.append(note)
                         continue
-                    _accept(note, said, began, why, replaced, revoked)
+                    _accept(note, statement, began, why, replaced, revoked)
                 except NoteError as error:
                     problems.append(str(error))
             if len(later) == len(waiting):
@@ -121,7 +121,7 @@ class Trust:
             try:
                 notes.append(decode_note(line))
             except NoteError as error:
-                problems.append(f"line {number} of the notes about keys is none: {error}")
+                problems.append(f"line {number} of the notes about keys is not a signed note: {error}")
         return cls.build(pinned, notes, revoked)._with(*problems)
 
     def _with(self, *problems: str) -> Self:
@@ -154,14 +154,14 @@ class Trust:
         names = [line.split(" ")[1] for line in note[len(text_of(note)) + 1 :].splitlines()]
         if not names:
             return "it has no signature: its writer had no key"
-        return f"it is signed by {', '.join(names)}, which is no trusted key"
+        return f"it is signed by {', '.join(names)}, which is not a trusted key"
 
 
 def time_of(note: str) -> int:
     """The time that a note of the chain says, microseconds since the epoch. Raises NoteError where it says none, or two."""
     found = _TIME.findall(text_of(note))
     if len(found) != 1:
-        raise NoteError(f"the note does not say one time: {note[:80]!r}")
+        raise NoteError(f"the note must have exactly one line `time_us T`: {note[:80]!r}")
     return int(found[0])
 
 
@@ -191,28 +191,28 @@ def read_revoked(folder: Path) -> dict[VerifierKey, int]:
 
 def _accept(
     note: str,
-    said: KeyNote,
+    statement: KeyNote,
     began: dict[VerifierKey, int],
     why: dict[VerifierKey, str],
     replaced: dict[VerifierKey, KeyNote],
     revoked: Mapping[VerifierKey, int],
 ) -> None:
     """Take in one note of a key that is trusted. Raises NoteError if it does not count."""
-    old, new = said.replaces, said.key
+    old, new = statement.replaces, statement.key
     if old not in signers_of(note, [old]):
-        raise NoteError(f"a note says that {_short(new)} replaces {_short(old)}, which did not sign it")
-    if said.time_us < began[old]:
-        raise NoteError(f"{_short(old)} vouched for {_short(new)} before it could sign itself")
+        raise NoteError(f"a note says that {_short(new)} replaces {_short(old)}, but {_short(old)} did not sign the note")
+    if statement.time_us < began[old]:
+        raise NoteError(f"{_short(old)} vouched for {_short(new)} before {_short(old)} was valid itself")
     if old in replaced:
         if replaced[old].key != new:
-            raise NoteError(f"{_short(old)} has a successor; a second one, {_short(new)}, does not count")
+            raise NoteError(f"{_short(old)} already has a successor; a second one, {_short(new)}, does not count")
         return
     if new in replaced:
-        raise NoteError(f"{_short(new)} was replaced itself; a key does not come back")
-    replaced[old] = said
+        raise NoteError(f"{_short(new)} has been replaced; a replaced key cannot be a successor")
+    replaced[old] = statement
     if new not in began and old not in revoked:
-        began[new] = max(0, said.time_us - OVERLAP_US)
-        why[new] = f"{_short(old)} vouched for it at time_us {said.time_us}"
+        began[new] = max(0, statement.time_us - OVERLAP_US)
+        why[new] = f"{_short(old)} vouched for it at time_us {statement.time_us}"
 
 
 def _end_of(key: VerifierKey, replaced: Mapping[VerifierKey, KeyNote], revoked: Mapping[VerifierKey, int]) -> int | None:
@@ -222,10 +222,10 @@ def _end_of(key: VerifierKey, replaced: Mapping[VerifierKey, KeyNote], revoked: 
 
 
 def _why(key: VerifierKey, why: str, replaced: Mapping[VerifierKey, KeyNote], revoked: Mapping[VerifierKey, int]) -> str:
-    said = [why]
-    said += [f"replaced by {_short(replaced[key].key)} at time_us {replaced[key].time_us}"] if key in replaced else []
-    said += [f"revoked after time_us {revoked[key]}"] if key in revoked else []
-    return ", ".join(said)
+    reasons = [why]
+    reasons += [f"replaced by {_short(replaced[key].key)} at time_us {replaced[key].time_us}"] if key in replaced else []
+    reasons += [f"revoked after time_us {revoked[key]}"] if key in revoked else []
+    return ", ".join(reasons)
 
 
 def _short(key: VerifierKey) -> str:

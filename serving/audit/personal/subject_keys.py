@@ -45,7 +45,7 @@ class SubjectKeys:
             _create(self._path(subject))
             cipher = self._find(subject)
         if cipher is None:
-            raise FileNotFoundError(f"{self._path(subject)}: the key was destroyed while it was made")
+            raise FileNotFoundError(f"{self._path(subject)}: the key was destroyed while it was being created")
         return nonce + cipher.encrypt(nonce, text, about)
 
     def decrypt(self, subject: str, sealed: bytes, about: bytes) -> bytes | None:

@@ -127,7 +127,7 @@ def test_a_full_disk_under_async_loses_records_that_are_counted_and_said_until_t
         return client.metric("vedette_audit_failing{")
 
     until(is_failing, "the disk was never full", every_s=0)
-    assert any("async answers go on" in line for line in client.degraded())
+    assert any("async answers continue" in line for line in client.degraded())
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
     until(lambda: client.ask().status == 200 and client.degraded() == [], "the log did not go on when there was room")
     assert client.metric('vedette_audit_records_total{outcome="dropped"}') > 0
@@ -179,7 +179,7 @@ def test_a_file_is_scored_with_a_record_for_each_row_or_not_at_all(tmp_path, sma
         env={"VEDETTE_AUDIT": "strict", "VEDETTE_MAX_ROWS": "5"},
     )
     assert isinstance(run.exception, CommandError)
-    assert "the answer's record cannot be kept (No space left on device)" in str(run.exception)
+    assert "the answer's record cannot be stored (No space left on device)" in str(run.exception)
     given = [json.loads(line)["receipt"] for line in out.read_text().splitlines()]
     assert 0 < len(given) < 4000
     assert set(given) <= {r.receipt for r in read_records(small_disk)}

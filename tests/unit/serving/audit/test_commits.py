@@ -283,7 +283,7 @@ def test_a_disk_that_does_not_answer_counts_as_failing(tmp_path):
     state = WriterState(tmp_path, lambda: now[0])
     with state.busy():
         now[0] = STUCK_S + 1
-        assert "waits for its disk" in state.problem
+        assert "has waited 6 s for its disk" in state.problem
     assert state.problem is None
 
 

@@ -125,5 +125,5 @@ def test_a_folder_that_may_not_be_read_is_no_empty_folder(tmp_path):
 def test_tombstones_of_junk_are_told(tmp_path):
     (tmp_path / "chain").mkdir()
     (tmp_path / "chain" / "removed.jsonl").write_bytes(b'{"note": "junk"}\n')
-    with pytest.raises(Exception, match="its text, an empty line"):
+    with pytest.raises(Exception, match="a text, an empty line"):
         read_tombstones(tmp_path)
