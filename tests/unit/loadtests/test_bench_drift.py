@@ -17,11 +17,30 @@ def test_a_shift_changes_its_own_columns_only(kind):
 
 def test_power_is_counted_against_the_detectors_own_unchanged_draws():
     null = {f"none-{i}": float(i) for i in range(100)}
-    assert drift.share_found("mean", null | {"mean-0": 98.0, "mean-1": 50.0}) == 0.5
+    assert drift.which_are_found("mean", null | {"mean-0": 98.0, "mean-1": 50.0}).tolist() == [True, False]
     rows = drift.power_rows("mean", {"vedette": null | {"mean-0": 98.0}, "evidently": null | {"mean-0": 1.0}})
     assert [(r.name, r.value, r.is_met) for r in rows] == [
         ("found/vedette/mean", 1.0, True),
         ("found/evidently/mean", 0.0, None),
+    ]
+
+
+@pytest.mark.parametrize(("found", "windows"), [
+    pytest.param([True, True], 1.0, id="found at once: one window"),
+    pytest.param([False, False, True], 2.0, id="the third of three: three, two or one"),
+    pytest.param([True, False, False, True], (1 + 3 + 2 + 1) / 4, id="over every window as the first"),
+    pytest.param([False, False], None, id="never found: no figure"),
+])  # fmt: skip
+def test_delay_is_the_windows_until_one_is_found(found, windows):
+    assert drift.windows_until_found(np.array(found)) == windows
+
+
+def test_a_detector_that_never_finds_a_shift_has_no_delay_and_misses_its_target():
+    null = {f"none-{i}": float(i) for i in range(100)}
+    rows = drift.delay_rows("mean", {"vedette": null | {"mean-0": 0.0}, "evidently": null | {"mean-0": 99.0}})
+    assert [(r.name, r.value, r.is_met) for r in rows] == [
+        ("delay/vedette/mean", None, False),
+        ("delay/evidently/mean", 1.0, None),
     ]
 
 

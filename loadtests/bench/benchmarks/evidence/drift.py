@@ -3,7 +3,8 @@
 `found` is power at equal false-alarm rate: each detector's statistic is compared with its own 95 % quantile over unchanged samples of
 1,500 rows, whatever its own threshold would say. Vedette's statistic is the smallest corrected p of the report; Evidently's the largest
 score of a column by its default methods; NannyML's the largest Jensen-Shannon distance, and (`nannyml_pca`) the error of its
-multivariate detector. With power p a shift takes 1/p windows to be found, on average."""
+multivariate detector. `delay` is how many windows a shift lasts until it is found, at that rate: the mean over the shifted draws, each
+taken as the first window of the shift."""
 
 import json
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadtests.bench import peers
 from loadtests.bench.errors import BenchError
@@ -58,7 +60,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
             statistics[who] = {label: one["statistic"] for label, one in found.items()}
             if who == "nannyml":
                 statistics["nannyml_pca"] = {label: one["reconstruction"] for label, one in found.items()}
-    return rows + [one for shift in SHIFTS for one in power_rows(shift, statistics)]
+    return rows + [one for shift in SHIFTS for one in (*power_rows(shift, statistics), *delay_rows(shift, statistics))]
 
 
 def draws(null: int, shifted: int) -> Mapping[str, tuple[Columns, Columns]]:
@@ -76,7 +78,7 @@ def draws(null: int, shifted: int) -> Mapping[str, tuple[Columns, Columns]]:
 
 def power_rows(shift: str, statistics: Mapping[str, Mapping[str, float]]) -> list[Row]:
     """Share found of one kind of shift, by detector; Vedette's target is the best of the others."""
-    found = {name: share_found(shift, of) for name, of in statistics.items()}
+    found = {name: float(np.mean(which_are_found(shift, of))) for name, of in statistics.items()}
     best = max((power for name, power in found.items() if name != "vedette"), default=None)
     return [
         row(
@@ -87,11 +89,42 @@ def power_rows(shift: str, statistics: Mapping[str, Mapping[str, float]]) -> lis
     ]  # fmt: skip
 
 
-def share_found(shift: str, statistic: Mapping[str, float]) -> float:
-    """Share of the shifted draws whose statistic is over the null draws' quantile."""
+def delay_rows(shift: str, statistics: Mapping[str, Mapping[str, float]]) -> list[Row]:
+    """Windows until one kind of shift is found, by detector; Vedette's target is the best of the others."""
+    delays = {name: windows_until_found(which_are_found(shift, of)) for name, of in statistics.items()}
+    best = min((delay for name, delay in delays.items() if name != "vedette" and delay is not None), default=None)
+    rows = []
+    for name, delay in delays.items():
+        label, unit = f"delay/{name}/{shift}", "windows"
+        target = value("<=", best) if name == "vedette" and best is not None else None
+        rows.append(
+            row(label, [delay], unit, target=target)
+            if delay is not None
+            else unmeasured(label, "no draw was found", unit=unit, target=target)
+        )
+    return rows
+
+
+def which_are_found(shift: str, statistic: Mapping[str, float]) -> NDArray[np.bool_]:
+    """Of the shifted draws in their order, which have a statistic over the null draws' quantile, (n,)."""
     null = np.array([v for label, v in statistic.items() if label.startswith("none-")])
-    shifted = np.array([v for label, v in statistic.items() if label.startswith(f"{shift}-")])
-    return float(np.mean(shifted > np.quantile(null, 1 - LEVEL, method="higher")))
+    bound = np.quantile(null, 1 - LEVEL, method="higher")
+    numbers = sorted(int(label.removeprefix(f"{shift}-")) for label in statistic if label.startswith(f"{shift}-"))
+    return np.array([statistic[f"{shift}-{number}"] > bound for number in numbers])
+
+
+def windows_until_found(found: NDArray[np.bool_]) -> float | None:
+    """Mean number of windows to the first that is found, it included, over all windows as the first; after the last comes the first
+    again. None if none is found.
+
+    >>> windows_until_found(np.array([True, False, True, False]))
+    1.5
+    """
+    places = np.flatnonzero(found)
+    if not len(places):
+        return None
+    gaps = np.diff(np.append(places, places[0] + len(found)))
+    return float(np.sum(gaps * (gaps + 1) / 2) / len(found))
 
 
 def asked(who: str, folder: Path) -> dict[str, dict[str, float]]:

@@ -1,5 +1,7 @@
 """Figures and tests of two samples against scipy, scikit-learn and hand figures."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ from lifecycle.monitoring.statistics.domain_classifier import domain_auc, rank_a
 from lifecycle.monitoring.statistics.labelled import concept_change, coverage_drop
 from lifecycle.monitoring.statistics.mmd import mmd
 from lifecycle.monitoring.statistics.multiplicity import benjamini_hochberg, bonferroni
-from lifecycle.monitoring.statistics.number_tests import ks_p, number_tests, tail_excess
+from lifecycle.monitoring.statistics.number_tests import _exceedance_p, _rows_before, ks_p, number_tests, tail_excess
 from lifecycle.monitoring.statistics.pooled import PooledSamples
 from lifecycle.monitoring.statistics.rank_columns import normal_scores, numeric_table
 
@@ -107,6 +109,25 @@ def test_each_test_finds_its_own_change(name, change):
     rng = np.random.default_rng(2)
     a, b = rng.normal(size=3000), change(rng, rng.normal(size=3000))
     assert number_tests(PooledSamples.of(a, b))[name] < 1e-3
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_the_p_of_rows_beyond_is_the_share_of_splits_that_have_as_many(rank):
+    """All ways to deal 9 distinct rows into samples of 5 and 4: the p of each number of rows beyond is how often there are as many."""
+    splits = [np.isin(np.arange(9), chosen) for chosen in itertools.combinations(range(9), 4)]
+    beyond = np.array([_rows_before(of.astype(int), 1 - of.astype(int), rank) for of in splits])
+    for number in range(1, 5):
+        assert _exceedance_p(number, rank, 4, 9) == pytest.approx(np.mean(beyond >= number))
+
+
+def test_a_few_rows_far_out_are_found_in_either_sample_at_either_end():
+    rng = np.random.default_rng(5)
+    reference, current = rng.normal(size=(2, 1500))
+    far = np.concatenate([current[15:], rng.normal(6, 1, 15)])
+    for old, new in ((reference, far), (far, reference), (-reference, -far), (-far, -reference)):
+        assert number_tests(PooledSamples.of(old, new))["tails"] < 1e-3
+    astray = np.append(reference[1:], 50.0)  # one stray row of the reference hides none of them
+    assert number_tests(PooledSamples.of(astray, far))["tails"] < 1e-2
 
 
 def test_p_values_of_unchanged_samples_are_no_smaller_than_chance():
