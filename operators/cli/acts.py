@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
 
 def record_act(
-    settings: "ServingSettings", action: str, subject: str, reason: str, evidence: Mapping[str, Any] | None = None
+    settings: "ServingSettings",
+    action: str,
+    subject: str,
+    reason: str,
+    evidence: Mapping[str, Any] | None = None,
+    *,
+    outcome: str = "accepted",
 ) -> None:
     """Record that the person at the command line does this, signed by the store's key. Raises OSError, NoteError: then do not act."""
     from lifecycle.governance.acts import Act, ActsLog
@@ -18,7 +24,13 @@ def record_act(
 
     keyring = Keyring.of(settings.store_dir, settings.audit_key, settings.audit_key_name)
     act = Act(
-        time_us=now_us(), actor=getpass.getuser(), action=action, subject=subject, reason=reason, evidence=dict(evidence or {})
+        time_us=now_us(),
+        actor=getpass.getuser(),
+        action=action,
+        subject=subject,
+        reason=reason,
+        evidence=dict(evidence or {}),
+        outcome=outcome,
     )
     ActsLog(settings.store_dir / "governance", signer=keyring.signer, now_us=now_us).record(act)
 

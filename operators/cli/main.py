@@ -17,6 +17,7 @@ from operators.cli.gate import gate
 from operators.cli.labels import app as labels
 from operators.cli.models import bundle, bundle_explanation, compare, evaluate, features, listing, score, train
 from operators.cli.monitoring import drift, monitor, performance
+from operators.cli.pipeline import app as pipeline
 from operators.cli.pipeline import data
 from operators.cli.registry import app as registry
 from operators.cli.retraining import app as retraining
@@ -37,6 +38,7 @@ app.command(rich_help_panel=_SERVING)(conform.conform)
 app.add_typer(demo.app, name="demo", rich_help_panel=_SERVING)
 app.command(rich_help_panel=_MODELS)(listing.models)
 app.add_typer(data.app, name="data", rich_help_panel=_MODELS)
+app.add_typer(pipeline.app, name="pipeline", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_MODELS)(train.train)
 app.command(rich_help_panel=_MODELS)(evaluate.evaluate)
 app.command(rich_help_panel=_MODELS)(compare.compare)

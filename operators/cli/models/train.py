@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +34,9 @@ def train(
     data: DataFile = None,
     data_dir: DataDir = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the fit (default: the detector's).")] = None,
+    bundle_dir: Annotated[
+        Path | None, typer.Option(help="Copy the bundle to this folder too, which must be new: an output of a pipeline.")
+    ] = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
@@ -42,8 +46,12 @@ def train(
     from serving.settings import ServingSettings
 
     settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
+    if bundle_dir is not None and bundle_dir.exists():
+        raise CommandError(f"--bundle-dir {bundle_dir}: is there already; remove it, or give another folder")
     bundle = _train(read_detector(detector), data, data_dir, settings, seed)
     sign_trained(bundle, settings)
+    if bundle_dir is not None:
+        shutil.copytree(bundle.folder, bundle_dir)
     _show(bundle, as_json=as_json)
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "check-models-in-ci.md"
-SCHEMAS = {".github/workflows/model.yaml": "vendor.github-workflows", ".gitlab-ci.yml": "vendor.gitlab-ci"}
+SCHEMAS = {
+    ".github/workflows/model.yaml": "vendor.github-workflows",
+    ".gitlab-ci.yml": "vendor.gitlab-ci",
+    ".github/workflows/new-data.yaml": "vendor.github-workflows",
+    ".gitlab/new-data.yml": "vendor.gitlab-ci",
+}
 
 
 def shown(name):
@@ -43,6 +48,9 @@ def test_its_commands_have_the_options_they_use(name):
     from operators.cli.main import app
 
     verbs = get_command(app).commands
-    for words in re.findall(r"vedette (gate|train) (.*)", shown(name)):
-        known = {option for parameter in verbs[words[0]].params for option in parameter.opts}
-        assert set(re.findall(r"--[\w-]+", words[1])) <= known
+    said = re.findall(r"vedette (gate|train|pipeline run) (.*)", shown(name))
+    assert said
+    for words, options in said:
+        verb = verbs[words] if words in verbs else verbs["pipeline"].commands["run"]
+        known = {option for parameter in verb.params for option in parameter.opts}
+        assert set(re.findall(r"--[\w-]+", options)) <= known
