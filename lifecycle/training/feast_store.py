@@ -27,6 +27,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
+from feature_repo import quick_feast
 from feature_repo.declaration import Declaration
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class FeastStore:
         return self._feast
 
     def _open(self, configuration: Path) -> "FeatureStore":
+        quick_feast.load()
         from feast import FeatureStore
 
         return FeatureStore(repo_path=str(self.folder), fs_yaml_file=configuration)
@@ -108,6 +110,7 @@ class FeastStore:
 
     def apply(self, *what: Declaration | Sequence[object]) -> None:
         """Register detectors' declarations, or Feast objects, beside what is registered already."""
+        quick_feast.load()
         from feature_repo.declared import objects_for
 
         objects: list[object] = []
