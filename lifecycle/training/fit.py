@@ -2,16 +2,34 @@
 
 Deterministic: the same rows, parameters and seed give the same trees, whatever the hash seed or the load of the machine."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
 from lifecycle.datasets.detector import ModelSpec
 from lifecycle.errors import DetectorError
+
+
+@contextmanager
+def _no_scikit_learn() -> Iterator[None]:
+    """While this is open, LightGBM finds no scikit-learn, which is half of the import and for wrappers that nobody uses here."""
+    if "sklearn" in sys.modules:
+        yield
+        return
+    sys.modules["sklearn"] = None  # type: ignore[assignment]  # as the import system has it: there is none
+    try:
+        yield
+    finally:
+        del sys.modules["sklearn"]
+
+
+with _no_scikit_learn():
+    import lightgbm
 
 Matrix = NDArray[np.float32]
 UNKNOWN: Final = -1.0

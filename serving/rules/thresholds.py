@@ -3,14 +3,37 @@
 Compiled once; an evaluation takes a few microseconds a rule and row, so many rows are judged in pieces (see
 serving.scoring.variant_runner)."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Final
 
-import cel
 from numpy.typing import NDArray
 
 from serving.rules.errors import RuleError
+
+_COMMAND_LINE: Final = "cel.cli"
+
+
+@contextmanager
+def _no_command_line() -> Iterator[None]:
+    """While this is open, `import cel` finds an empty module for its command line, whose terminal prompt is nine tenths of the import.
+
+    Each probe of a bundle and each replica imports CEL. Whoever imports `cel.cli` later gets the real one."""
+    if "cel" in sys.modules:
+        yield
+        return
+    sys.modules[_COMMAND_LINE] = ModuleType(_COMMAND_LINE)
+    try:
+        yield
+    finally:
+        del sys.modules[_COMMAND_LINE]
+
+
+with _no_command_line():
+    import cel
 
 MAX_RULES: Final = 200
 MAX_LETTERS: Final = 2_000
