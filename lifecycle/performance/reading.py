@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lifecycle.governance.archive.place import ArchivePlace
 from lifecycle.governance.archive.record_log import RecordChoice, RecordLog
 from lifecycle.labels.label import Label, split_event
+from lifecycle.monitoring.sequential.binning import text_of
 from lifecycle.monitoring.windows.answered import NO_VERDICT, AnsweredRows
 from lifecycle.performance.delays import DAY_US
 from lifecycle.performance.labelled_rows import RowsWithLabels, labelled_rows, together
@@ -114,5 +115,5 @@ class PerformanceReader:
 
 def _segment_name(value: object) -> str:
     if isinstance(value, float):
-        return "" if isnan(value) else f"{value:g}"
+        return "" if isnan(value) else text_of(value)
     return "" if value is None else str(value)

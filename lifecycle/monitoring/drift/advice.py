@@ -22,7 +22,10 @@ def summary(report: DriftReport) -> tuple[str, ...]:
         return ("Nothing could be judged: see below.",)
     if not report.findings:
         share = report.settings.level
-        return (f"No drift beyond chance. On unchanged data at most {share:.0%} of such reports have any finding.",)
+        left = f" {len(report.unjudged)} things could not be judged: see `Not judged`." if report.unjudged else ""
+        return (
+            f"No drift beyond chance that matters. On unchanged data at most {share:.0%} of such reports have any finding.{left}",
+        )
     found = []
     for kind in report.kinds:
         subjects = [_subject(check) for check in report.findings if check.kind == kind]
@@ -47,8 +50,10 @@ def advice(report: DriftReport) -> tuple[str, ...]:
         steps.append(
             "see whether a source changed or fails (new values, missing values) before the model is blamed; mend the source."
         )
-        if kinds == {"data"}:
+        if kinds == {"data"} and any(check.kind == "prediction" for check in report.checks):
             steps.append("the answers have not changed: watch the performance, and train again if it falls.")
+        elif kinds == {"data"}:
+            steps.append("whether the answers changed was not judged: see `Not judged`, and watch the performance.")
     if any(check.segment for check in report.findings):
         steps.append("look at the segments that are named: the rest may be as it was.")
     return tuple(steps)

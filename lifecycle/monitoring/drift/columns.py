@@ -1,5 +1,6 @@
 """One column of two samples: a check, or why there is none."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from lifecycle.monitoring.drift.check import Checked, DriftCheck, DriftKind, ShareBars, Unjudged
 from lifecycle.monitoring.drift.settings import DriftSettings, Family
+from lifecycle.monitoring.sequential.binning import text_of
 from lifecycle.monitoring.statistics.count_tests import CategoryFigures, category_counts, category_figures, hypergeometric_p
 from lifecycle.monitoring.statistics.distances import counts_between, ks_distance, psi, quantile_edges, wasserstein
 from lifecycle.monitoring.statistics.multiplicity import bonferroni
@@ -29,16 +31,22 @@ def check_column(
     kind: DriftKind = "data",
     family: Family = "column",
     segment: str | None = None,
+    is_withheld: bool = False,
 ) -> Checked:
-    """Compare one column. reference, current: (n,) and (m,), float64 with NaN or objects (str, None)."""
+    """Compare one column. reference, current: (n,) and (m,), float64 with NaN or objects (str, None).
+
+    is_withheld: the window does not show its values. Otherwise a window without any has lost them, which is a change."""
     is_text = reference.dtype.hasobject or current.dtype.hasobject
     old, new = (_known(column, is_text=is_text) for column in (reference, current))
-    if not old.any() or not new.any():
-        which = "the reference" if not old.any() else "the window"
-        return Unjudged(name, f"{which} has no value: it is not recorded, redacted or always missing", segment)
-    if min(old.sum(), new.sum()) < settings.least_rows:
+    if is_withheld and not new.any():
+        return Unjudged(name, "the window has no value: the log holds it redacted", segment)
+    if not old.any():
+        return Unjudged(name, "the reference has no value: it is not recorded or always missing", segment)
+    if min(old.sum(), max(new.sum(), len(new) - new.sum())) < settings.least_rows:
         words = f"{int(old.sum()):,} and {int(new.sum()):,} values, {settings.least_rows:,} are needed in each"
         return Unjudged(name, f"too few rows: {words}", segment)
+    if new.sum() < settings.least_rows:
+        return _mostly_lost(name, old, new, kind, family, segment)
     found = (
         _text(name, _as_text(reference[old]), _as_text(current[new]))
         if is_text
@@ -59,6 +67,18 @@ def check_column(
     return DriftCheck(kind, family, name, effects, p, tests, figures, details, segment, bars)
 
 
+def _mostly_lost(
+    name: str, old: NDArray[np.bool_], new: NDArray[np.bool_], kind: DriftKind, family: Family, segment: str | None
+) -> DriftCheck:
+    """The check of a column that has too few values left to compare them. old, new: which rows have one."""
+    n, m = len(old), len(new)
+    shares = 1 - float(old.mean()), 1 - float(new.mean())
+    missing = m - int(new.sum())
+    p = hypergeometric_p(missing, missing + n - int(old.sum()), m, n + m)
+    details = (f"missing in {shares[0]:.1%} of the reference and {shares[1]:.1%} of the window",)
+    return DriftCheck(kind, family, name, {"missing": abs(shares[1] - shares[0])}, p, {"missing": p}, {}, details, segment)
+
+
 _Found = tuple[Mapping[str, float], Mapping[str, float], tuple[str, ...], Mapping[str, float], ShareBars]
 
 
@@ -71,16 +91,24 @@ def _number(name: str, reference: NDArray[Any], current: NDArray[Any]) -> _Found
     effects = {
         "psi": max(0.0, value - by_chance),
         "ks": ks_distance(pooled),
-        "wasserstein": wasserstein(pooled),
         "tail_excess": max(0.0, tail_excess(pooled)),
     }
+    if math.isfinite(distance := wasserstein(pooled)):  # a constant reference has no standard deviation to count in
+        effects["wasserstein"] = distance
     medians = float(np.median(reference)), float(np.median(current))
     figures = {"psi": value, "median_reference": medians[0], "median_current": medians[1]}
-    words = (f"median {medians[0]:.4g}, now {medians[1]:.4g}",)
+    old_words, new_words = _told_apart(*medians, ".4g", ".15g")
+    words = (f"median {old_words}, now {new_words}",)
     if medians[0] == medians[1]:
-        shares = float(np.mean(reference == medians[0])), float(np.mean(current == medians[0]))
-        words = (f"{medians[0]:.4g} in {shares[0]:.1%} of the rows, now in {shares[1]:.1%}",)
+        shares = _told_apart(float(np.mean(reference == medians[0])), float(np.mean(current == medians[0])), ".1%", ".4%")
+        words = (f"{old_words} in {shares[0]} of the rows, now in {shares[1]}",)
     return effects, number_tests(pooled), words, figures, _number_bars(edges, old, new)
+
+
+def _told_apart(first: float, second: float, form: str, longer: str) -> tuple[str, str]:
+    """Two numbers in words, with more digits where they would look the same and are not."""
+    words = format(first, form), format(second, form)
+    return words if words[0] != words[1] or first == second else (format(first, longer), format(second, longer))
 
 
 def _number_bars(edges: NDArray[Any], old: NDArray[np.int64], new: NDArray[np.int64]) -> ShareBars:
@@ -130,4 +158,4 @@ def _known(column: NDArray[Any], *, is_text: bool) -> NDArray[np.bool_]:
 
 
 def _as_text(column: NDArray[Any]) -> NDArray[Any]:
-    return column if column.dtype.hasobject else np.array([f"{v:g}" for v in column.tolist()], dtype=object)
+    return column if column.dtype.hasobject else np.array([text_of(v) for v in column.tolist()], dtype=object)

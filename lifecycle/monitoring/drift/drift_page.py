@@ -48,9 +48,11 @@ def drift_record(report: DriftReport) -> dict[str, Any]:
 
 
 def _check_record(check: DriftCheck) -> dict[str, Any]:
-    """effects: None for one that is infinite, as JSON has no infinity."""
-    sizes = {name: value if math.isfinite(value) else None for name, value in check.effects.items()}
-    return {**dataclasses.asdict(check), "effects": sizes, "is_finding": check.is_finding}
+    """effects, figures: None for one that is infinite, as JSON has no infinity."""
+    sizes, figures = (
+        {name: value if math.isfinite(value) else None for name, value in of.items()} for of in (check.effects, check.figures)
+    )
+    return {**dataclasses.asdict(check), "effects": sizes, "figures": figures, "is_finding": check.is_finding}
 
 
 def _grid(checks: list[DriftCheck]) -> Grid:

@@ -10,6 +10,7 @@ from lifecycle.monitoring.drift.columns import check_column
 from lifecycle.monitoring.drift.sample import DriftSample
 from lifecycle.monitoring.drift.settings import DEFAULTS, DriftSettings, DriftSeverity, Family
 from lifecycle.monitoring.drift.together import check_together
+from lifecycle.monitoring.sequential.binning import text_of
 from lifecycle.monitoring.statistics.labelled import concept_change, coverage_drop
 from lifecycle.monitoring.statistics.multiplicity import benjamini_hochberg
 
@@ -87,8 +88,9 @@ def _data(reference: DriftSample, current: DriftSample, settings: DriftSettings,
     common = [name for name in reference.columns if name in current.columns]
     judged = []
     for name in common:
-        check = check_column(name, reference.columns[name], current.columns[name], settings)
-        if isinstance(check, DriftCheck):
+        is_withheld = name in current.withheld
+        check = check_column(name, reference.columns[name], current.columns[name], settings, is_withheld=is_withheld)
+        if isinstance(check, DriftCheck) and check.bars is not None:  # there are values to compare
             judged.append(name)
         yield check
     for name in reference.columns.keys() ^ current.columns.keys():
@@ -150,8 +152,15 @@ def _segments(reference: DriftSample, current: DriftSample, by: str, settings: D
     if by not in reference.columns or by not in current.columns:
         yield Unjudged(f"segments by {by}", f"there is no such column; there are {sorted(reference.columns)}")
         return
-    old, new = (np.array([str(v) for v in sample.columns[by].tolist()], dtype=object) for sample in (reference, current))
+    old, new = (
+        np.array([_segment_name(v) for v in sample.columns[by].tolist()], dtype=object) for sample in (reference, current)
+    )
     names, counts = np.unique(new.astype(str), return_counts=True)
+    if len(names) > settings.most_segments:
+        yield Unjudged(
+            f"segments by {by}",
+            f"{len(names) - settings.most_segments:,} smaller ones: only the {settings.most_segments} largest are judged",
+        )
     largest = names[np.argsort(-counts, kind="stable")][: settings.most_segments].tolist()
     for name in largest:
         parts = reference.take(old == name), current.take(new == name)
@@ -163,8 +172,22 @@ def _segments(reference: DriftSample, current: DriftSample, by: str, settings: D
         for column in reference.columns:
             if column != by and column in current.columns:
                 old_column, new_column = (part.columns[column] for part in parts)
-                yield check_column(column, old_column, new_column, settings, family="segment", segment=segment)
+                yield check_column(
+                    column,
+                    old_column,
+                    new_column,
+                    settings,
+                    family="segment",
+                    segment=segment,
+                    is_withheld=column in current.withheld,
+                )
         yield from _prediction(*parts, settings, segment)
+
+
+def _segment_name(value: object) -> str:
+    if value is None or value != value:  # noqa: PLR0124  (NaN)
+        return "(missing)"
+    return text_of(value)
 
 
 def _judged(checks: Sequence[DriftCheck], settings: DriftSettings) -> tuple[DriftCheck, ...]:

@@ -27,6 +27,8 @@ class DriftSample:
     set_error: float | None = None
     """How often a conformal set may miss the class, as the bundle promises."""
     notes: tuple[str, ...] = field(default=())
+    withheld: frozenset[str] = frozenset()
+    """Columns whose values are not shown here, as the log holds them redacted; that they are missing says nothing."""
     unseen: "DriftSample | None" = None
     """Other rows, with scores, verdicts and labels but no columns, that answers are compared with instead: those of the model on rows that
     it was not fitted on."""

@@ -56,10 +56,19 @@ def answered_window(bundle: Bundle, rows: AnsweredRows, labels: Mapping[str, boo
     if rows.degraded.any():
         notes.append(f"{int(rows.degraded.sum()):,} answers were degraded: some of their features are declared defaults")
     return DriftSample(
-        f"{len(rows):,} answered rows", rows.columns, None if np.isnan(rows.scores).all() else rows.scores, verdicts,
+        f"{len(rows):,} answered rows", _with_lost_columns(manifest, rows), None if np.isnan(rows.scores).all() else rows.scores, verdicts,
         attack if not np.isnan(attack).all() else None, covered,
         manifest.conformal.error if manifest.conformal is not None and covered is not None else None, tuple(notes),
+        frozenset(manifest.personal),
     )  # fmt: skip
+
+
+def _with_lost_columns(manifest: Manifest, rows: AnsweredRows) -> Mapping[str, NDArray[Any]]:
+    """The columns, and those of the model that no record has: all missing. Where there are none of the model's, clients sent tensors."""
+    names = model_columns(manifest)
+    if not any(name in rows.columns for name in names):
+        return rows.columns
+    return {name: np.full(len(rows), np.nan) for name in names} | dict(rows.columns)
 
 
 def file_sample(data: Dataset, frame: Any, columns: Sequence[str], what: str) -> DriftSample:

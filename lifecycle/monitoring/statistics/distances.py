@@ -26,6 +26,7 @@ def wasserstein(pooled: PooledSamples) -> float:
     values, reference, current = pooled.values[is_finite], pooled.reference[is_finite], pooled.current[is_finite]
     if not reference.sum() or not current.sum():
         return 0.0
+    values = values / max(float(np.abs(values).max()), np.finfo(np.float64).tiny)  # so that nothing overflows; the ratio stays
     shares = reference / reference.sum()
     gaps = np.cumsum(shares - current / current.sum())[:-1]
     distance = float(np.sum(np.abs(gaps) * np.diff(values)))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from lifecycle.arrays import Floats
+from lifecycle.monitoring.sequential.binning import text_of
 from lifecycle.monitoring.statistics.count_tests import category_counts
 
 
@@ -27,7 +28,8 @@ def numeric_table(
             a, b = _places(a, b)
         old.append(a)
         new.append(b)
-    return np.stack(old, axis=1).astype(np.float32), np.stack(new, axis=1).astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond FP32 is infinite
+        return np.stack(old, axis=1).astype(np.float32), np.stack(new, axis=1).astype(np.float32)
 
 
 def normal_scores(table: NDArray[Any]) -> Floats:
@@ -65,4 +67,4 @@ def _as_text(column: NDArray[Any]) -> NDArray[Any]:
     """A column that is numbers in one sample and text in the other."""
     if column.dtype.hasobject:
         return column
-    return np.array([None if np.isnan(v) else f"{v:g}" for v in column.tolist()], dtype=object)
+    return np.array([None if np.isnan(v) else text_of(v) for v in column.tolist()], dtype=object)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lifecycle.governance.archive.place import ArchivePlace
 from lifecycle.governance.archive.record_log import RecordChoice, RecordHead, RecordLog
+from lifecycle.monitoring.sequential.binning import text_of
 from lifecycle.monitoring.windows.record_columns import Value, columns_of, scores_of_record
 from serving.audit.encoding import decode_array, decode_record
 from serving.audit.record import AuditRecord
@@ -238,7 +239,7 @@ class _Rows:
 
 def _array(values: list[Value]) -> NDArray[Any]:
     if any(isinstance(value, str) for value in values):
-        return _objects([value if value is None or isinstance(value, str) else f"{value:g}" for value in values])
+        return _objects([value if value is None or isinstance(value, str) else text_of(value) for value in values])
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 

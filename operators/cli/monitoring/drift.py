@@ -57,7 +57,7 @@ def drift(
 ) -> None:
     """Compare rows of now with the rows of training: columns, dependence, scores, verdicts and, with labels, attacks at equal score.
 
-    Exit code 1 if anything drifted."""
+    Exit code 1 if anything drifted, or if nothing could be judged."""
     from lifecycle.monitoring.drift.drift_page import drift_page
     from lifecycle.monitoring.drift.judge import judge_drift
     from lifecycle.monitoring.drift.samples import bundle_reference
@@ -77,6 +77,9 @@ def drift(
             new = _answered(bundle, since, until, variant, store_dir)
         else:
             new = _of_file(bundle, declared, current, scratch)
+    if by is not None and not (by in old.columns and by in new.columns):
+        both = sorted(old.columns.keys() & new.columns.keys())
+        raise CommandError(f"--by {by}: no such column in both samples; they have {', '.join(both) or 'none in common'}")
     report = judge_drift(old, new, DriftSettings(level=level), by=by, seed=seed)
     document = drift_page(report, f"Drift of {model or detector}")
     write_files(document, markdown, html)
@@ -84,7 +87,7 @@ def drift(
         print_json(document.record)
     else:
         show(document)
-    if report.findings:
+    if report.findings or not report.checks:
         raise typer.Exit(1)
 
 

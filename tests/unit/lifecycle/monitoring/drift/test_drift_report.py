@@ -83,7 +83,6 @@ def test_a_segment_that_changed_is_named_and_the_others_are_not():
 
 
 @pytest.mark.parametrize(("change", "subject", "says"), [
-    pytest.param({"rate": np.full(1500, np.nan)}, "rate", "the window has no value", id="a column that went missing"),
     pytest.param({"more": np.ones(1500)}, "more", "only the window has this column", id="a column of one sample"),
     pytest.param({"id": np.array([f"x{i}" for i in range(1500)], dtype=object)}, "id", "only the window", id="an identifier"),
 ])  # fmt: skip
@@ -92,6 +91,70 @@ def test_what_cannot_be_judged_is_said(change, subject, says):
     report = judge_drift(sample(rng), sample(rng, **change))
     (why,) = [u.reason for u in report.unjudged if u.subject == subject]
     assert says in why
+
+
+@pytest.mark.parametrize(("lost", "column"), [
+    pytest.param(1500, "rate", id="a source of numbers that stopped"),
+    pytest.param(1400, "rate", id="one that left too few values to compare"),
+    pytest.param(1500, "port", id="a source of text that stopped"),
+])  # fmt: skip
+def test_a_column_that_lost_its_values_is_a_major_finding(lost, column):
+    rng = np.random.default_rng(5)
+    old, new = sample(rng), sample(rng)
+    new.columns[column][:lost] = None if column == "port" else np.nan
+    (check,) = [c for c in judge_drift(old, new).findings if c.subject == column]
+    assert (check.severity, check.decided_by) == ("major", "missing")
+    withheld = DriftSample("rows", new.columns, withheld=frozenset([column]))
+    assert lost < 1500 or not judge_drift(old, withheld).findings, "the log holds it redacted"
+
+
+def test_a_rare_value_that_a_constant_reference_lacks_is_as_large_as_its_share():
+    rng = np.random.default_rng(11)
+    flag = np.zeros(20_000)
+    flag[:140] = 1.0
+    (check,) = [
+        c for c in judge_drift(sample(rng, flag=np.zeros(1500)), sample(rng, 20_000, flag=flag)).checks if c.subject == "flag"
+    ]
+    assert check.adjusted_p < 0.05
+    assert check.severity == "minor"
+    assert check.details == ("0 in 100.0% of the rows, now in 99.3%",)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("extreme", [
+    pytest.param(lambda rng, n: rng.standard_normal(n) * 1e308, id="numbers whose squares overflow"),
+    pytest.param(lambda rng, n: rng.standard_normal(n) * 5e-321, id="denormal numbers"),
+    pytest.param(lambda rng, n: np.where(rng.random(n) < 0.5, np.inf, -np.inf), id="infinities alone"),
+])  # fmt: skip
+def test_extreme_numbers_are_judged_without_a_warning_and_the_record_is_json(extreme):
+    rng = np.random.default_rng(12)
+    with np.errstate(over="ignore"):
+        old, new = sample(rng, far=extreme(rng, 1500)), sample(rng, far=extreme(rng, 1500))
+    for report in (judge_drift(old, new), judge_drift(sample(rng, far=rng.random(1500)), new)):
+        json.dumps(drift_record(report), allow_nan=False)
+        assert all(not np.isnan(size) for check in report.checks for size in check.effects.values())
+    assert "far" in {c.subject for c in report.findings}
+
+
+def test_a_code_that_comes_as_a_number_is_the_text_that_training_had():
+    rng = np.random.default_rng(13)
+    codes = rng.choice([1_234_567, 1_234_568, 64_512], 1500)
+    old, new = sample(rng, asn=codes.astype(str).astype(object)), sample(rng, asn=codes.astype(np.float64))
+    assert "asn" not in {c.subject for c in judge_drift(old, new).findings}
+
+
+def test_that_answers_have_not_changed_is_said_only_where_they_were_compared():
+    rng = np.random.default_rng(14)
+    assert "was not judged" in " ".join(summary(judge_drift(sample(rng), sample(rng, shift=1.0))))
+    scored = [sample(rng, score=rng.random(1500), shift=shift) for shift in (0.0, 1.0)]
+    assert "the answers have not changed" in " ".join(summary(judge_drift(*scored)))
+
+
+def test_segments_beyond_the_largest_are_named_as_left_out():
+    rng = np.random.default_rng(15)
+    site = np.array([f"s{i % 15}" for i in range(1500)], dtype=object)
+    report = judge_drift(sample(rng, site=site), sample(rng, site=site), by="site")
+    assert any("3 smaller ones" in u.reason for u in report.unjudged)
 
 
 def test_few_rows_are_not_judged():

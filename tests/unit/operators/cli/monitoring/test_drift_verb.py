@@ -2,13 +2,16 @@
 
 import json
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from lifecycle.labels.label import Label
 from lifecycle.labels.label_log import LabelLog
+from lifecycle.monitoring.drift.samples import answered_window
 from lifecycle.monitoring.windows.answered import read_answers
 from operators.cli.console import CommandError
 from operators.cli.main import app
@@ -72,6 +75,16 @@ def test_a_column_that_moved_is_named_and_labels_show_that_the_answers_are_wrong
     assert "vedette retrain" in record["advice"][0]
 
 
+def test_a_column_that_no_record_has_any_more_is_missing_in_all_rows(place):
+    answered(place, rows(300, seed=7))
+    found = read_answers(place / "store" / "audit", "logins")
+    bundle = BundleStore(place / "store").resolve("logins")
+    cut = replace(found, columns={name: column for name, column in found.columns.items() if name != "seconds"})
+    assert np.isnan(answered_window(bundle, cut).columns["seconds"]).all()
+    tensors = replace(found, columns={"numeric[0]": found.columns["seconds"]})
+    assert answered_window(bundle, tensors).columns.keys() == {"numeric[0]"}
+
+
 def test_rows_of_a_file_are_compared_with_those_of_training(place):
     shifted = rows(1500, seed=9)
     shifted["seconds"] *= 3
@@ -84,6 +97,14 @@ def test_rows_of_a_file_are_compared_with_those_of_training(place):
     (check,) = [c for c in json.loads(gate.stdout)["checks"] if c["name"] == "drift"]
     assert check["outcome"] == "failed"
     assert "seconds" in check["words"]
+
+
+def test_a_window_that_nothing_of_could_be_judged_is_no_pass(place):
+    rows(300, seed=9).head(40).to_csv(place / "few.csv", index=False)
+    record = drift(place, "logins", "--current", place / "few.csv", code=1)
+    assert record["summary"] == ["Nothing could be judged: see below."]
+    assert "--by nowhere" in str(vedette("drift", "logins", "--current", place / "few.csv", "--by", "nowhere",
+                                         "--store-dir", place / "store").exception)  # fmt: skip
 
 
 def test_what_there_is_nothing_to_compare_with_is_said(place):
