@@ -233,6 +233,7 @@ def test_the_runtime_refusing_an_input_is_an_error_with_words(simple):
         OnnxModel(simple.model_path).run({"INPUT0": np.zeros((1, 3), np.int32), "INPUT1": np.zeros((1, 3), np.int32)})
 
 
+@pytest.mark.usefixtures("either_probe")
 def test_the_probe_runs_in_another_process_and_reports(simple):
     report = probe(simple)
     assert report.golden_cases == 1
@@ -240,12 +241,14 @@ def test_the_probe_runs_in_another_process_and_reports(simple):
     assert report.memory_mib > 10
 
 
+@pytest.mark.usefixtures("either_probe")
 def test_the_probe_refuses_what_it_cannot_load(simple):
     change_model(simple.folder)
     with pytest.raises(BundleError, match="the file was changed"):
         probe(simple)
 
 
+@pytest.mark.usefixtures("either_probe")
 def test_the_probe_is_bounded_in_time(simple):
     with pytest.raises(BundleError, match="did not end within"):
         probe(simple, timeout_s=0.01)
