@@ -75,7 +75,7 @@ def judge_drift(
     found = [
         *_data(reference, current, settings, rng),
         *_prediction(unseen, current, settings),
-        *_concept(unseen, current, settings),
+        *_concept(unseen, current if current.labelled is None else current.labelled, settings),
     ]
     if by is not None:
         found += _segments(reference, current, by, settings)

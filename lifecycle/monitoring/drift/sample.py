@@ -29,6 +29,8 @@ class DriftSample:
     notes: tuple[str, ...] = field(default=())
     withheld: frozenset[str] = frozenset()
     """Columns whose values are not shown here, as the log holds them redacted; that they are missing says nothing."""
+    labelled: "DriftSample | None" = None
+    """Where the rows are drawn from more: all rows with a label, for what is asked of labels. They are not like the others."""
     unseen: "DriftSample | None" = None
     """Other rows, with scores, verdicts and labels but no columns, that answers are compared with instead: those of the model on rows that
     it was not fitted on."""

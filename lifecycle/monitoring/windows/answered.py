@@ -2,12 +2,14 @@
 by whoever reads it.
 
     read_answers     a window of the log, live and archived segments
+    sample_answers   the same, of a log that may be larger than the memory: some answers, drawn evenly
     AnswerFollower   what was appended since a position that can be stored, in bounded batches"""
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -29,6 +31,18 @@ NO_VERDICT: Final = -1
 BATCH_ROWS: Final = 10_000
 _CODES: Final = {word: code for code, word in enumerate(VERDICTS)}
 _HEADS: Final = msgspec.json.Decoder(RecordHead)
+_TOLD_EVERY: Final = 10_000
+
+
+class _AnswerHead(msgspec.Struct, frozen=True):
+    """What is looked at to draw an answer."""
+
+    receipt: str
+    variant: str = ""
+    rows: int = 1
+
+
+_ANSWER_HEADS: Final = msgspec.json.Decoder(_AnswerHead)
 
 
 def event_key(receipt: str, row: int, *, is_alone: bool) -> str:
@@ -97,8 +111,61 @@ def read_answers(
     names it. Raises OSError, ArchiveError."""
     place = ArchivePlace(str(archive)) if isinstance(archive, Path) else archive
     lines = RecordLog(folder, place).chosen(RecordChoice(model, None, since_us, until_us))
-    records = (record for line in lines if (record := _decoded(line)) is not None)
-    return AnsweredRows.of(model, (record for record in records if variant in (None, record.variant)))
+    return AnsweredRows.of(model, (record for record in _records(lines) if variant in (None, record.variant)))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSample:
+    """Answers drawn evenly from a window. rows: of the answers that were drawn. named: of the receipts that were asked for, all of them.
+    answers: how many the window has; drawn: how many of them were drawn."""
+
+    rows: AnsweredRows
+    named: AnsweredRows
+    answers: int
+    drawn: int
+
+
+def sample_answers(
+    folder: Path,
+    model: str,
+    most_rows: int,
+    *,
+    receipts: Collection[str] = (),
+    since_us: int | None = None,
+    until_us: int | None = None,
+    variant: str | None = None,
+    archive: ArchivePlace | None = None,
+    tell: Callable[[int], None] = lambda answers: None,
+) -> AnswerSample:
+    """Whole answers with at most `most_rows` rows together (one answer at least), those whose receipts have the smallest digests: the same
+    log gives the same ones. receipts: answers that are needed whether they are drawn or not. tell: told how many were read. The other
+    arguments are those of read_answers. The memory is bounded by `most_rows` and the receipts."""
+    drawn: list[tuple[int, int, int, bytes]] = []  # a heap; the largest digest is first
+    named: list[bytes] = []
+    held, below, answers = 0, 1 << 64, 0
+    for line in RecordLog(folder, archive).chosen(RecordChoice(model, None, since_us, until_us)):
+        try:
+            head = _ANSWER_HEADS.decode(line)
+        except ValueError:
+            continue
+        if variant not in (None, head.variant):
+            continue
+        answers += 1
+        if answers % _TOLD_EVERY == 0:
+            tell(answers)
+        if head.receipt in receipts:
+            named.append(line)
+        digest = int.from_bytes(blake2b(head.receipt.encode(), digest_size=8).digest(), "big")
+        if digest >= below:
+            continue
+        heapq.heappush(drawn, (-digest, answers, head.rows, line))
+        held += head.rows
+        while held > most_rows and len(drawn) > 1:
+            largest, _, rows, _ = heapq.heappop(drawn)
+            held, below = held - rows, -largest
+    in_order = (line for _, _, _, line in sorted(drawn, key=lambda one: one[1]))
+    found = AnsweredRows.of(model, _records(in_order))
+    return AnswerSample(found, AnsweredRows.of(model, _records(named)), answers, len(drawn))
 
 
 @dataclass(slots=True)
@@ -171,6 +238,11 @@ def _time_of(line: bytes) -> int | None:
         return _HEADS.decode(line).time_us
     except (ValueError, RecursionError):  # no JSON, no record, no UTF-8, or nested without end
         return None
+
+
+def _records(lines: Iterable[bytes]) -> Iterator[AuditRecord]:
+    """The records of lines; a line that is no whole record is passed over."""
+    return (record for line in lines if (record := _decoded(line)) is not None)
 
 
 def _decoded(line: bytes) -> AuditRecord | None:

@@ -1,6 +1,7 @@
 """`vedette drift`: one report on whether rows of now are like the rows of training. Exit code 1 if they are not."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operators.cli.console import CommandError, Json, print_json
+from operators.cli.console import CommandError, Json, print_json, progress
 from operators.cli.control_plane import StoreDir
 from operators.cli.document_view import HtmlFile, MarkdownFile, show, write_files
 from operators.cli.models.bundle import find_bundle
@@ -49,6 +50,12 @@ def drift(
         float, typer.Option(min=0.0001, max=0.5, help="How often a report on unchanged data may have a finding.")
     ] = 0.05,
     variant: Annotated[str | None, typer.Option(help="Only what this variant answered.")] = None,
+    most_rows: Annotated[
+        int,
+        typer.Option(
+            min=1000, help="Rows of the log that are compared; of more, so many are drawn. Labelled rows are all used."
+        ),
+    ] = 200_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of permutations and halves.")] = 0,
     markdown: MarkdownFile = None,
     html: HtmlFile = None,
@@ -74,7 +81,7 @@ def drift(
             else _of_file(bundle, declared, reference, scratch)
         )
         if current is None and bundle is not None:
-            new = _answered(bundle, since, until, variant, store_dir)
+            new = _answered(bundle, since, until, variant, most_rows, store_dir)
         else:
             new = _of_file(bundle, declared, current, scratch)
     if by is not None and not (by in old.columns and by in new.columns):
@@ -117,11 +124,16 @@ def _of_file(bundle: "Bundle | None", detector: "Detector | None", path: Path | 
 
 
 def _answered(
-    bundle: "Bundle", since: datetime | None, until: datetime | None, variant: str | None, store_dir: Path | None
+    bundle: "Bundle",
+    since: datetime | None,
+    until: datetime | None,
+    variant: str | None,
+    most_rows: int,
+    store_dir: Path | None,
 ) -> "DriftSample":
     from lifecycle.labels.label_log import LabelLog
     from lifecycle.monitoring.drift.samples import answered_window
-    from lifecycle.monitoring.windows.answered import read_answers
+    from lifecycle.monitoring.windows.answered import sample_answers
     from operators.cli.audit.archive_options import archive_if_there
     from serving.settings import ServingSettings
 
@@ -129,14 +141,27 @@ def _answered(
     now_us = time.time_ns() // 1000
     first_us, last_us = _us(since, now_us - 86_400_000_000), _us(until, now_us + 1)
     name = bundle.manifest.name
-    rows = read_answers(
-        root / "audit", name, since_us=first_us, until_us=last_us, variant=variant, archive=archive_if_there(root, None)
-    )
-    if not len(rows):
-        raise CommandError(f"the prediction log of {root} has no answer of {name!r} in that time; widen --from and --to")
+    if first_us >= last_us:
+        raise CommandError("the window ends before it begins: --from must be before --to, and --to is now if it is not given")
     given = LabelLog(root / "labels").current(name) if (root / "labels").is_dir() else {}
     labels = {event: label.verdict == "attack" for event, label in given.items() if label.verdict != "unsure"}
-    return answered_window(bundle, rows, labels)
+    with progress() as display:
+        task = display.add_task("reading the prediction log: answers", total=None)
+        found = sample_answers(
+            root / "audit", name, most_rows, receipts={event.partition("#")[0] for event in labels}, since_us=first_us,
+            until_us=last_us, variant=variant, archive=archive_if_there(root, None),
+            tell=lambda answers: display.update(task, completed=answers),
+        )  # fmt: skip
+    if not len(found.rows):
+        raise CommandError(f"the prediction log of {root} has no answer of {name!r} in that time; widen --from and --to")
+    if found.drawn == found.answers:
+        return answered_window(bundle, found.rows, labels)
+    window = answered_window(bundle, found.rows)
+    note = f"the window has {found.answers:,} answers, of which {found.drawn:,} were drawn (--most-rows)"
+    return replace(
+        window, labelled=answered_window(bundle, found.named, labels), words=f"{len(found.rows):,} drawn of the answered rows",
+        notes=(*window.notes, note),
+    )  # fmt: skip
 
 
 def _us(moment: datetime | None, default: int) -> int:

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from lifecycle.monitoring.windows.answered import NO_VERDICT, AnsweredRows, AnswerFollower, event_key, read_answers
+from lifecycle.monitoring.windows.answered import (
+    NO_VERDICT,
+    AnsweredRows,
+    AnswerFollower,
+    event_key,
+    read_answers,
+    sample_answers,
+)
 from serving.audit.encoding import LONGEST_LIST, encode_record
 from tests.fakes.serving.records import record
 
@@ -50,6 +57,30 @@ def test_rows_of_all_segments_come_in_the_order_of_time(tmp_path, append):
 def test_a_window(tmp_path, append, bounds, expected):
     append(answer("r1", 10), answer("r2", 20), answer("r3", 30, variant="candidate"), answer("x", 20, model="other"))
     assert read_answers(tmp_path, "flows", **bounds).receipts.tolist() == expected
+
+
+def test_a_sample_holds_so_many_rows_and_every_answer_that_is_needed(tmp_path, append):
+    append(
+        *(answer(f"r{i}", i) for i in range(100)),
+        answer("x", 5, model="other"),
+        tail=b'{"time_us": 7, "receipt": "r", "model": "flows"',
+    )
+    found = sample_answers(tmp_path, "flows", 20, receipts={"r3", "r97"})
+    assert (len(found.rows), found.drawn, found.answers) == (20, 20, 100)
+    assert found.named.receipts.tolist() == ["r3", "r97"]
+    assert found.rows.times_us.tolist() == sorted(found.rows.times_us.tolist())
+    assert 30 < found.rows.times_us.mean() < 70, "drawn from the whole window"
+    again = sample_answers(tmp_path, "flows", 20)
+    assert again.rows.receipts.tolist() == found.rows.receipts.tolist()
+    assert set(sample_answers(tmp_path, "flows", 10).rows.receipts) < set(found.rows.receipts)
+
+
+def test_a_sample_of_all_is_what_the_log_has(tmp_path, append):
+    append(batch("r1", 10, [1.0, 2.0]), batch("r2", 20, [3.0]), answer("r3", 30, variant="candidate"))
+    whole, some = read_answers(tmp_path, "flows", variant="stable"), sample_answers(tmp_path, "flows", 3, variant="stable")
+    assert some.rows.events.tolist() == whole.events.tolist()
+    assert some.answers == some.drawn == 2
+    assert len(sample_answers(tmp_path, "flows", 1).rows) >= 1, "one answer at least, however many rows it has"
 
 
 def test_a_row_of_a_request_that_two_variants_answered_keeps_its_number_and_its_key(tmp_path, append):

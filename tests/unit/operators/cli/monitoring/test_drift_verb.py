@@ -75,6 +75,26 @@ def test_a_column_that_moved_is_named_and_labels_show_that_the_answers_are_wrong
     assert "vedette retrain" in record["advice"][0]
 
 
+def test_of_more_rows_than_are_compared_some_are_drawn_and_all_labels_are_used(place):
+    for seed in range(30, 34):
+        answered(place, rows(500, seed=seed))
+    found = read_answers(place / "store" / "audit", "logins")
+    verdicts = ["attack" if score > 0.5 else "benign" for score in found.scores.tolist()]
+    labels = [
+        Label(label_id=event, event=event, model="logins", verdict=verdict, analyst="ada", time_us=time.time_ns() // 1000)
+        for event, verdict in zip(found.events.tolist(), verdicts, strict=True)
+    ]
+    LabelLog(place / "store" / "labels").give_all(labels)
+    done = vedette("drift", "logins", "--most-rows", 1000, "--store-dir", place / "store")
+    assert "drawn of the answered rows" in done.stdout or "were drawn (--most-rows)" in done.stdout
+    assert "attacks at equal score" in done.stdout.partition("Not judged")[0]
+
+
+@pytest.mark.parametrize("window", [("--from", "2099-01-01"), ("--from", "2026-01-02", "--to", "2026-01-01")])
+def test_a_window_that_cannot_have_answers_is_refused(place, window):
+    assert "--from must be before --to" in str(vedette("drift", "logins", *window, "--store-dir", place / "store").exception)
+
+
 def test_a_column_that_no_record_has_any_more_is_missing_in_all_rows(place):
     answered(place, rows(300, seed=7))
     found = read_answers(place / "store" / "audit", "logins")
