@@ -50,4 +50,4 @@ def without_unknown_fields(what: str, problem: ValidationError, again: Callable[
 
 @functools.lru_cache(maxsize=256)
 def _log_once(what: str, fields: str) -> None:
-    _log.warning("%s: written by another release, with fields that are not known here and are left out: %s", what, fields)
+    _log.warning("%s: another release wrote fields that this one does not know; they are left out: %s", what, fields)

@@ -74,11 +74,13 @@ class ModelSpec(BaseModel):
     def _split(self) -> "ModelSpec":
         names = [v.name for v in self.variants]
         if len(set(names)) != len(names) or "stable" in names:
-            raise ValueError(f"variants of {self.name!r} are {names}; names are distinct, and `stable` is the model itself")
+            raise ValueError(
+                f"variants of {self.name!r} are {names}; names must be distinct, and `stable` is reserved for the model itself"
+            )
         total = sum(v.weight for v in self.variants)
         if total > 100 + 1e-9:
             raise ValueError(
-                f"weights of the variants of {self.name!r} sum to {total:g}; they are percentages of the same entities"
+                f"weights of the variants of {self.name!r} sum to {total:g}; they are percentages and must not sum to more than 100"
             )
         return self
 

@@ -57,7 +57,7 @@ class BundleExplainer:
             ) from problem
         except BundleError as problem:  # it was loaded from these files; somebody has changed them since
             raise Unavailable(
-                f"model {self._bundle.manifest.name!r} cannot be explained, because its bundle is no longer as it was loaded: "
+                f"model {self._bundle.manifest.name!r} cannot be explained, because its bundle's files have changed since it was loaded: "
                 f"{message_for_clients(problem, self._bundle.folder)}; ask without the parameter 'explain' for the verdict alone"
             ) from problem
         heads = [_head(rows, index) for index in range(len(bodies))]

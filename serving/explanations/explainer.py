@@ -91,7 +91,7 @@ class Explainer:
             background, base_scores = background.take(~np.isnan(base_scores), held), base_scores[~np.isnan(base_scores)]
         try:
             if columns is None:
-                raise NoPath("the bundle does not tell how many columns a row has")
+                raise NoPath("the bundle does not say how many columns a row has")
             trees = TreeModel.of(graph, columns, score, background, base_scores, batch)
         except NoPath as problem:
             return cls(run, score, columns, background, base_scores, row_s, None, str(problem), batch)
@@ -162,7 +162,7 @@ class Explainer:
     def _rows(self) -> Background:
         if self.background is None:
             raise UnexplainableModel(
-                "the bundle has neither a reference sample nor golden rows, so nothing stands for a column that is left out; "
+                "the bundle has neither a reference sample nor golden rows, so there are no values to replace a column with; "
                 "build it again with golden rows or with the file reference/sample.json"
             )
         return self.background
@@ -218,7 +218,7 @@ class Explainer:
 def refuse_late(passed_s: float, budget_s: float, index: int, rows: int) -> None:
     """Raise UnexplainableModel if so much of the time is over that row `index` of `rows` is not begun."""
     if passed_s > max(_MOST_LATE * budget_s, _LEAST_LATE_S):
-        raise UnexplainableModel(f"the time sufficed for {index} of {rows} rows; send fewer at once")
+        raise UnexplainableModel(f"the time was enough for only {index} of {rows} rows; send fewer rows in one request")
 
 
 def _base_scores(

@@ -88,7 +88,7 @@ class SurrogateTree:
         rows = len(scores)
         if rows < LEAST_ROWS:
             raise UnexplainableModel(
-                f"rules are fitted to {LEAST_ROWS} rows at least, and there are {background}; build the bundle with reference/sample.json"
+                f"rules need at least {LEAST_ROWS} rows, and there are only {background}; build the bundle with reference/sample.json"
             )
         codes = verdict_places(scores, investigate, alert)
         held = np.isin(np.arange(rows), cls.held_rows(rows))
@@ -97,10 +97,10 @@ class SurrogateTree:
         part = np.flatnonzero(~held)
         root = _grow(table, words, codes, part, DEPTH, max(int(_LEAST_LEAF * len(part)), 2), ())
         tree = cls(root, 0.0, int(held.sum()), background)
-        said = [
+        verdicts = [
             tree.leaf_of({name: _plain(table[name][row]) for name in table}).verdict for row in np.flatnonzero(held).tolist()
         ]
-        agreed = [VERDICTS[code] == verdict for code, verdict in zip(codes[held].tolist(), said, strict=True)]
+        agreed = [VERDICTS[code] == verdict for code, verdict in zip(codes[held].tolist(), verdicts, strict=True)]
         return cls(root, float(np.mean(agreed)), int(held.sum()), background)
 
     @staticmethod

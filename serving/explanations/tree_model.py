@@ -81,7 +81,7 @@ def features_of(graph: Any, matrix: str, batch: RowBatch = FREE) -> Features:
     try:
         cut = OnnxModel(cut_at(graph, matrix))
     except ModelError as problem:
-        raise NoPath(f"what the trees are given cannot be computed apart: {problem}") from problem
+        raise NoPath(f"the inputs of the trees cannot be computed separately: {problem}") from problem
     names = [spec.name for spec in cut.inputs]
 
     def features(tensors: Tensors) -> Floats:
@@ -113,4 +113,4 @@ def _check(path: ScorePath, features: dict[int, Features], rows: Tensors, expect
         found = 1.0 / (1.0 + np.exp(-margin)) if path.term.link == "logistic" else margin
     worst = float(np.abs(found - expected).max()) if len(expected) else 0.0
     if not worst <= TOLERANCE * max(1.0, float(np.abs(expected).max(initial=0.0))):
-        raise NoPath(f"the trees as they were read give scores up to {worst:.2g} away from the graph's")
+        raise NoPath(f"the scores of the trees that were read from the graph differ from the graph's own by up to {worst:.2g}")

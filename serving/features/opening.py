@@ -173,6 +173,7 @@ async def _open_store(settings: ServingSettings, online: OnlineStore) -> Store:
         return store
     if online.type != "sqlite":
         raise RegistryError(
-            f"online store {online.type!r} has no adapter here; put Feast's feature server before it and set VEDETTE_FEATURE_SERVER_URL"
+            f"online store {online.type!r} is not supported directly; run Feast's feature server in front of it and set "
+            "VEDETTE_FEATURE_SERVER_URL"
         )
     return SqliteStore(Path(online.path))

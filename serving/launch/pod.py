@@ -32,7 +32,7 @@ def prepare(settings: ServingSettings) -> ServingSpec:
     if missing or not spec.models:
         wanted = ", ".join(f"{m.name} {m.version} ({m.revision.bundle})" for m in missing) or "some model"
         raise ModelError(
-            f"asked to serve {wanted}, and {settings.bundle_dir or settings.store_dir} holds {', '.join(sorted(held)) or 'no bundle'}; "
+            f"the pod must serve {wanted}, but {settings.bundle_dir or settings.store_dir} holds {', '.join(sorted(held)) or 'no bundle'}; "
             "the storage address must name the bundle, e.g. by {digest} in spec.backend.kserve.storageUri"
         )
     ServedFile(settings.store_dir).write(spec)

@@ -63,7 +63,7 @@ def check_fit(manifest: Manifest, spec: RevisionSpec, features: FeatureReader | 
     if manifest.feature_service is None:
         raise BundleError(f"{where} takes no features; leave feature_service out of its revision")
     if features is None:
-        raise BundleError(f"{where} needs feature service {service!r}; none is open")
+        raise BundleError(f"{where} needs feature service {service!r}, but no feature repository is open")
     check_service(manifest, features.service(service))
 
 

@@ -160,7 +160,7 @@ class Loader:
         _log.info("probed %s: %d golden cases, %.0f us, %.0f MiB", name, *found)
         loaded = load_bundle(bundle, threads=self._model_threads)
         for rule in loaded.rules.unsupported if loaded.rules is not None else ():
-            _log.warning("rule %s of %s (%s) is not matched: %s", rule.id, name, rule.path, rule.reason)
+            _log.warning("rule %s of %s (%s) is ignored: %s", rule.id, name, rule.path, rule.reason)
         warm_batches(loaded.manifest, loaded.model, loaded.run_us)
         return loaded
 

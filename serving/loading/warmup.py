@@ -69,7 +69,7 @@ async def _answer(scorer: Scorer, variants: VariantSet, revision: LoadedRevision
         json_codec.write_answer(answer)
         binary_codec.write_answer(answer, request)
     except Exception as problem:  # whatever made-up rows do to a model, it says nothing about a client's
-        _log.debug("%s does not take made-up rows: %s", revision.name, problem)
+        _log.debug("%s does not accept the rows of the warm-up: %s", revision.name, problem)
 
 
 def request_bodies(manifest: Manifest) -> Iterator[bytes]:
@@ -106,7 +106,7 @@ def warm_batches(manifest: Manifest, model: Model, run_us: float) -> None:
         try:
             model.run({spec.name: _zeros(spec, rows) for spec in manifest.inputs})
         except ModelError as problem:
-            _log.debug("%s does not take %d made-up rows: %s", manifest.name, rows, problem)
+            _log.debug("%s does not accept %d rows of the warm-up: %s", manifest.name, rows, problem)
             return
 
 

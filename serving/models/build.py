@@ -44,7 +44,7 @@ def build_bundle(
     manifest_fields: the fields of Manifest that cannot be derived (name, version, score, assembly, ...).
     Raises BundleError; then nothing is left behind."""
     if folder.exists() and any(folder.iterdir()):
-        raise BundleError(f"{folder}: is there and not empty; name a new folder for the bundle")
+        raise BundleError(f"{folder}: exists and is not empty; name a new folder for the bundle")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         draft = Path(scratch) / "bundle"
@@ -112,6 +112,6 @@ def _place_manifest(draft: Path, session: OnnxModel, golden: Golden | None, fiel
             {**fields, "inputs": session.inputs, "outputs": session.outputs, "golden": golden, "files": digests}
         )
     except ValidationError as problem:
-        raise BundleError(f"the bundle's description does not hold: {problems_in(problem)}") from problem
+        raise BundleError(f"the bundle's description is not valid: {problems_in(problem)}") from problem
     body = json.dumps(manifest.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False)
     (draft / MANIFEST).write_text(body + "\n", encoding="utf-8")

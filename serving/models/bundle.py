@@ -60,7 +60,7 @@ def read_bundle(folder: Path, digest: str | None = None, signed: SignatureCheck 
     except ValidationError as problem:
         raise BundleError(f"{folder / MANIFEST}: {problems_in(problem)}") from problem
     if signed_files is not None and signed_files != files_of(manifest, actual):
-        raise UntrustedBundle(f"{folder}: the signature does not name the files of bundle.json, each of them and no other")
+        raise UntrustedBundle(f"{folder}: the signature must name exactly the files of bundle.json")
     _check_files(folder, manifest)
     check_graph(folder / MODEL, listed=manifest.files)
     return Bundle(manifest, actual, folder)
@@ -128,7 +128,7 @@ def check_signature(manifest: Manifest, model: Model) -> None:
                 f"{len(promised)} against {len(actual)}"
             ]
             raise BundleError(
-                f"bundle {manifest.name}/{manifest.version}: the graph's {kind}s are not those of bundle.json: {'; '.join(wrong)}"
+                f"bundle {manifest.name}/{manifest.version}: the graph's {kind}s differ from bundle.json: {'; '.join(wrong)}"
             )
 
 
@@ -178,7 +178,9 @@ def _manifest_bytes(folder: Path) -> bytes:
     path = folder / MANIFEST
     try:
         if path.stat().st_size > MANIFEST_LIMIT_BYTES:
-            raise BundleError(f"{path}: larger than {MANIFEST_LIMIT_BYTES} bytes; this is not a bundle.json of ours")
+            raise BundleError(
+                f"{path}: larger than {MANIFEST_LIMIT_BYTES} bytes; this is not the bundle.json of a Vedette bundle"
+            )
         return path.read_bytes()
     except OSError as problem:
         raise BundleError(f"{path}: cannot be read ({problem.strerror}); a bundle is a folder with a bundle.json") from problem
@@ -213,7 +215,7 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
 def check_paths(manifest: Manifest) -> None:
     """Every file of the list lies within the bundle's folder, and none stands where a signature does. Raises BundleError."""
     if SIGNATURE in manifest.files:
-        raise BundleError(f"files names {SIGNATURE}, which is where a signature stands; call the file otherwise")
+        raise BundleError(f"files names {SIGNATURE}, a name reserved for the signature; rename the file")
     for name in manifest.files:
         listed = PurePosixPath(name)
         if listed.is_absolute() or ".." in listed.parts or "\\" in name:

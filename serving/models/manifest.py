@@ -55,7 +55,7 @@ def rows_of(inputs: Sequence[TensorSpec], shapes: Mapping[str, Sequence[int]], n
     }
     if len(set(free.values())) > 1:
         sizes = ", ".join(f"{name!r} {size}" for name, size in free.items())
-        raise ValueError(f"the inputs differ in their rows: {sizes}; send as many rows in each")
+        raise ValueError(f"the inputs have different numbers of rows: {sizes}; send the same number in each")
     if free:
         return next(iter(free.values()))
     first = shapes[inputs[0].name] if inputs else ()
@@ -155,7 +155,7 @@ class OperatingPoint(_ManifestPart):
     def _ordered(self) -> "OperatingPoint":
         if self.investigate > self.threshold:
             raise ValueError(
-                f"investigate ({self.investigate}) is over threshold ({self.threshold}); it is the lower of the two"
+                f"investigate ({self.investigate}) is over threshold ({self.threshold}); it must be the lower of the two"
             )
         return self
 
@@ -242,7 +242,7 @@ class ReasonTemplate(_ManifestPart):
         try:
             asked = [(name, form, conversion) for _, name, form, conversion in Formatter().parse(text) if name is not None]
         except ValueError as problem:
-            raise ValueError(f"{text!r}: {problem}; write a brace that is meant as it stands twice") from problem
+            raise ValueError(f"{text!r}: {problem}; write a literal brace twice") from problem
         unknown = [name for name, form, conversion in asked if name not in REASON_PLACES or form or conversion]
         if unknown:
             raise ValueError(f"{text!r} has {{{unknown[0]}}}, expected some of {', '.join(f'{{{n}}}' for n in REASON_PLACES)}")
@@ -371,17 +371,17 @@ class Manifest(_ManifestPart):
         used = {c for a in self.assembly for c in a.columns}
         need(
             not keys & used,
-            f"entity keys {sorted(keys & used)} are inputs of the model; a key identifies, it is never a feature",
+            f"entity keys {sorted(keys & used)} are inputs of the model; a key names the entity and must not be a feature",
         )
         fields = {f.name for f in self.request_fields}
         has_rules = any(path.startswith("rules/") for path in self.files)
-        need(has_rules == (self.rules is not None), "a bundle has files under rules/ and the field `rules`: both or neither")
+        need(has_rules == (self.rules is not None), "a bundle has both files under rules/ and the field `rules`, or neither")
         unknown = sorted(self.personal.keys() - keys - fields - used)
         need(not unknown, f"personal names {unknown}, which are not entity keys, request fields or features")
         unnamed = sorted(self.explain.reasons.keys() - used) if self.explain is not None and self.assembly else []
-        need(not unnamed, f"explain.reasons names {unnamed}, which are no columns of the assembly")
+        need(not unnamed, f"explain.reasons names {unnamed}, which are not columns of the assembly")
         if self.conformal is not None:
-            need(self.score is not None, "conformal sets are of scores, so a bundle with them needs a score")
+            need(self.score is not None, "conformal sets are computed from scores, so a bundle with them needs a score")
             group = self.conformal.group
             need(group is None or group in fields, f"conformal.group {group!r} is not a request field")
             need(
@@ -396,5 +396,5 @@ class Manifest(_ManifestPart):
                 f"rules.event_field {event!r} is not a request field of datatype BYTES",
             )
         if self.feature_service is None:
-            need(used <= fields, f"assembly uses columns {sorted(used - fields)} that are no request_fields")
+            need(used <= fields, f"assembly uses columns {sorted(used - fields)} that are not request_fields")
         return self

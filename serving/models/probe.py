@@ -50,7 +50,7 @@ def probe(bundle: Bundle, *, timeout_s: float = 60.0, memory_bytes: int | None =
     except (IndexError, ValueError) as problem:
         tail = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise BundleError(
-            f"{bundle.folder}: the probe died with status {done.returncode} ({tail}); it may take {memory_bytes >> 20} MiB of memory; "
+            f"{bundle.folder}: the probe died with status {done.returncode} ({tail}); its limit of memory is {memory_bytes >> 20} MiB; "
             "the bundle is not loaded"
         ) from problem
     if "error" in answer:
@@ -118,7 +118,7 @@ def _main(arguments: list[str]) -> int:
         if isinstance(problem, MemoryError) or _OUT_OF_MEMORY.search(message):
             limit_mib = int(memory_bytes) >> 20
             message = (
-                f"{folder}: the probe may take {limit_mib} MiB of memory and needs more ({message}); give the pod more memory"
+                f"{folder}: the probe needs more memory than its limit of {limit_mib} MiB ({message}); give the pod more memory"
             )
         print(json.dumps({"error": message}))
         return 1

@@ -86,7 +86,7 @@ def scores_of(outputs: Mapping[str, NDArray[Any]], spec: ScoreSpec, rows: int) -
     picked = values if spec.column is None or not has_column else values[..., spec.column]
     if picked.size != rows or not has_column:
         raise ValueError(
-            f"output {spec.output!r} has shape {list(values.shape)} for {rows} rows; score.column must pick one number a row"
+            f"output {spec.output!r} has shape {list(values.shape)} for {rows} rows; score.column must pick one number per row"
         )
     return picked.reshape(rows).astype(np.float32, copy=False)
 

@@ -126,7 +126,7 @@ class ModelServer:
             raise error from problem.__cause__
         except BaseException:  # cancelled
             if trace is not None:
-                trace.end({"model": request.model}, error="the client is gone")
+                trace.end({"model": request.model}, error="the client disconnected")
             raise
         finally:
             self._metrics.ongoing -= 1
@@ -151,8 +151,8 @@ class ModelServer:
         named = self._snapshot.current[request.model].named(requested)
         if named.stable.revision.version != request.version:
             raise BadRequest(
-                f"variant {requested!r} of model {request.model!r} is version {named.stable.revision.version}, the request asks for "
-                f"version {request.version!r} as well; ask for one of them"
+                f"variant {requested!r} of model {request.model!r} is version {named.stable.revision.version}, but the request also "
+                f"asks for version {request.version!r}; name the variant or the version, not both"
             )
         return named
 
@@ -305,7 +305,7 @@ class ModelServer:
     def _check_control(self) -> None:
         if not self._may_control:
             raise Unsupported(
-                "loading and unloading over the protocol is off; VEDETTE_REPOSITORY_CONTROL=true turns it on for all who reach this server"
+                "loading and unloading over the protocol is off; VEDETTE_REPOSITORY_CONTROL=true turns it on for all clients"
             )
 
 

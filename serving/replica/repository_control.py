@@ -11,7 +11,7 @@ def check_free(spec: ServingSpec, name: str) -> None:
     """Raises BadRequest if clients may not change this model."""
     if spec.is_managed(name):
         raise BadRequest(
-            f"model {name!r} is managed by a control plane, so it is not loaded or unloaded by clients; change it by its "
+            f"model {name!r} is managed by a control plane, so clients cannot load or unload it; change it by its "
             f"ModelService, e.g. `vedette rollout start {name}`"
         )
     variants = [variant.name for model in spec.models if model.name == name for variant in model.variants]

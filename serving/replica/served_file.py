@@ -39,7 +39,7 @@ class ServedFile:
             last = self._read_last()
             if last is None:
                 raise
-            _log.error("%s; the last written specification is served", problem)
+            _log.error("%s; the last valid specification is still served", problem)
             return last
         return self._read_last() if spec is None else spec
 
@@ -67,7 +67,7 @@ class ServedFile:
 
     def _write(self, spec: ServingSpec) -> None:
         body = spec.model_dump_json(indent=1) + "\n"
-        _parse(body.encode(), "what should be served")
+        _parse(body.encode(), "the new specification")
         was_seen = self._stamp() == self._seen
         write_whole(self._last, body)
         stamp = _stamp(write_whole(self._path, body))
@@ -113,7 +113,7 @@ def _parse(body: bytes, where: str) -> ServingSpec:
         first = problem.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the document"
         raise ModelError(
-            f"{where}: is not a serving specification ({field}: {first['msg']}); `vedette up` writes it anew from what was "
+            f"{where}: is not a serving specification ({field}: {first['msg']}); `vedette up` writes it again from what was "
             "served last and from the service documents"
         ) from problem
 

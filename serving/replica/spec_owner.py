@@ -67,7 +67,7 @@ class SpecOwner:
         try:
             self._apply_loaded(self.spec)
         except Exception:
-            _log.exception("what is loaded could not be applied; what was served before goes on")
+            _log.exception("the loaded revisions could not be applied; the previous ones are still served")
 
     def close(self) -> None:
         """Stop all changes; callers that wait are cancelled."""
@@ -115,7 +115,7 @@ class SpecOwner:
         try:
             self._apply_loaded(spec)
         except Exception as defect:
-            _log.exception("a change of what is served could not be applied; what was served before goes on")
+            _log.exception("a change of what is served could not be applied; the previous revisions are still served")
             change.fail(defect)
             self.reapply()
             return False
@@ -145,7 +145,7 @@ class SpecOwner:
             loading.result()
             self._settle(self.spec)
         except Exception as defect:
-            _log.exception("what is served could not be settled")
+            _log.exception("the served revisions could not be settled")
             for change in waiting:
                 change.fail(defect)
         for change in waiting:

@@ -94,10 +94,11 @@ class Admission:
         self._limit, self._measured_s, self._cpu_then_s = float(max_ongoing), 0.0, 0.0
         self._strained_since_s: float | None = None
         self._busy_error = Overloaded(
-            "the server has more requests than it can answer in time; send fewer, or again later", retry_after_s=_RETRY_AFTER_S
+            "the server has more requests than it can answer in time; send fewer, or try again later",
+            retry_after_s=_RETRY_AFTER_S,
         )
         self._full_error = Overloaded(
-            f"{max_ongoing} requests are under way already; send fewer, or again later", retry_after_s=_RETRY_AFTER_S
+            f"{max_ongoing} requests are already under way; send fewer, or try again later", retry_after_s=_RETRY_AFTER_S
         )
         self.refused: dict[str, int] = {"busy": 0, "full": 0}
         """Requests refused so far by reason; only the loop changes it."""

@@ -322,12 +322,10 @@ class Breakers:
         breaker, name = guard.breaker, guard.dependency
         self.changes[name, NAMES[breaker.state]] += 1
         if breaker.state is BreakerState.CLOSED:
-            _log.info("breaker of %s closed after %d good probes: it is asked as before", name, breaker.limits.probes)
+            _log.info("breaker of %s closed after %d good probes: all calls pass again", name, breaker.limits.probes)
         elif breaker.state is BreakerState.OPEN:
             wait_s = breaker.until_s - breaker.changed_s
             level = logging.WARNING if before is BreakerState.CLOSED or breaker.openings <= 1 else logging.INFO
-            _log.log(
-                level, "breaker of %s opened: %s; %s; it is asked again in %.1f s", name, breaker.why, guard.instead, wait_s
-            )
+            _log.log(level, "breaker of %s opened: %s; %s; it is probed in %.1f s", name, breaker.why, guard.instead, wait_s)
         else:
             _log.debug("breaker of %s is half-open: %d probes", name, breaker.limits.probes)

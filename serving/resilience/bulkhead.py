@@ -56,14 +56,14 @@ class Bulkhead:
         if waiting > self._queue:
             self._on_refused()
             raise Overloaded(
-                f"{self._name} has {self._under_way} runs under way; send fewer, or again later",
+                f"{self._name} has {self._under_way} runs under way; send fewer, or try again later",
                 retry_after_s=_RETRY_AFTER_S,
             )
         wait_s = max(waiting, 0) * expected_s / self._threads
         if waiting > 0 and wait_s + expected_s > within_s:
             self._on_refused()
             raise Overloaded(
-                f"{self._name} would answer in about {wait_s + expected_s:.3f} s and the request leaves it {within_s:.3f} s; "
+                f"{self._name} would answer in about {wait_s + expected_s:.3f} s, but the request leaves it {within_s:.3f} s; "
                 "send fewer, or allow more time",
                 retry_after_s=max(wait_s, _RETRY_AFTER_S),
             )

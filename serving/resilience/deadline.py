@@ -18,7 +18,7 @@ def too_late(model: str, allowed_s: float, run_s: float) -> DeadlineExceeded | N
     if allowed_s > run_s:
         return None
     return DeadlineExceeded(
-        f"the request allows {allowed_s * 1e3:.3g} ms and model {model!r} takes {run_s * 1e3:.3g} ms; nothing was done for it, "
+        f"the request allows {allowed_s * 1e3:.3g} ms, but model {model!r} takes {run_s * 1e3:.3g} ms, so it was not run; "
         "allow more time"
     )
 

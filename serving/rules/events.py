@@ -74,7 +74,7 @@ def fields_of_json(body: bytes) -> tuple[Fields, Mapping[str, Any]]:
     """The fields of an event given as JSON text, and the parsed document. Raises RuleError if it is not valid or too large."""
     if len(body) > MAX_EVENT_BYTES:
         raise RuleError(
-            f"an event of {len(body)} bytes is more than {MAX_EVENT_BYTES}; send the record without its attachments"
+            f"an event has {len(body)} bytes, at most {MAX_EVENT_BYTES} are accepted; send the record without its attachments"
         )
     try:
         document = orjson.loads(body)

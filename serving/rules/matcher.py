@@ -41,7 +41,9 @@ class Matcher:
         self, rules: Sequence[SigmaRule], unsupported: Sequence[UnsupportedRule] = (), sources: LogSources | None = None
     ) -> None:
         if len(rules) > MAX_RULES:
-            raise RuleError(f"{len(rules)} SIGMA rules are more than {MAX_RULES}; choose those that matter for this model")
+            raise RuleError(
+                f"the bundle has {len(rules)} SIGMA rules, at most {MAX_RULES} are allowed; choose those that matter for this model"
+            )
         self.rules, self.unsupported = tuple(rules), tuple(unsupported)
         self.sources = sources or LogSources()
         groups: dict[LogSource, list[tuple[int, SigmaRule]]] = {}

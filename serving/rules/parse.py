@@ -109,7 +109,7 @@ def parse_sigma(
             title = str(document.get("title") or "")
             try:
                 if identity in seen:
-                    raise _NotSupported(f"its id is that of {seen[identity]}; give it one of its own")
+                    raise _NotSupported(f"its id is the same as that of {seen[identity]}; give it another id")
                 rules.append(_rule(document, identity, path, placeholders or {}))
                 seen[identity] = path
             except (_NotSupported, SigmaError, TypeError, ValueError, AttributeError, RecursionError) as problem:
@@ -153,12 +153,12 @@ def _reason(problem: Exception) -> str:
 def _rule(document: Mapping[str, Any], identity: str, path: str, placeholders: Placeholders) -> tree.SigmaRule:
     for key, what in _KINDS:
         if key in document:
-            raise _NotSupported(f"it is {what}; one event is judged by itself")
+            raise _NotSupported(f"it is {what}; only rules for single events are supported")
     if "action" in document:
         raise _NotSupported("it is a collection with `action:`; write each rule out")
     detection = document.get("detection")
     if isinstance(detection, dict) and "timeframe" in detection:
-        raise _NotSupported("it has a timeframe; one event is judged by itself")
+        raise _NotSupported("it has a timeframe; only rules for single events are supported")
     parsed = ParsedRule.from_dict(dict(document), policy=_POLICY)
     detections = parsed.detection
     reader = _Reader(detections, placeholders)
@@ -189,7 +189,7 @@ class _Reader:
         if isinstance(item, ConditionSelector):
             named = [self._named(i.identifier) for i in item.resolve_referenced_detections(self._detections)]
             if not named:
-                raise _NotSupported(f"`{item.args[0]} of {item.pattern}` names no detection")
+                raise _NotSupported(f"`{item.args[0]} of {item.pattern}` matches no detection")
             return _joined(named, ConditionAND if item.cond_class is ConditionAND else ConditionOR)
         if isinstance(item, ConditionNOT):
             return tree.Not(self.condition(item.args[0]))
@@ -199,7 +199,7 @@ class _Reader:
 
     def _named(self, name: str) -> tree.Node:
         if name not in self._detections.detections:
-            raise _NotSupported(f"its condition names {name!r}, which is no detection of it")
+            raise _NotSupported(f"its condition names {name!r}, which is not one of its detections")
         return self._detection(self._detections.detections[name])
 
     def _detection(self, detection: SigmaDetection) -> tree.Node:
@@ -215,7 +215,7 @@ class _Reader:
     def _value(self, item: SigmaDetectionItem, value: SigmaType) -> tree.Node:
         self._leaves += 1
         if self._leaves > MAX_LEAVES:
-            raise _NotSupported(f"it has more than {MAX_LEAVES} values once its modifiers have multiplied them")
+            raise _NotSupported(f"its modifiers expand its values to more than {MAX_LEAVES}; write fewer values")
         if isinstance(value, SigmaExpansion):
             return _joined([self._value(item, one) for one in value.values], ConditionOR)
         if isinstance(value, SigmaString):
@@ -318,5 +318,5 @@ def _other(field: str | None, value: SigmaType) -> tree.Node:
 
 def _needed(field: str | None) -> str:
     if field is None:
-        raise _NotSupported("a value that needs a field stands among the keywords")
+        raise _NotSupported("a keyword has a value that needs a field")
     return field

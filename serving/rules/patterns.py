@@ -66,7 +66,7 @@ class LiteralSet:
         # working: RE2 empties its cache when it is full.
         for number, (_, text) in enumerate(literals):
             if number not in self.found(text):
-                raise RuleError(f"{len(literals)} literals are more than RE2 holds; split the rule set")
+                raise RuleError(f"RE2 cannot hold {len(literals)} literals; split the rule set")
 
     def found(self, text: str) -> Iterable[int]:
         """Numbers of the literals found."""

@@ -142,11 +142,11 @@ class RuleSet:
         try:
             fields, document = fields_of_json(body if isinstance(body, bytes) else str(body).encode())
             named = document.get("logsource")
-            said = named if isinstance(named, dict) else None  # else an ordinary field of that name
-            source = sources.of(fields, said)
+            declared = named if isinstance(named, dict) else None  # else an ordinary field of that name
+            source = sources.of(fields, declared)
         except RuleError:
             return None  # no rule can match a row whose event cannot be read
-        return fields, source if said is not None or self._source is None else self._source
+        return fields, source if declared is not None or self._source is None else self._source
 
     def _from_columns(self, columns: Columns, row: int) -> tuple[Fields, EventSource]:
         fields: Fields = {}
@@ -181,7 +181,7 @@ def read_files(files: Mapping[str, bytes]) -> RuleFiles:
         raise RuleError(f"the rules are larger than {MAX_BYTES} bytes; choose those that matter for this model")
     strange = sorted(path for path in files if not path.lower().endswith(SUFFIXES))
     if strange:
-        raise RuleError(f"{strange} are no rules; {FOLDER} holds rules.yaml and SIGMA files (*.yml, *.yaml)")
+        raise RuleError(f"{strange} are not rule files; {FOLDER} may hold only rules.yaml and SIGMA files (*.yml, *.yaml)")
     parsed = parse_rules_file(files.get(THRESHOLDS, b""))
     sources = LogSources(read_entries(parsed.logsources))
     sigma_files = [(path, content) for path, content in sorted(files.items()) if path != THRESHOLDS]

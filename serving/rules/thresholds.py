@@ -68,10 +68,12 @@ class ThresholdRules:
     def __init__(self, rules: Sequence[ThresholdDeclaration], datatypes: Mapping[str, str]) -> None:
         """datatypes: of every column a rule may name. Raises RuleError for a rule that does not hold."""
         if len(rules) > MAX_RULES:
-            raise RuleError(f"{len(rules)} threshold rules are more than {MAX_RULES}")
+            raise RuleError(
+                f"there are {len(rules)} threshold rules, at most {MAX_RULES} are allowed; choose those that matter for this model"
+            )
         repeated = sorted({r.id for r in rules if sum(o.id == r.id for o in rules) > 1})
         if repeated:
-            raise RuleError(f"threshold rules {repeated} are there more than once; give each an id of its own")
+            raise RuleError(f"threshold rules {repeated} occur more than once; give each rule its own id")
         self.rules = tuple(_compile(rule, datatypes) for rule in rules)
 
     def judge(self, columns: Mapping[str, NDArray[Any]], rows: int) -> list[list[ThresholdDeclaration]]:
@@ -115,11 +117,11 @@ def columns_named(identity: str, when: str) -> frozenset[str]:
 def _parsed(identity: str, when: str) -> cel.Program:
     where = f"threshold rule {identity!r}"
     if len(when) > MAX_LETTERS:
-        raise RuleError(f"{where}: {len(when)} letters are more than {MAX_LETTERS}; split it")
+        raise RuleError(f"{where}: `when` has {len(when)} characters, at most {MAX_LETTERS} are allowed; split the rule")
     try:
         return cel.compile(when)
     except ValueError as problem:
-        raise RuleError(f"{where}: {when!r} is no CEL: {_brief(problem)}") from problem
+        raise RuleError(f"{where}: {when!r} is not valid CEL: {_brief(problem)}") from problem
 
 
 def _compile(rule: ThresholdDeclaration, datatypes: Mapping[str, str]) -> Threshold:
@@ -129,7 +131,7 @@ def _compile(rule: ThresholdDeclaration, datatypes: Mapping[str, str]) -> Thresh
     if unknown:
         raise RuleError(f"{where}: there is no column {unknown}; a rule may name {sorted(datatypes)}")
     if not columns:
-        raise RuleError(f"{where}: {rule.when!r} asks for no column, so it says the same of every row")
+        raise RuleError(f"{where}: {rule.when!r} uses no column, so it gives every row the same answer; name a column")
     _try_out(rule, program, {name: datatypes[name] for name in columns})
     return Threshold(rule, program, columns)
 
@@ -151,8 +153,8 @@ def _try_out(rule: ThresholdDeclaration, program: cel.Program, datatypes: Mappin
         is_evaluated = True
     if not is_evaluated:
         raise RuleError(
-            f"threshold rule {rule.id!r}: {rule.when!r} cannot be evaluated: {_brief(problem)}; numbers are doubles (write 2.0 in "
-            "sums), text is compared with text"
+            f"threshold rule {rule.id!r}: {rule.when!r} cannot be evaluated: {_brief(problem)}; write numbers as doubles (2.0) "
+            "and compare text only with text"
         )
 
 

@@ -26,8 +26,8 @@ def output_tensor(position: int, groups: Sequence[RowGroup], rows: int) -> Tenso
         m.shape[:1] != (group.rows.rows,) for m, group in zip(made, groups, strict=True)
     ):
         raise BadRequest(
-            f"output {first.name!r} does not have one entry a row, and the rows of this request meet several variants; "
-            "send them one by one"
+            f"output {first.name!r} does not have one entry per row, and the rows of this request go to several variants; "
+            "send the rows one by one"
         )
     data = np.empty((rows, *first.shape[1:]), dtype=first.data.dtype)
     for tensor, group in zip(made, groups, strict=True):

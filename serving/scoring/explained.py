@@ -130,7 +130,7 @@ def check_rows(rows: int) -> None:
     """Raises BadRequest for more rows than are explained at once."""
     if rows > MOST_ROWS:
         raise BadRequest(
-            f"the request has {rows} rows and asks for explanations, which are given for {MOST_ROWS} at most; send several requests"
+            f"the request has {rows} rows, but explanations are given for at most {MOST_ROWS} rows; send several requests"
         )
 
 
@@ -139,8 +139,8 @@ def _work(group: RowGroup, method: str) -> Callable[[float], list[bytes]]:
     revision, verdicts = group.variant.revision, group.verdicts
     explainer = revision.explainer
     if group.source == RULES or verdicts is None or explainer is None:
-        said = [_by_rules(group, row) for row in range(group.rows.rows)]
-        return lambda budget_s: said
+        explanations = [_by_rules(group, row) for row in range(group.rows.rows)]
+        return lambda budget_s: explanations
     thresholds = VerdictThresholds.of(revision.points[verdicts.point])
     rows = JudgedRows(
         tensors=runtime_feed(tensors_of(group)),

@@ -117,7 +117,9 @@ class InputPlan:
         _check_rows(rows, max_rows)
         for name in self.non_row_inputs:
             if sent[name].shape[0] > max_rows:
-                raise BadRequest(f"input {name!r} has a first dimension of {sent[name].shape[0]}, at most {max_rows} is taken")
+                raise BadRequest(
+                    f"input {name!r} has a first dimension of {sent[name].shape[0]}, at most {max_rows} is accepted"
+                )
         return TensorRows({name: sent[name].data for name in self.tensors}, rows)
 
     def _column_rows(self, sent: Mapping[str, Tensor], request: InferRequest, now_us: int, max_rows: int) -> ColumnRows:
@@ -129,7 +131,9 @@ class InputPlan:
         rows = len(next(iter(columns.values())))
         for name, column in columns.items():
             if len(column) != rows:
-                raise BadRequest(f"input {name!r} has {len(column)} rows, the others have {rows}; send one value a row in each")
+                raise BadRequest(
+                    f"input {name!r} has {len(column)} rows, the others have {rows}; send one value per row in each"
+                )
         _check_rows(rows, max_rows)
         stamp = sent.get(self.event_time) if self.event_time and self.event_time not in needed else None
         if stamp is None and self.event_time in columns:
@@ -140,7 +144,7 @@ class InputPlan:
             at_us = np.full(rows, _moment(request.parameters.get(EVENT_TIME), now_us), dtype=np.int64)
         if len(at_us) != rows:
             raise BadRequest(
-                f"input {self.event_time!r} has {len(at_us)} rows, the others have {rows}; send one value a row in each"
+                f"input {self.event_time!r} has {len(at_us)} rows, the others have {rows}; send one value per row in each"
             )
         return ColumnRows({k: columns[k] for k in self.keys}, {f: columns[f] for f in self.fields}, at_us, rows)
 
@@ -174,7 +178,7 @@ def _flat(tensor: Tensor) -> NDArray[Any]:
     shape = tensor.shape
     if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
         return tensor.data.reshape(shape[0])
-    raise BadRequest(f"input {tensor.name!r} has shape {list(shape)}, expected [n] or [n, 1]: one value a row")
+    raise BadRequest(f"input {tensor.name!r} has shape {list(shape)}, expected [n] or [n, 1]: one value per row")
 
 
 def _check_rows(rows: int, max_rows: int) -> None:
@@ -199,7 +203,7 @@ def _names_problem(sent: Mapping[str, Tensor], needed: list[str], model: str, te
 def _times(values: NDArray[Any], name: str) -> NDArray[np.int64]:
     if values.dtype == np.int64:
         if len(values) and not (values.min() > -_MOMENT_LIMIT_US and values.max() < _MOMENT_LIMIT_US):
-            raise BadRequest(f"input {name!r} holds a moment out of range, {_MOMENT_EXPECTED}")
+            raise BadRequest(f"input {name!r} holds a time out of range, {_MOMENT_EXPECTED}")
         return values
     if values.dtype != object:
         raise BadRequest(

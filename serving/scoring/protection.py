@@ -99,7 +99,7 @@ class Protection:
     def _new_guard(self, key: tuple[str, str, str, str]) -> Guard:
         name, version, variant, _ = key
         limits = BreakerLimits(slow_s=_MODEL_SLOW_SHARE * self.default_deadline_s, cooldown_s=1.0, most_cooldown_s=30.0)
-        instead = "rules answer if the bundle has them, else 503" if variant == "stable" else "stable answers for it"
+        instead = "rules answer if the bundle has them, else 503" if variant == "stable" else "stable answers instead"
         guard = self.breakers.new(f"model:{name}/{version}/{variant}", self._limits(limits), instead=instead)
         self._models[key] = guard
         return guard

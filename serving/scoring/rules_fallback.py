@@ -43,7 +43,10 @@ async def settle_by_rules(group: RowGroup, why: Why, metrics: ServingMetrics) ->
     group.settle(Verdicts(point, np.full(rows, np.nan, dtype=np.float32), codes))
     if metrics.ruled(revision.name, revision.version, revision.variant, why, group.matched):
         _log.warning(
-            "the %s of %s %s out: its rules answer (said once)", why, revision.name, "are" if why == "features" else "is"
+            "the %s of %s %s unavailable: its rules answer (logged once)",
+            why,
+            revision.name,
+            "are" if why == "features" else "is",
         )
     return True
 

@@ -214,7 +214,7 @@ class Scorer:
         else:
             self._count_failure(state, group, RuntimeError())
         if self._metrics.fell_back(revision.name, revision.version, revision.variant) == 1:
-            _log.warning("%s of %s fails, stable answers (said once): %s", revision.variant, revision.name, problem)
+            _log.warning("%s of %s fails, stable answers instead (logged once): %s", revision.variant, revision.name, problem)
         return fallback
 
     async def _answer_by_rules(self, group: RowGroup, problem: Exception) -> bool:
@@ -293,7 +293,7 @@ class Scorer:
         except TimeoutError as problem:
             self._protection.refused_unrecorded += 1
             raise DeadlineExceeded(
-                "the answer's record was not on the disk within the deadline, and no answer is given without it; allow more time"
+                "the answer's record was not on the disk within the deadline, so the answer was not sent; allow more time"
             ) from problem
 
     def _count_answered(self, state: RequestState, groups: Sequence[RowGroup]) -> float:

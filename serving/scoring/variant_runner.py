@@ -299,7 +299,7 @@ def _report_run(
 def _breaker_open(revision: LoadedRevision, guard: Guard, now_s: float) -> ModelUnavailable:
     breaker = guard.breaker
     return ModelUnavailable(
-        f"model {revision.name!r} ({revision.variant}) is not asked for a while: {breaker.why}; try again later",
+        f"model {revision.name!r} ({revision.variant}) gets no calls for now: {breaker.why}; try again later",
         retry_after_s=guard.retry_after_s(now_s),
         is_slow=breaker.is_slow,
     )

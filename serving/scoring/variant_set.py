@@ -140,4 +140,4 @@ def incompatibility(stable: LoadedRevision, other: LoadedRevision) -> str | None
         problems.append(f"lacks the operating points {points}")
     if not problems:
         return None
-    return f"it cannot stand beside {STABLE}: it {'; it '.join(problems)}; serve such a model under a name of its own"
+    return f"it cannot be served beside {STABLE}: it {'; it '.join(problems)}; serve it under another model name"

@@ -85,8 +85,8 @@ class SegmentMap:
         if taken:
             raise SegmentMapError(
                 f"the segment mapping's column{'s' * (len(taken) > 1)} {', '.join(map(repr, taken))} "
-                f"{'are inputs' if len(taken) > 1 else 'is an input'} of {whose}; segments are kept beside a model and never go into it: "
-                "name the column of the mapping differently, or take the input out of the model"
+                f"{'are inputs' if len(taken) > 1 else 'is an input'} of {whose}; a segment must not be an input of a model: "
+                "rename the column of the mapping, or take the input out of the model"
             )
 
     def _network_of(self, entity: bytes) -> int | None:
@@ -123,13 +123,15 @@ def parse_segment_map(text: str, where: str, *, is_yaml: bool) -> SegmentMap:
     columns = tuple(dict.fromkeys(column for _, _, values in lines for column in values))
     for column in columns:
         if not _COLUMN.fullmatch(column):
-            raise SegmentMapError(f"{where}: column {column!r} is no name; write a letter, then letters, digits, - and _")
+            raise SegmentMapError(
+                f"{where}: column {column!r} is not a valid name; write a letter, then letters, digits, - and _"
+            )
     segments = sorted({f"{column}={value}" for _, _, values in lines for column, value in values.items() if value})
     if not segments:
         raise SegmentMapError(f"{where}: has no segment; write e.g. the line `10.1.0.0/16,finance` under `entity,unit`")
     if len(segments) > MOST_SEGMENTS:
         raise SegmentMapError(
-            f"{where}: has {len(segments)} different values, at most {MOST_SEGMENTS} are taken; leave columns out or merge values"
+            f"{where}: has {len(segments)} different values, at most {MOST_SEGMENTS} are allowed; leave columns out or merge values"
         )
     places = {segment: place for place, segment in enumerate(segments)}
     exact: dict[bytes, int] = {}
@@ -143,7 +145,7 @@ def parse_segment_map(text: str, where: str, *, is_yaml: bool) -> SegmentMap:
             of_length = networks.setdefault(kept.version, {}).setdefault(kept.prefixlen, {})
             is_new = of_length.setdefault(int(kept.network_address), len(entries)) == len(entries)
         if not is_new:
-            raise SegmentMapError(f"{where}, {number}: {entity!r} is there twice; keep one line")
+            raise SegmentMapError(f"{where}, {number}: {entity!r} occurs twice; keep one line")
         entries.append(tuple(places[f"{column}={value}"] for column, value in values.items() if value))
     longest_first = {v: dict(sorted(of_version.items(), reverse=True)) for v, of_version in networks.items()}
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -170,7 +172,7 @@ def _lines_of_csv(text: str, where: str) -> Sequence[Line]:
         rows = [(reader.line_num, row) for row in reader if row and not row[0].startswith("#")]
     except csv.Error as problem:
         raise SegmentMapError(
-            f"{where}, line {reader.line_num}: is not CSV: {problem}; see the fields and quotes there"
+            f"{where}, line {reader.line_num}: is not CSV: {problem}; check the fields and quotes of that line"
         ) from problem
     header = rows[0][1] if rows else []
     if len(header) < 2 or header[0].strip() != _ENTITY:
@@ -199,7 +201,7 @@ def _lines_of_yaml(text: str, where: str) -> Sequence[Line]:
     finally:
         loader.dispose()
     if not isinstance(content, dict) or not all(isinstance(values, dict) for values in content.values()):
-        raise SegmentMapError(f"{where}: is no mapping of entities; write e.g. `10.1.0.0/16: {{unit: finance}}`")
+        raise SegmentMapError(f"{where}: is not a mapping of entities; write e.g. `10.1.0.0/16: {{unit: finance}}`")
     for mapping in (node, *[values for _, values in node.value]):
         _refuse_twice(mapping, where)
     found = []
@@ -218,25 +220,27 @@ def _refuse_twice(mapping: Any, where: str) -> None:
     seen = set()
     for key, _ in mapping.value:
         if key.value in seen:
-            raise SegmentMapError(f"{where}, line {key.start_mark.line + 1}: {key.value!r:.80} is there twice; keep one line")
+            raise SegmentMapError(f"{where}, line {key.start_mark.line + 1}: {key.value!r:.80} occurs twice; keep one line")
         seen.add(key.value)
 
 
 def _line(at: str, entity: str, values: Mapping[Any, Any], where: str) -> Line:
     if not entity.strip():
         raise SegmentMapError(f"{where}, {at}: has no entity; write a key or a network, e.g. 10.1.0.0/16")
-    said = {str(column): "" if value is None else str(value).strip() for column, value in values.items()}
-    for column, value in said.items():
+    segment = {str(column): "" if value is None else str(value).strip() for column, value in values.items()}
+    for column, value in segment.items():
         if value and not _VALUE.fullmatch(value):
             raise SegmentMapError(
                 f"{where}, {at}: {column} is {value!r:.80}; a segment is at most 63 characters, without quotes, backslash, = and control"
             )
-    return at, entity.strip(), said
+    return at, entity.strip(), segment
 
 
 def _bounded(lines: Sequence[Line], where: str) -> Sequence[Line]:
     if len(lines) > MOST_ENTRIES:
-        raise SegmentMapError(f"{where}: has {len(lines):,} entries, at most {MOST_ENTRIES:,} are taken; write networks")
+        raise SegmentMapError(
+            f"{where}: has {len(lines):,} entries, at most {MOST_ENTRIES:,} are allowed; write networks instead of single addresses"
+        )
     return lines
 
 

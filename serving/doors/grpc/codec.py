@@ -92,7 +92,7 @@ def read_request(
     outputs = tuple([_output(index, item) for index, item in enumerate(message.outputs)])
     for what, named in (("inputs", inputs), ("outputs", outputs)):
         if len(named) > 1 and len({item.name for item in named}) != len(named):
-            raise BadRequest(f"{what}: a name stands there more than once; names must be distinct")
+            raise BadRequest(f"{what}: a name occurs more than once; names must be distinct")
     parameters = read_parameters(message.parameters)
     return InferRequest(
         message.model_name,
@@ -147,7 +147,7 @@ def _typed(contents: Message, datatype: str, shape: list[int], count: int, where
     filled = contents.ListFields()
     if len(filled) > 1 or (filled and filled[0][0].name != field):
         names = ", ".join(descriptor.name for descriptor, _ in filled)
-        raise BadRequest(f"{where}: contents has {names}; {datatype} stands in {field}")
+        raise BadRequest(f"{where}: contents has {names}, but {datatype} belongs in {field}")
     elements = list(getattr(contents, field))
     if len(elements) != count:
         raise mismatch(where, shape, count, len(elements))

@@ -75,14 +75,14 @@ class _Inbox:
             size = message_length(body, at)
             if size > FRAME_BYTES + MAX_FLOWING_BYTES:
                 raise TooLarge(
-                    f"a message is larger than {MAX_FLOWING_BYTES} bytes; this method takes names, send one at a time"
+                    f"a message is larger than {MAX_FLOWING_BYTES} bytes; this method takes only names, so send one in each message"
                 )
             if len(body) - at < size:
                 break
             self._queue.put_nowait((body[at], bytes(body[at + FRAME_BYTES : at + size])))
             at += size
         if self._queue.qsize() > MAX_WAITING:
-            raise TooLarge(f"more than {MAX_WAITING} messages wait on one stream; take the answers first")
+            raise TooLarge(f"more than {MAX_WAITING} messages wait on one stream; read the answers before you send more")
         if at:
             stream.body = bytes(body[at:])
             stream.since = self._now() if stream.body else inf

@@ -86,5 +86,5 @@ class Health:
         except NotFound:
             return _UNKNOWN
         except Exception:
-            _log.exception("the health of %r cannot be told", name)
+            _log.exception("the health of %r cannot be determined", name)
             return int(_STATUS.Value("NOT_SERVING"))

@@ -58,10 +58,10 @@ def read_head(fields: list[Field]) -> RequestHead:
         else:
             is_regular = True
             if name in _HOP_BY_HOP or _UPPER.search(name) or (name == b"te" and value != b"trailers"):
-                raise ProtocolFault(PROTOCOL_ERROR, f"{name.decode('latin-1')} has no place in HTTP/2")
+                raise ProtocolFault(PROTOCOL_ERROR, f"the header {name.decode('latin-1')} is not allowed in HTTP/2")
         headers[name] = value
     if not (headers.get(b":method") and headers.get(b":scheme") and headers.get(b":path")):
-        raise ProtocolFault(PROTOCOL_ERROR, "a request without method, scheme or path")
+        raise ProtocolFault(PROTOCOL_ERROR, "the request has no :method, :scheme or :path")
     return _head(headers)
 
 
@@ -102,13 +102,15 @@ def message_length(body: bytes | bytearray, at: int = 0) -> int:
 
 def not_single(size: int) -> BadRequest:
     """The error for a body of `size` bytes that is not exactly one message."""
-    return BadRequest(f"the request's body is {size} bytes and not exactly one gRPC message of the length it states")
+    return BadRequest(
+        f"the request's body of {size} bytes is not exactly one gRPC message of the length that its prefix states"
+    )
 
 
 async def unpacked(message: bytes, encoding: bytes, limit: int) -> bytes:
     """A message that came compressed. Raises BadRequest, TooLarge, or Unsupported as gRPC says."""
     if encoding == b"identity":
-        raise BadRequest("a message is marked as compressed and grpc-encoding does not say how")
+        raise BadRequest("a message is marked as compressed, but grpc-encoding names no compression")
     if encoding not in {b"gzip", b"deflate"}:
         raise Unsupported(
             f"grpc-encoding {brief(encoding.decode('latin-1'))} is not understood here; use gzip, deflate or identity"

@@ -379,7 +379,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.abort()
             return
         self._ending = CLOSE
-        self._write(refusal(Unavailable("this server has as many connections as it may; try again soon", retry_after_s=1.0)))
+        self._write(refusal(Unavailable("this server has reached its limit of connections; try again soon", retry_after_s=1.0)))
 
 
 def _split(url: bytes) -> tuple[bytes, bytes]:

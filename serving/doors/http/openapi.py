@@ -20,7 +20,7 @@ _ERRORS: Final = {
     "500": "A defect of the server; its log has the trace.",
     "501": "The server does not offer this.",
     "503": "Not ready; try again after Retry-After seconds.",
-    "504": "The deadline passed before an answer was there.",
+    "504": "The deadline passed before the answer was ready.",
 }
 _INFER_ERRORS: Final = tuple(_ERRORS)
 _READ_ERRORS: Final = ("404", "500", "503")
@@ -78,7 +78,7 @@ _SCHEMAS: Final[Json] = {
     "request_input": _object(
         {**_TENSOR, "shape": _ref("shape"), "parameters": _ref("parameters"), "data": _ref("data")},
         ("name", "shape", "datatype"),
-        description="`data`, or `parameters.binary_data_size` for raw data behind the JSON.",
+        description="Has `data`, or `parameters.binary_data_size` for raw data after the JSON.",
     ),
     "request_output": _object({"name": _NAME, "parameters": _ref("parameters")}, ("name",)),
     "infer_response": _object(
@@ -115,7 +115,9 @@ _SCHEMAS: Final[Json] = {
         },
         ("name", "platform", "inputs", "outputs"),
     ),
-    "statistics": _object({"model_stats": _array({"type": "object"})}, ("model_stats",), description="Of this replica."),
+    "statistics": _object(
+        {"model_stats": _array({"type": "object"})}, ("model_stats",), description="Statistics of this replica."
+    ),
     "health": _object({"live": _FLAG, "ready": _FLAG, "name": _TEXT, "error": _TEXT}),
     "index_request": _object({"ready": _FLAG}),
     "index": _array(
@@ -153,7 +155,7 @@ _SCHEMAS: Final[Json] = {
             "parameters": _ref("parameters"),
         },
         ("explanations",),
-        description="What `:predict` answers, and why: an object for each row.",
+        description="For each row an object with the answer of `:predict` and its explanation.",
     ),
 }
 
@@ -216,7 +218,7 @@ def _model_paths(path: str, suffix: str) -> Json:
         path: _get(f"modelMetadata{suffix}", "Model metadata", "model", _READ_ERRORS),
         f"{path}/ready": _get(f"modelReady{suffix}", "Model readiness", "health", _READ_ERRORS),
         f"{path}/infer": _infer(f"modelInfer{suffix}"),
-        f"{path}/stats": _get(f"modelStatistics{suffix}", "What it has answered", "statistics", _READ_ERRORS),
+        f"{path}/stats": _get(f"modelStatistics{suffix}", "Statistics of the model", "statistics", _READ_ERRORS),
     }
 
 
@@ -237,20 +239,20 @@ def _paths() -> Json:
     metrics = _response("Prometheus text.", _TEXT, "text/plain")
     index = _operation(
         "repositoryIndex",
-        "Every model version known",
+        "All known model versions",
         _response("OK", _ref("index")),
         ("400", "413", "500"),
         _body("index_request", is_required=False),
     )
     paths: Json = {
-        "/": {"get": _operation("index", "What this server is", _response("OK", {"type": "object"}), ("500",))},
+        "/": {"get": _operation("index", "Description of this server", _response("OK", {"type": "object"}), ("500",))},
         "/metrics": {"get": _operation("metrics", "Metrics", metrics, ("404", "500"))},
         "/openapi.json": {"get": _operation("openapi", "This description", _response("OK", {"type": "object"}), ("500",))},
         "/v2": _get("serverMetadata", "Server metadata", "server"),
         "/v2/health/live": _get("serverLive", "Liveness", "health", ("500", "503")),
         "/v2/health/ready": _get("serverReady", "Readiness", "health", ("500", "503")),
         "/v2/models": _get("models", "Names of the models that answer, as KServe lists them", "models"),
-        "/v2/models/stats": _get("allStatistics", "What every model has answered", "statistics", _READ_ERRORS),
+        "/v2/models/stats": _get("allStatistics", "Statistics of all models", "statistics", _READ_ERRORS),
         **_model_paths("/v2/models/{model}", ""),
         **_model_paths("/v2/models/{model}/versions/{version}", "Version"),
         "/v2/repository/index": {"post": index},

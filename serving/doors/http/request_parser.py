@@ -28,9 +28,9 @@ SLICE_BYTES: Final = 8 * 1024
 """Bytes parsed at a time. It bounds how many requests are complete before the first of them is answered."""
 JOINED_PARTS: Final = 64
 """An unfinished body's pieces are joined when one read brought more than so many: chunks may be as small as one byte."""
-NOT_ONE_HOST: Final = "an HTTP/1.1 request has exactly one Host header"
+NOT_ONE_HOST: Final = "an HTTP/1.1 request must have exactly one Host header"
 """Otherwise two servers on the path might choose different hosts (RFC 9112, 3.2)."""
-NO_CODINGS_YET: Final = "HTTP/1.0 has no Transfer-Encoding; send a Content-Length, or HTTP/1.1"
+NO_CODINGS_YET: Final = "HTTP/1.0 has no Transfer-Encoding; send a Content-Length, or use HTTP/1.1"
 """A server that supports chunks and one that does not would see different ends of such a request (RFC 9112, 6.1)."""
 NOT_HTTP: Final = "the request is not HTTP/1.1: malformed request line, header or chunk"
 _VERSIONS: Final = frozenset({"1.0", "1.1"})

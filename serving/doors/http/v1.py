@@ -213,7 +213,7 @@ def _rows(answer: InferAnswer, outputs: dict[str, Any]) -> object:
     lengths = {tensor.data.shape[:1] for tensor in answer.outputs}
     if len(lengths) != 1 or () in lengths:
         raise BadRequest(
-            "the model's outputs do not have one entry an instance; send `inputs` by column instead of `instances`"
+            "the model's outputs do not have one entry per instance; send `inputs` by column instead of `instances`"
         )
     if len(outputs) == 1:
         return next(iter(outputs.values()))

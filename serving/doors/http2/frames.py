@@ -49,7 +49,7 @@ def window_update(number: int, more: int) -> bytes:
 def unpadded(payload: bytes) -> bytes:
     """A padded payload without its padding. Raises ProtocolFault."""
     if not payload or payload[0] >= len(payload):
-        raise ProtocolFault(PROTOCOL_ERROR, "more padding than frame")
+        raise ProtocolFault(PROTOCOL_ERROR, "the padding is longer than the frame")
     return payload[1 : len(payload) - payload[0]]
 
 

@@ -70,7 +70,7 @@ def _step(state: tuple[int, int], byte: int) -> _Step:
         symbol = _CODES.get((length, code))
         if symbol is not None:
             if symbol == _END:
-                raise HpackError("the end-of-string symbol stands in a string")
+                raise HpackError("a Huffman-coded string contains the end-of-string symbol")
             found.append(symbol)
             length = code = 0
     return bytes(found), (length, code)
@@ -88,7 +88,7 @@ def unpacked(packed: bytes) -> bytes:
         parts.append(part)
     length, code = state
     if length > 7 or code != (1 << length) - 1:
-        raise HpackError("a string is padded with something else than the beginning of the end-of-string symbol")
+        raise HpackError("the padding of a Huffman-coded string is not a prefix of the end-of-string symbol")
     return b"".join(parts)
 
 
@@ -117,7 +117,7 @@ class HeaderDecoder:
                 elif first & 0x20:
                     limit, at = _number(block, at, 0x1F)
                     if fields or limit > TABLE_BYTES:
-                        raise HpackError("a change of the table's size in the wrong place, or beyond what was allowed")
+                        raise HpackError("an update of the table's size is in the wrong place or over the limit")
                     self._limit = limit
                     self.generation += 1
                     self._evict()

@@ -95,7 +95,7 @@ class FrameReceiver(FrameSender):
         while size - at >= 9:
             length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
             if length > MAX_FRAME:
-                raise ProtocolFault(FRAME_SIZE, f"a frame of {length} bytes, at most {MAX_FRAME} are taken")
+                raise ProtocolFault(FRAME_SIZE, f"a frame has {length} bytes, at most {MAX_FRAME} are accepted")
             end = at + 9 + length
             if end > size:
                 break
@@ -104,7 +104,7 @@ class FrameReceiver(FrameSender):
             payload = data[at + 9 : end]
             at = end
             if self._header_block is not None and (kind != CONTINUATION or number != self._header_block[0]):
-                raise ProtocolFault(PROTOCOL_ERROR, "a header block is interrupted")
+                raise ProtocolFault(PROTOCOL_ERROR, "another frame interrupts a header block")
             try:
                 if kind == DATA:
                     self._data(flags, number, payload)
@@ -123,12 +123,12 @@ class FrameReceiver(FrameSender):
             payload = unpadded(payload) if flags & PADDED else payload
             if flags & HAS_PRIORITY:
                 if len(payload) < 5:
-                    raise ProtocolFault(FRAME_SIZE, "a priority is cut off")
+                    raise ProtocolFault(FRAME_SIZE, "the priority fields of a HEADERS frame are incomplete")
                 if int.from_bytes(payload[:4], "big") & LARGEST_WINDOW == number:
                     raise ProtocolFault(PROTOCOL_ERROR, "a stream depends on itself")
                 payload = payload[5:]
         if not number & 1:
-            raise ProtocolFault(PROTOCOL_ERROR, f"clients do not open stream {number}")
+            raise ProtocolFault(PROTOCOL_ERROR, f"clients open streams with odd numbers only, not stream {number}")
         if not flags & END_HEADERS:
             self._header_block = (number, flags, bytearray(payload))
             self._waits_since = self._loop.time()
@@ -160,7 +160,7 @@ class FrameReceiver(FrameSender):
             self._forget(number)
             return
         if len(self.streams) >= MAX_STREAMS:
-            raise ProtocolFault(REFUSED_STREAM, "too many calls at once on one connection", number)
+            raise ProtocolFault(REFUSED_STREAM, "the connection has too many calls open", number)
         stream = self.streams[number] = Stream(self, number, head, self._first_window)
         if is_end:
             stream.is_complete = True
@@ -195,7 +195,7 @@ class FrameReceiver(FrameSender):
         stream = self.streams.get(number)
         if stream is None:
             if number == 0 or number > self._last:
-                raise ProtocolFault(PROTOCOL_ERROR, f"data on stream {number}, which is not open")
+                raise ProtocolFault(PROTOCOL_ERROR, f"a DATA frame on stream {number}, which is not open")
             if number in self._forgotten:
                 return
             raise ProtocolFault(STREAM_CLOSED, f"stream {number} is closed", number)
@@ -246,7 +246,7 @@ class FrameReceiver(FrameSender):
             self._window_update(number, payload)
         elif kind == PING:
             if size != 8 or number:
-                raise ProtocolFault(PROTOCOL_ERROR if number else FRAME_SIZE, "a malformed ping")
+                raise ProtocolFault(PROTOCOL_ERROR if number else FRAME_SIZE, "a malformed PING frame")
             if not flags & ACK:
                 self._out.append(frame(PING, ACK, 0, 8) + payload)
             elif payload == GOAWAY_PING and self.is_retired:
@@ -259,20 +259,20 @@ class FrameReceiver(FrameSender):
             self._continuation(flags, payload)
         elif kind == PRIORITY:
             if not number:
-                raise ProtocolFault(PROTOCOL_ERROR, "a priority of no stream")
+                raise ProtocolFault(PROTOCOL_ERROR, "a PRIORITY frame on stream 0")
             if size != 5:
-                raise ProtocolFault(FRAME_SIZE, "a malformed priority", number)
+                raise ProtocolFault(FRAME_SIZE, "a malformed PRIORITY frame", number)
             if int.from_bytes(payload[:4], "big") & LARGEST_WINDOW == number:
                 raise ProtocolFault(PROTOCOL_ERROR, "a stream depends on itself", number)
         elif kind == GOAWAY:
             if number:
-                raise ProtocolFault(PROTOCOL_ERROR, "a goodbye on a stream")
+                raise ProtocolFault(PROTOCOL_ERROR, "a GOAWAY frame on a stream")
         elif kind == PUSH:
-            raise ProtocolFault(PROTOCOL_ERROR, "clients do not push")
+            raise ProtocolFault(PROTOCOL_ERROR, "clients must not push")
 
     def _continuation(self, flags: int, payload: bytes) -> None:
         if self._header_block is None:
-            raise ProtocolFault(PROTOCOL_ERROR, "a continuation of nothing")
+            raise ProtocolFault(PROTOCOL_ERROR, "a CONTINUATION frame without a header block")
         number, first_flags, block = self._header_block
         block += payload
         if len(block) > 2 * MAX_FRAME or (not payload and not flags & END_HEADERS):
@@ -283,12 +283,12 @@ class FrameReceiver(FrameSender):
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
-            raise ProtocolFault(PROTOCOL_ERROR, "settings of a stream")
+            raise ProtocolFault(PROTOCOL_ERROR, "a SETTINGS frame on a stream")
         if len(payload) % 6 or (flags & ACK and payload):
             raise ProtocolFault(FRAME_SIZE, "malformed settings")
         if flags & ACK:
             return
-        self._spend("settings are sent too often")
+        self._spend("SETTINGS frames are sent too often")
         settings = dict(read_settings(payload))  # of a value sent several times the last counts: each would touch every stream
         self._frame = settings.get(LARGEST_FRAME, self._frame)
         if INITIAL_WINDOW in settings:
@@ -299,9 +299,9 @@ class FrameReceiver(FrameSender):
 
     def _was_reset(self, number: int, size: int) -> None:
         if size != 4:
-            raise ProtocolFault(FRAME_SIZE, "a malformed reset")
+            raise ProtocolFault(FRAME_SIZE, "a malformed RST_STREAM frame")
         if number == 0 or number > self._last:
-            raise ProtocolFault(PROTOCOL_ERROR, f"a reset of stream {number}, which is not open")
+            raise ProtocolFault(PROTOCOL_ERROR, f"an RST_STREAM frame on stream {number}, which is not open")
         stream = self.streams.get(number)
         if stream is None:
             return

@@ -278,11 +278,11 @@ class FrameSender(ABC):
 
     def _window_update(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
-            raise ProtocolFault(FRAME_SIZE, "a malformed window update")
+            raise ProtocolFault(FRAME_SIZE, "a malformed WINDOW_UPDATE frame")
         more = int.from_bytes(payload, "big") & LARGEST_WINDOW
         if not number:
             if not more:
-                raise ProtocolFault(PROTOCOL_ERROR, "a window update by 0")
+                raise ProtocolFault(PROTOCOL_ERROR, "a WINDOW_UPDATE frame by 0")
             self._window += more
             if self._window > LARGEST_WINDOW:
                 raise ProtocolFault(FLOW_CONTROL, "the connection's window is too large")
@@ -290,9 +290,9 @@ class FrameSender(ABC):
                 self._pump(self._waiting_for_window.popitem(last=False)[1])
             return
         if number > self._last:
-            raise ProtocolFault(PROTOCOL_ERROR, f"a window of stream {number}, which is not open")
+            raise ProtocolFault(PROTOCOL_ERROR, f"a WINDOW_UPDATE frame on stream {number}, which is not open")
         if not more:
-            raise ProtocolFault(PROTOCOL_ERROR, "a window update by 0", number)
+            raise ProtocolFault(PROTOCOL_ERROR, "a WINDOW_UPDATE frame by 0", number)
         found = self.streams.get(number)
         if found is not None:
             found.window += more

@@ -32,7 +32,9 @@ class RawTail:
             raise BadRequest(f"{where}: parameters.binary_data_size is {brief(size)}, expected a number of bytes")
         start, end = self._at, self._at + size
         if end > self._bytes.nbytes:
-            raise BadRequest(f"{where}: parameters.binary_data_size is {size}, the body has {self._bytes.nbytes - start} left")
+            raise BadRequest(
+                f"{where}: parameters.binary_data_size is {size}, but the body has {self._bytes.nbytes - start} bytes left"
+            )
         self._at = end
         return from_raw(self._bytes[start:end], datatype, shape, count, where)
 

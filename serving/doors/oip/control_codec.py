@@ -63,4 +63,4 @@ def check_load_request(body: bytes) -> None:
     parameters = NO_PARAMETERS if given is None else read_parameters(given, "parameters")
     override = next((key for key in parameters if key == "config" or key.startswith("file:")), None)
     if override is not None:
-        raise Unsupported(f"parameters: {brief(override)} is not offered; a model is loaded as its bundle says")
+        raise Unsupported(f"parameters: {brief(override)} is not offered; the bundle alone says how a model is loaded")

@@ -307,7 +307,7 @@ def read_parameters(given: object, where: str) -> Parameters:
 def _distinct(what: str, names: list[str]) -> None:
     if len(set(names)) != len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise BadRequest(f"{what}: {brief(twice)} stands there more than once; names must be distinct")
+        raise BadRequest(f"{what}: {brief(twice)} occurs more than once; names must be distinct")
 
 
 def _words(value: object, is_present: bool = True) -> str:

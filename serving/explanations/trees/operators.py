@@ -52,7 +52,7 @@ def _within_row(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) ->
 def _softmax(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     data = _data(inputs)
     if data.ndim != 2 or int(attributes.get("axis", -1)) not in (1, -1):
-        raise NotByRow("Softmax along an axis that is not the columns'")
+        raise NotByRow("Softmax along another axis than the columns is not supported")
     return [row_of(symbols.softmax(list(data[0])))]
 
 
@@ -64,11 +64,11 @@ def _one_hot(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> li
 
 def _concat(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     if any(a is None for a in inputs):
-        raise NotByRow("Concat of something unread")
+        raise NotByRow("Concat has an input that is not supported")
     arrays = [a.astype(object) for a in inputs if a is not None]
     axis = int(attributes.get("axis", 1)) % arrays[0].ndim
     if axis == 0 and any(map(is_symbolic, arrays)):
-        raise NotByRow("Concat of rows")
+        raise NotByRow("Concat of rows is not supported")
     return [np.concatenate(arrays, axis=axis)]
 
 
@@ -84,7 +84,7 @@ def _gather(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> lis
     data = _data(inputs)
     axis = int(attributes.get("axis", 0)) % data.ndim
     if axis == 0 and is_symbolic(data):
-        raise NotByRow("Gather of rows")
+        raise NotByRow("Gather of rows is not supported")
     return [np.take(data.astype(object), _whole(inputs, 1), axis=axis)]
 
 
@@ -92,13 +92,13 @@ def _reshape(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> li
     data = _data(inputs)
     wanted = [int(d) for d in (attributes["shape"] if "shape" in attributes else _whole(inputs, 1))]
     if is_symbolic(data) and (not wanted or wanted[0] not in (-1, 0)):
-        raise NotByRow("Reshape to a fixed number of rows")
+        raise NotByRow("Reshape to a fixed number of rows is not supported")
     return [_by_row(data, data.reshape([data.shape[i] if d == 0 else d for i, d in enumerate(wanted)]))]
 
 
 def _flatten(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list[Symbols]:
     if int(attributes.get("axis", 1)) != 1:
-        raise NotByRow("Flatten into other rows")
+        raise NotByRow("Flatten into other rows is not supported")
     return [_data(inputs).reshape(1, -1)]
 
 
@@ -106,7 +106,7 @@ def _squeeze(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> li
     data = _data(inputs)
     axes = tuple(int(a) % data.ndim for a in (attributes["axes"] if "axes" in attributes else _whole(inputs, 1)))
     if 0 in axes and is_symbolic(data):
-        raise NotByRow("Squeeze of the rows")
+        raise NotByRow("Squeeze of the rows is not supported")
     return [np.squeeze(data, axis=axes)]
 
 
@@ -115,7 +115,7 @@ def _unsqueeze(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> 
     axes = [int(a) for a in (attributes["axes"] if "axes" in attributes else _whole(inputs, 1))]
     found = np.expand_dims(data, tuple(axes))
     if is_symbolic(data) and 0 in [a % found.ndim for a in axes]:
-        raise NotByRow("Unsqueeze of the rows")
+        raise NotByRow("Unsqueeze of the rows is not supported")
     return [found]
 
 
@@ -123,7 +123,7 @@ def _transpose(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> 
     data = _data(inputs)
     order = [int(a) for a in attributes.get("perm", range(data.ndim)[::-1])]
     if is_symbolic(data) and order[0] != 0:
-        raise NotByRow("Transpose of the rows")
+        raise NotByRow("Transpose of the rows is not supported")
     return [np.transpose(data, order)]
 
 
@@ -138,7 +138,7 @@ def _slice(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list
         steps = _whole(inputs, 4) if len(inputs) > 4 and inputs[4] is not None else None
     along = list(range(len(starts))) if axes is None else [int(a) % data.ndim for a in axes]
     if 0 in along and is_symbolic(data):
-        raise NotByRow("Slice of rows")
+        raise NotByRow("Slice of rows is not supported")
     cut = [slice(None)] * data.ndim
     for i, axis in enumerate(along):
         cut[axis] = slice(int(starts[i]), int(ends[i]), 1 if steps is None else int(steps[i]))
@@ -149,10 +149,10 @@ def _split(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> list
     data = _data(inputs)
     axis = int(attributes.get("axis", 0)) % data.ndim
     if axis == 0:
-        raise NotByRow("Split of rows")
+        raise NotByRow("Split of rows is not supported")
     sizes = attributes.get("split") or (_whole(inputs, 1) if len(inputs) > 1 and inputs[1] is not None else None)
     if sizes is None:
-        raise NotByRow("Split into parts of unread sizes")
+        raise NotByRow("Split into parts of unknown sizes is not supported")
     return np.split(data, np.cumsum(np.asarray(sizes, dtype=int))[:-1], axis=axis)
 
 
@@ -162,7 +162,7 @@ def _reduce(combine: Callable[[Sequence[Any]], Any]) -> Operator:
         given = attributes.get("axes") or (_whole(inputs, 1) if len(inputs) > 1 and inputs[1] is not None else None)
         axes = [] if given is None else [int(a) % data.ndim for a in given]
         if axes != [1] or data.ndim != 2:
-            raise NotByRow("a sum that is not over the columns")
+            raise NotByRow("only a sum over the columns is supported")
         total = row_of([combine(list(data[0]))])
         return [total if int(attributes.get("keepdims", 1)) else total[:, 0]]
 
@@ -180,7 +180,7 @@ def _linear(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> lis
     """MatMul and Gemm with constant weights; between trees and score they keep the sums."""
     data, weights = _data(inputs), inputs[1]
     if weights is None or is_symbolic(weights) or data.ndim != 2 or weights.ndim != 2 or int(attributes.get("transA", 0)):
-        raise NotByRow("a product of two unread arrays")
+        raise NotByRow("only a product with a constant matrix is supported")
     matrix = (weights.T if int(attributes.get("transB", 0)) else weights).astype(np.float64) * float(
         attributes.get("alpha", 1.0)
     )
@@ -214,19 +214,19 @@ def _constant(attributes: NodeAttributes, inputs: Sequence[Symbols | None]) -> l
     for name in ("value", "value_float", "value_int", "value_floats", "value_ints", "value_string", "value_strings"):
         if name in attributes:
             return [np.asarray(attributes[name])]
-    raise NotByRow("a constant that is not read")
+    raise NotByRow("this form of a constant is not supported")
 
 
 def _data(inputs: Sequence[Symbols | None]) -> Symbols:
     if not inputs or inputs[0] is None:
-        raise NotByRow("computed from something unread")
+        raise NotByRow("an input of it is not supported")
     return inputs[0]
 
 
 def _whole(inputs: Sequence[Symbols | None], at: int) -> NDArray[np.int64]:
     found = inputs[at] if len(inputs) > at else None
     if found is None or is_symbolic(found):
-        raise NotByRow("a shape or an index that is not constant")
+        raise NotByRow("only a constant shape or index is supported")
     return found.astype(np.int64)
 
 
@@ -239,7 +239,7 @@ def row_of(values: Sequence[Any]) -> Symbols:
 
 def _by_row(before: Symbols, after: Symbols) -> Symbols:
     if is_symbolic(before) and (after.ndim == 0 or after.shape[0] != 1):
-        raise NotByRow("Reshape into other rows")
+        raise NotByRow("Reshape into other rows is not supported")
     return after
 
 

@@ -47,7 +47,7 @@ def read_path(model: Any, inputs: Mapping[str, Symbols], score: ScoreSpec) -> Sc
         raise NoPath(unread[0] if unread else "the graph has no trees")
     output = found.values.get(score.output)
     if output is None:
-        raise NoPath("; ".join(found.problems[:2]) or f"nothing is known of output {score.output!r}")
+        raise NoPath("; ".join(found.problems[:2]) or f"the graph does not compute output {score.output!r}")
     try:
         term = output[..., score.column].ravel() if score.column is not None else output.ravel()
     except IndexError as problem:
@@ -62,10 +62,10 @@ def _use(trees: TreeEnsemble, matrix: str, features: Symbols) -> EnsembleUse:
     of = [v.columns() if isinstance(v, Symbol) else frozenset[int]() for v in features]
     split = np.unique(trees.feature[~trees.is_leaf])
     if len(split) and split.max() >= len(of):
-        raise NoPath("the trees ask for a feature that is not there")
+        raise NoPath("the trees use a feature that does not exist")
     for feature in split:
         if isinstance(features[feature], (Term, Unknown)) or len(of[feature]) != 1:
-            raise NoPath(f"feature {feature} of the trees is not made of one column alone")
+            raise NoPath(f"feature {feature} of the trees is not computed from exactly one column")
     return EnsembleUse(trees, matrix, np.array([next(iter(c)) if len(c) == 1 else 0 for c in of], dtype=np.intp))
 
 
@@ -87,23 +87,23 @@ class _Run:
             self.problems.append(f"{node.op_type}: {problem}")
         except (ValueError, IndexError, TypeError, KeyError, OverflowError) as problem:
             found = []
-            self.problems.append(f"{node.op_type} is not read ({type(problem).__name__}: {problem})")
+            self.problems.append(f"{node.op_type} cannot be read ({type(problem).__name__}: {problem})")
         self.values.update(zip(node.output, found, strict=False))
 
     def _outputs(self, node: Any, inputs: Sequence[Symbols | None]) -> list[Symbols]:
         if node.domain not in ("", "ai.onnx", "ai.onnx.ml"):
-            raise NotByRow(f"operators of {node.domain} are not read")
+            raise NotByRow(f"operators of {node.domain} are not supported")
         if node.op_type in TREE_OPERATORS:
             return self._trees(node, attributes_of(node), inputs[0])
         if node.op_type not in OPERATORS:
-            raise NotByRow("this operator is not read")
+            raise NotByRow("this operator is not supported")
         if any(name and value is None for name, value in zip(node.input, inputs, strict=True)):
-            raise NotByRow("computed from something unread")
+            raise NotByRow("an input of it is not supported")
         return OPERATORS[node.op_type](attributes_of(node), inputs)
 
     def _trees(self, node: Any, attributes: Mapping[str, Any], features: Symbols | None) -> list[Symbols]:
         if features is None or features.ndim != 2 or len(features) != 1:
-            raise NotByRow("the trees' features are computed in a way that is not read")
+            raise NotByRow("the trees' features are computed in a way that is not supported")
         number, trees = len(self.uses), read_trees(node.op_type, attributes)
         self.uses[number] = (trees, node.input[0], features[0])
         sums = [Term("identity", {(number, t): 1.0}, float(trees.base[t])) for t in range(trees.weights.shape[1])]

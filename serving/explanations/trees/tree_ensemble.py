@@ -135,7 +135,7 @@ def _of_lists(operator: str, attributes: Mapping[str, Any]) -> TreeEnsemble:
         wanted = np.asarray(trees, dtype=np.int64) * _TREE + np.asarray(nodes, dtype=np.int64)
         found = order[np.minimum(np.searchsorted(names, wanted, sorter=order), len(order) - 1)]
         if not np.array_equal(names[found], wanted):
-            raise NotTrees(f"{operator}: a node names another that is not there")
+            raise NotTrees(f"{operator}: a node refers to a node that does not exist")
         return found
 
     modes = np.array([_CODES.get(str(mode), _UNREAD) for mode in attributes["nodes_modes"]], dtype=np.int8)
@@ -215,21 +215,21 @@ def _checked(*, aggregate: str, cover: Floats, weights: Floats, **parts: Any) ->
     if len(sizes) != 1:
         raise NotTrees(f"the lists of its nodes do not fit together: they hold {sorted(sizes)} entries")
     if (mode == _UNREAD).any():
-        raise NotTrees(f"a node's condition is none of {', '.join(MODES)}")
+        raise NotTrees(f"a node's condition is not one of {', '.join(MODES)}")
     if aggregate not in ("SUM", "AVERAGE"):
-        raise NotTrees(f"the trees are put together by {aggregate}, not by a sum")
+        raise NotTrees(f"the trees are combined by {aggregate}, expected SUM or AVERAGE")
     children = np.concatenate([when_true[inner], when_false[inner]])
     if len(np.unique(children)) != len(children):
         raise NotTrees("a node has two parents")
     parent = np.full(len(mode), _NONE, dtype=np.intp)
     parent[children] = np.concatenate([inner, inner])
     if not len(mode) or not (parent < 0).any():
-        raise NotTrees("there is no tree")
+        raise NotTrees("it has no tree")
     roots = int((parent < 0).sum())
     parts["mode"] = np.where(mode == _LEAF, 0, mode).astype(np.int8)
     found = TreeEnsemble(**parts, parent=parent, cover=cover, weights=weights / (roots if aggregate == "AVERAGE" else 1))
     if sum(len(level) for level in found.levels()) != len(mode):
-        raise NotTrees("nodes lead back to one another")
+        raise NotTrees("the nodes form a cycle")
     return found if _is_count(found, inner) else replace(found, cover=None)
 
 

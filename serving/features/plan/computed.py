@@ -32,7 +32,7 @@ def find_function(reference: str, folder: Path | None) -> Function:
     """Import `module:function` of the feature repository, or of `folder`. Raises RegistryError."""
     module, _, name = reference.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), name)):
-        raise RegistryError(f"transform {reference!r} is not written as module:function")
+        raise RegistryError(f"transform {reference!r} must be written as module:function")
     try:
         if folder is not None and (path := folder / f"{module.removeprefix(f'{HOME}.').replace('.', '/')}.py").is_file():
             spec = spec_from_file_location(f"vedette_features_{path.stem}", path)
@@ -50,7 +50,7 @@ def find_function(reference: str, folder: Path | None) -> Function:
     except (Exception, SystemExit) as error:  # the module's own code runs
         raise RegistryError(f"transform {reference!r} cannot be imported: {error!r}") from error
     if not isinstance(found, FunctionType) or found.__module__ != loaded.__name__:
-        raise RegistryError(f"transform {reference!r} is no function of that module's own")
+        raise RegistryError(f"transform {reference!r} is not a function that this module defines")
     return found
 
 

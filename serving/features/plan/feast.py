@@ -49,8 +49,8 @@ def load(folder: Path) -> Definitions:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RegistryError(f"{folder}: the registry cannot be read: {error}") from error
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise RegistryError(f"{folder}: the registry cannot be read: {said[-1]}")
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise RegistryError(f"{folder}: the registry cannot be read: {lines[-1]}")
     return msgspec.json.decode(done.stdout, type=Definitions)
 
 
@@ -114,7 +114,7 @@ def read_when_settled(path: Path) -> bytes:
         if raw and len(raw) == after.st_size and before.st_mtime_ns == after.st_mtime_ns:
             return raw
     raise RegistryError(
-        f"the registry file {path.name} is empty or written without a pause; apply the feature repository again"
+        f"the registry file {path.name} is empty or is being written all the time; apply the feature repository again"
     )
 
 
@@ -275,7 +275,7 @@ def _type(field: Any) -> str:
     try:
         return str(ValueType.Enum.Name(field.value_type))
     except ValueError as error:
-        raise RegistryError(f"feature {field.name!r} has type number {field.value_type}, which is not known here") from error
+        raise RegistryError(f"feature {field.name!r} has type number {field.value_type}, which is unknown") from error
 
 
 def _default(tags: Mapping[str, str], name: str) -> Any:

@@ -211,7 +211,9 @@ def _info(service: Service) -> Steps[FeatureServiceInfo]:
     for view in service.stored:
         for key in view.keys:
             if key.asked and keys.setdefault(key.asked, key.type) != key.type:
-                raise RegistryError(f"service {service.name}: join key {key.asked!r} is {keys[key.asked]} and {key.type}")
+                raise RegistryError(
+                    f"service {service.name}: join key {key.asked!r} has two types, {keys[key.asked]} and {key.type}"
+                )
     request = {field.name: field.type for view in service.computed for field in view.fields}
     features: dict[str, FeatureInfo] = {}
     every: tuple[StoredView | ComputedView, ...] = (*service.stored, *service.computed)

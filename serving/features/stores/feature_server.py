@@ -75,7 +75,9 @@ class HttpStore:
         now_s = time.monotonic()
         if now_s >= self._quiet_until_s:
             self._quiet_until_s = now_s + _QUIET_S
-            log.warning("features: a read from %s failed (said once in %d s): %r", without_login(self._url), _QUIET_S, error)
+            log.warning(
+                "features: a read from %s failed (logged at most once in %d s): %r", without_login(self._url), _QUIET_S, error
+            )
 
     async def close(self) -> None:
         """Close the connections."""

@@ -132,12 +132,12 @@ class RedisStore:
         if now_s >= self._quiet_until_s:
             self._quiet_until_s = now_s + _QUIET_S
             refused = next((reply for reply in replies if isinstance(reply, ReplyError)), "an unexpected reply")
-            log.warning("features: Redis refused a read (said once in %d s): %s", _QUIET_S, refused)
+            log.warning("features: Redis refused a read (logged at most once in %d s): %s", _QUIET_S, refused)
 
     def _lost(self, connection: RedisConnection) -> None:
         if connection is self._connection and not self._is_closed:
             self._connection = None
-            log.warning("features: the connection to Redis is lost; defaults stand in until it is back")
+            log.warning("features: the connection to Redis is lost; defaults are used until it is back")
             self._reconnect()
 
     def _reconnect(self) -> None:

@@ -60,7 +60,7 @@ class Address:
             port = parts.port or 6379
         except ValueError:  # its own message shows what may be part of a password
             raise ValueError(
-                f"{shown!r}: the port is not a number; `/`, `#` and `?` in a password are written %2F, %23 and %3F"
+                f"{shown!r}: the port is not a number; write `/`, `#` and `?` in a password as %2F, %23 and %3F"
             ) from None
         user, password = (unquote(p) if p else None for p in (parts.username, parts.password))
         return cls(parts.hostname, port, int(database or 0), user, password, parts.scheme == "rediss")

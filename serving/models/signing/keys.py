@@ -45,7 +45,7 @@ class PublicKey:
         try:
             key = serialization.load_pem_public_key(pem)
         except (ValueError, TypeError) as problem:
-            raise BundleKeyError(f"{where}: is no PEM public key; {_NEW}, and its public half beside it") from problem
+            raise BundleKeyError(f"{where}: is not a PEM public key; {_NEW}, and its public half beside it") from problem
         return cls(_public_pem(key, where))
 
     def is_signed(self, message: bytes, signature: bytes) -> bool:

@@ -66,7 +66,7 @@ def read_envelope(body: bytes) -> SignatureEnvelope:
     document = _parsed(body, "the signature")
     envelope, material = document.get("dsseEnvelope"), document.get("verificationMaterial")
     if not isinstance(envelope, dict) or not isinstance(material, dict):
-        raise UntrustedBundle("the signature is no Sigstore bundle with a DSSE envelope")
+        raise UntrustedBundle("the signature is not a Sigstore bundle with a DSSE envelope")
     if envelope.get("payloadType") != PAYLOAD_TYPE:
         raise UntrustedBundle(f"the envelope's payloadType is {envelope.get('payloadType')!r:.80}, expected {PAYLOAD_TYPE!r}")
     signatures = envelope.get("signatures")
@@ -75,7 +75,7 @@ def read_envelope(body: bytes) -> SignatureEnvelope:
         raise UntrustedBundle(f"the envelope has {count} signatures, expected one: each signer writes a file")
     key = material.get("publicKey")
     if not isinstance(key, dict):
-        raise UntrustedBundle("the signature names no public key; certificates are not taken here, sign with a key")
+        raise UntrustedBundle("the signature names no public key; certificates are not supported, sign with a key")
     hint = key.get("hint")
     if not isinstance(hint, str | None):
         raise UntrustedBundle("the signature's key hint is not text")
@@ -101,13 +101,13 @@ def files_in(payload: bytes) -> dict[str, str]:
     for name, algorithm, digest in entries:
         if not _is_plain(name) or name in files:
             raise UntrustedBundle(
-                f"the signed statement names {name!r:.80}, which is no path within a bundle, or is there twice"
+                f"the signed statement names {name!r:.80}, which is not a path within a bundle, or occurs twice"
             )
         if algorithm != "sha256" or len(digest) != 32:
-            raise UntrustedBundle(f"the signed statement's digest of {name!r:.80} is no sha256")
+            raise UntrustedBundle(f"the signed statement's digest of {name!r:.80} is not a sha256")
         files[name] = digest.hex()
     if root != _root(files):
-        raise UntrustedBundle("the signed statement's digest is not that of the files it names")
+        raise UntrustedBundle("the signed statement's digest does not match the files it names")
     return files
 
 
@@ -146,4 +146,4 @@ def _base64(value: object) -> bytes:
     try:
         return base64.b64decode(str(value), validate=True)
     except (binascii.Error, ValueError) as problem:
-        raise UntrustedBundle("the envelope holds what is no base64") from problem
+        raise UntrustedBundle("a field of the envelope is not base64") from problem

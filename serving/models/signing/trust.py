@@ -107,13 +107,13 @@ def _proof(digest: str, envelope: SignatureEnvelope, keys: Iterable[BundleKey], 
         raise UntrustedBundle(f"the key {(envelope.hint or '')[:16]} that signed it is not trusted")
     signer = next((k for k in named if envelope.is_signed_by(k.key)), None)
     if signer is None:
-        raise UntrustedBundle(f"the signature is not that of {' or '.join(k.name for k in named)}: it was changed or forged")
+        raise UntrustedBundle(f"the signature was not made by {' or '.join(k.name for k in named)}: it was changed or forged")
     problem = signer.conditions.problem(now)
     if problem is not None:
         raise UntrustedBundle(f"the key {signer.name} {problem}")
     files = files_in(envelope.payload)
     if f"sha256:{files.get(MANIFEST_PATH)}" != digest:
-        raise UntrustedBundle(f"the signature of {signer.name} is of another bundle, sha256:{files.get(MANIFEST_PATH)}")
+        raise UntrustedBundle(f"the signature of {signer.name} signs another bundle, sha256:{files.get(MANIFEST_PATH)}")
     return Proof(signer.name, signer.key.hint, files)
 
 

@@ -43,7 +43,7 @@ def test_a_pattern_words_every_window_and_gives_way_to_a_name():
     [
         pytest.param({"text": "{vlaue} logins"}, "{vlaue}, expected some of {value}", id="a place that nothing fills"),
         pytest.param({"text": "{value:.2f} logins"}, "{value}, expected some of", id="a format of its own"),
-        pytest.param({"text": "{value logins"}, "write a brace", id="a brace that is not closed"),
+        pytest.param({"text": "{value logins"}, "write a literal brace", id="a brace that is not closed"),
         pytest.param({"code": "failed logins"}, "pattern", id="a code that is a sentence"),
         pytest.param({"txt": "x"}, "there is no such field", id="an unknown field"),
     ],

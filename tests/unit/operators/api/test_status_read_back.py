@@ -64,7 +64,7 @@ def test_every_field_that_is_known_is_read_and_the_log_says_once_which_are_not(c
     read_service(newer)
     lines = [r.getMessage() for r in caplog.records if "fromTheFuture" in r.getMessage()]
     assert len(lines) == 1, lines
-    assert lines[0].startswith("ModelServiceStatus: written by another release")
+    assert lines[0].startswith("ModelServiceStatus: another release wrote fields")
     assert "rollout.history.candidate.fromTheFuture" in lines[0]
 
 

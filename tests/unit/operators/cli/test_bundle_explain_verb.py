@@ -35,7 +35,7 @@ def test_a_model_from_elsewhere_says_what_there_is_not(tmp_path: Path):
     assert shown.exit_code == 0
     assert "by sampling: the graph has no trees" in shown.stdout
     assert "change of the score" in shown.stdout
-    assert "no rules: rules are fitted to 30 rows at least" in shown.stdout
+    assert "no rules: rules need at least 30 rows" in shown.stdout
 
 
 def test_a_point_that_is_not_there_is_one_clear_message(tmp_path: Path):

@@ -84,7 +84,7 @@ def test_what_is_checked_is_what_is_bundled_and_shown(folder, said):
     assert (checked["rules"], checked["thresholds"]) == (3, 1)
     assert [(u["file"], u["reason"].split(";")[0]) for u in checked["unsupported"]] == [
         ("windows/bytes.yml", "it is not UTF-8 text"),
-        ("windows/deep/five.yml", "its id is that of one.yml"),
+        ("windows/deep/five.yml", "its id is the same as that of one.yml"),
         ("windows/deep/three.yml", "it has a timeframe"),
     ]
     assert [u["file"] for u in checked["unreached"]] == ["windows/deep/four.YML"]

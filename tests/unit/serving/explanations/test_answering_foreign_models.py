@@ -62,7 +62,7 @@ def explained(request, tmp_path_factory):
 def test_it_is_explained_or_said_why_not(explained, method):
     explainer, rows = explained
     if method == "rules" and explainer._explainer.background.rows < LEAST_ROWS:
-        with pytest.raises(BadRequest, match=f"{LEAST_ROWS} rows at least"):
+        with pytest.raises(BadRequest, match=f"at least {LEAST_ROWS} rows"):
             explainer.explain(method, rows, 5.0)
         return
     found = [json.loads(line) for line in explainer.explain(method, rows, 5.0)]

@@ -133,7 +133,7 @@ async def test_a_model_without_a_score_says_that_there_is_no_verdict_to_explain(
 
 
 async def test_more_rows_than_anybody_reads_are_refused(served):
-    with pytest.raises(BadRequest, match=f"{MOST_ROWS} at most; send several requests"):
+    with pytest.raises(BadRequest, match=f"at most {MOST_ROWS} rows; send several requests"):
         await served.service.infer(tensors(*[1.0] * (MOST_ROWS + 1), explain="shap"))
 
 

@@ -105,7 +105,7 @@ async def test_a_client_that_goes_away_leaves_no_task_no_record_and_a_free_threa
 
 async def test_a_bundle_whose_files_are_gone_answers_and_says_why_it_explains_nothing(served):
     shutil.rmtree(served.store.root / "bundles")
-    with pytest.raises(Unavailable, match=r"no longer as it was loaded: model\.onnx.*for the verdict alone") as raised:
+    with pytest.raises(Unavailable, match=r"have changed since it was loaded: model\.onnx.*for the verdict alone") as raised:
         await served.service.infer(asking(1))
     assert str(served.store.root) not in raised.value.message
     assert (await served.service.infer(request(host(1)))).parameters["source"] == "model"

@@ -174,7 +174,7 @@ def test_features_that_mix_columns_are_not_told_apart_by_trees(tmp_path: Path):
     whole.graph.input[0].name = "raw"
     bundle = bundle_of(tmp_path / "mixed", whole.SerializeToString(), {"raw": ROWS["X"]}, output="margin")
     explainer = explainer_of(bundle)
-    assert "not made of one column alone" in explainer.why_not_exact
+    assert "not computed from exactly one column" in explainer.why_not_exact
     assert {a.method for a in explained(explainer, {"raw": ROWS["X"]})} == {"kernel_shap"}
 
 
@@ -275,5 +275,5 @@ def test_rows_for_which_the_time_does_not_suffice_are_not_begun(tmp_path: Path):
 
     slowly = replace(fast, run=slow)
     rows = {"X": np.ones((256, 1), np.float32)}
-    with pytest.raises(UnexplainableModel, match=r"the time sufficed for \d of 256 rows; send fewer at once"):
+    with pytest.raises(UnexplainableModel, match=r"the time was enough for only \d of 256 rows; send fewer rows"):
         slowly.explain(rows, budget_s=0.5, clock=clock.monotonic_s)

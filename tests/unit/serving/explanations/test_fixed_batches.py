@@ -141,6 +141,6 @@ def test_no_further_row_of_a_slow_model_is_searched_when_the_time_is_over(tmp_pa
             return session.run(tensors, outputs)
 
     explainer = BundleExplainer(bundle, Slow(), clock=clock.monotonic_s)
-    with pytest.raises(BadRequest, match=r"the time sufficed for \d of 60 rows; send fewer at once"):
+    with pytest.raises(BadRequest, match=r"the time was enough for only \d of 60 rows; send fewer rows"):
         explainer.explain("counterfactual", judged(VALUES), 0.5)
     assert len(searched) < 10

@@ -70,5 +70,5 @@ def test_bounds_of_one_column_are_one_condition(columns):
 
 
 def test_few_rows_are_refused(columns):
-    with pytest.raises(UnexplainableModel, match="30 rows at least"):
+    with pytest.raises(UnexplainableModel, match="at least 30 rows"):
         fitted({name: values[:10] for name, values in columns.items()}, np.zeros(10))

@@ -151,9 +151,9 @@ def test_covers_are_counted_on_rows_where_the_graph_has_none():
 
 
 @pytest.mark.parametrize(("change", "says"), [
-    pytest.param({"aggregate_function": "MAX"}, "not by a sum", id="the largest of the trees"),
-    pytest.param({"nodes_truenodeids": [99] * 100}, "do not fit|not there", id="a child that is not there"),
-    pytest.param({"nodes_modes": ["BRANCH_ODD"] * 100}, "condition is none of", id="a condition nobody knows"),
+    pytest.param({"aggregate_function": "MAX"}, "expected SUM or AVERAGE", id="the largest of the trees"),
+    pytest.param({"nodes_truenodeids": [99] * 100}, "do not fit|does not exist", id="a child that is not there"),
+    pytest.param({"nodes_modes": ["BRANCH_ODD"] * 100}, "condition is not one of", id="a condition nobody knows"),
     pytest.param({"nodes_featureids": []}, "do not fit", id="lists of different lengths"),
 ])  # fmt: skip
 def test_what_is_no_sum_of_trees_is_refused(change: dict[str, Any], says: str):

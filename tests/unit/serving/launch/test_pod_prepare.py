@@ -46,7 +46,7 @@ def test_a_pod_that_starts_again_says_the_same(tmp_path, bundle):
     ("served", "says"),
     [
         pytest.param("{", "VEDETTE_SERVED is not a serving specification", id="half a specification"),
-        pytest.param('{"models": []}', "asked to serve some model", id="nothing to serve"),
+        pytest.param('{"models": []}', "must serve some model", id="nothing to serve"),
         pytest.param("OTHER", "the storage address must name the bundle", id="another bundle than the one that was mounted"),
     ],
 )

@@ -32,9 +32,11 @@ def test_accepts(body):
     ("change", "says"),
     [
         pytest.param(
-            {"assembly": [{"tensor": "x", "columns": ["a", "host"]}]}, "never a feature", id="an entity key is not a feature"
+            {"assembly": [{"tensor": "x", "columns": ["a", "host"]}]},
+            "must not be a feature",
+            id="an entity key is not a feature",
         ),
-        pytest.param({"assembly": [{"tensor": "x", "columns": ["a", "c"]}]}, "no request_fields", id="an unknown column"),
+        pytest.param({"assembly": [{"tensor": "x", "columns": ["a", "c"]}]}, "not request_fields", id="an unknown column"),
         pytest.param({"assembly": [{"tensor": "z", "columns": ["a"]}]}, "must name the inputs", id="an unknown tensor"),
         pytest.param({"score": {"output": "z"}}, "is not an output", id="a score from nowhere"),
         pytest.param({"default_operating_point": "other"}, "is not one of", id="an unknown default operating point"),

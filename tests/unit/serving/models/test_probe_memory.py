@@ -34,7 +34,7 @@ def bundle(tmp_path_factory):
 
 @pytest.mark.usefixtures("cold_probe")
 def test_a_bundle_that_needs_more_memory_than_the_probe_may_take_is_refused(bundle):
-    with pytest.raises(BundleError, match=r"512 MiB of memory and needs more \(the model refused this input"):
+    with pytest.raises(BundleError, match=r"its limit of 512 MiB \(the model refused this input"):
         probe(bundle, memory_bytes=512 * MIB)
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY, "the limit is the child's"
 

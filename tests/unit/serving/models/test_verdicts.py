@@ -46,7 +46,7 @@ def test_scores_of(values, column):
 
 
 def test_one_number_a_row_or_an_error():
-    with pytest.raises(ValueError, match="one number a row"):
+    with pytest.raises(ValueError, match="one number per row"):
         scores_of({"p": np.zeros((2, 2))}, ScoreSpec(output="p"), 2)
 
 

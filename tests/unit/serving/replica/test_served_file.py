@@ -105,7 +105,7 @@ def test_where_nothing_can_be_read_the_message_advises_nothing_that_harms(tmp_pa
     file.write(spec("a"))
     for name in ("served.json", "served.last.json"):
         (tmp_path / name).write_text('{"models": [{"name": 1}]}')
-    with pytest.raises(ModelError, match=r"models.0.name: .*`vedette up` writes it anew") as refused:
+    with pytest.raises(ModelError, match=r"models.0.name: .*`vedette up` writes it again") as refused:
         file.read()
     assert "remove" not in str(refused.value)
 

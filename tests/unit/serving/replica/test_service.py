@@ -220,5 +220,5 @@ async def test_the_trace_of_a_request_whose_client_is_gone_ends(tmp_path, simple
     with pytest.raises(asyncio.CancelledError):
         await asking
     (span,) = spans.finished()
-    assert (span.status.status_code.name, span.status.description) == ("ERROR", "the client is gone")
+    assert (span.status.status_code.name, span.status.description) == ("ERROR", "the client disconnected")
     assert world.metrics.ongoing == 0

@@ -245,9 +245,7 @@ def test_the_board_says_what_is_out_and_what_happens_instead(caplog):
             guard.failed(guard.ask(0.0), 0.01, 0.0)
         for _ in range(3):
             guard.succeeded(guard.ask(1.0), 0.01, 1.0)
-    assert (
-        "breaker of features opened: 5 of the last 5 calls failed; defaults stand in; it is asked again in 1.0 s" in caplog.text
-    )
+    assert "breaker of features opened: 5 of the last 5 calls failed; defaults stand in; it is probed in 1.0 s" in caplog.text
     assert "closed after 3 good probes" in caplog.text
     assert dict(board.changes) == {("features", "open"): 1, ("features", "half-open"): 1, ("features", "closed"): 1}
 

@@ -159,7 +159,9 @@ def test_a_detection(detection, event, expected):
         pytest.param({"detection": one("A|re", "(?=x)y")}, "", id="lookaround"),
         pytest.param({"detection": one("A|utterly", "x")}, "utterly", id="an unknown modifier"),
         pytest.param({"detection": {"s": {"A": 1}, "condition": "t"}}, "'t'", id="a condition that names nothing"),
-        pytest.param({"detection": {"s": {"A": 1}, "condition": "1 of t*"}}, "names no detection", id="a selector of nothing"),
+        pytest.param(
+            {"detection": {"s": {"A": 1}, "condition": "1 of t*"}}, "matches no detection", id="a selector of nothing"
+        ),
         pytest.param({"detection": {"s": {"A": 1}}}, "condition", id="no condition"),
         pytest.param({"detection": one("A", 1), "logsource": {}}, "log source", id="no log source"),
         pytest.param({"detection": one("A", 1), "id": "not a uuid"}, "UUID", id="an id that is none"),

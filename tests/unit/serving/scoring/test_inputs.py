@@ -90,7 +90,7 @@ def test_the_moment_of_the_event(sent, parameters, expected):
             (HOST, Tensor("size", "FP32", np.zeros(3, np.float32))), {}, "'size' has 3 rows", id="another number of rows"
         ),
         pytest.param(
-            (HOST, Tensor("size", "FP32", np.zeros((2, 2), np.float32))), {}, "one value a row", id="a matrix for a column"
+            (HOST, Tensor("size", "FP32", np.zeros((2, 2), np.float32))), {}, "one value per row", id="a matrix for a column"
         ),
         pytest.param((HOST, Tensor("size", "FP32", np.array([1, np.nan], np.float32))), {}, "NaN or infinity", id="NaN"),
         pytest.param((HOST, Tensor("size", "FP32", np.array([1, np.inf], np.float32))), {}, "NaN or infinity", id="infinity"),
@@ -142,7 +142,7 @@ def read_pair(rows_of_a, rows_of_b):
     ("a", "b"), [(1, 11), (1, 0), (0, 1), (3, 1)], ids=["too many behind one", "none behind one", "none", "fewer"]
 )
 def test_every_input_with_a_free_first_dimension_has_as_many_rows(a, b):
-    with pytest.raises(BadRequest, match=f"'a' {a}, 'b' {b}; send as many rows in each"):
+    with pytest.raises(BadRequest, match=f"'a' {a}, 'b' {b}; send the same number in each"):
         read_pair(a, b)
 
 

@@ -62,7 +62,7 @@ async def test_a_promotion_and_a_weight_load_and_probe_nothing(world, bundles, m
     ("make", "says"),
     [
         pytest.param(
-            lambda b: variant(b["other"], weight=100), "cannot stand beside stable: it takes the columns", id="other inputs"
+            lambda b: variant(b["other"], weight=100), "cannot be served beside stable: it takes the columns", id="other inputs"
         ),
         pytest.param(
             lambda b: variant(b["candidate"], weight=100, thresholds={"nope": 0.1}),

@@ -49,21 +49,21 @@ def test_lookup(mapping: SegmentMap, entity: str, segments: set[str]) -> None:
         pytest.param("", False, "write the header", id="nothing"),
         pytest.param("host,unit\na,b\n", False, "write the header `entity,unit`", id="another first column"),
         pytest.param("entity,unit\na\n", False, "line 2: has 1 fields, the header has 2", id="a short line"),
-        pytest.param("entity,unit\na,x\na,y\n", False, "'a' is there twice", id="an entity twice"),
-        pytest.param("entity,unit\n10.0.0.0/8,x\n10.1.0.0/8,y\n", False, "is there twice", id="a network twice"),
+        pytest.param("entity,unit\na,x\na,y\n", False, "'a' occurs twice", id="an entity twice"),
+        pytest.param("entity,unit\n10.0.0.0/8,x\n10.1.0.0/8,y\n", False, "occurs twice", id="a network twice"),
         pytest.param("entity,unit\na,\n", False, "has no segment", id="no value"),
-        pytest.param("entity,a b\nx,y\n", False, "column 'a b' is no name", id="a column that is no name"),
+        pytest.param("entity,a b\nx,y\n", False, "column 'a b' is not a valid name", id="a column that is no name"),
         pytest.param('entity,unit\nx,"a""b"\n', False, "without quotes", id="a value that would break a label"),
         pytest.param("entity,unit\n,y\n", False, "line 2: has no entity", id="no entity"),
         pytest.param("entity,unit,unit\na,b,c\n", False, "repeat a name", id="a column twice"),
-        pytest.param("- a\n- b\n", True, "is no mapping of entities", id="a list"),
+        pytest.param("- a\n- b\n", True, "is not a mapping of entities", id="a list"),
         pytest.param("a: {unit: [}", True, "is not YAML", id="no YAML"),
         pytest.param(f"entity,unit\na,{'x' * 200_000}\n", False, "line 2: is not CSV: field larger", id="a field without end"),
         pytest.param('entity,unit\na,"x\n', False, "is not CSV: unexpected end", id="a quote without end"),
         pytest.param("# why\nentity,unit\n\na\n", False, "line 4: has 1 fields", id="a short line after comments"),
         pytest.param("entity,unit\na,x\u2028y\n", False, "without quotes", id="a line end of Unicode"),
-        pytest.param("a: {unit: x}\na: {unit: y}\n", True, "line 2: 'a' is there twice", id="an entity twice in YAML"),
-        pytest.param("a: {unit: x, unit: y}\n", True, "line 1: 'unit' is there twice", id="a column twice in YAML"),
+        pytest.param("a: {unit: x}\na: {unit: y}\n", True, "line 2: 'a' occurs twice", id="an entity twice in YAML"),
+        pytest.param("a: {unit: x, unit: y}\n", True, "line 1: 'unit' occurs twice", id="a column twice in YAML"),
         pytest.param(
             "a: {unit: [x, y]}\n", True, "entry 1: an entity, its columns and their values are text", id="several values"
         ),
@@ -96,7 +96,7 @@ def test_a_file_is_read_by_its_suffix(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["unit", "hosts_60s__unit", "site"])
 def test_a_column_of_the_mapping_is_refused_as_an_input(name: str) -> None:
-    with pytest.raises(SegmentMapError, match="segments are kept beside a model and never go into it"):
+    with pytest.raises(SegmentMapError, match="a segment must not be an input of a model"):
         parsed(CSV).refuse_inputs({"bytes", name}, "model 'flows' version 1")
     parsed(CSV).refuse_inputs({"bytes", "packets", "unit_price"}, "model 'flows' version 1")
 

@@ -30,7 +30,7 @@ def test_a_mapping_is_opened(tmp_path):
         pytest.param(None, "cannot be read", id="a file that is not there"),
         pytest.param("host,unit\n", "write the header", id="a file that is no mapping"),
         pytest.param(
-            mapping_of(MOST_COUNTED + 1), f"a replica counts {MOST_COUNTED} at most", id="more segments than are counted"
+            mapping_of(MOST_COUNTED + 1), f"a replica counts at most {MOST_COUNTED}", id="more segments than are counted"
         ),
         pytest.param(mapping_of(MOST_SEGMENTS + 1), "different values", id="identities"),
     ],

@@ -86,7 +86,7 @@ def test_raw_data_that_does_not_fit(tensor, said):
         pytest.param(1.5, "binary_data_size is 1.5", id="a fraction"),
         pytest.param(True, "binary_data_size is True", id="a boolean"),
         pytest.param("4", "binary_data_size is '4'", id="text"),
-        pytest.param(99, "the body has 4 left", id="more than there is"),
+        pytest.param(99, "the body has 4 bytes left", id="more than there is"),
         pytest.param(3, "means 4 bytes", id="less than the shape means"),
     ],
 )

@@ -108,7 +108,7 @@ REFUSED = [
         "Inference-Header-Content-Length",
         id="raw data without the header",
     ),
-    pytest.param({"inputs": one()["inputs"] * 2}, "'x' stands there more than once", id="an input name twice"),
+    pytest.param({"inputs": one()["inputs"] * 2}, "'x' occurs more than once", id="an input name twice"),
     pytest.param({**one(), "id": 7}, "id is a whole number", id="an id that is no string"),
     pytest.param({**one(), "parameters": 1}, "parameters is a whole number", id="request parameters that are no object"),
     pytest.param({**one(), "parameters": {"timeout": -1}}, "timeout is -1", id="a negative timeout"),
@@ -281,6 +281,6 @@ class CountedText(str):
 def test_a_name_that_is_repeated_at_the_end_of_a_thousand_is_found_without_comparing_each_with_each():
     names = [CountedText(number) for number in [*range(1_000), 999]]
     CountedText.compared = 0
-    with pytest.raises(BadRequest, match="'999' stands there more than once"):
+    with pytest.raises(BadRequest, match="'999' occurs more than once"):
         json_codec._distinct("inputs", names)
     assert CountedText.compared < 10 * len(names), "a body may hold hundreds of thousands, and the loop waits"

@@ -107,7 +107,7 @@ def test_a_signature_in_the_folder_travels_with_it(tmp_path, store, bundle, sign
 ATTACKS = {
     "a stripped signature": (lambda s, b, o: None, "has no signature"),
     "a foreign key": (lambda s, b, o: s.signature(b, "eve"), "is not trusted"),
-    "the signature of another bundle": (lambda s, b, o: s.signature(o, "ada"), "is of another bundle"),
+    "the signature of another bundle": (lambda s, b, o: s.signature(o, "ada"), "signs another bundle"),
     "a foreign signature under a trusted key's hint": (
         lambda s, b, o: s.signature(b, "eve").replace(s.key("eve").public.hint.encode(), s.key("ada").public.hint.encode()),
         "changed or forged",
@@ -124,10 +124,10 @@ ATTACKS = {
     ),
     "no JSON": (lambda s, b, o: b"\x00", "is not JSON"),
     "JSON of 100,000 levels": (lambda s, b, o: b"[" * 100_000, "is not JSON"),
-    "a signature that is no base64": (lambda s, b, o: with_envelope(s.signature(b, "ada"), signatures=[{"sig": "%%"}]), "no base64"),
+    "a signature that is no base64": (lambda s, b, o: with_envelope(s.signature(b, "ada"), signatures=[{"sig": "%%"}]), "not base64"),
     "a certificate in the key's place": (
         lambda s, b, o: s.signature(b, "ada").replace(b'"publicKey"', b'"certificate"'),
-        "certificates are not taken",
+        "certificates are not supported",
     ),
 }  # fmt: skip
 
@@ -178,7 +178,7 @@ def test_a_bundle_that_lists_a_file_the_signer_never_saw(store, bundle, signers,
     del files["golden.json"]
     store.add_signature(bundle.digest, sign("simple/1", files, signers.key("ada")))
     parsed.clear()
-    with pytest.raises(UntrustedBundle, match="each of them and no other"):
+    with pytest.raises(UntrustedBundle, match="must name exactly the files"):
         store.read(bundle.digest)
     assert parsed == []
 
@@ -187,14 +187,14 @@ def test_a_bundle_that_lists_a_file_the_signer_never_saw(store, bundle, signers,
 def test_a_statement_with_a_trick_in_a_path(signers, bundle, name):
     statement = statement_of(signers.signature(bundle, "ada"))
     statement["predicate"]["resources"][0]["name"] = name
-    with pytest.raises(UntrustedBundle, match="no path within a bundle"):
+    with pytest.raises(UntrustedBundle, match="not a path within a bundle"):
         files_in(json.dumps(statement).encode())
 
 
 def test_a_statement_that_names_a_file_twice(signers, bundle):
     statement = statement_of(signers.signature(bundle, "ada"))
     statement["predicate"]["resources"].append(statement["predicate"]["resources"][0])
-    with pytest.raises(UntrustedBundle, match="there twice"):
+    with pytest.raises(UntrustedBundle, match="occurs twice"):
         files_in(json.dumps(statement).encode())
 
 
@@ -206,7 +206,7 @@ def test_a_statement_that_names_a_file_twice(signers, bundle):
         ),
         pytest.param({"_type": "https://in-toto.io/Statement/v0.1"}, "_type", id="another version of statements"),
         pytest.param({"subject": []}, "not of model signing", id="no subject"),
-        pytest.param({"subject": [{"digest": {"sha256": "00"}}]}, "not that of the files", id="a subject of other files"),
+        pytest.param({"subject": [{"digest": {"sha256": "00"}}]}, "does not match the files", id="a subject of other files"),
         pytest.param({"predicate": {"resources": "x"}}, "not of model signing", id="no resources"),
     ],
 )
@@ -259,7 +259,7 @@ def test_what_is_no_public_key_is_not_trusted(store, bundle, signers, body):
 def test_a_private_key_among_the_trusted_ones_is_not_trusted(store, bundle, signers):
     store.add_signature(bundle.digest, signers.signature(bundle, "ada"))
     (signers.trusted_dir / "ada.pub").write_bytes((signers.folder / "ada.pem").read_bytes())
-    with pytest.raises(UntrustedBundle, match="no PEM public key"):
+    with pytest.raises(UntrustedBundle, match="not a PEM public key"):
         store.read(bundle.digest)
 
 
