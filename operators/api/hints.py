@@ -53,9 +53,13 @@ def _of_kserve(spec: ModelServiceSpec) -> Iterator[Finding]:
     for index, step in enumerate(spec.rollout.policy.steps):
         place = ("spec", "rollout", "policy", "steps", index)
         if step.mirror is not None and step.mirror.percent > 0:
-            yield Finding(place, "mirrors, which KServe cannot; write a policy without a mirror step and alertBudget")
+            yield Finding(
+                place, "mirrors requests, which KServe cannot do; write a policy without a mirror step and alertBudget"
+            )
         if step.set_weight is not None and step.set_weight != round(step.set_weight):
-            yield Finding(place, f"is setWeight: {step.set_weight:g}, and KServe takes whole percents; write a whole number")
+            yield Finding(
+                place, f"is setWeight: {step.set_weight:g}, but KServe takes only whole percentages; write a whole number"
+            )
 
 
 def _of_rollout(spec: RolloutSpec, at: Path, *, counts_entities: bool = True) -> Iterator[Finding]:
@@ -65,8 +69,8 @@ def _of_rollout(spec: RolloutSpec, at: Path, *, counts_entities: bool = True) ->
     if spec.progress_deadline is not None and longest > spec.progress_deadline:
         yield Finding(
             (*at, "progressDeadline"),
-            f"is {format_duration(spec.progress_deadline)}, and an analysis may take {format_duration(longest)}; the rollout would be "
-            f"called late{' and aborted' if spec.abort_on_deadline else ''} before it is inconclusive: make it longer",
+            f"is {format_duration(spec.progress_deadline)}, and an analysis may take {format_duration(longest)}; the rollout would "
+            f"miss its deadline{' and be aborted' if spec.abort_on_deadline else ''} before the analysis ends: make it longer",
         )
     if spec.rollback_window == timedelta(0):
         yield Finding((*at, "rollbackWindow"), "is 0s; `undo` would take every step again: leave it at 24h")
@@ -136,17 +140,25 @@ def _of_gates(spec: RolloutSpec, at: Path, counts_entities: bool) -> Iterator[Fi
                 "(not on KServe, where no entity is counted)",
             )
     if analysis.min_requests < FEW:
-        yield Finding((*at, "minRequests"), f"is {analysis.min_requests}; fewer than {FEW} requests say little of a proportion")
+        yield Finding(
+            (*at, "minRequests"), f"is {analysis.min_requests}; fewer than {FEW} requests say little about a proportion"
+        )
     if analysis.alpha > 0.2:
-        yield Finding((*at, "alpha"), f"is {analysis.alpha:g}; that often a good candidate would be aborted: 0.05 is usual")
+        yield Finding(
+            (*at, "alpha"),
+            f"is {analysis.alpha:g}, so up to {analysis.alpha:.0%} of good candidates may be aborted; 0.05 is usual",
+        )
 
 
 def _of_experiment(spec: ExperimentSpec, at: Path) -> Iterator[Finding]:
     if spec.duration < timedelta(days=1):
-        yield Finding((*at, "duration"), f"is {format_duration(spec.duration)}; traffic has a day and a week: 7d shows both")
+        yield Finding(
+            (*at, "duration"),
+            f"is {format_duration(spec.duration)}; traffic changes by day and by week: write 7d to cover both",
+        )
     same = [v.name for v in spec.variants[1:] if v.revision == spec.variants[0].revision]
     if same:
         yield Finding(
             (*at, "variants"),
-            f"{', '.join(same)} is the baseline's own revision; an A/A test shows how the judge errs, nothing else",
+            f"{', '.join(same)} has the baseline's own revision; such an A/A test shows only how often the judge is wrong",
         )

@@ -95,12 +95,14 @@ def _hold(
     """The load is not known. The lower bound still holds (a window opens, a rollout asks); nothing is removed, even above the upper bound.
     The held count counts as wanted, so that scaling down waits a whole window once the load is known again."""
     replicas = max(current, limits.lower)
-    over = f"; over the most of {limits.upper} until it is" if replicas > limits.upper else ""
+    over = f"; above the maximum of {limits.upper} until it is known" if replicas > limits.upper else ""
     return ScalingDecision(
         replicas=replicas,
         lower=limits.lower,
         upper=limits.upper,
-        reason=_sentence(current, replicas, [unknown + over, "" if replicas == current else f"at least by {limits.source}"]),
+        reason=_sentence(
+            current, replicas, [unknown + over, "" if replicas == current else f"raised to the minimum by {limits.source}"]
+        ),
         state=before.model_copy(
             update={
                 "peaks": with_peak(before.peaks, replicas, now, spec.down_window),
@@ -154,7 +156,11 @@ def _stabilized(spec: ScalingSpec, before: ScalingState, current: int, wanted: i
 
 
 def _why_held(held: int, wanted: int, window: timedelta) -> str:
-    return "" if held == wanted else f"{wanted} would do, {held} was wanted within the last {window.total_seconds():g} s"
+    return (
+        ""
+        if held == wanted
+        else f"{wanted} would be enough, but {held} were wanted within the last {window.total_seconds():g} s"
+    )
 
 
 def _rate_limited(spec: ScalingSpec, before: ScalingState, current: int, held: int, now: datetime) -> tuple[int, str]:

@@ -39,12 +39,10 @@ def demand(spec: ScalingSpec, looks: Sequence[LoadSample], load: Load, facts: Sc
     extra = f" x {work_ratio(facts):.3g} for the candidate's work" if work_ratio(facts) > 1 else ""
     target = spec.target_ongoing_requests
     mean = _mean(looks)
-    asked = [(work / target, f"{mean:.3g} requests under way{trend}{extra}, {target:g} to a replica")]
+    asked = [(work / target, f"{mean:.3g} requests under way{trend}{extra}, {target:g} per replica")]
     asked += _by_latency(spec, load, mean)
     if spec.stream_lag is not None and load.stream_lag is not None:
-        asked.append(
-            (load.stream_lag / spec.stream_lag, f"{load.stream_lag:.0f} events wait, {spec.stream_lag:g} to a replica")
-        )
+        asked.append((load.stream_lag / spec.stream_lag, f"{load.stream_lag:.0f} events wait, {spec.stream_lag:g} per replica"))
     most, why = max(asked, key=lambda a: a[0])
     own = max(facts.weight_ratio, facts.mirror_ratio) * facts.cost_ratio
     return Demand(most, most * own if not facts.shares_replicas and facts.is_rolling_out else 0.0, why)

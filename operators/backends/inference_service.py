@@ -82,7 +82,7 @@ def held_by(found: Mapping[str, Any]) -> tuple[Held, ...]:
     except ValidationError as problem:
         name = f"InferenceService {found['metadata'].get('namespace')}/{found['metadata'].get('name')}"
         raise BackendError(
-            f"{name}: its annotation {VARIANTS} is {str(text)[:80]!r}, which the operator does not write; it writes its own again"
+            f"{name}: its annotation {VARIANTS} is {str(text)[:80]!r}, which the operator did not write; it will be replaced"
         ) from problem
     return tuple(Held(variant, predictor, revision) for variant, (predictor, revision) in told.items())
 
@@ -143,19 +143,19 @@ def _check(subject: str, target: Target) -> None:
     mirrored = [v.name for v in target.variants if v.mirror > 0]
     if mirrored:
         raise BackendError(
-            f"{subject}: KServe cannot mirror, and {', '.join(mirrored)} should score copies; take the mirror steps and alertBudget "
-            "out of the rollout's policy, or serve by the ray backend",
+            f"{subject}: KServe cannot mirror requests, but {', '.join(mirrored)} needs them; take the mirror steps and "
+            "alertBudget out of the rollout's policy, or serve by the ray backend",
             can_retry=False,
         )
     broken = [f"{v.name} {v.weight:g}" for v in target.variants if v.weight != round(v.weight)]
     if broken:
         raise BackendError(
-            f"{subject}: KServe's weights are whole percents, and {', '.join(broken)} is not; write setWeight as a whole number",
+            f"{subject}: KServe takes only whole percentages, but {', '.join(broken)} is not one; write setWeight as a whole number",
             can_retry=False,
         )
     names = [predictor_name(target.stable), *(predictor_name(v.revision) for v in target.variants)]
     if len(set(names)) != len(names):
         raise BackendError(
-            f"{subject}: two variants have the same revision, and KServe names predictors by it; give each a revision of its own",
+            f"{subject}: two variants have the same revision, and KServe names a predictor by its revision; give each its own",
             can_retry=False,
         )

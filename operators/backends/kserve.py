@@ -39,7 +39,9 @@ class KserveInference:
                 found = await self._found(service)
                 told = int(found["metadata"].get("generation") or 0) if found is not None else 0
                 if generation is not None and told != generation:
-                    raise BackendError(f"{self._subject(service)}: somebody else changed its spec meanwhile; looked at again")
+                    raise BackendError(
+                        f"{self._subject(service)}: somebody else changed its spec meanwhile; it is looked at again"
+                    )
                 generation = told
                 await self._apply(service, target, found)
             except Conflict as problem:  # most often KServe wrote its status
@@ -122,7 +124,7 @@ class KserveInference:
     def _refuse_others(self, service: ServiceRef, found: KubeObject | None) -> None:
         if found is not None and not _is_ours(found):
             raise BackendError(
-                f"InferenceService {service.namespace}/{self._name(service)} is there and is not ours; delete it, or write another "
+                f"InferenceService {service.namespace}/{self._name(service)} was not made by this operator; delete it, or write another "
                 "name in spec.backend.kserve.inferenceService",
                 can_retry=False,
             )
@@ -130,7 +132,7 @@ class KserveInference:
     async def _found_with_pods(self, service: ServiceRef) -> tuple[KubeObject, Sequence[Mapping[str, Any]]]:
         found = await self._found(service)
         if found is None:
-            raise BackendError(f"InferenceService {service.namespace}/{self._name(service)} is not there yet")
+            raise BackendError(f"InferenceService {service.namespace}/{self._name(service)} does not exist yet")
         label = f"serving.kserve.io/inferenceservice={self._name(service)}"
         pods = await self._kube.list(PODS, service.namespace, label)
         return found, [p for p in pods if not p["metadata"].get("deletionTimestamp")]

@@ -56,7 +56,7 @@ class PrometheusEvidence:
         except (_QueryError, TimeoutError, aiohttp.ClientError, OSError, ValueError) as problem:
             why = str(problem) or type(problem).__name__
         except (LookupError, TypeError, AttributeError, OverflowError) as problem:
-            why = f"its answer is not as the API says: {problem!r}"
+            why = f"its answer does not follow Prometheus' API: {problem!r}"
         return Scrape(asked, problem=f"Prometheus at {self._url}: {why}")
 
     async def _look(self, service: ServiceRef, asked: datetime) -> Scrape:
@@ -100,7 +100,7 @@ class PrometheusEvidence:
         if body.get("status") != "success":
             raise _QueryError(f"{body.get('errorType', 'error')}: {body.get('error', 'no reason given')}")
         if body["data"]["resultType"] != "vector":
-            raise _QueryError(f"gave a {body['data']['resultType']}, expected a vector")
+            raise _QueryError(f"returned a {body['data']['resultType']}, expected a vector")
         found: list[Mapping[str, Any]] = body["data"]["result"]
         return found
 

@@ -129,7 +129,7 @@ class RayServeBackend:
                 ours = entry_of(before, self._where(service), service.model)
                 if mine is not None and ours != mine:
                     raise BackendError(
-                        f"RayService {namespace}/{name}: somebody else changed {service.model} meanwhile; looked at again"
+                        f"RayService {namespace}/{name}: somebody else changed {service.model} meanwhile; it is looked at again"
                     )
                 mine, after = ours, edit(found)
                 if after == before:
@@ -163,7 +163,7 @@ class RayServeBackend:
                     if isinstance(problem, Conflict) and left:
                         continue  # most often KubeRay wrote its status
                     raise BackendError(
-                        f"RayCluster {service.namespace}/{name} was not given its workers: {problem}",
+                        f"RayCluster {service.namespace}/{name} could not be given its workers: {problem}",
                         can_retry=problem.can_retry,
                     ) from problem
                 else:
@@ -207,7 +207,7 @@ class RayServeBackend:
 
     def _missing(self, service: ServiceRef) -> BackendError:
         return BackendError(
-            f"RayService {service.namespace}/{self._place.ray_service} is not there; apply it, or make the ModelService anew with "
+            f"RayService {service.namespace}/{self._place.ray_service} does not exist; apply it, or create the ModelService again with "
             "another name in spec.backend.ray.rayService"
         )
 

@@ -39,8 +39,8 @@ class WorkerCapacity:
             return None
         named = ", ".join(f"{g['groupName']} ({_bounds(g)[1]})" for g in self.groups)
         return (
-            f"{replicas} replicas are asked for and {subject} has room for {self.most}, by maxReplicas of its worker groups: {named}; "
-            f"{self.most} it is: raise maxReplicas in rayClusterConfig.workerGroupSpecs, or ask for less"
+            f"{replicas} replicas are wanted, but {subject} has room for {self.most}, by maxReplicas of its worker groups: {named}; "
+            f"it gets {self.most}: raise maxReplicas in rayClusterConfig.workerGroupSpecs, or ask for fewer replicas"
         )
 
     def workers(self, replicas: int) -> dict[str, int] | None:

@@ -116,7 +116,7 @@ def served_revision(text: str, place: RayServicePlace, name: str) -> Revision | 
                 model = read_back(ModelSpec, entry)
             except ValidationError as problem:
                 raise BackendError(
-                    f"{place.subject}: user_config has {name!r} in another form: {problem.errors()[0]['msg']}; take it out",
+                    f"{place.subject}: user_config.{name} is not valid: {problem.errors()[0]['msg']}; remove it",
                     can_retry=False,
                 ) from problem
             told = model.revision.model_dump()
@@ -205,8 +205,8 @@ def _misshapen(field: str, shape: str, place: RayServicePlace) -> BackendError:
 def _without_autoscaler(deployment: Mapping[str, Any], place: RayServicePlace) -> None:
     if deployment.get("num_replicas") == "auto" or "autoscaling_config" in deployment:
         raise BackendError(
-            f"{place.subject}: deployment {place.deployment!r} has an autoscaling_config, and the ModelService sets the count too; "
-            "the count has one owner: take autoscaling_config away, or the ModelService's replicas and scaling",
+            f"{place.subject}: deployment {place.deployment!r} has an autoscaling_config, but the ModelService sets the count too, "
+            "and only one may: remove autoscaling_config, or the ModelService's replicas and scaling",
             can_retry=False,
         )
 

@@ -127,7 +127,7 @@ def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | 
     try:
         before = served.read()
     except ModelError as problem:  # the service documents say what is served of the models they manage
-        errors.print(f"{problem}; it is written anew", markup=False)
+        errors.print(f"{problem}; it is written again", markup=False)
         before = None
     served.write(served_at_start(newest_of_each(store), before, managed_models(settings.store_dir)))
     return bundle

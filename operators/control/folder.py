@@ -170,7 +170,7 @@ class ControlFolder:
             except FileNotFoundError:
                 continue
             except ValidationError as problem:
-                wrong.append(f"{path}: {'; '.join(words(problem))}; remove it and say the verb again")
+                wrong.append(f"{path}: {'; '.join(words(problem))}; remove it and give the command again")
         return found, wrong
 
     def change(self, name: str, edit: Edit) -> None:

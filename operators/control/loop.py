@@ -204,7 +204,7 @@ class Loop:
             actor=self._folder.writer(name) or "operator",
             action="rollout.release",
             subject=_subject(ref),
-            reason="its document is gone; what serves goes on without a rollout",
+            reason="its document was deleted; the served revisions stay, and the rollout ends",
         )
         self._desk.record([gone])
         await self._backend.remove(ref)
@@ -212,7 +212,7 @@ class Loop:
         self._known.pop(name, None)
         self._followed.pop(name, None)
         self._scaling.forget(name)
-        _log.info("%s: its document is gone; stable goes on without a rollout", name)
+        _log.info("%s: its document was deleted; stable stays served, and the rollout ends", name)
 
     def _tell_or_forget(self, name: str, problem: str | None) -> None:
         if problem is not None:

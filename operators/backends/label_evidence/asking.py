@@ -28,5 +28,5 @@ async def with_labels(
     try:
         labels = await source.counts(service, status.started)
     except BackendError as problem:
-        return view, f"labels could not be read, so precision and recall wait: {problem}"
+        return view, f"labels could not be read, so the gates precision and recall wait: {problem}"
     return replace(view, observation=view.observation.model_copy(update={"labels": labels})), None

@@ -39,4 +39,4 @@ class LabelServer:
         except TimeoutError as problem:
             raise BackendError(f"{url} did not answer within {self._timeout.total:g} s") from problem
         except (aiohttp.ClientError, OSError, ValidationError, UnicodeDecodeError) as problem:
-            raise BackendError(f"{url}: {problem}; see that `vedette label serve` runs there") from problem
+            raise BackendError(f"{url}: {problem}; check that `vedette label serve` runs there") from problem

@@ -26,7 +26,7 @@ def acts(
     folder = store_folder(store_dir) / "governance"
     if not folder.is_dir():
         raise CommandError(
-            f"{folder}: no acts there; the first rollout, key or stage makes the log, --store-dir names another store"
+            f"{folder}: has no log of acts; the first rollout, key or stage creates it, or name another store with --store-dir"
         )
     log = ActsLog(folder, signer=lambda: None, now_us=lambda: 0)
     found = [

@@ -35,7 +35,7 @@ def erase(
         lambda action, what, why, evidence: record_act(settings, action, what, why, evidence),
     )
     if name is None:
-        raise CommandError(f"{subject}: there is no key of this subject; no record holds anything encrypted of it")
+        raise CommandError(f"{subject}: this subject has no key, so no record holds encrypted values of it")
     if as_json:
         print_json({"subject": name})
     else:

@@ -40,7 +40,7 @@ def new(
     public = path.with_suffix(".pub")
     for half in (path, public):
         if half.exists():
-            raise CommandError(f"{half}: is there already, and a key is never overwritten; give the new key another name")
+            raise CommandError(f"{half}: exists already, and a key is never overwritten; give the new key another name")
     verifier = Signer.create(path, named).verifier
     public.write_text(f"{verifier}\n", encoding="utf-8")
     if as_json:

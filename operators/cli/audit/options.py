@@ -42,7 +42,9 @@ def log_folder(folder: Path | None, store_dir: Path | None) -> Path:
     """The prediction log that is meant. Raises CommandError if there is none."""
     found = folder or store_folder(store_dir) / "audit"
     if not found.is_dir():
-        raise CommandError(f"{found}: no log there; `vedette up` writes one into its store, --store-dir names another store")
+        raise CommandError(
+            f"{found}: has no log; `vedette up` writes one into its store, or name another store with --store-dir"
+        )
     return found
 
 
@@ -76,7 +78,9 @@ def folders_of_logs(folder: Path | None, store_dir: Path | None) -> tuple[list[P
     place = folder or store_folder(store_dir)
     of_store = [place / name for name in FOLDERS]
     if not place.is_dir():
-        raise CommandError(f"{place}: no log there; `vedette up` writes one into its store, --store-dir names another store")
+        raise CommandError(
+            f"{place}: has no log; `vedette up` writes one into its store, or name another store with --store-dir"
+        )
     if folder is None or any(path.is_dir() for path in of_store):
         return of_store, place
     return [place], None

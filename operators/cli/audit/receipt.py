@@ -107,7 +107,7 @@ def _as_record(shown: "CheckedProof") -> dict[str, Any]:
 def _print(proof: "ReceiptProof", shown: "list[CheckedProof]") -> None:
     for one in shown:
         when = datetime.fromtimestamp(one.before_us / 1e6, UTC).isoformat(timespec="seconds")
-        anchor = f"; the proof says that {one.anchor} holds a later checkpoint that goes on from it" if one.anchor else ""
+        anchor = f"; the proof says that {one.anchor} holds a later checkpoint that extends this one" if one.anchor else ""
         page().print(
             f"{one.log}, segment {one.segment}, line {one.line}: in the log by {when}{anchor}", soft_wrap=True, markup=False
         )

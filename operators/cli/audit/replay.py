@@ -47,7 +47,7 @@ def replay(
     else:
         _print(report)
     if not report.outcomes.total():
-        raise CommandError(f"{log.folder}: no record is meant; --last, --receipt, --from, --to and --model choose some")
+        raise CommandError(f"{log.folder}: no record matches; select others with --last, --receipt, --from, --to or --model")
     if not report.is_same:
         raise typer.Exit(1)
 

@@ -65,16 +65,16 @@ def run(
             try:
                 outcome = "removed" if actor.remove(choice) else "in use"
             except NotAsSigned as problem:
-                outcome, is_bad = f"kept, not as signed: {problem}", True
+                outcome, is_bad = f"kept, because it differs from what was signed: {problem}", True
         lines.append({"segment": choice.name, "outcome": outcome, "why": choice.reason})
     if as_json:
         print_json(lines)
     elif lines:
         print_table("retention", ["segment", "outcome", "why"], [list(line.values()) for line in lines])
     else:
-        page().print("nothing is past its time")
+        page().print("no segment is past its retention time")
     if is_bad:
-        errors.print("segments that are not what was signed are kept; `vedette audit verify` says what was done to them")
+        errors.print("segments that differ from what was signed are kept; `vedette audit verify` says what was changed in them")
         raise typer.Exit(1)
 
 

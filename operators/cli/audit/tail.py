@@ -39,7 +39,7 @@ def tail(
     except KeyboardInterrupt:
         pass
     if follower.broken:
-        errors.print(f"{follower.broken} lines are no records and were passed over; `vedette audit verify` names them")
+        errors.print(f"{follower.broken} lines are not records and were skipped; `vedette audit verify` names them")
 
 
 def _print(found: "list[tuple[LogLine, bytes]]", as_json: bool) -> None:

@@ -89,7 +89,7 @@ def verify(
     if not any(report.logs or report.findings for report in reports):
         places = ", ".join(map(str, folders))
         raise CommandError(
-            f"{places}: no segment of a log is there, so nothing was verified; name the folder, or the anchors that know of its logs"
+            f"{places}: has no segment of a log, so nothing was verified; name another folder, or the anchors that hold its checkpoints"
         )
     if as_json:
         print_json(
@@ -128,7 +128,7 @@ def _print(report: "Report") -> None:
     columns = ("log", "segments", "records", "protected", "not yet protected", "removed", "checkpoints")
     print_table(report.folder, columns, rows, right=columns[1:])
     speed = f", {records / report.seconds:,.0f} records/s" if report.seconds else ""
-    skipped = f"; {report.skipped} segments were found right before and not hashed again" if report.skipped else ""
+    skipped = f"; {report.skipped} segments were verified before and not hashed again" if report.skipped else ""
     page().print(f"{records:,} records, {report.bytes_read:,} bytes hashed in {report.seconds:.2f} s{speed}{skipped}")
     if report.is_sound:
         page().print("[green]sound[/]: every protected record is as it was written")

@@ -60,7 +60,9 @@ def follow(
         signal.signal(number, lambda *_: told.set())
 
     with KafkaTopic(bootstrap, topic, group, chosen) as source:
-        errors.print(f"labels are taken from {source.label}; what is none goes to {named}", markup=False, soft_wrap=True)
+        errors.print(
+            f"labels are read from {source.label}; messages that are not labels go to {named}", markup=False, soft_wrap=True
+        )
         heard = _Heard(source)
         follower = TopicFollower(heard, desk, dead, told=lambda counts: errors.print(_words(counts)), wait=told.wait)
         follower.run(lambda: told.is_set() or (drain_s is not None and heard.is_quiet(drain_s)))

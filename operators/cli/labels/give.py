@@ -59,7 +59,7 @@ def give(
         raise CommandError(f"label of {event}: {problem}") from problem
     (taken,) = desk.take([request], [label_id or str(uuid4())])
     if taken.problem is not None or taken.label is None:
-        raise taken.problem or CommandError(f"label of {event}: it was not taken")
+        raise taken.problem or CommandError(f"label of {event}: it was not accepted")
     if as_json:
         print_json({"outcome": taken.outcome, **label_record(taken.label)})
         return
@@ -81,7 +81,7 @@ def show(event: EventArgument, archive: Archive = None, store_dir: LogStore = No
         found = event_finder(store_dir, archive).find_all([event])[event]
         words = [] if isinstance(found, UnknownEvent) else log.history(found.event)
     if not words:
-        raise CommandError(f"{event}: nobody labelled it; `vedette label give {event} --verdict attack|benign|unsure` does")
+        raise CommandError(f"{event}: has no label; `vedette label give {event} --verdict attack|benign|unsure` gives it one")
     if as_json:
         print_json(
             {"event": words[-1].event, "current": label_record(words[-1]), "history": [label_record(one) for one in words]}

@@ -38,7 +38,7 @@ def import_labels(
     rows = list(_rows(path, model))
     if not rows:
         raise CommandError(
-            f"{path}: no label is in it; a CSV begins with names, e.g. event,verdict,family,analyst,time,sureness,note"
+            f"{path}: holds no label; a CSV file begins with column names, e.g. event,verdict,family,analyst,time,sureness,note"
         )
     counted: Counter[str] = Counter()
     aside: list[tuple[int, str, str]] = []
@@ -92,7 +92,7 @@ def _rows(path: Path, model: str | None) -> "Iterator[tuple[int, str, LabelReque
     try:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise CommandError(f"{path}: is no text in UTF-8 ({problem}); save it as UTF-8") from problem
+        raise CommandError(f"{path}: is not UTF-8 text ({problem}); save it as UTF-8") from problem
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         for number, line in enumerate(content.split("\n"), 1):
             if line.strip():
@@ -110,4 +110,4 @@ def _rows(path: Path, model: str | None) -> "Iterator[tuple[int, str, LabelReque
             except WrongLabel as wrong:
                 yield reader.line_num, text, wrong
     except csv.Error as problem:
-        raise CommandError(f"{path}, line {reader.line_num}: is no CSV ({problem}); write one label a line") from problem
+        raise CommandError(f"{path}, line {reader.line_num}: is not CSV ({problem}); write one label per line") from problem

@@ -95,7 +95,7 @@ def moment_us(text: str | None, now: int) -> int | None:
         at = datetime.fromisoformat(text)
         return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6)
     except (ValueError, OverflowError, OSError) as problem:
-        raise CommandError(f"{text!r} is no time; write e.g. 7d, 12h or 2026-01-31T08:00 (UTC)") from problem
+        raise CommandError(f"{text!r} is not a time; write e.g. 7d, 12h or 2026-01-31T08:00 (UTC)") from problem
 
 
 def shown_time(time_us: int) -> str:

@@ -79,7 +79,9 @@ def planned(
 
     audit_share, alert_share, audit_rate = shares
     if audit_share + alert_share > 1:
-        raise CommandError(f"--audit-share {audit_share:g} and --alert-share {alert_share:g} are more than the whole budget")
+        raise CommandError(
+            f"--audit-share {audit_share:g} and --alert-share {alert_share:g} add up to more than 1, the whole budget"
+        )
     log, until_us = label_log(store_dir), now_us()
     since_us = moment_us(since, until_us) or 0
     draws = log.draws(model) if log.folder.is_dir() else []

@@ -40,7 +40,7 @@ def serve(
     if token_file is None:
         _make_token(place)
     elif not token_file.is_file():
-        raise CommandError(f"{token_file}: no token there; write one line into it, e.g. `openssl rand -hex 32 > {token_file}`")
+        raise CommandError(f"{token_file}: holds no token; write one line into it, e.g. `openssl rand -hex 32 > {token_file}`")
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run(host, port, place, is_unseen_taken, archive, store_dir))
 
@@ -68,7 +68,7 @@ async def _run(host: str, port: int, token: Path, is_unseen_taken: bool, archive
             await site.start()
             bound = runner.addresses[0]
             page().print(
-                f"labels are taken at http://{bound[0]}:{bound[1]}/v1/labels; the token is in {token}",
+                f"labels are accepted at http://{bound[0]}:{bound[1]}/v1/labels; the token is in {token}",
                 markup=False,
                 soft_wrap=True,
             )

@@ -150,7 +150,7 @@ def _described(path: Path | None) -> dict[str, Any]:
 
     fields = read_document(path, "fields of bundle.json; docs/reference/bundle.md lists them")
     if given := sorted(DERIVED & fields.keys()):
-        raise CommandError(f"{path}: {given} follow from the model and cannot be given; take them out")
+        raise CommandError(f"{path}: {given} are derived from the model and cannot be given; remove them")
     return fields
 
 
@@ -167,7 +167,7 @@ def _columns(model: "OnnxModel", options: Sequence[str]) -> dict[str, Any]:
     specs = {t.name: t for t in model.inputs}
     if set(of_tensor) != set(specs):
         raise CommandError(
-            f"--input names the tensors {sorted(of_tensor)}; the model's are {sorted(specs)}, each is needed once"
+            f"--input names the tensors {sorted(of_tensor)}; the model has {sorted(specs)}, and each needs one --input"
         )
     for tensor, given in of_tensor.items():
         width = _width(specs[tensor])
@@ -203,7 +203,7 @@ def _check_score(model: "OnnxModel", output: str, column: Any) -> None:
     if spec is None:
         raise CommandError(f"--score {output}: the model has no such output; it has {[t.name for t in model.outputs]}")
     if spec.datatype == "BYTES":
-        raise CommandError(f"--score {output}: is text; a score is a number")
+        raise CommandError(f"--score {output}: is text; a score must be a number")
     width = _width(spec)
     if column is None and width > 1:
         raise CommandError(f"--score {output}: has {width} columns; say which, e.g. --score {output}:{width - 1}")
@@ -241,7 +241,7 @@ def _golden(onnx: Path, model: "OnnxModel", file: Path | None) -> "Mapping[str, 
             else:
                 return inputs
     raise CommandError(
-        f"{onnx}: no made-up input fits this model ({refusal}); give one with --golden REQUEST.json, or leave it with --no-golden"
+        f"{onnx}: no generated input fits this model ({refusal}); give one with --golden REQUEST.json, or go without: --no-golden"
     )
 
 
@@ -266,7 +266,7 @@ def _check_many_rows(onnx: Path, model: "OnnxModel", score: "Mapping[str, Any] |
         except RunError:
             continue  # made-up values need not fit; the golden case says so where none does
         except BundleError as problem:
-            raise CommandError(f"{onnx}: of {MANY_ROWS} made-up rows: {problem}") from problem
+            raise CommandError(f"{onnx}: with {MANY_ROWS} generated rows: {problem}") from problem
         return
 
 
@@ -280,7 +280,7 @@ def _from_request(file: Path) -> "dict[str, NDArray[Any]]":
         return {t["name"]: np.array(t["data"], dtype=DTYPES[t["datatype"]]).reshape(t["shape"]) for t in tensors}
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as problem:
         raise CommandError(
-            f"{file}: is not an infer request ({type(problem).__name__}: {problem}); it holds "
+            f"{file}: is not an infer request ({type(problem).__name__}: {problem}); expected "
             '{"inputs": [{"name": ..., "datatype": "FP32", "shape": [1, 4], "data": [...]}]}'
         ) from problem
 

@@ -77,7 +77,7 @@ def detector_of(bundle: "Bundle", given: str | None) -> "Detector":
     lineage = bundle.manifest.lineage
     if lineage is None or not lineage.detector:
         raise CommandError(
-            f"model {bundle.manifest.name!r} was made elsewhere, so nothing says what its rows are; give --detector FILE"
+            f"model {bundle.manifest.name!r} was made elsewhere, so its bundle does not say what its rows are; give --detector FILE"
         )
     return parse_detector(dict(lineage.detector), where=f"bundle {bundle.manifest.name}")
 

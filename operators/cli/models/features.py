@@ -92,7 +92,7 @@ def pairs(given: Sequence[str]) -> dict[str, str]:
     """
     wrong = [word for word in given if "=" not in word]
     if wrong:
-        raise CommandError(f"{wrong[0]!r} is no KEY=VALUE, e.g. host=10.0.0.1")
+        raise CommandError(f"{wrong[0]!r} is not KEY=VALUE; write e.g. host=10.0.0.1")
     return dict(word.split("=", 1) for word in given)
 
 
@@ -134,8 +134,8 @@ async def _read(settings: "ServingSettings", service: str, given: Mapping[str, s
         known = {field.name: field for field in (*info.join_keys, *info.request_fields)}
         unknown, missing = given.keys() - known.keys(), [k.name for k in info.join_keys if k.name not in given]
         if unknown or missing:
-            what = f"{min(unknown)!r} is not among" if unknown else f"{missing[0]!r} is needed of"
-            raise CommandError(f"{service}: {what} what it is asked with: {', '.join(known)}")
+            what = f"{min(unknown)!r} is not one of" if unknown else f"{missing[0]!r} is missing from"
+            raise CommandError(f"{service}: {what} the values it needs: {', '.join(known)}")
         columns = {name: _column(field, given.get(name)) for name, field in known.items()}
         at_us = np.array([int(when.timestamp() * 1e6)])
         rows = await reader.read(service, columns, columns, at_us, timeout_s=5.0)

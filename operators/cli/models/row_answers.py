@@ -96,7 +96,7 @@ def _by_row(tensor: "Tensor", rows: int, spec: "TensorSpec | None") -> list[Any]
         return [_plain(tensor.data.tolist())]
     if shape[:1] != (rows,):
         raise _OtherRows(
-            f"the model answered {tensor.name!r} of shape {list(shape)} to {rows} row(s); it has lost or made rows"
+            f"the model answered {tensor.name!r} of shape {list(shape)} to {rows} row(s); it dropped or added rows"
         )
     return [_plain(value) for value in tensor.data.tolist()] if tensor.datatype == "BYTES" else list(tensor.data.tolist())
 

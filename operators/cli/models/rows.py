@@ -139,7 +139,7 @@ def _columns(manifest: Manifest) -> dict[str, str]:
     if all(len(t.shape) <= 1 or (len(t.shape) == 2 and t.shape[1] in (1, -1)) for t in manifest.inputs):
         return {t.name: t.datatype for t in manifest.inputs}
     raise CommandError(
-        f"model {manifest.name!r} takes whole tensors, not one value a row; ask it over HTTP or gRPC, or build its bundle with columns"
+        f"model {manifest.name!r} takes whole tensors, not one value per row; ask it over HTTP or gRPC, or build its bundle with columns"
     )
 
 
@@ -193,7 +193,7 @@ def _parquet_batches(file: Path, most_rows: int) -> Iterator[list[RawRow]]:
         try:
             batch = next(batches, None)
         except Exception as problem:  # pyarrow raises several kinds
-            raise CommandError(f"{file}: cannot be read as Parquet after row {read}: {problem}; mend the file") from problem
+            raise CommandError(f"{file}: cannot be read as Parquet after row {read}: {problem}; repair the file") from problem
         if batch is None:
             return
         read += batch.num_rows

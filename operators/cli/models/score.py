@@ -48,7 +48,7 @@ def score(
     if explain is not None:
         parameters["explain"] = _method(explain)
     if out is not None and out.exists() and file.exists() and out.samefile(file):
-        raise CommandError(f"--out {out}: is the file of rows itself, which would be lost; give another")
+        raise CommandError(f"--out {out}: is the file of rows itself and would be overwritten; name another file")
     counts, took_s = asyncio.run(_score(settings, file, model, version, parameters, out))
     rows_per_s = round(counts.total() / took_s) if took_s else 0
     found = dict(sorted(counts.items()))
@@ -109,7 +109,7 @@ async def _score(
                 display.advance(task, chunk.size)
     except NotRecorded as problem:
         raise CommandError(
-            f"{file}: stopped after {counts.total()} rows: {problem.message}; see the disk of {settings.store_dir / 'audit'}, "
+            f"{file}: stopped after {counts.total()} rows: {problem.message}; check the disk of {settings.store_dir / 'audit'}, "
             "or set VEDETTE_AUDIT=async to score without waiting for records"
         ) from problem
     finally:

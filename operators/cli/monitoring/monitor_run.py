@@ -96,7 +96,9 @@ class MonitorRun:
         """Watch until a signal, or once; how many alarms were raised. Raises CommandError, AnotherMonitor, OSError."""
         log = self._options.store / "audit"
         if self._options.is_once and not log.is_dir():
-            raise CommandError(f"{log}: no log there; `vedette up` writes one into its store, --store-dir names another store")
+            raise CommandError(
+                f"{log}: has no log; `vedette up` writes one into its store, or name another store with --store-dir"
+            )
         with self._files.held():
             self._alarms.path.parent.mkdir(parents=True, exist_ok=True)
             before = {signum: signal.signal(signum, self._stop) for signum in (signal.SIGTERM, signal.SIGINT)}

@@ -32,7 +32,7 @@ def show(
     names = files.models() if model is None else [model]
     if not names or (model is not None and model not in files.models()):
         raise CommandError(
-            f"{store / 'monitoring'}: nothing is known of {model or 'any model'} yet; `vedette monitor --once` looks at the log"
+            f"{store / 'monitoring'}: has no state of {model or 'any model'} yet; `vedette monitor --once` reads the log and makes it"
         )
     alarms = list(AlarmLog(store / "monitoring").read())
     found = [_record(files.read(name), _reference(store, files.read(name)), alarms) for name in names]

@@ -124,5 +124,5 @@ def _length_us(window: str) -> int:
     except ValueError as problem:
         raise CommandError(f"--window {problem}") from problem
     if length < 1_000_000:
-        raise CommandError(f"--window {window}: a window has a second at least; write e.g. 1h or 1d")
+        raise CommandError(f"--window {window}: a window must be at least 1s; write e.g. 1h or 1d")
     return length

@@ -100,5 +100,5 @@ class PerformanceWatch:
             return msgspec.json.decode(self._path.read_bytes(), type=KeptPerformance)
         except (ValueError, RecursionError) as problem:
             raise StateError(
-                f"{self._path}: is no state ({problem}); remove the file: the performance is then watched anew"
+                f"{self._path}: is not a valid state ({problem}); remove the file, and the watch starts again"
             ) from problem

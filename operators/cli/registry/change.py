@@ -43,5 +43,5 @@ def alias(
 def reason(why: str) -> str:
     """The reason that was given. Raises CommandError for an empty one."""
     if not why.strip():
-        raise CommandError("--why is empty; say in a few words why, for those who ask in a year")
+        raise CommandError("--why is empty; give the reason in a few words, it is recorded with the change")
     return why

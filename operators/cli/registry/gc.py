@@ -110,7 +110,7 @@ def _recorded(at: Place, logs: list[Path], *, since_us: int) -> dict[tuple[str, 
                 found = answered_versions(log, since_us=since_us, progress=lambda size: display.update(task, advance=size))
             except UnreadableRecord as problem:
                 raise CommandError(
-                    f"{log.folder}: {problem}; nothing is removed while that is so, and `vedette audit verify` says what was done to it"
+                    f"{log.folder}: {problem}; nothing is removed until it is repaired, and `vedette audit verify` says what was changed"
                 ) from problem
             for key, time_us in found.items():
                 newest[key] = max(time_us, newest.get(key, 0))

@@ -119,7 +119,7 @@ def new(
         key = SigningKey.create(path)
     except FileExistsError as problem:
         raise CommandError(
-            f"{problem.filename}: is there already, and a key is never overwritten; give the new key another name"
+            f"{problem.filename}: exists already, and a key is never overwritten; give the new key another name"
         ) from problem
     if as_json:
         print_json({"private": path, "public": path.with_suffix(".pub"), "key": key.public.hint})

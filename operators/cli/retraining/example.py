@@ -28,5 +28,5 @@ def policy(
         with out.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise CommandError(f"--out {out}: is there already; give another name, or remove it") from None
+        raise CommandError(f"--out {out}: exists already; give another name, or remove it") from None
     errors.print(f"written: {out}", markup=False)

@@ -83,7 +83,7 @@ class ControlReleases:
 
         def edit(before: "ServiceDocument | None") -> "ServiceDocument":
             if before is None:  # a first revision is served at once, without steps: people start that
-                raise CommandError(f"service {self.service!r} is gone; `vedette rollout start {self.service}` makes one")
+                raise CommandError(f"service {self.service!r} does not exist; `vedette rollout start {self.service}` makes one")
             return started(before, self.service, revision, chosen, self.control.who(), why)
 
         record = self._record()

@@ -12,7 +12,9 @@ from operators.control.port import Record
 def write_page(path: Path, record: Record, looks: Sequence[EvidencePoint]) -> None:
     """Write the page. looks: of the newest rollout, the oldest first. Raises CommandError if there are none."""
     if not looks:
-        raise CommandError(f"no looks of {record.ref.name} are kept here; they are where `vedette up` runs the rollout")
+        raise CommandError(
+            f"this machine keeps no looks of {record.ref.name}; they are kept where `vedette up` runs the rollout"
+        )
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 

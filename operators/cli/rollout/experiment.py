@@ -57,7 +57,7 @@ def start(
         spec = {"variants": variants, "duration": duration or "7d", "metric": metric or "alertRate", "goal": goal or "lower"}
     if record.status.phase == "Aborted":
         raise CommandError(
-            f"the last rollout of {name} was aborted and the spec still asks for its candidate; first ask for what serves: "
+            f"the last rollout of {name} was aborted and the spec still asks for its candidate; first ask for the stable version: "
             f"vedette rollout start {name} --version {record.status.stable.version if record.status.stable else 'VERSION'}"
         )
     by = control.who()

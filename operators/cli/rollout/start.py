@@ -54,7 +54,7 @@ def start(
     aborted = _aborted(control, name, revision)
     if aborted:
         raise CommandError(
-            f"{name}: this very revision was aborted ({aborted}); it is not retried on its own. Retry it with "
+            f"{name}: this revision was aborted ({aborted}) and is not retried by itself. Retry it with "
             f"`vedette rollout retry {name}`, or ask for another"
         )
     control.change(name, edit)

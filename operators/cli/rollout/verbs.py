@@ -104,7 +104,7 @@ def approve(
         subject = ApprovalSubject(_service(record), status.attempt, status.candidate.digest, status.step_index + 1)
         args["note"] = _note(subject, verb, by, signer, chosen, expires, args.get("evidence", ""), why)
     elif expires is not None:
-        raise CommandError("--expires is a part of what is signed; say --key FILE too")
+        raise CommandError("--expires is part of the signed note; give --key FILE too")
     send_verb(control, name, verb, why, as_json=as_json, args=args, by=by)
 
 
@@ -126,7 +126,7 @@ def review(
     args = {}
     if signer is not None:
         if not record.status.break_glass:
-            raise CommandError(f"nobody has passed a step of {name} alone; there is nothing to sign")
+            raise CommandError(f"no step of {name} was passed by break-glass; there is nothing to sign")
         from lifecycle.governance.approvals.note import ApprovalSubject
 
         last = record.status.break_glass[-1]

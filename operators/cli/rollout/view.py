@@ -58,7 +58,7 @@ def rollout_panel(record: Record, now: datetime) -> RenderableType:
         parts += [Text(), gate_table(status.assessment.gates, analysis), _summary(status)]
     if status.experiment is not None:
         parts += [Text(), *_experiment(status, now)]
-    waiting = [Text(f"said, not handled yet: {r.verb} by {r.by}", style="yellow") for r in record.waiting]
+    waiting = [Text(f"requested, not handled yet: {r.verb} by {r.by}", style="yellow") for r in record.waiting]
     words = _words(status)
     if words or waiting:
         parts += [Text(), *words, *waiting]

@@ -96,7 +96,7 @@ def _compiled(path: Path) -> "tuple[Matcher, float, int]":
     started = time.perf_counter()
     files = find_rule_files(path)
     if not files:
-        raise CommandError(f"{path}: no rules; it is a SIGMA file, or a folder with *.yml, *.yaml or a rules.yaml")
+        raise CommandError(f"{path}: holds no rules; name a SIGMA file, or a folder with *.yml, *.yaml or a rules.yaml")
     try:
         found = read_files(files)
         for rule in found.declared.thresholds:

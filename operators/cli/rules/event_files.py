@@ -36,7 +36,9 @@ def read_events(path: Path) -> Iterator[Found]:
     """The events of a file, or of all JSON files of a folder. Raises CommandError."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not files:
-        raise CommandError(f"{path}: no events; it is a JSON or JSON lines file, or a folder of *.json, *.jsonl or *.ndjson")
+        raise CommandError(
+            f"{path}: holds no events; name a JSON or JSON lines file, or a folder of *.json, *.jsonl or *.ndjson"
+        )
     for file in files:
         yield from events_in(file.name, file.read_bytes())
 

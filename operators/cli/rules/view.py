@@ -34,5 +34,5 @@ def print_rules(record: dict[str, Any]) -> None:
     if record["unsupported"]:
         print_table("not supported", ("rule", "file", "reason"), [tuple(u.values()) for u in record["unsupported"]])
     if record["unreached"]:
-        title = "unreached: only events that say this log source themselves can be theirs"
+        title = "unreached: only events that name this log source themselves can match"
         print_table(title, ("rule", "file", "log source"), [tuple(r.values()) for r in record["unreached"]])

@@ -41,7 +41,7 @@ def simulate(
 
     unknown = sorted(set(traffic or ()) - set(TRAFFIC))
     if unknown:
-        raise CommandError(f"--traffic {unknown[0]}: there is no such traffic; there are {', '.join(TRAFFIC)}")
+        raise CommandError(f"--traffic {unknown[0]}: unknown traffic; expected one of {', '.join(TRAFFIC)}")
     machine = Machine(slots, service_ms / 1000, start_up_s, objective_ms / 1000)
     chosen = tuple(traffic or TRAFFIC)
     results = []
@@ -78,7 +78,7 @@ def _read(path: Path) -> "ScalingSpec":
         told = told["spec"].get("scaling")
     if not isinstance(told, dict):
         raise CommandError(
-            f"{path}: holds no scaling; write its fields, e.g. `maxReplicas: 8`, or a ModelService with spec.scaling"
+            f"{path}: has no scaling; write its fields, e.g. `maxReplicas: 8`, or a ModelService with spec.scaling"
         )
     try:
         return ScalingSpec.model_validate(told)

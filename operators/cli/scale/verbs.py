@@ -157,10 +157,12 @@ def _shown(control: "Control", record: "Record", now: datetime) -> dict[str, Any
             "since": view.since.isoformat(),
         }
     else:
-        found["why"] = "the operator's events tell: kubectl describe modelservice " + record.service.metadata.name
+        found["why"] = "see the operator's events: kubectl describe modelservice " + record.service.metadata.name
     if is_stale:
         found["why"] = (
-            f"nobody has looked since {view.at.isoformat()} (is `vedette up` running?); then: {found['why']}" if view else None
+            f"the control loop has not looked since {view.at.isoformat()} (is `vedette up` running?); then: {found['why']}"
+            if view
+            else None
         )
     return found
 

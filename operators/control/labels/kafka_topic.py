@@ -69,7 +69,7 @@ class KafkaTopic:
         try:
             self._consumer.commit(offsets=[TopicPartition(*place, end) for place, end in ends.items()], asynchronous=False)
         except KafkaException as problem:
-            _log.warning("%s: the place was not recorded, and labels will be read again: %s", self.label, problem)
+            _log.warning("%s: the offset was not committed, so labels will be read again: %s", self.label, problem)
 
     def _say(self, error: KafkaError) -> None:
         """Tell people what librdkafka tries to overcome by itself, once."""
@@ -81,7 +81,7 @@ class KafkaTopic:
         error = message.error()
         if error is not None:
             if error.fatal() or error.code() not in _PASSING:
-                raise TopicError(f"{self.label}: {error.str()}; see the name of the topic, and what this client may read")
+                raise TopicError(f"{self.label}: {error.str()}; check the name of the topic and the rights of this client")
             self._say(error)
             return None
         kind, at_ms = message.timestamp()

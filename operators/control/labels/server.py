@@ -85,9 +85,7 @@ class LabelDoor:
     ) -> web.StreamResponse:
         try:
             if request.path not in _OPEN and not self._is_known(request):
-                return _refused(
-                    401, "unauthorized", "the bearer token is missing or another one; send `authorization: Bearer TOKEN`"
-                )
+                return _refused(401, "unauthorized", "the bearer token is missing or wrong; send `authorization: Bearer TOKEN`")
             return await handler(request)
         except web.HTTPException as problem:
             words = {404: "no such path; see /openapi.json", 405: "no such method here; see /openapi.json"}
@@ -124,7 +122,7 @@ class LabelDoor:
         event = request.match_info["event"]
         words = await asyncio.to_thread(self._log.history, event)
         if not words:
-            raise UnknownEvent(f"{event[:300]}: nobody labelled this event; POST /v1/labels does", is_not_there=True)
+            raise UnknownEvent(f"{event[:300]}: this event has no label; POST /v1/labels gives it one", is_not_there=True)
         return _json(200, {"event": event, "current": words[-1], "history": words})
 
     async def _queue(self, request: web.Request) -> web.Response:
@@ -132,21 +130,19 @@ class LabelDoor:
         try:
             asked = msgspec.convert(wanted, _QueueRequest, strict=False)
         except msgspec.ValidationError as problem:
-            raise WrongLabel(f"the query is none of a queue: {problem}; write e.g. ?model=NAME&budget=20") from problem
+            raise WrongLabel(f"the query is not valid: {problem}; write e.g. ?model=NAME&budget=20") from problem
         return await self._plan(asked, is_recorded=False)
 
     async def _drawn(self, request: web.Request) -> web.Response:
         try:
             asked = msgspec.json.decode(await _body(request), type=_QueueRequest)
         except (ValueError, RecursionError) as problem:
-            raise WrongLabel(
-                f'the body asks for no queue: {problem}; write e.g. {{"model": "NAME", "budget": 20}}'
-            ) from problem
+            raise WrongLabel(f'the body is not valid: {problem}; write e.g. {{"model": "NAME", "budget": 20}}') from problem
         return await self._plan(asked, is_recorded=True)
 
     async def _plan(self, asked: _QueueRequest, *, is_recorded: bool) -> web.Response:
         if not 1 <= asked.budget <= 10_000 or not 0 <= asked.seed < 2**63 or not asked.model:
-            raise WrongLabel("model is a name, budget 1 to 10000, seed 0 or more")
+            raise WrongLabel("model must be a name, budget 1 to 10000, seed 0 or more")
         async with self._planning:
             found = await asyncio.to_thread(self._draw, asked.model, asked.budget, asked.seed, asked.since, is_recorded)
         return _json(200, found)
@@ -173,7 +169,7 @@ async def _body(request: web.Request) -> bytes:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await request.read()
     except TimeoutError as problem:
-        raise WrongLabel(f"the body did not come within {BODY_TIMEOUT_S:.0f} s") from problem
+        raise WrongLabel(f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s") from problem
 
 
 def _requests(body: bytes) -> tuple[Sequence[LabelRequest | WrongLabel], bool]:
@@ -185,7 +181,7 @@ def _requests(body: bytes) -> tuple[Sequence[LabelRequest | WrongLabel], bool]:
         elif b'"labels"' in body:
             parts = msgspec.json.decode(body, type=_Batch).labels
     except (ValueError, RecursionError) as problem:
-        raise WrongLabel(f'the body is no list of labels: {problem}; write {{"labels": [...]}}') from problem
+        raise WrongLabel(f'the body is not a list of labels: {problem}; write {{"labels": [...]}}') from problem
     if parts is None:
         return [decode_request(body)], True
     if len(parts) > MOST_TOGETHER:
@@ -239,7 +235,7 @@ def token_in(path: Path) -> Callable[[], str]:
         try:
             return path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as problem:
-            _log.error("%s: the token cannot be read, so nobody is let in: %s", path, problem)
+            _log.error("%s: the token cannot be read, so every request is refused: %s", path, problem)
             return ""
 
     return read

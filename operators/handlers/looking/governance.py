@@ -64,7 +64,7 @@ class Governance:
 
     async def release(self, document: ResourceDocument, now: datetime) -> None:
         """Record that the resource is deleted. A log that cannot be written does not stop the deletion."""
-        why = "the resource is deleted; what serves goes on without a rollout"
+        why = "the resource was deleted; the served revisions stay, and the rollout ends"
         time_us = round(now.timestamp() * 1_000_000)
         gone = Act(time_us=time_us, actor="operator", action="rollout.release", subject=subject(document), reason=why)
         try:

@@ -27,7 +27,7 @@ class Running:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
         )  # fmt: skip
         line = self.process.stdout.readline()
-        assert line.startswith("labels are taken at "), line + self.process.stderr.read()
+        assert line.startswith("labels are accepted at "), line + self.process.stderr.read()
         self.address = line.split()[4].rstrip(";")
         self.token = (store / "keys" / "labels.token").read_text(encoding="utf-8").strip()
 

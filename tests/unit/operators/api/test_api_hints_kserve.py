@@ -18,7 +18,7 @@ KSERVE = {"kserve": {"storageUri": "s3://bundles/{digest}"}}
     [
         pytest.param({}, [], id="the default steps are ones that KServe can take"),
         pytest.param({"policy": {"steps": [{"mirror": {}}, {"analysis": {}}]}}, ["cannot"], id="a mirror step"),
-        pytest.param({"policy": {"steps": [{"setWeight": 2.5}, {"analysis": {}}]}}, ["whole percents"], id="half a percent"),
+        pytest.param({"policy": {"steps": [{"setWeight": 2.5}, {"analysis": {}}]}}, ["whole percentages"], id="half a percent"),
         pytest.param({"policy": {"steps": [{"setWeight": 5}, {"analysis": {}}]}}, [], id="whole weights alone"),
         pytest.param({"policyRef": {"name": "careful"}}, [], id="a policy that is elsewhere"),
     ],

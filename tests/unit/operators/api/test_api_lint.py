@@ -180,7 +180,7 @@ def test_the_default_rollout_has_no_hints():
                     "duration": "1h",
                 },
             ),
-            "a day and a week",
+            "by day and by week",
             id="an experiment of an hour",
         ),
         pytest.param(

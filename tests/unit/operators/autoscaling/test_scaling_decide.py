@@ -268,12 +268,12 @@ def test_memory_stays_small_at_rest():
 @pytest.mark.parametrize(
     ("decision", "said"),
     [
-        pytest.param(once(SPEC, load(40)), "2 -> 5: 40 requests under way, 8 to a replica", id="what was seen"),
+        pytest.param(once(SPEC, load(40)), "2 -> 5: 40 requests under way, 8 per replica", id="what was seen"),
         pytest.param(once(SPEC, load(400)), "at most 10 by the spec", id="the bound"),
         pytest.param(
             once(SPEC, load(0), ScalingFacts(rollout_min=4)), "at least 4 by the rollout's setReplicas", id="the rollout"
         ),
-        pytest.param(once(SPEC, load(0, 6)), "1 would do, 6 was wanted within the last 300 s", id="patience"),
+        pytest.param(once(SPEC, load(0, 6)), "1 would be enough, but 6 were wanted within the last 300 s", id="patience"),
         pytest.param(once(spec(upLimit={"replicas": 1, "percent": 0}), load(40)), "upLimit allows 3 of 5 now", id="pace"),
         pytest.param(
             once(SPEC, load(0, 6, problem="no answer")), "stays at 6: the load is not known (no answer)", id="blindness"

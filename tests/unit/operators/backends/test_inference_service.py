@@ -95,7 +95,7 @@ def test_the_candidate_scales_too(replicas, weight, expected):
     ("wrong", "expected"),
     [
         pytest.param(target(0, 10), "cannot mirror", id="a mirror"),
-        pytest.param(target(2.5), "whole percents", id="half percents"),
+        pytest.param(target(2.5), "whole percentages", id="half percents"),
         pytest.param(
             Target(stable=A, variants=(TargetVariant(name="candidate", revision=A),)), "the same revision", id="a twin"
         ),

@@ -88,7 +88,7 @@ def test_what_a_newer_operator_wrote_there_is_known_as_well():
         pytest.param(
             BARE.replace("num_replicas: 2", "autoscaling_config: {min_replicas: 1}"),
             3,
-            "the count has one owner",
+            "and only one may",
             id="two owners",
         ),
     ],

@@ -114,7 +114,7 @@ def test_output_writes_a_folder_and_leaves_the_store_alone(tmp_path, onnx_file):
     pytest.param(["--score", "nope"], CommandError, "no such output", id="a score the model does not have"),
     pytest.param(["--score", "mean:3"], CommandError, "columns", id="a column the score does not have"),
     pytest.param(["--input", "x=a"], CommandError, "takes 2", id="too few columns"),
-    pytest.param(["--input", "y=a,b"], CommandError, "model's are", id="columns of no tensor"),
+    pytest.param(["--input", "y=a,b"], CommandError, "the model has", id="columns of no tensor"),
     pytest.param(["--name", "a/b"], BundleError, "name", id="a name that is a path"),
 ])  # fmt: skip
 def test_refusals(tmp_path, onnx_file, options, error, says):
@@ -156,7 +156,7 @@ def dropping(tmp_path):
 
 @pytest.mark.parametrize("golden", [(), ("--no-golden",)], ids=["golden cases are made up", "without golden cases"])
 def test_a_graph_that_drops_rows_is_refused(tmp_path, golden):
-    with pytest.raises(CommandError, match=r"64 made-up rows: output 'y' has shape .* a graph that drops or merges rows"):
+    with pytest.raises(CommandError, match=r"64 generated rows: output 'y' has shape .* a graph that drops or merges rows"):
         create(tmp_path, "--onnx", str(dropping(tmp_path)), "--score", "y", *golden)
     assert not BundleStore(tmp_path / "store").entries()
 
@@ -181,7 +181,7 @@ def test_a_graph_that_drops_rows_is_refused_also_where_its_sizes_must_agree(tmp_
     graph = helper.make_graph(nodes, "dropping", value[:2], value[2:], initial)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (tmp_path / "agree.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(CommandError, match="64 made-up rows: output 'y' has shape"):
+    with pytest.raises(CommandError, match="64 generated rows: output 'y' has shape"):
         create(tmp_path, "--onnx", str(tmp_path / "agree.onnx"), "--score", "y", "--no-golden")
 
 

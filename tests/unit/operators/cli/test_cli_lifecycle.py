@@ -139,7 +139,7 @@ def test_a_scikit_learn_pipeline_with_zipmap_is_a_detector(vedette, tmp_path):
         pytest.param(["--score", "c:1", "--threshold", "x=high"], "NAME=NUMBER", id="a threshold that is not a number"),
         pytest.param(["--threshold", "0.5"], "needs --score", id="a threshold for nothing"),
         pytest.param(["--input", "a=x"], "takes 2", id="too few columns"),
-        pytest.param(["--input", "z=x"], "the model's are", id="a tensor that is not there"),
+        pytest.param(["--input", "z=x"], "the model has", id="a tensor that is not there"),
         pytest.param(["--input", "a"], "write TENSOR=", id="columns without a tensor"),
         pytest.param(["--golden", "request.json"], "is not an infer request", id="golden inputs that are none"),
     ],
@@ -194,7 +194,7 @@ def test_a_file_says_where_a_graph_gets_its_features(vedette, tmp_path):
     ("text", "says"),
     [
         pytest.param("[]", "holds no fields", id="no mapping"),
-        pytest.param("files: {}", "follow from the model", id="a field that is derived"),
+        pytest.param("files: {}", "are derived from the model", id="a field that is derived"),
         pytest.param("a: [", "cannot be read", id="no YAML"),
         pytest.param("feature_service: x", "needs an assembly", id="what bundle.json itself refuses"),
         pytest.param("colour: red", "colour", id="a field that is none"),

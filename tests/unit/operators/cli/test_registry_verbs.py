@@ -97,7 +97,7 @@ def test_for_people(full):
 
 
 def test_a_promotion_without_a_reason_is_not_made(full):
-    with pytest.raises(CommandError, match="say in a few words why"):
+    with pytest.raises(CommandError, match="give the reason in a few words"):
         full("promote", "simple/2", "production", "--why", " ")
     with pytest.raises(CommandError, match="is not a stage"):
         full("promote", "simple/2", "live", "--why", "x")
@@ -181,7 +181,7 @@ def test_what_answered_lately_is_kept_and_a_record_that_cannot_be_read_stops_it(
         "3": None,
     }
     (other / "segment-0000000000000002-r-000002.jsonl").write_text("{}\n")
-    with pytest.raises(CommandError, match="nothing is removed while that is so"):
+    with pytest.raises(CommandError, match="nothing is removed until it is repaired"):
         full("gc", "--keep-days", "0", "--log", other, "--this-machine-only", "--yes")
     with pytest.raises(CommandError, match="no such folder"):
         full("gc", "--log", tmp_path / "nowhere")
@@ -194,7 +194,9 @@ def test_what_answered_lately_is_kept_and_a_record_that_cannot_be_read_stops_it(
 def test_a_junk_line_stops_it_with_its_place_and_nothing_else(full, store, junk):
     (store.root / "audit").mkdir(exist_ok=True)
     (store.root / "audit" / "segment-0000000000000001-r-000001.jsonl").write_bytes(junk + b"\n")
-    with pytest.raises(CommandError, match=r"segment-0000000000000001-r-000001, line 1: .*nothing is removed while that is so"):
+    with pytest.raises(
+        CommandError, match=r"segment-0000000000000001-r-000001, line 1: .*nothing is removed until it is repaired"
+    ):
         full("gc", "--keep-days", "0", "--this-machine-only", "--yes")
 
 

@@ -74,7 +74,7 @@ async def test_a_row_that_is_refused_costs_the_others_nothing():
 async def test_rows_that_a_model_drops_are_set_aside_and_no_other_gets_their_answer():
     lines = await answer_rows(Asked(lambda x: [Tensor("y", "INT64", x[x % 3 != 0])]), SUM, {}, chunk(*range(7)))
     assert [line.values.get("y") for line in lines] == [None, 1, 2, None, 4, 5, None]
-    assert all("lost or made rows" in (line.error or "lost or made rows") for line in lines)
+    assert all("dropped or added rows" in (line.error or "dropped or added rows") for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ async def test_a_damaged_request_holds_up_neither_harm_nor_another_request(place
 
     assert status(place).phase is Phase.ABORTED
     assert "broken.json" in caplog.text
-    assert "say the verb again" in caplog.text
+    assert "give the command again" in caplog.text
 
 
 async def test_an_abort_is_recorded_and_told_before_traffic_is_taken_away(place: Place, monkeypatch, caplog):

@@ -167,7 +167,7 @@ async def test_a_log_of_labels_that_cannot_be_read_is_told_and_holds_only_its_ga
     with path.open("ab") as file:
         file.write(b"{}\n" * 3)
     await place.look(2)
-    assert "labels could not be read, so precision and recall wait" in caplog.text
+    assert "labels could not be read, so the gates precision and recall wait" in caplog.text
     assert status(place).phase is Phase.PROGRESSING
 
 

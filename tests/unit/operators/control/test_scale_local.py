@@ -133,8 +133,8 @@ async def test_get_says_what_is_wanted_and_why(place: Place):
     await scaled.look(40)
     found = json.loads(run(place, "get", "ids", "--json").stdout)
     assert (found["wanted"], found["least"], found["most"]) == (5, 1, 6)
-    assert "40 requests under way, 8 to a replica" in found["why"]
-    assert "nobody has looked since" in found["why"], "the loop of this test stands still in its own time"
+    assert "40 requests under way, 8 per replica" in found["why"]
+    assert "the control loop has not looked since" in found["why"], "the loop of this test stands still in its own time"
 
 
 async def test_set_bounds_and_says_who_and_why(place: Place):

@@ -46,7 +46,7 @@ def test_a_key_is_never_overwritten_neither_half_of_it(tmp_path, verb, half):
     (tmp_path / half).write_text("of somebody", encoding="utf-8")
     refused = RUNNER.invoke(app, [*verb, str(tmp_path / "ada.pem")]).exception
     assert isinstance(refused, CommandError)
-    assert f"{half}: is there already" in str(refused)
+    assert f"{half}: exists already" in str(refused)
     assert [(p.name, p.read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [(half, "of somebody")]
 
 

@@ -37,5 +37,5 @@ def test_lines_that_somebody_hostile_wrote_do_not_end_it(tmp_path):
     (tmp_path / "segment-1.jsonl").write_bytes(deep + b'{"receipt": "\xff"}\n' + odd)
     said = RUNNER.invoke(app, ["audit", "tail", str(tmp_path), "--no-follow"], catch_exceptions=False)
     assert "time_us 999999999999999999" in said.stdout
-    assert "2 lines are no records" in said.output
+    assert "2 lines are not records" in said.output
     assert RUNNER.invoke(app, ["audit", "tail", str(tmp_path), "--no-follow", "--json"], catch_exceptions=False).exit_code == 0

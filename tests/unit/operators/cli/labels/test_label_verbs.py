@@ -149,7 +149,7 @@ def test_the_list_has_the_last_words_and_their_count(store):
     assert "2 events are labelled: 0 attack, 1 benign, 1 unsure" in run(store, "list").stdout
     assert [one["event"] for one in json.loads(run(store, "list", "--by", "eve", "--json").stdout)] == ["r-3"]
     assert json.loads(run(store, "list", "--since", "2999-01-01", "--json").stdout) == []
-    assert "is no time" in refused(store, "list", "--since", "yesterday")
+    assert "is not a time" in refused(store, "list", "--since", "yesterday")
 
 
 def test_the_queue_is_drawn_once_and_labels_of_it_say_so(store):
@@ -174,4 +174,4 @@ def test_a_dry_run_records_nothing(store):
 
 
 def test_shares_beyond_the_budget_are_refused(store):
-    assert "more than the whole budget" in refused(store, "queue", "flows", "--audit-share", "0.8", "--alert-share", "0.8")
+    assert "add up to more than 1" in refused(store, "queue", "flows", "--audit-share", "0.8", "--alert-share", "0.8")

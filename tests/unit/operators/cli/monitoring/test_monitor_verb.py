@@ -96,7 +96,7 @@ def test_show_of_a_model_that_was_never_watched_says_what_to_do(store):
 
 
 def test_without_a_log_or_with_a_wrong_url_it_says_so(tmp_path, store):
-    assert "no log there" in str(monitor(tmp_path / "none", "--once").exception)
+    assert "has no log" in str(monitor(tmp_path / "none", "--once").exception)
     assert "expected a URL" in str(monitor(store, "--once", "--webhook", "soc.example.com").exception)
 
 

@@ -98,11 +98,11 @@ def test_the_share_of_attacks_moves_the_precision_that_is_wanted(store):
     ("words", "message"),
     [
         (["--window", "soon"], "--window is 'soon', expected a duration"),
-        (["--window", "10ms"], "a window has a second at least"),
+        (["--window", "10ms"], "a window must be at least 1s"),
         (["--window", "1m"], "make them longer"),
         (["--segment", "nothing"], "has the column 'nothing'"),
         (["--since", "2020-01-01", "--until", "2020-01-02"], "no verdict of 'late' in that time"),
-        (["--since", "never"], "'never' is no time"),
+        (["--since", "never"], "'never' is not a time"),
     ],
 )
 def test_what_cannot_be_shown_says_the_way_out(store, words, message):

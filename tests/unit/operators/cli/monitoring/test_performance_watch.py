@@ -90,7 +90,7 @@ def test_a_file_that_is_no_state_is_named(store: Path):
     path = store / "monitoring" / "performance" / f"{MODEL}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"watched": 3}), encoding="utf-8")
-    with pytest.raises(StateError, match=r"late\.json: is no state"):
+    with pytest.raises(StateError, match=r"late\.json: is not a valid state"):
         watch(store)
 
 
