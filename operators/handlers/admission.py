@@ -58,22 +58,22 @@ def _spoken(document: ResourceDocument, old: ResourceDocument, user: Mapping[str
     new = [r for r in pending_verbs(document).requests if before.get(r.id) != r]
     damaged = pending_verbs(document).damaged
     if damaged and damaged != pending_verbs(old).damaged:
-        yield damaged.replace("it was left out", "`vedette rollout` writes it rightly")
+        yield damaged.replace("it was ignored", "let `vedette rollout` write it")
     for request in new:
         if request.by != name:
             yield (
-                f"request {request.id} ({request.verb}) says it is by {request.by!r}, and you are {name!r}; a request "
-                "must carry your own name: write it, as `vedette rollout` does"
+                f"request {request.id} ({request.verb}) names {request.by!r} as its author, but you are {name!r}; a "
+                "request must carry your own name: write it with `vedette rollout`"
             )
         groups = {g for g in request.args.get("groups", "").split(",") if g}
         foreign = sorted(groups - set(user.get("groups") or ()))
         if foreign:
-            yield f"request {request.id} ({request.verb}) claims the groups {', '.join(foreign)}, and you are in none of them"
+            yield f"request {request.id} ({request.verb}) claims the groups {', '.join(foreign)}, but you are in none of them"
     removed = [r for i, r in before.items() if i not in {x.id for x in pending_verbs(document).requests} and r.by != name]
     if removed and name != ours:
         yield (
-            f"request {removed[0].id} of {removed[0].by!r} is taken away by {name!r}; "
-            "only the person who made the request, or the operator, may"
+            f"request {removed[0].id} of {removed[0].by!r} is removed by {name!r}; "
+            "only the person who made a request, or the operator, may remove it"
         )
 
 
@@ -93,8 +93,8 @@ def _changed(document: ResourceDocument, old: ResourceDocument, name: str) -> It
     else:
         return
     yield (
-        f"{what}, annotation {CHANGED_BY} {claim}, and you are {name!r}; the person who starts a rollout may not approve it: change it by "
-        f"`vedette rollout start`, or write your own name there in the same change"
+        f"{what}, annotation {CHANGED_BY} {claim}, but you are {name!r}; this name must be right, because the person who starts a "
+        "rollout may not approve it: use `vedette rollout start`, or write your own name there in the same change"
     )
 
 

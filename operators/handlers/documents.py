@@ -54,7 +54,7 @@ def pending_verbs(document: ResourceDocument) -> PendingVerbs:
             raise ValueError("it is not a list")
     except ValueError as problem:
         return PendingVerbs(
-            damaged=f"annotation {REQUESTS_ANNOTATION} is not a JSON list of requests ({problem}); it was left out"
+            damaged=f"annotation {REQUESTS_ANNOTATION} is not a JSON list of requests ({problem}); it was ignored"
         )
     found, damaged = [], []
     for index, entry in enumerate(entries):
@@ -62,7 +62,7 @@ def pending_verbs(document: ResourceDocument) -> PendingVerbs:
             found.append(VerbRequest.model_validate(entry))
         except ValidationError as problem:
             damaged.append(f"[{index}]: {'; '.join(words(problem, 'request'))}")
-    why = f"annotation {REQUESTS_ANNOTATION}{', '.join(damaged)}; it was left out" if damaged else None
+    why = f"annotation {REQUESTS_ANNOTATION}{', '.join(damaged)}; it was ignored" if damaged else None
     return PendingVerbs(tuple(sorted(found, key=lambda r: r.at)), why)
 
 

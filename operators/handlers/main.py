@@ -216,7 +216,7 @@ async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
         task.cancel()
     _, left = await asyncio.wait(tasks, timeout=_END_S)
     for task in left:
-        _log.error("%s did not end within %g s; it is left as it is", task.get_name(), _END_S)
+        _log.error("%s did not end within %g s; the operator exits without it", task.get_name(), _END_S)
 
 
 async def _until_signal(settings: OperatorSettings) -> None:

@@ -102,9 +102,9 @@ class OperatorSettings(BaseSettings):
         left_s = self.lease_duration_s - self.lease_renew_s
         if self.leader_election and self.act_timeout_s is not None and self.act_timeout_s >= left_s:
             raise ValueError(
-                f"act_timeout_s is {self.act_timeout_s:g}, and lease_duration_s {self.lease_duration_s:g} less lease_renew_s "
-                f"{self.lease_renew_s:g} leaves {left_s:g}; an act could land while another operator leads: write less, e.g. "
-                f"{left_s * 0.8:g}"
+                f"act_timeout_s is {self.act_timeout_s:g}, expected less than {left_s:g}, which is lease_duration_s "
+                f"{self.lease_duration_s:g} minus lease_renew_s {self.lease_renew_s:g}; otherwise an act could take effect while another "
+                f"operator leads: write e.g. {left_s * 0.8:g}"
             )
         return self
 

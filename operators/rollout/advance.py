@@ -78,7 +78,7 @@ def advance(
         if isinstance(move, (moves.Hold, *_LAST)):
             break
     else:
-        raise RuntimeError(f"{MOVES_A_LOOK} moves in one look, the last {made[-1]}; the rules go round in circles")
+        raise RuntimeError(f"{MOVES_A_LOOK} moves in one look, the last {made[-1]}; the rules do not come to rest")
     facts = _facts(desired, status, observation, now, statistics)
     status = bounded(history.pruned(status.model_copy(update={"is_ready": facts.candidate.is_everywhere}), requests))
     return Advance(

@@ -184,8 +184,8 @@ def _set(
     if status.min_replicas != step.replicas:
         return SetReplicas(replicas=step.replicas, reason=f"step {status.step_index + 1} asks for them")
     if facts.replicas < step.replicas:
-        return Hold(phase=Phase.PROGRESSING, waiting_for=f"replicas: {facts.replicas} of {step.replicas} are there")
-    return PassStep(reason=f"{facts.replicas} replicas are there")
+        return Hold(phase=Phase.PROGRESSING, waiting_for=f"replicas: {facts.replicas} of {step.replicas} are up")
+    return PassStep(reason=f"{facts.replicas} replicas are up")
 
 
 def _loading(facts: Facts) -> Move:
@@ -242,7 +242,9 @@ def _approval(step: ApprovalStep, spec: RolloutSpec, status: RolloutStatus, fact
     move = approving.next_move(step, spec, status, facts.desired.governance, now)
     if not isinstance(move, Hold) or facts.desired.is_by_checked:
         return move
-    return replace(move, waiting_for=f"{move.waiting_for}; who started it cannot be known: no admission webhook checks it here")
+    return replace(
+        move, waiting_for=f"{move.waiting_for}; it is not known who started it, because no admission webhook checks names here"
+    )
 
 
 def _analysis(

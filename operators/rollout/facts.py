@@ -52,7 +52,7 @@ class Loading:
     @property
     def words(self) -> str:
         """For people."""
-        stale = "" if self.is_fresh else ", by an old look"
+        stale = "" if self.is_fresh else ", as of an old look"
         return f"{self.ready} of {self.expected} replicas have it loaded{stale}"
 
 

@@ -341,10 +341,10 @@ class ExperimentSpec(Value):
                 f"variant {taken[0]!r} has a name that rollouts use; only a baseline without a revision is `stable`", "variants"
             )
         if self.metric is GateName.FAIRNESS:
-            raise RuleBroken("is fairness, which is no proportion of one variant; make it a gate of `analysis`", "metric")
+            raise RuleBroken("is fairness, which is not a proportion of one variant; make it a gate of `analysis`", "metric")
         if len(self.variants) > 2 and any(g.name is GateName.FAIRNESS for g in self.analysis.gates):
             raise RuleBroken(
-                f"has the gate fairness for {len(self.variants)} variants, and a status has room for the segments of two; "
+                f"has the gate fairness for {len(self.variants)} variants, but a status has room for the segments of only two; "
                 "compare two at a time",
                 "analysis",
             )

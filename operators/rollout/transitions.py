@@ -110,7 +110,7 @@ def _replicas(status: RolloutStatus, move: moves.SetReplicas, facts: Facts, now:
 
 
 def _calibrate(status: RolloutStatus, move: moves.Calibrate, facts: Facts, now: datetime) -> RolloutStatus:
-    require(status.is_under_way and status.weight == 0, "the threshold is set before anybody meets the candidate")
+    require(status.is_under_way and status.weight == 0, "the threshold must be set before the candidate gets traffic")
     wanted = status.wanted
     noted = record(status, move, "calibrate", now)
     return _progress(

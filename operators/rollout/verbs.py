@@ -50,10 +50,10 @@ def _check_target(request: VerbRequest, status: RolloutStatus) -> None:
     meant = request.args.get("revision")
     if meant and (revision is None or not revision.digest.removeprefix("sha256:").startswith(meant.removeprefix("sha256:"))):
         now_is = revision.digest if revision else "nothing"
-        raise _Refused(f"it was meant for revision {meant}, and now there is {now_is}; look again")
+        raise _Refused(f"it was meant for revision {meant}, but the revision is now {now_is}; look again")
     step = request.args.get("step")
     if step and status.is_under_way and step != str(status.step_index + 1):
-        raise _Refused(f"it was meant for step {step}, and the rollout is at step {status.step_index + 1}; look again")
+        raise _Refused(f"it was meant for step {step}, but the rollout is at step {status.step_index + 1}; look again")
 
 
 def _under_way(status: RolloutStatus) -> Revision:
@@ -90,14 +90,14 @@ def _promote(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, fac
 def _promote_full(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     _under_way(status)
     if status.full_by is not None:
-        raise _Refused(f"{status.full_by} said so already")
+        raise _Refused(f"{status.full_by} already did this")
     return PromoteFull(reason=_why(request, "no reason given"), by=request.by, request=request.id)
 
 
 def _pause(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:
     _under_way(status)
     if status.paused_by is not None:
-        raise _Refused(f"it is paused already, by {status.paused_by}")
+        raise _Refused(f"{status.paused_by} already paused it")
     return Pause(reason=_why(request, "no reason given"), by=request.by, request=request.id)
 
 
@@ -205,7 +205,7 @@ def _approval_step(spec: RolloutSpec, status: RolloutStatus) -> ApprovalStep:
     _under_way(status)
     step = _step(spec, status)
     if step is None or step.approval is None:
-        raise _Refused("this step asks for no approval; approve when it does")
+        raise _Refused("the current step is not an approval; approve when the rollout reaches one")
     return step.approval
 
 

@@ -23,5 +23,5 @@ class Acting:
                 await act()
         except TimeoutError as problem:
             raise BackendError(
-                f"the API server did not take it within {self._timeout_s:g} s (VEDETTE_OPERATOR_ACT_TIMEOUT_S); tried again"
+                f"the API server did not accept it within {self._timeout_s:g} s (VEDETTE_OPERATOR_ACT_TIMEOUT_S); it is tried again"
             ) from problem

@@ -341,7 +341,7 @@ class Looker:
         """Remove what was made for it, then remove the finalizer. For a resource that cannot be read nothing new was made."""
         service = self._intents.readable(key, document)
         if service is None:
-            _log.warning("%s: released without removing anything: where it is served cannot be read", "/".join(key))
+            _log.warning("%s: released, and nothing removed: the resource does not say where it is served", "/".join(key))
         else:
             if not waiting_claimants(document, self._intents.claimants(key)):
                 await self._acting.do(lambda: self._backends.of(service, document).remove(service.ref))

@@ -52,7 +52,11 @@ def policy_status(document: ResourceDocument, services: int, now: datetime) -> d
         read_policy(document)
         valid, reason, message = "True", "Accepted", "services can follow it"
     except ApiError as problem:
-        valid, reason, message = "False", "Refused", f"{problem}; rollouts that began by an earlier form of it go on by that"
+        valid, reason, message = (
+            "False",
+            "Refused",
+            f"{problem}; rollouts that are under way keep the form of the policy that they began with",
+        )
     generation = int(document["metadata"].get("generation") or 0)
     conditions = (document.get("status") or {}).get("conditions") or []
     before = next((c for c in conditions if c.get("type") == "Valid"), None)

@@ -19,7 +19,7 @@ FALSE: Final[State] = "False"
 UNKNOWN: Final[State] = "Unknown"
 _MESSAGE_BYTES: Final = 1500
 """Of a condition's message; there are six conditions."""
-_NOT_FOLLOWED: Final = "not looked at as long as the resource is refused"
+_NOT_FOLLOWED: Final = "not known while the resource is refused"
 WAITING: Final = "Waiting"
 """The phase of a service before a look could see what serves it."""
 
@@ -64,7 +64,7 @@ def invalid_status(
     before = {c["type"]: read_back(Condition, c) for c in written.get("conditions") or ()}
     told: dict[str, tuple[State, str, str]] = dict.fromkeys(before, (UNKNOWN, "NotFollowed", _NOT_FOLLOWED))
     state, reason = (UNKNOWN, "NotRead") if is_unread else (FALSE, "Refused")
-    told["Valid"] = state, reason, f"{clip(why, _MESSAGE_BYTES)}; what was served goes on"
+    told["Valid"] = state, reason, f"{clip(why, _MESSAGE_BYTES)}; the served revisions stay"
     conditions = [_condition(name, *stated, before.get(name), generation, now) for name, stated in told.items()]
     kept = written if written.get("rollout") else {}
     return {

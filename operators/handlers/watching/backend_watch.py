@@ -140,9 +140,7 @@ class BackendWatch:
         try:
             await self._changed(kind, key)
         except Exception:
-            _log.exception(
-                "a change of %s %s was not passed on; the next look at its services sees it", kind.kind, "/".join(key)
-            )
+            _log.exception("a change of %s %s caused no look; the next look at its services sees it", kind.kind, "/".join(key))
 
 
 class _Place:

@@ -62,7 +62,7 @@ class Watch:
         await asyncio.wait({self._ended}, timeout=_STOP_S)
 
     def _run(self) -> None:
-        why = "nobody said why"
+        why = "no reason is known"
         try:
             asyncio.run(self._work())
         except BaseException as problem:

@@ -37,8 +37,11 @@ def _begin(status: RolloutStatus, facts: Facts) -> Move | None:
         return None
     unknown = unapproved(wanted, status, facts.desired.rollout, facts.desired.governance)
     if unknown:
-        what = f"variants that were approved once: {', '.join(unknown)} never was, and this service's rollouts need approvals"
-        return Hold(phase=Phase.HEALTHY, waiting_for=f"an experiment of {what}; roll it out first")
+        what = f"approved variants (never approved: {', '.join(unknown)})"
+        return Hold(
+            phase=Phase.HEALTHY,
+            waiting_for=f"an experiment of {what}; rollouts of this service need approvals, so roll these out first",
+        )
     names = ", ".join(f"{v.name} {v.weight:g} %" for v in wanted.variants)
     return StartExperiment(
         experiment=wanted,
@@ -64,7 +67,7 @@ def _ended(
     if facts.candidate.failure is not None:
         return Conclude(report=final, reason=f"a variant cannot be loaded: {facts.candidate.failure}")
     if status.split_since is not None and now - status.split_since >= spec.duration:
-        return Conclude(report=final, reason=f"its {format_duration(spec.duration)} are over; {final.reason}")
+        return Conclude(report=final, reason=f"its duration of {format_duration(spec.duration)} is over; {final.reason}")
     if {v.name for v in spec.variants[1:]} <= set(status.stopped):
         return Conclude(report=final, reason="every variant but the baseline was worse")
     return None

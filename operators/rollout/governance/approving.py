@@ -64,7 +64,7 @@ def approve(
     rule, subject, barred = rule_of(step, spec), subject_of(status, view), involved(step, status, view)
     meant = request.args.get("attempt")
     if meant and meant != status.attempt:
-        raise ApprovalRefused(f"it was meant for the rollout {meant}, and now there is {status.attempt}; look again")
+        raise ApprovalRefused(f"it was meant for the rollout {meant}, but the rollout is now {status.attempt}; look again")
     good, _ = counting(rule, subject, map(given, status.approvals), view.people, barred, now)
     yes = accept(rule, subject, _claim(request, view), view.people, barred, good, now)
     return Approve(reason=request.why, by=yes.by, request=request.id, at=yes.at, approval=_kept(yes))
@@ -84,11 +84,11 @@ def review(request: VerbRequest, status: RolloutStatus, view: GovernanceView) ->
     """The move for a review of what was passed in an emergency. Raises ApprovalRefused."""
     _must_know_people(view)
     if not status.break_glass:
-        raise ApprovalRefused("nobody has broken the glass; there is nothing to review")
+        raise ApprovalRefused("no step was passed by break-glass; there is nothing to review")
     if request.by in {use.by for use in status.break_glass}:
-        raise ApprovalRefused(f"{request.by} broke the glass; somebody else must review it")
+        raise ApprovalRefused(f"{request.by} used break-glass; somebody else must review it")
     if not request.why.strip():
-        raise ApprovalRefused("a review says what was found; say --why")
+        raise ApprovalRefused("a review must say what was found; give --why")
     last = status.break_glass[-1]
     proven(ApprovalSubject(view.service, last.attempt, last.revision, last.step), _claim(request, view), view.people, REVIEW)
     return Review(reason=request.why, by=request.by, request=request.id)
@@ -109,7 +109,7 @@ def next_move(step: ApprovalStep, spec: RolloutSpec, status: RolloutStatus, view
 def _must_know_people(view: GovernanceView) -> None:
     """Raises ApprovalRefused."""
     if view.people_problem:
-        raise ApprovalRefused(f"nobody can tell who may: {view.people_problem}")
+        raise ApprovalRefused(f"it is not known who may: {view.people_problem}")
 
 
 def given(approval: Approval) -> GivenApproval:

@@ -56,36 +56,36 @@ def _claims(status: RolloutStatus, standing: Standing) -> Iterator[str]:
         *(("before it", f) for f in former),
     ):
         if revision is not None and revision.digest not in standing.settled:
-            yield f"{what} is {revision.digest[:19]}, and no recorded act made it so"
+            yield f"{what} is {revision.digest[:19]}, but no recorded act made it so"
     for variant in status.variants:
         if variant.revision.digest not in standing.settled | standing.variants:
-            yield f"the variant {variant.name} is {variant.revision.digest[:19]}, and no recorded experiment has it"
+            yield f"the variant {variant.name} is {variant.revision.digest[:19]}, but no recorded experiment has it"
     if status.stable is None and standing.settled:
-        yield "no revision is stable, and one was settled"
+        yield "no revision is stable, but a recorded act made one stable"
     if status.candidate is not None:  # whatever the phase says: a candidate gets its weight
         opened = standing.opened
         if opened is None or opened.attempt != status.attempt:
-            yield f"a rollout of {status.candidate.digest[:19]} is under way, and no recorded act started it"
+            yield f"a rollout of {status.candidate.digest[:19]} is under way, but no recorded act started it"
         else:
             yield from _of_rollout(status, status.candidate, opened)
 
 
 def _of_rollout(status: RolloutStatus, candidate: Revision, opened: OpenRollout) -> Iterator[str]:
     if candidate.digest not in opened.revisions:
-        yield f"the candidate is {candidate.digest[:19]}, and another one was started"
+        yield f"the candidate is {candidate.digest[:19]}, but another one was started"
     if status.policy is None or policy_json(status.policy) != opened.policy:
         yield "its policy is not the one that it was started with"
         return
     if status.full_by is not None and opened.full_by is None and opened.analyses is not None:
-        yield f"it goes on without evidence, by {status.full_by}, and no recorded act says so"
+        yield f"it goes on without evidence, by {status.full_by}, but no recorded act says so"
     first = unpassed(status.policy, opened)
     kind = "analysis" if first < len(status.policy.steps) and status.policy.steps[first].approval is None else "approval"
     if status.step_index > first:
-        yield f"the {kind} of step {first + 1} is passed, and no recorded act passed it"
+        yield f"the {kind} of step {first + 1} is passed, but no recorded act passed it"
     before = [s.set_weight for s in status.policy.steps[:first] if s.set_weight is not None]
     most = 100.0 if first == len(status.policy.steps) else max(before, default=0.0)
     if status.weight > most:
-        yield f"the weight is {status.weight:g}, and before the {kind} of step {first + 1} it is {most:g} at most"
+        yield f"the weight is {status.weight:g}, but before the {kind} of step {first + 1} it may be at most {most:g}"
 
 
 def _approvals(
@@ -95,7 +95,7 @@ def _approvals(
     index = status.step_index
     step = spec.steps[index].approval if status.candidate is not None and index < len(spec.steps) else None
     if step is None:
-        return (), "nobody is asked for one" if status.approvals else ""
+        return (), "no step asks for one" if status.approvals else ""
     barred = involved(step, status, view)
     _, false = counting(rule_of(step, spec), subject_of(status, view), map(given, status.approvals), view.people, barred, now)
     opened = view.standing.opened if view.standing is not None else None

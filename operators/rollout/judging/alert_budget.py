@@ -50,7 +50,7 @@ def calibrate(budget: AlertBudget, tally: Tally) -> Calibrated:
             rows,
             spent,
             0,
-            "no mirrored scores were counted: the replicas report no score bins, or they are too many to keep each one's in the status",
+            "no mirrored scores were counted: the replicas report no score bins, or too many replicas to fit the status",
         )
     nearest = min(abs(alerts - spent) for _, alerts in edges)
     run = [(edge, alerts) for edge, alerts in edges if abs(alerts - spent) == nearest]
@@ -59,7 +59,7 @@ def calibrate(budget: AlertBudget, tally: Tally) -> Calibrated:
     found = Calibrated(alike[len(alike) // 2], rows, spent, alerts, "")
     per = f"at {found.threshold:g} it alerts on {alerts:,} of {rows:,} mirrored rows, stable on {spent:,} ({found.difference:+.1%})"
     if abs(found.difference) > budget.tolerance:
-        why = f"no threshold spends stable's alerts within {budget.tolerance:g}: the nearest, {per}"
+        why = f"no threshold gives stable's number of alerts within {budget.tolerance:g}: the nearest, {per}"
         return Calibrated(
             None, rows, spent, alerts, f"{why}; the candidate's scores are too coarse there: raise alertBudget.tolerance"
         )

@@ -100,13 +100,13 @@ def _invalid(kept_ledger: Ledger, observation: Observation, stale_after: timedel
     if now - observation.at > stale_after:
         age = (now - observation.at).total_seconds()
         most = stale_after.total_seconds()
-        return f"the evidence is {age:.0f} s old, expected at most {most:.0f} s; see that the replicas' /metrics answer"
+        return f"the evidence is {age:.0f} s old, expected at most {most:.0f} s; check that the replicas' /metrics answer"
     if len(observation.replicas) < observation.expected_replicas:
         return f"{len(observation.replicas)} of {observation.expected_replicas} replicas answered; waiting for the rest"
     if kept_ledger.fallen:
         fell = max(len(kept_ledger.fallen), kept_ledger.fallen_count)
         more = f" (and {fell - 1} more)" if fell > 1 else ""
-        return f"{kept_ledger.fallen[0]}{more}; restart that replica, or retry the rollout to count anew"
+        return f"{kept_ledger.fallen[0]}{more}; restart that replica, or retry the rollout to start counting again"
     return kept_ledger.mismatch
 
 

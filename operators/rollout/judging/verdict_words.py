@@ -41,7 +41,7 @@ def shown_gap(segments: SegmentStreams, verdict: Verdict) -> SegmentGap | None:
 def _gap_in_words(of: Gate, segments: SegmentStreams, verdict: Verdict) -> str:
     gap = shown_gap(segments, verdict)
     if gap is None:
-        return "the replicas tell no segment"
+        return "the replicas report no segment"
     (_, _, (n_r, k_r), (n_s, k_s)), (was, now) = gap.streams, gap.gaps
     text = f"{gap.segment}: {_ratio(k_s, n_s)} {gates.noun(of)} alert, of the rest {_ratio(k_r, n_r)}"
     return f"{text}: a gap of {100 * now:+.2f} points, stable's is {100 * was:+.2f}; {_allowed(of)}"

@@ -140,7 +140,7 @@ async def test_an_object_whose_change_cannot_be_passed_on_hides_no_other(
         http.post(at, json=ray_service(namespace, "one")).raise_for_status()
         await until(lambda: len(told) == 2)
     assert told[1] == (RAY_SERVICES, "one")
-    assert f"RayService {namespace}/damaged was not passed on" in log.text
+    assert f"RayService {namespace}/damaged caused no look" in log.text
 
 
 async def test_only_metadata_is_read(api_server: Handle, http: httpx.Client, namespace: str):

@@ -112,7 +112,7 @@ class Story:
         if self.webhook.state == "silent":
             assert "failed calling webhook" in refused
         elif self.webhook.state == "answers" and is_lie:
-            assert "and you are" in refused
+            assert "but you are" in refused
         else:
             assert not refused
         return not refused

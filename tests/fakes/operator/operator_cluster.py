@@ -211,7 +211,7 @@ class Webhook:
 def _why(problem: KubeError) -> str:
     """What a refusal says of the webhook."""
     return (
-        "silent" if "failed calling webhook" in str(problem) else "answers" if "and you are" in str(problem) else str(problem)
+        "silent" if "failed calling webhook" in str(problem) else "answers" if "but you are" in str(problem) else str(problem)
     )
 
 

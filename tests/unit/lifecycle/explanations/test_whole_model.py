@@ -62,7 +62,7 @@ def test_a_model_from_elsewhere_is_explained_on_rows_that_are_given(tmp_path: Pa
     bundle = bundle_of(tmp_path / "words", path.read_bytes(), tensors, output="probabilities", column=1)
     few = explain_model(bundle)
     assert few.rules is None
-    assert "rows at least" in few.why_no_rules
+    assert "rules need at least" in few.why_no_rules
     rng = np.random.default_rng(0)
     rows = {name: rng.choice(tensors[name][:, 0], (200, 1)) for name in tensors}
     found = explain_model(bundle, LabelledRows(rows, None, "200 rows of mine"))

@@ -64,7 +64,7 @@ BAD = {"rollout": {"policy": {"steps": [{"setWeight": 50}, {"setWeight": 5}]}}}
             "you are 'alice'",
             id="another's verb edited",
         ),
-        pytest.param(asked(service(), service(said(BY_BOB))), "taken away", id="another's verb taken away"),
+        pytest.param(asked(service(), service(said(BY_BOB))), "is removed by", id="another's verb taken away"),
         pytest.param(asked(service(), service(said(BY_BOB)), OPERATOR), None, id="the operator prunes"),
         pytest.param(
             asked(service(said({**BY_ALICE, "verb": "approve", "args": {"groups": "sre"}})), service()), None, id="own groups"
@@ -121,7 +121,7 @@ def test_a_rollout_is_started_under_ones_own_name(new, old, expected):
 
 def test_only_the_operator_itself_prunes_not_an_account_that_is_called_like_it():
     pruned = asked(service(), service(said(BY_BOB)), {**OPERATOR, "username": "system:serviceaccount:evil:vedette-operator"})
-    assert "taken away" in judge(pruned, OURS).message
+    assert "is removed by" in judge(pruned, OURS).message
     assert judge(asked(service(), service(said(BY_BOB)), OPERATOR), OURS).is_allowed
 
 

@@ -184,7 +184,7 @@ def test_approvals(approvals: tuple[Approval, ...], expected: type[Move]) -> Non
 def test_an_approval_step_says_where_nobody_checks_who_started(is_checked: bool) -> None:
     move = decided(under_way("approval"), desired=Desired(revision=B, is_by_checked=is_checked))
     assert isinstance(move, Hold)
-    assert ("cannot be known" in move.waiting_for) is not is_checked
+    assert ("it is not known" in move.waiting_for) is not is_checked
     enough = decided(under_way("approval", approvals=YES), desired=Desired(revision=B, is_by_checked=is_checked))
     assert isinstance(enough, PassStep)
 

@@ -71,7 +71,7 @@ def test_where_rollouts_need_approvals_an_experiment_begins_with_revisions_that_
     asks = RolloutSpec.model_validate({"steps": [{"approval": {}}, {"setWeight": 100}]})
     unknown = look(HEALTHY, 0, desired=replace(DESIRED, rollout=asks))
     assert (unknown.status.phase, weights(unknown)) == (Phase.HEALTHY, {})
-    assert "b, c never was" in unknown.status.waiting_for
+    assert "never approved: b, c" in unknown.status.waiting_for
     known = Standing(settled=frozenset({A.digest, B.digest, C.digest}), is_new=False)
     begun = look(HEALTHY, 0, desired=replace(DESIRED, rollout=asks, governance=GovernanceView(standing=known)))
     assert begun.status.phase is Phase.EXPERIMENT

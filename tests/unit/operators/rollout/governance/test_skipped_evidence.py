@@ -29,7 +29,7 @@ def test_attack_an_experiment_gives_traffic_to_what_nobody_approved():
     assert rollout.status.phase is Phase.HEALTHY
     assert all(v.weight == 0 for v in rollout.last.target.variants)
     assert rollout.status.waiting_for == (
-        "an experiment of variants that were approved once: red never was, and this service's rollouts need approvals; roll it out first"
+        "an experiment of approved variants (never approved: red); rollouts of this service need approvals, so roll these out first"
     )
     before = ExperimentSpec.model_validate(
         {"variants": [{"name": "stable", "weight": 50}, {"name": "before", "weight": 50, "revision": A_JSON}], "duration": "1h"}
