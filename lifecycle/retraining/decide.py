@@ -118,7 +118,10 @@ def _over_budget(policy: RetrainingPolicy, progress: RetrainingProgress, strateg
 def expected_compute_s(policy: RetrainingPolicy, progress: RetrainingProgress, strategy: Strategy) -> float:
     """The most that one of the last five trainings of this kind took; what the policy assumes before there was one."""
     is_increment = strategy == "incremental"
-    measured = [p.compute_s for p in progress.past if (p.strategy == "incremental") == is_increment and p.outcome != "failed"]
+    alike = (p for p in progress.past if (p.strategy == "incremental") == is_increment and p.outcome != "failed")
+    measured = [
+        p.compute_s if p.run_s is None else p.run_s for p in alike
+    ]  # or each kill would make the next one look costlier
     return max(measured[-5:], default=float(policy.budget.first_training))
 
 

@@ -42,7 +42,8 @@ class Pending:
     """The training under way, as far as it is on the disk.
 
     champion: digest of the bundle to beat. bundle: digest of the challenger, once challenged. compute_s: processor time; while it trains,
-    what is reserved for it. labels_until_us: the newest label that it may use."""
+    what is reserved for it, and what was reserved for runs of it that were killed. run_s: that of its last run alone. labels_until_us: the
+    newest label that it may use."""
 
     trigger: Trigger
     champion: str
@@ -53,11 +54,13 @@ class Pending:
     passed: bool = False
     words: str = ""
     labels_until_us: int = 0
+    run_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class PastTraining:
-    """A training that came to an end."""
+    """A training that came to an end. compute_s: processor time that counts against the budget. run_s: without runs that were killed; None:
+    not known, of a training before this was kept."""
 
     trigger_id: str
     strategy: Strategy
@@ -68,6 +71,7 @@ class PastTraining:
     words: str
     bundle: str = ""
     causes: tuple[str, ...] = ()
+    run_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class RetrainingProgress:
             raise ValueError(f"no training of {self.model} is under way")
         ended = PastTraining(
             pending.trigger.trigger_id, pending.trigger.strategy, pending.started_us, now_us, pending.compute_s, outcome, words,
-            pending.bundle, pending.trigger.causes,
+            pending.bundle, pending.trigger.causes, pending.run_s or None,
         )  # fmt: skip
         until = self.labels_until_us if outcome == "failed" else max(self.labels_until_us, pending.labels_until_us)
         return replace(self, past=(*self.past, ended)[-_KEPT:], pending=None, labels_until_us=until)

@@ -116,6 +116,10 @@ class _Training:
         pending = progress.pending
         assert pending is not None  # noqa: S101  (decide trains only what is under way, or with a champion)
         result = None
+        if champion is not None and pending.passed and champion.bundle == pending.bundle:
+            return self._end(
+                progress, "rolled_out", pending.words
+            )  # killed after it asked, and its rollout came to its end meanwhile
         if champion is None or champion.bundle != pending.champion:
             return self._end(progress, "failed", "another revision came to serve meanwhile, so this one has nothing to beat")
         if pending.stage == "triggered":
@@ -179,8 +183,11 @@ class _Training:
         self, progress: RetrainingProgress, pending: Pending, bundle: Bundle, words: str, *, passed: bool = False
     ) -> RetrainingProgress:
         """Save what the challenge came to."""
-        spent_s = pending.compute_s + (self.clock.spent_s() if self.clock is not None else 0.0)
-        done = replace(pending, stage="challenged", bundle=bundle.digest, compute_s=spent_s, passed=passed, words=words)
+        run_s = self.clock.spent_s() if self.clock is not None else 0.0
+        spent_s = pending.compute_s + run_s
+        done = replace(
+            pending, stage="challenged", bundle=bundle.digest, compute_s=spent_s, passed=passed, words=words, run_s=run_s
+        )  # fmt: skip
         progress = replace(progress, pending=done)
         save_progress(self.at.folder, progress)
         return progress

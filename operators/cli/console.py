@@ -1,5 +1,6 @@
 """What the verbs of the command line share: tables and progress for people, JSON for programs, errors in one message."""
 
+import errno
 import json
 import math
 import sys
@@ -89,3 +90,29 @@ def progress() -> Iterator[Progress]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as display:
         yield display
+
+
+def is_expected(problem: Exception) -> bool:
+    """Whether it is one of ours, the system's or a validation's, whose message says what is wrong."""
+    from pydantic import ValidationError
+
+    is_ours = type(problem).__module__.split(".")[0] in {"serving", "lifecycle", "operators", "feature_repo"}
+    return is_ours or isinstance(problem, OSError | ValidationError)
+
+
+def message_of(problem: Exception) -> str:
+    """What is wrong, as rich prints it.
+
+    >>> message_of(OSError(28, "No space left on device"))
+    'the disk is full: make room where the store and temporary files are, then run the command again'
+    """
+    from pydantic import ValidationError
+    from rich.markup import escape
+
+    if isinstance(problem, ValidationError):
+        return escape(plain("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors())))
+    if isinstance(problem, OSError) and problem.filename is not None:
+        return escape(plain(f"{problem.filename}: {problem.strerror.lower() if problem.strerror else problem}"))
+    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+        return "the disk is full: make room where the store and temporary files are, then run the command again"
+    return escape(plain(problem))

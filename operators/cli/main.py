@@ -11,7 +11,7 @@ import typer
 
 from operators.cli import conform, explain, lineage, operator, report, up
 from operators.cli.audit import app as audit
-from operators.cli.console import errors
+from operators.cli.console import errors, is_expected, message_of
 from operators.cli.demo import app as demo
 from operators.cli.gate import gate
 from operators.cli.labels import app as labels
@@ -81,32 +81,10 @@ def run_command(command: typer.Typer) -> None:
     try:
         command()
     except Exception as problem:
-        if not _is_expected(problem) or os.environ.get("VEDETTE_LOG_LEVEL") == "debug":
+        if not is_expected(problem) or os.environ.get("VEDETTE_LOG_LEVEL") == "debug":
             raise
-        errors.print(f"[red]vedette:[/] {_message(problem)}", soft_wrap=True)
+        errors.print(f"[red]vedette:[/] {message_of(problem)}", soft_wrap=True)
         sys.exit(1)
-
-
-def _is_expected(problem: Exception) -> bool:
-    from pydantic import ValidationError
-
-    is_ours = type(problem).__module__.split(".")[0] in {"serving", "lifecycle", "operators", "feature_repo"}
-    return is_ours or isinstance(problem, OSError | ValidationError)
-
-
-def _message(problem: Exception) -> str:
-    from pydantic import ValidationError
-    from rich.markup import escape
-
-    from operators.cli.console import plain
-
-    if isinstance(problem, ValidationError):
-        return escape(plain("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors())))
-    if isinstance(problem, OSError) and problem.filename is not None:
-        from operators.cli.documents import reason
-
-        return escape(plain(f"{problem.filename}: {reason(problem)}"))
-    return escape(plain(problem))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.acts import now_us
-from operators.cli.console import Json, progress
+from operators.cli.console import Json, errors, is_expected, message_of, progress
 from operators.cli.control_plane import ControlPlaneChoice, with_control_plane
 from operators.cli.models.evaluate import TestFile
 from operators.cli.models.train import DataDir, DataFile
@@ -67,7 +67,20 @@ def run(
         at = surroundings(choice, name, BaseData(data, data_dir, test), beside=policy.parent, tell=tell)
         said = _look(at, read, None, as_json=as_json)
         while follow and not stopping.wait(pause_s):
-            said = _look(at, read, said, as_json=as_json)
+            said = _look_or_say(at, read, said, as_json=as_json, again=every)
+
+
+def _look_or_say(at: "Surroundings", policy: "RetrainingPolicy", said: str | None, *, as_json: bool, again: str) -> str:
+    """One look. What it fails by is printed once, and the next look tries again: a disk has room again, a control plane is back."""
+    try:
+        return _look(at, policy, said, as_json=as_json)
+    except Exception as problem:
+        if not is_expected(problem):
+            raise
+        words = message_of(problem)
+        if words != said:
+            errors.print(f"[red]vedette:[/] {words}; looks again in {again}", soft_wrap=True)
+        return words
 
 
 def _look(at: "Surroundings", policy: "RetrainingPolicy", said: str | None, *, as_json: bool) -> str:

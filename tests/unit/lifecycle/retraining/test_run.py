@@ -9,15 +9,20 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 
-from lifecycle.retraining.decide import Refuse, Train, Wait
+from lifecycle.retraining.decide import Refuse, Train, Wait, expected_compute_s
 from lifecycle.retraining.progress import load_progress
 from lifecycle.retraining.run import advance, check
 from tests.unit.lifecycle.retraining.world import DAY_US, HOUR_US, MONDAY_US, POLICY, drifted, policy, stale
 
 NOW = MONDAY_US + 13 * HOUR_US
+
 TRAINED = [("retraining.trigger", "accepted"), ("retraining.train", "accepted"), ("gate.judge", "accepted")]
 STORY = [*TRAINED, ("retraining.challenge", "accepted")]
 ROLLED_OUT = [*STORY, ("retraining.rollout", "accepted")]
+
+
+class Killed(BaseException):
+    """As by a signal: nothing catches it."""
 
 
 def test_an_alarm_becomes_a_rollout_and_nothing_else_changes_what_serves(tmp_path):
@@ -132,13 +137,51 @@ def test_a_challenger_that_passed_waits_while_something_else_is_rolled_out(tmp_p
     assert world.acts.told() == ROLLED_OUT
 
 
+def killed_after(world, name):
+    """The world, in which the process is killed when this call of its releases has taken effect."""
+
+    class Releases:
+        def __getattr__(self, asked):
+            return called if asked == name else getattr(world.releases, asked)
+
+    def called(*args):
+        getattr(world.releases, name)(*args)
+        raise Killed
+
+    return replace(world.at, releases=Releases())
+
+
 def test_another_champion_meanwhile_ends_the_training(tmp_path):
     world = stale(tmp_path)
-    look = advance(world.at, policy(), NOW)
+    with pytest.raises(Killed):
+        advance(killed_after(world, "publish"), policy(), NOW)
+    world.releases.serving = replace(world.releases.serving, bundle="sha256:" + "0" * 64)
+    look = advance(world.at, policy(), NOW + HOUR_US)
+    assert look.ended.outcome == "failed"
+    assert "another revision came to serve meanwhile" in look.words
+    assert world.releases.asked == []
+
+
+def test_a_challenger_that_was_promoted_while_its_run_was_dead_was_rolled_out(tmp_path):
+    world = stale(tmp_path)
+    with pytest.raises(Killed):
+        advance(killed_after(world, "start"), policy(), NOW)
     world.releases.promote()
-    folder = world.at.folder
-    saved = load_progress(folder, "logins", NOW)
-    assert saved.past[-1].trigger_id == look.ended.trigger_id
+    look = advance(world.at, policy(), NOW + DAY_US)
+    assert (look.ended.outcome, look.ended.bundle) == ("rolled_out", world.releases.serving.bundle)
+    assert world.acts.told() == ROLLED_OUT
+    assert len(world.releases.asked) == 1
+    assert load_progress(world.at.folder, "logins", NOW).labels_until_us > 0, "its labels were used"
+
+
+def test_a_killed_run_does_not_make_the_next_training_look_costlier(tmp_path):
+    world = stale(tmp_path)
+    with pytest.raises(Killed):
+        advance(calls_of(world, 12)[0], policy(), NOW)
+    ended = advance(world.at, policy(), NOW).ended
+    reserved = policy().budget.first_training
+    assert ended.compute_s > reserved, "what the killed run took at most counts against the budget"
+    assert expected_compute_s(policy(), load_progress(world.at.folder, "logins", NOW), "on_demand") < reserved
 
 
 def test_the_processor_time_of_the_budget_stops_a_training(tmp_path):
@@ -215,10 +258,6 @@ def test_a_champion_that_is_gone_from_the_store_ends_the_training(tmp_path):
     look = advance(world.at, policy(), NOW)
     assert look.ended.outcome == "failed"
     assert world.acts.told() == [STORY[0], ("retraining.train", "refused")]
-
-
-class Killed(BaseException):
-    """As by a signal: nothing catches it."""
 
 
 def calls_of(world, kill_at=None, *, after=False):
