@@ -1,17 +1,18 @@
 """`vedette lineage`: what an answer, a bundle or a rollout was made of, and what came of it."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operators.cli.console import CommandError, Json, errors, page, print_json
+from operators.cli.console import CommandError, Json, errors, page, plain, print_json
 from operators.cli.control_plane import StoreDir
 
 if TYPE_CHECKING:
-    from lifecycle.governance.lineage.facts import RolloutFact
-    from operators.rollout.status import RolloutStatus
+    from lifecycle.governance.lineage.facts import RolloutFact, RolloutMove
+    from operators.rollout.status import HistoryEntry, RolloutStatus
 
 app = typer.Typer(no_args_is_help=True, help="What an answer, a bundle or a rollout was made of, and what came of it.")
 
@@ -34,6 +35,7 @@ def show(
     from lifecycle.governance.lineage.facts import graph_of
     from lifecycle.governance.lineage.resolve import resolve
     from lifecycle.governance.lineage.store import find_answer, read_facts
+    from lifecycle.governance.lineage.story import story_of, story_text
     from lifecycle.governance.lineage.svg import draw
     from lifecycle.governance.lineage.tree import tree_lines
     from operators.cli.audit.archive_options import archive_if_there
@@ -49,10 +51,13 @@ def show(
     if svg is not None:
         svg.write_text(draw(part, focus), encoding="utf-8")
         errors.print(f"drawn: {svg}", markup=False)
+    story = story_of(part, facts)
     if as_json:
-        print_json({"focus": focus, **part.as_record()})
+        told = [{"time": line.time, "what": line.what, "words": line.words, "node": line.node} for line in story]
+        print_json({"focus": focus, **part.as_record(), "story": told})
     elif svg is None:
-        page().print("\n".join(tree_lines(part, focus)), markup=False, soft_wrap=True)
+        lines = [*tree_lines(part, focus), *([""] if story else []), *story_text(story)]
+        page().print(plain("\n".join(lines)), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -102,18 +107,23 @@ def _rollouts(service: str, status: "RolloutStatus") -> "list[RolloutFact]":
         RolloutFact(
             service, number, ended.candidate.serving(), ended.stable.serving() if ended.stable else None,
             ended.started.isoformat(), ended.ended.isoformat(), ended.outcome, ended.by, ended.reason,
-            tuple(f"{move.move} by {move.by}: {move.reason}" for move in ended.moves),
+            _moves(ended.moves),
         )
         for number, ended in enumerate(reversed(status.history), start=1)
     ]  # fmt: skip
     if status.candidate is not None:
         started = status.started.isoformat() if status.started else ""
-        moves = tuple(f"{move.move} by {move.by}: {move.reason}" for move in status.moves)
         stable = status.stable.serving() if status.stable else None
         facts.append(
             RolloutFact(
                 service, len(facts) + 1, status.candidate.serving(), stable, started, None, "under way", status.started_by,
-                status.message, moves,
+                status.message, _moves(status.moves),
             )
         )  # fmt: skip
     return facts
+
+
+def _moves(entries: "Iterable[HistoryEntry]") -> "tuple[RolloutMove, ...]":
+    from lifecycle.governance.lineage.facts import RolloutMove
+
+    return tuple(RolloutMove(e.at.isoformat(), e.move, e.by, e.reason, e.weight) for e in entries)

@@ -151,7 +151,11 @@ def test_an_alarm_becomes_a_challenger_that_is_rolled_out_and_the_lineage_tells_
     kinds = {node["id"]: node["kind"] for node in graph["nodes"]}
     ways = {(kinds[e["from"]], kinds[e["to"]]) for e in graph["edges"]}
     assert {
-        ("alarm", "trigger"), ("trigger", "training"), ("data", "training"), ("training", "bundle"), ("bundle", "challenge"),
-        ("challenge", "revision"),
+        ("alarm", "trigger"), ("trigger", "training"), ("data", "training"), ("training", "bundle"), ("bundle", "gate"),
+        ("gate", "challenge"), ("challenge", "revision"),
     } <= ways  # fmt: skip
+    told_of = [line["what"] for line in graph["story"]]
+    assert {"labels", "alarm"} <= set(told_of[:-5])
+    assert told_of[-5:] == ["trigger", "training", "gate", "challenge", "rollout"]
+    assert "passed: schema, golden, budget, lineage" in says(store, "lineage", "show", "flows")
     assert "rolled out" in says(store, "retrain", "status", "flows", *policy)

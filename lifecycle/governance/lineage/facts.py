@@ -9,7 +9,7 @@ from typing import Any
 
 from lifecycle.governance.acts import Act
 from lifecycle.governance.lineage.graph import Edge, LineageGraph, Node, NodeKind
-from lifecycle.governance.lineage.retraining import DRAWN, asked_for, data_nodes, retraining_nodes
+from lifecycle.governance.lineage.retraining import asked_for, data_nodes, is_of_retraining, retraining_nodes
 from serving.models.manifest import Lineage, Manifest
 from serving.spec import RevisionSpec
 
@@ -25,6 +25,22 @@ class BundleFact:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutMove:
+    """One move of a rollout. at: ISO 8601. move: start, mirror, setWeight, promote, abort, ... weight: after it, in percent."""
+
+    at: str
+    move: str
+    by: str
+    reason: str = ""
+    weight: float | None = None
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.move} by {self.by}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutFact:
     """A rollout or experiment of a service. Times: ISO 8601. outcome: how it ended, or `under way`."""
 
@@ -37,7 +53,7 @@ class RolloutFact:
     outcome: str
     by: str
     reason: str
-    moves: tuple[str, ...] = ()
+    moves: tuple[RolloutMove, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +111,7 @@ def graph_of(facts: StoreFacts, answer: AnswerFact | None = None) -> LineageGrap
         edges.append(Edge(_revision(answer.revision), f"answer/{answer.receipt}", "answered"))
         nodes.append(_unknown_revision(answer.revision))
     for number, act in enumerate(facts.acts, start=1):
-        if act.action not in DRAWN:
+        if not is_of_retraining(act):
             _add_act(number, act, nodes, edges)
     told, led_to = retraining_nodes(facts.acts)
     nodes += told
@@ -181,7 +197,7 @@ def _add_rollout(rollout: RolloutFact, nodes: list[Node], edges: list[Edge]) -> 
         "outcome": rollout.outcome,
         "by": rollout.by,
         "reason": rollout.reason,
-        "moves": list(rollout.moves),
+        "moves": [move.words for move in rollout.moves],
         "instead_of": rollout.stable.digest if rollout.stable else None,
     }
     nodes.append(Node(node_id, NodeKind.ROLLOUT, f"rollout {rollout.number} of {rollout.service}: {rollout.outcome}", facts))

@@ -18,6 +18,7 @@ class NodeKind(StrEnum):
     FEATURES = "features"
     TRAINING = "training"
     BUNDLE = "bundle"
+    GATE = "gate"
     CHALLENGE = "challenge"
     REVISION = "revision"
     ROLLOUT = "rollout"

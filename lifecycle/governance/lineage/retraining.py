@@ -1,4 +1,4 @@
-"""The story of a retraining as nodes and edges: alarms, what they triggered, the labels that were learnt from, and the challenge. Pure.
+"""The story of a retraining as nodes and edges: alarms, what they triggered, the labels learnt from, the gate, the challenge. Pure.
 
 Alarms, triggers, challenges and rollouts are acts; which training a trigger led to, and on which labels, the bundle's own lineage says."""
 
@@ -9,18 +9,42 @@ from typing import Any, Final
 from lifecycle.governance.acts import Act
 from lifecycle.governance.lineage.graph import Edge, Node, NodeKind
 
-DRAWN: Final = frozenset(
+_DRAWN: Final = frozenset(
     {
-        "monitor.alarm",
         "retraining.trigger",
         "retraining.refuse",
         "retraining.train",
+        "gate.judge",
         "retraining.challenge",
         "retraining.rollout",
     }
 )
-"""Acts that are drawn here, and not as acts."""
 _SHORT: Final = 12
+
+
+def is_of_retraining(act: Act) -> bool:
+    """Whether an act is drawn here, and not as an act. A gate that a person ran has no trigger."""
+    return act.action == "monitor.alarm" or (act.action in _DRAWN and isinstance(act.evidence.get("trigger"), str))
+
+
+def node_of(act: Act) -> str | None:
+    """The node that tells of an act of a retraining; None for other acts."""
+    if not is_of_retraining(act):
+        return None
+    seen, trigger = act.evidence, act.evidence.get("trigger")
+    match act.action:
+        case "monitor.alarm":
+            return f"alarm/{seen.get('alarm_id')}"
+        case "retraining.trigger" | "retraining.refuse":
+            return f"trigger/{trigger}"
+        case "retraining.train" if act.outcome != "refused":
+            return f"bundle/{seen.get('bundle')}"
+        case "gate.judge":
+            return f"gate/{trigger}"
+        case "retraining.rollout":
+            return f"revision/{seen.get('revision')}"
+        case _:
+            return f"challenge/{trigger}"
 
 
 def data_nodes(data: Mapping[str, Any], digest: str, run: str) -> tuple[list[Node], list[Edge]]:
@@ -52,7 +76,7 @@ def retraining_nodes(acts: Iterable[Act]) -> tuple[list[Node], list[Edge]]:
     for act in acts:
         if act.action == "monitor.alarm":
             _add_alarm(act, nodes)
-        elif act.action in DRAWN and isinstance(act.evidence.get("trigger"), str):
+        elif is_of_retraining(act):
             _add_act(act, str(act.evidence["trigger"]), nodes, edges)
     return nodes, edges
 
@@ -73,6 +97,12 @@ def _add_act(act: Act, trigger: str, nodes: list[Node], edges: list[Edge]) -> No
         case "retraining.train" if act.outcome == "refused":
             nodes.append(Node(f"challenge/{trigger}", NodeKind.CHALLENGE, f"no challenger was trained: {act.reason}", facts))
             edges.append(Edge(f"trigger/{trigger}", f"challenge/{trigger}", "came to"))
+        case "gate.judge":
+            nodes.append(Node(f"gate/{trigger}", NodeKind.GATE, gate_words(act), facts))
+            edges.append(Edge(f"bundle/{seen.get('bundle')}", f"gate/{trigger}", "was checked by"))
+            edges.append(Edge(f"gate/{trigger}", f"challenge/{trigger}", "let in"))
+            if act.outcome == "refused":  # its bundle is not in the store
+                edges.append(Edge(f"trigger/{trigger}", f"gate/{trigger}", "came to"))
         case "retraining.challenge":
             nodes.append(Node(f"challenge/{trigger}", NodeKind.CHALLENGE, act.reason, facts))
             edges.append(Edge(f"bundle/{seen.get('bundle')}", f"challenge/{trigger}", "was judged by"))
@@ -83,6 +113,15 @@ def _add_act(act: Act, trigger: str, nodes: list[Node], edges: list[Edge]) -> No
             edges.append(Edge(f"challenge/{trigger}", f"revision/{seen.get('revision')}", "let ask for a rollout of"))
         case _:
             pass
+
+
+def gate_words(act: Act) -> str:
+    """What the gate came to, in one line."""
+    if act.outcome == "refused":
+        return f"did not pass: {act.reason}"
+    checks = act.evidence.get("checks")
+    passed = [name for name, outcome in checks.items() if outcome == "passed"] if isinstance(checks, Mapping) else []
+    return f"passed: {', '.join(passed)}" if passed else "passed"
 
 
 def _moment(act: Act) -> str:

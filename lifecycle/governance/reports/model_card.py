@@ -246,7 +246,7 @@ def rollout_record(rollout: RolloutFact) -> dict[str, Any]:
     """A rollout as JSON has it."""
     record = {name: getattr(rollout, name) for name in ("service", "number", "started", "ended", "outcome", "by", "reason")}
     stable = rollout.stable.digest if rollout.stable else None
-    return {**record, "candidate": rollout.candidate.digest, "stable": stable, "moves": list(rollout.moves)}
+    return {**record, "candidate": rollout.candidate.digest, "stable": stable, "moves": [m.words for m in rollout.moves]}
 
 
 def act_record(act: Act) -> dict[str, Any]:
