@@ -53,7 +53,7 @@ bench: $(READY) ## benchmarks, side by side in one run, about 20 minutes; report
 profile: $(READY) ## flame graphs of a replica under load, build/profile/NAME.svg, and the functions that take most. ARGS="http --native"
 	$(BIN)/python -m loadtests.bench.profiling $(ARGS)
 
-demo: $(READY) ## good and bad candidates under constant load: promoted, aborted, compared; fails if a promise is not kept
+demo: $(READY) ## good and bad candidates under constant load; fails if a promise is not kept. ARGS=drift: a detector drifts and is trained again
 	$(BIN)/vedette demo $(ARGS)
 
 services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load; h2spec if Go is there. CLUSTER=1: cluster-tools too

@@ -11,6 +11,7 @@ import typer
 
 from operators.cli.console import CommandError, errors, finite_option, page
 from operators.cli.demo.approvals import approvals
+from operators.cli.demo.drift.verb import drift
 from operators.cli.demo.tour import tour
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _WHY = 160
 app = typer.Typer(invoke_without_command=True)
 app.command()(tour)
 app.command()(approvals)
+app.command()(drift)
 
 
 @app.callback()

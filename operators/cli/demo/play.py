@@ -1,6 +1,7 @@
 """The demonstration: its scenes, their order, and what each must show."""
 
 import asyncio
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from rich.markup import escape
 
 from operators.cli.demo.scenes import ANALYSIS, DARK_FIRST, LITTLE_BY_LITTLE, LIVE_AT_ONCE, SceneResult, Stage
 from operators.cli.demo.server import end_of_log, environment, running_server
-from operators.cli.demo.traffic import DemoTraffic
+from operators.cli.demo.traffic import DemoTraffic, TrafficEvent
 from operators.cli.demo.world import MODEL, World, build
 from operators.cli.rollout.start import started
 from operators.control.folder import ControlFolder
@@ -31,7 +32,8 @@ def play(store_dir: Path, rate_per_s: float, scenes: Sequence[str], tell: PrintL
     folder.change(MODEL, lambda before: started(before, MODEL, first, {"policy": DARK_FIRST}, folder.who(), "the first"))
     tell("\n[bold]serve it[/]\n$ vedette up")
     with running_server(store_dir, "--no-train") as running:
-        traffic = DemoTraffic(running["http"], running["grpc"], MODEL, world.events, rate_per_s)
+        events = itertools.cycle([TrafficEvent(event) for event in world.events])
+        traffic = DemoTraffic(running["http"], running["grpc"], MODEL, events, rate_per_s)
         results = asyncio.run(_play(world, Stage(folder, traffic, tell), scenes, tell, store_dir))
     if any(result.broken for result in results):
         tell(f"[dim]the end of the server's log:[/]\n{escape(end_of_log(store_dir))}")

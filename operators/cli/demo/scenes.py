@@ -95,7 +95,7 @@ class Stage:
         revision = {"version": version, "bundle": bundle.digest}
         by = self.folder.who()
         self.folder.change(MODEL, lambda before: started(before, MODEL, revision, {"policy": policy}, by, title))
-        ended = await self._ended(bundle.digest, began)
+        ended = await followed(self.folder, MODEL, bundle.digest, began, self._tell)
         result = SceneResult(title, ended.outcome if ended else "still under way", time.monotonic() - began, counts)
         if ended is not None:
             self._sum_up(result, ended)
@@ -130,25 +130,6 @@ class Stage:
     def _status(self) -> RolloutStatus:
         return self.folder.status(MODEL) or RolloutStatus()
 
-    async def _ended(self, digest: str, began: float) -> FinishedRollout | None:
-        """The rollout of this bundle once it is over; its moves are printed as they come."""
-        printed = 0
-        while time.monotonic() - began < _WITHIN_S:
-            await asyncio.sleep(_POLL_S)
-            status = self._status()
-            last = status.history[0] if status.history else None
-            is_over = last is not None and last.candidate.bundle == digest and last.started.timestamp() >= _since(began)
-            is_ours = status.candidate is not None and status.candidate.bundle == digest
-            moves = last.moves if is_over and last is not None else status.moves if is_ours else ()
-            for move in moves[printed:]:
-                if not move.move.startswith("pass"):
-                    seconds = move.at.timestamp() - _since(began)
-                    self._tell(f"  {seconds:5.1f} s  [bold]{move_words(move)}[/]  {move.reason}")
-            printed = max(printed, len(moves))
-            if is_over:
-                return last
-        return None
-
     def _sum_up(self, result: SceneResult, ended: FinishedRollout) -> None:
         met = _first(ended, ("mirror", "setWeight"))
         result.reason = ended.reason
@@ -157,6 +138,30 @@ class Stage:
         seen = max((m.assessment.requests for m in ended.moves if m.assessment), default=0)
         result.live = result.counts.by_revision[f"candidate@{ended.candidate.version}"] + result.counts.fallbacks
         result.mirrored = max(0, seen - result.live) if any(m.move == "mirror" for m in ended.moves) else 0
+
+
+async def followed(
+    folder: ControlFolder, model: str, digest: str, began: float, tell: Callable[[str], None], *, within_s: float = _WITHIN_S
+) -> FinishedRollout | None:
+    """The rollout of this bundle that starts after `began` (monotonic), once it is over; its moves are printed as they come.
+
+    None: it was not over in time."""
+    printed = 0
+    while time.monotonic() - began < within_s:
+        await asyncio.sleep(_POLL_S)
+        status = folder.status(model) or RolloutStatus()
+        last = status.history[0] if status.history else None
+        is_over = last is not None and last.candidate.bundle == digest and last.started.timestamp() >= _since(began)
+        is_ours = status.candidate is not None and status.candidate.bundle == digest
+        moves = last.moves if is_over and last is not None else status.moves if is_ours else ()
+        for move in moves[printed:]:
+            if not move.move.startswith("pass"):
+                seconds = move.at.timestamp() - _since(began)
+                tell(f"  {seconds:5.1f} s  [bold]{move_words(move)}[/]  {move.reason}")
+        printed = max(printed, len(moves))
+        if is_over:
+            return last
+    return None
 
 
 def _since(began: float) -> float:

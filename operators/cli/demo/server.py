@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,10 +21,10 @@ class ServerError(Exception):
 
 @contextlib.contextmanager
 def running_server(store_dir: Path, *options: str) -> Iterator[dict[str, str]]:
-    """Serve on free ports until the block ends. Gives what `up --json` announces. options: further ones of `up`."""
+    """Serve on free ports until the block ends, by SIGTERM too. Gives what `up --json` announces. options: further ones of `up`."""
     ports = ("--http-port", "0", "--grpc-port", "0")
     command = [sys.executable, "-m", "operators.cli.main", "up", "--store-dir", str(store_dir), *ports, "--json"]
-    with (store_dir / _LOG).open("w") as log:
+    with _sigterm_as_ctrl_c(), (store_dir / _LOG).open("w") as log:
         process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
         try:
             yield _announced(process, store_dir)
@@ -34,6 +35,19 @@ def running_server(store_dir: Path, *options: str) -> Iterator[dict[str, str]]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Whoever ends the demonstration ends its server too. Only a main thread can arrange that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def end_of_log(store_dir: Path) -> str:

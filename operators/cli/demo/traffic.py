@@ -8,10 +8,9 @@ open loop on a machine that is too busy would measure nothing but its own queue.
 import asyncio
 import contextlib
 import functools
-import itertools
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,10 +33,28 @@ _LEAST_RATE: Final = 30.0
 MOST_UNDER_WAY: Final = 64
 _TRIES: Final = 5
 """How often one request is asked before it counts as failed."""
-_Answer = tuple[str, str, str, bool]
-"""Variant, version, verdict, and whether stable stood in for another variant."""
 _METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
 _CONTENTS: Final = {"BYTES": "bytes_contents", "INT64": "int64_contents", "FP64": "fp64_contents", "FP32": "fp32_contents"}
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficEvent:
+    """What one request asks about. truth: what the event really is, where that is known; phase: when it is of. Neither is sent."""
+
+    row: TrafficRow
+    truth: str = ""
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficAnswer:
+    """What a client was told. is_fallback: stable stood in for another variant."""
+
+    variant: str
+    version: str
+    verdict: str
+    is_fallback: bool = False
+    receipt: str = ""
 
 
 class _Refused(Exception):
@@ -86,14 +103,22 @@ class TrafficCounts:
 
 
 class DemoTraffic:
-    """Sends events of a pool, round and round. `counts` are the scene's, `total` everything since the start."""
+    """Sends events, which must not end while it runs. `counts` are the scene's, `total` everything since the start.
 
-    def __init__(self, http: str, address: str, model: str, events: Sequence[TrafficRow], rate_per_s: float) -> None:
+    on_answer: called with each event and its answer, those of the first trial too."""
+
+    def __init__(
+        self,
+        http: str,
+        address: str,
+        model: str,
+        events: Iterator[TrafficEvent],
+        rate_per_s: float,
+        on_answer: Callable[[TrafficEvent, TrafficAnswer], None] = lambda event, answer: None,
+    ) -> None:
         self._url = f"{http}/v2/models/{model}/infer"
-        self._address, self.rate = address, rate_per_s
-        self._bodies = [_json(event) for event in events]
-        self._messages = [_message(model, event) for event in events]
-        self._order = itertools.cycle(range(len(events)))
+        self._address, self._model, self.rate = address, model, rate_per_s
+        self._events, self._on_answer = events, on_answer
         self._under_way: set[asyncio.Task[None]] = set()
         self.counts, self.total = TrafficCounts(), TrafficCounts()
 
@@ -151,7 +176,7 @@ class DemoTraffic:
             sent = max(sent, due)
             await asyncio.sleep(_TICK_S)
 
-    def _begin_one(self, ask: Callable[[], Awaitable[_Answer]], due_at: float) -> None:
+    def _begin_one(self, ask: Callable[[], Awaitable[TrafficAnswer]], due_at: float) -> None:
         if len(self._under_way) >= MOST_UNDER_WAY:
             for counts in (self.counts, self.total):
                 counts.held_back += 1
@@ -160,13 +185,20 @@ class DemoTraffic:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    def _ask(self, session: aiohttp.ClientSession, call: Any, number: int) -> Callable[[], Awaitable[_Answer]]:
-        index = next(self._order)
+    def _ask(self, session: aiohttp.ClientSession, call: Any, number: int) -> Callable[[], Awaitable[TrafficAnswer]]:
+        event = next(self._events)
         if number % _GRPC_EVERY == 0:
-            return functools.partial(self._grpc, call, index)
-        return functools.partial(self._http, session, index)
+            return functools.partial(self._noted, event, functools.partial(self._grpc, call, _message(self._model, event.row)))
+        return functools.partial(self._noted, event, functools.partial(self._http, session, _json(event.row)))
 
-    async def _until_answered(self, ask: Callable[[], Awaitable[_Answer]], counters: Sequence[TrafficCounts]) -> _Answer:
+    async def _noted(self, event: TrafficEvent, ask: Callable[[], Awaitable[TrafficAnswer]]) -> TrafficAnswer:
+        answer = await ask()
+        self._on_answer(event, answer)
+        return answer
+
+    async def _until_answered(
+        self, ask: Callable[[], Awaitable[TrafficAnswer]], counters: Sequence[TrafficCounts]
+    ) -> TrafficAnswer:
         for left in reversed(range(_TRIES)):
             try:
                 return await ask()
@@ -178,12 +210,12 @@ class DemoTraffic:
                 await asyncio.sleep(refusal.wait_s)
         raise AssertionError("unreachable: the last try answers or raises")
 
-    async def _counted(self, ask: Callable[[], Awaitable[_Answer]], due_at: float) -> None:
+    async def _counted(self, ask: Callable[[], Awaitable[TrafficAnswer]], due_at: float) -> None:
         counters = (self.counts, self.total)
         for counts in counters:
             counts.sent += 1
         try:
-            variant, version, verdict, is_fallback = await self._until_answered(ask, counters)
+            answer = await self._until_answered(ask, counters)
         except Exception as problem:
             for counts in counters:
                 counts.failure(f"{type(problem).__name__}: {problem}"[:300])
@@ -191,39 +223,42 @@ class DemoTraffic:
         took_ms = (time.monotonic() - due_at) * 1000
         for counts in counters:
             counts.answered += 1
-            counts.by_variant[variant] += 1
-            counts.by_revision[f"{variant}@{version}"] += 1
-            counts.fallbacks += is_fallback
-            counts.alerts[variant] += verdict == "alert"
+            counts.by_variant[answer.variant] += 1
+            counts.by_revision[f"{answer.variant}@{answer.version}"] += 1
+            counts.fallbacks += answer.is_fallback
+            counts.alerts[answer.variant] += answer.verdict == "alert"
         self.counts.latencies_ms.append(took_ms)
 
-    async def _http(self, session: aiohttp.ClientSession, index: int) -> _Answer:
-        async with session.post(self._url, data=self._bodies[index]) as reply:
+    async def _http(self, session: aiohttp.ClientSession, body: bytes) -> TrafficAnswer:
+        async with session.post(self._url, data=body) as reply:
             if reply.status == 429:
                 raise _Refused(float(reply.headers.get("Retry-After", 1)))
             if reply.status != 200:
                 raise RuntimeError(f"HTTP {reply.status}: {(await reply.text())[:200]}")
-            body = await reply.json(content_type=None)
-        answer_parameters = body["parameters"]
-        verdict = next(o["data"][0] for o in body["outputs"] if o["name"] == "verdict")
-        return answer_parameters["variant"], body["model_version"], verdict, "fallback_from" in answer_parameters
+            told = await reply.json(content_type=None)
+        parameters = told["parameters"]
+        verdict = next(o["data"][0] for o in told["outputs"] if o["name"] == "verdict")
+        return TrafficAnswer(
+            parameters["variant"], told["model_version"], verdict, "fallback_from" in parameters, parameters.get("receipt", "")
+        )
 
-    async def _grpc(self, call: Any, index: int) -> _Answer:
+    async def _grpc(self, call: Any, message: bytes) -> TrafficAnswer:
         try:
-            reply = ModelInferResponse.FromString(await call(self._messages[index], timeout=_TIMEOUT_S))
+            reply = ModelInferResponse.FromString(await call(message, timeout=_TIMEOUT_S))
         except grpc.aio.AioRpcError as problem:
             if problem.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise _Refused(1.0) from problem
             raise
-        answer_parameters = reply.parameters
+        parameters = reply.parameters
         at = next(i for i, o in enumerate(reply.outputs) if o.name == "verdict")
         raw = reply.raw_output_contents
         verdict = raw[at][4:] if raw else reply.outputs[at].contents.bytes_contents[0]
-        return (
-            answer_parameters["variant"].string_param,
+        return TrafficAnswer(
+            parameters["variant"].string_param,
             reply.model_version,
             verdict.decode(),
-            "fallback_from" in answer_parameters,
+            "fallback_from" in parameters,
+            parameters["receipt"].string_param,
         )
 
 

@@ -81,6 +81,7 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     },
     "compare-two-models.md": {"vedette experiment get flows --watch": _UNTIL_CTRL_C},
     "retrain-a-model.md": {
+        "vedette demo drift --report drift.html": "a server of its own; tests/e2e/demos/test_demo_drift.py plays it, shortened",
         "vedette retrain run flows --policy retraining.yaml --follow": (
             "looks until Ctrl-C; tests/integration/test_retraining.py runs whole trainings"
         ),

@@ -106,13 +106,13 @@ def _announcement(process: subprocess.Popen, log: Path, timeout_s: float) -> Map
     raise AssertionError(f"vedette up was not ready after {timeout_s} s; it printed {text!r} and its log ends:\n{tail(log)}")
 
 
-def processes_of(mark: str) -> list[int]:
-    """Every process that inherited the mark, the zombies of others aside."""
+def processes_of(mark: str, name: str = _MARK) -> list[int]:
+    """Every process that inherited the mark, the zombies of others aside. name: of the environment value."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                if f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes():
+                if f"{name}={mark}".encode() in (folder / "environ").read_bytes():
                     found.append(int(folder.name))
             except OSError:
                 continue

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from operators.cli.demo.traffic import MOST_UNDER_WAY, DemoTraffic, _Refused
+from operators.cli.demo.traffic import MOST_UNDER_WAY, DemoTraffic, TrafficAnswer, TrafficEvent, _Refused
 
-ANSWER = ("stable", "1", "benign", False)
+ANSWER = TrafficAnswer("stable", "1", "benign")
 
 
 @pytest.mark.parametrize(
@@ -18,9 +18,9 @@ ANSWER = ("stable", "1", "benign", False)
     ],
 )
 async def test_a_refused_client_asks_again(refusals: int, expected: tuple[int, int, int]):
-    traffic, left = DemoTraffic("http://127.0.0.1:1", "127.0.0.1:1", "ids", [], 1.0), refusals
+    traffic, left = DemoTraffic("http://127.0.0.1:1", "127.0.0.1:1", "ids", iter(()), 1.0), refusals
 
-    async def ask() -> tuple[str, str, str, bool]:
+    async def ask() -> TrafficAnswer:
         nonlocal left
         if left:
             left -= 1
@@ -35,9 +35,9 @@ async def test_a_refused_client_asks_again(refusals: int, expected: tuple[int, i
 
 
 async def test_any_other_failure_is_one_at_once():
-    traffic = DemoTraffic("http://127.0.0.1:1", "127.0.0.1:1", "ids", [], 1.0)
+    traffic = DemoTraffic("http://127.0.0.1:1", "127.0.0.1:1", "ids", iter(()), 1.0)
 
-    async def ask() -> tuple[str, str, str, bool]:
+    async def ask() -> TrafficAnswer:
         raise RuntimeError("HTTP 500")
 
     await traffic._counted(ask, due_at=0.0)
@@ -46,9 +46,9 @@ async def test_any_other_failure_is_one_at_once():
 
 
 async def test_a_busy_machine_is_asked_no_more_than_it_answers():
-    traffic, answer = DemoTraffic("http://127.0.0.1:1", "127.0.0.1:1", "ids", [], 1.0), asyncio.Event()
+    traffic, answer = DemoTraffic("http://127.0.0.1:1", "127.0.0.1:1", "ids", iter(()), 1.0), asyncio.Event()
 
-    async def ask() -> tuple[str, str, str, bool]:
+    async def ask() -> TrafficAnswer:
         await answer.wait()
         return ANSWER
 
@@ -60,3 +60,15 @@ async def test_a_busy_machine_is_asked_no_more_than_it_answers():
     traffic._begin_one(ask, due_at=0.0)
     await asyncio.wait(traffic._under_way)
     assert (traffic.counts.answered, traffic.counts.held_back, traffic.counts.failed) == (MOST_UNDER_WAY + 1, 10, 0)
+
+
+async def test_each_answer_is_told_with_the_event_that_it_is_about():
+    told = []
+    event = TrafficEvent({}, truth="scan")
+    traffic = DemoTraffic("http://127.0.0.1:1", "127.0.0.1:1", "ids", iter(()), 1.0, lambda *one: told.append(one))
+
+    async def ask() -> TrafficAnswer:
+        return ANSWER
+
+    assert await traffic._noted(event, ask) == ANSWER
+    assert told == [(event, ANSWER)]
