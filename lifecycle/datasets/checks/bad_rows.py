@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import numpy as np
+
 Rule = Literal["line", "type", "null", "range", "category", "time", "late", "duplicate"]
 """What a row does not keep to:
 
@@ -91,7 +93,8 @@ class FileQuality:
 
 def cut(value: object) -> str:
     """A value as it is shown."""
-    text = value if isinstance(value, str) else repr(value)
+    plain = value.item() if isinstance(value, np.generic) else value
+    text = plain if isinstance(plain, str) else repr(plain)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 

@@ -1,5 +1,6 @@
 """The values of one column as their declared type, and which are none of it. Training and data checks parse with this code alone."""
 
+import math
 import re
 import warnings
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def typed(values: Any, kind: str, where: str) -> TypedColumn:
                 values if values.dtype == bool else values.map(lambda v: _TRUE_FALSE.get(str(v).lower()), na_action="ignore")
             )
         case _:
-            found = pd.to_numeric(values, errors="coerce")
+            found = _numbers(values, kind, where)
     bad = np.asarray(found.isna() & (values.notna() | (kind == "port"))) & ~odd
     if kind == "int":
         whole = found.fillna(0)
@@ -63,6 +64,26 @@ def typed(values: Any, kind: str, where: str) -> TypedColumn:
     if kind == "float" or (dtype is not None and not found.isna().any()):
         found = found.astype(dtype)
     return TypedColumn(found, bad, odd, has_offset)
+
+
+def _numbers(values: Any, kind: str, where: str) -> Any:
+    """Values as numbers, null where there is none. Raises DataError for times and durations: pandas would count their nanoseconds."""
+    if values.dtype.kind in "mM" or isinstance(values.dtype, pd.DatetimeTZDtype):
+        raise DataError(f"{where} is {values.dtype}, expected {kind}; write it as a number, or declare it as a timestamp")
+    try:
+        found = pd.to_numeric(values, errors="coerce")
+    except OverflowError:  # of a whole number that no float holds
+        found = pd.to_numeric(values.map(_as_float), errors="coerce")
+    if isinstance(found.dtype, np.dtype) and found.dtype.kind in "bf":
+        found = found.astype(np.int64 if found.dtype.kind == "b" else np.float64)
+    return found
+
+
+def _as_float(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, int) else value
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _times(values: Any) -> tuple[Any, NDArray[np.bool_], bool]:
@@ -96,11 +117,13 @@ def _has_offset(value: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    """The value as text; None for text that UTF-8 cannot hold: half a surrogate pair."""
-    text = value if isinstance(value, str) else str(value)
+    """The value as text; None for a list or object, and for text that is not UTF-8: other bytes, half a surrogate pair."""
+    if isinstance(value, list | dict | tuple | np.ndarray):
+        return None
     try:
+        text = value if isinstance(value, str) else value.decode("utf-8") if isinstance(value, bytes) else str(value)
         return text if text.isascii() or text.encode() else None
-    except UnicodeEncodeError:
+    except UnicodeError:
         return None
 
 

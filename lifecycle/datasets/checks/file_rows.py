@@ -292,5 +292,8 @@ def _frame(rows: list[list[Any]], columns: Mapping[str, str]) -> Any:
     for (name, kind), column in zip(columns.items(), values, strict=True):
         types = set(map(type, column))
         is_plain = bool(types) and (types <= {int} if kind == "int" else kind == "float" and types <= {int, float})
-        made[name] = pd.Series(column, dtype=None if is_plain else object)
+        try:
+            made[name] = pd.Series(column, dtype=None if is_plain else object)
+        except OverflowError:  # a whole number that no float holds is a fault of its row
+            made[name] = pd.Series(column, dtype=object)
     return pd.DataFrame(made)

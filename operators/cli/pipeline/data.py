@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.console import Json, errors, print_json
-from operators.cli.document_view import HtmlFile, MarkdownFile, show, write_files
+from operators.cli.document_view import HtmlFile, MarkdownFile, show, write_files, write_report
 from operators.cli.models.train import DetectorArgument
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def check(
     from lifecycle.datasets.checks.check_page import check_page
     from lifecycle.datasets.declarations import read_detector
 
+    if out is not None and out.is_file():
+        out.unlink()  # of an earlier file: the next step may not go on with it where this one is refused
     declared = read_detector(detector)
     limit = declared.checks.max_bad if max_bad is None else max_bad
     checked = judge_file(declared, file)
@@ -53,7 +55,7 @@ def check(
     write_files(document, markdown, html)
     refused = is_refused(checked.quality, limit)
     if out is not None and not refused:
-        out.write_text(json.dumps(document.record, indent=2) + "\n", encoding="utf-8")
+        write_report(out, json.dumps(document.record, indent=2) + "\n")
     if as_json:
         print_json(document.record)
     else:

@@ -307,3 +307,41 @@ def test_numbers_are_read_as_pandas_reads_a_clean_file(tmp_path):
     with (tmp_path / "rows.csv").open("a", encoding="utf-8") as stream:
         stream.write("u1,key,3,never,fine\n")
     assert (check_file(detector(), tmp_path / "rows.csv").frame["seconds"] == clean).all()
+
+
+@pytest.mark.parametrize(("field", "value", "rule"), [
+    pytest.param("seconds", 10**400, "range", id="a number that no float holds"),
+    pytest.param("failures", 2**63, "type", id="a whole number of 64 bits and one more"),
+    pytest.param("method", ["key"], "type", id="a list for a text"),
+    pytest.param("method", {"a": 1}, "type", id="an object for a text"),
+])  # fmt: skip
+def test_a_hostile_value_of_json_costs_its_row_alone(tmp_path, field, value, rule):
+    good = dict(zip(HEADER.split(","), ["u1", "key", 3, 1.5, "fine"], strict=True))
+    bad = json.dumps({**good, field: value})
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join([json.dumps(good)] * 4 + [bad]), encoding="utf-8")
+    found = judge_file(detector(source__format="jsonl"), path)
+    assert reasons(found) == [(5, [(field, rule)])]
+    assert "np." not in found.quality.bad[0].faults[0].words
+
+
+def parquet_with(folder, **columns):
+    path = folder / "rows.parquet"
+    rows(20).assign(**columns).to_parquet(path)
+    return judge_file(detector(source__format="parquet"), path)
+
+
+def test_flags_are_whole_numbers_and_bytes_are_their_text(tmp_path):
+    found = parquet_with(tmp_path, failures=[True, False] * 10, method=[b"key"] * 19 + [b"\xff"])
+    assert found.frame["failures"].tolist() == [1, 0] * 9 + [1]
+    assert set(found.frame["method"]) == {"key"}
+    assert reasons(found) == [(None, [("method", "type")])]
+
+
+@pytest.mark.parametrize("column", [
+    pytest.param(pd.to_datetime(["2026-01-01"] * 20, utc=True), id="times"),
+    pytest.param(pd.to_timedelta([1] * 20, unit="s"), id="durations"),
+])  # fmt: skip
+def test_times_for_a_number_are_refused_and_not_counted_in_nanoseconds(tmp_path, column):
+    with pytest.raises(DataError, match=r"'seconds' is .*, expected float"):
+        parquet_with(tmp_path, seconds=column)
