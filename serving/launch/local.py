@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import ray
 from ray import serve
+from ray._private.node import Node
 
 from serving.app import application
 from serving.doors.http.server import bind
@@ -122,6 +123,7 @@ def _close(sockets: tuple[socket.socket, ...]) -> None:
 def _start_ray(workers: int) -> str:
     """Start a cluster; returns its folder. workers: processes for the controller and the replicas; Ray starts them all at once."""
     keep_cluster_to_loopback()
+    _leave_out_what_nobody_asks()
     for attempt in range(START_ATTEMPTS):
         folder = tempfile.mkdtemp(prefix="vedette-ray-")
         try:
@@ -144,6 +146,15 @@ def _start_ray(workers: int) -> str:
         else:
             return folder
     raise AssertionError("not reached")
+
+
+def _leave_out_what_nobody_asks() -> None:
+    """No dashboard's server and no autoscaler of a cluster: Ray starts both even if it is told to include no dashboard.
+
+    Together they are a fifth of the processor time of a start, and 220 MB."""
+    for start in ("start_api_server", "start_monitor"):
+        if hasattr(Node, start):
+            setattr(Node, start, lambda *_, **__: None)
 
 
 def _set_replicas(replicas: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running.vedette import Vedette, environment, listening, processes_of, replica_pids, up
+from tests.e2e.running.vedette import Vedette, command_of, environment, listening, processes_of, replica_pids, up
 from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.e2e
@@ -46,6 +46,12 @@ def test_the_curl_that_is_printed_gives_a_verdict(vedette: Vedette):
 def test_replicas_get_as_much_of_a_busy_machine_as_what_started_them(vedette: Vedette):
     found = {os.getpriority(os.PRIO_PROCESS, pid) for pid in replica_pids(vedette.mark)}
     assert found == {os.getpriority(os.PRIO_PROCESS, vedette.pid)}
+
+
+def test_ray_starts_no_server_of_a_dashboard_and_no_autoscaler_of_a_cluster(vedette: Vedette):
+    commands = [command_of(pid) for pid in processes_of(vedette.mark)]
+    assert any("raylet" in command for command in commands)
+    assert [c for c in commands if "dashboard.py" in c or "/monitor.py" in c] == []
 
 
 def test_metrics_count_what_was_answered(vedette: Vedette):
