@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
-
-from ray import serve
+from typing import TYPE_CHECKING
 
 from serving.audit.anchors.publisher import AnchorPublisher, offer_to
 from serving.audit.anchors.urls import open_anchors
@@ -29,8 +28,8 @@ from serving.doors.listener import DoorBackend
 from serving.features.opening import open_features
 from serving.models.store import open_store
 from serving.ports import Cache, Clock
+from serving.replica.host import Composition
 from serving.replica.inference_service import ModelServer
-from serving.replica.replica import Composition, Replica
 from serving.replica.served_file import ServedFile, newest_of_each
 from serving.replica.siblings import Siblings
 from serving.resilience.admission import Admission
@@ -47,12 +46,15 @@ from serving.telemetry.metrics import AuditCounts, ServingMetrics
 from serving.telemetry.segments import MOST_COUNTED
 from serving.telemetry.tracing import Tracer
 
+if TYPE_CHECKING:
+    from ray import serve
+
 _log = logging.getLogger("vedette.serving")
 _OTHER_LOGS = ("governance", "labels")
 """Folders of the store's other chained logs."""
 
 
-def build(args: Mapping[str, str] | None = None) -> serve.Application:
+def build(args: Mapping[str, str] | None = None) -> "serve.Application":
     """The Ray Serve application. args: settings by field name, over those of the environment. Raises ValueError for any other name."""
     fields = ServingSettings.model_fields
     unknown = sorted(set(args or {}) - set(fields))
@@ -61,8 +63,10 @@ def build(args: Mapping[str, str] | None = None) -> serve.Application:
     return application(ServingSettings.model_validate({**ServingSettings().model_dump(), **(args or {})}))
 
 
-def application(settings: ServingSettings, *, shares_ports: bool = False) -> serve.Application:
+def application(settings: ServingSettings, *, shares_ports: bool = False) -> "serve.Application":
     """The Ray Serve application for these settings. shares_ports: other sockets may have the doors' ports too."""
+    from serving.replica.replica import Replica  # imports Ray, which `vedette score` and pods without it do not need
+
     deployment = Replica.options(num_replicas=settings.replicas, user_config={})  # type: ignore[attr-defined]
     bound: serve.Application = deployment.bind(settings, compose, shares_ports=shares_ports)
     return bound

@@ -2,9 +2,7 @@
 
 Deterministic: the same rows, parameters and seed give the same trees, whatever the hash seed or the load of the machine."""
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,22 +11,9 @@ from numpy.typing import NDArray
 
 from lifecycle.datasets.detector import ModelSpec
 from lifecycle.errors import DetectorError
+from lifecycle.no_scikit_learn import no_scikit_learn
 
-
-@contextmanager
-def _no_scikit_learn() -> Iterator[None]:
-    """While this is open, LightGBM finds no scikit-learn, which is half of the import and for wrappers that nobody uses here."""
-    if "sklearn" in sys.modules:
-        yield
-        return
-    sys.modules["sklearn"] = None  # type: ignore[assignment]  # as the import system has it: there is none
-    try:
-        yield
-    finally:
-        del sys.modules["sklearn"]
-
-
-with _no_scikit_learn():
+with no_scikit_learn():
     import lightgbm
 
 Matrix = NDArray[np.float32]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import gammaincinv  # scipy.stats has this law, and takes a second to import
 
 from serving.models.verdicts import VERDICTS
 
@@ -123,8 +123,8 @@ def _interval(change: NDArray[np.int64], owner: NDArray[np.intp], rng: np.random
 
 def _poisson(count: int) -> tuple[float, float]:
     """Exact 97.5 % bounds of a Poisson mean (two of them hold together at 95 %). Garwood (1936), Biometrika 28."""
-    low = chi2.ppf(0.0125, 2 * count) / 2 if count else 0.0
-    return float(low), float(chi2.ppf(0.9875, 2 * count + 2) / 2)
+    low = gammaincinv(count, 0.0125) if count else 0.0
+    return float(low), float(gammaincinv(count + 1, 0.9875))
 
 
 def _spread(times_us: Sequence[float]) -> tuple[float, float]:

@@ -14,6 +14,15 @@ HEAVY = ("dask", "feast", "lightgbm", "onnxruntime", "pandas", "plotly", "ray", 
     [
         pytest.param("operators.cli.main", (*HEAVY, "numpy"), id="the command line, before it knows the verb"),
         pytest.param("serving.models.probe", (*HEAVY, "fastapi"), id="a probe of a bundle"),
+        pytest.param(
+            "serving.app, serving.launch.pod", ("feast", "pandas", "ray"), id="a pod without Ray, and `vedette score`"
+        ),
+        pytest.param(
+            "lifecycle.evaluation.evaluate, lifecycle.gate.run, operators.labs.forecast",
+            ("scipy.stats", "sklearn"),
+            id="evaluation, the gate and forecasts: no second for scipy.stats",
+        ),
+        pytest.param("lifecycle.monitoring.watch.keep_watch", ("sklearn",), id="the monitor: river without its wrappers"),
         pytest.param("serving.rules.ruleset", (*HEAVY, "prompt_toolkit"), id="rules: CEL without its terminal prompt"),
         pytest.param(
             "lifecycle.training.fit", ("sklearn", "scipy.stats"), id="training: LightGBM without wrappers for scikit-learn"

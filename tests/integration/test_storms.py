@@ -20,7 +20,7 @@ from operators.labs.simple_model import build_simple
 from serving.app import compose
 from serving.audit.reader import read_records
 from serving.models.store import BundleStore
-from serving.replica.replica import ReplicaHost
+from serving.replica.host import ReplicaHost
 from serving.settings import ServingSettings
 from tests.waiting import until
 

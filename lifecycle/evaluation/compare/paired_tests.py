@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
+from scipy.special import bdtr, ndtr, stdtr  # scipy.stats takes a second to import
 
 from lifecycle.arrays import Floats, Mask
 from lifecycle.evaluation.bootstrap import figure_interval
@@ -29,7 +30,7 @@ class Discordant:
 def mcnemar(first_right: Mask, second_right: Mask) -> Discordant:
     """Count and test. Both of shape (n,): whether a model is right on a row."""
     b, c = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
-    p = 1.0 if b + c == 0 else float(stats.binomtest(b, b + c, 0.5).pvalue)
+    p = 1.0 if b + c == 0 else float(2 * bdtr(min(b, c), b + c, 0.5))
     return Discordant(b, c, min(1.0, p))
 
 
@@ -41,13 +42,19 @@ def delong(scores: Sequence[Scores], attack: Mask) -> tuple[Floats, Floats]:
     attacks, benign = int(attack.sum()), int((~attack).sum())
     areas, of_attacks, of_benign = [], [], []
     for score in scores:
-        whole = stats.rankdata(score)
+        whole = _mid_ranks(score)
         above, below = whole[attack], whole[~attack]
         areas.append(above.sum() / attacks / benign - (attacks + 1) / 2 / benign)
-        of_attacks.append((above - stats.rankdata(score[attack])) / benign)
-        of_benign.append(1 - (below - stats.rankdata(score[~attack])) / attacks)
+        of_attacks.append((above - _mid_ranks(score[attack])) / benign)
+        of_benign.append(1 - (below - _mid_ranks(score[~attack])) / attacks)
     covariance = np.atleast_2d(np.cov(of_attacks)) / attacks + np.atleast_2d(np.cov(of_benign)) / benign
     return np.array(areas), covariance
+
+
+def _mid_ranks(scores: Scores) -> NDArray[np.float64]:
+    """Ranks from 1; scores that are equal share their mean rank."""
+    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[places])
 
 
 def delong_difference(first: Scores, second: Scores, attack: Mask) -> tuple[Interval, float | None]:
@@ -60,7 +67,7 @@ def delong_difference(first: Scores, second: Scores, attack: Mask) -> tuple[Inte
     deviation = sqrt(max(0.0, float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])))
     if deviation < 1e-12:
         return Interval(difference, difference, difference, "delong", units), 1.0 if abs(difference) < 1e-12 else 0.0
-    p = float(2 * stats.norm.sf(abs(difference) / deviation))
+    p = float(2 * ndtr(-abs(difference) / deviation))
     return Interval(difference, difference - Z95 * deviation, difference + Z95 * deviation, "delong", units), p
 
 
@@ -78,7 +85,7 @@ def drawn_difference(value: float | None, drawn: Floats, units: int) -> tuple[In
     tail = min(int((known <= 0).sum()), int((known >= 0).sum()))
     by_draws = min(1.0, 2 * tail / len(known))
     deviation = float(known.std()) * sqrt(units / (units - 1))
-    by_tail = float(2 * stats.t.sf(abs(value) / deviation, units - 1)) if deviation > 0 else float(value == 0)
+    by_tail = float(2 * stdtr(units - 1, -abs(value) / deviation)) if deviation > 0 else float(value == 0)
     return figure_interval(value, known, units), max(by_draws, by_tail, 2.0 ** (1 - min(units, 60)))
 
 

@@ -11,7 +11,7 @@ from math import exp, inf, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, norm, t
+from scipy.special import betaincinv, ndtri, stdtrit  # scipy.stats has them too, and takes a second to import
 
 from lifecycle.arrays import Floats, Mask
 from lifecycle.metrics import Interval
@@ -64,10 +64,10 @@ def rate_interval(clusters: ClusterCounts, alpha: float = 0.05) -> Interval:
         return Interval(None, None, None)
     rate, rows = clusters.events / clusters.total, clusters.effective()
     if len(clusters.n) < clusters.total and len(clusters.n) > 1:  # the design effect itself is estimated, from so many clusters
-        rows *= float((norm.ppf(1 - alpha / 2) / t.ppf(1 - alpha / 2, len(clusters.n) - 1)) ** 2)
+        rows *= float((ndtri(1 - alpha / 2) / stdtrit(len(clusters.n) - 1, 1 - alpha / 2)) ** 2)
     k = rate * rows
-    low = 0.0 if rate == 0 else float(beta.ppf(alpha / 2, k, rows - k + 1))
-    high = 1.0 if rate == 1 else float(beta.ppf(1 - alpha / 2, k + 1, rows - k))
+    low = 0.0 if rate == 0 else float(betaincinv(k, rows - k + 1, alpha / 2))
+    high = 1.0 if rate == 1 else float(betaincinv(k + 1, rows - k, 1 - alpha / 2))
     return Interval(rate, min(low, rate), max(high, rate))
 
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
-from scipy.stats import fisher_exact
 
 from lifecycle.arrays import Floats, Mask
 from lifecycle.evaluation.fairness.clusters import ClusterCounts
@@ -25,6 +24,8 @@ Correction = Literal["holm", "benjamini-hochberg"]
 def two_rates(clusters: ClusterCounts, inside: Mask, rng: np.random.Generator, draws: int = DRAWS) -> float:
     """Two-sided p-value of "the rate inside is the rate outside". inside: shape (clusters,), which are in the segment."""
     if (clusters.n == 1).all():
+        from scipy.stats import fisher_exact  # takes a second to import
+
         hit = clusters.k > 0
         table = [[int((hit & side).sum()), int((~hit & side).sum())] for side in (inside, ~inside)]
         return float(fisher_exact(table).pvalue)

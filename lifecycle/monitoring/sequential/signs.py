@@ -8,7 +8,10 @@ Sources: Bifet & Gavalda (2007), "Learning from time-changing data with adaptive
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from river.drift import ADWIN, PageHinkley
+from lifecycle.no_scikit_learn import no_scikit_learn
+
+with no_scikit_learn():
+    from river.drift import ADWIN, PageHinkley
 
 Sign = Literal["adwin", "page-hinkley"]
 MOST_VALUES: Final = 2000

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from lifecycle.monitoring.statistics.distances import psi, total_variation
 
@@ -35,6 +35,8 @@ def chi_square_p(reference: NDArray[np.int64], current: NDArray[np.int64]) -> fl
 
 def hypergeometric_p(found: int, drawn: int, current: int, total: int) -> float:
     """Two-sided p (twice the smaller tail) that `found` of `drawn` rows are among the `current` of `total`. Exact; Fisher (1935)."""
+    from scipy import stats  # takes a second to import
+
     law = stats.hypergeom  # not frozen: to freeze it costs more than to ask it
     tails = law.cdf(found, total, current, drawn), law.sf(found - 1, total, current, drawn)
     return float(min(1.0, 2 * min(tails)))

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from lifecycle.arrays import Floats
 
@@ -45,7 +45,7 @@ def correlation_change(reference: Floats, current: Floats) -> CorrelationChange 
     z = np.abs(r_new - r_old)[upper] / np.sqrt(np.maximum(variance[upper], 1.0 / (len(reference) * len(current))))
     best = int(np.argmax(z))
     i, j = int(upper[0][best]), int(upper[1][best])
-    p = min(1.0, len(z) * float(2 * stats.norm.sf(z[best])))
+    p = min(1.0, len(z) * float(2 * special.ndtr(-z[best])))
     return CorrelationChange(int(used[i]), int(used[j]), float(r_old[i, j]), float(r_new[i, j]), p)
 
 

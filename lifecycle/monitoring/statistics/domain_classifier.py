@@ -5,7 +5,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
+
+from lifecycle.no_scikit_learn import no_scikit_learn
 
 TREES: Final = 20
 LEAVES: Final = 15
@@ -51,14 +53,15 @@ def rank_auc(scores: NDArray[Any], is_current: NDArray[np.bool_]) -> tuple[float
     auc = (float(ranks[is_current].sum()) - m * (m + 1) / 2) / (n * m)
     ties = float(np.sum(counts.astype(np.float64) ** 3 - counts)) / (total * (total - 1))
     variance = (total + 1 - ties) / (12 * n * m)
-    return auc, float(stats.norm.sf((auc - 0.5) / np.sqrt(variance))) if variance > 0 else 1.0
+    return auc, float(special.ndtr((0.5 - auc) / np.sqrt(variance))) if variance > 0 else 1.0
 
 
 def _fitted(
     rows: NDArray[Any], label: NDArray[Any], others: NDArray[Any], seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scores of other rows by trees fitted on these, and the gain of each column."""
-    import lightgbm
+    with no_scikit_learn():
+        import lightgbm
 
     parameters = {
         "objective": "binary", "num_leaves": LEAVES, "learning_rate": 0.15, "min_data_in_leaf": 20, "max_bin": 63, "verbosity": -1,

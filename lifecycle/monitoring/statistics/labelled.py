@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from lifecycle.arrays import Floats, Mask
 
@@ -43,7 +43,7 @@ def concept_change(
         return ConceptChange(0.0, 1.0, int(used.sum()))
     z = float(np.sum(b - m * attacks / total)) / np.sqrt(variance)
     difference = float(np.sum(weights * (b / m - a / n)) / weights.sum())
-    return ConceptChange(difference, float(2 * stats.norm.sf(abs(z))), int(used.sum()))
+    return ConceptChange(difference, float(2 * special.ndtr(-abs(z))), int(used.sum()))
 
 
 def _rows_and_attacks(bins: NDArray[np.int64], attack: Mask, size: int) -> tuple[Floats, Floats]:
@@ -75,5 +75,5 @@ def coverage_drop(is_covered: Mask, error: float) -> CoverageDrop:
         raise ValueError("no row has a label")
     missed = int((~is_covered).sum())
     return CoverageDrop(
-        float(is_covered.mean()), 1 - error, float(stats.binom.sf(missed - 1, len(is_covered), error)), len(is_covered)
+        float(is_covered.mean()), 1 - error, float(special.bdtrc(missed - 1, len(is_covered), error)), len(is_covered)
     )

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from lifecycle.arrays import Floats
 from lifecycle.monitoring.statistics.count_tests import chi_square_p, hypergeometric_p
@@ -59,7 +59,7 @@ def linear_rank_p(pooled: PooledSamples, scores: Floats) -> float:
     if variance <= 0:
         return 1.0
     z = (float(np.sum(pooled.current * scores)) - m * mean) / np.sqrt(n * m / total * variance)
-    return float(2 * stats.norm.sf(abs(z)))
+    return float(2 * special.ndtr(-abs(z)))
 
 
 def bins_p(pooled: PooledSamples) -> float:

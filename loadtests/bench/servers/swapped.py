@@ -71,7 +71,7 @@ def live_through(store: Path, swaps: int, reloads: int) -> Iterator[dict[str, fl
     from serving.app import compose
     from serving.models.onnx import OnnxModel
     from serving.models.store import BundleStore
-    from serving.replica.replica import ReplicaHost
+    from serving.replica.host import ReplicaHost
     from serving.settings import ServingSettings
 
     sessions: weakref.WeakSet[Any] = weakref.WeakSet()

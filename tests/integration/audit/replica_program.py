@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from serving.app import compose
-from serving.replica.replica import ReplicaHost
+from serving.replica.host import ReplicaHost
 from serving.settings import ServingSettings
 
 

@@ -17,7 +17,7 @@ from serving.app import compose
 from serving.audit.reader import read_records
 from serving.doors.grpc import stubs
 from serving.models.store import BundleStore
-from serving.replica.replica import ReplicaHost
+from serving.replica.host import ReplicaHost
 from serving.settings import ServingSettings
 from tests.integration.audit.killed_replica import BODY, INFER, ROW, fill, replica
 from tests.unit.serving.scoring.variants import threat

@@ -11,7 +11,7 @@ from serving.app import compose
 from serving.doors.grpc import stubs
 from serving.doors.oip.tensors import from_raw, to_raw
 from serving.models.store import BundleStore
-from serving.replica.replica import ReplicaHost
+from serving.replica.host import ReplicaHost
 from serving.settings import ServingSettings
 from tests.unit.serving.scoring.variants import threat
 

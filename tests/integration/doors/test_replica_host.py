@@ -11,7 +11,7 @@ from operators.labs.simple_model import build_simple
 from serving.app import compose
 from serving.models.build import build_bundle
 from serving.models.store import BundleStore
-from serving.replica.replica import ReplicaHost
+from serving.replica.host import ReplicaHost
 from serving.replica.served_file import ServedFile, newest_of_each
 from serving.settings import ServingSettings
 from tests.waiting import until

@@ -10,7 +10,7 @@ from serving.app import compose
 from serving.models.build import build_bundle
 from serving.models.store import BundleStore
 from serving.replica import replica
-from serving.replica.replica import ReplicaHost
+from serving.replica.host import ReplicaHost
 from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
@@ -39,7 +39,7 @@ class FailsOnce(ServedFile):
 )
 async def test_a_change_that_cannot_be_read_is_read_at_the_next_look(tmp_path, monkeypatch, problem):
     """Else an abort is lost: nothing is written to the file after it."""
-    monkeypatch.setattr(replica, "_FOLLOW_EVERY_S", 0)
+    monkeypatch.setattr("serving.replica.host._FOLLOW_EVERY_S", 0)
     applied = asyncio.Queue()
     host = ReplicaHost(ServingSettings(store_dir=tmp_path, http_port=0, grpc_port=0), None)
     host._composition = SimpleNamespace(
@@ -55,7 +55,7 @@ async def test_a_change_that_cannot_be_read_is_read_at_the_next_look(tmp_path, m
 @pytest.mark.parametrize("begin", ["_startup", "_reconfigure"])
 async def test_the_served_file_is_followed_while_the_first_of_it_still_loads(tmp_path, monkeypatch, begin):
     """Else an abort waits for the slow candidate that it takes away."""
-    monkeypatch.setattr(replica, "_FOLLOW_EVERY_S", 0)
+    monkeypatch.setattr("serving.replica.host._FOLLOW_EVERY_S", 0)
     applied, is_loaded = asyncio.Queue(), asyncio.Event()
 
     async def apply(spec):
