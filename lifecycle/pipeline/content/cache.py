@@ -115,13 +115,13 @@ class OutputCache:
 
     @contextlib.contextmanager
     def _new(self, place: Path) -> Iterator[Path]:
-        """A file that becomes `place` when it is whole and synced."""
+        """A file that becomes `place` when it is whole.
+
+        It is not synced, which would take minutes for thousands of files: what a power cut damages is noticed when it is brought back."""
         place.parent.mkdir(parents=True, exist_ok=True)
         part = place.with_name(f"{place.name}.{os.getpid()}.new")
         try:
             yield part
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
             part.chmod(_READ_ONLY)
             part.replace(place)
         finally:
