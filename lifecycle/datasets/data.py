@@ -27,6 +27,14 @@ MOST_VALUES: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
+class DataFileDigest:
+    """A file of rows by its bytes. md5: what DVC and the pipeline's dvc.lock call it; the digest of the rows is their proof."""
+
+    md5: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """Checked rows in event-time order. Arrays have shape (n,).
 
@@ -45,6 +53,8 @@ class Dataset:
     is_generated: bool = False
     quality: FileQuality | None = None
     """What the check of the file set aside; None: the rows come from no file."""
+    file: DataFileDigest | None = None
+    """The file as it was; None: the rows come from no file."""
 
     def __len__(self) -> int:
         return len(self.attack)
@@ -78,7 +88,13 @@ def read_data(detector: Detector, path: Path) -> Dataset:
     Raises DataError; TooManyBadRows if their share is larger than `checks.max_bad`."""
     checked = check_file(detector, path)
     data = _dataset(detector, checked.frame, where=str(path))
-    return replace(data, quality=checked.quality, notes=(*checked.quality.findings(), *data.notes))
+    return replace(data, quality=checked.quality, notes=(*checked.quality.findings(), *data.notes), file=_file_digest(path))
+
+
+def _file_digest(path: Path) -> DataFileDigest:
+    with path.open("rb") as stream:
+        md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return DataFileDigest(md5, stream.tell())
 
 
 def check_data(detector: Detector, raw: Any, *, where: str) -> Dataset:

@@ -17,14 +17,20 @@ LIBRARIES: Final = ("lightgbm", "numpy", "pandas", "feast", "onnx", "onnxruntime
 
 
 def describe_data(data: Dataset) -> dict[str, Any]:
-    """Rows, attacks, verified rows; whether they were generated; first and last time (microseconds since the epoch); what was set aside."""
+    """Rows, attacks, verified rows; whether they were generated; first and last time (microseconds since the epoch); the file that they
+    come from, by its bytes; what was set aside."""
     found: dict[str, Any] = {"is_generated": True} if data.is_generated else {}
     found |= {"rows": len(data), "attacks": int(data.attack.sum()), "verified": int(data.verified.sum())}
     if data.at_us is not None and len(data):
         found |= {"first_us": int(data.at_us.min()), "last_us": int(data.at_us.max())}
     if data.quality is not None and data.quality.bad:
         found["set_aside"] = data.quality.as_record()
-    return found
+    return found | describe_file(data)
+
+
+def describe_file(data: Dataset) -> dict[str, Any]:
+    """The file that the rows come from, by its bytes; empty if they come from none."""
+    return {} if data.file is None else {"file": {"md5": data.file.md5, "size": data.file.size}}
 
 
 def describe_service(service: FeatureServiceInfo | None) -> dict[str, Any]:

@@ -113,6 +113,7 @@ def graph_of(facts: StoreFacts, answer: AnswerFact | None = None) -> LineageGrap
     for number, act in enumerate(facts.acts, start=1):
         if not is_of_retraining(act):
             _add_act(number, act, nodes, edges)
+    edges += _pipeline_edges(facts.acts)
     told, led_to = retraining_nodes(facts.acts)
     nodes += told
     edges += led_to
@@ -222,6 +223,13 @@ def _add_act(number: int, act: Act, nodes: list[Node], edges: list[Edge]) -> Non
     subjects += [_revision(revision)] if isinstance(revision, str) else []
     nodes.append(Node(node_id, NodeKind.ACT, label, facts))
     edges += [Edge(node_id, subject, "decided about") for subject in subjects]
+
+
+def _pipeline_edges(acts: tuple[Act, ...]) -> list[Edge]:
+    """From the runs of pipelines to the bundles that were trained in them."""
+    runs = {act.evidence.get("run"): number for number, act in enumerate(acts, start=1) if act.action == "pipeline.run"}
+    trained = [(act.evidence.get("pipeline_run"), act.subject) for act in acts if act.action == "bundle.train"]
+    return [Edge(f"act/{runs[run]}", bundle, "trained") for run, bundle in trained if run in runs]
 
 
 def _unknown_revision(digest: str) -> Node:

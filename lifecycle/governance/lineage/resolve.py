@@ -1,11 +1,12 @@
 """Which node of a lineage graph a reference means. Pure.
 
-`bundle/DIGEST`, `rollout/SERVICE[/NUMBER]`, a digest or its first 8 digits or more, `MODEL`, `MODEL:VERSION`, or a receipt."""
+`bundle/DIGEST`, `rollout/SERVICE[/NUMBER]`, a digest or its first 8 digits or more, `MODEL`, `MODEL:VERSION`, or a receipt. Data is
+also known by the MD5 of its file."""
 
 import re
 from typing import Final
 
-from lifecycle.governance.lineage.graph import LineageGraph, NodeKind
+from lifecycle.governance.lineage.graph import LineageGraph, Node, NodeKind
 
 _DIGITS: Final = re.compile(r"^(sha256:)?[0-9a-f]{8,64}$")
 
@@ -48,8 +49,15 @@ def _by_digest(graph: LineageGraph, reference: str) -> list[str]:
     return [
         key
         for key, node in graph.nodes.items()
-        if node.kind in kinds and key.split("/", 1)[1].removeprefix("sha256:").startswith(digits)
+        if node.kind in kinds
+        and (key.split("/", 1)[1].removeprefix("sha256:").startswith(digits) or _file(node).startswith(digits))
     ]
+
+
+def _file(node: Node) -> str:
+    """The MD5 of the file that rows came from, as dvc.lock has it; empty if they came from none."""
+    file = node.facts.get("file") or {}
+    return str(file.get("md5", ""))
 
 
 def _by_name(graph: LineageGraph, reference: str) -> list[str]:

@@ -94,7 +94,7 @@ class OutputCache:
         if _size(place) == digest.size:
             return
         with self._new(place) as part:
-            if _copy(path, part) != digest.md5:
+            if _copy(path, part, most=digest.size) != digest.md5:
                 raise ContentError(f"{path}: changed while it was kept; run again when nothing writes to it")
 
     def _restore_file(self, md5: str, path: Path, *, is_executable: bool) -> bool:
@@ -128,14 +128,17 @@ class OutputCache:
             part.unlink(missing_ok=True)
 
 
-def _copy(source: Path, target: Path) -> str:
-    """Copy a file, by sharing its blocks where that can be; the MD5 of what the copy holds. Raises OSError."""
-    state = hashlib.md5(usedforsecurity=False)
+def _copy(source: Path, target: Path, most: int | None = None) -> str:
+    """Copy a file, by sharing its blocks where that can be; the MD5 of what the copy holds. Raises OSError.
+
+    most: how many bytes it should have; one that goes on growing is not read without end."""
+    state, read = hashlib.md5(usedforsecurity=False), 0
     with source.open("rb", buffering=0) as reading, target.open("xb+", buffering=0) as writing:
         is_shared = _share(reading.fileno(), writing.fileno())
         stream = writing if is_shared else reading
-        while chunk := stream.read(CHUNK):
+        while (most is None or read <= most) and (chunk := stream.read(CHUNK)):
             state.update(chunk)
+            read += len(chunk)
             if not is_shared:
                 _write_all(writing, chunk)
     return state.hexdigest()

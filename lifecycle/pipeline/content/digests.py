@@ -115,16 +115,17 @@ class Hasher:
         return ContentDigest(md5, info.st_size, is_executable=bool(info.st_mode & _EXECUTABLE))
 
     def _read(self, place: str, info: os.stat_result) -> str:
-        state = hashlib.md5(usedforsecurity=False)
+        state, read = hashlib.md5(usedforsecurity=False), 0
         try:
             with open(place, "rb", buffering=0) as stream:
-                while chunk := stream.read(CHUNK):
+                while read <= info.st_size and (chunk := stream.read(CHUNK)):  # what grows has no end
                     state.update(chunk)
+                    read += len(chunk)
                     self._progress(place, len(chunk))
                 after = os.fstat(stream.fileno())
         except OSError as problem:
             raise ContentError(f"{place}: cannot be read: {problem.strerror}") from problem
-        if (after.st_size, after.st_mtime_ns, after.st_ino) != (info.st_size, info.st_mtime_ns, info.st_ino):
+        if read != info.st_size or (after.st_size, after.st_mtime_ns, after.st_ino) != (info.st_size, info.st_mtime_ns, info.st_ino):
             raise ContentError(f"{place}: changed while it was read; run again when nothing writes to it")
         return state.hexdigest()
 

@@ -45,10 +45,16 @@ class _Running:
 
 
 def run_commands(
-    name: str, commands: tuple[str, ...], folder: Path, root: Path, began: Callable[[int], None] = lambda group: None
+    name: str,
+    commands: tuple[str, ...],
+    folder: Path,
+    variables: Mapping[str, str],
+    began: Callable[[int], None] = lambda group: None,
 ) -> None:
-    """Run them all. began: is told the process group of each. Raises StageError for one that fails, StageStopped after a signal."""
-    shell, environment = _shell(os.environ), _environment(name, root, os.environ)
+    """Run them all. variables: of their environment, beside our own. began: is told the process group of each.
+
+    Raises StageError for one that fails, StageStopped after a signal."""
+    shell, environment = _shell(os.environ), _environment(variables, os.environ)
     running = _Running()
     with _signals_to(running):
         for command in commands:
@@ -123,10 +129,10 @@ def _shell(environment: Mapping[str, str]) -> list[str]:
     return [shell, *options] if options is not None and os.access(shell, os.X_OK) else ["/bin/sh"]
 
 
-def _environment(name: str, root: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """As DVC's, and the folder of this Python's programs at the end of PATH: `vedette` is found where it is not activated."""
+def _environment(variables: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """With the folder of this Python's programs at the end of PATH: `vedette` is found where no environment is activated."""
     path = os.pathsep.join(part for part in (environment.get("PATH", ""), str(Path(sys.executable).parent)) if part)
-    return {**environment, "DVC_ROOT": str(root), "DVC_STAGE": name, "PATH": path}
+    return {**environment, **variables, "PATH": path}
 
 
 def _signal_name(number: int) -> str:

@@ -4,11 +4,12 @@ A stage's entry is written to dvc.lock when it has ended well and its outputs ar
 the old entry, so the stage runs again."""
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lifecycle.pipeline.changes import HowChanged, StageChange, StageFiles, inputs_changed
 from lifecycle.pipeline.content.digests import UNREADABLE, ContentDigest, PathContent
@@ -20,6 +21,8 @@ from lifecycle.pipeline.project import Project, StageState
 from lifecycle.pipeline.running.commands import run_commands
 from lifecycle.pipeline.running.run_lock import RunLock
 from lifecycle.pipeline.running.workspace import StageWorkspace
+
+RUN_VARIABLE: Final = "VEDETTE_PIPELINE_RUN"
 
 
 class StageOutcome(StrEnum):
@@ -50,6 +53,8 @@ class StageResult:
 class PipelineRun:
     """What a run came to. problem: why it stopped; None: it went through."""
 
+    id: str
+    """Given to the commands as VEDETTE_PIPELINE_RUN, so that what they put on record can be found."""
     results: list[StageResult] = field(default_factory=list)
     not_reached: tuple[str, ...] = ()
     problem: PipelineError | OSError | None = None
@@ -75,13 +80,13 @@ def run_pipeline(
     """Run what has to be run, up to the first stage that fails. targets: stages; none: all. is_forced: run each, changed or not.
 
     Raises PipelineFileError for an unknown target."""
-    run = PipelineRun()
+    run = PipelineRun(uuid.uuid4().hex)
     names = project.graph.needed_for(targets)
     for number, name in enumerate(names):
         began, state = time.monotonic(), None
         try:
             state = project.look(name)
-            result = _StageRun(project, lock, state, is_forced=is_forced).advance(started)
+            result = _StageRun(project, lock, state, run.id, is_forced=is_forced).advance(started)
             run.results.append(_timed(result, time.monotonic() - began))
         except (PipelineError, OSError) as problem:
             outcome = StageOutcome.STOPPED if isinstance(problem, StageStopped) else StageOutcome.FAILED
@@ -104,6 +109,7 @@ class _StageRun:
     project: Project
     lock: RunLock
     state: StageState
+    run_id: str
     is_forced: bool
 
     @property
@@ -177,9 +183,8 @@ class _StageRun:
         self.lock.tell(stage.name)
         workspace.clear(dict(self.state.found.outs))
         try:
-            run_commands(
-                stage.name, stage.commands, stage.folder, self.project.root, lambda group: self.lock.tell(stage.name, group)
-            )
+            variables = {"DVC_ROOT": str(self.project.root), "DVC_STAGE": stage.name, RUN_VARIABLE: self.run_id}
+            run_commands(stage.name, stage.commands, stage.folder, variables, lambda group: self.lock.tell(stage.name, group))
             self.lock.tell(stage.name)
             self._require_same_inputs()
             contents = self._contents()

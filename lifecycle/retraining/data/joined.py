@@ -21,6 +21,7 @@ from lifecycle.retraining.data.labelled_rows import LabelledAnswers
 from lifecycle.retraining.data.weights import false_alarm_weights, inclusion_weights
 from lifecycle.retraining.errors import NotTrainable
 from lifecycle.retraining.policy import RetrainingPolicy
+from lifecycle.training.origin import describe_file
 from lifecycle.training.train import AddedRows, Prepared
 from serving.models.manifest import Lineage
 
@@ -142,7 +143,7 @@ def digest_of(rows: LabelledAnswers, weights: NDArray[np.float64]) -> str:
 def _described(base: Prepared, rows: LabelledAnswers, digest: str) -> dict[str, Any]:
     """What the bundle's lineage says of the labels, and of the base rows beside them."""
     return {
-        "base": {"digest": base.data.digest, "rows": len(base.data)},
+        "base": {"digest": base.data.digest, "rows": len(base.data), **describe_file(base.data)},
         "labels": {
             "digest": digest,
             "rows": len(rows),
@@ -184,6 +185,7 @@ def _data(base: Dataset, frame: Any, rows: LabelledAnswers, digest: str) -> Data
         kind=None if base.kind is None else np.concatenate([base.kind, rows.family]),
         at_us=None if base.at_us is None else np.concatenate([base.at_us, rows.times_us]),
         digest=f"sha256:{whole}",
+        file=None,
     )
 
 

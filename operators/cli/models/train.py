@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -147,6 +148,8 @@ def record_training(bundle: "Bundle", settings: "ServingSettings") -> None:
 
     lineage = bundle.manifest.lineage
     evidence = {"data_digest": lineage.data_digest, "code_commit": lineage.code_commit} if lineage else {}
+    if run := os.environ.get("VEDETTE_PIPELINE_RUN"):
+        evidence["pipeline_run"] = run
     record_act(settings, "bundle.train", f"bundle/{bundle.digest}", f"detector {bundle.manifest.name}", evidence)
 
 

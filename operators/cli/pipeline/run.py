@@ -90,6 +90,7 @@ def run_record(done: "PipelineRun", data: dict[str, str] | None = None) -> dict[
     """For programs, and for the log of acts."""
     return {
         "outcome": outcome_of(done),
+        "run": done.id,
         "changed_data": data,
         "stages": [_stage_record(result) for result in done.results],
         "not_reached": list(done.not_reached),
@@ -121,7 +122,7 @@ def record_run(project: "Project", done: "PipelineRun") -> None:
     changed = [stage for stage in record["stages"] if stage["outcome"] != "unchanged"]
     words = "; ".join(f"{stage['stage']} {stage['outcome']}" for stage in changed)
     reason = words if done.problem is None else f"{words}: {done.problem}"
-    evidence = {"folder": str(project.folder), "stages": changed, "not_reached": record["not_reached"]}
+    evidence = {"run": done.id, "folder": str(project.folder), "stages": changed, "not_reached": record["not_reached"]}
     outcome = "accepted" if done.problem is None else "refused"
     record_act(settings, "pipeline.run", f"pipeline/{project.folder.name}", reason, evidence, outcome=outcome)
 

@@ -144,3 +144,32 @@ def test_generated_rows_do_not_get_the_declared_origin():
     node = graph_of(StoreFacts(bundles=(fact,))).nodes[f"data/{lineage.data_digest}"]
     assert "does not apply" in node.facts["provenance"]["source"]
     assert node.label.startswith("generated")
+
+
+def test_data_is_found_by_the_md5_of_its_file_and_a_bundle_by_the_run_of_its_pipeline():
+    made = bundle()
+    lineage = made.manifest.lineage.model_copy(
+        update={"data": {"rows": 5, "attacks": 1, "file": {"md5": "0123456789abcdef" * 2, "size": 9}}}
+    )
+    fact = BundleFact(made.digest, made.manifest.model_copy(update={"lineage": lineage}))
+    run = Act(
+        time_us=2, actor="ada", action="pipeline.run", subject="pipeline/flows", reason="train ran", evidence={"run": "r1"}
+    )
+    other = Act(
+        time_us=3, actor="ada", action="pipeline.run", subject="pipeline/flows", reason="gate ran", evidence={"run": "r2"}
+    )
+    train = Act(
+        time_us=1,
+        actor="ada",
+        action="bundle.train",
+        subject=f"bundle/{made.digest}",
+        reason="",
+        evidence={"pipeline_run": "r1"},
+    )
+    graph = graph_of(StoreFacts(bundles=(fact,), acts=(train, run, other)))
+    data = f"data/{lineage.data_digest}"
+    assert resolve(graph, "0123456789abcdef" * 2) == resolve(graph, "01234567") == data
+    around = graph.around(f"bundle/{made.digest}").nodes
+    assert "act/2" in around
+    assert "act/3" not in around
+    assert around[data].facts["file"]["md5"] == "0123456789abcdef" * 2
