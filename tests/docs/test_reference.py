@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from lifecycle.datasets import detector, scenario, split_spec
+from lifecycle.pipeline.running.run import RUN_VARIABLE
 from loadtests.settings import LoadSettings
 from operators.cli.monitoring.monitor_metrics import METRICS as MONITOR_METRICS
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
@@ -99,9 +100,10 @@ def test_every_parameter_of_an_answer_is_described():
 
 
 def test_every_variable_that_is_mentioned_exists():
-    known = {
-        variable(model, f) for model in (ServingSettings, LoadSettings, OperatorSettings) for f in model.model_fields
-    } | OF_THE_TESTS
+    known = {variable(model, f) for model in (ServingSettings, LoadSettings, OperatorSettings) for f in model.model_fields} | {
+        *OF_THE_TESTS,
+        RUN_VARIABLE,
+    }
     mentioned = {(name(p), v) for p in PAGES for v in re.findall(r"VEDETTE_[A-Z0-9_]+[A-Z0-9]", p.read_text(encoding="utf-8"))}
     assert not [f"{page}: {variable}" for page, variable in sorted(mentioned) if variable not in known]
 
