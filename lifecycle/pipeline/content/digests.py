@@ -125,7 +125,7 @@ class Hasher:
                 after = os.fstat(stream.fileno())
         except OSError as problem:
             raise ContentError(f"{place}: cannot be read: {problem.strerror}") from problem
-        if read != info.st_size or (after.st_size, after.st_mtime_ns, after.st_ino) != (info.st_size, info.st_mtime_ns, info.st_ino):
+        if (read, after.st_size, after.st_mtime_ns) != (info.st_size, info.st_size, info.st_mtime_ns):
             raise ContentError(f"{place}: changed while it was read; run again when nothing writes to it")
         return state.hexdigest()
 
