@@ -145,7 +145,7 @@ def _typed(values: Any, kind: str, where: str) -> Any:
     if column.of_no_type.any():
         row = int(np.argmax(column.of_no_type))
         raise DataError(
-            f"{where}, row {row}: {values.iloc[row]!r:.80} is no {kind}; mend the data, or the type in source.columns"
+            f"{where}, row {row}: {values.iloc[row]!r:.80} is not of type {kind}; correct the data, or the type in source.columns"
         )
     return column.values
 
@@ -157,7 +157,7 @@ def _without_nulls(detector: Detector, frame: Any, where: str) -> Any:
     key = [detector.entity.key] if detector.entity else []
     for column in (*detector.request_fields, *key, *times, detector.label.column):
         if column is not None and (is_null := np.asarray(frame[column].isna())).any():
-            way_out = "give it a default in request_fields" if column in detector.request_fields else "mend the data"
+            way_out = "give it a default in request_fields" if column in detector.request_fields else "correct the data"
             raise DataError(
                 f"{where}: column {column!r} is null in {int(is_null.sum())} rows, first in row {int(np.argmax(is_null))}; {way_out}"
             )
@@ -166,7 +166,7 @@ def _without_nulls(detector: Detector, frame: Any, where: str) -> Any:
             row = int(np.argmax(large))
             raise DataError(
                 f"{where}: column {column!r} holds infinities or numbers beyond FP32 ({FP32:.3g}), which the model cannot take: "
-                f"{frame[column].iloc[row]} in row {row}; mend the data"
+                f"{frame[column].iloc[row]} in row {row}; correct the data"
             )
     return frame
 
@@ -190,7 +190,7 @@ def _event_times(detector: Detector, frame: Any, where: str) -> NDArray[np.int64
             row = int(np.argmax(odd))
             what = "negative" if seconds[row] < 0 else f"{seconds[row]:.3g}"
             raise DataError(
-                f"{where}: column {spec.duration!r} is {what} in row {row}; it is a duration in seconds, at most {LONGEST_S:.0e}"
+                f"{where}: column {spec.duration!r} is {what} in row {row}; expected a duration in seconds, at most {LONGEST_S:.0e}"
             )
         micros = micros + np.round(seconds * 1e6).astype(np.int64)
     return np.asarray(micros, dtype=np.int64)
@@ -203,13 +203,13 @@ def _labelled(detector: Detector, frame: Any, at_us: NDArray[np.int64] | None, w
     if (attack & benign).any():
         row = int(np.argmax(attack & benign))
         raise DataError(
-            f"{where}, row {row}: label {frame[label.column].iloc[row]!r} is positive and negative at once; mend label.negative"
+            f"{where}, row {row}: label {frame[label.column].iloc[row]!r} is both positive and negative; correct label.negative"
         )
     for what, mask in (("positive", attack), ("negative", benign)):
         if not mask.any():
             seen = [repr(v) for v in frame[label.column].value_counts().index[:_SHOWN]]
             raise DataError(
-                f"{where}: no row is {what}: column {label.column!r} holds {', '.join(seen)}; mend label.{what} of the detector"
+                f"{where}: no row is {what}: column {label.column!r} holds {', '.join(seen)}; correct label.{what} of the detector"
             )
     kind = frame[label.type_column].astype(str).to_numpy(dtype=object) if label.type_column else None
     data = Dataset(frame, attack, attack | benign, kind, at_us, _digest(frame))
@@ -240,7 +240,7 @@ def _no_copy_of_the_key(detector: Detector, data: Dataset, where: str) -> None:
         if key.nunique() > 1 and (data.frame[column].astype(str) == key).all():
             raise DataError(
                 f"{where}: request field {column!r} is the entity key {detector.entity.key!r} under another name; "
-                "a key identifies, it is never a feature: take it out of request_fields"
+                "a key names the entity and must not be a feature: remove it from request_fields"
             )
 
 

@@ -36,7 +36,7 @@ def parse_detector(body: object, *, where: str) -> Detector:
     """Check a declaration. Raises DetectorError that names every wrong place."""
     if not isinstance(body, dict):
         raise DetectorError(
-            f"{where}: expected a mapping with name, source, label, ...; see {BUILT_IN / 'flows.yaml'} for a whole one"
+            f"{where}: expected a mapping with name, source, label, ...; see {BUILT_IN / 'flows.yaml'} for a complete one"
         )
     try:
         return Detector.model_validate(body)
@@ -48,7 +48,7 @@ def parse_detector(body: object, *, where: str) -> Detector:
 def _plain(error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        return "there is no such field"
+        return "this field is unknown"
     if error["type"] == "missing":
-        return "this field is needed"
+        return "this field is missing"
     return message

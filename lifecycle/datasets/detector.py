@@ -169,7 +169,7 @@ class Features(_Part):
             raise ValueError("give exactly one of windows, declared, service")
         if bool(self.aggregates) != (self.service is None):
             raise ValueError(
-                "aggregates say how windows are counted; a service filled elsewhere takes none, the others need them"
+                "aggregates say how windows are counted: leave them out with `service`, and give them with the others"
             )
         return self
 
@@ -351,7 +351,7 @@ class Detector(_Part):
         if self.label.type_column:
             forbidden[self.label.type_column] = "it is the label"
         if key:
-            forbidden[key] = "it is the entity key; a key identifies, it is never a feature"
+            forbidden[key] = "it is the entity key; a key names the entity and must not be a feature"
         for column in used:
             if column in forbidden:
                 raise ValueError(

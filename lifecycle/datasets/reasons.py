@@ -59,7 +59,9 @@ def explain_spec(declared: Mapping[str, ReasonDeclaration], columns: Sequence[st
     for name, reason in sorted(declared.items(), key=lambda item: "*" in item[0]):
         found = {column: seconds for column in columns if (seconds := _seconds(name, column)) is not None}
         if not found:
-            raise DetectorError(f"reasons names column {name!r}, which is no input of the model; it has {', '.join(columns)}")
+            raise DetectorError(
+                f"reasons names column {name!r}, which is not an input of the model; it has {', '.join(columns)}"
+            )
         for column, seconds in found.items():
             reasons.setdefault(column, _template(reason, seconds))
     return ExplainSpec(reasons=reasons)

@@ -39,7 +39,7 @@ class Scenario(_Part):
     @model_validator(mode="after")
     def _readable(self) -> Self:
         if self.rule[0] == "recall" and self.attack_share is not None and self.cost is None:
-            raise ValueError(f"{self.require!r} depends on no attack_share; leave it out, or ask for a precision or F1")
+            raise ValueError(f"{self.require!r} does not depend on attack_share; leave it out, or ask for a precision or F1")
         return self
 
     @property
@@ -48,7 +48,7 @@ class Scenario(_Part):
         found = _REQUIREMENT.match(self.require)
         if found is None:
             raise ValueError(
-                f"{self.require!r} is no requirement; write e.g. `recall >= 0.98`, `f1 >= 0.85`, `precision >= 0.95`"
+                f"{self.require!r} is not a requirement; write e.g. `recall >= 0.98`, `f1 >= 0.85`, `precision >= 0.95`"
             )
         measure: RequiredFigure = found.group(1)  # type: ignore[assignment]  # the pattern has these three
         return measure, float(found.group(2))

@@ -120,7 +120,7 @@ def _benign_kinds(detector: Detector, data: Dataset) -> NDArray[np.int64] | None
         return None
     if all(data.frame[column].dtype == object for column in detector.request_fields):
         raise DataError(
-            f"split.benign_kinds of detector {detector.name!r} groups benign rows by their numbers, and no request field is a "
+            f"split.benign_kinds of detector {detector.name!r} groups benign rows by their numbers, but no request field is a "
             "number; leave it out"
         )
     kinds = np.full(len(data), OTHER, dtype=np.int64)
@@ -142,9 +142,7 @@ def _fold_of_type(detector: Detector, kinds: NDArray[np.object_]) -> dict[str, i
     count = dict(zip(names.tolist(), counts.tolist(), strict=True))
     families = detector.split.families or {t: (t,) for t in sorted(count, key=lambda t: (-count[t], t))}
     if missing := sorted(set(count) - {t for family in families.values() for t in family}):
-        raise DataError(
-            f"attack types {missing} are in no family of split.families of detector {detector.name!r}; add them to one"
-        )
+        raise DataError(f"attack types {missing} are missing in split.families of detector {detector.name!r}; add them to one")
     dealt = [t for family in families.values() for t in sorted(family, key=lambda t: (-count.get(t, 0), t)) if t in count]
     return {t: i % detector.split.folds for i, t in enumerate(dealt)}
 

@@ -69,8 +69,8 @@ class _Line:
         if len(who) and (int(who.max()) + 1) * self.span >= 2**63:
             first, last = (np.datetime64(t, "us").astype("datetime64[s]") for t in (start, int(row_at.max())))
             raise DataError(
-                f"event times from {first} to {last} of {int(who.max()) + 1} entities are too long a time line to count windows "
-                "on; are single times wrong? Else train on a shorter time"
+                f"event times from {first} to {last} of {int(who.max()) + 1} entities are too long a span to count windows in; "
+                "check for wrong times, or train on a shorter span"
             )
         self.start, self.who, self.row_who = start, who, row_who
         self.when, self.row_at = when - start, row_at - start
@@ -95,7 +95,7 @@ def _measure(line: _Line, measure: Measure, window_us: int) -> NDArray[Any]:
         case "distinct":
             return _distinct(line, measure.values, window_us)
         case other:
-            raise ValueError(f"unknown aggregate {other!r}; there are count, sum, mean, distinct")
+            raise ValueError(f"unknown aggregate {other!r}; expected count, sum, mean or distinct")
 
 
 def _between(values: NDArray[Any], low: Ints, high: Ints) -> NDArray[np.float64]:

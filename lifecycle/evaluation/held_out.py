@@ -33,12 +33,12 @@ def held_out(detector: Detector, data: Dataset | None, test: Dataset | None, sto
         rows = judged_rows(detector, test)
         return HeldOutRows(rows, with_features(detector, rows, store)[0], "test file", None)
     if data is None:
-        raise EvaluationError(f"detector {detector.name!r}: there are neither rows to split nor a test file")
+        raise EvaluationError(f"detector {detector.name!r} has neither rows to split nor a test file; give --data or --test")
     detector = detector.for_generated_rows() if data.is_generated else detector  # as in training
     chosen = split(detector, data, with_test=True).test
     if not chosen.any():
         raise EvaluationError(
-            f"the split of detector {detector.name!r} takes no test rows off (split.test is 0); give --test FILE"
+            f"the split of detector {detector.name!r} sets no test rows aside (split.test is 0); give --test FILE"
         )
     frame = with_features(detector, data, store)[0].iloc[np.flatnonzero(chosen)]
     return HeldOutRows(data.take(chosen), frame, "split", data.digest)

@@ -60,7 +60,7 @@ def _outputs(bundle: Bundle, frame: Any, *, with_families: bool) -> tuple[NDArra
     score = np.concatenate(scores) if scores else np.zeros(0, dtype=np.float32)
     if not np.isfinite(score).all():
         raise EvaluationError(
-            f"model {manifest.name!r} gives {int((~np.isfinite(score)).sum())} rows a score that is no number"
+            f"model {manifest.name!r} gives {int((~np.isfinite(score)).sum())} rows a score that is not a number"
         )
     return score, np.concatenate(families) if families else None
 
@@ -77,7 +77,7 @@ def tensors_of_rows(manifest: Manifest, frame: Any) -> dict[str, NDArray[Any]]:
     """The graph's inputs. Raises EvaluationError for a bundle that takes no columns, or columns that the rows do not have."""
     if not manifest.assembly:
         raise EvaluationError(
-            f"model {manifest.name!r} takes whole tensors, not columns, so rows cannot be put to it; build its bundle with columns"
+            f"model {manifest.name!r} takes whole tensors, not columns, so it cannot score rows; build its bundle with columns"
         )
     if missing := sorted({c for part in manifest.assembly for c in part.columns} - set(frame.columns)):
         raise EvaluationError(

@@ -62,7 +62,7 @@ def explain_model(
     )
     name = point or manifest.default_operating_point
     if name is not None and name not in manifest.operating_points:
-        raise UnexplainableModel(f"there is no operating point {name!r}; the bundle has {sorted(manifest.operating_points)}")
+        raise UnexplainableModel(f"unknown operating point {name!r}; the bundle has {sorted(manifest.operating_points)}")
     rules, why_no_rules = None, "the bundle has no operating point, so there are no verdicts" if name is None else ""
     if name is not None:
         thresholds = manifest.operating_points[name]

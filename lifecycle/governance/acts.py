@@ -54,7 +54,7 @@ def decode_act(entry: bytes, where: str) -> Act:
         return msgspec.json.decode(entry, type=Act)
     except (ValueError, RecursionError) as problem:  # no JSON, no act, no UTF-8, or nested without end
         raise NoteError(
-            f"{where}: is no governed act ({problem}); `vedette audit verify` says what was done to the log"
+            f"{where}: is not a governed act ({problem}); `vedette audit verify` says what was changed in the log"
         ) from problem
 
 
@@ -89,7 +89,9 @@ class ActsLog:
                 chain.append([msgspec.json.encode(act) + b"\n"])
                 note = chain.checkpoint()
                 if note is None:
-                    raise OSError(errno.ENOENT, "the log of acts was removed while the act was recorded", str(self.folder))
+                    raise OSError(
+                        errno.ENOENT, "the log of acts was removed while the act was being recorded", str(self.folder)
+                    )
                 return note
             finally:
                 chain.leave_open()

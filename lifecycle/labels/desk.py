@@ -104,13 +104,13 @@ class LabelDesk:
                 if not (self._is_unseen_taken and missing[place].is_not_there):
                     raise missing[place]
                 if request.model is None:
-                    raise WrongLabel(f"{request.name} was not answered here; say of which model it is")
+                    raise WrongLabel(f"{request.name} was not answered here; name its model in `model`")
                 event, model = request.name, request.model
             else:
                 event, model = self._seen[place].event, self._seen[place].model
             analyst = request.analyst or self._analyst
             if analyst is None:
-                raise WrongLabel("analyst is missing; write who says so")
+                raise WrongLabel("analyst is missing; write who gives the label")
             label_id = request.label_id or own_id
             if label_id is None:
                 raise WrongLabel("label_id is missing; it makes it safe to send the label again, e.g. a UUID")

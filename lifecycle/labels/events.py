@@ -149,7 +149,7 @@ def _chosen(
     of = f" of model {model}" if model is not None else ""
     return UnknownEvent(
         f"{name}: no answer{of} has this receipt or request id in the prediction log or its archive; the receipt is the answer's parameter "
-        "`receipt`. A label of an event that was answered elsewhere is taken with --unseen",
+        "`receipt`. Give a label of an event that was answered elsewhere with --unseen",
         is_not_there=True,
     )
 
@@ -166,9 +166,7 @@ def _row_of(name: str, found: list[_Head], row: int | None) -> AnsweredEvent | U
         return UnknownEvent(f"{name}: its request has several rows; name one: {named}{', ...' if len(rows) > _SHOWN else ''}")
     number = 0 if row is None else row
     if number not in rows:
-        return UnknownEvent(
-            f"{name}: its request has {len(rows)} rows, and none with the number {number}; rows are counted from 0"
-        )
+        return UnknownEvent(f"{name}: its request has {len(rows)} rows and no row {number}; rows are counted from 0")
     head, place = rows[number]
     return head.event(place)
 

@@ -53,12 +53,12 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if self.family is not None:
             _check_name("family", self.family)
             if self.verdict != "attack":
-                raise WrongLabel(f"family is {self.family[:80]!r} and verdict is {self.verdict}; only an attack has a family")
+                raise WrongLabel(f"family is {self.family[:80]!r}, but verdict is {self.verdict}; only an attack has a family")
         check_choice("verdict", self.verdict, VERDICTS)
         check_choice("source", self.source, SOURCES)
         check_choice("selection", self.selection, SELECTIONS)
         if len(self.note) > MOST_NOTE:
-            raise WrongLabel(f"note has {len(self.note)} characters; {MOST_NOTE} at most")
+            raise WrongLabel(f"note has {len(self.note)} characters; at most {MOST_NOTE} are allowed")
         if not 0 < self.time_us < _END_OF_TIME_US:
             raise WrongLabel(f"time_us is {self.time_us}, expected microseconds since the epoch, e.g. 1760000000000000")
         if not 0 <= self.sureness <= 1:

@@ -101,8 +101,8 @@ class LabelLog:
                     and max(draw.since_us, one.since_us) < min(draw.until_us, one.until_us)
                 ):
                     raise LabelConflict(
-                        f"draw {draw.draw_id} of {draw.model} covers time that draw {one.draw_id} covers; a slice is drawn once, "
-                        "so that its probabilities stay known; somebody else drew meanwhile: ask for the queue again"
+                        f"draw {draw.draw_id} of {draw.model} covers time that draw {one.draw_id} already covers, and a slice of "
+                        "time may be drawn only once; somebody else drew meanwhile: ask for the queue again"
                     )
             self._append([LabelLine(time_us=self._now_us(), draw=draw).encoded()])
             self._index.catch_up()
@@ -122,8 +122,8 @@ class LabelLog:
             except OSError as problem:
                 self._index = _Index(self.folder)  # what stayed of the lines is read again
                 raise LabelsLost(
-                    f"{self.folder}: the labels could not be kept ({problem.strerror or problem}); make room or restore the folder, "
-                    "then give them again: what was kept is not taken twice",
+                    f"{self.folder}: the labels could not be stored ({problem.strerror or problem}); make room or restore the folder, "
+                    "then give them again: a label that was stored is not counted twice",
                 ) from problem
 
     def current(self, model: str) -> Mapping[str, Label]:
@@ -173,8 +173,8 @@ class LabelLog:
             known = self._index.labels.get(label.label_id) or fresh.get(label.label_id)
             if known is not None and not known.says_the_same(label):
                 raise LabelConflict(
-                    f"label_id {label.label_id!r} was used for another word ({known.analyst} said {known.verdict} of {known.event}); "
-                    "a correction needs an id of its own"
+                    f"label_id {label.label_id!r} already names another label ({known.analyst}: {known.event} is {known.verdict}); "
+                    "give a correction its own id"
                 )
             place = label.model, label.event
             if known is not None:
@@ -204,7 +204,7 @@ class LabelLog:
             if lines:
                 chain.append(lines)
             if chain.checkpoint() is None and lines:
-                raise FileNotFoundError(2, "the log was removed while labels were given", str(self.folder))
+                raise FileNotFoundError(2, "the log was removed while labels were written", str(self.folder))
         finally:
             chain.leave_open()
 
@@ -266,7 +266,7 @@ class _Index:
                 self._add(_DECODER.decode(line))
             except (ValueError, RecursionError) as problem:
                 raise NoteError(
-                    f"{path}, byte {start + at}: is no label ({problem}); `vedette audit verify` says what was done to the log"
+                    f"{path}, byte {start + at}: is not a label ({problem}); `vedette audit verify` says what was changed in the log"
                 ) from problem
             at += len(line) + 1
             self._read[path] = start + at

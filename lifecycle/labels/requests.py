@@ -47,7 +47,7 @@ class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         check_choice("verdict", self.said, VERDICTS)
         check_choice("selection", self.selection, SELECTIONS)
         if self.row is not None and (self.event is not None or self.row < 0):
-            raise WrongLabel(f"row is {self.row}; it is 0 or more, and stands beside receipt or request_id")
+            raise WrongLabel(f"row is {self.row}; it must be 0 or more, and goes only with receipt or request_id")
 
     @property
     def said(self) -> str:
@@ -68,7 +68,7 @@ class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.time is not None:
             at = _microseconds(self.time)
         if at is not None and at > now_us + MOST_AHEAD_US:
-            raise WrongLabel("the time of the label lies in the future; see the clock of the machine that it comes from")
+            raise WrongLabel("the time of the label is in the future; check the clock of the machine that it comes from")
         return now_us if at is None else at
 
     def made(self, *, event: str, model: str, label_id: str, analyst: str, source: LabelOrigin, now_us: int) -> Label:
@@ -105,15 +105,15 @@ def decode_request(body: bytes) -> LabelRequest:
     try:
         return _JSON.decode(body)
     except (ValueError, RecursionError) as problem:  # no JSON, no request, no UTF-8, or nested without end
-        raise WrongLabel(f"is no label: {problem}") from problem
+        raise WrongLabel(f"is not a label: {problem}") from problem
 
 
 def request_of_row(row: Mapping[str | None, Any]) -> LabelRequest:
     """A request out of a row of a CSV file; empty cells are left out. Raises WrongLabel."""
     if None in row:
-        raise WrongLabel("the row has more cells than the first line names")
+        raise WrongLabel("the row has more cells than the first line has names")
     filled = {str(name).strip(): value.strip() for name, value in row.items() if isinstance(value, str) and value.strip()}
     try:
         return msgspec.convert(filled, LabelRequest, strict=False)
     except (ValueError, RecursionError) as problem:
-        raise WrongLabel(f"is no label: {problem}") from problem
+        raise WrongLabel(f"is not a label: {problem}") from problem

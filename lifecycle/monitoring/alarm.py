@@ -174,6 +174,6 @@ def _decode(line: bytes, where: str) -> Alarm:
         return msgspec.json.decode(line, type=Alarm)
     except (ValueError, RecursionError) as problem:  # no JSON, no alarm, no UTF-8, or nested without end
         raise AlarmError(
-            f"{where}: is no alarm ({problem}); take the line out of the file. Major alarms are also in the log of acts "
+            f"{where}: is not an alarm ({problem}); remove the line from the file. Major alarms are also in the log of acts "
             "(`vedette audit acts`)"
         ) from problem

@@ -62,7 +62,7 @@ def bet(state: FallState, excess: Floats, most: float, *, block_us: int, gain: f
     block_us: when the block began. gain, weight: its weighted sums, whose ratio is the figure in the block. Raises ValueError if the test
     is over or an excess is larger than `most`."""
     if state.is_over:
-        raise ValueError(f"the test has judged {state.blocks} blocks, at most {BLOCKS}; begin a new one")
+        raise ValueError(f"the test has judged {state.blocks} blocks, at most {BLOCKS} are allowed; start a new test")
     if len(excess) and excess.max() > most * (1 + 1e-9):
         raise ValueError(f"an excess is {excess.max()}, over the most that was possible ({most})")
     stakes = np.array(STAKES)

@@ -129,7 +129,7 @@ def _starts(asked: Asked, rows: RowsWithLabels) -> list[int]:
     starts = range(first - first % asked.window_us, last + 1, asked.window_us)
     if len(starts) > MOST_WINDOWS:
         raise TooManyWindows(
-            f"there are {len(starts):,} windows, at most {MOST_WINDOWS:,}; make them longer, or ask for less time"
+            f"there are {len(starts):,} windows, at most {MOST_WINDOWS:,}; make them longer, or ask for a shorter time"
         )
     return list(starts)
 

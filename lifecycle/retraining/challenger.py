@@ -98,7 +98,9 @@ def challenge(
     kept_rows = KeptRows.of(contest.base, contest.test)
     kept = kept_rows.alerts(first, second)
     notes = (
-        [] if len(kept) else ["there are no kept test rows: give the detector's test file (--test), or its split a test part"]
+        []
+        if len(kept)
+        else ["there are no kept test rows: give the detector's test file (--test), or a test part in its split"]
     )
     left = []
     if contest.trigger.strategy == "incremental":
@@ -158,21 +160,21 @@ def _onward(
     base = contest.base
     if base.parts.folds:
         raise NotTrainable(
-            f"detector {base.detector.name!r} chooses thresholds on left-out attack types (split.by: types), which takes a whole training; "
+            f"detector {base.detector.name!r} chooses thresholds on left-out attack types (split.by: types), which needs a full training; "
             "use scheduled or on_demand instead of incremental"
         )
     encoding, fitted = _trees_of(contest, folder, seed)
     if fitted.trees + spec.trees > spec.max_trees:
         raise NotTrainable(
-            f"the champion has {fitted.trees} trees, and {spec.trees} more are over "
-            f"incremental.max_trees ({spec.max_trees}); train it whole"
+            f"the champion has {fitted.trees} trees, and {spec.trees} more would exceed "
+            f"incremental.max_trees ({spec.max_trees}); train it in full"
         )
     drawn = _replayed(base, spec.replay_rows, contest.trigger)
     seen = seen_by(lineage)
     together = joined(base, rows, policy, seen, origin=_origin(contest), benign_beside=float((drawn & ~base.data.attack).sum()))
     fresh = ~seen.have(together.trained) & together.prepared.parts.train[len(base.data) :]
     if not fresh.any():
-        raise NotTrainable("no labelled row is new to the champion, apart from those that are held out; label more")
+        raise NotTrainable("the champion was trained on every labelled row that is not held out; label more rows")
     return together, Continuation(encoding, fitted, spec.trees, np.concatenate([drawn, fresh]))
 
 
@@ -194,13 +196,13 @@ def _trees_of(contest: Contest, folder: Path, seed: int) -> tuple[Encoding, Fitt
     except FileNotFoundError:
         encoding, fitted = fit_rows(base, base.parts.train, seed)
     except (ValueError, DetectorError) as problem:
-        raise NotTrainable(f"{path}: {problem}; remove the file, and train the model whole") from problem
+        raise NotTrainable(f"{path}: {problem}; remove the file, and train the model in full") from problem
     frame = base.frame.iloc[:_CHECKED_ROWS]
     difference = np.abs(fitted.scores(encoding.matrix(frame)) - row_scores(contest.champion, frame))
     if difference.max() > TOLERANCE:
         raise NotTrainable(
-            f"the trees of bundle {contest.champion.digest[:19]} are not kept on this machine, so it cannot be continued; "
-            "train it whole first"
+            f"the trees of bundle {contest.champion.digest[:19]} are not kept on this machine, so its training cannot "
+            "be continued; train it in full first"
         )
     return encoding, fitted
 
@@ -240,14 +242,14 @@ def _same_base(contest: Contest, lineage: Lineage) -> None:
     if contest.base.data.digest != expected:
         raise NotTrainable(
             f"the base rows have the digest {contest.base.data.digest[:19]}, and the champion was trained on {str(expected)[:19]}; "
-            "give the same data (--data, --data-dir), or train it whole with `vedette train` and roll it out"
+            "give the same data (--data, --data-dir), or train it in full with `vedette train` and roll it out"
         )
 
 
 def _lineage(manifest: Manifest) -> Lineage:
     if manifest.lineage is None or not manifest.lineage.detector:
         raise NotTrainable(
-            f"model {manifest.name!r} was made elsewhere, so nothing says how it is trained; train it where it was made, and "
+            f"model {manifest.name!r} was made elsewhere, so it is not known how it is trained; train it where it was made, and "
             "`vedette bundle create` again"
         )
     return manifest.lineage

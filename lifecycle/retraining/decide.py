@@ -55,7 +55,9 @@ def decide(policy: RetrainingPolicy, progress: RetrainingProgress, signals: Sign
         return Train(pending.trigger, f"goes on with training {pending.trigger.trigger_id}, which is {pending.stage}")
     champion = signals.champion
     if champion is None:
-        return Wait(f"no revision of {progress.model} is served, so there is nothing to compare with; start it first")
+        return Wait(
+            f"no revision of {progress.model} is served, so there is no champion to compare with; start a rollout of it first"
+        )
     waits, signals = [], signals.known_at(now_us)
     for found in _looks(policy, progress, signals, champion, now_us):
         if isinstance(found, Wait):
@@ -86,7 +88,7 @@ def _allowed(
 ) -> Decision:
     """A due trigger against what is under way, the cool-down and the budget."""
     if signals.busy is not None:
-        return Wait(f"{trigger.words}; but {signals.busy}, and one change at a time is judged")
+        return Wait(f"{trigger.words}; but {signals.busy}, and only one change is judged at a time")
     if trigger.strategy != "incremental":
         last = max((p.started_us for p in progress.past if p.strategy != "incremental"), default=None)
         until = None if last is None else last + policy.cool_down * SECOND_US
@@ -105,12 +107,12 @@ def _over_budget(policy: RetrainingPolicy, progress: RetrainingProgress, strateg
     count = sum((p.strategy == "incremental") == is_increment for p in week)
     most = budget.increments_a_week if is_increment else budget.trainings_a_week
     if count >= most:
-        return f"{count} {'increments' if is_increment else 'trainings'} started within seven days, and the budget is {most}"
+        return f"{count} {'increments' if is_increment else 'trainings'} started within seven days, but the budget is {most}"
     spent, ahead = sum(p.compute_s for p in week), expected_compute_s(policy, progress, strategy)
     if spent + ahead > budget.compute_a_week:
         return (
             f"{spent:.0f} s of processor time went into the trainings of seven days and this one may take {ahead:.0f} s, "
-            f"and the budget is {budget.compute_a_week} s"
+            f"but the budget is {budget.compute_a_week} s"
         )
     return None
 

@@ -91,7 +91,9 @@ class OnDemand(_Part):
     @model_validator(mode="after")
     def _can_persist(self) -> Self:
         if self.persist >= self.clear_after:
-            raise ValueError("persist is as long as clear_after or longer, so no alarm could ever ask; make clear_after longer")
+            raise ValueError(
+                "persist is not shorter than clear_after, so no alarm could ever start a training; make clear_after longer"
+            )
         return self
 
 
@@ -278,7 +280,7 @@ def parse_policy(text: str, *, where: str) -> RetrainingPolicy:
     except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: a date that there is not
         raise PolicyError(f"{where}: is not YAML: {problem}") from problem
     if not isinstance(body, dict):
-        raise PolicyError(f"{where}: holds no policy; `vedette retrain policy` prints a complete one")
+        raise PolicyError(f"{where}: is not a policy; `vedette retrain policy` prints a complete one")
     try:
         return RetrainingPolicy.model_validate(body)
     except ValidationError as problem:

@@ -121,7 +121,7 @@ class RetrainingProgress:
 def folder_of(store_dir: Path, model: str) -> Path:
     """Where what belongs to the retraining of a model is kept. Raises RetrainingError for a name that leads elsewhere."""
     if model in ("", ".", "..") or any(mark in model for mark in ("/", "\\", "\0")):
-        raise RetrainingError(f"{model!r} is no name of a model; `vedette models` lists those that there are")
+        raise RetrainingError(f"{model!r} is not the name of a model; `vedette models` lists the models")
     return store_dir / "retraining" / model
 
 
@@ -137,7 +137,7 @@ def load_progress(folder: Path, model: str, now_us: int) -> RetrainingProgress:
     except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
         raise DamagedProgress(
             f"{path}: {problem}; only `vedette retrain run` writes it. "
-            "Without the file retraining begins anew: its budget and cool-down too"
+            "If you remove it, retraining starts again, with a full budget and no cool-down"
         ) from problem
 
 

@@ -121,7 +121,7 @@ class _Training:
                 progress, "rolled_out", pending.words
             )  # killed after it asked, and its rollout came to its end meanwhile
         if champion is None or champion.bundle != pending.champion:
-            return self._end(progress, "failed", "another revision came to serve meanwhile, so this one has nothing to beat")
+            return self._end(progress, "failed", "another revision is served now, so this challenger has no champion to beat")
         if pending.stage == "triggered":
             try:
                 progress, result = self._train_and_challenge(progress, pending, champion)

@@ -18,7 +18,7 @@ def check_cron(cron: str) -> None:
         next(CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC)))
     except (CronSimError, StopIteration) as problem:
         raise CronError(
-            f"cron is {cron!r:.60}, expected five fields that name some time, e.g. 0 3 * * 1 for Mondays at 3"
+            f"cron is {cron!r:.60}, expected five fields that match some time, e.g. 0 3 * * 1 for Mondays at 3"
         ) from problem
 
 

@@ -29,7 +29,7 @@ def conformal_spec(
     whole = class_bounds(scores, attack, confidence.error)
     if whole.benign < needed or whole.attack < needed:
         raise DataError(
-            f"confidence.error {confidence.error:g} needs {needed} benign and {needed} attack rows for validation, there are "
+            f"confidence.error {confidence.error:g} needs {needed} benign and {needed} attack rows for validation, but there are "
             f"{whole.benign} and {whole.attack}; give more rows, a larger split.validation, or a larger error"
         )
     found: dict[str, ClassBounds] = {}

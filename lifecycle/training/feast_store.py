@@ -188,7 +188,7 @@ class FeastStore:
         for service in self.services():
             if service.name == name:
                 return service
-        known = ", ".join(str(service.name) for service in self.services()) or "none yet; train a detector first"
+        known = ", ".join(str(service.name) for service in self.services()) or "none; train a detector first"
         raise UnknownService(f"no feature service {name!r} in {self.folder}; there is: {known}")
 
     def online(self, service: str, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
@@ -266,13 +266,15 @@ def connection_string(redis_url: str) -> str:
         url = urlsplit(redis_url)
         port = url.port or 6379
     except ValueError:  # its text may hold a part of the password
-        raise StoreError(f"VEDETTE_REDIS_URL has no port that is a number; {expected}") from None
+        raise StoreError(f"VEDETTE_REDIS_URL has a port that is not a number; {expected}") from None
     if url.scheme not in ("redis", "rediss") or not url.hostname:
         raise StoreError(f"VEDETTE_REDIS_URL has scheme {url.scheme!r} and host {url.hostname or ''!r}; {expected}")
     parts = [f"{url.hostname}:{port}", f"db={url.path.strip('/') or 0}"]
     for name, secret in (("username", url.username), ("password", url.password)):
         if secret and "," in unquote(secret):
-            raise StoreError(f"the {name} in VEDETTE_REDIS_URL has a comma, which Feast cannot take; choose another {name}")
+            raise StoreError(
+                f"the {name} in VEDETTE_REDIS_URL has a comma, which Feast does not support; choose another {name}"
+            )
         if secret:
             parts.append(f"{name}={unquote(secret)}")
     if url.scheme == "rediss":

@@ -95,7 +95,7 @@ def declaration_of(detector: Detector) -> Declaration | None:
     except (ImportError, AttributeError, DeclarationError) as problem:
         raise DetectorError(f"detector {detector.name!r}: features: {problem}") from problem
     if not isinstance(found, Declaration):
-        raise DetectorError(f"detector {detector.name!r}: features.declared {spec.declared} is no Declaration")
+        raise DetectorError(f"detector {detector.name!r}: features.declared {spec.declared} is not a Declaration")
     _check_fits(detector, found, entity.key)
     return found
 

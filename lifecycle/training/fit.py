@@ -124,7 +124,7 @@ def fit(
     weights = row_weights(spec, attack, kind, given=given)
     before = [None] * spec.members if start is None else start.boosters
     if len(before) != spec.members:
-        raise DetectorError(f"model.members is {spec.members}, and the model to go on from has {len(before)}; train it whole")
+        raise DetectorError(f"model.members is {spec.members}, but the model to continue has {len(before)}; train it in full")
     rounds = spec.trees if trees is None else trees
     return Fitted(
         tuple(

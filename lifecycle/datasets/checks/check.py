@@ -71,7 +71,7 @@ def refusal(quality: FileQuality, limit: float, where: str) -> str:
     more = f"; and {len(quality.bad) - _SHOWN} more" if len(quality.bad) > _SHOWN else ""
     return (
         f"{where}: {len(quality.bad)} of {quality.rows} rows ({quality.share:.2%}) are bad, more than {limit:.2%} (checks.max_bad): "
-        f"{first}{more}; mend the file, or list all with `vedette data check DETECTOR FILE --bad-rows BAD.jsonl`"
+        f"{first}{more}; correct the file, or list all with `vedette data check DETECTOR FILE --bad-rows BAD.jsonl`"
     )
 
 
@@ -121,7 +121,7 @@ def _type_faults(column: TypedColumn, raw: Any, name: str, kind: str) -> list[tu
             value = cut(raw.iloc[at])
             found.append((int(at), RowFault(name, rule, value, f"column {name!r}: {value!r} {words}")))
 
-    add(column.of_no_type, "type", f"is no {kind}")
+    add(column.of_no_type, "type", f"is not of type {kind}")
     usual = "others have one" if column.has_offset else "others have none"
     add(column.odd_offset, "time", f"has {'no' if column.has_offset else 'an'} offset, {usual}")
     return found

@@ -66,7 +66,7 @@ def read_rows(detector: Detector, path: Path) -> FileRows:
         reason = " ".join(str(problem).split())[:300]
         raise DataError(
             f"{path}: cannot be read as {detector.source.format} ({type(problem).__name__}: {reason}); "
-            "mend the file, or source.format of the detector"
+            "correct the file, or source.format of the detector"
         ) from problem
 
 
@@ -76,10 +76,10 @@ def require_columns(detector: Detector, there: Sequence[str], where: str) -> Non
     if missing := [c for c in wanted if c not in there]:
         raise DataError(
             f"{where}: has no column {', '.join(map(repr, missing))}; it has {[cut(str(c)) for c in sorted(map(str, there))]}; "
-            f"mend the file, or source.columns of detector {detector.name!r}"
+            f"correct the file, or source.columns of detector {detector.name!r}"
         )
     if twice := [c for c in wanted if list(there).count(c) > 1]:
-        raise DataError(f"{where}: has column {', '.join(map(repr, twice))} twice; leave one")
+        raise DataError(f"{where}: has column {', '.join(map(repr, twice))} twice; keep one")
 
 
 def _wanted(detector: Detector) -> list[str]:
@@ -148,7 +148,7 @@ def _fault_of(line: bytes) -> str | None:
         try:
             line.decode("utf-8")
         except UnicodeDecodeError as problem:
-            return f"is no UTF-8 text (byte {problem.start})"
+            return f"is not UTF-8 text (byte {problem.start})"
     return None
 
 
@@ -174,7 +174,9 @@ def _names(header: bytes, path: Path) -> list[str]:
     try:
         return next(csv.reader([header.decode("utf-8", "backslashreplace")]), [])
     except csv.Error as problem:
-        raise DataError(f"{path}: its first line names no columns ({problem}); it must, and end with a line feed") from problem
+        raise DataError(
+            f"{path}: its first line names no columns ({problem}); it must name them and end with a line feed"
+        ) from problem
 
 
 def _csv_rows(lines: _Lines, header: bytes, width: int) -> Iterator[bytes]:
@@ -207,7 +209,7 @@ def _quoted(lines: _Lines, first: bytes, width: int) -> tuple[bytes, str | None]
         try:
             rows = list(csv.reader([*text, "\n"]))
         except csv.Error as problem:  # a field of more than 128 KiB, a carriage return within the line
-            fault = f"is no row ({problem})"
+            fault = f"is not a row ({problem})"
             break
         if not rows[-1]:  # the empty line is a row of its own: the quote was closed before it
             fields = rows[0]
@@ -218,7 +220,7 @@ def _quoted(lines: _Lines, first: bytes, width: int) -> tuple[bytes, str | None]
             fault = "has a quote that is not closed"
         else:
             record.append(following)
-            fault = "has a quoted field with a line that is no text" if _fault_of(following) else None
+            fault = "has a quoted field with a line that is not text" if _fault_of(following) else None
     if fault is None:
         return b"".join(record), None
     lines.back.extendleft(reversed(record[1:]))

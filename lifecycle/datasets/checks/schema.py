@@ -80,13 +80,13 @@ def failures(detector: Detector, frame: Any) -> Iterator[Failure]:
             else:
                 rule, _, words = str(check).partition(": ")
                 name = detector.event_time.column if column == EVENT_TIME and detector.event_time else column
-                yield Failure(position, name, _RULES[rule], _said(name, words, value, is_time=column == EVENT_TIME))
+                yield Failure(position, name, _RULES[rule], _describe(name, words, value, is_time=column == EVENT_TIME))
 
 
 _RULES: Final[dict[str, Rule]] = {"range": "range", "category": "category", "late": "late"}
 
 
-def _said(column: str, words: str, value: object, *, is_time: bool) -> str:
+def _describe(column: str, words: str, value: object, *, is_time: bool) -> str:
     return f"column {column!r}: {words}" if is_time else f"column {column!r}: {cut(str(value))!r} {words}"
 
 
@@ -95,7 +95,7 @@ def _column(detector: Detector, name: str, spec: ColumnSpec) -> Any:
     if spec.values is not None:
         allowed = [str(v) for v in spec.values] if spec.type == "string" else list(spec.values)
         shown = ", ".join(map(str, allowed[:12])) + (", ..." if len(allowed) > 12 else "")
-        checks.append(pa.Check.isin(allowed, name="category", error=f"category: is none of {shown}"))
+        checks.append(pa.Check.isin(allowed, name="category", error=f"category: is not one of {shown}"))
     return pa.Column(None, checks, nullable=name not in needs_value(detector))
 
 
@@ -105,7 +105,7 @@ def _range_checks(detector: Detector, name: str, spec: ColumnSpec) -> Iterator[A
     if spec.max is not None:
         yield pa.Check.le(spec.max, name="range", error=f"range: is above {spec.max:g}")
     if detector.event_time is not None and name == detector.event_time.duration:
-        yield pa.Check.in_range(0, LONGEST_S, error=f"range: is no duration in seconds (0 to {LONGEST_S:.0e})")
+        yield pa.Check.in_range(0, LONGEST_S, error=f"range: is not a duration in seconds (0 to {LONGEST_S:.0e})")
     if spec.type == "float" and name in detector.request_fields:
         yield pa.Check.in_range(
             -FP32, FP32, error=f"range: is infinite or beyond FP32 ({FP32:.3g}), which the model cannot take"

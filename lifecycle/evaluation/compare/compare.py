@@ -86,7 +86,7 @@ def compare(
     for which, scored in (("first", first), ("second", second)):
         if np.isnan(scored.score).all():
             raise ValueError(
-                f"every score of the {which} model is NaN, so nothing can be compared; see what its graph gives for these rows"
+                f"every score of the {which} model is NaN, so nothing can be compared; check what its graph computes for these rows"
             )
     ways: list[tuple[str, Benign, Scored, Scored]] = [("row", "all", first, second)]
     if first.entity is not None and first.at_us is not None:

@@ -82,7 +82,7 @@ class ApprovalDesk:
                         self._log.record(act)
             except (OSError, NoteError, SigningKeyError) as problem:
                 raise ActNotRecorded(
-                    f"{', '.join(a.action for a in acts)}: could not be recorded in {self.folder}, so it does not happen: {problem}"
+                    f"{', '.join(a.action for a in acts)}: could not be recorded in {self.folder}, so it was not done: {problem}"
                 ) from problem
 
     def acts(self) -> tuple[Act, ...]:
@@ -104,8 +104,8 @@ class ApprovalDesk:
         except FileNotFoundError:
             self._people, self._people_stamp = NOBODY, (0, 0)
         except (OSError, UnicodeDecodeError, PeopleFileError) as problem:
-            known = "no approval is taken" if self._people is None else "who was known before is known still"
-            self.problem = f"the file of people cannot be followed, so {known}: {problem}"
+            known = "no approval is taken" if self._people is None else "the people known so far stay valid"
+            self.problem = f"the file of people cannot be used, so {known}: {problem}"
         return self._people
 
     def _read_acts(self) -> tuple[Act, ...]:
@@ -116,7 +116,7 @@ class ApprovalDesk:
         if stamp != self._stamp:
             acts = tuple(_proven(self.folder))
             if acts[: len(self._acts)] != self._acts:
-                raise NoteError(f"{self.folder} holds other acts than before, or fewer; see `vedette audit verify`")
+                raise NoteError(f"{self.folder} holds other acts than before, or fewer; run `vedette audit verify`")
             self._acts, self._stamp = acts, stamp
         return self._acts
 
@@ -129,7 +129,7 @@ def _proven(folder: Path) -> Iterable[Act]:
             continue
         entries = list(read_entries(files.records))[: last.size]
         if len(entries) < last.size or root_of([leaf_hash(entry) for entry in entries]) != last.root:
-            raise NoteError(f"{files.records} does not hold what its last checkpoint says; see `vedette audit verify`")
+            raise NoteError(f"{files.records}: its records do not match its last checkpoint; run `vedette audit verify`")
         yield from (decode_act(entry, f"{files.records}, line {number}") for number, entry in enumerate(entries, start=1))
 
 

@@ -83,11 +83,11 @@ def accept(
         raise ApprovalRefused(f"{claim.by} {involved[claim.by]}; somebody else must approve it")
     if claim.by in {a.by for a in given}:
         people_needed = max(rule.approvers, len(rule.roles))
-        raise ApprovalRefused(f"{claim.by} has approved already; {people_needed} different people must")
+        raise ApprovalRefused(f"{claim.by} has already approved; {people_needed} different people must approve")
     if rule.groups and not claim.groups & set(rule.groups):
         raise ApprovalRefused(f"{claim.by} is in none of the groups {', '.join(rule.groups)}; a member must approve")
     if rule.needs_reason and not claim.why.strip():
-        raise ApprovalRefused("this approval needs a reason; say --why")
+        raise ApprovalRefused("this approval needs a reason; give --why")
     role = _role(rule, claim, note, people, {a.role for a in given})
     at = min(claim.at if note is None else _time(note.time_us), now)  # a signed approval is as old as its signature
     ends = [at + rule.valid_for] if rule.valid_for is not None else []
@@ -104,15 +104,15 @@ def accept_break_glass(
 ) -> GivenApproval:
     """The emergency approval of one person, if the step allows it; also of who started the rollout. Raises ApprovalRefused."""
     if not rule.break_glass_roles:
-        raise ApprovalRefused("this step lets nobody break the glass (approval.breakGlassRoles); it needs its approvals")
+        raise ApprovalRefused("this step allows no break-glass (approval.breakGlassRoles); it needs its approvals")
     note = proven(subject, claim, people, BREAK_GLASS, must_sign=rule.needs_signature)
     if not claim.why.strip():
-        raise ApprovalRefused("breaking the glass needs a reason; say --why")
+        raise ApprovalRefused("break-glass needs a reason; give --why")
     has = _roles(rule, claim, people) & set(rule.break_glass_roles)
     if claim.role is not None:
         has &= {claim.role}
     if not has:
-        raise ApprovalRefused(f"{claim.by} has none of the roles {', '.join(rule.break_glass_roles)} that may break the glass")
+        raise ApprovalRefused(f"{claim.by} has none of the roles {', '.join(rule.break_glass_roles)} that may use break-glass")
     if note is None and not claim.is_checked:
         raise ApprovalRefused(_unproven(claim.by))
     return GivenApproval(claim.by, min(claim.at, now), claim.why, claim.role or min(has), None, claim.note)
@@ -125,20 +125,20 @@ def proven(
     key = people.key_of(claim.by)
     if not claim.note:
         if key is not None:
-            raise ApprovalRefused(f"{claim.by} signs with the key {key.name}, and this is not signed; say --key FILE")
+            raise ApprovalRefused(f"{claim.by} signs with the key {key.name}, but this is not signed; give --key FILE")
         if must_sign:
             raise ApprovalRefused(
-                f"this step counts signed approvals only, and nobody has said which key {claim.by} signs with"
+                f"this step counts only signed approvals, but the file of people has no key of {claim.by}; add it"
             )
         return None
     if key is None:
-        raise ApprovalRefused(f"nobody has said which key {claim.by} signs with; add it to the file of people")
+        raise ApprovalRefused(f"the file of people has no key of {claim.by}; add it")
     note = _signed(claim.note, key)
     wanted = ApprovalNote(
         subject, decision, claim.by, claim.role, note.time_us, note.expires_us, note.evidence, one_line(claim.why)
     )
     wrong = [
-        f"{what} is {_shown(has)} and not {_shown(should)}"
+        f"{what} is {_shown(has)}, expected {_shown(should)}"
         for what, has, should in (
             ("the service", note.subject.service, subject.service),
             ("the rollout", note.subject.attempt, subject.attempt),
@@ -153,9 +153,11 @@ def proven(
         if has != should
     ]
     if wrong or note != wanted:
-        raise ApprovalRefused(f"what {claim.by} signed is another approval: {', '.join(wrong)}")
+        raise ApprovalRefused(f"{claim.by} signed a different approval: {', '.join(wrong)}")
     if _time(note.time_us) > claim.at + CLOCKS_APART:
-        raise ApprovalRefused(f"what {claim.by} signed is of {_time(note.time_us):%Y-%m-%d %H:%M:%SZ}, after it was said")
+        raise ApprovalRefused(
+            f"the signed note of {claim.by} has the time {_time(note.time_us):%Y-%m-%d %H:%M:%SZ}, which is after the approval"
+        )
     return note
 
 
@@ -210,11 +212,11 @@ def _role(
     has = _roles(rule, claim, people)
     if claim.role is not None:
         if claim.role not in has:
-            raise ApprovalRefused(f"{claim.by} has not the role {claim.role}; one who has must approve")
+            raise ApprovalRefused(f"{claim.by} does not have the role {claim.role}; somebody who has it must approve")
         return claim.role
     own = [role for role in rule.roles if role in has]
     if not own:
-        raise ApprovalRefused(f"{claim.by} has none of the roles {', '.join(rule.roles)}; one who has must approve")
+        raise ApprovalRefused(f"{claim.by} has none of the roles {', '.join(rule.roles)}; somebody who has one must approve")
     return next((role for role in own if role not in taken), own[0])
 
 
@@ -229,11 +231,11 @@ def _signed(note: str, key: VerifierKey) -> ApprovalNote:
             raise ApprovalRefused(f"the note is not signed by the key {key.name}")
         return ApprovalNote.parse(text_of(note))
     except NoteError as problem:
-        raise ApprovalRefused(f"the note does not hold: {problem}") from problem
+        raise ApprovalRefused(f"the note is not valid: {problem}") from problem
 
 
 def _unproven(by: str) -> str:
-    return f"nobody checked that this was said by {by}; sign it (--key FILE), or let the admission webhook check who speaks"
+    return f"it is not checked that this comes from {by}; sign it (--key FILE), or let the admission webhook check the name"
 
 
 def _time(microseconds: int) -> datetime:
@@ -241,7 +243,7 @@ def _time(microseconds: int) -> datetime:
     try:
         return _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError as problem:
-        raise ApprovalRefused(f"{microseconds} is no time in microseconds") from problem
+        raise ApprovalRefused(f"{microseconds} is not a time in microseconds") from problem
 
 
 def _shown(value: object) -> str:

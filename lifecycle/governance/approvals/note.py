@@ -99,7 +99,7 @@ class ApprovalNote:
         except ValueError as error:
             raise NoteError(f"not an approval: {text[:80]!r}") from error
         if first != FIRST_LINE or names != _FIELDS or note.text() != text:
-            raise NoteError(f"not an approval in its one form: {text[:80]!r}")
+            raise NoteError(f"not an approval in canonical form: {text[:80]!r}")
         return note
 
 

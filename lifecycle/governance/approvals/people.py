@@ -105,7 +105,7 @@ def read_people(text: str, where: str, check_step: Callable[[Mapping[str, Any]],
     try:
         document = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: of a date that there is not, e.g. 2026-99-99
-        raise PeopleFileError(f"{where}: is no YAML: {problem}") from problem
+        raise PeopleFileError(f"{where}: is not YAML: {problem}") from problem
     try:
         file = _PeopleFile.model_validate(document or {})
     except ValidationError as problem:
@@ -123,7 +123,9 @@ def read_people(text: str, where: str, check_step: Callable[[Mapping[str, Any]],
     for person in people.values():
         if person.key is not None and owners.setdefault(person.key.public, person.name) != person.name:
             other = owners[person.key.public]
-            raise PeopleFileError(f"{where}: {other} and {person.name} have one key; one person could then approve as two")
+            raise PeopleFileError(
+                f"{where}: {other} and {person.name} have the same key, so one person could approve as two; give each person a key"
+            )
     return People(
         people,
         dict(file.groups),

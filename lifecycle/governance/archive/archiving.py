@@ -66,16 +66,18 @@ class Archiver:
         found = _final_of(files)
         where = f"{files.log}/{files.number}"
         if found is None:
-            raise ArchiveError(f"segment {where} has no final checkpoint yet; it is archived when its writer has ended it")
+            raise ArchiveError(
+                f"segment {where} has no final checkpoint yet; it can be archived after its writer has sealed it"
+            )
         final, note = found
         if self.trust.keys and not self.trust.signers(note):
-            raise ArchiveError(f"segment {where}: its final checkpoint counts for nothing: {self.trust.why_not(note)}")
+            raise ArchiveError(f"segment {where}: its final checkpoint is not valid: {self.trust.why_not(note)}")
         _check(read_entries(files.records), final, f"{files.records} does not hold what its final checkpoint says")
         with tempfile.TemporaryDirectory(prefix="vedette-archive-") as scratch:
             draft = Path(scratch) / f"{files.stem}{SUFFIX}"
             write_segment(read_entries(files.records), draft, about={"segment": where, "size": str(final.size)})
             aside = ArchivePlace(scratch)
-            _check(read_lines(aside, draft.name), final, f"{where}: its Parquet file does not give the lines back")
+            _check(read_lines(aside, draft.name), final, f"{where}: its Parquet file does not hold the same lines")
             with draft.open("rb") as stream:
                 digest = file_digest(stream, "sha256").hexdigest()
             evidence = {"records": final.size, "root": b64encode(final.root).decode(), "sha256": digest, "to": self.place.url}
@@ -88,7 +90,9 @@ class Archiver:
             self.place.put(said, f"chain/{files.stem}.archived")
             self.place.put(draft, draft.name)
         if not remove_segment(files, self.signer(), now_us=self.now_us(), reason=ARCHIVED, by=self.by):
-            raise ArchiveError(f"segment {where} is in the archive, and a living writer holds its records; archive again later")
+            raise ArchiveError(
+                f"segment {where} is in the archive, but a running writer still uses its records; archive again later"
+            )
         return ArchivedSegment(where, final.size, line_bytes, size_bytes)
 
     def _note(self, final: Checkpoint, name: str, digest: str) -> str:

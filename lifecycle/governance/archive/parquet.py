@@ -87,7 +87,7 @@ def table_of(lines: list[bytes], schema: pa.Schema = SCHEMA) -> pa.Table:
             records.append(decode_record(line))
         except (msgspec.DecodeError, RecursionError) as error:
             raise ArchiveError(
-                f"a line is no audit record ({error}): {line[:80]!r}; `vedette audit verify` says more"
+                f"a line is not an audit record ({error}): {line[:80]!r}; `vedette audit verify` says more"
             ) from error
     columns = [pa.array([_value(record, name) for record in records], TYPED.field(name).type) for name in TYPED.names]
     times = columns[TYPED.get_field_index("time_us")].cast(pa.timestamp("us"))
@@ -102,7 +102,7 @@ def read_lines(place: ArchivePlace, name: str) -> Iterator[bytes]:
                 for batch in file.iter_batches(batch_size=2048, columns=["line"]):
                     yield from batch.column(0).to_pylist()
         except (pa.ArrowException, OSError) as error:
-            raise ArchiveError(f"{place.url}/{name}: is no Parquet file of the archive, or damaged ({error})") from error
+            raise ArchiveError(f"{place.url}/{name}: is not a Parquet file of the archive, or is damaged ({error})") from error
 
 
 def _value(record: AuditRecord, name: str) -> Any:

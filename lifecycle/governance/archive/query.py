@@ -222,10 +222,10 @@ def _one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.State
     try:
         statements = connection.extract_statements(sql)
     except duckdb.Error as error:
-        raise QueryError(f"the query is no SQL: {error}") from error
+        raise QueryError(f"the query is not SQL: {error}") from error
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-        raise QueryError(f"a query is one SELECT, this is {kinds}; the log cannot be changed by a query")
+        raise QueryError(f"a query must be one SELECT, this is {kinds}; a query cannot change the log")
     return statements[0]
 
 

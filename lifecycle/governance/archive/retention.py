@@ -51,7 +51,9 @@ class RetentionPolicy:
         for part in filter(None, (part.strip() for part in text.split(","))):
             name, is_named, duration = part.rpartition("=")
             if is_named and not _MODEL.fullmatch(name.strip()):
-                raise RetentionError(f"retention {part!r}: {name!r} names no model; several are parted by commas")
+                raise RetentionError(
+                    f"retention {part!r}: {name!r} is not the name of a model; separate several parts by commas"
+                )
             found[name.strip() if is_named else DEFAULT] = _duration_us(duration.strip(), part)
         return cls(found)
 
@@ -116,7 +118,7 @@ def held_segments(log: RecordLog, holds: Mapping[str, str]) -> dict[str, tuple[s
         try:
             lines = LogQuery(log).run(held_query(where), most_rows=10_000_000).lines
         except QueryError as error:
-            raise QueryError(f"hold {name}: {error}; nothing is removed while a hold cannot be asked") from error
+            raise QueryError(f"hold {name}: {error}; nothing is removed while a hold cannot be evaluated") from error
         for (segment,) in lines:
             found[segment] = (*found.get(segment, ()), name)
     return found

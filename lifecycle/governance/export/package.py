@@ -87,7 +87,7 @@ class PackageMaker:
     def make(self, out: Path) -> ExportedPackage:
         """Write the package. Raises PackageError if something is there already, OSError, NoteError."""
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise PackageError(f"{out}: there is something already; give a name that is free")
+            raise PackageError(f"{out}: exists already; give another name")
         if out.name.endswith((".tar.gz", ".tgz")):
             with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
                 folder = Path(scratch) / out.name.partition(".")[0]
@@ -188,7 +188,7 @@ class PackageMaker:
         tree = SegmentTree(leaves)
         if checkpoint.size > tree.size or tree.root_at(checkpoint.size) != checkpoint.root:
             raise PackageError(
-                f"{files.records}: the records are not what the last checkpoint says, so none of them can be proved; "
+                f"{files.records}: the records do not match the last checkpoint, so none of them can be proved; "
                 "`vedette audit verify` names the one that was changed, and --whole exports the segment as it is"
             )
         with target.open("wb") as file:

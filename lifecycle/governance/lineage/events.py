@@ -55,7 +55,7 @@ def training_events(bundle: BundleFact, when: str) -> list[RunEvent]:
     """START and COMPLETE of the run that trained the bundle. when: ISO 8601. Raises ValueError for a bundle made elsewhere."""
     manifest, lineage = bundle.manifest, bundle.manifest.lineage
     if lineage is None:
-        raise ValueError(f"bundle {manifest.name} {manifest.version} was made elsewhere and says nothing about its training")
+        raise ValueError(f"bundle {manifest.name} {manifest.version} was made elsewhere and does not describe its training")
     facts = {
         "code_commit": lineage.code_commit,
         "seed": lineage.seed,

@@ -24,12 +24,12 @@ def resolve(graph: LineageGraph, reference: str) -> str:
     found = _by_digest(graph, reference) if _DIGITS.match(reference) else []
     found = found or _by_name(graph, reference)
     if len(found) > 1:
-        raise LineageError(f"{reference!r} means several: {', '.join(found)}; name one of them")
+        raise LineageError(f"{reference!r} matches several: {', '.join(found)}; name one of them")
     if not found:
         bundles = [node.label for node in graph.nodes.values() if node.kind is NodeKind.BUNDLE]
         raise LineageError(
-            f"nothing here is called {reference!r}: it is no receipt of the prediction log, no bundle ({', '.join(bundles) or 'none'}) "
-            "and no rollout (rollout/SERVICE)"
+            f"{reference!r} is unknown here: it is not a receipt of the prediction log, a bundle ({', '.join(bundles) or 'none'}) "
+            "or a rollout (rollout/SERVICE)"
         )
     return found[0]
 

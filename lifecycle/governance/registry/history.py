@@ -81,7 +81,7 @@ class ModelHistory:
         if entry.previous != self.head:
             raise Damaged(
                 f"entry {len(self.entries) + 1} of the registry's history of {self.name!r} does not follow the one before it: an entry "
-                "was changed or taken out; the log of governed acts says what was done"
+                "was changed or removed; the log of governed acts says what was done"
             )
         after = replace(self, entries=(*self.entries, entry), head=hashlib.sha256(body).hexdigest())
         return _ADDED[entry.action](after, entry)
@@ -120,7 +120,7 @@ def changes(history: ModelHistory, wanted: HistoryEntry) -> bool:
         known = history.versions.get(wanted.version, wanted.digest)
         if known != wanted.digest:
             raise Refused(
-                f"version {wanted.version} of {history.name} is {known} and stays it; build this bundle as another version "
+                f"version {wanted.version} of {history.name} is {known} and cannot change; build this bundle as another version "
                 f"(the newest is {max(map(int, history.versions))})"
             )
         return wanted.digest not in history.bundles
@@ -133,7 +133,7 @@ def changes(history: ModelHistory, wanted: HistoryEntry) -> bool:
         return True
     if not _ALIAS.fullmatch(wanted.alias) or wanted.alias in _RESERVED:
         raise Refused(
-            f"{wanted.alias!r} cannot be an alias: small letters, digits and `-`, a letter first, none of {', '.join(sorted(_RESERVED))}"
+            f"{wanted.alias!r} is not an alias: small letters, digits and `-`, a letter first, none of {', '.join(sorted(_RESERVED))}"
         )
     return (wanted.alias in bundle.aliases) == (wanted.action == "unalias")
 

@@ -34,7 +34,9 @@ class ObjectStore:
         try:
             found: tuple[Any, str] = fsspec.url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
         except (ImportError, ValueError) as problem:
-            raise RegistryError(f"{url}: no such kind of store here ({problem}); for s3:// install vedette[s3]") from problem
+            raise RegistryError(
+                f"{url}: this kind of store is not installed ({problem}); for s3:// install vedette[s3]"
+            ) from problem
         self._fs, self._root = found[0], found[1].rstrip("/")
         self._is_local = isinstance(self._fs, LocalFileSystem)
 
@@ -189,7 +191,7 @@ class ObjectStore:
             if not writes:
                 raise
             raise Unreachable(
-                f"{self.url}/{path}: cannot be written: {problem}; is there such a bucket or folder?"
+                f"{self.url}/{path}: cannot be written: {problem}; check that the bucket or folder exists"
             ) from problem
         except Exception as problem:  # each kind of store has errors of its own
             raise Unreachable(f"{self.url}/{path}: {type(problem).__name__}: {problem}") from problem

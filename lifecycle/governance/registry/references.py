@@ -48,7 +48,7 @@ def parse_reference(text: str) -> BundleReference:
         return BundleReference(name, "newest")
     if mark == "@" and value not in HELD:
         raise RegistryError(
-            f"{text!r}: {value} names no single bundle; a reference takes {' or '.join(HELD)}, an alias, or a version"
+            f"{text!r}: {value} does not name a single bundle; a reference takes {' or '.join(HELD)}, an alias, or a version"
         )
     return BundleReference(name, _KINDS[mark], value)
 
@@ -68,5 +68,5 @@ def find(reference: BundleReference, history: ModelHistory) -> RegisteredBundle:
         return found
     known = [f"{b.version} ({b.stage}{''.join(f', :{a}' for a in b.aliases)})" for b in history.bundles.values()]
     raise NoSuchBundle(
-        f"{history.name}: nothing is {reference.kind} {reference.value}; the registry has {', '.join(known) or 'nothing of it'}"
+        f"{history.name}: no bundle has {reference.kind} {reference.value}; the registry has {', '.join(known) or 'nothing of it'}"
     )

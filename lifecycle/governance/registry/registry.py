@@ -69,7 +69,7 @@ class Registry:
         """What was done to a model's bundles; empty if nothing was. Raises Damaged, Unreachable."""
         files = self.objects.read_all(f"models/{name}/history")
         if list(files) != [_number(i) for i in range(1, len(files) + 1)]:
-            raise Damaged(f"{self.objects.url}: the history of {name!r} has a gap: an entry was taken out")
+            raise Damaged(f"{self.objects.url}: the history of {name!r} has a gap: an entry was removed")
         return decode(name, list(files.values()))
 
     def bundles(self) -> list[RegisteredBundle]:
@@ -234,7 +234,7 @@ class Registry:
                 self.objects.download(f"{_folder(digest)}/{name}", folder / name)
             except FileNotFoundError as problem:
                 raise Damaged(
-                    f"{self.objects.url}/{_folder(digest)}/{name}: is missing; push the bundle again from where it is whole"
+                    f"{self.objects.url}/{_folder(digest)}/{name}: is missing; push the bundle again from a complete copy"
                 ) from problem
             self._progress(name, (folder / name).stat().st_size)
 
@@ -263,7 +263,7 @@ class Registry:
         except FileNotFoundError as problem:
             raise NoSuchBundle(f"the registry {self.objects.url} has no bundle {digest}; push it first") from problem
         if f"sha256:{hashlib.sha256(body).hexdigest()}" != digest:
-            raise Damaged(f"{self.objects.url}/{path}: is not what its digest says; push the bundle again with --again")
+            raise Damaged(f"{self.objects.url}/{path}: does not match its digest; push the bundle again with --again")
         return body
 
     def _proven(self, bundle: RegisteredBundle, wanted: HistoryEntry, trusted: TrustedKeys) -> Proof:
@@ -304,7 +304,9 @@ class Registry:
             body = msgspec.json.encode(entry)
             if self.objects.create(f"models/{name}/history/{_number(len(history.entries) + 1)}", body):
                 return history.with_entry(entry, body)
-        raise RegistryError(f"{name}: others change it all the time; after {_ATTEMPTS} attempts nothing was changed, try again")
+        raise RegistryError(
+            f"{name}: other writers change it at the same time; nothing was changed in {_ATTEMPTS} attempts, try again"
+        )
 
 
 def _number(number: int) -> str:

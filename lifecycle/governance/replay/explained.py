@@ -82,7 +82,7 @@ def explain_receipt(
     lines = list(log.chosen(RecordChoice(receipt=receipt)))
     if not lines:
         raise NotReplayable(
-            f"receipt {receipt!r} is in no record of {log.folder}, nor of its archive; see `vedette audit tail` for receipts"
+            f"receipt {receipt!r} is not in a record of {log.folder} or of its archive; `vedette audit tail` shows receipts"
         )
     found = []
     for line in lines:
@@ -93,7 +93,7 @@ def explain_receipt(
             continue
         if len(wanted) > MOST_EXPLAINED_ROWS:
             raise NotReplayable(
-                f"the record has {len(wanted)} rows, {MOST_EXPLAINED_ROWS} are explained at once; choose one with --row"
+                f"the record has {len(wanted)} rows, at most {MOST_EXPLAINED_ROWS} are explained at once; choose one with --row"
             )
         bodies, is_same = _explained(book, record, gone, method, wanted, budget_s)
         pasts = _pasts(log, book, record, gone, wanted, keys)
@@ -144,7 +144,7 @@ def _judged(revision: LoadedRevision, record: AuditRecord, wanted: Sequence[int]
             feed = runtime_feed(tensors_of(group_of(revision, [record], width)))
             scores = scores_of(revision.model.run(feed, [spec.output]), spec, record.rows)
         except (ModelError, ServingError, KeyError, ValueError) as problem:
-            raise NotReplayable(f"the bundle does not take what the record holds: {problem}") from problem
+            raise NotReplayable(f"the bundle does not accept the values of the record: {problem}") from problem
         if np.array_equal(scores, recorded, equal_nan=True):
             return _rows_of(revision, record, point, feed, recorded, wanted), True
         closest = closest or feed

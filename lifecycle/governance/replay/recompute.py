@@ -62,7 +62,7 @@ def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: s
         verdicts = with_unknown(revision, judge(revision, raw, group.rows.rows, group.plan.point), group.rows)
     except (ModelError, ServingError, KeyError, ValueError) as problem:
         reason = f"its columns lack {problem}" if isinstance(problem, KeyError) else str(problem)
-        raise NotReplayable(f"the bundle does not take what the record holds: {reason}") from problem
+        raise NotReplayable(f"the bundle does not accept the values of the record: {reason}") from problem
     if verdicts is None:
         raise NotReplayable("the record names no operating point")
     groups = None if revision.unknown is None else groups_of(revision.unknown, group.rows)
@@ -83,7 +83,7 @@ def recompute_by_rules(revision: LoadedRevision, record: AuditRecord, width: str
     try:
         return _by_rules(group_of(revision, [record], width), has_features=has_features)
     except (ServingError, KeyError, ValueError) as problem:
-        raise NotReplayable(f"the bundle's rules do not take what the record holds: {problem}") from problem
+        raise NotReplayable(f"the bundle's rules do not accept the values of the record: {problem}") from problem
 
 
 def batch_key(record: AuditRecord) -> tuple[object, ...]:
@@ -110,7 +110,7 @@ def group_of(revision: LoadedRevision, records: Sequence[AuditRecord], width: st
         raise NotReplayable(f"the record says {first.rows} rows, its inputs have {rows.rows}")
     point = first.operating_point
     if point is not None and point not in revision.points:
-        raise NotReplayable(f"operating point {point!r} is none of the revision's")
+        raise NotReplayable(f"operating point {point!r} is not one of the revision's")
     wanted = revision.default_outputs if revision.manifest.score is not None else tuple(first.outputs)
     group = RowGroup(Variant(revision), rows, answer_plan_of(revision, wanted, point))
     if isinstance(rows, ColumnRows) and first.features:

@@ -157,7 +157,7 @@ class Replayer:
             self._refuse(str(problem))
             return
         if closest is None:
-            self._refuse("the record says of no output what it was; records of this release do")
+            self._refuse("the record does not hold the outputs; records of this release do")
             return
         self._judge(revision, record, *closest)
 

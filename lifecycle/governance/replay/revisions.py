@@ -42,7 +42,7 @@ class RevisionBook:
             return Unexplained(
                 f"revision {record.revision} of {record.model}/{record.version} is not explained: there is no "
                 f"{revision_file(self._store.root, record.revision)}, and no bundle of that name and version in {self._store.root} "
-                "gives it without thresholds of its own; copy `revisions/` and `bundles/` from the store that served it"
+                "gives this revision without its own thresholds; copy `revisions/` and `bundles/` from the store that served it"
             )
         try:
             bundle = self._bundles.get(spec.bundle)

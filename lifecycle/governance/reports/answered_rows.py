@@ -57,13 +57,13 @@ def read_labels(path: Path) -> Labels:
                 receipt, row, label = (line.get(name) for name in ("receipt", "row", "label"))
                 if not receipt or label not in ("attack", "benign") or not _ROW.fullmatch(row or "0"):
                     raise LabelError(
-                        f"{path}, line {number}: is no label; "
+                        f"{path}, line {number}: is not a label; "
                         "write `receipt,row,label` above and e.g. `a1b2-3f,0,benign` (attack or benign)"
                     )
                 found[receipt, int(row or 0)] = label == "attack"
     except (UnicodeDecodeError, csv.Error) as problem:
         raise LabelError(
-            f"{path}: is no CSV in UTF-8 ({problem}); write `receipt,row,label` above and one label a line"
+            f"{path}: is not CSV in UTF-8 ({problem}); write the header `receipt,row,label` and one label per line"
         ) from problem
     return found
 

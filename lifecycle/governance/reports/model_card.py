@@ -27,7 +27,7 @@ def model_card(
     """The card of one bundle. evaluation: what `vedette evaluate --json` printed, of the same detector. Raises ValueError if of another."""
     manifest = bundle.manifest
     if evaluation is not None and not isinstance(evaluation, Mapping):
-        raise ValueError(f"the evaluation is a {type(evaluation).__name__} and not an object")
+        raise ValueError(f"the evaluation is a {type(evaluation).__name__}, expected a JSON object")
     if evaluation is not None and evaluation.get("detector") != manifest.name:
         raise ValueError(f"the evaluation is of detector {evaluation.get('detector')!r}, the bundle is {manifest.name!r}")
     mine = [r for r in rollouts if bundle.digest in (r.candidate.bundle, r.stable.bundle if r.stable else None)]

@@ -102,7 +102,7 @@ def decode_state(body: bytes, where: str) -> ModelState:
     try:
         plain = msgspec.json.decode(body)
         if plain.pop("format") != FORMAT:
-            raise StateError(f"{where}: was written by another version of Vedette; remove it, and the monitor begins anew")
+            raise StateError(f"{where}: was written by another version of Vedette; remove it, and the monitor starts again")
         whole, segments, labelled = (plain.pop(name) for name in _NESTED)
         labels_of = labelled.pop("streams")
         return ModelState(
@@ -120,7 +120,7 @@ def decode_state(body: bytes, where: str) -> ModelState:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise StateError(
-            f"{where}: is no state of the monitor ({problem}); remove it, and the monitor begins anew. Alarms are kept elsewhere"
+            f"{where}: is not a state of the monitor ({problem}); remove it, and the monitor starts again. Alarms are kept elsewhere"
         ) from problem
 
 

@@ -49,7 +49,7 @@ class StateFiles:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise AnotherMonitor(
-                    f"{self._folder}: another `vedette monitor` watches this store; stop it, or see what it knows with "
+                    f"{self._folder}: another `vedette monitor` watches this store; stop it, or see its findings with "
                     "`vedette monitor show`"
                 ) from None
             yield
@@ -58,5 +58,5 @@ class StateFiles:
 
     def _path(self, model: str) -> Path:
         if not _NAME.fullmatch(model):
-            raise StateError(f"{model!r} is no name of a model")
+            raise StateError(f"{model!r} is not the name of a model")
         return self._folder / "states" / f"{model}.json"

@@ -75,7 +75,7 @@ def joined(
     if len(trained) < policy.labels.least_rows:
         raise NotTrainable(
             f"{len(trained)} labelled rows can be trained on, and labels.least_rows of the policy is {policy.labels.least_rows}"
-            f"{_why(labelled)}; label more, or train whole with `vedette train`"
+            f"{_why(labelled)}; label more, or train in full with `vedette train`"
         )
     inclusion = inclusion_weights(trained.inclusion, policy.labels.inclusion_cap)
     if benign_beside is None:

@@ -106,7 +106,7 @@ async def test_of_several_labels_each_stands_for_itself(door, wrapped):
     [
         pytest.param({**LABEL, "verdict": "bad"}, 400, "verdict is 'bad'", id="another verdict"),
         pytest.param({**LABEL, "colour": "red"}, 400, "colour", id="a field that there is not"),
-        pytest.param({k: v for k, v in LABEL.items() if k != "analyst"}, 400, "who says so", id="nobody says so"),
+        pytest.param({k: v for k, v in LABEL.items() if k != "analyst"}, 400, "who gives the label", id="nobody says so"),
         pytest.param({k: v for k, v in LABEL.items() if k != "label_id"}, 400, "safe to send", id="no id"),
         pytest.param({**LABEL, "event": "r-2"}, 400, "r-2#0, r-2#1", id="which row"),
         pytest.param({**LABEL, "event": "r-77"}, 404, "no answer", id="no such answer"),

@@ -66,7 +66,7 @@ def test_it_comes_back_to_the_same_digest_by_every_reference(registered, sent, u
 
 def test_what_is_not_there_and_what_is_no_bundle(registered, sent, url, client):
     for reference in ("flows.v2@staging", "flows.v2/8", "nobody"):
-        with pytest.raises(NoSuchBundle, match="no bundle that was sent there"):
+        with pytest.raises(NoSuchBundle, match="not a bundle that was sent there"):
             registered.run("import", reference, "--from", f"mlflow={url}")
     client.create_registered_model("foreign")
     run = client.create_run("0")

@@ -28,9 +28,13 @@ def changed(column, at, value):
     [
         pytest.param(rows(50).drop(columns="seconds"), "has no column 'seconds'; it has", id="a missing column"),
         pytest.param(
-            changed("failures", 3, "many"), "column 'failures', row 3: 'many' is no int", id="text where a number is declared"
+            changed("failures", 3, "many"),
+            "column 'failures', row 3: 'many' is not of type int",
+            id="text where a number is declared",
         ),
-        pytest.param(changed("failures", 3, 1.5), "row 3: 1.5 is no int", id="a fraction where a whole number is declared"),
+        pytest.param(
+            changed("failures", 3, 1.5), "row 3: 1.5 is not of type int", id="a fraction where a whole number is declared"
+        ),
         pytest.param(
             changed("failures", 3, None), "null in 1 rows, first in row 3; give it a default", id="a null without a default"
         ),
@@ -39,9 +43,9 @@ def changed(column, at, value):
         pytest.param(
             changed("seconds", 3, 1e39), r"beyond FP32 .*: 1e\+39 in row 3", id="a number the model's FP32 cannot hold"
         ),
-        pytest.param(changed("failures", 3, np.inf), "row 3: inf is no int", id="an infinity for a whole number"),
-        pytest.param(changed("failures", 3, 2.0**63), "row 3: .* is no int", id="a whole number of more than 64 bits"),
-        pytest.param(changed("method", 3, "\ud800"), "row 3: '.*ud800' is no string", id="half a surrogate pair"),
+        pytest.param(changed("failures", 3, np.inf), "row 3: inf is not of type int", id="an infinity for a whole number"),
+        pytest.param(changed("failures", 3, 2.0**63), "row 3: .* is not of type int", id="a whole number of more than 64 bits"),
+        pytest.param(changed("method", 3, "\ud800"), "row 3: '.*ud800' is not of type string", id="half a surrogate pair"),
         pytest.param(rows(50).assign(verdict="fine"), "no row is positive: column 'verdict' holds 'fine'", id="no attacks"),
         pytest.param(rows(50).assign(verdict="attack"), "no row is negative", id="nothing but attacks"),
         pytest.param(rows(0), "has no rows", id="no rows"),
@@ -102,7 +106,7 @@ def test_an_event_counts_at_its_end_and_rows_are_sorted_by_it():
 
 
 def test_bad_times_are_refused():
-    with pytest.raises(DataError, match="no timestamp"):
+    with pytest.raises(DataError, match="not of type timestamp"):
         timed(["2026-07-01T12:00:02", "yesterday"])
     with pytest.raises(DataError, match="negative"):
         timed(["2026-07-01T12:00:02"] * 2, [1.0, -1.0])

@@ -45,7 +45,7 @@ def test_a_pattern_words_every_window_and_gives_way_to_a_name():
         pytest.param({"text": "{value:.2f} logins"}, "{value}, expected some of", id="a format of its own"),
         pytest.param({"text": "{value logins"}, "write a literal brace", id="a brace that is not closed"),
         pytest.param({"code": "failed logins"}, "pattern", id="a code that is a sentence"),
-        pytest.param({"txt": "x"}, "there is no such field", id="an unknown field"),
+        pytest.param({"txt": "x"}, "this field is unknown", id="an unknown field"),
     ],
 )
 def test_words_that_cannot_be_filled_in_are_refused_with_the_declaration(change, says):
@@ -56,7 +56,7 @@ def test_words_that_cannot_be_filled_in_are_refused_with_the_declaration(change,
 
 
 def test_words_for_what_is_no_input_are_refused():
-    with pytest.raises(DetectorError, match="'user', which is no input of the model; it has method, failures"):
+    with pytest.raises(DetectorError, match="'user', which is not an input of the model; it has method, failures"):
         explain_spec(detector(reasons={"user": FAILURES}).reasons, ["method", "failures"])
 
 

@@ -93,7 +93,7 @@ def test_the_same_rows_have_the_same_kinds():
 def test_a_type_without_family_is_refused():
     frame = typed()
     frame.loc[frame["kind"] == "d", "kind"] = "new"
-    with pytest.raises(DataError, match=r"attack types \['new'\] are in no family"):
+    with pytest.raises(DataError, match=r"attack types \['new'\] are missing in split.families"):
         parts(frame, **TYPES)
 
 

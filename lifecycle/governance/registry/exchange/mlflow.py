@@ -64,7 +64,7 @@ class MlflowExchange:
             version = self._find(reference)
             if version is None or "vedette.digest" not in version.tags:
                 raise NoSuchBundle(
-                    f"{self.uri}: {reference.name} {reference.kind} {reference.value} is no bundle that was sent there"
+                    f"{self.uri}: {reference.name} {reference.kind} {reference.value} is not a bundle that was sent there"
                 )
             folder.mkdir(parents=True, exist_ok=True)
             held = {a.path for a in self._client.list_artifacts(version.run_id)}

@@ -39,21 +39,21 @@ def reasons(checked):
         pytest.param("u1,key,3,1.5", (None, "line"), "has 4 fields, the header has 5", id="a line that was cut short"),
         pytest.param("u1,key,3,1.5,fine,1", (None, "line"), "has 6 fields", id="a field too many"),
         pytest.param("u1,ke\0y,3,1.5,fine", (None, "line"), "holds a NUL byte", id="a NUL byte"),
-        pytest.param(b"u1,k\xffy,3,1.5,fine\n", (None, "line"), r"is no UTF-8 text \(byte 4\)", id="bytes that are no text"),
+        pytest.param(b"u1,k\xffy,3,1.5,fine\n", (None, "line"), r"is not UTF-8 text \(byte 4\)", id="bytes that are no text"),
         pytest.param('"u1,key,3,1.5,fine', (None, "line"), "quote that is not closed", id="a quote that is never closed"),
-        pytest.param("u1,k\rey,3,1.5,fine", (None, "line"), "is no row", id="a carriage return within the line"),
+        pytest.param("u1,k\rey,3,1.5,fine", (None, "line"), "is not a row", id="a carriage return within the line"),
         pytest.param(f'u1,"{"k" * 200_000}",3,1.5,fine', (None, "line"), "field larger", id="a field of 200 kB in quotes"),
         pytest.param(f"u1,{'k' * 2**20},3,1.5,fine", (None, "line"), "is longer than 1048576 bytes", id="a line of a megabyte"),
-        pytest.param("u1,key,many,1.5,fine", ("failures", "type"), "'many' is no int", id="text for a number"),
-        pytest.param("u1,key,1.5,1.5,fine", ("failures", "type"), "is no int", id="a fraction for a whole number"),
+        pytest.param("u1,key,many,1.5,fine", ("failures", "type"), "'many' is not of type int", id="text for a number"),
+        pytest.param("u1,key,1.5,1.5,fine", ("failures", "type"), "is not of type int", id="a fraction for a whole number"),
         pytest.param("u1,key,,1.5,fine", ("failures", "null"), "has no value", id="a missing value"),
         pytest.param("u1,key,3,1.5,", ("verdict", "null"), "has no value", id="a missing label"),
         pytest.param("u1,key,3,1e39,fine", ("seconds", "range"), "beyond FP32", id="a number the model cannot take"),
         pytest.param("u1,key,3,inf,fine", ("seconds", "range"), "infinite", id="an infinity"),
         pytest.param("u1,key,-1,1.5,fine", ("failures", "range"), "'-1' is below 0", id="a number below min"),
         pytest.param("u1,key,100,1.5,fine", ("failures", "range"), "'100' is above 99", id="a number above max"),
-        pytest.param("u1,tokne,3,1.5,fine", ("method", "category"), "'tokne' is none of key, password, token", id="a misspelt value"),
-        pytest.param("u1,key,3,1.5,norml", ("verdict", "category"), "is none of attack, fine", id="a misspelt label"),
+        pytest.param("u1,tokne,3,1.5,fine", ("method", "category"), "'tokne' is not one of key, password, token", id="a misspelt value"),
+        pytest.param("u1,key,3,1.5,norml", ("verdict", "category"), "is not one of attack, fine", id="a misspelt label"),
     ],
 )  # fmt: skip
 def test_a_bad_row_is_set_aside_with_its_line_and_reason(tmp_path, line, rule, words):
@@ -195,7 +195,8 @@ def test_files_that_are_cut_short_are_refused_whatever_their_rows(tmp_path):
 def test_a_file_beyond_the_share_is_refused_with_its_first_rows(tmp_path):
     path = csv_file(tmp_path, *[GOOD, "u2,key,1,1.0,attack"] * 50, "u1,key,x,1.5,fine")
     with pytest.raises(
-        TooManyBadRows, match=r"1 of 101 rows \(0.99%\) are bad, more than 0.50% .*line 102: column 'failures': 'x' is no int"
+        TooManyBadRows,
+        match=r"1 of 101 rows \(0.99%\) are bad, more than 0.50% .*line 102: column 'failures': 'x' is not of type",
     ):
         read_data(detector(checks={"max_bad": 0.005}), path)
     assert len(read_data(detector(), path)) == 100

@@ -36,5 +36,5 @@ def test_without_any_it_is_said():
     with pytest.raises(EvaluationError, match="neither rows"):
         held_out(detector(), None, None, None)
     declared = detector(split={"by": "rows", "test": 0.0})
-    with pytest.raises(EvaluationError, match="takes no test rows off"):
+    with pytest.raises(EvaluationError, match="sets no test rows aside"):
         held_out(declared, check_data(declared, rows(), where="x"), None, None)

@@ -69,7 +69,7 @@ def test_a_model_from_elsewhere_is_explained_on_rows_that_are_given(tmp_path: Pa
     assert found.importance.measure == "score_change"
     assert found.rules is not None
     assert (found.rules.background, found.rules.fidelity.value) == ("200 rows of mine", 1.0)
-    with pytest.raises(UnexplainableModel, match="no operating point 'two'"):
+    with pytest.raises(UnexplainableModel, match="unknown operating point 'two'"):
         explain_model(bundle, point="two")
 
 

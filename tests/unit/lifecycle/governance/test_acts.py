@@ -62,7 +62,7 @@ def test_a_line_that_is_no_act_is_named_with_its_place(log, junk):
     (files,) = segments_in(log.folder)
     with files.records.open("ab") as file:
         file.write(junk + b"\n")
-    with pytest.raises(NoteError, match="line 2: is no governed act"):
+    with pytest.raises(NoteError, match="line 2: is not a governed act"):
         list(log.read())
 
 

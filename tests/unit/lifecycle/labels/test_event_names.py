@@ -72,7 +72,7 @@ def test_who_answered_is_known(finder):
     [
         pytest.param("r-99", "no answer has this receipt or request id.*--unseen", id="unknown"),
         pytest.param("r-2", r"several rows; name one: r-2#0, r-2#1, r-2#2", id="which row"),
-        pytest.param("r-2#3", "3 rows, and none with the number 3", id="no such row"),
+        pytest.param("r-2#3", "3 rows and no row 3", id="no such row"),
         pytest.param("twice", "2 answers have this request id \\(r-4, r-5\\)", id="an id that was used twice"),
         pytest.param("both", "2 answers have this request id", id="an id of two models"),
     ],

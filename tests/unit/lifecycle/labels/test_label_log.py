@@ -69,7 +69,7 @@ def test_of_two_words_of_one_moment_the_one_later_in_the_log_counts(log):
 
 def test_an_id_that_was_used_for_another_word_is_refused_and_nothing_of_its_batch_is_taken(log):
     log.give(label(1))
-    with pytest.raises(LabelConflict, match=r"l1.*ada said attack of r1"):
+    with pytest.raises(LabelConflict, match=r"l1.*ada: r1 is attack"):
         log.give_all([label(2), label(1, verdict="benign")])
     assert [one.label_id for one in log.read()] == ["l1"]
 
@@ -146,7 +146,7 @@ def test_a_line_that_is_no_label_is_named_with_its_place(log):
     (files,) = segments_in(log.folder)
     with files.records.open("ab") as file:
         file.write(b"{}\n")
-    with pytest.raises(NoteError, match=r"byte \d+: is no label.*vedette audit verify"):
+    with pytest.raises(NoteError, match=r"byte \d+: is not a label.*vedette audit verify"):
         log.current("flows")
 
 

@@ -187,7 +187,7 @@ def test_time_is_not_drawn_twice(tmp_path):
     log = LabelLog(tmp_path / "labels")
     log.record_draw(planned(answered()).draw)
     assert len(log.draws("flows")) == 1
-    with pytest.raises(LabelConflict, match="a slice is drawn once"):
+    with pytest.raises(LabelConflict, match="may be drawn only once"):
         log.record_draw(planned(answered(), seed=9).draw)
     log.record_draw(Draw(draw_id="d", model="dns", since_us=START_US, until_us=START_US + 9, seed=1, rows=1, alerts=0,
                          audit_inclusion=1.0, alert_inclusion=0.0, audit=("x",)))  # fmt: skip

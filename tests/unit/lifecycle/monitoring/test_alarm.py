@@ -97,7 +97,7 @@ def test_a_line_that_is_no_alarm_is_named_with_its_place(log):
     log.add(alarm())
     with log.path.open("ab") as file:
         file.write(b'{"alarm_id": 7}\n')
-    with pytest.raises(AlarmError, match=r"alarms\.jsonl, line 2.*no alarm"):
+    with pytest.raises(AlarmError, match=r"alarms\.jsonl, line 2.*not an alarm"):
         list(log.read())
     with pytest.raises(AlarmError, match=r"alarms\.jsonl"):
         AlarmLog(log.path.parent).add(alarm("proto"))

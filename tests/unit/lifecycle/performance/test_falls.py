@@ -54,7 +54,7 @@ class TestBets:
         assert state.figure is None
 
     def test_a_test_that_is_over_is_not_gone_on_with(self):
-        with pytest.raises(ValueError, match="begin a new one"):
+        with pytest.raises(ValueError, match="start a new test"):
             bet(FallState(blocks=BLOCKS), np.zeros(0), 1.0, block_us=1, gain=0.0, weight=0.0)
 
     def test_an_excess_that_was_said_to_be_impossible_is_refused(self):

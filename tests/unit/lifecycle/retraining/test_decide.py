@@ -97,7 +97,7 @@ PENDING = Pending(Trigger("trigger-x", "scheduled", "it was due", NOON_US), CHAM
             ON_DEMAND, progress(past(2)), seen(alarm(1)), Wait, "cool-down until 2026-03-02 16:00", id="the cool-down holds for alarms too"
         ),
         pytest.param(
-            ON_DEMAND, progress(), seen(alarm(1), busy="a rollout to version 2 is under way"), Wait, "one change at a time",
+            ON_DEMAND, progress(), seen(alarm(1), busy="a rollout to version 2 is under way"), Wait, "only one change is judged",
             id="nothing is trained while a rollout is under way",
         ),
         pytest.param(ON_DEMAND, progress(), seen(alarm(1), champion=None), Wait, "no revision", id="without a champion nothing is trained"),

@@ -15,13 +15,13 @@ from lifecycle.retraining.progress import RetrainingProgress, folder_of, load_pr
         pytest.param("strategies: {}", "no strategy is set", id="no strategy"),
         pytest.param("strategies: {scheduled: {cron: 'x'}}", "expected five fields", id="no cron"),
         pytest.param("strategies: {scheduled: {cron: '* * * * * *'}}", "expected five fields", id="a cron with seconds"),
-        pytest.param("strategies: {scheduled: {cron: '0 0 31 2 *'}}", "name some time", id="a day that never comes"),
+        pytest.param("strategies: {scheduled: {cron: '0 0 31 2 *'}}", "match some time", id="a day that never comes"),
         pytest.param("strategies: {scheduled: {timezone: Mars/Base}}", "not a time zone", id="no time zone"),
         pytest.param("strategies: {on_demand: {persist: 20d}}", "clear_after", id="an alarm that is over before it may ask"),
         pytest.param("strategies: {active: {}}\ncool_down: soon", "expected a duration", id="no duration"),
         pytest.param("strategies: {active: {}}\ncooldown: 6h", "cooldown", id="a field that there is not"),
         pytest.param("strategies: {on_demand: {kinds: [boredom]}}", "kinds", id="a kind of alarm that there is not"),
-        pytest.param("- a", "holds no policy", id="a list"),
+        pytest.param("- a", "is not a policy", id="a list"),
         pytest.param("a: [", "is not YAML", id="no YAML"),
         pytest.param("when: 2026-99-99", "is not YAML", id="a date that there is not"),
     ],
@@ -63,5 +63,5 @@ def test_progress_that_is_damaged_is_not_taken_for_none(tmp_path):
 
 @pytest.mark.parametrize("name", ["../../x", "/etc", "a/b", "..", "", "a\0b"])
 def test_a_name_that_leads_out_of_the_store_is_no_model(tmp_path, name):
-    with pytest.raises(RetrainingError, match="no name of a model"):
+    with pytest.raises(RetrainingError, match="not the name of a model"):
         folder_of(tmp_path, name)

@@ -352,7 +352,7 @@ def test_an_increment_that_would_make_the_model_too_large_is_left_to_whole_train
     advance(world.at, rules, NOW - 2 * HOUR_US)
     look = advance(world.at, rules, NOW)
     assert look.ended.outcome == "failed"
-    assert "incremental.max_trees (22); train it whole" in look.words
+    assert "incremental.max_trees (22); train it in full" in look.words
 
 
 def test_trees_that_are_not_the_champion_s_are_not_continued(tmp_path):

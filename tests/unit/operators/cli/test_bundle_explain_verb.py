@@ -43,4 +43,4 @@ def test_a_point_that_is_not_there_is_one_clear_message(tmp_path: Path):
     bundle_of(tmp_path / "words", path.read_bytes(), tensors, output="probabilities", column=1)
     refused = run(tmp_path / "words", "--point", "other")
     assert refused.exit_code == 1
-    assert "there is no operating point 'other'" in str(refused.exception)
+    assert "unknown operating point 'other'" in str(refused.exception)

@@ -65,7 +65,7 @@ def test_attack_an_act_is_changed_in_the_log(desk):
     files.records.write_bytes(files.records.read_bytes().replace(b"ada", b"eve"))
     view = desk.view(SERVICE)
     assert view.standing is None
-    assert "does not hold what its last checkpoint says" in desk.problem
+    assert "do not match its last checkpoint" in desk.problem
     with pytest.raises(ActNotRecorded, match=r"rollout\.abort: could not be recorded"):
         desk.record([act("rollout.abort")])
 

@@ -166,7 +166,7 @@ def test_a_package_in_one_file(store, tmp_path, capsys):
 
 
 def test_what_is_there_is_not_written_over(packages, store):
-    with pytest.raises(PackageError, match="there is something already"):
+    with pytest.raises(PackageError, match="exists already"):
         store.export(packages[True], ExportChoice())
 
 

@@ -22,7 +22,7 @@ def history():
     "alias", ["production", "staging", "none", "latest", "Upper", "9", "a b", "", "../x", "a" * 64, "ünder"]
 )
 def test_an_alias_that_could_be_taken_for_something_else(history, alias):
-    with pytest.raises(Refused, match="cannot be an alias"):
+    with pytest.raises(Refused, match="is not an alias"):
         changes(history, entry("alias", alias=alias))
 
 

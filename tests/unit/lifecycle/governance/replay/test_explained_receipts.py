@@ -79,7 +79,7 @@ async def test_rows_are_explained_from_their_record_with_the_past_of_their_entit
 async def test_other_methods(tmp_path, method):
     asked = await Asked(tmp_path).answer()
     if method == "rules":
-        with pytest.raises(NotReplayable, match="30 rows at least"):
+        with pytest.raises(NotReplayable, match="at least 30 rows"):
             asked.explain(method=method)
         return
     ((answer),) = asked.explain(method=method, row=0)
@@ -118,7 +118,7 @@ async def test_what_the_model_needs_and_is_redacted_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("receipt", "row", "says"),
     [
-        pytest.param("nobody-1", None, "is in no record", id="an unknown receipt"),
+        pytest.param("nobody-1", None, "is not in a record", id="an unknown receipt"),
         pytest.param(None, 2, "has no row 2; rows are counted from 0", id="a row that the request did not have"),
     ],
 )

@@ -47,12 +47,12 @@ def test_an_answer_of_so_many_rows_that_its_row_numbers_are_written_raw_counts(t
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        pytest.param("r,\u00b2,attack\n".encode(), "line 2: is no label", id="a digit that is no number"),
-        pytest.param(b"r,-1,attack\n", "line 2: is no label", id="a row before the first"),
-        pytest.param(b"r," + b"9" * 5000 + b",attack\n", "line 2: is no label", id="a row without end"),
-        pytest.param(b"r,0,malicious\n", "line 2: is no label", id="another word"),
-        pytest.param(b"r,0,\xff\n", "no CSV in UTF-8", id="no UTF-8"),
-        pytest.param(b"r," + b"x" * 200_000 + b",attack\n", "no CSV in UTF-8", id="a field without end"),
+        pytest.param("r,\u00b2,attack\n".encode(), "line 2: is not a label", id="a digit that is no number"),
+        pytest.param(b"r,-1,attack\n", "line 2: is not a label", id="a row before the first"),
+        pytest.param(b"r," + b"9" * 5000 + b",attack\n", "line 2: is not a label", id="a row without end"),
+        pytest.param(b"r,0,malicious\n", "line 2: is not a label", id="another word"),
+        pytest.param(b"r,0,\xff\n", "not CSV in UTF-8", id="no UTF-8"),
+        pytest.param(b"r," + b"x" * 200_000 + b",attack\n", "not CSV in UTF-8", id="a field without end"),
     ],
 )
 def test_a_file_that_holds_no_labels_is_named(tmp_path, body, said):

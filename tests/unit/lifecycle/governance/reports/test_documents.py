@@ -212,7 +212,7 @@ def test_a_time_range_with_one_end_is_none(bundle, data):
 
 @pytest.mark.parametrize("evaluation", [[], "text", 5])
 def test_an_evaluation_that_is_no_object_is_refused(bundle, evaluation):
-    with pytest.raises(ValueError, match="not an object"):
+    with pytest.raises(ValueError, match="expected a JSON object"):
         model_card(bundle, [], [], evaluation)
 
 

@@ -85,7 +85,7 @@ def test_an_id_makes_giving_it_twice_safe(store):
         pytest.param(["r-1", "--verdict", "bad"], "attack", id="a verdict that there is not"),
         pytest.param(["r-1", "--verdict", "benign", "--family", "dos"], "only an attack has a family", id="a benign family"),
         pytest.param(["r-1", "--verdict", "benign", "--sure", "2"], "sureness is 2", id="too sure"),
-        pytest.param(["r-999", "--verdict", "benign", "--unseen"], "of which model", id="unseen, of which model"),
+        pytest.param(["r-999", "--verdict", "benign", "--unseen"], "name its model", id="unseen, of which model"),
     ],
 )
 def test_what_is_wrong_is_said(store, words, why):
