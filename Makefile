@@ -29,7 +29,7 @@ test: $(READY) ## all tests that can run on this machine. ARGS="tests/docs -x" r
 	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),HYPOTHESIS_PROFILE=ci $(MAKE) --no-print-directory --keep-going test-unit test-servers)
 
 test-unit: $(READY) ## the quick tests, unit and docs, two side by side, laws on a quarter of their examples: while you write
-	$(BIN)/python -m pytest -n 2 tests/unit tests/docs $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/docs $(ARGS)
 
 test-servers: $(READY) ## the other tests: real servers, the operator on an API server, end to end; WORKERS side by side, each server once
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/unit --ignore=tests/docs $(ARGS)

@@ -28,7 +28,7 @@ from tests.surroundings import FOR_TESTS
 
 ROOT = Path(__file__).parents[1]
 STORE = ROOT / ".vedette"
-QUICK = ("-n", "2", "tests/unit", "tests/docs")
+QUICK = ("-n", "2", "--dist", "worksteal", "tests/unit", "tests/docs")
 NONSENSE = "nonsense"
 DEFAULT_PORTS = (8080, 8081, 8000, 8265, 6379, 9090, 4318, 8001)
 """HTTP and gRPC doors, Ray Serve and its dashboard, Redis, Prometheus, OTLP, `kubectl proxy`."""

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,12 +50,17 @@ def describe_service(service: FeatureServiceInfo | None) -> dict[str, Any]:
 
 def environment() -> dict[str, str]:
     """Python, processor family, and versions of the libraries that training uses."""
-    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    return {"python": platform.python_version(), "processor": processor_family(), **versions}
+    return {"python": platform.python_version(), "processor": processor_family(), **_versions()}
 
 
+@cache
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+@cache
 def code_commit() -> str:
-    """The commit of this code, `unknown` outside a checkout."""
+    """The commit of this code, `unknown` outside a checkout. Looked up once: later commits are not what this process runs."""
     here = Path(__file__).parent
     try:
         done = subprocess.run(

@@ -14,6 +14,8 @@ import grp
 import json
 import os
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +258,7 @@ def owner_of(path: Path) -> str | None:
 
 def _read_yaml(path: Path) -> ServiceDocument | None:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that there is not
@@ -264,6 +266,12 @@ def _read_yaml(path: Path) -> ServiceDocument | None:
     if not isinstance(document, dict):
         raise DamagedState(f"{path}: holds no document; see docs/reference for a complete one")
     return document
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """Remembered: the loop reads documents that nobody changed at every look, and YAML takes milliseconds."""
+    return yaml.safe_load(text)
 
 
 def _named(document: Mapping[str, Any], name: str) -> ServiceDocument:

@@ -6,6 +6,7 @@ Words follow Argo Rollouts."""
 
 from datetime import timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, WrapValidator, model_validator
@@ -56,7 +57,19 @@ class Revision(Value):
     @property
     def digest(self) -> str:
         """Its identity, the same as in the data plane's answers, metrics and records."""
-        return self.serving().digest
+        thresholds = tuple((name, value.hex()) for name, value in self.thresholds.items())
+        return _digest(self.bundle, self.operating_point, thresholds, self.feature_service)
+
+
+@lru_cache(maxsize=256)
+def _digest(
+    bundle: str, operating_point: str | None, thresholds: tuple[tuple[str, str], ...], feature_service: str | None
+) -> str:
+    """Remembered: one look at a rollout asks for the digests of its few revisions dozens of times. thresholds: in hexadecimal."""
+    values = {name: float.fromhex(value) for name, value in thresholds}
+    return RevisionSpec(
+        bundle=bundle, operating_point=operating_point, thresholds=values, feature_service=feature_service
+    ).digest
 
 
 class GateName(StrEnum):

@@ -5,7 +5,10 @@ import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 from lifecycle.governance.acts import Act, ActsLog
 from lifecycle.governance.export.choice import ExportChoice
@@ -47,6 +50,33 @@ def write_store(folder: Path) -> AuditedStore:
     for number, subject in enumerate(("modelservice/soc/flows", "modelservice/soc/nsl-kdd", f"bundle/{DIGEST}")):
         acts.record(Act(time_us=logs.now_us - 10 + number, actor="ada", action="rollout.promote", subject=subject, reason="r"))
     return AuditedStore(logs, acts.folder)
+
+
+def script_main(folder: Path) -> Callable[[list[str]], int]:
+    """`main` of the package's own verify.py, in this process. Compiled once, and what it says of a signature is remembered: it takes
+    milliseconds for each, and packages of one store hold the same ones."""
+    path = folder / "verify.py"
+    script = path.read_bytes()
+    names: dict[str, Any] = {"__name__": "verify", "__file__": str(path)}
+    exec(_compiled(script), names)
+    is_signature, known = names["is_signature"], _signatures.setdefault(script, {})
+
+    def remembered(*signed: bytes) -> bool:
+        if signed not in known:
+            known[signed] = is_signature(*signed)
+        return known[signed]
+
+    names["is_signature"] = remembered
+    return names["main"]
+
+
+_signatures: dict[bytes, dict[tuple[bytes, ...], bool]] = {}
+"""What each script said."""
+
+
+@cache
+def _compiled(script: bytes) -> CodeType:
+    return compile(script, "verify.py", "exec")
 
 
 def _vouched(logs: HonestLogs) -> str:

@@ -7,13 +7,14 @@ statement `require(...)` left out."""
 import ast
 import copy
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, product
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -172,6 +173,23 @@ def _values(one: Any, group: list[str]) -> Sequence[Any]:
     if hasattr(one, "values") and hasattr(one, "marks"):
         return tuple(one.values)
     return (one,) if len(group) == 1 else tuple(one)
+
+
+def reached(call: Callable[[], object]) -> frozenset[CodeType]:
+    """The code of every function that a call runs. A mutant of another cannot make it fail."""
+    found: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            found.add(frame.f_code)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return frozenset(found)
 
 
 def is_missed(calls: list[Callable[[], object]]) -> bool:

@@ -50,7 +50,7 @@ OUTSIDE = [
     "feature_repo.nothing:f",
     "feature_repo.transforms:nothing",
 ]
-NO_FUNCTION_OF_ITS_OWN = ["feature_repo.views:import_module", "feature_repo.transforms:FLAGS"]
+NO_FUNCTION_OF_ITS_OWN = ["feature_repo.declaration:dataclass", "feature_repo.transforms:FLAGS"]
 
 
 @pytest.mark.parametrize("reference", OUTSIDE + NO_FUNCTION_OF_ITS_OWN)

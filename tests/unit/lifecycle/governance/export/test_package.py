@@ -1,7 +1,6 @@
 """An audit package is checked by its own script, with a plain Python in a folder where there is no Vedette; every attack on it is found."""
 
 import json
-import runpy
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from lifecycle.governance.verify.finding_receipts import prove_receipt
 from serving.audit.keys.keyring import key_notes
 from serving.audit.keys.trust import Trust
 from serving.audit.signed_note import Signer
-from tests.fakes.audit.packages import ATTACKS, DIGEST, AuditedStore, PackageAttack, one, write_store
+from tests.fakes.audit.packages import ATTACKS, DIGEST, AuditedStore, PackageAttack, one, script_main, write_store
 
 PLAIN_PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
 """The interpreter without this environment's packages."""
@@ -58,7 +57,7 @@ def alone(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def said_in_here(folder: Path, capsys, *words: str) -> dict:
     """The package's own script, in this process: it starts sooner."""
-    main = runpy.run_path(str(folder / "verify.py"))["main"]
+    main = script_main(folder)
     capsys.readouterr()
     code = main([str(folder), "--json", *words])
     said = json.loads(capsys.readouterr().out)
@@ -115,7 +114,7 @@ def test_a_file_of_several_keys_is_believed_and_an_empty_one_is_no_key(package_o
     """A store whose key was rotated trusts two: `cat .vedette/keys/trusted/*.pub > key.pub`."""
     folder = package_of(True)
     assert said_in_here(folder, capsys, "--key", f"{foreign.verifier}\n{store.logs.first.verifier}\n")["is_sound"]
-    main = runpy.run_path(str(folder / "verify.py"))["main"]
+    main = script_main(folder)
     assert main([str(folder), "--key", ""]) == 1, "and not every key of the package"
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import runpy
 import shutil
 
 import pytest
@@ -13,7 +12,7 @@ from serving.audit.keys.trust import KeyNote
 from serving.audit.segment_files import note_line
 from serving.audit.signed_note import Signer
 from tests.fakes.audit.hostile_files import DEEP
-from tests.fakes.audit.packages import AuditedStore, one, write_store
+from tests.fakes.audit.packages import AuditedStore, one, script_main, write_store
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def package(packed, tmp_path):
 
 
 def run(folder, capsys, *words):
-    main = runpy.run_path(str(folder / "verify.py"))["main"]
+    main = script_main(folder)
     capsys.readouterr()
     code = main([str(folder), *words])
     return code, capsys.readouterr().out
