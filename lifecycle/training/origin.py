@@ -58,9 +58,8 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
-@cache
 def code_commit() -> str:
-    """The commit of this code, `unknown` outside a checkout. Looked up once: later commits are not what this process runs."""
+    """The commit of this code, `unknown` outside a checkout."""
     here = Path(__file__).parent
     try:
         done = subprocess.run(

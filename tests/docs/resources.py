@@ -5,6 +5,7 @@ Made from the CRDs' schemas, so that a field without words, or one that the exam
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from operators.api.crds import definitions
@@ -110,6 +111,7 @@ LINKED = {
 WIDTH = 118
 
 
+@cache
 def schema_of(kind: str) -> Mapping[str, Any]:
     """The openAPIV3Schema of a kind."""
     (found,) = (d for d in definitions().values() if d["spec"]["names"]["kind"] == kind)

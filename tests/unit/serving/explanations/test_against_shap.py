@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import shap
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -31,6 +30,8 @@ def made() -> tuple[np.ndarray, np.ndarray]:
 
 
 def reference(model: Any, matrix: np.ndarray) -> tuple[np.ndarray, float]:
+    import shap  # brings numba, a second that only these tests need
+
     explainer = shap.TreeExplainer(model)
     values = explainer.shap_values(matrix)
     return values[..., -1] if values.ndim == 3 else values, float(np.atleast_1d(explainer.expected_value)[-1])
