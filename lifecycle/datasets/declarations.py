@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from lifecycle.datasets.detector import Detector
 from lifecycle.errors import DetectorError
+from lifecycle.yaml_text import read_yaml
 
 BUILT_IN: Final = Path(__file__).parent / "detectors"
 
@@ -22,7 +23,7 @@ def read_detector(name_or_path: str) -> Detector:
             raise DetectorError(f"no detector {name_or_path!r}: built in are {known}; or give the path of a .yaml file")
         path = built_in
     try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+        body = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise DetectorError(
             f"{path}: cannot be read ({problem.strerror}); give a detector's name or the path of its .yaml"

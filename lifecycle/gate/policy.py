@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lifecycle.errors import EvaluationError
 from lifecycle.gate.checks import CheckName
+from lifecycle.yaml_text import read_yaml
 from serving.models.bundle import problems_in
 from serving.models.manifest import Ratio
 
@@ -79,7 +80,7 @@ def parse_policy(document: Any, where: str) -> GatePolicy:
 def read_policy(path: Path) -> GatePolicy:
     """The policy of a file. Raises EvaluationError, OSError."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as problem:
         raise EvaluationError(f"{path}: is no YAML ({problem})") from problem
     return parse_policy(document, str(path))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from lifecycle.monitoring.alarm import AlarmKind, Severity
 from lifecycle.retraining.errors import PolicyError
 from lifecycle.retraining.schedule import CronError, check_cron
+from lifecycle.yaml_text import read_yaml
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION: Final = re.compile(r"^([0-9]+[smhdw])+$")
@@ -276,7 +277,7 @@ def read_policy(path: Path) -> RetrainingPolicy:
 def parse_policy(text: str, *, where: str) -> RetrainingPolicy:
     """Parse the text of a policy file. where: what messages call it. Raises PolicyError."""
     try:
-        body = yaml.safe_load(text)
+        body = read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: a date that there is not
         raise PolicyError(f"{where}: is not YAML: {problem}") from problem
     if not isinstance(body, dict):

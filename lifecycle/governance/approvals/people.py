@@ -21,6 +21,7 @@ from typing import Annotated, Any, Final
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lifecycle.yaml_text import read_yaml
 from serving.audit.signed_note import NoteError, VerifierKey
 
 Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
@@ -103,7 +104,7 @@ def read_people(text: str, where: str, check_step: Callable[[Mapping[str, Any]],
 
     Raises PeopleFileError."""
     try:
-        document = yaml.safe_load(text)
+        document = read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: of a date that there is not, e.g. 2026-99-99
         raise PeopleFileError(f"{where}: is not YAML: {problem}") from problem
     try:

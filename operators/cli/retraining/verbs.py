@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.acts import now_us
-from operators.cli.console import Json, errors, is_expected, message_of, progress
+from operators.cli.console import CommandError, Json, errors, is_expected, message_of, progress
 from operators.cli.control_plane import ControlPlaneChoice, with_control_plane
 from operators.cli.models.evaluate import TestFile
 from operators.cli.models.train import DataDir, DataFile
@@ -51,9 +51,8 @@ def run(
     """Do what the policy leads to now: train, challenge the champion, ask for a rollout. A run that was killed goes on."""
     from lifecycle.retraining.policy import read_policy
     from operators.cli.retraining.around import BaseData, surroundings
-    from operators.values import parse_duration
 
-    read, pause_s = read_policy(policy), parse_duration(every).total_seconds()
+    read, pause_s = read_policy(policy), _pause_s(every)
     stopping = Event()
     if follow:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -68,6 +67,18 @@ def run(
         said = _look(at, read, None, as_json=as_json)
         while follow and not stopping.wait(pause_s):
             said = _look_or_say(at, read, said, as_json=as_json, again=every)
+
+
+def _pause_s(every: str) -> float:
+    from operators.values import parse_duration
+
+    try:
+        pause_s = parse_duration(every).total_seconds()
+    except ValueError as problem:
+        raise CommandError(f"--every {problem}") from problem
+    if pause_s < 1:
+        raise CommandError(f"--every {every}: is less than a second; write e.g. 60s")
+    return pause_s
 
 
 def _look_or_say(at: "Surroundings", policy: "RetrainingPolicy", said: str | None, *, as_json: bool, again: str) -> str:

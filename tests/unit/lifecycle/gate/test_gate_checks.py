@@ -67,6 +67,7 @@ def test_the_order_is_that_of_the_list():
     pytest.param("floors: [{point: a, figure: recall, least: 0}]", "greater than 0", id="a floor that every bundle reaches"),
     pytest.param("families: [{least: 0}]", "greater than 0", id="a recall that every bundle has"),
     pytest.param("surplus: 1", "surplus", id="a field that is none"),
+    pytest.param("required: [performance]\nrequired: []", "'required' is there twice", id="a field twice"),
     pytest.param("[", "no YAML", id="no YAML"),
     pytest.param("- a", "dictionary", id="a list"),
 ])  # fmt: skip

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from operators.cli.retraining.verbs import _look_or_say
+from operators.cli.console import CommandError
+from operators.cli.retraining.verbs import _look_or_say, _pause_s
 from tests.unit.lifecycle.retraining.world import policy, stale
 
 
@@ -33,3 +34,9 @@ def test_a_full_disk_is_said_once_and_the_next_look_tries_again(tmp_path, capsys
 def test_a_mistake_of_the_program_is_not_passed_over(tmp_path):
     with pytest.raises(ZeroDivisionError):
         looked(replace(stale(tmp_path).at, alarms=failing(ZeroDivisionError())))
+
+
+@pytest.mark.parametrize("every", ["0s", "10ms", "-1s", "nan", "999999999d"])
+def test_a_pause_that_is_none_is_refused(every):
+    with pytest.raises(CommandError, match="--every"):
+        _pause_s(every)
