@@ -14,11 +14,13 @@ from lifecycle.governance.reports.moments import when, when_iso
 from lifecycle.metrics import Rates
 from lifecycle.training.operating_points.promise import promise, promise_in_full
 from serving.models.manifest import Expected, Manifest, OperatingPoint
+from serving.spec import RevisionSpec
 
 _NOT_EVALUATED = (
     "No evaluation on unseen rows was handed in. `vedette evaluate DETECTOR --json` makes one; give it with --evaluation."
 )
-_NO_DRIFT = "Nothing is recorded about drift."
+_NO_ALARM = "No major alarm of `vedette monitor` is recorded about answers of this bundle."
+_ALARM = "monitor.alarm"
 
 
 def model_card(
@@ -32,7 +34,12 @@ def model_card(
         raise ValueError(f"the evaluation is of detector {evaluation.get('detector')!r}, the bundle is {manifest.name!r}")
     mine = [r for r in rollouts if bundle.digest in (r.candidate.bundle, r.stable.bundle if r.stable else None)]
     revisions = {spec.digest for r in mine for spec in (r.candidate, r.stable) if spec and spec.bundle == bundle.digest}
-    about = [a for a in acts if a.subject == f"bundle/{bundle.digest}" or a.evidence.get("revision") in revisions]
+    alarms = [a for a in acts if a.action == _ALARM and a.evidence.get("revision") in revisions | _without_rollout(bundle)]
+    about = [
+        a
+        for a in acts
+        if a.action != _ALARM and (a.subject == f"bundle/{bundle.digest}" or a.evidence.get("revision") in revisions)
+    ]
     sections = (
         _purpose(bundle),
         _data(manifest),
@@ -42,7 +49,7 @@ def model_card(
         _limits(manifest),
         acts_section("Approvals and other governed acts", about),
         _rollouts(mine),
-        Section("Drift", empty=_NO_DRIFT),
+        _drift(alarms),
     )
     record = {
         "bundle": bundle.digest,
@@ -51,6 +58,7 @@ def model_card(
         "evaluation": evaluation,
         "rollouts": [rollout_record(r) for r in mine],
         "acts": [act_record(a) for a in about],
+        "alarms": [dict(a.evidence) for a in alarms],
     }
     title = f"Model card: {manifest.name} {manifest.version}"
     return Document(title, manifest.description or "The bundle has no description.", sections, record)
@@ -240,6 +248,28 @@ def _rollouts(rollouts: Sequence[RolloutFact]) -> Section:
     )
     columns = ("service", "number", "revision", "started", "ended", "outcome", "by", "why")
     return Section("Rollouts and experiments", grid=Grid(columns, rows), empty="This bundle was never rolled out here.")
+
+
+def _without_rollout(bundle: BundleFact) -> set[str]:
+    """Digests of the bundle's revisions as they are served before there was a rollout: with the thresholds of the bundle."""
+    points = (None, *bundle.manifest.operating_points)
+    return {RevisionSpec(bundle=bundle.digest, operating_point=point).digest for point in points}
+
+
+def _drift(alarms: Sequence[Act]) -> Section:
+    """Major alarms about answers of the bundle."""
+    rows = tuple(
+        (
+            when(a.time_us),
+            str(a.evidence.get("kind", "-")).replace("_", " "),
+            str(a.evidence.get("subject", "-")),
+            str(a.evidence.get("segment") or "all rows"),
+            short(str(a.evidence.get("revision"))),
+            a.reason,
+        )
+        for a in alarms
+    )
+    return Section("Drift", grid=Grid(("when", "what", "subject", "segment", "revision", "seen"), rows), empty=_NO_ALARM)
 
 
 def rollout_record(rollout: RolloutFact) -> dict[str, Any]:

@@ -67,6 +67,18 @@ def section(document, title):
     return next(s for s in document.sections if s.title == title)
 
 
+def alarm(revision, subject="bytes"):
+    evidence = {"alarm_id": f"alarm-{subject}", "kind": "data_drift", "subject": subject, "segment": None, "revision": revision}
+    return Act(
+        time_us=7,
+        actor="monitor",
+        action="monitor.alarm",
+        subject="modelservice/local/flows",
+        reason="moved",
+        evidence=evidence,
+    )
+
+
 class Tags(HTMLParser):
     """Which tags are open at the end, and which were seen."""
 
@@ -105,7 +117,12 @@ def test_a_card_names_data_labels_limits_and_decisions(bundle):
 
 @pytest.mark.parametrize(
     "missing",
-    ["No evaluation on unseen rows", "never rolled out here", "None are recorded", "Nothing is recorded about drift"],
+    [
+        "No evaluation on unseen rows",
+        "never rolled out here",
+        "None are recorded",
+        "No major alarm of `vedette monitor` is recorded",
+    ],
 )
 def test_what_nobody_recorded_is_said_to_be_missing(bundle, missing):
     assert missing in write(model_card(bundle, [], []), "md")
@@ -295,3 +312,16 @@ def test_the_time_of_a_rollout_is_shown_in_utc():
         "1970-01-01 00:00:00 UTC",
         "-",
     )
+
+
+@pytest.mark.parametrize(("revision", "rollouts", "is_shown"), [
+    pytest.param(RevisionSpec(bundle=DIGEST), [], True, id="of the bundle as it is served without a rollout"),
+    pytest.param(RevisionSpec(bundle=DIGEST, operating_point="breach_response"), [], True, id="at another of its points"),
+    pytest.param(RevisionSpec(bundle=DIGEST, thresholds={"triage": 0.3}), [], False, id="with thresholds that nobody rolled out"),
+    pytest.param(RevisionSpec(bundle="sha256:" + "b" * 64), [rollout()], False, id="of another bundle"),
+])  # fmt: skip
+def test_a_card_shows_the_major_alarms_about_answers_of_its_bundle(bundle, revision, rollouts, is_shown):
+    card = model_card(bundle, rollouts, [alarm(revision.digest), act()])
+    assert [row[1:3] for row in section(card, "Drift").grid.rows] == [("data drift", "bytes")] * is_shown
+    assert [one["subject"] for one in card.record["alarms"]] == ["bytes"] * is_shown
+    assert len(section(card, "Approvals and other governed acts").grid.rows) == 1
