@@ -79,9 +79,9 @@ def test_references_of_every_kind(full, bundles):
 
 
 NOTHING = [
-    ("simple@staging", "nothing is stage staging; the registry has 1 .none., 2"),
-    ("simple:nobody", "nothing is alias nobody"),
-    ("simple/9", "nothing is version 9"),
+    ("simple@staging", "no bundle has stage staging; the registry has 1 .none., 2"),
+    ("simple:nobody", "no bundle has alias nobody"),
+    ("simple/9", "no bundle has version 9"),
     ("other", "has no model 'other'; it has simple"),
     ("simple@archived", "does not name a single bundle"),
     ("../etc", "names no bundle"),
@@ -187,7 +187,7 @@ def test_a_missing_file_and_another_bundle_json(desk, registry, bundles):
     with pytest.raises(Damaged, match=r"golden\.json: is missing"):
         registry.pull("simple", desk.store)
     registry.objects.write(f"{folder}/bundle.json", (bundles[1].folder / "bundle.json").read_bytes())
-    with pytest.raises(Damaged, match="is not what its digest says"):
+    with pytest.raises(Damaged, match="does not match its digest"):
         registry.pull("simple", desk.store)
 
 

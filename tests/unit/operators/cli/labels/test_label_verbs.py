@@ -74,7 +74,7 @@ def test_an_id_makes_giving_it_twice_safe(store):
     for outcome in ("given", "repeated"):
         said = run(store, "give", "r-2#1", "--verdict", "benign", "--by", "ada", "--id", "ticket-7", "--json")
         assert json.loads(said.stdout)["outcome"] == outcome
-    assert "used for another word" in refused(store, "give", "r-2#1", "--verdict", "attack", "--id", "ticket-7")
+    assert "already names another label" in refused(store, "give", "r-2#1", "--verdict", "attack", "--id", "ticket-7")
 
 
 @pytest.mark.parametrize(
