@@ -6,15 +6,15 @@ declarations.py's, reading data data.py's, splitting it split.py's; this module 
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from lifecycle.datasets.columns import Checks, ColumnSpec, as_column
 from lifecycle.datasets.provenance import Provenance
 from lifecycle.datasets.reasons import ReasonDeclaration
 from lifecycle.datasets.scenario import Scenario
 from lifecycle.datasets.split_spec import Split
+from lifecycle.datasets.time_zone import TimeZone
 from serving.models.manifest import Name, Redaction, SamplingUnit
 from serving.rules.ruleset import RulesFile
 
@@ -52,19 +52,10 @@ class EventTime(_Part):
 
     column: str
     """A timestamp column."""
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
     """Time zone of times without one, e.g. `Europe/Prague`."""
     duration: str | None = None
     """Column with seconds to add; unset: the event is known at once."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as problem:
-            raise ValueError(f"{value!r} is not a time zone; write e.g. UTC or Europe/Prague") from problem
-        return value
 
 
 class Match(_Part):

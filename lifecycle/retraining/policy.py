@@ -5,11 +5,11 @@ One YAML file for a model; docs/reference/retraining.md has it whole, with comme
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from lifecycle.datasets.time_zone import TimeZone
 from lifecycle.monitoring.alarm import AlarmKind, Severity
 from lifecycle.retraining.errors import PolicyError
 from lifecycle.retraining.schedule import CronError, check_cron
@@ -43,17 +43,8 @@ class _Timed(_Part):
 
     cron: str
     """When, as five fields of cron: minute, hour, day of the month, month, day of the week."""
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
     """Time zone of the cron expression, e.g. `Europe/Prague`."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as problem:
-            raise ValueError(f"{value!r} is not a time zone; write e.g. UTC or Europe/Prague") from problem
-        return value
 
     @field_validator("cron")
     @classmethod

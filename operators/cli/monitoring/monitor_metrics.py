@@ -3,64 +3,56 @@
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-
-class MonitorMetric(NamedTuple):
-    """One metric: its full name as scraped, kind, labels, and what it says."""
-
-    name: str
-    kind: Literal["counter", "gauge"]
-    labels: tuple[str, ...]
-    says: str
-
+from serving.telemetry.names import MetricDoc
 
 _MODEL: Final = ("model",)
-LOOKS: Final = MonitorMetric("vedette_monitor_looks_total", "counter", _MODEL, "Looks at the answers of a model.")
-ROWS: Final = MonitorMetric("vedette_monitor_rows_total", "counter", _MODEL, "Rows of the prediction log that were read.")
-ALARMS: Final = MonitorMetric(
+LOOKS: Final = MetricDoc("vedette_monitor_looks_total", "counter", _MODEL, "Looks at the answers of a model.")
+ROWS: Final = MetricDoc("vedette_monitor_rows_total", "counter", _MODEL, "Rows of the prediction log that were read.")
+ALARMS: Final = MetricDoc(
     "vedette_monitor_alarms_total",
     "counter",
     (*_MODEL, "kind", "severity"),
     "Alarms that were raised since the monitor started.",
 )
-FAILURES: Final = MonitorMetric(
+FAILURES: Final = MetricDoc(
     "vedette_monitor_failures_total",
     "counter",
     ("what",),
     "Failures: look (a state or an alarm could not be kept, it is done again), act (a major alarm is not in the log of governed acts yet), "
     "deliver (a receiver did not take an alarm, it is sent again).",
 )
-LAST_LOOK: Final = MonitorMetric(
+LAST_LOOK: Final = MetricDoc(
     "vedette_monitor_last_look_seconds", "gauge", _MODEL, "When the monitor looked last, seconds since the epoch."
 )
-NEWEST: Final = MonitorMetric(
+NEWEST: Final = MetricDoc(
     "vedette_monitor_newest_row_seconds", "gauge", _MODEL, "Time of the newest row that was read, seconds since the epoch."
 )
-WATCHED: Final = MonitorMetric(
+WATCHED: Final = MetricDoc(
     "vedette_monitor_watched", "gauge", _MODEL, "1 if the model has a reference to compare with, 0 if it has none."
 )
-E_VALUE: Final = MonitorMetric(
+E_VALUE: Final = MetricDoc(
     "vedette_monitor_e_value",
     "gauge",
     (*_MODEL, "subject"),
     "Evidence that a column, the score or the verdict has drifted; 1 is none. It may be looked at any number of times.",
 )
-PSI: Final = MonitorMetric(
+PSI: Final = MetricDoc(
     "vedette_monitor_psi",
     "gauge",
     (*_MODEL, "subject"),
     "Size of the change as PSI beyond chance, over the latest rows; 0: none.",
 )
-OPEN: Final = MonitorMetric(
+OPEN: Final = MetricDoc(
     "vedette_monitor_open", "gauge", (*_MODEL, "severity"), "Columns, scores and verdicts of the model that are alarmed now."
 )
-UNDELIVERED: Final = MonitorMetric(
+UNDELIVERED: Final = MetricDoc(
     "vedette_monitor_undelivered", "gauge", ("receiver",), "Alarms that a receiver has not taken yet."
 )
 METRICS: Final = (LOOKS, ROWS, ALARMS, FAILURES, LAST_LOOK, NEWEST, WATCHED, E_VALUE, PSI, OPEN, UNDELIVERED)
@@ -112,7 +104,7 @@ class MonitorMetrics:
             if m.kind == "counter"
         }
 
-    def count(self, metric: MonitorMetric, *labels: str, by: int = 1) -> None:
+    def count(self, metric: MetricDoc, *labels: str, by: int = 1) -> None:
         """Count something."""
         self._counters[metric.name].labels(*labels).inc(by)
 
