@@ -90,7 +90,8 @@ def _allowed(
     if signals.busy is not None:
         return Wait(f"{trigger.words}; but {signals.busy}, and only one change is judged at a time")
     if trigger.strategy != "incremental":
-        last = max((p.started_us for p in progress.past if p.strategy != "incremental"), default=None)
+        began = (p.started_us for p in progress.past if p.strategy != "incremental")
+        last = max((us for us in began if us <= now_us), default=None)  # a clock that was ahead must not hold everything up
         until = None if last is None else last + policy.cool_down * SECOND_US
         if until is not None and now_us < until:
             return Wait(
@@ -204,7 +205,7 @@ def _active(
 
 
 def _last_start(progress: RetrainingProgress) -> int:
-    return max((p.started_us for p in progress.past), default=progress.since_us)
+    return progress.past[-1].started_us if progress.past else progress.since_us  # by order: the clock may have been set back
 
 
 def _named(alarm: Alarm) -> str:

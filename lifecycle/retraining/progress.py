@@ -133,12 +133,13 @@ def load_progress(folder: Path, model: str, now_us: int) -> RetrainingProgress:
     except FileNotFoundError:
         return RetrainingProgress(model, now_us)
     try:
-        return msgspec.json.decode(body, type=RetrainingProgress)
+        found = msgspec.json.decode(body, type=RetrainingProgress)
     except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
         raise DamagedProgress(
             f"{path}: {problem}; only `vedette retrain run` writes it. "
             "If you remove it, retraining starts again, with a full budget and no cool-down"
         ) from problem
+    return replace(found, since_us=min(found.since_us, now_us))  # a clock that was ahead must not put off a schedule
 
 
 def save_progress(folder: Path, progress: RetrainingProgress) -> None:

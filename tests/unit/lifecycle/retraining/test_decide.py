@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from lifecycle.monitoring.alarm import Alarm
 from lifecycle.retraining.decide import Refuse, Train, Wait, decide
 from lifecycle.retraining.policy import parse_policy
-from lifecycle.retraining.progress import WEEK_US, PastTraining, Pending, RetrainingProgress, Trigger
+from lifecycle.retraining.progress import (
+    WEEK_US,
+    PastTraining,
+    Pending,
+    RetrainingProgress,
+    Trigger,
+    load_progress,
+    save_progress,
+)
 from lifecycle.retraining.signals import Champion, Signals
 
 HOUR_US = 3_600_000_000
@@ -130,6 +138,9 @@ PENDING = Pending(Trigger("trigger-x", "scheduled", "it was due", NOON_US), CHAM
         ),
         pytest.param(HOURLY, progress(), seen(), Train, "an increment was due at 2026-03-02 12:00", id="an increment every hour"),
         pytest.param(
+            ON_DEMAND, progress(past(-9000)), seen(alarm(1)), Train, "recall", id="a training of a clock that was ahead holds nothing up",
+        ),
+        pytest.param(
             HOURLY, progress(past(0.5, strategy="scheduled")), seen(), Train, "increment", id="increments know no cool-down",
         ),
         pytest.param(
@@ -199,3 +210,17 @@ def test_whatever_comes_cool_down_and_budget_hold_and_the_same_facts_give_the_sa
         assert sum(q.strategy == "incremental" for q in week) <= 9
         assert sum(q.compute_s for q in week) <= 500
     assert len({p.trigger_id for p in reached.past}) == len(reached.past), "every training has a trigger of its own"
+
+
+def test_trainings_after_a_clock_was_set_back_have_ids_of_their_own():
+    ahead = progress(past(-9000))
+    first = decide(policy(ACTIVE), ahead, seen(), NOON_US)
+    second = decide(policy(ACTIVE), replace(ahead, past=(*ahead.past, past(0))), seen(), NOON_US + 7 * HOUR_US)
+    assert isinstance(first, Train)
+    assert isinstance(second, Train)
+    assert first.trigger.trigger_id != second.trigger.trigger_id, "or the second one's acts would be taken for the first one's"
+
+
+def test_a_progress_of_a_clock_that_was_ahead_begins_now(tmp_path):
+    save_progress(tmp_path, RetrainingProgress("flows", NOON_US + 9000 * HOUR_US))
+    assert load_progress(tmp_path, "flows", NOON_US).since_us == NOON_US
