@@ -25,6 +25,7 @@ def test_a_detector_that_drifts_is_trained_again_and_promoted(tmp_path):
     told = json.loads(done.stdout)
     assert told["is_as_promised"]
     assert told["failed"] == 0
+    assert "data_drift" in {alarm["kind"] for alarm in told["alarms"] if alarm["severity"] == "major"}
     before, drifted, after = (phase["recall"]["value"] for phase in told["phases"])
     assert drifted < after
     assert drifted < before

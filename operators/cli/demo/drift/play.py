@@ -53,6 +53,26 @@ class DriftDemoError(Exception):
     """A step did not come to its end; the message says which."""
 
 
+class StepPrinter:
+    """Prints lines, and each step with the time since the beginning."""
+
+    def __init__(self, tell: PrintLine) -> None:
+        self._tell, self._began = tell, time.monotonic()
+
+    @property
+    def took_s(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._began
+
+    def __call__(self, line: str) -> None:
+        """Print a line."""
+        self._tell(line)
+
+    def step(self, title: str, rest: str = "") -> None:
+        """Print that a step begins."""
+        self._tell(f"\n[bold]{title}[/]{rest}  [dim]{self.took_s:.0f} s[/]")
+
+
 @dataclass(frozen=True, slots=True)
 class DriftOptions:
     """answers: how many there are before the drift and after the promotion; after the drift there are twice as many."""
@@ -62,15 +82,15 @@ class DriftOptions:
     answers: int = 1500
 
 
-def play(store_dir: Path, options: DriftOptions, tell: PrintLine) -> DriftResult:
+def play(store_dir: Path, options: DriftOptions, print_line: PrintLine) -> DriftResult:
     """Play it on a fresh store. Raises ServerError, VerbError, DriftDemoError."""
-    files, result, began = store_dir / "demo", DriftResult(options.seed), time.monotonic()
-    tell(
-        f"[bold]train a detector[/] on {TRAINED_ROWS:,} generated sessions\n$ vedette train sessions.yaml --data sessions.parquet"
-    )
+    files, result, tell = store_dir / "demo", DriftResult(options.seed), StepPrinter(print_line)
+    tell.step("train a detector", f" on {TRAINED_ROWS:,} generated sessions")
+    tell("$ vedette train sessions.yaml --data sessions.parquet")
     write_files(files, sessions(np.random.default_rng([options.seed, 0]), TRAINED_ROWS, is_drifted=False))
     train_first(store_dir, files)
-    tell("\n[bold]serve it, and watch it[/]\n$ vedette up\n$ vedette monitor")
+    tell.step("serve it, and watch it")
+    tell("$ vedette up\n$ vedette monitor")
     watch = ("monitor", "--model", MODEL, "--every", "0.5")
     with running_server(store_dir, "--no-train") as server, running(store_dir, *watch) as monitor:
         try:
@@ -80,7 +100,7 @@ def play(store_dir: Path, options: DriftOptions, tell: PrintLine) -> DriftResult
             raise
         if result.broken:
             tell(f"[dim]the end of the server's log:[/]\n{escape(end_of_log(store_dir))}")
-    result.took_s = time.monotonic() - began
+    result.took_s = tell.took_s
     return result
 
 
@@ -135,7 +155,7 @@ class DriftDemo:
         server: Mapping[str, str],
         monitor: RunningVerb,
         options: DriftOptions,
-        tell: PrintLine,
+        tell: StepPrinter,
         result: DriftResult,
     ) -> None:
         self._store, self._files, self._monitor = store_dir, store_dir / "demo", monitor
@@ -162,7 +182,7 @@ class DriftDemo:
         await self._lineage()
 
     async def _quiet(self) -> None:
-        self._tell("\n[bold]quiet traffic[/]")
+        self._tell.step("quiet traffic")
         wanted = self._options.answers
         await self._until(lambda: min(len(self._answers), self._watched()), wanted, "answers are watched")
         alarms = self._alarms()
@@ -172,8 +192,8 @@ class DriftDemo:
         self._sum_up("before the drift", self._answers)
 
     async def _drift(self) -> None:
-        self._tell(
-            "\n[bold]the traffic drifts[/]: QUIC takes the place of TCP, and attackers call home over it, which nobody has seen"
+        self._tell.step(
+            "the traffic drifts", ": QUIC takes the place of TCP, and attackers call home over it, as no training row shows"
         )
         self._mark("drift")
         self._events.is_drifted = True
@@ -188,8 +208,10 @@ class DriftDemo:
         self._expect(is_clearly_above(before.recall, now.recall), "recall has fallen by more than chance explains")
 
     async def _label(self) -> None:
-        self._tell("\n[bold]label[/]: the analyst is simulated; what takes people days comes at once")
-        self._result.alarms = [alarm.words for alarm in self._alarms()]
+        self._tell.step("label", ": the analyst is simulated; what takes people days comes at once")
+        self._result.alarms = [
+            {name: getattr(a, name) for name in ("severity", "kind", "subject", "words")} for a in self._alarms()
+        ]
         since = datetime.fromtimestamp(min(alarm.began_us for alarm in self._alarms()) / 1e6, UTC).isoformat()
         queue = ("label", "queue", MODEL, "--budget", str(LABELS), "--since", since)
         self._tell(f"$ vedette {' '.join(queue)}\n$ vedette label import labels.csv")
@@ -208,7 +230,8 @@ class DriftDemo:
 
     async def _retrain(self) -> str:
         words = ("retrain", "run", MODEL, "--policy", "retraining.yaml", "--data", "sessions.parquet")
-        self._tell(f"\n[bold]train a challenger[/]\n$ vedette {' '.join(words)}")
+        self._tell.step("train a challenger")
+        self._tell(f"$ vedette {' '.join(words)}")
         placed = [str(self._files / word) if word.endswith((".yaml", ".parquet")) else word for word in words]
         look = await answer_of(self._store, *placed)
         self._mark("challenger")
@@ -223,7 +246,8 @@ class DriftDemo:
         return str(ended["bundle"])
 
     async def _roll_out(self, challenger: str, began: float) -> None:
-        self._tell(f"\n[bold]roll it out[/]\n$ vedette rollout get {MODEL} --watch")
+        self._tell.step("roll it out")
+        self._tell(f"$ vedette rollout get {MODEL} --watch")
         ended = await followed(self._folder, MODEL, challenger, began, self._tell, within_s=_WITHIN_S)
         if ended is None or ended.outcome != "promoted":
             how = "still under way" if ended is None else f"{ended.outcome}: {ended.reason}"
@@ -239,7 +263,8 @@ class DriftDemo:
 
     async def _lineage(self) -> None:
         words = ("lineage", "show", f"rollout/{MODEL}")
-        self._tell(f"\n[bold]the whole story[/]\n$ vedette {' '.join(words)}")
+        self._tell.step("the whole story")
+        self._tell(f"$ vedette {' '.join(words)}")
         shown = await verb(self._store, *words)
         self._tell(escape(shown.rstrip()))
         self._result.story = story_in(shown)

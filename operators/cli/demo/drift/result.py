@@ -59,14 +59,14 @@ class Promise:
 
 @dataclass(slots=True)
 class DriftResult:
-    """The whole. moments: how many answers there were when something happened. gates: those of the challenge, as JSON has them."""
+    """The whole. moments: how many answers there were when something happened. alarms, gates: as JSON has them."""
 
     seed: int
     answers: list[KnownAnswer] = field(default_factory=list)
     moments: dict[str, int] = field(default_factory=dict)
     phases: list[PhaseFigures] = field(default_factory=list)
     promises: list[Promise] = field(default_factory=list)
-    alarms: list[str] = field(default_factory=list)
+    alarms: list[dict[str, str]] = field(default_factory=list)
     labels: int = 0
     gates: list[dict[str, Any]] = field(default_factory=list)
     story: list[StoryEvent] = field(default_factory=list)
