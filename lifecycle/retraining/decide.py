@@ -91,7 +91,8 @@ def _allowed(
         return Wait(f"{trigger.words}; but {signals.busy}, and only one change is judged at a time")
     if trigger.strategy != "incremental":
         began = (p.started_us for p in progress.past if p.strategy != "incremental")
-        last = max((us for us in began if us <= now_us), default=None)  # a clock that was ahead must not hold everything up
+        # A training of more than a week ahead is of a clock that was wrong; a clock set back by less trains nothing twice.
+        last = max((us for us in began if us <= now_us + WEEK_US), default=None)
         until = None if last is None else last + policy.cool_down * SECOND_US
         if until is not None and now_us < until:
             return Wait(
