@@ -56,13 +56,24 @@ def run_commands(
     Raises StageError for one that fails, StageStopped after a signal."""
     shell, environment = _shell(os.environ), _environment(variables, os.environ)
     running = _Running()
-    with _signals_to(running):
+    with _handled_by(running.ask):
         for command in commands:
             if running.asked is None and command.strip():
                 _run_one(name, [*shell, "-c", command], command, folder, environment, running, began)
             if running.asked is not None:
                 word = signal.Signals(running.asked).name
                 raise StageStopped(f"stage {name}: ended by {word}; what it made so far is not taken for done", running.asked)
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """While no commands run, a signal that ends a process raises StageStopped instead, so that what was done is put on record."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise StageStopped(f"ended by {_signal_name(number)}; what was under way is not taken for done", number)
+
+    with _handled_by(stop):
+        yield
 
 
 def _run_one(
@@ -111,16 +122,16 @@ def _wait(process: subprocess.Popen[bytes], running: _Running) -> None:
 
 
 @contextlib.contextmanager
-def _signals_to(running: _Running) -> Iterator[None]:
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, running.ask) for number in _ENDING}
+    before = {number: signal.signal(number, handler) for number in _ENDING}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def _shell(environment: Mapping[str, str]) -> list[str]:

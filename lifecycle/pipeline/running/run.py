@@ -18,7 +18,8 @@ from lifecycle.pipeline.content.run_cache import RunCache, remembers
 from lifecycle.pipeline.declaration.stages import OutputSpec, StageSpec
 from lifecycle.pipeline.errors import ContentError, PipelineError, StageError, StageStopped
 from lifecycle.pipeline.project import Project, StageState
-from lifecycle.pipeline.running.commands import run_commands
+from lifecycle.pipeline.running.commands import run_commands, stopped_by_signals
+from lifecycle.pipeline.running.git_ignore import ignore_outputs
 from lifecycle.pipeline.running.run_lock import RunLock
 from lifecycle.pipeline.running.workspace import StageWorkspace
 
@@ -85,8 +86,9 @@ def run_pipeline(
     for number, name in enumerate(names):
         began, state = time.monotonic(), None
         try:
-            state = project.look(name)
-            result = _StageRun(project, lock, state, run.id, is_forced=is_forced).advance(started)
+            with stopped_by_signals():
+                state = project.look(name)
+                result = _StageRun(project, lock, state, run.id, is_forced=is_forced).advance(started)
             run.results.append(_timed(result, time.monotonic() - began))
         except (PipelineError, OSError) as problem:
             outcome = StageOutcome.STOPPED if isinstance(problem, StageStopped) else StageOutcome.FAILED
@@ -252,10 +254,13 @@ class _StageRun:
         return found
 
     def _keep(self, contents: Mapping[str, PathContent]) -> None:
-        """Put outputs into the cache; those without one too where runs are remembered, since they cannot be restored otherwise."""
+        """Put outputs into the cache, and keep those out of Git.
+
+        Outputs without a cache too where runs are remembered, since they could not be restored otherwise."""
         for out in self.stage.outs:
             if out.is_cached or remembers(self.stage):
                 self.project.cache.keep(out.path.at, contents[out.path.written])
+        ignore_outputs(self.stage)
 
     def _entry(self, outs: Mapping[str, ContentDigest], found: StageFiles | None = None) -> LockEntry:
         seen = self.state.found if found is None else found

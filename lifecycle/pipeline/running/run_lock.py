@@ -48,6 +48,8 @@ def run_lock(dvc: Path) -> Iterator[RunLock]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunInProgress(f"{_holder(note, path)} runs this project ({path} is locked); wait until it ends") from None
+        if busy := _busy_dvc(dvc / "tmp" / "rwlock"):
+            raise RunInProgress(f"process {busy[0]} runs a stage of this project ({busy[1]}); wait until it ends")
         os.ftruncate(fd, 0)
         os.pwrite(fd, f" {os.getpid()}\n".encode(), 0)
         lock = RunLock(note, _left(note))
@@ -58,6 +60,17 @@ def run_lock(dvc: Path) -> Iterator[RunLock]:
             note.unlink(missing_ok=True)
     finally:
         os.close(fd)
+
+
+def _busy_dvc(path: Path) -> tuple[int, str] | None:
+    """A living process whose DVC writes outputs now, and its command. DVC lets go of its lock while commands run, and notes them here."""
+    writers = (_read(path) or {}).get("write") or {}
+    for writer in writers.values() if isinstance(writers, dict) else ():
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            pid = int(writer["pid"])
+            if Path("/proc", str(pid)).exists():
+                return pid, str(writer.get("cmd"))
+    return None
 
 
 def _left(note: Path) -> str | None:

@@ -1,11 +1,14 @@
 """What runs, what is brought back, and what a failed or ended run leaves."""
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from lifecycle.pipeline.errors import StageError
+from lifecycle.pipeline.content.digests import Hasher
+from lifecycle.pipeline.errors import StageError, StageStopped
 from tests.fakes.pipelines import COPIES, PipelineFolder, copies
 
 
@@ -231,3 +234,32 @@ def test_commands_know_the_stage_and_find_vedette(tmp_path):
     folder = PipelineFolder(tmp_path, {"only": {"cmd": "echo $DVC_STAGE $DVC_ROOT > out; command -v vedette", "outs": ["out"]}})
     assert folder.outcomes() == {"only": "ran"}
     assert folder.read("out") == f"only {tmp_path}\n"
+
+
+def test_cached_outputs_are_kept_out_of_git(tmp_path):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    stage = {"cmd": "touch 'a*' b c; mkdir d", "outs": ["a*", {"b": {"cache": False}}, "c", "d"]}
+    folder = PipelineFolder(tmp_path, {"only": stage})
+    folder.write(".gitignore", "/c")
+    folder.runs()
+    folder.runs(is_forced=True)
+    assert folder.read(".gitignore") == "/c\n/a\\*\n/d\n"
+    assert folder.read(".dvc/.gitignore") == "/config.local\n/tmp\n/cache\n"
+
+
+def test_a_signal_between_commands_stops_the_run_and_leaves_what_was_done(tmp_path):
+    folder = copies(tmp_path)
+    real, asked = Hasher.content, []
+
+    def signalled(hasher, path):
+        if path.name == "second.txt" and not asked and (tmp_path / "first.txt").exists():
+            asked.append(path)
+            signal.raise_signal(signal.SIGTERM)
+        return real(hasher, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hasher, "content", signalled)
+        done = folder.runs()
+    assert [(r.name, r.outcome.value) for r in done.results] == [("first", "ran"), ("second", "stopped")]
+    assert isinstance(done.problem, StageStopped)
+    assert folder.outcomes() == {"second": "ran"}

@@ -1,6 +1,7 @@
 """One run of a project at a time, whatever became of the one before."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -48,6 +49,24 @@ def test_what_a_killed_run_started_must_end_first(tmp_path):
         orphan.kill()
     with run_lock(tmp_path) as lock:
         assert "did not end" in lock.left_by
+
+
+def test_a_stage_that_dvc_runs_must_end_first(tmp_path):
+    def notes(pid):
+        (tmp_path / "tmp").mkdir(exist_ok=True)
+        (tmp_path / "tmp/rwlock").write_text(json.dumps({"write": {"/p/out": {"pid": pid, "cmd": "dvc repro"}}, "read": {}}))
+
+    notes(os.getpid())
+    with (
+        pytest.raises(RunInProgress, match=rf"process {os.getpid()} runs a stage of this project \(dvc repro\)"),
+        run_lock(tmp_path),
+    ):
+        pass
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    notes(ended.pid)
+    with run_lock(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("text", ["", "[", "[]", '{"group": "x"}'])
