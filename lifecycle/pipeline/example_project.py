@@ -9,6 +9,9 @@ from lifecycle.pipeline.errors import PipelineFileError
 FILES: Final = (FILE, "params.yaml", "detector.yaml", "floors.yaml")
 DATA: Final = "data/flows.parquet"
 _TEXTS: Final = Path(__file__).parent / "example"
+_IGNORED: Final = ".gitignore"
+_STORE: Final = "/.vedette"
+"""The store of this machine, which holds its keys: nothing for Git."""
 _HOSTS: Final = 900
 _SEED: Final = 1
 
@@ -24,4 +27,6 @@ def write_example(folder: Path) -> tuple[str, ...]:
     generate_flows(_SEED, hosts=_HOSTS).to_parquet(folder / DATA, index=False)
     for name in FILES:
         (folder / name).write_text((_TEXTS / name).read_text(encoding="utf-8"), encoding="utf-8")
+    if not (folder / _IGNORED).exists():
+        (folder / _IGNORED).write_text(f"{_STORE}\n", encoding="utf-8")
     return names

@@ -118,7 +118,8 @@ def test_the_graph(vedette, folder, form, said):
 def test_init_writes_a_pipeline_that_can_be_read_and_replaces_nothing(vedette, tmp_path):
     vedette("init", "--dir", tmp_path / "new")
     assert "check" in vedette("status", "--dir", tmp_path / "new", ends_with=3)
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {*FILES, "data"}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {*FILES, "data", ".gitignore"}
+    assert (tmp_path / "new/.gitignore").read_text() == "/.vedette\n"  # its keys are nothing for Git
     (tmp_path / "new" / FILE).write_text("mine")
     vedette("init", "--dir", tmp_path / "new", ends_with=1)
     assert (tmp_path / "new" / FILE).read_text() == "mine"
