@@ -21,8 +21,7 @@ def venn_abers(scores: NDArray[np.float32], attack: NDArray[np.bool_], levels: i
     group = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, None)
     total = np.bincount(group, minlength=len(edges)).astype(np.float64)
     positive = np.bincount(group, weights=attack, minlength=len(edges)).astype(np.float64)
-    low = np.array([_isotonic(positive, total + _one(len(edges), i))[i] for i in range(len(edges))])
-    high = np.array([_isotonic(positive + _one(len(edges), i), total + _one(len(edges), i))[i] for i in range(len(edges))])
+    low, high = _fits_with_one_more(positive, total, 0), _fits_with_one_more(positive, total, 1)
     low, high = np.maximum.accumulate(low), np.maximum.accumulate(high)
     keep = np.append(True, (np.diff(low) > 0) | (np.diff(high) > 0))
     return Calibration(
@@ -37,21 +36,51 @@ def _levels(scores: Floats, attack: NDArray[np.bool_], levels: int) -> Floats:
     return np.unique(np.concatenate([*edges, [scores.min()]]))
 
 
-def _one(size: int, at: int) -> Floats:
-    row = np.zeros(size)
-    row[at] = 1.0
-    return row
+def _fits_with_one_more(positive: Floats, total: Floats, hit: int) -> Floats:
+    """For each level: the isotonic fit at it, were one more row in it, of class `hit`. Shape as given; the counts are whole numbers.
+
+    The fit at a level is the mean of its pool. Pools of all levels before it and of all after it are known without the added row, so only
+    those next to it have to be pooled with it."""
+    n = len(total)
+    hits, rows = ([0, *np.cumsum(counts).astype(np.int64).tolist()] for counts in (positive, total))
+    first, last = _pool_starts(hits, rows), _pool_ends(hits, rows)
+    found = np.empty(n)
+    for level in range(n):
+        begin, end = level, level + 1  # the pool, as places of the cumulated counts
+        while True:
+            h, m = hits[end] - hits[begin] + hit, rows[end] - rows[begin] + 1
+            if begin and (hits[begin] - hits[first[begin - 1]]) * m >= h * (rows[begin] - rows[first[begin - 1]]):
+                begin = first[begin - 1]
+            elif end < n and h * (rows[last[end]] - rows[end]) >= (hits[last[end]] - hits[end]) * m:
+                end = last[end]
+            else:
+                break
+        found[level] = h / m
+    return found
 
 
-def _isotonic(positive: Floats, total: Floats) -> Floats:
-    """Pool adjacent violators; the fitted share of positives of each level."""
-    starts, hits, rows = [], [], []
-    for i, (h, n) in enumerate(zip(positive.tolist(), total.tolist(), strict=True)):
-        starts.append(i)
-        hits.append(h)
-        rows.append(n)
-        while len(rows) > 1 and hits[-2] * rows[-1] >= hits[-1] * rows[-2]:
-            starts.pop()
-            hits[-2:], rows[-2:] = [hits[-2] + hits[-1]], [rows[-2] + rows[-1]]
-    lengths = np.diff([*starts, len(total)])
-    return np.repeat(np.array(hits) / np.array(rows), lengths)
+def _pool_starts(hits: list[int], rows: list[int]) -> list[int]:
+    """For each level: where its pool begins in the isotonic fit of the levels up to it. hits, rows: cumulated counts, from 0."""
+    found: list[int] = []
+    for level in range(len(rows) - 1):
+        begin = level
+        while begin and (hits[begin] - hits[found[begin - 1]]) * (rows[level + 1] - rows[begin]) >= (
+            hits[level + 1] - hits[begin]
+        ) * (rows[begin] - rows[found[begin - 1]]):
+            begin = found[begin - 1]
+        found.append(begin)
+    return found
+
+
+def _pool_ends(hits: list[int], rows: list[int]) -> list[int]:
+    """For each level: behind where its pool ends in the isotonic fit of the levels from it on."""
+    n = len(rows) - 1
+    found = [0] * n
+    for level in reversed(range(n)):
+        end = level + 1
+        while end < n and (hits[end] - hits[level]) * (rows[found[end]] - rows[end]) >= (hits[found[end]] - hits[end]) * (
+            rows[end] - rows[level]
+        ):
+            end = found[end]
+        found[level] = end
+    return found
