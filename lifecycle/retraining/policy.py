@@ -32,6 +32,8 @@ def _seconds(value: Any) -> Any:
 Seconds = Annotated[int, BeforeValidator(_seconds), Field(ge=0, le=_LONGEST_S)]
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Margin = Annotated[float, Field(ge=0, lt=1)]
+WhenUndecided = Literal["refuse", "as_seen", "pass"]
+"""What becomes of a challenger at a gate that stays undecided."""
 
 
 class _Part(BaseModel):
@@ -156,10 +158,11 @@ class LabelUse(_Part):
     """Least labelled rows; with fewer nothing is trained."""
     min_sureness: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Least sureness of a label."""
-    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """What a labelled row counts for beside a base row, before the factors below."""
+    weight: Annotated[float, Field(gt=0, le=1000)] = 5.0
+    """What a labelled row counts for beside a base row when the model is fitted, before the factor below. How it was selected does not
+    count there: that is by what the model sees too."""
     inclusion_cap: Annotated[float, Field(ge=1, le=10_000)] = 20.0
-    """Most that a row counts for because few like it were selected for labelling: the inverse of its inclusion probability, capped."""
+    """Most that a row counts for when thresholds are chosen and challengers judged: the inverse of its inclusion probability, capped."""
     false_alarm_weight: Annotated[float, Field(ge=1, le=1000)] = 3.0
     """Factor for alerts that an analyst calls benign."""
     false_alarm_cap: Annotated[float, Field(gt=0, le=1)] = 0.2
@@ -177,9 +180,9 @@ class NewestGate(_Part):
     """How much lower the challenger's recall may be, as an absolute difference."""
     false_alarm_margin: Margin = 0.05
     """How much higher the challenger's share of benign rows that alert may be."""
-    undecided: Literal["refuse", "as_seen"] = "refuse"
-    """What becomes of a challenger for which these rows are too few to decide. `as_seen`: it passes unless it did worse than the margin on
-    these rows."""
+    undecided: WhenUndecided = "refuse"
+    """What becomes of a challenger for which these rows are too few to decide. `refuse`: it does not pass. `as_seen`: it passes unless it
+    did worse than the margin on these rows. `pass`: only evidence stops it, and the rollout decides the rest. Unset: `refuse`."""
 
 
 class KeptGate(_Part):
@@ -189,6 +192,9 @@ class KeptGate(_Part):
     """How much lower the challenger's recall may be, as an absolute difference."""
     false_alarm_margin: Margin = 0.02
     """How much higher the challenger's share of benign rows that alert may be."""
+    undecided: WhenUndecided = "refuse"
+    """What becomes of a challenger for which these rows are too few to decide. `refuse`: it does not pass. `as_seen`: it passes unless it
+    did worse than the margin on these rows. `pass`: only evidence stops it, and the rollout decides the rest. Unset: `refuse`."""
 
 
 class Families(_Part):
@@ -198,9 +204,9 @@ class Families(_Part):
     """Recall from which on the champion counts as finding a family."""
     margin: Margin = 0.15
     """How much lower the challenger's recall of a family may be."""
-    undecided: Literal["refuse", "as_seen"] = "as_seen"
+    undecided: WhenUndecided = "as_seen"
     """What becomes of a family with too few attacks to decide. `as_seen`: it stops a challenger that did lose more than the margin on
-    these rows. `refuse`: it stops every challenger."""
+    these rows. `refuse`: it stops every challenger. `pass`: it stops none, and the rollout decides the rest. Unset: `as_seen`."""
 
 
 class LeftOut(_Part):

@@ -10,24 +10,29 @@ from pydantic import BaseModel
 from lifecycle.retraining.policy import RetrainingPolicy, Seconds
 
 _WIDTH: Final = 116
-_SHOWN: Final = {"rollout": "careful"}
-"""Values of fields whose default is unset."""
+_SHOWN: Final = {
+    "rollout": "careful",
+    "challenge.newest.undecided": "pass",
+    "challenge.kept.undecided": "pass",
+    "challenge.families.undecided": "pass",
+}
+"""Fields whose value in the example is not their default: what is unset, and what few labels take to replace a model at all."""
 
 
 def commented_policy() -> str:
-    """A policy with every field, its default, and what it is. All four strategies are in it."""
-    return "\n".join(_lines(RetrainingPolicy, "")) + "\n"
+    """A policy with every field, what it is, and its default or what the example has in its place. All four strategies are in it."""
+    return "\n".join(_lines(RetrainingPolicy, "", "")) + "\n"
 
 
-def _lines(model: type[BaseModel], indent: str) -> Iterator[str]:
+def _lines(model: type[BaseModel], indent: str, path: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield from textwrap.wrap(field.description or "", _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
         part = _part_of(field.annotation)
         if part is not None:
             yield f"{indent}{name}:"
-            yield from _lines(part, f"{indent}  ")
+            yield from _lines(part, f"{indent}  ", f"{path}{name}.")
             continue
-        value = _SHOWN.get(name, field.default)
+        value = _SHOWN.get(f"{path}{name}", field.default)
         yield f"{indent}{name}: {_written(value, is_duration=field.annotation is int and _is_seconds(field.metadata))}{_note(field)}"
 
 

@@ -88,12 +88,14 @@ def informative(rows: AnsweredRows, open_places: Sequence[int], count: int, seed
     """Places of the rows whose labels teach most, at most `count`. open_places: rows that may be chosen: without a label, not chosen yet.
 
     The same for the same rows and seed. The pool is POOL times as large as what is chosen; the first is the most uncertain one."""
+    if count < 1:
+        return []
     near = uncertainty(rows)
     candidates = sorted(
         (place for place in open_places if near[place] > 0), key=lambda place: (-near[place], str(rows.events[place]))
     )
     pool = np.array(candidates[: max(count * POOL, count)], dtype=np.intp)
-    if count < 1 or not len(pool):
+    if not len(pool):
         return []
     points = standardised({name: column[pool] for name, column in rows.columns.items()}, len(pool))
     rng = np.random.default_rng([seed & (2**63 - 1), 0x71756575])

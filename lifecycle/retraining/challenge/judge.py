@@ -13,7 +13,7 @@ import numpy as np
 from lifecycle.documents.document import percent
 from lifecycle.retraining.challenge.paired_harm import Harm, PairedAlerts, paired_harm, units_needed, verdict_of
 from lifecycle.retraining.challenge.result import ChallengeFigure, GateKind, GateResult
-from lifecycle.retraining.policy import ChallengeRules
+from lifecycle.retraining.policy import ChallengeRules, WhenUndecided
 
 NOUNS = {"recall": "recall", "false_alarm_rate": "share of benign rows that alert"}
 PLACES = {"newest": "on the newest labelled rows", "kept": "on the kept test rows", "family": "", "left_out": ""}
@@ -54,8 +54,7 @@ def _whole(kind: GateKind, rows: PairedAlerts, rules: ChallengeRules, seed: int)
             yield _not_judged(kind, "", figure, harm, margin, f"{PLACES[kind]} there are {harm.rows} "
                               f"{'attacks' if is_attack else 'benign rows'}, too few to judge by ({least})")  # fmt: skip
             continue
-        lenient = kind == "newest" and rules.newest.undecided == "as_seen"
-        yield _gate(kind, "", figure, harm, margin, lenient=lenient)
+        yield _gate(kind, "", figure, harm, margin, undecided=spec.undecided)
 
 
 def _families(rows: PairedAlerts, rules: ChallengeRules, seed: int) -> Iterator[GateResult]:
@@ -76,19 +75,22 @@ def _families(rows: PairedAlerts, rules: ChallengeRules, seed: int) -> Iterator[
                 f"the champion finds {percent(harm.champion)} of {name}, so there is nothing to lose (found_from {spec.found_from:g})",
             )  # fmt: skip
             continue
-        yield _gate("family", name, "recall", harm, spec.margin, lenient=spec.undecided == "as_seen")
+        yield _gate("family", name, "recall", harm, spec.margin, undecided=spec.undecided)
 
 
 def _left_out(one: LeftOutFamily, rules: ChallengeRules, seed: int) -> GateResult:
     harm = paired_harm(one.alerts, alerts_are_good=True, draws=rules.draws, seed=seed)
-    return _gate("left_out", one.family, "recall", harm, rules.left_out.margin, lenient=True)
+    return _gate("left_out", one.family, "recall", harm, rules.left_out.margin, undecided="as_seen")
 
 
-def _gate(kind: GateKind, subject: str, figure: ChallengeFigure, harm: Harm, margin: float, *, lenient: bool) -> GateResult:
-    """lenient: an undecided gate lets pass what was not seen to be worse than the margin."""
+def _gate(
+    kind: GateKind, subject: str, figure: ChallengeFigure, harm: Harm, margin: float, *, undecided: WhenUndecided
+) -> GateResult:
+    """undecided: what becomes of a gate that is."""
     verdict = verdict_of(harm.harm, margin)
     value = harm.harm.value or 0.0
-    passes = verdict != "worse" and (verdict != "undecided" or (lenient and value <= margin))
+    lets_pass = undecided == "pass" or (undecided == "as_seen" and value <= margin)
+    passes = verdict != "worse" and (verdict != "undecided" or lets_pass)
     more = units_needed(harm.harm, margin) if verdict == "undecided" else None
     return GateResult(
         kind, subject, figure, harm.champion, harm.challenger, harm.harm, margin, harm.rows, harm.units, verdict, passes,
@@ -146,5 +148,12 @@ def _words(
             need = (
                 "" if more is None else f", about {more} more {'rows' if harm.units == harm.rows else 'entities'} would decide"
             )
-            how = "passes, as no such loss was seen" if passes else "does not pass"
+            seen_worse = (harm.harm.value or 0.0) > margin
+            how = (
+                "does not pass"
+                if not passes
+                else "passes, as it is not certain"
+                if seen_worse
+                else "passes, as no such loss was seen"
+            )
             return f"{seen}: undecided whether it is worse by more than {margin:g}{need}; {how}"

@@ -77,11 +77,11 @@ def joined(
             f"{len(trained)} labelled rows can be trained on, and labels.least_rows of the policy is {policy.labels.least_rows}"
             f"{_why(labelled)}; label more, or train in full with `vedette train`"
         )
-    inclusion = inclusion_weights(trained.inclusion, policy.labels.inclusion_cap)
     if benign_beside is None:
         benign_beside = float((base.parts.train & ~base.data.attack).sum())
+    chosen_by = policy.labels.weight * inclusion_weights(trained.inclusion, policy.labels.inclusion_cap)
     fit_weights = false_alarm_weights(
-        inclusion * policy.labels.weight, trained.attack, trained.was_alert, factor=policy.labels.false_alarm_weight,
+        np.full(len(trained), policy.labels.weight), trained.attack, trained.was_alert, factor=policy.labels.false_alarm_weight,
         share=policy.labels.false_alarm_cap, benign_beside=benign_beside,
     )  # fmt: skip
     digest = digest_of(trained, fit_weights)
@@ -89,7 +89,7 @@ def joined(
     added = AddedRows(
         own=n,
         fit_weights=np.concatenate([np.ones(n), fit_weights]),
-        choice_weights=np.concatenate([np.ones(n), inclusion]),
+        choice_weights=np.concatenate([np.ones(n), chosen_by]),
         origin={**_described(base, trained, digest), **origin},
     )
     frame = _frame(base.frame, detector, trained)

@@ -67,6 +67,26 @@ def test_the_gates_on_all_rows(newest, kept, stopped):
     assert [f"{g.kind} {g.figure}" for g in found if not g.passes] == stopped
 
 
+@pytest.mark.parametrize("part", ["newest", "kept"])
+@pytest.mark.parametrize(
+    ("missed", "undecided", "stopped"),
+    [
+        pytest.param(0, "refuse", True, id="what is undecided does not pass by default"),
+        pytest.param(0, "as_seen", False, id="as seen: it passes, as no such loss was seen"),
+        pytest.param(2, "as_seen", True, id="as seen: it does not pass where more than the margin was lost"),
+        pytest.param(2, "pass", False, id="pass: only evidence stops it"),
+    ],
+)
+def test_what_becomes_of_a_challenger_with_too_few_rows(part, missed, undecided, stopped):
+    few, enough = alerts(20, missed, attacks=20, family=""), alerts(90, family="")
+    spec = getattr(RULES, part).model_copy(update={"undecided": undecided})
+    newest, kept = (few, enough) if part == "newest" else (enough, few)
+    found = judge(RULES.model_copy(update={part: spec}), newest, kept, (), seed=0)
+    gate = next(g for g in found if (g.kind, g.figure) == (part, "recall"))
+    assert gate.verdict == "undecided"
+    assert gate.passes is not stopped
+
+
 def lost(attacks, missed):
     """100 scans are found by both; of a rare family the challenger misses some."""
     return alerts(100).beside(alerts(attacks, missed, attacks=attacks, benign=0, family="rare", owner=named(attacks)))

@@ -147,6 +147,21 @@ def test_a_row_counts_for_the_inverse_of_its_inclusion_probability_up_to_the_cap
     assert inclusion_weights(np.array([1.0, 0.5, 0.01, np.nan]), 20).tolist() == [1, 2, 20, 1]
 
 
+def test_what_counts_is_by_how_much_less_likely_a_row_is_than_the_likeliest():
+    assert inclusion_weights(np.array([0.02, 0.01, 0.0001, np.nan]), 20).tolist() == [1, 2, 20, 1]
+    assert inclusion_weights(np.full(2, np.nan), 20).tolist() == [1, 1]
+
+
+def test_how_a_row_was_selected_counts_for_thresholds_and_not_for_the_fit(world):
+    found = labelled(world)
+    picked = np.where(np.arange(len(found)) % 2 == 0, 0.5, 0.1)
+    added = joined(world.base, replace(found, inclusion=picked), policy(), SeenLabels(), origin={}).prepared.added
+    n = len(world.base.data)
+    assert set(added.choice_weights[n:].tolist()) == {5.0, 25.0}
+    others = joined(world.base, replace(found, inclusion=np.full(len(found), 0.5)), policy(), SeenLabels(), origin={})
+    np.testing.assert_array_equal(added.fit_weights, others.prepared.added.fit_weights)
+
+
 @given(st.integers(0, 60), st.data(), st.floats(1, 50), st.floats(0.01, 0.99), st.floats(0.1, 1e4))
 def test_false_alarms_never_count_for_more_than_their_share(n, data, factor, share, beside):
     weights = data.draw(arrays(np.float64, n, elements=st.floats(0.01, 100)))

@@ -36,11 +36,18 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         read_policy(tmp_path / "no.yaml")
 
 
-def test_the_complete_policy_has_every_field_with_its_default():
+def test_the_complete_policy_has_every_field_with_its_default_but_for_those_that_few_labels_need():
     text = commented_policy()
     found = parse_policy(text, where="printed")
-    alike = RetrainingPolicy(strategies=found.strategies, rollout="careful")
-    assert found == alike
+    rules = RetrainingPolicy(strategies=found.strategies).challenge
+    gates = {"newest": rules.newest, "kept": rules.kept, "families": rules.families}
+    assert {name: gate.undecided for name, gate in gates.items()} == {
+        "newest": "refuse",
+        "kept": "refuse",
+        "families": "as_seen",
+    }
+    rules = rules.model_copy(update={name: gate.model_copy(update={"undecided": "pass"}) for name, gate in gates.items()})
+    assert found == RetrainingPolicy(strategies=found.strategies, challenge=rules, rollout="careful")
     assert yaml.safe_load(text)["strategies"].keys() == {"scheduled", "on_demand", "incremental", "active"}
     assert text.count("#") > 60
 
