@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
+from loadtests.bench.courses import courses
 from loadtests.bench.record import Machine, Record, read_all
 from loadtests.bench.report import FOLDER, short, what, who
 from loadtests.bench.strips import is_far_apart, strip
@@ -29,6 +30,7 @@ td.n, th.n { text-align: right; white-space: nowrap; } .who { width: 12%; } .str
 .met { color: #11703a; font-weight: 600; white-space: nowrap; } .missed { color: #b3261e; font-weight: 600; white-space: nowrap; }
 .problem { color: #8a5a00; } p.how { color: #44525f; max-width: 60em; } .facts { color: #44525f; font-size: .9em; }
 .quick { background: #fff3cd; padding: .3em .6em; } svg { display: block; width: 250px; height: 14px; }
+svg.course { width: 100%; height: auto; } p.key { margin: .2em 0; font-size: .9em; }
 @media print { body { margin: 0; max-width: none; font-size: 10.5px; } h2 { break-after: avoid; } h3 { break-after: avoid; }
   table { break-inside: avoid; } .met, .missed { color: #000; } .quick { border: 1px solid #000; } }
 """
@@ -86,7 +88,11 @@ def _section(record: Record) -> Iterator[str]:
 def _figure(title: str, rows: Sequence[Cells]) -> Iterator[str]:
     """One figure: its alternatives below each other, on one scale."""
     unit = next((r["unit"] for r in rows if r["unit"]), "")
-    yield f"<h3>{_text(title)}{f', {_text(unit)}' if unit else ''}</h3><table><tr><th class=who></th>"
+    drawn = [r for r in rows if r.get("course")]
+    yield f"<h3>{_text(title)}{f', {_text(unit)}' if unit else ''}</h3>"
+    if drawn:
+        yield courses(drawn, [_whose(r) for r in drawn])
+    yield "<table><tr><th class=who></th>"
     yield f'<th class=strip>{"log scale" if is_far_apart(rows) else ""}</th><th class="n m">median</th><th class="n r">range</th>'
     yield '<th class="n t">ratio</th><th>to</th><th class=t>target</th><th class=t></th></tr>'
     for cells in rows:

@@ -6,7 +6,7 @@ names differ in that part only are shown side by side."""
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +19,17 @@ FOLDER: Final = Path("build/bench")
 
 
 @dataclass(frozen=True, slots=True)
+class Course:
+    """A figure over time, for the page. points: (x, median, least, greatest of the rounds), ascending in x. marks: (x, what happened)."""
+
+    x_title: str
+    points: tuple[tuple[float, float, float, float], ...]
+    marks: tuple[tuple[float, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. value: the median over `rounds`; range: the least and the greatest round.
+    """One figure. value: the median over `rounds`; range: the least and the greatest round. course: the same over time, where it is drawn.
 
     ratio: the median over the rounds of (this figure / the figure named by ratio_to), taken round by round, so that a machine
     that was slow for a moment was slow for both. problem: why there is no figure; then value, ratio and range are None."""
@@ -34,6 +43,7 @@ class Row:
     range: tuple[float, float] | None
     target: Target | None = None
     problem: str | None = None
+    course: Course | None = None
 
     @property
     def is_met(self) -> bool | None:
@@ -62,6 +72,7 @@ def row(
     *,
     against: tuple[str, Sequence[float]] | None = None,
     target: Target | None = None,
+    course: Course | None = None,
 ) -> Row:
     """Summarise the rounds of one figure. against: name and rounds of the figure it is compared with, measured in the same rounds;
     there is no ratio to a figure that is zero. A round that gave no finite figure makes the row unmeasured.
@@ -78,7 +89,9 @@ def row(
         ratio_to, others = against
         pairs = list(zip(values, others, strict=True))
         ratio = statistics.median(v / o for v, o in pairs) if all(o and math.isfinite(o) for _, o in pairs) else None
-    return Row(name, statistics.median(values), unit, ratio_to, ratio, len(values), (min(values), max(values)), target)
+    return Row(
+        name, statistics.median(values), unit, ratio_to, ratio, len(values), (min(values), max(values)), target, course=course
+    )
 
 
 def unmeasured(name: str, why: str, *, unit: str = "", target: Target | None = None) -> Row:
@@ -99,6 +112,7 @@ def plain(r: Row) -> dict[str, Any]:
         "target": None if r.target is None else r.target.words(r.unit),
         "is_met": r.is_met,
         "problem": r.problem,
+        **({} if r.course is None else {"course": asdict(r.course)}),
     }
 
 
