@@ -212,7 +212,7 @@ def test_the_webhook_holds_people_to_their_own_name(world, namespace, operators,
         assert "changed-by is missing" in change_spec(world, namespace, change)
         assert "says 'bob'" in change_spec(world, namespace, change, "bob")
         status = _rolls_out(world, namespace, tmp_path, change["rollout"]["policy"])
-        assert "cannot be known" not in status["waitingFor"]
+        assert "it is not known who started it" not in status["waitingFor"]
         by = world.get(namespace, "ids")["metadata"]["annotations"]["vedette.dev/changed-by"]
         assert status["rollout"]["startedBy"] == by
         assert "says" in change_spec(world, namespace, {"revision": {"version": "1", "bundle": digest("a")}}, "bob")
@@ -297,7 +297,7 @@ def test_without_a_webhook_an_approval_says_that_nobody_knows_who_started(world,
     world.until(namespace, "ids", is_healthy("1"), 180)
     world.want(namespace, "ids", "b")
     status = world.until(namespace, "ids", lambda s: "approval" in s.get("waitingFor", ""), 180)
-    assert "cannot be known" in status["waitingFor"]
+    assert "it is not known who started it" in status["waitingFor"]
     world.say(namespace, "ids", VerbRequest(id="r1", verb="approve", by="alice", at=datetime.now(UTC)))
     world.until(namespace, "ids", is_healthy("2"), 180)
 

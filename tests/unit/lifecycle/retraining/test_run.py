@@ -158,7 +158,7 @@ def test_another_champion_meanwhile_ends_the_training(tmp_path):
     world.releases.serving = replace(world.releases.serving, bundle="sha256:" + "0" * 64)
     look = advance(world.at, policy(), NOW + HOUR_US)
     assert look.ended.outcome == "failed"
-    assert "another revision" in look.words
+    assert "another revision is served now" in look.words
     assert world.releases.asked == []
 
 

@@ -66,7 +66,7 @@ def test_labels_give_false_positives_and_negatives(store):
     assert (missed["events"], missed["total"]) == (20, 35)
     (store / "labels.csv").write_text("receipt,row,label\nr-0,x,attack\n", encoding="utf-8")
     broken = CliRunner().invoke(app, [*words, "--labels", str(store / "labels.csv"), "--from", FROM, "--to", TO])
-    assert "labels.csv, line 2: is no label" in str(broken.exception)
+    assert "labels.csv, line 2: is not a label" in str(broken.exception)
 
 
 def test_entities_that_the_log_hides_count_with_the_rest(store):
