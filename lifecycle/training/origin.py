@@ -16,6 +16,9 @@ from serving.ports import FeatureServiceInfo
 LIBRARIES: Final = ("lightgbm", "numpy", "pandas", "feast", "onnx", "onnxruntime")
 """Libraries whose version can change a trained model."""
 
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_TRAINS: Final = ("feature_repo", "lifecycle", "serving")
+
 
 def describe_data(data: Dataset) -> dict[str, Any]:
     """Rows, attacks, verified rows; whether they were generated; first and last time (microseconds since the epoch); the file that they
@@ -58,13 +61,25 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
-def code_commit() -> str:
-    """The commit of this code, `unknown` outside a checkout."""
-    here = Path(__file__).parent
+@cache
+def code_commit(root: Path = _ROOT) -> str:
+    """The commit of this code; outside of its own checkout `sources:` and the SHA-256 of its Python files.
+
+    An installed package and an image have no commit, and the checkout around an environment is somebody else's."""
+    here = root / "lifecycle" / "training" / "origin.py"
     try:
-        done = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        )
+        git = ["git", "-C", str(here.parent)]
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, timeout=10, check=True)
+        done = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return f"sources:{_sources_digest(root)}"
     return done.stdout.strip()
+
+
+def _sources_digest(root: Path) -> str:
+    """SHA-256 over the digest and the path of each Python file that training runs, in the order of the paths."""
+    total = hashlib.sha256()
+    for path in sorted(path for package in _TRAINS for path in (root / package).rglob("*.py")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{digest}  {path.relative_to(root).as_posix()}\n".encode())
+    return total.hexdigest()

@@ -279,7 +279,7 @@ class Lineage(_ManifestPart):
     features: Mapping[str, Any] = {}
     """The feature service that training joined: name, digest of its definition, feature views; empty: none."""
     code_commit: str
-    """Commit of the code that trained."""
+    """Commit of the code that trained; `sources:` and a SHA-256 of its files where it ran outside of its checkout."""
     seed: int | None = None
     """Seed of everything random in training."""
     parameters: Mapping[str, Any] = {}
