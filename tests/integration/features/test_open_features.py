@@ -143,8 +143,8 @@ def test_with_its_request_fields_the_computed_features_are_there_too(folder):
     ("words", "problem"),
     [
         pytest.param(["host"], "not KEY=VALUE", id="a word without a value"),
-        pytest.param(["user=x"], "'user' is not among", id="a key it does not know"),
-        pytest.param(["proto=tcp"], "'host' is needed", id="the key is missing"),
+        pytest.param(["user=x"], "'user' is not one of", id="a key it does not know"),
+        pytest.param(["proto=tcp"], "'host' is missing", id="the key is missing"),
         pytest.param(["host=x", "sport=ssh"], "expected INT64", id="a number that is none"),
         pytest.param(["host=x", "--at", "noon"], "RFC 3339", id="a time that is none"),
     ],
