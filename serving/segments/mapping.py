@@ -24,6 +24,8 @@ from typing import Any, Final
 
 import yaml
 
+from serving.yaml_depth import check_depth
+
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of a mapping file."""
 MOST_ENTRIES: Final = 200_000
@@ -192,6 +194,10 @@ def _lines_of_csv(text: str, where: str) -> Sequence[Line]:
 
 
 def _lines_of_yaml(text: str, where: str) -> Sequence[Line]:
+    try:
+        check_depth(text)
+    except yaml.YAMLError as problem:
+        raise SegmentMapError(f"{where}: is not YAML of a mapping: {problem}") from problem
     loader = _AsWritten(text)
     try:
         node: Any = loader.get_single_node()

@@ -83,6 +83,10 @@ def test_what_a_newer_operator_wrote_there_is_known_as_well():
     ("text", "replicas", "expected"),
     [
         pytest.param("a: [", None, "is not YAML", id="no YAML"),
+        pytest.param(
+            "[" * 200_000, None, "nested deeper than 100", id="YAML that is nested without end does not end the process"
+        ),
+        pytest.param("- " * 100_000, None, "nested deeper than 100", id="nor do lists on one line"),
         pytest.param("", None, "is empty", id="empty"),
         pytest.param("applications: [{name: other}]", None, r"has the applications \['other'\], not 'vedette'", id="not there"),
         pytest.param(

@@ -58,6 +58,10 @@ def test_lookup(mapping: SegmentMap, entity: str, segments: set[str]) -> None:
         pytest.param("entity,unit,unit\na,b,c\n", False, "repeat a name", id="a column twice"),
         pytest.param("- a\n- b\n", True, "is not a mapping of entities", id="a list"),
         pytest.param("a: {unit: [}", True, "is not YAML", id="no YAML"),
+        pytest.param(
+            "[" * 200_000, True, "nested deeper than 100", id="YAML that is nested without end does not end the process"
+        ),
+        pytest.param("? " * 100_000, True, "nested deeper than 100", id="nor do keys on one line"),
         pytest.param(f"entity,unit\na,{'x' * 200_000}\n", False, "line 2: is not CSV: field larger", id="a field without end"),
         pytest.param('entity,unit\na,"x\n', False, "is not CSV: unexpected end", id="a quote without end"),
         pytest.param("# why\nentity,unit\n\na\n", False, "line 4: has 1 fields", id="a short line after comments"),
