@@ -7,6 +7,15 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _warm_probes() -> Iterator[None]:
+    """As in unit tests, no Python is started for each bundle that is probed; tests/e2e and test_replica_host.py start them."""
+    from tests.fakes.probes import warm_probes  # not before tests run: it imports the loader
+
+    with warm_probes():
+        yield
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 KiB."""

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import yaml
@@ -56,6 +56,10 @@ def assets() -> Path | None:
     """The folder with etcd and kube-apiserver, if there is one."""
     named = os.environ.get(ASSETS)
     return next((folder for folder in ([Path(named)] if named else built()) if not _missing(folder)), None)
+
+
+_GO: Final = {"GOGC": "400", "GOMEMLIMIT": "640MiB"}
+"""Collect garbage less often while there is little of it: a quarter less processor time, mostly where definitions come and go."""
 
 
 def _missing(folder: Path) -> list[str]:
@@ -129,7 +133,14 @@ class RealApiServer(Handle):
         log = (self.folder / f"{program}.log").open("wb")
         command = [str(self._assets / program), *options]
         self._started.append(
-            subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, start_new_session=True)
+            subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                start_new_session=True,
+                env={**os.environ, **_GO},
+            )
         )
         log.close()
 

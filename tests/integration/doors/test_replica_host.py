@@ -9,14 +9,25 @@ import pytest
 
 from operators.labs.simple_model import build_simple
 from serving.app import compose
+from serving.loading import loader
 from serving.models.build import build_bundle
+from serving.models.probe import probe
 from serving.models.store import BundleStore
 from serving.replica.host import ReplicaHost
 from serving.replica.served_file import ServedFile, newest_of_each
 from serving.settings import ServingSettings
+from tests.fakes.probes import cold_probes
 from tests.waiting import until
 
 ASK = {"inputs": [{"name": n, "shape": [1, 16], "datatype": "INT32", "data": list(range(16))} for n in ("INPUT0", "INPUT1")]}
+
+
+@pytest.fixture(autouse=True)
+def _real_probes(monkeypatch):
+    """Each loading starts a new Python, as in the product."""
+    monkeypatch.setattr(loader, "probe", probe)
+    with cold_probes():
+        yield
 
 
 @pytest.fixture
