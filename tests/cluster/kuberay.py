@@ -15,8 +15,8 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
-import yaml
 
+from tests import quick_yaml as yaml
 from tests.fakes.apiserver import Handle
 from tests.fakes.apiserver.real import assets, guard, unavailable
 from tests.fakes.operator.operator_world import MERGE, SSA

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from operators.backends.pods import is_ready
 from serving.spec import ServingSpec
+from tests import quick_yaml as yaml
 from tests.cluster.conftest import Operators
 from tests.cluster.kuberay import KubeRay, RayHead, leave, no_kuberay, run
 from tests.cluster.test_operator_rollouts import is_healthy, weights

@@ -5,8 +5,8 @@ import signal
 
 import httpx
 import pytest
-import yaml
 
+from tests import quick_yaml as yaml
 from tests.cluster.test_operator_rollouts import is_healthy
 from tests.fakes.operator.operator_world import API, MERGE, ROOT, World
 from tests.fakes.redis_server import free_port

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import yaml
-
+from tests import quick_yaml as yaml
 from tests.cluster.test_operator_rollouts import begin, is_healthy
 from tests.fakes.operator.operator_world import API, MERGE, SSA, World, digest
 from tests.fakes.operator.serving_pods import ray_service, serving_spec

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from lifecycle.governance.approvals.desk import ApprovalDesk
 from operators.cli.rollout.app import app
 from operators.rollout.status import VerbRequest
+from tests import quick_yaml as yaml
 from tests.cluster.test_operator_rollouts import is_healthy, weights
 from tests.fakes.certificates import write_certificate
 from tests.fakes.operator.operator_world import MERGE, QUICK, ROOT, World, digest

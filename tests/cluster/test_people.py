@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import pytest
 import typer.main
-import yaml
 from typer.testing import CliRunner
 
 from operators.api.crds import definitions
 from operators.cli import control_plane
 from operators.cli.console import CommandError
 from operators.cli.kubectl import app
+from tests import quick_yaml as yaml
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.operator_world import ROOT, SSA, digest
 from tests.waiting import until

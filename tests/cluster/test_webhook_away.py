@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
-import yaml
 
 from operators.rollout.status import VerbRequest
+from tests import quick_yaml as yaml
 from tests.cluster.test_operator_rollouts import is_healthy
 from tests.cluster.test_operator_under_rbac import give_rights, manifests
 from tests.fakes.operator.operator_world import API, MERGE, QUICK, World

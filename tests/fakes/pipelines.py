@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lifecycle.pipeline.project import Project
 from lifecycle.pipeline.running.dvc_folder import prepare_dvc_folder
 from lifecycle.pipeline.running.run import PipelineRun, StageOutcome, run_pipeline
 from lifecycle.pipeline.running.run_lock import run_lock
+from tests import quick_yaml as yaml
 
 
 class PipelineFolder:

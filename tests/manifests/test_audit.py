@@ -5,8 +5,8 @@ import subprocess
 from pathlib import PurePosixPath
 
 import pytest
-import yaml
 
+from tests import quick_yaml as yaml
 from tests.manifests.conftest import MANIFESTS, _kubectl
 
 

@@ -1,9 +1,9 @@
 """What no schema knows: that the manifests fit each other, the settings and the pods' own rules."""
 
 import pytest
-import yaml
 
 from serving.settings import ServingSettings
+from tests import quick_yaml as yaml
 from tests.manifests.conftest import FRONTED, KUSTOMIZATIONS, OPERATED
 
 

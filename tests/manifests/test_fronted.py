@@ -1,8 +1,8 @@
 """The overlay with Envoy: nobody comes past it, and it is confined and configured as the pods' own containers are."""
 
 import pytest
-import yaml
 
+from tests import quick_yaml as yaml
 from tests.manifests.conftest import FRONTED
 
 

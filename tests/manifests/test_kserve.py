@@ -2,7 +2,6 @@
 
 import jsonschema
 import pytest
-import yaml
 
 from operators.api.types import KserveBackend
 from operators.backends.inference_service import fields_of
@@ -10,6 +9,7 @@ from operators.ports import ServiceRef
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target, TargetVariant
 from serving.settings import ServingSettings
+from tests import quick_yaml as yaml
 from tests.manifests.conftest import KSERVE
 from tests.manifests.schemas import crd_schema
 

@@ -5,10 +5,10 @@ import re
 import jsonschema
 import kubernetes.client
 import pytest
-import yaml
 
 from operators.api.crds import definitions
 from operators.api.lint import lint
+from tests import quick_yaml as yaml
 from tests.manifests.conftest import MANIFESTS, OPERATORS, ROOT
 from tests.manifests.schemas import crd_schema
 

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 from operators.labs.simple_model import build_simple
 from serving.models.store import BundleStore
+from tests import quick_yaml as yaml
 from tests.manifests.ray_node import _free_ports, ray_node, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

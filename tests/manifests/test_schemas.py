@@ -8,9 +8,9 @@ import jsonschema
 import kubernetes.client
 import pydantic
 import pytest
-import yaml
 
 from serving.spec import ServingSpec
+from tests import quick_yaml as yaml
 from tests.manifests.conftest import ROOT
 from tests.manifests.schemas import crd_schema
 

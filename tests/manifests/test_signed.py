@@ -4,8 +4,8 @@ import os
 import subprocess
 
 import pytest
-import yaml
 
+from tests import quick_yaml as yaml
 from tests.manifests.conftest import MANIFESTS, _kubectl
 
 

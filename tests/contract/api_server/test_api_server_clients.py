@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests import quick_yaml as yaml
 from tests.contract.api_server.api_server_kind import definition, eventually, install, new_group, uninstall
 from tests.fakes.apiserver import Handle
 

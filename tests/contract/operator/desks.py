@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from operators.backends.kube import Kube
 from operators.backends.kube_access import access
+from tests import quick_yaml as yaml
 from tests.contract.api_server.api_server_kind import eventually
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.operator_desk import Desk

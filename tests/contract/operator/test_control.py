@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from operators.cli.kubectl import app as kubectl
@@ -18,6 +17,7 @@ from operators.control.cluster import connect
 from operators.control.folder import ControlFolder
 from operators.control.port import Control, ControlError, DamagedState, NoSuchService, Unreachable
 from operators.rollout.status import VerbRequest
+from tests import quick_yaml as yaml
 from tests.fakes.apiserver import ApiServer, Handle, User
 
 ROOT = Path(__file__).parents[3]

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from operators.api.service_intent import CHANGE_CAUSE
 from operators.backends.kube import MODEL_SERVICES, Kube, NotFound
 from operators.backends.kube_access import access
+from tests import quick_yaml as yaml
 from tests.contract.api_server.api_server_kind import eventually
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.operator_desk import POLICY, Desk, condition

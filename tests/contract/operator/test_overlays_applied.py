@@ -8,9 +8,9 @@ import json
 import uuid
 
 import pytest
-import yaml
 
 from operators.api.crds import definitions
+from tests import quick_yaml as yaml
 from tests.contract.operator.installed import APPLY, ROOT, foreign_definitions, http, kubectl, namespaces
 from tests.fakes.apiserver import Handle
 

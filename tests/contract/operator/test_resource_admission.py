@@ -6,11 +6,11 @@ import copy
 from datetime import UTC, datetime
 
 import pytest
-import yaml
 
 from operators.api.read import read, read_service
 from operators.rollout.spec import Revision, RolloutSpec
 from operators.rollout.status import FinishedRollout, RolloutStatus
+from tests import quick_yaml as yaml
 from tests.contract.operator.installed import APPLY, GROUP, PLURALS, foreign_definitions, http, kubectl, namespaces
 from tests.fakes.operator.resources import BAD, GOOD, service
 

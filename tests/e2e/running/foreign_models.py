@@ -1,4 +1,4 @@
-"""Models as other people export them: what tests/e2e/test_foreign_models.py has served."""
+"""Models as other people export them: what tests/e2e/test_foreign_models.py has served. Their libraries are imported when one is made."""
 
 from pathlib import Path
 
@@ -6,13 +6,6 @@ import numpy as np
 import onnx
 import pandas as pd
 from onnx import TensorProto, helper
-from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
-from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 Inputs = dict[str, np.ndarray]
 
@@ -24,6 +17,13 @@ def strings(values: list[str]) -> np.ndarray:
 
 def pipeline(folder: Path) -> tuple[Path, Inputs]:
     """A scikit-learn pipeline over a data frame: two numbers, an integer and a word; label and probabilities out (with ZipMap)."""
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     rng = np.random.default_rng(7)
     frame = pd.DataFrame(
         {
@@ -61,6 +61,13 @@ def pipeline(folder: Path) -> tuple[Path, Inputs]:
 
 def two_words(folder: Path) -> tuple[Path, Inputs]:
     """Two string inputs, a label and a probability matrix out (without ZipMap)."""
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import StringTensorType
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
     rng = np.random.default_rng(11)
     frame = pd.DataFrame({"user": rng.choice(["root", "alice", "bob"], 120), "verb": rng.choice(["GET", "POST", "PUT"], 120)})
     label = ((frame["user"] == "root") & (frame["verb"] != "GET")).astype(np.int64)

@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-import yaml
 
+from tests import quick_yaml as yaml
 from tests.fakes.apiserver.certificates import lenient
 
 Json = dict[str, Any]

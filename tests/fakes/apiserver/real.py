@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests import quick_yaml as yaml
 from tests.fakes.apiserver.certificates import issue
 from tests.fakes.apiserver.handle import Handle
 

@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from operators.api.service_intent import CHANGED_BY
 from operators.api.types import RayBackend
 from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Kind, Kube, KubeError, KubeObject, NotFound
@@ -19,6 +17,7 @@ from operators.backends.load import LoadMeter
 from operators.backends.ray import RayServeBackend
 from operators.handlers.looking.backends import Backends
 from operators.handlers.webhook import application, listen
+from tests import quick_yaml as yaml
 from tests.fakes.apiserver.certificates import issue
 from tests.fakes.operator.kuberay import PORT, KubeRay
 from tests.fakes.operator.operator_desk import POLICY, Desk

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
 from operators.api.types import REQUESTS_ANNOTATION
 from operators.rollout.status import VerbRequest
+from tests import quick_yaml as yaml
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.serving_pods import FOREIGN_CRDS, Group, ServingPods, pod, ray_cluster, ray_service, worker_group
 from tests.waiting import HANG_S, until

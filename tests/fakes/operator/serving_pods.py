@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
 from aiohttp import web
 
 from serving.spec import ModelSpec, ServingSpec
+from tests import quick_yaml as yaml
 
 PRESERVE = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 

@@ -10,10 +10,10 @@ import urllib.request
 import kubernetes.client
 import pytest
 import typer.main
-import yaml
 
 from operators.cli.main import app
 from operators.handlers.settings import OperatorSettings
+from tests import quick_yaml as yaml
 from tests.fakes.labelled import PredictionLog, record
 from tests.manifests.conftest import LABELS, MANIFESTS, MONITOR, ROOT, _kubectl
 

@@ -8,10 +8,10 @@ import sys
 import kubernetes.client
 import pytest
 import typer.main
-import yaml
 
 from operators.cli.main import app
 from operators.cli.monitoring.monitor_metrics import METRICS
+from tests import quick_yaml as yaml
 from tests.manifests.conftest import MANIFESTS, MONITOR, _kubectl
 from tests.manifests.test_images import ROOT, _site_packages, _sources
 

@@ -1,11 +1,10 @@
 """Laws of approvals in a cluster, on both API servers: signed or checked, recorded before they count, and no status skips one."""
 
-import yaml
-
 from lifecycle.governance.approvals.desk import ApprovalDesk
 from lifecycle.governance.approvals.note import ApprovalSubject
 from operators.backends.kube import EVENTS, MODEL_SERVICES
 from operators.handlers.settings import OperatorSettings
+from tests import quick_yaml as yaml
 from tests.fakes.approvers import signed, signer
 from tests.fakes.operator.operator_desk import CANDIDATE, STABLE, Desk
 
