@@ -45,25 +45,22 @@ class TestModelsOfOnesOwn:
         assert len(verdicts) > 100
         assert not [line for line in verdicts if "error" in line]
         assert {"alert", "benign"} <= {line["verdict"] for line in verdicts}
-        serve, asks = played(OWN)[-2:]
         assert len(played(OWN)) < 10
-        with up(one_folder / ".vedette", *shlex.split(serve)[2:], timeout_s=PATIENCE_S, cwd=one_folder) as served:
-            reader.server = served
-            answered = outputs(reader.types(OWN, asks))
-        assert answered["verdict"] == ["alert"], "one.json is a guesser's login"
-        assert answered["degraded"] == [False]
 
-    def test_then_a_model_made_elsewhere_in_the_same_folder(self, one_folder: Path):
+    def test_then_a_model_made_elsewhere_and_one_server_for_both(self, one_folder: Path):
         reader = Reader(one_folder)
         reader.makes_files(ANY)
         reader.follows(ANY)
         serve, asks, describes = played(ANY)[-3:]
+        serve_own, asks_own = played(OWN)[-2:]
+        assert serve == serve_own, "one server is what both pages say"
         with up(one_folder / ".vedette", *shlex.split(serve)[2:], timeout_s=PATIENCE_S, cwd=one_folder) as served:
             reader.server = served
+            answered = outputs(reader.types(OWN, asks_own))
+            assert answered["verdict"] == ["alert"], "one.json is a guesser's login"
+            assert answered["degraded"] == [False]
             assert outputs(reader.types(ANY, asks))["verdict"] == ["benign", "alert"]
             assert {t["name"] for t in json.loads(reader.types(ANY, describes))["inputs"]} == {"country", "attempts"}
-            answered = outputs(reader.types(OWN, played(OWN)[-1]))
-            assert answered["verdict"] == ["alert"], "the model of the page before is served as it was"
 
     def test_a_model_made_elsewhere_from_an_empty_folder(self, tmp_path: Path):
         reader = Reader(tmp_path)
@@ -263,7 +260,9 @@ class TestOnOneServer:
         assert "alert" in json.loads(printed)["verdicts"]
 
     def test_run_the_monitor(self, reader: Reader):
-        reader.says(INFER)
+        receipt = json.loads(reader.says(INFER))["parameters"]["receipt"]
+        log = reader.folder / ".vedette" / "audit"
+        until(lambda: any(receipt.encode() in path.read_bytes() for path in log.glob("segment-*.jsonl")), "no record")
         once, show, for_programs = played("run-the-monitor.md")
         look = lambda: reader.types("run-the-monitor.md", once, ends_with=(0, 1))  # noqa: E731 - others' requests need not look like training
         seen = lambda: (look(), "flows version 1: " in reader.types("run-the-monitor.md", show))[1]  # noqa: E731 - records come off the path

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import shap
 
 from lifecycle.datasets.data import Dataset, check_data, find_file, read_data
 from lifecycle.datasets.declarations import read_detector
@@ -51,6 +50,8 @@ def test_a_built_in_detector_is_explained_as_shap_explains_it(tmp_path: Path, lo
     found = explainer.explain(tensors, budget_s=1)
     assert {(a.method, a.is_exact) for a in found} == {("tree_shap", True)}
     matrix = encoding.matrix(frame.head(EXPLAINED))
+    import shap  # takes a second
+
     by_shap = [shap.TreeExplainer(booster) for booster in fitted.boosters]
     expected = np.mean([one.shap_values(matrix) for one in by_shap], axis=0)
     np.testing.assert_allclose([a.values for a in found], expected, atol=1e-6)
