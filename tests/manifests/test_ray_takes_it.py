@@ -12,7 +12,7 @@ from serving.models.store import BundleStore
 from tests import quick_yaml as yaml
 from tests.manifests.ray_node import _free_ports, ray_node, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("a Ray node as KubeRay has it")]
 
 APPLICATIONS = "/api/serve/applications/"
 TENSORS = [{"name": n, "datatype": "INT32", "shape": [1, 16], "data": list(range(16))} for n in ("INPUT0", "INPUT1")]
