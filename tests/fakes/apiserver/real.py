@@ -58,8 +58,8 @@ def assets() -> Path | None:
     return next((folder for folder in ([Path(named)] if named else built()) if not _missing(folder)), None)
 
 
-_GO: Final = {"GOGC": "400", "GOMEMLIMIT": "640MiB"}
-"""Collect garbage less often while there is little of it: a quarter less processor time, mostly where definitions come and go."""
+_GO: Final = {"GOGC": "200"}
+"""Garbage is collected half as often: a sixth less processor time where definitions come and go, for half as much memory again."""
 
 
 def _missing(folder: Path) -> list[str]:
