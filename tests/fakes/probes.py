@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -36,13 +37,15 @@ class WarmPython:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._address = ""
+        self._starting = threading.Lock()  # models are loaded side by side
 
     def run(self, command: Sequence[str], *, timeout: float, **_: Any) -> subprocess.CompletedProcess[str]:
         """Raises subprocess.TimeoutExpired; the child is ended by then."""
         module, *arguments = command[2:]
         assert module == probe_module.__name__, f"{command} is no probe"
-        if self._process is None:
-            self._start()
+        with self._starting:
+            if self._process is None:
+                self._start()
         with socket.socket(socket.AF_UNIX) as asked:
             asked.connect(self._address)
             asked.sendall(json.dumps({"arguments": arguments, "timeout": timeout}).encode() + b"\n")
