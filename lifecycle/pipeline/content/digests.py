@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,4 +173,17 @@ def _speakable(place: str) -> None:
         place.encode()
     except UnicodeEncodeError:
         shown = place.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        if _is_utf_8(os.fsencode(place)):
+            words = (
+                f"{shown}: this Python reads names as {sys.getfilesystemencoding()}; set PYTHONUTF8=1, or a locale with UTF-8"
+            )
+            raise ContentError(words) from None
         raise ContentError(f"{shown}: the name is not UTF-8, so dvc.lock cannot hold it; rename it") from None
+
+
+def _is_utf_8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

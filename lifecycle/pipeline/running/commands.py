@@ -85,9 +85,14 @@ def _run_one(
     running: _Running,
     began: Callable[[int], None],
 ) -> None:
-    try:
+    try:  # bytes: dvc.yaml is UTF-8, whatever the locale
         process = subprocess.Popen(
-            arguments, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=_STDERR, start_new_session=True
+            [word.encode() for word in arguments],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=_STDERR,
+            start_new_session=True,
         )
     except OSError as problem:
         raise StageError(f"stage {name}: {arguments[0]} cannot be started: {problem.strerror}") from problem

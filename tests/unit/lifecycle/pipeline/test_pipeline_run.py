@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,15 +194,26 @@ def test_outputs_that_are_nowhere_else_outlive_a_failed_run(tmp_path):
 
 
 def test_a_folder_keeps_its_files_names_and_a_file_its_right_to_be_run(tmp_path):
-    make = "mkdir -p out/sub/empty && cat in > 'out/sub/é x' && cp in tool && chmod +x tool"
+    make = "mkdir -p out/sub/empty && cat in > 'out/sub/a x' && cp in tool && chmod +x tool"
     folder = PipelineFolder(tmp_path, {"only": {"cmd": make, "deps": ["in"], "outs": ["out", "tool"]}})
     for text in ("a", "b", "a"):
         folder.write("in", text)
         last = folder.outcomes()
     assert last == {"only": "restored"}
-    assert folder.read("out/sub/é x") == "a"
+    assert folder.read("out/sub/a x") == "a"
     assert os.access(tmp_path / "tool", os.X_OK)
     assert folder.why() == {}
+
+
+def test_names_in_utf_8_are_kept_and_a_python_that_reads_others_says_what_to_set(tmp_path):
+    folder = PipelineFolder(tmp_path, {"only": {"cmd": "mkdir -p out && cat in > out/é", "deps": ["in"], "outs": ["out"]}})
+    folder.write("in", "a")
+    if sys.getfilesystemencoding() == "utf-8":
+        folder.runs()
+        assert folder.read("out/é") == "a"
+        assert folder.why() == {}
+    else:
+        assert "PYTHONUTF8=1" in folder.fails()
 
 
 @pytest.mark.parametrize("harm", ["emptied", "changed", "removed"])
