@@ -119,10 +119,12 @@ class OwnRedis:
             raise BenchError("Redis refused no write although it was full: the fault was none")
 
     def client(self) -> Any:
-        """A client of Redis' own Python package."""
+        """A client of Redis' own Python package. It does not try again: whether the server answers now is what its callers want to know."""
         import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
 
-        return redis.Redis(HOST, self.port, socket_timeout=5)
+        return redis.Redis(HOST, self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
     def _debug(self) -> tuple[str, ...]:
         version = subprocess.run([str(self._program), "--version"], capture_output=True, text=True, check=True).stdout
