@@ -159,8 +159,8 @@ class LabelUse(_Part):
     min_sureness: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Least sureness of a label."""
     weight: Annotated[float, Field(gt=0, le=1000)] = 5.0
-    """What a labelled row counts for beside a base row when the model is fitted, before the factor below. It is the same however the row was
-    selected for labelling."""
+    """What a labelled row counts for beside a base row when the model is fitted, before the factor below. It is the same however the row
+    was selected for labelling."""
     inclusion_cap: Annotated[float, Field(ge=1, le=10_000)] = 20.0
     """Most that a row counts for when thresholds are chosen and challengers judged: the inverse of its inclusion probability, capped."""
     false_alarm_weight: Annotated[float, Field(ge=1, le=1000)] = 3.0
