@@ -82,5 +82,5 @@ def read_policy(path: Path) -> GatePolicy:
     try:
         document = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as problem:
-        raise EvaluationError(f"{path}: is no YAML ({problem})") from problem
+        raise EvaluationError(f"{path}: is not YAML ({problem})") from problem
     return parse_policy(document, str(path))

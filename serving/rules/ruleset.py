@@ -54,7 +54,7 @@ class RulesFile(_Part):
     """The whole of a rules.yaml."""
 
     otherwise: Literal["benign", "investigate", "alert"] = "investigate"
-    """The verdict of a row that no rule holds of. Nothing is known of it, so it is looked at unless you say otherwise."""
+    """The verdict of a row that matches no rule."""
     thresholds: tuple[ThresholdRule, ...] = ()
     """Rules over columns."""
     logsources: tuple[Mapping[str, Any], ...] = ()

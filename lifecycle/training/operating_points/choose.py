@@ -75,7 +75,7 @@ def _choose(curve: ThresholdCurve, rows: ValidationRows, scenario: Scenario, *, 
         return _Chosen(_best(worth, allowed), guarantee, "")
     index = _nearest(figure, worth, floor.bound, last)
     if len(places):
-        why = f"{scenario.require} holds only under the threshold of the balance, which is not gone below"
+        why = f"{scenario.require} holds only below the threshold of the `f1` scenario, and no lower threshold is chosen"
     else:
         why = shortfall(floor, certified, rows.unit, float(figure[index]), requirement=scenario.require)
     return _Chosen(index, None, why)

@@ -19,7 +19,7 @@ _MOST: Final = 100
 
 
 def shortfall(floor: Floor, certified: CertifiedThresholds, unit: SamplingUnit, nearest: float, *, requirement: str) -> str:
-    """One or two sentences. nearest: what the threshold that stands in reaches on the validation rows."""
+    """One or two sentences. nearest: what the threshold used instead reaches on the validation rows."""
     missed, alarmed = certified.missed, certified.alarmed
     known = (
         f"{missed.draws:,} attacked {PLURALS[unit]}" if unit in ("entity", "group") else f"{missed.draws:,} {_attacks(unit)}"
@@ -27,7 +27,7 @@ def shortfall(floor: Floor, certified: CertifiedThresholds, unit: SamplingUnit, 
     if floor.measure != "recall":
         known += f" and {alarmed.draws:,} {_BENIGN[unit]}"
     head = f"{requirement} cannot be promised with {1 - floor.delta:.0%} confidence from {known}"
-    found = f"the threshold that stands in reaches {nearest:.3f} on the validation rows"
+    found = f"the threshold used instead reaches {nearest:.3f} on the validation rows"
     return f"{head}: {_needed(floor, missed, alarmed, unit)}; {found}"
 
 
@@ -38,7 +38,7 @@ def _attacks(unit: SamplingUnit) -> str:
 def _needed(floor: Floor, missed: Losses, alarmed: Losses, unit: SamplingUnit) -> str:
     if floor.measure == "recall":
         if floor.bound >= 1:
-            return "no number would do, as the next one may be missed"
+            return "no number would be enough, as the next attack may be missed"
         needed = draws_for_recall(floor, unit)
         return f"it takes at least {needed:,}, with no attack missed"
     if not alarmed.draws:

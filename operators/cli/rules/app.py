@@ -74,7 +74,7 @@ def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
 
 
 def _matched(compiled: "Matcher", event: "Found") -> "list[SigmaRule]":
-    """The rules that hold of an event. Raises RuleError."""
+    """The rules that match an event. Raises RuleError."""
     from serving.rules.errors import RuleError
     from serving.rules.events import fields_of_json
 

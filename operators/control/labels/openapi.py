@@ -116,7 +116,7 @@ _ERRORS: Final = {
     "400": "It is no label; the message names the field.",
     "401": "The bearer token is missing or another one.",
     "404": "No answer, or no label, is known by this name.",
-    "409": "The id was used for another word, or the time was drawn already.",
+    "409": "The id already names another label, or the time was drawn already.",
     "413": "The body is too large, or has too many labels.",
     "503": "The labels could not be kept. Send them again.",
 }

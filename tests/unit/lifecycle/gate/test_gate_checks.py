@@ -68,7 +68,7 @@ def test_the_order_is_that_of_the_list():
     pytest.param("families: [{least: 0}]", "greater than 0", id="a recall that every bundle has"),
     pytest.param("surplus: 1", "surplus", id="a field that is none"),
     pytest.param("required: [performance]\nrequired: []", "'required' is there twice", id="a field twice"),
-    pytest.param("[", "no YAML", id="no YAML"),
+    pytest.param("[", "not YAML", id="no YAML"),
     pytest.param("- a", "dictionary", id="a list"),
 ])  # fmt: skip
 def test_a_policy_that_is_wrong_is_named(tmp_path, text, says):

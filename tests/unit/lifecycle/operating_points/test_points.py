@@ -101,7 +101,10 @@ def test_more_rows_of_a_model_that_cannot_do_it_do_not_help():
 
 def test_a_perfect_recall_is_never_promised():
     declared = detector(operating_points__breach_response={"require": "recall >= 1"})
-    assert "no number would do" in chosen([(0.9, True)] * 500 + [(0.1, False)] * 500, declared)[2]["breach_response"].shortfall
+    assert (
+        "no number would be enough"
+        in chosen([(0.9, True)] * 500 + [(0.1, False)] * 500, declared)[2]["breach_response"].shortfall
+    )
 
 
 def test_a_margin_is_added_to_the_requirement():
