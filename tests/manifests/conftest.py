@@ -53,6 +53,20 @@ def rendered() -> Callable[[str], str]:
     return render
 
 
+def rendered_with(folder: Path, overlay: str, component: str) -> list[dict[str, Any]]:
+    """The resources of an overlay with one more component, as a platform team adds it. folder: where its kustomization is written."""
+    (folder / "kustomization.yaml").write_text(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+        f"resources: [{os.path.relpath(MANIFESTS / 'overlays' / overlay, folder)}]\n"
+        f"components: [{os.path.relpath(MANIFESTS / 'components' / component, folder)}]\n",
+        encoding="utf-8",
+    )
+    words = [_kubectl(), "kustomize", "--load-restrictor=LoadRestrictionsNone", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
 @pytest.fixture(params=KUSTOMIZATIONS)
 def resources(request: pytest.FixtureRequest, rendered: Callable[[str], str]) -> list[dict[str, Any]]:
     """The resources of one kustomization; a test that asks for this runs for each."""

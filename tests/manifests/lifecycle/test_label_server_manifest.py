@@ -15,7 +15,7 @@ from operators.cli.main import app
 from operators.handlers.settings import OperatorSettings
 from tests import quick_yaml as yaml
 from tests.fakes.labelled import PredictionLog, record
-from tests.manifests.conftest import LABELS, MANIFESTS, MONITOR, ROOT, _kubectl
+from tests.manifests.conftest import LABELS, MONITOR, ROOT, rendered_with
 
 KINDS = {
     "Deployment": kubernetes.client.V1Deployment,
@@ -104,16 +104,7 @@ def test_the_container_takes_labels_with_the_token_alone(pod, tmp_path):
 
 
 def test_the_operator_is_told_where_the_label_server_is(tmp_path):
-    (tmp_path / "kustomization.yaml").write_text(
-        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
-        f"resources: [{os.path.relpath(MANIFESTS / 'overlays' / 'operator', tmp_path)}]\n"
-        f"components: [{os.path.relpath(MANIFESTS / 'components' / 'operator-labels', tmp_path)}]\n",
-        encoding="utf-8",
-    )
-    words = [_kubectl(), "kustomize", "--load-restrictor=LoadRestrictionsNone", str(tmp_path)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    (deployment,) = [r for r in yaml.safe_load_all(done.stdout) if r["kind"] == "Deployment"]
+    (deployment,) = [r for r in rendered_with(tmp_path, "operator", "operator-labels") if r["kind"] == "Deployment"]
     KINDS["Deployment"].model_validate(deployment)
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     variables = {v["name"]: v for v in container["env"]}

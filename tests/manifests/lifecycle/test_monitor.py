@@ -1,6 +1,5 @@
 """The monitor's Deployment, and the alert rules about it."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import typer.main
 from operators.cli.main import app
 from operators.cli.monitoring.monitor_metrics import METRICS
 from tests import quick_yaml as yaml
-from tests.manifests.conftest import MANIFESTS, MONITOR, _kubectl
+from tests.manifests.conftest import MANIFESTS, MONITOR, rendered_with
 from tests.manifests.test_images import ROOT, _site_packages, _sources
 
 KINDS = {
@@ -68,16 +67,7 @@ def test_its_arguments_are_options_of_the_verb_and_its_ports_agree(resources):
 
 
 def test_the_replicas_write_where_the_monitor_reads(tmp_path):
-    (tmp_path / "kustomization.yaml").write_text(
-        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
-        f"resources: [{os.path.relpath(MANIFESTS / 'overlays' / 'production', tmp_path)}]\n"
-        f"components: [{os.path.relpath(MANIFESTS / 'components' / 'shared-log', tmp_path)}]\n",
-        encoding="utf-8",
-    )
-    words = [_kubectl(), "kustomize", "--load-restrictor=LoadRestrictionsNone", str(tmp_path)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    (service,) = [r for r in yaml.safe_load_all(done.stdout) if r["kind"] == "RayService"]
+    (service,) = [r for r in rendered_with(tmp_path, "production", "shared-log") if r["kind"] == "RayService"]
     (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     (mount,) = [m for m in group["template"]["spec"]["containers"][0]["volumeMounts"] if m["name"] == "log"]
     assert (mount["mountPath"], mount["subPath"]) == ("/var/lib/vedette/audit", "audit")
