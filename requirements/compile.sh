@@ -9,7 +9,7 @@ common="--universal --generate-hashes --no-emit-index-url --no-header --python-v
 "$uv" pip compile pyproject.toml --extra dev $common "$@" -o requirements/dev.txt
 for extra in serving envoy lifecycle operators operator loadtests; do
   case $extra in
-    serving) more="--extra kafka --extra s3" ;;  # the image can anchor wherever a setting says
+    serving) more="--extra stream --extra s3" ;;  # the image also runs stream workers, and can anchor wherever a setting says
     *) more= ;;
   esac
   # shellcheck disable=SC2086

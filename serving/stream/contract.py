@@ -1,0 +1,76 @@
+"""The messages that a stream worker writes: a public contract, versioned by `schema`. Fields may be added; none changes its meaning.
+
+Values are JSON. Keys are the entity's text, so that one entity's messages stay in order. docs/reference/streams.md describes topics,
+keys and headers for programs up- and downstream."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+VERDICT_SCHEMA: Final = "vedette.verdict/1"
+ALERT_SCHEMA: Final = "vedette.alert/1"
+
+ID_HEADER: Final = "vedette-id"
+"""Header of each verdict, alert and dead letter: the id of the event it is about (`TOPIC/PARTITION/OFFSET`). A consumer that may see a
+message twice (mode `low_latency`) drops by it."""
+TRACE_HEADER: Final = "traceparent"
+"""W3C Trace Context: the event's own, or of the span that scored it."""
+REASON_HEADER: Final = "vedette-reason"
+"""Header of a dead letter: why the event was set aside."""
+
+Word = Literal["benign", "investigate", "alert", "unknown"]
+
+
+class VerdictMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The verdict on one event. Times are RFC 3339, UTC."""
+
+    schema: str
+    id: str
+    """The id of the event (`TOPIC/PARTITION/OFFSET`); of its verdicts there is one in each model."""
+    entity: dict[str, str | int]
+    """Join keys and their values."""
+    verdict: Word
+    model: str
+    version: str
+    revision: str
+    variant: str
+    source: str
+    """`model`, `cache` or `rules`."""
+    receipt: str
+    """With `row`: the record of this answer in the prediction log."""
+    row: int
+    scored_at: str
+    event_time: str | None = None
+    event_id: str | None = None
+    """The event's own `event_id`, if it has one."""
+    score: float | None = None
+    """None for an answer by rules."""
+    probability: float | None = None
+    operating_point: str | None = None
+    rules: tuple[str, ...] = ()
+    """Ids of the rules that match."""
+    techniques: tuple[str, ...] = ()
+    """MITRE ATT&CK ids, from the rules that match and from the detector."""
+    degraded: bool = False
+    """Defaults stood in for features, or rules for the model."""
+    late: bool = False
+    """The event came after its windows were closed, so it is not counted in them."""
+    sketched: bool = False
+    """A distinct count among the features is an estimate."""
+    suppressed_by: str | None = None
+    """Id of the suppression that turned an alert into what `verdict` says."""
+    trace_id: str | None = None
+
+
+class AlertMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An event with the verdict `alert`: what a SIEM is told. Of each event and model there is at most one."""
+
+    schema: str
+    verdict: VerdictMessage
+    title: str
+    """For people: the rule's title, or the detector's description."""
+    severity: Literal["informational", "low", "medium", "high", "critical"]
+    group: str
+    """Alerts of one entity and technique (or model, without techniques) share it."""
+    event: dict[str, Any] = {}
+    """The event as it was decoded."""
