@@ -1,0 +1,70 @@
+"""The port of the codecs: records in, events or reasons out."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from serving.stream.ports import StreamError, StreamRecord
+
+DecodedEvent = dict[str, Any]
+"""One event as it was decoded: field -> value. Values are what JSON has (text, whole and other numbers, bool, None, lists, objects); Avro
+and Protobuf add bytes, and Avro's logical types datetime, date, time, Decimal and UUID."""
+
+_MOST_REASON: Final = 500
+"""Characters of a reason; it goes into a header."""
+_MOST_SHOWN: Final = 60
+"""Characters of a value that a reason quotes: events hold what is personal."""
+
+
+class CodecLimits(msgspec.Struct, frozen=True):
+    """What a record may cost. A record over a limit is undecodable."""
+
+    record_bytes: int = 1_048_576
+    """Longest value. Kafka's own default for a message is the same."""
+    depth: int = 32
+    """Objects and arrays within one another."""
+    items: int = 100_000
+    """Elements of all arrays and maps of one event; a block of Avro nulls takes no bytes, whatever its count says."""
+
+
+class Undecodable(msgspec.Struct, frozen=True):
+    """Stands for a record that is no event, or an event that does not fit the model. reason: for the dead letter."""
+
+    reason: str
+
+
+class SchemasUnreachable(StreamError):
+    """The schema registry gave no answer. The records may be good: wait, and decode them again."""
+
+
+class EventCodec(Protocol):
+    """Turns records into events."""
+
+    def decode(self, records: Sequence[StreamRecord]) -> list[DecodedEvent | Undecodable]:
+        """One event, or the reason why there is none, for each record, in order. Raises SchemasUnreachable, and nothing else."""
+        ...
+
+
+def undecodable(reason: str) -> Undecodable:
+    """A reason of bounded length, in one line.
+
+    >>> undecodable("line one\\nline two").reason
+    'line one line two'
+    """
+    line = " ".join(reason.split())
+    return Undecodable(line if len(line) <= _MOST_REASON else line[: _MOST_REASON - 3] + "...")
+
+
+def shown(value: object) -> str:
+    """A value as a reason quotes it: short.
+
+    >>> shown("a" * 100)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
+    """
+    if isinstance(value, str | bytes | list | dict):
+        value = value[:_MOST_SHOWN] if isinstance(value, str | bytes) else f"{type(value).__name__} of {len(value)}"
+    elif isinstance(value, int) and abs(value) >= 10**_MOST_SHOWN:
+        value = "a whole number of more than 60 digits"
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
