@@ -19,6 +19,7 @@ REASON_HEADER: Final = "vedette-reason"
 """Header of a dead letter: why the event was set aside."""
 
 Word = Literal["benign", "investigate", "alert", "unknown"]
+Level = Literal["informational", "low", "medium", "high", "critical"]
 
 
 class VerdictMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -69,7 +70,7 @@ class AlertMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     verdict: VerdictMessage
     title: str
     """For people: the rule's title, or the detector's description."""
-    severity: Literal["informational", "low", "medium", "high", "critical"]
+    severity: Level
     group: str
     """Alerts of one entity and technique (or model, without techniques) share it."""
     event: dict[str, Any] = {}
