@@ -1,6 +1,6 @@
 """The features of a dataset's rows: declared windows computed, handed to the store, joined back as of each event.
 
-windows.py computes windows; `FeatureStore` stores and joins them."""
+serving.features.windows computes windows; `FeatureStore` stores and joins them."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,10 +13,10 @@ import pandas as pd
 from feature_repo.declaration import Column, Declaration, DeclarationError, Window
 from lifecycle.datasets.data import Dataset, matches
 from lifecycle.datasets.detector import Aggregate, Detector
-from lifecycle.datasets.windows import Measure, Ticks, aggregate
-from lifecycle.errors import DetectorError
+from lifecycle.errors import DataError, DetectorError
 from serving.features.plan.feast import load
 from serving.features.plan.feature_plan import service_info
+from serving.features.windows.aggregates import Measure, SpanTooLong, Ticks, aggregate
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
 
 DATATYPES: Final = {"string": "BYTES", "float": "FP64", "int": "INT64", "port": "INT64", "bool": "BOOL"}
@@ -127,7 +127,10 @@ def window_views(detector: Detector, declaration: Declaration, data: Dataset) ->
     codes, names = pd.factorize(data.frame[entity.key], sort=True)
     measures = {a.name: _measure(data.frame, spec.aggregates[a.name], detector.source.columns) for a in declaration.aggregates}
     windows = {declaration.view(w): w.seconds for w in declaration.windows}
-    ticks = aggregate(codes.astype(np.int64), data.at_us, measures, windows)
+    try:
+        ticks = aggregate(codes.astype(np.int64), data.at_us, measures, windows)
+    except SpanTooLong as problem:
+        raise DataError(str(problem)) from problem
     return {view: _frame(entity.key, names, ticks, view) for view in windows}
 
 

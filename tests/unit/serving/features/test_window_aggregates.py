@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.datasets.windows import SECOND_US, Measure, aggregate
-from lifecycle.errors import DataError
+from serving.features.windows.aggregates import SECOND_US, Measure, SpanTooLong, aggregate
 from tests import laws
 
 EVENTS = st.lists(
@@ -71,5 +70,19 @@ def test_a_time_line_too_long_to_count_on_is_refused_not_counted_wrong():
     fine = aggregate(who, at, {"n": Measure("count", who)}, {"v": 60})
     assert fine.columns["v"]["n"].tolist() == [1] * 5_000
     at[0] = 0
-    with pytest.raises(DataError, match="1970-01-01"):
+    with pytest.raises(SpanTooLong, match="1970-01-01"):
         aggregate(who, at, {"n": Measure("count", who)}, {"v": 60})
+
+
+@laws.examples(60)
+@given(EVENTS, st.integers(0, 45))
+def test_later_rows_alone_are_what_they_are_among_all_rows(events, second):
+    who, at, value, amount = (np.array([e[i] for e in events], dtype=np.int64) for i in range(4))
+    measures = {"n": Measure("count", value), "sum": Measure("sum", amount), "distinct": Measure("distinct", value)}
+    whole = aggregate(who, at, measures, {"w": 5})
+    later = aggregate(who, at, measures, {"w": 5}, after_us=second * SECOND_US)
+    kept = whole.at_us > second * SECOND_US
+    assert later.at_us.tolist() == whole.at_us[kept].tolist()
+    assert later.entity.tolist() == whole.entity[kept].tolist()
+    for name, values in later.columns["w"].items():
+        assert values.tolist() == whole.columns["w"][name][kept].tolist()

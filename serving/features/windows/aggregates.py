@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.errors import DataError
+from serving.features.plan.errors import FeatureError
 
 Ints = NDArray[np.int64]
 SECOND_US = 1_000_000
+
+
+class SpanTooLong(FeatureError):
+    """Entities times time exceed 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +42,22 @@ class Ticks:
     columns: Mapping[str, Mapping[str, NDArray[Any]]]
 
 
-def aggregate(entity: Ints, at_us: Ints, measures: Mapping[str, Measure], windows_s: Mapping[str, int]) -> Ticks:
+def aggregate(
+    entity: Ints, at_us: Ints, measures: Mapping[str, Measure], windows_s: Mapping[str, int], *, after_us: int | None = None
+) -> Ticks:
     """Aggregate events. entity: codes >= 0, shape (n,). at_us: when each event counts, microseconds, any order, >= 0.
 
-    Raises DataError if entities times time exceed 64 bits."""
+    after_us: only rows of later ticks are made; earlier events are counted in them as far as their windows reach.
+    Raises SpanTooLong."""
     order = np.lexsort((at_us, entity))
     who, when = entity[order], at_us[order]
     tick = -(-when // SECOND_US) * SECOND_US
-    rows = np.unique(np.stack([who, tick]), axis=1) if len(who) else np.zeros((2, 0), dtype=np.int64)
-    line = _Line(who, when, rows[0], rows[1])
+    is_new = np.ones(len(who), dtype=np.bool_)  # both are sorted
+    is_new[1:] = (who[1:] != who[:-1]) | (tick[1:] != tick[:-1])
+    if after_us is not None:
+        is_new &= tick > after_us
+    rows = (who[is_new], tick[is_new])
+    line = _Line(who, when, *rows)
     columns = {
         view: {
             name: _measure(line, Measure(m.op, np.asarray(m.values)[order]), seconds * SECOND_US)
@@ -68,9 +79,9 @@ class _Line:
         self.span = (int(row_at.max()) - start + 1 if len(row_at) else 1) * 2
         if len(who) and (int(who.max()) + 1) * self.span >= 2**63:
             first, last = (np.datetime64(t, "us").astype("datetime64[s]") for t in (start, int(row_at.max())))
-            raise DataError(
+            raise SpanTooLong(
                 f"event times from {first} to {last} of {int(who.max()) + 1} entities are too long a span to count windows in; "
-                "check for wrong times, or train on a shorter span"
+                "check for wrong times, or take a shorter span"
             )
         self.start, self.who, self.row_who = start, who, row_who
         self.when, self.row_at = when - start, row_at - start
