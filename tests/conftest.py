@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,9 @@ surroundings.leave()  # before anything is imported that reads a variable or a f
 
 from tests import groups, laws  # noqa: E402
 from tests.fakes.redis_server import PROGRAM, RedisServer  # noqa: E402
+
+if TYPE_CHECKING:
+    from tests.fakes.kafka_broker import KafkaBroker
 
 laws.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 gc.set_threshold(
@@ -92,6 +95,14 @@ def redis_url() -> Iterator[str]:
     server = RedisServer()
     yield server.url
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> "KafkaBroker":
+    """A real Kafka, one for the whole run; keep your topics and groups apart from others' (`KafkaBroker.topic` names new ones)."""
+    from tests.fakes import kafka_broker
+
+    return kafka_broker.shared()
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 REAL_API: Final = "a real API server"
 VEDETTE: Final = "the shared vedette up"
-LONGEST_FIRST: Final = (REAL_API, VEDETTE)
+KAFKA: Final = "the shared Kafka"
+LONGEST_FIRST: Final = (REAL_API, VEDETTE, KAFKA)
 """Groups that take minutes. Groups that a marker names follow, then files in the order in which they were collected."""
 
 
@@ -39,6 +40,8 @@ def group_of(item: pytest.Item) -> str:
         return REAL_API
     if "vedette" in getattr(item, "fixturenames", ()):
         return VEDETTE
+    if "kafka" in getattr(item, "fixturenames", ()) or (callspec is not None and "kafka" in callspec.id.lower()):
+        return KAFKA
     return item.nodeid.partition("::")[0]
 
 

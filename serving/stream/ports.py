@@ -66,6 +66,11 @@ class Fenced(StreamError):
     """Another worker owns the partitions now. What was sent since the last commit is void; the worker must read anew."""
 
 
+class RecordTooLarge(StreamError):
+    """A record is larger than the broker takes: trying again cannot help. `StreamOutputs.send` raises it; of that call's records, those
+    before it are on their way, so `abort` follows."""
+
+
 class Ownership(Protocol):
     """What a source tells its worker about partitions. Called from within `StreamSource.poll` and `close`, in the worker's
     thread."""

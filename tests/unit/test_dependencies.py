@@ -21,12 +21,20 @@ ROOMS = {
     "lifecycle": ("lifecycle", "feature_repo"),
     "operators": ("operators",),
     "loadtests": ("loadtests",),
-    "kafka": ("serving.audit.anchors.kafka", "operators.control.labels.kafka_topic"),  # imported when it is asked for
+    "kafka": (  # imported when it is asked for
+        "serving.audit.anchors.kafka",
+        "serving.stream.kafka",
+        "operators.control.labels.kafka_topic",
+    ),
     "mlflow": ("lifecycle.governance.registry.exchange.mlflow",),
     "wandb": ("lifecycle.governance.registry.exchange.wandb",),
 }
 ELSEWHERE = {
-    "serving": ("feature_repo.offline.", "serving.audit.anchors.kafka."),  # training data: `lifecycle` runs it
+    "serving": (
+        "feature_repo.offline.",  # training data: `lifecycle` runs it
+        "serving.audit.anchors.kafka.",
+        "serving.stream.kafka.",
+    ),
     "lifecycle": ("lifecycle.governance.registry.exchange.mlflow.", "lifecycle.governance.registry.exchange.wandb."),
     "operators": ("operators.control.labels.kafka_topic.",),
     "loadtests": ("loadtests.bench.",),  # runs with everything that `dev` lists

@@ -29,9 +29,10 @@ def in_process() -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def real() -> Iterator[tuple[str, str]]:
-    from tests.contract.serving.anchors.kafka_broker import address, new_topic
+    from tests.fakes import kafka_broker
 
-    yield address(), new_topic(address())
+    broker = kafka_broker.shared()
+    yield broker.address, broker.topic("labels")
 
 
 @pytest.fixture(params=[in_process, real], ids=["in process", "Apache Kafka"])

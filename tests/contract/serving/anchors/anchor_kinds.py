@@ -42,10 +42,11 @@ def kafka_in_process(tmp_path: Path) -> Iterator[Open]:
 
 @contextmanager
 def kafka(tmp_path: Path) -> Iterator[Open]:
-    from tests.contract.serving.anchors.kafka_broker import address, new_topic
+    from tests.fakes import kafka_broker
 
-    topic = new_topic(address())
-    yield lambda: open_anchor(f"kafka://{address()}/{topic}?log_level=2")
+    broker = kafka_broker.shared()
+    topic = broker.topic("anchors")
+    yield lambda: open_anchor(f"kafka://{broker.address}/{topic}?log_level=2")
 
 
 KINDS = {"folder": folder, "memory": memory, "s3": s3, "kafka-in-process": kafka_in_process, "kafka": kafka}

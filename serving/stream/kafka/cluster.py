@@ -1,0 +1,158 @@
+"""How brokers are reached, and what their errors mean: properties of librdkafka, passing errors, the way out of the others."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+
+from serving.stream.ports import StreamError
+
+log = logging.getLogger("vedette.stream")
+
+OURS: Final = frozenset(
+    {
+        "bootstrap.servers",
+        "group.id",
+        "group.protocol",
+        "group.instance.id",
+        "transactional.id",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "enable.idempotence",
+        "enable.partition.eof",
+        "isolation.level",
+        "auto.offset.reset",
+        "partitioner",
+        "partition.assignment.strategy",
+        "acks",
+    }
+)
+"""Properties that the guarantees rest on; options may not name them."""
+
+PASSING: Final = frozenset(
+    {
+        KafkaError._PARTITION_EOF,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+        KafkaError._RESOLVE,
+        KafkaError._WAIT_COORD,
+        KafkaError._MAX_POLL_EXCEEDED,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.FENCED_MEMBER_EPOCH,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+"""Errors after which librdkafka goes on by itself."""
+
+OWNERSHIP: Final = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.FENCED_MEMBER_EPOCH,
+        KafkaError.REBALANCE_IN_PROGRESS,
+    }
+)
+"""The group has moved on since this member last heard of it."""
+
+_WAYS_OUT: Final[Mapping[int, str]] = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant this client READ or WRITE, and DESCRIBE, on the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this client READ on the consumer group",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "grant this client WRITE and DESCRIBE on its transactional id",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant this client IDEMPOTENT_WRITE on the cluster",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "check the user name and password or token in the Kafka options",
+    KafkaError._AUTHENTICATION: "check the user name and password or token in the Kafka options",
+    KafkaError._SSL: "check security.protocol and ssl.ca.location in the Kafka options",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic, or check its name",
+    KafkaError._UNKNOWN_TOPIC: "create the topic, or check its name",
+    KafkaError._UNKNOWN_PARTITION: "the topic has fewer partitions than its input: create it with as many",
+    KafkaError.MSG_SIZE_TOO_LARGE: "raise max.message.bytes of the topic and message.max.bytes in the Kafka options",
+    KafkaError.INVALID_TRANSACTION_TIMEOUT: "the broker's transaction.max.timeout.ms is smaller than the transaction timeout",
+    KafkaError.INVALID_SESSION_TIMEOUT: "the broker's group.min.session.timeout.ms is larger than the session timeout",
+    KafkaError.FENCED_INSTANCE_ID: "another worker has the same instance id; give each worker one of its own",
+    KafkaError._FENCED: "another worker has the same transactional id; give each worker one of its own",
+    KafkaError.PRODUCER_FENCED: "another worker has the same transactional id; give each worker one of its own",
+    KafkaError.UNSUPPORTED_VERSION: "the broker is too old for this; with the group protocol `classic` 2.5 or newer will do",
+    KafkaError._UNSUPPORTED_FEATURE: "the broker is too old for this; with the group protocol `classic` 2.5 or newer will do",
+    KafkaError._TRANSPORT: "check that the broker runs and that its address is right",
+    KafkaError._ALL_BROKERS_DOWN: "check that the broker runs and that its address is right",
+    KafkaError._TIMED_OUT: "check that the broker runs and is not overloaded",
+    KafkaError._MAX_POLL_EXCEEDED: "raise max.poll.interval.ms in the Kafka options, or make batches smaller",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaCluster:
+    """The brokers. servers: `HOST:PORT[,HOST:PORT]`. options: properties of librdkafka, e.g. `security.protocol`,
+    `sasl.password`; they may be secret, so they are neither logged nor shown. Raises StreamError if an option is not the user's."""
+
+    servers: str
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    client_id: str = "vedette"
+
+    def __post_init__(self) -> None:
+        if taken := sorted(OURS & self.options.keys()):
+            raise StreamError(
+                f"Kafka option {', '.join(taken)}: the guarantees of a stream rest on it, so it cannot be set here; "
+                "leave it out, and see the settings of streams for what can be chosen"
+            )
+
+    def properties(self, defaults: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
+        """Properties of one client: `defaults` may be changed by options, `fixed` may not."""
+        common = {"log.connection.close": False, "reconnect.backoff.max.ms": 1000, "client.id": self.client_id}
+        return {**common, **defaults, **self.options, **fixed, "bootstrap.servers": self.servers}
+
+    def error(self, problem: Exception, doing: str, kind: type[StreamError] = StreamError) -> StreamError:
+        """What happened, where, and the way out."""
+        return kind(f"kafka://{self.servers}: {doing}: {words(problem)}")
+
+
+def words(problem: Exception | KafkaError) -> str:
+    """An error of librdkafka for people, with the way out where one is known."""
+    if isinstance(problem, KafkaException) and isinstance(problem.args[0], KafkaError):
+        problem = problem.args[0]
+    if not isinstance(problem, KafkaError):
+        return str(problem)
+    way_out = _WAYS_OUT.get(problem.code())
+    return f"{problem.str()} ({problem.name()})" + (f"; {way_out}" if way_out else "")
+
+
+def kafka_error(problem: KafkaException) -> KafkaError:
+    """The error within; one of unknown kind if there is none."""
+    found = problem.args[0] if problem.args else None
+    return found if isinstance(found, KafkaError) else KafkaError(KafkaError._FAIL, str(problem))
+
+
+def is_passing(error: KafkaError) -> bool:
+    """Whether librdkafka goes on by itself."""
+    return not error.fatal() and (error.retriable() or error.code() in PASSING)
+
+
+class ToldOnce:
+    """Logs a passing error when it begins and, if it lasts, not again until another one came."""
+
+    def __init__(self, cluster: KafkaCluster) -> None:
+        self._where = f"kafka://{cluster.servers}"
+        self._told: int | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        """Also librdkafka's error_cb."""
+        if self._told != error.code():
+            self._told = error.code()
+            log.warning("%s: %s; the client goes on trying", self._where, words(error))
+
+    def over(self) -> None:
+        """It works again: the next error is told."""
+        self._told = None
