@@ -16,6 +16,8 @@ CHANNEL: Final = "Channel"
 EVENT_ID: Final = "EventID"
 _PARTS: Final = ("product", "category", "service")
 _NO_PART: Final = LogSource(None, None, None)
+ANY_VALUE: Final = "*"
+"""In `when`: the field is there, with any value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,41 @@ class EventSource:
 
 @dataclass(frozen=True, slots=True)
 class LogSourceEntry:
-    """Events that satisfy all of `when` have this source. when: field -> values, in lower case. fields: name in rules -> name in events."""
+    """Events that satisfy all of `when` have this source. when: field -> values, in lower case (`*`: any). fields: name in rules -> names
+    in events, of which the first that is there counts."""
 
     when: Mapping[str, frozenset[str]]
     source: EventSource
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Products of the events it is about; a Windows channel needs no product of its own."""
+        return self.source.products or ((WINDOWS,) if CHANNEL in self.when else ())
+
+
+class _OpenEntries:
+    """Entries that depend on more than channel and id, found by one field of each: an event has few of those fields."""
+
+    def __init__(self, entries: Sequence[LogSourceEntry]) -> None:
+        self._entries = tuple(entries)
+        self._by_field: dict[str, dict[str, list[int]]] = {}
+        for number, entry in enumerate(entries):
+            names = [name for name in entry.when if name not in (CHANNEL, EVENT_ID)]
+            name = min(names, key=lambda n: ANY_VALUE in entry.when[n])
+            for value in entry.when[name]:
+                self._by_field.setdefault(name, {}).setdefault(value, []).append(number)
+
+    def satisfied_by(self, fields: Fields) -> list[LogSourceEntry]:
+        """The entries about an event with these fields, in order."""
+        found: set[int] = set()
+        for name, by_value in self._by_field.items():
+            value = fields.get(name)
+            if value is None:
+                continue
+            for text in (*texts_of(value), ANY_VALUE):
+                found.update(by_value.get(text.lower(), ()))
+        return [self._entries[n] for n in sorted(found) if _satisfies(fields, self._entries[n].when)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +86,15 @@ class _KnownSource:
 
     source: EventSource
     fields: tuple[tuple[str, str], ...]
-    open: tuple[LogSourceEntry, ...]
+    open: _OpenEntries
 
 
 class LogSources:
-    """Derives sources. Entries of a site add to the built-in ones."""
+    """Derives sources. Entries of a site add to the built-in ones. with_windows: False leaves those out."""
 
-    def __init__(self, extra: Sequence[LogSourceEntry] = ()) -> None:
-        entries = (*extra, *_built_in())
-        self._known: frozenset[str | None] = frozenset(
-            (None, *(n for e in entries for n in (*e.source.products, *e.source.categories, *e.source.services)))
-        )
+    def __init__(self, extra: Sequence[LogSourceEntry] = (), *, with_windows: bool = True) -> None:
+        entries = (*extra, *_built_in()) if with_windows else tuple(extra)
+        self.entries = entries
         of_all = [e for e in entries if CHANNEL not in e.when]
         by_channel: dict[str, list[LogSourceEntry]] = {c: [] for e in entries for c in e.when.get(CHANNEL, ())}
         for entry in entries:
@@ -92,12 +122,11 @@ class LogSources:
         for name, own in known.fields:
             if own in fields:
                 fields.setdefault(name, fields[own])
-        for entry in known.open:
-            if _satisfies(fields, entry.when):
-                source = _union((source, entry.source))
-                for name, own in entry.fields.items():
-                    if own in fields:
-                        fields.setdefault(name, fields[own])
+        for entry in known.open.satisfied_by(fields):
+            source = _union((source, entry.source))
+            for name, own in _pairs(entry.fields):
+                if own in fields:
+                    fields.setdefault(name, fields[own])
         return source if declared is None else declared_source(declared)
 
     def _on_other_channel(self, number: str) -> _KnownSource:
@@ -106,7 +135,10 @@ class LogSources:
 
     def reaches(self, rule: LogSource) -> bool:
         """Whether entries can derive every part the rule names; otherwise only events that name their source can match it."""
-        return rule.product in self._known and rule.category in self._known and rule.service in self._known
+        of_product = [e for e in self.entries if rule.product is None or rule.product in e.products]
+        categories = {None, *(name for e in of_product for name in e.source.categories)}
+        services = {None, *(name for e in of_product for name in e.source.services)}
+        return bool(of_product) and rule.category in categories and rule.service in services
 
 
 def declared_source(declared: Mapping[str, Any]) -> EventSource:
@@ -124,7 +156,8 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def read_entries(entries: Sequence[Mapping[str, Any]]) -> list[LogSourceEntry]:
-    """Entries of a rules.yaml: `when` (field -> value or values), product, category, service, fields. Raises RuleError."""
+    """Entries of a rules.yaml: `when` (field -> value or values, `*` for any), product, category, service, fields (a rule's field -> the
+    event's, or several). Raises RuleError."""
     found = []
     for number, entry in enumerate(entries):
         where = f"logsources[{number}]"
@@ -139,14 +172,24 @@ def read_entries(entries: Sequence[Mapping[str, Any]]) -> list[LogSourceEntry]:
         except RuleError as problem:
             raise RuleError(f"{where}: {problem}") from problem
         wanted = {str(name): frozenset(_texts(value)) for name, value in when.items()}
-        found.append(LogSourceEntry(wanted, source, {str(k): str(v) for k, v in fields.items()}))
+        if any(ANY_VALUE in wanted.get(name, ()) for name in (CHANNEL, EVENT_ID)):
+            raise RuleError(f"{where}: {CHANNEL} and {EVENT_ID} need values, not {ANY_VALUE!r}; name the channels and ids")
+        found.append(LogSourceEntry(wanted, source, {str(k): _names(v) for k, v in fields.items()}))
     return found
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(str(v) for v in value) if isinstance(value, list) else (str(value),)
+
+
+def _pairs(fields: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+    return ((name, own) for name, names in fields.items() for own in names)
 
 
 def _satisfies(fields: Fields, when: Mapping[str, frozenset[str]]) -> bool:
     for name, values in when.items():
         value = fields.get(name)
-        if value is None or values.isdisjoint(t.lower() for t in texts_of(value)):
+        if value is None or (ANY_VALUE not in values and values.isdisjoint(t.lower() for t in texts_of(value))):
             return False
     return True
 
@@ -165,9 +208,10 @@ def _known_source(entries: Sequence[LogSourceEntry], channel: str | None, number
         if number not in entry.when.get(EVENT_ID, (number,)):
             continue
         (ask if set(entry.when) - {CHANNEL, EVENT_ID} else sure).append(entry)
-    product = EventSource((WINDOWS,) if channel is not None else ())
-    fields = tuple(item for e in sure for item in e.fields.items())
-    return _KnownSource(_union((product, *(e.source for e in sure))), fields, tuple(ask))
+    of_channel = {name for e in (*sure, *ask) if CHANNEL in e.when for name in e.products}
+    product = EventSource((WINDOWS,) if channel is not None and (WINDOWS in of_channel or not of_channel) else ())
+    fields = tuple(item for e in sure for item in _pairs(e.fields))
+    return _KnownSource(_union((product, *(e.source for e in sure))), fields, _OpenEntries(ask))
 
 
 def _union(sources: Sequence[EventSource]) -> EventSource:
@@ -199,6 +243,7 @@ def _built_in() -> list[LogSourceEntry]:
         for types, category in windows.REGISTRY_KEYS
     ]
     entries += [
-        LogSourceEntry(on((windows.SECURITY,), (i,)), EventSource(product, c), fields) for i, c, fields in windows.AUDITED
+        LogSourceEntry(on((windows.SECURITY,), (i,)), EventSource(product, c), {name: (own,) for name, own in fields.items()})
+        for i, c, fields in windows.AUDITED
     ]
     return entries

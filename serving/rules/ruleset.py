@@ -16,6 +16,7 @@ from serving.rules.errors import RuleError
 from serving.rules.events import Fields, fields_of_json
 from serving.rules.files import SUFFIXES
 from serving.rules.logsources import EventSource, LogSources, declared_source, read_entries
+from serving.rules.mappings.catalogue import entries_of
 from serving.rules.thresholds import ThresholdDeclaration, ThresholdRules
 from serving.rules.tree import SigmaRule, UnsupportedRule
 
@@ -57,6 +58,8 @@ class RulesFile(_Part):
     """The verdict of a row that matches no rule."""
     thresholds: tuple[ThresholdRule, ...] = ()
     """Rules over columns."""
+    sources: tuple[str, ...] = ()
+    """Sources whose events come here, by the names of their mappings (zeek, ecs, aws-cloudtrail, ...)."""
     logsources: tuple[Mapping[str, Any], ...] = ()
     """Log sources of a site's own events."""
     placeholders: Mapping[str, tuple[str, ...]] = {}
@@ -173,8 +176,8 @@ class RuleFiles:
     sigma: "Matcher | None"
 
 
-def read_files(files: Mapping[str, bytes]) -> RuleFiles:
-    """Parse rules.yaml and compile the SIGMA files. files: path within the folder -> content.
+def read_files(files: Mapping[str, bytes], sources: Sequence[str] = ()) -> RuleFiles:
+    """Parse rules.yaml and compile the SIGMA files. files: path within the folder -> content. sources: besides those of rules.yaml.
 
     Raises RuleError; a SIGMA file that cannot be read, or a rule that is not supported, is listed instead."""
     if sum(map(len, files.values())) > MAX_BYTES:
@@ -183,13 +186,13 @@ def read_files(files: Mapping[str, bytes]) -> RuleFiles:
     if strange:
         raise RuleError(f"{strange} are not rule files; {FOLDER} may hold only rules.yaml and SIGMA files (*.yml, *.yaml)")
     parsed = parse_rules_file(files.get(THRESHOLDS, b""))
-    sources = LogSources(read_entries(parsed.logsources))
+    entries = [*read_entries(parsed.logsources), *entries_of((*parsed.sources, *sources))]
     sigma_files = [(path, content) for path, content in sorted(files.items()) if path != THRESHOLDS]
     if not sigma_files:
         return RuleFiles(parsed, None)
     from serving.rules.matcher import compile_sigma  # pySigma takes half a second to import; few bundles need it
 
-    return RuleFiles(parsed, compile_sigma(sigma_files, placeholders=parsed.placeholders, sources=sources))
+    return RuleFiles(parsed, compile_sigma(sigma_files, placeholders=parsed.placeholders, sources=LogSources(entries)))
 
 
 def read_rules(files: Mapping[str, bytes], datatypes: Mapping[str, str], place: EventPlace | None = None) -> RuleSet:

@@ -1,4 +1,5 @@
-"""`vedette rules check | test`: what of a folder of rules holds, what is not supported and why, and what matches which event."""
+"""`vedette rules check | test | reach`: what of a folder of rules holds, what is not supported and why, what matches which event, and
+which rules a site's sources reach."""
 
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from operators.cli.console import CommandError, Json, page, print_json, print_ta
 if TYPE_CHECKING:
     from operators.cli.rules.event_files import Found
     from serving.rules.matcher import Matcher
+    from serving.rules.ruleset import RuleFiles
     from serving.rules.tree import SigmaRule
 
 app = typer.Typer(no_args_is_help=True, help="Check rules, and try them on events.")
@@ -20,15 +22,22 @@ Rules = Annotated[
         metavar="RULES", help="A SIGMA file, or a folder of them (*.yml, *.yaml, in folders too), perhaps with a rules.yaml."
     ),
 ]
+Sources = Annotated[
+    str,
+    typer.Option(
+        metavar="NAMES", help="Sources of the events besides those of rules.yaml, with commas: zeek,aws-cloudtrail,...; `all`."
+    ),
+]
 Events = Annotated[Path, typer.Argument(metavar="EVENTS", help="A JSON or JSON lines file of events, or a folder of them.")]
 
 
 @app.command()
-def check(rules: Rules, as_json: Json = False) -> None:
+def check(rules: Rules, sources: Sources = "", as_json: Json = False) -> None:
     """Parse rules, and list those that are not supported, with the reason. Exit code 1 if there are any."""
     from operators.cli.rules.view import print_rules, rules_record
 
-    compiled, took_s, thresholds = _compiled(rules)
+    compiled, took_s, found = _compiled(rules, sources)
+    thresholds = len(found.declared.thresholds)
     record = rules_record(len(compiled.rules), thresholds, compiled.unsupported, compiled.unreached)
     if as_json:
         print_json({**record, "seconds": round(took_s, 3)})
@@ -40,12 +49,12 @@ def check(rules: Rules, as_json: Json = False) -> None:
 
 
 @app.command("test")
-def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
+def try_on(rules: Rules, events: Events, sources: Sources = "", as_json: Json = False) -> None:
     """Match events: show the rules that match each event, and the CPU time. Exit code 1 if an event could not be read."""
     from operators.cli.rules.event_files import read_events
     from serving.rules.errors import RuleError
 
-    compiled, _, _ = _compiled(rules)
+    compiled, _, _ = _compiled(rules, sources)
     found: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
     cpu_s = 0.0
@@ -73,6 +82,28 @@ def try_on(rules: Rules, events: Events, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def reach(rules: Rules, sources: Sources = "", as_json: Json = False) -> None:
+    """Count the rules that each source of a site reaches, and those that none reaches, with the reason."""
+    from operators.cli.rules.view import print_reach, reach_record
+    from serving.rules.mappings.reach import reach_of
+
+    compiled, _, found = _compiled(rules, sources)
+    named = [*found.declared.sources, *_source_names(sources)]
+    record = reach_record(reach_of(compiled.rules, named, compiled.sources), len(compiled.unsupported))
+    if as_json:
+        print_json(record)
+    else:
+        print_reach(record)
+
+
+def _source_names(sources: str) -> list[str]:
+    from serving.rules.mappings.catalogue import mapping_names
+
+    names = [name.strip() for name in sources.split(",") if name.strip()]
+    return list(mapping_names()) if names == ["all"] else names
+
+
 def _matched(compiled: "Matcher", event: "Found") -> "list[SigmaRule]":
     """The rules that match an event. Raises RuleError."""
     from serving.rules.errors import RuleError
@@ -85,8 +116,8 @@ def _matched(compiled: "Matcher", event: "Found") -> "list[SigmaRule]":
     return compiled.match(fields, compiled.sources.of(fields, logsource if isinstance(logsource, dict) else None))
 
 
-def _compiled(path: Path) -> "tuple[Matcher, float, int]":
-    """The matcher, the seconds it took, and how many threshold rules there are. Raises CommandError."""
+def _compiled(path: Path, sources: str = "") -> "tuple[Matcher, float, RuleFiles]":
+    """The matcher, the seconds it took, and what the files hold. Raises CommandError."""
     from serving.rules.errors import RuleError
     from serving.rules.files import find_rule_files
     from serving.rules.matcher import Matcher
@@ -98,9 +129,9 @@ def _compiled(path: Path) -> "tuple[Matcher, float, int]":
     if not files:
         raise CommandError(f"{path}: holds no rules; name a SIGMA file, or a folder with *.yml, *.yaml or a rules.yaml")
     try:
-        found = read_files(files)
+        found = read_files(files, _source_names(sources))
         for rule in found.declared.thresholds:
             columns_named(rule.id, rule.when)
     except RuleError as problem:
         raise CommandError(f"{path}: {problem}") from problem
-    return found.sigma or Matcher(()), time.perf_counter() - started, len(found.declared.thresholds)
+    return found.sigma or Matcher(()), time.perf_counter() - started, found

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from operators.cli.console import page, print_table
 
 if TYPE_CHECKING:
+    from serving.rules.mappings.reach import ReachReport
     from serving.rules.ruleset import RuleSet
     from serving.rules.tree import SigmaRule, UnsupportedRule
 
@@ -36,3 +37,30 @@ def print_rules(record: dict[str, Any]) -> None:
     if record["unreached"]:
         title = "unreached: only events that name this log source themselves can match"
         print_table(title, ("rule", "file", "log source"), [tuple(r.values()) for r in record["unreached"]])
+
+
+def reach_record(report: "ReachReport", unsupported: int) -> dict[str, Any]:
+    """For programs. unsupported: rules that were not counted."""
+    return {
+        "rules": report.rules,
+        "reached": report.reached,
+        "unsupported": unsupported,
+        "sources": [{"name": s.name, "title": s.title, "rules": s.rules, "unnamed_fields": s.unnamed} for s in report.sources],
+        "unreached": [
+            {"log_source": str(u.source), "rules": u.rules, "reached_by": list(u.reached_by), "reason": u.reason}
+            for u in report.unreached
+        ],
+    }
+
+
+def print_reach(record: dict[str, Any]) -> None:
+    """For people."""
+    columns = ("source", "what it is", "rules", "of these with a field it does not have")
+    rows = [(s["name"], s["title"], str(s["rules"]), str(s["unnamed_fields"] or "")) for s in record["sources"]]
+    print_table(f"{record['reached']} of {record['rules']} rules are reached", columns, rows)
+    if record["unreached"]:
+        missed = [(u["log_source"], str(u["rules"]), u["reason"]) for u in record["unreached"]]
+        print_table("reached by none", ("log source", "rules", "why"), missed)
+        page().print(
+            "Name a mapping under `sources` in rules.yaml, add an entry under `logsources`, or let events name their `logsource`."
+        )

@@ -137,3 +137,26 @@ def test_of_any_lines_each_is_an_event_or_set_aside(lines):
 )
 def test_files_of_every_layout(content, names):
     assert [f.name + ("!" if f.error else "") for f in events_in("e", content)] == names
+
+
+def test_what_the_sources_of_a_site_reach(folder):
+    (folder / "rules" / "cloud.yml").write_text(
+        RULE.replace("5a6e1e16", "6a6e1e16").replace(
+            "product: windows, category: process_creation", "product: okta, service: okta"
+        )
+    )
+    without = json.loads(run("reach", folder / "rules", "--json").stdout)
+    assert (without["rules"], without["reached"]) == (2, 1)
+    assert without["unreached"][0]["reached_by"] == ["ecs", "okta"]
+    assert "okta has it" in run("reach", folder / "rules").stdout
+    assert json.loads(run("reach", folder / "rules", "--sources", "okta,zeek", "--json").stdout)["reached"] == 2
+    assert json.loads(run("reach", folder / "rules", "--sources", "all", "--json").stdout)["reached"] == 2
+    (folder / "rules" / "rules.yaml").write_text("sources: [okta]")
+    assert json.loads(run("reach", folder / "rules", "--json").stdout)["reached"] == 2
+    assert json.loads(run("check", folder / "rules", "--json").stdout)["unreached"] == []
+
+
+def test_a_source_that_there_is_not_is_refused(folder):
+    done = run("reach", folder / "rules", "--sources", "syslog")
+    assert done.exit_code != 0
+    assert "no mapping of a source 'syslog'" in str(done.exception)
