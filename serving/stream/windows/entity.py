@@ -1,0 +1,268 @@
+"""What is kept of one entity: its seconds, the running sums over them, the values of each, and the row of its newest closed second.
+
+Events come mostly in order. The newest second stays open until a later event or a read asks for its row; then it is closed: windows
+move on, the row is computed once and serves every event until the next second closes. An event of an earlier second is inserted where it
+belongs, and the row is computed anew. Pure."""
+
+from bisect import bisect_left, bisect_right
+from math import fsum
+from typing import Any
+
+from serving.stream.windows.distinct import ExactDistinct, SketchedDistinct
+from serving.stream.windows.plan import WindowPlan
+
+_TRIM_FROM = 64
+NO_ROW: tuple[int, bytes, bool] = (0, b"", False)
+
+
+class EntityWindows:
+    """One entity. Seconds are ticks: a second's events are those after the tick before it and up to it.
+
+    ticks: closed ones, ascending. counts: events up to and with each, from 0 on. sums: the same for whole numbers; for other numbers the
+    sum of each tick alone. lows: for each window the place of its first tick. open_*: the newest tick, not closed yet; None: all are."""
+
+    __slots__ = (
+        "counts", "distinct", "lows", "open_count", "open_sums", "open_tick", "open_values", "row", "sums", "ticks",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.open_tick: int | None = None
+        self.open_count = 0
+        self.open_sums: list[Any] = []
+        self.open_values: list[list[Any]] = []
+        self.ticks: list[int] = []
+        self.counts: list[int] = []
+        self.sums: list[list[Any]] = []
+        self.lows: list[int] = []
+        self.distinct: list[ExactDistinct | SketchedDistinct] = []
+        self.row: tuple[int, bytes, bool] = NO_ROW
+
+    @property
+    def newest(self) -> int:
+        """The newest tick."""
+        return self.open_tick if self.open_tick is not None else self.ticks[-1]
+
+
+class EntityCounting:
+    """The verbs over entities of one plan. bound: distinct values of an entity and column that are told apart exactly. lateness_s: how
+    far before `horizon` nothing comes any more; 0: nothing comes late."""
+
+    def __init__(self, plan: WindowPlan, bound: int, *, remembers: bool) -> None:
+        self.plan, self.bound, self.remembers = plan, bound, remembers
+        self._seconds, self._kept = plan.seconds, plan.kept_s
+        self._whole = [summed.is_whole for summed in plan.sums]
+
+    def add(self, entity: EntityWindows, tick: int, sums: list[Any], values: list[Any], horizon: int) -> None:
+        """Count one event. sums, values: a number and a value for each measure."""
+        newest = entity.open_tick
+        if newest == tick:
+            entity.open_count += 1
+            entity.open_sums = [a + b for a, b in zip(entity.open_sums, sums, strict=True)]
+            for place, value in enumerate(values):
+                if value is not None:
+                    self._keep(entity, place, value, tick)
+            return
+        if newest is None:
+            if entity.ticks and tick <= entity.ticks[-1]:
+                self._insert(entity, tick, sums, values, horizon)
+                return
+        elif tick > newest:
+            self.close(entity, horizon)
+        elif entity.ticks and tick <= entity.ticks[-1]:
+            self._insert(entity, tick, sums, values, horizon)
+            return
+        else:  # between the closed ones and the open one: a closed tick of its own
+            self._close(entity, tick, 1, sums, [[] if v is None else [v] for v in values], horizon)
+            return
+        entity.open_tick, entity.open_count, entity.open_sums = tick, 1, sums
+        if not entity.distinct:
+            entity.open_values = [[] if value is None else [value] for value in values]
+            return
+        entity.open_values = [[] for _ in values]
+        for place, value in enumerate(values):
+            if value is not None:
+                self._keep(entity, place, value, tick)
+
+    def close(self, entity: EntityWindows, horizon: int) -> None:
+        """Close the open tick, if there is one."""
+        if entity.open_tick is not None:
+            tick, entity.open_tick = entity.open_tick, None
+            self._close(entity, tick, entity.open_count, entity.open_sums, entity.open_values, horizon)
+            entity.open_values = []
+
+    def row(self, entity: EntityWindows, second: int, horizon: int) -> tuple[int, bytes, bool]:
+        """The newest row at or before a second: its tick, its raw values, and whether a sketch is among them; NO_ROW if there is none."""
+        opened = entity.open_tick
+        if opened is not None and opened <= second:
+            self.close(entity, horizon)
+        ticks = entity.ticks
+        if not ticks:
+            return NO_ROW
+        if ticks[-1] <= second:
+            if entity.row is NO_ROW:
+                entity.row = self._newest_row(entity)
+            return entity.row
+        return self._row_at(entity, second)
+
+    def _keep(self, entity: EntityWindows, place: int, value: Any, tick: int) -> None:
+        """Keep a value of the open tick."""
+        if entity.distinct and type(sketched := entity.distinct[place]) is SketchedDistinct:
+            sketched.add(tick, value)
+            return
+        values = entity.open_values[place]
+        values.append(value)
+        if len(values) > 2 * self.bound:
+            values[:] = dict.fromkeys(values)
+            if len(values) > self.bound:
+                self._begin(entity)
+                sketch = self._sketch(entity, place)
+                for each in values:
+                    sketch.add(tick, each)
+                values.clear()
+
+    def _begin(self, entity: EntityWindows) -> None:
+        if not entity.counts:
+            entity.counts, entity.lows = [0], [0] * len(self._seconds)
+            entity.sums = [[0] if whole else [] for whole in self._whole]
+            entity.distinct = [ExactDistinct(len(self._seconds)) for _ in self.plan.distinct]
+
+    def _close(self, entity: EntityWindows, tick: int, count: int, sums: list[Any], values: list[list[Any]], horizon: int) -> None:
+        if not entity.counts:
+            self._begin(entity)
+        ticks, lows, distinct = entity.ticks, entity.lows, entity.distinct
+        ticks.append(tick)
+        cuts = [tick - seconds for seconds in self._seconds]
+        for window, cut in enumerate(cuts):
+            low = lows[window]
+            while ticks[low] <= cut:
+                for measure in distinct:
+                    if type(measure) is ExactDistinct:
+                        measure.expire(window, ticks[low])
+                low += 1
+            lows[window] = low
+        entity.counts.append(entity.counts[-1] + count)
+        for kept, number, whole in zip(entity.sums, sums, self._whole, strict=True):
+            kept.append(kept[-1] + number if whole else number)
+        remember = self.remembers and tick > horizon
+        for place, measure in enumerate(distinct):
+            if type(measure) is ExactDistinct:
+                came = values[place]
+                measure.close(tick, dict.fromkeys(came) if len(came) > 1 else came, cuts, remember=remember)
+                if measure.counts[-1] > self.bound:
+                    self._sketch(entity, place)
+            elif values[place]:
+                for value in values[place]:
+                    measure.add(tick, value)
+        if lows[-1] >= _TRIM_FROM and 2 * lows[-1] >= len(ticks):
+            self.trim(entity, horizon)
+        elif remember and len(ticks) % 16 == 0:
+            for measure in distinct:
+                if type(measure) is ExactDistinct:
+                    measure.trim(self.cut(entity, horizon), horizon)
+        entity.row = self._newest_row(entity)
+
+    def cut(self, entity: EntityWindows, horizon: int) -> int:
+        """The newest closed tick that no row needs any more: rows are asked at or after the horizon."""
+        before = bisect_right(entity.ticks, horizon)
+        oldest_asked = entity.ticks[before - 1] if before else entity.ticks[0]
+        return oldest_asked - self._kept
+
+    def trim(self, entity: EntityWindows, horizon: int) -> None:
+        """Forget ticks and values that no row needs any more."""
+        cut = self.cut(entity, horizon)
+        gone = bisect_right(entity.ticks, cut)
+        if gone:
+            del entity.ticks[:gone]
+            counts = entity.counts[gone:]
+            entity.counts = [count - counts[0] for count in counts]
+            for place, whole in enumerate(self._whole):
+                kept = entity.sums[place][gone:]
+                entity.sums[place] = [number - kept[0] for number in kept] if whole else kept
+            entity.lows = [low - gone for low in entity.lows]
+        for measure in entity.distinct:
+            if type(measure) is ExactDistinct:
+                measure.trim(cut, horizon)
+            else:
+                measure.trim(cut)
+
+    def _newest_row(self, entity: EntityWindows) -> tuple[int, bytes, bool]:
+        tick, counts, is_sketched = entity.ticks[-1], entity.counts, False
+        found = []
+        for measure in entity.distinct:
+            if type(measure) is ExactDistinct:
+                found.append(measure.counts)
+            else:
+                is_sketched = True
+                found.append(measure.at(tick))
+        values: list[Any] = []
+        for window, low in enumerate(entity.lows):
+            values.append(counts[-1] - counts[low])
+            for kept, whole in zip(entity.sums, self._whole, strict=True):
+                values.append(kept[-1] - kept[low] if whole else fsum(kept[low:]))
+            for each in found:
+                values.append(each[window])
+        return tick, self.plan.pack.pack(*values), is_sketched
+
+    def _row_at(self, entity: EntityWindows, second: int) -> tuple[int, bytes, bool]:
+        """The row of an earlier second, for an event that comes late."""
+        ticks, counts = entity.ticks, entity.counts
+        end = bisect_right(ticks, second)
+        if not end:
+            return NO_ROW
+        tick, is_sketched, found = ticks[end - 1], False, []
+        for measure in entity.distinct:
+            if type(measure) is ExactDistinct:
+                found.append(measure.at(tick, self._seconds))
+            else:
+                is_sketched = True
+                found.append(measure.at(tick))
+        values: list[Any] = []
+        for window, seconds in enumerate(self._seconds):
+            low = bisect_right(ticks, tick - seconds, 0, end)
+            values.append(counts[end] - counts[low])
+            for kept, whole in zip(entity.sums, self._whole, strict=True):
+                values.append(kept[end] - kept[low] if whole else fsum(kept[low:end]))
+            for each in found:
+                values.append(each[window])
+        return tick, self.plan.pack.pack(*values), is_sketched
+
+    def _insert(self, entity: EntityWindows, tick: int, sums: list[Any], values: list[Any], horizon: int) -> None:
+        """Count an event of a tick that is closed, or that lies before one."""
+        ticks, counts = entity.ticks, entity.counts
+        at = bisect_left(ticks, tick)
+        if ticks[at] != tick:
+            ticks.insert(at, tick)
+            counts.insert(at + 1, counts[at])
+            for kept, whole in zip(entity.sums, self._whole, strict=True):
+                kept.insert(at + 1 if whole else at, kept[at] if whole else 0.0)
+        for place in range(at + 1, len(counts)):
+            counts[place] += 1
+        for kept, number, whole in zip(entity.sums, sums, self._whole, strict=True):
+            if not whole:
+                kept[at] += number
+            elif number:
+                for place in range(at + 1, len(kept)):
+                    kept[place] += number
+        cuts = [ticks[-1] - seconds for seconds in self._seconds]
+        entity.lows = [bisect_right(ticks, cut) for cut in cuts]
+        for place, (measure, value) in enumerate(zip(entity.distinct, values, strict=True)):
+            if value is None:
+                continue
+            if type(measure) is not ExactDistinct:
+                measure.add(tick, value)
+                continue
+            measure.insert(tick, value, cuts, remember=self.remembers and tick > horizon)
+            if measure.counts[-1] > self.bound:
+                self._sketch(entity, place)
+        entity.row = NO_ROW
+
+    def _sketch(self, entity: EntityWindows, place: int) -> SketchedDistinct:
+        """From here on the values of this column are a sketch."""
+        exact = entity.distinct[place]
+        if isinstance(exact, SketchedDistinct):
+            return exact
+        made = SketchedDistinct(self._seconds)
+        for value, second in sorted(exact.last.items(), key=lambda item: (item[1], repr(item[0]))):
+            made.add(second, value)
+        entity.distinct[place] = made
+        return made
