@@ -3,7 +3,7 @@
 from feature_repo.declaration import Declaration
 from lifecycle.datasets.detector import Aggregate, Detector, Match
 from lifecycle.training.features import declaration_of
-from serving.features.window_spec import EventTimeSpec, ValueMatch, WindowAggregate, WindowSpec, WindowView
+from serving.features.windows.spec import EventTimeSpec, ValueMatch, WindowAggregate, WindowSpec, WindowView
 
 
 def window_spec(detector: Detector) -> WindowSpec | None:

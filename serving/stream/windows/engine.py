@@ -4,7 +4,7 @@ A row is read as training's point-in-time join reads it: the newest tick of the 
 batch that fall on the same whole second are all counted before any of them reads. Entities whose rows are all too old are forgotten."""
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray

@@ -5,6 +5,7 @@ move on, the row is computed once and serves every event until the next second c
 belongs, and the row is computed anew. Pure."""
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from math import fsum
 from typing import Any
 
@@ -28,7 +29,7 @@ class EntityWindows:
     def __init__(self) -> None:
         self.open_tick: int | None = None
         self.open_count = 0
-        self.open_sums: list[Any] = []
+        self.open_sums: Sequence[Any] = []
         self.open_values: list[list[Any]] = []
         self.ticks: list[int] = []
         self.counts: list[int] = []
@@ -52,7 +53,7 @@ class EntityCounting:
         self._seconds, self._kept = plan.seconds, plan.kept_s
         self._whole = [summed.is_whole for summed in plan.sums]
 
-    def add(self, entity: EntityWindows, tick: int, sums: list[Any], values: list[Any], horizon: int) -> None:
+    def add(self, entity: EntityWindows, tick: int, sums: Sequence[Any], values: Sequence[Any], horizon: int) -> None:
         """Count one event. sums, values: a number and a value for each measure."""
         newest = entity.open_tick
         if newest == tick:
@@ -106,7 +107,7 @@ class EntityCounting:
 
     def _keep(self, entity: EntityWindows, place: int, value: Any, tick: int) -> None:
         """Keep a value of the open tick."""
-        if entity.distinct and type(sketched := entity.distinct[place]) is SketchedDistinct:
+        if entity.distinct and isinstance(sketched := entity.distinct[place], SketchedDistinct):
             sketched.add(tick, value)
             return
         values = entity.open_values[place]
@@ -126,40 +127,46 @@ class EntityCounting:
             entity.sums = [[0] if whole else [] for whole in self._whole]
             entity.distinct = [ExactDistinct(len(self._seconds)) for _ in self.plan.distinct]
 
-    def _close(self, entity: EntityWindows, tick: int, count: int, sums: list[Any], values: list[list[Any]], horizon: int) -> None:
+    def _close(
+        self, entity: EntityWindows, tick: int, count: int, sums: Sequence[Any], values: list[list[Any]], horizon: int
+    ) -> None:
         if not entity.counts:
             self._begin(entity)
         ticks, lows, distinct = entity.ticks, entity.lows, entity.distinct
         ticks.append(tick)
         cuts = [tick - seconds for seconds in self._seconds]
-        for window, cut in enumerate(cuts):
-            low = lows[window]
-            while ticks[low] <= cut:
-                for measure in distinct:
-                    if type(measure) is ExactDistinct:
-                        measure.expire(window, ticks[low])
-                low += 1
-            lows[window] = low
+        self._expire(entity, cuts)
         entity.counts.append(entity.counts[-1] + count)
         for kept, number, whole in zip(entity.sums, sums, self._whole, strict=True):
             kept.append(kept[-1] + number if whole else number)
         remember = self.remembers and tick > horizon
-        for place, measure in enumerate(distinct):
-            if type(measure) is ExactDistinct:
-                came = values[place]
+        for place, (measure, came) in enumerate(zip(distinct, values, strict=True)):
+            if isinstance(measure, ExactDistinct):
                 measure.close(tick, dict.fromkeys(came) if len(came) > 1 else came, cuts, remember=remember)
                 if measure.counts[-1] > self.bound:
                     self._sketch(entity, place)
-            elif values[place]:
-                for value in values[place]:
+            else:
+                for value in came:
                     measure.add(tick, value)
         if lows[-1] >= _TRIM_FROM and 2 * lows[-1] >= len(ticks):
             self.trim(entity, horizon)
         elif remember and len(ticks) % 16 == 0:
             for measure in distinct:
-                if type(measure) is ExactDistinct:
+                if isinstance(measure, ExactDistinct):
                     measure.trim(self.cut(entity, horizon), horizon)
         entity.row = self._newest_row(entity)
+
+    def _expire(self, entity: EntityWindows, cuts: list[int]) -> None:
+        """Move the windows on to the newest tick."""
+        ticks, lows = entity.ticks, entity.lows
+        for window, cut in enumerate(cuts):
+            low = lows[window]
+            while ticks[low] <= cut:
+                for measure in entity.distinct:
+                    if isinstance(measure, ExactDistinct):
+                        measure.expire(window, ticks[low])
+                low += 1
+            lows[window] = low
 
     def cut(self, entity: EntityWindows, horizon: int) -> int:
         """The newest closed tick that no row needs any more: rows are asked at or after the horizon."""
@@ -180,53 +187,39 @@ class EntityCounting:
                 entity.sums[place] = [number - kept[0] for number in kept] if whole else kept
             entity.lows = [low - gone for low in entity.lows]
         for measure in entity.distinct:
-            if type(measure) is ExactDistinct:
+            if isinstance(measure, ExactDistinct):
                 measure.trim(cut, horizon)
             else:
                 measure.trim(cut)
 
     def _newest_row(self, entity: EntityWindows) -> tuple[int, bytes, bool]:
-        tick, counts, is_sketched = entity.ticks[-1], entity.counts, False
-        found = []
-        for measure in entity.distinct:
-            if type(measure) is ExactDistinct:
-                found.append(measure.counts)
-            else:
-                is_sketched = True
-                found.append(measure.at(tick))
-        values: list[Any] = []
-        for window, low in enumerate(entity.lows):
-            values.append(counts[-1] - counts[low])
-            for kept, whole in zip(entity.sums, self._whole, strict=True):
-                values.append(kept[-1] - kept[low] if whole else fsum(kept[low:]))
-            for each in found:
-                values.append(each[window])
-        return tick, self.plan.pack.pack(*values), is_sketched
+        tick = entity.ticks[-1]
+        found = [measure.counts if isinstance(measure, ExactDistinct) else measure.at(tick) for measure in entity.distinct]
+        return self._row(entity, len(entity.ticks), entity.lows, found)
 
     def _row_at(self, entity: EntityWindows, second: int) -> tuple[int, bytes, bool]:
         """The row of an earlier second, for an event that comes late."""
-        ticks, counts = entity.ticks, entity.counts
+        ticks = entity.ticks
         end = bisect_right(ticks, second)
         if not end:
             return NO_ROW
-        tick, is_sketched, found = ticks[end - 1], False, []
-        for measure in entity.distinct:
-            if type(measure) is ExactDistinct:
-                found.append(measure.at(tick, self._seconds))
-            else:
-                is_sketched = True
-                found.append(measure.at(tick))
-        values: list[Any] = []
-        for window, seconds in enumerate(self._seconds):
-            low = bisect_right(ticks, tick - seconds, 0, end)
+        tick, seconds = ticks[end - 1], self._seconds
+        found = [m.at(tick, seconds) if isinstance(m, ExactDistinct) else m.at(tick) for m in entity.distinct]
+        return self._row(entity, end, [bisect_right(ticks, tick - length, 0, end) for length in seconds], found)
+
+    def _row(self, entity: EntityWindows, end: int, lows: list[int], found: list[list[int]]) -> tuple[int, bytes, bool]:
+        """The row of the ticks before place `end`. lows: the place of each window's first tick. found: distinct counts by column."""
+        counts = entity.counts
+        values: list[float] = []
+        for window, low in enumerate(lows):
             values.append(counts[end] - counts[low])
             for kept, whole in zip(entity.sums, self._whole, strict=True):
                 values.append(kept[end] - kept[low] if whole else fsum(kept[low:end]))
-            for each in found:
-                values.append(each[window])
-        return tick, self.plan.pack.pack(*values), is_sketched
+            values += [each[window] for each in found]
+        is_sketched = any(isinstance(measure, SketchedDistinct) for measure in entity.distinct)
+        return entity.ticks[end - 1], self.plan.pack.pack(*values), is_sketched
 
-    def _insert(self, entity: EntityWindows, tick: int, sums: list[Any], values: list[Any], horizon: int) -> None:
+    def _insert(self, entity: EntityWindows, tick: int, sums: Sequence[Any], values: Sequence[Any], horizon: int) -> None:
         """Count an event of a tick that is closed, or that lies before one."""
         ticks, counts = entity.ticks, entity.counts
         at = bisect_left(ticks, tick)
@@ -248,7 +241,7 @@ class EntityCounting:
         for place, (measure, value) in enumerate(zip(entity.distinct, values, strict=True)):
             if value is None:
                 continue
-            if type(measure) is not ExactDistinct:
+            if not isinstance(measure, ExactDistinct):
                 measure.add(tick, value)
                 continue
             measure.insert(tick, value, cuts, remember=self.remembers and tick > horizon)

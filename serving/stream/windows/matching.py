@@ -1,12 +1,12 @@
 """Which values of a column a rule means: what lifecycle.datasets.data.matches says of the same values. Pure."""
 
 from collections.abc import Callable
+from math import isnan
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from serving.features.window_spec import ValueKind, ValueMatch
+from serving.features.windows.spec import ValueKind, ValueMatch
 
 Matcher = Callable[[NDArray[Any]], list[bool]]
 """A column of shape (n,) -> whether each value matches."""
@@ -20,7 +20,7 @@ def matcher(rule: ValueMatch, kind: ValueKind) -> Matcher:
     wanted = frozenset(_comparable(value, kind) for value in listed) - {None}
     if rule.equals is not None:
         return lambda column: [value in wanted for value in column.tolist()]
-    return lambda column: [value is not None and value == value and value not in wanted for value in column.tolist()]
+    return lambda column: [value is not None and not _is_nan(value) and value not in wanted for value in column.tolist()]
 
 
 def _comparable(value: object, kind: ValueKind) -> object:
@@ -34,4 +34,8 @@ def _containing(part: str, kind: ValueKind) -> Matcher:
     if kind == "string":
         raw = part.encode("utf-8", "surrogatepass")
         return lambda column: [value is not None and raw in value for value in column.tolist()]
-    return lambda column: [value == value and part in str(value) for value in column.tolist()]
+    return lambda column: [not _is_nan(value) and part in str(value) for value in column.tolist()]
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and isnan(value)

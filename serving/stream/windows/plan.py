@@ -4,15 +4,15 @@ Pure."""
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.features.window_spec import KIND_DATATYPES, NO_PORT, ValueKind, WindowAggregate, WindowSpec
+from serving.features.windows.spec import KIND_DATATYPES, NO_PORT, ValueKind, WindowAggregate, WindowSpec
 from serving.ports import Columns
 from serving.stream.windows.matching import Matcher, matcher
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,9 @@ class SummedColumn:
         """The numbers of n events; what is no finite number counts as 0."""
         if self.matches is not None:
             return self.matches(column)
-        if self.is_whole:
-            return column.tolist()
-        values = column.astype(np.float64)
-        return np.where(np.isfinite(values), values, 0.0).tolist()
+        values = column if self.is_whole else column.astype(np.float64)
+        found: list[Any] = (values if self.is_whole else np.where(np.isfinite(values), values, 0.0)).tolist()
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +115,5 @@ def _values(column: NDArray[Any], kind: ValueKind) -> list[Any]:
     values: list[Any] = column.tolist()
     blank: object = {"string": b"", "port": NO_PORT}.get(kind)
     if kind == "float":
-        return [value if value == value else None for value in values]
+        return [None if isnan(value) else value for value in values]
     return values if blank is None or blank not in values else [None if value == blank else value for value in values]

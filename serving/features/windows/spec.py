@@ -1,6 +1,6 @@
 """How a bundle's windows are counted: what training declares, and what a stream worker counts by. Values of bundle.json; pure.
 
-The definition of a window's value is lifecycle.datasets.windows; serving.stream.windows counts the same from a stream."""
+The definition of a window's value is serving.features.windows.aggregates; serving.stream.windows counts the same from a stream."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -111,5 +111,7 @@ class WindowSpec(_Part):
                 raise ValueError(f"windows.{what} has a name twice in {names}")
         for aggregate in self.aggregates:
             if aggregate.op in ("sum", "mean") and self.columns[str(aggregate.column)] == "string":
-                raise ValueError(f"windows.aggregates: {aggregate.name} is the {aggregate.op} of {aggregate.column}, which is text")
+                raise ValueError(
+                    f"windows.aggregates: {aggregate.name} is the {aggregate.op} of {aggregate.column}, which is text"
+                )
         return self
