@@ -34,6 +34,7 @@ ELSEWHERE = {
         "feature_repo.offline.",  # training data: `lifecycle` runs it
         "serving.audit.anchors.kafka.",
         "serving.stream.kafka.",
+        "serving.stream.windows.",  # `stream`
     ),
     "lifecycle": ("lifecycle.governance.registry.exchange.mlflow.", "lifecycle.governance.registry.exchange.wandb."),
     "operators": ("operators.control.labels.kafka_topic.",),

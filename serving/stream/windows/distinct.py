@@ -14,7 +14,7 @@ LG_K: Final = 12
 """A sketch has 2^12 registers: relative standard error 1.04 / sqrt(4096) = 1.6 %, at most 2 kB."""
 _PARTS: Final = 60
 
-Value = bytes | int | float | bool
+DistinctValue = bytes | int | float | bool
 
 
 class ExactDistinct:
@@ -23,16 +23,16 @@ class ExactDistinct:
     __slots__ = ("counts", "last", "per_second", "undo")
 
     def __init__(self, windows: int) -> None:
-        self.last: dict[Value, int] = {}
+        self.last: dict[DistinctValue, int] = {}
         self.per_second: dict[int, int] = {}
         self.counts = [0] * windows
-        self.undo: dict[int, dict[Value, int | None]] = {}
+        self.undo: dict[int, dict[DistinctValue, int | None]] = {}
 
     def expire(self, window: int, second: int) -> None:
         """A second has left a window."""
         self.counts[window] -= self.per_second.get(second, 0)
 
-    def close(self, second: int, values: Iterable[Value], cuts: Sequence[int], *, remember: bool) -> None:
+    def close(self, second: int, values: Iterable[DistinctValue], cuts: Sequence[int], *, remember: bool) -> None:
         """Take in the values of a second that is newer than all before. cuts: the newest second that is in no window, by window."""
         last, per_second, counts = self.last, self.per_second, self.counts
         newest_cut, added, born, changes = cuts[0], 0, 0, {}
@@ -58,7 +58,7 @@ class ExactDistinct:
         if remember:
             self.undo[second] = changes
 
-    def insert(self, second: int, value: Value, cuts: Sequence[int], *, remember: bool) -> None:
+    def insert(self, second: int, value: DistinctValue, cuts: Sequence[int], *, remember: bool) -> None:
         """Take in a value of a second that is not the newest."""
         later = [s for s in self.undo if s > second and value in self.undo[s]]
         if later:  # the value came again since
@@ -75,7 +75,7 @@ class ExactDistinct:
         if remember and (before is None or before < second):
             self.undo[second][value] = before
 
-    def _move(self, value: Value, before: int | None, second: int, cuts: Sequence[int]) -> None:
+    def _move(self, value: DistinctValue, before: int | None, second: int, cuts: Sequence[int]) -> None:
         if before is not None and before in self.per_second:
             self.per_second[before] -= 1
         self.last[value] = second
@@ -86,7 +86,7 @@ class ExactDistinct:
 
     def at(self, second: int, windows: Sequence[int]) -> list[int]:
         """The counts as of an earlier second that undo still reaches."""
-        then: dict[Value, int | None] = dict(self.last)
+        then: dict[DistinctValue, int | None] = dict(self.last)
         for later in sorted((s for s in self.undo if s > second), reverse=True):
             then.update(self.undo[later])
         return [sum(1 for at in then.values() if at is not None and second - window < at <= second) for window in windows]
@@ -110,7 +110,7 @@ class SketchedDistinct:
         self.windows = tuple((window, max(1, window // _PARTS)) for window in windows)
         self.parts: dict[int, dict[int, Any]] = {grain: {} for _, grain in self.windows}
 
-    def add(self, second: int, value: Value) -> None:
+    def add(self, second: int, value: DistinctValue) -> None:
         """Take in one value."""
         text = value.decode("latin-1") if isinstance(value, bytes) else repr(value)
         for grain, parts in self.parts.items():

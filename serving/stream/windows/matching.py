@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from serving.features.windows.spec import ValueKind, ValueMatch
 
-Matcher = Callable[[NDArray[Any]], list[bool]]
+ValueTest = Callable[[NDArray[Any]], list[bool]]
 """A column of shape (n,) -> whether each value matches."""
 
 
-def matcher(rule: ValueMatch, kind: ValueKind) -> Matcher:
+def matcher(rule: ValueMatch, kind: ValueKind) -> ValueTest:
     """The rule over columns of this kind. Text comes as `bytes`; a value that is None or NaN never matches."""
     if rule.contains is not None:
         return _containing(rule.contains, kind)
@@ -30,7 +30,7 @@ def _comparable(value: object, kind: ValueKind) -> object:
     return None if isinstance(value, str) else value
 
 
-def _containing(part: str, kind: ValueKind) -> Matcher:
+def _containing(part: str, kind: ValueKind) -> ValueTest:
     if kind == "string":
         raw = part.encode("utf-8", "surrogatepass")
         return lambda column: [value is not None and raw in value for value in column.tolist()]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serving.features.windows.spec import KIND_DATATYPES, NO_PORT, ValueKind, WindowAggregate, WindowSpec
 from serving.ports import Columns
-from serving.stream.windows.matching import Matcher, matcher
+from serving.stream.windows.matching import ValueTest, matcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class SummedColumn:
 
     column: str
     is_whole: bool
-    matches: Matcher | None = None
+    matches: ValueTest | None = None
 
     def numbers(self, column: NDArray[Any]) -> list[Any]:
         """The numbers of n events; what is no finite number counts as 0."""
