@@ -1,0 +1,49 @@
+"""Alerts that a far end refuses for good: lines of JSON in a file, with the reason. Two files at most: when the first is full it becomes
+`NAME.1.jsonl`, and what was there before is removed and counted."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+from serving.sinks.errors import SpoolError
+from serving.sinks.forms.text import clean, encode_json, rfc3339
+
+_log = logging.getLogger("vedette.sinks")
+MOST_BYTES: Final = 64 * 1024 * 1024
+
+
+class DeadLetters:
+    """The dead letters of one sink. most_bytes: bound of both files together."""
+
+    def __init__(self, folder: Path, name: str, most_bytes: int = MOST_BYTES) -> None:
+        self.path = folder / f"{name}.jsonl"
+        self._before = folder / f"{name}.1.jsonl"
+        self._most_bytes = most_bytes // 2
+        self.kept = 0
+        """Letters that were written since the start."""
+
+    def put(self, value: bytes, reason: str, now_us: int, record: str = "") -> None:
+        """Keep one letter, durably. value: JSON, or what was to be JSON. record: where it stood. Raises SpoolError."""
+        letter = {
+            "time": rfc3339(now_us),
+            "reason": clean(reason, 2000),
+            **({"record": record} if record else {}),
+            "alert": value.decode("utf-8", "replace"),
+        }
+        line = encode_json(letter) + b"\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self.path.exists() and self.path.stat().st_size + len(line) > self._most_bytes:
+                if self._before.exists():
+                    _log.error("%s is removed to make room: dead letters that nobody read", self._before)
+                self.path.replace(self._before)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, line)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as problem:
+            raise SpoolError(f"{self.path}: a dead letter cannot be kept: {problem}") from problem
+        self.kept += 1

@@ -1,0 +1,1 @@
+"""Adapters of `SinkTransport`: syslog over TCP and TLS, Splunk, Elasticsearch, webhooks."""

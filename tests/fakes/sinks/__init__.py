@@ -1,0 +1,1 @@
+"""Alerts, and transports that do as they are told."""
