@@ -30,6 +30,7 @@ from lifecycle.training.operating_points.validation import validation_rows
 from lifecycle.training.origin import code_commit, describe_data, describe_service, environment
 from lifecycle.training.reference import golden_rows, reference_files
 from lifecycle.training.rules import measure_rules, rule_files
+from lifecycle.training.stream_windows import window_spec
 from serving.models.build import build_bundle
 from serving.models.bundle import Bundle
 from serving.models.manifest import FieldSpec, Lineage, ScoreSpec
@@ -314,6 +315,7 @@ def _contract(prepared: Prepared, encoding: Encoding) -> dict[str, Any]:
     if prepared.service is not None and detector.entity is not None:
         body["feature_service"] = prepared.service.name
         body["entity_keys"] = tuple(FieldSpec(name=k.name, datatype=k.datatype) for k in prepared.service.join_keys)
+        body["windows"] = window_spec(detector)
     if detector.event_time is not None:
         body["event_time_field"] = EVENT_TIME
     return body

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from serving.features.windows.spec import WindowSpec
 from serving.spec import Finite
 
 SCHEMA: Final = 1
@@ -16,7 +17,6 @@ SCENARIOS: Final = ("breach_response", "siem_alerting", "executive_dashboard")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?$")]
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
 
 REASON_PLACES: Final = ("value", "unit", "percentile", "column")
 """What a reason's text may leave to be filled in, each in braces."""
@@ -295,8 +295,6 @@ class Lineage(_ManifestPart):
 class Manifest(_ManifestPart):
     """The whole of bundle.json. Its own sha256 is the bundle's digest; `files` holds the sha256 of every other file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
-
     schema_version: Literal[1] = SCHEMA
     """Version of this format."""
     name: Name
@@ -317,6 +315,8 @@ class Manifest(_ManifestPart):
     """Columns a client sends with the request."""
     feature_service: str | None = None
     """The Feast feature service that provides the features; unset: no features are read."""
+    windows: WindowSpec | None = None
+    """How the windows of the feature service are counted; unset: a stream worker cannot count them."""
     event_time_field: str | None = None
     """Name of the optional input that says when the event happened (INT64 microseconds or BYTES RFC 3339, UTC)."""
     assembly: tuple[TensorAssembly, ...] = ()
@@ -368,6 +368,8 @@ class Manifest(_ManifestPart):
                 f"default_operating_point {self.default_operating_point!r} is not one of {sorted(self.operating_points)}",
             )
         keys = {k.name for k in self.entity_keys}
+        counted = self.windows is None or (self.windows.service == self.feature_service and {self.windows.key} == keys)
+        need(counted, "windows must be of the feature_service, with its one entity key as their key")
         used = {c for a in self.assembly for c in a.columns}
         need(
             not keys & used,
@@ -384,10 +386,7 @@ class Manifest(_ManifestPart):
             need(self.score is not None, "conformal sets are computed from scores, so a bundle with them needs a score")
             group = self.conformal.group
             need(group is None or group in fields, f"conformal.group {group!r} is not a request field")
-            need(
-                group is not None or not self.conformal.groups,
-                "conformal.groups need conformal.group, the field that names them",
-            )
+            need(bool(group) or not self.conformal.groups, "conformal.groups need conformal.group, the field that names them")
         if self.rules is not None:
             need(self.score is not None, "rules give verdicts, so a bundle with rules needs a score")
             event = self.rules.event_field

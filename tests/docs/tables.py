@@ -19,6 +19,7 @@ from loadtests.settings import LoadSettings
 from operators.cli.monitoring.monitor_metrics import METRICS as MONITOR_METRICS
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
+from serving.features.windows import spec as window_spec
 from serving.models import manifest
 from serving.settings import ServingSettings
 from serving.telemetry import counts, names
@@ -176,7 +177,7 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/metrics.md", "buckets"): buckets,
     ("docs/reference/monitor.md", "monitor metrics"): monitor_metrics,
     ("docs/reference/detector.md", "reasons"): lambda: models((reasons,), reasons.ReasonDeclaration),
-    ("docs/reference/bundle.md", "manifest"): lambda: models((manifest,), manifest.Manifest),
+    ("docs/reference/bundle.md", "manifest"): lambda: models((manifest, window_spec), manifest.Manifest),
     ("docs/reference/detector.md", "detector"): lambda: models((detector, split_spec, scenario), detector.Detector),
     ("docs/reference/detector.md", "flows"): lambda: (
         f"```yaml\n{(declarations.BUILT_IN / 'flows.yaml').read_text(encoding='utf-8')}```\n"

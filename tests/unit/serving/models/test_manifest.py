@@ -41,6 +41,17 @@ def test_accepts(body):
         pytest.param({"score": {"output": "z"}}, "is not an output", id="a score from nowhere"),
         pytest.param({"default_operating_point": "other"}, "is not one of", id="an unknown default operating point"),
         pytest.param({"feature_service": "s", "entity_keys": []}, "needs entity_keys", id="features without a key"),
+        pytest.param(
+            {
+                "feature_service": "s",
+                "windows": {
+                    "service": "s", "key": "user", "event_time": {"column": "at"}, "columns": {},
+                    "aggregates": [{"name": "events", "op": "count"}], "views": [{"name": "v", "seconds": 60, "ttl_s": 60}],
+                },
+            },
+            "with its one entity key",
+            id="windows of another entity",
+        ),  # fmt: skip
         pytest.param({"version": "v1"}, "version", id="a version that cannot be ordered"),
         pytest.param({"surprise": 1}, "surprise", id="an unknown field"),
     ],
