@@ -45,13 +45,17 @@ def test_accepts(body):
             {
                 "feature_service": "s",
                 "windows": {
-                    "service": "s", "key": "user", "event_time": {"column": "at"}, "columns": {},
-                    "aggregates": [{"name": "events", "op": "count"}], "views": [{"name": "v", "seconds": 60, "ttl_s": 60}],
+                    "service": "s",
+                    "key": "user",
+                    "event_time": {"column": "at"},
+                    "columns": {},
+                    "aggregates": [{"name": "events", "op": "count"}],
+                    "views": [{"name": "v", "seconds": 60, "ttl_s": 60}],
                 },
             },
             "with its one entity key",
             id="windows of another entity",
-        ),  # fmt: skip
+        ),
         pytest.param({"version": "v1"}, "version", id="a version that cannot be ordered"),
         pytest.param({"surprise": 1}, "surprise", id="an unknown field"),
     ],
