@@ -31,6 +31,14 @@ gc.set_threshold(
 _GROUPS = pytest.StashKey[Path]()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers are told by the process that starts them."""
+    memory = surroundings.in_memory(config.args)
+    if memory is not None and config.option.basetemp is None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Where tests stay together by file, each worker is told where to write down the groups."""
@@ -55,8 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """What is there now stays: the collector need not look at it again with each test."""
-    gc.collect()
+    """What is there now stays: the collector need not look at it again with each test. What is garbage by now stays too."""
     gc.freeze()
 
 

@@ -28,6 +28,8 @@ MAJOR: Final = 0.10
 BEFORE_DELAYS_ARE_KNOWN: Final = 7.0
 """Days that a block waits while delays are not known."""
 
+BLOCKS_A_READ: Final = 8
+"""Blocks that are read at once, at most: each read goes through the log, and the rows of all its blocks are held."""
 LOOKS_A_BLOCK: Final = 4
 """How often in a block's time delays are estimated anew."""
 STATISTIC: Final = "e-process"
@@ -166,10 +168,13 @@ def look(
     delays = delays_of(read(first, now_us, only_labelled=True), now_us)
     age_us = max(delays.age_with(settings.share_in) or BEFORE_DELAYS_ARE_KNOWN * DAY_US, 0.0)
     falls: list[Fall] = []
-    while state.next_us + block + age_us <= now_us:
-        rows = read(state.next_us, state.next_us + block).seen_within(age_us)
-        state, found = _judge(state, rows, np.full(len(rows), age_us), delays, baseline, now_us, settings)
-        falls += found
+    while (due := int((now_us - age_us - state.next_us) // block)) > 0:
+        since_us, until_us = state.next_us, state.next_us + min(due, BLOCKS_A_READ) * block
+        several = read(since_us, until_us).seen_within(age_us)
+        for begins_us in range(since_us, until_us, block):
+            rows = several.take((several.times_us >= begins_us) & (several.times_us < begins_us + block))
+            state, found = _judge(state, rows, np.full(len(rows), age_us), delays, baseline, now_us, settings)
+            falls += found
     wait_us = max(1, min(int(state.next_us + block + age_us) - now_us, block // LOOKS_A_BLOCK))
     return msgspec.structs.replace(state, retry_us=now_us + wait_us), tuple(falls)
 

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# before numpy is imported: two workers have two cores, and a pool of threads in each waits for the other by spinning
+os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _warm_probes() -> Iterator[None]:

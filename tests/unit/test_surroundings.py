@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from serving.settings import ServingSettings
 from tests import odd_surroundings, surroundings
 
@@ -34,6 +36,20 @@ def test_this_process_has_nothing_of_anybody():
     anybodys = {*odd_surroundings.settings(), *odd_surroundings.ODD} - surroundings.FOR_TESTS - surroundings.OF_THE_MACHINE
     assert {n for n in anybodys if not n.startswith(surroundings.PREFIXES)} & os.environ.keys() <= {"HOME", "PYTHONPATH"}
     assert ServingSettings() == ServingSettings.model_construct(), "no setting is anybody's"
+
+
+@pytest.mark.parametrize(("arguments", "room", "expected"), [
+    pytest.param(["tests/unit", "tests/docs"], 0, True, id="the quick tests write into memory"),
+    pytest.param(["tests/unit/test_surroundings.py::test_x[a]"], 0, True, id="one of them too"),
+    pytest.param(["tests/unit", "tests/integration"], 0, False, id="servers write to the disk"),
+    pytest.param(["tests"], 0, False, id="a run of all tests writes to the disk"),
+    pytest.param([], 0, False, id="a run that names nothing is one of all tests"),
+    pytest.param(["tests/unit"], 1 << 60, False, id="where memory is short the disk is used"),
+])  # fmt: skip
+def test_where_files_of_a_run_are_written(arguments, room, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert surroundings.in_memory(arguments, tmp_path, room) == (tmp_path if expected else None)
+    assert surroundings.in_memory(arguments, tmp_path / "none", room) is None
 
 
 def test_the_home_is_empty_and_has_no_kubeconfig():

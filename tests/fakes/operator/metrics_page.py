@@ -80,7 +80,7 @@ async def served(*pages: Page) -> AsyncIterator[list[str]]:
 
         app = web.Application()
         app.router.add_get("/metrics", answer)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         runners.append(runner)

@@ -87,7 +87,7 @@ def test_every_wrong_place_is_named():
     [
         pytest.param("name: [", "is not YAML", id="no YAML"),
         pytest.param("name: 2026-99-99", "is not YAML", id="a date that there is not"),
-        pytest.param("[" * 100_000, "is not YAML", id="nested without end"),
+        pytest.param("[\n" * 100_000, "is not YAML", id="nested without end"),
         pytest.param("- a\n- b\n", "expected a mapping", id="a list"),
         pytest.param("", "expected a mapping", id="an empty file"),
     ],

@@ -6,10 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from lifecycle.performance import watching
 from lifecycle.performance.delays import DAY_US
 from lifecycle.performance.fall_test import BLOCKS, FallState, bet
 from lifecycle.performance.labelled_rows import RowsWithLabels
-from lifecycle.performance.watching import FallSettings, WatchedPerformance, alarm_of, begin, look
+from lifecycle.performance.watching import Fall, FallSettings, WatchedPerformance, alarm_of, begin, look
 from loadtests.bench.worlds.late_labels import PLAIN, START_US, StreamReader, own_figures, watch
 
 SETTINGS = FallSettings()
@@ -101,6 +102,29 @@ class TestLooks:
         now_us = START_US + 10 * DAY_US
         again, falls = look(state, StreamReader(stream, now_us), own_figures(SMALL), now_us, SETTINGS)
         assert (again, falls) == (state, ())
+
+    def test_blocks_that_are_read_together_are_judged_as_if_each_was_read_alone(
+        self, stream: RowsWithLabels, monkeypatch: pytest.MonkeyPatch
+    ):
+        together = self._after_23_days(stream)
+        monkeypatch.setattr(watching, "BLOCKS_A_READ", 1)
+        alone = self._after_23_days(stream)
+        assert together[:2] == alone[:2]
+        blocks = (together[0].next_us - START_US) // DAY_US
+        assert (alone[2], together[2]) == (1 + blocks, 1 + -(-blocks // 8)), "the labels' delays are one read"
+
+    def _after_23_days(self, stream: RowsWithLabels) -> tuple[WatchedPerformance, tuple[Fall, ...], int]:
+        """The state, the falls, and how often the log was read."""
+        now_us, reads = START_US + 23 * DAY_US, []
+        reader = StreamReader(stream, now_us)
+
+        def read(*args: int, **more: bool) -> RowsWithLabels:
+            reads.append(args)
+            return reader(*args, **more)
+
+        state = begin("sha256:0", START_US, SETTINGS)
+        state, falls = look(state, read, own_figures(SMALL, precision=1.25), now_us, SETTINGS)
+        return state, falls, len(reads)
 
     def test_nothing_is_judged_before_its_labels_are_in(self, stream: RowsWithLabels):
         state, found = looked(stream, [0.5, 1.0, 1.5])

@@ -52,6 +52,11 @@ def test_rules_about_changes_are_for_the_api_server_alone(bad):
 
 
 @cache
+def _schema(kind):
+    return structural(KINDS[kind])
+
+
+@cache
 def _told(rule, path):
     """What the CEL rules of the CRD say of an example."""
     (bad,) = (bad for bad in BAD if (bad.rule, bad.path) == (rule, path))
@@ -60,7 +65,7 @@ def _told(rule, path):
 
 def _by_rules(document, old=None):
     """What the CEL rules of the CRD say."""
-    schema = structural(KINDS[document["kind"]])
+    schema = _schema(document["kind"])
     try:
         causes = evaluated(schema, defaulted(schema, document), None if old is None else defaulted(schema, old))
     except Refused:

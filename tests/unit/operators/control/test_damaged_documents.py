@@ -13,7 +13,7 @@ from tests.fakes.operator.control_place import Place, document, revision
         pytest.param(b"a: [", id="no YAML"),
         pytest.param(b"a: 2026-99-99", id="a date that there is not"),
         pytest.param(b"a: \xff", id="no UTF-8"),
-        pytest.param(b"[" * 100_000, id="nested without end"),
+        pytest.param(b"[\n" * 100_000, id="nested without end"),
     ],
 )
 def test_a_document_that_is_none_is_named(place: Place, body: bytes):

@@ -214,7 +214,7 @@ def test_attack_a_policy_gives_a_role_to_a_group_of_its_author():
     [
         pytest.param("people: [", "is not YAML", id="no YAML"),
         pytest.param("people: [{name: 2026-99-99}]", "is not YAML", id="a date that there is not"),
-        pytest.param("[" * 100_000, "is not YAML", id="nested without end"),
+        pytest.param("[\n" * 100_000, "is not YAML", id="nested without end"),
         pytest.param("people: [{name: bob, rolls: []}]", "rolls", id="a field that there is not"),
         pytest.param("people: [{name: bob}, {name: bob}]", "twice", id="one name for two"),
         pytest.param("people: [{name: bob, key: abc}]", "key of bob", id="no key"),
