@@ -38,7 +38,7 @@ class WindowEngine:
         self.entities: dict[Key, EntityWindows] = {}
         self._due: dict[int, list[Key]] = {}
         self._next_due: int | None = None
-        self._counting = EntityCounting(plan, bound, remembers=lateness_s > 0)
+        self.counting = EntityCounting(plan, bound, remembers=lateness_s > 0)
         self._empty = bytes(plan.pack.size)
 
     @property
@@ -54,7 +54,7 @@ class WindowEngine:
         names = list(zip(*values, strict=True)) if values else [()] * len(keys)
         ticks, seconds = (-(-at_us // SECOND_US)).tolist(), (at_us // SECOND_US).tolist()
         ties = self._ties(at_us)
-        entities, counting, found = self.entities, self._counting, []
+        entities, counting, found = self.entities, self.counting, []
         horizon = self.horizon
         waiting: list[int] = []
         for place, (key, tick, second, is_counted) in enumerate(zip(keys, ticks, seconds, counted.tolist(), strict=True)):
@@ -62,7 +62,7 @@ class WindowEngine:
             if is_counted:
                 if entity is None:
                     entity = entities[key] = EntityWindows()
-                    self._due.setdefault((tick + self.plan.ttl_s) // _DUE_S + 1, []).append(key)
+                    self._due.setdefault(self._due_after(tick), []).append(key)
                 counting.add(entity, tick, numbers[place], names[place], horizon)
             if place in ties:
                 waiting.append(place)
@@ -79,6 +79,18 @@ class WindowEngine:
             self._forget()
         return self._rows(found)
 
+    def is_over(self, newest: int) -> bool:
+        """Whether an entity whose newest tick this is counts for nothing any more."""
+        return newest + self.plan.lives_s < self.horizon
+
+    def put(self, key: Key, entity: EntityWindows) -> None:
+        """Take in an entity as it was kept elsewhere."""
+        self.entities[key] = entity
+        self._due.setdefault(self._due_after(entity.newest), []).append(key)
+
+    def _due_after(self, newest: int) -> int:
+        return (newest + self.plan.lives_s) // _DUE_S + 1
+
     def _ties(self, at_us: NDArray[np.int64]) -> dict[int, int]:
         """Places of events on a whole second -> the last place of those that follow each other on the same one."""
         whole = np.flatnonzero(at_us % SECOND_US == 0).tolist()
@@ -94,8 +106,8 @@ class WindowEngine:
         return WindowRows(at_us, self.plan.features(raw), np.array([sketched for _, _, sketched in found], dtype=np.bool_))
 
     def _forget(self) -> None:
-        """Forget entities whose newest row is too old for every event that may still come."""
-        horizon, ttl_s = self.horizon, self.plan.ttl_s
+        """Forget entities whose newest tick is in no row that an event may still read, and in no window that one may still open."""
+        horizon = self.horizon
         now = horizon // _DUE_S
         if self._next_due is None:
             self._next_due = now
@@ -104,8 +116,8 @@ class WindowEngine:
                 break
             for key in self._due.pop(due, ()):
                 newest = self.entities[key].newest
-                if newest + ttl_s < horizon:
+                if self.is_over(newest):
                     del self.entities[key]
                 else:
-                    self._due.setdefault((newest + ttl_s) // _DUE_S + 1, []).append(key)
+                    self._due.setdefault(self._due_after(newest), []).append(key)
         self._next_due = now + 1

@@ -34,13 +34,14 @@ class SummedColumn:
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """What is counted. seconds: lengths of the distinct windows, ascending. kept_s: the longest of them. ttl_s: the longest age at
-    which a row is used. width: numbers a window has in a raw row: the count, the sums, the distinct counts."""
+    """What is counted. seconds: lengths of the distinct windows, ascending. kept_s: the longest of them. lives_s: how long an entity is
+    kept after its last event: the longest window, or the longest age at which a row is used. width: numbers that a window has in a raw
+    row: the count, the sums, the distinct counts."""
 
     spec: WindowSpec
     seconds: tuple[int, ...]
     kept_s: int
-    ttl_s: int
+    lives_s: int
     sums: tuple[SummedColumn, ...]
     distinct: tuple[str, ...]
     width: int
@@ -76,7 +77,7 @@ class WindowPlan:
             spec=spec,
             seconds=seconds,
             kept_s=seconds[-1],
-            ttl_s=max(view.ttl_s for view in spec.views),
+            lives_s=max(seconds[-1], *(view.ttl_s for view in spec.views)),
             sums=tuple(sums.values()),
             distinct=tuple(distinct),
             width=width,
