@@ -5,7 +5,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -42,7 +42,7 @@ from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.segments.mapping import SegmentMap, SegmentMapError, read_segment_map
 from serving.settings import ServingSettings
 from serving.telemetry.logs import configure_logging
-from serving.telemetry.metrics import AuditCounts, ServingMetrics
+from serving.telemetry.metrics import AuditCounts, MetricSource, ServingMetrics
 from serving.telemetry.segments import MOST_COUNTED
 from serving.telemetry.tracing import Tracer
 
@@ -72,14 +72,23 @@ def application(settings: ServingSettings, *, shares_ports: bool = False) -> "se
     return bound
 
 
-async def compose(settings: ServingSettings) -> Composition:
-    """Wire one replica's objects, on the event loop of its listeners."""
+async def compose(
+    settings: ServingSettings,
+    *,
+    watched: Sequence[MetricSource] = (),
+    degraded: Callable[[], Sequence[str]] = tuple,
+) -> Composition:
+    """Wire one replica's objects, on the event loop of its listeners.
+
+    watched: further metrics to show. degraded: what else is out, for readiness."""
     configure_logging(settings.log_level)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
         segments, unmapped = open_segments(settings.segments)
         metrics, clock = ServingMetrics(identity, segments=segments), SystemClock()
         stack.callback(asyncio.get_running_loop().create_task(metrics.lag.watch()).cancel)
+        for source in watched:
+            metrics.watch(source)
         tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
         stack.callback(tracer.close)
         audit, unaccounted = _open_audit(settings, metrics, stack)
@@ -140,7 +149,7 @@ async def compose(settings: ServingSettings) -> Composition:
                 metrics.render,
                 siblings.merge,
                 admit=protection.admission.refuse if protection.admission is not None else None,
-                degraded=lambda: (*protection.degraded(), *unaccounted(), *unmapped),
+                degraded=lambda: (*protection.degraded(), *unaccounted(), *unmapped, *degraded()),
             ),
             served=served,
             fallback=lambda: newest_of_each(store),

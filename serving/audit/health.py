@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from serving.audit.anchors.publisher import AnchorPublisher
 from serving.audit.keys.keyring import Keyring
 from serving.telemetry import names
-from serving.telemetry.names import MetricDoc
+from serving.telemetry.metric_doc import MetricDoc
 
 
 class AuditHealth:

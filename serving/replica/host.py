@@ -108,6 +108,11 @@ class ReplicaHost:
         """The service behind the doors."""
         return self._composed().backend
 
+    @property
+    def service(self) -> ModelServer:
+        """The service behind the doors, with what only this process may ask."""
+        return self._composed().service
+
     def is_well(self) -> bool:
         """Whether the listeners' loop answers."""
         try:

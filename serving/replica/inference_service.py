@@ -17,6 +17,7 @@ from serving.loading.loader import Loader, Wanted, wanted_by
 from serving.loading.served_models import LoadedKey, ServedModels, build_served_models
 from serving.messages import InferAnswer, InferRequest, ModelMetadata, ModelStatistics, RepositoryEntry, ServerMetadata
 from serving.models.errors import ModelError, NoSuchModel, message_for_clients
+from serving.models.manifest import Manifest
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader
 from serving.replica.repository_control import check_free, revision_beside, with_version, without_model
@@ -101,6 +102,10 @@ class ModelServer:
         """Raises NotFound, Unavailable."""
         snapshot = self._snapshot
         return replace(snapshot.find(name, version).stable.revision.metadata, versions=snapshot.versions(name))
+
+    def manifest(self, name: str) -> Manifest:
+        """The manifest of a model's stable revision. May be called from any thread. Raises NotFound, Unavailable."""
+        return self._snapshot.find(name, None).stable.revision.manifest
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Answer one request. Errors are counted and traced here."""

@@ -23,7 +23,7 @@ from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import RULES, RowGroup
 from serving.scoring.variant_runner import runtime_feed, tensors_of
 from serving.telemetry import names
-from serving.telemetry.names import MetricDoc
+from serving.telemetry.metric_doc import MetricDoc
 
 METHODS: Final = ("shap", "rules", "counterfactual")
 MOST_ROWS: Final = 256

@@ -11,7 +11,7 @@ from serving.resilience.admission import Admission
 from serving.resilience.breaker import NAMES, BreakerLimits, Breakers, Guard
 from serving.resilience.bulkhead import Bulkheads
 from serving.telemetry import names
-from serving.telemetry.names import MetricDoc
+from serving.telemetry.metric_doc import MetricDoc
 
 _SLOW_SHARE: Final = 0.8
 """Share of its time slice after which a read counts as slow: a store that is nearly always this slow is about to time out."""

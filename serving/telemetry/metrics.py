@@ -21,7 +21,7 @@ from serving.telemetry import names
 from serving.telemetry.counts import VERDICTS, AnswerOutcome, Histogram, ModelMetrics
 from serving.telemetry.evidence import ROUTES, EntitySampling, VariantEvidence
 from serving.telemetry.loop_lag import LoopLag
-from serving.telemetry.names import MetricDoc
+from serving.telemetry.metric_doc import MetricDoc
 from serving.telemetry.segments import UNITS, SegmentCounts
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
@@ -35,8 +35,8 @@ def outcome_of(error: ServingError) -> AnswerOutcome:
     return "refused" if error.can_retry else "client_error"
 
 
-MetricSource = Callable[[], Iterable[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]]
-"""Gives further counters and gauges, each with its current values by labels. Called in a thread."""
+MetricSource = Callable[[], Iterable[tuple[MetricDoc, Mapping[tuple[str, ...], float | Histogram]]]]
+"""Gives further counters, gauges and histograms, each with its current values by labels. Called in a thread."""
 GONE: Final = 16
 """How many revisions and versions of a model keep their series after they are no longer loaded, the last ones. A series must outlive
 the scrape after its last count, and a revision that is loaded again must continue its counts; but series must not grow without bound."""
@@ -201,7 +201,7 @@ class ServingMetrics(Collector):
         yield from self._collect_evidence()
         for source in self._sources:
             for doc, values in source():
-                yield self._gauge(doc, values) if doc.kind == "gauge" else self._counter(doc, values)
+                yield self._watched(doc, values)
         yield from self._collect_process()
         yield self._gauge(names.START, {(): self._started_s})
 
@@ -274,6 +274,16 @@ class ServingMetrics(Collector):
 
     def _family(self, kind: type[_F], doc: MetricDoc) -> _F:
         return kind(doc.name, doc.says, labels=(*self._replica, *doc.labels))
+
+    def _watched(self, doc: MetricDoc, values: Mapping[tuple[str, ...], float | Histogram]) -> Metric:
+        if doc.kind == "histogram":
+            family = self._family(HistogramMetricFamily, doc)
+            for labels, value in values.items():
+                if isinstance(value, Histogram):
+                    self._add_histogram(family, labels, value)
+            return family
+        numbers = {labels: value for labels, value in values.items() if not isinstance(value, Histogram)}
+        return self._gauge(doc, numbers) if doc.kind == "gauge" else self._counter(doc, numbers)
 
     def _counter(self, doc: MetricDoc, values: Mapping[tuple[str, ...], float]) -> Metric:
         family = self._family(CounterMetricFamily, doc)

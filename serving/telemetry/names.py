@@ -3,30 +3,13 @@
 Core: the numbers are kept in serving.telemetry.counts and .evidence, and scraped through serving.telemetry.metrics. Every series
 carries `replica`, the identity of the replica that counted it."""
 
-from typing import Final, Literal, NamedTuple
+from typing import Final
+
+from serving.telemetry.metric_doc import MetricDoc
+from serving.telemetry.stream_names import STREAM_METRICS
 
 UNKNOWN: Final = "_unknown"
 """Label of requests that name no model we have; no model can be called so."""
-
-
-class MetricDoc(NamedTuple):
-    """One metric: its full name as scraped (without `_bucket`, `_sum`, `_count`), kind, labels, and what it says."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: tuple[str, ...]
-    says: str
-
-    @property
-    def exposed(self) -> dict[str, tuple[str, ...]]:
-        """Its series as scraped, and their labels beside `replica`.
-
-        >>> MetricDoc("x_seconds", "histogram", ("model",), "...").exposed
-        {'x_seconds_bucket': ('model', 'le'), 'x_seconds_sum': ('model',), 'x_seconds_count': ('model',)}
-        """
-        if self.kind != "histogram":
-            return {self.name: self.labels}
-        return {f"{self.name}_bucket": (*self.labels, "le"), f"{self.name}_sum": self.labels, f"{self.name}_count": self.labels}
 
 
 _MODEL: Final = ("model", "version", "variant")
@@ -296,5 +279,6 @@ METRICS: Final = (
     *(EVIDENCE_SEGMENT_ROWS, EVIDENCE_SEGMENT_ALERTS),
     *(EVIDENCE_SCORE_BINS, MIRRORED, BREAKER_STATE, BREAKER_CHANGES, REFUSALS, CACHE_REQUESTS, CACHE_SAVED),
     *(EXPLANATIONS, EXPLANATION_SECONDS),
+    *STREAM_METRICS,
 )
 """Every metric of our own. The standard `process_*` metrics come along."""

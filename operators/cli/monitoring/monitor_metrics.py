@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from serving.telemetry.names import MetricDoc
+from serving.telemetry.metric_doc import MetricDoc
 
 _MODEL: Final = ("model",)
 LOOKS: Final = MetricDoc("vedette_monitor_looks_total", "counter", _MODEL, "Looks at the answers of a model.")

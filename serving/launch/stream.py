@@ -1,0 +1,120 @@
+"""One stream worker: a replica with its doors, and beside it the thread that reads, scores and writes.
+
+    python -m serving.launch.stream
+
+is `vedette stream` without the rest of the command line, for images of the data plane alone. It ends on SIGTERM: what is scored is
+committed, and the group is left."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from threading import Event
+
+from serving.app import compose
+from serving.messages import InferAnswer, InferRequest
+from serving.models.manifest import Manifest
+from serving.replica.host import ReplicaHost
+from serving.settings import ServingSettings
+from serving.stream.answers import BatchScorer
+from serving.stream.codecs.codec import CodecLimits
+from serving.stream.codecs.json_codec import JsonCodec
+from serving.stream.counts import StreamCounts
+from serving.stream.kafka.opening import open_kafka
+from serving.stream.ports import Partition, StreamError
+from serving.stream.settings import StreamSettings
+from serving.stream.state import StateKind
+from serving.stream.worker import StreamParts, StreamWorker
+from serving.telemetry.logs import configure_logging
+
+_log = logging.getLogger("vedette.stream")
+
+
+class HostAnswerer:
+    """Port Answerer: the service of a replica in this process, asked from another thread."""
+
+    def __init__(self, host: ReplicaHost) -> None:
+        self._host = host
+
+    def manifest(self, model: str) -> Manifest:
+        """See the port."""
+        return self._host.service.manifest(model)
+
+    def infer(self, request: InferRequest, around: Callable[[], ExitStack]) -> InferAnswer:
+        """See the port."""
+        service = self._host.service
+
+        async def ask() -> InferAnswer:
+            with around():
+                return await service.infer(request)
+
+        answer: InferAnswer = self._host.submit(ask()).result()
+        return answer
+
+
+class StreamProcess:
+    """A worker with its replica. `run` returns when `stopping` is set and everything is committed."""
+
+    def __init__(self, settings: ServingSettings, stream: StreamSettings, stopping: Event) -> None:
+        self._stopping = stopping
+        kinds: Sequence[StateKind] = ()
+        self.counts = StreamCounts(kinds)
+        own = settings.model_copy(
+            update={
+                "http_port": stream.http_port,
+                "grpc_port": 0,
+                "replicas": 1,
+                "max_replicas": None,
+                "front_door": "replica",
+                "feature_timeout_s": stream.feature_timeout_s,
+                "max_rows": max(settings.max_rows, stream.batch_events),
+            }
+        )
+        self._worker: StreamWorker | None = None
+        self._host = ReplicaHost(own, partial(compose, watched=[self.counts.metrics], degraded=self._degraded))
+        scorer = BatchScorer(HostAnswerer(self._host), kinds, stream.model, stream.operating_point, stream.deadline_s)
+        kafka = open_kafka(stream)
+        codec = JsonCodec(CodecLimits(record_bytes=stream.max_event_bytes))
+        parts = StreamParts(kafka.connect, kafka.state_log, codec, scorer, kinds, stream, self.counts)
+        self._worker = StreamWorker(parts, stopping.is_set)
+
+    def run(self, on_ready: Callable[[int], None] = lambda _: None) -> None:
+        """Serve and work. on_ready: gets the port of the HTTP door when the models are loaded. Raises StreamError, OSError."""
+        ports = self._host.start()
+        try:
+            on_ready(ports.http)
+            if self._worker is not None:
+                self._worker.run()
+        finally:
+            self._host.stop()
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """The partitions that the worker owns."""
+        return self._worker.partitions if self._worker is not None else ()
+
+    def _degraded(self) -> Sequence[str]:
+        if self.counts.is_paused:
+            return ("the stream is paused: nothing can be answered; the log says why",)
+        return () if self.partitions else ("the stream worker owns no partition",)
+
+
+def main() -> int:
+    """Work until a signal; the exit status."""
+    stopping = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    settings, stream = ServingSettings(), StreamSettings()
+    configure_logging(settings.log_level)
+    try:
+        StreamProcess(settings, stream, stopping).run(lambda port: _log.info("metrics and readiness on port %d", port))
+    except (StreamError, OSError) as problem:
+        _log.error("%s", problem)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""Batches of events to answers, by the same service that answers over HTTP, and what to do about a batch that gets none.
+
+A batch that is refused as a whole is asked again in halves, down to the events at fault; those are set aside. An error that may pass is the
+caller's to wait for."""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+
+from serving.audit.record import NotRecorded
+from serving.errors import BadRequest, NotFound, ServingError, TooLarge, Unsupported
+from serving.messages import DATATYPES, InferAnswer, InferRequest, RequestedOutput, Tensor
+from serving.models.manifest import Manifest
+from serving.scoring.answers import MIXED
+from serving.scoring.row_group import MODEL, RULES
+from serving.scoring.variant_set import VARIANT
+from serving.stream.events import StreamEvents, joined_columns
+from serving.stream.ports import StreamError
+from serving.stream.state import StateKind
+
+DOOR: Final = "kafka"
+_OF_THE_EVENT: Final = (BadRequest, TooLarge, Unsupported)
+
+
+class CannotAnswer(StreamError):
+    """No event of the batch can be answered now. Nothing is lost: try again."""
+
+
+class Answerer(Protocol):
+    """The service that answers, as the stream's thread sees it."""
+
+    def manifest(self, model: str) -> Manifest:
+        """The manifest of the stable revision. Raises NotFound, Unavailable."""
+        ...
+
+    def infer(self, request: InferRequest, around: Callable[[], ExitStack]) -> InferAnswer:
+        """Wait for the answer. around: entered in the task that answers. Raises ServingError."""
+        ...
+
+
+class RowAnswers(NamedTuple):
+    """One answer to n events: what is the same for all, and what each row has. The lists have n entries.
+
+    versions, revisions, variants, sources, points: one for each row; the lists are shared where all are alike."""
+
+    receipt: str
+    verdicts: list[bytes]
+    scores: list[float]
+    probabilities: list[float] | None
+    degraded: list[bool]
+    variants: list[tuple[str, str, str, str, str | None]]
+    """(variant, version, revision, source, operating point) of each row."""
+    rules: Sequence[Sequence[str]]
+    """Ids of the rules that match each row; empty where no rules answered."""
+    trace_id: str | None
+
+
+class ScoredEvents(NamedTuple):
+    """Events of one part with their answers."""
+
+    part: int
+    """Which of the parts that were given."""
+    first: int
+    """Place of the first of these events in its part."""
+    events: StreamEvents
+    answers: RowAnswers
+    first_row: int
+    """Row of the first event in the answer."""
+
+
+class RefusedEvent(NamedTuple):
+    """An event that the model refuses. part, row: which of the events that were given."""
+
+    part: int
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchScorer:
+    """Asks the service about batches of events."""
+
+    answerer: Answerer
+    kinds: Sequence[StateKind]
+    model: str
+    operating_point: str
+    deadline_s: float
+
+    def score(
+        self, parts: Sequence[StreamEvents], manifest: Manifest, traceparent: str | None
+    ) -> tuple[list[ScoredEvents], list[RefusedEvent]]:
+        """Score events of one or more partitions in one request, or in several if it is refused.
+
+        Raises CannotAnswer if nothing can be answered now."""
+        scored: list[ScoredEvents] = []
+        refused: list[RefusedEvent] = []
+        problems: list[ServingError] = []
+        self._score([(at, 0, part) for at, part in enumerate(parts)], manifest, traceparent, scored, refused, problems)
+        if problems and not scored and len(refused) > 1:  # it is not the events: no event of a whole batch is answered
+            raise CannotAnswer(f"model {self.model!r} answers no event: {problems[0].message}") from problems[0]
+        return scored, refused
+
+    def _score(
+        self,
+        parts: Sequence[tuple[int, int, StreamEvents]],
+        manifest: Manifest,
+        traceparent: str | None,
+        scored: list[ScoredEvents],
+        refused: list[RefusedEvent],
+        problems: list[ServingError],
+    ) -> None:
+        """parts: (which part, its first row in it, events)."""
+        try:
+            answer = self._ask([events for _, _, events in parts], manifest, traceparent)
+        except ServingError as problem:
+            if problem.can_retry or isinstance(problem, NotRecorded | NotFound):
+                raise CannotAnswer(problem.message) from problem
+            if not isinstance(problem, _OF_THE_EVENT):
+                problems.append(problem)
+            if sum(len(events) for _, _, events in parts) == 1:
+                ((at, row, _),) = parts
+                refused.append(RefusedEvent(at, row, problem.message))
+                return
+            for half in _halves(parts):
+                self._score(half, manifest, traceparent, scored, refused, problems)
+            return
+        row = 0
+        for at, first, events in parts:
+            scored.append(ScoredEvents(at, first, events, answer, row))
+            row += len(events)
+
+    def _ask(self, parts: Sequence[StreamEvents], manifest: Manifest, traceparent: str | None) -> RowAnswers:
+        columns = joined_columns(parts)
+        names = [f.name for f in (*manifest.entity_keys, *manifest.request_fields)]
+        inputs = [Tensor(name, DATATYPES[columns[name].dtype], columns[name], is_finite=True) for name in names]
+        stamp = manifest.event_time_field
+        if stamp is not None and stamp not in names:
+            inputs.append(Tensor(stamp, "INT64", np.concatenate([part.times_us for part in parts])))
+        outputs = ["verdict", "score", *(["probability"] if manifest.calibration is not None else []), "degraded", VARIANT]
+        request = InferRequest(
+            self.model,
+            None,
+            tuple(inputs),
+            parameters={"operating_point": self.operating_point} if self.operating_point else {},
+            outputs=tuple(RequestedOutput(name) for name in outputs),
+            deadline_s=self.deadline_s,
+            traceparent=traceparent,
+            door=DOOR,
+        )
+
+        def around() -> ExitStack:
+            stack = ExitStack()
+            for kind in self.kinds:
+                stack.enter_context(kind.answering(parts))
+            return stack
+
+        return _by_row(self.answerer.infer(request, around))
+
+
+def _halves(parts: Sequence[tuple[int, int, StreamEvents]]) -> list[list[tuple[int, int, StreamEvents]]]:
+    """The same events in two halves, in order."""
+    total = sum(len(events) for _, _, events in parts)
+    first: list[tuple[int, int, StreamEvents]] = []
+    second: list[tuple[int, int, StreamEvents]] = []
+    room = total // 2
+    for at, row, events in parts:
+        n = len(events)
+        here = min(n, room)
+        if here:
+            first.append((at, row, events.part(0, here)))
+        if here < n:
+            second.append((at, row + here, events.part(here, n)))
+        room -= here
+    return [first, second]
+
+
+def _by_row(answer: InferAnswer) -> RowAnswers:
+    outputs = {tensor.name: tensor.data for tensor in answer.outputs}
+    parameters = answer.parameters
+    scores: list[float] = outputs["score"].reshape(-1).tolist()
+    rows = len(scores)
+    probabilities = outputs["probability"].tolist() if "probability" in outputs else None
+    trace = parameters.get("trace_id")
+    return RowAnswers(
+        str(parameters["receipt"]),
+        outputs["verdict"].tolist(),
+        scores,
+        probabilities,
+        outputs["degraded"].tolist(),
+        _identities(answer, outputs[VARIANT].tolist(), scores),
+        json.loads(str(parameters["rules"])) if "rules" in parameters else [()] * rows,
+        None if trace is None else str(trace),
+    )
+
+
+def _identities(answer: InferAnswer, variants: list[bytes], scores: list[float]) -> list[tuple[str, str, str, str, str | None]]:
+    parameters = answer.parameters
+    point = parameters.get("operating_point")
+    if "variants" not in parameters:
+        source = str(parameters["source"])
+        one = (str(parameters["variant"]), answer.version, str(parameters["revision"]), source, _text(point))
+        return [one] * len(variants)
+    entries: dict[str, dict[str, Any]] = {entry["variant"]: entry for entry in json.loads(str(parameters["variants"]))}
+    source = str(parameters["source"])
+    found = []
+    for name, score in zip(variants, scores, strict=True):
+        entry = entries[name.decode()]
+        by = source if source != MIXED else RULES if isnan(score) else MODEL
+        found.append((entry["variant"], entry["version"], entry["revision"], by, entry.get("operating_point")))
+    return found
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

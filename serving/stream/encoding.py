@@ -1,0 +1,173 @@
+"""Answers to messages: verdicts, alerts and dead letters, as serving.stream.contract has them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from math import isnan
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from serving.models.manifest import Manifest
+from serving.scoring.row_group import RULES
+from serving.stream.answers import ScoredEvents
+from serving.stream.codecs.codec import undecodable
+from serving.stream.contract import (
+    ALERT_SCHEMA,
+    ID_HEADER,
+    REASON_HEADER,
+    TRACE_HEADER,
+    VERDICT_SCHEMA,
+    AlertMessage,
+    Level,
+    VerdictMessage,
+    Word,
+)
+from serving.stream.events import StreamEvents
+from serving.stream.ports import OutRecord, RecordHeaders, StreamRecord
+from serving.stream.state import RuleHit
+
+_WORDS: Final[Mapping[bytes, Word]] = {
+    b"benign": "benign",
+    b"investigate": "investigate",
+    b"alert": "alert",
+    b"unknown": "unknown",
+}
+_RANKS: Final[Mapping[Word, int]] = {"benign": 0, "unknown": 1, "investigate": 2, "alert": 3}
+_ORDER: Final[tuple[Level, ...]] = ("informational", "low", "medium", "high", "critical")
+_MODEL_LEVEL: Final[Level] = "high"
+"""Severity of an alert that no rule gives one."""
+_JSON: Final = msgspec.json.Encoder()
+
+
+class MessageTopics(NamedTuple):
+    """Where messages go."""
+
+    verdicts: str
+    alerts: str
+    dead_letters: str
+
+
+def verdict_records(
+    scored: ScoredEvents, hits: Mapping[int, Sequence[RuleHit]], manifest: Manifest, topics: MessageTopics, now_us: int
+) -> tuple[list[OutRecord], int]:
+    """The verdicts on these events, each followed by its alert if it is one; and how many alerts. hits: by row of the events."""
+    events, answers, first = scored.events, scored.answers, scored.first_row
+    model, scored_at = manifest.name, _moment(now_us)
+    keys = [(k.name, events.columns[k.name].tolist(), k.datatype == "BYTES") for k in manifest.entity_keys]
+    moments = _moments(events)
+    out: list[OutRecord] = []
+    alerts = 0
+    prefix = f"{events.partition.topic}/{events.partition.number}/"
+    encode, topic = _JSON.encode, topics.verdicts
+    for row, record in enumerate(events.records):
+        at = first + row
+        body = events.bodies[row]
+        variant, version, revision, source, point = answers.variants[at]
+        score = answers.scores[at]
+        has_score = not isnan(score)
+        own_id, own_hits = body.get("event_id"), hits.get(row, ())
+        word, rules = _WORDS[answers.verdicts[at]], tuple(answers.rules[at])
+        if own_hits:
+            word, source, rules = _with_hits(word, source, rules, own_hits)
+        identity = f"{prefix}{record.offset}"
+        verdict = VerdictMessage(
+            schema=VERDICT_SCHEMA,
+            id=identity,
+            entity={name: values[row].decode("utf-8", "replace") if is_text else values[row] for name, values, is_text in keys},
+            verdict=word,
+            model=model,
+            version=version,
+            revision=revision,
+            variant=variant,
+            source=source,
+            receipt=answers.receipt,
+            row=at,
+            scored_at=scored_at,
+            event_time=moments[row],
+            event_id=None if own_id is None else str(own_id),
+            score=score if has_score else None,
+            probability=answers.probabilities[at] if answers.probabilities is not None and has_score else None,
+            operating_point=point,
+            rules=rules,
+            techniques=_techniques(own_hits) if own_hits else (),
+            degraded=answers.degraded[at] or source == RULES,
+            late=bool(events.is_late[row]),
+            trace_id=answers.trace_id,
+        )
+        headers = message_headers(identity, record)
+        key = events.entities[row]
+        out.append(OutRecord(topic, encode(verdict), key, headers))
+        if word == "alert":
+            alerts += 1
+            alert = alert_of(verdict, own_hits, manifest, key, body)
+            out.append(OutRecord(topics.alerts, _JSON.encode(alert), key, headers))
+    return out, alerts
+
+
+def alert_of(
+    verdict: VerdictMessage, hits: Sequence[RuleHit], manifest: Manifest, entity: bytes, body: Mapping[str, object]
+) -> AlertMessage:
+    """What a SIEM is told of a verdict that alerts."""
+    worst = max(hits, key=lambda hit: _ORDER.index(hit.severity), default=None)
+    about = ",".join(verdict.techniques) or verdict.model
+    return AlertMessage(
+        schema=ALERT_SCHEMA,
+        verdict=verdict,
+        title=worst.title if worst is not None else manifest.description or f"model {manifest.name}",
+        severity=worst.severity if worst is not None else _MODEL_LEVEL,
+        group=f"{entity.decode('utf-8', 'replace')}|{about}",
+        event=dict(body),
+    )
+
+
+def dead_letter(record: StreamRecord, reason: str, topics: MessageTopics) -> OutRecord:
+    """The record as it came, with the reason in a header, in one line."""
+    line = undecodable(reason).reason.encode("utf-8", "replace")
+    return OutRecord(
+        topics.dead_letters, record.value, record.key, (*message_headers(record.id, record), (REASON_HEADER, line))
+    )
+
+
+def message_headers(identity: str, record: StreamRecord) -> RecordHeaders:
+    """The id, and the trace context that the event came with."""
+    own = ((ID_HEADER, identity.encode()),)
+    if not record.headers:
+        return own
+    return (*own, *[(name, value) for name, value in record.headers if name == TRACE_HEADER][:1])
+
+
+def traceparent_of(parts: Sequence[StreamEvents]) -> str | None:
+    """The trace that a batch is scored in: the first one of its events that is sampled, else the first."""
+    first = None
+    for events in parts:
+        for record in events.records:
+            for name, value in record.headers:
+                if name == TRACE_HEADER:
+                    text = value.decode("ascii", "replace")
+                    if text[-2:] == "01":
+                        return text
+                    first = first or text
+    return first
+
+
+def _with_hits(word: Word, source: str, rules: tuple[str, ...], hits: Sequence[RuleHit]) -> tuple[Word, str, tuple[str, ...]]:
+    for hit in hits:
+        rules = (*rules, hit.rule)
+        if hit.verdict is not None and _RANKS[hit.verdict] > _RANKS[word]:
+            word, source = hit.verdict, RULES
+    return word, source, rules
+
+
+def _techniques(hits: Sequence[RuleHit]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(technique for hit in hits for technique in hit.techniques))
+
+
+def _moment(now_us: int) -> str:
+    return datetime.fromtimestamp(now_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _moments(events: StreamEvents) -> list[str]:
+    """Event times as RFC 3339."""
+    texts: list[str] = np.datetime_as_string(events.times_us.astype("datetime64[us]"), timezone="UTC").tolist()
+    return texts

@@ -1,0 +1,134 @@
+"""Records to checked events: decoded by the codec, columns and event times read, what is no event set aside with its reason."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.models.manifest import FieldSpec, Manifest
+from serving.scoring.entity import canonical
+from serving.stream.codecs.codec import DecodedEvent, EventCodec, Undecodable, undecodable
+from serving.stream.codecs.columns import EventColumns, event_time_us
+from serving.stream.events import StreamEvents
+from serving.stream.ports import Partition, StreamRecord
+
+
+class Poison(NamedTuple):
+    """A record that is no event, or that the model refuses, and why."""
+
+    record: StreamRecord
+    reason: str
+
+
+class ParsedRecords(NamedTuple):
+    """What some records of one partition are. events: in order of arrival; none is late yet."""
+
+    events: StreamEvents | None
+    poison: Sequence[Poison]
+
+
+@dataclass(frozen=True, slots=True)
+class EventParser:
+    """Reads the events that one bundle scores. key: names of the entity's join keys. time_field: the event's field that says when it was
+    known; without one it is known when it was produced."""
+
+    codec: EventCodec
+    columns: EventColumns
+    keys: tuple[str, ...]
+    time_field: str | None
+    max_bytes: int
+
+    @classmethod
+    def of(cls, manifest: Manifest, codec: EventCodec, more: Mapping[str, str], max_bytes: int) -> "EventParser":
+        """The parser for a bundle. more: columns that states need beside the model's. Raises ValueError for a bundle that takes tensors
+        only."""
+        columns = EventColumns.of(manifest)
+        known = {spec.name for spec in columns.columns}
+        added = [FieldSpec(name=name, datatype=datatype) for name, datatype in more.items() if name not in known]
+        columns = EventColumns((*columns.columns, *added), columns.defaults, columns.event_field, columns.allow_nonfinite)
+        return cls(codec, columns, tuple(k.name for k in manifest.entity_keys), manifest.event_time_field, max_bytes)
+
+    def parse(self, partition: Partition, records: Sequence[StreamRecord]) -> ParsedRecords:
+        """Parse records of one partition. Raises StreamError if the codec cannot decode now; trying again may help."""
+        poison: list[Poison] = []
+        fitting = [r for r in records if r.value is not None and len(r.value) <= self.max_bytes]
+        if len(fitting) < len(records):
+            poison += [Poison(r, self._size_problem(r)) for r in records if r.value is None or len(r.value) > self.max_bytes]
+        bodies = self.codec.decode(fitting)
+        if any(type(body) is Undecodable for body in bodies):
+            good = []
+            for record, body in zip(fitting, bodies, strict=True):
+                if isinstance(body, Undecodable):
+                    poison.append(Poison(record, body.reason))
+                else:
+                    good.append((record, body))
+            fitting, events = [r for r, _ in good], [b for _, b in good]
+        else:
+            events = bodies  # type: ignore[assignment]
+        if not fitting:
+            return ParsedRecords(None, poison)
+        return self._checked(partition, fitting, events, poison)
+
+    def _checked(
+        self, partition: Partition, records: list[StreamRecord], bodies: Sequence[DecodedEvent], poison: list[Poison]
+    ) -> ParsedRecords:
+        batch = self.columns.read(bodies)
+        rejected = dict(batch.rejected)
+        times = self._times(records, bodies, rejected)
+        columns = {tensor.name: tensor.data for tensor in batch.tensors}
+        events = StreamEvents(
+            partition,
+            records,
+            bodies,
+            columns,
+            self._entities(columns, len(records)),
+            times,
+            np.zeros(len(records), np.bool_),
+            np.ones(len(records), np.bool_),
+        )
+        if not rejected:
+            return ParsedRecords(events, poison)
+        poison += [Poison(records[row], problem.reason) for row, problem in sorted(rejected.items())]
+        good = np.array([row for row in range(len(records)) if row not in rejected], np.intp)
+        return ParsedRecords(events.take(good) if len(good) else None, poison)
+
+    def _times(
+        self, records: Sequence[StreamRecord], bodies: Sequence[DecodedEvent], rejected: dict[int, Undecodable]
+    ) -> NDArray[np.int64]:
+        """When each event was known: its own field, else when it was produced."""
+        field = self.time_field
+        if field is None:
+            return np.array([r.time_us for r in records], np.int64)
+        values = [body.get(field) for body in bodies]
+        if set(map(type, values)) == {int}:
+            try:
+                times = np.array(values, np.int64)
+                if times.min() > -(2**62) and times.max() < 2**62:
+                    return times
+            except OverflowError:
+                pass
+        found = np.zeros(len(records), np.int64)
+        for row, value in enumerate(values):
+            moment = records[row].time_us if value is None else event_time_us(value, field)
+            if isinstance(moment, Undecodable):
+                rejected.setdefault(row, moment)
+            else:
+                found[row] = moment
+        return found
+
+    def _entities(self, columns: Mapping[str, NDArray[np.object_]], rows: int) -> Sequence[bytes]:
+        if len(self.keys) == 1:
+            return _texts(columns[self.keys[0]])
+        return [b"|".join(values) for values in zip(*(_texts(columns[k]) for k in self.keys), strict=True)] or [b""] * rows
+
+    def _size_problem(self, record: StreamRecord) -> str:
+        if record.value is None:
+            return "the record has no value"
+        return undecodable(f"the record has {len(record.value)} bytes, at most {self.max_bytes} are accepted").reason
+
+
+def _texts(column: NDArray[np.object_]) -> list[bytes]:
+    values: Iterable[object] = column.tolist()
+    return [v if type(v) is bytes else canonical(v) for v in values]

@@ -1,0 +1,1 @@
+"""PARTITIONS: what a worker keeps of each partition that it owns: held events, states, where reading stands, the changelog. Pure."""

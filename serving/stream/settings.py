@@ -1,0 +1,81 @@
+"""The settings of a stream worker, beside those of the replica that it is: environment variables `VEDETTE_STREAM_<FIELD>`."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from serving.settings import Port
+
+Mode = Literal["exactly_once", "low_latency"]
+
+
+class StreamSettings(BaseSettings):
+    """What a worker reads, scores and writes, and how events are held."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VEDETTE_STREAM_", frozen=True, use_attribute_docstrings=True, extra="ignore", allow_inf_nan=False
+    )
+
+    servers: str = ""
+    """Kafka's servers, HOST:PORT[,HOST:PORT]. `vedette stream` needs them."""
+    options: Mapping[str, str] = {}
+    """Properties of librdkafka for every connection, as JSON, e.g. `{"security.protocol": "SSL"}`."""
+    group: str = "vedette"
+    """Consumer group. Its workers share the partitions of the events."""
+    model: str = "flows"
+    """The model that scores the events. It must be served (served.json), as over HTTP."""
+    operating_point: str = ""
+    """Operating point of the verdicts. Empty: the model's own default."""
+    mode: Mode = "exactly_once"
+    """`exactly_once`: verdicts, state and positions in one Kafka transaction. `low_latency`: an idempotent producer, at least once; a
+    repeated verdict has the same `vedette-id`."""
+    events: str = "vedette.events"
+    """Topic of the events."""
+    verdicts: str = "vedette.verdicts"
+    """Topic of the verdicts."""
+    alerts: str = "vedette.alerts"
+    """Topic of the alerts."""
+    dead_letters: str = "vedette.dead-letters"
+    """Topic of the records that are no events, or that the model refuses."""
+    state: str = "vedette.state"
+    """Compacted topic of the worker's state. It has as many partitions as the events."""
+    http_port: Port = 0
+    """Port of the worker's HTTP door: `/metrics`, readiness and the protocol. 0: any free one. On one machine the other replicas of the
+    store answer `/metrics` for the worker too."""
+    batch_events: PositiveInt = 4000
+    """Maximum number of events that are scored at once."""
+    linger_ms: PositiveFloat = 5.0
+    """How long the worker waits for a batch to fill."""
+    commit_ms: PositiveFloat = 100.0
+    """Interval between commits in the mode `exactly_once`. Verdicts become visible with the commit. In the mode `low_latency` each batch
+    is written at once, and positions are committed with it."""
+    deadline_s: PositiveFloat = 30.0
+    """Deadline of the request that scores a batch."""
+    feature_timeout_s: PositiveFloat = 1.0
+    """Timeout of one read of stored features for a batch, in place of `VEDETTE_FEATURE_TIMEOUT_S`."""
+    retry_s: PositiveFloat = 5.0
+    """Maximum pause between two attempts at a batch while the model or the broker is out. Partitions are paused meanwhile."""
+    max_event_bytes: PositiveInt = 512 * 1024
+    """Maximum size of an event. A larger record goes to the dead letters."""
+    disorder_s: NonNegativeFloat = 0.0
+    """How far events may be out of order. An event is held until the newest event of its partition is so much newer. 0: events are scored
+    as they come."""
+    lateness_s: NonNegativeFloat = 120.0
+    """An event that comes behind the watermark by no more than this is still counted in its windows."""
+    idle_s: PositiveFloat = 10.0
+    """When a partition has had no event for so long, its held events are scored."""
+    max_held: PositiveInt = 200_000
+    """Maximum number of held events of a partition. Beyond it the oldest are scored early."""
+    snapshot_s: PositiveFloat = 60.0
+    """Interval between snapshots of a partition's state in the changelog."""
+
+    @field_validator("options", mode="after")
+    @classmethod
+    def _no_own_options(cls, options: Mapping[str, str]) -> Mapping[str, str]:
+        own = {"group.id", "transactional.id", "enable.auto.commit", "enable.auto.offset.store", "bootstrap.servers"}
+        taken = sorted(own & set(options))
+        if taken:
+            raise ValueError(f"{taken} are set by the worker itself; leave them out")
+        return options

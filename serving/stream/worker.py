@@ -1,0 +1,430 @@
+"""The worker: reads, scores and commits in one thread, one batch after the other.
+
+A batch is parsed, held until its time has come, counted in the states of its partition, scored in one request, and written; every
+`commit_ms` what was written is committed with the positions that it stands for and with what changed in the states. While nothing can
+be answered the partitions are paused and the batch is tried again; it is never dropped. Whatever goes wrong with the broker ends in the
+same way: what is not committed is given up, and the worker reads anew (`run`)."""
+
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import ServingError
+from serving.models.manifest import Manifest
+from serving.stream.answers import BatchScorer, CannotAnswer, ScoredEvents
+from serving.stream.codecs.codec import EventCodec, SchemasUnreachable
+from serving.stream.counts import StreamCounts
+from serving.stream.encoding import MessageTopics, dead_letter, traceparent_of, verdict_records
+from serving.stream.events import StreamEvents
+from serving.stream.parsing import EventParser, ParsedRecords
+from serving.stream.partitions.changelog import read_changelog
+from serving.stream.partitions.holding import HoldLimits
+from serving.stream.partitions.owned import OwnedPartition
+from serving.stream.ports import (
+    Fenced,
+    OutRecord,
+    Ownership,
+    Partition,
+    Position,
+    StateLog,
+    StreamError,
+    StreamOutputs,
+    StreamRecord,
+    StreamSource,
+)
+from serving.stream.settings import StreamSettings
+from serving.stream.state import RuleHit, StateKind
+
+T = TypeVar("T")
+_FIRST_PAUSE_S: Final = 0.1
+_IDLE_LOOK_S: Final = 0.25
+_log = logging.getLogger("vedette.stream")
+
+
+class Connect(Protocol):
+    """Joins the group."""
+
+    def __call__(self, ownership: Ownership) -> tuple[StreamSource, StreamOutputs]:
+        """A source whose partitions this ownership hears of, and outputs. Raises StreamError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamParts:
+    """What a worker is made of. state_log: None if nothing is to be restored."""
+
+    connect: Connect
+    state_log: StateLog | None
+    codec: EventCodec
+    scorer: BatchScorer
+    kinds: Sequence[StateKind]
+    settings: StreamSettings
+    counts: StreamCounts
+
+
+class Stopped(Exception):
+    """The worker was asked to end while it waited."""
+
+
+class StreamWorker:
+    """One member of the group. `run` is its thread; everything else is called from within it."""
+
+    def __init__(self, parts: StreamParts, is_stopping: Callable[[], bool]) -> None:
+        self._parts, self._settings, self._counts = parts, parts.settings, parts.counts
+        self._is_stopping = is_stopping
+        settings = self._settings
+        self._topics = MessageTopics(settings.verdicts, settings.alerts, settings.dead_letters)
+        self._limits = HoldLimits(int(settings.disorder_s * 1e6), int(settings.lateness_s * 1e6), settings.max_held)
+        self._owned: dict[Partition, OwnedPartition] = {}
+        self._source: StreamSource | None = None
+        self._outputs: StreamOutputs | None = None
+        self._is_given_up = False
+        self._failure: StreamError | None = None
+        self._manifest: Manifest | None = None
+        self._parser: EventParser | None = None
+        self._produced_us: list[NDArray[np.int64]] = []
+        self._has_written = False
+        self._read_ahead: list[StreamRecord] = []
+        self._committed_s = self._looked_s = 0.0
+        marks, run = itertools.count(), secrets.token_hex(6)
+        self._new_mark = lambda: f"{run}-{next(marks)}"
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """The partitions that it owns."""
+        return tuple(self._owned)
+
+    def run(self) -> None:
+        """Work until asked to stop; then commit what is scored and leave the group. Raises StreamError if it cannot join it at first."""
+        is_first, pause_s = True, _FIRST_PAUSE_S
+        while not self._is_stopping():
+            try:
+                self._open()
+                is_first = False
+                while not self._is_stopping():
+                    self.step()
+                    pause_s = _FIRST_PAUSE_S
+                self._close()
+            except Stopped:
+                self._close()
+            except StreamError as problem:
+                self._give_up()
+                if is_first and not isinstance(problem, Fenced):
+                    raise
+                self._counts.restarts += 1
+                _log.warning("%s; the worker reads anew", problem)
+                self._wait(pause_s)
+                pause_s = min(pause_s * 2, self._settings.retry_s)
+
+    def step(self) -> None:
+        """Read, score what is due, commit if it is time. Raises StreamError, Stopped."""
+        settings = self._settings
+        records = self._poll(settings.batch_events, settings.linger_ms / 1000)
+        if self._read_ahead:
+            records, self._read_ahead = [*self._read_ahead, *records], []
+        if records:
+            self._take(records)
+        now_s = time.monotonic()
+        due = [
+            (partition, events)
+            for partition in list(self._owned.values())
+            if partition.held.count and (events := partition.due(now_s, settings.idle_s)) is not None
+        ]
+        for batch in _batches(due, settings.batch_events):
+            self._score(batch)
+        if settings.mode == "low_latency" or time.monotonic() - self._committed_s >= settings.commit_ms / 1000:
+            self._commit()
+        if now_s - self._looked_s >= _IDLE_LOOK_S:
+            self._look(now_s)
+
+    def assigned(self, partitions: Mapping[Partition, Position | None]) -> Mapping[Partition, int | None]:
+        """See Ownership: restores the states."""
+        self._counts.rebalances += 1
+        starts = {}
+        for partition, committed in partitions.items():
+            try:
+                starts[partition] = self._adopt(partition, committed)
+            except StreamError as problem:  # told by `poll`, for a callback may not raise
+                self._failure = problem
+                starts[partition] = None if committed is None else committed.offset
+        return starts
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """See Ownership: commits what is scored; the rest is read anew by whoever gets the partitions."""
+        self._counts.rebalances += 1
+        try:
+            if not self._is_given_up and self._failure is None:
+                self._commit()
+        except StreamError as problem:
+            self._failure = problem
+        self._forget(partitions)
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        """See Ownership: what was written for them must not be committed, and with it nothing else is."""
+        self._counts.rebalances += 1
+        if not self._is_given_up and any(p in self._owned for p in partitions):
+            self._failure = Fenced(f"{len(partitions)} partitions were given to another worker before this one had committed")
+        self._forget(partitions)
+
+    def _adopt(self, partition: Partition, committed: Position | None) -> int | None:
+        states = {kind.name: kind.open(partition) for kind in self._parts.kinds}
+        began_s, log = time.monotonic(), None
+        state_log = self._parts.state_log
+        if state_log is not None and (states or self._limits.disorder_us):
+            log = read_changelog(partition, state_log.read(partition.number))
+        owned = OwnedPartition(
+            partition,
+            states,
+            self._limits,
+            committed=committed,
+            log=log,
+            topic=state_log.topic if state_log is not None else "",
+            new_name=self._new_mark,
+            now_s=time.monotonic(),
+        )
+        self._owned[partition] = owned
+        if log is not None:
+            took_s = time.monotonic() - began_s
+            self._counts.restored_s += took_s
+            self._counts.restored_records += log.records
+            _log.info("%s/%d: %d records of state read in %.2f s", *partition, log.records, took_s)
+        return owned.start
+
+    def _forget(self, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            if self._owned.pop(partition, None) is not None:
+                for kind in self._parts.kinds:
+                    kind.forget(partition)
+        self._read_ahead = [record for record in self._read_ahead if record.partition in self._owned]
+
+    def _poll(self, most: int, wait_s: float) -> Sequence[StreamRecord]:
+        """Raises StreamError, also for what went wrong in a callback."""
+        records = self._connected()[0].poll(most, wait_s)
+        if self._failure is not None:
+            raise self._failure
+        return records
+
+    def _take(self, records: Sequence[StreamRecord]) -> None:
+        """Parse records and hold the events; what is no event goes to the dead letters."""
+        by_partition: dict[Partition, list[StreamRecord]] = {}
+        for record in records:
+            by_partition.setdefault(record.partition, []).append(record)
+        for number, found in by_partition.items():
+            partition = self._owned.get(number)
+            if partition is not None:  # else it went while these were read
+                self._take_of(partition, found)
+
+    def _take_of(self, partition: OwnedPartition, found: Sequence[StreamRecord]) -> None:
+        fresh, counted = partition.fresh(found)
+        self._counts.events["repeated"] += len(found) - len(fresh)
+
+        def parse() -> ParsedRecords:
+            return self._current_parser().parse(partition.partition, fresh)
+
+        events, poison = self._patiently(parse) if fresh else ParsedRecords(None, ())
+        if self._owned.get(partition.partition) is not partition:
+            return
+        if poison:
+            self._send([dead_letter(one.record, one.reason, self._topics) for one in poison])
+            self._counts.events["dead"] += len(poison)
+        if events is not None and counted:
+            events = events.flagged(events.is_late, np.array([r.offset not in counted for r in events.records]))
+        partition.took(found, events, time.monotonic())
+
+    def _score(self, batch: Sequence[tuple[OwnedPartition, StreamEvents]]) -> None:
+        """Count a batch in the states, score it, write its verdicts."""
+        batch = [(p, events) for p, events in batch if self._owned.get(p.partition) is p]
+        if not batch:
+            return
+        hits: list[dict[int, list[RuleHit]]] = []
+        for partition, events in batch:
+            found: dict[int, list[RuleHit]] = {}
+            for state in partition.states.values():
+                for hit in state.update(events):
+                    found.setdefault(hit.row, []).append(hit)
+            hits.append(found)
+        parts = [events for _, events in batch]
+        traceparent = traceparent_of(parts)
+
+        def ask() -> tuple[list[ScoredEvents], Sequence[tuple[int, int, str]], Manifest]:
+            manifest = self._served()
+            return (*self._parts.scorer.score(parts, manifest, traceparent), manifest)
+
+        scored, refused, manifest = self._patiently(ask)
+        now_us = time.time_ns() // 1000
+        self._counts.batches.add(float(sum(map(len, parts))))
+        is_live = [self._owned.get(partition.partition) is partition for partition, _ in batch]
+        for one in scored:
+            if is_live[one.part]:
+                self._write(one, hits[one.part], manifest, now_us)
+        for part, row, reason in refused:
+            if is_live[part]:
+                self._send([dead_letter(parts[part].records[row], reason, self._topics)])
+                self._counts.events["dead"] += 1
+        for (partition, events), is_own in zip(batch, is_live, strict=True):
+            if is_own:
+                partition.scored(events)
+
+    def _write(self, one: ScoredEvents, hits: Mapping[int, Sequence[RuleHit]], manifest: Manifest, now_us: int) -> None:
+        if hits and one.first:
+            hits = {row - one.first: found for row, found in hits.items()}
+        records, alerts = verdict_records(one, hits, manifest, self._topics, now_us)
+        self._send(records)
+        self._counts.alerts += alerts
+        self._counts.scored(one.events.is_late, one.events.is_counted)
+        self._produced_us.append(np.array([r.time_us for r in one.events.records], np.int64))
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Try until it succeeds. Meanwhile partitions are paused, and the group hears of this worker. Raises Stopped, StreamError."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                result = act()
+                break
+            except (CannotAnswer, SchemasUnreachable) as problem:
+                self._counts.retries += 1
+                if not self._counts.is_paused:
+                    _log.warning("%s; partitions are paused, and the batch is tried again", problem)
+                    self._counts.is_paused = True
+                    self._commit()  # a transaction may not stay open
+                self._pause_for(pause_s)
+                pause_s = min(pause_s * 2, self._settings.retry_s)
+        if self._counts.is_paused:
+            self._counts.is_paused = False
+            self._connected()[0].resume(list(self._owned))
+            _log.info("events are scored again")
+        return result
+
+    def _pause_for(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        source = self._connected()[0]
+        while (left := until - time.monotonic()) > 0:
+            if self._is_stopping():
+                raise Stopped
+            source.pause(list(self._owned))
+            self._read_ahead += self._poll(1, min(left, 0.1))  # of a partition that came just now
+
+    def _current_parser(self) -> EventParser:
+        manifest = self._served()
+        if self._parser is None or manifest is not self._manifest:
+            more = {name: datatype for kind in self._parts.kinds for name, datatype in kind.columns.items()}
+            self._parser = EventParser.of(manifest, self._parts.codec, more, self._settings.max_event_bytes)
+            self._manifest = manifest
+        return self._parser
+
+    def _served(self) -> Manifest:
+        try:
+            manifest = self._parts.scorer.answerer.manifest(self._settings.model)
+        except ServingError as problem:
+            raise CannotAnswer(problem.message) from problem
+        if manifest.score is None or not manifest.assembly:
+            raise CannotAnswer(f"model {manifest.name!r} has no score, or takes tensors: it gives no verdicts on events")
+        return manifest
+
+    def _send(self, records: Sequence[OutRecord]) -> None:
+        self._has_written = True
+        self._connected()[1].send(records)
+
+    def _commit(self) -> None:
+        """Commit what was written and where it stands. Raises StreamError."""
+        now_s = time.monotonic()
+        positions: dict[Partition, Position] = {}
+        for partition in self._owned.values():
+            if not partition.is_moved:
+                continue
+            position, changes = partition.commit_records(now_s, self._settings.snapshot_s)
+            if position is not None:
+                positions[partition.partition] = position
+                if changes:
+                    self._send(changes)
+        if not positions and not self._has_written:
+            return
+        self._connected()[1].commit(positions)
+        self._has_written, self._committed_s = False, now_s
+        for number in positions:
+            self._owned[number].committed()
+        produced, self._produced_us = self._produced_us, []
+        self._counts.committed(produced, time.time_ns() // 1000)
+
+    def _look(self, now_s: float) -> None:
+        """Gauges for the next scrape."""
+        self._looked_s, counts = now_s, self._counts
+        counts.behind = dict(self._connected()[0].behind())
+        counts.held = {p.partition: p.held.count for p in self._owned.values()}
+        counts.watermarks_us = {p.partition: mark for p in self._owned.values() if (mark := p.held.watermark_us) is not None}
+        now_us = time.time_ns() // 1000
+        counts.behind_s = {
+            number: max(0.0, (now_us - self._owned[number].produced_us) / 1e6) if n and self._owned[number].produced_us else 0.0
+            for number, n in counts.behind.items()
+            if number in self._owned
+        }
+
+    def _connected(self) -> tuple[StreamSource, StreamOutputs]:
+        if self._source is None or self._outputs is None:
+            raise StreamError("the worker is not connected")
+        return self._source, self._outputs
+
+    def _open(self) -> None:
+        self._is_given_up, self._failure = False, None
+        self._source, self._outputs = self._parts.connect(self)
+
+    def _close(self) -> None:
+        """Commit, leave the group. A failure is logged: what was not committed is read anew by others."""
+        try:
+            if self._source is not None:
+                self._source.close()
+            if self._failure is not None:
+                _log.warning("%s; what was not committed is read again by the next worker", self._failure)
+        except StreamError as problem:
+            _log.warning("%s; what was not committed is read again by the next worker", problem)
+        finally:
+            if self._outputs is not None:
+                self._outputs.close()
+            self._forget(list(self._owned))
+            self._source = self._outputs = None
+
+    def _give_up(self) -> None:
+        """Abort what was written and leave; nothing here raises."""
+        self._is_given_up = True
+        for act in (
+            self._outputs.abort if self._outputs is not None else None,
+            self._source.close if self._source is not None else None,
+            self._outputs.close if self._outputs is not None else None,
+        ):
+            try:
+                if act is not None:
+                    act()
+            except Exception as problem:
+                _log.info("while giving up: %s", problem)
+        self._forget(list(self._owned))
+        self._source = self._outputs = None
+        self._produced_us, self._has_written, self._counts.is_paused = [], False, False
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._is_stopping():
+            time.sleep(0.05)
+
+
+def _batches(due: Sequence[tuple[OwnedPartition, StreamEvents]], most: int) -> list[list[tuple[OwnedPartition, StreamEvents]]]:
+    """The due events in batches of at most so many."""
+    batches: list[list[tuple[OwnedPartition, StreamEvents]]] = []
+    room = 0
+    for partition, events in due:
+        at = 0
+        while at < len(events):
+            if not room:
+                batches.append([])
+                room = most
+            n = min(room, len(events) - at)
+            batches[-1].append((partition, events.part(at, at + n)))
+            at += n
+            room -= n
+    return batches
