@@ -25,6 +25,7 @@ from operators.cli.rollout import app as rollout
 from operators.cli.rollout import experiment
 from operators.cli.rules import app as rules
 from operators.cli.scale import app as scale
+from operators.cli.stream import app as stream
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
@@ -35,6 +36,7 @@ _SERVING, _MODELS, _ROLLOUTS, _RULES, _EVIDENCE = (
 app.command(rich_help_panel=_SERVING)(up.up)
 app.command(rich_help_panel=_SERVING)(score.score)
 app.command(rich_help_panel=_SERVING)(conform.conform)
+app.add_typer(stream.app, name="stream", rich_help_panel=_SERVING)
 app.add_typer(demo.app, name="demo", rich_help_panel=_SERVING)
 app.command(rich_help_panel=_MODELS)(listing.models)
 app.add_typer(data.app, name="data", rich_help_panel=_MODELS)

@@ -6,6 +6,7 @@ is `vedette stream` without the rest of the command line, for images of the data
 committed, and the group is left."""
 
 import logging
+import secrets
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -22,11 +23,15 @@ from serving.stream.answers import BatchScorer
 from serving.stream.codecs.codec import CodecLimits
 from serving.stream.codecs.json_codec import JsonCodec
 from serving.stream.counts import StreamCounts
-from serving.stream.kafka.opening import open_kafka
-from serving.stream.ports import Partition, StreamError
+from serving.stream.kafka.cluster import KafkaCluster
+from serving.stream.kafka.idempotent import IdempotentOutputs
+from serving.stream.kafka.source import KafkaSource
+from serving.stream.kafka.state_log import KafkaStateLog
+from serving.stream.kafka.transactional import TransactionalOutputs
+from serving.stream.ports import Ownership, Partition, StreamError, StreamOutputs, StreamSource
 from serving.stream.settings import StreamSettings
 from serving.stream.state import StateKind
-from serving.stream.worker import StreamParts, StreamWorker
+from serving.stream.worker import Connect, StreamParts, StreamWorker
 from serving.telemetry.logs import configure_logging
 
 _log = logging.getLogger("vedette.stream")
@@ -54,6 +59,25 @@ class HostAnswerer:
         return answer
 
 
+def _connecting(cluster: KafkaCluster, stream: StreamSettings) -> Connect:
+    """How the worker joins its group. Under one instance name it keeps its transactional id over restarts."""
+    name = stream.instance or secrets.token_hex(6)
+
+    def connect(ownership: Ownership) -> tuple[StreamSource, StreamOutputs]:
+        source = KafkaSource(
+            cluster, [stream.events], stream.group, ownership, instance_id=stream.instance or None, start=stream.start
+        )
+        try:
+            if stream.mode == "low_latency":
+                return source, IdempotentOutputs(cluster, source)
+            return source, TransactionalOutputs(cluster, f"{stream.group}-{name}", source, transaction_s=stream.transaction_s)
+        except StreamError:
+            source.close()
+            raise
+
+    return connect
+
+
 class StreamProcess:
     """A worker with its replica. `run` returns when `stopping` is set and everything is committed."""
 
@@ -75,9 +99,10 @@ class StreamProcess:
         self._worker: StreamWorker | None = None
         self._host = ReplicaHost(own, partial(compose, watched=[self.counts.metrics], degraded=self._degraded))
         scorer = BatchScorer(HostAnswerer(self._host), kinds, stream.model, stream.operating_point, stream.deadline_s)
-        kafka = open_kafka(stream)
+        cluster = KafkaCluster(stream.servers, stream.options)
+        state_log = KafkaStateLog(cluster, stream.state)
         codec = JsonCodec(CodecLimits(record_bytes=stream.max_event_bytes))
-        parts = StreamParts(kafka.connect, kafka.state_log, codec, scorer, kinds, stream, self.counts)
+        parts = StreamParts(_connecting(cluster, stream), state_log, codec, scorer, kinds, stream, self.counts)
         self._worker = StreamWorker(parts, stopping.is_set)
 
     def run(self, on_ready: Callable[[int], None] = lambda _: None) -> None:

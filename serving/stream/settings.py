@@ -24,6 +24,11 @@ class StreamSettings(BaseSettings):
     """Properties of librdkafka for every connection, as JSON, e.g. `{"security.protocol": "SSL"}`."""
     group: str = "vedette"
     """Consumer group. Its workers share the partitions of the events."""
+    instance: str = ""
+    """Name of this worker, for good, e.g. a pod's of a StatefulSet. A restarted worker of the same name goes on at once. Empty: a random
+    name; the transaction of a killed worker then stays open until `VEDETTE_STREAM_TRANSACTION_S` is over."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where a group begins that has no position yet."""
     model: str = "flows"
     """The model that scores the events. It must be served (served.json), as over HTTP."""
     operating_point: str = ""
@@ -51,6 +56,8 @@ class StreamSettings(BaseSettings):
     commit_ms: PositiveFloat = 100.0
     """Interval between commits in the mode `exactly_once`. Verdicts become visible with the commit. In the mode `low_latency` each batch
     is written at once, and positions are committed with it."""
+    transaction_s: PositiveFloat = 15.0
+    """Time limit of one transaction. A broker that is away for longer ends it, and its events are scored again."""
     deadline_s: PositiveFloat = 30.0
     """Deadline of the request that scores a batch."""
     feature_timeout_s: PositiveFloat = 1.0

@@ -236,6 +236,6 @@ def _headers(found: Any) -> RecordHeaders:
 def offsets_of(positions: Mapping[Partition, Position]) -> list[TopicPartition]:
     """Positions as librdkafka writes them, the note as the offset's metadata."""
     return [
-        TopicPartition(partition.topic, partition.number, position.offset, position.note or None)
+        TopicPartition(partition.topic, partition.number, position.offset, position.note)
         for partition, position in positions.items()
     ]

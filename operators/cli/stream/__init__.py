@@ -1,0 +1,1 @@
+"""`vedette stream`: events from Kafka, verdicts into Kafka."""
