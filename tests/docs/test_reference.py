@@ -24,6 +24,7 @@ from serving.errors import ServingError
 from serving.models import manifest
 from serving.scoring.answers import answer_parameters
 from serving.settings import ServingSettings
+from serving.stream.settings import StreamSettings
 from serving.telemetry.names import METRICS
 from tests.docs.pages import PAGES, ROOT, generated_part, name
 from tests.docs.tables import PARTS, variable
@@ -48,7 +49,15 @@ def _models(module) -> list[type[BaseModel]]:
 
 @pytest.mark.parametrize(
     "model",
-    [ServingSettings, LoadSettings, *_models(manifest), *_models(detector), *_models(split_spec), *_models(scenario)],
+    [
+        ServingSettings,
+        StreamSettings,
+        LoadSettings,
+        *_models(manifest),
+        *_models(detector),
+        *_models(split_spec),
+        *_models(scenario),
+    ],
     ids=lambda m: f"{m.__module__.rpartition('.')[2]}.{m.__name__}",
 )
 def test_every_field_has_words(model):
@@ -100,7 +109,11 @@ def test_every_parameter_of_an_answer_is_described():
 
 
 def test_every_variable_that_is_mentioned_exists():
-    known = {variable(model, f) for model in (ServingSettings, LoadSettings, OperatorSettings) for f in model.model_fields} | {
+    known = {
+        variable(model, f)
+        for model in (ServingSettings, StreamSettings, LoadSettings, OperatorSettings)
+        for f in model.model_fields
+    } | {
         *OF_THE_TESTS,
         RUN_VARIABLE,
     }
