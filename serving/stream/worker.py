@@ -5,9 +5,7 @@ A batch is parsed, held until its time has come, counted in the states of its pa
 be answered the partitions are paused and the batch is tried again; it is never dropped. Whatever goes wrong with the broker ends in the
 same way: what is not committed is given up, and the worker reads anew (`run`)."""
 
-import itertools
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +21,9 @@ from serving.stream.codecs.codec import EventCodec, SchemasUnreachable
 from serving.stream.counts import StreamCounts
 from serving.stream.encoding import MessageTopics, dead_letter, traceparent_of, verdict_records
 from serving.stream.events import StreamEvents
+from serving.stream.ownership import PartitionOwner
 from serving.stream.parsing import EventParser, ParsedRecords
-from serving.stream.partitions.changelog import read_changelog
-from serving.stream.partitions.holding import HoldLimits
-from serving.stream.partitions.owned import OwnedPartition
+from serving.stream.partitions.owned import OwnedPartition, batches_of
 from serving.stream.ports import (
     Fenced,
     OutRecord,
@@ -81,8 +78,8 @@ class StreamWorker:
         self._is_stopping = is_stopping
         settings = self._settings
         self._topics = MessageTopics(settings.verdicts, settings.alerts, settings.dead_letters)
-        self._limits = HoldLimits(int(settings.disorder_s * 1e6), int(settings.lateness_s * 1e6), settings.max_held)
-        self._owned: dict[Partition, OwnedPartition] = {}
+        self._owner = PartitionOwner(parts.kinds, parts.state_log, settings, self._counts)
+        self._owned = self._owner.owned
         self._source: StreamSource | None = None
         self._outputs: StreamOutputs | None = None
         self._is_given_up = False
@@ -93,8 +90,6 @@ class StreamWorker:
         self._has_written = False
         self._read_ahead: list[StreamRecord] = []
         self._committed_s = self._looked_s = 0.0
-        marks, run = itertools.count(), secrets.token_hex(6)
-        self._new_mark = lambda: f"{run}-{next(marks)}"
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
@@ -137,7 +132,7 @@ class StreamWorker:
             for partition in list(self._owned.values())
             if partition.held.count and (events := partition.due(now_s, settings.idle_s)) is not None
         ]
-        for batch in _batches(due, settings.batch_events):
+        for batch in batches_of(due, settings.batch_events):
             self._score(batch)
         if settings.mode == "low_latency" or time.monotonic() - self._committed_s >= settings.commit_ms / 1000:
             self._commit()
@@ -150,7 +145,7 @@ class StreamWorker:
         starts = {}
         for partition, committed in partitions.items():
             try:
-                starts[partition] = self._adopt(partition, committed)
+                starts[partition] = self._owner.adopt(partition, committed)
             except StreamError as problem:  # told by `poll`, for a callback may not raise
                 self._failure = problem
                 starts[partition] = None if committed is None else committed.offset
@@ -173,35 +168,8 @@ class StreamWorker:
             self._failure = Fenced(f"{len(partitions)} partitions were given to another worker before this one had committed")
         self._forget(partitions)
 
-    def _adopt(self, partition: Partition, committed: Position | None) -> int | None:
-        states = {kind.name: kind.open(partition) for kind in self._parts.kinds}
-        began_s, log = time.monotonic(), None
-        state_log = self._parts.state_log
-        if state_log is not None and (states or self._limits.disorder_us):
-            log = read_changelog(partition, state_log.read(partition.number))
-        owned = OwnedPartition(
-            partition,
-            states,
-            self._limits,
-            committed=committed,
-            log=log,
-            topic=state_log.topic if state_log is not None else "",
-            new_name=self._new_mark,
-            now_s=time.monotonic(),
-        )
-        self._owned[partition] = owned
-        if log is not None:
-            took_s = time.monotonic() - began_s
-            self._counts.restored_s += took_s
-            self._counts.restored_records += log.records
-            _log.info("%s/%d: %d records of state read in %.2f s", *partition, log.records, took_s)
-        return owned.start
-
     def _forget(self, partitions: Sequence[Partition]) -> None:
-        for partition in partitions:
-            if self._owned.pop(partition, None) is not None:
-                for kind in self._parts.kinds:
-                    kind.forget(partition)
+        self._owner.forget(partitions)
         self._read_ahead = [record for record in self._read_ahead if record.partition in self._owned]
 
     def _poll(self, most: int, wait_s: float) -> Sequence[StreamRecord]:
@@ -411,20 +379,3 @@ class StreamWorker:
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._is_stopping():
             time.sleep(0.05)
-
-
-def _batches(due: Sequence[tuple[OwnedPartition, StreamEvents]], most: int) -> list[list[tuple[OwnedPartition, StreamEvents]]]:
-    """The due events in batches of at most so many."""
-    batches: list[list[tuple[OwnedPartition, StreamEvents]]] = []
-    room = 0
-    for partition, events in due:
-        at = 0
-        while at < len(events):
-            if not room:
-                batches.append([])
-                room = most
-            n = min(room, len(events) - at)
-            batches[-1].append((partition, events.part(at, at + n)))
-            at += n
-            room -= n
-    return batches

@@ -145,3 +145,22 @@ class OwnedPartition:
                         f"state {kind!r} of {self.partition.topic}/{self.partition.number} cannot be restored: {problem}; "
                         "delete the topic of the state to begin without state"
                     ) from problem
+
+
+def batches_of(
+    due: Sequence[tuple[OwnedPartition, StreamEvents]], most: int
+) -> list[list[tuple[OwnedPartition, StreamEvents]]]:
+    """The due events in batches of at most so many."""
+    batches: list[list[tuple[OwnedPartition, StreamEvents]]] = []
+    room = 0
+    for partition, events in due:
+        at = 0
+        while at < len(events):
+            if not room:
+                batches.append([])
+                room = most
+            n = min(room, len(events) - at)
+            batches[-1].append((partition, events.part(at, at + n)))
+            at += n
+            room -= n
+    return batches

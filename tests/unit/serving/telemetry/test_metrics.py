@@ -8,6 +8,7 @@ from serving.audit.keys.keyring import Keyring
 from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, Overloaded, Unavailable
 from serving.scoring.explained import ExplanationThread
 from serving.scoring.protection import unprotected
+from serving.stream.counts import StreamCounts
 from serving.telemetry.metrics import CONTENT_TYPE, GONE, AuditCounts, ServingMetrics, outcome_of
 from serving.telemetry.names import METRICS
 from tests.counting import calls_in
@@ -91,6 +92,7 @@ def test_every_declared_metric_is_scraped_and_nothing_else(metrics, tmp_path):
     metrics.watch(unprotected().metrics)
     metrics.watch(AuditHealth(Keyring(tmp_path / "audit.pem")).metrics)
     metrics.watch(ExplanationThread().metrics)
+    metrics.watch(StreamCounts().metrics)
     metrics.for_model("flows", "1", "stable", "http").answered(0.001, 1)
     scraped = {f.name for f in text_string_to_metric_families(metrics.render().decode())}
     ours = {name for name in scraped if name.startswith("vedette_")}

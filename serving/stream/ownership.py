@@ -1,0 +1,60 @@
+"""The partitions that a worker owns: opened with their state restored, forgotten when they go."""
+
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+
+from serving.stream.counts import StreamCounts
+from serving.stream.partitions.changelog import read_changelog
+from serving.stream.partitions.holding import HoldLimits
+from serving.stream.partitions.owned import OwnedPartition
+from serving.stream.ports import Partition, Position, StateLog
+from serving.stream.settings import StreamSettings
+from serving.stream.state import StateKind
+
+_log = logging.getLogger("vedette.stream")
+
+
+class PartitionOwner:
+    """owned: by partition. state_log: None if nothing is to be restored."""
+
+    def __init__(
+        self, kinds: Sequence[StateKind], state_log: StateLog | None, settings: StreamSettings, counts: StreamCounts
+    ) -> None:
+        self._kinds, self._state_log, self._counts = kinds, state_log, counts
+        self._limits = HoldLimits(int(settings.disorder_s * 1e6), int(settings.lateness_s * 1e6), settings.max_held)
+        self.owned: dict[Partition, OwnedPartition] = {}
+        marks, run = itertools.count(), secrets.token_hex(6)
+        self._new_mark = lambda: f"{run}-{next(marks)}"
+
+    def adopt(self, partition: Partition, committed: Position | None) -> int | None:
+        """Own a partition; returns the offset to read it from. Raises StreamError if its state cannot be restored."""
+        states = {kind.name: kind.open(partition) for kind in self._kinds}
+        began_s, log, state_log = time.monotonic(), None, self._state_log
+        if state_log is not None and (states or self._limits.disorder_us):
+            log = read_changelog(partition, state_log.read(partition.number))
+        owned = self.owned[partition] = OwnedPartition(
+            partition,
+            states,
+            self._limits,
+            committed=committed,
+            log=log,
+            topic=state_log.topic if state_log is not None else "",
+            new_name=self._new_mark,
+            now_s=time.monotonic(),
+        )
+        if log is not None:
+            took_s = time.monotonic() - began_s
+            self._counts.restored_s += took_s
+            self._counts.restored_records += log.records
+            _log.info("%s/%d: %d records of state read in %.2f s", *partition, log.records, took_s)
+        return owned.start
+
+    def forget(self, partitions: Sequence[Partition]) -> None:
+        """Drop partitions with their states."""
+        for partition in partitions:
+            if self.owned.pop(partition, None) is not None:
+                for kind in self._kinds:
+                    kind.forget(partition)
