@@ -56,10 +56,11 @@ profile: $(READY) ## flame graphs of a replica under load, build/profile/NAME.sv
 demo: $(READY) ## good and bad candidates under constant load; fails if a promise is not kept. ARGS=drift: a detector drifts and is trained again
 	$(BIN)/vedette demo $(ARGS)
 
-services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load, Kafka with Java and Maven; h2spec if Go is there. CLUSTER=1: cluster-tools too
+services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load, Kafka with Java and Maven, Apicurio Registry; h2spec if Go is there. CLUSTER=1: cluster-tools too
 	sh tests/install_services.sh
 	sh tests/install_h2spec.sh
 	sh tests/install_kafka.sh
+	sh tests/install_apicurio.sh
 	$(if $(CLUSTER),sh tests/cluster/tools/build.sh)
 
 cluster-tools: ## build kube-apiserver, kube-controller-manager, etcd and KubeRay's operator for the tests (needs Go; 5 to 10 minutes, once)

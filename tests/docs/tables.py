@@ -22,6 +22,7 @@ from operators.handlers.settings import OperatorSettings
 from serving.features.windows import spec as window_spec
 from serving.models import manifest
 from serving.settings import ServingSettings
+from serving.stream.codecs.settings import CodecSettings
 from serving.stream.settings import StreamSettings
 from serving.telemetry import counts, names
 from tests.docs import resources
@@ -172,6 +173,7 @@ def glossary() -> str:
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/settings.md", "settings"): lambda: settings(ServingSettings),
     ("docs/reference/settings.md", "stream settings"): lambda: settings(StreamSettings),
+    ("docs/reference/settings.md", "event format"): lambda: settings(CodecSettings),
     ("docs/reference/settings.md", "load settings"): lambda: settings(LoadSettings),
     ("docs/reference/metrics.md", "metrics"): metric_names,
     ("docs/reference/operator.md", "operator settings"): lambda: settings(OperatorSettings),

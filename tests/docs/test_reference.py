@@ -24,6 +24,7 @@ from serving.errors import ServingError
 from serving.models import manifest
 from serving.scoring.answers import answer_parameters
 from serving.settings import ServingSettings
+from serving.stream.codecs.settings import CodecSettings
 from serving.stream.settings import StreamSettings
 from serving.telemetry.names import METRICS
 from tests.docs.pages import PAGES, ROOT, generated_part, name
@@ -42,6 +43,9 @@ def test_generated_tables_are_what_the_code_says(page, part):
     assert found[0] == PARTS[page, part](), f"{page} is behind the code; run: .venv/bin/python -m tests.docs.tables"
 
 
+SETTINGS = (ServingSettings, StreamSettings, CodecSettings, LoadSettings, OperatorSettings)
+
+
 def _models(module) -> list[type[BaseModel]]:
     found = [m for m in vars(module).values() if isinstance(m, type) and issubclass(m, BaseModel)]
     return [m for m in found if m.__module__ == module.__name__]
@@ -52,6 +56,7 @@ def _models(module) -> list[type[BaseModel]]:
     [
         ServingSettings,
         StreamSettings,
+        CodecSettings,
         LoadSettings,
         *_models(manifest),
         *_models(detector),
@@ -109,14 +114,7 @@ def test_every_parameter_of_an_answer_is_described():
 
 
 def test_every_variable_that_is_mentioned_exists():
-    known = {
-        variable(model, f)
-        for model in (ServingSettings, StreamSettings, LoadSettings, OperatorSettings)
-        for f in model.model_fields
-    } | {
-        *OF_THE_TESTS,
-        RUN_VARIABLE,
-    }
+    known = {variable(model, f) for model in SETTINGS for f in model.model_fields} | {*OF_THE_TESTS, RUN_VARIABLE}
     mentioned = {(name(p), v) for p in PAGES for v in re.findall(r"VEDETTE_[A-Z0-9_]+[A-Z0-9]", p.read_text(encoding="utf-8"))}
     assert not [f"{page}: {variable}" for page, variable in sorted(mentioned) if variable not in known]
 

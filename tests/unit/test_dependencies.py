@@ -35,6 +35,7 @@ ELSEWHERE = {
         "serving.audit.anchors.kafka.",
         "serving.stream.kafka.",
         "serving.stream.windows.",  # `stream`
+        "serving.stream.codecs.avro_codec.",
     ),
     "lifecycle": ("lifecycle.governance.registry.exchange.mlflow.", "lifecycle.governance.registry.exchange.wandb."),
     "operators": ("operators.control.labels.kafka_topic.",),
