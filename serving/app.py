@@ -35,6 +35,7 @@ from serving.replica.siblings import Siblings
 from serving.resilience.admission import Admission
 from serving.resilience.breaker import Breakers
 from serving.resilience.bulkhead import Bulkheads
+from serving.risk.questions import RiskQuestions
 from serving.scoring.explained import ExplanationThread
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection
@@ -150,6 +151,7 @@ async def compose(
                 siblings.merge,
                 admit=protection.admission.refuse if protection.admission is not None else None,
                 degraded=lambda: (*protection.degraded(), *unaccounted(), *unmapped, *degraded()),
+                risks=_open_risks(settings, stack),
             ),
             served=served,
             fallback=lambda: newest_of_each(store),
@@ -158,6 +160,15 @@ async def compose(
             close=stack.pop_all().aclose,
         )
     raise AssertionError("not reached")
+
+
+def _open_risks(settings: ServingSettings, stack: AsyncExitStack) -> RiskQuestions | None:
+    """What answers questions about risks over HTTP, where clients may ask."""
+    if not settings.risk_over_http:
+        return None
+    questions = RiskQuestions(settings.store_dir, settings.risk_url)
+    stack.callback(questions.close)
+    return questions
 
 
 def open_segments(path: Path | None) -> tuple[SegmentMap | None, tuple[str, ...]]:

@@ -80,6 +80,11 @@ class ServingSettings(BaseSettings):
     used unchanged. Unset: `feast` in the store folder."""
     redis_url: str | None = None
     """URL of the online store in Redis, e.g. `redis://127.0.0.1:6379/0`. Unset: SQLite in the store folder."""
+    risk_url: str | None = None
+    """URL of the ledger of risks in Redis, e.g. `redis://127.0.0.1:6379/1`. Unset: SQLite in the store folder."""
+    risk_over_http: bool = False
+    """Whether clients may ask for the risks of entities at `/v2/risk`. If true, any client that reaches the doors may. `vedette up` sets it
+    to true if it listens on loopback and this setting is unset."""
     feature_server_url: str | None = None
     """Read features from this HTTP feature server (Feast's own protocol) instead of the store directly."""
     model_threads: PositiveInt = 1

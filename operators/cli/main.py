@@ -21,6 +21,7 @@ from operators.cli.pipeline import app as pipeline
 from operators.cli.pipeline import data
 from operators.cli.registry import app as registry
 from operators.cli.retraining import app as retraining
+from operators.cli.risk import app as risk
 from operators.cli.rollout import app as rollout
 from operators.cli.rollout import experiment
 from operators.cli.rules import app as rules
@@ -60,6 +61,7 @@ app.add_typer(lineage.app, name="lineage", rich_help_panel=_EVIDENCE)
 app.add_typer(report.app, name="report", rich_help_panel=_EVIDENCE)
 app.command(rich_help_panel=_EVIDENCE)(drift.drift)
 app.add_typer(labels.app, name="label", rich_help_panel=_EVIDENCE)
+app.add_typer(risk.app, name="risk", rich_help_panel=_EVIDENCE)
 app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)
 app.add_typer(monitor.app, name="monitor", rich_help_panel=_EVIDENCE)
 app.command(rich_help_panel=_EVIDENCE)(performance.performance)

@@ -79,8 +79,9 @@ def _settings(options: Mapping[str, Any]) -> "ServingSettings":
 
     settings = ServingSettings(**options)
     changed: dict[str, Any] = {"store_dir": settings.store_dir.resolve()}
-    if "repository_control" not in settings.model_fields_set:  # nobody but this machine's people can reach loopback
-        changed["repository_control"] = is_loopback(settings.host)
+    for field in ("repository_control", "risk_over_http"):  # nobody but this machine's people can reach loopback
+        if field not in settings.model_fields_set:
+            changed[field] = is_loopback(settings.host)
     return settings.model_copy(update=changed)
 
 

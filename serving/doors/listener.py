@@ -18,7 +18,7 @@ import uvloop
 
 from serving.doors.grpc.door import Http2Door, start_http2
 from serving.doors.http.connection import HttpApplication
-from serving.doors.http.door import HttpDoor
+from serving.doors.http.door import HttpDoor, RiskAnswers
 from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, HttpServer, bind
 from serving.doors.interpreter import settle
 from serving.errors import ServingError
@@ -107,13 +107,15 @@ class DoorBackend:
     """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics.
 
     union: makes of this replica's metrics the page of all replicas that share the port. admit: called by the doors when the head of an
-    inference request has come; it returns the refusal or None (serving.resilience.admission). degraded: what is out, for readiness."""
+    inference request has come; it returns the refusal or None (serving.resilience.admission). degraded: what is out, for readiness.
+    risks: answers questions about risks; None: nobody may ask."""
 
     service: InferenceService
     metrics: Callable[[], bytes] | None = None
     union: Callable[[bytes], Awaitable[bytes]] | None = None
     admit: Callable[[], ServingError | None] | None = None
     degraded: Callable[[], Sequence[str]] = tuple
+    risks: RiskAnswers | None = None
 
 
 def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
@@ -125,6 +127,7 @@ def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
         union=backend.union,
         admit=backend.admit,
         degraded=backend.degraded,
+        risks=backend.risks,
     )
 
 

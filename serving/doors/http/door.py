@@ -8,7 +8,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -20,7 +21,7 @@ from serving.doors.http.router import Endpoint, Router, Target
 from serving.doors.oip import binary_codec, control_codec, json_codec
 from serving.doors.oip.envelope import TENANT_HEADER, TIMEOUT_HEADERS, VARIANT_HEADER, Envelope, sooner, timeout_s, traceparent
 from serving.doors.oip.errors import INTERNAL_MESSAGE, error_body
-from serving.errors import Internal, NotFound, ServingError, Unavailable
+from serving.errors import BadRequest, Internal, NotFound, ServingError, Unavailable
 from serving.messages import InferRequest
 from serving.ports import InferenceService
 
@@ -68,6 +69,18 @@ class Request:
         )
 
 
+class RiskAnswers(Protocol):
+    """What the door asks about risks. Implemented by serving.risk.questions.RiskQuestions."""
+
+    async def of(self, entity: str) -> bytes:
+        """The risk of an entity, as JSON. Raises NotFound, Unavailable."""
+        ...
+
+    async def highest(self, most: int) -> bytes:
+        """The highest risks, as JSON. Raises Unavailable."""
+        ...
+
+
 Handler = Callable[[Request], Awaitable[Reply]]
 
 
@@ -87,13 +100,14 @@ class HttpDoor:
         union: Callable[[bytes], Awaitable[bytes]] | None = None,
         admit: Callable[[], ServingError | None] | None = None,
         degraded: Callable[[], Sequence[str]] = tuple,
+        risks: RiskAnswers | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self.max_body_bytes = max_body_bytes
         self.body_timeout_s = body_timeout_s
         self._service = service
         self._metrics = None if metrics is None else Page(metrics, "metrics")
-        self._union, self._admit, self._degraded = union, admit, degraded
+        self._union, self._admit, self._degraded, self._risk_answers = union, admit, degraded, risks
         self._router = Router()
         self._handlers: Mapping[Endpoint, Mapping[str, Handler]] = {
             Endpoint.INFER: {"POST": self._infer},
@@ -109,6 +123,8 @@ class HttpDoor:
             Endpoint.STATISTICS: {"GET": self._statistics},
             Endpoint.ALL_STATISTICS: {"GET": self._statistics},
             Endpoint.REPOSITORY_INDEX: {"POST": self._repository_index},
+            Endpoint.RISKS: {"GET": self._risks},
+            Endpoint.RISK: {"GET": self._risk},
             Endpoint.LOAD: {"POST": self._load},
             Endpoint.UNLOAD: {"POST": self._unload},
             Endpoint.V1_MODELS: {"GET": self._models},
@@ -227,6 +243,20 @@ class HttpDoor:
         body = request.body
         entries = self._service.repository_index(only_ready=control_codec.read_index_request(body))
         return _json([{"name": e.name, "version": e.version, "state": e.state, "reason": e.reason} for e in entries])
+
+    async def _risk(self, request: Request) -> Reply:
+        return Reply(await self._asked_risks().of(request.target.model))
+
+    async def _risks(self, request: Request) -> Reply:
+        asked = parse_qs(request.query.decode("latin-1")).get("most", ["20"])[-1]
+        if not (asked.isascii() and asked.isdigit() and int(asked[:9]) > 0 and len(asked) < 9):
+            raise BadRequest(f"most is {asked[:40]!r}, expected a number of entities, e.g. /v2/risk?most=20")
+        return Reply(await self._asked_risks().highest(int(asked)))
+
+    def _asked_risks(self) -> RiskAnswers:
+        if self._risk_answers is None:
+            raise NotFound("this server does not tell risks; VEDETTE_RISK_OVER_HTTP=true lets any client ask for them")
+        return self._risk_answers
 
     async def _load(self, request: Request) -> Reply:
         control_codec.check_load_request(request.body)

@@ -24,6 +24,7 @@ _ERRORS: Final = {
 }
 _INFER_ERRORS: Final = tuple(_ERRORS)
 _READ_ERRORS: Final = ("404", "500", "503")
+_RISK_ERRORS: Final = ("400", *_READ_ERRORS)
 
 
 def _ref(name: str) -> Json:
@@ -134,6 +135,26 @@ _SCHEMAS: Final[Json] = {
     "control_request": _object({"parameters": _ref("parameters")}),
     "control_response": _object({"name": _TEXT, "load": _FLAG, "unload": _FLAG}, ("name",)),
     "models": _object({"models": _array(_TEXT)}, ("models",)),
+    "risk": _object(
+        {
+            "schema": _TEXT,
+            "entity": _TEXT,
+            "at": {"type": "string", "format": "date-time"},
+            "risk": {"type": "number", "minimum": 0, "maximum": 1},
+            "level": {"type": "string", "enum": ["low", "medium", "high", "critical"]},
+            "complete": _FLAG,
+            "missing": _array(_TEXT),
+            "pending": _array({"type": "object"}),
+            "overdue": _array({"type": "object"}),
+            "prior": {"type": "number"},
+            "parts": _array({"type": "object"}),
+            "changes": _array({"type": "object"}),
+            "rules": _TEXT,
+        },
+        ("schema", "entity", "at", "risk", "level", "complete", "parts"),
+        description="The log-odds of the prior and of the parts add up to the log-odds of the risk.",
+    ),
+    "risks": _object({"risks": _array(_ref("risk"))}, ("risks",)),
     "v1_model": _object(
         {"name": _TEXT, "ready": _FLAG, "model_version_status": _array({"type": "object"}), "error": _TEXT}, ("name", "ready")
     ),
@@ -161,7 +182,14 @@ _SCHEMAS: Final[Json] = {
 
 _PATH_PARAMETERS: Final = {
     name: {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-    for name in ("model", "version")
+    for name in ("model", "version", "entity")
+}
+_MOST: Final[Json] = {
+    "name": "most",
+    "in": "query",
+    "required": False,
+    "description": "Number of entities; at most 1000 are answered.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 99_999_999, "default": 20},
 }
 _TIMEOUT: Final[Json] = {
     "name": "x-request-timeout-ms",
@@ -255,6 +283,12 @@ def _paths() -> Json:
         "/v2/models/stats": _get("allStatistics", "Statistics of all models", "statistics", _READ_ERRORS),
         **_model_paths("/v2/models/{model}", ""),
         **_model_paths("/v2/models/{model}/versions/{version}", "Version"),
+        "/v2/risk": {
+            "get": _operation(
+                "risks", "Entities with the highest risks", _response("OK", _ref("risks")), _RISK_ERRORS, parameters=[_MOST]
+            )
+        },
+        "/v2/risk/{entity}": _get("risk", "The risk of an entity", "risk", _RISK_ERRORS),
         "/v2/repository/index": {"post": index},
         "/v2/repository/models/{model}/load": _control("repositoryLoad", "Load a model"),
         "/v2/repository/models/{model}/unload": _control("repositoryUnload", "Unload a model"),

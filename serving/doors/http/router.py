@@ -30,6 +30,8 @@ class Endpoint(Enum):
     STATISTICS = "/v2/models/{model}/stats"
     ALL_STATISTICS = "/v2/models/stats"
     REPOSITORY_INDEX = "/v2/repository/index"
+    RISKS = "/v2/risk"
+    RISK = "/v2/risk/{entity}"
     LOAD = "/v2/repository/models/{model}/load"
     UNLOAD = "/v2/repository/models/{model}/unload"
     V1_MODELS = "/v1/models"
@@ -40,7 +42,7 @@ class Endpoint(Enum):
 
 
 class Target(NamedTuple):
-    """What a path means. version: None where the path has none."""
+    """What a path means. model: of a risk, the entity. version: None where the path has none."""
 
     endpoint: Endpoint
     model: str = ""
@@ -93,6 +95,8 @@ def resolve(raw_path: bytes) -> Target:
     match parts:
         case ["v2", "models", model, *rest] if model:
             return _model(path, model, rest)
+        case ["v2", "risk", entity] if entity:
+            return Target(Endpoint.RISK, entity)
         case ["v2", "repository", "models", model, verb] if model and verb in _REPOSITORY_PARTS:
             return Target(_REPOSITORY_PARTS[verb], model)
         case ["v1", "models", *rest] if rest and rest[0]:

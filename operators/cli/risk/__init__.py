@@ -1,0 +1,1 @@
+"""`vedette risk`: the risk of entities, its parts, and how the parts are weighed."""

@@ -1,0 +1,114 @@
+"""What is kept of an entity: of each source the signal that counts, the checks that are pending, and the last changes. Pure.
+
+Bounded: a source keeps one signal, and an entity at most MOST_SOURCES sources; the weakest goes first. Up to that bound the signals of
+a record do not depend on the order in which they come, and a signal that comes twice counts once."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from serving.risk.rules_of_risk import KindRules, RiskRules
+from serving.risk.signal import PendingCheck, RiskSignal
+
+MOST_SOURCES: Final = 64
+MOST_PENDING: Final = 32
+MOST_CHANGES: Final = 16
+FORGOTTEN_AFTER: Final = 20
+"""Half-lives after which a signal is dropped: it counts a millionth."""
+_SMALLEST: Final = 1e-6
+
+
+class RiskChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of an entity's risk that people should know of. late_s: how long after the time that the signal speaks of it came."""
+
+    at_us: int
+    before: float
+    after: float
+    because: str
+    late_s: float
+
+
+class EntityRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The record of one entity. signals: by `kind/name`."""
+
+    entity: str
+    signals: dict[str, RiskSignal] = {}
+    pending: tuple[PendingCheck, ...] = ()
+    changes: tuple[RiskChange, ...] = ()
+
+
+def log_odds(probability: float) -> float:
+    """logit, bounded: probabilities of 0 and 1 count as a millionth away from them."""
+    p = min(max(probability, _SMALLEST), 1 - _SMALLEST)
+    return math.log(p / (1 - p))
+
+
+def weight_of_evidence(signal: RiskSignal, kind: KindRules, now_us: int) -> float:
+    """What the signal adds to the log-odds of the risk now. A signal from the future (a clock ahead) counts as one of now."""
+    age_s = max(now_us - signal.at_us, 0) / 1e6
+    return float(kind.weight * 2.0 ** (-age_s / kind.half_life_s) * (log_odds(signal.probability) - log_odds(kind.base_rate)))
+
+
+def with_signal(record: EntityRecord, signal: RiskSignal, rules: RiskRules) -> EntityRecord:
+    """The record with a signal; the same record where the signal that it has of that source counts more.
+
+    An enrichment ends the pending checks of its id."""
+    source = f"{signal.kind}/{signal.name}"
+    pending = tuple(check for check in record.pending if not (signal.kind == "enrichment" and check.id == signal.id))
+    held = record.signals.get(source)
+    if held is not None and not _replaces(signal, held, rules.of(signal.kind)):
+        return record if len(pending) == len(record.pending) else msgspec.structs.replace(record, pending=pending)
+    signals = _newest_sources({**record.signals, source: signal}, rules)
+    return msgspec.structs.replace(record, signals=signals, pending=pending)
+
+
+def with_pending(record: EntityRecord, check: PendingCheck) -> EntityRecord:
+    """The record with a check that was asked for. The oldest goes where there are too many."""
+    if any(known.id == check.id and known.name == check.name for known in record.pending):
+        return record
+    return msgspec.structs.replace(record, pending=(*record.pending, check)[-MOST_PENDING:])
+
+
+def with_change(record: EntityRecord, change: RiskChange) -> EntityRecord:
+    """The record with one more change; the oldest goes."""
+    return msgspec.structs.replace(record, changes=(*record.changes, change)[-MOST_CHANGES:])
+
+
+def without_old(record: EntityRecord, rules: RiskRules, now_us: int) -> EntityRecord:
+    """The record without signals that count nothing any more."""
+    kept = {
+        source: signal
+        for source, signal in record.signals.items()
+        if now_us - signal.at_us <= FORGOTTEN_AFTER * rules.of(signal.kind).half_life_s * 1e6
+    }
+    return record if len(kept) == len(record.signals) else msgspec.structs.replace(record, signals=kept)
+
+
+def newest_us(record: EntityRecord) -> int:
+    """Time of the newest signal; 0 without one."""
+    return max((signal.at_us for signal in record.signals.values()), default=0)
+
+
+def _replaces(signal: RiskSignal, held: RiskSignal, kind: KindRules) -> bool:
+    """Whether a signal of a source counts instead of the one that is held. A total order, so the order of arrival does not matter."""
+    if signal.id == held.id and signal == held:
+        return False
+    if kind.is_latest:
+        return (signal.at_us, signal.arrived_us, signal.id) > (held.at_us, held.arrived_us, held.id)
+    later_us = max(signal.at_us, held.at_us)
+    ours, theirs = weight_of_evidence(signal, kind, later_us), weight_of_evidence(held, kind, later_us)
+    return (ours, signal.at_us, signal.id) > (theirs, held.at_us, held.id)
+
+
+def _newest_sources(signals: Mapping[str, RiskSignal], rules: RiskRules) -> dict[str, RiskSignal]:
+    if len(signals) <= MOST_SOURCES:
+        return dict(signals)
+    now_us = max(signal.at_us for signal in signals.values())
+
+    def strength(source: str) -> tuple[float, str]:
+        signal = signals[source]
+        return abs(weight_of_evidence(signal, rules.of(signal.kind), now_us)), source
+
+    return {source: signals[source] for source in sorted(signals, key=strength)[-MOST_SOURCES:]}
