@@ -27,7 +27,7 @@ from serving.clock import SystemClock
 from serving.doors.listener import DoorBackend
 from serving.features.opening import open_features
 from serving.models.store import open_store
-from serving.ports import Cache, Clock
+from serving.ports import Cache, Clock, FeatureReader
 from serving.replica.host import Composition
 from serving.replica.inference_service import ModelServer
 from serving.replica.served_file import ServedFile, newest_of_each
@@ -76,12 +76,13 @@ def application(settings: ServingSettings, *, shares_ports: bool = False) -> "se
 async def compose(
     settings: ServingSettings,
     *,
+    reader: FeatureReader | None = None,
     watched: Sequence[MetricSource] = (),
     degraded: Callable[[], Sequence[str]] = tuple,
 ) -> Composition:
     """Wire one replica's objects, on the event loop of its listeners.
 
-    watched: further metrics to show. degraded: what else is out, for readiness."""
+    reader: of features, in place of the online store's. watched: further metrics to show. degraded: what else is out, for readiness."""
     configure_logging(settings.log_level)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
@@ -94,7 +95,7 @@ async def compose(
         stack.callback(tracer.close)
         audit, unaccounted = _open_audit(settings, metrics, stack)
         protection = await _protect(settings, metrics, clock, stack)
-        features = await open_features(settings, protection.features(), lambda: metrics.lag.late_s)
+        features = reader or await open_features(settings, protection.features(), lambda: metrics.lag.late_s)
         if features is not None:
             stack.push_async_callback(features.close)
         aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mirror")

@@ -11,6 +11,7 @@ import typer
 
 from operators.cli import conform, explain, lineage, operator, report, up
 from operators.cli.audit import app as audit
+from operators.cli.batch import batch
 from operators.cli.console import errors, is_expected, message_of
 from operators.cli.demo import app as demo
 from operators.cli.gate import gate
@@ -36,6 +37,7 @@ _SERVING, _MODELS, _ROLLOUTS, _RULES, _EVIDENCE = (
 )  # fmt: skip
 app.command(rich_help_panel=_SERVING)(up.up)
 app.command(rich_help_panel=_SERVING)(score.score)
+app.command(rich_help_panel=_SERVING)(batch.batch)
 app.command(rich_help_panel=_SERVING)(conform.conform)
 app.add_typer(stream.app, name="stream", rich_help_panel=_SERVING)
 app.add_typer(demo.app, name="demo", rich_help_panel=_SERVING)

@@ -26,6 +26,7 @@ ROOMS = {
         "serving.stream.kafka",
         "operators.control.labels.kafka_topic",
     ),
+    "batch": ("serving.batch",),
     "mlflow": ("lifecycle.governance.registry.exchange.mlflow",),
     "wandb": ("lifecycle.governance.registry.exchange.wandb",),
 }
@@ -36,6 +37,7 @@ ELSEWHERE = {
         "serving.stream.kafka.",
         "serving.stream.windows.",  # `stream`
         "serving.stream.codecs.avro_codec.",
+        "serving.batch.",  # `batch`
     ),
     "lifecycle": ("lifecycle.governance.registry.exchange.mlflow.", "lifecycle.governance.registry.exchange.wandb."),
     "operators": ("operators.control.labels.kafka_topic.",),

@@ -33,7 +33,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """The rows of all views. entity: codes, shape (m,). at_us: tick, microseconds; sorted by tick, then entity.
+    """The rows of all views. entity: codes, shape (m,). at_us: tick, microseconds.
 
     columns: view -> feature -> values, shape (m,): int64 for counts, float64 for sums and means."""
 
@@ -45,7 +45,18 @@ class Ticks:
 def aggregate(
     entity: Ints, at_us: Ints, measures: Mapping[str, Measure], windows_s: Mapping[str, int], *, after_us: int | None = None
 ) -> Ticks:
-    """Aggregate events. entity: codes >= 0, shape (n,). at_us: when each event counts, microseconds, any order, >= 0.
+    """Aggregate events; rows sorted by tick, then entity. For the arguments see `aggregate_by_entity`."""
+    ticks = aggregate_by_entity(entity, at_us, measures, windows_s, after_us=after_us)
+    by_time = np.lexsort((ticks.entity, ticks.at_us))
+    columns = {v: {n: c[by_time] for n, c in named.items()} for v, named in ticks.columns.items()}
+    return Ticks(ticks.entity[by_time], ticks.at_us[by_time], columns)
+
+
+def aggregate_by_entity(
+    entity: Ints, at_us: Ints, measures: Mapping[str, Measure], windows_s: Mapping[str, int], *, after_us: int | None = None
+) -> Ticks:
+    """Aggregate events; rows sorted by entity, then tick. entity: codes >= 0, shape (n,). at_us: when each event counts,
+    microseconds, any order, >= 0. measures, windows_s: by feature and by view.
 
     after_us: only rows of later ticks are made; earlier events are counted in them as far as their windows reach.
     Raises SpanTooLong."""
@@ -65,10 +76,7 @@ def aggregate(
         }
         for view, seconds in windows_s.items()
     }
-    by_time = np.lexsort((rows[0], rows[1]))
-    return Ticks(
-        rows[0][by_time], rows[1][by_time], {v: {n: c[by_time] for n, c in named.items()} for v, named in columns.items()}
-    )
+    return Ticks(*rows, columns)
 
 
 class _Line:

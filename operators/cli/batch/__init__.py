@@ -1,0 +1,1 @@
+"""`vedette batch`: Parquet in, verdicts as Parquet out."""

@@ -1,0 +1,63 @@
+"""When the events of an Arrow table are known, vectorised."""
+
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from serving.batch.data.source import SourceTime
+from serving.batch.errors import BatchInputError
+
+NO_TIME: Final = np.iinfo(np.int64).min
+"""Stands for a time that is null, or out of range together with its duration."""
+_LONGEST_S: Final = 1e9
+_LATEST_US: Final = 2**61
+
+
+def event_times_us(table: Any, spec: SourceTime) -> NDArray[np.int64]:
+    """Microseconds UTC, shape (n,); NO_TIME where a row has none. table: a pyarrow Table or RecordBatch.
+
+    A column of whole numbers is microseconds since the epoch. Raises BatchInputError for a column of another type."""
+    micros = _micros(table[spec.column], spec)
+    if spec.duration is not None:
+        seconds = _floats(table[spec.duration], spec.duration)
+        is_wrong = ~((seconds >= 0) & (seconds <= _LONGEST_S)) | (micros == NO_TIME)
+        added = np.round(np.where(is_wrong, 0.0, seconds) * 1e6).astype(np.int64)
+        micros = np.where(is_wrong, NO_TIME, micros + added)
+    return micros
+
+
+def _micros(column: Any, spec: SourceTime) -> NDArray[np.int64]:
+    kind = column.type
+    try:
+        if pa.types.is_integer(kind):
+            stamps = column.cast(pa.int64())
+        else:
+            if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+                kind = pa.timestamp("us", "UTC") if _has_offset(column) else pa.timestamp("us")
+                column = column.cast(kind)
+            if not pa.types.is_timestamp(kind):
+                raise BatchInputError(f"column {spec.column!r} is {kind}, expected timestamps")
+            if kind.tz is None:
+                column = pc.assume_timezone(
+                    column.cast(pa.timestamp("us"), safe=False), spec.timezone, ambiguous="earliest", nonexistent="earliest"
+                )
+            stamps = column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
+    except pa.ArrowInvalid as problem:
+        raise BatchInputError(f"column {spec.column!r}: {problem}; expected timestamps") from problem
+    values = stamps.fill_null(NO_TIME).to_numpy()
+    return np.where(np.abs(values) < _LATEST_US, values, NO_TIME)
+
+
+def _has_offset(column: Any) -> bool:
+    first = column.drop_null()
+    return len(first) > 0 and bool(pc.match_substring_regex(first[:1], r"(Z|[+-]\d\d:?\d\d)$")[0].as_py())
+
+
+def _floats(column: Any, name: str) -> NDArray[np.float64]:
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise BatchInputError(f"column {name!r} is {column.type}, expected seconds")
+    values: NDArray[np.float64] = column.cast(pa.float64()).fill_null(np.nan).to_numpy()
+    return values

@@ -1,0 +1,36 @@
+"""What one batch job is, as a value that a worker in another process or on another machine gets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from serving.batch.data.source import Source
+
+
+class BatchJob(msgspec.Struct, frozen=True):
+    """One job. settings: fields of ServingSettings. bundle: the digest of the model's bundle. revision: fields of
+    RevisionSpec, with its digest. offline: stored rows of views that are not counted over the data: view -> Parquet file."""
+
+    input: str
+    output: str
+    model: str
+    version: str
+    bundle: str
+    revision: Mapping[str, Any]
+    revision_digest: str
+    source: Source
+    settings: Mapping[str, Any]
+    records: str = "rows"
+    """`rows`: the prediction log has every answer. `files`: it has none of them, and whoever runs the job records each file's digest."""
+    offline: Mapping[str, str] = {}
+
+    @property
+    def identity(self) -> str:
+        """Everything but the input that can change the output's rows."""
+        parts = msgspec.to_builtins((self.revision_digest, self.source, self.offline, FORMAT))
+        return msgspec.json.encode(parts, order="sorted").decode()
+
+
+FORMAT = 1
+"""Version of the output's columns."""

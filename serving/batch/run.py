@@ -1,0 +1,138 @@
+"""A job from end to end: the input scanned, units planned, those that are done left out, the others scored and committed.
+
+Who scores (this process, or actors on a Ray cluster) is an argument; each gets runs of units and gives back entries as they are done."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from serving.batch.data.files import BatchFolder
+from serving.batch.data.inputs import is_timed, scan
+from serving.batch.job import BatchJob
+from serving.batch.output import BatchOutput, UnitDone
+from serving.batch.plan import WorkUnit, plan_files, plan_units
+from serving.batch.scoring.unit_scorer import ComposeWith, UnitScorer
+from serving.clock import SystemClock
+
+MAX_ROWS: Final = 500_000
+"""Rows of one unit; a worker holds one at a time."""
+Workers = Callable[[BatchJob, Sequence[WorkUnit]], Iterator[UnitDone]]
+"""Scores units in any order."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a job is. phase: scanning (files) or scoring (rows)."""
+
+    phase: Literal["scanning", "scoring"]
+    done: int
+    total: int
+    unit: str = ""
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What a job did. units, rows: of the whole input; scored_*: by this run, the others were done before. counts: rows by verdict,
+    rejected and degraded, of the whole output."""
+
+    units: int
+    rows: int
+    scored_units: int
+    scored_rows: int
+    counts: dict[str, int]
+    seconds: float
+
+    @property
+    def rows_per_s(self) -> int:
+        """Of this run."""
+        return round(self.scored_rows / self.seconds) if self.seconds else 0
+
+
+class BatchCut(msgspec.Struct, frozen=True):
+    """How the input is cut, and how much of it."""
+
+    max_rows: int = MAX_ROWS
+    length: Literal["hour", "day"] = "hour"
+    since_us: int | None = None
+    until_us: int | None = None
+    replace: bool = False
+
+
+def run_job(
+    job: BatchJob,
+    wanted: BatchCut,
+    workers: Workers,
+    owner: str,
+    tell: Callable[[Progress], object] = lambda _: None,
+    committed: Callable[[UnitDone], object] = lambda _: None,
+) -> Summary:
+    """Run a job to its end. owner: who holds the output, for people. committed: gets the entry of each file, also of one that was
+    there before. Raises BatchError."""
+    clock, output = SystemClock(), BatchOutput(BatchFolder(job.output))
+    started_s = clock.monotonic_s()
+    with output.locked(owner):
+        units = _plan(job, wanted, output, tell)
+        done = output.done()
+        output.clear(units, done, replace=wanted.replace)
+        waiting = [unit for unit in units if not _is_done(unit, done, output)]
+        names = {unit.name for unit in waiting}
+        for unit in units:
+            if unit.name not in names:
+                committed(done[unit.name])
+        rows, scored = sum(unit.rows for unit in units), Counter[str]()
+        before = rows - sum(unit.rows for unit in waiting)
+        tell(Progress("scoring", before, rows))
+        for entry in workers(job, waiting) if waiting else ():
+            done[entry.name] = entry
+            committed(entry)
+            scored["rows"] += entry.rows
+            scored["units"] += 1
+            tell(Progress("scoring", before + scored["rows"], rows, entry.name))
+    counts: Counter[str] = Counter()
+    for unit in units:
+        counts.update(done[unit.name].counts)
+    seconds = clock.monotonic_s() - started_s
+    kept = {name: count for name, count in sorted(counts.items()) if count}
+    return Summary(len(units), rows, scored["units"], scored["rows"], kept, seconds)
+
+
+def here(compose: ComposeWith, tell: Callable[[int], object] = lambda rows: None) -> Workers:
+    """Score in this process, one unit after the other. tell: gets the number of rows after each request."""
+
+    def score(job: BatchJob, units: Sequence[WorkUnit]) -> Iterator[UnitDone]:
+        scorer = UnitScorer(job, compose, SystemClock())
+        try:
+            for unit in units:
+                yield scorer.run(unit, tell)
+        finally:
+            scorer.close()
+
+    return score
+
+
+def _plan(job: BatchJob, wanted: BatchCut, output: BatchOutput, tell: Callable[[Progress], object]) -> list[WorkUnit]:
+    known = output.scanned()
+    files = scan(BatchFolder(job.input), job.source, known, lambda done, of: tell(Progress("scanning", done, of)))
+    output.keep_scanned(known)
+    if not is_timed(files):
+        return plan_files(files, identity=job.identity, max_rows=wanted.max_rows)
+    windows = job.source.windows
+    return plan_units(
+        files,
+        identity=job.identity,
+        max_rows=wanted.max_rows,
+        lookback_us=windows.lookback_us if windows is not None else 0,
+        length=wanted.length,
+        since_us=wanted.since_us,
+        until_us=wanted.until_us,
+    )
+
+
+def _is_done(unit: WorkUnit, done: dict[str, UnitDone], output: BatchOutput) -> bool:
+    entry = done.get(unit.name)
+    return entry is not None and entry.key == unit.key and output.has_file(entry)
+
+
+def as_plain(summary: Summary) -> dict[str, Any]:
+    """For JSON."""
+    return {**msgspec.to_builtins(summary), "seconds": round(summary.seconds, 3), "rows_per_s": summary.rows_per_s}

@@ -1,0 +1,1 @@
+"""Scoring one unit: its features, its requests, its rows of the output."""
