@@ -79,10 +79,12 @@ async def compose(
     reader: FeatureReader | None = None,
     watched: Sequence[MetricSource] = (),
     degraded: Callable[[], Sequence[str]] = tuple,
+    around: Callable[[FeatureReader], FeatureReader] | None = None,
 ) -> Composition:
     """Wire one replica's objects, on the event loop of its listeners.
 
-    reader: of features, in place of the online store's. watched: further metrics to show. degraded: what else is out, for readiness."""
+    reader: of features, in place of the online store's. around: puts another reader before the usual one. watched: further metrics to
+    show. degraded: what else is out, for readiness."""
     configure_logging(settings.log_level)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
@@ -98,6 +100,7 @@ async def compose(
         features = reader or await open_features(settings, protection.features(), lambda: metrics.lag.late_s)
         if features is not None:
             stack.push_async_callback(features.close)
+            features = features if around is None else around(features)
         aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mirror")
         stack.callback(aside.shutdown, wait=False, cancel_futures=True)
         mirror = Mirror(

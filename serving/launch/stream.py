@@ -59,6 +59,11 @@ class HostAnswerer:
         return answer
 
 
+def _kinds_of(manifest: Manifest) -> Sequence[StateKind]:
+    """The states that a bundle needs."""
+    return ()
+
+
 def _connecting(cluster: KafkaCluster, stream: StreamSettings) -> Connect:
     """How the worker joins its group. Under one instance name it keeps its transactional id over restarts."""
     name = stream.instance or secrets.token_hex(6)
@@ -83,8 +88,7 @@ class StreamProcess:
 
     def __init__(self, settings: ServingSettings, stream: StreamSettings, stopping: Event) -> None:
         self._stopping = stopping
-        kinds: Sequence[StateKind] = ()
-        self.counts = StreamCounts(kinds)
+        self.counts = StreamCounts()
         own = settings.model_copy(
             update={
                 "http_port": stream.http_port,
@@ -98,11 +102,11 @@ class StreamProcess:
         )
         self._worker: StreamWorker | None = None
         self._host = ReplicaHost(own, partial(compose, watched=[self.counts.metrics], degraded=self._degraded))
-        scorer = BatchScorer(HostAnswerer(self._host), kinds, stream.model, stream.operating_point, stream.deadline_s)
+        scorer = BatchScorer(HostAnswerer(self._host), stream.model, stream.operating_point, stream.deadline_s)
         cluster = KafkaCluster(stream.servers, stream.options)
         state_log = KafkaStateLog(cluster, stream.state)
         codec = JsonCodec(CodecLimits(record_bytes=stream.max_event_bytes))
-        parts = StreamParts(_connecting(cluster, stream), state_log, codec, scorer, kinds, stream, self.counts)
+        parts = StreamParts(_connecting(cluster, stream), state_log, codec, scorer, _kinds_of, stream, self.counts)
         self._worker = StreamWorker(parts, stopping.is_set)
 
     def run(self, on_ready: Callable[[int], None] = lambda _: None) -> None:

@@ -81,18 +81,25 @@ class RefusedEvent(NamedTuple):
     reason: str
 
 
+class _Asked(NamedTuple):
+    """What is the same for all requests of a batch."""
+
+    manifest: Manifest
+    kinds: Sequence[StateKind]
+    traceparent: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class BatchScorer:
     """Asks the service about batches of events."""
 
     answerer: Answerer
-    kinds: Sequence[StateKind]
     model: str
     operating_point: str
     deadline_s: float
 
     def score(
-        self, parts: Sequence[StreamEvents], manifest: Manifest, traceparent: str | None
+        self, parts: Sequence[StreamEvents], manifest: Manifest, kinds: Sequence[StateKind], traceparent: str | None
     ) -> tuple[list[ScoredEvents], list[RefusedEvent]]:
         """Score events of one or more partitions in one request, or in several if it is refused.
 
@@ -100,7 +107,8 @@ class BatchScorer:
         scored: list[ScoredEvents] = []
         refused: list[RefusedEvent] = []
         problems: list[ServingError] = []
-        self._score([(at, 0, part) for at, part in enumerate(parts)], manifest, traceparent, scored, refused, problems)
+        asked = _Asked(manifest, kinds, traceparent)
+        self._score([(at, 0, part) for at, part in enumerate(parts)], asked, scored, refused, problems)
         if problems and not scored and len(refused) > 1:  # it is not the events: no event of a whole batch is answered
             raise CannotAnswer(f"model {self.model!r} answers no event: {problems[0].message}") from problems[0]
         return scored, refused
@@ -108,15 +116,14 @@ class BatchScorer:
     def _score(
         self,
         parts: Sequence[tuple[int, int, StreamEvents]],
-        manifest: Manifest,
-        traceparent: str | None,
+        asked: "_Asked",
         scored: list[ScoredEvents],
         refused: list[RefusedEvent],
         problems: list[ServingError],
     ) -> None:
         """parts: (which part, its first row in it, events)."""
         try:
-            answer = self._ask([events for _, _, events in parts], manifest, traceparent)
+            answer = self._ask([events for _, _, events in parts], asked)
         except ServingError as problem:
             if problem.can_retry or isinstance(problem, NotRecorded | NotFound):
                 raise CannotAnswer(problem.message) from problem
@@ -127,14 +134,15 @@ class BatchScorer:
                 refused.append(RefusedEvent(at, row, problem.message))
                 return
             for half in _halves(parts):
-                self._score(half, manifest, traceparent, scored, refused, problems)
+                self._score(half, asked, scored, refused, problems)
             return
         row = 0
         for at, first, events in parts:
             scored.append(ScoredEvents(at, first, events, answer, row))
             row += len(events)
 
-    def _ask(self, parts: Sequence[StreamEvents], manifest: Manifest, traceparent: str | None) -> RowAnswers:
+    def _ask(self, parts: Sequence[StreamEvents], asked: "_Asked") -> RowAnswers:
+        manifest = asked.manifest
         columns = joined_columns(parts)
         names = [f.name for f in (*manifest.entity_keys, *manifest.request_fields)]
         inputs = [Tensor(name, DATATYPES[columns[name].dtype], columns[name], is_finite=True) for name in names]
@@ -149,13 +157,13 @@ class BatchScorer:
             parameters={"operating_point": self.operating_point} if self.operating_point else {},
             outputs=tuple(RequestedOutput(name) for name in outputs),
             deadline_s=self.deadline_s,
-            traceparent=traceparent,
+            traceparent=asked.traceparent,
             door=DOOR,
         )
 
         def around() -> ExitStack:
             stack = ExitStack()
-            for kind in self.kinds:
+            for kind in asked.kinds:
                 stack.enter_context(kind.answering(parts))
             return stack
 

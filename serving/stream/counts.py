@@ -21,8 +21,8 @@ LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 class StreamCounts:
     """Of one worker since it started."""
 
-    def __init__(self, kinds: Sequence[StateKind] = ()) -> None:
-        self._kinds = kinds
+    def __init__(self) -> None:
+        self.kinds: Sequence[StateKind] = ()
         self.events = {"scored": 0, "dead": 0, "repeated": 0}
         self.late = {"counted": 0, "not_counted": 0}
         self.alerts = self.commits = self.retries = self.restarts = self.rebalances = 0
@@ -71,7 +71,7 @@ class StreamCounts:
         yield names.STREAM_WATERMARK, {_labels(p): us / 1e6 for p, us in self.watermarks_us.items()}
         yield (
             names.STREAM_STATE,
-            {(kind.name, name): value for kind in self._kinds for name, value in kind.metrics().items()},
+            {(kind.name, name): value for kind in self.kinds for name, value in kind.metrics().items()},
         )
 
 

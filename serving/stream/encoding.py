@@ -37,6 +37,9 @@ _RANKS: Final[Mapping[Word, int]] = {"benign": 0, "unknown": 1, "investigate": 2
 _ORDER: Final[tuple[Level, ...]] = ("informational", "low", "medium", "high", "critical")
 _MODEL_LEVEL: Final[Level] = "high"
 """Severity of an alert that no rule gives one."""
+_MOST_ALERT: Final = 900_000
+"""Bytes of an alert with its event; Kafka takes 1,048,588 by default. A larger one is written without the event."""
+_MOST_ID: Final = 1000
 _JSON: Final = msgspec.json.Encoder()
 
 
@@ -85,7 +88,7 @@ def verdict_records(
             row=at,
             scored_at=scored_at,
             event_time=moments[row],
-            event_id=None if own_id is None else str(own_id),
+            event_id=None if own_id is None else str(own_id)[:_MOST_ID],
             score=score if has_score else None,
             probability=answers.probabilities[at] if answers.probabilities is not None and has_score else None,
             operating_point=point,
@@ -101,7 +104,10 @@ def verdict_records(
         if word == "alert":
             alerts += 1
             alert = alert_of(verdict, own_hits, manifest, key, body)
-            out.append(OutRecord(topics.alerts, _JSON.encode(alert), key, headers))
+            value = _JSON.encode(alert)
+            if len(value) > _MOST_ALERT:
+                value = _JSON.encode(msgspec.structs.replace(alert, event={}))
+            out.append(OutRecord(topics.alerts, value, key, headers))
     return out, alerts
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from serving.stream.codecs.codec import DecodedEvent, EventCodec, Undecodable, u
 from serving.stream.codecs.columns import EventColumns, event_time_us
 from serving.stream.events import StreamEvents
 from serving.stream.ports import Partition, StreamRecord
+
+MOST_ENTITY: Final = 8192
+"""Bytes of an entity's keys: they are the key of its messages."""
 
 
 class Poison(NamedTuple):
@@ -78,12 +81,19 @@ class EventParser:
         rejected = dict(batch.rejected)
         times = self._times(records, bodies, rejected)
         columns = {tensor.name: tensor.data for tensor in batch.tensors}
+        entities = self._entities(columns, len(records))
+        if max(map(len, entities)) > MOST_ENTITY:
+            for row, entity in enumerate(entities):
+                if len(entity) > MOST_ENTITY:
+                    rejected.setdefault(
+                        row, undecodable(f"its entity has {len(entity)} bytes, at most {MOST_ENTITY} are accepted")
+                    )
         events = StreamEvents(
             partition,
             records,
             bodies,
             columns,
-            self._entities(columns, len(records)),
+            entities,
             times,
             np.zeros(len(records), np.bool_),
             np.ones(len(records), np.bool_),

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from serving.models.manifest import Manifest
 from serving.stream.contract import Level, Word
 from serving.stream.events import StreamEvents
 from serving.stream.ports import Partition
@@ -58,7 +59,8 @@ class StateKind(Protocol):
     """Makes the states of one kind, one for each partition that the worker owns."""
 
     name: str
-    """Names the kind in the changelog, e.g. `windows`."""
+    """Names the kind in the changelog, e.g. `windows-5f1c`. States of another name in it are left out, so a kind whose states another one
+    cannot read has a name of its own."""
     columns: Mapping[str, str]
     """Columns that an event must have for it, name -> protocol datatype, beside those of the model. One that lacks them is poison."""
 
@@ -77,4 +79,13 @@ class StateKind(Protocol):
 
     def metrics(self) -> Mapping[str, float]:
         """Gauges of all states together, by name (`entities`, `bytes`, `sketched`, ...). Called in another thread."""
+        ...
+
+
+class KindsOf(Protocol):
+    """Says which states a bundle needs."""
+
+    def __call__(self, manifest: Manifest) -> Sequence[StateKind]:
+        """The kinds for this bundle, the same objects for the same needs. Where a new stable bundle has others than the one before, the
+        worker begins anew with them."""
         ...

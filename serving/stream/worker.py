@@ -14,15 +14,15 @@ from typing import Final, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import ServingError
 from serving.models.manifest import Manifest
 from serving.stream.answers import BatchScorer, CannotAnswer, ScoredEvents
 from serving.stream.codecs.codec import EventCodec, SchemasUnreachable
 from serving.stream.counts import StreamCounts
 from serving.stream.encoding import MessageTopics, dead_letter, traceparent_of, verdict_records
 from serving.stream.events import StreamEvents
+from serving.stream.model_in_use import ModelChanged, ModelInUse
 from serving.stream.ownership import PartitionOwner
-from serving.stream.parsing import EventParser, ParsedRecords
+from serving.stream.parsing import ParsedRecords
 from serving.stream.partitions.owned import OwnedPartition, batches_of
 from serving.stream.ports import (
     Fenced,
@@ -37,7 +37,7 @@ from serving.stream.ports import (
     StreamSource,
 )
 from serving.stream.settings import StreamSettings
-from serving.stream.state import RuleHit, StateKind
+from serving.stream.state import KindsOf, RuleHit
 
 T = TypeVar("T")
 _FIRST_PAUSE_S: Final = 0.1
@@ -61,7 +61,7 @@ class StreamParts:
     state_log: StateLog | None
     codec: EventCodec
     scorer: BatchScorer
-    kinds: Sequence[StateKind]
+    kinds_of: KindsOf
     settings: StreamSettings
     counts: StreamCounts
 
@@ -78,14 +78,13 @@ class StreamWorker:
         self._is_stopping = is_stopping
         settings = self._settings
         self._topics = MessageTopics(settings.verdicts, settings.alerts, settings.dead_letters)
-        self._owner = PartitionOwner(parts.kinds, parts.state_log, settings, self._counts)
+        self._model = ModelInUse(parts.scorer.answerer, parts.codec, parts.kinds_of, settings)
+        self._owner = PartitionOwner((), parts.state_log, settings, self._counts)
         self._owned = self._owner.owned
         self._source: StreamSource | None = None
         self._outputs: StreamOutputs | None = None
         self._is_given_up = False
         self._failure: StreamError | None = None
-        self._manifest: Manifest | None = None
-        self._parser: EventParser | None = None
         self._produced_us: list[NDArray[np.int64]] = []
         self._has_written = False
         self._read_ahead: list[StreamRecord] = []
@@ -108,6 +107,9 @@ class StreamWorker:
                     pause_s = _FIRST_PAUSE_S
                 self._close()
             except Stopped:
+                self._close()
+            except ModelChanged:
+                _log.info("model %s takes other columns or needs other states: the worker begins anew", self._settings.model)
                 self._close()
             except StreamError as problem:
                 self._give_up()
@@ -194,7 +196,7 @@ class StreamWorker:
         self._counts.events["repeated"] += len(found) - len(fresh)
 
         def parse() -> ParsedRecords:
-            return self._current_parser().parse(partition.partition, fresh)
+            return self._model.parser().parse(partition.partition, fresh)
 
         events, poison = self._patiently(parse) if fresh else ParsedRecords(None, ())
         if self._owned.get(partition.partition) is not partition:
@@ -222,8 +224,11 @@ class StreamWorker:
         traceparent = traceparent_of(parts)
 
         def ask() -> tuple[list[ScoredEvents], Sequence[tuple[int, int, str]], Manifest]:
-            manifest = self._served()
-            return (*self._parts.scorer.score(parts, manifest, traceparent), manifest)
+            manifest = self._model.manifest()
+            scored, refused = self._parts.scorer.score(parts, manifest, self._model.kinds, traceparent)
+            if refused:
+                self._model.manifest()  # another one may have refused these columns
+            return scored, refused, manifest
 
         scored, refused, manifest = self._patiently(ask)
         now_us = time.time_ns() // 1000
@@ -279,23 +284,6 @@ class StreamWorker:
             source.pause(list(self._owned))
             self._read_ahead += self._poll(1, min(left, 0.1))  # of a partition that came just now
 
-    def _current_parser(self) -> EventParser:
-        manifest = self._served()
-        if self._parser is None or manifest is not self._manifest:
-            more = {name: datatype for kind in self._parts.kinds for name, datatype in kind.columns.items()}
-            self._parser = EventParser.of(manifest, self._parts.codec, more, self._settings.max_event_bytes)
-            self._manifest = manifest
-        return self._parser
-
-    def _served(self) -> Manifest:
-        try:
-            manifest = self._parts.scorer.answerer.manifest(self._settings.model)
-        except ServingError as problem:
-            raise CannotAnswer(problem.message) from problem
-        if manifest.score is None or not manifest.assembly:
-            raise CannotAnswer(f"model {manifest.name!r} has no score, or takes tensors: it gives no verdicts on events")
-        return manifest
-
     def _send(self, records: Sequence[OutRecord]) -> None:
         self._has_written = True
         self._connected()[1].send(records)
@@ -341,7 +329,25 @@ class StreamWorker:
 
     def _open(self) -> None:
         self._is_given_up, self._failure = False, None
+        self._await_model()
+        self._counts.kinds = self._model.kinds
+        self._owner = PartitionOwner(self._model.kinds, self._parts.state_log, self._settings, self._counts)
+        self._owned = self._owner.owned
         self._source, self._outputs = self._parts.connect(self)
+
+    def _await_model(self) -> None:
+        """Raises Stopped."""
+        is_told = False
+        while True:
+            try:
+                return self._model.take()
+            except CannotAnswer as problem:
+                if not is_told:
+                    _log.warning("%s; the worker waits for it", problem)
+                    is_told = True
+            self._wait(_FIRST_PAUSE_S)
+            if self._is_stopping():
+                raise Stopped
 
     def _close(self) -> None:
         """Commit, leave the group. A failure is logged: what was not committed is read anew by others."""
