@@ -81,7 +81,8 @@ class Ownership(Protocol):
         ...
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
-        """These go to another worker when this returns: finish and commit what was read of them, then forget their state."""
+        """These go to another worker when this returns: finish and commit what was read of them, then forget their state. Let a Fenced
+        that `commit` raises here pass: `lost` follows."""
         ...
 
     def lost(self, partitions: Sequence[Partition]) -> None:

@@ -26,6 +26,8 @@ OURS: Final = frozenset(
         "auto.offset.reset",
         "partitioner",
         "partition.assignment.strategy",
+        "session.timeout.ms",
+        "heartbeat.interval.ms",
         "acks",
     }
 )

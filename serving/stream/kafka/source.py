@@ -101,8 +101,7 @@ class KafkaSource:
         self._is_closed = True
         owned = [one.partition for one in self._owned.values()]
         try:
-            if owned:
-                (self._ownership.revoked if self._failure is None else self._ownership.lost)(owned)
+            self._let_go(owned, is_lost=self._failure is not None)
         finally:
             self._owned.clear()
             self._consumer.close()
@@ -212,21 +211,31 @@ class KafkaSource:
         return found
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._give(self._ownership.revoked, consumer, partitions)
+        # librdkafka says "revoked", too, to a member that the group has thrown out for being slow
+        self._give(consumer, partitions, is_lost=not consumer.memberid())
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._give(self._ownership.lost, consumer, partitions)
+        self._give(consumer, partitions, is_lost=True)
 
-    def _give(self, tell: Any, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _give(self, consumer: Consumer, partitions: list[TopicPartition], *, is_lost: bool) -> None:
         known = [one for place in partitions if (one := Partition(place.topic, place.partition)) in self._owned]
         try:
-            if known:
-                tell(known)
+            self._let_go(known, is_lost=is_lost)
         except BaseException as problem:
             self._failure = problem
         for one in known:
             del self._owned[one]
         consumer.incremental_unassign(partitions)
+
+    def _let_go(self, partitions: Sequence[Partition], *, is_lost: bool) -> None:
+        if partitions and not is_lost:
+            try:
+                self._ownership.revoked(partitions)
+            except Fenced as late:
+                log.warning("%s; what was not committed is read again by the new owner", late)
+                is_lost = True
+        if partitions and is_lost:
+            self._ownership.lost(partitions)
 
 
 def _headers(found: Any) -> RecordHeaders:

@@ -33,6 +33,7 @@ class KafkaStateLog:
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
+            "max.poll.interval.ms": 86_400_000,  # it is in no group
             "error_cb": ToldOnce(self._cluster),
         }
         doing = f"read {self.topic}/{number}"
