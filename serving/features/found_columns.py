@@ -21,6 +21,11 @@ class FoundColumns(Mapping[str, NDArray[Any]]):
     def __init__(self, tables: Tables, layout: Layout, assemblers: TensorAssemblers, rows: int) -> None:
         self._tables, self._layout, self._gathers, self._rows = tables, layout, assemblers, rows
 
+    @property
+    def tables(self) -> Tables:
+        """The tables as they were read, hidden features included."""
+        return self._tables
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A column of its own: changing it changes nothing else."""
         table, place = self._layout[name]

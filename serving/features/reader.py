@@ -41,13 +41,13 @@ class PlanReader:
 
     def service(self, name: str) -> FeatureServiceInfo:
         """Describe a feature service. Raises UnknownService."""
-        return self._plan(name).info
+        return self.plan(name).info
 
     async def read(
         self, service: str, keys: Columns, request: Columns, at_us: NDArray[np.int64], timeout_s: float | None = None
     ) -> FeatureRows:
         """Read one batch; see ports.FeatureReader.read."""
-        plan = self._plans.get(service) or self._plan(service)
+        plan = self._plans.get(service) or self.plan(service)
         rows = len(at_us)
         wait_s = self._timeout_s if timeout_s is None else timeout_s
         found: Sequence[Sequence[Row]] | ReadOutcome
@@ -78,7 +78,8 @@ class PlanReader:
         for store in {id(plan.store): plan.store for plan in self._plans.values()}.values():
             await store.close()
 
-    def _plan(self, name: str) -> Plan:
+    def plan(self, name: str) -> Plan:
+        """The compiled plan of a service. Raises UnknownService."""
         plan = self._plans.get(name)
         if plan is not None:
             return plan

@@ -86,6 +86,7 @@ class WindowEngine:
     def put(self, key: Key, entity: EntityWindows) -> None:
         """Take in an entity as it was kept elsewhere."""
         self.entities[key] = entity
+        self.counting.sketched += self.counting.is_sketched(entity)
         self._due.setdefault(self._due_after(entity.newest), []).append(key)
 
     def _due_after(self, newest: int) -> int:
@@ -117,7 +118,7 @@ class WindowEngine:
             for key in self._due.pop(due, ()):
                 newest = self.entities[key].newest
                 if self.is_over(newest):
-                    del self.entities[key]
+                    self.counting.sketched -= self.counting.is_sketched(self.entities.pop(key))
                 else:
                     self._due.setdefault(self._due_after(newest), []).append(key)
         self._next_due = now + 1

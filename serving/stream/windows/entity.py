@@ -52,6 +52,8 @@ class EntityCounting:
         self.plan, self.bound, self.remembers = plan, bound, remembers
         self._seconds, self._kept = plan.seconds, plan.kept_s
         self._whole = [summed.is_whole for summed in plan.sums]
+        self.sketched = 0
+        """How many entities have a sketch."""
 
     def add(self, entity: EntityWindows, tick: int, sums: Sequence[Any], values: Sequence[Any], horizon: int) -> None:
         """Count one event. sums, values: a number and a value for each measure."""
@@ -104,6 +106,10 @@ class EntityCounting:
                 entity.row = self._newest_row(entity)
             return entity.row
         return self._row_at(entity, second)
+
+    def is_sketched(self, entity: EntityWindows) -> bool:
+        """Whether the entity has a sketch."""
+        return any(isinstance(measure, SketchedDistinct) for measure in entity.distinct)
 
     def _keep(self, entity: EntityWindows, place: int, value: Any, tick: int) -> None:
         """Keep a value of the open tick."""
@@ -216,8 +222,7 @@ class EntityCounting:
             for kept, whole in zip(entity.sums, self._whole, strict=True):
                 values.append(kept[end] - kept[low] if whole else fsum(kept[low:end]))
             values += [each[window] for each in found]
-        is_sketched = any(isinstance(measure, SketchedDistinct) for measure in entity.distinct)
-        return entity.ticks[end - 1], self.plan.pack.pack(*values), is_sketched
+        return entity.ticks[end - 1], self.plan.pack.pack(*values), self.is_sketched(entity)
 
     def _insert(self, entity: EntityWindows, tick: int, sums: Sequence[Any], values: Sequence[Any], horizon: int) -> None:
         """Count an event of a tick that is closed, or that lies before one."""
@@ -254,6 +259,7 @@ class EntityCounting:
         exact = entity.distinct[place]
         if isinstance(exact, SketchedDistinct):
             return exact
+        self.sketched += not self.is_sketched(entity)
         made = SketchedDistinct(self._seconds)
         for value, second in sorted(exact.last.items(), key=lambda item: (item[1], repr(item[0]))):
             made.add(second, value)
