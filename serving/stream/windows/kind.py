@@ -27,9 +27,9 @@ def window_spec_of(manifest: Manifest) -> WindowSpec | None:
     """The windows of a bundle; None for a bundle without features. Raises NoWindows for one that does not say how they are counted."""
     if manifest.windows is None and manifest.feature_service is not None:
         raise NoWindows(
-            f"bundle {manifest.name} version {manifest.version} reads feature service {manifest.feature_service!r} and does not say how its "
-            "windows are counted; train it again with this version of Vedette, or switch the stream's windows off, and its features "
-            "come from the online store"
+            f"bundle {manifest.name} version {manifest.version} reads feature service {manifest.feature_service!r} and does not say how "
+            "its windows are counted; train it again with this version of Vedette, or switch the stream's windows off, and its "
+            "features come from the online store"
         )
     return manifest.windows
 
