@@ -30,7 +30,7 @@ from serving.stream.kafka.state_log import KafkaStateLog
 from serving.stream.kafka.transactional import TransactionalOutputs
 from serving.stream.ports import Ownership, Partition, StreamError, StreamOutputs, StreamSource
 from serving.stream.settings import StreamSettings
-from serving.stream.state import StateKind
+from serving.stream.windows.served import ServedWindows
 from serving.stream.worker import Connect, StreamParts, StreamWorker
 from serving.telemetry.logs import configure_logging
 
@@ -59,11 +59,6 @@ class HostAnswerer:
         return answer
 
 
-def _kinds_of(manifest: Manifest) -> Sequence[StateKind]:
-    """The states that a bundle needs."""
-    return ()
-
-
 def _connecting(cluster: KafkaCluster, stream: StreamSettings) -> Connect:
     """How the worker joins its group. Under one instance name it keeps its transactional id over restarts."""
     name = stream.instance or secrets.token_hex(6)
@@ -89,6 +84,7 @@ class StreamProcess:
     def __init__(self, settings: ServingSettings, stream: StreamSettings, stopping: Event) -> None:
         self._stopping = stopping
         self.counts = StreamCounts()
+        windows = ServedWindows(is_on=stream.windows, bound=stream.distinct_values, lateness_s=stream.lateness_s)
         own = settings.model_copy(
             update={
                 "http_port": stream.http_port,
@@ -101,12 +97,14 @@ class StreamProcess:
             }
         )
         self._worker: StreamWorker | None = None
-        self._host = ReplicaHost(own, partial(compose, watched=[self.counts.metrics], degraded=self._degraded))
+        self._host = ReplicaHost(
+            own, partial(compose, watched=[self.counts.metrics], degraded=self._degraded, around=windows.over)
+        )
         scorer = BatchScorer(HostAnswerer(self._host), stream.model, stream.operating_point, stream.deadline_s)
         cluster = KafkaCluster(stream.servers, stream.options)
         state_log = KafkaStateLog(cluster, stream.state)
         codec = JsonCodec(CodecLimits(record_bytes=stream.max_event_bytes))
-        parts = StreamParts(_connecting(cluster, stream), state_log, codec, scorer, _kinds_of, stream, self.counts)
+        parts = StreamParts(_connecting(cluster, stream), state_log, codec, scorer, windows, stream, self.counts)
         self._worker = StreamWorker(parts, stopping.is_set)
 
     def run(self, on_ready: Callable[[int], None] = lambda _: None) -> None:

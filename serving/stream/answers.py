@@ -21,7 +21,7 @@ from serving.scoring.row_group import MODEL, RULES
 from serving.scoring.variant_set import VARIANT
 from serving.stream.events import StreamEvents, joined_columns
 from serving.stream.ports import StreamError
-from serving.stream.state import StateKind
+from serving.stream.state import SketchingKind, StateKind
 
 DOOR: Final = "kafka"
 _OF_THE_EVENT: Final = (BadRequest, TooLarge, Unsupported)
@@ -71,6 +71,8 @@ class ScoredEvents(NamedTuple):
     answers: RowAnswers
     first_row: int
     """Row of the first event in the answer."""
+    sketched: Sequence[bool] | None = None
+    """Of which events a feature is an estimate; None: of none."""
 
 
 class RefusedEvent(NamedTuple):
@@ -138,7 +140,7 @@ class BatchScorer:
             return
         row = 0
         for at, first, events in parts:
-            scored.append(ScoredEvents(at, first, events, answer, row))
+            scored.append(ScoredEvents(at, first, events, answer, row, _sketched(events, asked.kinds)))
             row += len(events)
 
     def _ask(self, parts: Sequence[StreamEvents], asked: "_Asked") -> RowAnswers:
@@ -168,6 +170,13 @@ class BatchScorer:
             return stack
 
         return _by_row(self.answerer.infer(request, around))
+
+
+def _sketched(events: StreamEvents, kinds: Sequence[StateKind]) -> Sequence[bool] | None:
+    for kind in kinds:
+        if isinstance(kind, SketchingKind) and (found := kind.sketched(events)) is not None:
+            return found
+    return None
 
 
 def _halves(parts: Sequence[tuple[int, int, StreamEvents]]) -> list[list[tuple[int, int, StreamEvents]]]:

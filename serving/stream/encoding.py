@@ -96,6 +96,7 @@ def verdict_records(
             techniques=_techniques(own_hits) if own_hits else (),
             degraded=answers.degraded[at] or source == RULES,
             late=bool(events.is_late[row]),
+            sketched=scored.sketched is not None and scored.sketched[row],
             trace_id=answers.trace_id,
         )
         headers = message_headers(identity, record)

@@ -71,6 +71,11 @@ class StreamSettings(BaseSettings):
     as they come."""
     lateness_s: NonNegativeFloat = 120.0
     """An event that comes behind the watermark by no more than this is still counted in its windows."""
+    windows: bool = True
+    """Whether the windows of the model's features are counted from the stream. Off: the features come from the online store."""
+    distinct_values: PositiveInt = 8192
+    """How many distinct values of an entity and column are told apart. With more a distinct count is an estimate, and the verdict says
+    `sketched`."""
     idle_s: PositiveFloat = 10.0
     """When a partition has had no event for so long, its held events are scored."""
     max_held: PositiveInt = 200_000

@@ -6,7 +6,7 @@ newest snapshot is restored, then the deltas since, in their order."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -79,6 +79,15 @@ class StateKind(Protocol):
 
     def metrics(self) -> Mapping[str, float]:
         """Gauges of all states together, by name (`entities`, `bytes`, `sketched`, ...). Called in another thread."""
+        ...
+
+
+@runtime_checkable
+class SketchingKind(Protocol):
+    """A kind whose features may be estimates."""
+
+    def sketched(self, events: StreamEvents) -> Sequence[bool] | None:
+        """Of which events that were counted lately a feature is an estimate; None: of none."""
         ...
 
 

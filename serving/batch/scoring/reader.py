@@ -51,7 +51,7 @@ class HistoryReader(PlanReader):
         self, service: str, keys: Columns, request: Columns, at_us: NDArray[np.int64], timeout_s: float | None = None
     ) -> FeatureRows:
         """Read one batch; see ports.FeatureReader.read."""
-        plan, assembly = self._plan(service), BatchAssembly(at_us)
+        plan, assembly = self.plan(service), BatchAssembly(at_us)
         for group in plan.groups:
             self._add(group, _key_column(group, keys), at_us, assembly)
         return assembly.finish(plan, request)

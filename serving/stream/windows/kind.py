@@ -6,13 +6,17 @@ from contextlib import AbstractContextManager
 from math import ceil
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from serving.features.windows.spec import WindowSpec
 from serving.models.manifest import Manifest
+from serving.ports import Columns
 from serving.stream.events import StreamEvents
 from serving.stream.ports import Partition
 from serving.stream.windows.answering import AnsweredRows
+from serving.stream.windows.engine import WindowRows
 from serving.stream.windows.plan import WindowPlan
-from serving.stream.windows.reader import PlannedReader, WindowFeatures
 from serving.stream.windows.state import PartitionWindows
 
 BOUND: Final = 8_192
@@ -28,8 +32,8 @@ def window_spec_of(manifest: Manifest) -> WindowSpec | None:
     if manifest.windows is None and manifest.feature_service is not None:
         raise NoWindows(
             f"bundle {manifest.name} version {manifest.version} reads feature service {manifest.feature_service!r} and does not say how "
-            "its windows are counted; train it again with this version of Vedette, or switch the stream's windows off, and its "
-            "features come from the online store"
+            "its windows are counted; train it again with this version of Vedette. Until then the features come from the online store, "
+            "as without VEDETTE_STREAM_WINDOWS"
         )
     return manifest.windows
 
@@ -44,12 +48,9 @@ class WindowKind:
         self.name = f"windows-{hashlib.sha256(written).hexdigest()[:12]}"
         self.rows = AnsweredRows(spec.service)
         self._plan = WindowPlan.of(spec)
-        self._states: dict[Partition, PartitionWindows] = {}
-
-    @property
-    def columns(self) -> Mapping[str, str]:
+        self.columns: Mapping[str, str] = self._plan.columns
         """Columns that an event must have."""
-        return self._plan.columns
+        self._states: dict[Partition, PartitionWindows] = {}
 
     def open(self, partition: Partition) -> PartitionWindows:
         """A new, empty state."""
@@ -60,6 +61,19 @@ class WindowKind:
     def forget(self, partition: Partition) -> None:
         """The partition is another worker's now."""
         self._states.pop(partition, None)
+
+    def find(self, keys: Columns, at_us: NDArray[np.int64]) -> WindowRows | None:
+        """The rows of these events; None if they are no events of the stream."""
+        column = keys.get(self.spec.key)
+        return None if column is None else self.rows.find(column, at_us)
+
+    def sketched(self, events: StreamEvents) -> Sequence[bool] | None:
+        """Of which events a distinct count is an estimate; None: of none."""
+        if not any(state.engine.counting.sketched for state in self._states.values()):
+            return None
+        with self.answering([events]):
+            rows = self.find(events.columns, events.times_us)
+        return None if rows is None or not rows.sketched.any() else rows.sketched.tolist()
 
     def answering(self, parts: Sequence[StreamEvents]) -> AbstractContextManager[None]:
         """Within it, reads of the service are for these events."""
@@ -76,8 +90,3 @@ class WindowKind:
     def digest(self, partition: Partition) -> str:
         """Of a partition's state: equal for two states that answer every later event alike."""
         return self._states[partition].digest()
-
-
-def over_windows(ordinary: PlannedReader, kinds: Sequence[WindowKind]) -> WindowFeatures:
-    """The reader that answers events of the stream from these windows; see serving.app.compose."""
-    return WindowFeatures(ordinary, {kind.spec.service: (kind.spec, kind.rows) for kind in kinds})

@@ -16,32 +16,23 @@ from serving.features.plan.blocks import DTYPES, default_of
 from serving.features.plan.errors import RegistryError
 from serving.features.plan.feature_plan import Plan
 from serving.features.plan.gather import TensorAssemblers
+from serving.features.reader import PlanReader
 from serving.features.rows import BatchAssembly
 from serving.features.windows.spec import WindowSpec
 from serving.ports import Columns, FeatureRows, FeatureServiceInfo
-from serving.stream.windows.answering import AnsweredRows
 from serving.stream.windows.engine import SECOND_US, WindowRows
 
 
-class PlannedReader(Protocol):
-    """The ordinary reader: a FeatureReader whose plans can be seen. serving.features.reader.PlanReader is one."""
+class CountedWindows(Protocol):
+    """Windows that are counted from a stream. serving.stream.windows.kind.WindowKind has them."""
 
-    def plan(self, name: str) -> Plan:
-        """The compiled plan of a service. Raises FeatureError if there is none."""
+    @property
+    def spec(self) -> WindowSpec:
+        """How they are counted."""
         ...
 
-    def service(self, name: str) -> FeatureServiceInfo:
-        """See ports.FeatureReader.service."""
-        ...
-
-    async def read(
-        self, service: str, keys: Columns, request: Columns, at_us: NDArray[np.int64], timeout_s: float | None = None
-    ) -> FeatureRows:
-        """See ports.FeatureReader.read."""
-        ...
-
-    async def close(self) -> None:
-        """See ports.FeatureReader.close."""
+    def find(self, keys: Columns, at_us: NDArray[np.int64]) -> WindowRows | None:
+        """The rows of these events; None if they are no events of the stream."""
         ...
 
 
@@ -98,10 +89,10 @@ class WindowTables:
 class WindowFeatures:
     """Implements ports.FeatureReader over the ordinary reader and the rows of the stream's windows."""
 
-    def __init__(self, ordinary: PlannedReader, windows: Mapping[str, tuple[WindowSpec, AnsweredRows]]) -> None:
-        """windows: by feature service."""
+    def __init__(self, ordinary: PlanReader, windows: Mapping[str, CountedWindows]) -> None:
+        """windows: by feature service; may change."""
         self._ordinary, self._windows = ordinary, windows
-        self._tables: dict[str, tuple[Plan, WindowTables]] = {}
+        self._tables: dict[str, tuple[Plan, WindowSpec, WindowTables]] = {}
 
     def service(self, name: str) -> FeatureServiceInfo:
         """Describe a feature service. Raises FeatureError."""
@@ -111,12 +102,11 @@ class WindowFeatures:
         self, service: str, keys: Columns, request: Columns, at_us: NDArray[np.int64], timeout_s: float | None = None
     ) -> FeatureRows:
         """Read one batch; see ports.FeatureReader.read."""
-        known = self._windows.get(service)
-        column = None if known is None else keys.get(known[0].key)
-        rows = None if known is None or column is None else known[1].find(column, at_us)
-        if known is None or rows is None:
+        counted = self._windows.get(service)
+        rows = None if counted is None else counted.find(keys, at_us)
+        if counted is None or rows is None:
             return await self._ordinary.read(service, keys, request, at_us, timeout_s)
-        spec, tables = known[0], self._tables_of(service, known[0])
+        spec, tables = counted.spec, self._tables_of(service, counted.spec)
         ordinary = await self._ordinary.read(service, keys, request, at_us, timeout_s) if tables.others else None
         return _assembled(spec, tables, rows, ordinary, request, at_us)
 
@@ -127,9 +117,9 @@ class WindowFeatures:
     def _tables_of(self, service: str, spec: WindowSpec) -> WindowTables:
         plan = self._ordinary.plan(service)
         known = self._tables.get(service)
-        if known is None or known[0] is not plan:
-            known = self._tables[service] = (plan, WindowTables.of(plan, spec))
-        return known[1]
+        if known is None or known[0] is not plan or known[1] is not spec:
+            known = self._tables[service] = (plan, spec, WindowTables.of(plan, spec))
+        return known[2]
 
 
 def _assembled(
