@@ -44,7 +44,13 @@ def world(tmp_path_factory):
     store.materialize(first - timedelta(hours=1), last + timedelta(hours=1))
     columns = {name: as_column(data.frame[name]) for name in ("host", "destination", *FIELDS)}
     return SimpleNamespace(
-        detector=detector, spec=window_spec(detector), joined=joined, service=service, columns=columns, at_us=data.at_us, folder=folder
+        detector=detector,
+        spec=window_spec(detector),
+        joined=joined,
+        service=service,
+        columns=columns,
+        at_us=data.at_us,
+        folder=folder,
     )
 
 
