@@ -1,4 +1,4 @@
-"""Events of a stream are answered from their windows: the same features as training joins, and whatever else the registry has beside them."""
+"""Events of a stream are answered from their windows: the features that training joins, and what else the registry has beside them."""
 
 import asyncio
 from datetime import timedelta
