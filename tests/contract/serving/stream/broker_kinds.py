@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import pytest
-from tests.fakes.stream.broker import MemoryBroker, MemoryOutputs, MemorySource, MemoryStateLog
 
 from serving.stream.ports import (
     OutRecord,
@@ -19,6 +18,7 @@ from serving.stream.ports import (
     StreamRecord,
     StreamSource,
 )
+from tests.fakes.stream.broker import MemoryBroker, MemoryOutputs, MemorySource, MemoryStateLog
 
 
 class BrokerKind(Protocol):
