@@ -6,6 +6,7 @@ those are evaluated in full."""
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from serving.rules.correlation.resolve import CorrelationSet
 from serving.rules.errors import RuleError
 from serving.rules.events import Event, Fields
 from serving.rules.index import Index, guard_of
@@ -35,17 +36,22 @@ class _SourceRules:
 
 class Matcher:
     """Matches events. unsupported: the rules it cannot match, each with the reason. unreached: rules whose log source is never derived
-    from an event's fields; only events that name their log source can match them."""
+    from an event's fields; only events that name their log source can match them. correlations: what several events say, which is kept
+    here and evaluated where there is state (serving.rules.correlation)."""
 
     def __init__(
-        self, rules: Sequence[SigmaRule], unsupported: Sequence[UnsupportedRule] = (), sources: LogSources | None = None
+        self,
+        rules: Sequence[SigmaRule],
+        unsupported: Sequence[UnsupportedRule] = (),
+        sources: LogSources | None = None,
+        correlations: CorrelationSet | None = None,
     ) -> None:
         if len(rules) > MAX_RULES:
             raise RuleError(
                 f"the bundle has {len(rules)} SIGMA rules, at most {MAX_RULES} are allowed; choose those that matter for this model"
             )
         self.rules, self.unsupported = tuple(rules), tuple(unsupported)
-        self.sources = sources or LogSources()
+        self.sources, self.correlations = sources or LogSources(), correlations or CorrelationSet()
         groups: dict[LogSource, list[tuple[int, SigmaRule]]] = {}
         for number, rule in enumerate(self.rules):
             groups.setdefault(rule.source, []).append((number, rule))
@@ -83,5 +89,5 @@ def compile_sigma(
     files: Iterable[tuple[str, str | bytes]], *, placeholders: Placeholders | None = None, sources: LogSources | None = None
 ) -> Matcher:
     """Compile SIGMA files, given as (path, content). Raises RuleError if there are too many."""
-    rules, unsupported = parse_sigma(files, placeholders)
-    return Matcher(rules, unsupported, sources)
+    parsed = parse_sigma(files, placeholders)
+    return Matcher(parsed.rules, parsed.unsupported, sources, parsed.correlations)

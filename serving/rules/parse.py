@@ -1,11 +1,11 @@
-"""Reads SIGMA files into rules. Only this module uses pySigma; its types become values of tree.
+"""Reads SIGMA files into rules. Only this module and that of correlations use pySigma; its types become values of tree.
 
 pySigma resolves most modifiers as it parses; the types that can remain are handled here. Rules that are not supported are returned with
-the reason: placeholders without values, aggregations and timeframes, correlations, filters, regular expressions that
-RE2 cannot run in linear time."""
+the reason: placeholders without values, aggregations and timeframes, filters, regular expressions that RE2 cannot run in linear time."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
@@ -55,6 +55,8 @@ from sigma.types import (
 )
 
 from serving.rules import tree
+from serving.rules.correlation.parse import CorrelationError, parse_correlation
+from serving.rules.correlation.resolve import CorrelationDocument, CorrelationSet, resolve
 from serving.rules.patterns import check_pattern, compile_pattern, escape
 
 MAX_RULE_BYTES: Final = 256 * 1024
@@ -73,7 +75,6 @@ _FLAGS: Final = {
     SigmaRegularExpressionFlag.MULTILINE: "m",
     SigmaRegularExpressionFlag.DOTALL: "s",
 }
-_KINDS: Final = (("correlation", "a correlation of several events"), ("filter", "a filter of other rules"))
 
 
 class _QuietEngine(RE2RegexEngine):
@@ -96,25 +97,50 @@ class _NotSupported(Exception):
     """The rule is not supported; the message is the reason."""
 
 
-def parse_sigma(
-    files: Iterable[tuple[str, str | bytes]], placeholders: Placeholders | None = None
-) -> tuple[list[tree.SigmaRule], list[tree.UnsupportedRule]]:
-    """Rules of YAML files, given as (path, content), and those that cannot be matched. placeholders: values of %names%."""
+@dataclass(frozen=True, slots=True)
+class ParsedFiles:
+    """What SIGMA files hold. unsupported: what cannot be matched, with the reason."""
+
+    rules: tuple[tree.SigmaRule, ...]
+    correlations: CorrelationSet
+    unsupported: tuple[tree.UnsupportedRule, ...]
+
+
+def parse_sigma(files: Iterable[tuple[str, str | bytes]], placeholders: Placeholders | None = None) -> ParsedFiles:
+    """Read YAML files, given as (path, content). placeholders: values of %names%."""
     rules: list[tree.SigmaRule] = []
+    correlations: list[CorrelationDocument] = []
     unsupported: list[tree.UnsupportedRule] = []
     seen: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
     for path, content in files:
         for number, document in enumerate(_documents(path, content, unsupported)):
             identity = str(document.get("id") or (path if number == 0 else f"{path}#{number + 1}"))
             title = str(document.get("title") or "")
+            name = None if document.get("name") is None else str(document["name"])
             try:
                 if identity in seen:
                     raise _NotSupported(f"its id is the same as that of {seen[identity]}; give it another id")
-                rules.append(_rule(document, identity, path, placeholders or {}))
+                if name is not None:
+                    names.setdefault(name, []).append(identity)
+                if "correlation" in document:
+                    parsed, techniques = parse_correlation(document), _techniques(document)
+                    correlations.append(CorrelationDocument(identity, name, path, techniques, parsed))
+                else:
+                    rules.append(_rule(document, identity, path, placeholders or {}))
                 seen[identity] = path
-            except (_NotSupported, SigmaError, TypeError, ValueError, AttributeError, RecursionError) as problem:
+            except (
+                _NotSupported,
+                CorrelationError,
+                SigmaError,
+                TypeError,
+                ValueError,
+                AttributeError,
+                RecursionError,
+            ) as problem:
                 unsupported.append(tree.UnsupportedRule(identity, title, path, _reason(problem)))
-    return rules, unsupported
+    found, unresolved = resolve(correlations, rules, names)
+    return ParsedFiles(tuple(rules), found, (*unsupported, *unresolved))
 
 
 def _documents(path: str, content: str | bytes, unsupported: list[tree.UnsupportedRule]) -> Iterator[Mapping[str, Any]]:
@@ -151,14 +177,13 @@ def _reason(problem: Exception) -> str:
 
 
 def _rule(document: Mapping[str, Any], identity: str, path: str, placeholders: Placeholders) -> tree.SigmaRule:
-    for key, what in _KINDS:
-        if key in document:
-            raise _NotSupported(f"it is {what}; only rules for single events are supported")
+    if "filter" in document:
+        raise _NotSupported("it is a filter of other rules; write its condition into them")
     if "action" in document:
         raise _NotSupported("it is a collection with `action:`; write each rule out")
     detection = document.get("detection")
     if isinstance(detection, dict) and "timeframe" in detection:
-        raise _NotSupported("it has a timeframe; only rules for single events are supported")
+        raise _NotSupported("it has a timeframe; SIGMA gave that up, write a correlation instead")
     parsed = ParsedRule.from_dict(dict(document), policy=_POLICY)
     detections = parsed.detection
     reader = _Reader(detections, placeholders)
@@ -173,7 +198,13 @@ def _rule(document: Mapping[str, Any], identity: str, path: str, placeholders: P
         ]
     )
     when = conditions[0] if len(conditions) == 1 else tree.Any(tuple(conditions))
-    return tree.SigmaRule(identity, parsed.title, level, source, when, path)
+    name = None if document.get("name") is None else str(document["name"])
+    return tree.SigmaRule(identity, parsed.title, level, source, when, path, _techniques(document), name)
+
+
+def _techniques(document: Mapping[str, Any]) -> tuple[str, ...]:
+    tags = document.get("tags")
+    return tree.techniques_of(tags) if isinstance(tags, list) else ()
 
 
 class _Reader:

@@ -188,17 +188,24 @@ def as_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def part_of_moment(text: str, part: str) -> float | None:
-    """Minute, hour, day, week (ISO), month or year (UTC) of ISO 8601 text or seconds, milli- or microseconds since the epoch."""
+def moment_of(text: str) -> datetime | None:
+    """The moment (UTC) of ISO 8601 text, or of seconds, milli- or microseconds since the epoch; None if it is none. Text without a zone is
+    UTC."""
     number = as_number(text)
     try:
         if number is not None:
             scale = 1.0 if abs(number) < 1e11 else 1e3 if abs(number) < 1e14 else 1e6
-            moment = datetime.fromtimestamp(number / scale, UTC)
-        else:
-            moment = datetime.fromisoformat(text.strip())
-            moment = moment.astimezone(UTC) if moment.tzinfo is not None else moment
+            return datetime.fromtimestamp(number / scale, UTC)
+        moment = datetime.fromisoformat(text.strip())
+        return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
+        return None
+
+
+def part_of_moment(text: str, part: str) -> float | None:
+    """Minute, hour, day, week (ISO), month or year of a moment (see moment_of)."""
+    moment = moment_of(text)
+    if moment is None:
         return None
     return float(moment.isocalendar().week if part == "week" else getattr(moment, part))
 

@@ -122,7 +122,8 @@ class RuleSet:
             found = [(rule.id, rule.severity) for rule in held[row]]
             if self.sigma is not None and events[row] is not None:
                 fields, source = events[row]  # type: ignore[misc]  # seen not to be None
-                found += [(rule.id, rule.level) for rule in self.sigma.match(fields, source)]
+                hidden = self.sigma.correlations.hidden
+                found += [(rule.id, rule.level) for rule in self.sigma.match(fields, source) if rule.id not in hidden]
             if found:
                 codes[row] = max(CODES[severity] for _, severity in found)
             matched.append(tuple([identity for identity, _ in found]))

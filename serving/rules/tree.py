@@ -2,9 +2,11 @@
 
 Text is compared without regard to case unless `cased`. field None is a keyword: any value of the event will do."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import Literal
+from typing import Final, Literal
 
 How = Literal["is", "contains", "starts", "ends"]
 Relation = Literal["<", "<=", ">", ">=", "==", "!="]
@@ -107,7 +109,7 @@ class LogSource:
 
 @dataclass(frozen=True, slots=True)
 class SigmaRule:
-    """One rule. level: informational, low, medium, high or critical."""
+    """One rule. level: informational, low, medium, high or critical. techniques: MITRE ATT&CK ids. name: what correlations may call it."""
 
     id: str
     title: str
@@ -115,6 +117,8 @@ class SigmaRule:
     source: LogSource
     when: Node
     path: str
+    techniques: tuple[str, ...] = ()
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +129,16 @@ class UnsupportedRule:
     title: str
     path: str
     reason: str
+
+
+_TECHNIQUE: Final = re.compile(r"attack\.(t\d{4}(?:\.\d{3})?)", re.IGNORECASE)
+
+
+def techniques_of(tags: Iterable[object]) -> tuple[str, ...]:
+    """MITRE ATT&CK techniques among a rule's tags; tactics, groups and other tags are left out.
+
+    >>> techniques_of(["attack.execution", "attack.t1059.001", "cve.2021-44228"])
+    ('T1059.001',)
+    """
+    found = (_TECHNIQUE.fullmatch(str(tag)) for tag in tags)
+    return tuple(dict.fromkeys(match[1].upper() for match in found if match))

@@ -11,6 +11,7 @@ from operators.cli.console import CommandError, Json, page, print_json, print_ta
 
 if TYPE_CHECKING:
     from operators.cli.rules.event_files import Found
+    from serving.rules.events import Fields
     from serving.rules.matcher import Matcher
     from serving.rules.ruleset import RuleFiles
     from serving.rules.tree import SigmaRule
@@ -38,7 +39,9 @@ def check(rules: Rules, sources: Sources = "", as_json: Json = False) -> None:
 
     compiled, took_s, found = _compiled(rules, sources)
     thresholds = len(found.declared.thresholds)
-    record = rules_record(len(compiled.rules), thresholds, compiled.unsupported, compiled.unreached)
+    record = rules_record(
+        len(compiled.rules), thresholds, compiled.unsupported, compiled.unreached, compiled.correlations.rules
+    )
     if as_json:
         print_json({**record, "seconds": round(took_s, 3)})
     else:
@@ -49,31 +52,47 @@ def check(rules: Rules, sources: Sources = "", as_json: Json = False) -> None:
 
 
 @app.command("test")
-def try_on(rules: Rules, events: Events, sources: Sources = "", as_json: Json = False) -> None:
-    """Match events: show the rules that match each event, and the CPU time. Exit code 1 if an event could not be read."""
+def try_on(
+    rules: Rules,
+    events: Events,
+    sources: Sources = "",
+    time_field: Annotated[
+        str, typer.Option("--time", metavar="FIELD", help="Where an event's time is, for correlations.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Match events: show the rules that match each event, the correlations, and the CPU time. Exit code 1 if an event could not be read."""
+    from operators.cli.rules.correlated import FileCorrelations
     from operators.cli.rules.event_files import read_events
+    from operators.cli.rules.view import print_correlated
     from serving.rules.errors import RuleError
 
     compiled, _, _ = _compiled(rules, sources)
     found: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
     cpu_s = 0.0
+    correlations = FileCorrelations(compiled, time_field)
     for event in read_events(events):
         started = time.process_time()
         try:
-            matched = _matched(compiled, event)
+            fields, matched = _matched(compiled, event)
+            correlations.observe(event.name, fields, matched)
         except RuleError as problem:
             skipped.append({"event": event.name, "reason": str(problem)})
             continue
         cpu_s += time.process_time() - started
-        found.append({"event": event.name, "rules": [{"id": r.id, "level": r.level, "title": r.title} for r in matched]})
+        rows = [{"id": r.id, "level": r.level, "title": r.title, "techniques": list(r.techniques)} for r in matched]
+        found.append({"event": event.name, "rules": rows})
     each_us = round(cpu_s / max(len(found), 1) * 1e6, 1)
     if as_json:
         unsupported = len(compiled.unsupported)
-        print_json({"events": found, "set_aside": skipped, "cpu_us_per_event": each_us, "unsupported": unsupported})
+        told = {"correlations": correlations.records(), "events_without_time": correlations.without_time}
+        print_json({"events": found, **told, "set_aside": skipped, "cpu_us_per_event": each_us, "unsupported": unsupported})
     else:
-        rows = [(f["event"], "\n".join(f"{r['level']}: {r['title']}" for r in f["rules"]) or "none") for f in found]
-        print_table(f"{len(found)} events, {each_us} us of CPU each", ("event", "rules that hold"), rows)
+        lines = [(f["event"], "\n".join(f"{r['level']}: {r['title']}" for r in f["rules"]) or "none") for f in found]
+        print_table(f"{len(found)} events, {each_us} us of CPU each", ("event", "rules that hold"), lines)
+        if compiled.correlations.rules:
+            print_correlated(correlations.records(), correlations.without_time)
         if compiled.unsupported:
             page().print(f"{len(compiled.unsupported)} rules are not supported and were not tried: vedette rules check {rules}")
         if skipped:
@@ -104,8 +123,8 @@ def _source_names(sources: str) -> list[str]:
     return list(mapping_names()) if names == ["all"] else names
 
 
-def _matched(compiled: "Matcher", event: "Found") -> "list[SigmaRule]":
-    """The rules that match an event. Raises RuleError."""
+def _matched(compiled: "Matcher", event: "Found") -> "tuple[Fields, list[SigmaRule]]":
+    """An event's fields, and the rules that match it. Raises RuleError."""
     from serving.rules.errors import RuleError
     from serving.rules.events import fields_of_json
 
@@ -113,7 +132,8 @@ def _matched(compiled: "Matcher", event: "Found") -> "list[SigmaRule]":
         raise RuleError(event.error)
     fields, document = fields_of_json(event.body)
     logsource = document.get("logsource")
-    return compiled.match(fields, compiled.sources.of(fields, logsource if isinstance(logsource, dict) else None))
+    source = compiled.sources.of(fields, logsource if isinstance(logsource, dict) else None)
+    return fields, compiled.match(fields, source)
 
 
 def _compiled(path: Path, sources: str = "") -> "tuple[Matcher, float, RuleFiles]":

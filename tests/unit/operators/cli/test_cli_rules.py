@@ -109,7 +109,7 @@ def test_of_any_lines_each_is_an_event_or_set_aside(lines):
     compiled = compile_sigma([("shell.yml", RULE)])
     for event in found:
         with contextlib.suppress(RuleError):
-            assert _matched(compiled, event) in ([], [compiled.rules[0]])
+            assert _matched(compiled, event)[1] in ([], [compiled.rules[0]])
     if len(lines) > 1 and all(line.startswith("{") for line in lines):
         assert len(found) == len(lines), "one event a line"
 
@@ -160,3 +160,50 @@ def test_a_source_that_there_is_not_is_refused(folder):
     done = run("reach", folder / "rules", "--sources", "syslog")
     assert done.exit_code != 0
     assert "no mapping of a source 'syslog'" in str(done.exception)
+
+
+FAILED = """
+title: Failed logon
+name: failed
+logsource: {product: okta, service: okta}
+detection: {s: {outcome.result: FAILURE}, condition: s}
+---
+title: Many failed logons
+tags: [attack.t1110.001]
+level: high
+correlation:
+  type: event_count
+  rules: [failed]
+  group-by: [actor.alternateId]
+  timespan: 1m
+  condition: {gte: 3}
+"""
+
+
+def failed(second, user="eve"):
+    return {"eventType": "user.session.start", "legacyEventType": "x", "published": f"2026-11-20T10:00:{second:02}Z",
+            "actor": {"alternateId": user}, "outcome": {"result": "FAILURE"}}  # fmt: skip
+
+
+def test_correlations_over_a_file_of_events(tmp_path):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "many.yml").write_text(FAILED)
+    events = [failed(50), failed(1), failed(2, "bob"), failed(30), {**failed(31), "published": "never"}]
+    (tmp_path / "events.json").write_text(json.dumps(events))
+    found = json.loads(run("test", tmp_path / "rules", tmp_path / "events.json", "--sources", "okta", "--json").stdout)
+    (hit,) = found["correlations"]
+    assert (hit["title"], hit["level"], hit["group"]) == ("Many failed logons", "high", {"actor.alternateId": "eve"})
+    assert (hit["at"], hit["measure"], hit["techniques"]) == ("2026-11-20T10:00:50Z", 3, ["T1110.001"])
+    assert hit["events"] == ["events.json[1]", "events.json[3]", "events.json[0]"]
+    assert found["events_without_time"] == 1
+    shown = run("test", tmp_path / "rules", tmp_path / "events.json", "--sources", "okta").stdout
+    assert "1 correlations" in shown
+    assert "have no time" in shown
+
+
+def test_correlations_that_pass_are_told(tmp_path):
+    (tmp_path / "many.yml").write_text(FAILED.replace("gte: 3", "lt: 3"))
+    done = run("check", tmp_path)
+    assert done.exit_code == 0
+    assert "1 SIGMA rules, 1 correlations" in done.stdout
+    assert "a late event may add a hit" in done.stdout

@@ -155,7 +155,7 @@ def test_a_detection(detection, event, expected):
         pytest.param({"detection": one("A|expand", "%admins%")}, "placeholders ['admins'] have no values", id="a placeholder"),
         pytest.param({"detection": {"s": {"A": 1}, "condition": "s | count() > 5"}}, "pipe", id="an aggregation"),
         pytest.param({"detection": {"s": {"A": 1}, "timeframe": "5m", "condition": "s"}}, "timeframe", id="a timeframe"),
-        pytest.param({"correlation": {"type": "event_count"}}, "a correlation", id="a correlation"),
+        pytest.param({"correlation": {"type": "event_count"}}, "without rule references", id="a correlation of no rules"),
         pytest.param({"detection": one("A|re", "(?=x)y")}, "", id="lookaround"),
         pytest.param({"detection": one("A|utterly", "x")}, "utterly", id="an unknown modifier"),
         pytest.param({"detection": {"s": {"A": 1}, "condition": "t"}}, "'t'", id="a condition that names nothing"),
