@@ -23,21 +23,35 @@ class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     event: str | None = None
     """A receipt, `receipt#row`, or the client's own request id."""
     receipt: str | None = None
+    """The answer's receipt, where the event is not named by `event`."""
     row: int | None = None
+    """Row of that answer, from 0."""
     request_id: str | None = None
+    """The client's own request id."""
     model: str | None = None
     """Only answers of this model; needed for an event that was answered elsewhere."""
     verdict: str | None = None
+    """attack, benign or unsure."""
     label: str | None = None
+    """Another name for `verdict`."""
     family: str | None = None
+    """Family of an attack."""
     analyst: str | None = None
+    """Who gives the label."""
     time: str | None = None
+    """When it was given, ISO 8601. Without a time: now, or when the message was produced."""
     time_us: int | None = None
+    """The same in microseconds since the epoch."""
     sureness: float = 1.0
+    """How sure the analyst is, 0 to 1."""
     note: str = ""
+    """Text, at most 4,000 characters."""
     label_id: str | None = None
+    """Makes it safe to send the label again. A message without one has the id of its place in the topic."""
     selection: str = "other"
+    """Why the analyst saw the event."""
     inclusion: float | None = None
+    """Probability with which the event was selected."""
 
     def __post_init__(self) -> None:
         if sum(name is not None for name in (self.event, self.receipt, self.request_id)) != 1:

@@ -21,7 +21,8 @@ from serving.replica.host import ReplicaHost
 from serving.settings import ServingSettings
 from serving.stream.answers import BatchScorer
 from serving.stream.codecs.codec import CodecLimits
-from serving.stream.codecs.json_codec import JsonCodec
+from serving.stream.codecs.opening import chosen, open_codec
+from serving.stream.codecs.settings import CodecSettings
 from serving.stream.counts import StreamCounts
 from serving.stream.kafka.cluster import KafkaCluster
 from serving.stream.kafka.idempotent import IdempotentOutputs
@@ -79,9 +80,12 @@ def _connecting(cluster: KafkaCluster, stream: StreamSettings) -> Connect:
 
 
 class StreamProcess:
-    """A worker with its replica. `run` returns when `stopping` is set and everything is committed."""
+    """A worker with its replica. `run` returns when `stopping` is set and everything is committed. Raises StreamError for settings of the
+    events' format that lack something."""
 
-    def __init__(self, settings: ServingSettings, stream: StreamSettings, stopping: Event) -> None:
+    def __init__(
+        self, settings: ServingSettings, stream: StreamSettings, stopping: Event, event_format: CodecSettings | None = None
+    ) -> None:
         self._stopping = stopping
         self.counts = StreamCounts()
         windows = ServedWindows(is_on=stream.windows, bound=stream.distinct_values, lateness_s=stream.lateness_s)
@@ -103,7 +107,14 @@ class StreamProcess:
         scorer = BatchScorer(HostAnswerer(self._host), stream.model, stream.operating_point, stream.deadline_s)
         cluster = KafkaCluster(stream.servers, stream.options)
         state_log = KafkaStateLog(cluster, stream.state)
-        codec = JsonCodec(CodecLimits(record_bytes=stream.max_event_bytes))
+        try:
+            codec = open_codec(chosen(event_format or CodecSettings(), CodecLimits(record_bytes=stream.max_event_bytes)))
+        except ValueError as problem:
+            raise StreamError(str(problem)) from problem
+        try:
+            codec = open_codec(chosen(event_format or CodecSettings(), CodecLimits(record_bytes=stream.max_event_bytes)))
+        except ValueError as problem:
+            raise StreamError(str(problem)) from problem
         parts = StreamParts(_connecting(cluster, stream), state_log, codec, scorer, windows, stream, self.counts)
         self._worker = StreamWorker(parts, stopping.is_set)
 

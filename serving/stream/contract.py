@@ -26,28 +26,39 @@ class VerdictMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     """The verdict on one event. Times are RFC 3339, UTC."""
 
     schema: str
+    """Form of the message. Fields may be added under the same name; none changes its meaning."""
     id: str
     """The id of the event (`TOPIC/PARTITION/OFFSET`); of its verdicts there is one in each model."""
     entity: dict[str, str | int]
     """Join keys and their values."""
     verdict: Word
+    """`unknown`: the model cannot tell, with the confidence that its bundle declares."""
     model: str
+    """Name of the model."""
     version: str
+    """Its version."""
     revision: str
+    """Digest of everything that can change the answer: bundle, operating points, rules."""
     variant: str
+    """Which variant of a rollout answered, e.g. `stable`. One entity gets the same one on every door."""
     source: str
     """`model`, `cache` or `rules`."""
     receipt: str
     """With `row`: the record of this answer in the prediction log."""
     row: int
+    """Row of that answer, from 0: events are scored together."""
     scored_at: str
+    """When it was scored."""
     event_time: str | None = None
+    """When the event was known: its own time, or when it was produced."""
     event_id: str | None = None
     """The event's own `event_id`, if it has one."""
     score: float | None = None
     """None for an answer by rules."""
     probability: float | None = None
+    """Calibrated probability of an attack, 0 to 1; absent where the bundle has no calibration."""
     operating_point: str | None = None
+    """The scenario whose threshold decided."""
     rules: tuple[str, ...] = ()
     """Ids of the rules that match."""
     techniques: tuple[str, ...] = ()
@@ -61,16 +72,20 @@ class VerdictMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     suppressed_by: str | None = None
     """Id of the suppression that turned an alert into what `verdict` says."""
     trace_id: str | None = None
+    """Trace in which it was scored."""
 
 
 class AlertMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """An event with the verdict `alert`: what a SIEM is told. Of each event and model there is at most one."""
 
     schema: str
+    """Form of the message."""
     verdict: VerdictMessage
+    """The verdict, as in the topic of the verdicts."""
     title: str
     """For people: the rule's title, or the detector's description."""
     severity: Level
+    """The highest of the rules that match; `high` where the model alone alerts."""
     group: str
     """Alerts of one entity and technique (or model, without techniques) share it."""
     event: dict[str, Any] = {}

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import msgspec
+import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
@@ -17,12 +19,14 @@ from lifecycle.datasets import declarations, detector, reasons, scenario, split_
 from lifecycle.retraining.policy_text import commented_policy
 from loadtests.settings import LoadSettings
 from operators.cli.monitoring.monitor_metrics import METRICS as MONITOR_METRICS
+from operators.cli.stream import asyncapi
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
 from serving.features.windows import spec as window_spec
 from serving.models import manifest
 from serving.settings import ServingSettings
 from serving.stream.codecs.settings import CodecSettings
+from serving.stream.contract import AlertMessage, VerdictMessage
 from serving.stream.settings import StreamSettings
 from serving.telemetry import counts, names
 from tests.docs import resources
@@ -100,6 +104,27 @@ def buckets() -> str:
     latency = ", ".join(f"{b * 1000:g}" for b in counts.LATENCY_BUCKETS_S)
     age = ", ".join(f"{b:g}" for b in counts.AGE_BUCKETS_S)
     return f"- `{names.SECONDS.name}`, in milliseconds: {latency}.\n- `{names.FEATURE_AGE.name}`, in seconds: {age}.\n"
+
+
+def message_fields(kind: type[msgspec.Struct]) -> str:
+    """The fields of a message of streams."""
+    words = asyncapi.field_words(kind)
+    rows = []
+    for field in msgspec.structs.fields(kind):
+        has_default = field.default is not msgspec.NODEFAULT or field.default_factory is not msgspec.NODEFAULT
+        rows.append([f"`{field.name}`", _type(field.type), "absent" if has_default else "always", words.get(field.name, "")])
+    return _table(["Field", "Type", "Where it says nothing", "What it says"], rows)
+
+
+def stream_defaults() -> StreamSettings:
+    """As they are without any variable."""
+    return StreamSettings.model_construct(**{name: info.default for name, info in StreamSettings.model_fields.items()})
+
+
+def asyncapi_text(described: Mapping[str, Any]) -> str:
+    """As it stands in the file."""
+    head = "# Made from the code by `python -m tests.docs.tables`; `vedette stream contract` prints it with the topics that are set.\n"
+    return head + yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=120)
 
 
 def models(modules: Sequence[Any], root: type[BaseModel]) -> str:
@@ -194,12 +219,22 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/rolloutpolicy.md", "status"): lambda: resources.status("RolloutPolicy"),
     ("docs/reference/cli.md", "verbs"): command_line,
     ("docs/reference/retraining.md", "policy"): lambda: f"```yaml\n{commented_policy()}```\n",
+    ("docs/reference/streams.md", "verdict"): lambda: message_fields(VerdictMessage),
+    ("docs/reference/streams.md", "alert"): lambda: message_fields(AlertMessage),
     ("docs/reference/glossary.md", "nouns"): glossary,
 }
 """(page, part) -> what should stand there."""
 
 
+WHOLE: Mapping[str, Callable[[], str]] = {
+    "docs/reference/streams.asyncapi.yaml": lambda: asyncapi_text(asyncapi.contract(stream_defaults())),
+}
+"""Pages that are made as a whole."""
+
+
 def write() -> None:
+    for page, make in WHOLE.items():
+        (ROOT / page).write_text(make(), encoding="utf-8")
     for (page, part), make in PARTS.items():
         path = ROOT / page
         text = path.read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from operators.cli.console import Json, errors, print_json
-from operators.cli.stream import replay, topics, watch
+from operators.cli.stream import contract, replay, topics, watch
 from operators.cli.stream.options import Servers, cluster_of, stream_settings
 
 app = typer.Typer(invoke_without_command=True, help="Score events from Kafka: one worker; more of them share the work.")
@@ -64,3 +64,4 @@ def stream(
 app.command()(topics.topics)
 app.command()(replay.replay)
 app.command()(watch.watch)
+app.command()(contract.contract)
