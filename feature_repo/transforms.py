@@ -15,6 +15,8 @@ SERVICES: Final = (21, 22, 23, 25, 53, 80, 110, 123, 135, 137, 138, 139, 143, 16
 SERVICES_HIGH: Final = (1900, 3306, 3389, 5060, 5222, 5353, 5432, 5900, 6379, 6667, 8000, 8080, 8443, 9200, 13363, 27017)
 FLAGS: Final = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "E": 32, "C": 64, "U": 128}
 
+_FEW: Final = 64
+"""Rows up to which each is encoded by itself."""
 _PROTOCOL: Final = {name: float(i) for i, name in enumerate(PROTOCOLS, 1)}
 _STATE: Final = {name: float(i) for i, name in enumerate(STATES, 1)}
 _SERVICE: Final = {port: float(i) for i, port in enumerate(SERVICES + SERVICES_HIGH, 1)}
@@ -49,17 +51,25 @@ def flags(text: str) -> float:
 def encode_flows(columns: Columns) -> dict[str, list[float]]:
     """Encode the request-time fields of network flows; see `flows.ENCODED` for what each output means."""
     states = [str(state).upper() for state in columns["state"]]
-    sides = [state.partition("_") for state in states]
     durations = [float(value) for value in columns["duration"]]
     packets = [float(value) for value in columns["packets"]]
     sizes = [float(value) for value in columns["bytes"]]
     sent = [float(value) for value in columns["src_bytes"]]
     dports = columns["dport"]
+    if len(states) < _FEW:
+        sides = [state.partition("_") for state in states]
+        source_flags = [flags(source) if separator else 0.0 for source, separator, _ in sides]
+        destination_flags = [flags(destination) for _, _, destination in sides]
+    else:  # each distinct value is looked at once
+        known = {state: state.partition("_") for state in set(states)}
+        by_source = {state: flags(source) if separator else 0.0 for state, (source, separator, _) in known.items()}
+        by_destination = {state: flags(destination) for state, (_, _, destination) in known.items()}
+        source_flags, destination_flags = [by_source[state] for state in states], [by_destination[state] for state in states]
     return {
         "proto": [_PROTOCOL.get(str(proto).lower(), 0.0) for proto in columns["proto"]],
         "state": [_STATE.get(state, 0.0) for state in states],
-        "source_flags": [flags(source) if separator else 0.0 for source, separator, _ in sides],
-        "destination_flags": [flags(destination) for _, _, destination in sides],
+        "source_flags": source_flags,
+        "destination_flags": destination_flags,
         "sport_class": [port_class(port) for port in columns["sport"]],
         "dport_class": [port_class(port) for port in dports],
         "dport_service": [_SERVICE.get(port, 0.0) for port in dports],

@@ -16,6 +16,7 @@ from serving.batch.errors import BatchInputError
 
 DATATYPES: Final = {"string": "BYTES", "float": "FP64", "int": "INT64", "port": "INT64", "bool": "BOOL"}
 """Kind of a column -> its datatype in requests."""
+NO_PORT: Final = -1
 FP32: Final = (2 - 2**-24) * 2.0**127
 """The least number that FP32 rounds to infinity."""
 
@@ -23,10 +24,19 @@ FP32: Final = (2 - 2**-24) * 2.0**127
 @dataclass(frozen=True, slots=True)
 class Typed:
     """One column of n rows. values: (n,); text as an object array of bytes. codes: of text and ports, the number of each value among
-    the distinct ones, -1 for none or empty; None for other kinds."""
+    the distinct ones, -1 for none or empty; None for other kinds. words: of text, the distinct ones in the order of their codes."""
 
     values: NDArray[Any]
     codes: NDArray[np.int64] | None = None
+    words: tuple[bytes, ...] = ()
+
+    def numbered(self) -> tuple[NDArray[np.int64], dict[Any, int]]:
+        """A code >= 0 for each row, and the code of each value."""
+        if self.words and self.codes is not None:
+            codes = {word: code for code, word in enumerate(self.words) if word}
+            return np.where(self.codes < 0, len(self.words), self.codes), {**codes, b"": len(self.words)}
+        distinct, places = np.unique(self.values, return_inverse=True)
+        return places.astype(np.int64), {value: code for code, value in enumerate(distinct.tolist())}
 
 
 @dataclass(slots=True)
@@ -75,14 +85,16 @@ def _text(column: Any, spec: SourceColumn, name: str, rows: TypedRows) -> Typed:
     table = np.empty(len(words) + 1, dtype=object)
     table[: len(words)], table[-1] = words, default if default is not None else b""
     is_blank = np.array([word == b"" for word in words] + [True])
-    return Typed(table[codes], np.where(is_blank[codes], -1, codes))
+    return Typed(table[codes], np.where(is_blank[codes], -1, codes), tuple(words))
 
 
 def _ports(column: Any, name: str) -> Typed:
+    if pa.types.is_integer(column.type):
+        values = np.asarray(column.cast(pa.int64()).fill_null(NO_PORT).to_numpy(), dtype=np.int64)
+        return Typed(values, values)
     codes, distinct = _dictionary(column, name)
     table = np.array([parse_port(None if v is None else str(v)) for v in (*distinct, None)], dtype=np.int64)
-    values = table[codes]
-    return Typed(values, np.where(values < 0, -1, np.unique(values, return_inverse=True)[1]).astype(np.int64))
+    return Typed(table[codes], table[codes])
 
 
 def _dictionary(column: Any, name: str) -> tuple[NDArray[np.int64], list[Any]]:

@@ -15,11 +15,9 @@ def count_windows(
     rows: TypedRows, at_us: NDArray[np.int64], windows: SourceWindows, is_good: NDArray[np.bool_], after_us: int | None
 ) -> AsOfRows:
     """Rows of all views, of the events that are good. at_us, is_good: (n,). after_us: earlier rows are not needed."""
-    keys = rows.columns[windows.key].values[is_good]
-    codes: dict[Any, int] = {}
-    who = np.fromiter((codes.setdefault(key, len(codes)) for key in keys.tolist()), np.int64, len(keys))
+    who, codes = rows.columns[windows.key].numbered()
     measures = {name: _measure(rows, spec, is_good) for name, spec in windows.aggregates.items()}
-    ticks = aggregate_by_entity(who, at_us[is_good], measures, windows.views, after_us=after_us)
+    ticks = aggregate_by_entity(who[is_good], at_us[is_good], measures, windows.views, after_us=after_us)
     return AsOfRows(codes, ticks)
 
 

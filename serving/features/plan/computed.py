@@ -25,6 +25,8 @@ HOME: Final = "feature_repo"
 
 Function = Callable[..., Mapping[str, Sequence[Any]]]
 
+_FEW: Final = 64
+"""Texts up to which each is decoded by itself."""
 _KINDS: Final = {"FLOAT": "fiu", "DOUBLE": "fiu", "INT32": "iu", "INT64": "iu", "BOOL": "b", "UNIX_TIMESTAMP": "iu"}
 
 
@@ -122,6 +124,10 @@ def _array(values: Sequence[Any], dtype: np.dtype[Any], default: Any, rows: int)
     return array
 
 
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def _plain(type_name: str, name: str, values: NDArray[Any]) -> list[Any]:
     """A request column as Python values of the field's type."""
     kinds = _KINDS.get(type_name)
@@ -133,6 +139,9 @@ def _plain(type_name: str, name: str, values: NDArray[Any]) -> list[Any]:
         plain: list[Any] = values.tolist()
         if type_name == "BYTES":
             return plain
-        return [value.decode() if isinstance(value, bytes) else str(value) for value in plain]
+        if len(plain) < _FEW:
+            return [_text(value) for value in plain]
+        known = {value: _text(value) for value in set(plain)}
+        return [known[value] for value in plain]
     except UnicodeDecodeError as error:
         raise InvalidColumn(f"column {name!r} holds bytes that are not UTF-8 text: {error}") from error

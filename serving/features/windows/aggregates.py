@@ -4,7 +4,7 @@ At tick T (a whole second) a window of W seconds covers the events with T - W < 
 second. An entity has a row at T only if one of its events came in that last second. Where the rows go (the feature store) and
 which event reads which row (its point-in-time join) is not decided here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,13 +69,11 @@ def aggregate_by_entity(
         is_new &= tick > after_us
     rows = (who[is_new], tick[is_new])
     line = _Line(who, when, *rows)
-    columns = {
-        view: {
-            name: _measure(line, Measure(m.op, np.asarray(m.values)[order]), seconds * SECOND_US)
-            for name, m in measures.items()
-        }
-        for view, seconds in windows_s.items()
-    }
+    counted = {name: _counted(line, m.op, np.asarray(m.values)[order]) for name, m in measures.items()}
+    columns: dict[str, dict[str, NDArray[Any]]] = {}
+    for view, seconds in windows_s.items():
+        window = _Window(line, seconds * SECOND_US)
+        columns[view] = {name: count(window) for name, count in counted.items()}
     return Ticks(*rows, columns)
 
 
@@ -95,46 +93,69 @@ class _Line:
         self.when, self.row_at = when - start, row_at - start
         self.events = who * self.span + self.when
 
-    def bounds(self, window_us: int) -> tuple[Ints, Ints]:
-        """First event in each row's window, and one past the last."""
-        base = self.row_who * self.span
-        lower = base + np.maximum(self.row_at - window_us, -1)
-        return np.searchsorted(self.events, lower, side="right"), np.searchsorted(self.events, base + self.row_at, side="right")
+        self.now = row_who * self.span + self.row_at
+        self.high: Ints = np.searchsorted(self.events, self.now, side="right")
+        """One past the last event at or before each row."""
 
 
-def _measure(line: _Line, measure: Measure, window_us: int) -> NDArray[Any]:
-    low, high = line.bounds(window_us)
-    match measure.op:
+class _Window:
+    """One length of window. low: the first event in each row's window."""
+
+    def __init__(self, line: _Line, window_us: int) -> None:
+        self.line, self.window_us = line, window_us
+        lower = line.row_who * line.span + np.maximum(line.row_at - window_us, -1)
+        self.low: Ints = np.searchsorted(line.events, lower, side="right")
+
+
+_Count = Callable[[_Window], NDArray[Any]]
+"""One measure's value at each row; what does not depend on the length of the window is worked out before."""
+
+
+def _counted(line: _Line, op: str, values: NDArray[Any]) -> _Count:
+    """values: of the line's events, in its order."""
+    match op:
         case "count":
-            return (high - low).astype(np.int64)
+            return lambda window: (line.high - window.low).astype(np.int64)
         case "sum":
-            return _between(measure.values, low, high)
+            return _sums(line, values)
         case "mean":
-            return np.asarray(_between(measure.values, low, high) / np.maximum(high - low, 1))
+            sums = _sums(line, values)
+            return lambda window: np.asarray(sums(window) / np.maximum(line.high - window.low, 1))
         case "distinct":
-            return _distinct(line, measure.values, window_us)
+            return _distinct(line, values)
         case other:
             raise ValueError(f"unknown aggregate {other!r}; expected count, sum, mean or distinct")
 
 
-def _between(values: NDArray[Any], low: Ints, high: Ints) -> NDArray[np.float64]:
+def _sums(line: _Line, values: NDArray[Any]) -> _Count:
     whole = values.astype(np.float64)
     if np.all(whole == np.floor(whole)) and np.abs(whole).sum() < 2**62:
         running = np.concatenate([[0], np.cumsum(whole.astype(np.int64))])  # exact where the values are whole
-        return np.asarray(running[high] - running[low], dtype=np.float64)
-    return np.add.reduceat(np.append(whole, 0.0), np.stack([low, high], axis=1).ravel())[::2] if len(low) else whole[:0]
+        return lambda window: np.asarray(running[line.high] - running[window.low], dtype=np.float64)
+    padded = np.append(whole, 0.0)
+
+    def sums(window: _Window) -> NDArray[Any]:
+        pairs = np.stack([window.low, line.high], axis=1).ravel()
+        return np.asarray(np.add.reduceat(padded, pairs)[::2] if len(pairs) else whole[:0])
+
+    return sums
 
 
-def _distinct(line: _Line, codes: NDArray[Any], window_us: int) -> Ints:
+def _distinct(line: _Line, codes: NDArray[Any]) -> _Count:
     """An event counts its value until it leaves the window or the same value comes again."""
     known = codes >= 0
-    who, when, code = line.who[known], line.when[known], codes[known]
-    order = np.lexsort((when, code, who))
-    who, when, code = who[order], when[order], code[order]
-    until = when + window_us
-    again = (who[1:] == who[:-1]) & (code[1:] == code[:-1])
-    until[:-1] = np.where(again, np.minimum(until[:-1], when[1:]), until[:-1])
-    until = np.minimum(until, line.span - 1)
-    births, deaths = np.sort(who * line.span + when), np.sort(who * line.span + until)
-    now = line.row_who * line.span + line.row_at
-    return (np.searchsorted(births, now, side="right") - np.searchsorted(deaths, now, side="right")).astype(np.int64)
+    who, when, code = line.who[known], line.when[known], codes[known].astype(np.int64)
+    born = np.concatenate([[0], np.cumsum(known)])[line.high]
+    _, code = np.unique(code, return_inverse=True)
+    values = int(code.max(initial=-1)) + 1
+    order = np.argsort(who * values + code, kind="stable")  # fewer than the square of the events: no overflow
+    again = np.full(len(when), line.span - 1, dtype=np.int64)
+    is_same = (who[order][1:] == who[order][:-1]) & (code[order][1:] == code[order][:-1])
+    again[order[:-1][is_same]] = when[order[1:][is_same]]
+
+    def distinct(window: _Window) -> NDArray[Any]:
+        until = np.minimum(when + window.window_us, again)
+        died = np.searchsorted(np.sort(who * line.span + until), line.now, side="right")
+        return (born - died).astype(np.int64)
+
+    return distinct
