@@ -6,7 +6,7 @@ by the row's lag in its file: the newest start before it, less its own."""
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from lifecycle.datasets.detector import Detector
 from lifecycle.errors import DataError
 from lifecycle.training.client_rows import sender
 from lifecycle.training.example import EVENT_TIME
+
+_AHEAD: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,22 @@ def client_events(detector: Detector, frame: Any) -> Iterator[ClientEvent]:
 def lag_us(begun: NDArray[np.int64]) -> NDArray[np.int64]:
     """How late each row stands in its file: the newest start up to it, less its own. Same unit as `begun`.
 
+    A row that stands a sixth of the file or more before its place in time is no measure of how far the file has come: a recorder may write
+    some rows of the whole capture first.
+
     >>> lag_us(np.array([1, 5, 3, 6])).tolist()
     [0, 0, 2, 0]
+    >>> lag_us(np.array([90, 1, 2, 3, 5, 4, 6, 7])).tolist()
+    [0, 0, 0, 0, 0, 1, 0, 0]
     """
-    return np.maximum.accumulate(begun) - begun if len(begun) else begun
+    rows = len(begun)
+    if not rows:
+        return begun
+    place = np.empty(rows, np.int64)
+    place[np.argsort(begun, kind="stable")] = np.arange(rows)
+    is_ahead = place - np.arange(rows) > max(1, rows // _AHEAD)
+    newest = np.maximum.accumulate(np.where(is_ahead, begun.min(), begun))
+    return np.asarray(np.maximum(newest - begun, 0), np.int64)
 
 
 def _counted(detector: Detector) -> list[str]:
