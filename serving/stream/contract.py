@@ -9,6 +9,7 @@ import msgspec
 
 VERDICT_SCHEMA: Final = "vedette.verdict/1"
 ALERT_SCHEMA: Final = "vedette.alert/1"
+INVESTIGATE_SCHEMA: Final = "vedette.investigate/1"
 
 ID_HEADER: Final = "vedette-id"
 """Header of each verdict, alert and dead letter: the id of the event it is about (`TOPIC/PARTITION/OFFSET`). A consumer that may see a
@@ -88,5 +89,18 @@ class AlertMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     """The highest of the rules that match; `high` where the model alone alerts."""
     group: str
     """Alerts of one entity and technique (or model, without techniques) share it."""
+    event: dict[str, Any] = {}
+    """The event as it was decoded."""
+
+
+class InvestigateMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A request for a closer look at an event with the verdict `investigate`. Times are microseconds since the epoch.
+
+    due_us: the result is wanted by then. A later one counts too, and the risk says that it was late."""
+
+    schema: str
+    verdict: VerdictMessage
+    asked_us: int
+    due_us: int
     event: dict[str, Any] = {}
     """The event as it was decoded."""

@@ -15,10 +15,12 @@ from serving.stream.codecs.codec import undecodable
 from serving.stream.contract import (
     ALERT_SCHEMA,
     ID_HEADER,
+    INVESTIGATE_SCHEMA,
     REASON_HEADER,
     TRACE_HEADER,
     VERDICT_SCHEMA,
     AlertMessage,
+    InvestigateMessage,
     Level,
     VerdictMessage,
     Word,
@@ -49,12 +51,17 @@ class MessageTopics(NamedTuple):
     verdicts: str
     alerts: str
     dead_letters: str
+    investigate: str = ""
+    """Empty: no event is queued for a closer look."""
+    investigate_us: int = 60_000_000
+    """How long a closer look may take."""
 
 
 def verdict_records(
     scored: ScoredEvents, hits: Mapping[int, Sequence[RuleHit]], manifest: Manifest, topics: MessageTopics, now_us: int
 ) -> tuple[list[OutRecord], int]:
-    """The verdicts on these events, each followed by its alert if it is one; and how many alerts. hits: by row of the events."""
+    """The verdicts on these events, each followed by its alert or its request for a closer look; and how many alerts. hits: by row of
+    the events."""
     events, answers, first = scored.events, scored.answers, scored.first_row
     model, scored_at = manifest.name, _moment(now_us)
     keys = [(k.name, events.columns[k.name].tolist(), k.datatype == "BYTES") for k in manifest.entity_keys]
@@ -109,7 +116,17 @@ def verdict_records(
             if len(value) > _MOST_ALERT:
                 value = _JSON.encode(msgspec.structs.replace(alert, event={}))
             out.append(OutRecord(topics.alerts, value, key, headers))
+        elif word == "investigate" and topics.investigate:
+            value = _JSON.encode(_closer_look(verdict, body, now_us, topics.investigate_us))
+            if len(value) <= _MOST_ALERT:  # a larger one cannot be sent; its verdict is there all the same
+                out.append(OutRecord(topics.investigate, value, key, headers))
     return out, alerts
+
+
+def _closer_look(verdict: VerdictMessage, body: Mapping[str, object], now_us: int, within_us: int) -> InvestigateMessage:
+    return InvestigateMessage(
+        schema=INVESTIGATE_SCHEMA, verdict=verdict, asked_us=now_us, due_us=now_us + within_us, event=dict(body)
+    )
 
 
 def alert_of(

@@ -44,6 +44,12 @@ class StreamSettings(BaseSettings):
     """Topic of the alerts."""
     dead_letters: str = "vedette.dead-letters"
     """Topic of the records that are no events, or that the model refuses."""
+    investigate: str = "vedette.investigate"
+    """Topic of events with the verdict `investigate`, for a closer look (`vedette risk enrich`). Empty: none are queued."""
+    investigate_s: PositiveFloat = 60.0
+    """How long a closer look may take. A later result counts, and is marked as late."""
+    risks: str = "vedette.risk"
+    """Compacted topic of notable changes of risks (`vedette risk follow`)."""
     state: str = "vedette.state"
     """Compacted topic of the worker's state. It has as many partitions as the events."""
     http_port: Port = 0

@@ -77,7 +77,9 @@ class StreamWorker:
         self._parts, self._settings, self._counts = parts, parts.settings, parts.counts
         self._is_stopping = is_stopping
         settings = self._settings
-        self._topics = MessageTopics(settings.verdicts, settings.alerts, settings.dead_letters)
+        self._topics = MessageTopics(
+            settings.verdicts, settings.alerts, settings.dead_letters, settings.investigate, int(settings.investigate_s * 1e6)
+        )
         self._model = ModelInUse(parts.scorer.answerer, parts.codec, parts.kinds_of, settings)
         self._owner = PartitionOwner((), parts.state_log, settings, self._counts)
         self._owned = self._owner.owned

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from operators.cli.console import CommandError, Json, errors, page, plain, print_json, print_table
 from operators.cli.control_plane import StoreDir
 from operators.cli.labels.options import moment_us, now_us
+from operators.cli.risk import following
 
 if TYPE_CHECKING:
     from serving.risk.assess import Risk
@@ -221,3 +222,7 @@ def _age(seconds: float) -> str:
 def _moment_us(at: str | None) -> int:
     now = now_us()
     return moment_us(at, now) or now
+
+
+app.command()(following.follow)
+app.command()(following.enrich)

@@ -16,7 +16,7 @@ def topics(
     replicas: Annotated[int, typer.Option(min=-1, help="Replicas of each topic; -1: the broker's default.")] = -1,
     as_json: Json = False,
 ) -> None:
-    """Make the topics of the events, verdicts, alerts, dead letters and state. What exists is not changed."""
+    """Make the topics of the events, verdicts, alerts, dead letters, closer looks, risks and state. What exists is not changed."""
     settings = stream_settings(servers=servers)
     cluster = cluster_of(settings)
     from serving.stream.kafka.topics import KafkaTopics, TopicPlan
@@ -28,9 +28,10 @@ def topics(
     plans = [
         *(
             TopicPlan(name, count, replicas)
-            for name in (settings.events, settings.verdicts, settings.alerts, settings.dead_letters)
+            for name in (settings.events, settings.verdicts, settings.alerts, settings.dead_letters, settings.investigate)
+            if name
         ),
-        TopicPlan(settings.state, count, replicas, compacted),
+        *(TopicPlan(name, count, replicas, compacted) for name in (settings.state, settings.risks) if name),
     ]
     made = set(broker.create(plans))
     known = broker.partitions()

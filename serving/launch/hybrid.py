@@ -1,0 +1,81 @@
+"""Processes of the hybrid: the follower of verdicts, and the enricher with its replica. Both end when `stopping` is set."""
+
+import logging
+from collections.abc import Callable
+from threading import Event
+
+from serving.app import compose
+from serving.launch.stream import HostAnswerer
+from serving.replica.host import ReplicaHost
+from serving.risk.opening import open_ledger
+from serving.settings import ServingSettings
+from serving.stream.answers import BatchScorer
+from serving.stream.hybrid.enricher import Enricher
+from serving.stream.hybrid.follower import RiskFollower
+from serving.stream.hybrid.group_loop import Connect, GroupLoop
+from serving.stream.kafka.cluster import KafkaCluster
+from serving.stream.kafka.idempotent import IdempotentOutputs
+from serving.stream.kafka.source import KafkaSource
+from serving.stream.ports import Ownership, StreamError, StreamOutputs, StreamSource
+from serving.stream.settings import StreamSettings
+
+_log = logging.getLogger("vedette.risk")
+
+
+def follow(settings: ServingSettings, stream: StreamSettings, stopping: Event) -> RiskFollower:
+    """Read verdicts into the ledger until told to stop. Raises StreamError, LedgerDown, RiskRulesError."""
+    ledger = open_ledger(settings.store_dir, settings.risk_url)
+    try:
+        follower = RiskFollower(ledger, stream.verdicts, stream.risks)
+        topics = [stream.verdicts, *([stream.investigate] if stream.investigate else [])]
+        GroupLoop(_connecting(stream, topics, f"{stream.group}-risk"), follower, stopping.is_set).run()
+        return follower
+    finally:
+        ledger.close()
+
+
+def enrich(
+    settings: ServingSettings, stream: StreamSettings, stopping: Event, on_ready: Callable[[int], None] = lambda _: None
+) -> Enricher:
+    """Score the enrichment queue until told to stop. Raises StreamError, LedgerDown, RiskRulesError, OSError."""
+    if not stream.investigate:
+        raise StreamError("VEDETTE_STREAM_INVESTIGATE is empty, so no event is queued for a closer look; name its topic")
+    ledger = open_ledger(settings.store_dir, settings.risk_url)
+    host = ReplicaHost(
+        settings.model_copy(
+            update={
+                "http_port": stream.http_port,
+                "grpc_port": 0,
+                "replicas": 1,
+                "max_replicas": None,
+                "front_door": "replica",
+                "feature_timeout_s": stream.feature_timeout_s,
+                "max_rows": max(settings.max_rows, stream.batch_events),
+            }
+        ),
+        compose,
+    )
+    try:
+        on_ready(host.start().http)
+        scorer = BatchScorer(HostAnswerer(host), (), stream.model, stream.operating_point, stream.deadline_s)
+        enricher = Enricher(scorer, ledger, stream.risks, stream.max_event_bytes)
+        group = f"{stream.group}-enrich-{stream.model}"
+        GroupLoop(_connecting(stream, [stream.investigate], group), enricher, stopping.is_set).run()
+        return enricher
+    finally:
+        host.stop()
+        ledger.close()
+
+
+def _connecting(stream: StreamSettings, topics: list[str], group: str) -> Connect:
+    cluster = KafkaCluster(stream.servers, stream.options)
+
+    def connect(ownership: Ownership) -> tuple[StreamSource, StreamOutputs]:
+        source = KafkaSource(cluster, topics, group, ownership, instance_id=stream.instance or None, start=stream.start)
+        try:
+            return source, IdempotentOutputs(cluster, source)
+        except StreamError:
+            source.close()
+            raise
+
+    return connect
