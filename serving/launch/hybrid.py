@@ -12,7 +12,7 @@ from serving.settings import ServingSettings
 from serving.stream.answers import BatchScorer
 from serving.stream.hybrid.enricher import Enricher
 from serving.stream.hybrid.follower import RiskFollower
-from serving.stream.hybrid.group_loop import Connect, GroupLoop
+from serving.stream.hybrid.group_loop import GroupLoop, JoinGroup
 from serving.stream.kafka.cluster import KafkaCluster
 from serving.stream.kafka.idempotent import IdempotentOutputs
 from serving.stream.kafka.source import KafkaSource
@@ -57,7 +57,7 @@ def enrich(
     )
     try:
         on_ready(host.start().http)
-        scorer = BatchScorer(HostAnswerer(host), (), stream.model, stream.operating_point, stream.deadline_s)
+        scorer = BatchScorer(HostAnswerer(host), stream.model, stream.operating_point, stream.deadline_s)
         enricher = Enricher(scorer, ledger, stream.risks, stream.max_event_bytes)
         group = f"{stream.group}-enrich-{stream.model}"
         GroupLoop(_connecting(stream, [stream.investigate], group), enricher, stopping.is_set).run()
@@ -67,7 +67,7 @@ def enrich(
         ledger.close()
 
 
-def _connecting(stream: StreamSettings, topics: list[str], group: str) -> Connect:
+def _connecting(stream: StreamSettings, topics: list[str], group: str) -> JoinGroup:
     cluster = KafkaCluster(stream.servers, stream.options)
 
     def connect(ownership: Ownership) -> tuple[StreamSource, StreamOutputs]:

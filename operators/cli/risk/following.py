@@ -13,10 +13,10 @@ from operators.cli.console import Json, errors, print_json
 from operators.cli.control_plane import StoreDir
 from operators.cli.stream.options import Servers, cluster_of, stream_settings
 
-Group = Annotated[str | None, typer.Option(help="Prefix of the consumer group (default: vedette).")]
+GroupPrefix = Annotated[str | None, typer.Option(help="Prefix of the consumer group (default: vedette).")]
 
 
-def follow(servers: Servers = None, group: Group = None, store_dir: StoreDir = None, as_json: Json = False) -> None:
+def follow(servers: Servers = None, group: GroupPrefix = None, store_dir: StoreDir = None, as_json: Json = False) -> None:
     """Read the verdicts of stream workers into the ledger of risks until Ctrl-C or SIGTERM. Notable changes go to the topic of risks."""
     from serving.settings import ServingSettings
 
@@ -34,7 +34,7 @@ def enrich(
     model: Annotated[
         str | None, typer.Option(help="Model that looks again (default: flows, with the features known by then).")
     ] = None,
-    group: Group = None,
+    group: GroupPrefix = None,
     http_port: Annotated[int | None, typer.Option(help="Port of /metrics and readiness (default: any free one).")] = None,
     store_dir: StoreDir = None,
     as_json: Json = False,

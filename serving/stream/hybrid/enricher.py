@@ -37,7 +37,7 @@ class _Asked(NamedTuple):
 
 
 class Enricher:
-    """Handler of the enrichment queue. risks: the topic of changes; empty: none are written.
+    """RecordHandler of the enrichment queue. risks: the topic of changes; empty: none are written.
 
     Events that are due first come first, as the queue is in order of time. An event that the model does not take is counted, and its check
     stays overdue: the risk says so."""
@@ -49,7 +49,7 @@ class Enricher:
         self.counts = Counter[str]()
 
     def handle(self, records: Sequence[StreamRecord]) -> Sequence[OutRecord]:
-        """See Handler. Raises NotNow while the model or the ledger is out."""
+        """See RecordHandler. Raises NotNow while the model or the ledger is out."""
         asked = self._read(records)
         try:
             manifest = self._scorer.answerer.manifest(self._scorer.model)
@@ -103,7 +103,7 @@ class Enricher:
             for at, one in asked.items()
         ]
         parsed, poison = EventParser.of(manifest, self._codec, {}, self._max_event_bytes).parse(place, events)
-        scored, refused = self._scorer.score([parsed], manifest, None) if parsed is not None else ([], [])
+        scored, refused = self._scorer.score([parsed], manifest, (), None) if parsed is not None else ([], [])
         self.counts["refused"] += len(poison) + len(refused)
         for reason in [*(one.reason for one in poison), *(one.reason for one in refused)][:1]:
             _log.warning("model %r does not take an event of the queue: %s", manifest.name, reason)

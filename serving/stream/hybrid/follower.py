@@ -22,7 +22,7 @@ _log = logging.getLogger("vedette.risk")
 
 
 class RiskFollower:
-    """Handler of verdicts and requests for a closer look. risks: the topic of changes; empty: none are written.
+    """RecordHandler of verdicts and requests for a closer look. risks: the topic of changes; empty: none are written.
 
     A record that is no such message is counted, logged and passed over: both topics are written by stream workers."""
 
@@ -31,7 +31,7 @@ class RiskFollower:
         self.counts = Counter[str]()
 
     def handle(self, records: Sequence[StreamRecord]) -> Sequence[OutRecord]:
-        """See Handler. Raises NotNow while the ledger is away."""
+        """See RecordHandler. Raises NotNow while the ledger is away."""
         now_us = time.time_ns() // 1000
         signals: list[RiskSignal] = []
         pending: list[PendingCheck] = []

@@ -26,14 +26,14 @@ _FIRST_PAUSE_S: Final = 0.1
 _MOST_PAUSE_S: Final = 5.0
 _log = logging.getLogger("vedette.risk")
 
-Connect = Callable[[Ownership], tuple[StreamSource, StreamOutputs]]
+JoinGroup = Callable[[Ownership], tuple[StreamSource, StreamOutputs]]
 
 
 class NotNow(Exception):
     """A batch cannot be dealt with now; the message says why. It is tried again."""
 
 
-class Handler(Protocol):
+class RecordHandler(Protocol):
     """Deals with records."""
 
     def handle(self, records: Sequence[StreamRecord]) -> Sequence[OutRecord]:
@@ -44,7 +44,7 @@ class Handler(Protocol):
 class GroupLoop:
     """Runs a handler in the calling thread until `is_stopping`. A member whose partitions went to another one reads anew."""
 
-    def __init__(self, connect: Connect, handler: Handler, is_stopping: Callable[[], bool]) -> None:
+    def __init__(self, connect: JoinGroup, handler: RecordHandler, is_stopping: Callable[[], bool]) -> None:
         self._connect, self._handler, self._is_stopping = connect, handler, is_stopping
         self._positions: dict[Partition, Position] = {}
         self._owned: set[Partition] = set()

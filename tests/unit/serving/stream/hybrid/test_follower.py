@@ -1,0 +1,167 @@
+"""The follower and the group loop on a broker in memory: every signal reaches the ledger, whatever goes down meanwhile."""
+
+import threading
+
+import msgspec
+import pytest
+
+from serving.risk.ledger import LedgerDown
+from serving.risk.rules_of_risk import RiskRules
+from serving.risk.sqlite_ledger import SqliteLedger
+from serving.stream.contract import INVESTIGATE_SCHEMA, VERDICT_SCHEMA, InvestigateMessage, VerdictMessage
+from serving.stream.hybrid.follower import RiskFollower
+from serving.stream.hybrid.group_loop import GroupLoop
+from serving.stream.ports import OutRecord, StreamError
+from tests.fakes.stream.broker import MemoryBroker, MemoryOutputs, MemorySource
+from tests.waiting import until
+
+AT = 1_767_603_600_000_000
+
+
+def verdict(number, entity="10.0.0.1", **change):
+    fields = {
+        "schema": VERDICT_SCHEMA, "id": f"events/0/{number}", "entity": {"host": entity}, "verdict": "alert",
+        "model": "flows", "version": "1",
+        "revision": "sha256:x", "variant": "stable", "source": "model", "receipt": "r", "row": 0, "scored_at": "2026-01-05T09:00:01Z",
+        "event_time": "2026-01-05T09:00:00Z", "probability": 0.5,
+    }  # fmt: skip
+    return VerdictMessage(**{**fields, **change})
+
+
+class World:
+    """A broker with the two topics, a ledger, and followers."""
+
+    def __init__(self, folder):
+        self.broker = MemoryBroker()
+        self.verdicts, self.asked, self.risks = (self.broker.topic(name) for name in ("verdicts", "investigate", "risks"))
+        self.ledger = SqliteLedger(folder / "risk.db", RiskRules())
+        self.follower = RiskFollower(self.ledger, "verdicts", "risks")
+        self.stopping = threading.Event()
+        self.threads = []
+
+    def say(self, *verdicts):
+        self.broker.produce(
+            "verdicts", *(OutRecord("verdicts", msgspec.json.encode(one), one.entity["host"].encode()) for one in verdicts)
+        )
+
+    def ask(self, one):
+        message = InvestigateMessage(schema=INVESTIGATE_SCHEMA, verdict=one, asked_us=AT, due_us=AT + 60_000_000)
+        self.broker.produce("investigate", OutRecord("investigate", msgspec.json.encode(message), b"k"))
+
+    def start(self, handler=None):
+        def connect(ownership):
+            self.broker.check()
+            source = MemorySource(self.broker, ["verdicts", "investigate"], "g", ownership)
+            return source, MemoryOutputs(self.broker, source, None)
+
+        loop = GroupLoop(connect, handler or self.follower, self.stopping.is_set)
+        self.threads.append(threading.Thread(target=loop.run))
+        self.threads[-1].start()
+        return loop
+
+    def wait_read(self, count):
+        until(lambda: sum(p.offset for p in self.broker.positions("g").values()) >= count)
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(20)
+        self.ledger.close()
+
+
+@pytest.fixture
+def world(tmp_path):
+    opened = World(tmp_path)
+    yield opened
+    opened.stop()
+
+
+def test_verdicts_become_risks_and_notable_changes_are_written(world):
+    world.say(verdict(1), verdict(2, "10.0.0.2", verdict="benign"), verdict(3, "10.0.0.3", probability=0.02))
+    world.start()
+    world.wait_read(3)
+    assert world.ledger.find("10.0.0.1", AT).level == "high"
+    assert world.ledger.find("10.0.0.2", AT) is None
+    assert [msgspec.json.decode(r.value)["entity"] for r in world.broker.read("risks")] == ["10.0.0.1"]
+
+
+def test_a_doubtful_event_is_pending_until_somebody_looked(world):
+    one = verdict(1, verdict="investigate", probability=0.1)
+    world.say(one)
+    world.ask(one)
+    world.start()
+    world.wait_read(2)
+    risk = world.ledger.find("10.0.0.1", AT)
+    assert ([check.name for check in risk.pending], risk.is_complete) == (["closer look"], False)
+
+
+def test_what_is_read_twice_counts_once(world):
+    world.say(verdict(1))
+    world.start()
+    world.wait_read(1)
+    before = world.ledger.find("10.0.0.1", AT)
+    world.say(verdict(1))
+    world.wait_read(2)
+    assert world.ledger.find("10.0.0.1", AT) == before
+
+
+def test_records_that_are_no_messages_are_passed_over_and_counted(world):
+    world.broker.produce(
+        "verdicts", b"nonsense", b"{}", msgspec.json.encode(verdict(1, schema="other/1")), OutRecord("verdicts", None)
+    )
+    world.broker.produce("investigate", b"\xff")
+    world.say(verdict(9))
+    world.start()
+    world.wait_read(6)
+    assert world.follower.counts["unreadable"] == 5
+    assert world.ledger.find("10.0.0.1", AT) is not None
+
+
+def test_old_events_are_weighed_at_their_own_time(world):
+    world.say(verdict(1, event_time="2011-08-18T13:52:30Z"))
+    world.start()
+    world.wait_read(1)
+    assert world.ledger.find("10.0.0.1", 1_313_675_550_000_000).level == "high"
+
+
+def test_nothing_is_lost_while_the_ledger_is_away(world):
+    attempts = []
+
+    class Away:
+        def add(self, *arguments):
+            attempts.append(1)
+            if len(attempts) < 3:
+                raise LedgerDown("the ledger is away")
+            return world.ledger.add(*arguments)
+
+    world.say(*(verdict(number, f"10.0.1.{number}") for number in range(20)))
+    loop = world.start(RiskFollower(Away(), "verdicts", ""))
+    world.wait_read(20)
+    assert loop.retries >= 2
+    assert len(world.ledger.highest(100, AT)) == 20
+
+
+def test_two_followers_share_the_partitions_and_lose_nothing(world):
+    loops = [world.start(), world.start(RiskFollower(world.ledger, "verdicts", ""))]
+    until(lambda: all(loop.partitions for loop in loops))
+    world.say(*(verdict(number, f"10.0.1.{number}") for number in range(50)))
+    world.wait_read(50)
+    assert len(world.ledger.highest(100, AT)) == 50
+    assert loops[0].partitions.isdisjoint(loops[1].partitions)
+
+
+def test_a_broker_that_comes_back_is_read_again(world):
+    world.say(verdict(1))
+    world.start()
+    world.wait_read(1)
+    world.broker.is_down = True
+    world.broker.logs.append(OutRecord("verdicts", msgspec.json.encode(verdict(2, "10.0.0.9")), b"k"), time_us=0)
+    world.broker.is_down = False
+    world.wait_read(2)
+    assert world.ledger.find("10.0.0.9", AT) is not None
+
+
+def test_a_group_that_cannot_be_joined_says_so_at_once(world):
+    world.broker.is_down = True
+    with pytest.raises(StreamError, match="broker is down"):
+        GroupLoop(lambda _: world.broker.check(), world.follower, world.stopping.is_set).run()
