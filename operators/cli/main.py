@@ -27,6 +27,7 @@ from operators.cli.rollout import app as rollout
 from operators.cli.rollout import experiment
 from operators.cli.rules import app as rules
 from operators.cli.scale import app as scale
+from operators.cli.sinks import app as sinks
 from operators.cli.stream import app as stream
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app.command(rich_help_panel=_SERVING)(batch.batch)
 app.command(rich_help_panel=_SERVING)(conform.conform)
 app.add_typer(stream.app, name="stream", rich_help_panel=_SERVING)
 app.add_typer(demo.app, name="demo", rich_help_panel=_SERVING)
+app.add_typer(sinks.app, name="sinks", rich_help_panel=_SERVING)
 app.command(rich_help_panel=_MODELS)(listing.models)
 app.add_typer(data.app, name="data", rich_help_panel=_MODELS)
 app.add_typer(pipeline.app, name="pipeline", rich_help_panel=_MODELS)

@@ -126,7 +126,7 @@ class Delivery:
             return self.transport.send(alerts)
         except FarEndDown as problem:
             self.counts.failed += 1
-            return [SendAnswer("later", str(problem))] * len(alerts)
+            return [SendAnswer("later", str(problem).removeprefix(f"{self.transport.label}: "))] * len(alerts)
 
     def _is_settled(self, alert: SinkAlert, answer: SendAnswer, together: int) -> bool:
         if answer.what == "taken":

@@ -7,9 +7,9 @@ from serving.sinks.alert import SinkAlert
 from serving.sinks.flow.folding import WHOLE_SINK, Folding, FoldKey, FoldKind
 from serving.sinks.flow.repeats import RecentIds
 from serving.sinks.flow.throttle import Throttle, ThrottleLimits
+from serving.stream.contract import Level
 
-AlertSeverity = Literal["informational", "low", "medium", "high", "critical"]
-SEVERITIES: Final[tuple[AlertSeverity, ...]] = ("informational", "low", "medium", "high", "critical")
+SEVERITIES: Final[tuple[Level, ...]] = ("informational", "low", "medium", "high", "critical")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class IntakeRules:
     """What a sink wants of the alerts. group_s: window of grouping, None: alerts are not grouped. summary_s: window in which throttled
     alerts become one."""
 
-    min_severity: AlertSeverity = "informational"
+    min_severity: Level = "informational"
     repeats_s: float = 3600.0
     group_s: float | None = None
     summary_s: float = 60.0

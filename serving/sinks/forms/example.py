@@ -4,13 +4,19 @@ from typing import Final
 
 from serving.sinks.alert import SinkAlert, sink_alert
 from serving.sinks.forms.text import rfc3339
-from serving.stream.contract import ALERT_SCHEMA, VERDICT_SCHEMA, AlertMessage, VerdictMessage
+from serving.stream.contract import ALERT_SCHEMA, VERDICT_SCHEMA, AlertMessage, Level, VerdictMessage
 
 EXAMPLE_US: Final = 1_313_675_550_000_000
 """18 August 2011, 13:52:30 UTC."""
 
 
-def example(*, title: str = "Network flows of infected hosts", number: int = 1829, now_us: int = EXAMPLE_US) -> SinkAlert:
+def example(
+    *,
+    title: str = "Network flows of infected hosts",
+    number: int = 1829,
+    now_us: int = EXAMPLE_US,
+    severity: Level = "high",
+) -> SinkAlert:
     """An alert as a stream worker writes it. The address is reserved for documentation (RFC 5737)."""
     verdict = VerdictMessage(
         schema=VERDICT_SCHEMA,
@@ -39,7 +45,7 @@ def example(*, title: str = "Network flows of infected hosts", number: int = 182
             schema=ALERT_SCHEMA,
             verdict=verdict,
             title=title,
-            severity="high",
+            severity=severity,
             group="host=192.0.2.165/T1498.001",
             event=event,
         )

@@ -59,7 +59,7 @@ class FormOptions:
     hostname: str = "-"
     """Host that writes syslog messages."""
     event_bytes: int = 16 * 1024
-    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fields: Mapping[ObservedName, tuple[str, ...]] = field(default_factory=dict)
     """Names of fields of the event that are tried before those of FIELDS."""
     facility: int = 10
     enterprise_id: int = 32473

@@ -10,6 +10,8 @@ import hmac
 from collections.abc import Sequence
 from typing import Final
 
+from serving.sinks.alert import SinkAlert, digest_id
+
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 TOLERANCE_S: Final = 300
 """How far the time of a message may be from the receiver's clock. Older ones may be replays."""
@@ -24,6 +26,11 @@ def secret_bytes(text: str) -> bytes:
         return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
     except binascii.Error as problem:
         raise ValueError("after whsec_ a secret is base64") from problem
+
+
+def webhook_id(alert: SinkAlert) -> str:
+    """The id of a message: plain letters and digits, because a full stop divides the signed text."""
+    return f"alert_{digest_id(alert.id)}"
 
 
 def sign(secrets: Sequence[bytes], message_id: str, now_s: int, body: bytes) -> dict[str, str]:

@@ -4,7 +4,6 @@ One thread appends, another reads and advances. A segment is removed when the cu
 one always stays, so that repeats of the last batch are recognised after a crash. At the bound `when_full` decides: `wait` refuses
 (SpoolFull: the alerts stay in the topic), `drop_oldest` removes the oldest segment and counts its alerts."""
 
-import contextlib
 import logging
 import os
 import threading
@@ -56,7 +55,7 @@ class Spool:
         self._lock = threading.RLock()
         self._grown = threading.Condition(self._lock)
         self._keep_from: int | None = None
-        self._is_broken = False
+        self._is_broken = self._is_closed = False
         self.dropped = 0
         """Alerts that were removed undelivered, because the spool was full."""
         self._file = lock_folder(folder)
@@ -211,11 +210,12 @@ class Spool:
         return found[0].time_ms if found else None
 
     def close(self) -> None:
-        """Let go of the files; the spool stays on disk."""
+        """Let go of the files; the spool stays on disk. A second call does nothing."""
         with self._lock:
-            for descriptor in (self._descriptor, self._file):
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
+            if not self._is_closed:
+                self._is_closed = True
+                os.close(self._descriptor)
+                os.close(self._file)
 
     def _chunk(self, place: SpoolPlace, size: int) -> bytes:
         try:

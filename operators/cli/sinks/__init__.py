@@ -1,0 +1,1 @@
+"""`vedette sinks`: alerts to SIEMs."""

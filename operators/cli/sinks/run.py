@@ -1,0 +1,91 @@
+"""`vedette sinks run`: the source, the sinks and the metrics, until a signal or the end of the file."""
+
+import importlib.metadata
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from operators.cli.console import CommandError, errors
+from operators.cli.sinks.sink_metrics import SinkMetrics, serve_sink_metrics
+from serving.sinks.config import SinkConfig, SinksConfig, SinkSource
+from serving.sinks.opening import OpenSink, open_sink
+from serving.sinks.sources import LinesSource
+from serving.sinks.spool.dead_letters import DeadLetters
+from serving.sinks.worker import OwnedPartitions, SinkWorker
+from serving.stream.ports import Partition
+from serving.telemetry.logs import configure_logging
+
+
+@dataclass(frozen=True, slots=True)
+class SinkRunOptions:
+    """What was asked. metrics: address and port, None: no metrics."""
+
+    config: SinksConfig
+    sinks: tuple[SinkConfig, ...]
+    from_file: str | None
+    metrics: tuple[str, int] | None
+
+
+def run_sinks(options: SinkRunOptions) -> dict[str, dict[str, int]]:
+    """Send alerts; what became of them, by sink. Raises SinkError, StreamError, CommandError."""
+    configure_logging(os.environ.get("VEDETTE_LOG_LEVEL", "info"))
+    version = importlib.metadata.version("vedette")
+    folder = options.config.spool_dir
+    opened: list[OpenSink] = []
+    for sink in options.sinks:
+        opened.append(open_sink(sink, folder, version, time.monotonic()))
+        errors.print(f"{sink.name}: {sink.form_name} to {opened[-1].delivery.transport.label}", markup=False, soft_wrap=True)
+    worker = _worker(options, opened, DeadLetters(folder / "dead", "_topic"))
+    metrics = SinkMetrics(opened, worker)
+    server = None
+    if options.metrics is not None:
+        server, port = serve_sink_metrics(*options.metrics, metrics)
+        errors.print(f"metrics on http://{options.metrics[0]}:{port}/metrics", soft_wrap=True)
+    before = {number: signal.signal(number, lambda *_: worker.stopped.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        worker.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if server is not None:
+            server.shutdown()
+    return {sink.name: metrics.totals(sink) for sink in opened}
+
+
+def _worker(options: SinkRunOptions, opened: list[OpenSink], dead: DeadLetters) -> SinkWorker:
+    owned = OwnedPartitions()
+    if options.from_file is not None:
+        source = _lines(options.from_file, options.config.spool_dir)
+        owned.now.add(source.partition)
+        return SinkWorker(source, source.commit, opened, dead, owned, after=source.after, is_done=lambda: source.is_done)
+    kafka, commit = _kafka(options.config.source, owned)
+    return SinkWorker(kafka, commit, opened, dead, owned)
+
+
+def _lines(name: str, folder: Path) -> LinesSource:
+    if name == "-":
+        return LinesSource(0, "stdin")
+    try:
+        return LinesSource(os.open(name, os.O_RDONLY | os.O_CLOEXEC), str(Path(name).resolve()), folder / "positions.json")
+    except OSError as problem:
+        raise CommandError(f"{name}: cannot be read: {problem.strerror}") from problem
+
+
+def _kafka(source: SinkSource, owned: OwnedPartitions) -> tuple[Any, Callable[[Mapping[Partition, Any]], None]]:
+    try:
+        from serving.stream.kafka.cluster import KafkaCluster
+        from serving.stream.kafka.idempotent import IdempotentOutputs
+        from serving.stream.kafka.source import KafkaSource
+    except ImportError as problem:
+        raise CommandError(
+            "Kafka needs the extra `kafka`: pip install 'vedette[operators,kafka]'; or use --from-file"
+        ) from problem
+    secret = {name: where.value() for name, where in source.secret_options.items()}
+    cluster = KafkaCluster(source.servers, {**source.options, **secret}, "vedette-sinks")
+    reader = KafkaSource(cluster, [source.topic], source.group, owned)
+    errors.print(f"alerts are read from kafka://{source.servers}/{source.topic}", markup=False, soft_wrap=True)
+    return reader, IdempotentOutputs(cluster, reader).commit
