@@ -79,6 +79,9 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
         '\'{"label_id": "ticket-7", "event": "case-41#0", "verdict": "attack", "analyst": "ada"}\'': _UNTIL_CTRL_C_LABELS,
         "vedette label follow --bootstrap 127.0.0.1:9092 --topic labels": "a broker; tests/integration/labels/test_label_topic.py runs one",
     },
+    "stand-beside-kafka-streams.md": {
+        ALL: "three programs that run until Ctrl-C; tests/e2e/streams/test_kafka_streams.py compiles the page's programs and runs them"
+    },
     "compare-two-models.md": {"vedette experiment get flows --watch": _UNTIL_CTRL_C},
     "retrain-a-model.md": {
         "vedette demo drift --report drift.html": "a server of its own; tests/e2e/demos/test_demo_drift.py plays it, shortened",
