@@ -18,6 +18,7 @@ from serving.features.plan.feature_plan import Plan, Store, compile_steps, compu
 from serving.features.reader import PlanReader
 from serving.features.stores.guarded import GuardedStore
 from serving.features.stores.sqlite import SqliteStore
+from serving.features.stores.writing import OnlineWriter, open_writer
 from serving.features.warm import warm, warm_read
 from serving.resilience.breaker import Guard
 from serving.settings import ServingSettings
@@ -50,6 +51,16 @@ class OpenReader(PlanReader):
         if seen is not None:
             await self._use(await asyncio.to_thread(feast.load, self._folder), seen)
         self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    def open_writer(self) -> OnlineWriter:
+        """A writer to the store that is read. Raises RegistryError if there is no registry, or its store cannot be written."""
+        if self._definitions is None:
+            raise RegistryError(
+                f"{self._folder}: nothing was applied to the feature store yet, so there is nowhere to write features"
+            )
+        if self._settings.feature_server_url is not None:
+            raise RegistryError("features are read from a feature server (VEDETTE_FEATURE_SERVER_URL), which is not written to")
+        return open_writer(self._definitions, self._settings.redis_url)
 
     async def refresh(self) -> None:
         """Look once for a change; a registry that cannot be read leaves the plans as they are."""

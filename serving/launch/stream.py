@@ -88,7 +88,9 @@ class StreamProcess:
     ) -> None:
         self._stopping = stopping
         self.counts = StreamCounts()
-        windows = ServedWindows(is_on=stream.windows, bound=stream.distinct_values, lateness_s=stream.lateness_s)
+        self._windows = windows = ServedWindows(
+            is_on=stream.windows, bound=stream.distinct_values, lateness_s=stream.lateness_s, push_s=stream.push_s
+        )
         own = settings.model_copy(
             update={
                 "http_port": stream.http_port,
@@ -111,10 +113,6 @@ class StreamProcess:
             codec = open_codec(chosen(event_format or CodecSettings(), CodecLimits(record_bytes=stream.max_event_bytes)))
         except ValueError as problem:
             raise StreamError(str(problem)) from problem
-        try:
-            codec = open_codec(chosen(event_format or CodecSettings(), CodecLimits(record_bytes=stream.max_event_bytes)))
-        except ValueError as problem:
-            raise StreamError(str(problem)) from problem
         parts = StreamParts(_connecting(cluster, stream), state_log, codec, scorer, windows, stream, self.counts)
         self._worker = StreamWorker(parts, stopping.is_set)
 
@@ -126,6 +124,7 @@ class StreamProcess:
             if self._worker is not None:
                 self._worker.run()
         finally:
+            self._windows.close()
             self._host.stop()
 
     @property

@@ -82,6 +82,8 @@ class StreamSettings(BaseSettings):
     distinct_values: PositiveInt = 8192
     """How many distinct values of an entity and column are told apart. With more a distinct count is an estimate, and the verdict says
     `sketched`."""
+    push_s: NonNegativeFloat = 1.0
+    """Interval at which new rows of windows are written to the online store, so that requests over HTTP see them. 0: they are not."""
     idle_s: PositiveFloat = 10.0
     """When a partition has had no event for so long, its held events are scored."""
     max_held: PositiveInt = 200_000

@@ -198,14 +198,14 @@ def _rows(prepared: Sequence[RedisCommand], keys: Sequence[Sequence[bytes]], rep
 
 
 def _prepare(project: bytes, group: Group) -> RedisCommand:
-    names = [_field(f"{plan.view.storage}:{feature.name}") for plan in group.views for feature in plan.view.features]
+    names = [field_of(f"{plan.view.storage}:{feature.name}") for plan in group.views for feature in plan.view.features]
     names += [f"_ts:{plan.view.storage}".encode() for plan in group.views]
     head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(names))
     tail = project + b"\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(name), name) for name in names)
     return RedisCommand(head, tail, len(project), group.cells)
 
 
-def _field(name: str) -> bytes:
+def field_of(name: str) -> bytes:
     """Feast's hash field of a feature: murmur3 of its name, four bytes, little endian."""
     return mmh3.hash(name, signed=False).to_bytes(4, "little")
 

@@ -79,8 +79,8 @@ def encode_snapshot(engine: WindowEngine) -> Iterator[bytes]:
     yield _encode(WindowSnapshot(SNAPSHOT, engine.newest_us, entities))
 
 
-def restore_part(engine: WindowEngine, part: bytes) -> None:
-    """Take in a part of a snapshot. Raises ValueError."""
+def restore_part(engine: WindowEngine, part: bytes) -> list[Key]:
+    """Take in a part of a snapshot; returns the keys of its entities. Raises ValueError."""
     try:
         found = _read_snapshot(part)
         if found.kind != SNAPSHOT:
@@ -88,6 +88,7 @@ def restore_part(engine: WindowEngine, part: bytes) -> None:
         engine.newest_us = max(engine.newest_us, found.newest_us)
         for key, opened, closed in found.entities:
             engine.put(key, _read(engine, opened, closed))
+        return [key for key, _, _ in found.entities]
     except (ValueError, TypeError, IndexError, msgspec.MsgspecError) as problem:
         raise ValueError(f"a snapshot of windows cannot be read: {problem}") from problem
 

@@ -17,6 +17,7 @@ from serving.stream.ports import Partition
 from serving.stream.windows.answering import AnsweredRows
 from serving.stream.windows.engine import WindowRows
 from serving.stream.windows.plan import WindowPlan
+from serving.stream.windows.push import OnlinePush, Target
 from serving.stream.windows.state import PartitionWindows
 
 BOUND: Final = 8_192
@@ -41,8 +42,17 @@ def window_spec_of(manifest: Manifest) -> WindowSpec | None:
 class WindowKind:
     """The windows of one specification; a serving.stream.state.StateKind."""
 
-    def __init__(self, spec: WindowSpec, *, bound: int = BOUND, lateness_s: float = 0.0) -> None:
-        """bound: distinct values of an entity and column that are told apart exactly. lateness_s: how late an event may be counted."""
+    def __init__(
+        self,
+        spec: WindowSpec,
+        *,
+        bound: int = BOUND,
+        lateness_s: float = 0.0,
+        target: Target | None = None,
+        every_s: float = 1.0,
+    ) -> None:
+        """bound: distinct values of an entity and column that are told apart exactly. lateness_s: how late an event may be counted.
+        target: where rows are pushed to each every_s; None: nowhere."""
         self.spec, self.bound, self.lateness_s = spec, bound, ceil(lateness_s)
         written = f"{spec.model_dump_json()} {bound}".encode()
         self.name = f"windows-{hashlib.sha256(written).hexdigest()[:12]}"
@@ -50,11 +60,16 @@ class WindowKind:
         self._plan = WindowPlan.of(spec)
         self.columns: Mapping[str, str] = self._plan.columns
         """Columns that an event must have."""
+        self.push = None if target is None else OnlinePush(self._plan, target, every_s)
+        if self.push is not None:
+            self.push.start()
         self._states: dict[Partition, PartitionWindows] = {}
 
     def open(self, partition: Partition) -> PartitionWindows:
         """A new, empty state."""
-        made = PartitionWindows(self._plan, bound=self.bound, lateness_s=self.lateness_s, answered=self.rows.add)
+        made = PartitionWindows(
+            self._plan, bound=self.bound, lateness_s=self.lateness_s, answered=self.rows.add, push=self.push
+        )
         self._states[partition] = made
         return made
 
@@ -80,12 +95,19 @@ class WindowKind:
         return self.rows.answering(parts)
 
     def metrics(self) -> Mapping[str, float]:
-        """Entities that are kept, and how many of them are sketched."""
-        states = list(self._states.values())
+        """Entities that are kept, and how many of them are sketched; rows that were pushed to the online store, and that wait to be."""
+        states, push = list(self._states.values()), self.push
+        pushed = {} if push is None else {"pushed": push.written, "push_failures": push.failures, "push_waiting": push.waiting}
         return {
+            **{name: float(count) for name, count in pushed.items()},
             "entities": float(sum(len(state.engine.entities) for state in states)),
             "sketched": float(sum(state.engine.counting.sketched for state in states)),
         }
+
+    def close(self) -> None:
+        """Push what waits, and end."""
+        if self.push is not None:
+            self.push.close()
 
     def digest(self, partition: Partition) -> str:
         """Of a partition's state: equal for two states that answer every later event alike."""

@@ -1,13 +1,17 @@
 """The windows of the models that a worker scores with, and the reader of features that answers from them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from serving.features.reader import PlanReader
+from serving.features.opening import OpenReader
+from serving.features.plan.definitions import StoredView
+from serving.features.plan.errors import RegistryError
+from serving.features.stores.writing import OnlineWriter
 from serving.models.manifest import Manifest
 from serving.ports import FeatureReader
 from serving.stream.state import StateKind
 from serving.stream.windows.kind import NoWindows, WindowKind, window_spec_of
+from serving.stream.windows.push import Target
 from serving.stream.windows.reader import WindowFeatures
 
 _log = logging.getLogger("vedette.stream")
@@ -16,16 +20,20 @@ _log = logging.getLogger("vedette.stream")
 class ServedWindows:
     """The windows of the stable bundle, whichever it is; a serving.stream.state.KindsOf."""
 
-    def __init__(self, *, is_on: bool, bound: int, lateness_s: float) -> None:
-        """is_on: whether windows are counted; if not, the online store has the features. bound, lateness_s: see WindowKind."""
+    def __init__(self, *, is_on: bool, bound: int, lateness_s: float, push_s: float) -> None:
+        """is_on: whether windows are counted; if not, the online store has the features. bound, lateness_s: see WindowKind. push_s: how
+        often their rows are pushed to the online store; 0: never."""
         self._is_on, self._bound, self._lateness_s = is_on, bound, lateness_s
+        self._push_s = push_s
+        self._ordinary: OpenReader | None = None
         self._kinds: dict[str, WindowKind] = {}
         self._told: str | None = None
 
     def over(self, ordinary: FeatureReader) -> FeatureReader:
         """The reader that answers events from these windows; see serving.app.compose."""
-        if not isinstance(ordinary, PlanReader):
+        if not isinstance(ordinary, OpenReader):
             raise TypeError(f"windows are read beside the plans of a registry, and {type(ordinary).__name__} has none")
+        self._ordinary = ordinary
         return WindowFeatures(ordinary, self._kinds)
 
     def __call__(self, manifest: Manifest) -> Sequence[StateKind]:
@@ -44,5 +52,24 @@ class ServedWindows:
             return ()
         kind = self._kinds.get(spec.service)
         if kind is None or kind.spec != spec:
-            kind = self._kinds[spec.service] = WindowKind(spec, bound=self._bound, lateness_s=self._lateness_s)
+            if kind is not None:
+                kind.close()
+            target = self._target(spec.service) if self._push_s and self._ordinary is not None else None
+            kind = self._kinds[spec.service] = WindowKind(
+                spec, bound=self._bound, lateness_s=self._lateness_s, target=target, every_s=self._push_s
+            )
         return (kind,)
+
+    def close(self) -> None:
+        """Push what waits, and end."""
+        for kind in self._kinds.values():
+            kind.close()
+
+    def _target(self, service: str) -> Target:
+        def open_target() -> tuple[OnlineWriter, Mapping[str, StoredView]]:
+            reader = self._ordinary
+            if reader is None:
+                raise RegistryError("no feature store is open")
+            return reader.open_writer(), {view.name: view for view in reader.plan(service).source.stored}
+
+        return open_target
