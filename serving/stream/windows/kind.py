@@ -17,7 +17,7 @@ from serving.stream.ports import Partition
 from serving.stream.windows.answering import AnsweredRows
 from serving.stream.windows.engine import WindowRows
 from serving.stream.windows.plan import WindowPlan
-from serving.stream.windows.push import OnlinePush, Target
+from serving.stream.windows.push import OnlinePush, PushTarget
 from serving.stream.windows.state import PartitionWindows
 
 BOUND: Final = 8_192
@@ -48,7 +48,7 @@ class WindowKind:
         *,
         bound: int = BOUND,
         lateness_s: float = 0.0,
-        target: Target | None = None,
+        target: PushTarget | None = None,
         every_s: float = 1.0,
     ) -> None:
         """bound: distinct values of an entity and column that are told apart exactly. lateness_s: how late an event may be counted.

@@ -23,7 +23,7 @@ _MOST_AT_ONCE: Final = 5_000
 _PAUSE_S: Final = 30.0
 _log = logging.getLogger("vedette.stream")
 
-Target = Callable[[], tuple[OnlineWriter, Mapping[str, StoredView]]]
+PushTarget = Callable[[], tuple[OnlineWriter, Mapping[str, StoredView]]]
 """Opens the store's writer, and names the views of the windows as they are registered. Raises ServingError."""
 WaitingRow = tuple[int, bytes]
 """Tick and raw row."""
@@ -32,7 +32,7 @@ WaitingRow = tuple[int, bytes]
 class OnlinePush:
     """Writes the rows of one specification's windows."""
 
-    def __init__(self, plan: WindowPlan, target: Target, every_s: float) -> None:
+    def __init__(self, plan: WindowPlan, target: PushTarget, every_s: float) -> None:
         """Nothing is written before `start`."""
         self._plan, self._target, self._every_s = plan, target, every_s
         self._waiting: dict[Key, WaitingRow] = {}

@@ -11,7 +11,7 @@ from serving.models.manifest import Manifest
 from serving.ports import FeatureReader
 from serving.stream.state import StateKind
 from serving.stream.windows.kind import NoWindows, WindowKind, window_spec_of
-from serving.stream.windows.push import Target
+from serving.stream.windows.push import PushTarget
 from serving.stream.windows.reader import WindowFeatures
 
 _log = logging.getLogger("vedette.stream")
@@ -65,7 +65,7 @@ class ServedWindows:
         for kind in self._kinds.values():
             kind.close()
 
-    def _target(self, service: str) -> Target:
+    def _target(self, service: str) -> PushTarget:
         def open_target() -> tuple[OnlineWriter, Mapping[str, StoredView]]:
             reader = self._ordinary
             if reader is None:
