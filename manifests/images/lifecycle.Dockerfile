@@ -1,4 +1,4 @@
-# The lifecycle image: the command line with everything that makes, judges and watches models. The monitor and the label server run it. Build context: the root.
+# The lifecycle image: the command line with everything that makes, judges and watches models. The monitor, the label server and the sinks run it. Build context: the root.
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 COPY requirements/uv.txt requirements/operators.txt requirements/

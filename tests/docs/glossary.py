@@ -11,6 +11,8 @@ CORES: Final = (
     "serving/messages.py",
     "serving/spec.py",
     "serving/scoring",
+    "serving/sinks/ports.py",
+    "serving/sinks/flow",
     "lifecycle/monitoring/sequential",
     "lifecycle/monitoring/watch",
     "lifecycle/performance",

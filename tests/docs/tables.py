@@ -19,12 +19,15 @@ from lifecycle.datasets import declarations, detector, reasons, scenario, split_
 from lifecycle.retraining.policy_text import commented_policy
 from loadtests.settings import LoadSettings
 from operators.cli.monitoring.monitor_metrics import METRICS as MONITOR_METRICS
+from operators.cli.sinks.sink_metrics import METRICS as SINK_METRICS
 from operators.cli.stream import asyncapi
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
 from serving.features.windows import spec as window_spec
 from serving.models import manifest
 from serving.settings import ServingSettings
+from serving.sinks import config as sinks
+from serving.sinks import secrets as sink_secrets
 from serving.stream.codecs.settings import CodecSettings
 from serving.stream.contract import AlertMessage, VerdictMessage
 from serving.stream.settings import StreamSettings
@@ -175,6 +178,11 @@ def monitor_metrics() -> str:
     return _table(["Metric", "Kind", "Labels", "What it says"], rows)
 
 
+def sink_metrics() -> str:
+    rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in SINK_METRICS]
+    return _table(["Metric", "Kind", "Labels", "What it says"], rows)
+
+
 def command_line() -> str:
     out = []
     for verb in verbs():
@@ -205,6 +213,8 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/operator.md", "operator metrics"): operator_metrics,
     ("docs/reference/metrics.md", "buckets"): buckets,
     ("docs/reference/monitor.md", "monitor metrics"): monitor_metrics,
+    ("docs/reference/sinks.md", "sink metrics"): sink_metrics,
+    ("docs/reference/sinks.md", "sinks"): lambda: models((sinks, sink_secrets), sinks.SinksConfig),
     ("docs/reference/detector.md", "reasons"): lambda: models((reasons,), reasons.ReasonDeclaration),
     ("docs/reference/bundle.md", "manifest"): lambda: models((manifest, window_spec), manifest.Manifest),
     ("docs/reference/detector.md", "detector"): lambda: models((detector, split_spec, scenario), detector.Detector),

@@ -13,6 +13,7 @@ from lifecycle.datasets import detector, scenario, split_spec
 from lifecycle.pipeline.running.run import RUN_VARIABLE
 from loadtests.settings import LoadSettings
 from operators.cli.monitoring.monitor_metrics import METRICS as MONITOR_METRICS
+from operators.cli.sinks.sink_metrics import METRICS as SINK_METRICS
 from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
 from serving.audit.record import AuditRecord
@@ -133,7 +134,7 @@ def test_one_minimum_of_kuberay_is_stated_everywhere():
 
 
 def test_every_metric_that_is_mentioned_exists():
-    all_ = {m.name for m in (*METRICS, *OPERATOR_METRICS, *MONITOR_METRICS)}
+    all_ = {m.name for m in (*METRICS, *OPERATOR_METRICS, *MONITOR_METRICS, *SINK_METRICS)}
     known = all_ | {f"{metric}_{end}" for metric in all_ for end in ("bucket", "sum", "count")}
     mentioned = {
         (name(p), m)

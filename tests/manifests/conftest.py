@@ -24,6 +24,8 @@ KSERVE = "overlays/kserve"
 """The runtime for KServe."""
 MONITOR = "overlays/monitor"
 """The monitor beside what serves."""
+SINKS = "overlays/sinks"
+"""What sends alerts to SIEMs."""
 LABELS = "overlays/labels"
 """The label server beside what serves."""
 OPERATORS = ("overlays/operator", "overlays/operator-webhook", "overlays/operator-namespaced", "overlays/operator-governed")

@@ -79,6 +79,7 @@ def test_ray_serve_accepts_the_serve_config(resources):
         "operator-namespaced",
         "monitor",
         "labels",
+        "sinks",
     ],
 )
 def test_skaffold_accepts_its_file(profile, data_dir):

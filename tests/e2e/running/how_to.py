@@ -89,6 +89,14 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
             "looks until Ctrl-C; tests/integration/test_retraining.py runs whole trainings"
         ),
     },
+    "send-alerts-to-a-siem.md": {
+        "vedette sinks run --metrics-port 9106": (
+            "a broker, and until Ctrl-C; tests/integration/sinks/test_sink_process.py runs it on one, with metrics"
+        ),
+        "kubectl create configmap vedette-sinks --from-file=sinks.yaml": _CLUSTER,
+        "kubectl create secret generic vedette-sinks --from-file=soar-secret": _CLUSTER,
+        "kubectl apply --server-side -k manifests/overlays/sinks": _CLUSTER,
+    },
     "scale.md": {
         "vedette up --max-replicas 4": _SERVER,
         "vedette scale simulate --html scaling.html": (
