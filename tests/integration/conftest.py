@@ -26,3 +26,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small file system cannot be mounted here (it takes root)")
     yield disk
     subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.fixture(scope="session")
+def flows_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the model `flows`, trained on generated rows."""
+    store = tmp_path_factory.mktemp("batch-store")
+    from typer.testing import CliRunner
+
+    from operators.cli.main import app
+
+    done = CliRunner().invoke(app, ["train", "flows", "--store-dir", str(store), "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return store

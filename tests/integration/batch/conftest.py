@@ -1,23 +1,12 @@
-"""A trained detector of flows, and a day of flows as files by hour."""
+"""A day of flows as files by hour."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 from lifecycle.datasets.synthetic_flows import generate_flows
-from operators.cli.main import app
-
-
-@pytest.fixture(scope="session")
-def flows_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the model `flows`, trained on generated rows."""
-    store = tmp_path_factory.mktemp("batch-store")
-    done = CliRunner().invoke(app, ["train", "flows", "--store-dir", str(store), "--json"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return store
 
 
 @pytest.fixture(scope="session")
