@@ -1,9 +1,11 @@
-"""From what a client knows of an answer to the event that a label names: a receipt, `receipt#row`, or the client's own request id.
+"""From what a client knows of an answer to the event that a label names: a receipt, `receipt#row`, the client's own request id, or the id
+of an event of a stream (`TOPIC/PARTITION/OFFSET`).
 
 Looked up in the prediction log, live and archived, the newest segments first. A name is a receipt where an answer has that receipt; else it
-is the request id of the answers that have it. Proves nothing: `vedette audit verify` does."""
+is the request id of the answers that have it. An event of a stream may have been scored twice, because a worker ended before it committed;
+then the newer answer is meant, which is the one that was committed. Proves nothing: `vedette audit verify` does."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,7 @@ from lifecycle.labels.label import split_event
 from lifecycle.monitoring.windows.answered import event_key
 from serving.audit.encoding import decode_array
 from serving.audit.segment_files import open_to_read, segments_with_records
+from serving.stream.origins import DOOR, place_of, row_of
 
 _FEW: Final = 16
 """Names that are searched for as bytes, before a line is decoded."""
@@ -44,6 +47,7 @@ class _Head(msgspec.Struct, frozen=True, gc=False):
     variant: str = ""
     revision: str = ""
     request_id: str | None = None
+    door: str = ""
     verdicts: list[str] = []
     row_numbers: list[int] | dict[str, Any] | None = None
     """Of many rows it is written raw."""
@@ -91,10 +95,11 @@ class EventFinder:
         """The event of each name, or why there is none: no answer has it, it has several rows, or several answers have the request id.
 
         model: only answers of this model. The log is read once. Raises OSError, ArchiveError."""
-        wanted = set(names) | {split_event(name)[0] for name in names}
+        wanted = _Wanted(names)
         waiting = set(names)
         by_receipt: dict[str, list[_Head]] = {}
         by_request: dict[str, list[_Head]] = {}
+        scored: dict[str, dict[str, AnsweredEvent]] = {}
         segments = sorted(
             self._log.segments(), key=lambda segment: (segment.archive is None, segment.files.start_us), reverse=True
         )
@@ -104,17 +109,58 @@ class EventFinder:
             for head in _heads(segment, wanted):
                 if model not in (None, head.model):
                     continue
-                if head.receipt in wanted:
+                if head.receipt in wanted.names:
                     by_receipt.setdefault(head.receipt, []).append(head)
-                if head.request_id is not None and head.request_id in wanted:
+                if head.request_id is not None and head.request_id in wanted.names:
                     by_request.setdefault(head.request_id, []).append(head)
+                for name, event in wanted.scored_by(head):
+                    known = scored.setdefault(name, {}).get(event.model)
+                    if known is None or known.time_us <= event.time_us:
+                        scored[name][event.model] = event
             waiting = {name for name in waiting if not _is_settled(name, by_receipt)}
             self._advance(number + 1, len(segments))
-        return {name: _chosen(name, by_receipt, by_request, model) for name in names}
+        return {
+            name: _of_stream(name, scored[name]) if name in scored else _chosen(name, by_receipt, by_request, model)
+            for name in names
+        }
 
 
-def _heads(segment: LogSegment, wanted: Collection[str]) -> Iterable[_Head]:
-    needles = [msgspec.json.encode(name)[1:-1] for name in wanted] if len(wanted) <= _FEW else [b""]
+class _Wanted:
+    """Names that are looked up."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.names = set(names) | {split_event(name)[0] for name in names}
+        self._events: dict[str, list[str]] = {}
+        for name in names:
+            if (place := place_of(name)) is not None:
+                self._events.setdefault(place, []).append(name)
+
+    def needles(self) -> list[bytes]:
+        """Of which a line has at least one."""
+        texts = [*self.names, *self._events]
+        return [msgspec.json.encode(text)[1:-1] for text in texts] if len(texts) <= _FEW else [b""]
+
+    def has(self, head: _Head) -> bool:
+        """Whether a record is of any of them."""
+        return head.receipt in self.names or head.request_id in self.names or self._is_of_a_place(head)
+
+    def scored_by(self, head: _Head) -> Iterable[tuple[str, AnsweredEvent]]:
+        """The events of streams that a record answers."""
+        if not self._is_of_a_place(head) or head.request_id is None:
+            return
+        places = {number: place for place, number in enumerate(head.numbers())}
+        for name in (name for place, names in self._events.items() if place in head.request_id for name in names):
+            row = row_of(head.request_id, name)
+            if row is not None and row in places:
+                yield name, head.event(places[row])
+
+    def _is_of_a_place(self, head: _Head) -> bool:
+        origins = head.request_id
+        return head.door == DOOR and origins is not None and any(place in origins for place in self._events)
+
+
+def _heads(segment: LogSegment, wanted: _Wanted) -> Iterable[_Head]:
+    needles = wanted.needles()
     for line in segment.entries():
         if not any(needle in line for needle in needles):
             continue
@@ -122,8 +168,14 @@ def _heads(segment: LogSegment, wanted: Collection[str]) -> Iterable[_Head]:
             head = _decoded(line)
         except (ValueError, KeyError, TypeError, RecursionError):  # no JSON, no record, no UTF-8, or nested without end
             continue
-        if head.receipt in wanted or head.request_id in wanted:
+        if wanted.has(head):
             yield head
+
+
+def _of_stream(name: str, found: Mapping[str, AnsweredEvent]) -> AnsweredEvent | UnknownEvent:
+    if len(found) > 1:
+        return UnknownEvent(f"{name}: the models {', '.join(sorted(found))} scored this event; name one by `model`")
+    return next(iter(found.values()))
 
 
 def _is_settled(name: str, by_receipt: dict[str, list[_Head]]) -> bool:

@@ -20,10 +20,10 @@ from serving.scoring.answers import MIXED
 from serving.scoring.row_group import MODEL, RULES
 from serving.scoring.variant_set import VARIANT
 from serving.stream.events import StreamEvents, joined_columns
+from serving.stream.origins import DOOR, origins_of
 from serving.stream.ports import StreamError
 from serving.stream.state import SketchingKind, StateKind
 
-DOOR: Final = "kafka"
 _OF_THE_EVENT: Final = (BadRequest, TooLarge, Unsupported)
 
 
@@ -156,6 +156,7 @@ class BatchScorer:
             self.model,
             None,
             tuple(inputs),
+            id=origins_of(parts),
             parameters={"operating_point": self.operating_point} if self.operating_point else {},
             outputs=tuple(RequestedOutput(name) for name in outputs),
             deadline_s=self.deadline_s,

@@ -28,13 +28,14 @@ def record(
     row_numbers: list[int] | None = None,
     receipt: str | None = None,
     columns: dict[str, list[float]] | None = None,
+    door: str = "http",
 ) -> AuditRecord:
     """The record of one answer; its time is the number, in seconds after START_US."""
     rows = len(verdicts)
     return AuditRecord(
         receipt=receipt or f"r-{number:x}",
         time_us=START_US + number * SECOND_US,
-        door="http",
+        door=door,
         model=model,
         version="1",
         revision=revision,

@@ -93,7 +93,7 @@ def test_defaults_do_not_depend_on_variables(monkeypatch):
 
 def test_the_labels_of_the_page_are_labels():
     lines = [line for line in PAGE.splitlines() if line.startswith('{"') and '"analyst"' in line]
-    assert [decode_request(line.encode()).name for line in lines] == ["01J9Z5T1T8Q3V6#17"]
+    assert [decode_request(line.encode()).name for line in lines] == ["01J9Z5T1T8Q3V6#17", "vedette.events/3/1829"]
     for line in lines:
         judge("LabelRequest", json.loads(line))
 

@@ -312,12 +312,12 @@ def test_alerts_are_counted_once_though_they_came_twice(played):
 
 
 def test_labels_name_what_was_scored(played):
-    """By receipt and row, as the verdict has them."""
+    """By receipt and row, or by the event's id, as the verdict has them."""
     producer = Producer({"bootstrap.servers": played.servers, "log_level": 2})
     verdicts = [alert["verdict"] for alert in played.values(played.topics.alerts)][:3]
-    for verdict in verdicts:
-        label = {"receipt": verdict["receipt"], "row": verdict["row"], "verdict": "attack", "analyst": "ada"}
-        producer.produce(played.topics.labels, json.dumps(label))
+    for verdict, named in zip(verdicts, ("row", "row", "id"), strict=True):
+        event = {"receipt": verdict["receipt"], "row": verdict["row"]} if named == "row" else {"event": verdict["id"]}
+        producer.produce(played.topics.labels, json.dumps({**event, "verdict": "attack", "analyst": "ada"}))
     assert producer.flush(HANG_S) == 0
     followed = verb(
         "label", "follow", "--bootstrap", played.servers, "--topic", played.topics.labels, "--store-dir", str(played.store),
@@ -325,9 +325,7 @@ def test_labels_name_what_was_scored(played):
     )  # fmt: skip
     found = json.loads(followed.stdout)
     assert (found["given"], found["set_aside"]) == (len(verdicts), 0), followed.stderr
-    shown = json.loads(
-        verb(
-            "label", "show", f"{verdicts[0]['receipt']}#{verdicts[0]['row']}", "--store-dir", str(played.store), "--json"
-        ).stdout
-    )
-    assert json.dumps(shown).count("ada") >= 1
+    for verdict in verdicts:
+        name = f"{verdict['receipt']}#{verdict['row']}"
+        shown = verb("label", "show", name, "--store-dir", str(played.store), "--json")
+        assert '"ada"' in shown.stdout

@@ -107,3 +107,47 @@ def test_alerts_are_read_as_they_are_appended(predictions):
     predictions.append(record(8, verdicts=["alert"]), record(9))
     assert [one.event for one in alerts.all()] == ["r-1", "r-2#1", "r-3#1", "r-8"]
     assert len(alerts.all()) == 4
+
+
+class TestEventsOfStreams:
+    """An event of a stream is named by its place in the topic, as its verdict names it."""
+
+    @pytest.fixture
+    def streams(self, tmp_path):
+        log = PredictionLog(tmp_path / "audit", segment_bytes=900)
+        log.append(
+            record(1, verdicts=["benign", "alert"], request_id="events/0/10-11", door="kafka", receipt="aborted"),
+            record(2, verdicts=["alert"], request_id="events/0/11", door="http", receipt="by-a-client"),
+            record(3, verdicts=["benign", "alert", "benign"], request_id="events/0/10-11 events/1/7", door="kafka"),
+            record(4, verdicts=["alert"], row_numbers=[1], request_id="events/2/1-2", door="kafka", receipt="split"),
+            record(4, verdicts=["benign"], row_numbers=[0], request_id="events/2/1-2", door="kafka", receipt="split"),
+            record(5, verdicts=["benign"], request_id="events/1/7", door="kafka", model="dns", receipt="of-dns"),
+        )
+        return EventFinder(RecordLog(log.folder))
+
+    @pytest.mark.parametrize(
+        ("name", "event", "verdict"),
+        [
+            pytest.param("events/0/11", "r-3#1", "alert", id="of two answers the newer, not one that a client named so"),
+            pytest.param("events/2/2", "split#1", "alert", id="the row that another variant answered"),
+            pytest.param("events/2/1", "split#0", "benign", id="the row that stable answered"),
+        ],
+    )
+    def test_its_row_is_found(self, streams, name, event, verdict):
+        found = streams.find(name)
+        assert (found.event, found.verdict) == (event, verdict)
+
+    def test_of_an_event_that_two_models_scored_the_model_is_named(self, streams):
+        with pytest.raises(UnknownEvent, match="the models dns, flows scored this event; name one by `model`"):
+            streams.find("events/1/7")
+        assert streams.find("events/1/7", "flows").event == "r-3#2"
+        assert streams.find("events/1/7", "dns").event == "of-dns"
+
+    @pytest.mark.parametrize("name", ["events/0/12", "events/9/10", "vents/0/10", "events/0/1", "events/0/", "events/0/10#0"])
+    def test_an_event_that_was_not_scored(self, streams, name):
+        with pytest.raises(UnknownEvent, match="no answer has"):
+            streams.find(name)
+
+    def test_many_at_once(self, streams):
+        found = streams.find_all([f"events/0/{n}" for n in range(30)])
+        assert [name for name, event in found.items() if not isinstance(event, UnknownEvent)] == ["events/0/10", "events/0/11"]
