@@ -8,6 +8,13 @@ import msgspec
 from serving.batch.data.source import Source
 
 
+class BehaviourWindows(msgspec.Struct, frozen=True):
+    """Lengths in seconds: of a window, and of the time for which a peer is known."""
+
+    window_s: int
+    history_s: int
+
+
 class BatchJob(msgspec.Struct, frozen=True):
     """One job. settings: fields of ServingSettings. bundle: the digest of the model's bundle. revision: fields of
     RevisionSpec, with its digest. offline: stored rows of views that are not counted over the data: view -> Parquet file."""
@@ -23,12 +30,14 @@ class BatchJob(msgspec.Struct, frozen=True):
     settings: Mapping[str, Any]
     records: str = "rows"
     """`rows`: the prediction log has every answer. `files`: it has none of them, and whoever runs the job records each file's digest."""
+    behaviour: BehaviourWindows | None = None
+    """Of a behavioural model; None: each row is scored."""
     offline: Mapping[str, str] = {}
 
     @property
     def identity(self) -> str:
         """Everything but the input that can change the output's rows."""
-        parts = msgspec.to_builtins((self.revision_digest, self.source, self.offline, FORMAT))
+        parts = msgspec.to_builtins((self.revision_digest, self.source, self.behaviour, self.offline, FORMAT))
         return msgspec.json.encode(parts, order="sorted").decode()
 
 

@@ -72,6 +72,8 @@ class WorkUnit(msgspec.Struct, frozen=True):
     context_us: int | None = None
     first_row: int | None = None
     end_row: int | None = None
+    after: tuple[str, ...] = ()
+    """Units whose files it reads beside the input; they are done before."""
 
     @property
     def partition(self) -> str:
@@ -110,6 +112,20 @@ def plan_units(
         name = "/".join([f"date={NOWHEN}", *([f"hour={NOWHEN}"] if length == "hour" else []), "part-0000"])
         rows = sum(g.untimed for f in files for g in f.groups)
         units.append(WorkUnit(name, rows, tuple(untimed), _key(identity, name, untimed)))
+    return units
+
+
+def plan_windows(files: Sequence[InputFile], *, identity: str, window_s: int) -> list[WorkUnit]:
+    """A unit for each window that has events, whole however many rows it has, in order of time. Windows begin at multiples of their
+    length; those of less than an hour are parts of their hour's folder."""
+    seconds, counts = _histogram(files)
+    units = []
+    for start in np.unique(seconds // window_s).tolist():
+        low, high = start * window_s, (start + 1) * window_s
+        rows = int(counts[(seconds >= low) & (seconds < high)].sum())
+        folder = folder_of(low * SECOND_US, "hour" if window_s <= LENGTHS["hour"] else "day")
+        part = (low % LENGTHS["hour"]) // window_s if window_s <= LENGTHS["hour"] else (low % LENGTHS["day"]) // window_s
+        units.append(_timed_unit(files, f"{folder}/part-{part:04d}", low, high, rows, 0, identity))
     return units
 
 

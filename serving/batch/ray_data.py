@@ -15,7 +15,8 @@ from serving.batch.job import BatchJob
 from serving.batch.output import UnitDone
 from serving.batch.plan import WorkUnit, chains
 from serving.batch.run import Workers
-from serving.batch.scoring.unit_scorer import ComposeWith, UnitScorer
+from serving.batch.scorers import open_scorer
+from serving.batch.scoring.composed import ComposeWith
 from serving.clock import SystemClock
 
 RUNS_PER_ACTOR: Final = 4
@@ -66,7 +67,7 @@ class _Actor:
     """One worker of the pool."""
 
     def __init__(self, job: bytes, compose: ComposeWith) -> None:
-        self._scorer = UnitScorer(msgspec.json.decode(job, type=BatchJob), compose, SystemClock())
+        self._scorer = open_scorer(msgspec.json.decode(job, type=BatchJob), compose, SystemClock())
 
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for run in batch["units"].tolist():

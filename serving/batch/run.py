@@ -8,12 +8,14 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from serving.batch.behaviour.planning import behaviour_units
 from serving.batch.data.files import BatchFolder
 from serving.batch.data.inputs import is_timed, scan
 from serving.batch.job import BatchJob
 from serving.batch.output import BatchOutput, UnitDone
 from serving.batch.plan import WorkUnit, plan_files, plan_units
-from serving.batch.scoring.unit_scorer import ComposeWith, UnitScorer
+from serving.batch.scorers import open_scorer
+from serving.batch.scoring.composed import ComposeWith
 from serving.clock import SystemClock
 
 MAX_ROWS: Final = 500_000
@@ -71,36 +73,40 @@ def run_job(
     clock, output = SystemClock(), BatchOutput(BatchFolder(job.output))
     started_s = clock.monotonic_s()
     with output.locked(owner):
-        units = _plan(job, wanted, output, tell)
+        phases = _phases(job, wanted, output, tell)
+        units = [unit for phase in phases for unit in phase]
         done = output.done()
         output.clear(units, done, replace=wanted.replace)
-        waiting = [unit for unit in units if not _is_done(unit, done, output)]
-        names = {unit.name for unit in waiting}
+        ready = {unit.name for unit in units if _is_done(unit, done, output)}
         for unit in units:
-            if unit.name not in names:
+            if unit.name in ready:
                 committed(done[unit.name])
         rows, scored = sum(unit.rows for unit in units), Counter[str]()
-        before = rows - sum(unit.rows for unit in waiting)
+        before = sum(unit.rows for unit in units if unit.name in ready)
         tell(Progress("scoring", before, rows))
-        for entry in workers(job, waiting) if waiting else ():
-            done[entry.name] = entry
-            committed(entry)
-            scored["rows"] += entry.rows
-            scored["units"] += 1
-            tell(Progress("scoring", before + scored["rows"], rows, entry.name))
+        for phase in phases:
+            waiting = [unit for unit in phase if unit.name not in ready]
+            for entry in workers(job, waiting) if waiting else ():
+                done[entry.name] = entry
+                committed(entry)
+                scored["done"] += next(unit.rows for unit in waiting if unit.name == entry.name)
+                scored["rows"] += entry.rows
+                scored["units"] += 1
+                tell(Progress("scoring", before + scored["done"], rows, entry.name))
     counts: Counter[str] = Counter()
     for unit in units:
         counts.update(done[unit.name].counts)
     seconds = clock.monotonic_s() - started_s
     kept = {name: count for name, count in sorted(counts.items()) if count}
-    return Summary(len(units), rows, scored["units"], scored["rows"], kept, seconds)
+    read = sum(done[unit.name].rows for unit in units)
+    return Summary(len(units), read, scored["units"], scored["rows"], kept, seconds)
 
 
 def here(compose: ComposeWith, tell: Callable[[int], object] = lambda rows: None) -> Workers:
     """Score in this process, one unit after the other. tell: gets the number of rows after each request."""
 
     def score(job: BatchJob, units: Sequence[WorkUnit]) -> Iterator[UnitDone]:
-        scorer = UnitScorer(job, compose, SystemClock())
+        scorer = open_scorer(job, compose, SystemClock())
         try:
             for unit in units:
                 yield scorer.run(unit, tell)
@@ -110,14 +116,17 @@ def here(compose: ComposeWith, tell: Callable[[int], object] = lambda rows: None
     return score
 
 
-def _plan(job: BatchJob, wanted: BatchCut, output: BatchOutput, tell: Callable[[Progress], object]) -> list[WorkUnit]:
+def _phases(job: BatchJob, wanted: BatchCut, output: BatchOutput, tell: Callable[[Progress], object]) -> list[list[WorkUnit]]:
+    """Units that may be done in any order, after those of the phases before."""
     known = output.scanned()
     files = scan(BatchFolder(job.input), job.source, known, lambda done, of: tell(Progress("scanning", done, of)))
     output.keep_scanned(known)
+    if job.behaviour is not None:
+        return behaviour_units(files, job.behaviour, identity=job.identity, since_us=wanted.since_us, until_us=wanted.until_us)
     if not is_timed(files):
-        return plan_files(files, identity=job.identity, max_rows=wanted.max_rows)
+        return [plan_files(files, identity=job.identity, max_rows=wanted.max_rows)]
     windows = job.source.windows
-    return plan_units(
+    units = plan_units(
         files,
         identity=job.identity,
         max_rows=wanted.max_rows,
@@ -126,6 +135,7 @@ def _plan(job: BatchJob, wanted: BatchCut, output: BatchOutput, tell: Callable[[
         since_us=wanted.since_us,
         until_us=wanted.until_us,
     )
+    return [units]
 
 
 def _is_done(unit: WorkUnit, done: dict[str, UnitDone], output: BatchOutput) -> bool:

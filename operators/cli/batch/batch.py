@@ -99,7 +99,8 @@ def job_of(
 ) -> "BatchJob":
     """The job for these settings. Raises CommandError, NoSuchModel."""
     from lifecycle.training.batch.source import source_of
-    from serving.batch.job import BatchJob
+    from serving.batch.behaviour.risk_scorer import behaviour_of
+    from serving.batch.job import BatchJob, BehaviourWindows
     from serving.models.store import open_store
     from serving.spec import RevisionSpec
 
@@ -107,6 +108,7 @@ def job_of(
     if operating_point is not None and operating_point not in bundle.manifest.operating_points:
         known = sorted(bundle.manifest.operating_points)
         raise CommandError(f"--operating-point {operating_point}: model {model!r} has {known or 'none; leave it out'}")
+    behaviour = behaviour_of(bundle)
     revision = RevisionSpec(bundle=bundle.digest, operating_point=operating_point)
     return BatchJob(
         input=source,
@@ -116,7 +118,8 @@ def job_of(
         bundle=bundle.digest,
         revision=revision.model_dump(mode="json", exclude_defaults=True),
         revision_digest=revision.digest,
-        source=source_of(bundle.manifest),
+        source=source_of(bundle.manifest) if behaviour is None else behaviour.source,
+        behaviour=None if behaviour is None else BehaviourWindows(behaviour.window_s, behaviour.history_s),
         settings=_set(settings),
         records=records,
     )

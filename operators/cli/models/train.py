@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
 from operators.cli.control_plane import StoreDir
+from operators.cli.models.training_record import record_training
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,13 +43,19 @@ def train(
 ) -> None:
     """Train a detector and put its bundle into the store."""
     from lifecycle.datasets.declarations import read_detector
+    from lifecycle.training.behaviour.declaration import read_behaviour
+    from operators.cli.models.train_behaviour import train_windows
     from operators.cli.registry.signing import sign_trained
     from serving.settings import ServingSettings
 
     settings = ServingSettings() if store_dir is None else ServingSettings(store_dir=store_dir)
     if bundle_dir is not None and bundle_dir.exists():
         raise CommandError(f"--bundle-dir {bundle_dir}: is there already; remove it, or give another folder")
-    bundle = _train(read_detector(detector), data, data_dir, settings, seed)
+    behaviour = read_behaviour(detector)
+    if behaviour is not None:
+        bundle = train_windows(behaviour, data, data_dir, settings, seed)
+    else:
+        bundle = _train(read_detector(detector), data, data_dir, settings, seed)
     sign_trained(bundle, settings)
     if bundle_dir is not None:
         shutil.copytree(bundle.folder, bundle_dir)
@@ -142,17 +148,6 @@ def _train(
     return bundle
 
 
-def record_training(bundle: "Bundle", settings: "ServingSettings") -> None:
-    """Put on record who trained a bundle: that person may not approve it."""
-    from operators.cli.acts import record_act
-
-    lineage = bundle.manifest.lineage
-    evidence = {"data_digest": lineage.data_digest, "code_commit": lineage.code_commit} if lineage else {}
-    if run := os.environ.get("VEDETTE_PIPELINE_RUN"):
-        evidence["pipeline_run"] = run
-    record_act(settings, "bundle.train", f"bundle/{bundle.digest}", f"detector {bundle.manifest.name}", evidence)
-
-
 def materialize(store: "FeastStore", at_us: "NDArray[np.int64]", service: str, tell: "Progress") -> None:
     """Put each entity's newest features into the online store, so that the bundle can be served at once."""
     first, last = (datetime.fromtimestamp(int(t) / 1e6, tz=UTC) for t in (at_us.min(), at_us.max()))
@@ -191,7 +186,9 @@ def _show(bundle: "Bundle", *, as_json: bool) -> None:
     rows = []
     for name, point in manifest.operating_points.items():
         e = point.expected
-        if e is not None:
+        if e is None:
+            rows.append([name, point.requirement, "", f"{point.threshold:.4g}", *[""] * 5])
+        else:
             figures = [f"{v:.3f}" for v in (e.precision, e.recall, e.f1)]
             rows.append([name, point.requirement, promise(point), f"{point.threshold:.4g}", *figures,
                          f"{e.false_alarm_rate:.2%}", f"{e.attack_share:.1%}"])  # fmt: skip

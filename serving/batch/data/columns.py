@@ -33,8 +33,9 @@ class Typed:
     def numbered(self) -> tuple[NDArray[np.int64], dict[Any, int]]:
         """A code >= 0 for each row, and the code of each value."""
         if self.words and self.codes is not None:
-            codes = {word: code for code, word in enumerate(self.words) if word}
-            return np.where(self.codes < 0, len(self.words), self.codes), {**codes, b"": len(self.words)}
+            codes = {word: code for code, word in enumerate(self.words)}
+            blank = codes.setdefault(b"", len(self.words))
+            return np.where(self.codes < 0, blank, self.codes), codes
         distinct, places = np.unique(self.values, return_inverse=True)
         return places.astype(np.int64), {value: code for code, value in enumerate(distinct.tolist())}
 

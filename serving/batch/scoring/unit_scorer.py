@@ -3,11 +3,9 @@
 One request has some thousand rows. One that is refused is asked again in halves, down to the rows at fault; these are written with
 the reason in place of a verdict."""
 
-import asyncio
-import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,77 +16,42 @@ from numpy.typing import NDArray
 from serving.audit.record import NotRecorded
 from serving.batch.data.columns import TypedRows, read_columns
 from serving.batch.data.event_times import NO_TIME
-from serving.batch.data.files import BatchFolder
 from serving.batch.data.inputs import AT, FILE, ROW, read_unit
 from serving.batch.errors import BatchError
 from serving.batch.job import BatchJob
 from serving.batch.output import HashingStream, UnitDone, file_of, record
 from serving.batch.plan import WorkUnit
-from serving.batch.scoring.reader import HistoryReader
+from serving.batch.scoring.composed import REQUEST_ROWS, ComposedScorer
 from serving.batch.scoring.stored_rows import StoredRows
-from serving.batch.scoring.verdict_rows import answered, outputs_of, rejected, schema_of
+from serving.batch.scoring.verdict_rows import answered, rejected, schema_of
 from serving.batch.scoring.windows import count_windows
 from serving.errors import ServingError
-from serving.messages import DTYPES, InferAnswer, InferRequest, RequestedOutput, Tensor
-from serving.models.store import open_store
-from serving.ports import Clock, FeatureReader
-from serving.settings import ServingSettings
-from serving.spec import ModelSpec, RevisionSpec, ServingSpec
+from serving.messages import DTYPES, InferAnswer, Tensor
 
-REQUEST_ROWS: Final = 16_384
-"""Rows of one request, and of one row group of the output."""
 MOST_STORED_US: Final = 7 * 86_400 * 1_000_000
 """How far before a unit stored rows are looked for."""
-_DEADLINE_S: Final = 3600.0
-
-
-class ComposeWith(Protocol):
-    """serving.app's `compose`, with the batch's own features."""
-
-    def __call__(self, settings: ServingSettings, *, reader: FeatureReader) -> Awaitable[Any]:
-        """Wire the objects of one replica."""
-        ...
 
 
 class UnitScorer:
     """One worker's Scorer. Not for several threads."""
 
-    def __init__(self, job: BatchJob, compose: ComposeWith, clock: Clock) -> None:
-        """Load the model. Raises BatchError if it cannot be loaded."""
-        self._clock = clock
-        self._job, self._input, self._output = job, BatchFolder(job.input), BatchFolder(job.output)
-        # A breaker spares clients a failing model; here it would set aside the good rows that come after some bad ones. A record that
-        # is dropped because a queue is full would be lost, so each answer waits for its own.
-        audit = "off" if job.records == "files" or job.settings.get("audit") == "off" else "strict"
-        self._settings = ServingSettings.model_validate(
-            {**job.settings, "breakers": False, "cache": "off", "audit": audit, "audit_models": {}, "max_rows": REQUEST_ROWS}
-        )
-        self._reader = HistoryReader(self._settings.feast_dir, self._settings.feature_repo)
-        bundle = open_store(self._settings).read(job.bundle)
-        self._manifest = bundle.manifest
+    def __init__(self, job: BatchJob, scorer: ComposedScorer) -> None:
+        self._job, self._scorer, self._manifest = job, scorer, scorer.bundle.manifest
         fields = (
             (*self._manifest.entity_keys, *self._manifest.request_fields) if self._manifest.assembly else self._manifest.inputs
         )
         self._datatypes = {field.name: field.datatype for field in fields}
-        self._outputs = tuple(RequestedOutput(name) for name in outputs_of(self._manifest))
-        self._stored = StoredRows(job.offline, self._reader.keys_of_views())
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="batch", daemon=True)
-        self._thread.start()
-        self._composition = self._wait(self._open(compose))
+        self._stored = StoredRows(job.offline, scorer.reader.keys_of_views())
 
     def close(self) -> None:
-        """Release everything; the prediction log is complete afterwards."""
-        self._wait(self._composition.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        """Release everything."""
+        self._scorer.close()
 
     def run(self, unit: WorkUnit, tell: Callable[[int], object] = lambda rows: None) -> UnitDone:
         """Score a unit and commit its file. tell: gets the number of rows after each request.
 
         Raises BatchError, ServingError for what another attempt may cure."""
-        table = read_unit(self._input, unit, self._job.source)
+        table = read_unit(self._scorer.input, unit, self._job.source)
         rows = read_columns(table, self._job.source, allow_nonfinite=self._manifest.allow_nonfinite)
         at_us = table[AT].to_numpy()
         own = np.ones(len(at_us), dtype=np.bool_) if unit.from_us is None else at_us >= unit.from_us
@@ -96,31 +59,19 @@ class UnitScorer:
             rows.reject(at_us == NO_TIME, lambda _: "the time of the event is missing or cannot be read")
         self._use_history(unit, rows, at_us)
         counts: Counter[str] = Counter()
-        with self._output.replacing(file_of(unit.name)) as file:
+        with self._scorer.output.replacing(file_of(unit.name)) as file:
             stream = HashingStream(file)
             with pq.ParquetWriter(stream, schema_of(self._manifest), compression="zstd", compression_level=1) as writer:
                 for part in self._tables(table, rows, at_us, np.flatnonzero(own), unit):
                     writer.write_table(part)
                     _count(part, counts)
                     tell(part.num_rows)
-        entry = UnitDone(
-            name=unit.name,
-            key=unit.key,
-            rows=int(own.sum()),
-            counts=dict(counts),
-            digest=stream.digest,
-            size=stream.size,
-            model=self._job.model,
-            version=self._job.version,
-            revision=self._job.revision_digest,
-            reads=tuple(read.path for read in unit.reads),
-            done_us=self._clock.now_us(),
-        )
+        entry = self._scorer.entry(unit, int(own.sum()), counts, stream)
         if entry.rows != unit.rows:
             raise BatchError(
                 f"{unit.name}: {entry.rows} rows were found where {unit.rows} were planned; the input changed, start again"
             )
-        record(self._output, entry)
+        record(self._scorer.output, entry)
         return entry
 
     def _tables(
@@ -172,11 +123,7 @@ class UnitScorer:
         stamp = self._manifest.event_time_field
         if stamp is not None and stamp not in self._datatypes and (at_us[index] != NO_TIME).all():
             inputs.append(Tensor(stamp, "INT64", at_us[index]))
-        request = InferRequest(
-            self._job.model, None, tuple(inputs), outputs=self._outputs, door="batch", deadline_s=_DEADLINE_S
-        )
-        answer: InferAnswer = self._wait(self._composition.service.infer(request))
-        return answer
+        return self._scorer.ask(tuple(inputs))
 
     def _use_history(self, unit: WorkUnit, rows: TypedRows, at_us: NDArray[np.int64]) -> None:
         """Features as of the unit's rows: counted over the data, or stored."""
@@ -188,21 +135,7 @@ class UnitScorer:
             after_us = None if unit.from_us is None else unit.from_us - windows.ttl_s * 1_000_000 - 1_000_000
             counted = count_windows(rows, at_us, windows, is_good, after_us)
             views = {**views, **dict.fromkeys(windows.views, counted)}
-        self._reader.use(views)
-
-    async def _open(self, compose: ComposeWith) -> Any:
-        composition = await compose(self._settings, reader=self._reader)
-        revision = RevisionSpec.model_validate(dict(self._job.revision))
-        spec = ModelSpec(name=self._job.model, version=self._job.version, revision=revision)
-        await composition.service.apply(ServingSpec(models=(spec,)))
-        if not composition.service.is_ready():
-            why = composition.service.why_not_ready()
-            await composition.close()
-            raise BatchError(f"model {self._job.model!r} cannot be loaded: {why}")
-        return composition
-
-    def _wait(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        self._scorer.reader.use(views)
 
 
 def _part(place: Mapping[str, Any], index: NDArray[np.intp]) -> dict[str, Any]:

@@ -29,11 +29,11 @@ def _measure(rows: TypedRows, spec: SourceAggregate, is_good: NDArray[np.bool_])
         codes = column.codes if column.codes is not None else np.unique(column.values, return_inverse=True)[1]
         return Measure("distinct", codes[is_good])
     if spec.where is not None:
-        return Measure("mean", _matches(column.values[is_good], spec.where))
+        return Measure("mean", matches(column.values[is_good], spec.where))
     return Measure(spec.op, column.values[is_good].astype(np.float64))
 
 
-def _matches(values: NDArray[Any], where: SourceMatch) -> NDArray[np.bool_]:
+def matches(values: NDArray[Any], where: SourceMatch) -> NDArray[np.bool_]:
     """Which values a rule means. values: as the model takes them, text as bytes."""
     if values.dtype != object:
         listed = where.equals if where.equals is not None else where.not_equals

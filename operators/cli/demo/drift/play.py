@@ -110,7 +110,7 @@ def train_first(store_dir: Path, files: Path) -> None:
     from lifecycle.datasets.declarations import read_detector
     from lifecycle.training.feast_store import FeastStore
     from lifecycle.training.train import add_to_store, prepare, train
-    from operators.cli.models.train import record_training
+    from operators.cli.models.training_record import record_training
     from serving.models.store import BundleStore
     from serving.settings import ServingSettings
 
