@@ -94,13 +94,16 @@ class AlertMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
 
 
 class InvestigateMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A request for a closer look at an event with the verdict `investigate`. Times are microseconds since the epoch.
-
-    due_us: the result is wanted by then. A later one counts too, and the risk says that it was late."""
+    """A request for a closer look at an event with the verdict `investigate`. A result after the deadline counts too; the risk says that
+    it was late."""
 
     schema: str
+    """Form of the message."""
     verdict: VerdictMessage
+    """The verdict, as in the topic of the verdicts."""
     asked_us: int
+    """When it was asked for, microseconds since the epoch."""
     due_us: int
+    """When the result is wanted by, microseconds since the epoch."""
     event: dict[str, Any] = {}
     """The event as it was decoded."""

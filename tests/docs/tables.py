@@ -29,7 +29,7 @@ from serving.settings import ServingSettings
 from serving.sinks import config as sinks
 from serving.sinks import secrets as sink_secrets
 from serving.stream.codecs.settings import CodecSettings
-from serving.stream.contract import AlertMessage, VerdictMessage
+from serving.stream.contract import AlertMessage, InvestigateMessage, VerdictMessage
 from serving.stream.settings import StreamSettings
 from serving.telemetry import counts, names
 from tests.docs import resources
@@ -231,6 +231,7 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/retraining.md", "policy"): lambda: f"```yaml\n{commented_policy()}```\n",
     ("docs/reference/streams.md", "verdict"): lambda: message_fields(VerdictMessage),
     ("docs/reference/streams.md", "alert"): lambda: message_fields(AlertMessage),
+    ("docs/reference/streams.md", "investigate"): lambda: message_fields(InvestigateMessage),
     ("docs/reference/glossary.md", "nouns"): glossary,
 }
 """(page, part) -> what should stand there."""

@@ -16,14 +16,18 @@ from lifecycle.labels.label import SELECTIONS, VERDICTS
 from lifecycle.labels.requests import LabelRequest
 from serving.messages import DTYPES
 from serving.models.manifest import Manifest
+from serving.risk.json_form import RISK_SCHEMA
+from serving.risk.signal import KINDS
 from serving.stream.codecs.framing import CONFLUENT_HEADER, SCHEMA_ID_HEADER
 from serving.stream.contract import (
     ALERT_SCHEMA,
     ID_HEADER,
+    INVESTIGATE_SCHEMA,
     REASON_HEADER,
     TRACE_HEADER,
     VERDICT_SCHEMA,
     AlertMessage,
+    InvestigateMessage,
     VerdictMessage,
 )
 from serving.stream.settings import StreamSettings
@@ -73,6 +77,16 @@ def contract(settings: StreamSettings, *, labels: str = LABELS_TOPIC, manifest: 
         ),
         "labels": _channel(labels, "Analysts' verdicts on what was scored. Key: free.", "Label"),
     }
+    if settings.investigate:
+        channels["investigate"] = _channel(
+            settings.investigate,
+            "Events with the verdict investigate, for a closer look by a deadline. Key: the entity.",
+            "Investigate",
+        )
+    if settings.risks:
+        channels["risks"] = _channel(
+            settings.risks, "The risk of an entity, when it changed notably. Key: the entity's text.", "Risk", cleanup="compact"
+        )
     operations = {
         "scoreEvents": _operation("receive", "events", "`vedette stream` reads each event once per consumer group."),
         "writeVerdicts": _operation("send", "verdicts", "Committed together with the position in the events (exactly_once)."),
@@ -82,6 +96,12 @@ def contract(settings: StreamSettings, *, labels: str = LABELS_TOPIC, manifest: 
             "receive", "labels", "`vedette label follow` reads labels; an offset is committed when they are durable."
         ),
     }
+    if settings.investigate:
+        operations["askForALook"] = _operation("send", "investigate", "Committed together with its verdict.")
+    if settings.risks:
+        operations["writeRisks"] = _operation(
+            "send", "risks", "`vedette risk follow` and `enrich` write at least once; the newest counts."
+        )
     return {
         "asyncapi": ASYNCAPI,
         "info": {
@@ -100,13 +120,13 @@ def contract(settings: StreamSettings, *, labels: str = LABELS_TOPIC, manifest: 
     }
 
 
-def _channel(address: str, description: str, message: str) -> dict[str, Any]:
+def _channel(address: str, description: str, message: str, cleanup: str = "delete") -> dict[str, Any]:
     return {
         "address": address,
         "description": description,
         "messages": {message[0].lower() + message[1:]: {"$ref": f"#/components/messages/{message}"}},
         "bindings": {
-            "kafka": {"topic": address, "topicConfiguration": {"cleanup.policy": ["delete"]}, "bindingVersion": _BINDING}
+            "kafka": {"topic": address, "topicConfiguration": {"cleanup.policy": [cleanup]}, "bindingVersion": _BINDING}
         },
     }
 
@@ -170,6 +190,23 @@ def _messages() -> dict[str, Any]:
                 }
             ],
         ),
+        "Investigate": _message(
+            "vedette.investigate", "InvestigateMessage", of_event, (ID_HEADER,), entity,
+            summary="An event that wants a closer look; `vedette risk enrich` gives one, or a program of yours by `vedette risk add`.",
+            examples=[
+                {
+                    "headers": {ID_HEADER: _EXAMPLE_VERDICT["id"]},
+                    "payload": {
+                        "schema": INVESTIGATE_SCHEMA,
+                        "verdict": {**_EXAMPLE_VERDICT, "verdict": "investigate", "score": 0.4211, "probability": 0.31},
+                        "asked_us": 1_313_682_751_204_118,
+                        "due_us": 1_313_682_811_204_118,
+                        "event": {"host": "147.32.84.165", "proto": "icmp", "bytes": 1066, "event_id": "flow-18297"},
+                    },
+                }
+            ],
+        ),
+        "Risk": _message("vedette.risk", "Risk", {}, (), "The entity's text.", summary="The risk of an entity after a notable change."),
         "DeadLetter": _message(
             "vedette.dead-letter", None,
             {**of_event, REASON_HEADER: {"type": "string", "maxLength": 500, "description": "Why, in one line of UTF-8."}},
@@ -195,7 +232,7 @@ def _messages() -> dict[str, Any]:
 
 
 def _schemas(manifest: Manifest | None) -> dict[str, Any]:
-    types = (VerdictMessage, AlertMessage, LabelRequest)
+    types = (VerdictMessage, AlertMessage, InvestigateMessage, LabelRequest)
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     for kind in types:
         words = field_words(kind)
@@ -204,11 +241,58 @@ def _schemas(manifest: Manifest | None) -> dict[str, Any]:
                 part["description"] = words[name]
     schemas["VerdictMessage"]["properties"]["schema"] |= {"const": VERDICT_SCHEMA}
     schemas["AlertMessage"]["properties"]["schema"] |= {"const": ALERT_SCHEMA}
+    schemas["InvestigateMessage"]["properties"]["schema"] |= {"const": INVESTIGATE_SCHEMA}
     label = schemas["LabelRequest"]["properties"]
     for name, words_ in (("verdict", VERDICTS), ("label", VERDICTS), ("selection", SELECTIONS)):
         label[name] = {"type": "string", "enum": list(words_)}
     schemas["Event"] = event_schema(manifest)
+    schemas["Risk"] = _risk_schema()
     return {name: schemas[name] for name in sorted(schemas)}
+
+
+def _risk_schema() -> dict[str, Any]:
+    """Of serving.risk.json_form."""
+    moment, text, number = {"type": "string", "description": "RFC 3339, UTC."}, {"type": "string"}, {"type": "number"}
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    check = _record({"id": text, "name": text, "asked": moment, "due": moment})
+    part = _record(
+        {
+            "kind": {"enum": list(KINDS)},
+            "name": text,
+            "probability": share,
+            "log_odds": number,
+            "event_time": moment,
+            "age_s": number,
+            "id": text,
+        },
+        {"revision": text, "receipt": text, "row": {"type": "integer"}, "reasons": {"type": "array", "items": text}},
+    )
+    change = _record({"at": moment, "before": share, "after": share, "because": text, "late_s": number})
+    return {
+        "title": "Risk",
+        "description": "The risk of an entity and its parts, as `vedette risk show --json` has it. See risk.md.",
+        **_record(
+            {
+                "schema": {"type": "string", "const": RISK_SCHEMA},
+                "entity": text,
+                "at": moment,
+                "risk": share,
+                "level": {"enum": ["low", "medium", "high", "critical"]},
+                "complete": {"type": "boolean"},
+                "missing": {"type": "array", "items": text},
+                "pending": {"type": "array", "items": check},
+                "overdue": {"type": "array", "items": check},
+                "prior": share,
+                "parts": {"type": "array", "items": part},
+                "changes": {"type": "array", "items": change},
+                "rules": {"type": "string", "description": "Digest of the rules that made the figure."},
+            }
+        ),
+    }
+
+
+def _record(needed: Mapping[str, Any], others: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return {"type": "object", "properties": {**needed, **(others or {})}, "required": list(needed)}
 
 
 def event_schema(manifest: Manifest | None) -> dict[str, Any]:

@@ -14,8 +14,12 @@ import yaml
 from lifecycle.labels.requests import LabelRequest, decode_request
 from operators.cli.stream import asyncapi
 from serving.models.manifest import FieldSpec, Manifest
+from serving.risk.assess import Risk, RiskPart
+from serving.risk.entity_record import RiskChange
+from serving.risk.json_form import risk_as_record
+from serving.risk.signal import PendingCheck, RiskSignal
 from serving.stream.codecs.framing import CONFLUENT_HEADER, SCHEMA_ID_HEADER
-from serving.stream.contract import ID_HEADER, REASON_HEADER, TRACE_HEADER, AlertMessage, VerdictMessage
+from serving.stream.contract import ID_HEADER, REASON_HEADER, TRACE_HEADER, AlertMessage, InvestigateMessage, VerdictMessage
 from serving.stream.settings import StreamSettings
 from tests.docs.pages import ROOT
 from tests.docs.tables import WHOLE, stream_defaults
@@ -58,17 +62,17 @@ def test_it_refers_to_nothing_that_is_not_there():
             place = place[step]
 
 
-@pytest.mark.parametrize("name", ["Verdict", "Alert", "Label", "Event"])
+@pytest.mark.parametrize("name", ["Verdict", "Alert", "Investigate", "Label", "Event"])
 def test_examples_fit_their_schemas_and_types(name):
     message = described()["components"]["messages"][name]
     (example,) = message["examples"]
     judge(message["payload"]["$ref"].rpartition("/")[2], example["payload"])
-    kinds = {"Verdict": VerdictMessage, "Alert": AlertMessage, "Label": LabelRequest}
+    kinds = {"Verdict": VerdictMessage, "Alert": AlertMessage, "Investigate": InvestigateMessage, "Label": LabelRequest}
     if name in kinds:
         assert msgspec.to_builtins(msgspec.convert(example["payload"], kinds[name])).items() >= example["payload"].items()
 
 
-@pytest.mark.parametrize("kind", [VerdictMessage, AlertMessage, LabelRequest], ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", [VerdictMessage, AlertMessage, InvestigateMessage, LabelRequest], ids=lambda k: k.__name__)
 def test_every_field_of_a_message_has_words(kind):
     exempt = {"entity", "verdict"} if kind is VerdictMessage else set()
     assert {f.name for f in msgspec.structs.fields(kind)} - exempt <= set(asyncapi.field_words(kind)) | exempt
@@ -81,9 +85,9 @@ def test_every_topic_and_header_is_on_the_page():
 
 
 def test_the_topics_are_those_that_are_set():
-    settings = StreamSettings(events="a", verdicts="b", alerts="c", dead_letters="d")
+    settings = StreamSettings(events="a", verdicts="b", alerts="c", dead_letters="d", investigate="f", risks="")
     channels = asyncapi.contract(settings, labels="e")["channels"]
-    assert [channel["address"] for channel in channels.values()] == ["a", "b", "c", "d", "e"]
+    assert [channel["address"] for channel in channels.values()] == ["a", "b", "c", "d", "e", "f"]
 
 
 def test_defaults_do_not_depend_on_variables(monkeypatch):
@@ -118,3 +122,19 @@ def test_the_events_of_a_model_have_its_columns():
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**good, name: []}, schema)
     assert schema["properties"]["bytes"] == {"type": "integer", "description": "words of bytes"}
+
+
+def test_a_risk_fits_its_schema():
+    signal = RiskSignal(
+        entity="a", kind="realtime", name="flows", probability=0.9, at_us=5, id="e/0/1", receipt="r", row=3, reasons=("x",)
+    )
+    check = PendingCheck(entity="a", id="e/0/1", name="flows", asked_us=5, due_us=6)
+    change = RiskChange(at_us=5, before=0.1, after=0.5, because="flows", late_s=1.5)
+    risk = Risk(
+        "a", 5, 0.5, "high", 0.01, (RiskPart(signal, 1.0, 0.5),), ("batch",), (check,), (check,), (change,), "sha256:aa"
+    )
+    record = risk_as_record(risk)
+    judge("Risk", record)
+    assert set(record) == set(described()["components"]["schemas"]["Risk"]["properties"])
+    with pytest.raises(jsonschema.ValidationError):
+        judge("Risk", {**record, "risk": 2})
