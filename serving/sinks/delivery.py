@@ -15,7 +15,7 @@ import msgspec
 
 from serving.sinks.alert import SinkAlert
 from serving.sinks.counts import SinkCounts
-from serving.sinks.errors import FarEndDown, SpoolError
+from serving.sinks.errors import AlertUnwritable, FarEndDown, SpoolError
 from serving.sinks.pipeline import SpoolEntry
 from serving.sinks.ports import SendAnswer, SinkTransport
 from serving.sinks.spool.dead_letters import DeadLetters
@@ -127,6 +127,12 @@ class Delivery:
         except FarEndDown as problem:
             self.counts.failed += 1
             return [SendAnswer("later", str(problem).removeprefix(f"{self.transport.label}: "))] * len(alerts)
+        except AlertUnwritable as problem:
+            return [SendAnswer("split", str(problem))] * len(alerts)
+        except Exception as problem:
+            _log.exception("sink %s: a defect of the transport", self.name)
+            self.counts.failed += 1
+            return [SendAnswer("later", f"a defect: {type(problem).__name__}; the log has the trace")] * len(alerts)
 
     def _is_settled(self, alert: SinkAlert, answer: SendAnswer, together: int) -> bool:
         if answer.what == "taken":

@@ -25,3 +25,7 @@ class SpoolFull(SpoolError):
 
 class FarEndDown(SinkError):
     """The far end could not be reached, or did not answer to the end."""
+
+
+class AlertUnwritable(SinkError):
+    """An alert cannot be written in a form."""

@@ -11,7 +11,7 @@ from serving.sinks.alert import SinkAlert
 from serving.sinks.config import ElasticsearchTarget, FormName, SinkConfig, SplunkTarget, SyslogTarget, TlsConfig, WebhookTarget
 from serving.sinks.counts import SinkCounts
 from serving.sinks.delivery import Delivery, DeliveryLimits
-from serving.sinks.errors import SinkConfigError
+from serving.sinks.errors import AlertUnwritable, SinkConfigError
 from serving.sinks.flow.intake import IntakeRules
 from serving.sinks.flow.throttle import ThrottleLimits
 from serving.sinks.forms.bulk import bulk_item
@@ -23,11 +23,11 @@ from serving.sinks.forms.plain import plain
 from serving.sinks.forms.signature import secret_bytes
 from serving.sinks.forms.splunk import splunk
 from serving.sinks.forms.syslog import syslog
-from serving.sinks.forms.text import JsonObject, encode_json
 from serving.sinks.pipeline import SinkPipeline
 from serving.sinks.ports import SinkTransport
 from serving.sinks.spool.dead_letters import DeadLetters
 from serving.sinks.spool.spool import Spool
+from serving.sinks.text import JsonObject, encode_json
 from serving.sinks.transports.backoff import Backoff
 from serving.sinks.transports.elasticsearch import ElasticsearchTransport, basic
 from serving.sinks.transports.http import HttpClient
@@ -65,6 +65,12 @@ def wire_bytes(config: SinkConfig, options: FormOptions) -> Callable[[SinkAlert]
     form = config.form_name
 
     def write(alert: SinkAlert) -> bytes:
+        try:
+            return written(alert)
+        except Exception as problem:  # whatever it is, it must not hold up the alerts behind this one
+            raise AlertUnwritable(f"it cannot be written as {form}: {type(problem).__name__}: {problem}") from problem
+
+    def written(alert: SinkAlert) -> bytes:
         match config.to:
             case SyslogTarget():
                 return syslog(alert, message(form, alert, options), options)

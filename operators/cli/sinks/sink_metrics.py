@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from serving.sinks.errors import SpoolError
 from serving.sinks.opening import OpenSink
 from serving.sinks.worker import SinkWorker
 from serving.telemetry.metric_doc import MetricDoc
@@ -91,7 +92,7 @@ class SinkMetrics(Collector):
         for sink in self._sinks:
             for outcome, value in self.totals(sink).items():
                 add(ALERTS, value, sink.name, outcome)
-            oldest_ms = sink.spool.oldest_ms()
+            oldest_ms = _oldest_ms(sink)
             add(RETRIED, sink.counts.retried, sink.name)
             add(FAILED, sink.counts.failed, sink.name)
             add(UP, float(sink.counts.is_up), sink.name)
@@ -104,6 +105,13 @@ class SinkMetrics(Collector):
     def render(self) -> bytes:
         """The page of /metrics."""
         return generate_latest(self._registry)
+
+
+def _oldest_ms(sink: OpenSink) -> int | None:
+    try:
+        return sink.spool.oldest_ms()
+    except SpoolError:  # its thread says so; the other figures are wanted all the more
+        return None
 
 
 def serve_sink_metrics(host: str, port: int, metrics: SinkMetrics) -> tuple[ThreadingHTTPServer, int]:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from serving.sinks.alert import FoldedAlerts, SinkAlert, digest_id
-from serving.sinks.forms.text import rfc3339
+from serving.sinks.text import rfc3339
 
 FoldKind = Literal["grouped", "throttled"]
 MOST_OPEN: Final = 10_000

@@ -4,7 +4,7 @@ The action is `create` with the alert's id: a repeat is refused with 409 and cha
 
 from serving.sinks.alert import SinkAlert
 from serving.sinks.forms.options import FormOptions
-from serving.sinks.forms.text import JsonObject, encode_json
+from serving.sinks.text import JsonObject, encode_json
 
 
 def bulk_item(alert: SinkAlert, document: JsonObject, options: FormOptions) -> bytes:

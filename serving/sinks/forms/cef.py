@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from serving.sinks.alert import SinkAlert, digest_id, microseconds
 from serving.sinks.forms.options import PRODUCT, VENDOR, FormOptions, observe, techniques
-from serving.sinks.forms.text import REPLACEMENT, clean, listed, one_line
+from serving.sinks.text import REPLACEMENT, clean, listed, one_line
 
 _SEVERITIES: Final = {"informational": 1, "low": 3, "medium": 5, "high": 8, "critical": 10}
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")

@@ -5,7 +5,7 @@ from typing import Final
 from serving.sinks.alert import SinkAlert
 from serving.sinks.forms.ocsf import facts
 from serving.sinks.forms.options import PRODUCT, VENDOR, FormOptions, Observed, observe, techniques
-from serving.sinks.forms.text import MOST_TITLE, JsonObject, clean, event_text, listed, one_line, percent, rfc3339
+from serving.sinks.text import MOST_TITLE, JsonObject, clean, event_text, listed, one_line, percent, rfc3339
 
 VERSION: Final = "8.17.0"
 _SEVERITIES: Final = {"informational": 1, "low": 21, "medium": 47, "high": 73, "critical": 99}

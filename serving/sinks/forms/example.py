@@ -3,7 +3,7 @@
 from typing import Final
 
 from serving.sinks.alert import SinkAlert, sink_alert
-from serving.sinks.forms.text import rfc3339
+from serving.sinks.text import rfc3339
 from serving.stream.contract import ALERT_SCHEMA, VERDICT_SCHEMA, AlertMessage, Level, VerdictMessage
 
 EXAMPLE_US: Final = 1_313_675_550_000_000
@@ -46,7 +46,7 @@ def example(
             verdict=verdict,
             title=title,
             severity=severity,
-            group="host=192.0.2.165/T1498.001",
+            group="192.0.2.165|T1498.001",
             event=event,
         )
     )

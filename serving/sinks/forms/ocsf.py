@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from serving.sinks.alert import SinkAlert, microseconds
 from serving.sinks.forms.options import PRODUCT, VENDOR, FormOptions, Observed, observe, techniques
-from serving.sinks.forms.text import MOST_TITLE, JsonObject, clean, event_text, listed, one_line, percent
+from serving.sinks.text import MOST_TITLE, JsonObject, clean, event_text, listed, one_line, percent
 
 VERSION: Final = "1.8.0"
 CLASS_UID: Final = 2004

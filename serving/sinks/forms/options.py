@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from serving.sinks.alert import SinkAlert
-from serving.sinks.forms.text import one_line
+from serving.sinks.text import one_line
 
 VENDOR: Final = "Vedette"
 PRODUCT: Final = "Vedette"

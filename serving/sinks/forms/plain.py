@@ -6,7 +6,7 @@ import msgspec
 
 from serving.sinks.alert import SinkAlert
 from serving.sinks.forms.options import FormOptions
-from serving.sinks.forms.text import MOST_VALUE, JsonObject, event_text, json_value
+from serving.sinks.text import MOST_VALUE, JsonObject, event_text, json_value
 
 CUT: Final = "vedette_cut"
 """Name of the only field of an event that was too large: its size and its beginning."""

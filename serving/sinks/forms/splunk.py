@@ -2,7 +2,7 @@
 
 from serving.sinks.alert import SinkAlert
 from serving.sinks.forms.options import FormOptions
-from serving.sinks.forms.text import JsonObject, clean
+from serving.sinks.text import JsonObject, clean
 
 
 def splunk(alert: SinkAlert, event: JsonObject, options: FormOptions) -> JsonObject:

@@ -5,7 +5,7 @@ from typing import Final
 
 from serving.sinks.alert import SinkAlert
 from serving.sinks.forms.options import FormOptions
-from serving.sinks.forms.text import clean, rfc3339
+from serving.sinks.text import clean, rfc3339
 
 APP_NAME: Final = "vedette"
 MSG_ID: Final = "ALERT"

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from serving.sinks.errors import SpoolError
-from serving.sinks.forms.text import clean, encode_json, rfc3339
+from serving.sinks.spool.segments import make_durable, sync_folder
+from serving.sinks.text import clean, encode_json, rfc3339
 
 _log = logging.getLogger("vedette.sinks")
 MOST_BYTES: Final = 64 * 1024 * 1024
@@ -33,17 +34,21 @@ class DeadLetters:
         }
         line = encode_json(letter) + b"\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self.path.exists() and self.path.stat().st_size + len(line) > self._most_bytes:
+            make_durable(self.path.parent)
+            is_new = not self.path.exists()
+            if not is_new and self.path.stat().st_size + len(line) > self._most_bytes:
                 if self._before.exists():
                     _log.error("%s is removed to make room: dead letters that nobody read", self._before)
                 self.path.replace(self._before)
+                is_new = True
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
                 os.write(descriptor, line)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            if is_new:
+                sync_folder(self.path.parent)
         except OSError as problem:
             raise SpoolError(f"{self.path}: a dead letter cannot be kept: {problem}") from problem
         self.kept += 1

@@ -39,7 +39,7 @@ def segment_numbers(folder: Path) -> list[int]:
 def lock_folder(folder: Path) -> int:
     """Make the folder and keep other processes out; the descriptor of the lock. Raises SpoolError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_durable(folder)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as problem:
         raise SpoolError(f"{folder}: the spool cannot be opened: {problem}") from problem
@@ -77,6 +77,14 @@ def append_synced(descriptor: int, data: bytes, size: int) -> None:
     except OSError:
         os.ftruncate(descriptor, size)
         raise
+
+
+def make_durable(folder: Path) -> None:
+    """Make a folder, and those above that are missing, with names that a power cut leaves. Raises OSError."""
+    if not folder.is_dir():
+        make_durable(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

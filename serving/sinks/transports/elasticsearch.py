@@ -8,8 +8,8 @@ import msgspec
 
 from serving.sinks.alert import SinkAlert
 from serving.sinks.errors import FarEndDown, SinkConfigError
-from serving.sinks.forms.text import one_line
 from serving.sinks.ports import TAKEN, SendAnswer
+from serving.sinks.text import one_line
 from serving.sinks.transports.http import HttpAnswer, HttpClient, answer_for_all
 
 BULK: Final = "/_bulk"

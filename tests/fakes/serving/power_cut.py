@@ -21,9 +21,10 @@ class UnreliablePower:
         self._fsync, self._fdatasync = os.fsync, os.fdatasync
         self.syncs = 0
 
-    def install(self, monkeypatch: Any) -> None:
+    def install(self, monkeypatch: Any, data: str = "serving.audit.segments._sync_data") -> None:
+        """data: the name by which files' data are synced."""
         monkeypatch.setattr(os, "fsync", self._sync)
-        monkeypatch.setattr("serving.audit.segments._sync_data", self._sync)
+        monkeypatch.setattr(data, self._sync)
 
     def state(self) -> tuple[dict[int, bytes], dict[int, dict[str, tuple[int, bool]]]]:
         """What is on the disk now."""

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,9 @@ def json_reply(status: int, said: Any, **headers: str) -> Reply:
 class HttpReceiver:
     """Answers by `script` while it lasts, then by `answer`. Counts connections. To be stopped, and started again on its port."""
 
+    tls: ssl.SSLContext | None = None
+    """Set before `start`: it speaks TLS."""
+
     def __init__(self) -> None:
         self.script: list[Reply] = []
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
@@ -36,7 +40,7 @@ class HttpReceiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def answer(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
         return 200, {}, b""
@@ -74,6 +78,8 @@ class HttpReceiver:
         self._sockets: set[Any] = set()
         self._server = Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def stop(self) -> None:

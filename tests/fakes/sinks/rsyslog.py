@@ -35,10 +35,10 @@ input(type="imtcp" address="127.0.0.1" port="{port}" ruleset="all")
 
 
 class Rsyslog:
-    """certificates: a folder with tls.crt and tls.key; it then speaks TLS only."""
+    """certificates: a folder with tls.crt and tls.key; it then speaks TLS only. asks: clients need a certificate of theirs."""
 
-    def __init__(self, folder: Path, certificates: Path | None = None) -> None:
-        self.folder, self._certificates = folder, certificates
+    def __init__(self, folder: Path, certificates: Path | None = None, *, asks: bool = False) -> None:
+        self.folder, self._certificates, self._asks = folder, certificates, asks
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self._running: subprocess.Popen[bytes] | None = None
@@ -52,7 +52,8 @@ class Rsyslog:
             tls = ' defaultNetstreamDriver="ossl"' + "".join(
                 f' defaultNetstreamDriver{name}="{self._certificates / file}"' for name, file in files.items()
             )
-            mode = ' streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="anon"'
+            auth = "x509/certvalid" if self._asks else "anon"
+            mode = f' streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="{auth}"'
         config = self.folder / "rsyslog.conf"
         config.write_text(CONFIG.format(folder=self.folder, port=self.port, tls=tls, mode=mode), encoding="utf-8")
         assert PROGRAM is not None

@@ -1,6 +1,7 @@
 """Splunk, Elasticsearch and webhooks as real HTTP servers that answer as their manuals say, also when things go wrong."""
 
 import json
+import ssl
 import threading
 import time
 from collections import defaultdict
@@ -11,6 +12,7 @@ from serving.sinks.config import SinkConfig
 from serving.sinks.errors import FarEndDown
 from serving.sinks.forms.signature import verify
 from serving.sinks.opening import open_sink, open_transport
+from tests.fakes.certificates import write_certificate
 from tests.fakes.sinks.alerts import an_alert
 from tests.fakes.sinks.receivers import ElasticsearchReceiver, SplunkReceiver, WebhookReceiver, json_reply
 from tests.waiting import HANG_S, until
@@ -105,16 +107,19 @@ def test_a_webhook_gets_each_alert_once_and_can_verify_it(webhook, running, file
     assert webhook.connections <= 4  # kept alive, one a lane
 
 
-def test_a_webhook_that_is_down_for_a_while_gets_every_alert_once_in_order(webhook, running, files):
+@pytest.mark.parametrize("down_s", [pytest.param(0, id="a while"), pytest.param(60, id="60 s", marks=pytest.mark.soak)])
+def test_a_webhook_that_is_down_gets_every_alert_once_in_order(webhook, running, files, down_s):
     config = sink(files, webhook, "webhook", batch={"most_alerts": 7})
     alerts = [an_alert(n, host=f"h{n % 5}") for n in range(100)]
     process = running(config)
     process.takes(*alerts[:20])
     until(lambda: len(webhook.kept) >= 10, "the first alerts do not arrive")
     webhook.stop()
+    back_s = time.monotonic() + down_s
     process.takes(*alerts[20:80])
     failed = process.sink.counts.failed + process.sink.counts.retried
     until(lambda: process.sink.counts.failed + process.sink.counts.retried > failed + 5, "it is not tried again")
+    until(lambda: time.monotonic() >= back_s)
     process.stop()  # a restart while it is down
     process = running(config)
     process.takes(*alerts[80:])
@@ -249,14 +254,25 @@ def test_an_answer_that_does_not_come_is_not_waited_for(webhook, files):
     assert "no answer within 0.2 s" in answer.reason
 
 
-def test_https_is_verified(files):
-    receiver = WebhookReceiver()
-    transport = open_transport(sink(files, receiver, "webhook", url=f"https://127.0.0.1:{receiver.port}"), "0.1.0")
-    (answer,) = transport.send([an_alert(1)])
-    transport.close()
+def test_https_is_spoken_to_the_authority_that_is_named_and_to_no_other(files):
+    for name in ("ours", "others"):
+        (files / name).mkdir()
+        write_certificate(files / name)
+
+    class TlsReceiver(WebhookReceiver):
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(files / "ours" / "tls.crt", files / "ours" / "tls.key")
+
+    receiver = TlsReceiver()
+    said = {}
+    for name in ("others", "ours"):
+        transport = open_transport(sink(files, receiver, "webhook", tls={"ca": str(files / name / "tls.crt")}), "0.1.0")
+        (said[name],) = transport.send([an_alert(1)])
+        transport.close()
     receiver.stop()
-    assert answer.what == "later"
-    assert not receiver.requests
+    assert (said["others"].what, said["ours"].what) == ("later", "taken")
+    assert "certificate is not accepted" in said["others"].reason
+    assert len(receiver.requests) == 1
 
 
 def test_secrets_are_in_no_message(files, splunk, caplog):

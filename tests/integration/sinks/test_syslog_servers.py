@@ -1,5 +1,6 @@
 """A real rsyslogd receives CEF over TCP and TLS; what it wrote is read back and is what was sent."""
 
+import contextlib
 import re
 import signal
 
@@ -79,3 +80,19 @@ def test_a_certificate_that_is_not_trusted_is_not_spoken_to(server, certificates
     with pytest.raises(FarEndDown, match="certificate is not accepted"):
         transport.send([an_alert(1)])
     assert not server.messages()
+
+
+def test_a_server_that_asks_for_a_certificate_gets_it(tmp_path):
+    required(tls=True)
+    write_certificate(tmp_path)
+    server = Rsyslog(tmp_path / "rsyslog", tmp_path, asks=True)
+    to = {"type": "syslog", "host": "127.0.0.1", "port": server.port, "tls": {"ca": str(tmp_path / "tls.crt")}}
+    own = {**to["tls"], "certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}
+    for number, tls in ((1, to["tls"]), (2, own)):
+        transport = open_transport(SinkConfig.model_validate({"name": "siem", "to": {**to, "tls": tls}}), "0.1.0")
+        with contextlib.suppress(FarEndDown):
+            transport.send([an_alert(number)])
+        transport.close()
+    written = server.waits_for(1)
+    server.stop()
+    assert [read_cef(message["text"])[1]["cs6"] for message in written] == [an_alert(2).id]

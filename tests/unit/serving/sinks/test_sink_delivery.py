@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from serving.sinks.counts import SinkCounts
 from serving.sinks.delivery import Delivery, DeliveryLimits
-from serving.sinks.errors import SpoolFull
+from serving.sinks.errors import AlertUnwritable, SpoolFull
 from serving.sinks.flow.intake import IntakeRules
 from serving.sinks.flow.throttle import ThrottleLimits
 from serving.sinks.pipeline import SinkPipeline
@@ -142,6 +142,35 @@ def test_an_alert_that_is_too_large_by_itself_is_set_aside(tmp_path):
     world.takes(an_alert(1))
     world.delivers()
     assert (world.got, world.counts.dead) == ([], 1)
+
+
+def test_an_alert_that_no_form_can_write_holds_nothing_up(tmp_path):
+    def judge(alert):
+        if alert.id == ids(2)[0]:
+            raise AlertUnwritable("it cannot be written as cef: KeyError")
+        return TAKEN
+
+    far_end = FarEndInMemory(judge)
+    world = World(tmp_path, far_end=far_end)
+    world.takes(*map(an_alert, range(5)))
+    world.delivers()
+    assert set(world.got) == set(ids(0, 1, 3, 4))
+    assert "cannot be written as cef" in world.dead.path.read_text(encoding="utf-8")
+
+
+def test_a_defect_of_a_transport_ends_no_sink(tmp_path, caplog):
+    tries = iter([RuntimeError("a defect"), None])
+
+    def judge(alert):
+        if problem := next(tries):
+            raise problem
+        return TAKEN
+
+    world = World(tmp_path, far_end=FarEndInMemory(judge))
+    world.takes(an_alert(1))
+    world.delivers()
+    assert world.got == ids(1)
+    assert "a defect of the transport" in caplog.text
 
 
 def test_only_what_was_not_taken_of_a_batch_is_sent_again(tmp_path):

@@ -23,7 +23,7 @@ from serving.sinks.forms.options import FormOptions, observe
 from serving.sinks.forms.plain import CUT, plain
 from serving.sinks.forms.splunk import splunk
 from serving.sinks.forms.syslog import frame, syslog
-from serving.sinks.forms.text import encode_json
+from serving.sinks.text import encode_json
 from tests.fakes.sinks.alerts import an_alert
 from tests.fakes.sinks.cef_parser import read_cef, read_syslog
 from tests.laws import examples
@@ -232,6 +232,10 @@ def test_no_value_breaks_json_or_leaves_the_schema(alert, detection_finding):
     source = ecs(alert, OPTIONS).get("source", {}).get("ip")
     assert source is None or ipaddress.ip_address(source)
     assert len(bulk_item(alert, ecs(alert, OPTIONS), OPTIONS).splitlines()) == 2
+    envelope = json.loads(encode_json(splunk(alert, ocsf(alert, OPTIONS), OPTIONS)))
+    assert all(isinstance(value, str) and value for value in envelope["fields"].values())
+    header = {"idempotency-key": alert.id, **signature.sign([b"key"], signature.webhook_id(alert), 1, b"{}")}
+    assert all(value.isascii() and value.isprintable() for value in header.values())
 
 
 @examples(60)

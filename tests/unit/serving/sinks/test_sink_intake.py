@@ -1,5 +1,7 @@
 """Which alerts a sink gets, and that what it does not get is counted in an alert that it does."""
 
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,6 +12,9 @@ from serving.sinks.flow.folding import WHOLE_SINK, FoldKey
 from serving.sinks.flow.intake import IntakeRules, IntakeState
 from serving.sinks.flow.repeats import RecentIds
 from serving.sinks.flow.throttle import MOST_GROUPS, Throttle, ThrottleLimits
+from serving.sinks.forms.example import example
+from serving.sinks.pipeline import SpoolEntry
+from serving.stream.encoding import alert_of
 from tests.fakes.sinks.alerts import an_alert, record
 from tests.laws import examples
 
@@ -125,6 +130,30 @@ def with_times(**times):
 def test_what_is_no_alert_is_told_apart(value, says):
     with pytest.raises(WrongAlert, match=says):
         read_alert(value)
+
+
+DEEP = [b"[" * n + b"]" * n for n in (30, 200, 950, 990, 995)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"1" + b"0" * 30, b"-1" + b"0" * 20, b'"\\u0000\\n"', *DEEP],
+    ids=["a large number", "a small number", "NUL", *(f"{len(value) // 2} levels" for value in DEEP)],
+)
+def test_what_is_read_can_be_spooled_and_read_again(value):
+    """Nested ever so deep: the spool nests it deeper still."""
+    try:
+        alert = read_alert(record(an_alert(event={"x": 1})).replace(b'"x":1', b'"x":' + value))
+    except WrongAlert:
+        return
+    assert msgspec.json.decode(msgspec.json.encode(SpoolEntry(alert)), type=SpoolEntry).alert.id == alert.id
+
+
+def test_what_the_stream_worker_writes_is_an_alert():
+    manifest = SimpleNamespace(name="flows", description="Flows of infected hosts")
+    message = alert_of(example().message.verdict, (), manifest, b"192.0.2.165", {"host": "192.0.2.165"})
+    alert = read_alert(msgspec.json.encode(message))
+    assert (alert.message, alert.message.group) == (message, "192.0.2.165|T1498.001")
 
 
 def test_an_id_is_plain_ascii_and_short():

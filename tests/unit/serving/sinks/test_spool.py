@@ -14,6 +14,7 @@ from serving.sinks.spool.dead_letters import DeadLetters
 from serving.sinks.spool.frames import FOLD, MAGIC, SEND, encode_frame, frames
 from serving.sinks.spool.segments import path_of
 from serving.sinks.spool.spool import Spool
+from tests.fakes.serving.power_cut import UnreliablePower
 from tests.laws import examples
 
 
@@ -190,6 +191,27 @@ def test_a_disk_that_refuses_leaves_the_spool_as_it_was(folder, monkeypatch):
     assert texts(spool) == ["a"]
     put(spool, "c")
     assert texts(again(spool)) == ["a", "c"]
+
+
+def test_after_a_power_cut_everything_is_there_that_was_appended(tmp_path, monkeypatch):
+    """Nothing but what was synced is on the disk: files, and names in folders."""
+    (tmp_path / "disk").mkdir()
+    power = UnreliablePower(tmp_path / "disk")
+    power.install(monkeypatch, "serving.sinks.spool.segments._sync_data")
+    spool = Spool(tmp_path / "disk" / "sinks" / "siem", most_bytes=64 * 1024)
+    put_so_far, delivered = [], 0
+    for number in range(25):
+        put(spool, f"{number:01000d}", f"{number:0900d}")
+        put_so_far += [number, number]
+        power.restore(power.state(), tmp_path / f"cut-{number}")
+        after = Spool(tmp_path / f"cut-{number}" / "sinks" / "siem", most_bytes=64 * 1024)
+        found = [int(text) for text in texts(after)]
+        after.close()
+        assert put_so_far[delivered:] == found[len(found) - len(put_so_far) + delivered :]
+        if number % 3 == 0:
+            batch = spool.read(3, 10**9)
+            spool.advance(batch)
+            delivered += len(batch)
 
 
 def test_one_process_uses_a_spool(folder):
