@@ -6,7 +6,7 @@ caller's to wait for."""
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isnan
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -24,6 +24,8 @@ from serving.stream.origins import DOOR, origins_of
 from serving.stream.ports import StreamError
 from serving.stream.state import SketchingKind, StateKind
 
+_PATIENCE: Final = 64
+"""Requests of one batch that may fail by the service's fault before it is taken to be out."""
 _OF_THE_EVENT: Final = (BadRequest, TooLarge, Unsupported)
 
 
@@ -83,12 +85,22 @@ class RefusedEvent(NamedTuple):
     reason: str
 
 
-class _Asked(NamedTuple):
-    """What is the same for all requests of a batch."""
+_Place = tuple[int, int, StreamEvents]
+"""Which part, the first row in it, and the events."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What is the same for all requests of a batch, and what came of them."""
 
     manifest: Manifest
     kinds: Sequence[StateKind]
     traceparent: str | None
+    scored: list[ScoredEvents] = field(default_factory=list)
+    refused: list[RefusedEvent] = field(default_factory=list)
+    suspects: list[_Place] = field(default_factory=list)
+    """Single events on which the service failed."""
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,41 +118,37 @@ class BatchScorer:
         """Score events of one or more partitions in one request, or in several if it is refused.
 
         Raises CannotAnswer if nothing can be answered now."""
-        scored: list[ScoredEvents] = []
-        refused: list[RefusedEvent] = []
-        problems: list[ServingError] = []
         asked = _Asked(manifest, kinds, traceparent)
-        self._score([(at, 0, part) for at, part in enumerate(parts)], asked, scored, refused, problems)
-        if problems and not scored and len(refused) > 1:  # it is not the events: no event of a whole batch is answered
-            raise CannotAnswer(f"model {self.model!r} answers no event: {problems[0].message}") from problems[0]
-        return scored, refused
+        self._score([(at, 0, part) for at, part in enumerate(parts)], asked)
+        for suspect in asked.suspects:  # its answer failed; that may have passed
+            self._score([suspect], asked, is_last=True)
+        return asked.scored, asked.refused
 
-    def _score(
-        self,
-        parts: Sequence[tuple[int, int, StreamEvents]],
-        asked: "_Asked",
-        scored: list[ScoredEvents],
-        refused: list[RefusedEvent],
-        problems: list[ServingError],
-    ) -> None:
-        """parts: (which part, its first row in it, events)."""
+    def _score(self, parts: Sequence[_Place], asked: "_Asked", *, is_last: bool = False) -> None:
+        """Ask about these events, in halves if they are refused. is_last: what fails now is set aside."""
+        rows = sum(len(events) for _, _, events in parts)
         try:
             answer = self._ask([events for _, _, events in parts], asked)
         except ServingError as problem:
             if problem.can_retry or isinstance(problem, NotRecorded | NotFound):
                 raise CannotAnswer(problem.message) from problem
-            if not isinstance(problem, _OF_THE_EVENT):
-                problems.append(problem)
-            if sum(len(events) for _, _, events in parts) == 1:
+            is_of_event = isinstance(problem, _OF_THE_EVENT)
+            if not is_of_event:
+                asked.failures += 1
+                if not asked.scored and (asked.failures >= _PATIENCE or (is_last and len(asked.suspects) > 1)):
+                    raise CannotAnswer(f"model {self.model!r} answers no event: {problem.message}") from problem
+            if rows > 1:
+                for half in _halves(parts):
+                    self._score(half, asked)
+            elif is_of_event or is_last:
                 ((at, row, _),) = parts
-                refused.append(RefusedEvent(at, row, problem.message))
-                return
-            for half in _halves(parts):
-                self._score(half, asked, scored, refused, problems)
+                asked.refused.append(RefusedEvent(at, row, problem.message))
+            else:
+                asked.suspects.extend(parts)
             return
         row = 0
         for at, first, events in parts:
-            scored.append(ScoredEvents(at, first, events, answer, row, _sketched(events, asked.kinds)))
+            asked.scored.append(ScoredEvents(at, first, events, answer, row, _sketched(events, asked.kinds)))
             row += len(events)
 
     def _ask(self, parts: Sequence[StreamEvents], asked: "_Asked") -> RowAnswers:
@@ -180,11 +188,11 @@ def _sketched(events: StreamEvents, kinds: Sequence[StateKind]) -> Sequence[bool
     return None
 
 
-def _halves(parts: Sequence[tuple[int, int, StreamEvents]]) -> list[list[tuple[int, int, StreamEvents]]]:
+def _halves(parts: Sequence[_Place]) -> list[list[_Place]]:
     """The same events in two halves, in order."""
     total = sum(len(events) for _, _, events in parts)
-    first: list[tuple[int, int, StreamEvents]] = []
-    second: list[tuple[int, int, StreamEvents]] = []
+    first: list[_Place] = []
+    second: list[_Place] = []
     room = total // 2
     for at, row, events in parts:
         n = len(events)

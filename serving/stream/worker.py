@@ -71,7 +71,7 @@ class Stopped(Exception):
 
 
 class StreamWorker:
-    """One member of the group. `run` is its thread; everything else is called from within it."""
+    """One member of the group. `run` does everything, in one thread; `open`, `step` and `close` are its parts."""
 
     def __init__(self, parts: StreamParts, is_stopping: Callable[[], bool]) -> None:
         self._parts, self._settings, self._counts = parts, parts.settings, parts.counts
@@ -102,19 +102,19 @@ class StreamWorker:
         is_first, pause_s = True, _FIRST_PAUSE_S
         while not self._is_stopping():
             try:
-                self._open()
+                self.open()
                 is_first = False
                 while not self._is_stopping():
                     self.step()
                     pause_s = _FIRST_PAUSE_S
-                self._close()
+                self.close()
             except Stopped:
-                self._close()
+                self.close()
             except ModelChanged:
                 _log.info("model %s takes other columns or needs other states: the worker begins anew", self._settings.model)
-                self._close()
+                self.close()
             except StreamError as problem:
-                self._give_up()
+                self.give_up()
                 if is_first and not isinstance(problem, Fenced):
                     raise
                 self._counts.restarts += 1
@@ -258,7 +258,7 @@ class StreamWorker:
 
     def _patiently(self, act: Callable[[], T]) -> T:
         """Try until it succeeds. Meanwhile partitions are paused, and the group hears of this worker. Raises Stopped, StreamError."""
-        pause_s = _FIRST_PAUSE_S
+        pause_s = min(_FIRST_PAUSE_S, self._settings.retry_s)
         while True:
             try:
                 result = act()
@@ -329,7 +329,8 @@ class StreamWorker:
             raise StreamError("the worker is not connected")
         return self._source, self._outputs
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Wait for the model, then join the group. Raises StreamError, Stopped."""
         self._is_given_up, self._failure = False, None
         self._await_model()
         self._counts.kinds = self._model.kinds
@@ -351,7 +352,7 @@ class StreamWorker:
             if self._is_stopping():
                 raise Stopped
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Commit, leave the group. A failure is logged: what was not committed is read anew by others."""
         try:
             if self._source is not None:
@@ -366,7 +367,7 @@ class StreamWorker:
             self._forget(list(self._owned))
             self._source = self._outputs = None
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
         """Abort what was written and leave; nothing here raises."""
         self._is_given_up = True
         for act in (

@@ -1,0 +1,286 @@
+"""The worker: every event gets one verdict or one dead letter, whatever happens to workers, model and broker."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serving.errors import Internal, Overloaded, Unavailable
+from serving.stream.contract import AlertMessage
+from serving.stream.model_in_use import ModelChanged
+from tests.unit.serving.scoring.variants import threat
+from tests.unit.serving.stream.stream_world import EVENTS, StreamWorld, Worker, events, headers_of
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("bundles")
+    other = {"request_fields": [{"name": "level", "datatype": "FP32"}, {"name": "port", "datatype": "INT64"}]}
+    return {
+        "threat": threat(folder / "1", "1"),
+        "fragile": threat(folder / "2", "1", fails_above=100),
+        "wider": threat(folder / "3", "2", **other),
+        "same": threat(folder / "4", "2", 0.5),
+    }
+
+
+@pytest.fixture
+def make(tmp_path: Path, bundles: dict[str, Any]) -> Iterator[Any]:
+    made: list[StreamWorld] = []
+
+    def new(bundle: str | None = "threat", **how: Any) -> StreamWorld:
+        made.append(StreamWorld(tmp_path / str(len(made)), **how))
+        if bundle is not None:
+            made[-1].serve(bundles[bundle])
+        return made[-1]
+
+    yield new
+    for world in made:
+        world.close()
+
+
+def test_an_event_becomes_a_verdict_that_names_it_and_its_record(make):
+    world = make()
+    world.produce({"host": "10.0.0.1", "level": 3.0, "event_id": 7, "event_time": "ignored: the bundle names no such field"})
+    world.worker().steps(2)
+    (verdict,) = world.verdicts()
+    assert (verdict.entity, verdict.verdict, verdict.model, verdict.version) == ({"host": "10.0.0.1"}, "alert", "threat", "1")
+    assert (verdict.variant, verdict.source, verdict.event_id, verdict.row) == ("stable", "model", "7", 0)
+    assert verdict.score == pytest.approx(0.9526, abs=1e-4)
+    (record,) = world.broker.read(world.settings.verdicts)
+    assert record.key == b"10.0.0.1"
+    assert headers_of(record) == {"vedette-id": verdict.id}
+    assert verdict.id.startswith(f"{EVENTS}/")
+    (answer,) = world.service_world.audit.records
+    assert (answer.receipt, answer.door, answer.rows) == (verdict.receipt, "kafka", 1)
+
+
+def test_an_alert_carries_the_event(make):
+    world = make()
+    world.produce({"host": "a", "level": 3.0, "more": ["kept"]}, {"host": "a", "level": -3.0})
+    world.worker().steps(2)
+    (record,) = world.broker.read(world.settings.alerts)
+    alert = msgspec.json.decode(record.value or b"", type=AlertMessage)
+    assert alert.event == {"host": "a", "level": 3.0, "more": ["kept"]}
+    assert (alert.verdict.verdict, alert.group, alert.title) == ("alert", "a|threat", "model threat")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        pytest.param(b"{", "JSON", id="what cannot be decoded"),
+        pytest.param(b"[1]", "object", id="what is no object"),
+        pytest.param({"host": "a"}, "'level' is missing", id="a missing field"),
+        pytest.param({"level": 1.0}, "'host' is missing", id="a missing key"),
+        pytest.param({"host": "a", "level": "high"}, "'level' is 'high'", id="a value of the wrong type"),
+        pytest.param({"host": "a", "level": 1e300}, "finite", id="a number that is not finite in its column"),
+        pytest.param({"host": "a", "level": 1.0, "x": "y" * 2000}, "at most 1000", id="a record that is too large"),
+        pytest.param({"host": "a", "level": 101.0}, "threat", id="an event that the model refuses"),
+        pytest.param({"host": "h" * 9000, "level": 1.0}, "", id="an entity that is too long"),
+    ],
+)
+def test_what_is_no_event_goes_to_the_dead_letters_and_the_others_are_scored(make, value, reason):
+    is_long = isinstance(value, dict) and len(str(value.get("host"))) > 5000
+    world = make("fragile", max_event_bytes=20_000 if is_long else 1000)
+    world.produce(*events(3))
+    world.produce(value, headers=(("traceparent", TRACE.encode()), ("other", b"1")))
+    world.produce(*events(4, first=3))
+    worker = world.worker()
+    worker.steps(3)
+    (dead,) = world.broker.read(world.settings.dead_letters)
+    (original,) = [r for r in world.broker.read(EVENTS) if r.headers]
+    told = headers_of(dead)
+    assert reason in told["vedette-reason"]
+    assert (told["vedette-id"], told["traceparent"], dead.value, dead.key) == (original.id, TRACE, original.value, original.key)
+    assert sorted(str(v.event_id) for v in world.verdicts()) == [f"e{i}" for i in range(7)]
+    assert worker.counts.events == {"scored": 7, "dead": 1, "repeated": 0}
+
+
+def test_events_that_a_model_refuses_are_found_by_halves(make):
+    world = make("fragile")
+    bad = {3, 17, 18, 40}
+    world.produce(*({"host": "a", "level": 200.0 if i in bad else 1.0, "event_id": f"e{i}"} for i in range(50)))
+    world.worker().steps(2)
+    assert sorted(int(str(v.event_id)[1:]) for v in world.verdicts()) == sorted(set(range(50)) - bad)
+    assert len(world.broker.read(world.settings.dead_letters)) == len(bad)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Unavailable("out"), id="the model is out"),
+        pytest.param(Overloaded("full"), id="the model is overloaded"),
+        pytest.param(Internal("broken"), id="the model answers no event at all"),
+    ],
+)
+def test_nothing_is_dropped_while_nothing_can_be_answered(make, fault):
+    world = make()
+    worker = world.worker()
+    world.produce(*events(20))
+    attempts = 0
+
+    class Passing(list[int]):
+        def append(self, rows: int) -> None:
+            nonlocal attempts
+            attempts += 1
+            if attempts == 60:
+                world.answerer.fault = None
+
+    world.answerer.rows, world.answerer.fault = Passing(), fault
+    worker.steps(2)
+    assert sorted(str(v.event_id) for v in world.verdicts()) == sorted(f"e{i}" for i in range(20))
+    assert worker.counts.retries > 0
+    assert not worker.counts.is_paused
+    assert not world.broker.read(world.settings.dead_letters)
+
+
+def test_a_worker_waits_for_its_model_and_stops_when_it_is_told(make):
+    world = make(None)
+    worker = world.worker()
+    looks = 0
+
+    def stopping() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks > 5
+
+    worker.worker._is_stopping = stopping
+    worker.worker.run()
+    assert world.verdicts() == []
+
+
+def test_a_rule_over_several_events_makes_the_verdict_and_the_alert(make):
+    world = make()
+    world.produce(*({"host": "rule", "level": -3.0, "event_id": f"e{i}"} for i in range(2)))
+    worker = world.worker()
+    worker.steps(2)
+    world.produce({"host": "rule", "level": -3.0, "event_id": "e2"})
+    worker.steps(2)
+    last = world.verdicts()[-1]
+    assert [v.verdict for v in world.verdicts()] == ["benign", "benign", "alert"]
+    assert (last.source, last.rules, last.techniques) == ("rules", ("third-time",), ("T1110",))
+    (record,) = world.broker.read(world.settings.alerts)
+    alert = msgspec.json.decode(record.value or b"", type=AlertMessage)
+    assert (alert.title, alert.severity, alert.group) == ("The third event of a host", "critical", "rule|T1110")
+
+
+def test_the_trace_of_an_event_goes_on(make):
+    world = make()
+    world.produce({"host": "a", "level": 3.0}, headers=(("traceparent", TRACE.encode()),))
+    world.worker().steps(2)
+    for topic in (world.settings.verdicts, world.settings.alerts):
+        assert [headers_of(r)["traceparent"] for r in world.broker.read(topic)] == [TRACE]
+    (span,) = [s for s in world.service_world.spans.finished() if s.name == "kafka infer"]
+    assert f"{span.context.trace_id:032x}" == TRACE.split("-")[1]
+
+
+@pytest.mark.parametrize("model", ["wider", "same"], ids=["with other columns", "with the same columns"])
+def test_a_new_stable_bundle_takes_over(make, bundles, model):
+    world = make()
+    worker = world.worker()
+    world.produce(*events(5))
+    worker.steps(2)
+    world.serve(bundles[model])
+    world.produce(*({**event, "port": 80} for event in events(5, first=5)))
+    for _ in range(4):
+        with suppress(ModelChanged):
+            worker.step()
+            continue
+        worker.stop()  # as in run
+    assert Counter(v.version for v in world.verdicts()) == {"1": 5, "2": 5}
+
+
+def test_held_events_are_scored_after_a_restart_and_released_ones_are_not_scored_again(make, bundles, tmp_path):
+    timed = threat(tmp_path / "timed", "1", event_time_field="at")
+    world = make(None, disorder_s=10.0)
+    world.serve(timed)
+    first = world.worker()
+
+    def event(second: int, name: str) -> dict[str, Any]:
+        return {"host": "a", "level": 1.0, "at": second * 1_000_000, "event_id": name}
+
+    world.produce(event(30, "held"), event(5, "late"), event(20, "on time"))
+    first.steps(2)
+    assert [v.event_id for v in world.verdicts()] == ["late", "on time"]
+    assert world.verdicts()[0].late
+    first.kill()
+    second = world.worker()
+    second.steps(2)
+    assert len(world.verdicts()) == 2
+    assert second.counts.events["repeated"] == 2
+    world.produce(event(41, "newest"))
+    second.steps(2)
+    assert [v.event_id for v in world.verdicts()] == ["late", "on time", "held"]
+    second.stop()
+    assert world.counts() == {"a": 3}
+
+
+ACTIONS = st.sampled_from(
+    ["produce", "produce", "step", "step", "step", "kill", "stop", "expel", "join", "down", "up", "poison"]
+)
+
+
+def play(world: StreamWorld, actions: list[str]) -> tuple[int, int]:
+    """Do what the list says, then let one worker finish; how many events and poison records there were."""
+    produced = poison = 0
+    workers: list[Worker] = []
+    for action in actions:
+        match action:
+            case "produce":
+                world.produce(*events(7, first=produced, hosts=4))
+                produced += 7
+            case "poison":
+                world.produce(b"\xff")
+                poison += 1
+            case "join" if len(workers) < 3:
+                workers.append(world.worker())
+            case "step":
+                for worker in workers:
+                    worker.step()
+            case "kill" if workers:
+                workers.pop(0).kill()
+            case "stop" if workers:
+                workers.pop().stop()
+            case "expel" if workers and workers[0].is_open and workers[0].source is not None:
+                workers[0].source.expel()
+            case "down" | "up":
+                world.broker.is_down = action == "down"
+    world.broker.is_down = False
+    for worker in workers:
+        worker.kill()
+    last = world.worker()
+    last.steps(8)
+    last.stop()
+    return produced, poison
+
+
+QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@pytest.mark.law
+@settings(suppress_health_check=QUIET, deadline=None)
+@given(st.lists(ACTIONS, max_size=25))
+def test_exactly_once_whatever_happens(make, actions):
+    world = make(snapshot_s=1e6)
+    produced, poison = play(world, actions)
+    assert sorted(str(v.event_id) for v in world.verdicts()) == sorted(f"e{i}" for i in range(produced))
+    assert len(world.broker.read(world.settings.dead_letters)) == poison
+    assert world.counts() == Counter(f"host-{i % 4}" for i in range(produced))
+
+
+@pytest.mark.law
+@settings(suppress_health_check=QUIET, deadline=None)
+@given(st.lists(ACTIONS, max_size=25))
+def test_at_least_once_in_low_latency_and_repeats_have_the_same_id(make, actions):
+    world = make(mode="low_latency")
+    produced, _ = play(world, actions)
+    named = {(str(v.event_id), v.id) for v in world.verdicts()}
+    assert sorted(name for name, _ in named) == sorted(f"e{i}" for i in range(produced))
