@@ -6,7 +6,7 @@ contract tests as the real adapter."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -178,8 +178,18 @@ class RuleVerdicts:
     matched: tuple[tuple[str, ...], ...]
 
 
+RuleUse = Literal["fallback", "verdict", "member", "feature"]
+"""What a bundle's rules do while its model answers: nothing, raise its verdict, vote in an ensemble, or be columns of the model. Where the
+model cannot answer they answer in its place, whatever they do else."""
+
+
 class Rules(Protocol):
-    """Rules of one bundle, which answer when its model or features cannot."""
+    """Rules of one bundle, which answer when its model or features cannot. use: what they do beside that."""
+
+    @property
+    def use(self) -> RuleUse:
+        """What they do while the model answers."""
+        ...
 
     def applies(self, columns: frozenset[str]) -> bool:
         """Whether any rule can be asked with these columns."""

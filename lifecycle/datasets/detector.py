@@ -16,7 +16,7 @@ from lifecycle.datasets.scenario import Scenario
 from lifecycle.datasets.split_spec import Split
 from lifecycle.datasets.time_zone import TimeZone
 from serving.models.manifest import Name, Redaction, SamplingUnit
-from serving.rules.ruleset import RulesFile
+from serving.rules.declared.rules_yaml import RulesFile, Technique
 
 
 class _Part(BaseModel):
@@ -269,7 +269,10 @@ class Detector(_Part):
     confidence: Confidence | None = None
     """Conformal sets and the verdict `unknown`; unset: there are none."""
     rules: RulesFile | None = None
-    """Threshold rules that answer if the model or its features are unavailable, in the format of a bundle's `rules.yaml`."""
+    """Threshold rules that answer if the model or its features are unavailable, in the format of a bundle's `rules.yaml`. `use` says what
+    they do else."""
+    techniques: tuple[Technique, ...] = ()
+    """MITRE ATT&CK techniques that the model's own alerts are about, e.g. `T1498.001`."""
     reasons: Mapping[str, ReasonDeclaration] = {}
     """Column -> the text that an analyst reads if the column supports a verdict. A `*` in the name stands for the seconds of a
     window."""

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from lifecycle.datasets.detector import Detector
 from lifecycle.errors import DetectorError
 from lifecycle.training.features import DATATYPES
+from serving.rules.declared.rules_yaml import FOLDER
 from serving.rules.errors import RuleError
-from serving.rules.ruleset import FOLDER, read_rules
+from serving.rules.ruleset import read_rules
 
 MEASURED_ROWS: Final = 20_000
 """At most; evenly over the rows."""

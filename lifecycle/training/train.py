@@ -162,6 +162,7 @@ def train(
         "conformal": conformal_spec(detector.confidence, scores, attack, _groups(prepared, rows)),
         "segments": detector.segments,
         "personal": detector.personal,
+        "techniques": detector.techniques,
         "explain": explain_spec(detector.reasons, encoding.columns),
         "lineage": lineage,
     }

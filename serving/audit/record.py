@@ -28,7 +28,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Digest of everything that can change the answer."""
     variant: str
     source: str
-    """model, cache or rules."""
+    """model, cache or rules; model+rules or cache+rules where rules beside the model match a row."""
     request_id: str | None
     trace_id: str | None
     rows: int
@@ -46,7 +46,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     row_numbers: Series | None = None
     """Which rows of the request these are, from 0, where several variants answered it: one record each, with one receipt."""
     rules: list[list[str]] = []
-    """If rules answered: the ids of the rules that match, by row; else empty."""
+    """The ids of the rules that match, by row, if rules answered or a rule beside the model matches a row; else empty."""
     fallback_from: str | None = None
     """The variant that failed on these rows, where stable answered in its place."""
     processor: str = "unknown"

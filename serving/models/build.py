@@ -21,7 +21,8 @@ from serving.models.graph import external_files, read_graph, without_zipmap
 from serving.models.manifest import Golden, Manifest
 from serving.models.onnx import OnnxModel
 from serving.models.processor import processor_family
-from serving.models.rules_model import rules_of
+from serving.models.rules_model import derived_fields, rules_of
+from serving.rules.declared.rules_yaml import FOLDER as RULES_FOLDER
 
 DEFAULT_TOLERANCE = 1e-5
 
@@ -50,9 +51,11 @@ def build_bundle(
         draft = Path(scratch) / "bundle"
         draft.mkdir()
         _place_model(draft, model)
-        if rule_files:
-            manifest_fields.setdefault("rules", {})
-        for name, content in {**(files or {}), **{f"rules/{n}": c for n, c in (rule_files or {}).items()}}.items():
+        placed = {**(files or {}), **{f"{RULES_FOLDER}{n}": c for n, c in (rule_files or {}).items()}}
+        rules = {name.removeprefix(RULES_FOLDER): c for name, c in placed.items() if name.startswith(RULES_FOLDER)}
+        if rules and (rule_files or "rules" in manifest_fields):
+            manifest_fields["rules"] = {**dict(manifest_fields.get("rules") or {}), **derived_fields(rules)}
+        for name, content in placed.items():
             target = draft / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from serving.features.windows.spec import WindowSpec
+from serving.rules.declared.rules_spec import RulesSpec
+from serving.rules.declared.rules_yaml import Technique
 from serving.spec import Finite
 
 SCHEMA: Final = 1
@@ -210,17 +212,6 @@ class ConformalSpec(_ManifestPart):
     """Whether `unknown` also replaces `alert`."""
 
 
-class RulesSpec(_ManifestPart):
-    """Present if the bundle has rules in its folder `rules/`. The rules answer if the model or its features are unavailable.
-
-    SIGMA rules match a row's event: the JSON in `event_field`, or, without that, the request fields."""
-
-    event_field: str | None = None
-    """A request field (BYTES) that holds the raw event as JSON."""
-    logsource: Mapping[Literal["product", "category", "service"], str] = {}
-    """The log source of every event; unset: it comes from the event, or from its channel and id."""
-
-
 class ReasonTemplate(_ManifestPart):
     """The text that an analyst reads if a column supports a verdict."""
 
@@ -339,6 +330,8 @@ class Manifest(_ManifestPart):
     """Whether NaN and infinities may be sent."""
     rules: RulesSpec | None = None
     """Rules that answer if the model cannot; unset: no rules."""
+    techniques: tuple[Technique, ...] = ()
+    """MITRE ATT&CK techniques that the model's own alerts are about."""
     explain: ExplainSpec | None = None
     """The texts of explanations; unset: columns are shown by their names."""
     golden: Golden | None = None

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from serving.models.bundle import Bundle
 from serving.models.errors import BundleError
 from serving.models.manifest import Manifest
+from serving.rules.declared.rules_yaml import FOLDER
 from serving.rules.errors import RuleError
-from serving.rules.ruleset import FOLDER, EventPlace, RuleSet, read_rules
+from serving.rules.ruleset import EventPlace, RuleSet, read_files, read_rules, techniques_of_files
 
 
 def rules_of(bundle: Bundle) -> RuleSet | None:
@@ -25,9 +27,25 @@ def compile_rules(manifest: Manifest, files: Mapping[str, bytes]) -> RuleSet:
     event_field = None if declared is None else declared.event_field
     place = EventPlace(event_field, tuple(f.name for f in manifest.request_fields), source)
     try:
-        return read_rules(files, column_datatypes(manifest), place)
+        found = read_rules(files, column_datatypes(manifest), place)
     except RuleError as problem:
         raise BundleError(f"{where}: {problem}") from problem
+    if declared is not None and declared.use != found.use:
+        raise BundleError(
+            f"{where}: rules.use is {declared.use!r}, and its rules.yaml says {found.use!r}; build the bundle again"
+        )
+    return found
+
+
+def derived_fields(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """What the manifest's `rules` says that follows from the rule files. files: name within the folder -> content. Raises BundleError."""
+    try:
+        found = read_files(files)
+    except RuleError as problem:
+        raise BundleError(f"rules: {problem}") from problem
+    techniques = techniques_of_files(found)
+    use = found.declared.use
+    return {**({"use": use} if use != "fallback" else {}), **({"techniques": techniques} if techniques else {})}
 
 
 def column_datatypes(manifest: Manifest) -> dict[str, str]:

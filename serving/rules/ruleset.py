@@ -4,14 +4,13 @@ A row gets the verdict of the severest rule that matches it. If none matches it 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serving.ports import Columns, RuleVerdicts
+from serving.ports import Columns, RuleUse, RuleVerdicts
+from serving.rules.declared.rules_yaml import FOLDER, THRESHOLDS, RulesFile, parse_rules_file
 from serving.rules.errors import RuleError
 from serving.rules.events import Fields, fields_of_json
 from serving.rules.files import SUFFIXES
@@ -23,47 +22,10 @@ from serving.rules.tree import SigmaRule, UnsupportedRule
 if TYPE_CHECKING:
     from serving.rules.matcher import Matcher
 
-FOLDER: Final = "rules/"
-THRESHOLDS: Final = "rules.yaml"
 MAX_BYTES: Final = 16 * 1024 * 1024
 CODES: Final[Mapping[str, int]] = {"informational": 0, "low": 0, "medium": 1, "high": 2, "critical": 2}
 """A rule's severity -> verdict: 0 benign, 1 investigate, 2 alert."""
 OTHERWISE: Final[Mapping[str, int]] = {"benign": 0, "investigate": 1, "alert": 2}
-Severity = Literal["informational", "low", "medium", "high", "critical"]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class ThresholdRule(_Part):
-    """One threshold rule of a rules.yaml."""
-
-    id: str = Field(min_length=1, max_length=128)
-    """What the answer calls it."""
-    title: str = ""
-    """For people."""
-    when: str = Field(min_length=1)
-    """A CEL expression over columns that is true of the rows it is about."""
-    severity: Severity
-    """high and critical alert, medium is to be investigated, low and informational are benign."""
-    reason: str = ""
-    """Why it matters, for people."""
-
-
-class RulesFile(_Part):
-    """The whole of a rules.yaml."""
-
-    otherwise: Literal["benign", "investigate", "alert"] = "investigate"
-    """The verdict of a row that matches no rule."""
-    thresholds: tuple[ThresholdRule, ...] = ()
-    """Rules over columns."""
-    sources: tuple[str, ...] = ()
-    """Sources whose events come here, by the names of their mappings (zeek, ecs, aws-cloudtrail, ...)."""
-    logsources: tuple[Mapping[str, Any], ...] = ()
-    """Log sources of a site's own events."""
-    placeholders: Mapping[str, tuple[str, ...]] = {}
-    """Values of SIGMA's placeholders (`expand`), by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +40,14 @@ class EventPlace:
 class RuleSet:
     """Implements ports.Rules."""
 
-    def __init__(self, thresholds: ThresholdRules, sigma: "Matcher | None", place: EventPlace, otherwise: str) -> None:
-        self._thresholds, self.sigma, self._place = thresholds, sigma, place
-        self._otherwise = OTHERWISE[otherwise]
+    def __init__(
+        self, thresholds: ThresholdRules, sigma: "Matcher | None", place: EventPlace, declared: RulesFile | None = None
+    ) -> None:
+        declared = declared or RulesFile()
+        self._thresholds, self.sigma, self.place = thresholds, sigma, place
+        self._otherwise = OTHERWISE[declared.otherwise]
+        self.use: RuleUse = declared.use
+        self.weight = declared.weight
         self._source = declared_source(dict(place.source)) if place.source else None
 
     @property
@@ -130,15 +97,15 @@ class RuleSet:
         return RuleVerdicts(codes, tuple(matched))
 
     def _has_event(self, columns: frozenset[str]) -> bool:
-        place = self._place
+        place = self.place
         return place.column in columns if place.column is not None else any(name in columns for name in place.fields)
 
     def _events(self, columns: Columns, rows: int) -> Sequence[tuple[Fields, EventSource] | None]:
         """The event of each row; None if it cannot be read."""
         if self.sigma is None or not self._has_event(frozenset(columns)):
             return [None] * rows
-        if self._place.column is not None:
-            return [self._read(body) for body in columns[self._place.column].tolist()]
+        if self.place.column is not None:
+            return [self._read(body) for body in columns[self.place.column].tolist()]
         return [self._from_columns(columns, row) for row in range(rows)]
 
     def _read(self, body: Any) -> tuple[Fields, EventSource] | None:
@@ -154,7 +121,7 @@ class RuleSet:
 
     def _from_columns(self, columns: Columns, row: int) -> tuple[Fields, EventSource]:
         fields: Fields = {}
-        for name in self._place.fields:
+        for name in self.place.fields:
             if name in columns:
                 value = columns[name][row]
                 fields[name] = value.decode(errors="replace") if isinstance(value, bytes) else _number(value)
@@ -196,23 +163,19 @@ def read_files(files: Mapping[str, bytes], sources: Sequence[str] = ()) -> RuleF
     return RuleFiles(parsed, compile_sigma(sigma_files, placeholders=parsed.placeholders, sources=LogSources(entries)))
 
 
+def techniques_of_files(found: RuleFiles) -> dict[str, tuple[str, ...]]:
+    """MITRE ATT&CK techniques by rule id, of the rules that have some; correlations too."""
+    named = [(rule.id, rule.techniques) for rule in found.declared.thresholds]
+    if found.sigma is not None:
+        named += [(rule.id, rule.techniques) for rule in found.sigma.rules]
+        named += [(rule.id, rule.techniques) for rule in found.sigma.correlations.rules]
+    return {identity: techniques for identity, techniques in named if techniques}
+
+
 def read_rules(files: Mapping[str, bytes], datatypes: Mapping[str, str], place: EventPlace | None = None) -> RuleSet:
     """Compile the files of a bundle's `rules/` folder. files: path -> content. datatypes: of each column a threshold rule may name.
 
     Raises RuleError; a SIGMA rule that is merely not supported is listed instead."""
     found = read_files({path.removeprefix(FOLDER): content for path, content in files.items()})
     declared = [ThresholdDeclaration(r.id, r.title, r.when, r.severity, r.reason) for r in found.declared.thresholds]
-    return RuleSet(ThresholdRules(declared, datatypes), found.sigma, place or EventPlace(), found.declared.otherwise)
-
-
-def parse_rules_file(content: bytes) -> RulesFile:
-    """Parse a rules.yaml without compiling its expressions. Raises RuleError."""
-    try:
-        document = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that there is not
-        raise RuleError(f"{FOLDER}{THRESHOLDS}: is not YAML: {' '.join(str(problem).split())}") from problem
-    try:
-        return RulesFile.model_validate(document or {})
-    except ValidationError as problem:
-        found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in problem.errors())
-        raise RuleError(f"{FOLDER}{THRESHOLDS}: {found}") from problem
+    return RuleSet(ThresholdRules(declared, datatypes), found.sigma, place or EventPlace(), found.declared)

@@ -60,6 +60,7 @@ def answer_parameters(groups: Sequence[RowGroup], receipt: str, trace_id: str | 
             parameters["feature_age_ms"] = max(ages)
     if any(group.source == RULES for group in groups):
         parameters["degraded"] = True
+    if any(group.matched or group.source == RULES for group in groups):
         parameters["rules"] = json.dumps(_matched(groups))
     fallen = [group.fallback_from for group in groups if group.fallback_from is not None]
     if fallen:
@@ -72,7 +73,7 @@ def answer_parameters(groups: Sequence[RowGroup], receipt: str, trace_id: str | 
 
 
 def _matched(groups: Sequence[RowGroup]) -> list[list[str]]:
-    """Ids of the rules that match each row of the request; none for rows that a model answered."""
+    """Ids of the rules that match each row of the request; none for rows where no rules were asked."""
     found: list[list[str]] = [[] for _ in range(sum(group.rows.rows for group in groups))]
     for group in groups:
         positions = range(group.rows.rows) if group.index is None else group.index.tolist()

@@ -78,7 +78,8 @@ _NO_ROWS, _NOT_DEGRADED = _all_false(0), _all_false(1)
 class RowGroup(msgspec.Struct):
     """Rows for one variant, filled step by step; None: that step did not happen.
 
-    index: which rows of the request, None for all. source: what answered: MODEL, RULES or the cache."""
+    index: which rows of the request, None for all. source: what answered: MODEL, RULES or the cache; see also
+    serving.scoring.rules.raising."""
 
     variant: Variant
     rows: TensorRows | ColumnRows
@@ -97,7 +98,7 @@ class RowGroup(msgspec.Struct):
     fallback_from: str | None = None
     """The variant that failed and whose rows these are."""
     matched: tuple[tuple[str, ...], ...] = ()
-    """Ids of the rules that match, by row, if rules answered."""
+    """Ids of the rules that match, by row, if rules answered or raised verdicts."""
     ticket: Ticket | None = None
     """The breaker's ticket of a run that refused its input; settled when stable has tried the same rows."""
 

@@ -30,7 +30,7 @@ from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection, unprotected
 from serving.scoring.row_group import RowGroup
-from serving.scoring.rules_fallback import settle_by_rules
+from serving.scoring.rules.fallback import settle_by_rules
 from serving.scoring.variant_runner import ModelUnavailable, RequestState, VariantRunner, VariantTimedOut
 from serving.scoring.variant_set import Variant, VariantSet
 from serving.segments.mapping import SegmentMap

@@ -27,7 +27,8 @@ from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.protection import Protection, unprotected
 from serving.scoring.row_group import RowGroup
-from serving.scoring.rules_fallback import settle_by_rules
+from serving.scoring.rules.fallback import settle_by_rules
+from serving.scoring.rules.raising import raise_by_rules
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
 
@@ -99,6 +100,8 @@ class VariantRunner:
             await self._run_cached(state, group, tensors, share, cache)
         else:
             await self._run(state, group, tensors, share)
+        if revision.rules is not None and revision.rules.use == "verdict":
+            await raise_by_rules(group, self._metrics)
 
     def record_failure(self, group: RowGroup) -> None:
         """The group's variant refused rows that another variant accepts: a failure of the variant."""

@@ -18,6 +18,7 @@ from serving.messages import DATATYPES, InferAnswer, InferRequest, RequestedOutp
 from serving.models.manifest import Manifest
 from serving.scoring.answers import MIXED
 from serving.scoring.row_group import MODEL, RULES
+from serving.scoring.rules.raising import AND_RULES
 from serving.scoring.variant_set import VARIANT
 from serving.stream.events import StreamEvents, joined_columns
 from serving.stream.origins import DOOR, origins_of
@@ -27,6 +28,10 @@ from serving.stream.state import SketchingKind, StateKind
 _PATIENCE: Final = 64
 """Requests of one batch that may fail by the service's fault before it is taken to be out."""
 _OF_THE_EVENT: Final = (BadRequest, TooLarge, Unsupported)
+
+
+Identity = tuple[str, str, str, str, str | None]
+"""Variant, version, revision, source, operating point."""
 
 
 class CannotAnswer(StreamError):
@@ -55,10 +60,10 @@ class RowAnswers(NamedTuple):
     scores: list[float]
     probabilities: list[float] | None
     degraded: list[bool]
-    variants: list[tuple[str, str, str, str, str | None]]
+    variants: list[Identity]
     """(variant, version, revision, source, operating point) of each row."""
     rules: Sequence[Sequence[str]]
-    """Ids of the rules that match each row; empty where no rules answered."""
+    """Ids of the rules that match each row; empty where no rules were asked."""
     trace_id: str | None
 
 
@@ -212,19 +217,22 @@ def _by_row(answer: InferAnswer) -> RowAnswers:
     rows = len(scores)
     probabilities = outputs["probability"].tolist() if "probability" in outputs else None
     trace = parameters.get("trace_id")
+    rules: Sequence[Sequence[str]] = json.loads(str(parameters["rules"])) if "rules" in parameters else [()] * rows
     return RowAnswers(
         str(parameters["receipt"]),
         outputs["verdict"].tolist(),
         scores,
         probabilities,
         outputs["degraded"].tolist(),
-        _identities(answer, outputs[VARIANT].tolist(), scores),
-        json.loads(str(parameters["rules"])) if "rules" in parameters else [()] * rows,
+        _named_by_row(_identities(answer, outputs[VARIANT].tolist(), scores, rules), rules),
+        rules,
         None if trace is None else str(trace),
     )
 
 
-def _identities(answer: InferAnswer, variants: list[bytes], scores: list[float]) -> list[tuple[str, str, str, str, str | None]]:
+def _identities(
+    answer: InferAnswer, variants: list[bytes], scores: list[float], rules: Sequence[Sequence[str]]
+) -> list[Identity]:
     parameters = answer.parameters
     point = parameters.get("operating_point")
     if "variants" not in parameters:
@@ -234,11 +242,20 @@ def _identities(answer: InferAnswer, variants: list[bytes], scores: list[float])
     entries: dict[str, dict[str, Any]] = {entry["variant"]: entry for entry in json.loads(str(parameters["variants"]))}
     source = str(parameters["source"])
     found = []
-    for name, score in zip(variants, scores, strict=True):
+    for name, score, ids in zip(variants, scores, rules, strict=True):
         entry = entries[name.decode()]
-        by = source if source != MIXED else RULES if isnan(score) else MODEL
+        by = source if source != MIXED else RULES if isnan(score) else f"{MODEL}{AND_RULES}" if ids else MODEL
         found.append((entry["variant"], entry["version"], entry["revision"], by, entry.get("operating_point")))
     return found
+
+
+def _named_by_row(identities: list[Identity], rules: Sequence[Sequence[str]]) -> list[Identity]:
+    """The source of a row names rules beside the model only where one matches the row."""
+    if not any(source.endswith(AND_RULES) for _, _, _, source, _ in identities):
+        return identities
+    return [
+        one if ids else (*one[:3], one[3].removesuffix(AND_RULES), one[4]) for one, ids in zip(identities, rules, strict=True)
+    ]
 
 
 def _text(value: object) -> str | None:

@@ -43,7 +43,7 @@ class VerdictMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     variant: str
     """Which variant of a rollout answered, e.g. `stable`. One entity gets the same one on every door."""
     source: str
-    """`model`, `cache` or `rules`."""
+    """`model`, `cache` or `rules`; `model+rules` or `cache+rules` where rules beside the model match the event."""
     receipt: str
     """With `row`: the record of this answer in the prediction log."""
     row: int

@@ -10,6 +10,7 @@ import numpy as np
 
 from serving.models.manifest import Manifest
 from serving.scoring.row_group import RULES
+from serving.scoring.rules.raising import AND_RULES
 from serving.stream.answers import ScoredEvents
 from serving.stream.codecs.codec import undecodable
 from serving.stream.contract import (
@@ -100,7 +101,7 @@ def verdict_records(
             probability=answers.probabilities[at] if answers.probabilities is not None and has_score else None,
             operating_point=point,
             rules=rules,
-            techniques=_techniques(own_hits) if own_hits else (),
+            techniques=_techniques(word, source, rules, own_hits, manifest),
             degraded=answers.degraded[at] or source == RULES,
             late=bool(events.is_late[row]),
             sketched=scored.sketched is not None and scored.sketched[row],
@@ -179,12 +180,19 @@ def _with_hits(word: Word, source: str, rules: tuple[str, ...], hits: Sequence[R
     for hit in hits:
         rules = (*rules, hit.rule)
         if hit.verdict is not None and _RANKS[hit.verdict] > _RANKS[word]:
-            word, source = hit.verdict, RULES
+            word, source = hit.verdict, source if source.endswith(RULES) else f"{source}{AND_RULES}"
     return word, source, rules
 
 
-def _techniques(hits: Sequence[RuleHit]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(technique for hit in hits for technique in hit.techniques))
+def _techniques(word: Word, source: str, rules: Sequence[str], hits: Sequence[RuleHit], manifest: Manifest) -> tuple[str, ...]:
+    """Of the rules that match and of the hits; of the detector for an alert that is the model's alone."""
+    if not rules and not hits:
+        return manifest.techniques if word == "alert" and manifest.techniques else ()
+    by_rule = manifest.rules.techniques if manifest.rules is not None else {}
+    found = [technique for rule in rules for technique in by_rule.get(rule, ())]
+    if word == "alert" and not source.endswith(RULES):
+        found = [*manifest.techniques, *found]
+    return tuple(dict.fromkeys((*found, *(technique for hit in hits for technique in hit.techniques))))
 
 
 def _moment(now_us: int) -> str:

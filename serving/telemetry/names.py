@@ -119,13 +119,13 @@ RULES_ANSWERS: Final = MetricDoc(
     "vedette_rules_answers_total",
     "counter",
     (*_MODEL, "out"),
-    "Rows answered by the bundle's rules, by the part that was unavailable: features or model.",
+    "Rows that rules answered, by what was unavailable: features or model. verdict: rows that a rule beside the model matched.",
 )
 RULES_MATCHES: Final = MetricDoc(
     "vedette_rules_matches_total",
     "counter",
     ("model", "rule"),
-    "Rows that a rule matched while rules answered. Each model has at most 200 labels; further rules count as _other.",
+    "Rows that a rule matched, if rules answered or raise verdicts. Each model has at most 200 labels; further rules count as _other.",
 )
 FALLBACKS: Final = MetricDoc(
     "vedette_fallbacks_total",

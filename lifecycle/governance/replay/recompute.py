@@ -16,12 +16,13 @@ from serving.errors import ServingError
 from serving.messages import DTYPES, InferRequest, Tensor
 from serving.models.errors import ModelError
 from serving.models.rules_model import column_datatypes
-from serving.ports import FeatureRows
+from serving.ports import FeatureRows, RuleVerdicts
 from serving.scoring.answer_plan import answer_plan_of
 from serving.scoring.inputs import ColumnRows
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import RULES, RowGroup, groups_of, judge, with_unknown
-from serving.scoring.rules_fallback import columns_of
+from serving.scoring.rules.fallback import columns_of
+from serving.scoring.rules.raising import raised
 from serving.scoring.variant_runner import runtime_feed, tensors_of
 from serving.scoring.variant_set import Variant
 
@@ -44,6 +45,8 @@ class Recomputed:
     outputs: Mapping[str, str] | None = None
     groups: Sequence[str] | None = None
     """The rows' groups, where the bundle's verdict `unknown` depends on them."""
+    beside: RuleVerdicts | None = None
+    """What rules beside the model say of the rows, where they may raise its verdicts."""
 
 
 def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: str = "FP32") -> list[Recomputed]:
@@ -66,13 +69,25 @@ def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: s
     if verdicts is None:
         raise NotReplayable("the record names no operating point")
     groups = None if revision.unknown is None else groups_of(revision.unknown, group.rows)
+    beside = _beside(group)
     parts, start = [], 0
     for record in records:
         end = start + record.rows
         own = None if groups is None else groups[start:end]
-        parts.append(Recomputed(verdicts.scores[start:end], verdicts.codes[start:end], groups=own))
+        said = None if beside is None else RuleVerdicts(beside.codes[start:end], beside.matched[start:end])
+        codes = verdicts.codes[start:end] if said is None else raised(verdicts.codes[start:end], said)
+        parts.append(Recomputed(verdicts.scores[start:end], codes, said.matched if said is not None else (), None, own, said))
         start = end
     return parts
+
+
+def _beside(group: RowGroup) -> RuleVerdicts | None:
+    """What the rules say of rows that the model judged, if they may raise its verdicts."""
+    rules = group.variant.revision.rules
+    if rules is None or rules.use != "verdict":
+        return None
+    columns = columns_of(group, with_features=True)
+    return rules.judge(columns, group.rows.rows) if rules.applies(frozenset(columns)) else None
 
 
 def recompute_by_rules(revision: LoadedRevision, record: AuditRecord, width: str, *, has_features: bool) -> Recomputed:

@@ -31,6 +31,7 @@ from serving.models.processor import processor_family
 from serving.models.verdicts import VERDICTS, verdict_codes
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import RULES
+from serving.scoring.rules.raising import raised
 
 BATCH_ROWS: Final = 1024
 """Rows run at once."""
@@ -183,7 +184,8 @@ def is_needed(revision: LoadedRevision, record: AuditRecord, gone: frozenset[str
     """Whether the answer needs a column that is gone: the model its own columns and tensors, rules any."""
     columns = {column for part in revision.assembly for column in part.columns} | revision.inputs.tensors.keys()
     columns |= {revision.unknown.group} if revision.unknown is not None and revision.unknown.group is not None else set()
-    return record.source == RULES or not gone.isdisjoint(columns)
+    asks_rules = record.source == RULES or (revision.rules is not None and revision.rules.use == "verdict")
+    return asks_rules or not gone.isdisjoint(columns)
 
 
 def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) -> list[ReplayDifference]:
@@ -204,11 +206,17 @@ def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) 
     codes = got.codes if record.source == RULES else verdict_codes(recorded, revision.points[point])
     if revision.unknown is not None and record.source != RULES:
         codes = revision.unknown.codes(codes, recorded, None if got.groups is None else list(got.groups))
+    if got.beside is not None:
+        codes = raised(codes, got.beside)
     for row, (word, code) in enumerate(zip(record.verdicts, codes.tolist(), strict=True)):
         if word != VERDICTS[code]:
             found.append(ReplayDifference(record.receipt, row, "verdicts", word, VERDICTS[code]))
-    if record.source == RULES and [list(ids) for ids in got.matched] != record.rules:
-        rows = zip(record.rules, got.matched, strict=False)
+    matched = [list(ids) for ids in got.matched]
+    if record.source != RULES and not any(matched):
+        matched = []  # as it is recorded where rules beside a model match nothing
+    if matched != record.rules and (record.source == RULES or got.beside is not None):
+        none: list[list[str]] = [[]] * record.rows
+        rows = zip(record.rules or none, got.matched or none, strict=False)
         found += [ReplayDifference(record.receipt, r, "rules", a, list(b)) for r, (a, b) in enumerate(rows) if a != list(b)]
     return found
 

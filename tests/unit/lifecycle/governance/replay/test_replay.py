@@ -17,6 +17,7 @@ from serving.models.build import build_bundle
 from serving.models.store import BundleStore
 from serving.spec import RevisionSpec
 from tests.fakes.serving.features import FakeFeatureReader
+from tests.unit.serving.scoring.rules.test_rules_beside import BESIDE
 from tests.unit.serving.scoring.test_rules_answer import INFO, WITHOUT_FEATURES, Breaking, world_with
 from tests.unit.serving.scoring.variants import World, graph, request, spec, tensors, threat
 
@@ -190,3 +191,15 @@ async def test_no_record_is_no_proof(tmp_path):
     assert not replayed(world, []).is_same
     assert dataclasses.asdict(replayed(world, []))["differences"] == []
     assert BundleStore(world.store.root).entries()
+
+
+async def test_verdicts_that_rules_raised_are_raised_again(tmp_path):
+    world = await world_with(tmp_path, BESIDE, feature_service=None)
+    await world.service.infer(request("a", "b", "c", level=[-6.0, -3.0, -1.0]))
+    await world.service.infer(request("a", level=-1.0))
+    await world.service.infer(request("a", level=-6.0))
+    assert dict(replayed(world).outcomes) == {"identical": 3}
+    lowered = msgspec.structs.replace(world.audit.records[0], verdicts=["benign", "investigate", "benign"])
+    silent = msgspec.structs.replace(world.audit.records[0], rules=[], source="model")
+    report = replayed(world, [encode_record(record)[:-1] for record in (lowered, silent)])
+    assert [(d.row, d.field) for d in report.differences] == [(0, "verdicts"), (0, "rules"), (1, "rules")]

@@ -17,7 +17,7 @@ from serving.scoring.row_group import RULES, RowGroup, Verdicts
 from serving.telemetry.metrics import ServingMetrics
 
 Why = Literal["features", "model"]
-_CHUNK_ROWS: Final = 64
+CHUNK_ROWS: Final = 64
 """Rows judged before the loop may turn to others: a few milliseconds."""
 _log = logging.getLogger("vedette.rules")
 
@@ -32,10 +32,10 @@ async def settle_by_rules(group: RowGroup, why: Why, metrics: ServingMetrics) ->
     if not rules.applies(frozenset(columns)):
         return False
     found: list[RuleVerdicts] = []
-    for start in range(0, rows, _CHUNK_ROWS):
+    for start in range(0, rows, CHUNK_ROWS):
         if start:
             await asyncio.sleep(0)
-        end = min(start + _CHUNK_ROWS, rows)
+        end = min(start + CHUNK_ROWS, rows)
         found.append(rules.judge({name: column[start:end] for name, column in columns.items()}, end - start))
     group.source, group.raw = RULES, {}
     group.matched = tuple(row for verdicts in found for row in verdicts.matched)
