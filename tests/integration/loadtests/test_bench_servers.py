@@ -14,10 +14,12 @@ from loadtests.bench.benchmarks import doors, grpc_doors
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load import grpc_load, http_load
 from loadtests.bench.load.answers import check_grpc, check_http
+from loadtests.bench.load.connections import arrivals
 from loadtests.bench.load.open_load import drive, load_open
 from loadtests.bench.load.results import has
 from loadtests.bench.process import ServerUnderTest, python, running
 from loadtests.bench.workload import INFER_PATH, build_workload, infer_request
+from tests.waiting import until_so
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("own_folder")]
 
@@ -46,7 +48,7 @@ def test_http_load(program, bare, workload, monkeypatch):
     monkeypatch.setattr(http_load, "has", lambda _: bool(program))
     found = http_load.load_http(bare.http_port, INFER_PATH, workload.json_bodies, clients=4, duration_s=1.0)
     assert 0 < found.p50_ms <= found.p99_ms
-    assert found.rate > 1
+    assert found.rate > 0
 
 
 @pytest.mark.parametrize("program", ["h2load", ""])
@@ -57,13 +59,13 @@ def test_grpc_load(program, bare, workload, monkeypatch):
     for clients, streams in ((4, 1), (1, 4)):
         found = grpc_load.load_grpc(bare.grpc_port, workload.grpc_body(0), clients=clients, streams=streams, duration_s=1.0)
         assert 0 < found.p50_ms <= found.p99_ms
-        assert found.rate > 1
+        assert found.rate > 0
 
 
 def test_open_load(bare, workload):
     found = load_open(bare.http_port, INFER_PATH, workload.json_bodies, rate=100.0, clients=4, duration_s=1.0)
     assert 0 < found.p50_ms <= found.p99_ms <= found.p999_ms
-    assert found.answered > 50
+    assert found.answered == len(arrivals(100.0, 1.0, seed=100)), "every request that was due"
     with pytest.raises(BenchError, match=r"requests to port .* failed"):
         load_open(bare.http_port, "/nothing", workload.json_bodies, rate=100.0, clients=4, duration_s=0.2)
 
@@ -72,9 +74,20 @@ def test_a_server_that_is_stopped_for_a_while_shows_in_the_open_loop(bare, workl
     head = f"POST {INFER_PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
     requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in workload.json_bodies.read_bytes().splitlines()]
 
+    class Sent(list):
+        """Requests that count how often one was taken to be sent."""
+
+        taken = 0
+
+        def __getitem__(self, place):
+            self.taken += 1
+            return super().__getitem__(place)
+
+    sent = Sent(requests)
+
     async def stopped():
-        driving = asyncio.create_task(drive(bare.http_port, 100.0, 2.0, 2, requests))
-        await asyncio.sleep(0.3)
+        driving = asyncio.create_task(drive(bare.http_port, 100.0, 2.0, 2, sent))
+        await until_so(lambda: sent.taken >= 20)
         os.kill(bare.pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(0.7)
@@ -84,7 +97,7 @@ def test_a_server_that_is_stopped_for_a_while_shows_in_the_open_loop(bare, workl
 
     found = asyncio.run(stopped())
     assert found.p99_ms > 300  # two connections hold two requests; dozens were due meanwhile, and each counts
-    assert found.answered > 100
+    assert found.answered == sent.taken == len(arrivals(100.0, 2.0, seed=100))
 
 
 def test_a_server_that_refuses_is_not_measured(bare, workload):
