@@ -129,8 +129,10 @@ def _wild(parts, value, *, cased):
     """Dynamic programming over (parts, characters)."""
     reach = {0}
     for part in parts:
+        if not reach:
+            return False
         if part == "*":
-            reach = set(range(min(reach), len(value) + 1)) if reach else set()
+            reach = set(range(min(reach), len(value) + 1))
         elif part == "?":
             reach = {i + 1 for i in reach if i < len(value)}
         else:
