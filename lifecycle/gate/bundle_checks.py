@@ -86,7 +86,7 @@ def lineage_check(bundle: Bundle) -> Check:
 def missing_facts(lineage: Lineage) -> tuple[str, ...]:
     """What an auditor would ask for and the bundle does not say."""
     provenance = provenance_of(lineage)
-    said = {
+    facts = {
         "data digest": lineage.data_digest,
         "code commit": lineage.code_commit.removesuffix("-dirty") not in ("", "unknown"),
         "seed": lineage.seed is not None,
@@ -96,7 +96,7 @@ def missing_facts(lineage: Lineage) -> tuple[str, ...]:
         "source of the data": provenance.get("source"),
         "who labelled the rows": provenance.get("labels") or lineage.data.get("is_generated"),
     }
-    return tuple(fact for fact, value in said.items() if not value)
+    return tuple(fact for fact, value in facts.items() if not value)
 
 
 def signature_check(bundle: Bundle, prove: Callable[[Bundle], Proof] | None) -> Check:

@@ -58,13 +58,13 @@ class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise WrongLabel("name the event once: by event, by receipt (and row), or by request_id")
         if (self.verdict is None) == (self.label is None):
             raise WrongLabel("verdict is missing, or given twice; write attack, benign or unsure")
-        check_choice("verdict", self.said, VERDICTS)
+        check_choice("verdict", self.given_verdict, VERDICTS)
         check_choice("selection", self.selection, SELECTIONS)
         if self.row is not None and (self.event is not None or self.row < 0):
             raise WrongLabel(f"row is {self.row}; it must be 0 or more, and goes only with receipt or request_id")
 
     @property
-    def said(self) -> str:
+    def given_verdict(self) -> str:
         """The verdict, by whichever name."""
         return self.verdict or self.label or ""
 
@@ -91,7 +91,7 @@ class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             label_id=label_id,
             event=event,
             model=model,
-            verdict=cast(LabelVerdict, self.said),
+            verdict=cast(LabelVerdict, self.given_verdict),
             family=self.family,
             analyst=analyst,
             time_us=self.given_us(now_us),

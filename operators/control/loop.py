@@ -77,7 +77,7 @@ class Loop:
         self._folder, self._backend, self._every_s, self._now = folder, backend, every_s, now
         self._desk = desk or approval_desk(folder, now)
         self._labels = labels or StoreLabels(folder.store_dir)
-        self._said: dict[str, str] = {}
+        self._logged_problems: dict[str, str] = {}
         self._known: dict[str, ServiceRef] = {}
         self._owners: dict[str, str] = {}
         """By model: the service that serves it."""
@@ -105,7 +105,7 @@ class Loop:
             return
         there = {*names, *orphans}
         self._owners = {model: name for model, name in self._owners.items() if name in there}
-        self._said.pop("", None)
+        self._logged_problems.pop("", None)
         for name in names:
             await self._guarded(name, self.look)
         for name in orphans:
@@ -114,7 +114,7 @@ class Loop:
     async def _guarded(self, name: str, act: Callable[[str], Awaitable[None]]) -> None:
         try:
             await act(name)
-            self._said.pop(name, None)
+            self._logged_problems.pop(name, None)
         except (ControlError, BackendError, ActNotRecorded) as problem:
             self._tell(name, str(problem))
         except Exception as defect:
@@ -218,12 +218,12 @@ class Loop:
         if problem is not None:
             self._tell(name, problem)
         else:
-            self._said.pop(name, None)
+            self._logged_problems.pop(name, None)
 
     def _tell(self, name: str, problem: str, defect: Exception | None = None) -> None:
         """Log a problem once, not at every look; log a defect with its trace."""
-        if self._said.get(name) != problem:
-            self._said[name] = problem
+        if self._logged_problems.get(name) != problem:
+            self._logged_problems[name] = problem
             _log.error("%s%s", f"{name}: " if name else "", problem, exc_info=defect)
 
 

@@ -59,7 +59,7 @@ class Delivery:
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000
     wait: Callable[[float], object] | None = None
     """Waits; returns early when told to stop. Unset: on `stopped`."""
-    _said: str = ""
+    _last_warning: str = ""
 
     def run(self) -> None:
         """Deliver until told to stop."""
@@ -151,14 +151,14 @@ class Delivery:
 
     def _is_well(self) -> None:
         self.counts.is_up = True
-        if self._said:
+        if self._last_warning:
             _log.info("sink %s: %s takes alerts again", self.name, self.transport.label)
-            self._said = ""
+            self._last_warning = ""
 
     def _say(self, words: str) -> None:
         """Once, until something else is to be said."""
-        if words != self._said:
-            self._said = words
+        if words != self._last_warning:
+            self._last_warning = words
             _log.warning("sink %s: %s", self.name, words)
 
     def _pause(self, wait_s: float) -> None:

@@ -48,12 +48,12 @@ def fairness_words(report: FairnessReport) -> list[str]:
     """What was found, a sentence each; and how it was judged."""
     how = "permutations of entities" if report.is_by_entity else "Fisher's exact test"
     many = sum(d.p is not None for d in report.disparities)
-    said = [_sentence(d) for d in report.findings] or ["No disparity beyond chance was found."]
-    said.append(
+    sentences = [_sentence(d) for d in report.findings] or ["No disparity beyond chance was found."]
+    sentences.append(
         f"{many} comparisons by {how}, corrected together ({report.correction}), alpha {report.alpha:g}; "
         f"{report.unmapped:,} of {report.rows:,} rows are in no segment and count with the rest."
     )
-    return said
+    return sentences
 
 
 def fairness_markdown(report: FairnessReport) -> str:

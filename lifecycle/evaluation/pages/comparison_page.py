@@ -175,11 +175,11 @@ def _differences(figures: Sequence[PairedFigure]) -> tuple[Chart, ...]:
     """Differences with their bounds, one below the other; the log loss is on a scale of its own."""
     shown = [f for f in figures if f.difference.value is not None and f.figure != "log_loss"]
     names = [f"{NAMES.get(f.figure, f.figure)}\n{f.where}".rstrip() for f in shown]
-    said = [f"{_name(f)}: {_difference(f)}, {f.better}" for f in shown]
+    labels = [f"{_name(f)}: {_difference(f)}, {f.better}" for f in shown]
     values, low, high = ([getattr(f.difference, part) for f in shown] for part in ("value", "low", "high"))
     about = "Differences, second less first, with their 95 % bounds; where they cross 0, it may be chance."
     chart = Chart(
-        about, "", "difference", (Line("difference", names, values, low, high, said, is_points=True),), is_sideways=True
+        about, "", "difference", (Line("difference", names, values, low, high, labels, is_points=True),), is_sideways=True
     )
     return (chart,)
 

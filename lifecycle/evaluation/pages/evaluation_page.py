@@ -125,7 +125,7 @@ def _curves(unit: UnitReport) -> tuple[Chart, ...]:
     if curve is None:
         return ()
     at = [p for p in unit.points if p.intervals["precision"].value is not None]
-    said = [f"threshold {t:.4g}: recall {r:.3f}, precision {p:.3f}, false alarms {f:.2%}"
+    labels = [f"threshold {t:.4g}: recall {r:.3f}, precision {p:.3f}, false alarms {f:.2%}"
             for t, r, p, f in zip(curve.thresholds, curve.recall, curve.precision, curve.false_alarm_rate, strict=True)]  # fmt: skip
     recall = [p.intervals["recall"].value or 0.0 for p in at]
     precision = [p.intervals["precision"] for p in at]
@@ -133,7 +133,7 @@ def _curves(unit: UnitReport) -> tuple[Chart, ...]:
     found = [Chart(
         f"Precision over recall for every threshold, {words.UNITS[unit.unit].lower()}; points: the operating points with their bounds.",
         "recall", "precision",
-        (Line("all thresholds", curve.recall.tolist(), curve.precision.tolist(), text=said),
+        (Line("all thresholds", curve.recall.tolist(), curve.precision.tolist(), text=labels),
          Line("operating points", recall, [i.value for i in precision], [i.low for i in precision], [i.high for i in precision],
               named, is_points=True)),
         x_range=(0, 1.01), y_range=(0, 1.02),
@@ -146,7 +146,7 @@ def _curves(unit: UnitReport) -> tuple[Chart, ...]:
             f"Recall over the share of benign {'rows' if unit.unit == 'row' else 'entity-windows'} that alert, logarithmic.",
             "false alarms (share of the benign)", "recall",
             (Line("all thresholds", curve.false_alarm_rate[seen].tolist(), curve.recall[seen].tolist(),
-                  text=[t for t, s in zip(said, seen.tolist(), strict=True) if s]),
+                  text=[t for t, s in zip(labels, seen.tolist(), strict=True) if s]),
              Line("operating points", [p.intervals["false_alarm_rate"].value or 0.0 for p in at], [i.value for i in recalls],
                   [i.low for i in recalls], [i.high for i in recalls], [p.scenario for p in at], is_points=True)),
             x_axis="log", y_range=(0, 1.02),
@@ -252,7 +252,7 @@ def _confidence(seed: SeedReport) -> Iterator[Section]:
     found = seed.confidence
     if found is None:
         return
-    said = (
+    sentences = (
         f"A row's true class may be missing from its set in {found.error:.0%} of the rows of its class.",
         f"Sets with one class: {found.one:,} rows; both: {found.both:,}; none: {found.none:,}.",
         f"The verdict `unknown`: {found.unknown:,} rows, {found.unknown_attacks:,} of them attacks; "
@@ -260,7 +260,7 @@ def _confidence(seed: SeedReport) -> Iterator[Section]:
     )
     lines = tuple((c.group, c.label, f"{c.rows:,}", words.share(c.held)) for c in found.coverage)
     columns = ("group", "class", "rows", "in its set")
-    yield Section(f"Conformal sets, seed {seed.seed}", said, grid=Grid(columns, lines, right=columns[2:]))
+    yield Section(f"Conformal sets, seed {seed.seed}", sentences, grid=Grid(columns, lines, right=columns[2:]))
 
 
 def _fairness(result: EvaluationResult, seed: SeedReport) -> Iterator[Section]:
@@ -299,14 +299,14 @@ def _cost_curve(unit: UnitReport, site: Site) -> tuple[Chart, ...]:
     if not seen.any():
         return ()
     low, high = site.minutes
-    said = [
+    labels = [
         f"threshold {t:.4g}: recall {r:.3f}, {n:,.0f} false alerts a day, {n * low:,.0f} to {n * high:,.0f} minutes"
         for t, r, n in zip(curve.thresholds[seen], curve.recall[seen], false_alerts[seen], strict=True)
     ]
     costs = [(name, c) for name, c in point_costs(unit, site).items() if c.false_alerts.value]
     chart = Chart(
         "What recall costs: recall over false alerts a day at the site, logarithmic.", "false alerts a day", "recall",
-        (Line("all thresholds", false_alerts[seen].tolist(), curve.recall[seen].tolist(), text=said),
+        (Line("all thresholds", false_alerts[seen].tolist(), curve.recall[seen].tolist(), text=labels),
          Line("operating points", [c.false_alerts.value or 0.0 for _, c in costs], [c.recall.value for _, c in costs],
               [c.recall.low for _, c in costs], [c.recall.high for _, c in costs], [name for name, _ in costs], is_points=True)),
         x_axis="log", y_range=(0, 1.02),
@@ -327,8 +327,10 @@ def _expected(result: EvaluationResult) -> Section:
         for p in summary(over_seeds(result)[0])["operating_points"]
     )
     first = result.seeds[0]
-    said = tuple(f"{name}, seed {first.seed}: {point.shortfall}." for name, point in first.points.items() if point.shortfall)
-    return Section("Expected, from validation data", said, grid=Grid(columns, rows, right=columns[1:-1]))
+    shortfalls = tuple(
+        f"{name}, seed {first.seed}: {point.shortfall}." for name, point in first.points.items() if point.shortfall
+    )
+    return Section("Expected, from validation data", shortfalls, grid=Grid(columns, rows, right=columns[1:-1]))
 
 
 def _promises(result: EvaluationResult, name: str) -> str:

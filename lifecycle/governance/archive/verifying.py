@@ -120,21 +120,23 @@ def _judge(files: SegmentFiles, stone: Tombstone, place: ArchivePlace, trust: Tr
     if not place.has(name):
         what = f"its tombstone says that it was archived, and the archive {place.url} has no {name}"
         return [Finding(FindingKind.SEGMENT_MISSING, where, what)]
-    said = f"chain/{files.stem}.archived"
+    note_name = f"chain/{files.stem}.archived"
     try:
-        with place.opened(said) as stream:
+        with place.opened(note_name) as stream:
             note = stream.read(_MOST_NOTE_BYTES).decode()
         words = text_of(note)
         is_signed = bool(trust.signers(note))
     except (ArchiveError, NoteError, UnicodeDecodeError) as error:
-        return [Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {said} is gone or was changed: {error}")]
+        return [Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {note_name} is gone or was changed: {error}")]
     if not is_signed and (must_sign or note != words + "\n"):
-        return [Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {said} counts for nothing: {trust.why_not(note)}")]
+        return [
+            Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {note_name} counts for nothing: {trust.why_not(note)}")
+        ]
     expected = [KIND, f"segment {files.log}/{files.number}", f"size {stone.size}", f"root {b64encode(stone.root).decode()}"]
     expected += [f"checkpoint {b64encode(stone.checkpoint).decode()}", f"file {name}"]
     lines = words.split("\n")
     if lines[: len(expected)] != expected:
-        return [Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {said} speaks of another segment or file")]
+        return [Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {note_name} speaks of another segment or file")]
     with place.opened(name) as stream:
         digest = file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]  # fsspec's files have readinto
     if lines[len(expected)] != f"sha256 {digest}":

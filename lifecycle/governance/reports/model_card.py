@@ -150,7 +150,7 @@ def _points(manifest: Manifest) -> Section:
         )
     text = (
         "Measured on the validation rows that the thresholds were chosen on, with 95 % Wilson intervals: unseen rows are harder.",
-        *(f"{name}: {said}." for name, point in manifest.operating_points.items() if (said := promise_in_full(point))),
+        *(f"{name}: {promised}." for name, point in manifest.operating_points.items() if (promised := promise_in_full(point))),
     )
     grid = Grid(columns, tuple(rows))
     return Section("Operating points", text if rows else (), grid=grid, empty="The model gives no score, so it has none.")
@@ -158,8 +158,8 @@ def _points(manifest: Manifest) -> Section:
 
 def _held(point: OperatingPoint, expected: Expected) -> str:
     """What is promised; of a point for which nobody asked for a promise, whether the requirement was met on the validation rows."""
-    said = promise(point)
-    return ("met, no promise" if expected.is_met else "NO") if said == "-" else said
+    promised = promise(point)
+    return ("met, no promise" if expected.is_met else "NO") if promised == "-" else promised
 
 
 def validation_rates(expected: Expected) -> Rates:

@@ -60,9 +60,9 @@ def judge_log(log: str, accounts: Sequence[SegmentAccount], claims: Sequence[Cla
     counting = _counting(accounts, must_sign=must_sign)
     protected = {number: max((s.checkpoint.size for s in good), default=0) for number, good in counting.items()}
     for account in accounts:
-        said = [*_protection(log, account, protected[account.number]), *_sealing(log, account, counting[account.number])]
-        findings += [one for one in said if isinstance(one, Finding)]
-        remarks += [one for one in said if isinstance(one, Remark)]
+        found = [*_protection(log, account, protected[account.number]), *_sealing(log, account, counting[account.number])]
+        findings += [one for one in found if isinstance(one, Finding)]
+        remarks += [one for one in found if isinstance(one, Remark)]
     return LogJudgement(_figures(log, accounts, protected), tuple(findings), tuple(remarks))
 
 
@@ -208,24 +208,24 @@ def _protection(log: str, account: SegmentAccount, protected: int) -> list[Findi
     judged, statements = account.judgement, account.statements
     if judged is None:
         return []
-    said: list[Finding | Remark] = []
+    found: list[Finding | Remark] = []
     unsigned = [s for s in judged.fits if not s.is_signed]
     if unsigned:
         place = Place(log, account.number, unsigned[0].line, unsigned[-1].line, file="checkpoints")
         if unsigned[-1].checkpoint.size > protected and not judged.findings:
             place = Place(log, account.number, protected + 1, unsigned[-1].checkpoint.size)
-            said.append(Finding(FindingKind.UNSIGNED, place, "no trusted key signed a checkpoint over these records"))
+            found.append(Finding(FindingKind.UNSIGNED, place, "no trusted key signed a checkpoint over these records"))
         else:
-            said.append(Remark(RemarkKind.UNSIGNED, place, f"{len(unsigned)} checkpoints have no signature"))
+            found.append(Remark(RemarkKind.UNSIGNED, place, f"{len(unsigned)} checkpoints have no signature"))
     newest = max((s.checkpoint.size for s in statements.good), default=0)
     if judged.records > newest and not judged.findings:
         place = Place(log, account.number, newest + 1, judged.records)
         what = f"{judged.records - newest} records lie behind the last checkpoint"
-        said.append(Remark(RemarkKind.NOT_PROTECTED, place, what))
+        found.append(Remark(RemarkKind.NOT_PROTECTED, place, what))
     if account.stone is not None and not account.is_archived:
         what = "a tombstone says that its records were removed, and they are here"
-        said.append(Remark(RemarkKind.NOT_REMOVED, Place(log, account.number), what))
-    return said
+        found.append(Remark(RemarkKind.NOT_REMOVED, Place(log, account.number), what))
+    return found
 
 
 def _sealing(log: str, account: SegmentAccount, counting: Sequence[Statement]) -> list[Finding | Remark]:

@@ -60,14 +60,14 @@ class Place:
     file: str = "jsonl"
 
     def __str__(self) -> str:
-        said = self.log or "the folder"
+        place = self.log or "the folder"
         if self.segment is not None:
-            said += f", segment {self.segment}"
+            place += f", segment {self.segment}"
         if self.line is not None:
             name = "line" if self.file == "jsonl" else f"{self.file} line"
-            said += f", {name} {self.line}"
-            said += f" to {self.last_line}" if self.last_line not in (None, self.line) else ""
-        return said
+            place += f", {name} {self.line}"
+            place += f" to {self.last_line}" if self.last_line not in (None, self.line) else ""
+        return place
 
 
 @dataclass(frozen=True, slots=True)

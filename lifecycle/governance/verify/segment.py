@@ -62,9 +62,9 @@ def judge_segment(evidence: SegmentEvidence, elsewhere: Elsewhere) -> SegmentJud
         findings.append(_after_the_end(evidence, tree, good[-1], elsewhere))
     else:
         findings += _against_claims(evidence, tree)
-    said = None if findings else _stored_hashes(evidence, tree)
-    findings += [said] if isinstance(said, Finding) else []
-    remarks = (said,) if isinstance(said, Remark) else ()
+    stored = None if findings else _stored_hashes(evidence, tree)
+    findings += [stored] if isinstance(stored, Finding) else []
+    remarks = (stored,) if isinstance(stored, Remark) else ()
     return SegmentJudgement(fits, tree.size, tuple(findings), remarks)
 
 

@@ -117,8 +117,8 @@ def _covered(manifest: Manifest, rows: AnsweredRows, attack: NDArray[np.float64]
     return covered
 
 
-def _label(said: bool | None) -> float:
-    return np.nan if said is None else float(said)
+def _label(is_attack: bool | None) -> float:
+    return np.nan if is_attack is None else float(is_attack)
 
 
 def _column(values: list[Any]) -> NDArray[Any]:

@@ -127,8 +127,8 @@ def _score_grid(report: PerformanceReport) -> Grid:
         cells = [_window_name(report)(w)]
         for name in ("precision", "recall"):
             error = w.errors.get(name)
-            said = "-" if error is None else f"{error.error:+.3f}{'' if error.is_within else ', outside the bounds'}"
-            cells += [figure_words(getattr(w.by_scores, name)), said]
+            error_words = "-" if error is None else f"{error.error:+.3f}{'' if error.is_within else ', outside the bounds'}"
+            cells += [figure_words(getattr(w.by_scores, name)), error_words]
         rows.append(tuple(cells))
     return Grid(columns, tuple(rows), right=columns[1:])
 
@@ -158,9 +158,9 @@ def _chart(report: PerformanceReport, name: str) -> Chart:
             f"{NAMES[name]}, from labels", x, [k[0] for k in known], low=[k[1] for k in known], high=[k[2] for k in known], is_band=True
         )
     ]  # fmt: skip
-    said = [_values(getattr(w.by_scores, name))[0] for w in report.windows]
-    if any(v is not None for v in said):
-        lines.append(Line("estimated from scores", x, said, is_dashed=True))
+    estimates = [_values(getattr(w.by_scores, name))[0] for w in report.windows]
+    if any(v is not None for v in estimates):
+        lines.append(Line("estimated from scores", x, estimates, is_dashed=True))
     if report.baseline is not None:
         lines.append(Line("the bundle's own", x, [getattr(report.baseline, name)] * len(x), is_dashed=True))
     return Chart(

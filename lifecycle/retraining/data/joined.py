@@ -135,8 +135,8 @@ def digest_of(rows: LabelledAnswers, weights: NDArray[np.float64]) -> str:
     for name in sorted(rows.columns):
         state.update(name.encode())
         state.update(json.dumps(rows.columns[name].tolist(), default=str).encode())
-    said = zip(rows.events.tolist(), rows.attack.tolist(), rows.family.tolist(), weights.tolist(), strict=True)
-    state.update(json.dumps(list(said)).encode())
+    rows_with_labels = zip(rows.events.tolist(), rows.attack.tolist(), rows.family.tolist(), weights.tolist(), strict=True)
+    state.update(json.dumps(list(rows_with_labels)).encode())
     return f"sha256:{state.hexdigest()}"
 
 

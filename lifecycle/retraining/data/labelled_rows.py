@@ -84,15 +84,15 @@ def labelled_rows(
         else:
             kept.append(row)
     rows = np.array(kept[-most_rows:], dtype=np.int64)
-    said = [labels[answers.events[row]] for row in rows.tolist()]
+    given = [labels[answers.events[row]] for row in rows.tolist()]
     names = [*needed, *(name for name in optional if name in columns and name not in needed)]
     return LabelledAnswers(
         events=answers.events[rows],
         times_us=answers.times_us[rows],
-        given_us=np.array([label.time_us for label in said], dtype=np.int64),
-        attack=np.array([label.verdict == "attack" for label in said], dtype=np.bool_),
-        family=_objects([label.family or "" for label in said]),
-        inclusion=np.array([np.nan if label.inclusion is None else label.inclusion for label in said], dtype=np.float64),
+        given_us=np.array([label.time_us for label in given], dtype=np.int64),
+        attack=np.array([label.verdict == "attack" for label in given], dtype=np.bool_),
+        family=_objects([label.family or "" for label in given]),
+        inclusion=np.array([np.nan if label.inclusion is None else label.inclusion for label in given], dtype=np.float64),
         was_alert=answers.verdicts[rows] == ALERT,
         columns={name: columns[name][rows] for name in names},
         left_out={why: count for why, count in left_out.items() if count},

@@ -78,11 +78,11 @@ class LateWorld:
         median = np.where(audit, self.median_days[2], np.where(attack, self.median_days[1], self.median_days[0]))
         delay = median * np.exp(self.spread * rng.normal(0, 1, n)) * DAY_US
         in_by_now = (audit | by_alert) & (times + delay <= START_US + now_day * DAY_US)
-        said = np.where(attack ^ (rng.random(n) < self.noise), ATTACK, BENIGN)
-        said[rng.random(n) < self.unsure] = UNSURE
+        verdict = np.where(attack ^ (rng.random(n) < self.noise), ATTACK, BENIGN)
+        verdict[rng.random(n) < self.unsure] = UNSURE
         route = np.where(audit, BY_AUDIT, BY_ALERT)
         return RowsWithLabels(
-            times, alert, scores, np.where(in_by_now, said, NO_LABEL).astype(np.int8), np.full(n, "", dtype=object),
+            times, alert, scores, np.where(in_by_now, verdict, NO_LABEL).astype(np.int8), np.full(n, "", dtype=object),
             np.where(in_by_now, route, UNLABELLED).astype(np.int8), np.where(in_by_now, np.floor(delay), np.nan),
             np.where(in_by_now & audit, self.audit_rate, np.nan),
         )  # fmt: skip

@@ -64,9 +64,9 @@ def run(
             display.update(task, description=what, completed=round(share * 100))
 
         at = surroundings(choice, name, BaseData(data, data_dir, test), beside=policy.parent, tell=tell)
-        said = _look(at, read, None, as_json=as_json)
+        printed = _look(at, read, None, as_json=as_json)
         while follow and not stopping.wait(pause_s):
-            said = _look_or_say(at, read, said, as_json=as_json, again=every)
+            printed = _look_or_say(at, read, printed, as_json=as_json, again=every)
 
 
 def _pause_s(every: str) -> float:
@@ -81,25 +81,25 @@ def _pause_s(every: str) -> float:
     return pause_s
 
 
-def _look_or_say(at: "Surroundings", policy: "RetrainingPolicy", said: str | None, *, as_json: bool, again: str) -> str:
+def _look_or_say(at: "Surroundings", policy: "RetrainingPolicy", printed: str | None, *, as_json: bool, again: str) -> str:
     """One look. What it fails by is printed once, and the next look tries again: a disk has room again, a control plane is back."""
     try:
-        return _look(at, policy, said, as_json=as_json)
+        return _look(at, policy, printed, as_json=as_json)
     except Exception as problem:
         if not is_expected(problem):
             raise
         words = message_of(problem)
-        if words != said:
+        if words != printed:
             errors.print(f"[red]vedette:[/] {words}; looks again in {again}", soft_wrap=True)
         return words
 
 
-def _look(at: "Surroundings", policy: "RetrainingPolicy", said: str | None, *, as_json: bool) -> str:
+def _look(at: "Surroundings", policy: "RetrainingPolicy", printed: str | None, *, as_json: bool) -> str:
     """One look; what it came to is printed unless it was said before."""
     from lifecycle.retraining.run import advance
     from operators.cli.retraining.view import show_look
 
     look = advance(at, policy, now_us())
-    if look.words != said:
+    if look.words != printed:
         show_look(at.model, look, as_json=as_json)
     return look.words

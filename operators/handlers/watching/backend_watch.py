@@ -149,7 +149,7 @@ class _Place:
     def __init__(self, kind: Kind, namespace: str | None, note: Callable[[Kind, Key, _Version | None], None]) -> None:
         self.kind, self.namespace, self._note = kind, namespace, note
         self._seen: dict[Key, _Version] | None = None
-        self._said: int | None = None
+        self._logged_status: int | None = None
 
     def listed(self, documents: Sequence[ResourceDocument]) -> None:
         """Every object that is there. The first list is not reported, because a new leader looks at every service anyway."""
@@ -174,18 +174,18 @@ class _Place:
         self._note(self.kind, key, version)
 
     def goes_on(self) -> None:
-        """The watch has begun. Said the first time, and after what was in the way."""
-        if self._said != _BEGUN:
+        """The watch has begun. It is logged the first time, and after a failure was logged."""
+        if self._logged_status != _BEGUN:
             _log.info("%s of %s are watched", self.kind.plural, self.namespace or "all namespaces")
-        self._said = _BEGUN
+        self._logged_status = _BEGUN
 
     def failed(self, problem: KubeError) -> None:
         """It could not be listed or watched. With its definition everything of a kind is gone; what comes then is news."""
         if isinstance(problem, NotFound):
             self.listed(())
         self._seen = self._seen or {}
-        if problem.status in _IN_THE_WAY and problem.status != self._said:
-            self._said = problem.status
+        if problem.status in _IN_THE_WAY and problem.status != self._logged_status:
+            self._logged_status = problem.status
             _log.log(*_words(self.kind, problem))
 
 

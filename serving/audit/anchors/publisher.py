@@ -162,11 +162,14 @@ class AnchorPublisher:
         except (AnchorError, NoteError) as error:
             log.warning("the anchored checkpoints of other logs cannot be read: %s", error)
             return
-        was_known, self._rolled_back = bool(self._rolled_back), rolled_back([said for said, _ in found], self._last, self.label)
+        was_known, self._rolled_back = (
+            bool(self._rolled_back),
+            rolled_back([claim for claim, _ in found], self._last, self.label),
+        )
         if self._rolled_back and not was_known:
             log.error("%s", self._rolled_back)
         self.others = tuple(
-            Witness(said.log, said.segment, said.size, said.root) for said, note in found if self._is_trusted(note)
+            Witness(claim.log, claim.segment, claim.size, claim.root) for claim, note in found if self._is_trusted(note)
         )
 
 
@@ -186,9 +189,9 @@ def rolled_back(found: Sequence[Checkpoint], last: Checkpoint | None, label: str
     What was published last sorts last by its time, so the newest are never all older, and those of its log never say less."""
     if last is None:
         return ""
-    own = [said for said in found if said.log == last.log]
-    is_gone = all(said.time_us < last.time_us for said in found)
-    if is_gone or any((said.segment, said.size) < (last.segment, last.size) for said in own):
+    own = [claim for claim in found if claim.log == last.log]
+    is_gone = all(claim.time_us < last.time_us for claim in found)
+    if is_gone or any((claim.segment, claim.size) < (last.segment, last.size) for claim in own):
         return (
             f"{label} no longer holds the published checkpoint of {last.log}/{last.segment} with {last.size} records: "
             "the anchor was rolled back, or somebody removed checkpoints from it"

@@ -32,8 +32,8 @@ async def verb(store_dir: Path, *words: str) -> str:
         await process.wait()
         raise
     if process.returncode != 0:
-        said = (out + err).decode(errors="replace").strip()[-_SHOWN:]
-        raise VerbError(f"`vedette {' '.join(words)}` ended with status {process.returncode}:\n{said}")
+        output = (out + err).decode(errors="replace").strip()[-_SHOWN:]
+        raise VerbError(f"`vedette {' '.join(words)}` ended with status {process.returncode}:\n{output}")
     return out.decode()
 
 
