@@ -4,7 +4,7 @@ Gauges of a service come from its last look and go when it goes. Counting is the
 operators.handlers.pages's."""
 
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,18 +12,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from operators.rollout.status import Phase, RolloutStatus, Verdict
+from serving.telemetry.names import MetricDoc
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
 _SERVICE: Final = ("namespace", "name")
-
-
-class MetricDoc(NamedTuple):
-    """One metric: its full name as scraped (without `_bucket`, `_sum`, `_count`), kind, labels, and what it says."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: tuple[str, ...]
-    says: str
 
 
 PHASE: Final = MetricDoc(

@@ -83,11 +83,11 @@ class Archiver:
             evidence = {"records": final.size, "root": b64encode(final.root).decode(), "sha256": digest, "to": self.place.url}
             self.record("archive.segment", f"segment/{where}", reason, evidence)
             line_bytes, size_bytes = files.records.stat().st_size, draft.stat().st_size
-            note = Path(scratch) / "note"
-            note.write_text(self._note(final, draft.name, digest), encoding="utf-8")
+            note_file = Path(scratch) / "note"
+            note_file.write_text(self._note(final, draft.name, digest), encoding="utf-8")
             self.place.put(files.checkpoints, f"chain/{files.checkpoints.name}")
             self.place.put(files.hashes, f"chain/{files.hashes.name}")
-            self.place.put(note, f"chain/{files.stem}.archived")
+            self.place.put(note_file, f"chain/{files.stem}.archived")
             self.place.put(draft, draft.name)
         if not remove_segment(files, self.signer(), now_us=self.now_us(), reason=ARCHIVED, by=self.by):
             raise ArchiveError(

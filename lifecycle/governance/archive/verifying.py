@@ -33,7 +33,7 @@ def verify_with_archive(verification: Verification, folders: Sequence[Path], pla
             archived = _archived_segments(folder, verification.trust_of(folder), must_sign=verification.must_sign)
             report = verification.verify(folder)
             if archived:
-                what = f"{len(archived)} segments lie in an archive that was not looked at; name it with --archive"
+                what = f"{len(archived)} segments are in an archive that was not checked; name it with --archive"
                 report = replace(report, remarks=(*report.remarks, Remark(RemarkKind.ARCHIVE, Place(""), what)))
         else:
             found = judge_archive(folder, place, verification.trust_of(folder), must_sign=verification.must_sign)
@@ -78,7 +78,7 @@ def why_not_as_signed(segment: LogSegment, trust: Trust) -> str:
         notes = read_notes(files.checkpoints)
         final = Checkpoint.parse(text_of(notes[-1]))
         if must_sign and not trust.signers(notes[-1]):
-            return f"its final checkpoint counts for nothing: {trust.why_not(notes[-1])}"
+            return f"its final checkpoint is not valid: {trust.why_not(notes[-1])}"
         if place is None:
             check_records(files, final)
             return ""
@@ -118,7 +118,7 @@ def _judge(files: SegmentFiles, stone: Tombstone, place: ArchivePlace, trust: Tr
     where = Place(files.log, files.number, file="archived")
     name = f"{files.stem}{SUFFIX}"
     if not place.has(name):
-        what = f"its tombstone says that it was archived, and the archive {place.url} has no {name}"
+        what = f"its tombstone says that it was archived, but the archive {place.url} has no {name}"
         return [Finding(FindingKind.SEGMENT_MISSING, where, what)]
     note_name = f"chain/{files.stem}.archived"
     try:
@@ -127,16 +127,14 @@ def _judge(files: SegmentFiles, stone: Tombstone, place: ArchivePlace, trust: Tr
         words = text_of(note)
         is_signed = bool(trust.signers(note))
     except (ArchiveError, NoteError, UnicodeDecodeError) as error:
-        return [Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {note_name} is gone or was changed: {error}")]
+        return [Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {note_name} is missing or was changed: {error}")]
     if not is_signed and (must_sign or note != words + "\n"):
-        return [
-            Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {note_name} counts for nothing: {trust.why_not(note)}")
-        ]
+        return [Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {note_name} is not valid: {trust.why_not(note)}")]
     expected = [KIND, f"segment {files.log}/{files.number}", f"size {stone.size}", f"root {b64encode(stone.root).decode()}"]
     expected += [f"checkpoint {b64encode(stone.checkpoint).decode()}", f"file {name}"]
     lines = words.split("\n")
     if lines[: len(expected)] != expected:
-        return [Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {note_name} speaks of another segment or file")]
+        return [Finding(FindingKind.FORGED_ARCHIVE_NOTE, where, f"the note {note_name} names another segment or file")]
     with place.opened(name) as stream:
         digest = file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]  # fsspec's files have readinto
     if lines[len(expected)] != f"sha256 {digest}":

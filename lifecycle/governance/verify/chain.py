@@ -87,17 +87,21 @@ def _presence(
         last = account.statements.last
         count = f", {last.checkpoint.size} of them" if last is not None else ""
         return [
-            Finding(FindingKind.SEGMENT_MISSING, Place(log, number), f"its records{count} are gone, and no tombstone says why")
+            Finding(
+                FindingKind.SEGMENT_MISSING,
+                Place(log, number),
+                f"its records{count} are missing, and no tombstone accounts for them",
+            )
         ]
     speaks = next((claim.source for claim in claims if claim.segment == number), None)
     if not by_number:
-        what = f"{speaks or 'another log'} speaks of this log, and nothing of it is here"
+        what = f"{speaks or 'another log'} names this log, but none of its files is here"
         return [Finding(FindingKind.REPLICA_MISSING, Place(log, number), what)] if speaks else []
     newest = max(by_number)
     if number < newest:
         following = min(n for n in by_number if n > number)
-        what = f"segment {newest} follows it, and no tombstone says why it is gone"
-        what += f"; nor are those to segment {following - 1} here" if following > number + 1 else ""
+        what = f"it is missing although segment {newest} follows, and no tombstone accounts for it"
+        what += f"; the segments up to {following - 1} are missing too" if following > number + 1 else ""
         return [Finding(FindingKind.SEGMENT_MISSING, Place(log, number), what)]
     if speaks is None:
         return []
@@ -105,9 +109,9 @@ def _presence(
     records = by_number[newest].judgement
     if number == newest + 1 and records is not None and (last is None or not last.checkpoint.is_final):
         place = Place(log, newest, records.records + 1)
-        what = f"{speaks} speaks of segment {number}; this is a copy from before it began"
+        what = f"{speaks} names segment {number}: this is an older copy, made before that segment began"
         return [Finding(FindingKind.ROLLED_BACK, place, what)]
-    return [Finding(FindingKind.SEGMENT_MISSING, Place(log, number), f"{speaks} speaks of it")]
+    return [Finding(FindingKind.SEGMENT_MISSING, Place(log, number), f"{speaks} names it, but it is not here")]
 
 
 def _link(log: str, account: SegmentAccount, before: SegmentAccount | None, links: frozenset[bytes | None]) -> list[Finding]:
@@ -117,9 +121,7 @@ def _link(log: str, account: SegmentAccount, before: SegmentAccount | None, link
         return []
     if before is None or wrong.checkpoint.previous is None:
         place = Place(log, account.number, wrong.line, file="checkpoints")
-        return [
-            Finding(FindingKind.REWRITTEN, place, "it does not name the segment before, as every checkpoint of the log does")
-        ]
+        return [Finding(FindingKind.REWRITTEN, place, "it does not name the previous segment, as every checkpoint must")]
     if before.statements.findings:
         return []  # that finding is the reason
     return [_bad_predecessor(log, account.number, wrong, before)]
@@ -133,7 +135,7 @@ def _bad_predecessor(log: str, number: int, wrong: Statement, before: SegmentAcc
         return Finding(FindingKind.CHECKPOINT_FILE_MISSING, place, speaks)
     if last.checkpoint.is_final:
         place = Place(log, number, wrong.line, file="checkpoints")
-        return Finding(FindingKind.REWRITTEN, place, "it follows another segment than the one that is here")
+        return Finding(FindingKind.REWRITTEN, place, "it names another predecessor than the segment that is here")
     wanted = wrong.checkpoint.before - last.checkpoint.before
     if before.judgement is not None and before.judgement.records < wanted:
         place = Place(log, before.number, before.judgement.records + 1, wanted)
@@ -160,7 +162,11 @@ def _tombstone(log: str, account: SegmentAccount, claims: Sequence[Claim]) -> li
     if last is None and not account.statements.findings:
         place = Place(log, account.number, file="checkpoints")
         return [
-            Finding(FindingKind.CHECKPOINT_FILE_MISSING, place, "the checkpoints of a removed segment stay, and these are gone")
+            Finding(
+                FindingKind.CHECKPOINT_FILE_MISSING,
+                place,
+                "the checkpoints of a removed segment are kept, but these are missing",
+            )
         ]
     if last is not None and last.digest != stone.checkpoint and not account.statements.findings:
         place = Place(log, account.number, last.line + 1, file="checkpoints")
@@ -185,7 +191,7 @@ def _tail(log: str, account: SegmentAccount) -> list[Finding]:
     ):
         return []
     last = account.statements.last
-    what = f"records of {account.tail_us / 1e6:.0f} s have none, and a writer makes one each second"
+    what = f"records of {account.tail_us / 1e6:.0f} s have no checkpoint, although a writer makes one each second"
     if last is None:
         return [Finding(FindingKind.CHECKPOINT_FILE_MISSING, Place(log, account.number, file="checkpoints"), what)]
     return [Finding(FindingKind.CHECKPOINT_MISSING, Place(log, account.number, last.line + 1, file="checkpoints"), what)]
@@ -220,10 +226,10 @@ def _protection(log: str, account: SegmentAccount, protected: int) -> list[Findi
     newest = max((s.checkpoint.size for s in statements.good), default=0)
     if judged.records > newest and not judged.findings:
         place = Place(log, account.number, newest + 1, judged.records)
-        what = f"{judged.records - newest} records lie behind the last checkpoint"
+        what = f"{judged.records - newest} records come after the last checkpoint"
         found.append(Remark(RemarkKind.NOT_PROTECTED, place, what))
     if account.stone is not None and not account.is_archived:
-        what = "a tombstone says that its records were removed, and they are here"
+        what = "a tombstone says that its records were removed, but they are here"
         found.append(Remark(RemarkKind.NOT_REMOVED, Place(log, account.number), what))
     return found
 
@@ -237,12 +243,12 @@ def _sealing(log: str, account: SegmentAccount, counting: Sequence[Statement]) -
         return []
     place = Place(log, account.number, (own or 0) + 1, sealed)
     if own is None:
-        what = "no checkpoint that its own writer signed says that it was ever begun; another writer found it and ended it"
+        what = "its own writer signed no checkpoint of it; another writer found it and ended it"
         return [Finding(FindingKind.UNSIGNED, place, what)]
     if account.sealed_us > LONGEST_TAIL_US:
-        what = f"records of {account.sealed_us / 1e6:.0f} s of which its own writer signed no checkpoint; another one ended it"
+        what = f"its own writer signed no checkpoint of records of {account.sealed_us / 1e6:.0f} s; another writer ended it"
         return [Finding(FindingKind.UNSIGNED, place, what)]
-    what = "its writer made no checkpoint of them before it ended: a killed one leaves the records of a moment so"
+    what = "its writer ended before it made a checkpoint of them, as a writer does that is killed"
     return [Remark(RemarkKind.SEALED, place, what)]
 
 

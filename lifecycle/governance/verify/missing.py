@@ -35,7 +35,7 @@ def with_missing(reports: Sequence[Report], store: Path, *, is_off: bool) -> lis
         report = given
         why = "" if report.logs else _sign_of(Path(report.folder), store, is_off=is_off)
         if why:
-            what = f"{why}, so there was a log in {report.folder}, and nothing of it is here"
+            what = f"{why}, so there was a log in {report.folder}, but none of its files is here"
             report = replace(report, findings=(Finding(FindingKind.LOG_MISSING, Place(""), what), *report.findings))
         if Path(report.folder).is_dir() or report.logs or report.findings:
             found.append(report)
@@ -50,7 +50,11 @@ def _sign_of(folder: Path, store: Path, *, is_off: bool) -> str:
         served = _first(store, _SERVED)
         return f"this store has served ({served})" if served and not is_off and not folder.is_dir() else ""
     governed = _first(store, _GOVERNED) if folder == store / ACTS else ""
-    return f"rollouts or a registry were governed here ({governed}), and each act is recorded first" if governed else ""
+    return (
+        f"rollouts or a registry were governed here ({governed}), and every such act is recorded in this log first"
+        if governed
+        else ""
+    )
 
 
 def _first(store: Path, patterns: Sequence[str]) -> str:

@@ -57,7 +57,7 @@ def find_segments(folder: Path) -> tuple[list[SegmentFiles], list[Finding]]:
             continue
         kept, stray = (files, first) if files.checkpoints.exists() > first.checkpoints.exists() else (first, files)
         found[key] = kept
-        what = f"{stray.records.name} passes for the segment of {kept.records.name}"
+        what = f"{stray.records.name} is a second file for the segment of {kept.records.name}"
         strays.append(Finding(FindingKind.STRAY_FILE, Place(files.log, files.number), what))
     return list(found.values()), [*strays, *_stray_files(folder)]
 
@@ -72,10 +72,10 @@ def _stray_files(folder: Path) -> Iterator[Finding]:
                 continue
             name = _shown(entry.name)
             if not entry.is_file(follow_symlinks=False):
-                what = f"{name} is a link, a pipe or a folder: a writer makes files, and nothing is read from it"
+                what = f"{name} is a link, a pipe or a folder. Writers make regular files only, so it is not read"
                 yield Finding(FindingKind.STRAY_FILE, Place(""), what)
             elif is_records and entry.name.removesuffix(".jsonl") not in known:
-                what = f"{name} is no segment of a chained log: readers take its lines for records, and no checkpoint speaks of them"
+                what = f"{name} is not a segment of a chained log: readers would take its lines for records, but no checkpoint covers them"
                 yield Finding(FindingKind.STRAY_FILE, Place(""), what)
 
 
@@ -170,7 +170,7 @@ def anchor_claims(notes: Iterable[tuple[str, str]], trust: Trust) -> tuple[list[
             if trust.keys and not trust.signers(note):
                 raise NoteError(trust.why_not(note))
         except NoteError as error:
-            ignored.append(f"{name}: a note counts for nothing: {error}")
+            ignored.append(f"{name}: a note is not valid: {error}")
             continue
         c = checkpoint
         claims.append(Claim(c.log, c.segment, c.size, c.root, f"the anchor {name}", c.digest()))
@@ -190,7 +190,7 @@ def read_stones(folder: Path, trust: Trust, *, must_sign: bool) -> tuple[dict[tu
             if not is_counted(note, trust, must_sign=must_sign):
                 is_unsigned = note == text_of(note) + "\n"
                 kind = FindingKind.UNSIGNED if is_unsigned else FindingKind.FORGED_TOMBSTONE
-                findings.append(Finding(kind, place, f"the tombstone counts for nothing: {trust.why_not(note)}"))
+                findings.append(Finding(kind, place, f"the tombstone is not valid: {trust.why_not(note)}"))
                 continue
         except NoteError as error:
             what = f"the tombstone was changed, or another key signed it: {error}"

@@ -155,24 +155,22 @@ def _against_claims(evidence: SegmentEvidence, tree: SegmentTree) -> list[Findin
     for claim in sorted(evidence.claims, key=lambda claim: -claim.size):
         if claim.size > tree.size:
             place = Place(evidence.log, evidence.segment, tree.size + 1, claim.size)
-            what = (
-                f"{claim.source} says that there were {claim.size} records; here are {tree.size}, with the checkpoints of then"
-            )
+            what = f"{claim.source} says that there were {claim.size} records; here are {tree.size}: an older copy"
             return [Finding(FindingKind.ROLLED_BACK, place, what)]
         if tree.root_at(claim.size) != claim.root:
             place = Place(evidence.log, evidence.segment, file="checkpoints")
-            what = f"{claim.source} says otherwise of its first {claim.size} records: they were written anew and signed again"
+            what = f"{claim.source} contradicts its first {claim.size} records: they were rewritten and signed again"
             return [Finding(FindingKind.REWRITTEN, place, what)]
         if evidence.statements.findings:
             continue  # those are why a checkpoint is not there
         if not good:
             place = Place(evidence.log, evidence.segment, file="checkpoints")
-            what = f"it has no checkpoints; {claim.source} speaks of one over {claim.size} records"
+            what = f"it has no checkpoints, but {claim.source} names one over {claim.size} records"
             return [Finding(FindingKind.CHECKPOINT_FILE_MISSING, place, what)]
         is_lost = claim.checkpoint is not None and all(claim.checkpoint != s.digest for s in good)
         if claim.size > own or is_lost:
             place = Place(evidence.log, evidence.segment, _line_of(good, claim.size), file="checkpoints")
-            return [Finding(FindingKind.CHECKPOINT_MISSING, place, f"{claim.source} speaks of one over {claim.size} records")]
+            return [Finding(FindingKind.CHECKPOINT_MISSING, place, f"{claim.source} names one over {claim.size} records")]
     return []
 
 
@@ -189,13 +187,15 @@ def _stored_hashes(evidence: SegmentEvidence, tree: SegmentTree) -> Finding | Re
     place = Place(evidence.log, evidence.segment, file="hashes")
     if stored[: tree.size] == tree.leaves:
         what = (
-            f"{len(stored) - tree.size} stored hashes more than records: a disk refused records after their hashes were written"
+            f"{len(stored) - tree.size} more stored hashes than records: the disk took the hashes and then refused the records"
         )
         return Remark(RemarkKind.HASHES, place, what)
     left = iter(tree.leaves)
     if all(leaf in left for leaf in stored):
         return Remark(
-            RemarkKind.HASHES, place, f"{len(stored)} stored hashes of {tree.size} records; a change would be harder to place"
+            RemarkKind.HASHES,
+            place,
+            f"only {len(stored)} of {tree.size} records have a stored hash; a change would be harder to locate",
         )
     at = next((i for i, (a, b) in enumerate(zip(stored, tree.leaves, strict=False)) if a != b), tree.size)
     what = "the stored hash is not that of the record; the record is as it was written"

@@ -172,11 +172,11 @@ class Package:
                 self.claims += [(*claim, name_of(segment)) for claim in checkpoint["witnesses"]]
         self.counts["signed checkpoints"] += len(good)
         if self.is_whole and good and all(c["is_sealed"] for c in good) and good[-1]["size"]:
-            what = "no checkpoint that its own writer signed says that it was ever begun; another writer ended it"
+            what = "its own writer signed no checkpoint of it; another writer ended it"
             self.add("unsigned", name_of(segment), what)
         has_records = os.path.exists(os.path.join(self.folder, "audit", stem + ".jsonl"))
         if self.is_whole and segment not in self.stones and not has_records:
-            self.add("segment missing", name_of(segment), "its records are gone, and no tombstone says why")
+            self.add("segment missing", name_of(segment), "its records are missing, and no tombstone accounts for them")
         elif has_records and good:
             self.check_records(segment, stem, good)
         elif has_records and not notes:
@@ -220,12 +220,12 @@ class Package:
             numbers = {number for name, number in {*judged, *self.logs} if name == log}
             numbers |= {number + 1 for number in numbers if number < max(numbers)}  # the first of each gap
             if not any(name == log for name, _ in judged):
-                self.add("replica missing", log, "the manifest lists it, and nothing of it is here")
+                self.add("replica missing", log, "the manifest lists it, but none of its files is here")
                 continue
             for number in sorted(numbers):
                 segment, before = (log, number), judged.get((log, number - 1))
                 if segment not in judged:
-                    self.add("segment missing", name_of(segment), "nothing of it is here")
+                    self.add("segment missing", name_of(segment), "none of its files is here")
                 elif before:
                     own = [c["digest"] for c in before if not c["is_sealed"]]
                     links = {before[-1]["digest"], *own[-1:]} | ({before[-1]["previous"]} if not own else set())
@@ -249,22 +249,22 @@ class Package:
                     held = read_json(line)
                     note, anchor = str(held["note"]), str(held["anchor"])
                 except (ValueError, KeyError, TypeError):
-                    self.add("file changed", "anchors.jsonl", "a line of it is none")
+                    self.add("file changed", "anchors.jsonl", "one of its lines does not hold a checkpoint")
                     continue
                 try:
                     self.trust.check(note)
                     c = read_checkpoint(note)
                     self.claims.append((c["log"], c["segment"], c["size"], c["root"], f"the anchor {anchor}"))
                 except Wrong:
-                    continue  # a note that counts for nothing proves nothing
+                    continue  # an invalid note proves nothing
         for log, number, size, root, source in self.claims:
             leaves = self.leaves.get((log, number))
             if not leaves or any(log in found.where for found in self.found):
                 continue
             if size > len(leaves):
-                self.add("rolled back", f"{log}, segment {number}", f"{source} speaks of {size} records")
+                self.add("rolled back", f"{log}, segment {number}", f"{source} names {size} records")
             elif Tree(leaves).root_at(size) != root:
-                self.add("rewritten", f"{log}, segment {number}", f"{source} says otherwise of it")
+                self.add("rewritten", f"{log}, segment {number}", f"{source} contradicts its records")
 
     def check_chosen(self, folder: str, name: str, count: str) -> None:
         """A file of chosen records: the first line has the checkpoint, each other line a record and its proof."""

@@ -123,4 +123,4 @@ def test_an_archive_that_is_elsewhere_is_remarked(store, tmp_path):
     said = json.loads(asks(store, "verify").stdout)
     remarks = [r["what"] for folder in said["folders"] for r in folder["remarks"] if r["kind"] == "archive not looked at"]
     assert said["is_sound"]
-    assert remarks == ["2 segments lie in an archive that was not looked at; name it with --archive"]
+    assert remarks == ["2 segments are in an archive that was not checked; name it with --archive"]

@@ -37,7 +37,7 @@ def test_a_sound_store_ends_with_0(store):
     said = asks(store)
     assert said.exit_code == 0
     assert "sound" in said.stdout
-    assert "3 records lie behind the last checkpoint" in said.stdout
+    assert "3 records come after the last checkpoint" in said.stdout
 
 
 def test_a_changed_record_ends_with_1_and_is_named(store):
