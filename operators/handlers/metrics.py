@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from operators.rollout.status import Phase, RolloutStatus, Verdict
-from serving.telemetry.names import MetricDoc
+from serving.telemetry.metric_doc import MetricDoc
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
 _SERVICE: Final = ("namespace", "name")
