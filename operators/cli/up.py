@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from threading import Event
@@ -39,10 +39,20 @@ def up(
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Serve the models of the store; make only the example model.")
     ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Also score a replay of the data as a stream, and print alerts as they come.")
+    ] = False,
+    stream_speed: Annotated[
+        float, typer.Option(min=0, help="Speed of the replay; 1: as fast as it happened, 0: as fast as possible.")
+    ] = 10.0,
     as_json: Json = False,
 ) -> None:
     """Train (the first time), verify, materialize and serve, until Ctrl-C."""
     started = time.monotonic()
+    if stream:
+        from operators.cli.stream.here import check_stream_here, stream_here
+
+        rows = check_stream_here(None if no_train else dataset, data_dir)
     options = {
         "http_port": http_port,
         "grpc_port": grpc_port,
@@ -64,9 +74,15 @@ def up(
     _stop_on_signals(stopping)  # Ray puts handlers of its own
     try:
         _announce(settings, running.http_port, running.grpc_port, bundle, time.monotonic() - started, as_json=as_json)
-        with redirect_stdout(sys.stderr), rollouts(settings, running):
+        with ExitStack() as beside:
+            if stream:
+                here = beside.enter_context(stream_here(settings.store_dir, rows, dataset, stream_speed, as_json=as_json))
+            else:
+                beside.enter_context(redirect_stdout(sys.stderr))
+            beside.enter_context(rollouts(settings, running))
             while not stopping.wait(1.0):
-                pass
+                if stream:
+                    here.look()
     finally:
         errors.print("stopping")
         with redirect_stdout(StringIO()):  # Ray reports its own ending actors as failures

@@ -1,11 +1,14 @@
 """`vedette stream topics`: make the topics that are missing."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from operators.cli.console import CommandError, Json, print_json, print_table
 from operators.cli.stream.options import Servers, cluster_of, stream_settings
+
+if TYPE_CHECKING:
+    from serving.stream.settings import StreamSettings
 
 
 def topics(
@@ -18,6 +21,15 @@ def topics(
 ) -> None:
     """Make the topics of the events, verdicts, alerts, dead letters, closer looks, risks and state. What exists is not changed."""
     settings = stream_settings(servers=servers)
+    rows = make_topics(settings, partitions, replicas)
+    if as_json:
+        print_json([{"topic": name, "partitions": n, "made": what == "made"} for name, n, what in rows])
+    else:
+        print_table(settings.servers, ["topic", "partitions", ""], rows, right=["partitions"])
+
+
+def make_topics(settings: "StreamSettings", partitions: int, replicas: int) -> list[tuple[str, int, str]]:
+    """Make the topics that are missing; of each its name, partitions, and whether it was made. Raises CommandError, StreamError."""
     cluster = cluster_of(settings)
     from serving.stream.kafka.topics import KafkaTopics, TopicPlan
 
@@ -40,8 +52,4 @@ def topics(
             f"topic {settings.state} has {known[settings.state]} partitions and {settings.events} has {known[settings.events]}; "
             "delete the first one, or name another by VEDETTE_STREAM_STATE"
         )
-    rows = [(plan.name, known[plan.name], "made" if plan.name in made else "was there") for plan in plans]
-    if as_json:
-        print_json([{"topic": name, "partitions": n, "made": what == "made"} for name, n, what in rows])
-    else:
-        print_table(settings.servers, ["topic", "partitions", ""], rows, right=["partitions"])
+    return [(plan.name, known[plan.name], "made" if plan.name in made else "was there") for plan in plans]

@@ -1,0 +1,158 @@
+"""An Apache Kafka broker on this machine, for `vedette up --stream` and the benchmarks: one process in KRaft mode, on loopback.
+
+Kafka's jars are found where `make services` puts them, or where VEDETTE_KAFKA_LIBS says. Not for production: one broker, no replicas."""
+
+import base64
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+START_S: Final = 90.0
+_STOP_S: Final = 20.0
+_MEMORY: Final = "-Xmx512m"
+_PROPERTIES: Final = """process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={folder}/data
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+"""
+
+
+class LocalKafkaError(Exception):
+    """There is no broker on this machine; the message says why, and the way out."""
+
+
+class LocalKafkaSettings(BaseSettings):
+    """Where Kafka's jars are: VEDETTE_KAFKA_LIBS; and the user's cache folder."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    vedette_kafka_libs: Path | None = None
+    xdg_cache_home: Path | None = None
+
+
+def find_jars(settings: LocalKafkaSettings | None = None) -> Path:
+    """The folder of Kafka's jars. Raises LocalKafkaError."""
+    settings = settings or LocalKafkaSettings()
+    if settings.vedette_kafka_libs is not None:
+        places = [settings.vedette_kafka_libs]
+    else:
+        cache = settings.xdg_cache_home or Path.home() / ".cache"
+        places = sorted(cache.glob("vedette/kafka-*"), reverse=True)
+    for place in places:
+        if any(place.glob("kafka_*.jar")):
+            return place
+    raise LocalKafkaError(
+        "there is no Apache Kafka on this machine: `make services` gets it, VEDETTE_KAFKA_LIBS names a folder of its jars, "
+        "or VEDETTE_STREAM_SERVERS names a broker that runs"
+    )
+
+
+class LocalKafka:
+    """A broker from `with` to its end. address: HOST:PORT. jvm: further options of Java. Raises LocalKafkaError."""
+
+    def __init__(self, *jvm: str) -> None:
+        self._java = ["java", _MEMORY, *jvm, "-cp", f"{self.check()}/*"]
+        self._folder = Path(tempfile.mkdtemp(prefix="vedette-kafka-"))
+        self._running: subprocess.Popen[bytes] | None = None
+        self.address = ""
+
+    @staticmethod
+    def check() -> Path:
+        """The folder of Kafka's jars, if a broker can be started here. Raises LocalKafkaError."""
+        if shutil.which("java") is None:
+            raise LocalKafkaError("java is not installed; Kafka needs 17 or newer: `make services` installs it")
+        return find_jars()
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the broker; its data go too."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.send_signal(signal.SIGTERM)
+            try:
+                running.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        port, controller = _free_ports(2)
+        config, log = self._folder / "server.properties", self._folder / "kafka.log"
+        config.write_text(_PROPERTIES.format(port=port, controller=controller, folder=self._folder), encoding="utf-8")
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        made = subprocess.run(
+            [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)],
+            capture_output=True,
+            timeout=START_S,
+            check=False,
+        )
+        if made.returncode:
+            raise LocalKafkaError(f"Kafka cannot format its folder: {made.stderr.decode(errors='replace').strip()[-400:]}")
+        with log.open("ab") as out:
+            self._running = subprocess.Popen(
+                [*_ends_with_us(), *self._java, "kafka.Kafka", str(config)],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C ends us first, and we end it
+            )
+        self.address = f"127.0.0.1:{port}"
+        until = time.monotonic() + START_S
+        while not _listens(port):
+            if self._running.poll() is not None:
+                last = log.read_text(encoding="utf-8", errors="replace").strip()[-400:]
+                raise LocalKafkaError(f"Kafka ended while it started: {last}")
+            if time.monotonic() > until:
+                raise LocalKafkaError(f"Kafka does not listen after {START_S:.0f} s; is the machine overloaded?")
+            time.sleep(0.1)
+
+
+def _ends_with_us() -> list[str]:
+    """Before the command, where util-linux is there: a SIGKILL of this process then leaves no broker behind."""
+    return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(s.getsockname()[1]) for s in sockets]
+    for one in sockets:
+        one.close()
+    return ports
