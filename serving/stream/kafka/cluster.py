@@ -1,6 +1,7 @@
 """How brokers are reached, and what their errors mean: properties of librdkafka, passing errors, the way out of the others."""
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,6 +12,7 @@ from serving.stream.ports import StreamError
 
 log = logging.getLogger("vedette.stream")
 
+AGAIN_S: Final = 60.0
 OURS: Final = frozenset(
     {
         "bootstrap.servers",
@@ -69,6 +71,10 @@ OWNERSHIP: Final = frozenset(
 )
 """The group has moved on since this member last heard of it."""
 
+_FENCED_BY: Final = (
+    "another worker has the same transactional id, so give each worker one of its own; "
+    "or the transaction took longer than its time limit"
+)
 _WAYS_OUT: Final[Mapping[int, str]] = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant this client READ or WRITE, and DESCRIBE, on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this client READ on the consumer group",
@@ -84,8 +90,8 @@ _WAYS_OUT: Final[Mapping[int, str]] = {
     KafkaError.INVALID_TRANSACTION_TIMEOUT: "the broker's transaction.max.timeout.ms is smaller than the transaction timeout",
     KafkaError.INVALID_SESSION_TIMEOUT: "the broker's group.min.session.timeout.ms is larger than the session timeout",
     KafkaError.FENCED_INSTANCE_ID: "another worker has the same instance id; give each worker one of its own",
-    KafkaError._FENCED: "another worker has the same transactional id; give each worker one of its own",
-    KafkaError.PRODUCER_FENCED: "another worker has the same transactional id; give each worker one of its own",
+    KafkaError._FENCED: _FENCED_BY,
+    KafkaError.PRODUCER_FENCED: _FENCED_BY,
     KafkaError.UNSUPPORTED_VERSION: "the broker is too old for this; with the group protocol `classic` 2.5 or newer will do",
     KafkaError._UNSUPPORTED_FEATURE: "the broker is too old for this; with the group protocol `classic` 2.5 or newer will do",
     KafkaError._TRANSPORT: "check that the broker runs and that its address is right",
@@ -143,18 +149,19 @@ def is_passing(error: KafkaError) -> bool:
 
 
 class ToldOnce:
-    """Logs a passing error when it begins and, if it lasts, not again until another one came."""
+    """Logs a passing error when it begins, and each minute that it lasts. Errors are told apart by their code."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
         self._where = f"kafka://{cluster.servers}"
-        self._told: int | None = None
+        self._told_s: dict[int, float] = {}
 
     def __call__(self, error: KafkaError) -> None:
         """Also librdkafka's error_cb."""
-        if self._told != error.code():
-            self._told = error.code()
+        now_s = time.monotonic()
+        if now_s - self._told_s.get(error.code(), -AGAIN_S) >= AGAIN_S:
+            self._told_s[error.code()] = now_s
             log.warning("%s: %s; the client goes on trying", self._where, words(error))
 
     def over(self) -> None:
         """It works again: the next error is told."""
-        self._told = None
+        self._told_s.clear()

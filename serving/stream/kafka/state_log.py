@@ -34,6 +34,7 @@ class KafkaStateLog:
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "max.poll.interval.ms": 86_400_000,  # it is in no group
+            "fetch.wait.max.ms": 20,  # the end is known when a fetch comes back empty
             "error_cb": ToldOnce(self._cluster),
         }
         doing = f"read {self.topic}/{number}"

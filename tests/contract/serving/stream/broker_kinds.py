@@ -159,7 +159,7 @@ class Kafka:
         from serving.stream.kafka.transactional import TransactionalOutputs
 
         if self.is_transactional:
-            return TransactionalOutputs(self._cluster(), name, source, patience_s=30)
+            return TransactionalOutputs(self._cluster(), name, source)
         return IdempotentOutputs(self._cluster(), source, patience_s=30)
 
     def state_log(self, topic: str) -> StateLog:
