@@ -66,10 +66,10 @@ def run_job(
     workers: Workers,
     owner: str,
     tell: Callable[[Progress], object] = lambda _: None,
-    committed: Callable[[UnitDone], object] = lambda _: None,
+    after: Sequence[Callable[[UnitDone], object]] = (),
 ) -> Summary:
-    """Run a job to its end. owner: who holds the output, for people. committed: gets the entry of each file, also of one that was
-    there before. Raises BatchError."""
+    """Run a job to its end. owner: who holds the output, for people. after: each gets the entry of every file, also of one that
+    was there before. Raises BatchError."""
     clock, output = SystemClock(), BatchOutput(BatchFolder(job.output))
     started_s = clock.monotonic_s()
     with output.locked(owner):
@@ -80,7 +80,7 @@ def run_job(
         ready = {unit.name for unit in units if _is_done(unit, done, output)}
         for unit in units:
             if unit.name in ready:
-                committed(done[unit.name])
+                _tell_all(after, done[unit.name])
         rows, scored = sum(unit.rows for unit in units), Counter[str]()
         before = sum(unit.rows for unit in units if unit.name in ready)
         tell(Progress("scoring", before, rows))
@@ -88,7 +88,7 @@ def run_job(
             waiting = [unit for unit in phase if unit.name not in ready]
             for entry in workers(job, waiting) if waiting else ():
                 done[entry.name] = entry
-                committed(entry)
+                _tell_all(after, entry)
                 scored["done"] += next(unit.rows for unit in waiting if unit.name == entry.name)
                 scored["rows"] += entry.rows
                 scored["units"] += 1
@@ -114,6 +114,11 @@ def here(compose: ComposeWith, tell: Callable[[int], object] = lambda rows: None
             scorer.close()
 
     return score
+
+
+def _tell_all(after: Sequence[Callable[[UnitDone], object]], entry: UnitDone) -> None:
+    for act in after:
+        act(entry)
 
 
 def _phases(job: BatchJob, wanted: BatchCut, output: BatchOutput, tell: Callable[[Progress], object]) -> list[list[WorkUnit]]:

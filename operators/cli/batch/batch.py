@@ -5,6 +5,7 @@ The work is serving.batch's; what the model's columns are called in the data com
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.batch.file_acts import file_acts
+from operators.cli.batch.to_risk import to_risk
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ def batch(
     replace: Annotated[
         bool, typer.Option(help="Replace partitions that were made from files which INPUT does not have.")
     ] = False,
+    into_risk: Annotated[
+        bool, typer.Option("--to-risk", help="Add the risks of a behavioural model to the ledger of risks (`vedette risk`).")
+    ] = False,
     store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
     as_json: Json = False,
 ) -> None:
@@ -80,8 +85,11 @@ def batch(
             display.update(task, description=f"{told.phase} {told.unit}".strip(), completed=told.done, total=told.total)
 
         owner = f"{socket.gethostname()}, process {os.getpid()}"
-        committed = file_acts(settings, job) if records is Records.FILES else lambda entry: None
-        summary = run_job(job, wanted, _workers(workers, address), owner, tell, committed)
+        with ExitStack() as stack:
+            after = [file_acts(settings, job)] if records is Records.FILES else []
+            if into_risk:
+                after.append(stack.enter_context(to_risk(settings, job)))
+            summary = run_job(job, wanted, _workers(workers, address), owner, tell, after)
     if as_json:
         print_json(as_plain(summary))
     else:

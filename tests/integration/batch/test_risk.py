@@ -8,7 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from operators.cli.console import CommandError
 from operators.cli.main import app
+from serving.batch.behaviour.risk_signals import probabilities
+from serving.risk.opening import open_ledger
+from serving.risk.signal import RiskSignal
 from tests.integration.batch.test_batch import run
 
 pytestmark = pytest.mark.integration
@@ -71,3 +75,43 @@ def test_a_changed_hour_changes_what_looks_back_on_it(hosts_store, flows_folder,
     pq.write_table(pq.read_table(earliest).slice(1), earliest)
     again = run(hosts_store, flows_folder, tmp_path / "out", "--model", "hosts")
     assert again["scored_units"] > first["units"] / 2
+
+
+def test_a_late_batch_result_updates_the_risk_and_says_how_late(hosts_store, flows_rows, tmp_path):
+    """The flows of some hours ago: a stream spoke of a host meanwhile, then the batch's result comes."""
+    ago = pd.Timedelta(3, "h")
+    newest = flows_rows["StartTime"].max()
+    rows = flows_rows.assign(
+        StartTime=flows_rows["StartTime"] - newest + pd.Timestamp.now("Europe/Prague").tz_localize(None) - ago
+    )
+    rows.to_parquet(tmp_path / "flows.parquet", index=False)
+    run(hosts_store, tmp_path / "flows.parquet", tmp_path / "out", "--model", "hosts")
+    found = risks(tmp_path / "out")
+    row = found.iloc[found["risk"].argmax()]
+    at = int(row["window_end"].timestamp() * 1_000_000)
+    ledger = open_ledger(hosts_store, None)
+    said = RiskSignal(entity=row["host"], kind="realtime", name="flows", probability=0.2, at_us=at, id="events/0/1")
+    ledger.add([said], (), at)
+    ledger.close()
+    run(hosts_store, tmp_path / "flows.parquet", tmp_path / "out", "--model", "hosts", "--to-risk")  # all is done already
+    words = ["risk", "show", row["host"], "--store-dir", str(hosts_store), "--json"]
+    told = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    assert {part["kind"] for part in told["parts"]} == {"realtime", "batch"}
+    (change,) = [c for c in told["changes"] if "batch/hosts" in c["because"]]
+    assert change["after"] > change["before"]
+    assert change["late_s"] > 2 * 3600
+    run(hosts_store, tmp_path / "flows.parquet", tmp_path / "out", "--model", "hosts", "--to-risk")
+    again = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    assert len(again["changes"]) == len(told["changes"])
+
+
+def test_only_a_behavioural_model_gives_risks(flows_store, flows_folder, tmp_path):
+    with pytest.raises(CommandError, match="--to-risk: model 'flows' scores events"):
+        run(flows_store, flows_folder, tmp_path / "out", "--to-risk")
+
+
+@pytest.mark.parametrize(
+    ("risk", "least", "most"), [(0.5, 0.01, 0.01001), (0.99, 0.07, 0.08), (0.999, 0.34, 0.36), (1.0, 0.34, 0.36)]
+)
+def test_a_rank_is_evidence_within_its_bound(risk, least, most):
+    assert least <= probabilities(np.array([risk]), 1000, 0.01)[0] <= most
