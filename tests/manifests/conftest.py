@@ -26,6 +26,8 @@ MONITOR = "overlays/monitor"
 """The monitor beside what serves."""
 SINKS = "overlays/sinks"
 """What sends alerts to SIEMs."""
+BATCH = ("overlays/batch", "overlays/batch-ray", "overlays/batch-once")
+"""Batch jobs: each hour in one pod, each hour on Ray, once on Ray."""
 LABELS = "overlays/labels"
 """The label server beside what serves."""
 OPERATORS = ("overlays/operator", "overlays/operator-webhook", "overlays/operator-namespaced", "overlays/operator-governed")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.manifests.conftest import FRONTED, KSERVE, KUSTOMIZATIONS, LABELS, MONITOR, OPERATED, OPERATORS, SINKS
+from tests.manifests.conftest import BATCH, FRONTED, KSERVE, KUSTOMIZATIONS, LABELS, MONITOR, OPERATED, OPERATORS, SINKS
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -17,7 +17,7 @@ def without_definitions(text):
     return "---\n".join(part for part in text.split("---\n") if "\nkind: CustomResourceDefinition\n" not in part)
 
 
-@pytest.mark.parametrize("name", [*KUSTOMIZATIONS, OPERATED, FRONTED, KSERVE, MONITOR, LABELS, SINKS, *OPERATORS])
+@pytest.mark.parametrize("name", [*KUSTOMIZATIONS, OPERATED, FRONTED, KSERVE, MONITOR, LABELS, SINKS, *BATCH, *OPERATORS])
 def test_renders_as_reviewed(name, rendered):
     golden = GOLDEN / f"{name.replace('/', '-')}.yaml"
     text = without_definitions(rendered(name))

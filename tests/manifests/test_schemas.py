@@ -80,6 +80,9 @@ def test_ray_serve_accepts_the_serve_config(resources):
         "monitor",
         "labels",
         "sinks",
+        "batch",
+        "batch-ray",
+        "batch-once",
     ],
 )
 def test_skaffold_accepts_its_file(profile, data_dir):
