@@ -1,0 +1,1 @@
+"""Benchmarks of what a stream worker does to events."""
