@@ -2,13 +2,14 @@
 
 Bytes lie: a block of a million values that take no byte each, a length that is longer than the record, a tree that holds itself a hundred
 thousand levels deep. fastavro's C reader takes 64 s for 2 billion nulls and ends the process on the tree, so both are met before it
-is called: arrays and maps of what takes no bytes are refused with the schema, and schemas that hold themselves are read by fastavro's
-Python reader, which stops at Python's recursion limit."""
+is called: schemas whose data can become much larger than their bytes are refused, and schemas that hold themselves are read by
+fastavro's Python reader, which stops at Python's recursion limit. A decimal of 40 kB takes a second, so decimals are short. Whoever writes
+events may often register schemas too."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import fastavro
 import orjson
@@ -23,7 +24,26 @@ _CONTAINER: Final = b"Obj\x01"
 _SINGLE_OBJECT: Final = b"\xc3\x01"
 _SCHEMA_DEPTH: Final = 64
 _SCHEMA_TYPES: Final = 10_000
+_GROWTH: Final = 8
+"""Values for each byte of an array's items. An optional field takes a byte for its branch."""
+_DECIMAL_BYTES: Final = 64
+"""Of the longest decimal: 153 digits."""
 _COMPLEX: Final = ("array", "map", "record", "error", "enum", "fixed")
+
+
+def _short_decimals(read: Callable[..., Any]) -> Callable[..., Any]:
+    """A reader of a logical type, for values of bounded length. fastavro's table of them is the place to say so."""
+
+    def short(data: bytes, *schemas: Any) -> Any:
+        if len(data) > _DECIMAL_BYTES:
+            raise ValueError(f"a decimal has {len(data)} bytes, the most is {_DECIMAL_BYTES}")
+        return read(data, *schemas)
+
+    return short
+
+
+for _kind in ("bytes-decimal", "fixed-decimal"):
+    fastavro.read.LOGICAL_READERS[_kind] = _short_decimals(fastavro.read.LOGICAL_READERS[_kind])
 
 
 class AvroSchemaProblem(ValueError):
@@ -48,10 +68,10 @@ class AvroReader:
         shape = _Shape(self._schema)
         if shape.top not in ("record", "error"):
             raise AvroSchemaProblem(f"the Avro schema is a {shape.top}, expected a record: an event has fields")
-        if shape.empty_items:
-            raise AvroSchemaProblem(
-                "the Avro schema has an array or a map of values that take no bytes (null, an empty record)"
-            )
+        if shape.growing is not None:
+            raise AvroSchemaProblem(f"the Avro schema has {shape.growing}: few bytes could become very many values")
+        if shape.least_values > self._limits.items:
+            raise AvroSchemaProblem(f"the Avro schema has more than {self._limits.items} values in each event")
         self._read: Callable[..., Any] = python_reader.schemaless_reader if shape.holds_itself else fastavro.schemaless_reader
         self.fingerprint = bytes.fromhex(fingerprint(to_parsing_canonical_form(self._schema), "CRC-64-AVRO"))
         """CRC-64-AVRO of the schema, as the single-object encoding has it."""
@@ -125,16 +145,19 @@ def _json(text: str) -> Any:
 
 
 class _Shape:
-    """What of a schema decides how its data may be read."""
+    """What of a schema decides how its data may be read.
+
+    growing: an array or map whose items have many values in few bytes; None: there is none. least_values: of the largest event that has no
+    item in any array."""
 
     def __init__(self, schema: Any) -> None:
         self._named: dict[str, Any] = dict(schema.get("__named_schemas", {})) if isinstance(schema, dict) else {}
         self._open: list[str] = []
-        self._sizes: dict[str, bool] = {}
+        self._known: dict[str, _Extent] = {}
         self.holds_itself = False
-        self.empty_items = False
+        self.growing: str | None = None
         self.top = self._kind(self._resolved(schema))
-        self._takes_bytes(schema)
+        self.least_values = self._extent(schema).values
 
     def _resolved(self, schema: Any) -> Any:
         return self._named.get(schema, schema) if isinstance(schema, str) else schema
@@ -144,35 +167,43 @@ class _Shape:
             return "union"
         return str(schema["type"]) if isinstance(schema, dict) else str(schema)
 
-    def _takes_bytes(self, schema: Any) -> bool:
-        """Whether each datum has at least one byte."""
+    def _extent(self, schema: Any) -> "_Extent":
+        """Of the datum that has the most values for its bytes, with empty arrays and maps."""
         schema = self._resolved(schema)
         kind = self._kind(schema)
         if kind == "union":
-            for branch in schema:
-                self._takes_bytes(branch)
-            return True
+            branches = [self._extent(branch) for branch in schema]
+            worst = max(branches, key=lambda one: one.values / (one.bytes + 1), default=_Extent(0, 1))
+            return _Extent(worst.bytes + 1, worst.values)
         if kind in ("record", "error"):
-            return self._record_takes_bytes(schema)
+            return self._record(schema)
         if kind in ("array", "map"):
-            items = schema["items" if kind == "array" else "values"]
-            if not self._takes_bytes(items) and kind == "array":
-                self.empty_items = True
-            return True
+            items = self._extent(schema["items" if kind == "array" else "values"])
+            length = items.bytes + (kind == "map")  # of a map each item has a key
+            if items.values > _GROWTH * length:
+                self.growing = (
+                    f"{'an array' if kind == 'array' else 'a map'} whose items have {items.values} values in {length} bytes"
+                )
+            return _Extent(1, 1)
         if kind == "fixed":
-            return int(schema["size"]) > 0
+            return _Extent(int(schema["size"]), 1)
         if isinstance(schema, dict) and kind not in _COMPLEX and not isinstance(schema["type"], str):
-            return self._takes_bytes(schema["type"])
-        return kind != "null"
+            return self._extent(schema["type"])
+        return _Extent(0 if kind == "null" else 1, 1)
 
-    def _record_takes_bytes(self, schema: Any) -> bool:
+    def _record(self, schema: Any) -> "_Extent":
         name = str(schema["name"])
         if name in self._open:
             self.holds_itself = True
-            return True
-        if name not in self._sizes:
+            return _Extent(1, 1)
+        if name not in self._known:
             self._open.append(name)
-            sizes = [self._takes_bytes(field["type"]) for field in schema["fields"]]
+            fields = [self._extent(field["type"]) for field in schema["fields"]]
             self._open.pop()
-            self._sizes[name] = any(sizes)
-        return self._sizes[name]
+            self._known[name] = _Extent(sum(f.bytes for f in fields), 1 + sum(f.values for f in fields))
+        return self._known[name]
+
+
+class _Extent(NamedTuple):
+    bytes: int
+    values: int

@@ -26,8 +26,8 @@ _WELL_KNOWN: Final = {
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WRAPPERS: Final = frozenset(f"google.protobuf.{m}" for m in wrappers_pb2.DESCRIPTOR.message_types_by_name)
 _STRUCTS: Final = frozenset({"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"})
-_DEPTH: Final = 100
-"""Of Protobuf's own parser, in every language."""
+_MOST_FIELDS: Final = 256
+"""Of a message that may come repeatedly: two bytes make one, and its memory is that of all its fields."""
 _Convert = Callable[[Any], Any]
 
 
@@ -47,6 +47,7 @@ class ProtobufReader:
         """others: the files that `file` imports, in any order; Protobuf's own need not be among them."""
         self._limits = limits or CodecLimits()
         self._pool = DescriptorPool()
+        self._budget = _Budget()
         self._plans: dict[str, _MessagePlan] = {}
         files = {other.name: other for other in others} | {file.name: file}
         try:
@@ -88,11 +89,16 @@ class ProtobufReader:
             descriptor = self._descriptor(indexes)
             if descriptor is None:
                 return undecodable(f"the schema has no Protobuf message {list(indexes)}")
+            if (large := _large_repeated(descriptor)) is not None:
+                return undecodable(f"the Protobuf message {large} has more than {_MOST_FIELDS} fields and may be repeated")
             self._readers[indexes] = (GetMessageClass(descriptor), self._plan(descriptor))
         make, plan = self._readers[indexes]
+        self._budget.left = self._limits.items
         try:
             message = make.FromString(payload)
             event = plan.event(message)
+        except _OverBudget:
+            return undecodable(f"the event has more than {self._limits.items} values")
         except Exception as problem:  # DecodeError; what a Timestamp out of range or text that is not UTF-8 raises later
             return undecodable(f"the value is not a message of its Protobuf schema: {type(problem).__name__} {problem}")
         names = count_names(event, self._limits)
@@ -112,7 +118,7 @@ class ProtobufReader:
         """How a message becomes an event; the plans of the messages within are made when one comes."""
         plan = self._plans.get(descriptor.full_name)
         if plan is None:
-            plan = self._plans[descriptor.full_name] = _MessagePlan()
+            plan = self._plans[descriptor.full_name] = _MessagePlan(self._budget)
             plan.fields = [self._field(field) for field in descriptor.fields]
         return plan
 
@@ -146,14 +152,30 @@ class ProtobufReader:
         return self._plan(field.message_type).event
 
 
+class _OverBudget(Exception):
+    pass
+
+
+class _Budget:
+    """How many more values the event that is read may have: fields that were not sent are zeros, and cost no bytes."""
+
+    left = 0
+
+
 class _MessagePlan:
     """The fields of one message type."""
 
     fields: list[tuple[str, bool, _Convert | None]]
 
+    def __init__(self, budget: _Budget) -> None:
+        self._budget = budget
+
     def event(self, message: Message) -> DecodedEvent:
         """The message's fields that are there."""
         event: DecodedEvent = {}
+        self._budget.left -= len(self.fields)
+        if self._budget.left < 0:
+            raise _OverBudget
         for name, has_presence, convert in self.fields:
             if has_presence and not message.HasField(name):
                 continue
@@ -198,6 +220,20 @@ def _paths(messages: Iterable[Any], prefix: str, above: tuple[int, ...]) -> Iter
     for index, message in enumerate(messages):
         yield prefix + message.name, (*above, index)
         yield from _paths(message.nested_type, f"{prefix}{message.name}.", (*above, index))
+
+
+def _large_repeated(descriptor: Descriptor) -> str | None:
+    """A message of very many fields that stands within a repeated field, or within a message that does."""
+    ahead, seen = [(descriptor, False)], set()
+    while ahead:
+        message, is_repeated = ahead.pop()
+        if (message.full_name, is_repeated) in seen:
+            continue
+        seen.add((message.full_name, is_repeated))
+        if is_repeated and len(message.fields) > _MOST_FIELDS:
+            return str(message.full_name)
+        ahead += [(f.message_type, is_repeated or f.is_repeated) for f in message.fields if f.message_type is not None]
+    return None
 
 
 def _struct(value: Any) -> Any:

@@ -96,6 +96,21 @@ class TestEvolution:
 
 NULLS = record(("a", {"type": "array", "items": "null"}))
 EMPTY = record(("a", {"type": "array", "items": record(("n", "null"), name="N")}))
+NULL_FIELDS = record(*((f"n{n}", "null") for n in range(100)), ("b", "boolean"), name="N")
+
+
+def doubled(times: int) -> dict[str, Any]:
+    """A record that holds two of a record that holds two of ..."""
+    inner: Any = record(("a", "null"), ("b", "null"), name="D0")
+    for level in range(1, times):
+        inner = {
+            "type": "record",
+            "name": f"D{level}",
+            "fields": [{"name": "a", "type": inner}, {"name": "b", "type": f"D{level - 1}"}],
+        }
+    return dict(inner)
+
+
 TREE = record(("v", "long"), ("below", ["null", "R"]))
 
 
@@ -115,6 +130,8 @@ TREE = record(("v", "long"), ("below", ["null", "R"]))
         pytest.param(record(("a", {"type": "enum", "name": "E", "symbols": ["X"]})), b"\x08", "IndexError", id="an unknown symbol"),
         pytest.param(record(("t", {"type": "long", "logicalType": "timestamp-millis"})), b"\xff" * 9 + b"\x01", "OverflowError",
                      id="a time that no calendar has"),
+        pytest.param(record(("d", {"type": "bytes", "logicalType": "decimal", "precision": 200, "scale": 2})), b"\x82\x01" + b"\x7f" * 65,
+                     "a decimal has 65 bytes", id="a decimal of very many digits: forty thousand take a second"),
         pytest.param(record(("a", "long")), b"\xff" * 40, "", id="a number of forty bytes"),
         pytest.param(TREE, b"\x02\x02" * 100_000, "nested too deep", id="a tree of a hundred thousand levels does not end the process"),
         pytest.param(TREE, b"\x02\x02" * 20 + b"\x02\0", "more than 8 levels", id="a tree of twenty levels"),
@@ -123,6 +140,13 @@ TREE = record(("v", "long"), ("below", ["null", "R"]))
 )  # fmt: skip
 def test_bytes_that_lie(schema: dict[str, Any], payload: bytes, why: str) -> None:
     assert why in reason(reader(schema, CodecLimits(depth=8, items=50)).read(payload))
+
+
+def test_optional_fields_are_no_growth() -> None:
+    optional = record(*((f"n{n}", ["null", "string"]) for n in range(100)), name="N")
+    schema = record(("a", {"type": "array", "items": optional}))
+    event = {"a": [{f"n{n}": None for n in range(100)}]}
+    assert reader(schema).read(written(schema, event)) == event
 
 
 def test_a_small_tree_is_an_event() -> None:
@@ -136,10 +160,17 @@ def test_a_small_tree_is_an_event() -> None:
         pytest.param('"string"', "is a string, expected a record", id="no record"),
         pytest.param('["null", "string"]', "is a union, expected a record", id="a union"),
         pytest.param(json.dumps(record(("a", "site.Host"))), "UnknownType", id="a name that nobody defines"),
-        pytest.param(json.dumps(NULLS), "take no bytes", id="an array of nulls: two billion of them have five bytes"),
-        pytest.param(json.dumps(EMPTY), "take no bytes", id="an array of empty records"),
-        pytest.param(json.dumps(record(("a", {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}}))), "take no bytes",
-                     id="an array of fixed values of no size"),
+        pytest.param(json.dumps(NULLS), "1 values in 0 bytes", id="an array of nulls: two billion of them have five bytes"),
+        pytest.param(json.dumps(EMPTY), "2 values in 0 bytes", id="an array of empty records"),
+        pytest.param(json.dumps(record(("a", {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}}))),
+                     "1 values in 0 bytes", id="an array of fixed values of no size"),
+        pytest.param(json.dumps(record(("a", {"type": "array", "items": NULL_FIELDS}))),
+                     "an array whose items have 102 values in 1 bytes", id="an array of records with a hundred nulls and a bool"),
+        pytest.param(json.dumps(record(("a", {"type": "map", "values": NULL_FIELDS}))), "a map whose items have 102 values in 2 bytes",
+                     id="a map of them"),
+        pytest.param(json.dumps(record(("a", {"type": "array", "items": ["null", NULL_FIELDS]}))), "102 values in 2 bytes",
+                     id="an array of them, or null"),
+        pytest.param(json.dumps(doubled(18)), "more than 100000 values in each event", id="records that double eighteen times"),
         pytest.param('{"type":' * 100 + '"int"' + "}" * 100, "too large", id="a schema that is nested too deep"),
         pytest.param("[" * 100_000, "not JSON", id="a schema that is nested beyond all"),
         pytest.param("7", "cannot be read", id="a number"),

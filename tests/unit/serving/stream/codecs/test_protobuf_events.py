@@ -81,7 +81,7 @@ def flow_file() -> descriptor_pb2.FileDescriptorProto:
     return file
 
 
-LIMITS = CodecLimits(record_bytes=2000, depth=8, items=100)
+LIMITS = CodecLimits(record_bytes=2000, depth=8, items=200)
 READER = ProtobufReader(flow_file(), limits=LIMITS)
 FLOW = READER.named("site.Flow")
 ZEROS = {
@@ -167,7 +167,7 @@ def length(count: int) -> bytes:
         pytest.param(b"\x3a\x0a\x08" + b"\xff" * 8 + b"\x7f", "OverflowError", id="a time that no calendar has"),
         pytest.param(nested(10), "more than 8 levels", id="ten levels"),
         pytest.param(nested(300), "DecodeError", id="three hundred levels"),
-        pytest.param(b"\x62\0" * 200, "more than 100 values", id="many values"),
+        pytest.param(b"\x62\0" * 300, "more than 200 values", id="many values"),
     ],
 )
 def test_bytes_that_lie(payload: bytes, why: str) -> None:
@@ -219,3 +219,23 @@ class TestWithoutRegistry:
 def test_imports_that_fail(imports: list[str], why: str) -> None:
     with pytest.raises(ProtobufSchemaProblem, match=why):
         ProtobufReader(descriptor_pb2.FileDescriptorProto(name="flow.proto", dependency=imports))
+
+
+def wide_file(fields: int, *, repeated: bool) -> descriptor_pb2.FileDescriptorProto:
+    file = descriptor_pb2.FileDescriptorProto(name="wide.proto", syntax="proto3")
+    add(file.message_type.add(name="Top"), "wide", ".Wide", repeated=repeated)
+    wide = file.message_type.add(name="Wide")
+    for number in range(fields):
+        add(wide, f"f{number}", "int64")
+    return file
+
+
+def test_fields_that_were_not_sent_count_too() -> None:
+    answer = ProtobufReader(wide_file(90, repeated=True), limits=LIMITS).read(b"\x0a\0" * 3)
+    assert "more than 200 values" in reason(answer)
+
+
+def test_a_message_of_very_many_fields_comes_once_only() -> None:
+    assert len(ProtobufReader(wide_file(300, repeated=False)).read(b"\x0a\0")["wide"]) == 300  # type: ignore[call-overload]
+    answer = ProtobufReader(wide_file(300, repeated=True)).read(b"\x0a\0")
+    assert "Wide has more than 256 fields and may be repeated" in reason(answer)
