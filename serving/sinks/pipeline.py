@@ -48,6 +48,7 @@ class SinkPipeline:
         self._state = IntakeState(rules, now_s)
         self._waiting = _Waiting()
         self._batch_from: int | None = None
+        self._together_bytes = min(_TOGETHER_BYTES, spool.most_bytes // 8)
         self._restore(now_s)
 
     def _restore(self, now_s: float) -> None:
@@ -101,7 +102,7 @@ class SinkPipeline:
         while waiting.records:
             together, size = 0, 0
             for _, payload in waiting.records:
-                if together and size + len(payload) > _TOGETHER_BYTES:
+                if together and size + len(payload) > self._together_bytes:
                     break
                 together, size = together + 1, size + len(payload)
             segment = self._spool.append(waiting.records[:together])

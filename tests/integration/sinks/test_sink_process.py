@@ -104,7 +104,9 @@ def test_a_killed_process_loses_no_alert(folder, webhook, turns):
         if turn % 2:
             webhook.start()
     with running(folder, "--from-file", "alerts.jsonl") as process:
-        process.communicate(timeout=HANG_S)
+        while process.poll() is None:
+            before = len(webhook.requests)
+            until(lambda before=before: len(webhook.requests) > before or process.poll() is not None)
         assert process.returncode == 0, (folder / "log").read_text(encoding="utf-8")
     assert set(webhook.kept) == {an_alert(number).id for number in range(turns * 600)}
 
