@@ -23,6 +23,7 @@ from serving.stream.answers import BatchScorer
 from serving.stream.codecs.codec import CodecLimits
 from serving.stream.codecs.opening import chosen, open_codec
 from serving.stream.codecs.settings import CodecSettings
+from serving.stream.correlations.kind import ServedCorrelations
 from serving.stream.counts import StreamCounts
 from serving.stream.kafka.cluster import KafkaCluster
 from serving.stream.kafka.idempotent import IdempotentOutputs
@@ -31,6 +32,7 @@ from serving.stream.kafka.state_log import KafkaStateLog
 from serving.stream.kafka.transactional import TransactionalOutputs
 from serving.stream.ports import Ownership, Partition, StreamError, StreamOutputs, StreamSource
 from serving.stream.settings import StreamSettings
+from serving.stream.state import AllKinds
 from serving.stream.windows.served import ServedWindows
 from serving.stream.worker import Connect, StreamParts, StreamWorker
 from serving.telemetry.logs import configure_logging
@@ -103,8 +105,13 @@ class StreamProcess:
             }
         )
         self._worker: StreamWorker | None = None
-        self._host = ReplicaHost(
+        self._host = host = ReplicaHost(
             own, partial(compose, watched=[self.counts.metrics], degraded=self._degraded, around=windows.over)
+        )
+        correlations = ServedCorrelations(
+            lambda model: host.service.stable_rules(model),  # noqa: PLW0108  # there is no service before it is started
+            choice=stream.correlations,
+            lateness_s=stream.lateness_s + stream.disorder_s,
         )
         scorer = BatchScorer(HostAnswerer(self._host), stream.model, stream.operating_point, stream.deadline_s)
         cluster = KafkaCluster(stream.servers, stream.options)
@@ -113,7 +120,8 @@ class StreamProcess:
             codec = open_codec(chosen(event_format or CodecSettings(), CodecLimits(record_bytes=stream.max_event_bytes)))
         except ValueError as problem:
             raise StreamError(str(problem)) from problem
-        parts = StreamParts(_connecting(cluster, stream), state_log, codec, scorer, windows, stream, self.counts)
+        kinds = AllKinds((windows, correlations))
+        parts = StreamParts(_connecting(cluster, stream), state_log, codec, scorer, kinds, stream, self.counts)
         self._worker = StreamWorker(parts, stopping.is_set)
 
     def run(self, on_ready: Callable[[int], None] = lambda _: None) -> None:

@@ -19,7 +19,7 @@ from serving.messages import InferAnswer, InferRequest, ModelMetadata, ModelStat
 from serving.models.errors import ModelError, NoSuchModel, message_for_clients
 from serving.models.manifest import Manifest
 from serving.models.store import BundleStore
-from serving.ports import FeatureReader
+from serving.ports import FeatureReader, Rules
 from serving.replica.repository_control import check_free, revision_beside, with_version, without_model
 from serving.replica.spec_owner import Change, SpecOwner
 from serving.replica.statistics import ModelTally
@@ -106,6 +106,11 @@ class ModelServer:
     def manifest(self, name: str) -> Manifest:
         """The manifest of a model's stable revision. May be called from any thread. Raises NotFound, Unavailable."""
         return self._snapshot.find(name, None).stable.revision.manifest
+
+    def stable_rules(self, name: str) -> tuple[Manifest, Rules | None]:
+        """The manifest and the rules of a model's stable revision. May be called from any thread. Raises NotFound, Unavailable."""
+        revision = self._snapshot.find(name, None).stable.revision
+        return revision.manifest, revision.rules
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Answer one request. Errors are counted and traced here."""

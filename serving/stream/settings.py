@@ -84,6 +84,9 @@ class StreamSettings(BaseSettings):
     `sketched`."""
     push_s: NonNegativeFloat = 1.0
     """Interval at which new rows of windows are written to the online store, so that requests over HTTP see them. 0: they are not."""
+    correlations: Literal["all", "whole", "off"] = "all"
+    """Which SIGMA correlations of the model's bundle are evaluated. `all`: one whose `group-by` lacks the key of the events counts within
+    each partition only, and the log says so. `whole`: such a correlation is left out. `off`: none."""
     idle_s: PositiveFloat = 10.0
     """When a partition has had no event for so long, its held events are scored."""
     max_held: PositiveInt = 200_000

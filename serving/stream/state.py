@@ -6,6 +6,7 @@ newest snapshot is restored, then the deltas since, in their order."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -98,3 +99,14 @@ class KindsOf(Protocol):
         """The kinds for this bundle, the same objects for the same needs. Where a new stable bundle has others than the one before, the
         worker begins anew with them."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class AllKinds:
+    """The states of several KindsOf together, in their order."""
+
+    parts: tuple[KindsOf, ...]
+
+    def __call__(self, manifest: Manifest) -> Sequence[StateKind]:
+        """See KindsOf."""
+        return tuple(kind for part in self.parts for kind in part(manifest))

@@ -166,7 +166,7 @@ def test_a_rule_over_several_events_makes_the_verdict_and_the_alert(make):
     worker.steps(2)
     last = world.verdicts()[-1]
     assert [v.verdict for v in world.verdicts()] == ["benign", "benign", "alert"]
-    assert (last.source, last.rules, last.techniques) == ("rules", ("third-time",), ("T1110",))
+    assert (last.source, last.rules, last.techniques) == ("model+rules", ("third-time",), ("T1110",))
     (record,) = world.broker.read(world.settings.alerts)
     alert = msgspec.json.decode(record.value or b"", type=AlertMessage)
     assert (alert.title, alert.severity, alert.group) == ("The third event of a host", "critical", "rule|T1110")
