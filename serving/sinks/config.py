@@ -71,10 +71,12 @@ class _HttpTarget(_Part):
     """Instead of `url`, where the address itself is a secret."""
     tls: TlsConfig = TlsConfig()
     """For https."""
+    proxy: str | None = None
+    """HTTP proxy, `http://HOST:PORT`, without credentials. Unset: none; the environment's is not used."""
     gzip: bool = True
     """Whether bodies are compressed."""
 
-    @field_validator("url")
+    @field_validator("url", "proxy")
     @classmethod
     def _has_no_credentials(cls, url: str | None) -> str | None:
         return None if url is None else checked_url(url)

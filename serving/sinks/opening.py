@@ -109,7 +109,9 @@ def open_transport(config: SinkConfig, version: str) -> SinkTransport:
         name = to.tls.server_name if to.tls else None
         return SyslogTransport(to.host, to.port, write, tls=tls, server_name=name, timeout_s=timeout_s)
     lanes = to.lanes if isinstance(to, WebhookTarget) else 1
-    client = HttpClient(to.address, tls=_context(to.tls), timeout_s=timeout_s, is_compressed=to.gzip, lanes=lanes)
+    client = HttpClient(
+        to.address, tls=_context(to.tls), timeout_s=timeout_s, is_compressed=to.gzip, lanes=lanes, proxy=to.proxy
+    )
     match to:
         case SplunkTarget():
             to.token.value()

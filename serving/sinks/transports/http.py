@@ -53,8 +53,16 @@ class HttpClient:
     """One far end. url: gives the whole address when it is asked, so that a secret one may be rotated."""
 
     def __init__(
-        self, url: Callable[[], str], *, tls: ssl.SSLContext, timeout_s: float, is_compressed: bool, lanes: int = 1
+        self,
+        url: Callable[[], str],
+        *,
+        tls: ssl.SSLContext,
+        timeout_s: float,
+        is_compressed: bool,
+        lanes: int = 1,
+        proxy: str | None = None,
     ) -> None:
+        self._proxy = proxy
         self._url, self._tls, self._timeout_s, self._is_compressed, self._lanes = url, tls, timeout_s, is_compressed, lanes
         self.label = url_label(url())
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -100,7 +108,7 @@ class HttpClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=True,
             )
-        async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+        async with session.post(url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy) as response:
             answer = await response.content.read(_MOST_ANSWER_BYTES)
             while more := await response.content.read(_MOST_ANSWER_BYTES):
                 answer += more

@@ -254,6 +254,14 @@ def test_an_answer_that_does_not_come_is_not_waited_for(webhook, files):
     assert "no answer within 0.2 s" in answer.reason
 
 
+def test_a_proxy_is_asked_where_one_is_named(webhook, files):
+    transport = open_transport(sink(files, webhook, "webhook", url="http://soar.invalid/alerts", proxy=webhook.url), "0.1.0")
+    (answer,) = transport.send([an_alert(1)])
+    transport.close()
+    assert answer.what == "taken"
+    assert webhook.requests[0][0] == "http://soar.invalid/alerts"
+
+
 def test_https_is_spoken_to_the_authority_that_is_named_and_to_no_other(files):
     for name in ("ours", "others"):
         (files / name).mkdir()

@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import json
 from dataclasses import replace
+from datetime import datetime
 
 import msgspec
 import pytest
@@ -112,6 +113,50 @@ def test_the_ecs_document_has_the_fields_that_siem_rules_look_for():
     assert document["source"] == {"ip": "192.0.2.165"}
     assert document["related"]["ip"] == ["192.0.2.165", "198.51.100.69"]
     assert document["@timestamp"] == "2011-08-18T13:52:30.000000Z"
+
+
+ECS_FIELDS = {
+    "date": ["@timestamp", "event.created", "event.start", "event.end"],
+    "ip": ["source.ip", "destination.ip", "related.ip"],
+    "long": ["event.severity", "source.port", "destination.port"],
+    "float": ["event.risk_score"],
+    "keyword": [
+        "ecs.version", "message", "event.kind", "event.category", "event.type", "event.id", "event.module", "event.dataset",
+        "event.provider", "event.original", "rule.name", "rule.id", "rule.ruleset", "rule.version", "observer.vendor",
+        "observer.product", "observer.type", "observer.version", "tags", "threat.framework", "threat.technique.id",
+        "threat.technique.subtechnique.id", "trace.id", "source.domain", "destination.domain", "network.transport", "user.name",
+        "host.name", "related.user", "related.hosts",
+    ],
+}  # fmt: skip
+"""Fields and types of ECS 8.17.0, from its generated/csv/fields.csv."""
+ECS_TYPES = {
+    "date": datetime.fromisoformat,
+    "ip": ipaddress.ip_address,
+    "long": int.__index__,
+    "float": float,
+    "keyword": str.encode,
+}
+
+
+def test_every_ecs_field_is_one_of_the_published_version_with_its_type():
+    event = {"user": "u", "src_ip": "10.0.0.1", "sport": 1, "dst_ip": "10.0.0.2", "dport": 2, "src_host": "a", "dst_host": "b"}
+    alert = an_alert(host="h", event={**event, "proto": "tcp", "hostname": "x"}, techniques=("T1498.001",))
+    document = ecs(msgspec.structs.replace(alert, folded=FOLDED), OPTIONS)
+    del document["vedette"]
+    fields = dict(_flat(document))
+    types = {field: kind for kind, names in ECS_FIELDS.items() for field in names}
+    assert fields.keys() == types.keys()
+    for field, value in fields.items():
+        for one in value if isinstance(value, list) else [value]:
+            ECS_TYPES[types[field]](one)
+
+
+def _flat(document, prefix=""):
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 @pytest.mark.parametrize("alert", [example(), msgspec.structs.replace(example(), folded=FOLDED), an_alert(techniques=())])
