@@ -1,1 +1,1 @@
-"""Benchmarks of what a stream worker does to events."""
+"""Benchmarks of streams: what a worker does to events, and what comes out of a real broker."""
