@@ -204,7 +204,8 @@ class SinkConfig(_Part):
     repeats_s: PositiveFloat = 3600.0
     """An alert with an id that was seen within this time is a repeat and is left out. The last 100,000 ids are remembered."""
     group_s: PositiveFloat | None = None
-    """Of a group the first alert is sent; those of this time after it become one alert. Unset: alerts are not grouped."""
+    """Of a group (entity and technique) the first alert is sent; those of this time after it become one alert, unless they are more
+    severe. Unset: alerts are not grouped."""
     throttle: ThrottleConfig = ThrottleConfig()
     """How many alerts the sink gets."""
     batch: BatchConfig = BatchConfig()

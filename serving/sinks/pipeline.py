@@ -53,7 +53,10 @@ class SinkPipeline:
 
     def _restore(self, now_s: float) -> None:
         """Repeats and open folds, from what the spool has."""
-        for segment, frame in self._spool.replay():
+        ahead = self._spool.records - self._state.recent.most  # ids that would be forgotten again are not decoded
+        for number, (segment, frame) in enumerate(self._spool.replay()):
+            if frame.kind == SEND and number < ahead:
+                continue
             try:
                 entry = _decoder.decode(frame.payload)
             except (msgspec.DecodeError, UnicodeDecodeError) as problem:

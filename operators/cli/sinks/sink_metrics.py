@@ -33,7 +33,8 @@ ALERTS: Final = MetricDoc(
     "vedette_sink_alerts_total",
     "counter",
     (*_SINK, "outcome"),
-    "Alerts by outcome: spooled (to be sent); sent (the far end has it); dead (refused for good, set aside in a file); filtered (not "
+    "Alerts by outcome: spooled (to be sent); sent (the far end has it); dead (refused for good, set aside in a file); removed (of these, "
+    "to make room for others); filtered (not "
     "severe enough for the sink); repeated; grouped and throttled (counted in another alert); dropped (the spool was full).",
 )
 RETRIED: Final = MetricDoc("vedette_sink_retries_total", "counter", _SINK, "Alerts that had to be sent again.")
@@ -66,6 +67,7 @@ class SinkMetrics(Collector):
             "spooled": counts.spooled,
             "sent": counts.sent,
             "dead": counts.dead,
+            "removed": sink.delivery.dead.removed,
             "filtered": counts.filtered,
             "repeated": counts.repeated,
             "grouped": counts.grouped,

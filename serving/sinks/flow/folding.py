@@ -39,6 +39,8 @@ class OpenFold:
     ids: list[str] = field(default_factory=list)
     entities: dict[str, None] = field(default_factory=dict)
     place: int | None = None
+    sent_rank: int = -1
+    """Severity of the most severe alert of the group that was sent by itself."""
 
     def add(self, alert: SinkAlert, place: int) -> None:
         """Count and list one alert."""
@@ -93,14 +95,21 @@ class Folding:
     def __len__(self) -> int:
         return len(self._open)
 
-    def is_open(self, key: FoldKey) -> bool:
-        """Whether alerts of this key are being folded."""
-        return key in self._open
+    def takes(self, key: FoldKey, alert: SinkAlert) -> bool:
+        """Whether an alert belongs into an open fold. One that is more severe than all that were sent of the group does not."""
+        fold = self._open.get(key)
+        return fold is not None and _RANK[alert.message.severity] <= fold.sent_rank
+
+    def sent(self, key: FoldKey, alert: SinkAlert, now_s: float) -> None:
+        """An alert of a group was sent by itself: begin its window, if there is room for another."""
+        if self.open(key, now_s):
+            fold = self._open[key]
+            fold.sent_rank = max(fold.sent_rank, _RANK[alert.message.severity])
 
     def open(self, key: FoldKey, now_s: float) -> bool:
         """Begin a window, if there is room for another. The fold of the whole sink always has room."""
         self._now_s = now_s
-        if len(self._open) >= MOST_OPEN and key.group != WHOLE_SINK:
+        if key not in self._open and len(self._open) >= MOST_OPEN and key.group != WHOLE_SINK:
             return False
         self._open.setdefault(key, OpenFold(key, now_s + self._windows_s[key.kind]))
         return True

@@ -51,7 +51,7 @@ class IntakeState:
             return Intake("repeated")
         self.recent.add(alert.id, now_s)
         group = FoldKey("grouped", alert.message.group)
-        if self._rules.group_s is not None and self.folds.is_open(group):
+        if self._rules.group_s is not None and self.folds.takes(group, alert):
             return Intake("fold", group)
         over = self._throttle.refuses(alert.message.group, now_s)
         if over is not None:
@@ -61,5 +61,5 @@ class IntakeState:
                 self.folds.open(key, now_s)
             return Intake("fold", key)
         if self._rules.group_s is not None:
-            self.folds.open(group, now_s)
+            self.folds.sent(group, alert, now_s)
         return Intake("send")

@@ -7,7 +7,7 @@ class RecentIds:
     """Ids of the last `window_s` seconds, at most `most` of them; beyond that the oldest are forgotten."""
 
     def __init__(self, window_s: float, most: int = 100_000) -> None:
-        self._window_s, self._most = window_s, most
+        self._window_s, self.most = window_s, most
         self._seen: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
@@ -26,5 +26,5 @@ class RecentIds:
         """Remember an id."""
         self._seen[alert_id] = now_s
         self._seen.move_to_end(alert_id)
-        if len(self._seen) > self._most:
+        if len(self._seen) > self.most:
             self._seen.popitem(last=False)

@@ -23,6 +23,8 @@ class DeadLetters:
         self._most_bytes = most_bytes // 2
         self.kept = 0
         """Letters that were written since the start."""
+        self.removed = 0
+        """Letters that were removed since then, to make room for others."""
 
     def put(self, value: bytes, reason: str, now_us: int, record: str = "") -> None:
         """Keep one letter, durably. value: JSON, or what was to be JSON. record: where it stood. Raises SpoolError."""
@@ -38,7 +40,9 @@ class DeadLetters:
             is_new = not self.path.exists()
             if not is_new and self.path.stat().st_size + len(line) > self._most_bytes:
                 if self._before.exists():
-                    _log.error("%s is removed to make room: dead letters that nobody read", self._before)
+                    gone = self._before.read_bytes().count(b"\n")
+                    self.removed += gone
+                    _log.error("%s: %d dead letters were removed to make room", self._before, gone)
                 self.path.replace(self._before)
                 is_new = True
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -71,9 +71,12 @@ class Spool:
         self._alerts: dict[int, int] = {}
         self.waiting = 0
         """Alerts that are not delivered."""
+        self.records = 0
+        """Records that were there when it was opened."""
         for number in numbers:
             here = 0
             for frame in repaired(self.folder, number):
+                self.records += 1
                 here += frame.kind != FOLD and SpoolPlace(number, frame.end) > self.place
             self._sizes[number] = path_of(self.folder, number).stat().st_size
             self._alerts[number] = here

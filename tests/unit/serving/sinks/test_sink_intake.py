@@ -34,6 +34,10 @@ def decided(rules, *given, now_s=0.0):
             {"min_severity": "high"}, [an_alert(1, severity="low"), an_alert(2)], ["filtered", "send"], id="less severe ones are left out"
         ),
         pytest.param({"group_s": 60}, [an_alert(1), an_alert(2)], ["send", "fold"], id="the first of a group is sent, others are folded"),
+        pytest.param(
+            {"group_s": 60}, [an_alert(1, severity="low"), an_alert(2, severity="high"), an_alert(3, severity="high")],
+            ["send", "send", "fold"], id="one that is more severe than what was sent of its group is sent at once",
+        ),
         pytest.param({"group_s": 60}, [an_alert(1), an_alert(2, host="h2")], ["send", "send"], id="another group is sent"),
         pytest.param(
             {"throttle": ThrottleLimits(per_second=1, burst=1)}, [an_alert(1), an_alert(2, host="h2")], ["send", "fold"],
@@ -82,7 +86,7 @@ def test_no_more_than_rate_and_burst_pass(per_s, burst, steps):
 
 def test_a_fold_counts_lists_and_takes_the_most_severe():
     state = IntakeState(IntakeRules(group_s=60), 0.0)
-    for number, severity in enumerate(["low", "critical", "medium", "low"]):
+    for number, severity in enumerate(["high", "medium", "high", "low"]):
         intake = state.decide(an_alert(number, severity=severity, title=severity), 0.0)
         if intake.key is not None:
             state.folds.add(intake.key, an_alert(number, severity=severity, title=severity), place=1)
@@ -90,9 +94,9 @@ def test_a_fold_counts_lists_and_takes_the_most_severe():
     (fold,) = state.folds.due(60)
     summary = fold.summary()
     assert summary.folded is not None
-    assert (summary.folded.count, summary.message.severity) == (3, "critical")
+    assert (summary.folded.count, summary.message.severity) == (3, "high")
     assert summary.folded.ids == tuple(an_alert(number).id for number in (1, 2, 3))
-    assert summary.message.title == "3 more alerts of this entity: critical"
+    assert summary.message.title == "3 more alerts of this entity: high"
 
 
 def test_a_flood_of_many_groups_becomes_one_alert():

@@ -227,6 +227,8 @@ def test_dead_letters_say_why_and_stay_within_their_bound(tmp_path):
     for number in range(100):
         dead.put(b'{"n": %d}' % number, "HTTP 400: x" * 50, 1_700_000_000_000_000)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 20_000
+    there = sum(path.read_bytes().count(b"\n") for path in tmp_path.iterdir())
+    assert (dead.kept, dead.removed) == (100, 100 - there)
     letters = [json.loads(line) for line in dead.path.read_text(encoding="utf-8").splitlines()]
     assert (letters[-1]["alert"], letters[-1]["time"]) == ('{"n": 99}', "2023-11-14T22:13:20.000000Z")
 
