@@ -10,7 +10,7 @@ holds the whole. Two generations of keys take turns, so that a compacted topic a
 Values are MessagePack."""
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -23,6 +23,7 @@ from serving.stream.state import PartitionState
 MOST_BYTES: Final = 700_000
 """Of one record; Kafka's own limit is 1,048,588 bytes."""
 FIRST_GENERATION: Final = 0
+_MORE: Final = "+"
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -94,7 +95,7 @@ class ChangelogWriter:
         out: list[OutRecord] = []
         waiting: list[tuple[str, bytes]] = []
         size = 0
-        for kind, content in states:
+        for kind, content in _pieces(states):
             if waiting and size + len(content) > MOST_BYTES:
                 out.append(self._delta(_Delta(tuple(waiting), None, not out)))
                 waiting, size = [], 0
@@ -105,7 +106,8 @@ class ChangelogWriter:
     def snapshot(self, states: Mapping[str, PartitionState], mark: Mark) -> list[OutRecord]:
         """The records of a snapshot; the deltas after it are of its generation."""
         self._generation, self._deltas = 1 - self._generation, 0
-        parts = [_Part(kind, content) for kind, state in states.items() for content in state.snapshot()]
+        whole = ((kind, content) for kind, state in states.items() for content in state.snapshot())
+        parts = [_Part(kind, content) for kind, content in _pieces(whole)]
         records = [self._record(f"s{self._generation}/{i}", _encode(part)) for i, part in enumerate(parts)]
         return [*records, self._record(f"s{self._generation}/end", _encode(_End(len(parts), mark)))]
 
@@ -151,7 +153,33 @@ def read_changelog(partition: Partition, records: Iterable[tuple[bytes, bytes | 
                 f"the changelog of {partition.topic}/{partition.number} holds the record {key!r:.60} that cannot be read: {problem}; "
                 "delete the topic of the state to begin without state"
             ) from problem
-    return RestoredLog(mark, [(p.kind, p.content) for p in whole], deltas, generation, written, count)
+    return RestoredLog(mark, _joined((p.kind, p.content) for p in whole), _joined(deltas), generation, written, count)
+
+
+def _pieces(contents: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Contents that fit into a record; a name with _MORE says that the next piece belongs to it.
+
+    >>> [(kind, len(piece)) for kind, piece in _pieces([("a", bytes(MOST_BYTES + 1)), ("b", b"")])]
+    [('a+', 700000), ('a', 1), ('b', 0)]
+    """
+    for kind, content in contents:
+        start = 0
+        while len(content) - start > MOST_BYTES:
+            yield kind + _MORE, content[start : start + MOST_BYTES]
+            start += MOST_BYTES
+        yield kind, content[start:]
+
+
+def _joined(pieces: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """The contents that `_pieces` cut."""
+    found: list[tuple[str, bytes]] = []
+    waiting: list[bytes] = []
+    for kind, piece in pieces:
+        waiting.append(piece)
+        if not kind.endswith(_MORE):
+            found.append((kind, b"".join(waiting)))
+            waiting = []
+    return found
 
 
 def _encode(value: msgspec.Struct) -> bytes:

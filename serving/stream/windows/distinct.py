@@ -7,7 +7,7 @@ window, at least a second, and a window counts whole parts: it reaches back up t
 depend on the order of its values, so that a restored state answers as the state before.
 Source: Lang (2017), "Back to the future: an even more nearly optimal cardinality estimation algorithm", arXiv:1708.06839."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import datasketches
@@ -93,6 +93,11 @@ class ExactDistinct:
             then.update(self.undo[later])
         return [sum(1 for at in then.values() if at is not None and second - window < at <= second) for window in windows]
 
+    @property
+    def remembered(self) -> int:
+        """How many changes of values are kept for late events."""
+        return sum(map(len, self.undo.values()))
+
     def trim(self, cut: int, horizon: int) -> None:
         """Forget values that came last at or before `cut`, and what seconds up to `horizon` changed."""
         for second in [s for s in self.undo if s <= horizon]:
@@ -106,11 +111,12 @@ class ExactDistinct:
 class SketchedDistinct:
     """The same, as sketches. Late values go to the part of their second."""
 
-    __slots__ = ("parts", "windows")
+    __slots__ = ("_longest", "parts", "windows")
 
     def __init__(self, windows: Sequence[int]) -> None:
         self.windows = tuple((window, max(1, window // _PARTS)) for window in windows)
         self.parts: dict[int, dict[int, Any]] = {grain: {} for _, grain in self.windows}
+        self._longest = {grain: window for window, grain in sorted(self.windows)}
 
     def add(self, second: int, value: DistinctValue) -> None:
         """Take in one value."""
@@ -134,10 +140,17 @@ class SketchedDistinct:
             found.append(round(union.get_result().get_estimate()))
         return found
 
-    def trim(self, cut: int) -> None:
-        """Forget parts that end at or before `cut`."""
+    def kept(self, asked: int) -> Iterator[tuple[int, int, Any]]:
+        """The parts that rows at or after the second `asked` need: grain, part, sketch."""
         for grain, parts in self.parts.items():
-            for part in [p for p in parts if p * grain <= cut]:
+            for part, sketch in parts.items():
+                if part * grain > asked - self._longest[grain]:
+                    yield grain, part, sketch
+
+    def trim(self, asked: int) -> None:
+        """Forget parts that no row at or after this second needs."""
+        for grain, parts in self.parts.items():
+            for part in [p for p in parts if p * grain <= asked - self._longest[grain]]:
                 del parts[part]
 
 

@@ -39,6 +39,8 @@ class WindowSnapshot(msgspec.Struct, frozen=True):
     kind: str
     newest_us: int
     entities: list[Any]
+    sketches: list[Any] = []
+    """Parts of sketches of entities that came before: key, place of the column, grain, part, sketch."""
 
 
 _read_delta = msgspec.msgpack.Decoder(WindowDelta).decode
@@ -66,6 +68,7 @@ def decode_delta(delta: bytes) -> tuple[list[Key], NDArray[np.int64], dict[str, 
 def encode_snapshot(engine: WindowEngine) -> Iterator[bytes]:
     """The entities that still count, in parts of about PART_BYTES."""
     entities: list[Any] = []
+    sketches: list[Any] = []
     size = 0
     for key, entity in engine.entities.items():
         if engine.is_over(entity.newest):
@@ -73,10 +76,16 @@ def encode_snapshot(engine: WindowEngine) -> Iterator[bytes]:
         written = _encode(_written(engine, key, entity))
         entities.append(msgspec.Raw(written))
         size += len(written)
+        for sketch in _sketches(engine, entity):
+            sketches.append([key, *sketch])
+            size += len(sketch[-1])
+            if size >= PART_BYTES:
+                yield _encode(WindowSnapshot(SNAPSHOT, engine.newest_us, entities, sketches))
+                entities, sketches, size = [], [], 0
         if size >= PART_BYTES:
-            yield _encode(WindowSnapshot(SNAPSHOT, engine.newest_us, entities))
-            entities, size = [], 0
-    yield _encode(WindowSnapshot(SNAPSHOT, engine.newest_us, entities))
+            yield _encode(WindowSnapshot(SNAPSHOT, engine.newest_us, entities, sketches))
+            entities, sketches, size = [], [], 0
+    yield _encode(WindowSnapshot(SNAPSHOT, engine.newest_us, entities, sketches))
 
 
 def restore_part(engine: WindowEngine, part: bytes) -> list[Key]:
@@ -88,8 +97,13 @@ def restore_part(engine: WindowEngine, part: bytes) -> list[Key]:
         engine.newest_us = max(engine.newest_us, found.newest_us)
         for key, opened, closed in found.entities:
             engine.put(key, _read(engine, opened, closed))
+        for key, place, grain, number, raw in found.sketches:
+            measure = engine.entities[key].distinct[place]
+            if not isinstance(measure, SketchedDistinct):
+                raise ValueError(f"a sketch of column {place}, which is none")
+            measure.parts[grain][number] = read_sketch(raw)
         return [key for key, _, _ in found.entities]
-    except (ValueError, TypeError, IndexError, msgspec.MsgspecError) as problem:
+    except (ValueError, TypeError, KeyError, IndexError, msgspec.MsgspecError) as problem:
         raise ValueError(f"a snapshot of windows cannot be read: {problem}") from problem
 
 
@@ -121,13 +135,18 @@ def _written(engine: WindowEngine, key: Key, entity: EntityWindows) -> list[Any]
     return [key, opened, [entity.ticks[first:], counts, sums, [_distinct(m, cut, engine.horizon) for m in entity.distinct]]]
 
 
+def _sketches(engine: WindowEngine, entity: EntityWindows) -> Iterator[tuple[int, int, int, bytes]]:
+    """The sketches of an entity: place of the column, grain, part, sketch."""
+    asked = engine.counting.asked(entity, engine.horizon) if entity.ticks else engine.horizon
+    for place, measure in enumerate(entity.distinct):
+        if isinstance(measure, SketchedDistinct):
+            for grain, part, sketch in measure.kept(asked):
+                yield place, grain, part, sketch.serialize()
+
+
 def _distinct(measure: ExactDistinct | SketchedDistinct, cut: int, horizon: int) -> list[Any]:
     if isinstance(measure, SketchedDistinct):
-        parts = {
-            grain: {part: sketch.serialize() for part, sketch in parts.items() if part * grain > cut}
-            for grain, parts in measure.parts.items()
-        }
-        return [1, parts]
+        return [1]
     last = [(value, second) for value, second in measure.last.items() if second > cut]
     undo = [
         [second, list(changes), [before if before is not None and before > cut else None for before in changes.values()]]
@@ -154,10 +173,7 @@ def _read(engine: WindowEngine, opened: Any, closed: Any) -> EntityWindows:
 
 def _read_distinct(engine: WindowEngine, written: Any, cuts: Sequence[int]) -> ExactDistinct | SketchedDistinct:
     if written[0] == 1:
-        sketched = SketchedDistinct(engine.plan.seconds)
-        for grain, parts in written[1].items():
-            sketched.parts[grain] = {part: read_sketch(raw) for part, raw in parts.items()}
-        return sketched
+        return SketchedDistinct(engine.plan.seconds)
     exact = ExactDistinct(len(cuts))
     _, values, seconds, undo = written
     exact.last = dict(zip(values, seconds, strict=True))
@@ -192,12 +208,12 @@ def _canonical(engine: WindowEngine, entity: EntityWindows) -> list[Any]:
         first = sum(t <= cut for t in ticks)
         ticks, counts, sums = ticks[first:], counts[first:], [kept[first:] for kept in sums]
         distinct = [_with_open(m, tick, came, cut, remember=remember) for m, came in zip(distinct, values, strict=True)]
-    return [ticks, counts, sums, [_sorted(each) for each in distinct]]
+    return [ticks, counts, sums, [_sorted(each) for each in distinct], sorted(_sketches(engine, entity))]
 
 
 def _with_open(written: list[Any], tick: int, came: list[DistinctValue], cut: int, *, remember: bool) -> list[Any]:
     if written[0] == 1:
-        return [1, {g: {part: raw for part, raw in parts.items() if part * g > cut} for g, parts in written[1].items()}]
+        return written
     _, values, seconds, undo = written
     last: Mapping[DistinctValue, int] = dict(zip(values, seconds, strict=True))
     undo = [[s, v, [b if b is not None and b > cut else None for b in before]] for s, v, before in undo]
@@ -209,7 +225,7 @@ def _with_open(written: list[Any], tick: int, came: list[DistinctValue], cut: in
 
 def _sorted(written: list[Any]) -> list[Any]:
     if written[0] == 1:
-        return [1, [[grain, sorted(parts.items())] for grain, parts in sorted(written[1].items())]]
+        return written
     _, values, seconds, undo = written
     lines = sorted(_encode(pair) for pair in zip(values, seconds, strict=True))
     changes = [

@@ -7,12 +7,15 @@ belongs, and the row is computed anew. Pure."""
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from math import fsum
-from typing import Any
+from typing import Any, Final
 
 from serving.stream.windows.distinct import ExactDistinct, SketchedDistinct
 from serving.stream.windows.plan import WindowPlan
 
-_TRIM_FROM = 64
+_TRIM_FROM: Final = 64
+_TRIM_EVERY: Final = 16
+_MOST_REMEMBERED: Final = 4
+"""Times the bound: changes of an entity's values that are kept for late events; a host with more has a sketch."""
 NO_ROW: tuple[int, bytes, bool] = (0, b"", False)
 
 
@@ -156,10 +159,8 @@ class EntityCounting:
                     measure.add(tick, value)
         if lows[-1] >= _TRIM_FROM and 2 * lows[-1] >= len(ticks):
             self.trim(entity, horizon)
-        elif remember and len(ticks) % 16 == 0:
-            for measure in distinct:
-                if isinstance(measure, ExactDistinct):
-                    measure.trim(self.cut(entity, horizon), horizon)
+        elif len(ticks) % _TRIM_EVERY == 0:
+            self._trim_values(entity, horizon)
         entity.row = self._newest_row(entity)
 
     def _expire(self, entity: EntityWindows, cuts: list[int]) -> None:
@@ -174,11 +175,14 @@ class EntityCounting:
                 low += 1
             lows[window] = low
 
-    def cut(self, entity: EntityWindows, horizon: int) -> int:
-        """The newest closed tick that no row needs any more: rows are asked at or after the horizon."""
+    def asked(self, entity: EntityWindows, horizon: int) -> int:
+        """The oldest tick whose row may still be asked: rows are asked at or after the horizon."""
         before = bisect_right(entity.ticks, horizon)
-        oldest_asked = entity.ticks[before - 1] if before else entity.ticks[0]
-        return oldest_asked - self._kept
+        return entity.ticks[before - 1] if before else entity.ticks[0]
+
+    def cut(self, entity: EntityWindows, horizon: int) -> int:
+        """The newest closed tick that no row needs any more."""
+        return self.asked(entity, horizon) - self._kept
 
     def trim(self, entity: EntityWindows, horizon: int) -> None:
         """Forget ticks and values that no row needs any more."""
@@ -192,11 +196,17 @@ class EntityCounting:
                 kept = entity.sums[place][gone:]
                 entity.sums[place] = [number - kept[0] for number in kept] if whole else kept
             entity.lows = [low - gone for low in entity.lows]
-        for measure in entity.distinct:
-            if isinstance(measure, ExactDistinct):
-                measure.trim(cut, horizon)
-            else:
-                measure.trim(cut)
+        self._trim_values(entity, horizon)
+
+    def _trim_values(self, entity: EntityWindows, horizon: int) -> None:
+        asked = self.asked(entity, horizon)
+        for place, measure in enumerate(entity.distinct):
+            if isinstance(measure, SketchedDistinct):
+                measure.trim(asked)
+                continue
+            measure.trim(asked - self._kept, horizon)
+            if measure.remembered > _MOST_REMEMBERED * self.bound:
+                self._sketch(entity, place)
 
     def _newest_row(self, entity: EntityWindows) -> tuple[int, bytes, bool]:
         tick = entity.ticks[-1]

@@ -116,3 +116,13 @@ def test_a_damaged_log_is_an_error_that_says_the_way_out(record: tuple[bytes, by
 def test_offsets_come_back_as_they_were(offsets: set[int]) -> None:
     expected = np.array(sorted(offsets), np.int64)
     assert unpacked(packed(expected)).tolist() == expected.tolist()
+
+
+def test_a_state_or_a_change_larger_than_a_record_is_cut_and_read_back_whole() -> None:
+    writer, large = ChangelogWriter("state", 2), bytes(range(256)) * 8000
+    records = writer.snapshot({"a": Total(large), "b": Total(b"xy")}, mark(1))
+    records += writer.delta([("a", large), ("b", b"small"), ("a", large[:10])], mark(2))
+    assert max(len(record.value or b"") for record in records) < 1_048_588
+    found = read_changelog(PARTITION, log_of(records))
+    assert found.parts == [("a", large[:1]), ("a", large[1:]), ("b", b"x"), ("b", b"y")]
+    assert found.deltas == [("a", large), ("b", b"small"), ("a", large[:10])]
