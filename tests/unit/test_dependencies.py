@@ -35,6 +35,7 @@ ELSEWHERE = {
         "feature_repo.offline.",  # training data: `lifecycle` runs it
         "serving.audit.anchors.kafka.",
         "serving.stream.kafka.",
+        "serving.stream.kinesis.",  # `stream`
         "serving.stream.windows.",  # `stream`
         "serving.stream.codecs.avro_codec.",
         "serving.batch.",  # `batch`

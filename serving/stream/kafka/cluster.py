@@ -90,6 +90,7 @@ _WAYS_OUT: Final[Mapping[int, str]] = {
     KafkaError.INVALID_TRANSACTION_TIMEOUT: "the broker's transaction.max.timeout.ms is smaller than the transaction timeout",
     KafkaError.INVALID_SESSION_TIMEOUT: "the broker's group.min.session.timeout.ms is larger than the session timeout",
     KafkaError.FENCED_INSTANCE_ID: "another worker has the same instance id; give each worker one of its own",
+    KafkaError._FATAL: "if it says `fenced`, another worker has the same instance id; give each worker one of its own",
     KafkaError._FENCED: _FENCED_BY,
     KafkaError.PRODUCER_FENCED: _FENCED_BY,
     KafkaError.UNSUPPORTED_VERSION: "the broker is too old for this; with the group protocol `classic` 2.5 or newer will do",

@@ -33,7 +33,7 @@ def group_properties(protocol: Literal["consumer", "classic"], session_timeout_s
         "group.protocol": "classic",
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": int(session_timeout_s * 1000),
-        "heartbeat.interval.ms": max(100, int(session_timeout_s * 1000 / 3)),
+        "heartbeat.interval.ms": min(3000, int(session_timeout_s * 1000 / 3)),
     }
 
 

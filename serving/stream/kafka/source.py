@@ -180,7 +180,9 @@ class KafkaSource:
             low,
         )
         owned.next_offset = low
-        self._consumer.seek(TopicPartition(*owned.partition, low))
+        place = TopicPartition(*owned.partition, low)  # it is not being fetched now, so it cannot be sought in
+        self._consumer.incremental_unassign([place])
+        self._consumer.incremental_assign([place])
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:

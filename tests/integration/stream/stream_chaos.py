@@ -23,7 +23,7 @@ from serving.stream.kafka.state_log import KafkaStateLog
 from serving.stream.ownership import PartitionOwner
 from serving.stream.ports import Partition
 from serving.stream.settings import StreamSettings
-from serving.stream.windows.served import ServedWindows
+from serving.stream.windows.kind import WindowKind, window_spec_of
 from tests.fakes.kafka_broker import KafkaBroker
 from tests.fakes.stream.log import murmur2
 from tests.waiting import until
@@ -237,9 +237,10 @@ def _committed_records(broker: KafkaBroker, topic: str) -> Iterator[Any]:
 
 def _state_of(run: StreamRun) -> tuple[dict[int, str], int]:
     settings, counts = StreamSettings(), StreamCounts()
-    windows = ServedWindows(is_on=True, bound=settings.distinct_values, lateness_s=settings.lateness_s)
-    kinds = windows(BundleStore(run._store).resolve("flows").manifest)
-    owner = PartitionOwner(kinds, KafkaStateLog(KafkaCluster(run.broker.address), run.topics["state"]), settings, counts)
+    spec = window_spec_of(BundleStore(run._store).resolve("flows").manifest)
+    assert spec is not None, "the bundle of the detector says how its windows are counted"
+    windows = WindowKind(spec, bound=settings.distinct_values, lateness_s=settings.lateness_s)
+    owner = PartitionOwner([windows], KafkaStateLog(KafkaCluster(run.broker.address), run.topics["state"]), settings, counts)
     places = [Partition(run.topics["events"], number) for number in range(PARTITIONS)]
     for place in places:
         owner.adopt(place, None)

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-import pytest
-
 from serving.stream.ports import (
     OutRecord,
     Ownership,
@@ -25,7 +23,8 @@ class BrokerKind(Protocol):
     """A broker, and the adapter's objects on it. name of outputs: the worker's, the same after a restart."""
 
     is_transactional: bool
-    has_state_log: bool
+    counts_behind: bool
+    """Whether it says how many records are left."""
 
     def topic(self, partitions: int = 3, *, compacted: bool = False) -> str: ...
 
@@ -55,7 +54,7 @@ class BrokerKind(Protocol):
 @dataclass
 class Memory:
     is_transactional: bool
-    has_state_log: bool = True
+    counts_behind: bool = True
     broker: MemoryBroker = field(default_factory=MemoryBroker)
 
     def topic(self, partitions: int = 3, *, compacted: bool = False) -> str:
@@ -93,7 +92,7 @@ class Kafka:
     is_transactional: bool
     protocol: Literal["consumer", "classic"]
     broker: Any
-    has_state_log: bool = True
+    counts_behind: bool = True
     options: Mapping[str, str] = field(
         default_factory=lambda: {"max.poll.interval.ms": "1200", "log_level": "2", "topic.metadata.refresh.interval.ms": "1000"}
     )
@@ -189,6 +188,14 @@ def kafka(*, is_transactional: bool, protocol: Literal["consumer", "classic"]) -
     return opened
 
 
+@contextmanager
+def kinesis() -> Iterator[BrokerKind]:
+    from tests.contract.serving.stream.kinesis_kind import opened
+
+    with opened() as found:
+        yield found
+
+
 def memory(*, is_transactional: bool) -> Callable[[], Any]:
     @contextmanager
     def opened() -> Iterator[BrokerKind]:
@@ -203,5 +210,9 @@ KINDS: Mapping[str, Callable[[], Any]] = {
     "Kafka exactly once": kafka(is_transactional=True, protocol="consumer"),
     "Kafka exactly once, classic groups": kafka(is_transactional=True, protocol="classic"),
     "Kafka low latency": kafka(is_transactional=False, protocol="consumer"),
+    "Kinesis": kinesis,
 }
-CASES = [pytest.param(kind, id=name) for name, kind in KINDS.items()]
+WRITING = [name for name in KINDS if "classic" not in name]
+"""How a group is kept makes no difference to what is written."""
+WITH_STATE_LOG = ["memory exactly once", "Kafka exactly once"]
+"""Kinesis keeps none; and it is read in one way, however it was written."""

@@ -3,12 +3,13 @@
 import pytest
 
 from serving.stream.ports import OutRecord, StreamError
+from tests.contract.serving.stream.broker_kinds import WITH_STATE_LOG
+
+pytestmark = pytest.mark.parametrize("kind", WITH_STATE_LOG, indirect=True)
 
 
 @pytest.fixture
 def changelog(kind):
-    if not kind.has_state_log:
-        pytest.skip("this broker keeps no changelog")
     return kind.topic(3, compacted=True)
 
 
@@ -35,8 +36,6 @@ def test_each_partition_is_read_by_itself_in_order_with_its_tombstones(worker, c
 
 
 def test_what_was_given_up_is_not_read(worker, changelog, kind):
-    if not kind.is_transactional:
-        pytest.skip("without transactions what was delivered stays")
     put(worker, changelog, 0, (b"a", b"1"))
     worker.outputs.abort()
     put(worker, changelog, 0, (b"b", b"2"))
@@ -45,8 +44,6 @@ def test_what_was_given_up_is_not_read(worker, changelog, kind):
 
 
 def test_an_open_transaction_is_not_waited_for(worker, changelog, kind):
-    if not kind.is_transactional:
-        pytest.skip("there are no transactions")
     put(worker, changelog, 0, (b"a", b"1"))
     worker.outputs.commit({})
     put(worker, changelog, 0, (b"b", b"2"))

@@ -3,7 +3,10 @@
 import pytest
 
 from serving.stream.ports import OutRecord, Partition, RecordTooLarge, StreamError
+from tests.contract.serving.stream.broker_kinds import WRITING
 from tests.contract.serving.stream.workers import ids_of
+
+pytestmark = pytest.mark.parametrize("kind", WRITING, indirect=True)
 
 
 @pytest.fixture

@@ -1,0 +1,76 @@
+"""Options of Kafka, and its errors in words: what may not be set, what must not be shown, the way out."""
+
+import logging
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from serving.stream.kafka.cluster import KafkaCluster, ToldOnce, is_passing, words
+from serving.stream.ports import StreamError
+from tests.fakes.stream.log import murmur2
+
+
+@pytest.mark.parametrize(
+    "name", ["enable.auto.commit", "isolation.level", "transactional.id", "partitioner", "session.timeout.ms"]
+)
+def test_what_the_guarantees_rest_on_is_no_option(name):
+    with pytest.raises(StreamError, match=name):
+        KafkaCluster("broker:9092", {"security.protocol": "SSL", name: "1"})
+
+
+def test_options_are_not_shown():
+    cluster = KafkaCluster("broker:9092", {"sasl.password": "hush", "security.protocol": "SASL_SSL"})
+    assert "hush" not in repr(cluster)
+    assert "hush" not in str(cluster.error(ValueError("no"), "open"))
+    assert cluster.properties({}, {})["sasl.password"] == "hush"
+
+
+def test_an_option_may_change_a_default_and_nothing_that_is_fixed():
+    properties = KafkaCluster("broker:9092", {"linger.ms": "50"}).properties({"linger.ms": 5, "retries": 3}, {"acks": "all"})
+    assert (properties["linger.ms"], properties["retries"], properties["acks"]) == ("50", 3, "all")
+
+
+@pytest.mark.parametrize(
+    ("code", "passes"),
+    [
+        pytest.param(KafkaError._TRANSPORT, True, id="a broker that is away comes back"),
+        pytest.param(KafkaError.NOT_COORDINATOR, True, id="a coordinator moves"),
+        pytest.param(KafkaError.UNKNOWN_TOPIC_OR_PART, True, id="a topic that is not there may come"),
+        pytest.param(KafkaError.TOPIC_AUTHORIZATION_FAILED, False, id="rights do not come by waiting"),
+        pytest.param(KafkaError.FENCED_INSTANCE_ID, False, id="nor does a name that another one has"),
+    ],
+)
+def test_which_errors_pass(code, passes):
+    assert is_passing(KafkaError(code)) is passes
+
+
+def test_an_error_says_the_way_out():
+    said = words(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+    assert "grant this client READ or WRITE" in said
+
+
+def test_an_error_that_lasts_is_told_once(caplog):
+    told = ToldOnce(KafkaCluster("broker:9092"))
+    with caplog.at_level(logging.WARNING, "vedette.stream"):
+        for code in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN) * 20:
+            told(KafkaError(code))
+    assert len(caplog.records) == 2
+    told.over()
+    told(KafkaError(KafkaError._TRANSPORT))
+    assert len(caplog.records) == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (b"21", -973932308),
+        (b"foobar", -790332482),
+        (b"a-little-bit-long-string", -985981536),
+        (b"a-little-bit-longer-string", -1486304829),
+        (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+        (b"abc", 479470107),
+    ],
+)
+def test_the_fake_broker_hashes_keys_as_java_does(key, expected):
+    """The values of Kafka's own UtilsTest.testMurmur2."""
+    assert murmur2(key) - (murmur2(key) >> 31 << 32) == expected
