@@ -74,7 +74,7 @@ class _HttpTarget(_Part):
     proxy: str | None = None
     """HTTP proxy, `http://HOST:PORT`, without credentials. Unset: none; the environment's is not used."""
     gzip: bool = True
-    """Whether bodies are compressed."""
+    """Whether bodies are compressed, unless the far end answers 415."""
 
     @field_validator("url", "proxy")
     @classmethod

@@ -1,7 +1,7 @@
 """CEF, version 0: the Common Event Format of ArcSight, "Implementing ArcSight Common Event Format", revision 27.
 
 In the header a bar and a backslash are escaped and line breaks are not allowed; in the extension a backslash and an equals sign are
-escaped, and line breaks are written as `\\n` and `\\r`. Lengths are those of the guide's dictionary."""
+escaped, and line breaks are written as `\\n` and `\\r`. Lengths are at most those of the guide's dictionary."""
 
 import re
 from typing import Any, Final
@@ -76,7 +76,7 @@ def _extension(alert: SinkAlert, options: FormOptions) -> dict[str, str]:
         start=1,
     ):
         if text:
-            found |= {f"cs{number}Label": label, f"cs{number}": (text, 4000)}
+            found |= {f"cs{number}Label": label, f"cs{number}": (text, 1000)}
     if verdict.probability is not None:
         found |= {"cfp1Label": "probability", "cfp1": f"{verdict.probability:.6g}"}
     if verdict.score is not None:

@@ -42,7 +42,7 @@ def ocsf(alert: SinkAlert, options: FormOptions) -> JsonObject:
             **({"is_truncated": True, "untruncated_size": size} if size > options.event_bytes else {}),
         },
         "finding_info": _finding_info(alert, title),
-        "evidences": [_evidence(alert, seen, raw, size, options)],
+        "evidences": [_evidence(alert, seen, size, options)],
         "resources": [
             {"name": one_line(str(value), 255) or "-", "type": one_line(key, 255)} for key, value in verdict.entity.items()
         ],
@@ -131,11 +131,11 @@ def _attack(technique: str) -> JsonObject:
     return found | {"sub_technique": {"uid": technique}} if sub else found
 
 
-def _evidence(alert: SinkAlert, seen: Observed, raw: str, size: int, options: FormOptions) -> JsonObject:
+def _evidence(alert: SinkAlert, seen: Observed, size: int, options: FormOptions) -> JsonObject:
     source = _endpoint(seen.source_ip, seen.source_port, seen.source_host)
     destination = _endpoint(seen.destination_ip, seen.destination_port, seen.destination_host)
     found: JsonObject = {"uid": clean(alert.message.verdict.id, 500) or "-"}
-    found["data"] = {"event": raw, "bytes": size, "is_cut": size > options.event_bytes}
+    found["data"] = {"event_bytes": size, "is_cut": size > options.event_bytes}  # the event itself is in raw_data
     if source:
         found["src_endpoint"] = source
     if destination:

@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
 from serving.sinks.config import url_label
-from serving.sinks.errors import FarEndDown
+from serving.sinks.errors import FarEndDown, SinkConfigError
 from serving.sinks.ports import SendAnswer
 
 _MOST_ANSWER_BYTES: Final = 8 * 1024 * 1024
 _SMALL: Final = 1024
 """Smaller bodies are not compressed."""
+_LARGE: Final = 256 * 1024
+"""Larger ones are compressed in a thread."""
+_UNSUPPORTED: Final = 415
 _T = TypeVar("_T")
 
 
@@ -74,19 +78,33 @@ class HttpClient:
             self._loop = asyncio.new_event_loop()
         return self._loop.run_until_complete(work)
 
-    async def post(self, body: bytes, headers: Mapping[str, str], *, path: str | None = None, query: str = "") -> HttpAnswer:
-        """One POST. path: instead of that of the URL, below it. Raises FarEndDown where no whole answer came."""
+    async def post(self, body: bytes, headers: Mapping[str, str], *, path: str = "", query: str = "") -> HttpAnswer:
+        """One POST. path: below that of the URL. Raises FarEndDown where no whole answer came.
+
+        A far end that does not take compressed bodies (415) gets this one and all others plain."""
         sent = {"user-agent": "vedette", **headers}
-        if self._is_compressed and len(body) >= _SMALL:
-            body = await asyncio.to_thread(gzip.compress, body, 5) if len(body) > 256 * _SMALL else gzip.compress(body, 5)
-            sent["content-encoding"] = "gzip"
-        url = self._url()
-        if path is not None:
-            url = url.rstrip("/") + path
-        url += query
+        url = self._address(path, query)
+        if not self._is_compressed or len(body) < _SMALL:
+            return await self._tried(url, body, sent)
+        packed = await asyncio.to_thread(gzip.compress, body, 5) if len(body) > _LARGE else gzip.compress(body, 5)
+        answer = await self._tried(url, packed, {**sent, "content-encoding": "gzip"})
+        if answer.status == _UNSUPPORTED:
+            self._is_compressed = False
+            return await self._tried(url, body, sent)
+        return answer
+
+    def _address(self, path: str, query: str) -> str:
+        try:
+            parts = urlsplit(self._url())
+        except SinkConfigError as problem:
+            raise FarEndDown(str(problem)) from problem
+        whole = parts.path.rstrip("/") + path if path else parts.path
+        return urlunsplit(parts._replace(path=whole, query="&".join(filter(None, [parts.query, query]))))
+
+    async def _tried(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         for attempt in (1, 2):
             try:
-                return await self._posted(url, body, sent)
+                return await self._posted(url, body, headers)
             except aiohttp.ServerDisconnectedError as problem:  # an idle connection that the far end closed just now
                 if attempt == 2:
                     raise FarEndDown(f"{self.label}: it closed the connection without an answer") from problem

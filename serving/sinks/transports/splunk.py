@@ -72,7 +72,7 @@ class SplunkTransport:
             async with asyncio.timeout(self._timeout_s):
                 while True:
                     asked = msgspec.json.encode({"acks": [ack]})
-                    answer = await self._client.post(asked, headers, path=ACKS, query=f"?channel={self._channel}")
+                    answer = await self._client.post(asked, headers, path=ACKS, query=f"channel={self._channel}")
                     acks = _said(answer).get("acks")
                     if isinstance(acks, dict) and acks.get(str(ack)) is True:
                         return

@@ -245,6 +245,27 @@ def test_large_bodies_are_compressed_where_that_is_asked_for(elastic, running, f
     assert len(elastic.documents) == 20
 
 
+def test_a_far_end_that_takes_no_compressed_bodies_gets_plain_ones(elastic, running, files):
+    elastic.script = [(415, {}, b"")]
+    process = running(sink(files, elastic, "elasticsearch", batch={"most_alerts": 10}))
+    process.takes(*map(an_alert, range(20))).delivers()
+    assert [headers.get("content-encoding") for _, headers, _ in elastic.requests] == ["gzip", None, None]
+    assert len(elastic.documents) == 20
+
+
+def test_an_address_keeps_its_own_path_and_query(splunk, files):
+    (files / "url").write_text(f"{splunk.url}/prefix/?tenant=7", encoding="utf-8")
+    to = {"type": "splunk", "url_from": {"file": str(files / "url")}, "token": {"file": str(files / "token")}}
+    splunk.script = [json_reply(200, {"text": "Success", "code": 0})]
+    transport = open_transport(SinkConfig.model_validate({"name": "s", "to": to}), "0.1.0")
+    transport.send([an_alert(1)])
+    assert splunk.requests[0][0] == "/prefix/services/collector/event?tenant=7"
+    (files / "url").unlink()
+    with pytest.raises(FarEndDown, match="the secret cannot be read"):
+        transport.send([an_alert(1)])
+    transport.close()
+
+
 def test_an_answer_that_does_not_come_is_not_waited_for(webhook, files):
     webhook.script = ["slow"]
     transport = open_transport(sink(files, webhook, "webhook", batch={"timeout_s": 0.2}), "0.1.0")

@@ -184,6 +184,14 @@ def test_an_event_that_is_too_large_is_cut_and_the_message_says_so():
     assert all(len(encode_json(form(alert, OPTIONS))) < 100_000 for form in FORMS.values())
 
 
+def test_a_cef_message_stays_below_what_syslog_servers_take_by_default():
+    long = "x" * 100_000
+    alert = an_alert(
+        title=long, host=long, rules=(long,) * 50, receipt=long, model=long, event={"user": long, "src_host": long}
+    )
+    assert len(syslog(alert, cef(alert, OPTIONS), OPTIONS)) < 8192
+
+
 def test_what_is_no_address_or_port_is_left_out_of_typed_fields():
     seen = observe(
         an_alert(host="h1", event={"src_ip": "not one", "dst_ip": "::1", "dport": "70000", "sport": "53", "proto": "a b"}),
