@@ -76,7 +76,7 @@ def _extension(alert: SinkAlert, options: FormOptions) -> dict[str, str]:
         start=1,
     ):
         if text:
-            found |= {f"cs{number}Label": label, f"cs{number}": (text, 1000)}
+            found |= {f"cs{number}Label": label, f"cs{number}": (text, 500)}
     if verdict.probability is not None:
         found |= {"cfp1Label": "probability", "cfp1": f"{verdict.probability:.6g}"}
     if verdict.score is not None:

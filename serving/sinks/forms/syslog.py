@@ -46,7 +46,7 @@ def _data(alert: SinkAlert, options: FormOptions) -> str:
 def _value(text: str) -> str:
     """A PARAM-VALUE (RFC 5424 section 6.3.3): quote, backslash and closing bracket are escaped. Control characters are replaced, because
     receivers that read lines would break there."""
-    kept = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", clean(text, 500))
+    kept = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", clean(text, 200))
     return kept.replace("\\", "\\\\").replace('"', '\\"').replace("]", "\\]")
 
 

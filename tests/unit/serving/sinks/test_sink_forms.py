@@ -189,7 +189,8 @@ def test_a_cef_message_stays_below_what_syslog_servers_take_by_default():
     alert = an_alert(
         title=long, host=long, rules=(long,) * 50, receipt=long, model=long, event={"user": long, "src_host": long}
     )
-    assert len(syslog(alert, cef(alert, OPTIONS), OPTIONS)) < 8192
+    size = len(syslog(alert, cef(alert, OPTIONS), OPTIONS))
+    assert size < 8192
 
 
 def test_what_is_no_address_or_port_is_left_out_of_typed_fields():
