@@ -199,6 +199,10 @@ class Rules(Protocol):
         """Verdicts of a batch. Rules whose columns are not all there are not asked. Never raises."""
         ...
 
+    def features(self, columns: Columns, rows: int) -> dict[str, NDArray[np.float32]]:
+        """The columns of a model that takes rules as features (serving.rules.declared.rules_spec), each of shape (n,). Never raises."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class JudgedRows:

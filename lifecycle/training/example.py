@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifecycle.datasets.data import Dataset
+from lifecycle.datasets.datatypes import DATATYPES
 from lifecycle.datasets.detector import Detector
-from lifecycle.training.features import DATATYPES
 
 EVENT_TIME: Final = "event_time"
 """The optional input that says when the event happened; without it features are read as of now."""

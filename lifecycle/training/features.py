@@ -12,15 +12,15 @@ import pandas as pd
 
 from feature_repo.declaration import Column, Declaration, DeclarationError, Window
 from lifecycle.datasets.data import Dataset, matches
+from lifecycle.datasets.datatypes import DATATYPES, request_types
 from lifecycle.datasets.detector import Aggregate, Detector
 from lifecycle.errors import DataError, DetectorError
+from lifecycle.training.rules import rule_column_names, with_rule_columns
 from serving.features.plan.feast import load
 from serving.features.plan.feature_plan import service_info
 from serving.features.windows.aggregates import Measure, SpanTooLong, Ticks, aggregate
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
 
-DATATYPES: Final = {"string": "BYTES", "float": "FP64", "int": "INT64", "port": "INT64", "bool": "BOOL"}
-"""A declared column's type -> the datatype it has in requests and in the store."""
 NO_PORT: Final = -1
 
 
@@ -43,7 +43,13 @@ class FeatureStore(Protocol):
 
 
 def with_features(detector: Detector, data: Dataset, store: FeatureStore) -> tuple[Any, FeatureServiceInfo | None]:
-    """The dataset's frame with its features beside it, in the service's order; without declared features, the frame itself."""
+    """The dataset's frame with its features beside it, in the service's order, and the columns that rules make; without declared features
+    and such columns, the frame itself."""
+    frame, service = _with_stored(detector, data, store)
+    return with_rule_columns(detector, frame, request_types(detector)), service
+
+
+def _with_stored(detector: Detector, data: Dataset, store: FeatureStore) -> tuple[Any, FeatureServiceInfo | None]:
     if detector.features is None or detector.entity is None or data.at_us is None:
         return data.frame, None
     declaration = declaration_of(detector)
@@ -166,7 +172,8 @@ def _check_fits(detector: Detector, declaration: Declaration, key: str) -> None:
 
 
 def input_columns(detector: Detector, service: FeatureServiceInfo | None) -> tuple[str, ...]:
-    """The model's inputs: as declared, else the request fields that no on-demand view turns into features, then all features.
+    """The model's inputs: as declared, else the request fields that no on-demand view turns into features, then all features. Columns that
+    rules make come last.
 
     Raises DetectorError for a declared column that there is not."""
     features = [f.name for f in service.features] if service else []
@@ -175,7 +182,8 @@ def input_columns(detector: Detector, service: FeatureServiceInfo | None) -> tup
         raise DetectorError(
             f"detector {detector.name!r}: model.columns names {unknown}; there are {[*detector.request_fields, *features]}"
         )
-    return detector.model.columns or (*(f for f in detector.request_fields if f not in transformed), *features)
+    own = detector.model.columns or (*(f for f in detector.request_fields if f not in transformed), *features)
+    return (*own, *rule_column_names(detector))
 
 
 def _measure(frame: Any, spec: Aggregate, types: Mapping[str, Any]) -> Measure:

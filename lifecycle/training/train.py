@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lifecycle.arrays import Floats, Mask
 from lifecycle.datasets.data import Dataset
+from lifecycle.datasets.datatypes import DATATYPES
 from lifecycle.datasets.detector import Detector
 from lifecycle.datasets.reasons import explain_spec
 from lifecycle.datasets.split import Parts, split
@@ -23,7 +24,7 @@ from lifecycle.training.calibrate import venn_abers
 from lifecycle.training.conformal import conformal_spec
 from lifecycle.training.example import EVENT_TIME, example_request
 from lifecycle.training.export import assembly_of, check_parity, tensors_of, to_onnx
-from lifecycle.training.features import DATATYPES, FeatureStore, input_columns, with_features
+from lifecycle.training.features import FeatureStore, input_columns, with_features
 from lifecycle.training.fit import Encoding, Fitted, FittedFamilies, encoding_of, even_over_types, fit, fit_families
 from lifecycle.training.operating_points.choose import choose_points
 from lifecycle.training.operating_points.validation import validation_rows

@@ -20,6 +20,7 @@ from serving.scoring.answer_plan import outputs_to_run
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import judge, with_unknown
+from serving.scoring.rules.columns import fields_with_rules
 from serving.scoring.variant_runner import runtime_feed
 
 EXAMPLES: Final = 10
@@ -103,9 +104,10 @@ def _run(
     revision: LoadedRevision, rows: TensorRows | ColumnRows, features: dict[str, Any], point: str | None
 ) -> tuple[list[int] | None, float]:
     """Verdict codes (None: the model failed) and the time of the run."""
-    tensors = (
-        rows.tensors if isinstance(rows, TensorRows) else assemble(revision.assembly, {**rows.fields, **features}, rows.rows)
-    )
+    if isinstance(rows, TensorRows):
+        tensors = rows.tensors
+    else:
+        tensors = assemble(revision.assembly, {**fields_with_rules(revision, rows), **features}, rows.rows)
     names = outputs_to_run(revision, ())
     began = time.perf_counter()
     try:

@@ -90,7 +90,7 @@ def check_service(manifest: Manifest, service: FeatureServiceInfo) -> None:
     where = f"bundle {manifest.name}/{manifest.version}"
     features = {f.name: f for f in service.features}
     fields = {f.name for f in manifest.request_fields}
-    needed = [c for a in manifest.assembly for c in a.columns if c not in fields]
+    needed = [c for a in manifest.assembly for c in a.columns if c not in fields and c not in manifest.rule_columns]
     missing = [c for c in needed if c not in features]
     if missing:
         raise BundleError(

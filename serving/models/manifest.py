@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from serving.features.windows.spec import WindowSpec
-from serving.rules.declared.rules_spec import RulesSpec
+from serving.rules.declared.rules_spec import RULE_COLUMNS, RulesSpec
 from serving.rules.declared.rules_yaml import Technique
 from serving.spec import Finite
 
@@ -387,6 +387,13 @@ class Manifest(_ManifestPart):
                 event is None or any(f.name == event and f.datatype == "BYTES" for f in self.request_fields),
                 f"rules.event_field {event!r} is not a request field of datatype BYTES",
             )
+        own = fields | set(self.rule_columns)
         if self.feature_service is None:
-            need(used <= fields, f"assembly uses columns {sorted(used - fields)} that are not request_fields")
+            need(used <= own, f"assembly uses columns {sorted(used - own)} that are not request_fields")
+        need(not fields & set(RULE_COLUMNS), f"{list(RULE_COLUMNS)} are made by rules; no request field has these names")
         return self
+
+    @property
+    def rule_columns(self) -> tuple[str, ...]:
+        """Columns of the model that its rules make."""
+        return RULE_COLUMNS if self.rules is not None and self.rules.use == "feature" else ()

@@ -7,6 +7,7 @@ from typing import Any
 from serving.models.bundle import Bundle
 from serving.models.errors import BundleError
 from serving.models.manifest import Manifest
+from serving.rules.declared.rules_spec import RULE_COLUMNS
 from serving.rules.declared.rules_yaml import FOLDER
 from serving.rules.errors import RuleError
 from serving.rules.ruleset import EventPlace, RuleSet, read_files, read_rules, techniques_of_files
@@ -51,7 +52,9 @@ def derived_fields(files: Mapping[str, bytes]) -> dict[str, Any]:
 def column_datatypes(manifest: Manifest) -> dict[str, str]:
     """Every column a threshold rule may name: entity keys, request fields, and the features that the model takes."""
     tensors = {t.name: t.datatype for t in manifest.inputs}
-    model_columns = {column: tensors[part.tensor] for part in manifest.assembly for column in part.columns}
+    model_columns = {
+        column: tensors[part.tensor] for part in manifest.assembly for column in part.columns if column not in RULE_COLUMNS
+    }
     return {**model_columns, **{f.name: f.datatype for f in (*manifest.entity_keys, *manifest.request_fields)}}
 
 

@@ -2,7 +2,7 @@
 
 A row gets the verdict of the severest rule that matches it. If none matches it gets the verdict under `otherwise` in rules.yaml."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.ports import Columns, RuleUse, RuleVerdicts
+from serving.rules.declared.rules_spec import RULES_MATCHED, RULES_SEVERITY
 from serving.rules.declared.rules_yaml import FOLDER, THRESHOLDS, RulesFile, parse_rules_file
 from serving.rules.errors import RuleError
 from serving.rules.events import Fields, fields_of_json
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 16 * 1024 * 1024
 CODES: Final[Mapping[str, int]] = {"informational": 0, "low": 0, "medium": 1, "high": 2, "critical": 2}
 """A rule's severity -> verdict: 0 benign, 1 investigate, 2 alert."""
+SEVERITIES: Final = ("informational", "low", "medium", "high", "critical")
 OTHERWISE: Final[Mapping[str, int]] = {"benign": 0, "investigate": 1, "alert": 2}
 
 
@@ -81,9 +83,26 @@ class RuleSet:
 
     def judge(self, columns: Columns, rows: int) -> RuleVerdicts:
         """See ports.Rules."""
-        held = self._thresholds.judge(columns, rows)
         codes: NDArray[np.intp] = np.full(rows, self._otherwise, dtype=np.intp)
         matched: list[tuple[str, ...]] = []
+        for row, found in enumerate(self._matches(columns, rows)):
+            if found:
+                codes[row] = max(CODES[severity] for _, severity in found)
+            matched.append(tuple([identity for identity, _ in found]))
+        return RuleVerdicts(codes, tuple(matched))
+
+    def features(self, columns: Columns, rows: int) -> dict[str, NDArray[np.float32]]:
+        """See ports.Rules."""
+        counts, severest = np.zeros(rows, dtype=np.float32), np.zeros(rows, dtype=np.float32)
+        for row, found in enumerate(self._matches(columns, rows)):
+            if found:
+                counts[row] = len(found)
+                severest[row] = max(SEVERITIES.index(severity) + 1 for _, severity in found)
+        return {RULES_MATCHED: counts, RULES_SEVERITY: severest}
+
+    def _matches(self, columns: Columns, rows: int) -> Iterator[list[tuple[str, str]]]:
+        """Id and severity of the rules that match each row."""
+        held = self._thresholds.judge(columns, rows)
         events = self._events(columns, rows)
         for row in range(rows):
             found = [(rule.id, rule.severity) for rule in held[row]]
@@ -91,10 +110,7 @@ class RuleSet:
                 fields, source = events[row]  # type: ignore[misc]  # seen not to be None
                 hidden = self.sigma.correlations.hidden
                 found += [(rule.id, rule.level) for rule in self.sigma.match(fields, source) if rule.id not in hidden]
-            if found:
-                codes[row] = max(CODES[severity] for _, severity in found)
-            matched.append(tuple([identity for identity, _ in found]))
-        return RuleVerdicts(codes, tuple(matched))
+            yield found
 
     def _has_event(self, columns: frozenset[str]) -> bool:
         place = self.place

@@ -25,6 +25,7 @@ from serving.scoring.answer_plan import operating_point_of, outputs_to_run
 from serving.scoring.entity import ENTITY, EntityHash, mirror_bucket, row_segments
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.row_group import RowGroup, Verdicts, judge, with_unknown
+from serving.scoring.rules.columns import fields_with_rules
 from serving.scoring.variant_runner import runtime_feed
 from serving.scoring.variant_set import Variant, VariantSet
 from serving.segments.mapping import SegmentMap
@@ -220,13 +221,13 @@ class Mirror:
             return rows.tensors
         try:
             if revision.feature_service is None or self._features is None:
-                return assemble(revision.assembly, rows.fields, rows.rows)
+                return assemble(revision.assembly, fields_with_rules(revision, rows), rows.rows)
             if copy.features is None:
                 start, service = self._clock.monotonic_s(), revision.feature_service
                 found = await self._features.read(service, rows.keys, rows.fields, rows.at_us, self._feature_timeout_s)
                 copy.features, copy.variant_degraded = found, int(found.degraded.sum())
                 copy.overhead_s += self._clock.monotonic_s() - start
-            return feed_of(revision.assembly, rows.fields, copy.features, rows.rows)
+            return feed_of(revision.assembly, fields_with_rules(revision, rows), copy.features, rows.rows)
         except Exception as problem:
             return problem
 

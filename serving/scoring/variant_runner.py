@@ -27,6 +27,7 @@ from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.protection import Protection, unprotected
 from serving.scoring.row_group import RowGroup
+from serving.scoring.rules.columns import fields_with_rules
 from serving.scoring.rules.fallback import settle_by_rules
 from serving.scoring.rules.raising import raise_by_rules
 from serving.telemetry.metrics import ServingMetrics
@@ -329,7 +330,8 @@ def tensors_of(group: RowGroup) -> Feed:
     rows = group.rows
     if isinstance(rows, TensorRows):
         return rows.tensors
-    return feed_of(group.variant.revision.assembly, rows.fields, group.features, rows.rows)
+    revision = group.variant.revision
+    return feed_of(revision.assembly, fields_with_rules(revision, rows), group.features, rows.rows)
 
 
 def runtime_feed(tensors: Feed) -> dict[str, NDArray[Any]]:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lifecycle.datasets.data import find_file, read_data
+from lifecycle.datasets.datatypes import DATATYPES
 from lifecycle.datasets.declarations import read_detector
-from lifecycle.training.features import DATATYPES
 from tests.e2e.running import foreign_models
 from tests.e2e.running.vedette import Vedette, up, verb
 from tests.waiting import until

@@ -1,12 +1,18 @@
 """The field `rules` of a bundle's manifest."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from serving.ports import RuleUse
 from serving.rules.declared.rules_yaml import Technique
+
+RULES_MATCHED: Final = "rules_matched"
+RULES_SEVERITY: Final = "rules_severity"
+RULE_COLUMNS: Final = (RULES_MATCHED, RULES_SEVERITY)
+"""Columns that a model with `use: feature` takes beside its own: how many rules match the row, and the severity of the most severe one (0
+none, 1 informational, 2 low, 3 medium, 4 high, 5 critical)."""
 
 
 class RulesSpec(BaseModel):

@@ -8,9 +8,14 @@ from lifecycle.datasets.data import check_data
 from lifecycle.datasets.declarations import read_detector
 from lifecycle.errors import DetectorError
 from lifecycle.training.rules import measure_rules, rule_files
-from lifecycle.training.train import prepare, train, write_bundle
+from lifecycle.training.train import model_scores, prepare, train, write_bundle
+from serving.messages import DTYPES
+from serving.models.assembly import as_runtime_strings, assemble, plan_assembly
+from serving.models.errors import BundleError
+from serving.models.onnx import OnnxModel
 from serving.models.rules_model import rules_of
 from tests.unit.lifecycle.declared import detector, rows
+from tests.unit.serving.scoring.variants import threat
 
 RULES = {
     "thresholds": [
@@ -69,3 +74,47 @@ def test_a_severity_nobody_knows():
 @pytest.mark.parametrize("name", ["flows", "nsl-kdd"])
 def test_the_built_in_detectors_have_rules_for_when_the_model_cannot(name):
     assert rule_files(read_detector(name))
+
+
+FEATURES = {**RULES, "use": "feature"}
+
+
+def test_rules_are_columns_of_the_model(tmp_path):
+    declared = detector(rules=FEATURES)
+    prepared = prepare(declared, check_data(declared, rows(), where="x"), None, with_test=True)
+    frame = prepared.frame
+    assert prepared.columns[-2:] == ("rules_matched", "rules_severity")
+    failing, quick = frame["failures"] > 3, (frame["seconds"] < 1.0) & (frame["method"] != "password")
+    assert (frame["rules_matched"] == failing.astype(int) + quick.astype(int)).all()
+    assert (frame["rules_severity"] == np.where(failing, 4, np.where(quick, 3, 0))).all()
+    bundle = write_bundle(train(prepared, seed=1), tmp_path / "bundle")
+    assert bundle.manifest.rules.use == "feature"
+    assert {"rules_matched", "rules_severity"} <= {c for part in bundle.manifest.assembly for c in part.columns}
+    assert "rules_matched" not in {f.name for f in bundle.manifest.request_fields}
+
+
+def test_the_served_model_gets_the_columns_that_it_was_trained_on(tmp_path):
+    declared = detector(rules=FEATURES)
+    prepared = prepare(declared, check_data(declared, rows(), where="x"), None, with_test=True)
+    made = train(prepared, seed=1)
+    bundle = write_bundle(made, tmp_path / "bundle")
+    model, served = OnnxModel(bundle.model_path), rules_of(bundle)
+    part = prepared.frame.iloc[:300]
+    sent = {
+        field.name: part[field.name].map(lambda text: text.encode()).to_numpy(dtype=object)
+        if field.datatype == "BYTES"
+        else part[field.name].to_numpy(dtype=DTYPES[field.datatype])
+        for field in bundle.manifest.request_fields
+    }
+    fields = {**sent, **served.features(sent, len(part))}
+    tensors = {
+        n: as_runtime_strings(t) if t.dtype == object else t
+        for n, t in assemble(plan_assembly(bundle.manifest), fields, 300).items()
+    }
+    got = model.run(tensors, ["probabilities"])["probabilities"][:, 1]
+    assert (got == model_scores(model, made.encoding, part)).all()
+
+
+def test_a_request_field_may_not_have_the_name_of_a_rules_column(tmp_path):
+    with pytest.raises(BundleError, match="made by rules"):
+        threat(tmp_path / "b", "1", request_fields=[{"name": "rules_matched", "datatype": "FP32"}], assembly=[])

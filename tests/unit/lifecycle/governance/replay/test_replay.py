@@ -17,7 +17,7 @@ from serving.models.build import build_bundle
 from serving.models.store import BundleStore
 from serving.spec import RevisionSpec
 from tests.fakes.serving.features import FakeFeatureReader
-from tests.unit.serving.scoring.rules.test_rules_beside import BESIDE
+from tests.unit.serving.scoring.rules.test_rules_beside import AS_FEATURE, BESIDE, BY_SEVERITY
 from tests.unit.serving.scoring.test_rules_answer import INFO, WITHOUT_FEATURES, Breaking, world_with
 from tests.unit.serving.scoring.variants import World, graph, request, spec, tensors, threat
 
@@ -203,3 +203,9 @@ async def test_verdicts_that_rules_raised_are_raised_again(tmp_path):
     silent = msgspec.structs.replace(world.audit.records[0], rules=[], source="model")
     report = replayed(world, [encode_record(record)[:-1] for record in (lowered, silent)])
     assert [(d.row, d.field) for d in report.differences] == [(0, "verdicts"), (0, "rules"), (1, "rules")]
+
+
+async def test_columns_that_rules_made_are_made_again(tmp_path):
+    world = await world_with(tmp_path, AS_FEATURE, **BY_SEVERITY)
+    await world.service.infer(request("a", "b", "c", level=[-6.0, -3.0, -1.0]))
+    assert dict(replayed(world).outcomes) == {"identical": 1}

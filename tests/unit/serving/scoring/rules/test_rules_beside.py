@@ -89,3 +89,34 @@ def test_a_manifest_that_says_another_use_than_its_rules_is_refused(tmp_path):
 def test_a_technique_is_an_id_of_attack(tmp_path, technique):
     with pytest.raises(BundleError, match="techniques"):
         threat(tmp_path / "b", "1", techniques=(technique,))
+
+
+AS_FEATURE = BESIDE.replace(b"use: verdict", b"use: feature")
+BY_SEVERITY = {"feature_service": None, "assembly": [{"tensor": "level", "columns": ["rules_severity"]}]}
+
+
+async def test_the_model_takes_what_rules_say_as_a_column(tmp_path):
+    world = await world_with(tmp_path, AS_FEATURE, **BY_SEVERITY)
+    answer = await world.service.infer(request("a", "b", "c", level=[-6.0, -3.0, 1.0]))
+    scores = outputs(answer)["score"]
+    expected = outputs(await world.service.infer(tensors(5.0, 3.0, 0.0)))["score"]
+    assert scores == expected, "critical is 5, medium 3, none 0"
+    assert scores[0] > scores[1] > scores[2]
+    assert answer.parameters["source"] == "model"
+
+
+async def test_such_columns_do_not_need_the_features(tmp_path):
+    world = await world_with(tmp_path, AS_FEATURE, assembly=BY_SEVERITY["assembly"])
+    before = outputs(await world.service.infer(request("a", level=-6.0)))["score"]
+    assert before == outputs(await world.service.infer(tensors(5.0)))["score"]
+
+
+def test_a_rule_may_not_name_a_column_that_rules_make(tmp_path):
+    text = AS_FEATURE.replace(b"level > -0.6", b"rules_matched > 1.0")
+    with pytest.raises(BundleError, match="there is no column"):
+        threat(tmp_path / "b", "1", files={"rules/rules.yaml": text}, rules={}, assembly=BY_SEVERITY["assembly"])
+
+
+def test_only_rules_for_that_use_make_columns(tmp_path):
+    with pytest.raises(BundleError, match="not request_fields"):
+        threat(tmp_path / "b", "1", files={"rules/rules.yaml": BESIDE}, rules={}, assembly=BY_SEVERITY["assembly"])
