@@ -201,7 +201,7 @@ def _canonical(engine: WindowEngine, entity: EntityWindows) -> list[Any]:
     if opened is not None:
         tick, count, added, values = opened
         ticks, counts = [*ticks, tick], [*counts, count]
-        sums = [[*kept, number] for kept, number in zip(sums, added, strict=True)]
+        sums = [[*kept, +number] for kept, number in zip(sums, added, strict=True)]  # a share's True is 1 once it is closed
         horizon = engine.horizon
         oldest = max((t for t in ticks if t <= horizon), default=ticks[0])
         cut, remember = oldest - engine.plan.kept_s, engine.lateness_s > 0 and tick > horizon

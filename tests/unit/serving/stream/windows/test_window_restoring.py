@@ -106,6 +106,14 @@ def test_a_state_with_sketches_is_restored_from_a_snapshot() -> None:
     assert first.state.digest() == second.state.digest()
 
 
+def test_a_second_that_a_read_has_closed_is_the_same_state_as_an_open_one() -> None:
+    opened, closed = Run(10, 0), Run(10, 0)
+    for run in (opened, closed):
+        run.update([make(1.5)], [True])
+    closed.update([make(3.5)], [False])
+    assert opened.state.digest() == closed.state.digest()
+
+
 def test_a_state_without_changes_has_no_delta() -> None:
     run = Run(10, 0)
     assert run.state.take_delta() is None
