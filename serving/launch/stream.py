@@ -86,8 +86,14 @@ class StreamProcess:
     events' format that lack something."""
 
     def __init__(
-        self, settings: ServingSettings, stream: StreamSettings, stopping: Event, event_format: CodecSettings | None = None
+        self,
+        settings: ServingSettings,
+        stream: StreamSettings,
+        stopping: Event,
+        event_format: CodecSettings | None = None,
+        connect: Connect | None = None,
     ) -> None:
+        """connect: joins another kind of stream than Kafka; nothing is restored then."""
         self._stopping = stopping
         self.counts = StreamCounts()
         self._windows = windows = ServedWindows(
@@ -114,14 +120,16 @@ class StreamProcess:
             lateness_s=stream.lateness_s + stream.disorder_s,
         )
         scorer = BatchScorer(HostAnswerer(self._host), stream.model, stream.operating_point, stream.deadline_s)
-        cluster = KafkaCluster(stream.servers, stream.options)
-        state_log = KafkaStateLog(cluster, stream.state)
+        state_log = None
+        if connect is None:
+            cluster = KafkaCluster(stream.servers, stream.options)
+            connect, state_log = _connecting(cluster, stream), KafkaStateLog(cluster, stream.state)
         try:
             codec = open_codec(chosen(event_format or CodecSettings(), CodecLimits(record_bytes=stream.max_event_bytes)))
         except ValueError as problem:
             raise StreamError(str(problem)) from problem
         kinds = AllKinds((windows, correlations))
-        parts = StreamParts(_connecting(cluster, stream), state_log, codec, scorer, kinds, stream, self.counts)
+        parts = StreamParts(connect, state_log, codec, scorer, kinds, stream, self.counts)
         self._worker = StreamWorker(parts, stopping.is_set)
 
     def run(self, on_ready: Callable[[int], None] = lambda _: None) -> None:

@@ -52,17 +52,23 @@ def disturbed(run, store, tmp_path, n, *, kills, restarts=()):
     dead = n // 1000
     log = tmp_path / "workers.log"
     workers = {name: run.process(store, name, log) for name in ("w0", "w1")}
+
+    def so_far():
+        return (
+            f"{run.written()} written, {len(run.verdicts())} verdicts of {n - dead}; {log.read_text(encoding='utf-8')[-3000:]}"
+        )
+
     try:
         for kill in range(kills):
             goal = (kill + 1) * (n - dead) // (kills + 2)
-            until(lambda goal=goal: run.written() >= goal, lambda: log.read_text(encoding="utf-8")[-3000:], every_s=0.2)
+            until(lambda goal=goal: run.written() >= goal, so_far, every_s=0.2)
             name = f"w{kill % 2}"
             workers[name].kill()
             workers[name].wait()
             if kill in dict(restarts):
                 dict(restarts)[kill]()
             workers[name] = run.process(store, name, log)
-        until(finished(run, n - dead), lambda: log.read_text(encoding="utf-8")[-3000:], every_s=0.5)
+        until(finished(run, n - dead), so_far, every_s=0.5)
     finally:
         for worker in workers.values():
             worker.terminate()
