@@ -18,7 +18,7 @@ for extra in serving envoy lifecycle operators operator loadtests; do
 done
 awk '/^uv==/{on=1} on&&!/^uv==/&&!/--hash/{exit} on' requirements/dev.txt > requirements/uv.txt
 # Servers that benchmarks compare with and tests ask, each in an environment of its own.
-for peer in mlserver bentoml mlflow evidently nannyml dvc; do
+for peer in mlserver bentoml mlflow evidently nannyml dvc spark airflow; do
   # shellcheck disable=SC2086
   "$uv" pip compile "requirements/peers/$peer.in" $common -o "requirements/peers/$peer.txt"
 done

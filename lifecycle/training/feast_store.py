@@ -197,6 +197,16 @@ class FeastStore:
         with quiet():
             return dict(self.feast.get_online_features(definition, rows, full_feature_names=True).to_dict())
 
+    def view_source(self, name: str) -> tuple[Path, str] | None:
+        """The file of a stored view's rows and the name of its column of times; None for an on-demand view or another kind of source."""
+        with quiet():
+            found = next((view for view in self.feast.list_feature_views() if view.name == name), None)
+        options = getattr(getattr(found, "batch_source", None), "file_options", None)
+        uri = str(getattr(options, "uri", ""))
+        if found is None or not uri or "://" in uri:
+            return None
+        return self.folder / uri, str(found.batch_source.timestamp_field)
+
     def _has_rows(self, view: str) -> bool:
         """Whether the view's file is there; a source that is no file of this machine is left to Feast."""
         options = getattr(self._view(view).batch_source, "file_options", None)

@@ -15,9 +15,16 @@ class BehaviourWindows(msgspec.Struct, frozen=True):
     history_s: int
 
 
+class StoredFile(msgspec.Struct, frozen=True):
+    """The rows of a feature view that were stored before: a Parquet file, and its digest."""
+
+    path: str
+    digest: str
+
+
 class BatchJob(msgspec.Struct, frozen=True):
     """One job. settings: fields of ServingSettings. bundle: the digest of the model's bundle. revision: fields of
-    RevisionSpec, with its digest. offline: stored rows of views that are not counted over the data: view -> Parquet file."""
+    RevisionSpec, with its digest. offline: rows of views that are not counted over the data."""
 
     input: str
     output: str
@@ -32,7 +39,7 @@ class BatchJob(msgspec.Struct, frozen=True):
     """`rows`: the prediction log has every answer. `files`: it has none of them, and whoever runs the job records each file's digest."""
     behaviour: BehaviourWindows | None = None
     """Of a behavioural model; None: each row is scored."""
-    offline: Mapping[str, str] = {}
+    offline: Mapping[str, StoredFile] = {}
 
     @property
     def identity(self) -> str:

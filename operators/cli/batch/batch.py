@@ -106,7 +106,9 @@ def job_of(
     records: str = "rows",
 ) -> "BatchJob":
     """The job for these settings. Raises CommandError, NoSuchModel."""
+    from lifecycle.training.batch.offline import stored_views
     from lifecycle.training.batch.source import source_of
+    from operators.cli.models.train import feature_store
     from serving.batch.behaviour.risk_scorer import behaviour_of
     from serving.batch.job import BatchJob, BehaviourWindows
     from serving.models.store import open_store
@@ -117,6 +119,8 @@ def job_of(
         known = sorted(bundle.manifest.operating_points)
         raise CommandError(f"--operating-point {operating_point}: model {model!r} has {known or 'none; leave it out'}")
     behaviour = behaviour_of(bundle)
+    columns = source_of(bundle.manifest) if behaviour is None else behaviour.source
+    service = bundle.manifest.feature_service
     revision = RevisionSpec(bundle=bundle.digest, operating_point=operating_point)
     return BatchJob(
         input=source,
@@ -126,7 +130,8 @@ def job_of(
         bundle=bundle.digest,
         revision=revision.model_dump(mode="json", exclude_defaults=True),
         revision_digest=revision.digest,
-        source=source_of(bundle.manifest) if behaviour is None else behaviour.source,
+        source=columns,
+        offline=stored_views(feature_store(settings), service) if service is not None and columns.windows is None else {},
         behaviour=None if behaviour is None else BehaviourWindows(behaviour.window_s, behaviour.history_s),
         settings=_set(settings),
         records=records,

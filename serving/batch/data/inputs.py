@@ -58,8 +58,8 @@ def read_unit(place: BatchFolder, unit: WorkUnit, source: Source) -> Any:
     table = pa.concat_tables(parts, promote_options="permissive")
     if unit.from_us is None:
         return table
-    order = np.argsort(table[AT].to_numpy(), kind="stable")
-    return table.take(pa.array(order))
+    at_us = table[AT].to_numpy()
+    return table if (at_us[1:] >= at_us[:-1]).all() else table.take(pa.array(np.argsort(at_us, kind="stable")))
 
 
 def _scan_file(place: BatchFolder, name: str, source: Source) -> InputFile:

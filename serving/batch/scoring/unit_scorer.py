@@ -41,7 +41,7 @@ class UnitScorer:
             (*self._manifest.entity_keys, *self._manifest.request_fields) if self._manifest.assembly else self._manifest.inputs
         )
         self._datatypes = {field.name: field.datatype for field in fields}
-        self._stored = StoredRows(job.offline, scorer.reader.keys_of_views())
+        self._stored = StoredRows({view: stored.path for view, stored in job.offline.items()}, scorer.reader.keys_of_views())
 
     def close(self) -> None:
         """Release everything."""
@@ -78,10 +78,10 @@ class UnitScorer:
         self, table: Any, rows: TypedRows, at_us: NDArray[np.int64], own: NDArray[np.intp], unit: WorkUnit
     ) -> Iterator[Any]:
         """The output's rows, some thousand at a time."""
-        paths = pa.array([read.path for read in unit.reads])
+        paths, places = pa.array([read.path for read in unit.reads]), table.select([FILE, ROW])
         for first in range(0, len(own), REQUEST_ROWS):
             index = own[first : first + REQUEST_ROWS]
-            taken = table.take(pa.array(index))
+            taken = places.take(pa.array(index))
             place = {
                 "source_file": pa.DictionaryArray.from_arrays(taken[FILE].combine_chunks(), paths),
                 "source_row": taken[ROW].to_numpy(),

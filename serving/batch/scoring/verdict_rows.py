@@ -81,6 +81,11 @@ def _table(columns: Mapping[str, Any], schema: Any, rows: int) -> Any:
 
 
 def _words(values: Any) -> Any:
+    if isinstance(values, np.ndarray) and values.dtype == object:  # few words, as shared objects
+        codes = {word: code for code, word in enumerate(dict.fromkeys(values.tolist()))}
+        numbers = np.fromiter((codes[value] for value in values.tolist()), np.int32, len(values))
+        words = [word.decode(errors="replace") if isinstance(word, bytes) else word for word in codes]
+        return pa.DictionaryArray.from_arrays(pa.array(numbers), pa.array(words, pa.string()))
     return pa.array(_texts(values), pa.string()).dictionary_encode()
 
 

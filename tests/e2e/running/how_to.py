@@ -82,6 +82,10 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "stand-beside-kafka-streams.md": {
         ALL: "three programs that run until Ctrl-C; tests/e2e/streams/test_kafka_streams.py compiles the page's programs and runs them"
     },
+    "score-in-batch.md": {
+        "kubectl apply --server-side -k manifests/overlays/batch": _CLUSTER,
+        "kubectl apply --server-side -k manifests/overlays/batch-ray": _CLUSTER,
+    },
     "compare-two-models.md": {"vedette experiment get flows --watch": _UNTIL_CTRL_C},
     "retrain-a-model.md": {
         "vedette demo drift --report drift.html": "a server of its own; tests/e2e/demos/test_demo_drift.py plays it, shortened",
