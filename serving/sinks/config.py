@@ -230,8 +230,9 @@ class SinkConfig(_Part):
 
 
 class SinkSource(_Part):
-    """The topic that alerts are read from."""
+    """The topic of Kafka that alerts are read from."""
 
+    type: Literal["kafka"] = "kafka"
     servers: str = "localhost:9092"
     """Servers of Kafka, `HOST:PORT[,HOST:PORT]`."""
     topic: str = "vedette.alerts"
@@ -244,12 +245,26 @@ class SinkSource(_Part):
     """Properties of librdkafka that are secret, e.g. `sasl.password: {file: ...}`."""
 
 
+class KinesisSinkSource(_Part):
+    """The stream of Kinesis that alerts are read from, instead of a topic of Kafka. Credentials come as for any AWS client."""
+
+    type: Literal["kinesis"]
+    region: str
+    """Region, e.g. `eu-central-1`."""
+    stream: str
+    """Name of the stream."""
+    table: str = "vedette-sinks"
+    """DynamoDB table of the group's leases and places; made where it is missing."""
+    endpoint: str | None = None
+    """Address instead of AWS's own."""
+
+
 class SinksConfig(_Part):
     """The whole file."""
 
     spool_dir: Path = Path("vedette-sinks")
     """Folder of the spools and of dead letters; relative to the file. On a disk that survives the process."""
-    source: SinkSource = SinkSource()
+    source: SinkSource | KinesisSinkSource = SinkSource()
     """Where alerts come from."""
     sinks: Annotated[tuple[SinkConfig, ...], Field(min_length=1, max_length=MOST_SINKS)]
     """Where they go."""

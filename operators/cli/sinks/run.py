@@ -7,17 +7,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from operators.cli.console import CommandError, errors
 from operators.cli.sinks.sink_metrics import SinkMetrics, serve_sink_metrics
-from serving.sinks.config import SinkConfig, SinksConfig, SinkSource
+from serving.sinks.config import KinesisSinkSource, SinkConfig, SinksConfig, SinkSource
 from serving.sinks.opening import OpenSink, open_sink
 from serving.sinks.sources import LinesSource
 from serving.sinks.spool.dead_letters import DeadLetters
 from serving.sinks.worker import OwnedPartitions, SinkWorker
-from serving.stream.ports import Partition
+from serving.stream.ports import Partition, Position, StreamSource
 from serving.telemetry.logs import configure_logging
+
+Commit = Callable[[Mapping[Partition, Position]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,12 @@ def run_sinks(options: SinkRunOptions) -> dict[str, dict[str, int]]:
 def _worker(options: SinkRunOptions, opened: list[OpenSink], dead: DeadLetters) -> SinkWorker:
     owned = OwnedPartitions()
     if options.from_file is not None:
-        source = _lines(options.from_file, options.config.spool_dir)
-        owned.now.add(source.partition)
-        return SinkWorker(source, source.commit, opened, dead, owned, after=source.after, is_done=lambda: source.is_done)
-    kafka, commit = _kafka(options.config.source, owned)
-    return SinkWorker(kafka, commit, opened, dead, owned)
+        lines = _lines(options.from_file, options.config.spool_dir)
+        owned.now.add(lines.partition)
+        return SinkWorker(lines, lines.commit, opened, dead, owned, after=lines.after, is_done=lambda: lines.is_done)
+    place = options.config.source
+    source, commit = _kafka(place, owned) if isinstance(place, SinkSource) else _kinesis(place, owned)
+    return SinkWorker(source, commit, opened, dead, owned)
 
 
 def _lines(name: str, folder: Path) -> LinesSource:
@@ -75,7 +77,7 @@ def _lines(name: str, folder: Path) -> LinesSource:
         raise CommandError(f"{name}: cannot be read: {problem.strerror}") from problem
 
 
-def _kafka(source: SinkSource, owned: OwnedPartitions) -> tuple[Any, Callable[[Mapping[Partition, Any]], None]]:
+def _kafka(source: SinkSource, owned: OwnedPartitions) -> tuple[StreamSource, Commit]:
     try:
         from serving.stream.kafka.cluster import KafkaCluster
         from serving.stream.kafka.idempotent import IdempotentOutputs
@@ -85,7 +87,19 @@ def _kafka(source: SinkSource, owned: OwnedPartitions) -> tuple[Any, Callable[[M
             "Kafka needs the extra `kafka`: pip install 'vedette[operators,kafka]'; or use --from-file"
         ) from problem
     secret = {name: where.value() for name, where in source.secret_options.items()}
-    cluster = KafkaCluster(source.servers, {**source.options, **secret}, "vedette-sinks")
+    quiet = {"log_level": "2"}  # its errors come by error_cb, each once; its log has one for each try
+    cluster = KafkaCluster(source.servers, {**quiet, **source.options, **secret}, "vedette-sinks")
     reader = KafkaSource(cluster, [source.topic], source.group, owned)
     errors.print(f"alerts are read from kafka://{source.servers}/{source.topic}", markup=False, soft_wrap=True)
     return reader, IdempotentOutputs(cluster, reader).commit
+
+
+def _kinesis(source: KinesisSinkSource, owned: OwnedPartitions) -> tuple[StreamSource, Commit]:
+    try:
+        from serving.stream.kinesis.account import AwsPlace
+        from serving.stream.kinesis.source import KinesisSource
+    except ImportError as problem:
+        raise CommandError("Kinesis needs the extra `stream`: pip install 'vedette[operators,stream]'") from problem
+    reader = KinesisSource(AwsPlace(source.region, source.endpoint), source.stream, source.table, owned)
+    errors.print(f"alerts are read from Kinesis, {source.stream} in {source.region}", markup=False, soft_wrap=True)
+    return reader, reader.commit_offsets

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from serving.stream.ports import OutRecord
 from tests.fakes.sinks.alerts import an_alert, record
 from tests.fakes.sinks.receivers import WebhookReceiver
 from tests.waiting import HANG_S, until
@@ -171,3 +172,29 @@ def test_alerts_of_a_kafka_topic_are_delivered_and_the_group_goes_on_where_it_wa
             document["verdict"]["id"] for document in webhook.kept.values() if document["verdict"]["entity"] == {"host": host}
         ]
         assert ids == sorted(ids, key=lambda name: int(name.rsplit("/", 1)[1]))
+
+
+def test_alerts_of_a_kinesis_stream_are_delivered_and_not_again(folder, webhook):
+    pytest.importorskip("moto.server", reason="moto's server is not installed")
+    from tests.contract.serving.stream.kinesis_kind import opened
+
+    with opened() as kinesis:
+        stream = kinesis.topic(2)
+        config = json.loads((folder / "sinks.yaml").read_text(encoding="utf-8"))
+        place = kinesis.place
+        config["source"] = {
+            "type": "kinesis",
+            "region": place.region,
+            "endpoint": place.endpoint,
+            "stream": stream,
+            "table": f"{stream}-leases",
+        }
+        (folder / "sinks.yaml").write_text(json.dumps(config), encoding="utf-8")
+        for numbers in (range(30), range(30, 40)):
+            alerts = [an_alert(number, host=f"h{number % 7}") for number in numbers]
+            kinesis.produce(stream, [OutRecord(stream, record(alert), alert.entity.encode()) for alert in alerts])
+            with running(folder, "--json") as process:
+                until(lambda all_=numbers.stop: len(webhook.kept) == all_, lambda: (folder / "log").read_text(encoding="utf-8"))
+                process.send_signal(signal.SIGTERM)
+                out, _ = process.communicate(timeout=HANG_S)
+            assert json.loads(out)["soar"]["sent"] == len(numbers)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from operators.cli.sinks.examples import CONFIG
-from serving.sinks.config import read_config, url_label
+from serving.sinks.config import KinesisSinkSource, SinkSource, read_config, url_label
 from serving.sinks.errors import SinkConfigError
 from serving.sinks.opening import open_transport
 from serving.sinks.secrets import SecretSource
@@ -65,6 +65,19 @@ def test_what_is_no_configuration(tmp_path, text):
     (tmp_path / "sinks.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(SinkConfigError, match=r"sinks\.yaml"):
         read_config(tmp_path / "sinks.yaml")
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ({}, SinkSource),
+        ({"topic": "t"}, SinkSource),
+        ({"type": "kinesis", "region": "eu-central-1", "stream": "s"}, KinesisSinkSource),
+    ],
+    ids=["Kafka by default", "a topic", "Kinesis"],
+)
+def test_where_alerts_come_from(tmp_path, source, kind):
+    assert isinstance(read_config(written(tmp_path, {}, source=source)).source, kind)
 
 
 def test_two_sinks_with_one_name_are_refused(tmp_path):
