@@ -52,6 +52,8 @@ class Correlator:
             for place, referred in enumerate(rule.rules):
                 self._by_rule.setdefault(referred, []).append((number, place))
         self._needed = [self._needed_of(rule) for rule in rules]
+        self._is_told_once = [rule.is_lasting and rule.id not in self._by_rule for rule in rules]
+        """Of which rules nothing more is asked once an interval had a hit: that keeps a hot group cheap."""
         self._changes: list[GroupChange] | None = None
         self._unexpired = 0
 
@@ -80,7 +82,11 @@ class Correlator:
         self.items -= group.expire(self._horizon_us(rule))
         if self._changes is not None:
             self._changes.append((key, item))
-        found = group.insert(rule, item)
+        if self._is_told_once[key[0]] and group.has_told(item.at_us, rule.timespan_us):
+            found = []
+            group.keep(item)
+        else:
+            found = group.insert(rule, item)
         self.items += 1
         over = len(group.items) - self.limits.most_group_items
         if over > 0:

@@ -39,6 +39,20 @@ class EventGroup:
         self._is_current = False
         return self._judge_all(rule, item.at_us)
 
+    def keep(self, item: GroupItem) -> None:
+        """Take an item in without judging the windows that it is in."""
+        if not self.items or item.key() > self.items[-1].key():
+            self.items.append(item)
+        else:
+            insort(self.items, item, key=GroupItem.key)
+        self._is_current = False
+
+    def has_told(self, at_us: int, timespan_us: int) -> bool:
+        """Whether every interval in which a window with an item of this time may end had a hit."""
+        newest_us = max(at_us, self.items[-1].at_us) if self.items else at_us
+        last_us = min(at_us + timespan_us, newest_us)
+        return at_us // timespan_us * timespan_us in self.fired and last_us // timespan_us * timespan_us in self.fired
+
     def expire(self, before_us: int, at_least: int = _TRIM) -> int:
         """Let items before this time go, if they are so many; returns how many."""
         if not self.items or self.items[0].at_us >= before_us:
