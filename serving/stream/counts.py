@@ -3,7 +3,7 @@
 Names are in serving.telemetry.stream_names."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,15 @@ from serving.telemetry.metric_doc import MetricDoc
 
 BATCH_BUCKETS: Final = (1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+class ScoredBatch(NamedTuple):
+    """Events of one partition that are scored and not committed yet. produced_us: when each was produced; 0: the broker did not say."""
+
+    produced_us: NDArray[np.int64]
+    is_late: NDArray[np.bool_]
+    is_counted: NDArray[np.bool_]
+    alerts: int
 
 
 class StreamCounts:
@@ -35,21 +44,19 @@ class StreamCounts:
         self.watermarks_us: Mapping[Partition, int] = {}
         self.is_paused = False
 
-    def committed(self, produced_us: Sequence[NDArray[np.int64]], now_us: int) -> None:
-        """Count a commit of the verdicts on events that were produced at these times; 0: the broker did not say."""
+    def committed(self, batches: Sequence["ScoredBatch"], dead: int, now_us: int) -> None:
+        """Count a commit: the batches whose verdicts it made visible, and the dead letters."""
         self.commits += 1
-        for times in produced_us:
-            seconds = (now_us - times[times > 0]) / 1e6
-            add_all(self.latency, seconds)
-
-    def scored(self, is_late: NDArray[np.bool_], is_counted: NDArray[np.bool_]) -> None:
-        """Count a batch of one partition."""
-        self.events["scored"] += len(is_late)
-        if is_late.any():
-            late = int(is_late.sum())
-            counted = int((is_late & is_counted).sum())
-            self.late["counted"] += counted
-            self.late["not_counted"] += late - counted
+        self.events["dead"] += dead
+        for batch in batches:
+            self.events["scored"] += len(batch.produced_us)
+            self.alerts += batch.alerts
+            add_all(self.latency, (now_us - batch.produced_us[batch.produced_us > 0]) / 1e6)
+            if batch.is_late.any():
+                late = int(batch.is_late.sum())
+                counted = int((batch.is_late & batch.is_counted).sum())
+                self.late["counted"] += counted
+                self.late["not_counted"] += late - counted
 
     def metrics(self) -> Iterable[tuple[MetricDoc, Mapping[tuple[str, ...], float | Histogram]]]:
         """A MetricSource of serving.telemetry.metrics."""

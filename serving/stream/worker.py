@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.models.manifest import Manifest
 from serving.stream.answers import BatchScorer, CannotAnswer, ScoredEvents
 from serving.stream.codecs.codec import EventCodec, SchemasUnreachable
-from serving.stream.counts import StreamCounts
+from serving.stream.counts import ScoredBatch, StreamCounts
 from serving.stream.encoding import MessageTopics, dead_letter, traceparent_of, verdict_records
 from serving.stream.events import StreamEvents
 from serving.stream.model_in_use import ModelChanged, ModelInUse
@@ -87,7 +86,8 @@ class StreamWorker:
         self._outputs: StreamOutputs | None = None
         self._is_given_up = False
         self._failure: StreamError | None = None
-        self._produced_us: list[NDArray[np.int64]] = []
+        self._scored: list[ScoredBatch] = []
+        self._dead = 0
         self._has_written = False
         self._read_ahead: list[StreamRecord] = []
         self._committed_s = self._looked_s = 0.0
@@ -205,7 +205,7 @@ class StreamWorker:
             return
         if poison:
             self._send([dead_letter(one.record, one.reason, self._topics) for one in poison])
-            self._counts.events["dead"] += len(poison)
+            self._dead += len(poison)
         if events is not None and counted:
             events = events.flagged(events.is_late, np.array([r.offset not in counted for r in events.records]))
         partition.took(found, events, time.monotonic())
@@ -242,7 +242,7 @@ class StreamWorker:
         for part, row, reason in refused:
             if is_live[part]:
                 self._send([dead_letter(parts[part].records[row], reason, self._topics)])
-                self._counts.events["dead"] += 1
+                self._dead += 1
         for (partition, events), is_own in zip(batch, is_live, strict=True):
             if is_own:
                 partition.scored(events)
@@ -252,9 +252,8 @@ class StreamWorker:
             hits = {row - one.first: found for row, found in hits.items()}
         records, alerts = verdict_records(one, hits, manifest, self._topics, now_us)
         self._send(records)
-        self._counts.alerts += alerts
-        self._counts.scored(one.events.is_late, one.events.is_counted)
-        self._produced_us.append(np.array([r.time_us for r in one.events.records], np.int64))
+        produced_us = np.array([r.time_us for r in one.events.records], np.int64)
+        self._scored.append(ScoredBatch(produced_us, one.events.is_late, one.events.is_counted, alerts))
 
     def _patiently(self, act: Callable[[], T]) -> T:
         """Try until it succeeds. Meanwhile partitions are paused, and the group hears of this worker. Raises Stopped, StreamError."""
@@ -308,8 +307,8 @@ class StreamWorker:
         self._has_written, self._committed_s = False, now_s
         for number in positions:
             self._owned[number].committed()
-        produced, self._produced_us = self._produced_us, []
-        self._counts.committed(produced, time.time_ns() // 1000)
+        self._counts.committed(self._scored, self._dead, time.time_ns() // 1000)
+        self._scored, self._dead = [], 0
 
     def _look(self, now_s: float) -> None:
         """Gauges for the next scrape."""
@@ -382,7 +381,7 @@ class StreamWorker:
                 _log.info("while giving up: %s", problem)
         self._forget(list(self._owned))
         self._source = self._outputs = None
-        self._produced_us, self._has_written, self._counts.is_paused = [], False, False
+        self._scored, self._dead, self._has_written, self._counts.is_paused = [], 0, False, False
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -3,8 +3,9 @@
 The watermark of a partition is its newest event time less the disorder that is allowed. What comes behind it is late: it is released at
 once, and counted in windows if it is not later than allowed. Nothing is dropped."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,24 @@ class HoldLimits:
     max_held: int
 
 
+class _Chunk(NamedTuple):
+    """Events that came together. offsets: shape (n,), of their records."""
+
+    events: StreamEvents
+    offsets: NDArray[np.int64]
+
+    def take(self, index: NDArray[np.intp]) -> "_Chunk":
+        """Some of them."""
+        return _Chunk(self.events.take(index), self.offsets[index])
+
+
 class HeldEvents:
     """The events of one partition that wait. newest_us: newest event time seen. floor_us: up to here events were released early, because
     the partition was idle or held too many; the watermark does not go behind it."""
 
     def __init__(self, limits: HoldLimits, newest_us: int = _LONG_AGO, floor_us: int = _LONG_AGO) -> None:
         self._limits = limits
-        self._chunks: list[StreamEvents] = []
+        self._chunks: list[_Chunk] = []
         self.newest_us, self.floor_us = newest_us, floor_us
         self.count = 0
 
@@ -53,7 +65,8 @@ class HeldEvents:
         is_counted = events.is_counted
         if is_late.any():
             is_counted = is_counted & (times >= before - limits.lateness_us)
-        self._chunks.append(events.flagged(is_late, is_counted))
+        offsets = np.array([record.offset for record in events.records], np.int64)
+        self._chunks.append(_Chunk(events.flagged(is_late, is_counted), offsets))
         self.count += len(times)
         self.newest_us = max(self.newest_us, int(times.max()))
 
@@ -64,7 +77,7 @@ class HeldEvents:
         if not self._limits.disorder_us:
             return self._all()
         if self.count > self._limits.max_held:
-            times = np.concatenate([chunk.times_us for chunk in self._chunks])
+            times = np.concatenate([chunk.events.times_us for chunk in self._chunks])
             at = self.count - self._limits.max_held - 1
             self.floor_us = max(self.floor_us, int(np.partition(times, at)[at]))
         return self._until(self.watermark_us or 0)
@@ -78,18 +91,17 @@ class HeldEvents:
 
     def offsets(self) -> NDArray[np.int64]:
         """Offsets of what is held, sorted."""
-        return np.sort(np.array([r.offset for chunk in self._chunks for r in chunk.records], np.int64))
+        return np.sort(_offsets(self._chunks))
 
     def _all(self) -> StreamEvents:
-        events = joined(self._chunks)
-        self._chunks, self.count = [], 0
-        return events
+        chunks, self._chunks, self.count = self._chunks, [], 0
+        return joined([chunk.events for chunk in chunks])
 
     def _until(self, watermark_us: int) -> StreamEvents | None:
-        out: list[StreamEvents] = []
-        kept: list[StreamEvents] = []
+        out: list[_Chunk] = []
+        kept: list[_Chunk] = []
         for chunk in self._chunks:
-            is_due = chunk.times_us <= watermark_us
+            is_due = chunk.events.times_us <= watermark_us
             if is_due.all():
                 out.append(chunk)
             elif is_due.any():
@@ -97,11 +109,18 @@ class HeldEvents:
                 kept.append(chunk.take(np.flatnonzero(~is_due)))
             else:
                 kept.append(chunk)
-        self._chunks = kept if len(kept) <= _MANY_CHUNKS else [joined(kept)]
+        self._chunks = kept if len(kept) <= _MANY_CHUNKS else [_joined(kept)]
         if not out:
             return None
-        events = joined(out)
+        events, offsets = _joined(out)
         self.count -= len(events)
-        offsets = np.array([r.offset for r in events.records], np.int64)
         order = np.lexsort((offsets, events.times_us))
         return events if (order[1:] > order[:-1]).all() else events.take(order)
+
+
+def _joined(chunks: Sequence[_Chunk]) -> _Chunk:
+    return _Chunk(joined([chunk.events for chunk in chunks]), _offsets(chunks))
+
+
+def _offsets(chunks: Sequence[_Chunk]) -> NDArray[np.int64]:
+    return np.concatenate([chunk.offsets for chunk in chunks]) if chunks else np.zeros(0, np.int64)

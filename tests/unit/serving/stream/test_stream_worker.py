@@ -28,6 +28,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "threat": threat(folder / "1", "1"),
         "fragile": threat(folder / "2", "1", fails_above=100),
         "wider": threat(folder / "3", "2", **other),
+        "timed": threat(folder / "5", "1", event_time_field="at"),
         "same": threat(folder / "4", "2", 0.5),
     }
 
@@ -228,6 +229,12 @@ ACTIONS = st.sampled_from(
 )
 
 
+def timed(n: int, first: int) -> Iterator[dict[str, Any]]:
+    """Events far out of order."""
+    for event in events(n, first=first, hosts=4):
+        yield {**event, "at": int(str(event["event_id"])[1:]) * 7919 % 60 * 1_000_000}
+
+
 def play(world: StreamWorld, actions: list[str]) -> tuple[int, int]:
     """Do what the list says, then let one worker finish; how many events and poison records there were."""
     produced = poison = 0
@@ -235,7 +242,7 @@ def play(world: StreamWorld, actions: list[str]) -> tuple[int, int]:
     for action in actions:
         match action:
             case "produce":
-                world.produce(*events(7, first=produced, hosts=4))
+                world.produce(*timed(7, produced))
                 produced += 7
             case "poison":
                 world.produce(b"\xff")
@@ -256,6 +263,7 @@ def play(world: StreamWorld, actions: list[str]) -> tuple[int, int]:
     world.broker.is_down = False
     for worker in workers:
         worker.kill()
+    world.settings = world.settings.model_copy(update={"idle_s": 1e-9})  # what is held comes out
     last = world.worker()
     last.steps(8)
     last.stop()
@@ -267,9 +275,10 @@ QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 @pytest.mark.law
 @settings(suppress_health_check=QUIET, deadline=None)
-@given(st.lists(ACTIONS, max_size=25))
-def test_exactly_once_whatever_happens(make, actions):
-    world = make(snapshot_s=1e6)
+@given(st.lists(ACTIONS, max_size=25), st.sampled_from([1e-6, 1e6]))
+@pytest.mark.parametrize("disorder_s", [0.0, 20.0], ids=["as they come", "held until the watermark"])
+def test_exactly_once_whatever_happens(make, bundles, disorder_s, actions, snapshot_s):
+    world = make("timed", snapshot_s=snapshot_s, disorder_s=disorder_s, lateness_s=1e6)
     produced, poison = play(world, actions)
     assert sorted(str(v.event_id) for v in world.verdicts()) == sorted(f"e{i}" for i in range(produced))
     assert len(world.broker.read(world.settings.dead_letters)) == poison
