@@ -109,9 +109,9 @@ class KafkaSource:
     def group_metadata(self) -> Any:
         """Shows the broker, with a transaction's offsets, that this worker is still a member. Raises Fenced.
 
-        A consumer that was thrown out of its group forgets its member id at once, in the background. Kafka takes offsets in a transaction
-        without a member id for those of somebody without a group, and does not check them. So a member without an id is fenced here.
-        The id comes back in `poll` only, after the worker was told that its partitions are lost."""
+        A consumer that was thrown out of a classic group forgets its member id in the background, and gets a new one only in `poll`, after
+        the worker was told that its partitions are lost. Offsets without a member id are those of somebody without a group; Kafka 4.3
+        refuses them where a group has members. That is not left to the broker's version: who has no id is fenced here."""
         metadata = self._consumer.consumer_group_metadata()
         if not self._consumer.memberid():
             raise Fenced(
