@@ -204,6 +204,23 @@ class Rules(Protocol):
         ...
 
 
+class Suppressions(Protocol):
+    """Known causes of false alarms, of one revision."""
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that they name."""
+        ...
+
+    def lowers(self, code: int, at_us: int) -> bool:
+        """Whether some entry may change this verdict at this time."""
+        ...
+
+    def judge(self, columns: Columns, codes: Sequence[int], at_us: int) -> list[tuple[str, int] | None]:
+        """For each row the first entry that holds, has not expired and lowers its verdict: its id and the new code. Never raises."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class JudgedRows:
     """Rows that a model has judged. tensors: the graph's inputs as the runtime takes them. scores: (n,). verdicts: a word each. point:

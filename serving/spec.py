@@ -4,10 +4,12 @@ Pure. Reaches the replicas as Ray Serve's `user_config`, so it is plain JSON at 
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -15,6 +17,76 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+SuppressionId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+MAX_SUPPRESSIONS = 200
+MAX_SUPPRESSION_LETTERS = 65_536
+"""Characters of all suppressions of a revision together: revisions are kept in resources, whose size is bounded."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+class SuppressionSpec(BaseModel):
+    """A known cause of false alarms: rows for which `when` holds do not alert until it expires."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: SuppressionId
+    owner: Annotated[str, Field(min_length=1, max_length=200)]
+    """Who answers for it."""
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+    expires: Annotated[AwareDatetime, AfterValidator(_in_utc)]
+    """From this moment on it suppresses nothing. UTC."""
+    when: Annotated[str, Field(min_length=1, max_length=2000)]
+    """CEL over the columns of the model: entity keys, request fields, features (serving.rules.thresholds)."""
+    becomes: Literal["benign", "investigate"]
+    """The verdict in place of `alert`; `benign` also in place of `investigate`."""
+
+    @property
+    def expires_us(self) -> int:
+        """Microseconds since the epoch."""
+        whole = int(self.expires.replace(microsecond=0).timestamp())
+        return whole * 1_000_000 + self.expires.microsecond
+
+
+class SuppressionTexts(Protocol):
+    """What is looked at of an entry when all are looked at."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def owner(self) -> str:
+        """Who answers for it."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        ...
+
+    @property
+    def when(self) -> str:
+        """Its expression."""
+        ...
+
+
+def problem_of_suppressions(entries: Sequence[SuppressionTexts]) -> str | None:
+    """What is wrong with these entries together, and the way out; None if nothing is."""
+    repeated = sorted(name for name, count in Counter(entry.id for entry in entries).items() if count > 1)
+    if repeated:
+        return f"repeat the id {', '.join(repeated)}; give each suppression its own"
+    if len(entries) > MAX_SUPPRESSIONS:
+        return f"are {len(entries)}, at most {MAX_SUPPRESSIONS} are allowed; join some, or train the model on such events"
+    letters = sum(len(entry.id + entry.owner + entry.reason + entry.when) for entry in entries)
+    if letters > MAX_SUPPRESSION_LETTERS:
+        return f"have {letters} characters together, at most {MAX_SUPPRESSION_LETTERS} are allowed; shorten or join some"
+    return None
 
 
 class RevisionSpec(BaseModel):
@@ -29,6 +101,15 @@ class RevisionSpec(BaseModel):
     """Alert thresholds that replace the bundle's, by operating point."""
     feature_service: str | None = None
     """Replaces the bundle's feature service; it must give the same features."""
+    suppressions: Annotated[tuple[SuppressionSpec, ...], Field(max_length=MAX_SUPPRESSIONS)] = ()
+    """Known causes of false alarms; of those that hold of a row, the first one counts."""
+
+    @model_validator(mode="after")
+    def _named_once(self) -> "RevisionSpec":
+        problem = problem_of_suppressions(self.suppressions)
+        if problem is not None:
+            raise ValueError(f"suppressions {problem}")
+        return self
 
     @property
     def digest(self) -> str:
@@ -38,6 +119,8 @@ class RevisionSpec(BaseModel):
             content["thresholds"] = dict(self.thresholds)
         if self.feature_service is not None:
             content["feature_service"] = self.feature_service
+        if self.suppressions:
+            content["suppressions"] = [entry.model_dump(mode="json") for entry in self.suppressions]
         body = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
         return f"sha256:{hashlib.sha256(body).hexdigest()}"
 

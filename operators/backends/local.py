@@ -13,6 +13,7 @@ from operators.backends.metrics_pages import MetricsPages
 from operators.ports import BackendError, BackendView, ServiceRef
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
+from operators.suppression import Suppression
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
 from serving.replica.served_file import ServedFile, newest_of_each
@@ -106,6 +107,7 @@ def revision_of(entry: ModelSpec) -> Revision:
         operating_point=revision.operating_point,
         thresholds=dict(revision.thresholds),
         feature_service=revision.feature_service,
+        suppressions=tuple(Suppression.model_validate(entry.model_dump()) for entry in revision.suppressions),
     )
 
 

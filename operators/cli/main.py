@@ -29,6 +29,7 @@ from operators.cli.rules import app as rules
 from operators.cli.scale import app as scale
 from operators.cli.sinks import app as sinks
 from operators.cli.stream import app as stream
+from operators.cli.suppressions import app as suppressions
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
@@ -60,6 +61,7 @@ app.add_typer(experiment.app, name="experiment", rich_help_panel=_ROLLOUTS)
 app.add_typer(scale.app, name="scale", rich_help_panel=_ROLLOUTS)
 app.add_typer(operator.app, name="operator", rich_help_panel=_ROLLOUTS)
 app.add_typer(rules.app, name="rules", rich_help_panel=_RULES)
+app.add_typer(suppressions.app, name="suppressions", rich_help_panel=_RULES)
 app.command(rich_help_panel=_EVIDENCE)(explain.explain)
 app.add_typer(lineage.app, name="lineage", rich_help_panel=_EVIDENCE)
 app.add_typer(report.app, name="report", rich_help_panel=_EVIDENCE)

@@ -16,12 +16,17 @@ from serving.messages import InferRequest, Tensor
 from serving.models.assembly import assemble
 from serving.models.errors import RunError
 from serving.models.verdicts import VERDICTS
-from serving.scoring.answer_plan import outputs_to_run
+from serving.ports import FeatureRows
+from serving.scoring.answer_plan import answer_plan_of, outputs_to_run
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import LoadedRevision
-from serving.scoring.row_group import judge, with_unknown
+from serving.scoring.row_group import RowGroup, Verdicts, judge, with_unknown
 from serving.scoring.rules.columns import fields_with_rules
+from serving.scoring.rules.fallback import columns_of
+from serving.scoring.rules.raising import raised
+from serving.scoring.rules.suppressing import changed, changes_of, open_rows
 from serving.scoring.variant_runner import runtime_feed
+from serving.scoring.variant_set import Variant
 
 EXAMPLES: Final = 10
 _MAX_ROWS: Final = 1_000_000
@@ -71,10 +76,10 @@ def _replay_one(found: Replayed, record: AuditRecord, stable: LoadedRevision, ca
         raise ValueError(f"the record has {len(logged)} verdicts for {rows.rows} rows")
     entities = _entities(record, rows)
     point = record.operating_point if record.operating_point != stable.default_point else None
-    codes, took_us = _run(stable, rows, features, point)
+    codes, took_us = _run(stable, record, rows, features, point)
     if codes is None:
         raise ValueError("stable, replayed, fails on it")
-    tried, tried_us = _run(candidate, rows, features, point)
+    tried, tried_us = _run(candidate, record, rows, features, point)
     found.requests += 1
     found.stable_us.append(took_us)
     found.candidate_us.append(tried_us)
@@ -101,7 +106,11 @@ def _check(candidate: LoadedRevision, rows: TensorRows | ColumnRows, features: d
 
 
 def _run(
-    revision: LoadedRevision, rows: TensorRows | ColumnRows, features: dict[str, Any], point: str | None
+    revision: LoadedRevision,
+    record: AuditRecord,
+    rows: TensorRows | ColumnRows,
+    features: dict[str, Any],
+    point: str | None,
 ) -> tuple[list[int] | None, float]:
     """Verdict codes (None: the model failed) and the time of the run."""
     if isinstance(rows, TensorRows):
@@ -114,10 +123,29 @@ def _run(
         raw = revision.model.run(runtime_feed(tensors), names)
         judged = judge(revision, raw, rows.rows, point if point in revision.points else revision.default_point)
         judged = with_unknown(revision, judged, rows)
+        codes = None if judged is None else _settled(revision, record, rows, features, judged)
     except (RunError, ServingError):
         return None, (time.perf_counter() - began) * 1e6
     took_us = (time.perf_counter() - began) * 1e6
-    return (None if judged is None else judged.codes.tolist()), took_us
+    return codes, took_us
+
+
+def _settled(
+    revision: LoadedRevision, record: AuditRecord, rows: TensorRows | ColumnRows, features: dict[str, Any], judged: Verdicts
+) -> list[int]:
+    """The verdicts' codes after rules beside the model and suppressions."""
+    codes, rules, at_us = judged.codes, revision.rules, record.time_us
+    if rules is None and revision.suppressions is None:
+        return [int(code) for code in codes]
+    group = RowGroup(Variant(revision), rows, answer_plan_of(revision, (), judged.point))
+    group.degraded = decode_array(record.degraded).astype(np.bool_)
+    if features:
+        group.features = FeatureRows(features, {}, group.degraded, {}, None)
+    columns = columns_of(group, with_features=True)
+    if rules is not None and rules.use == "verdict" and rules.applies(frozenset(columns)):
+        codes = raised(codes, rules.judge(columns, rows.rows))
+    after = changed(codes, changes_of(group, codes, open_rows(group, codes, at_us), at_us))
+    return [int(code) for code in after]
 
 
 def _add(

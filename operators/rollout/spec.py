@@ -12,8 +12,9 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, WrapValidator, model_validator
 from pydantic.alias_generators import to_camel
 
+from operators.suppression import Suppression, served_suppressions
 from operators.values import Duration, RuleBroken, Value, explained, quoted
-from serving.spec import RevisionSpec
+from serving.spec import MAX_SUPPRESSIONS, RevisionSpec, problem_of_suppressions
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -44,6 +45,15 @@ class Revision(Value):
     """Thresholds that replace the bundle's, by operating point."""
     feature_service: Annotated[str, Field(max_length=253)] | None = None
     """Feature service that replaces the bundle's; it must give the same features."""
+    suppressions: Annotated[tuple[Suppression, ...], Field(max_length=MAX_SUPPRESSIONS)] = ()
+    """Known causes of false alarms. Of those that hold of an event, the first one counts."""
+
+    @model_validator(mode="after")
+    def _named_once(self) -> "Revision":
+        problem = problem_of_suppressions(self.suppressions)
+        if problem is not None:
+            raise RuleBroken(problem, "suppressions")
+        return self
 
     def serving(self) -> RevisionSpec:
         """What the data plane is told."""
@@ -52,23 +62,32 @@ class Revision(Value):
             operating_point=self.operating_point,
             thresholds=self.thresholds,
             feature_service=self.feature_service,
+            suppressions=served_suppressions(self.suppressions),
         )
 
     @property
     def digest(self) -> str:
         """Its identity, the same as in the data plane's answers, metrics and records."""
         thresholds = tuple((name, value.hex()) for name, value in self.thresholds.items())
-        return _digest(self.bundle, self.operating_point, thresholds, self.feature_service)
+        return _digest(self.bundle, self.operating_point, thresholds, self.feature_service, self.suppressions)
 
 
 @lru_cache(maxsize=256)
 def _digest(
-    bundle: str, operating_point: str | None, thresholds: tuple[tuple[str, str], ...], feature_service: str | None
+    bundle: str,
+    operating_point: str | None,
+    thresholds: tuple[tuple[str, str], ...],
+    feature_service: str | None,
+    suppressions: tuple[Suppression, ...],
 ) -> str:
     """Remembered: one look at a rollout asks for the digests of its few revisions dozens of times. thresholds: in hexadecimal."""
     values = {name: float.fromhex(value) for name, value in thresholds}
     return RevisionSpec(
-        bundle=bundle, operating_point=operating_point, thresholds=values, feature_service=feature_service
+        bundle=bundle,
+        operating_point=operating_point,
+        thresholds=values,
+        feature_service=feature_service,
+        suppressions=served_suppressions(suppressions),
     ).digest
 
 

@@ -23,7 +23,11 @@ Shorter = Callable[[FinishedRollout], FinishedRollout]
 
 
 def bounded(status: RolloutStatus, most_bytes: int = MOST_BYTES) -> RolloutStatus:
-    """The status itself if it is small enough, else the first of ever shorter ones that is."""
+    """The status itself if it is small enough, else the first of ever shorter ones that is.
+
+    Suppressions of the revisions under way have a bound of their own and cannot be left out, so they do not count."""
+    under_way = (status.stable, status.candidate, status.candidate_wanted, status.stable_wanted, status.former)
+    most_bytes += sum(size(one) for one in under_way if one is not None and one.suppressions)
     excess = size(status) - most_bytes
     for shorten in (
         _gates_of_old,

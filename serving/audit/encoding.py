@@ -51,7 +51,7 @@ def _encode_one_row(record: AuditRecord) -> bytes | None:
         or record.row_numbers is not None
     ):
         return None
-    if record.rules or record.outputs or record.fallback_from is not None or record.explained is not None:
+    if record.rules or record.outputs or record.fallback_from is not None or record.explained is not None or record.suppressed:
         return None
     inputs, are_finite = {}, True
     for name, tensor in record.inputs.items():
@@ -115,6 +115,9 @@ def _encode_any(record: AuditRecord) -> bytes:
     del fields["personal"]  # it is for the writer, and says nothing of the answer
     if record.explained is None:
         del fields["explained"]  # nearly every line
+    del fields["suppressed"]
+    if record.suppressed:
+        fields["suppressed"] = [msgspec.structs.asdict(entry) for entry in record.suppressed]
     for name in _ARRAYS:
         fields[name] = dict(fields[name])  # makes the columns
     if isinstance(record.verdicts, np.ndarray):

@@ -13,6 +13,17 @@ Series = Any
 """A list; or, until the writer's thread encodes it, a numpy array of one dimension."""
 
 
+class SuppressedRow(msgspec.Struct, frozen=True, gc=False):
+    """A row whose verdict a suppression of the revision lowered."""
+
+    row: int
+    """Of the record, from 0."""
+    id: str
+    """Of the suppression."""
+    before: str
+    """The verdict without it."""
+
+
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The prediction log's line (JSON, one a line). Arrays have one element a row of the request."""
 
@@ -55,6 +66,8 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How personal fields are redacted before they are written (serving.audit.personal); it is not written itself."""
     explained: str | None = None
     """How the answer was explained to the client; None where nobody asked, and then it is not written."""
+    suppressed: Sequence[SuppressedRow] = ()
+    """The rows whose verdicts a suppression lowered; not written where there are none."""
     outputs: Mapping[str, Any] = {}
     """Of a model without a score: by the name of each output of the graph that was made, its digest; arrays until it is encoded."""
 

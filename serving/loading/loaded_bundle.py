@@ -12,10 +12,12 @@ from serving.models.bundle import Bundle, check_service, check_signature
 from serving.models.errors import BundleError
 from serving.models.manifest import Manifest, OperatingPoint
 from serving.models.onnx import OnnxModel
-from serving.models.rules_model import rules_of
+from serving.models.rules_model import column_datatypes, rules_of
 from serving.models.timing import median_run_us
 from serving.models.verdicts import CalibrationTable, ConformalTable
 from serving.ports import FeatureReader, Model, RowExplainer
+from serving.rules.declared.suppressions import SuppressionRules
+from serving.rules.errors import RuleError
 from serving.rules.ruleset import RuleSet
 from serving.scoring.inputs import InputPlan
 from serving.scoring.loaded_revision import INLINE_BUDGET_US, STABLE, LoadedRevision
@@ -50,13 +52,14 @@ def load_bundle(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
 
 
 def check_fit(manifest: Manifest, spec: RevisionSpec, features: FeatureReader | None) -> None:
-    """Raises BundleError unless the specification's operating points and feature service fit the bundle."""
+    """Raises BundleError unless the specification's operating points, feature service and suppressions fit the bundle."""
     where = f"bundle {manifest.name}/{manifest.version}"
     unknown = sorted(
         {*spec.thresholds, *([spec.operating_point] if spec.operating_point else [])} - set(manifest.operating_points)
     )
     if unknown:
         raise BundleError(f"{where} has no operating point {unknown}; it has {sorted(manifest.operating_points)}")
+    suppressions_of(manifest, spec)
     service = _feature_service(manifest, spec)
     if service is None:
         return
@@ -69,6 +72,19 @@ def check_fit(manifest: Manifest, spec: RevisionSpec, features: FeatureReader | 
 
 def _feature_service(manifest: Manifest, spec: RevisionSpec) -> str | None:
     return spec.feature_service or manifest.feature_service
+
+
+def suppressions_of(manifest: Manifest, spec: RevisionSpec) -> SuppressionRules | None:
+    """The revision's suppressions, compiled; None if it has none. Raises BundleError if one does not fit the bundle."""
+    if not spec.suppressions:
+        return None
+    where = f"bundle {manifest.name}/{manifest.version}"
+    if manifest.score is None:
+        raise BundleError(f"{where} has no score and gives no verdicts; leave suppressions out of its revision")
+    try:
+        return SuppressionRules(spec.suppressions, column_datatypes(manifest))
+    except RuleError as problem:
+        raise BundleError(f"{where}: {problem}") from problem
 
 
 def _points(manifest: Manifest, spec: RevisionSpec) -> dict[str, OperatingPoint]:
@@ -84,7 +100,7 @@ def _points(manifest: Manifest, spec: RevisionSpec) -> dict[str, OperatingPoint]
 
 
 def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
-    """A revision of a loaded bundle, as stable. Call `check_fit` before."""
+    """A revision of a loaded bundle, as stable. Call `check_fit` before. Raises BundleError for suppressions that do not fit."""
     manifest, bundle = loaded.manifest, loaded.digest
     verdict_outputs = _verdict_outputs(manifest)
     points, point = _points(manifest, spec), spec.operating_point or manifest.default_operating_point
@@ -111,6 +127,7 @@ def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
         metadata=_metadata(manifest, verdict_outputs, bundle, spec.digest, service, points, point),
         run_us=loaded.run_us,
         rules=loaded.rules,
+        suppressions=suppressions_of(manifest, spec),
         personal=_personal(manifest),
         explainer=loaded.explainer,
         unknown=sets if manifest.conformal is not None and manifest.conformal.unknown else None,

@@ -65,16 +65,18 @@ class Threshold:
 class ThresholdRules:
     """The threshold rules of a bundle."""
 
-    def __init__(self, rules: Sequence[ThresholdDeclaration], datatypes: Mapping[str, str]) -> None:
-        """datatypes: of every column a rule may name. Raises RuleError for a rule that does not hold."""
+    def __init__(
+        self, rules: Sequence[ThresholdDeclaration], datatypes: Mapping[str, str], noun: str = "threshold rule"
+    ) -> None:
+        """datatypes: of every column a rule may name. noun: what messages call a rule. Raises RuleError for a rule that does not hold."""
         if len(rules) > MAX_RULES:
             raise RuleError(
-                f"there are {len(rules)} threshold rules, at most {MAX_RULES} are allowed; choose those that matter for this model"
+                f"there are {len(rules)} {noun}s, at most {MAX_RULES} are allowed; choose those that matter for this model"
             )
         repeated = sorted({r.id for r in rules if sum(o.id == r.id for o in rules) > 1})
         if repeated:
-            raise RuleError(f"threshold rules {repeated} occur more than once; give each rule its own id")
-        self.rules = tuple(_compile(rule, datatypes) for rule in rules)
+            raise RuleError(f"{noun}s {repeated} occur more than once; give each its own id")
+        self.rules = tuple(_compile(rule, datatypes, noun) for rule in rules)
 
     def judge(self, columns: Mapping[str, NDArray[Any]], rows: int) -> list[list[ThresholdDeclaration]]:
         """The rules that match each row. A rule is skipped if one of its columns is missing."""
@@ -89,6 +91,19 @@ class ThresholdRules:
             for rule in rules:
                 if _holds(rule, context):
                     found[row].append(rule.declared)
+        return found
+
+    def first(self, columns: Mapping[str, NDArray[Any]], places: Sequence[Sequence[int]]) -> list[int | None]:
+        """For each row the place of the first rule that matches it. places: of the rules to try, by row, in order."""
+        usable = [rule.columns <= columns.keys() for rule in self.rules]
+        names = sorted(
+            frozenset[str]().union(*(rule.columns for rule, is_usable in zip(self.rules, usable, strict=True) if is_usable))
+        )
+        values = [_values(columns[name]) for name in names]
+        found: list[int | None] = []
+        for row, tried in enumerate(places):
+            context = dict(zip(names, [column[row] for column in values], strict=True))
+            found.append(next((at for at in tried if usable[at] and _holds(self.rules[at], context)), None))
         return found
 
     def applies(self, columns: frozenset[str]) -> bool:
@@ -111,11 +126,10 @@ def _values(column: NDArray[Any]) -> list[Any]:
 
 def columns_named(identity: str, when: str) -> frozenset[str]:
     """The columns an expression uses. Raises RuleError if it is not CEL."""
-    return frozenset(_parsed(identity, when).variables())
+    return frozenset(_parsed(f"threshold rule {identity!r}", when).variables())
 
 
-def _parsed(identity: str, when: str) -> cel.Program:
-    where = f"threshold rule {identity!r}"
+def _parsed(where: str, when: str) -> cel.Program:
     if len(when) > MAX_LETTERS:
         raise RuleError(f"{where}: `when` has {len(when)} characters, at most {MAX_LETTERS} are allowed; split the rule")
     try:
@@ -124,19 +138,20 @@ def _parsed(identity: str, when: str) -> cel.Program:
         raise RuleError(f"{where}: {when!r} is not valid CEL: {_brief(problem)}") from problem
 
 
-def _compile(rule: ThresholdDeclaration, datatypes: Mapping[str, str]) -> Threshold:
-    where, program = f"threshold rule {rule.id!r}", _parsed(rule.id, rule.when)
+def _compile(rule: ThresholdDeclaration, datatypes: Mapping[str, str], noun: str) -> Threshold:
+    where = f"{noun} {rule.id!r}"
+    program = _parsed(where, rule.when)
     columns = frozenset(program.variables())
     unknown = sorted(columns - set(datatypes))
     if unknown:
         raise RuleError(f"{where}: there is no column {unknown}; a rule may name {sorted(datatypes)}")
     if not columns:
         raise RuleError(f"{where}: {rule.when!r} uses no column, so it gives every row the same answer; name a column")
-    _try_out(rule, program, {name: datatypes[name] for name in columns})
+    _try_out(where, rule, program, {name: datatypes[name] for name in columns})
     return Threshold(rule, program, columns)
 
 
-def _try_out(rule: ThresholdDeclaration, program: cel.Program, datatypes: Mapping[str, str]) -> None:
+def _try_out(where: str, rule: ThresholdDeclaration, program: cel.Program, datatypes: Mapping[str, str]) -> None:
     """Check that it gives true or false on some sample and never another value."""
     problem: Exception | None = None
     is_evaluated = False
@@ -147,13 +162,11 @@ def _try_out(rule: ThresholdDeclaration, program: cel.Program, datatypes: Mappin
             problem = why
             continue
         if not isinstance(answer, bool):
-            raise RuleError(
-                f"threshold rule {rule.id!r}: {rule.when!r} is {answer!r}, expected true or false; compare it with something"
-            )
+            raise RuleError(f"{where}: {rule.when!r} is {answer!r}, expected true or false; compare it with something")
         is_evaluated = True
     if not is_evaluated:
         raise RuleError(
-            f"threshold rule {rule.id!r}: {rule.when!r} cannot be evaluated: {_brief(problem)}; write numbers as doubles (2.0) "
+            f"{where}: {rule.when!r} cannot be evaluated: {_brief(problem)}; write numbers as doubles (2.0) "
             "and compare text only with text"
         )
 

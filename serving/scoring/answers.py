@@ -62,6 +62,8 @@ def answer_parameters(groups: Sequence[RowGroup], receipt: str, trace_id: str | 
         parameters["degraded"] = True
     if any(group.matched or group.source == RULES for group in groups):
         parameters["rules"] = json.dumps(_matched(groups))
+    if any(group.suppressed for group in groups):
+        parameters["suppressed_by"] = json.dumps(_suppressed_by(groups))
     fallen = [group.fallback_from for group in groups if group.fallback_from is not None]
     if fallen:
         parameters["fallback_from"] = _common(fallen)
@@ -79,6 +81,15 @@ def _matched(groups: Sequence[RowGroup]) -> list[list[str]]:
         positions = range(group.rows.rows) if group.index is None else group.index.tolist()
         for position, ids in zip(positions, group.matched, strict=False):
             found[position] = list(ids[:_MAX_RULE_IDS])
+    return found
+
+
+def _suppressed_by(groups: Sequence[RowGroup]) -> list[str | None]:
+    """Of each row of the request the suppression that lowered its verdict."""
+    found: list[str | None] = [None] * sum(group.rows.rows for group in groups)
+    for group in groups:
+        for entry in group.suppressed:
+            found[entry.row if group.index is None else int(group.index[entry.row])] = entry.id
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from serving.messages import ModelMetadata
 from serving.models.manifest import Manifest, OperatingPoint
 from serving.models.verdicts import CalibrationTable, ConformalTable
-from serving.ports import Model, RowExplainer, Rules, TensorPlan
+from serving.ports import Model, RowExplainer, Rules, Suppressions, TensorPlan
 from serving.scoring.inputs import InputPlan
 
 STABLE: Final = "stable"
@@ -49,6 +49,8 @@ class LoadedRevision:
     """How the prediction log redacts personal columns and tensors that hold some; empty: nothing is redacted."""
     rules: Rules | None = None
     """Rules that answer when the model or its features are out."""
+    suppressions: Suppressions | None = None
+    """Known causes of false alarms; None: there are none."""
     explainer: RowExplainer | None = None
     """Says why; None for a model without a score."""
     unknown: ConformalTable | None = None

@@ -21,11 +21,13 @@ from serving.messages import InferRequest
 from serving.models.assembly import assemble, feed_of
 from serving.models.verdicts import VERDICTS
 from serving.ports import Clock, FeatureReader, FeatureRows, StopSignal
-from serving.scoring.answer_plan import operating_point_of, outputs_to_run
+from serving.scoring.answer_plan import answer_plan_of, operating_point_of, outputs_to_run
 from serving.scoring.entity import ENTITY, EntityHash, mirror_bucket, row_segments
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.row_group import RowGroup, Verdicts, judge, with_unknown
 from serving.scoring.rules.columns import fields_with_rules
+from serving.scoring.rules.raising import raise_by_rules
+from serving.scoring.rules.suppressing import suppress
 from serving.scoring.variant_runner import runtime_feed
 from serving.scoring.variant_set import Variant, VariantSet
 from serving.segments.mapping import SegmentMap
@@ -197,7 +199,7 @@ class Mirror:
                     stop.request()
                     raise
             for copy, run in zip(batch, runs, strict=True):
-                self._record_result(copy, run)
+                await self._record_result(copy, run)
             stop.request()  # copies that still run are counted already
             await asyncio.sleep(0)
 
@@ -231,7 +233,7 @@ class Mirror:
         except Exception as problem:
             return problem
 
-    def _record_result(self, copy: MirroredRequest, run: _Run) -> None:
+    async def _record_result(self, copy: MirroredRequest, run: _Run) -> None:
         revision, evidence = copy.variant.revision, copy.variant.evidence
         if evidence is None or not run.has_begun:
             self._metrics.mirrored(revision.name, revision.variant, "dropped")
@@ -239,7 +241,7 @@ class Mirror:
         if copy.counts_stable and copy.stable.evidence is not None:
             _count_for_stable(copy, copy.stable.evidence.mirror)
             self._count_segments(copy, copy.stable.evidence, None if copy.has_failed else copy.codes)
-        scored = self._verdicts_of(copy, run)
+        scored = await self._verdicts_of(copy, run)
         self._metrics.mirrored(revision.name, revision.variant, "failed" if scored is None else "scored")
         if scored is None:
             evidence.mirror.failed()
@@ -262,14 +264,21 @@ class Mirror:
         if places is not None:
             evidence.segments.add("mirror", zip(places, (codes == _ALERT).tolist(), strict=True))
 
-    def _verdicts_of(self, copy: MirroredRequest, run: _Run) -> tuple[Verdicts | None] | None:
-        """Scores and verdicts (None within for a model without a score); None if the copy failed."""
+    async def _verdicts_of(self, copy: MirroredRequest, run: _Run) -> tuple[Verdicts | None] | None:
+        """Scores and verdicts as the variant would have answered (None within for a model without a score); None if the copy failed."""
         if run.raw is None or not run.is_done or run.lasted_s > self._deadline_s:
             return None
         revision = copy.variant.revision
         try:
-            verdicts = judge(revision, run.raw, copy.rows.rows, operating_point_of(revision, copy.request))
-            return (with_unknown(revision, verdicts, copy.rows),)
+            point = operating_point_of(revision, copy.request)
+            verdicts = with_unknown(revision, judge(revision, run.raw, copy.rows.rows, point), copy.rows)
+            if verdicts is None or (revision.rules is None and revision.suppressions is None):
+                return (verdicts,)
+            group = RowGroup(copy.variant, copy.rows, answer_plan_of(revision, (), point), features=copy.features)
+            group.settle(verdicts)
+            await raise_by_rules(group, None)
+            await suppress(group, self._clock.now_us(), None)
+            return (group.verdicts,)
         except ServingError:
             return None
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.audit.record import SuppressedRow
 from serving.errors import ModelFault
 from serving.messages import Tensor
 from serving.models.verdicts import (
@@ -99,6 +100,8 @@ class RowGroup(msgspec.Struct):
     """The variant that failed and whose rows these are."""
     matched: tuple[tuple[str, ...], ...] = ()
     """Ids of the rules that match, by row, if rules answered or raised verdicts."""
+    suppressed: tuple[SuppressedRow, ...] = ()
+    """Rows whose verdict a suppression lowered, in order."""
     ticket: Ticket | None = None
     """The breaker's ticket of a run that refused its input; settled when stable has tried the same rows."""
 

@@ -31,6 +31,7 @@ from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection, unprotected
 from serving.scoring.row_group import RowGroup
 from serving.scoring.rules.fallback import settle_by_rules
+from serving.scoring.rules.suppressing import suppress
 from serving.scoring.variant_runner import ModelUnavailable, RequestState, VariantRunner, VariantTimedOut
 from serving.scoring.variant_set import Variant, VariantSet
 from serving.segments.mapping import SegmentMap
@@ -168,7 +169,7 @@ class Scorer:
             if group.variant is variants.stable:
                 if self._count_failure(state, group, problem):
                     self._offer_to_mirror(variants, state, group, self._clock.monotonic_s() - state.started_s, has_failed=True)
-                if await self._answer_by_rules(group, problem):
+                if await self._answer_by_rules(state, group, problem):
                     return group
                 if isinstance(problem, RunError):
                     self._runner.release_ticket(group)
@@ -204,7 +205,7 @@ class Scorer:
         except Exception as both:
             self._runner.release_ticket(group)
             self._count_failure(state, group, problem)
-            if await self._answer_by_rules(fallback, both):
+            if await self._answer_by_rules(state, fallback, both):
                 return fallback
             self._protection.refused_by_breaker += isinstance(both, ModelUnavailable)
             raise
@@ -217,11 +218,14 @@ class Scorer:
             _log.warning("%s of %s fails, stable answers instead (logged once): %s", revision.variant, revision.name, problem)
         return fallback
 
-    async def _answer_by_rules(self, group: RowGroup, problem: Exception) -> bool:
+    async def _answer_by_rules(self, state: RequestState, group: RowGroup, problem: Exception) -> bool:
         """Let the rules answer where stable's model cannot; not if the request is at fault or overload refused it. True if they did."""
         if isinstance(problem, (*_CLIENT_ERRORS, RunError)):
             return False
-        return await settle_by_rules(group, "model", self._metrics)
+        has_settled = await settle_by_rules(group, "model", self._metrics)
+        if has_settled:
+            await suppress(group, state.now_us, self._metrics)
+        return has_settled
 
     def _offer_to_mirror(
         self, variants: VariantSet, state: RequestState, group: RowGroup, latency_s: float, *, has_failed: bool = False
@@ -373,5 +377,6 @@ def _audit_record(state: RequestState, group: RowGroup, receipt: str, latency_s:
         processor=_PROCESSOR,
         personal=revision.personal,
         explained=state.explain,
+        suppressed=group.suppressed,
         outputs=group.raw if verdicts is None else _SCORED,
     )

@@ -30,6 +30,7 @@ from serving.scoring.row_group import RowGroup
 from serving.scoring.rules.columns import fields_with_rules
 from serving.scoring.rules.fallback import settle_by_rules
 from serving.scoring.rules.raising import raise_by_rules
+from serving.scoring.rules.suppressing import suppress
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
 
@@ -95,6 +96,7 @@ class VariantRunner:
             group.features = await self._read(state, group, rows, revision.feature_service, reader)
             is_store_out = group.features.outcome is not ReadOutcome.OK
             if is_store_out and await settle_by_rules(group, "features", self._metrics):
+                await suppress(group, state.now_us, self._metrics)
                 return
         tensors, cache = tensors_of(group), self._cache_for(revision, rows.rows)
         if cache is not None:
@@ -103,6 +105,8 @@ class VariantRunner:
             await self._run(state, group, tensors, share)
         if revision.rules is not None and revision.rules.use == "verdict":
             await raise_by_rules(group, self._metrics)
+        if revision.suppressions is not None:
+            await suppress(group, state.now_us, self._metrics)
 
     def record_failure(self, group: RowGroup) -> None:
         """The group's variant refused rows that another variant accepts: a failure of the variant."""

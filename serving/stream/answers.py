@@ -65,6 +65,8 @@ class RowAnswers(NamedTuple):
     rules: Sequence[Sequence[str]]
     """Ids of the rules that match each row; empty where no rules were asked."""
     trace_id: str | None
+    suppressed_by: Sequence[str | None]
+    """Of each row the suppression that lowered its verdict."""
 
 
 class ScoredEvents(NamedTuple):
@@ -227,6 +229,7 @@ def _by_row(answer: InferAnswer) -> RowAnswers:
         _named_by_row(_identities(answer, outputs[VARIANT].tolist(), scores, rules), rules),
         rules,
         None if trace is None else str(trace),
+        json.loads(str(parameters["suppressed_by"])) if "suppressed_by" in parameters else [None] * rows,
     )
 
 

@@ -71,7 +71,7 @@ class VerdictMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     sketched: bool = False
     """A distinct count among the features is an estimate."""
     suppressed_by: str | None = None
-    """Id of the suppression that turned an alert into what `verdict` says."""
+    """Id of the suppression of the revision that lowered the verdict to what `verdict` says."""
     trace_id: str | None = None
     """Trace in which it was scored."""
 

@@ -78,7 +78,8 @@ def verdict_records(
         score = answers.scores[at]
         has_score = not isnan(score)
         own_id, own_hits = body.get("event_id"), hits.get(row, ())
-        word, rules = _WORDS[answers.verdicts[at]], tuple(answers.rules[at])
+        served, rules = _WORDS[answers.verdicts[at]], tuple(answers.rules[at])
+        word = served
         if own_hits:
             word, source, rules = _with_hits(word, source, rules, own_hits)
         identity = f"{prefix}{record.offset}"
@@ -105,6 +106,7 @@ def verdict_records(
             degraded=answers.degraded[at] or source == RULES,
             late=bool(events.is_late[row]),
             sketched=scored.sketched is not None and scored.sketched[row],
+            suppressed_by=answers.suppressed_by[at] if word == served else None,  # a correlation has raised it again
             trace_id=answers.trace_id,
         )
         headers = message_headers(identity, record)

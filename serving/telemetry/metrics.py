@@ -75,6 +75,7 @@ class ServingMetrics(Collector):
         self._fallbacks: dict[tuple[str, str, str], int] = {}
         self._ruled: dict[tuple[str, str, str, str], int] = {}
         self._rule_matches: dict[tuple[str, str], int] = {}
+        self._suppressed: dict[tuple[str, str], int] = {}
         self._mirrored: dict[tuple[str, str, str], int] = {}
         self._loaded: Mapping[tuple[str, ...], None] = MappingProxyType({})
         self._failed: Mapping[tuple[str, ...], None] = MappingProxyType({})
@@ -146,6 +147,15 @@ class ServingMetrics(Collector):
                 counts[of_rule] = counts.get(of_rule, 0) + 1
         return is_first
 
+    def suppressed(self, model: str, ids: Sequence[str]) -> None:
+        """Count rows whose verdicts suppressions lowered; one id for each row."""
+        counts = self._suppressed
+        for name in ids:
+            key = (model, name)
+            if key not in counts and sum(1 for m, _ in counts if m == model) >= RULES_TOLD:
+                key = (model, OTHER_RULES)
+            counts[key] = counts.get(key, 0) + 1
+
     def mirrored(self, model: str, variant: str, outcome: Literal["scored", "failed", "dropped"]) -> None:
         """Count the outcome of a mirrored copy."""
         key = (model, variant, outcome)
@@ -197,6 +207,7 @@ class ServingMetrics(Collector):
         yield self._counter(names.RULES_ANSWERS, {key: float(n) for key, n in dict(self._ruled).items()})
         yield self._counter(names.RULES_MATCHES, {key: float(n) for key, n in dict(self._rule_matches).items()})
         yield self._counter(names.FALLBACKS, {key: float(n) for key, n in dict(self._fallbacks).items()})
+        yield self._counter(names.SUPPRESSED, {key: float(n) for key, n in dict(self._suppressed).items()})
         yield self._counter(names.MIRRORED, {key: float(n) for key, n in dict(self._mirrored).items()})
         yield from self._collect_evidence()
         for source in self._sources:

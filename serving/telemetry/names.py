@@ -127,6 +127,12 @@ RULES_MATCHES: Final = MetricDoc(
     ("model", "rule"),
     "Rows that a rule matched, if rules answered or raise verdicts. Each model has at most 200 labels; further rules count as _other.",
 )
+SUPPRESSED: Final = MetricDoc(
+    "vedette_suppressed_verdicts_total",
+    "counter",
+    ("model", "suppression"),
+    "Rows whose verdict a suppression lowered. Each model has at most 200 labels; further suppressions count as _other.",
+)
 FALLBACKS: Final = MetricDoc(
     "vedette_fallbacks_total",
     "counter",
@@ -268,6 +274,7 @@ METRICS: Final = (
     *(
         RULES_ANSWERS,
         RULES_MATCHES,
+        SUPPRESSED,
         FALLBACKS,
         EVIDENCE_REQUESTS,
         EVIDENCE_ROWS,

@@ -19,6 +19,16 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
             "operatingPoint": "siem_alerting",
             "thresholds": {"siem_alerting": 0.62},
             "featureService": "flows_v2",
+            "suppressions": [
+                {
+                    "id": "nightly-scan",
+                    "owner": "ana@example.org",
+                    "reason": "our own vulnerability scanner",
+                    "expires": "2026-12-31T00:00:00Z",
+                    "when": "host == '10.0.0.5'",
+                    "becomes": "benign",
+                },
+            ],
         },
         "rollout": {"policyRef": {"name": "careful"}},
         "experiment": {

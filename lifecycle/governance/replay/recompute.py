@@ -3,7 +3,7 @@
 Several records of one kind are run as one batch. A batch may give other bits than its rows did alone; whoever compares runs those that
 differ alone before they are called different."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import RULES, RowGroup, groups_of, judge, with_unknown
 from serving.scoring.rules.fallback import columns_of
 from serving.scoring.rules.raising import raised
+from serving.scoring.rules.suppressing import Change, changes_of, open_rows
 from serving.scoring.variant_runner import runtime_feed, tensors_of
 from serving.scoring.variant_set import Variant
 
@@ -33,6 +34,10 @@ MODEL_WIDTHS: Final = ("FP32", "FP64")
 
 class NotReplayable(Exception):
     """A record cannot be answered again; the message says why."""
+
+
+def _nothing(codes: NDArray[np.intp]) -> list[Change]:
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class Recomputed:
     """The rows' groups, where the bundle's verdict `unknown` depends on them."""
     beside: RuleVerdicts | None = None
     """What rules beside the model say of the rows, where they may raise its verdicts."""
+    suppress: Callable[[NDArray[np.intp]], list[Change]] = _nothing
+    """What the revision's suppressions change, given the codes before."""
 
 
 def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: str = "FP32") -> list[Recomputed]:
@@ -58,7 +65,7 @@ def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: s
     try:
         group = group_of(revision, records, width)
         if first.source == RULES:
-            return [_by_rules(group, has_features=False)]
+            return [_by_rules(group, first, has_features=False)]
         raw = revision.model.run(runtime_feed(tensors_of(group)), group.plan.to_run)
         if revision.manifest.score is None:
             return [Recomputed(None, None, outputs={name: digest_of(value) for name, value in raw.items()})]
@@ -76,9 +83,25 @@ def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: s
         own = None if groups is None else groups[start:end]
         said = None if beside is None else RuleVerdicts(beside.codes[start:end], beside.matched[start:end])
         codes = verdicts.codes[start:end] if said is None else raised(verdicts.codes[start:end], said)
-        parts.append(Recomputed(verdicts.scores[start:end], codes, said.matched if said is not None else (), None, own, said))
+        matched = said.matched if said is not None else ()
+        suppress = _suppressing(group, record, start)
+        parts.append(Recomputed(verdicts.scores[start:end], codes, matched, None, own, said, suppress))
         start = end
     return parts
+
+
+def _suppressing(group: RowGroup, record: AuditRecord, start: int) -> Callable[[NDArray[np.intp]], list[Change]]:
+    """The suppressions of one record's rows, which begin at `start` of the group, as of the record's time."""
+    if group.variant.revision.suppressions is None:
+        return _nothing
+
+    def changes(codes: NDArray[np.intp]) -> list[Change]:
+        of_group = np.zeros(group.rows.rows, dtype=np.intp)
+        of_group[start : start + len(codes)] = codes
+        found = changes_of(group, of_group, open_rows(group, of_group, record.time_us), record.time_us)
+        return [(row - start, name, code) for row, name, code in found]
+
+    return changes
 
 
 def _beside(group: RowGroup) -> RuleVerdicts | None:
@@ -96,7 +119,7 @@ def recompute_by_rules(revision: LoadedRevision, record: AuditRecord, width: str
     if revision.rules is None:
         raise NotReplayable("rules answered, and the bundle has none")
     try:
-        return _by_rules(group_of(revision, [record], width), has_features=has_features)
+        return _by_rules(group_of(revision, [record], width), record, has_features=has_features)
     except (ServingError, KeyError, ValueError) as problem:
         raise NotReplayable(f"the bundle's rules do not accept the values of the record: {problem}") from problem
 
@@ -128,6 +151,7 @@ def group_of(revision: LoadedRevision, records: Sequence[AuditRecord], width: st
         raise NotReplayable(f"operating point {point!r} is not one of the revision's")
     wanted = revision.default_outputs if revision.manifest.score is not None else tuple(first.outputs)
     group = RowGroup(Variant(revision), rows, answer_plan_of(revision, wanted, point))
+    group.degraded = np.concatenate([decode_array(record.degraded).astype(np.bool_) for record in records])
     if isinstance(rows, ColumnRows) and first.features:
         columns = {name: _column(revision, name, [r.features[name] for r in records], width) for name in first.features}
         degraded = np.zeros(rows.rows, dtype=np.bool_)
@@ -135,12 +159,13 @@ def group_of(revision: LoadedRevision, records: Sequence[AuditRecord], width: st
     return group
 
 
-def _by_rules(group: RowGroup, *, has_features: bool) -> Recomputed:
+def _by_rules(group: RowGroup, record: AuditRecord, *, has_features: bool) -> Recomputed:
     rules = group.variant.revision.rules
     if rules is None:
         raise NotReplayable("rules answered, and the bundle has none")
     found = rules.judge(columns_of(group, with_features=has_features), group.rows.rows)
-    return Recomputed(np.full(group.rows.rows, np.nan, np.float32), found.codes, found.matched)
+    suppress = _suppressing(group, record, 0)
+    return Recomputed(np.full(group.rows.rows, np.nan, np.float32), found.codes, found.matched, suppress=suppress)
 
 
 def _tensor(name: str, values: Sequence[Mapping[str, Any]]) -> Tensor:

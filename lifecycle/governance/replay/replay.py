@@ -25,13 +25,14 @@ from lifecycle.governance.replay.revisions import RevisionBook, Unexplained
 from serving.audit.encoding import decode_array, decode_record
 from serving.audit.personal.redaction import is_redacted, reveal
 from serving.audit.personal.subject_keys import SubjectKeys
-from serving.audit.record import AuditRecord
+from serving.audit.record import AuditRecord, SuppressedRow
 from serving.models.build import DEFAULT_TOLERANCE
 from serving.models.processor import processor_family
 from serving.models.verdicts import VERDICTS, verdict_codes
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import RULES
 from serving.scoring.rules.raising import raised
+from serving.scoring.rules.suppressing import changed
 
 BATCH_ROWS: Final = 1024
 """Rows run at once."""
@@ -184,6 +185,8 @@ def is_needed(revision: LoadedRevision, record: AuditRecord, gone: frozenset[str
     """Whether the answer needs a column that is gone: the model its own columns and tensors, rules any."""
     columns = {column for part in revision.assembly for column in part.columns} | revision.inputs.tensors.keys()
     columns |= {revision.unknown.group} if revision.unknown is not None and revision.unknown.group is not None else set()
+    if revision.suppressions is not None and not gone.isdisjoint(revision.suppressions.columns):
+        return True
     asks_rules = record.source == RULES or (revision.rules is not None and revision.rules.use == "verdict")
     return asks_rules or not gone.isdisjoint(columns)
 
@@ -208,6 +211,11 @@ def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) 
         codes = revision.unknown.codes(codes, recorded, None if got.groups is None else list(got.groups))
     if got.beside is not None:
         codes = raised(codes, got.beside)
+    changes = got.suppress(codes)
+    suppressed = [SuppressedRow(row, name, VERDICTS[codes[row]]) for row, name, _ in changes]
+    codes = changed(codes, changes)
+    if suppressed != list(record.suppressed):
+        found.append(ReplayDifference(record.receipt, None, "suppressed", *_told(record.suppressed, suppressed)))
     for row, (word, code) in enumerate(zip(record.verdicts, codes.tolist(), strict=True)):
         if word != VERDICTS[code]:
             found.append(ReplayDifference(record.receipt, row, "verdicts", word, VERDICTS[code]))
@@ -219,6 +227,11 @@ def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) 
         rows = zip(record.rules or none, got.matched or none, strict=False)
         found += [ReplayDifference(record.receipt, r, "rules", a, list(b)) for r, (a, b) in enumerate(rows) if a != list(b)]
     return found
+
+
+def _told(*entries: Sequence[SuppressedRow]) -> list[dict[str, str]]:
+    """Suppressed rows for people: row -> id and the verdict before."""
+    return [{str(entry.row): f"{entry.id} ({entry.before})" for entry in some} for some in entries]
 
 
 def _attempts(revision: LoadedRevision, record: AuditRecord) -> Iterator[Recomputed]:

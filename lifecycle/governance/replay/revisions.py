@@ -48,9 +48,9 @@ class RevisionBook:
             bundle = self._bundles.get(spec.bundle)
             if bundle is None:
                 bundle = self._bundles[spec.bundle] = load_bundle(self._store.read(spec.bundle), threads=self._threads)
+            return build_revision(bundle, spec)
         except ModelError as problem:
             return Unexplained(f"bundle {spec.bundle} of {record.model}/{record.version} cannot be loaded: {problem}")
-        return build_revision(bundle, spec)
 
     def _spec(self, record: AuditRecord) -> RevisionSpec | None:
         kept = kept_revision(self._store.root, record.revision)

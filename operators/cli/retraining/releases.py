@@ -78,6 +78,10 @@ class ControlReleases:
         revision: dict[str, Any] = {"version": bundle.manifest.version, "bundle": bundle.digest}
         if operating_point is not None:
             revision["operatingPoint"] = operating_point
+        before = self._record()
+        stable = None if before is None else before.status.stable
+        if stable is not None and stable.suppressions:  # they are about events, not about the model
+            revision["suppressions"] = [entry.model_dump(mode="json", by_alias=True) for entry in stable.suppressions]
         wanted = Revision.model_validate(revision)
         chosen = None if steps is None else rollout_steps(self._place_of(steps))
 

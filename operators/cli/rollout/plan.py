@@ -9,7 +9,16 @@ import typer
 
 from operators.cli.console import CommandError, Json, errors, page, print_json
 from operators.cli.control_plane import Name, StoreDir
-from operators.cli.rollout.start import BundleDigest, OperatingPoint, Thresholds, Version, bundle_of, threshold_of
+from operators.cli.rollout.start import (
+    BundleDigest,
+    OperatingPoint,
+    Suppressions,
+    Thresholds,
+    Version,
+    bundle_of,
+    suppressions_of,
+    threshold_of,
+)
 
 if TYPE_CHECKING:
     from operators.labs.forecast import Forecast, Replayed
@@ -29,6 +38,7 @@ def plan(
     bundle: BundleDigest = None,
     operating_point: OperatingPoint = None,
     threshold: Thresholds = None,
+    suppressions: Suppressions = None,
     requests: Annotated[int, typer.Option(min=1, help="Replay at most this many of the newest requests.")] = 20_000,
     log: Annotated[Path | None, typer.Option(help="Folder of the prediction log (default: audit in the store).")] = None,
     store_dir: StoreDir = None,
@@ -44,6 +54,7 @@ def plan(
     wanted: dict[str, Any] = {
         "version": found.manifest.version, "bundle": found.digest, "operating_point": operating_point,
         "thresholds": dict(threshold_of(t) for t in threshold or ()),
+        "suppressions": [] if suppressions is None else suppressions_of(suppressions),
     }  # fmt: skip
     records = _recent(log or store / "audit", model, requests)
     replayed, forecast = _forecast(records, stable, _revision(wanted), store)

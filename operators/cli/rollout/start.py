@@ -23,6 +23,10 @@ OperatingPoint = Annotated[str | None, typer.Option(help="Operating point that d
 Thresholds = Annotated[
     list[str] | None, typer.Option("--threshold", help="POINT=VALUE: replaces a threshold of the bundle; repeat.")
 ]
+Suppressions = Annotated[
+    Path | None,
+    typer.Option(help="YAML file with `suppressions`: known causes of false alarms (default: none)."),
+]
 
 
 @with_control_plane
@@ -33,6 +37,7 @@ def start(
     bundle: BundleDigest = None,
     operating_point: OperatingPoint = None,
     threshold: Thresholds = None,
+    suppressions: Suppressions = None,
     policy: Annotated[
         str | None, typer.Option(help="Steps: a file with a RolloutPolicy, or the name of an existing one.")
     ] = None,
@@ -46,6 +51,8 @@ def start(
         revision["operatingPoint"] = operating_point
     if threshold:
         revision["thresholds"] = dict(threshold_of(t) for t in threshold)
+    if suppressions is not None:
+        revision["suppressions"] = suppressions_of(suppressions)
     steps = None if policy is None else rollout_steps(policy)
 
     def edit(before: "ServiceDocument | None") -> "ServiceDocument":
@@ -145,6 +152,13 @@ def threshold_of(text: str) -> tuple[str, float]:
         raise CommandError(
             f"--threshold {text!r}: expected POINT=VALUE, VALUE a finite number, e.g. siem_alerting=0.7"
         ) from problem
+
+
+def suppressions_of(path: Path) -> list[dict[str, Any]]:
+    """The entries of a file as a revision's document has them. Raises CommandError."""
+    from operators.cli.suppressions.files import read_suppressions
+
+    return [entry.model_dump(mode="json", by_alias=True) for entry in read_suppressions(path)]
 
 
 def rollout_steps(text: str) -> dict[str, Any]:

@@ -85,6 +85,9 @@ def acts_of(
     if isinstance(move, moves.Start) and (move.revision.thresholds or move.revision.operating_point):
         own = {"thresholds": move.revision.thresholds, "operating_point": move.revision.operating_point}
         yield _act(move, "threshold.set", view, _common(after, move) | own, now)
+    if isinstance(move, moves.Start) and move.revision.suppressions:
+        entries = [entry.model_dump(mode="json", by_alias=True) for entry in move.revision.suppressions]
+        yield _act(move, "suppression.set", view, _common(after, move) | {"suppressions": entries}, now)
 
 
 def _name(status: RolloutStatus, move: moves.Move) -> str | None:

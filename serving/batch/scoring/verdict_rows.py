@@ -33,7 +33,9 @@ def schema_of(manifest: Manifest) -> Any:
     fields |= {key.name: _TYPES[key.datatype] for key in manifest.entity_keys if key.name not in fields}
     fields |= outputs_of(manifest)
     fields |= {name: kind for name, kind in AUDIT.items() if name not in fields}
-    return pa.schema({**fields, "receipt_row": pa.int32(), "rules": pa.list_(pa.string()), "error": pa.string()})
+    return pa.schema(
+        {**fields, "receipt_row": pa.int32(), "rules": pa.list_(pa.string()), "suppressed_by": _WORD, "error": pa.string()}
+    )
 
 
 def outputs_of(manifest: Manifest) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def answered(answer: InferAnswer, manifest: Manifest, place: Mapping[str, Any]) 
         columns[name] = _same(told.get(name), rows)
     columns["receipt_row"] = np.arange(rows, dtype=np.int32)
     columns["rules"] = json.loads(str(told["rules"])) if "rules" in told else None
+    columns["suppressed_by"] = json.loads(str(told["suppressed_by"])) if "suppressed_by" in told else None
     return _table(columns, schema_of(manifest), rows)
 
 

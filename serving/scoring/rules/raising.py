@@ -27,11 +27,11 @@ def raised(codes: NDArray[np.intp], found: RuleVerdicts) -> NDArray[np.intp]:
     return np.where(is_matched & (_RANKS[found.codes] > _RANKS[codes]), found.codes, codes)
 
 
-async def raise_by_rules(group: RowGroup, metrics: ServingMetrics) -> None:
-    """Let the rules of the group's bundle raise the verdicts that its model gave."""
+async def raise_by_rules(group: RowGroup, metrics: ServingMetrics | None) -> None:
+    """Let the rules of the group's bundle raise the verdicts that its model gave. metrics: None for a mirrored copy."""
     revision, verdicts, rows = group.variant.revision, group.verdicts, group.rows.rows
     rules = revision.rules
-    if rules is None or verdicts is None or group.source == RULES:
+    if rules is None or rules.use != "verdict" or verdicts is None or group.source == RULES:
         return
     columns = columns_of(group, with_features=True)
     if not rules.applies(frozenset(columns)):
@@ -53,7 +53,8 @@ async def raise_by_rules(group: RowGroup, metrics: ServingMetrics) -> None:
     group.settle(
         Verdicts(verdicts.point, verdicts.scores, ONE_CODE[code] if one else codes, code if one else -1, verdicts.step)
     )
-    metrics.ruled(revision.name, revision.version, revision.variant, "verdict", matched)
+    if metrics is not None:
+        metrics.ruled(revision.name, revision.version, revision.variant, "verdict", matched)
 
 
 def joined(parts: Sequence[RuleVerdicts]) -> RuleVerdicts:

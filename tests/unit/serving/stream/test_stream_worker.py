@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import Internal, Overloaded, Unavailable
+from serving.spec import RevisionSpec, SuppressionSpec
 from serving.stream.contract import AlertMessage
 from serving.stream.model_in_use import ModelChanged
 from tests.unit.serving.scoring.variants import threat
@@ -72,6 +73,20 @@ def test_an_alert_carries_the_event(make):
     alert = msgspec.json.decode(record.value or b"", type=AlertMessage)
     assert alert.event == {"host": "a", "level": 3.0, "more": ["kept"]}
     assert (alert.verdict.verdict, alert.group, alert.title) == ("alert", "a|threat", "model threat")
+
+
+def test_a_suppressed_event_has_a_verdict_that_says_so_and_no_alert(make, bundles):
+    world = make()
+    entry = SuppressionSpec(
+        id="scan", owner="ana", reason="ours", expires="2999-01-01T00:00:00Z", when="host == 'a'", becomes="benign"
+    )  # type: ignore[arg-type]
+    revision = RevisionSpec(bundle=bundles["threat"].digest, suppressions=(entry,))
+    world.serve(bundles["threat"], revision=revision)
+    world.produce({"host": "a", "level": 3.0, "event_id": "1"}, {"host": "b", "level": 3.0, "event_id": "2"})
+    world.worker().steps(2)
+    found = {v.event_id: (v.verdict, v.suppressed_by) for v in world.verdicts()}
+    assert found == {"1": ("benign", "scan"), "2": ("alert", None)}
+    assert len(world.broker.read(world.settings.alerts)) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -11,11 +12,12 @@ import pytest
 from lifecycle.governance.replay.replay import Replayer, ReplayReport
 from lifecycle.governance.replay.revisions import RevisionBook
 from serving.audit.encoding import encode_record
+from serving.audit.record import SuppressedRow
 from serving.errors import Unavailable
 from serving.loading.kept_revisions import kept_revision, revision_file
 from serving.models.build import build_bundle
 from serving.models.store import BundleStore
-from serving.spec import RevisionSpec
+from serving.spec import RevisionSpec, SuppressionSpec
 from tests.fakes.serving.features import FakeFeatureReader
 from tests.unit.serving.scoring.rules.test_rules_beside import AS_FEATURE, BESIDE, BY_SEVERITY
 from tests.unit.serving.scoring.test_rules_answer import INFO, WITHOUT_FEATURES, Breaking, world_with
@@ -209,3 +211,25 @@ async def test_columns_that_rules_made_are_made_again(tmp_path):
     world = await world_with(tmp_path, AS_FEATURE, **BY_SEVERITY)
     await world.service.infer(request("a", "b", "c", level=[-6.0, -3.0, -1.0]))
     assert dict(replayed(world).outcomes) == {"identical": 1}
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        pytest.param([], id="one that is not told"),
+        pytest.param([SuppressedRow(0, "other", "alert")], id="another one"),
+        pytest.param([SuppressedRow(0, "scan", "investigate")], id="another verdict before"),
+    ],
+)
+async def test_a_suppression_that_was_changed_in_the_record_is_found(tmp_path, forged):
+    entry = SuppressionSpec(
+        id="scan", owner="ana", reason="ours", expires=datetime(2999, 1, 1, tzinfo=UTC), when="level > 1.0", becomes="benign"
+    )
+    world, bundle = World(tmp_path), threat(tmp_path / "bundle", "1")
+    world.store.add(bundle)
+    await world.service.apply(spec(bundle, revision=RevisionSpec(bundle=bundle.digest, suppressions=(entry,))))
+    await world.service.infer(request("10.0.0.1", level=2.0))
+    assert replayed(world).is_same
+    report = replayed(world, lines_of(world, suppressed=forged))
+    assert dict(report.outcomes) == {"different": 1}
+    assert {d.field for d in report.differences} == {"suppressed"}

@@ -12,6 +12,7 @@ from operators.rollout.facts import Desired
 from operators.rollout.governance.floor import is_as_strict, with_approvals
 from operators.rollout.spec import ApprovalStep, ExperimentSpec, RolloutSpec
 from operators.rollout.status import Phase, RolloutStatus
+from operators.suppression import Suppression
 from tests import laws
 from tests.fakes.approvers import PEOPLE
 from tests.fakes.operator.governed_rollout import FREE, GOVERNED, STEP, GovernedRollout
@@ -66,6 +67,23 @@ def test_a_threshold_of_ones_own_is_an_act_besides():
     rollout.start(B.model_copy(update={"thresholds": {"siem_alerting": 0.9}}))
     (act,) = rollout.did("threshold.set")
     assert (act.actor, act.evidence["thresholds"]) == ("ada", {"siem_alerting": 0.9})
+
+
+def test_suppressions_are_an_act_that_holds_them():
+    entry = Suppression.model_validate(
+        {
+            "id": "scan",
+            "owner": "ada",
+            "reason": "ours",
+            "expires": "2999-01-01T00:00:00Z",
+            "when": "a > 1.0",
+            "becomes": "benign",
+        }
+    )
+    rollout = GovernedRollout()
+    rollout.start(B.model_copy(update={"suppressions": (entry,)}))
+    (act,) = rollout.did("suppression.set")
+    assert [one["owner"] for one in act.evidence["suppressions"]] == ["ada"]
 
 
 def test_a_rejection_ends_it_and_needs_a_reason(rollout):

@@ -1,0 +1,1 @@
+"""`vedette suppressions`: what suppressions would do, and drafts of them."""
