@@ -4,7 +4,7 @@ Pure. The data plane's form is serving.spec.SuppressionSpec."""
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, WithJsonSchema
 
 from operators.values import Value
 from serving.spec import SuppressionSpec
@@ -19,7 +19,7 @@ class Suppression(Value):
     """Who answers for it."""
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
     """Why these events are no attacks."""
-    expires: AwareDatetime
+    expires: Annotated[AwareDatetime, WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 64})]
     """From this moment on it suppresses nothing."""
     when: Annotated[str, Field(min_length=1, max_length=2000)]
     """CEL over the model's columns: entity keys, request fields, features."""
