@@ -11,7 +11,7 @@ from operators.cli.console import CommandError, Json, errors, page, print_json, 
 from operators.cli.control_plane import StoreDir
 
 if TYPE_CHECKING:
-    from lifecycle.governance.replay.suppressed import SuppressionTrial
+    from lifecycle.labels.suppressed import SuppressionTrial
     from operators.suppression import Suppression
 
 app = typer.Typer(no_args_is_help=True, help="Known causes of false alarms: check them before they are rolled out.")
@@ -92,8 +92,8 @@ def _trial(
     from lifecycle.governance.acts import LABELS
     from lifecycle.governance.archive.record_log import RecordChoice, RecordLog
     from lifecycle.governance.replay.revisions import RevisionBook
-    from lifecycle.governance.replay.suppressed import try_suppressions
     from lifecycle.labels.label_log import LabelLog
+    from lifecycle.labels.suppressed import try_suppressions
     from operators.cli.rollout.start import bundle_of
     from operators.suppression import served_suppressions
     from serving.loading.loaded_bundle import suppressions_of

@@ -7,7 +7,7 @@ import yaml
 from typer.testing import CliRunner
 
 from lifecycle.governance.replay.revisions import RevisionBook
-from lifecycle.governance.replay.suppressed import SuppressionEffect, try_suppressions
+from lifecycle.labels.suppressed import SuppressionEffect, try_suppressions
 from operators.cli.main import app
 from operators.cli.rollout.start import suppressions_of
 from operators.rollout.spec import Revision
