@@ -1,9 +1,14 @@
 """A YAML or JSON document that an option names: read, or one message that says which file and why."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from operators.cli.console import CommandError
+
+if TYPE_CHECKING:
+    from operators.suppression import Suppression
+
+_SUPPRESSIONS: Final = "`suppressions`, a list of entries with id, owner, reason, expires, when and becomes"
 
 
 def read_document(path: Path, expected: str) -> dict[str, Any]:
@@ -30,3 +35,32 @@ def reason(problem: OSError) -> str:
     'no such file or directory'
     """
     return problem.strerror.lower() if problem.strerror else str(problem)
+
+
+def read_suppressions(path: Path) -> "tuple[Suppression, ...]":
+    """The entries of a file. Raises CommandError that says which entry and field is wrong."""
+    from serving.spec import problem_of_suppressions
+
+    document = read_document(path, _SUPPRESSIONS)
+    entries = document.get("suppressions")
+    if set(document) != {"suppressions"} or not isinstance(entries, list):
+        raise CommandError(f"{path}: has the fields {sorted(map(str, document))}; expected {_SUPPRESSIONS}")
+    found = tuple(_suppression(path, number, entry) for number, entry in enumerate(entries))
+    problem = problem_of_suppressions(found)
+    if problem is not None:
+        raise CommandError(f"{path}: suppressions {problem}")
+    return found
+
+
+def _suppression(path: Path, number: int, entry: object) -> "Suppression":
+    from pydantic import ValidationError
+
+    from operators.suppression import Suppression
+
+    try:
+        return Suppression.model_validate(entry)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        place = ".".join(str(part) for part in (f"suppressions[{number}]", *first["loc"]))
+        way_out = "; write a time with its offset, e.g. 2026-03-01T00:00:00Z" if first["loc"] == ("expires",) else ""
+        raise CommandError(f"{path}: {place}: {first['msg']}{way_out}") from problem

@@ -23,7 +23,7 @@ from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import RULES, RowGroup, groups_of, judge, with_unknown
 from serving.scoring.rules.fallback import columns_of
 from serving.scoring.rules.raising import raised
-from serving.scoring.rules.suppressing import Change, changes_of, open_rows
+from serving.scoring.rules.suppressing import SuppressionChange, changes_of, open_rows
 from serving.scoring.variant_runner import runtime_feed, tensors_of
 from serving.scoring.variant_set import Variant
 
@@ -36,7 +36,7 @@ class NotReplayable(Exception):
     """A record cannot be answered again; the message says why."""
 
 
-def _nothing(codes: NDArray[np.intp]) -> list[Change]:
+def _nothing(codes: NDArray[np.intp]) -> list[SuppressionChange]:
     return []
 
 
@@ -52,7 +52,7 @@ class Recomputed:
     """The rows' groups, where the bundle's verdict `unknown` depends on them."""
     beside: RuleVerdicts | None = None
     """What rules beside the model say of the rows, where they may raise its verdicts."""
-    suppress: Callable[[NDArray[np.intp]], list[Change]] = _nothing
+    suppress: Callable[[NDArray[np.intp]], list[SuppressionChange]] = _nothing
     """What the revision's suppressions change, given the codes before."""
 
 
@@ -90,12 +90,12 @@ def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: s
     return parts
 
 
-def _suppressing(group: RowGroup, record: AuditRecord, start: int) -> Callable[[NDArray[np.intp]], list[Change]]:
+def _suppressing(group: RowGroup, record: AuditRecord, start: int) -> Callable[[NDArray[np.intp]], list[SuppressionChange]]:
     """The suppressions of one record's rows, which begin at `start` of the group, as of the record's time."""
     if group.variant.revision.suppressions is None:
         return _nothing
 
-    def changes(codes: NDArray[np.intp]) -> list[Change]:
+    def changes(codes: NDArray[np.intp]) -> list[SuppressionChange]:
         of_group = np.zeros(group.rows.rows, dtype=np.intp)
         of_group[start : start + len(codes)] = codes
         found = changes_of(group, of_group, open_rows(group, of_group, record.time_us), record.time_us)

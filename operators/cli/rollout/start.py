@@ -156,7 +156,7 @@ def threshold_of(text: str) -> tuple[str, float]:
 
 def suppressions_of(path: Path) -> list[dict[str, Any]]:
     """The entries of a file as a revision's document has them. Raises CommandError."""
-    from operators.cli.rollout.suppression_files import read_suppressions
+    from operators.cli.documents import read_suppressions
 
     return [entry.model_dump(mode="json", by_alias=True) for entry in read_suppressions(path)]
 

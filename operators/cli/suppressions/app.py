@@ -30,7 +30,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """List owners and ends; with --model also what each would suppress. Exit code 1 if one has expired or hides an attack."""
-    from operators.cli.rollout.suppression_files import read_suppressions
+    from operators.cli.documents import read_suppressions
 
     entries, now = read_suppressions(file), datetime.now(UTC)
     trial = None if model is None else _trial(entries, model, version, newest, store_dir)

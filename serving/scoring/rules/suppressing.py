@@ -14,7 +14,7 @@ from serving.scoring.row_group import RowGroup, Verdicts
 from serving.scoring.rules.fallback import CHUNK_ROWS, columns_of
 from serving.telemetry.metrics import ServingMetrics
 
-Change = tuple[int, str, int]
+SuppressionChange = tuple[int, str, int]
 """Row, id of the suppression, code of the new verdict."""
 
 
@@ -24,7 +24,7 @@ async def suppress(group: RowGroup, at_us: int, metrics: ServingMetrics | None) 
     if revision.suppressions is None or verdicts is None:
         return
     rows = open_rows(group, verdicts.codes, at_us)
-    changes: list[Change] = []
+    changes: list[SuppressionChange] = []
     for start in range(0, len(rows), CHUNK_ROWS):
         if start:
             await asyncio.sleep(0)
@@ -50,13 +50,13 @@ def open_rows(group: RowGroup, codes: NDArray[np.intp], at_us: int) -> NDArray[n
     return np.flatnonzero(np.isin(codes, [code for code in (1, 2) if found.lowers(code, at_us)]))
 
 
-def changes_of(group: RowGroup, codes: NDArray[np.intp], rows: NDArray[np.intp], at_us: int) -> list[Change]:
+def changes_of(group: RowGroup, codes: NDArray[np.intp], rows: NDArray[np.intp], at_us: int) -> list[SuppressionChange]:
     """What suppressions change of these rows of the group. codes: the verdicts before, of all rows."""
     found = group.variant.revision.suppressions
     if found is None or not len(rows):
         return []
     is_degraded = group.degraded[rows] if len(group.degraded) else np.zeros(len(rows), dtype=np.bool_)
-    changes: list[Change] = []
+    changes: list[SuppressionChange] = []
     for part, has_features in ((rows[~is_degraded], True), (rows[is_degraded], False)):
         if len(part):
             columns = columns_of(group, with_features=has_features)
@@ -66,7 +66,7 @@ def changes_of(group: RowGroup, codes: NDArray[np.intp], rows: NDArray[np.intp],
     return sorted(changes)
 
 
-def changed(codes: NDArray[np.intp], changes: list[Change]) -> NDArray[np.intp]:
+def changed(codes: NDArray[np.intp], changes: list[SuppressionChange]) -> NDArray[np.intp]:
     """The verdicts' codes with these changes."""
     after = codes.copy()
     for row, _, code in changes:
