@@ -7,10 +7,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.features.windows.spec import EventTimeSpec
 from serving.models.manifest import FieldSpec, Manifest
 from serving.scoring.entity import canonical
 from serving.stream.codecs.codec import DecodedEvent, EventCodec, Undecodable, undecodable
-from serving.stream.codecs.columns import EventColumns, event_time_us
+from serving.stream.codecs.columns import EventColumns
+from serving.stream.event_time import event_time_of
 from serving.stream.events import StreamEvents
 from serving.stream.ports import Partition, StreamRecord
 
@@ -42,6 +44,8 @@ class EventParser:
     keys: tuple[str, ...]
     time_field: str | None
     max_bytes: int
+    declared_time: EventTimeSpec | None = None
+    """The columns that say when an event was known, where it has no time_field."""
 
     @classmethod
     def of(cls, manifest: Manifest, codec: EventCodec, more: Mapping[str, str], max_bytes: int) -> "EventParser":
@@ -51,7 +55,8 @@ class EventParser:
         known = {spec.name for spec in columns.columns}
         added = [FieldSpec(name=name, datatype=datatype) for name, datatype in more.items() if name not in known]
         columns = EventColumns((*columns.columns, *added), columns.defaults, columns.event_field, columns.allow_nonfinite)
-        return cls(codec, columns, tuple(k.name for k in manifest.entity_keys), manifest.event_time_field, max_bytes)
+        declared = None if manifest.windows is None else manifest.windows.event_time
+        return cls(codec, columns, tuple(k.name for k in manifest.entity_keys), manifest.event_time_field, max_bytes, declared)
 
     def parse(self, partition: Partition, records: Sequence[StreamRecord]) -> ParsedRecords:
         """Parse records of one partition. Raises StreamError if the codec cannot decode now; trying again may help."""
@@ -107,11 +112,11 @@ class EventParser:
     def _times(
         self, records: Sequence[StreamRecord], bodies: Sequence[DecodedEvent], rejected: dict[int, Undecodable]
     ) -> NDArray[np.int64]:
-        """When each event was known: its own field, else when it was produced."""
+        """When each event was known; see serving.stream.event_time."""
         field = self.time_field
-        if field is None:
+        if field is None and self.declared_time is None:
             return np.array([r.time_us for r in records], np.int64)
-        values = [body.get(field) for body in bodies]
+        values = [] if field is None else [body.get(field) for body in bodies]
         if set(map(type, values)) == {int}:
             try:
                 times = np.array(values, np.int64)
@@ -119,9 +124,9 @@ class EventParser:
                     return times
             except OverflowError:
                 pass
-        found = np.zeros(len(records), np.int64)
-        for row, value in enumerate(values):
-            moment = records[row].time_us if value is None else event_time_us(value, field)
+        found, known = np.zeros(len(records), np.int64), event_time_of(field, self.declared_time)
+        for row, (record, body) in enumerate(zip(records, bodies, strict=True)):
+            moment = known(body, record.time_us)
             if isinstance(moment, Undecodable):
                 rejected.setdefault(row, moment)
             else:
