@@ -102,9 +102,9 @@ class ExactDistinct:
         """Forget values that came last at or before `cut`, and what seconds up to `horizon` changed."""
         for second in [s for s in self.undo if s <= horizon]:
             del self.undo[second]
-        if len(self.last) > 2 * self.counts[-1] + 16:
+        if len(self.last) > 2 * self.counts[-1] + 4:
             self.last = {value: second for value, second in self.last.items() if second > cut}
-        if len(self.per_second) > 64:
+        if len(self.per_second) > 8:
             self.per_second = {second: count for second, count in self.per_second.items() if second > cut}
 
 
