@@ -12,7 +12,7 @@ from typing import Any, Final
 from serving.stream.windows.distinct import ExactDistinct, SketchedDistinct
 from serving.stream.windows.plan import WindowPlan
 
-_TRIM_FROM: Final = 8
+_TRIM_FROM: Final = 2
 _TRIM_EVERY: Final = 16
 _MOST_REMEMBERED: Final = 4
 """Times the bound: changes of an entity's values that are kept for late events; a host with more has a sketch."""
