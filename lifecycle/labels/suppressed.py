@@ -2,7 +2,7 @@
 
 Pure but for the bundles that it reads rows by; no model runs. The verdicts before suppressions are those of the records."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,6 +13,8 @@ from lifecycle.governance.replay.recompute import MODEL_WIDTHS, NotReplayable, g
 from lifecycle.governance.replay.revisions import RevisionBook, Unexplained
 from lifecycle.monitoring.windows.answered import event_key
 from serving.audit.encoding import decode_record
+from serving.audit.personal.redaction import is_redacted, reveal
+from serving.audit.personal.subject_keys import SubjectKeys
 from serving.audit.record import AuditRecord
 from serving.errors import ServingError
 from serving.models.verdicts import VERDICTS
@@ -54,26 +56,39 @@ class SuppressionTrial:
 def try_suppressions(
     ids: Sequence[str],
     compiled: Suppressions,
-    lines: Iterable[bytes],
+    records: Iterable[tuple[AuditRecord, frozenset[str]]],
     book: RevisionBook,
     labels: Mapping[str, str],
     now_us: int,
     on_progress: Callable[[int], None] = lambda count: None,
 ) -> SuppressionTrial:
-    """Judge each record's rows. labels: the analysts' words by event. now_us: as of when entries have expired."""
+    """Judge each record's rows.
+
+    records: with the columns of which something is gone. labels: the analysts' words by event. now_us: as of when entries have expired."""
     trial = SuppressionTrial({name: SuppressionEffect() for name in ids})
     revisions: dict[str, LoadedRevision] = {}
-    for line in lines:
-        record = decode_record(line)
+    for record, gone in records:
         trial.records += 1
         trial.rows += record.rows
         codes = verdicts_before(record)
         trial.alerts += int((codes == 2).sum())
         trial.investigated += int((codes == 1).sum())
-        if np.isin(codes, (1, 2)).any():
+        if not gone.isdisjoint(compiled.columns):
+            trial.unread, trial.why_unread = (
+                trial.unread + 1,
+                f"columns {sorted(gone)} are redacted, or their person was erased",
+            )
+        elif np.isin(codes, (1, 2)).any():
             _try_one(trial, compiled, record, codes, book, revisions, labels, now_us)
         on_progress(1)
     return trial
+
+
+def opened(lines: Iterable[bytes], keys: SubjectKeys) -> Iterator[tuple[AuditRecord, frozenset[str]]]:
+    """The records with what can be decrypted, and the columns of which something is gone."""
+    for line in lines:
+        record = decode_record(line)
+        yield reveal(record, keys) if is_redacted(line) else (record, frozenset())
 
 
 def verdicts_before(record: AuditRecord) -> NDArray[np.intp]:
@@ -109,8 +124,8 @@ def _try_one(
         return
     for row, name, _ in changes:
         effect = trial.effects[name]
-        effect.alerts += codes[row] == 2
-        effect.investigated += codes[row] == 1
+        effect.alerts += int(codes[row] == 2)
+        effect.investigated += int(codes[row] == 1)
         number = row if record.row_numbers is None else int(record.row_numbers[row])
         word = labels.get(event_key(record.receipt, number, is_alone=record.rows == 1 and record.row_numbers is None))
         effect.attacks += word == "attack"

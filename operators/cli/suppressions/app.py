@@ -11,8 +11,12 @@ from operators.cli.console import CommandError, Json, errors, page, print_json, 
 from operators.cli.control_plane import StoreDir
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lifecycle.labels.label import Label
     from lifecycle.labels.suppressed import SuppressionTrial
     from operators.suppression import Suppression
+    from serving.audit.record import AuditRecord
 
 app = typer.Typer(no_args_is_help=True, help="Known causes of false alarms: check them before they are rolled out.")
 SuppressionFile = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file with `suppressions`.")]
@@ -89,10 +93,7 @@ def _print(records: list[dict[str, Any]], trial: "SuppressionTrial | None") -> N
 def _trial(
     entries: "tuple[Suppression, ...]", model: str, version: str | None, newest: int, store_dir: Path | None
 ) -> "SuppressionTrial":
-    from lifecycle.governance.acts import LABELS
-    from lifecycle.governance.archive.record_log import RecordChoice, RecordLog
     from lifecycle.governance.replay.revisions import RevisionBook
-    from lifecycle.labels.label_log import LabelLog
     from lifecycle.labels.suppressed import try_suppressions
     from operators.cli.rollout.start import bundle_of
     from operators.suppression import served_suppressions
@@ -105,11 +106,76 @@ def _trial(
     compiled = suppressions_of(bundle.manifest, RevisionSpec(bundle=bundle.digest, suppressions=served_suppressions(entries)))
     if compiled is None:
         raise CommandError("the file has no suppressions; there is nothing to try")
-    labels = {}
-    if (store / LABELS).is_dir():
-        labels = {event: str(one.verdict) for event, one in LabelLog(store / LABELS).current(model).items()}
-    lines = RecordLog(store / "audit").newest(newest, RecordChoice(model=model))
+    labels = {event: str(one.verdict) for event, one in _labels(store, model).items()}
     with errors.status("trying the suppressions on the prediction log"):
         return try_suppressions(
-            [entry.id for entry in entries], compiled, lines, RevisionBook(store), labels, time.time_ns() // 1000
+            [entry.id for entry in entries],
+            compiled,
+            _records(store, model, newest),
+            RevisionBook(store),
+            labels,
+            time.time_ns() // 1000,
         )
+
+
+def _labels(store: Path, model: str) -> "Mapping[str, Label]":
+    """The last word on each event."""
+    from lifecycle.governance.acts import LABELS
+    from lifecycle.labels.label_log import LabelLog
+
+    return LabelLog(store / LABELS).current(model) if (store / LABELS).is_dir() else {}
+
+
+def _records(store: Path, model: str, newest: int) -> "Iterator[tuple[AuditRecord, frozenset[str]]]":
+    from lifecycle.governance.archive.record_log import RecordChoice, RecordLog
+    from lifecycle.labels.suppressed import opened
+    from serving.audit.personal.subject_keys import SubjectKeys
+
+    lines = RecordLog(store / "audit").newest(newest, RecordChoice(model=model))
+    return opened(lines, SubjectKeys(store / "keys" / "subjects"))
+
+
+@app.command()
+def draft(
+    model: Annotated[str, typer.Option("--model", help="Model whose false alarms were labelled.")],
+    version: Annotated[str | None, typer.Option("--version", help="Version of the model (default: the newest).")] = None,
+    newest: Annotated[
+        int, typer.Option("--records", min=0, help="Look for the events in so many of the log's newest records.")
+    ] = 20_000,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it there (default: stdout).")] = None,
+    store_dir: StoreDir = None,
+    as_json: Json = False,
+) -> None:
+    """Draft suppressions from alerts that analysts labelled benign: entity and matched rules, for 14 days. Review them before use."""
+    import yaml
+
+    from lifecycle.labels.suppression_drafts import draft_suppressions, end_of_drafts
+    from operators.cli.rollout.start import bundle_of
+    from serving.rules.declared.rules_yaml import FOLDER, THRESHOLDS, parse_rules_file
+    from serving.settings import ServingSettings
+
+    store = store_dir or ServingSettings().store_dir
+    bundle = bundle_of(store, model, version)
+    path = bundle.folder / FOLDER / THRESHOLDS
+    rules = parse_rules_file(path.read_bytes()).thresholds if bundle.manifest.rules is not None and path.is_file() else ()
+    found = draft_suppressions(
+        _records(store, model, newest),
+        _labels(store, model),
+        bundle.manifest.entity_keys,
+        {rule.id: rule.when for rule in rules},
+        {rule.id: rule.techniques for rule in rules},
+    )
+    expires = end_of_drafts(datetime.now(UTC))
+    document = {"suppressions": [{**entry, "expires": expires} for entry in found.entries]}
+    text = yaml.safe_dump(document, sort_keys=False, width=160, allow_unicode=True)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({**document, "attacked": found.attacked, "omitted": found.omitted, "unread": found.unread})
+    elif out is None:
+        typer.echo(text, nl=False)
+    errors.print(
+        f"{len(found.entries)} drafts; left out: {found.attacked} entities with a labelled attack, {found.omitted} over the bound, "
+        f"{found.unread} labelled events whose entity cannot be read",
+        markup=False,
+    )

@@ -1,19 +1,27 @@
 """`vedette suppressions check`: files of suppressions, and what they would do to the prediction log."""
 
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from lifecycle.governance.replay.revisions import RevisionBook
-from lifecycle.labels.suppressed import SuppressionEffect, try_suppressions
+from lifecycle.labels.label import Label
+from lifecycle.labels.label_log import LabelLog
+from lifecycle.labels.suppressed import SuppressionEffect, opened, try_suppressions
+from lifecycle.labels.suppression_drafts import draft_suppressions, end_of_drafts
+from operators.cli.documents import read_suppressions
 from operators.cli.main import app
 from operators.cli.rollout.start import suppressions_of
 from operators.rollout.spec import Revision
 from serving.audit.encoding import encode_record
+from serving.audit.personal.subject_keys import SubjectKeys
 from serving.rules.declared.suppressions import SuppressionRules
 from serving.spec import SuppressionSpec
+from tests.unit.serving.scoring.rules.test_rules_beside import BESIDE
 from tests.unit.serving.scoring.variants import World, request, spec, threat
 
 ENTRY = {
@@ -24,6 +32,7 @@ ENTRY = {
     "when": "host == 'a'",
     "becomes": "benign",
 }
+KEYS = SubjectKeys(Path("no-such-folder"))
 COLUMNS = {"host": "BYTES", "level": "FP32"}
 
 
@@ -90,7 +99,7 @@ async def test_what_entries_would_have_suppressed_and_how_many_of_it_were_attack
     trial = try_suppressions(
         ["scanner", "ended"],
         SuppressionRules(entries, COLUMNS),
-        lines,
+        opened(lines, KEYS),
         RevisionBook(world.store.root),
         labels,
         world.clock.now_us(),
@@ -98,3 +107,70 @@ async def test_what_entries_would_have_suppressed_and_how_many_of_it_were_attack
     assert trial.effects["scanner"] == SuppressionEffect(alerts=2, investigated=1, attacks=1, benign=1)
     assert trial.effects["ended"].rows == 0
     assert (trial.records, trial.rows, trial.alerts, trial.investigated, trial.unread) == (3, 5, 3, 1, 0)
+
+
+def label(event: str, verdict: str, by: str = "ben") -> Label:
+    return Label(label_id=event, event=event, model="threat", verdict=verdict, analyst=by, time_us=1_700_000_000_000_000)
+
+
+async def test_drafts_are_of_entities_and_rules_and_of_no_entity_that_attacked(tmp_path):
+    world, bundle = World(tmp_path), threat(tmp_path / "bundle", "1", files={"rules/rules.yaml": BESIDE}, rules={})
+    world.store.add(bundle)
+    await world.service.apply(spec(bundle))
+    await world.service.infer(request("a", "a", "b", "b", "c", "d", level=[2.0, 3.0, 2.0, 2.0, -6.0, -1.0]))
+    (record,) = world.audit.records
+    words = ("benign", "benign", "benign", "attack", "benign", "benign")
+    labels = {f"{record.receipt}#{row}": label(f"{record.receipt}#{row}", word) for row, word in enumerate(words)}
+    rules = {"very-low": "level < -5.0", "low": "level < -2.0"}
+    lines = opened([encode_record(record)[:-1]], KEYS)
+    found = draft_suppressions(lines, labels, bundle.manifest.entity_keys, rules, {"very-low": ("T1498.001",)})
+    assert [entry["when"] for entry in found.entries] == ['host == "a"', 'host == "c" && (level < -5.0) && (level < -2.0)']
+    assert (found.attacked, found.omitted, found.unread) == (1, 0, 0)
+    assert "T1498.001" in found.entries[1]["reason"]
+    assert {entry["owner"] for entry in found.entries} == {"ben"}
+    drafts = [{**entry, "expires": end_of_drafts(datetime(2026, 1, 1, tzinfo=UTC))} for entry in found.entries]
+    assert len(read_suppressions(written(tmp_path, *drafts))) == 2
+    compiled = SuppressionRules([SuppressionSpec.model_validate(entry) for entry in drafts], COLUMNS)
+    assert compiled.columns == {"host", "level"}
+
+
+async def test_drafts_are_bounded(tmp_path):
+    world, bundle = World(tmp_path), threat(tmp_path / "bundle", "1")
+    world.store.add(bundle)
+    await world.service.apply(spec(bundle))
+    await world.service.infer(request(*(f"h{n}" for n in range(60)), level=2.0))
+    (record,) = world.audit.records
+    labels = {f"{record.receipt}#{row}": label(f"{record.receipt}#{row}", "benign") for row in range(60)}
+    found = draft_suppressions([(record, frozenset())], labels, bundle.manifest.entity_keys, {}, {})
+    assert (len(found.entries), found.omitted) == (50, 10)
+    gone = draft_suppressions([(record, frozenset({"host"}))], labels, bundle.manifest.entity_keys, {}, {})
+    assert (gone.entries, gone.unread) == ((), 60)
+
+
+async def answered_store(tmp_path):
+    world, bundle = World(tmp_path), threat(tmp_path / "bundle", "1")
+    world.store.add(bundle)
+    await world.service.apply(spec(bundle))
+    await world.service.infer(request("a", "b", level=2.0))
+    folder = world.store.root / "audit"
+    folder.mkdir()
+    (folder / "segment-0000000000000001-r-000001.jsonl").write_bytes(b"".join(map(encode_record, world.audit.records)))
+    receipt = world.audit.records[0].receipt
+    LabelLog(world.store.root / "labels").give_all([label(f"{receipt}#0", "benign"), label(f"{receipt}#1", "attack")])
+    return world
+
+
+async def test_the_verbs_read_a_store(tmp_path):
+    world = await answered_store(tmp_path)
+    where = ("--model", "threat", "--store-dir", world.store.root, "--json")
+    done = run("draft", "-o", tmp_path / "drafts.yaml", *where)
+    assert done.exit_code == 0, done.exception
+    (entry,) = read_suppressions(tmp_path / "drafts.yaml")
+    assert (entry.when, entry.owner, entry.becomes) == ('host == "a"', "ben", "investigate")
+    done = run("check", tmp_path / "drafts.yaml", *where)
+    found = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert found["log"]["alerts"] == 2
+    assert [(one["alerts"], one["attacks"], one["benign"]) for one in found["suppressions"]] == [(1, 0, 1)]
+    wide = written(tmp_path, {**ENTRY, "when": "level > 1.0"})
+    assert run("check", wide, *where[:-1]).exit_code == 1, "it would hide an event that is labelled an attack"
