@@ -16,7 +16,7 @@ import orjson
 from fastavro import _read_py as python_reader
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from serving.stream.codecs.codec import CodecLimits, DecodedEvent, Undecodable, undecodable
+from serving.stream.codecs.codec import CodecLimits, DecodedEvent, Undecodable, plain, undecodable
 from serving.stream.codecs.json_codec import count_names
 from serving.stream.ports import StreamRecord
 
@@ -73,6 +73,7 @@ class AvroReader:
         if shape.least_values > self._limits.items:
             raise AvroSchemaProblem(f"the Avro schema has more than {self._limits.items} values in each event")
         self._read: Callable[..., Any] = python_reader.schemaless_reader if shape.holds_itself else fastavro.schemaless_reader
+        self._has_logical_types = any("logicalType" in each for each in (text, *(references or {}).values(), repr(reader)))
         self.fingerprint = bytes.fromhex(fingerprint(to_parsing_canonical_form(self._schema), "CRC-64-AVRO"))
         """CRC-64-AVRO of the schema, as the single-object encoding has it."""
 
@@ -92,7 +93,9 @@ class AvroReader:
                 f"{len(payload) - stream.tell()} bytes are left over behind the Avro datum: it has another schema"
             )
         names = count_names(event, self._limits)
-        return names if isinstance(names, Undecodable) else event
+        if isinstance(names, Undecodable):
+            return names
+        return plain(event) if self._has_logical_types else event
 
 
 class AvroCodec:

@@ -1,6 +1,8 @@
 """The port of the codecs: records in, events or reasons out."""
 
 from collections.abc import Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -8,11 +10,12 @@ import msgspec
 from serving.stream.ports import StreamError, StreamRecord
 
 DecodedEvent = dict[str, Any]
-"""One event as it was decoded: field -> value. Values are what JSON has (text, whole and other numbers, bool, None, lists, objects); Avro
-and Protobuf add bytes, and Avro's logical types datetime, date, time, Decimal and UUID."""
+"""One event as it was decoded: field -> value. Values are what JSON has (text, numbers, bool, None, lists, objects), whatever the format,
+so that rules, columns and alerts read every format alike; Avro and Protobuf add bytes. Times are RFC 3339 text."""
 
 _MOST_REASON: Final = 500
 """Characters of a reason; it goes into a header."""
+_PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _MOST_SHOWN: Final = 60
 """Characters of a value that a reason quotes: events hold what is personal."""
 
@@ -44,6 +47,26 @@ class EventCodec(Protocol):
     def decode(self, records: Sequence[StreamRecord]) -> list[DecodedEvent | Undecodable]:
         """One event, or the reason why there is none, for each record, in order. Raises SchemasUnreachable, and nothing else."""
         ...
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: times as RFC 3339, decimals as numbers, UUIDs as text. Bytes stay.
+
+    >>> plain({"at": datetime(2011, 8, 18, 15, 47, tzinfo=UTC), "sums": [Decimal("1.25")]})
+    {'at': '2011-08-18T15:47:00Z', 'sums': [1.25]}
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is dict:
+        return {name: inner if type(inner) in _PLAIN else plain(inner) for name, inner in value.items()}
+    if kind is list:
+        return [inner if type(inner) in _PLAIN else plain(inner) for inner in value]
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, Decimal):
+        return float(value)
+    return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
 def undecodable(reason: str) -> Undecodable:

@@ -1,8 +1,8 @@
 """Events in Protobuf: messages of a descriptor set, made at run time; no generated code. The one door to google.protobuf in this room.
 
-A message becomes an event by field name: enums by name, Timestamp as datetime, wrappers as their value, Duration in seconds, 64-bit numbers
-as numbers (not as text, as Protobuf's own JSON has them). A field without presence that was not sent has its zero, as proto3 means
-it; one with presence is left out. Unknown fields are left out."""
+A message becomes an event by field name: enums by name, Timestamp as RFC 3339 text, wrappers as their value, Duration in seconds, 64-bit
+numbers as numbers (not as text, as Protobuf's own JSON has them). A field without presence that was not sent has its zero, as proto3
+means it; one with presence is left out. Unknown fields are left out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from serving.stream.codecs.codec import CodecLimits, DecodedEvent, Undecodable, undecodable
+from serving.stream.codecs.codec import CodecLimits, DecodedEvent, Undecodable, plain, undecodable
 from serving.stream.codecs.framing import FIRST_MESSAGE
 from serving.stream.codecs.json_codec import count_names
 from serving.stream.ports import StreamRecord
@@ -142,7 +142,7 @@ class ProtobufReader:
             return None
         name = field.message_type.full_name
         if name == "google.protobuf.Timestamp":
-            return lambda stamp: _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
+            return lambda stamp: plain(_EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000))
         if name == "google.protobuf.Duration":
             return lambda lasts: lasts.seconds + lasts.nanos / 1e9
         if name in _WRAPPERS:

@@ -1,10 +1,11 @@
 """Avro records: data and schemas that lie, evolution of schemas, and the values that events have."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from io import BytesIO
 from typing import Any
+from uuid import UUID
 
 import fastavro
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from serving.stream.codecs.avro_codec import AvroCodec, AvroReader, AvroSchemaProblem, parsed
 from serving.stream.codecs.codec import CodecLimits, Undecodable
+from serving.stream.codecs.columns import event_time_us
 from serving.stream.ports import Partition, StreamRecord
 
 FLOW = {
@@ -51,13 +53,32 @@ def test_a_datum_is_an_event() -> None:
     assert reader(FLOW).read(written(FLOW, EVENT)) == EVENT
 
 
-def test_logical_types_are_values() -> None:
-    schema = record(
-        ("at", {"type": "long", "logicalType": "timestamp-micros"}),
-        ("price", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}),
+def test_logical_types_are_values_as_json_has_them() -> None:
+    long, number = (
+        {"type": "long", "logicalType": "timestamp-micros"},
+        {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
     )
-    event = {"at": datetime(2011, 8, 18, tzinfo=UTC), "price": Decimal("1.25")}
-    assert reader(schema).read(written(schema, event)) == event
+    schema = record(
+        ("at", long),
+        ("local", {"type": "long", "logicalType": "local-timestamp-millis"}),
+        ("day", {"type": "int", "logicalType": "date"}),
+        ("clock", {"type": "long", "logicalType": "time-micros"}),
+        ("price", number),
+        ("who", {"type": "string", "logicalType": "uuid"}),
+        ("within", {"type": "array", "items": {"type": "map", "values": ["null", number]}}),
+        ("raw", "bytes"),
+    )
+    event = {
+        "at": datetime(2011, 8, 18, 15, 47, 57, 500_000, tzinfo=UTC), "local": datetime(2011, 8, 18, 15, 47, 57), "day": date(2011, 8, 18),
+        "clock": time(15, 47), "price": Decimal("1.25"), "who": UUID(int=7), "within": [{"a": Decimal("0.50"), "b": None}], "raw": b"\xff",
+    }  # fmt: skip
+    read = reader(schema).read(written(schema, event))
+    assert read == {
+        "at": "2011-08-18T15:47:57.500000Z", "local": "2011-08-18T15:47:57", "day": "2011-08-18", "clock": "15:47:00", "price": 1.25,
+        "who": "00000000-0000-0000-0000-000000000007", "within": [{"a": 0.5, "b": None}], "raw": b"\xff",
+    }  # fmt: skip
+    assert isinstance(read, dict)
+    assert event_time_us(read["at"], "at") == 1_313_682_477_500_000
 
 
 class TestEvolution:

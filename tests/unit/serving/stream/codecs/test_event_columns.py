@@ -1,8 +1,5 @@
 """Events to columns: types as the manifest says; a row that does not fit says why, and the others stay."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
-from decimal import Decimal
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,7 +52,6 @@ def test_what_fits(datatype: str, value: object, expected: object) -> None:
         pytest.param("FP64", 10**400, "too large", id="a whole number beyond any float"),
         pytest.param("FP32", 1e39, "expected a finite number of 32 bits", id="a number too large for 32 bits"),
         pytest.param("FP16", 70000, "expected a finite number of 16 bits", id="a number too large for 16 bits"),
-        pytest.param("FP64", Decimal("0.5"), "expected a number", id="a decimal is not taken for a float"),
         pytest.param("BOOL", 1, "1, expected true or false", id="one is not true"),
         pytest.param("BYTES", 7, "7, expected text", id="a number is no text"),
         pytest.param("BYTES", {"a": 1}, "'dict of 1', expected text", id="an object is no text"),
@@ -107,9 +103,6 @@ def test_a_batch_says_of_each_row_what_the_row_alone_says(datatype: str, values:
         pytest.param("2011-08-18T17:47:57.500+02:00", id="with an offset"),
         pytest.param("2011-08-18T15:47:57.5", id="without an offset it is UTC"),
         pytest.param(1_313_682_477_500_000, id="microseconds since the epoch"),
-        pytest.param(datetime(2011, 8, 18, 15, 47, 57, 500_000, tzinfo=UTC), id="a timestamp of Avro"),
-        pytest.param(datetime(2011, 8, 18, 17, 47, 57, 500_000, tzinfo=timezone(timedelta(hours=2))), id="of another zone"),
-        pytest.param(datetime(2011, 8, 18, 15, 47, 57, 500_000), id="of none"),
     ],
 )
 def test_when_it_happened(value: object) -> None:
@@ -117,7 +110,7 @@ def test_when_it_happened(value: object) -> None:
 
 
 def test_a_date_is_its_first_moment() -> None:
-    assert event_time_us(date(1970, 1, 2), "day") == 86_400_000_000
+    assert event_time_us("1970-01-02", "day") == 86_400_000_000
 
 
 @pytest.mark.parametrize("value", [None, True, 1.5, "yesterday", b"\xff", 2**62, [], "9999-99-99T00:00:00Z"])
