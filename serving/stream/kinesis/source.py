@@ -24,8 +24,10 @@ class _HeldShard:
     iterator: str | None
     next_offset: int
     """The first sequence number that was not delivered; 0: any."""
+    position: Position | None
+    """The committed one."""
     after: str
-    """Of the last record before the committed position."""
+    """Of the last record before it."""
     delivered: list[int] = field(default_factory=list)
     """Sequence numbers since that position."""
     is_over: bool = False
@@ -115,7 +117,7 @@ class KinesisSource:
             raise self._place.error(problem, "commit positions") from problem
         for number, (position, after, _) in lines.items():
             shard = self._held[number]
-            shard.after = after
+            shard.position, shard.after = position, after
             del shard.delivered[: bisect_left(shard.delivered, position.offset)]
 
     def _look(self, now_s: float) -> None:
@@ -125,6 +127,9 @@ class KinesisSource:
         self._looked_s = now_s
         lost = [number for number in self._held if not self._table.renew(self._stream, number)]
         self._drop(lost)
+        for number, shard in self._held.items():
+            if shard.is_over and not shard.delivered:  # its end was seen after everything was committed
+                self._table.commit(self._stream, {number: (shard.position or Position(shard.next_offset), shard.after, True)})
         shards = self._shards()
         leases = self._table.read(self._stream)
         for number in shards.keys() - leases.keys():
@@ -172,7 +177,7 @@ class KinesisSource:
             where = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": after}
         elif offset is None and self._start == "latest":
             where = {"ShardIteratorType": "LATEST"}
-        return _HeldShard(partition, self._iterator(partition.number, where), offset or 0, after)
+        return _HeldShard(partition, self._iterator(partition.number, where), offset or 0, position, after)
 
     def _iterator(self, number: int, where: Mapping[str, Any]) -> str | None:
         answer = self._kinesis.get_shard_iterator(StreamName=self._stream, ShardId=f"shardId-{number:012d}", **where)
