@@ -80,11 +80,12 @@ async def compose(
     watched: Sequence[MetricSource] = (),
     degraded: Callable[[], Sequence[str]] = tuple,
     around: Callable[[FeatureReader], FeatureReader] | None = None,
+    is_joined: Callable[[], bool] = lambda: True,
 ) -> Composition:
     """Wire one replica's objects, on the event loop of its listeners.
 
     reader: of features, in place of the online store's. around: puts another reader before the usual one. watched: further metrics to
-    show. degraded: what else is out, for readiness."""
+    show. degraded: what else is out, for readiness. is_joined: whether what else the process does has begun; it is not ready before."""
     configure_logging(settings.log_level)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
@@ -144,6 +145,7 @@ async def compose(
             model_threads=settings.model_threads,
             may_control=settings.repository_control,
             record=lambda change: served.update(change, lambda: newest_of_each(store)),
+            is_joined=is_joined,
         )
         stack.callback(service.close)
         stack.callback(asyncio.get_running_loop().create_task(service.watch_store()).cancel)

@@ -112,7 +112,10 @@ class StreamProcess:
         )
         self._worker: StreamWorker | None = None
         self._host = host = ReplicaHost(
-            own, partial(compose, watched=[self.counts.metrics], degraded=self._degraded, around=windows.over)
+            own,
+            partial(
+                compose, watched=[self.counts.metrics], degraded=self._degraded, around=windows.over, is_joined=self._is_joined
+            ),
         )
         correlations = ServedCorrelations(
             lambda model: host.service.stable_rules(model),  # noqa: PLW0108  # there is no service before it is started
@@ -147,6 +150,9 @@ class StreamProcess:
     def partitions(self) -> tuple[Partition, ...]:
         """The partitions that the worker owns."""
         return self._worker.partitions if self._worker is not None else ()
+
+    def _is_joined(self) -> bool:
+        return self._worker is not None and self._worker.is_joined
 
     def _degraded(self) -> Sequence[str]:
         if self.counts.is_paused:

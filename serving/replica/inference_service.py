@@ -38,7 +38,8 @@ _log = logging.getLogger("vedette.service")
 class ModelServer:
     """Port InferenceService over a bundle store. All methods but `is_*` and metadata run on the listeners' event loop.
 
-    record: writes a client's change to where other replicas and the next start read it; called in a thread."""
+    record: writes a client's change to where other replicas and the next start read it; called in a thread. is_joined: whether what else
+    this process does has begun; it is not ready before."""
 
     def __init__(
         self,
@@ -52,9 +53,10 @@ class ModelServer:
         model_threads: int,
         may_control: bool,
         record: Callable[[Change], object] | None = None,
+        is_joined: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store, self._scorer, self._metrics, self._tracer = store, scorer, metrics, tracer
-        self._may_control, self._record = may_control, record
+        self._may_control, self._record, self._is_joined = may_control, record, is_joined
         self._snapshot = ServedModels()
         self._store_versions: frozenset[LoadedKey] = frozenset()
         self._owner = SpecOwner(self._apply_loaded, self._load_all, self._settle)
@@ -76,7 +78,8 @@ class ModelServer:
     def is_ready(self) -> bool:
         """Whether the first specification was loaded or refused, and at least one of its models answers. A model that is not loaded
         shows in `is_model_ready`, the index and the metrics; it takes no other model out of service."""
-        return self._snapshot.is_settled and (bool(self._snapshot.current) or not self._owner.spec.models)
+        is_loaded = self._snapshot.is_settled and (bool(self._snapshot.current) or not self._owner.spec.models)
+        return is_loaded and self._is_joined()
 
     def why_not_ready(self) -> str:
         """Which variants are not loaded and why; empty if all are."""

@@ -97,6 +97,11 @@ class StreamWorker:
         """The partitions that it owns."""
         return tuple(self._owned)
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether it is a member of its group."""
+        return self._source is not None
+
     def run(self) -> None:
         """Work until asked to stop; then commit what is scored and leave the group. Raises StreamError if it cannot join it at first."""
         is_first, pause_s = True, _FIRST_PAUSE_S

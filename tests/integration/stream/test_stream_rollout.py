@@ -49,6 +49,12 @@ def scraped(port, name):
     return [s for family in text_string_to_metric_families(page) for s in family.samples if s.name == name]
 
 
+def is_ready(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/v2/health/ready")
+    return connection.getresponse().status == 200
+
+
 def evidence(port, name, **labels):
     found = [s for s in scraped(port, name) if labels.items() <= s.labels.items()]
     return sum(s.value for s in found), {s.labels["replica"] for s in found if s.value}
@@ -70,7 +76,8 @@ def test_an_entity_meets_one_variant_on_the_stream_and_over_http(kafka, tmp_path
         run.produce([(h, json.dumps({"host": h, "level": 2.0, "event_id": f"{first}-{h}"}).encode()) for h in hosts])
 
     try:
-        with working(StreamProcess(settings, run.settings, threading.Event())):
+        with working(StreamProcess(settings, run.settings, threading.Event())) as own_port:
+            until(lambda: is_ready(own_port), every_s=0.2)
             send("first")
             until(lambda: run.written() >= ENTITIES, every_s=0.2)
             over_http = dict(zip(hosts, post(port, hosts), strict=True))
