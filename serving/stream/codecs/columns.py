@@ -5,6 +5,7 @@ fails each value is looked at, so that a row says what is wrong with it and the 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from math import isfinite
 from typing import Any, Final
 
@@ -173,12 +174,15 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any, np.dtype[Any]], Any]]] = {
 
 
 def event_time_us(value: object, name: str) -> int | Undecodable:
-    """When an event happened, in microseconds since the epoch: from RFC 3339 text (without an offset: UTC), or from whole microseconds."""
+    """When an event happened, in microseconds since the epoch: from RFC 3339 text or a datetime (without an offset: UTC), or from whole
+    microseconds."""
     if type(value) is int and abs(value) < _MOMENT_LIMIT_US:
         return value
     try:
         if isinstance(value, str | bytes):
             return parse_time_us(value, f"the event's field {name!r}")
+        if isinstance(value, datetime):
+            return parse_time_us(value.isoformat(), f"the event's field {name!r}")
     except BadRequest:
         pass
     return undecodable(

@@ -1,5 +1,7 @@
 """Events to columns: types as the manifest says; a row that does not fit says why, and the others stay."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -103,6 +105,8 @@ def test_a_batch_says_of_each_row_what_the_row_alone_says(datatype: str, values:
         pytest.param("2011-08-18T17:47:57.500+02:00", id="with an offset"),
         pytest.param("2011-08-18T15:47:57.5", id="without an offset it is UTC"),
         pytest.param(1_313_682_477_500_000, id="microseconds since the epoch"),
+        pytest.param(datetime(2011, 8, 18, 15, 47, 57, 500_000, tzinfo=UTC), id="a datetime"),
+        pytest.param(datetime(2011, 8, 18, 15, 47, 57, 500_000), id="a datetime without a zone is UTC"),
     ],
 )
 def test_when_it_happened(value: object) -> None:
