@@ -22,6 +22,7 @@ from serving.batch.data.source import Source, SourceColumn
 from serving.batch.errors import BatchError
 from serving.batch.job import BatchJob
 from serving.batch.scoring.composed import REQUEST_ROWS, ComposedScorer, ComposeWith
+from serving.batch.scoring.given_features import GivenFeatures
 from serving.batch.scoring.verdict_rows import AUDIT, OtherRows, outputs_of
 from serving.clock import SystemClock
 from serving.errors import ServingError
@@ -113,7 +114,7 @@ class _BundleScorer:
             records="files",
         )
         self._source, self._datatypes = _columns(self._manifest)
-        self._scorer = ComposedScorer(job, compose, SystemClock())
+        self._scorer = ComposedScorer(job, compose, SystemClock(), GivenFeatures(self._manifest))
 
     def close(self) -> None:
         """Release everything."""
@@ -141,8 +142,9 @@ class _BundleScorer:
                     made[int(index[0])] = {"error": problem.message}
                 else:
                     waiting += np.array_split(index, 2)
-        names = [*outputs_of(self._manifest), *_audit(), "error"]
-        return pd.DataFrame.from_records(made, columns=names) if made else pd.DataFrame(columns=names)
+        kinds = {**outputs_of(self._manifest), **dict.fromkeys([*_audit(), "error"], pa.string())}
+        columns = {name: [row.get(name) for row in made] for name in kinds}
+        return pd.DataFrame({name: _series(values, kinds[name]) for name, values in columns.items()})
 
     def _ask(self, rows: TypedRows, index: NDArray[np.intp]) -> InferAnswer:
         columns = {
@@ -160,6 +162,11 @@ class _BundleScorer:
         same = {name: told.get(name) for name in _audit()}
         columns = {tensor.name: _plain(tensor, rows) for tensor in answer.outputs}
         return [{**same, **{name: values[row] for name, values in columns.items()}} for row in range(rows)]
+
+
+def _series(values: list[Any], kind: Any) -> Any:
+    """A column that Spark makes an array of, also where all of it is null."""
+    return pd.Series(values, dtype="float64" if pa.types.is_floating(kind) else object)
 
 
 def _plain(tensor: Tensor, rows: int) -> list[Any]:

@@ -34,8 +34,8 @@ class ComposeWith(Protocol):
 class ComposedScorer:
     """Answers requests about a job's model. Not for several threads."""
 
-    def __init__(self, job: BatchJob, compose: ComposeWith, clock: Clock) -> None:
-        """Load the model. Raises BatchError if it cannot be loaded."""
+    def __init__(self, job: BatchJob, compose: ComposeWith, clock: Clock, given: FeatureReader | None = None) -> None:
+        """Load the model. given: where features come from, if not from `reader`. Raises BatchError if the model cannot be loaded."""
         self.job, self.input, self.output = job, BatchFolder(job.input), BatchFolder(job.output)
         # A breaker spares clients a failing model; here it would set aside the good rows that come after some bad ones. A record that
         # is dropped because a queue is full would be lost, so each answer waits for its own.
@@ -51,7 +51,7 @@ class ComposedScorer:
         self._thread = threading.Thread(target=self._loop.run_forever, name="batch", daemon=True)
         self._thread.start()
         try:
-            self._composition = self._wait(self._open(compose))
+            self._composition = self._wait(self._open(compose, given or self.reader))
         except BaseException:
             self._stop()
             raise
@@ -83,8 +83,8 @@ class ComposedScorer:
             done_us=self._clock.now_us(),
         )
 
-    async def _open(self, compose: ComposeWith) -> Any:
-        composition = await compose(self._settings, reader=self.reader)
+    async def _open(self, compose: ComposeWith, reader: FeatureReader) -> Any:
+        composition = await compose(self._settings, reader=reader)
         revision = RevisionSpec.model_validate(dict(self.job.revision))
         spec = ModelSpec(name=self.job.model, version=self.job.version, revision=revision)
         await composition.service.apply(ServingSpec(models=(spec,)))
