@@ -16,6 +16,8 @@ from serving.stream.event_time import event_time_of
 from serving.stream.events import StreamEvents
 from serving.stream.ports import Partition, StreamRecord
 
+MOST_AHEAD_US: Final = 24 * 3_600_000_000
+"""How far an event's time may lie after the time at which its record was produced."""
 MOST_ENTITY: Final = 8192
 """Bytes of an entity's keys: they are the key of its messages."""
 
@@ -85,6 +87,14 @@ class EventParser:
         batch = self.columns.read(bodies)
         rejected = dict(batch.rejected)
         times = self._times(records, bodies, rejected)
+        for row in _ahead(times, records):
+            rejected.setdefault(
+                row,
+                undecodable(
+                    f"it says that it was known at {np.datetime64(int(times[row]), 'us')}Z, more than a day after its record was produced; "
+                    "correct the clock of its source"
+                ),
+            )
         columns = {tensor.name: tensor.data for tensor in batch.tensors}
         entities = self._entities(columns, len(records))
         if max(map(len, entities)) > MOST_ENTITY:
@@ -142,6 +152,12 @@ class EventParser:
         if record.value is None:
             return "the record has no value"
         return undecodable(f"the record has {len(record.value)} bytes, at most {self.max_bytes} are accepted").reason
+
+
+def _ahead(times: NDArray[np.int64], records: Sequence[StreamRecord]) -> list[int]:
+    """Events from the future: one of them would end the windows of all others."""
+    produced = np.array([r.time_us for r in records], np.int64)
+    return [int(row) for row in np.flatnonzero((produced > 0) & (times - produced > MOST_AHEAD_US))]
 
 
 def _texts(column: NDArray[np.object_]) -> list[bytes]:

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from serving.features.windows.spec import KIND_DATATYPES, NO_PORT, ValueKind, WindowAggregate, WindowSpec
 from serving.ports import Columns
 from serving.stream.windows.matching import ValueTest, matcher
+
+LARGEST: Final = 1e290
+"""Largest number of an event that is added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +27,13 @@ class SummedColumn:
     matches: ValueTest | None = None
 
     def numbers(self, column: NDArray[Any]) -> list[Any]:
-        """The numbers of n events; what is no finite number counts as 0."""
+        """The numbers of n events; NaN and what is beyond LARGEST count as 0, so that no sum overflows."""
         if self.matches is not None:
             return self.matches(column)
-        values = column if self.is_whole else column.astype(np.float64)
-        found: list[Any] = (values if self.is_whole else np.where(np.isfinite(values), values, 0.0)).tolist()
+        if not self.is_whole:
+            values = column.astype(np.float64)
+            column = np.where(np.abs(values) <= LARGEST, values, 0.0)
+        found: list[Any] = column.tolist()
         return found
 
 

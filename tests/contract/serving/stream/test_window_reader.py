@@ -188,3 +188,18 @@ def test_windows_that_the_registry_does_not_have_are_an_error_with_the_way_out(w
             await ask(reader, events)
 
     run(world, spec, work)
+
+
+def test_events_with_an_estimate_are_named_in_a_batch_and_in_a_part_of_it(world):
+    kind = WindowKind(world.spec, bound=3)
+    state = kind.open(PARTITION)
+    for low in range(0, 2000, 500):
+        events = batch(world, low, low + 500)
+        state.update(events)
+    flags = kind.sketched(events)
+    assert 0 < sum(flags) < 500
+    part = batch(world, 1700, 1800)
+    assert kind.sketched(part) == flags[200:300]
+    exact = WindowKind(world.spec)
+    exact.open(PARTITION).update(events)
+    assert exact.sketched(events) is None

@@ -203,3 +203,13 @@ def test_a_sketched_entity_does_not_mark_another() -> None:
     engine = WindowEngine(PLAN, bound=10, lateness_s=0)
     step(engine, [make(1.5, peer=str(i)) for i in range(50)] + [make(1.6, host=2)])
     assert step(engine, [make(3.5), make(3.5, host=2)]).sketched.tolist() == [True, False]
+
+
+def test_numbers_that_no_sum_can_hold_count_as_nothing() -> None:
+    engine = WindowEngine(PLAN, bound=100, lateness_s=0)
+    loads = [1.0, float("nan"), float("inf"), -float("inf"), 1.7e308, 1.7e308, 2.0]
+    for second, load in enumerate(loads):
+        step(engine, [make(second / 2 + 0.1)._replace(load=load, bytes=2**62)])
+    values = dict(zip([a.name for a in SPEC.aggregates], step(engine, [make(4.5)]).values[0, :WIDTH].tolist(), strict=True))
+    assert values["load"] == pytest.approx(3 / 7)
+    assert values["bytes"] == 7 * 2.0**62
