@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from lifecycle.datasets.columns import Checks, ColumnSpec, as_column
+from lifecycle.datasets.ensemble_spec import EnsembleSpec
 from lifecycle.datasets.provenance import Provenance
 from lifecycle.datasets.reasons import ReasonDeclaration
 from lifecycle.datasets.scenario import Scenario
@@ -188,6 +189,8 @@ class ModelSpec(_Part):
     known attack."""
     columns: tuple[str, ...] = ()
     """Inputs in order; empty: the request fields that no on-demand view turns into features, then all features."""
+    ensemble: EnsembleSpec | None = None
+    """Several models, and perhaps the rules, whose ranks make one score; unset: one model, whose score is a probability."""
     family_trees: Annotated[int, Field(ge=0, le=1000)] = 0
     """Number of trees for each family of `split.families`. Above 0 the graph also outputs the family of an attack; the score does not
     change."""
@@ -323,6 +326,9 @@ class Detector(_Part):
             raise ValueError("split.unit attack_type needs label.type_column")
         if self.model.family_trees and not (self.label.type_column and len(self.split.families) > 1):
             raise ValueError("model.family_trees needs label.type_column and two or more split.families")
+        ensemble, use = self.model.ensemble, self.rules.use if self.rules is not None else None
+        if (use == "member") != (ensemble is not None and ensemble.has_rules):
+            raise ValueError("rules with `use: member` and a member of model.ensemble with `rules: true` go together")
         return self
 
     def _named_columns(self) -> list[tuple[str, str]]:

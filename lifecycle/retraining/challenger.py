@@ -194,7 +194,10 @@ def _trees_of(contest: Contest, folder: Path, seed: int) -> tuple[Encoding, Fitt
     try:
         encoding, fitted = fitted_from_text(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        encoding, fitted = fit_rows(base, base.parts.train, seed)
+        encoding, again = fit_rows(base, base.parts.train, seed)
+        if not isinstance(again, Fitted):
+            raise NotTrainable("the champion is an ensemble, whose training is not continued; train it in full") from None
+        fitted = again
     except (ValueError, DetectorError) as problem:
         raise NotTrainable(f"{path}: {problem}; remove the file, and train the model in full") from problem
     frame = base.frame.iloc[:_CHECKED_ROWS]

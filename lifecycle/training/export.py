@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from lifecycle.errors import ExportError
+from lifecycle.training.ensemble.fitted import FittedEnsemble
+from lifecycle.training.ensemble.graph import ensemble_nodes
 from lifecycle.training.fit import UNKNOWN, Encoding, Fitted, FittedFamilies
 from serving.models.manifest import TensorAssembly
 from serving.models.onnx import OnnxModel
@@ -28,6 +30,8 @@ FEATURES: Final = "features"
 FAMILY: Final = "family"
 FAMILY_PROBABILITIES: Final = "family_probabilities"
 TOLERANCE: Final = 2e-6
+RANK_TOLERANCE: Final = 1e-4
+"""Of a rank: the last bits of a margin, times 1 / lifecycle.training.ensemble.ranks.MIN_GAP."""
 
 
 def assembly_of(encoding: Encoding) -> tuple[TensorAssembly, ...]:
@@ -46,7 +50,7 @@ def tensors_of(encoding: Encoding, frame: Any) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-def to_onnx(fitted: Fitted, encoding: Encoding, families: FittedFamilies | None = None) -> bytes:
+def to_onnx(fitted: Fitted | FittedEnsemble, encoding: Encoding, families: FittedFamilies | None = None) -> bytes:
     """The graph's bytes; the same model gives the same bytes."""
     inputs = [helper.make_tensor_value_info(c, TensorProto.STRING, [None, 1]) for c in encoding.codes]
     nodes, parts = [], []
@@ -60,7 +64,13 @@ def to_onnx(fitted: Fitted, encoding: Encoding, families: FittedFamilies | None 
     matrix = parts[0] if len(parts) == 1 else "matrix"
     if len(parts) > 1:
         nodes.append(helper.make_node("Concat", parts, [matrix], axis=1))
-    nodes += [_trees(fitted.boosters, matrix, "margin"), *_logistic()]
+    constants = [numpy_helper.from_array(np.array(v), n) for n, v in _CONSTANTS.items()]
+    if isinstance(fitted, FittedEnsemble):
+        merged, tables = ensemble_nodes(fitted, matrix, _trees, "attack")
+        nodes += [*merged, *_classes()]
+        constants += tables
+    else:
+        nodes += [_trees(fitted.boosters, matrix, "margin"), *_logistic(), *_classes()]
     outputs = [
         helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
@@ -72,7 +82,6 @@ def to_onnx(fitted: Fitted, encoding: Encoding, families: FittedFamilies | None 
             helper.make_tensor_value_info(FAMILY_PROBABILITIES, TensorProto.FLOAT, [None, k]),
             helper.make_tensor_value_info(FAMILY, TensorProto.STRING, [None]),
         ]
-    constants = [numpy_helper.from_array(np.array(v), n) for n, v in _CONSTANTS.items()]
     graph = helper.make_graph(nodes, "detector", inputs, outputs, constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", OPSET_ML)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="vedette")
@@ -81,13 +90,19 @@ def to_onnx(fitted: Fitted, encoding: Encoding, families: FittedFamilies | None 
 
 
 def check_parity(
-    model: OnnxModel, fitted: Fitted, encoding: Encoding, frame: Any, families: FittedFamilies | None = None
+    model: OnnxModel,
+    fitted: Fitted | FittedEnsemble,
+    encoding: Encoding,
+    frame: Any,
+    families: FittedFamilies | None = None,
 ) -> float:
     """Largest difference of a score, or a family's probability, between the graph and LightGBM on these rows.
 
-    Raises ExportError if it is over TOLERANCE."""
+    Raises ExportError if it is over TOLERANCE, or RANK_TOLERANCE for the score of an ensemble."""
     matrix, tensors = encoding.matrix(frame), tensors_of(encoding, frame)
-    worst = _largest(fitted.scores(matrix), model.run(tensors, ["probabilities"])["probabilities"][:, 1], "scores")
+    tolerance = RANK_TOLERANCE if isinstance(fitted, FittedEnsemble) else TOLERANCE
+    got = model.run(tensors, ["probabilities"])["probabilities"][:, 1]
+    worst = _largest(fitted.scores(matrix), got, "scores", tolerance)
     if families is None:
         return worst
     got = model.run(tensors, [FAMILY_PROBABILITIES])[FAMILY_PROBABILITIES]
@@ -95,13 +110,13 @@ def check_parity(
     return max(worst, *(_largest(expected[:, i], got[:, i], f"gives {n!r}, of") for i, n in enumerate(families.names)))
 
 
-def _largest(expected: NDArray[np.float64], found: NDArray[Any], does: str) -> float:
+def _largest(expected: NDArray[np.float64], found: NDArray[Any], does: str, tolerance: float = TOLERANCE) -> float:
     got = found.astype(np.float64)
     worst = float(np.abs(expected - got).max())
-    if not worst <= TOLERANCE:
+    if not worst <= tolerance:
         row = int(np.abs(expected - got).argmax())
         raise ExportError(
-            f"the ONNX graph {does} row {row} {got[row]:.7f}, LightGBM {expected[row]:.7f}; they must agree within {TOLERANCE:g}, "
+            f"the ONNX graph {does} row {row} {got[row]:.7f}, LightGBM {expected[row]:.7f}; they must agree within {tolerance:g}, "
             "so no bundle was made; use other model.parameters, or report this with the detector's file"
         )
     return worst
@@ -124,6 +139,12 @@ def _logistic() -> list[Any]:
         helper.make_node("Exp", ["against"], ["odds"]),
         helper.make_node("Add", ["odds", "one"], ["odds_plus_one"]),
         helper.make_node("Reciprocal", ["odds_plus_one"], ["attack"]),
+    ]
+
+
+def _classes() -> list[Any]:
+    """Outputs of the score: both classes, and the likelier one."""
+    return [
         helper.make_node("Sub", ["one", "attack"], ["benign"]),
         helper.make_node("Concat", ["benign", "attack"], ["probabilities"], axis=1),
         helper.make_node("GreaterOrEqual", ["attack", "half"], ["is_attack"]),

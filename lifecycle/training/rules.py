@@ -32,7 +32,7 @@ def rule_files(detector: Detector) -> dict[str, bytes]:
 
 def rule_column_names(detector: Detector) -> tuple[str, ...]:
     """Columns that its rules make for the model."""
-    return RULE_COLUMNS if detector.rules is not None and detector.rules.use == "feature" else ()
+    return RULE_COLUMNS if detector.rules is not None and detector.rules.use in ("feature", "member") else ()
 
 
 def with_rule_columns(detector: Detector, frame: Any, types: Mapping[str, str]) -> Any:

@@ -19,9 +19,11 @@ from lifecycle.datasets.datatypes import DATATYPES
 from lifecycle.datasets.detector import Detector
 from lifecycle.datasets.reasons import explain_spec
 from lifecycle.datasets.split import Parts, split
+from lifecycle.errors import DetectorError
 from lifecycle.metrics import ranking
 from lifecycle.training.calibrate import venn_abers
 from lifecycle.training.conformal import conformal_spec
+from lifecycle.training.ensemble.fitted import FittedEnsemble, fit_ensemble
 from lifecycle.training.example import EVENT_TIME, example_request
 from lifecycle.training.export import assembly_of, check_parity, tensors_of, to_onnx
 from lifecycle.training.features import FeatureStore, input_columns, with_features
@@ -180,7 +182,7 @@ def train(
         files,
         parity,
         rule_files(detector),
-        fitted,
+        fitted if isinstance(fitted, Fitted) else None,
     )
 
 
@@ -242,20 +244,39 @@ def _build(trained: Trained, folder: Path, version: str) -> Bundle:
     )
 
 
-def fit_rows(prepared: Prepared, rows: Mask, seed: int) -> tuple[Encoding, Fitted]:
+def fit_rows(prepared: Prepared, rows: Mask, seed: int) -> tuple[Encoding, Fitted | FittedEnsemble]:
     """The declared model, fitted on these rows. rows: shape (n,). Raises DetectorError."""
     encoding = encoding_of(prepared.frame.iloc[np.flatnonzero(rows)], prepared.columns)
     return encoding, _fitted(prepared, encoding, rows, seed)
 
 
-def _go_on(prepared: Prepared, onward: Continuation, seed: int) -> tuple[Encoding, Fitted]:
+def _go_on(prepared: Prepared, onward: Continuation, seed: int) -> tuple[Encoding, Fitted | FittedEnsemble]:
     """More trees on top of those that there are, in their encoding: a value that they do not know stays unknown."""
     return onward.encoding, _fitted(prepared, onward.encoding, onward.rows, seed, onward)
 
 
-def _fitted(prepared: Prepared, encoding: Encoding, rows: Mask, seed: int, onward: Continuation | None = None) -> Fitted:
+def _fitted(
+    prepared: Prepared, encoding: Encoding, rows: Mask, seed: int, onward: Continuation | None = None
+) -> Fitted | FittedEnsemble:
     where = np.flatnonzero(rows)
     kind, added = prepared.data.kind, prepared.added
+    if prepared.detector.model.ensemble is not None:
+        if onward is not None:
+            raise DetectorError(
+                "an ensemble is not continued, because its ranks are those of all training rows; train it in full"
+            )
+        rules = prepared.detector.rules
+        return fit_ensemble(
+            prepared.detector.model,
+            encoding,
+            encoding.matrix(prepared.frame.iloc[where]),
+            prepared.data.attack[where],
+            None if kind is None else kind[where],
+            seed,
+            given=None if added is None else added.fit_weights[where],
+            rules_weight=1.0 if rules is None else rules.weight,
+            rules_vote_alone=rules is not None and rules.use == "member",
+        )
     return fit(
         prepared.detector.model,
         encoding.matrix(prepared.frame.iloc[where]),

@@ -396,4 +396,4 @@ class Manifest(_ManifestPart):
     @property
     def rule_columns(self) -> tuple[str, ...]:
         """Columns of the model that its rules make."""
-        return RULE_COLUMNS if self.rules is not None and self.rules.use == "feature" else ()
+        return RULE_COLUMNS if self.rules is not None and self.rules.use in ("feature", "member") else ()

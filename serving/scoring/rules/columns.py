@@ -1,4 +1,4 @@
-"""Rules as columns of the model (`use: feature`): how many match a row, and how severe the most severe of them is. Core.
+"""Rules as columns of the model (`use: feature`, or `member` of its ensemble): how many match, and how severe the worst is. Core.
 
 They see what the request sends, and no features: the columns are the same whether or not the feature store is there."""
 
@@ -10,6 +10,6 @@ from serving.scoring.loaded_revision import LoadedRevision
 def fields_with_rules(revision: LoadedRevision, rows: ColumnRows) -> Columns:
     """The request fields of rows, with the columns of the rules if the revision's model takes them."""
     rules = revision.rules
-    if rules is None or rules.use != "feature":
+    if rules is None or rules.use not in ("feature", "member"):
         return rows.fields
     return {**rows.fields, **rules.features({**rows.keys, **rows.fields}, rows.rows)}
