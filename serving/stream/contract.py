@@ -67,7 +67,7 @@ class VerdictMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     degraded: bool = False
     """Defaults stood in for features, or rules for the model."""
     late: bool = False
-    """The event came after its windows were closed, so it is not counted in them."""
+    """The event came behind the watermark. It was scored at once; if it was not too late, later events count it in their windows."""
     sketched: bool = False
     """A distinct count among the features is an estimate."""
     suppressed_by: str | None = None
