@@ -5,6 +5,7 @@ several units at whole seconds. A unit that depends on earlier events for its wi
 alone, and do it again."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -132,8 +133,10 @@ def plan_windows(files: Sequence[InputFile], *, identity: str, window_s: int) ->
 def plan_files(files: Sequence[InputFile], *, identity: str, max_rows: int) -> list[WorkUnit]:
     """Units of data without times: rows of one file each, in the file's order, under the file's own folder."""
     units = []
+    stems = Counter(file.path.rpartition(".")[0] for file in files)
     for file in files:
         stem = file.path.rpartition(".")[0] or "rows"
+        stem = stem if stems[stem] < 2 else file.path  # a.parquet and a.pq
         for part, first in enumerate(range(0, file.rows, max_rows)):
             end = min(first + max_rows, file.rows)
             groups = [i for i, g in enumerate(file.groups) if g.first_row < end and g.first_row + g.rows > first]

@@ -43,6 +43,10 @@ _MODEL_LEVEL: Final[Level] = "high"
 _MOST_ALERT: Final = 900_000
 """Bytes of an alert with its event; Kafka takes 1,048,588 by default. A larger one is written without the event."""
 _MOST_ID: Final = 1000
+_MOST_KEY: Final = 64 * 1024
+"""Bytes of a record's key that its dead letter still has."""
+_MOST_TRACE: Final = 512
+"""Bytes of a trace context that is passed on; the standard's own have 55."""
 _JSON: Final = msgspec.json.Encoder()
 
 
@@ -149,11 +153,16 @@ def alert_of(
 
 
 def dead_letter(record: StreamRecord, reason: str, topics: MessageTopics) -> OutRecord:
-    """The record as it came, with the reason in a header, in one line."""
+    """The record as it came, with the reason in a header, in one line.
+
+    What Kafka might not take is left out, and the reason says so: a record that cannot be written would hold up its partition."""
+    value, key = record.value, record.key
+    if len(value or b"") > _MOST_ALERT:
+        reason, value = f"{reason} (its {len(value or b'')} bytes are left out here; they are in {record.id})", None
+    if len(key or b"") > _MOST_KEY:
+        reason, key = f"{reason} (its key of {len(key or b'')} bytes is left out here; it is in {record.id})", None
     line = undecodable(reason).reason.encode("utf-8", "replace")
-    return OutRecord(
-        topics.dead_letters, record.value, record.key, (*message_headers(record.id, record), (REASON_HEADER, line))
-    )
+    return OutRecord(topics.dead_letters, value, key, (*message_headers(record.id, record), (REASON_HEADER, line)))
 
 
 def message_headers(identity: str, record: StreamRecord) -> RecordHeaders:
@@ -161,7 +170,8 @@ def message_headers(identity: str, record: StreamRecord) -> RecordHeaders:
     own = ((ID_HEADER, identity.encode()),)
     if not record.headers:
         return own
-    return (*own, *[(name, value) for name, value in record.headers if name == TRACE_HEADER][:1])
+    traces = [(name, value) for name, value in record.headers if name == TRACE_HEADER and len(value) <= _MOST_TRACE]
+    return (*own, *traces[:1])
 
 
 def traceparent_of(parts: Sequence[StreamEvents]) -> str | None:
@@ -170,7 +180,7 @@ def traceparent_of(parts: Sequence[StreamEvents]) -> str | None:
     for events in parts:
         for record in events.records:
             for name, value in record.headers:
-                if name == TRACE_HEADER:
+                if name == TRACE_HEADER and len(value) <= _MOST_TRACE:
                     text = value.decode("ascii", "replace")
                     if text[-2:] == "01":
                         return text

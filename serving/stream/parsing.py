@@ -60,8 +60,10 @@ class EventParser:
         declared = None if manifest.windows is None else manifest.windows.event_time
         return cls(codec, columns, tuple(k.name for k in manifest.entity_keys), manifest.event_time_field, max_bytes, declared)
 
-    def parse(self, partition: Partition, records: Sequence[StreamRecord]) -> ParsedRecords:
-        """Parse records of one partition. Raises StreamError if the codec cannot decode now; trying again may help."""
+    def parse(self, partition: Partition, records: Sequence[StreamRecord], latest_us: int | None = None) -> ParsedRecords:
+        """Parse records of one partition. Raises StreamError if the codec cannot decode now; trying again may help.
+
+        latest_us: an event of a later time is refused, for it would make every event after it late; None: there is no such bound."""
         poison: list[Poison] = []
         fitting = [r for r in records if r.value is not None and len(r.value) <= self.max_bytes]
         if len(fitting) < len(records):
@@ -79,15 +81,20 @@ class EventParser:
             events = bodies  # type: ignore[assignment]
         if not fitting:
             return ParsedRecords(None, poison)
-        return self._checked(partition, fitting, events, poison)
+        return self._checked(partition, fitting, events, poison, latest_us)
 
     def _checked(
-        self, partition: Partition, records: list[StreamRecord], bodies: Sequence[DecodedEvent], poison: list[Poison]
+        self,
+        partition: Partition,
+        records: list[StreamRecord],
+        bodies: Sequence[DecodedEvent],
+        poison: list[Poison],
+        latest_us: int | None,
     ) -> ParsedRecords:
         batch = self.columns.read(bodies)
         rejected = dict(batch.rejected)
         times = self._times(records, bodies, rejected)
-        for row in _ahead(times, records):
+        for row in _days_ahead(times, records):
             rejected.setdefault(
                 row,
                 undecodable(
@@ -95,6 +102,9 @@ class EventParser:
                     "correct the clock of its source"
                 ),
             )
+        if latest_us is not None and times.max() > latest_us:
+            for row in np.flatnonzero(times > latest_us).tolist():
+                rejected.setdefault(row, self._ahead(int(times[row]), latest_us))
         columns = {tensor.name: tensor.data for tensor in batch.tensors}
         entities = self._entities(columns, len(records))
         if max(map(len, entities)) > MOST_ENTITY:
@@ -143,6 +153,16 @@ class EventParser:
                 found[row] = moment
         return found
 
+    def _ahead(self, at_us: int, latest_us: int) -> Undecodable:
+        what = (
+            "the time at which the record was produced" if self.time_field is None else f"the event's field {self.time_field!r}"
+        )
+        at, latest = (np.datetime_as_string(np.datetime64(us, "us"), unit="s", timezone="UTC") for us in (at_us, latest_us))
+        return undecodable(
+            f"{what} is {at}, later than {latest}, the clock of the worker and VEDETTE_STREAM_MAX_AHEAD_S; "
+            "set the clock of the source (or of the worker), or raise that setting"
+        )
+
     def _entities(self, columns: Mapping[str, NDArray[np.object_]], rows: int) -> Sequence[bytes]:
         if len(self.keys) == 1:
             return _texts(columns[self.keys[0]])
@@ -154,7 +174,7 @@ class EventParser:
         return undecodable(f"the record has {len(record.value)} bytes, at most {self.max_bytes} are accepted").reason
 
 
-def _ahead(times: NDArray[np.int64], records: Sequence[StreamRecord]) -> list[int]:
+def _days_ahead(times: NDArray[np.int64], records: Sequence[StreamRecord]) -> list[int]:
     """Events from the future: one of them would end the windows of all others."""
     produced = np.array([r.time_us for r in records], np.int64)
     return [int(row) for row in np.flatnonzero((produced > 0) & (times - produced > MOST_AHEAD_US))]

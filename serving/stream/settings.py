@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serving.settings import Port
@@ -15,12 +15,17 @@ class StreamSettings(BaseSettings):
     """What a worker reads, scores and writes, and how events are held."""
 
     model_config = SettingsConfigDict(
-        env_prefix="VEDETTE_STREAM_", frozen=True, use_attribute_docstrings=True, extra="ignore", allow_inf_nan=False
+        env_prefix="VEDETTE_STREAM_",
+        frozen=True,
+        use_attribute_docstrings=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # options may hold a password
     )
 
     servers: str = ""
     """Kafka's servers, HOST:PORT[,HOST:PORT]. `vedette stream` needs them."""
-    options: Mapping[str, str] = {}
+    options: Mapping[str, str] = Field(default={}, repr=False)
     """Properties of librdkafka for every connection, as JSON, e.g. `{"security.protocol": "SSL"}`."""
     group: str = "vedette"
     """Consumer group. Its workers share the partitions of the events."""
@@ -77,6 +82,9 @@ class StreamSettings(BaseSettings):
     as they come."""
     lateness_s: NonNegativeFloat = 120.0
     """An event that comes behind the watermark by no more than this is still counted in its windows."""
+    max_ahead_s: PositiveFloat = 120.0
+    """How far the time of an event may be ahead of the worker's clock. A later one goes to the dead letters: it would make every event
+    after it late. While it is no more than `VEDETTE_STREAM_LATENESS_S`, one source with a wrong clock stops no counting."""
     windows: bool = True
     """Whether the windows of the model's features are counted from the stream. Off: the features come from the online store."""
     distinct_values: PositiveInt = 8192

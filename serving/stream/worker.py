@@ -203,7 +203,8 @@ class StreamWorker:
         self._counts.events["repeated"] += len(found) - len(fresh)
 
         def parse() -> ParsedRecords:
-            return self._model.parser().parse(partition.partition, fresh)
+            latest_us = time.time_ns() // 1000 + int(self._settings.max_ahead_s * 1e6)
+            return self._model.parser().parse(partition.partition, fresh, latest_us)
 
         events, poison = self._patiently(parse) if fresh else ParsedRecords(None, ())
         if self._owned.get(partition.partition) is not partition:

@@ -32,7 +32,7 @@ def signals_of(output: BatchFolder, entry: UnitDone, spec: BehaviourSpec, base_r
             kind="batch",
             name=entry.model,
             probability=float(p),
-            at_us=int(row["window_end"].timestamp() * 1_000_000),
+            at_us=min(int(row["window_end"].timestamp() * 1_000_000), now_us),  # one from the future would not grow old
             id=f"{entry.model}/{row['window_start'].isoformat()}",
             arrived_us=now_us,
             revision=entry.revision,

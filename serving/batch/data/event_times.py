@@ -13,7 +13,9 @@ from serving.batch.errors import BatchInputError
 NO_TIME: Final = np.iinfo(np.int64).min
 """Stands for a time that is null, or out of range together with its duration."""
 _LONGEST_S: Final = 1e9
-_LATEST_US: Final = 2**61
+_FIRST_US: Final = -62_135_596_800_000_000
+_END_US: Final = 253_402_300_800_000_000
+"""The years 1 to 9999: folders are named by dates. Other times are none."""
 
 
 def event_times_us(table: Any, spec: SourceTime) -> NDArray[np.int64]:
@@ -25,7 +27,7 @@ def event_times_us(table: Any, spec: SourceTime) -> NDArray[np.int64]:
         seconds = _floats(table[spec.duration], spec.duration)
         is_wrong = ~((seconds >= 0) & (seconds <= _LONGEST_S)) | (micros == NO_TIME)
         added = np.round(np.where(is_wrong, 0.0, seconds) * 1e6).astype(np.int64)
-        micros = np.where(is_wrong, NO_TIME, micros + added)
+        micros = np.where(is_wrong | (micros + added >= _END_US), NO_TIME, micros + added)
     return micros
 
 
@@ -48,7 +50,7 @@ def _micros(column: Any, spec: SourceTime) -> NDArray[np.int64]:
     except pa.ArrowInvalid as problem:
         raise BatchInputError(f"column {spec.column!r}: {problem}; expected timestamps") from problem
     values = stamps.fill_null(NO_TIME).to_numpy()
-    return np.where(np.abs(values) < _LATEST_US, values, NO_TIME)
+    return np.where((values >= _FIRST_US) & (values < _END_US), values, NO_TIME)
 
 
 def _has_offset(column: Any) -> bool:

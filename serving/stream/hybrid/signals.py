@@ -60,14 +60,15 @@ def pending_of(message: InvestigateMessage) -> PendingCheck:
 
 
 def event_time_of(verdict: VerdictMessage, otherwise_us: int) -> int:
-    """When the event happened, microseconds; `otherwise_us` if the verdict does not say it in RFC 3339."""
+    """When the event happened, microseconds; `otherwise_us`, when it came, if the verdict does not say it in RFC 3339, or says a time
+    after that: a signal from the future would not grow old."""
     if verdict.event_time is None:
         return otherwise_us
     try:
         moment = datetime.fromisoformat(verdict.event_time)
     except ValueError:
         return otherwise_us
-    return max(round(moment.timestamp() * 1e6), 0) if moment.tzinfo is not None else otherwise_us
+    return min(max(round(moment.timestamp() * 1e6), 0), otherwise_us) if moment.tzinfo is not None else otherwise_us
 
 
 def _signal(verdict: VerdictMessage, kind: Kind, name: str, probability: float, arrived_us: int) -> RiskSignal:

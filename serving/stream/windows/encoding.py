@@ -122,14 +122,14 @@ def _written(engine: WindowEngine, key: Key, entity: EntityWindows) -> list[Any]
     opened = None
     if entity.open_tick is not None:
         values = [list(dict.fromkeys(each)) for each in entity.open_values]
-        opened = [entity.open_tick, entity.open_count, list(entity.open_sums), values]
+        opened = [entity.open_tick, entity.open_count, [_stored(n) for n in entity.open_sums], values]
     if not entity.ticks:
         return [key, opened, None]
     cut = engine.counting.cut(entity, engine.horizon)
     first = next(place for place, tick in enumerate(entity.ticks) if tick > cut)
     counts = [b - a for a, b in zip(entity.counts[first:], entity.counts[first + 1 :], strict=False)]
     sums = [
-        [b - a for a, b in zip(kept[first:], kept[first + 1 :], strict=False)] if summed.is_whole else kept[first:]
+        [_stored(b - a) for a, b in zip(kept[first:], kept[first + 1 :], strict=False)] if summed.is_whole else kept[first:]
         for kept, summed in zip(entity.sums, engine.plan.sums, strict=True)
     ]
     return [key, opened, [entity.ticks[first:], counts, sums, [_distinct(m, cut, engine.horizon) for m in entity.distinct]]]
@@ -159,7 +159,8 @@ def _distinct(measure: ExactDistinct | SketchedDistinct, cut: int, horizon: int)
 def _read(engine: WindowEngine, opened: Any, closed: Any) -> EntityWindows:
     entity = EntityWindows()
     if opened is not None:
-        entity.open_tick, entity.open_count, entity.open_sums, entity.open_values = opened
+        entity.open_tick, entity.open_count, sums, entity.open_values = opened
+        entity.open_sums = [_number(n) for n in sums]
     if closed is None:
         return entity
     ticks, counts, sums, distinct = closed
@@ -184,10 +185,19 @@ def _read_distinct(engine: WindowEngine, written: Any, cuts: Sequence[int]) -> E
     return exact
 
 
+def _stored(number: Any) -> Any:
+    """A sum as MessagePack takes it: whole numbers beyond 64 bits, which a few hostile events may come to, as text."""
+    return number if isinstance(number, float) or -(2**63) <= number < 2**64 else str(number)
+
+
+def _number(stored: Any) -> Any:
+    return int(stored) if isinstance(stored, str) else stored
+
+
 def _running(each: Sequence[Any]) -> list[Any]:
     total, found = 0, [0]
     for number in each:
-        total += number
+        total += _number(number)
         found.append(total)
     return found
 
@@ -201,7 +211,9 @@ def _canonical(engine: WindowEngine, entity: EntityWindows) -> list[Any]:
     if opened is not None:
         tick, count, added, values = opened
         ticks, counts = [*ticks, tick], [*counts, count]
-        sums = [[*kept, +number] for kept, number in zip(sums, added, strict=True)]  # a share's True is 1 once it is closed
+        sums = [
+            [*kept, _stored(+_number(number))] for kept, number in zip(sums, added, strict=True)
+        ]  # a share's True is 1 once it is closed
         horizon = engine.horizon
         oldest = max((t for t in ticks if t <= horizon), default=ticks[0])
         cut, remember = oldest - engine.plan.kept_s, engine.lateness_s > 0 and tick > horizon

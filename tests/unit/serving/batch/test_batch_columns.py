@@ -111,6 +111,12 @@ def test_a_null_is_no_time():
     assert event_times_us(pa.table({"t": pa.array([None, MOMENT])}), SourceTime("t")).tolist() == [NO_TIME, AT_US]
 
 
+@pytest.mark.parametrize("at_us", [2**60, -(2**60), 2**63 - 1, -(2**63) + 1])
+def test_a_time_that_no_calendar_has_is_its_rows_fault_alone(at_us):
+    times = event_times_us(pa.table({"t": pa.array([at_us, AT_US])}), SourceTime("t"))
+    assert times.tolist() == [NO_TIME, AT_US]
+
+
 @pytest.mark.parametrize("values", [pa.array(["soon"]), pa.array([1.5]), pa.array([True])])
 def test_what_is_no_time_is_refused(values):
     with pytest.raises(BatchInputError, match="column 't'"):

@@ -105,6 +105,14 @@ def test_files_without_times_are_cut_by_rows():
     ]
 
 
+def test_files_that_differ_in_their_endings_only_have_units_of_their_own():
+    names = [
+        unit.name
+        for unit in plan_files([file_of("a.parquet", [1]), file_of("a.pq", [1]), file_of("b.pq", [1])], identity="", max_rows=5)
+    ]
+    assert names == ["a.parquet/part-0000", "a.pq/part-0000", "b/part-0000"]
+
+
 def test_runs_keep_the_order_of_time():
     units = plan([file_of("a.parquet", [h * HOUR for h in range(7)])])
     runs = chains(units, 3)

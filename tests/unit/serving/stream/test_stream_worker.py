@@ -1,5 +1,6 @@
 """The worker: every event gets one verdict or one dead letter, whatever happens to workers, model and broker."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +16,8 @@ from serving.errors import Internal, Overloaded, Unavailable
 from serving.spec import RevisionSpec, SuppressionSpec
 from serving.stream.contract import AlertMessage
 from serving.stream.model_in_use import ModelChanged
+from serving.stream.ports import OutRecord
+from serving.stream.settings import StreamSettings
 from tests.unit.serving.scoring.variants import threat
 from tests.unit.serving.stream.stream_world import EVENTS, StreamWorld, Worker, events, headers_of
 
@@ -118,6 +121,58 @@ def test_what_is_no_event_goes_to_the_dead_letters_and_the_others_are_scored(mak
     assert (told["vedette-id"], told["traceparent"], dead.value, dead.key) == (original.id, TRACE, original.value, original.key)
     assert sorted(str(v.event_id) for v in world.verdicts()) == [f"e{i}" for i in range(7)]
     assert worker.counts.events == {"scored": 7, "dead": 1, "repeated": 0}
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        pytest.param(2**62 - 1, id="by a hundred thousand years"),
+        pytest.param(time.time_ns() // 1000 + 3600_000_000, id="by an hour"),
+        pytest.param("2999-01-01T00:00:00Z", id="in text"),
+    ],
+)
+def test_a_clock_that_is_ahead_makes_no_other_event_late(make, at):
+    world = make("timed")
+    world.partitions = 1
+    now = time.time_ns() // 1000
+    world.produce({"host": "a", "level": 1.0, "at": now}, {"host": "a", "level": 1.0, "at": at}, time_us=now)
+    world.produce(*({"host": "a", "level": 1.0, "at": now + i} for i in range(1, 4)), time_us=now)
+    worker = world.worker()
+    worker.steps(3)
+    assert [verdict.late for verdict in world.verdicts()] == [False] * 4
+    assert worker.counts.late == {"counted": 0, "not_counted": 0}
+    (dead,) = world.broker.read(world.settings.dead_letters)
+    assert "clock of" in headers_of(dead)["vedette-reason"]
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "left"),
+    [
+        pytest.param(b"{" * 950_000, b"k", "bytes are left out", id="a value that the dead letters' topic may not take"),
+        pytest.param(b"{", b"k" * 1_000_000, "key of 1000000 bytes is left out", id="a key that it may not take"),
+    ],
+)
+def test_a_record_that_cannot_be_copied_does_not_hold_up_its_partition(make, value, key, left):
+    world = make()
+    world.broker.produce(EVENTS, OutRecord(EVENTS, value, key, (("traceparent", b"t" * 900_000),)))
+    world.worker().steps(2)
+    (dead,) = world.broker.read(world.settings.dead_letters)
+    size = len(dead.value or b"") + len(dead.key or b"") + sum(len(v) for _, v in dead.headers)
+    assert size < 10_000
+    assert left in headers_of(dead)["vedette-reason"]
+    assert headers_of(dead)["vedette-id"] in headers_of(dead)["vedette-reason"]
+
+
+def test_a_password_among_the_options_is_in_no_message(monkeypatch):
+    options = {"group.id": "x", "sasl.password": "hunter2"}
+    with pytest.raises(ValueError, match="leave them out") as raised:
+        StreamSettings(options=options)
+    monkeypatch.setenv("VEDETTE_STREAM_OPTIONS", '{"sasl.password": "hunter2", "retries": ["hunter2"]}')
+    with pytest.raises(ValueError, match="retries") as of_environment:
+        StreamSettings()
+    monkeypatch.delenv("VEDETTE_STREAM_OPTIONS")
+    shown = f"{raised.value}{of_environment.value}{StreamSettings(options={'sasl.password': 'hunter2'})!r}"
+    assert "hunter2" not in shown
 
 
 def test_events_that_a_model_refuses_are_found_by_halves(make):

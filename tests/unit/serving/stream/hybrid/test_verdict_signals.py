@@ -85,3 +85,7 @@ def test_a_request_for_a_closer_look_is_a_pending_check():
 def test_an_entity_with_a_long_key_is_cut_and_not_lost():
     (one,) = signals_of(verdict(entity={"host": "x" * 9000}), NOW)
     one.check()
+
+
+def test_a_clock_that_is_ahead_gives_no_signal_that_never_grows_old():
+    assert event_time_of(verdict(event_time="2999-01-01T00:00:00Z"), NOW) == NOW

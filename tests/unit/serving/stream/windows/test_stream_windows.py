@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from serving.features.windows.aggregates import SECOND_US, Measure, aggregate
 from serving.features.windows.spec import WindowSpec
+from serving.stream.windows.encoding import digest, encode_snapshot, restore_part
 from serving.stream.windows.engine import WindowEngine, WindowRows
 from serving.stream.windows.plan import WindowPlan
 from tests.laws import examples
@@ -213,3 +214,22 @@ def test_numbers_that_no_sum_can_hold_count_as_nothing() -> None:
     values = dict(zip([a.name for a in SPEC.aggregates], step(engine, [make(4.5)]).values[0, :WIDTH].tolist(), strict=True))
     assert values["load"] == pytest.approx(3 / 7)
     assert values["bytes"] == 7 * 2.0**62
+
+
+def test_numbers_that_come_to_more_than_64_bits_are_summed_and_kept() -> None:
+    most = 2**63 - 1
+    events = [Event(1, 5 * SECOND_US + n, "a", 80, most, 1.7e308, "x") for n in range(4)]
+    events += [Event(1, 6 * SECOND_US + n, "a", 80, -most, 1.7e308, "x") for n in range(4)]
+    engine, other = WindowEngine(PLAN, bound=100, lateness_s=60), WindowEngine(PLAN, bound=100, lateness_s=60)
+    step(engine, events[:4])
+    for part in encode_snapshot(engine):
+        restore_part(other, part)
+    assert digest(other) == digest(engine)
+    rows, again = step(engine, events[4:]), step(other, events[4:])
+    assert np.isfinite(rows.values).all()
+    assert (rows.values == again.values).all()
+    step(engine, [events[0]._replace(at_us=9 * SECOND_US)])
+    restored = WindowEngine(PLAN, bound=100, lateness_s=60)
+    for part in encode_snapshot(engine):
+        restore_part(restored, part)
+    assert digest(restored) == digest(engine)
