@@ -5,7 +5,9 @@ of a job is that of its actors, each of which holds one unit. Ray starts a dead 
 scored twice and has one file. The one door of this room to Ray."""
 
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 import msgspec
@@ -25,16 +27,19 @@ longer than others."""
 
 
 def on_ray(compose: ComposeWith, actors: int, address: str | None = None) -> Workers:
-    """Score on so many actors. address: of the cluster; None: the one that RAY_ADDRESS names, or a new one on this machine."""
+    """Score on so many actors. address: of the cluster; None: one of this machine, which ends with the work."""
 
     def score(job: BatchJob, units: Sequence[WorkUnit]) -> Iterator[UnitDone]:
         import ray
+
+        started = nullcontext() if ray.is_initialized() else _cluster(actors) if address is None else _connected(address)
+        with started:
+            yield from _scored(job, units)
+
+    def _scored(job: BatchJob, units: Sequence[WorkUnit]) -> Iterator[UnitDone]:
+        import ray
         from ray.data import ActorPoolStrategy, DataContext
 
-        ours = not ray.is_initialized()
-        if ours:
-            own = {} if address else {"num_cpus": actors, "include_dashboard": False}
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.execution_options.preserve_order = False
@@ -56,11 +61,44 @@ def on_ray(compose: ComposeWith, actors: int, address: str | None = None) -> Wor
             raise BatchError(
                 f"the job stopped on Ray: {_cause(problem)}; start it again, and it goes on where it was"
             ) from problem
-        finally:
-            if ours:
-                ray.shutdown()
 
     return score
+
+
+@contextmanager
+def _cluster(actors: int) -> Iterator[None]:
+    """A Ray of this machine, which nobody else can reach, for as long as the block takes."""
+    import ray
+
+    from serving.replica.loopback import keep_cluster_to_loopback
+
+    keep_cluster_to_loopback()
+    with tempfile.TemporaryDirectory(prefix="vedette-ray-", ignore_cleanup_errors=True) as folder:
+        ray.init(
+            address="local",
+            _node_ip_address="127.0.0.1",
+            _temp_dir=folder,
+            num_cpus=actors,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """The cluster at this address."""
+    import ray
+
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 class _Actor:

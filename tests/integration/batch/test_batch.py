@@ -31,7 +31,8 @@ pytestmark = pytest.mark.integration
 
 
 def run(store, folder, out, *more):
-    words = ["batch", str(folder), str(out), "--store-dir", str(store), "--workers", "0", "--json", *more]
+    workers = () if "--workers" in more else ("--workers", "0")
+    words = ["batch", str(folder), str(out), "--store-dir", str(store), *workers, "--json", *more]
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
