@@ -101,3 +101,19 @@ def test_a_rollout_that_is_asked_for_changes_nothing_at_once_and_is_asked_for_on
     world.settle()
     assert (world.releases.busy(MODEL), world.releases.champion(MODEL).bundle) == (None, second.digest)
     assert revisions == {world.releases.champion(MODEL).revision}
+
+
+def test_a_retrained_model_keeps_the_suppressions_that_serve(tmp_path):
+    world = Machine(tmp_path / "store")
+    first = world.store.read(world.store.add(build_simple(tmp_path / "first")))
+    entry = {
+        "id": "scan", "owner": "ada", "reason": "ours", "expires": "2999-01-01T00:00:00Z", "when": "a > 0.9", "becomes": "benign",
+    }  # fmt: skip
+    document = {"version": first.manifest.version, "bundle": first.digest, "suppressions": [entry]}
+    world.control.change(MODEL, lambda before: started(before, MODEL, document, None, "ada", "the first"))
+    world.settle()
+    second = world.releases.publish(build_simple(tmp_path / "second", version="2").folder)
+    asked = world.releases.start(MODEL, second, None, None, "retrained")
+    wanted = world.control.read(MODEL).service.spec.revision
+    assert wanted is not None
+    assert ([one.id for one in wanted.suppressions], wanted.digest) == (["scan"], asked)

@@ -217,3 +217,22 @@ def test_an_entry_that_cannot_be(change):
 def test_ids_are_distinct_and_there_are_at_most_200(entries):
     with pytest.raises(ValidationError):
         RevisionSpec(bundle=BUNDLE, suppressions=tuple(entries))
+
+
+async def test_a_mirrored_copy_is_judged_with_the_rules_beside_its_model(tmp_path):
+    world = World(tmp_path)
+    stable = threat(tmp_path / "stable", "1")
+    candidate = threat(tmp_path / "candidate", "2", files={"rules/rules.yaml": BESIDE}, rules={})
+    for bundle in (stable, candidate):
+        world.store.add(bundle)
+    await world.service.apply(spec(stable, variant(candidate, mirror=100.0)))
+    await world.service.infer(request("a", level=-6.0))
+    await world.mirror.drained()
+    assert world.evidence("stable", "mirror")["alertRate"] == 0
+    assert world.evidence("candidate", "mirror")["alertRate"] == 1, "as it would have answered"
+
+
+def test_a_revisions_text_is_bounded():
+    entries = tuple(entry("level > 1.0", name=f"s{n}").model_copy(update={"reason": "r" * 1000}) for n in range(70))
+    with pytest.raises(ValidationError, match="at most 65536"):
+        RevisionSpec(bundle=BUNDLE, suppressions=entries)
