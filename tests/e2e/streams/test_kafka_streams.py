@@ -221,7 +221,13 @@ def played(programs: Path, kafka: kafka_broker.KafkaBroker, tmp_path_factory: py
         alerting = sum(json.loads(message.value())["verdict"] == "alert" for message in reader.messages[topics.verdicts])
         comes(topics.alerts, alerting)
         alerts = list(reader.messages[topics.alerts])
-        comes(topics.counts, sum(expected_counts(alerts).values()))
+        expected = expected_counts(alerts)
+
+        def tallied() -> bool:
+            reader.has(topics.counts, 0)
+            return minutes(reader.messages[topics.counts]) == expected
+
+        until(lambda: tallied() or any(p.poll() is not None for p in ran.values()), said)
         # The same alerts again, as low_latency may write them after a failure; behind them one that is new, in each partition.
         for message in alerts:
             producer.produce(topics.alerts, message.value(), message.key(), message.partition(), headers=message.headers())
