@@ -73,13 +73,7 @@ def _connecting(cluster: KafkaCluster, stream: StreamSettings) -> Connect:
         try:
             if stream.mode == "low_latency":
                 return source, IdempotentOutputs(cluster, source)
-            return source, TransactionalOutputs(
-                cluster,
-                f"{stream.group}-{name}",
-                source,
-                transaction_s=stream.transaction_s,
-                patience_s=2 * stream.transaction_s,  # what takes longer is given up, and read anew
-            )
+            return source, TransactionalOutputs(cluster, f"{stream.group}-{name}", source, transaction_s=stream.transaction_s)
         except StreamError:
             source.close()
             raise

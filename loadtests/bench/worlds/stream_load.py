@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from numpy.typing import NDArray
 
 from loadtests.bench.errors import BenchError
@@ -36,6 +36,7 @@ class StreamLoad:
         self._cluster = KafkaCluster(address, {"log_level": "2"})
         self._topics = KafkaTopics(self._cluster)
         self._producer = new_producer(self._cluster, ToldOnce(self._cluster), {})
+        self._look = Consumer({"bootstrap.servers": address, "group.id": "bench-look", "isolation.level": "read_committed"})
         self.events = self.topic("events")
 
     def topic(self, what: str, **config: str) -> str:
@@ -43,6 +44,10 @@ class StreamLoad:
         name = f"bench-{what}-{uuid.uuid4().hex[:8]}"
         self._topics.create([TopicPlan(name, PARTITIONS, 1, {key.replace("_", "."): value for key, value in config.items()})])
         return name
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._look.close()
 
     def fill(self, copies: int) -> int:
         """Produce all events, `copies` times one after the other in event time; how many."""
@@ -55,12 +60,8 @@ class StreamLoad:
         return copies * len(self._bodies)
 
     def written(self, topic: str) -> int:
-        """Records up to the end that readers of committed records see."""
-        consumer = Consumer({"bootstrap.servers": self.address, "group.id": "bench-look", "isolation.level": "read_committed"})
-        try:
-            return sum(consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=60)[1] for n in range(PARTITIONS))
-        finally:
-            consumer.close()
+        """Records up to the end that readers of committed records see; markers of transactions are among them, one a commit."""
+        return sum(self._end(topic, number) for number in range(PARTITIONS))
 
     @contextmanager
     def worker(self, mode: str, verdicts: str, events: str, group: str, state: str) -> "Iterator[subprocess.Popen[bytes]]":
@@ -96,6 +97,8 @@ class StreamLoad:
         began = self._reach(topic, goal // 10, processes)
         ended = self._reach(topic, goal, processes)
         records = ended[1] - began[1]
+        if not records or ended[2] == began[2]:
+            raise BenchError(f"{goal} records were written before they could be measured; produce more")
         return records / (ended[0] - began[0]), (ended[2] - began[2]) / records
 
     def latencies_ms(self, rate: float, seconds: float, events: str, verdicts: str) -> NDArray[np.float64]:
@@ -141,11 +144,14 @@ class StreamLoad:
         return time.monotonic(), n, sum(_cpu_s(p.pid) for p in processes)
 
     def _end(self, topic: str, number: int) -> int:
-        consumer = Consumer({"bootstrap.servers": self.address, "group.id": "bench-look", "isolation.level": "read_committed"})
-        try:
-            return consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=60)[1]
-        finally:
-            consumer.close()
+        until = time.monotonic() + WAIT_S
+        while True:
+            try:
+                return int(self._look.get_watermark_offsets(TopicPartition(topic, number), timeout=60)[1])
+            except KafkaException as problem:  # a topic that was just made has no leader yet
+                if time.monotonic() > until:
+                    raise BenchError(f"the end of {topic}/{number} is not known: {problem}") from problem
+                time.sleep(0.1)
 
     def _shifted(self, copy: int) -> Iterator[tuple[bytes, dict[str, Any]]]:
         span = int(self._bodies[-1][1]["event_time"]) - int(self._bodies[0][1]["event_time"]) + 1_000_000

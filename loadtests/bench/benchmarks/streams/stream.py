@@ -45,7 +45,8 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
         store = Path(folder) / "store"
         bodies = trained_store(store, Path(data) if data else None)
         load = StreamLoad(kafka.address, store, bodies[:5000] if quick else bodies)
-        total = load.fill(2 if quick else 3)
+        stack.callback(load.close)
+        total = load.fill(20 if quick else 4)
         found: Found = {}
         for _ in range(rounds):
             _rates(load, total, found)
