@@ -193,9 +193,11 @@ class StreamWorker:
         by_partition: dict[Partition, list[StreamRecord]] = {}
         for record in records:
             by_partition.setdefault(record.partition, []).append(record)
-        for number, found in by_partition.items():
-            partition = self._owned.get(number)
-            if partition is not None:  # else it went while these were read
+        owned = [
+            (partition, found) for number, found in by_partition.items() if (partition := self._owned.get(number)) is not None
+        ]
+        for partition, found in owned:
+            if self._owned.get(partition.partition) is partition:  # else it went meanwhile, and if it is back, it is read anew
                 self._take_of(partition, found)
 
     def _take_of(self, partition: OwnedPartition, found: Sequence[StreamRecord]) -> None:
@@ -289,7 +291,10 @@ class StreamWorker:
             if self._is_stopping():
                 raise Stopped
             source.pause(list(self._owned))
-            self._read_ahead += self._poll(1, min(left, 0.1))  # of a partition that came just now
+            found = self._poll(
+                1, min(left, 0.1)
+            )  # of a partition that came just now; others may go in it, with what was read ahead
+            self._read_ahead += found
 
     def _send(self, records: Sequence[OutRecord]) -> None:
         self._has_written = True

@@ -102,7 +102,11 @@ class Enricher:
             )
             for at, one in asked.items()
         ]
-        parsed, poison = EventParser.of(manifest, self._codec, {}, self._max_event_bytes).parse(place, events)
+        try:
+            parser = EventParser.of(manifest, self._codec, {}, self._max_event_bytes)
+        except ValueError as problem:  # another bundle may take its place
+            raise NotNow(str(problem)) from problem
+        parsed, poison = parser.parse(place, events)
         scored, refused = self._scorer.score([parsed], manifest, (), None) if parsed is not None else ([], [])
         self.counts["refused"] += len(poison) + len(refused)
         for reason in [*(one.reason for one in poison), *(one.reason for one in refused)][:1]:

@@ -71,8 +71,7 @@ class OwnedPartition:
 
     def took(self, records: Sequence[StreamRecord], events: StreamEvents | None, now_s: float) -> None:
         """These records are dealt with, but for the events among them, which are held from now on."""
-        self._next = max(self._next or 0, records[-1].offset + 1)  # records of an earlier assignment may come after newer ones
-        self.heard_s, self.is_moved = now_s, True
+        self._next, self.heard_s, self.is_moved = records[-1].offset + 1, now_s, True
         self.produced_us = records[-1].time_us
         if events is not None:
             self.held.add(events)

@@ -16,7 +16,7 @@ from serving.errors import Internal, Overloaded, Unavailable
 from serving.spec import RevisionSpec, SuppressionSpec
 from serving.stream.contract import AlertMessage
 from serving.stream.model_in_use import ModelChanged
-from serving.stream.ports import OutRecord
+from serving.stream.ports import OutRecord, Partition, StreamRecord
 from serving.stream.settings import StreamSettings
 from tests.unit.serving.scoring.variants import threat
 from tests.unit.serving.stream.stream_world import EVENTS, StreamWorld, Worker, events, headers_of
@@ -161,6 +161,35 @@ def test_a_record_that_cannot_be_copied_does_not_hold_up_its_partition(make, val
     assert size < 10_000
     assert left in headers_of(dead)["vedette-reason"]
     assert headers_of(dead)["vedette-id"] in headers_of(dead)["vedette-reason"]
+
+
+def test_what_was_read_ahead_of_a_partition_that_went_and_came_back_is_scored_once(make):
+    world = make()
+    worker = world.worker()
+    worker.step()
+    going, polled, plain = Partition(EVENTS, 1), 0, worker.source.poll
+    value = b'{"host": "b", "level": 1.0, "event_id": "ahead"}'
+    for number in (0, 1):
+        world.broker.produce(EVENTS, OutRecord(EVENTS, value, b"b", partition=number))
+    worker.source.pause([going])
+
+    def poll(most, wait_s):
+        nonlocal polled
+        polled += world.answerer.fault is not None
+        if polled == 2:
+            return [StreamRecord(going, 0, value, b"b")]
+        if polled == 3 and world.answerer.fault is not None:
+            worker.worker.revoked([going])
+            worker.worker.assigned({going: None})
+            world.answerer.fault = None
+            worker.source.resume([going])
+        return plain(most, wait_s)
+
+    worker.source.poll = poll
+    world.answerer.fault = Unavailable("out")
+    worker.steps(4)
+    assert worker.failures == []
+    assert sorted(verdict.id for verdict in world.verdicts()) == [f"{EVENTS}/0/0", f"{EVENTS}/1/0"]
 
 
 def test_a_password_among_the_options_is_in_no_message(monkeypatch):

@@ -1,6 +1,7 @@
 """The follower and the group loop on a broker in memory: every signal reaches the ledger, whatever goes down meanwhile."""
 
 import threading
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from serving.risk.ledger import LedgerDown
 from serving.risk.rules_of_risk import RiskRules
 from serving.risk.sqlite_ledger import SqliteLedger
+from serving.stream.answers import BatchScorer
 from serving.stream.contract import INVESTIGATE_SCHEMA, VERDICT_SCHEMA, InvestigateMessage, VerdictMessage
+from serving.stream.hybrid.enricher import Enricher
 from serving.stream.hybrid.follower import RiskFollower
-from serving.stream.hybrid.group_loop import GroupLoop
-from serving.stream.ports import OutRecord, StreamError
+from serving.stream.hybrid.group_loop import GroupLoop, NotNow
+from serving.stream.ports import OutRecord, Partition, StreamError, StreamRecord
 from tests.fakes.stream.broker import MemoryBroker, MemoryOutputs, MemorySource
 from tests.waiting import until
 
@@ -165,3 +168,11 @@ def test_a_group_that_cannot_be_joined_says_so_at_once(world):
     world.broker.is_down = True
     with pytest.raises(StreamError, match="broker is down"):
         GroupLoop(lambda _: world.broker.check(), world.follower, world.stopping.is_set).run()
+
+
+def test_a_queue_waits_while_its_model_takes_tensors(world):
+    answerer = SimpleNamespace(manifest=lambda name: SimpleNamespace(name=name, assembly=None))
+    enricher = Enricher(BatchScorer(answerer, "flows", "", 1.0), world.ledger, "", 1000)
+    message = InvestigateMessage(schema=INVESTIGATE_SCHEMA, verdict=verdict(1), asked_us=AT, due_us=AT, event={"a": 1})
+    with pytest.raises(NotNow, match="takes tensors"):
+        enricher.handle([StreamRecord(Partition("investigate", 0), 0, msgspec.json.encode(message))])
