@@ -212,6 +212,11 @@ class Suppressions(Protocol):
         """The columns that they name."""
         ...
 
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows to judge before the loop may turn to others: a few milliseconds."""
+        ...
+
     def lowers(self, code: int, at_us: int) -> bool:
         """Whether some entry may change this verdict at this time."""
         ...

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serving.audit.record import SuppressedRow
 from serving.models.verdicts import ONE_CODE, VERDICTS
 from serving.scoring.row_group import RowGroup, Verdicts
-from serving.scoring.rules.fallback import CHUNK_ROWS, columns_of
+from serving.scoring.rules.fallback import columns_of
 from serving.telemetry.metrics import ServingMetrics
 
 SuppressionChange = tuple[int, str, int]
@@ -25,10 +25,11 @@ async def suppress(group: RowGroup, at_us: int, metrics: ServingMetrics | None) 
         return
     rows = open_rows(group, verdicts.codes, at_us)
     changes: list[SuppressionChange] = []
-    for start in range(0, len(rows), CHUNK_ROWS):
+    step = revision.suppressions.rows_at_once
+    for start in range(0, len(rows), step):
         if start:
             await asyncio.sleep(0)
-        changes += changes_of(group, verdicts.codes, rows[start : start + CHUNK_ROWS], at_us)
+        changes += changes_of(group, verdicts.codes, rows[start : start + step], at_us)
     if not changes:
         return
     codes = changed(verdicts.codes, changes)
