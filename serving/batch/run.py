@@ -11,6 +11,7 @@ import msgspec
 from serving.batch.behaviour.planning import behaviour_units
 from serving.batch.data.files import BatchFolder
 from serving.batch.data.inputs import is_timed, scan
+from serving.batch.errors import BatchInputError
 from serving.batch.job import BatchJob
 from serving.batch.output import BatchOutput, UnitDone
 from serving.batch.plan import WorkUnit, plan_files, plan_units
@@ -72,6 +73,10 @@ def run_job(
     was there before. Raises BatchError."""
     clock, output = SystemClock(), BatchOutput(BatchFolder(job.output))
     started_s = clock.monotonic_s()
+    if BatchFolder(job.input).holds(output.place):
+        raise BatchInputError(
+            f"{job.output}: is in the input {job.input}, so the next job would read what this one wrote; name a folder beside it"
+        )
     with output.locked(owner):
         phases = _phases(job, wanted, output, tell)
         units = [unit for phase in phases for unit in phase]

@@ -40,6 +40,13 @@ class BatchFolder:
             raise BatchInputError(f"{self.url}: no Parquet file there; give a .parquet file, or a folder that has some")
         return files
 
+    def holds(self, other: "BatchFolder") -> bool:
+        """Whether the other is this folder, or in it: what is written there would be found here."""
+        if self.is_local != other.is_local:
+            return False
+        own, theirs = ((os.path.realpath(f._root) if f.is_local else str(f._root)).rstrip("/") + "/" for f in (self, other))
+        return theirs.startswith(own)
+
     def path(self, name: str) -> str:
         """The full path or URL of something in it."""
         return f"{self._root}/{name}" if name else str(self._root)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.batch.data.files import BatchFolder
 from serving.batch.plan import SECOND_US, InputFile, InputGroup, chains, plan_files, plan_units
 from tests import laws
 
@@ -118,3 +119,19 @@ def test_runs_keep_the_order_of_time():
     runs = chains(units, 3)
     assert [unit for run in runs for unit in run] == units
     assert len(runs) == 3
+
+
+@pytest.mark.parametrize(
+    ("output", "is_within"),
+    [
+        pytest.param("events", True, id="the same folder"),
+        pytest.param("events/scored", True, id="a folder in it"),
+        pytest.param("link/scored", True, id="a folder in it by another name"),
+        pytest.param("events-scored", False, id="a folder beside it that begins alike"),
+        pytest.param(".", False, id="the folder around it"),
+    ],
+)
+def test_an_output_that_the_next_job_would_read_is_noticed(tmp_path, output, is_within):
+    (tmp_path / "events").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "events")
+    assert BatchFolder(str(tmp_path / "events")).holds(BatchFolder(str(tmp_path / output))) is is_within
