@@ -1,10 +1,9 @@
 """What is kept of an entity: of each source the signal that counts, the checks that are pending, and the last changes. Pure.
 
-Bounded: a source keeps one signal, and an entity at most MOST_SOURCES sources; the weakest goes first. Up to that bound the signals of
-a record do not depend on the order in which they come, and a signal that comes twice counts once."""
+Bounded: a source keeps one signal, and an entity at most MOST_SOURCES sources of a kind; the weakest goes first. Up to that bound the
+signals of a record do not depend on the order in which they come, and a signal that comes twice counts once."""
 
 import math
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -12,7 +11,8 @@ import msgspec
 from serving.risk.rules_of_risk import KindRules, RiskRules
 from serving.risk.signal import PendingCheck, RiskSignal
 
-MOST_SOURCES: Final = 64
+MOST_SOURCES: Final = 32
+"""Sources of one kind."""
 MOST_PENDING: Final = 32
 MOST_CHANGES: Final = 16
 FORGOTTEN_AFTER: Final = 20
@@ -60,7 +60,7 @@ def with_signal(record: EntityRecord, signal: RiskSignal, rules: RiskRules) -> E
     held = record.signals.get(source)
     if held is not None and not _replaces(signal, held, rules.of(signal.kind)):
         return record if len(pending) == len(record.pending) else msgspec.structs.replace(record, pending=pending)
-    signals = _newest_sources({**record.signals, source: signal}, rules)
+    signals = _strongest({**record.signals, source: signal}, signal.kind, rules.of(signal.kind))
     return msgspec.structs.replace(record, signals=signals, pending=pending)
 
 
@@ -87,8 +87,9 @@ def without_old(record: EntityRecord, rules: RiskRules, now_us: int) -> EntityRe
 
 
 def newest_us(record: EntityRecord) -> int:
-    """Time of the newest signal; 0 without one."""
-    return max((signal.at_us for signal in record.signals.values()), default=0)
+    """When somebody last said something of the entity: the newest event time or arrival of its signals and checks; 0 without any."""
+    said = [time for signal in record.signals.values() for time in (signal.at_us, signal.arrived_us)]
+    return max([*said, *(check.asked_us for check in record.pending)], default=0)
 
 
 def _replaces(signal: RiskSignal, held: RiskSignal, kind: KindRules) -> bool:
@@ -102,13 +103,11 @@ def _replaces(signal: RiskSignal, held: RiskSignal, kind: KindRules) -> bool:
     return (ours, signal.at_us, signal.id) > (theirs, held.at_us, held.id)
 
 
-def _newest_sources(signals: Mapping[str, RiskSignal], rules: RiskRules) -> dict[str, RiskSignal]:
-    if len(signals) <= MOST_SOURCES:
-        return dict(signals)
-    now_us = max(signal.at_us for signal in signals.values())
-
-    def strength(source: str) -> tuple[float, str]:
-        signal = signals[source]
-        return abs(weight_of_evidence(signal, rules.of(signal.kind), now_us)), source
-
-    return {source: signals[source] for source in sorted(signals, key=strength)[-MOST_SOURCES:]}
+def _strongest(signals: dict[str, RiskSignal], kind: str, rules: KindRules) -> dict[str, RiskSignal]:
+    """Without the weakest source of a kind, where there is one too many. Other kinds are left alone: rules do not push out an analyst."""
+    of_kind = {source: signal for source, signal in signals.items() if signal.kind == kind}
+    if len(of_kind) <= MOST_SOURCES:
+        return signals
+    now_us = max(signal.at_us for signal in of_kind.values())
+    weakest = min(of_kind, key=lambda source: (abs(weight_of_evidence(of_kind[source], rules, now_us)), source))
+    return {source: signal for source, signal in signals.items() if source != weakest}

@@ -1,5 +1,6 @@
 """What is said of an entity: signals with a probability, and checks that were asked for and are not done."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -72,11 +73,16 @@ class PendingCheck(msgspec.Struct, frozen=True, kw_only=True):
 def entity_text(entity: Mapping[str, str | int]) -> str:
     """The text of join keys: one key is its value alone, several are `key=value` in order of their names, joined by `,`.
 
+    A text of more than MOST_TEXT letters ends in `~` and its SHA-256 instead of its rest, so that two long ones stay apart.
+
     >>> entity_text({"host": "147.32.84.165"})
     '147.32.84.165'
     >>> entity_text({"user": "ann", "host": "pc-7"})
     'host=pc-7,user=ann'
     """
-    if len(entity) == 1:
-        return str(next(iter(entity.values())))
-    return ",".join(f"{name}={value}" for name, value in sorted(entity.items()))
+    several = len(entity) > 1
+    text = ",".join(f"{name}={value}" if several else str(value) for name, value in sorted(entity.items()))
+    if len(text) <= MOST_TEXT:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return f"{text[: MOST_TEXT - len(digest) - 1]}~{digest}"

@@ -45,10 +45,11 @@ COLUMNS: Final = {
     "event_times_us": "JSON",
     "outputs": "JSON",
     "explained": "VARCHAR",
+    "suppressed": "JSON",
     "segment": "VARCHAR",
 }
 """Columns of `records`. segment: LOG/NUMBER, where the record stands."""
-_IN_LINE: Final = ("inputs", "features", "event_times_us", "outputs")
+_IN_LINE: Final = ("inputs", "features", "event_times_us", "outputs", "suppressed")
 _ARRAYS: Final = {"scores": "FLOAT[]", "degraded": "BOOLEAN[]", "row_numbers": "BIGINT[]"}
 _OF_FILE: Final = r"regexp_replace(filename, '^.*segment-\d{16}-(.+)-0*(\d+)\.[a-z]+$', '\1/\2')"
 _ACTS: Final = {

@@ -18,6 +18,9 @@ from serving.stream.ports import OutRecord, StreamRecord
 
 _VERDICT: Final = msgspec.json.Decoder(VerdictMessage)
 _INVESTIGATE: Final = msgspec.json.Decoder(InvestigateMessage)
+_FORGET_EVERY_US: Final = 3600 * 1_000_000
+FORGET_AFTER_US: Final = 90 * 86_400 * 1_000_000
+"""Entities that nobody spoke of for so long are forgotten."""
 _log = logging.getLogger("vedette.risk")
 
 
@@ -26,9 +29,10 @@ class RiskFollower:
 
     A record that is no such message is counted, logged and passed over: both topics are written by stream workers."""
 
-    def __init__(self, ledger: RiskLedger, verdicts: str, risks: str) -> None:
+    def __init__(self, ledger: RiskLedger, verdicts: str, risks: str, forget_after_us: int = FORGET_AFTER_US) -> None:
         self._ledger, self._verdicts, self._risks = ledger, verdicts, risks
         self.counts = Counter[str]()
+        self._forget_after_us, self._forgot_us = forget_after_us, 0
 
     def handle(self, records: Sequence[StreamRecord]) -> Sequence[OutRecord]:
         """See RecordHandler. Raises NotNow while the ledger is away."""
@@ -54,11 +58,22 @@ class RiskFollower:
             updates = self._ledger.add(signals, pending, min(seen_us, now_us))
         except LedgerDown as problem:
             raise NotNow(str(problem)) from problem
+        self._forget(now_us)
         self.counts["signals"] += len(signals)
         self.counts["checks"] += len(pending)
         notable = [update for update in updates if update.is_notable]
         self.counts["notable"] += len(notable)
         return [self._message(update) for update in notable] if self._risks else ()
+
+    def _forget(self, now_us: int) -> None:
+        """Now and then, remove entities that were not heard of for long: the ledger does not grow with every host that was ever seen."""
+        if now_us - self._forgot_us < _FORGET_EVERY_US:
+            return
+        self._forgot_us = now_us
+        try:
+            self.counts["forgotten"] += self._ledger.forget_before(now_us - self._forget_after_us)
+        except LedgerDown as problem:
+            raise NotNow(str(problem)) from problem
 
     def _signals(self, record: StreamRecord, now_us: int) -> list[RiskSignal]:
         verdict = _VERDICT.decode(record.value or b"")

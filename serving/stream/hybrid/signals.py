@@ -35,7 +35,7 @@ def enrichment_of(asked: VerdictMessage, found: VerdictMessage, arrived_us: int)
     if probability is None:
         probability = _UNKNOWN.get(found.verdict, SEVERITIES["informational"])
     return RiskSignal(
-        entity=entity_text(asked.entity)[:MOST_TEXT],
+        entity=entity_text(asked.entity),
         kind="enrichment",
         name=found.model,
         probability=min(max(probability, 0.0), 1.0),
@@ -51,7 +51,7 @@ def enrichment_of(asked: VerdictMessage, found: VerdictMessage, arrived_us: int)
 def pending_of(message: InvestigateMessage) -> PendingCheck:
     """The check that the message asks for."""
     return PendingCheck(
-        entity=entity_text(message.verdict.entity)[:MOST_TEXT],
+        entity=entity_text(message.verdict.entity),
         id=message.verdict.id,
         name=CHECK,
         asked_us=message.asked_us,
@@ -73,7 +73,7 @@ def event_time_of(verdict: VerdictMessage, otherwise_us: int) -> int:
 
 def _signal(verdict: VerdictMessage, kind: Kind, name: str, probability: float, arrived_us: int) -> RiskSignal:
     return RiskSignal(
-        entity=entity_text(verdict.entity)[:MOST_TEXT],
+        entity=entity_text(verdict.entity),
         kind=kind,
         name=name,
         probability=probability,

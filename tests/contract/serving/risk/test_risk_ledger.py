@@ -110,7 +110,7 @@ def test_writers_side_by_side_lose_nothing(open_ledger):
 
     def write(number):
         try:
-            for i in range(15):
+            for i in range(7):
                 ledgers[number].add([signal("shared", name=f"w{number}-{i}"), signal(f"own{number}")], [], T0)
         except Exception as problem:
             failures.append(problem)
@@ -119,7 +119,7 @@ def test_writers_side_by_side_lose_nothing(open_ledger):
     [thread.start() for thread in threads]
     [thread.join(60) for thread in threads]
     assert failures == []
-    assert len(open_ledger().find("shared", T0).parts) == 60
+    assert len(open_ledger().find("shared", T0).parts) == 28
 
 
 @pytest.mark.parametrize("entity", ["a b", "x" * 490, "{y}", "näme", "a\x00b", "%'; DROP TABLE risk; --"])

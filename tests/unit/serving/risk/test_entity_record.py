@@ -127,6 +127,19 @@ def test_an_entity_keeps_a_bounded_number_of_sources_and_the_strongest_stay():
     assert "realtime/strong" in record.signals
 
 
+def test_many_rules_do_not_push_out_an_analyst():
+    rules = (signal("rules", 0.95, name=f"r{i}") for i in range(MOST_SOURCES + 50))
+    record = record_of(signal("analyst", 0.4, name="ann"), *rules)
+    assert "analyst/ann" in record.signals
+    assert len(record.signals) == MOST_SOURCES + 1
+
+
+def test_long_entities_with_the_same_beginning_stay_apart():
+    one, other = (entity_text({"host": "x" * 600 + end}) for end in "ab")
+    assert one != other
+    assert len(one) == len(other) == 512
+
+
 def test_an_enrichment_ends_the_check_of_its_event_and_no_other():
     record = EntityRecord(entity="h")
     for identity in ("e/0/1", "e/0/2"):

@@ -14,6 +14,7 @@ from serving.stream.contract import INVESTIGATE_SCHEMA, VERDICT_SCHEMA, Investig
 from serving.stream.hybrid.enricher import Enricher
 from serving.stream.hybrid.follower import RiskFollower
 from serving.stream.hybrid.group_loop import GroupLoop, NotNow
+from serving.stream.hybrid.signals import signals_of
 from serving.stream.ports import OutRecord, Partition, StreamError, StreamRecord
 from tests.fakes.stream.broker import MemoryBroker, MemoryOutputs, MemorySource
 from tests.waiting import until
@@ -137,6 +138,9 @@ def test_nothing_is_lost_while_the_ledger_is_away(world):
                 raise LedgerDown("the ledger is away")
             return world.ledger.add(*arguments)
 
+        def forget_before(self, until_us):
+            return world.ledger.forget_before(until_us)
+
     world.say(*(verdict(number, f"10.0.1.{number}") for number in range(20)))
     loop = world.start(RiskFollower(Away(), "verdicts", ""))
     world.wait_read(20)
@@ -176,3 +180,15 @@ def test_a_queue_waits_while_its_model_takes_tensors(world):
     message = InvestigateMessage(schema=INVESTIGATE_SCHEMA, verdict=verdict(1), asked_us=AT, due_us=AT, event={"a": 1})
     with pytest.raises(NotNow, match="takes tensors"):
         enricher.handle([StreamRecord(Partition("investigate", 0), 0, msgspec.json.encode(message))])
+
+
+def test_entities_that_nobody_speaks_of_are_forgotten(tmp_path):
+    ledger = SqliteLedger(tmp_path / "risk.db", RiskRules())
+    old = signals_of(verdict(1, "10.0.0.1"), AT)
+    ledger.add(old, [], AT)
+    follower = RiskFollower(ledger, "verdicts", "", forget_after_us=60_000_000)
+    record = StreamRecord(Partition("verdicts", 0), 0, msgspec.json.encode(verdict(2, "10.0.0.2")))
+    follower.handle([record])
+    assert follower.counts["forgotten"] == 1
+    assert (ledger.find("10.0.0.1", AT), ledger.find("10.0.0.2", AT) is None) == (None, False)
+    ledger.close()
