@@ -18,6 +18,8 @@ PLURALS = {d["spec"]["names"]["kind"]: d["spec"]["names"]["plural"] for d in def
 APPLY = {"Content-Type": "application/apply-patch+yaml"}
 FOREIGN = (
     "kuberay/ray.io_rayservices.yaml",
+    "kuberay/ray.io_rayjobs.yaml",
+    "kuberay/ray.io_raycronjobs.yaml",
     "kserve/serving.kserve.io_servingruntimes.yaml",
     "cert-manager/cert-manager.io_certificates.yaml",
     "cert-manager/cert-manager.io_issuers.yaml",
@@ -76,6 +78,7 @@ def foreign_definitions(api_server, http, kubectl, tmp_path_factory):
             (folder / Path(name).name).write_bytes(file.read())
     done = kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
     assert done.returncode == 0, done.stderr
-    served = ("ray.io/v1/rayservices", "serving.kserve.io/v1alpha1/servingruntimes", "cert-manager.io/v1/certificates")
+    rays = ("ray.io/v1/rayservices", "ray.io/v1/rayjobs", "ray.io/v1/raycronjobs")
+    served = (*rays, "serving.kserve.io/v1alpha1/servingruntimes", "cert-manager.io/v1/certificates")
     paths = (*served, "cert-manager.io/v1/issuers")
     until(lambda: all(http.get(f"/apis/{path}").status_code == 200 for path in paths), "the CRDs are not served", every_s=0.2)
