@@ -26,6 +26,7 @@ ROOMS = {
         "serving.stream.kafka",
         "operators.control.labels.kafka_topic",
     ),
+    "stream": ("serving.stream",),
     "batch": ("serving.batch",),
     "mlflow": ("lifecycle.governance.registry.exchange.mlflow",),
     "wandb": ("lifecycle.governance.registry.exchange.wandb",),
@@ -41,12 +42,14 @@ ELSEWHERE = {
         "serving.batch.",  # `batch`
     ),
     "lifecycle": ("lifecycle.governance.registry.exchange.mlflow.", "lifecycle.governance.registry.exchange.wandb."),
+    "stream": ("serving.stream.kafka.",),  # `kafka`
     "operators": ("operators.control.labels.kafka_topic.",),
     "loadtests": ("loadtests.bench.",),  # runs with everything that `dev` lists
 }
 
 NOT_IMPORTED = {
     "kserve": "its descriptors are read, not imported",
+    "grpcio-tools": "protoc, which runs in a process of its own",
 }
 """What is listed all the same. `envoy` and the tools of `dev` are programs."""
 
