@@ -14,7 +14,7 @@ from serving.audit.record import SuppressedRow
 from serving.messages import InferRequest, Tensor
 from serving.spec import RevisionSpec, SuppressionSpec
 from tests.fakes.serving.features import FakeFeatureReader
-from tests.unit.serving.scoring.rules.test_rules_beside import BESIDE
+from tests.unit.serving.scoring.rules.test_rules_beside import AS_FEATURE, BESIDE, BY_SEVERITY
 from tests.unit.serving.scoring.test_rules_answer import INFO, outputs
 from tests.unit.serving.scoring.variants import World, request, spec, tensors, threat, variant
 
@@ -170,6 +170,15 @@ async def test_a_wrong_entry_refuses_the_revision_and_what_is_served_goes_on(tmp
     await world.service.apply(spec(bundle, revision=RevisionSpec(bundle=bundle.digest, suppressions=(entry(when),))))
     assert outputs(await world.service.infer(request("a", level=2.0)))["verdict"] == [b"alert"]
     assert why in caplog.text
+
+
+@pytest.mark.parametrize("when", ["rules_matched > 0.0", "rules_severity > 3.0"])
+async def test_what_rules_say_is_the_models_to_read_and_not_the_entries(tmp_path, caplog, when):
+    files = {"rules/rules.yaml": AS_FEATURE}
+    world, bundle = World(tmp_path), threat(tmp_path / "bundle", "1", files=files, rules={}, **BY_SEVERITY)
+    world.store.add(bundle)
+    await world.service.apply(spec(bundle, revision=RevisionSpec(bundle=bundle.digest, suppressions=(entry(when),))))
+    assert "suppression 'scanner': there is no column" in caplog.text
 
 
 def test_a_revision_without_suppressions_has_the_digest_of_releases_that_knew_none():
