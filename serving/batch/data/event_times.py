@@ -11,11 +11,14 @@ from serving.batch.data.source import SourceTime
 from serving.batch.errors import BatchInputError
 
 NO_TIME: Final = np.iinfo(np.int64).min
-"""Stands for a time that is null, or out of range together with its duration."""
+"""Stands for a time that is null, text that is no time, or out of range together with its duration."""
 _LONGEST_S: Final = 1e9
 _FIRST_US: Final = -62_135_596_800_000_000
 _END_US: Final = 253_402_300_800_000_000
 """The years 1 to 9999: folders are named by dates. Other times are none."""
+_NAIVE: Final = pa.timestamp("us")
+_ZONED: Final = pa.timestamp("us", "UTC")
+_OFFSET: Final = r"(Z|[+-]\d\d:?\d\d)$"
 
 
 def event_times_us(table: Any, spec: SourceTime) -> NDArray[np.int64]:
@@ -38,24 +41,46 @@ def _micros(column: Any, spec: SourceTime) -> NDArray[np.int64]:
             stamps = column.cast(pa.int64())
         else:
             if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-                kind = pa.timestamp("us", "UTC") if _has_offset(column) else pa.timestamp("us")
-                column = column.cast(kind)
-            if not pa.types.is_timestamp(kind):
+                column = _of_text(column, spec)
+            elif not pa.types.is_timestamp(kind):
                 raise BatchInputError(f"column {spec.column!r} is {kind}, expected timestamps")
-            if kind.tz is None:
-                column = pc.assume_timezone(
-                    column.cast(pa.timestamp("us"), safe=False), spec.timezone, ambiguous="earliest", nonexistent="earliest"
-                )
-            stamps = column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
+            stamps = _in_utc(column, spec).cast(pa.int64())
     except pa.ArrowInvalid as problem:
         raise BatchInputError(f"column {spec.column!r}: {problem}; expected timestamps") from problem
     values = stamps.fill_null(NO_TIME).to_numpy()
     return np.where((values >= _FIRST_US) & (values < _END_US), values, NO_TIME)
 
 
-def _has_offset(column: Any) -> bool:
-    first = column.drop_null()
-    return len(first) > 0 and bool(pc.match_substring_regex(first[:1], r"(Z|[+-]\d\d:?\d\d)$")[0].as_py())
+def _in_utc(column: Any, spec: SourceTime) -> Any:
+    if column.type.tz is None:
+        column = pc.assume_timezone(
+            column.cast(_NAIVE, safe=False), spec.timezone, ambiguous="earliest", nonexistent="earliest"
+        )
+    return column.cast(_ZONED, safe=False)
+
+
+def _of_text(column: Any, spec: SourceTime) -> Any:
+    """Timestamps of text, with an offset or without one; text that is no time becomes null and spoils no other."""
+    first = column.drop_null()[:1]
+    has_offset = len(first) > 0 and bool(pc.match_substring_regex(first, _OFFSET)[0].as_py())
+    try:
+        return column.cast(_ZONED if has_offset else _NAIVE)
+    except pa.ArrowInvalid:
+        is_zoned, nothing = pc.match_substring_regex(column, _OFFSET), pa.scalar(None, column.type)
+        zoned = _read_times(pc.if_else(is_zoned, column, nothing), _ZONED)
+        naive = _read_times(pc.if_else(is_zoned, nothing, column), _NAIVE)
+        return pc.coalesce(zoned, _in_utc(naive, spec))
+
+
+def _read_times(column: Any, kind: Any) -> Any:
+    """Halves of what cannot be read are tried, down to the single values."""
+    try:
+        return pa.chunked_array([column.cast(kind)] if isinstance(column, pa.Array) else column.cast(kind).chunks, kind)
+    except pa.ArrowInvalid:
+        half = len(column) // 2
+        if not half:
+            return pa.chunked_array([pa.nulls(1, kind)])
+        return pa.chunked_array([*_read_times(column[:half], kind).chunks, *_read_times(column[half:], kind).chunks], kind)
 
 
 def _floats(column: Any, name: str) -> NDArray[np.float64]:

@@ -117,7 +117,30 @@ def test_a_time_that_no_calendar_has_is_its_rows_fault_alone(at_us):
     assert times.tolist() == [NO_TIME, AT_US]
 
 
-@pytest.mark.parametrize("values", [pa.array(["soon"]), pa.array([1.5]), pa.array([True])])
+NO_TIMES = ["soon", "", "2011-02-30T13:00:00", "2011-08-18T25:00:00Z", "99999-01-01", "1313676000"]
+
+
+@pytest.mark.parametrize(
+    "form", [pa.array, lambda v: pa.chunked_array([v[:3], v[3:]]), lambda v: pa.array(v, pa.large_string())]
+)
+@pytest.mark.parametrize("good", ["2011-08-18T15:00:00.250000+02:00", "2011-08-18 13:00:00.250000"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "amid"])
+def test_text_that_is_no_time_is_its_rows_fault_alone(form, good, is_first):
+    texts = [*NO_TIMES, good, None, good] if is_first else [good, *NO_TIMES, None, good]
+    expected = [AT_US if text == good else NO_TIME for text in texts]
+    assert event_times_us(pa.table({"t": form(texts)}), SourceTime("t")).tolist() == expected
+
+
+def test_texts_with_and_without_an_offset_may_be_mixed():
+    texts = pa.array(["2011-08-18T15:00:00.250000", "2011-08-18T13:00:00.250000Z", "2011-08-18T14:00:00.250000+0100"])
+    assert event_times_us(pa.table({"t": texts}), SourceTime("t", "Europe/Prague")).tolist() == [AT_US] * 3
+
+
+def test_a_column_of_text_without_a_time_has_no_times():
+    assert event_times_us(pa.table({"t": pa.array(["soon"])}), SourceTime("t")).tolist() == [NO_TIME]
+
+
+@pytest.mark.parametrize("values", [pa.array([1.5]), pa.array([True])])
 def test_what_is_no_time_is_refused(values):
     with pytest.raises(BatchInputError, match="column 't'"):
         event_times_us(pa.table({"t": values}), SourceTime("t"))
