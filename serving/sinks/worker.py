@@ -42,6 +42,9 @@ class OwnedPartitions:
 
     lost = revoked
 
+    def renewed(self, partition: Partition, offset: int) -> None:
+        """See the port."""
+
 
 @dataclass(slots=True)
 class SinkWorker:

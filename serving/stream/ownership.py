@@ -4,7 +4,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from serving.stream.counts import StreamCounts
 from serving.stream.partitions.changelog import read_changelog
@@ -51,6 +51,28 @@ class PartitionOwner:
             self._counts.restored_records += log.records
             _log.info("%s/%d: %d records of state read in %.2f s", *partition, log.records, took_s)
         return owned.start
+
+    def renew(self, partition: Partition, offset: int) -> None:
+        """Begin a partition anew at this offset, without state."""
+        before = self.owned[partition]
+        if before.unscored:
+            _log.error("%s/%d: %d events of the deleted topic were not scored", *partition, before.unscored)
+        for kind in self._kinds:
+            kind.forget(partition)
+        states = {kind.name: kind.open(partition) for kind in self._kinds}
+        self.owned[partition] = before.anew(offset, states, self._limits, time.monotonic())
+
+    def look(self, behind: Mapping[Partition, int]) -> None:
+        """Gauges for the next scrape. behind: records of each partition that were not read yet."""
+        counts, now_us = self._counts, time.time_ns() // 1000
+        counts.behind = dict(behind)
+        counts.held = {p.partition: p.held.count for p in self.owned.values()}
+        counts.watermarks_us = {p.partition: mark for p in self.owned.values() if (mark := p.held.watermark_us) is not None}
+        counts.behind_s = {
+            number: max(0.0, (now_us - self.owned[number].produced_us) / 1e6) if n and self.owned[number].produced_us else 0.0
+            for number, n in behind.items()
+            if number in self.owned
+        }
 
     def forget(self, partitions: Sequence[Partition]) -> None:
         """Drop partitions with their states."""

@@ -89,6 +89,12 @@ class Ownership(Protocol):
         """These are another worker's already: forget their state, commit nothing."""
         ...
 
+    def renewed(self, partition: Partition, offset: int) -> None:
+        """The records of this partition are not those that were read before: its topic was deleted and made anew. It stays the worker's,
+        and reading goes on at this offset: forget its state and what was dealt with. All that was read of the old one was given to the
+        worker before."""
+        ...
+
 
 class StreamSource(Protocol):
     """A stream that is read by one worker of a group."""

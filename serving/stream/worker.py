@@ -146,7 +146,8 @@ class StreamWorker:
         if settings.mode == "low_latency" or time.monotonic() - self._committed_s >= settings.commit_ms / 1000:
             self._commit()
         if now_s - self._looked_s >= _IDLE_LOOK_S:
-            self._look(now_s)
+            self._looked_s = now_s
+            self._owner.look(self._connected()[0].behind())
 
     def assigned(self, partitions: Mapping[Partition, Position | None]) -> Mapping[Partition, int | None]:
         """See Ownership: restores the states."""
@@ -176,6 +177,12 @@ class StreamWorker:
         if not self._is_given_up and any(p in self._owned for p in partitions):
             self._failure = Fenced(f"{len(partitions)} partitions were given to another worker before this one had committed")
         self._forget(partitions)
+
+    def renewed(self, partition: Partition, offset: int) -> None:
+        """See Ownership: what was read ahead of the old topic is not scored."""
+        if partition in self._owned:
+            self._read_ahead = [record for record in self._read_ahead if record.partition != partition]
+            self._owner.renew(partition, offset)
 
     def _forget(self, partitions: Sequence[Partition]) -> None:
         self._owner.forget(partitions)
@@ -320,19 +327,6 @@ class StreamWorker:
             self._owned[number].committed()
         self._counts.committed(self._scored, self._dead, time.time_ns() // 1000)
         self._scored, self._dead = [], 0
-
-    def _look(self, now_s: float) -> None:
-        """Gauges for the next scrape."""
-        self._looked_s, counts = now_s, self._counts
-        counts.behind = dict(self._connected()[0].behind())
-        counts.held = {p.partition: p.held.count for p in self._owned.values()}
-        counts.watermarks_us = {p.partition: mark for p in self._owned.values() if (mark := p.held.watermark_us) is not None}
-        now_us = time.time_ns() // 1000
-        counts.behind_s = {
-            number: max(0.0, (now_us - self._owned[number].produced_us) / 1e6) if n and self._owned[number].produced_us else 0.0
-            for number, n in counts.behind.items()
-            if number in self._owned
-        }
 
     def _connected(self) -> tuple[StreamSource, StreamOutputs]:
         if self._source is None or self._outputs is None:

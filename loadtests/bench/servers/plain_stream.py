@@ -30,6 +30,9 @@ class _Owner:
     def lost(self, partitions: Sequence[Partition]) -> None:
         """See Ownership."""
 
+    def renewed(self, partition: Partition, offset: int) -> None:
+        """See Ownership."""
+
 
 def main(servers: str, topic: str, to: str, group: str, mode: str) -> None:
     """Copy until SIGTERM."""

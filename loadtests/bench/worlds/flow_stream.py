@@ -63,6 +63,8 @@ class _Everything:
 
     def lost(self, partitions: Sequence[Partition]) -> None: ...
 
+    def renewed(self, partition: Partition, offset: int) -> None: ...
+
 
 @dataclass(slots=True)
 class FlowStream:

@@ -92,3 +92,6 @@ class _Reader:
 
     def lost(self, partitions: "Sequence[Partition]") -> None:
         """See Ownership."""
+
+    def renewed(self, partition: "Partition", offset: int) -> None:
+        """See Ownership."""

@@ -97,6 +97,10 @@ class GroupLoop:
         for partition in partitions:
             self._positions.pop(partition, None)
 
+    def renewed(self, partition: Partition, offset: int) -> None:
+        """See Ownership: the place in the old topic is none in the new one."""
+        self._positions.pop(partition, None)
+
     def _work(self, source: StreamSource, outputs: StreamOutputs) -> None:
         while not self._is_stopping():
             records = source.poll(MOST_TOGETHER, _WAIT_S)

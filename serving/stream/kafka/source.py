@@ -43,6 +43,7 @@ class KafkaSource:
         self._start = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
         self._owned: dict[tuple[str, int], _Owned] = {}
         self._failure: BaseException | None = None
+        self._out_of_range: list[_Owned] = []
         self._is_closed = False
         self.skipped = 0
         """Records that the broker had deleted before they were read."""
@@ -69,6 +70,8 @@ class KafkaSource:
     def poll(self, most: int, wait_s: float) -> Sequence[StreamRecord]:
         """See the port."""
         try:
+            while self._out_of_range:  # what was read of them before is dealt with now
+                self._jump(self._out_of_range.pop())
             found = self._consumer.consume(most, wait_s)
         except KafkaException as problem:
             raise self._cluster.error(problem, "read") from problem
@@ -154,16 +157,17 @@ class KafkaSource:
 
     def _mend(self, message: Message, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self._jump(message)
+            owned = self._owned.get((message.topic() or "", message.partition() or 0))
+            if owned is not None:
+                self._out_of_range.append(owned)
         elif is_passing(error):
             self._told(error)
         else:
             raise self._cluster.error(KafkaException(error), f"read {message.topic() or ''}".strip())
 
-    def _jump(self, message: Message) -> None:
+    def _jump(self, owned: _Owned) -> None:
         """What was to be read next is not there: begin at the oldest record there is, and say what is gone."""
-        owned = self._owned.get((message.topic() or "", message.partition() or 0))
-        if owned is None:
+        if self._owned.get(owned.partition) is not owned:  # it went meanwhile
             return
         low, high = self._consumer.get_watermark_offsets(TopicPartition(*owned.partition), timeout=PATIENCE_S)
         gone = max(0, low - max(owned.next_offset, 0))
@@ -179,6 +183,8 @@ class KafkaSource:
             else "the topic is another one",
             low,
         )
+        if not gone:
+            self._ownership.renewed(owned.partition, low)
         owned.next_offset = low
         place = TopicPartition(*owned.partition, low)  # it is not being fetched now, so it cannot be sought in
         self._consumer.incremental_unassign([place])

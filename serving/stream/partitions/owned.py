@@ -49,8 +49,30 @@ class OwnedPartition:
         self.is_moved = False
         """Whether there is something to commit."""
         self._has_new_deltas = False
+        self._is_anew = False
+        """Whether the changelog tells of another topic until the next commit."""
         if log is not None:
             self._restore(log)
+
+    def anew(self, offset: int, states: Mapping[str, PartitionState], limits: HoldLimits, now_s: float) -> "OwnedPartition":
+        """The partition after its topic was made anew: nothing is dealt with, and the next commit empties the changelog."""
+        found = OwnedPartition(
+            self.partition,
+            states,
+            limits,
+            committed=Position(offset),
+            log=None,
+            topic="",
+            new_name=self._new_name,
+            now_s=now_s,
+        )
+        found._writer, found._is_anew, found.is_moved = self._writer, self._writer is not None, True
+        return found
+
+    @property
+    def unscored(self) -> int:
+        """How many events wait to be scored."""
+        return self.held.count + sum(map(len, self._in_flight))
 
     def fresh(self, records: Sequence[StreamRecord]) -> tuple[list[StreamRecord], set[int]]:
         """Of these records, those that are not dealt with, and the offsets among them that were counted before a restart.
@@ -111,7 +133,8 @@ class OwnedPartition:
             return Position(position), []
         mark = Mark(self._new_name(), position, self._next, packed(waiting), self.held.newest_us, self.held.floor_us)
         self._has_new_deltas = self._has_new_deltas or bool(self._deltas)
-        records = self._writer.delta(self._deltas, mark)
+        records = self._writer.snapshot({}, mark) if self._is_anew else []
+        records += self._writer.delta(self._deltas, mark)
         if self._has_new_deltas and not self._in_flight and now_s - self.snapshot_s >= snapshot_every_s:
             records += self._writer.snapshot(self.states, mark)
             self.snapshot_s, self._has_new_deltas = now_s, False
@@ -119,7 +142,7 @@ class OwnedPartition:
 
     def committed(self) -> None:
         """The commit succeeded."""
-        self._deltas, self.is_moved = [], False
+        self._deltas, self.is_moved, self._is_anew = [], False, False
 
     def _waiting_offsets(self) -> NDArray[np.int64]:
         """Offsets that were read and are not dealt with, sorted."""

@@ -24,6 +24,10 @@ class MemoryBroker:
     def topic(self, name: str, partitions: int = 3) -> str:
         return self.logs.create(name, partitions)
 
+    def renew(self, topic: str) -> None:
+        """Somebody deletes a topic and makes it anew."""
+        self.logs.renew(topic)
+
     def produce(self, topic: str, *records: OutRecord | bytes, time_us: int = 0) -> None:
         """As somebody upstream."""
         for record in records:
@@ -118,6 +122,9 @@ class MemorySource:
             for place, position in committed.items():
                 start = starts.get(place)
                 self._next[place] = start if start is not None else position.offset if position is not None else 0
+        for place in [place for place, offset in self._next.items() if offset > self.broker.logs.end(place)]:
+            self._ownership.renewed(place, 0)
+            self._next[place] = 0
 
     def _let_go(self, partitions: Sequence[Partition], *, is_lost: bool) -> None:
         if not is_lost:

@@ -54,6 +54,11 @@ class TopicLogs:
             self._topics.setdefault(name, [[] for _ in range(partitions)])
         return name
 
+    def renew(self, name: str) -> None:
+        """Delete a topic and make it anew."""
+        with self.lock:
+            self._topics[name] = [[] for _ in self._topics[name]]
+
     def count(self, topic: str) -> int:
         """Partitions of a topic; raises StreamError if there is none of that name."""
         if topic not in self._topics:

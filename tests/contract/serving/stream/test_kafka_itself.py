@@ -40,6 +40,9 @@ class Told:
 
     lost = revoked
 
+    def renewed(self, partition, offset):
+        pass
+
 
 def test_a_group_speaks_the_new_protocol_where_the_broker_has_it(cluster, kind, group):
     source = KafkaSource(cluster, [kind.topic()], group, Told())

@@ -53,6 +53,10 @@ class Worker:
         self.outputs.abort()
         self.owned -= {place.number for place in partitions}
 
+    def renewed(self, partition: Partition, offset: int) -> None:
+        self._note_down("renewed", (partition,))
+        self.ahead.pop(partition, None)
+
     def poll(self, most: int = MOST) -> Sequence[StreamRecord]:
         """Reads, and writes the results."""
         found = self.source.poll(most, 0.1)
