@@ -87,8 +87,7 @@ def _kafka(source: SinkSource, owned: OwnedPartitions) -> tuple[StreamSource, Co
             "Kafka needs the extra `kafka`: pip install 'vedette[operators,kafka]'; or use --from-file"
         ) from problem
     secret = {name: where.value() for name, where in source.secret_options.items()}
-    quiet = {"log_level": "2"}  # its errors come by error_cb, each once; its log has one for each try
-    cluster = KafkaCluster(source.servers, {**quiet, **source.options, **secret}, "vedette-sinks")
+    cluster = KafkaCluster(source.servers, {**source.options, **secret}, "vedette-sinks")
     reader = KafkaSource(cluster, [source.topic], source.group, owned)
     errors.print(f"alerts are read from kafka://{source.servers}/{source.topic}", markup=False, soft_wrap=True)
     return reader, IdempotentOutputs(cluster, reader).commit

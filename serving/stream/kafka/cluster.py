@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,8 @@ from serving.stream.ports import StreamError
 log = logging.getLogger("vedette.stream")
 
 AGAIN_S: Final = 60.0
+QUIET_S: Final = 5.0
+"""An error that was not heard for so long, while calls succeed, is over. librdkafka tries again each second."""
 OURS: Final = frozenset(
     {
         "bootstrap.servers",
@@ -120,7 +122,12 @@ class KafkaCluster:
 
     def properties(self, defaults: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
         """Properties of one client: `defaults` may be changed by options, `fixed` may not."""
-        common = {"log.connection.close": False, "reconnect.backoff.max.ms": 1000, "client.id": self.client_id}
+        common = {
+            "log.connection.close": False,
+            "log_level": 2,  # errors come by error_cb, each once; the log of librdkafka has one for each try
+            "reconnect.backoff.max.ms": 1000,
+            "client.id": self.client_id,
+        }
         return {**common, **defaults, **self.options, **fixed, "bootstrap.servers": self.servers}
 
     def error(self, problem: Exception, doing: str, kind: type[StreamError] = StreamError) -> StreamError:
@@ -150,19 +157,27 @@ def is_passing(error: KafkaError) -> bool:
 
 
 class ToldOnce:
-    """Logs a passing error when it begins, and each minute that it lasts. Errors are told apart by their code."""
+    """Logs a passing error when it begins, each minute that it lasts, and when it is over. Errors are told apart by their code."""
 
-    def __init__(self, cluster: KafkaCluster) -> None:
-        self._where = f"kafka://{cluster.servers}"
+    def __init__(self, cluster: KafkaCluster, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._where, self._clock_s = f"kafka://{cluster.servers}", clock_s
         self._told_s: dict[int, float] = {}
+        self._heard_s = 0.0
 
     def __call__(self, error: KafkaError) -> None:
         """Also librdkafka's error_cb."""
-        now_s = time.monotonic()
+        now_s = self._heard_s = self._clock_s()
         if now_s - self._told_s.get(error.code(), -AGAIN_S) >= AGAIN_S:
             self._told_s[error.code()] = now_s
             log.warning("%s: %s; the client goes on trying", self._where, words(error))
 
+    def works(self) -> None:
+        """A call succeeded. With several brokers one may be away all the same, so the error is over if it was not heard for a while."""
+        if self._told_s and self._clock_s() - self._heard_s >= QUIET_S:
+            self.over()
+
     def over(self) -> None:
         """It works again: the next error is told."""
+        if self._told_s:
+            log.info("%s: it works again", self._where)
         self._told_s.clear()

@@ -39,7 +39,7 @@ def group_properties(protocol: Literal["consumer", "classic"], session_timeout_s
 
 def _broker_has_it(cluster: KafkaCluster) -> bool:
     try:
-        admin = AdminClient(cluster.properties({}, {"log_level": 3}))
+        admin = AdminClient(cluster.properties({}, {}))
         broker = next(iter(admin.list_topics(timeout=CHOOSING_S).brokers))
         resource = ConfigResource(ConfigResource.Type.BROKER, str(broker))
         (found,) = admin.describe_configs([resource], request_timeout=CHOOSING_S).values()

@@ -45,7 +45,7 @@ class IdempotentOutputs:
                 raise StreamError(f"kafka://{self._cluster.servers}: write: {why}")
         if positions:
             self._record(positions)
-        self._told.over()
+        self._told.works()
 
     def abort(self) -> None:
         """See the port. What was delivered already stays; it comes again with the same id."""

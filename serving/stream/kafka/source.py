@@ -77,7 +77,10 @@ class KafkaSource:
             raise self._cluster.error(problem, "read") from problem
         if self._failure is not None:
             raise self._failure
-        return [record for message in found if (record := self._record(message)) is not None]
+        records = [record for message in found if (record := self._record(message)) is not None]
+        if records:
+            self._told.works()
+        return records
 
     def pause(self, partitions: Sequence[Partition]) -> None:
         """See the port."""

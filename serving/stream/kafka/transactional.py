@@ -74,7 +74,7 @@ class TransactionalOutputs:
             raise self._error(problem, "commit") from problem
         self._is_open = False
         self._sent.clear()
-        self._told.over()
+        self._told.works()
 
     def abort(self) -> None:
         """See the port."""

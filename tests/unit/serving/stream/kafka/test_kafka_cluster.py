@@ -60,6 +60,29 @@ def test_an_error_that_lasts_is_told_once(caplog):
     assert len(caplog.records) == 3
 
 
+def test_an_error_is_over_when_calls_succeed_and_it_was_not_heard_for_a_while(caplog):
+    now_s = 100.0
+    told = ToldOnce(KafkaCluster("broker:9092"), lambda: now_s)
+    with caplog.at_level(logging.INFO, "vedette.stream"):
+        told.works()
+        for _ in range(20):  # one broker of several is away
+            told(KafkaError(KafkaError._TRANSPORT))
+            now_s += 1.0
+            told.works()
+        assert len(caplog.records) == 1
+        now_s += 5.0
+        told.works()
+        told.works()
+        assert [record.getMessage() for record in caplog.records[1:]] == ["kafka://broker:9092: it works again"]
+        told(KafkaError(KafkaError._TRANSPORT))
+    assert len(caplog.records) == 3
+
+
+def test_the_log_of_the_client_has_only_what_ends_it_unless_the_user_wants_more():
+    assert KafkaCluster("broker:9092").properties({}, {})["log_level"] == 2
+    assert KafkaCluster("broker:9092", {"log_level": "7"}).properties({}, {})["log_level"] == "7"
+
+
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
