@@ -66,21 +66,23 @@ def _of_text(column: Any, spec: SourceTime) -> Any:
     try:
         return column.cast(_ZONED if has_offset else _NAIVE)
     except pa.ArrowInvalid:
-        is_zoned, nothing = pc.match_substring_regex(column, _OFFSET), pa.scalar(None, column.type)
-        zoned = _read_times(pc.if_else(is_zoned, column, nothing), _ZONED)
-        naive = _read_times(pc.if_else(is_zoned, nothing, column), _NAIVE)
-        return pc.coalesce(zoned, _in_utc(naive, spec))
+        encoded = pc.dictionary_encode(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
+        texts = encoded.dictionary
+        is_zoned, nothing = pc.match_substring_regex(texts, _OFFSET), pa.scalar(None, texts.type)
+        zoned = _read_times(pc.if_else(is_zoned, texts, nothing), _ZONED)
+        naive = _read_times(pc.if_else(is_zoned, nothing, texts), _NAIVE)
+        return pc.coalesce(zoned, _in_utc(naive, spec)).take(encoded.indices)
 
 
-def _read_times(column: Any, kind: Any) -> Any:
+def _read_times(texts: Any, kind: Any) -> Any:
     """Halves of what cannot be read are tried, down to the single values."""
     try:
-        return pa.chunked_array([column.cast(kind)] if isinstance(column, pa.Array) else column.cast(kind).chunks, kind)
+        return texts.cast(kind)
     except pa.ArrowInvalid:
-        half = len(column) // 2
-        if not half:
-            return pa.chunked_array([pa.nulls(1, kind)])
-        return pa.chunked_array([*_read_times(column[:half], kind).chunks, *_read_times(column[half:], kind).chunks], kind)
+        half = len(texts) // 2
+        return (
+            pa.concat_arrays([_read_times(texts[:half], kind), _read_times(texts[half:], kind)]) if half else pa.nulls(1, kind)
+        )
 
 
 def _floats(column: Any, name: str) -> NDArray[np.float64]:

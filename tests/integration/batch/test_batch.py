@@ -148,6 +148,18 @@ def test_a_row_that_cannot_be_scored_is_there_with_its_reason(flows_store, flows
     assert "time of the event" in found[5]
 
 
+def test_a_text_that_is_no_time_rejects_its_row_alone(flows_store, flows_rows, tmp_path):
+    rows = flows_rows.head(50).copy()
+    rows["StartTime"] = [str(stamp) for stamp in rows["StartTime"]]
+    rows.loc[[0, 5], "StartTime"] = ["soon", "2011-02-30 10:00:00"]
+    rows.to_parquet(tmp_path / "rows.parquet", index=False)
+    summary = run(flows_store, tmp_path / "rows.parquet", tmp_path / "out")
+    assert (summary["rows"], summary["counts"]["rejected"]) == (50, 2)
+    found = verdicts(tmp_path / "out").set_index("source_row")["error"].dropna()
+    assert sorted(found.index) == [0, 5]
+    assert "time of the event" in found[5]
+
+
 def test_two_jobs_do_not_share_an_output(flows_store, flows_folder, tmp_path):
     held = BatchOutput(BatchFolder(str(tmp_path / "out")))
     with held.locked("somebody, process 7"), pytest.raises(OutputInUse, match="somebody, process 7 writes to it"):
