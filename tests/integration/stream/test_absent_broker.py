@@ -3,11 +3,15 @@
 import logging
 import socket
 
+import pytest
+
 from serving.sinks.worker import OwnedPartitions
 from serving.stream.kafka.cluster import KafkaCluster, ToldOnce
 from serving.stream.kafka.producing import new_producer
 from serving.stream.kafka.source import KafkaSource
 from tests.waiting import until
+
+pytestmark = pytest.mark.integration
 
 
 def test_a_broker_that_is_away_is_one_line_for_each_error_of_a_client(caplog):

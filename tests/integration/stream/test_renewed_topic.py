@@ -2,12 +2,15 @@
 
 import logging
 
+import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from serving.stream.kafka.cluster import KafkaCluster
 from serving.stream.kafka.source import KafkaSource
 from serving.stream.ports import Partition
 from tests.waiting import until
+
+pytestmark = pytest.mark.integration
 
 EVENTS = Partition("events", 0)
 
