@@ -43,7 +43,8 @@ class KafkaSource:
         self._start = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
         self._owned: dict[tuple[str, int], _Owned] = {}
         self._failure: BaseException | None = None
-        self._out_of_range: list[_Owned] = []
+        self._out_of_range: list[tuple[_Owned, int, int]] = []
+        """Partitions whose next offset is not there, with the first offset and the end of what is."""
         self._is_closed = False
         self.skipped = 0
         """Records that the broker had deleted before they were read."""
@@ -71,7 +72,7 @@ class KafkaSource:
         """See the port."""
         try:
             while self._out_of_range:  # what was read of them before is dealt with now
-                self._jump(self._out_of_range.pop())
+                self._jump(*self._out_of_range.pop())
             found = self._consumer.consume(most, wait_s)
         except KafkaException as problem:
             raise self._cluster.error(problem, "read") from problem
@@ -162,18 +163,24 @@ class KafkaSource:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             owned = self._owned.get((message.topic() or "", message.partition() or 0))
             if owned is not None:
-                self._out_of_range.append(owned)
+                self._out_of_range.append((owned, *self._ends(owned.partition)))
         elif is_passing(error):
             self._told(error)
         else:
             raise self._cluster.error(KafkaException(error), f"read {message.topic() or ''}".strip())
 
-    def _jump(self, owned: _Owned) -> None:
+    def _ends(self, partition: Partition) -> tuple[int, int]:
+        try:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=PATIENCE_S)
+        except KafkaException as problem:
+            raise self._cluster.error(problem, f"ask for the ends of {partition.topic}/{partition.number}") from problem
+        return low, high
+
+    def _jump(self, owned: _Owned, low: int, high: int) -> None:
         """What was to be read next is not there: begin at the oldest record there is, and say what is gone."""
         if self._owned.get(owned.partition) is not owned:  # it went meanwhile
             return
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(*owned.partition), timeout=PATIENCE_S)
-        gone = max(0, low - max(owned.next_offset, 0))
+        gone, is_another = max(0, low - max(owned.next_offset, 0)), owned.next_offset > high
         self.skipped += gone
         log.error(
             "%s/%d: offset %d is not there, the topic has %d to %d: %s; reading goes on at %d",
@@ -183,10 +190,12 @@ class KafkaSource:
             high,
             f"{gone} records were deleted before they were read (retention.ms, retention.bytes)"
             if gone
-            else "the topic is another one",
+            else "the topic is another one"
+            if is_another
+            else "it was not there for a moment, and what lies before it is passed over where it is dealt with",
             low,
         )
-        if not gone:
+        if is_another:
             self._ownership.renewed(owned.partition, low)
         owned.next_offset = low
         place = TopicPartition(*owned.partition, low)  # it is not being fetched now, so it cannot be sought in
