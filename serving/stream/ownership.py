@@ -10,7 +10,7 @@ from serving.stream.counts import StreamCounts
 from serving.stream.partitions.changelog import read_changelog
 from serving.stream.partitions.holding import HoldLimits
 from serving.stream.partitions.owned import OwnedPartition
-from serving.stream.ports import Partition, Position, StateLog
+from serving.stream.ports import Partition, Position, StateLog, StreamError
 from serving.stream.settings import StreamSettings
 from serving.stream.state import StateKind
 
@@ -23,7 +23,7 @@ class PartitionOwner:
     def __init__(
         self, kinds: Sequence[StateKind], state_log: StateLog | None, settings: StreamSettings, counts: StreamCounts
     ) -> None:
-        self._kinds, self._state_log, self._counts = kinds, state_log, counts
+        self._kinds, self._state_log, self._counts, self._group = kinds, state_log, counts, settings.group
         self._limits = HoldLimits(int(settings.disorder_s * 1e6), int(settings.lateness_s * 1e6), settings.max_held)
         self.owned: dict[Partition, OwnedPartition] = {}
         marks, run = itertools.count(), secrets.token_hex(6)
@@ -35,6 +35,11 @@ class PartitionOwner:
         began_s, log, state_log = time.monotonic(), None, self._state_log
         if state_log is not None and (states or self._limits.disorder_us):
             log = read_changelog(partition, state_log.read(partition.number))
+            if log.mark is not None and log.mark.group != self._group:
+                raise StreamError(
+                    f"topic {state_log.topic} holds the state of the group {log.mark.group!r}, not of {self._group!r}: each group needs a "
+                    "topic of its own; name another by VEDETTE_STREAM_STATE, and make it with `vedette stream topics`"
+                )
         owned = self.owned[partition] = OwnedPartition(
             partition,
             states,
@@ -42,6 +47,7 @@ class PartitionOwner:
             committed=committed,
             log=log,
             topic=state_log.topic if state_log is not None else "",
+            group=self._group,
             new_name=self._new_mark,
             now_s=time.monotonic(),
         )

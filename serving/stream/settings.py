@@ -56,7 +56,7 @@ class StreamSettings(BaseSettings):
     risks: str = "vedette.risk"
     """Compacted topic of notable changes of risks (`vedette risk follow`)."""
     state: str = "vedette.state"
-    """Compacted topic of the worker's state. It has as many partitions as the events."""
+    """Compacted topic of the state of the group's workers. It has as many partitions as the events. Each group needs one of its own."""
     http_port: Port = 0
     """Port of the worker's HTTP door: `/metrics`, readiness and the protocol. 0: any free one. On one machine the other replicas of the
     store answer `/metrics` for the worker too."""

@@ -29,7 +29,7 @@ _MORE: Final = "+"
 class Mark(msgspec.Struct, frozen=True):
     """Where reading a partition stands. name: of this mark, unique; the committed position carries it as its note. position: the oldest
     offset that is not dealt with. next: the offset after the newest that was read. waiting: offsets between them that are not dealt with
-    (see `packed`). newest_us, floor_us: as in HeldEvents."""
+    (see `packed`). newest_us, floor_us: as in HeldEvents. group: whose changelog it is."""
 
     name: str
     position: int
@@ -37,6 +37,7 @@ class Mark(msgspec.Struct, frozen=True):
     waiting: bytes
     newest_us: int
     floor_us: int
+    group: str = ""
 
 
 class _Delta(msgspec.Struct, frozen=True):

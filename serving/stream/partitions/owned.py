@@ -29,6 +29,7 @@ class OwnedPartition:
         committed: Position | None,
         log: RestoredLog | None,
         topic: str,
+        group: str,
         new_name: Callable[[], str],
         now_s: float,
     ) -> None:
@@ -36,7 +37,7 @@ class OwnedPartition:
         mark = log.mark if log is not None else None
         self.held = HeldEvents(limits, mark.newest_us, mark.floor_us) if mark is not None else HeldEvents(limits)
         self._writer = None if log is None else ChangelogWriter(topic, partition.number, log.generation, log.deltas_written)
-        self._new_name = new_name
+        self._new_name, self._group = new_name, group
         self._mark, self._waiting = mark, unpacked(mark.waiting) if mark is not None else _NONE
         self._is_mark_committed = mark is not None and committed is not None and committed.note == mark.name
         self.start: int | None = committed.offset if committed is not None else mark.position if mark is not None else None
@@ -131,7 +132,9 @@ class OwnedPartition:
         position = int(waiting[0]) if len(waiting) else self._next
         if self._writer is None:
             return Position(position), []
-        mark = Mark(self._new_name(), position, self._next, packed(waiting), self.held.newest_us, self.held.floor_us)
+        mark = Mark(
+            self._new_name(), position, self._next, packed(waiting), self.held.newest_us, self.held.floor_us, self._group
+        )
         self._has_new_deltas = self._has_new_deltas or bool(self._deltas)
         records = self._writer.snapshot({}, mark) if self._is_anew else []
         records += self._writer.delta(self._deltas, mark)

@@ -394,3 +394,16 @@ def test_at_least_once_in_low_latency_and_repeats_have_the_same_id(make, disorde
     named = {(str(v.event_id), v.id) for v in world.verdicts()}
     assert sorted(name for name, _ in named) == sorted(f"e{i}" for i in range(produced))
     assert world.counts() == Counter(f"host-{i % 4}" for i in range(produced)), "an event was counted twice, or not at all"
+
+
+def test_a_group_does_not_take_the_state_of_another(make):
+    world = make()
+    world.produce(*events(10))
+    first = world.worker()
+    first.steps(2)
+    first.stop()
+    world.settings = world.settings.model_copy(update={"group": "second"})
+    second = world.worker()
+    second.steps(2)
+    assert "holds the state of the group 'vedette', not of 'second'" in second.failures[0]
+    assert len(world.verdicts()) == 10
