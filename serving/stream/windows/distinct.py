@@ -87,11 +87,18 @@ class ExactDistinct:
                 self.counts[window] += 1
 
     def at(self, second: int, windows: Sequence[int]) -> list[int]:
-        """The counts as of an earlier second that undo still reaches."""
-        then: dict[DistinctValue, int | None] = dict(self.last)
+        """The counts as of an earlier second that undo still reaches: of the values that came last in each window until then, and of those
+        that came again since."""
+        then: dict[DistinctValue, int | None] = {}
         for later in sorted((s for s in self.undo if s > second), reverse=True):
             then.update(self.undo[later])
-        return [sum(1 for at in then.values() if at is not None and second - window < at <= second) for window in windows]
+        found = []
+        per_second = [(s, n) for s, n in self.per_second.items() if n and s <= second]
+        again = [at for at in then.values() if at is not None and at <= second]
+        for window in windows:
+            cut = second - window
+            found.append(sum([n for s, n in per_second if s > cut]) + sum([at > cut for at in again]))
+        return found
 
     @property
     def remembered(self) -> int:
