@@ -64,6 +64,7 @@ class OwnedPartition:
             committed=Position(offset),
             log=None,
             topic="",
+            group=self._group,
             new_name=self._new_name,
             now_s=now_s,
         )

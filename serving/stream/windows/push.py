@@ -21,6 +21,8 @@ MOST_WAITING: Final = 100_000
 """Entities whose row waits to be written. Beyond it rows stay in the states until there is room."""
 _MOST_AT_ONCE: Final = 5_000
 _PAUSE_S: Final = 30.0
+_REST: Final = 4.0
+"""A pause is at least so many times the processor time of the writing before it: a stream that catches up is not slowed by its rows."""
 _log = logging.getLogger("vedette.stream")
 
 PushTarget = Callable[[], tuple[OnlineWriter, Mapping[str, StoredView]]]
@@ -69,12 +71,12 @@ class OnlinePush:
         pause_s = self._every_s
         while True:
             is_last = self._stopping.wait(pause_s)
-            began_s = time.monotonic()
+            began_s, busy_s = time.monotonic(), time.thread_time()
             is_written = self._write_all()
             if is_last:
                 return
             pause_s = min(max(pause_s, self._every_s) * 2, _PAUSE_S) if not is_written else self._every_s
-            pause_s = max(pause_s - (time.monotonic() - began_s), 0.0)
+            pause_s = max(pause_s - (time.monotonic() - began_s), _REST * (time.thread_time() - busy_s), 0.0)
 
     def _write_all(self) -> bool:
         """Write what waits now; whether it could be."""
