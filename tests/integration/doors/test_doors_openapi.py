@@ -18,7 +18,7 @@ from tests.fakes.serving.doors import open_doors
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5"))
 VERSION = "1.0"
-NAMES = {"model": ["simple", "echo", "words", "nope"], "version": ["1", "2", "9"]}
+NAMES = {"model": ["simple", "echo", "words", "nope"], "version": ["1", "2", "9"], "entity": ["10.0.0.1", "a/b"]}
 
 
 @pytest.fixture(scope="module")
