@@ -234,6 +234,9 @@ def _messages() -> dict[str, Any]:
 def _schemas(manifest: Manifest | None) -> dict[str, Any]:
     types = (VerdictMessage, AlertMessage, InvestigateMessage, LabelRequest)
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
+    for schema in schemas.values():
+        if "description" in schema:  # a docstring, whose indentation depends on the version of Python
+            schema["description"] = " ".join(schema["description"].split())
     for kind in types:
         words = field_words(kind)
         for name, part in schemas[kind.__name__]["properties"].items():
