@@ -236,7 +236,7 @@ def _committed_records(broker: KafkaBroker, topic: str) -> Iterator[Any]:
 
 
 def _state_of(run: StreamRun) -> tuple[dict[int, str], int]:
-    settings, counts = StreamSettings(), StreamCounts()
+    settings, counts = StreamSettings(group=run.group), StreamCounts()
     spec = window_spec_of(BundleStore(run._store).resolve("flows").manifest)
     assert spec is not None, "the bundle of the detector says how its windows are counted"
     windows = WindowKind(spec, bound=settings.distinct_values, lateness_s=settings.lateness_s)
