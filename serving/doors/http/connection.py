@@ -36,6 +36,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
+from serving.access.credentials import PeerCertificate
 from serving.doors.eager import start
 from serving.doors.http.reply import PLAIN_JSON, Reply, refusal
 from serving.doors.http.request_parser import BETWEEN, BODY, HEAD, SLICE_BYTES, RequestParser
@@ -123,6 +124,7 @@ class HttpConnection(asyncio.Protocol):
         "_stage",
         "_task",
         "_transport",
+        "peer",
     )
 
     _transport: Any
@@ -137,6 +139,7 @@ class HttpConnection(asyncio.Protocol):
         self._counted_bytes, self._left_bytes = 0, _NOT_LOOKED
         self._ending = b""
         self._stage = HEAD
+        self.peer: PeerCertificate | None = None
 
     # What the transport calls.
 

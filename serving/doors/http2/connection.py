@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
+from serving.access.credentials import PeerCertificate
 from serving.doors.http2.frames import (  # fmt: skip
     CANCEL,
     COMPRESSION,
@@ -54,6 +55,7 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         super().__init__(application, asyncio.get_running_loop())
         self._known, self._age_s, self._max_connections = known, age_s, max_connections
         self._watched: tuple[float, int] | None = None
+        self.peer: PeerCertificate | None = None
 
     # ---- the transport's side
 

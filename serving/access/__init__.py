@@ -1,0 +1,1 @@
+"""Who asks at the doors, and what they may do."""
