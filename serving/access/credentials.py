@@ -14,7 +14,7 @@ AUTHORIZATION: Final = b"authorization"
 API_KEY: Final = b"x-api-key"
 """HTTP header, and gRPC metadata, with an API key."""
 
-Method = Literal["anonymous", "token", "key", "certificate", "replica"]
+AuthMethod = Literal["anonymous", "token", "key", "certificate", "replica"]
 """How a caller was authenticated. replica: another replica of the same store, which reads metrics."""
 
 
@@ -51,7 +51,7 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
 
     name: str = ""
     tenant: str = ""
-    method: Method = "anonymous"
+    method: AuthMethod = "anonymous"
     roles: frozenset[str] = frozenset()
 
 
