@@ -39,7 +39,7 @@ _NEW: Final[Mapping[str, Any]] = {
         }
     ],
 }
-"""What a RayService without serveConfigV2 is given: the serving application as manifests/base/rayservice.yaml has it."""
+"""What a RayService without serveConfigV2 is given: the serving application as manifests/base/serving/rayservice.yaml has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ def _mapping(holder: Mapping[str, Any], field: str, place: RayServicePlace) -> d
 def _misshapen(field: str, shape: str, place: RayServicePlace) -> BackendError:
     return BackendError(
         f"{place.subject}: {field} in spec.serveConfigV2 is not a {shape}, which Ray Serve cannot read; write it as "
-        "manifests/base/rayservice.yaml does",
+        "manifests/base/serving/rayservice.yaml does",
         can_retry=False,
     )
 

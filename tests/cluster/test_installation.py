@@ -76,7 +76,7 @@ class Page:
 def _newer(folder: Path) -> Path:
     """A checkout of a later version: another image."""
     shutil.copytree(ROOT / "manifests", folder / "manifests")
-    kustomization = folder / "manifests/components/operator/kustomization.yaml"
+    kustomization = folder / "manifests/base/operator/kustomization.yaml"
     text = kustomization.read_text()
     assert 'newTag: "0.1.0"' in text
     kustomization.write_text(text.replace('newTag: "0.1.0"', 'newTag: "0.2.0"'))

@@ -27,17 +27,16 @@ ACCOUNT = "vedette-operator"
 SOMEBODY_ELSE_S = '[{"id":"r1","verb":"abort","by":"somebody-else","at":"2026-01-05T08:00:00Z"}]'
 
 
-def manifests(component: str) -> list[dict]:
-    return [
-        d for p in sorted((ROOT / "manifests/components" / component).glob("*.yaml")) for d in yaml.safe_load_all(p.read_text())
-    ]
+def manifests(folder: str) -> list[dict]:
+    return [d for p in sorted((ROOT / "manifests" / folder).glob("*.yaml")) for d in yaml.safe_load_all(p.read_text())]
 
 
 def give_rights(world: World, home: str, *, cluster: bool, without: dict[str, set[str]] | None = None) -> str:
     """Apply the operator's RBAC as the manifests have it, less some verbs by resource; a token of its service account."""
     world.namespace(home)
     world.create(f"/api/v1/namespaces/{home}/serviceaccounts", {"kind": "ServiceAccount", "metadata": {"name": ACCOUNT}})
-    for document in [*manifests("operator"), *manifests("operator-cluster" if cluster else "operator-namespaced")]:
+    rights = "components/operator-cluster" if cluster else "components/operator-namespaced"
+    for document in [*manifests("base/operator"), *manifests(rights)]:
         kind = document["kind"]
         if kind not in {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}:
             continue
@@ -104,7 +103,7 @@ def test_no_right_is_superfluous(fake_world, operators):
     world.until("soc", "ids", is_healthy("1"), 180)
     world.say("soc", "ids", VerbRequest(id="r1", verb="abort", by="alice", at=datetime.now(UTC)))
     given = set()
-    for document in [*manifests("operator-cluster"), *manifests("operator")]:
+    for document in [*manifests("components/operator-cluster"), *manifests("base/operator")]:
         for rule in document.get("rules", []):
             given |= {(verb, resource) for verb in rule["verbs"] for resource in rule["resources"]}
     elsewhere = {
@@ -172,7 +171,7 @@ def webhooked(world: World, namespace: str, operators, folder: Path, **more: str
     world.ray(namespace, "ids")
     operators.start(world.api.kubeconfig(), **settings, **more)
     _until_listening(port)
-    (configuration,) = [d for d in manifests("operator-webhook") if d["kind"] == "ValidatingWebhookConfiguration"]
+    (configuration,) = [d for d in manifests("components/operator-webhook") if d["kind"] == "ValidatingWebhookConfiguration"]
     configuration["metadata"] = {"name": f"vedette-{namespace}"}
     hook = configuration["webhooks"][0]
     ca = base64.b64encode((folder / "tls.crt").read_bytes()).decode()

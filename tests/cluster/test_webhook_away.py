@@ -19,7 +19,7 @@ HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 @pytest.fixture
 def unreachable(world: World, namespace: str) -> Iterator[Callable[[], None]]:
     """Once called, the webhook guards the namespace, and its address is one where nobody listens."""
-    (found,) = [d for d in manifests("operator-webhook") if d["kind"] == "ValidatingWebhookConfiguration"]
+    (found,) = [d for d in manifests("components/operator-webhook") if d["kind"] == "ValidatingWebhookConfiguration"]
     configuration = yaml.safe_load(yaml.safe_dump(found).replace("NAMESPACE", namespace))
     configuration["metadata"] = {"name": f"away-{namespace}"}
     (hook,) = configuration["webhooks"]

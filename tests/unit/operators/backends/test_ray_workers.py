@@ -80,7 +80,7 @@ def test_without_a_most_there_is_no_bound():
 
 
 def test_the_manifests_have_room_for_more_than_they_start_with():
-    document = yaml.safe_load((ROOT / "manifests/base/rayservice.yaml").read_text(encoding="utf-8"))
+    document = yaml.safe_load((ROOT / "manifests/base/serving/rayservice.yaml").read_text(encoding="utf-8"))
     deployment = deployment_of(document["spec"]["serveConfigV2"], PLACE)
     found = capacity_of(document, deployment)
     assert found.each == 1
@@ -89,7 +89,7 @@ def test_the_manifests_have_room_for_more_than_they_start_with():
 
 
 def test_a_ray_service_without_a_configuration_is_given_that_of_the_manifests():
-    document = yaml.safe_load((ROOT / "manifests/base/rayservice.yaml").read_text(encoding="utf-8"))
+    document = yaml.safe_load((ROOT / "manifests/base/serving/rayservice.yaml").read_text(encoding="utf-8"))
     assert yaml.safe_load(new_config(2)) == yaml.safe_load(document["spec"]["serveConfigV2"])
     assert deployment_of(with_model(new_config(0), PLACE, Target(stable=A).serving("ids"), None), PLACE)["num_replicas"] == 1
 
