@@ -35,6 +35,10 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
     )
 
 
+def _subject(name: str) -> x509.GeneralName:
+    return x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
+
+
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
@@ -45,8 +49,8 @@ def lenient(trusted: ssl.SSLContext) -> ssl.SSLContext:
     return trusted
 
 
-def issue(folder: Path) -> Certificates:
-    """Write an authority and a loopback server certificate into a folder.
+def issue(folder: Path, *further: str) -> Certificates:
+    """Write an authority and a loopback server certificate into a folder. further: other names and addresses of the server.
 
     As with many a cluster, the authority's certificate does not say what its key is for. Python 3.13 refuses it unless told
     otherwise, other languages do not: `lenient` tells clients of the tests, and the project's own clients tell themselves."""
@@ -57,7 +61,7 @@ def issue(folder: Path) -> Certificates:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(root.public_key()), critical=False)
         .sign(root, hashes.SHA256())
     )
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [_subject(name) for name in ("localhost", "127.0.0.1", *further)]
     served = (
         _builder(_name("localhost"), _name("tests"), leaf.public_key())
         .add_extension(x509.SubjectAlternativeName(names), critical=False)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,6 +94,12 @@ class RealApiServer(Handle):
     """etcd and kube-apiserver on free loopback ports with a temporary data folder; ended by their own process ids."""
 
     real = True
+    names: Sequence[str] = ()
+    """Names and addresses of the server besides those of loopback."""
+    api_options: Mapping[str, str] = {}
+    """Over those of `_api`."""
+    controllers = CONTROLLERS
+    manager_options: Mapping[str, str] = {}
 
     def __init__(self) -> None:
         found = assets()
@@ -109,7 +115,7 @@ class RealApiServer(Handle):
 
     def start(self) -> "RealApiServer":
         client_port, peer_port, secure, managing = free_ports(4)
-        made = issue(self.folder)
+        made = issue(self.folder, *self.names)
         self.authority, self.url = made.authority, f"https://127.0.0.1:{secure}"
         (self.folder / "tokens.csv").write_text(f'{self.token},admin,admin,"system:masters"\n')
         key = rsa.generate_private_key(65537, 2048)
@@ -172,14 +178,16 @@ class RealApiServer(Handle):
             "disable-admission-plugins": "ServiceAccount",
             "endpoint-reconciler-type": "none",
             "allow-privileged": "true",
+            **self.api_options,
         }
         self._run("kube-apiserver", [f"--{name}={value}" for name, value in options.items()])
 
     def _manager(self, port: int) -> None:
         options = [
             f"--kubeconfig={self.kubeconfig(name='controllers')}",
-            f"--controllers={CONTROLLERS}",
+            f"--controllers={self.controllers}",
             "--leader-elect=false",
+            *(f"--{name}={value}" for name, value in self.manager_options.items()),
         ]
         self._run(
             "kube-controller-manager",
