@@ -148,14 +148,18 @@ class KubeRay:
         self._process.wait()
 
     def fitted(self, ray_service: Json) -> Json:
-        """A RayService without the workers' `priority`, where this KubeRay does not know it (before 1.7)."""
-        definition = yaml.safe_load((self.folder / "ray.io_rayservices.yaml").read_text(encoding="utf-8"))
-        (schema,) = [v["schema"]["openAPIV3Schema"] for v in definition["spec"]["versions"] if v["name"] == "v1"]
-        config = schema["properties"]["spec"]["properties"]["rayClusterConfig"]["properties"]
-        if "priority" not in config["workerGroupSpecs"]["items"]["properties"]:
-            for group in ray_service["spec"]["rayClusterConfig"]["workerGroupSpecs"]:
-                group.pop("priority", None)
-        return ray_service
+        return fitted(ray_service)
+
+
+def fitted(ray_service: Json) -> Json:
+    """A RayService without the workers' `priority`, where the KubeRay that is here does not know it (before 1.7)."""
+    definition = yaml.safe_load((Path(str(folder())) / "ray.io_rayservices.yaml").read_text(encoding="utf-8"))
+    (schema,) = [v["schema"]["openAPIV3Schema"] for v in definition["spec"]["versions"] if v["name"] == "v1"]
+    config = schema["properties"]["spec"]["properties"]["rayClusterConfig"]["properties"]
+    if "priority" not in config["workerGroupSpecs"]["items"]["properties"]:
+        for group in ray_service["spec"]["rayClusterConfig"]["workerGroupSpecs"]:
+            group.pop("priority", None)
+    return ray_service
 
 
 def run(http: httpx.Client, pod: Json, address: str) -> None:

@@ -80,7 +80,7 @@ def file_system(said: dict[str, Any]) -> None:
     for name in ("proc", "sys", "dev", "tmp", "run", "var", "root", "home"):
         Path(root, name).mkdir(exist_ok=True)
     os.chmod(f"{root}/tmp", 0o1777)
-    os.chmod(f"{root}/root", 0o700)
+    os.chmod(f"{root}/root", 0o711)  # an interpreter may lie below it
     for link, target in said["links"].items():
         os.symlink(target, root + link)
     for source, target in said["layers"]:
