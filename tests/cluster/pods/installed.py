@@ -89,3 +89,28 @@ def install_operator(cluster: Cluster) -> None:
 
 def until_available(cluster: Cluster, namespace: str, deployment: str, seconds: int = 120) -> None:
     kubectl(cluster, "rollout", "status", f"deployment/{deployment}", "-n", namespace, f"--timeout={seconds}s")
+
+
+def install_serving(cluster: Cluster, namespace: str, folder: str | Path = "manifests/overlays/operated") -> None:
+    """The overlay as it is, and the two Secrets that it wants beforehand: the audit log's key, and settings that carry passwords.
+
+    Features come from the SQLite file in the image of the bundles: the Secret that would name a Redis has another setting."""
+    kubectl(cluster, "create", "namespace", namespace)
+    keys = cluster.folder / "keys"
+    keys.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "operators.cli.main", "audit", "key", "new", str(keys / "audit.pem")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    kubectl(cluster, "-n", namespace, "create", "secret", "generic", "vedette-audit-key", f"--from-file={keys / 'audit.pem'}")
+    kubectl(
+        cluster, "-n", namespace, "create", "secret", "generic", "vedette-secrets", "--from-literal=VEDETTE_LOG_LEVEL=debug"
+    )
+    apply(cluster, rendered(folder), "-n", namespace)
+
+
+def model_service(name: str, digest: str, version: str, **spec: Any) -> Json:
+    return {
+        "apiVersion": "vedette.dev/v1alpha1",
+        "kind": "ModelService",
+        "metadata": {"name": name},
+        "spec": {"revision": {"version": version, "bundle": digest}, "backend": {"ray": {"rayService": "vedette"}}, **spec},
+    }
