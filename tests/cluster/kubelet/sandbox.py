@@ -140,6 +140,7 @@ class Sandbox:
             **self._as(user, container.get("workingDir") or image.cwd, argv, {**image.env, "HOSTNAME": self._hostname, **env}),
         }  # fmt: skip
         with log.open("ab") as output:
+            os.fchown(output.fileno(), user.uid, user.gid)  # a program may open its output anew
             return await self._launch("run", said, output, log)
 
     async def execute(

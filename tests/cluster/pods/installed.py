@@ -1,4 +1,4 @@
-"""What a platform team installs, on a `Cluster`: KubeRay's operator, and Vedette out of manifests/, with the commands that they would type."""
+"""What a platform team installs on a `Cluster`, as they would type it: KubeRay's operator, and Vedette out of manifests/."""
 
 import subprocess
 import sys
