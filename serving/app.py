@@ -24,6 +24,7 @@ from serving.cache.memory_cache import MemoryCache
 from serving.cache.predictions import Predictions
 from serving.cache.redis_cache import RedisCache
 from serving.clock import SystemClock
+from serving.doors.counts import AllDoorCounts
 from serving.doors.listener import DoorBackend
 from serving.features.opening import open_features
 from serving.models.store import open_store
@@ -116,6 +117,9 @@ async def compose(
             segments=segments,
         )
         stack.callback(mirror.close)
+        metrics.watch(mirror.metrics)
+        doors = AllDoorCounts()
+        metrics.watch(doors.metrics)
         explanations = ExplanationThread(queue=settings.explain_queue, budget_s=settings.explain_budget_s)
         stack.callback(explanations.close)
         metrics.watch(explanations.metrics)
@@ -158,6 +162,7 @@ async def compose(
                 admit=protection.admission.refuse if protection.admission is not None else None,
                 degraded=lambda: (*protection.degraded(), *unaccounted(), *unmapped, *degraded()),
                 risks=_open_risks(settings, stack),
+                counts=doors,
             ),
             served=served,
             fallback=lambda: newest_of_each(store),
@@ -257,7 +262,11 @@ def _open_audit(
         is_known=keyring.knows,
     )
     stack.callback(audit.close)
-    metrics.watch_audit(lambda: AuditCounts(audit.written, audit.dropped, audit.refused, audit.is_failing))
+    metrics.watch_audit(
+        lambda: AuditCounts(
+            audit.written, audit.dropped, audit.refused, audit.is_failing, audit.waiting, audit.lag_s(), audit.durable_s
+        )
+    )
     health = AuditHealth(keyring, anchors)
     metrics.watch(health.metrics)
     return audit, lambda: (*audit.degraded(), *health.problems())

@@ -32,6 +32,7 @@ from operators.handlers.watching.resource_cache import ResourceCache, policy_nam
 from operators.handlers.watching.watch import Watch
 from operators.handlers.watching.work_queue import Backoff, WorkQueue
 from operators.handlers.webhook import Certificate, CertificateMissing, application, listen
+from operators.telemetry.operator_names import ADMISSIONS
 from serving.telemetry.logs import configure_logging
 
 _log = logging.getLogger("vedette.operator")
@@ -70,6 +71,7 @@ class Operator:
             backoff=Backoff(min(1.0, settings.watch_check_interval_s), settings.watch_check_interval_s, 0.0, self._rng),
         )
 
+        metrics.is_watching = lambda: self.follower.problem is None
         self.backend_watch = BackendWatch(
             kube, settings.namespace_list, own, self.backend_changed, again_s=settings.rest_interval_s, backoff=backoff
         )
@@ -190,7 +192,7 @@ async def _pages(
     if settings.webhook_port:
         certificate = Certificate(settings.webhook_cert_dir)
         ours = (await operator.kube.who()).name
-        door = application(ours, lambda kind, outcome: operator.metrics.admissions.labels(kind, outcome).inc())
+        door = application(ours, lambda kind, outcome: operator.metrics.count(ADMISSIONS, kind, outcome))
         pages.append((await listen(settings.http_host, settings.webhook_port, certificate.context, door))[0])
         loops += _begun(("certificate", certificate.follow()))
     if settings.http_port:

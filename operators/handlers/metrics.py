@@ -1,110 +1,18 @@
-"""Prometheus metrics of the rollouts themselves, and of the operator: every name, once.
+"""What the operator counts, and the gauges of each service from its last look. Names are in operators.telemetry.operator_names.
 
-Gauges of a service come from its last look and go when it goes. Counting is the caller's; serving the page is
-operators.handlers.pages's."""
+Counting is the caller's; serving the page is operators.handlers.pages's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.registry import Collector
-
 from operators.rollout.status import Phase, RolloutStatus, Verdict
+from operators.telemetry import operator_names as names
+from operators.telemetry.exposition import MetricsPage, Sample
 from serving.telemetry.metric_doc import MetricDoc
 
-CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
-_SERVICE: Final = ("namespace", "name")
-
-
-PHASE: Final = MetricDoc(
-    "vedette_rollout_phase", "gauge", (*_SERVICE, "phase"), "1 for the phase of the service, 0 for the others."
-)
-WEIGHT: Final = MetricDoc(
-    "vedette_rollout_weight_percent", "gauge", _SERVICE, "Percentage of entities that the candidate serves."
-)
-STEP: Final = MetricDoc(
-    "vedette_rollout_step", "gauge", _SERVICE, "Number of the current step, from 1. 0: no step is under way."
-)
-VERDICT: Final = MetricDoc(
-    "vedette_rollout_verdict", "gauge", (*_SERVICE, "verdict"), "1 for the verdict at the last look, 0 for the others."
-)
-E_VALUE: Final = MetricDoc(
-    "vedette_rollout_e_value",
-    "gauge",
-    (*_SERVICE, "gate", "against"),
-    "E-value of a gate: against `no_worse` (at 1/alpha the verdict is worse) or against `worse` (at 1/beta the verdict is no_worse).",
-)
-MORE: Final = MetricDoc(
-    "vedette_rollout_more_requests",
-    "gauge",
-    _SERVICE,
-    "Estimated number of further candidate requests that the evidence needs. Absent: unknown.",
-)
-STEP_SECONDS: Final = MetricDoc(
-    "vedette_rollout_step_seconds", "gauge", _SERVICE, "Seconds from the start of the current step to the last look."
-)
-PROBLEM: Final = MetricDoc(
-    "vedette_rollout_problem",
-    "gauge",
-    (*_SERVICE, "kind"),
-    "1 while there is a problem of this kind: invalid (the resource is refused), measured (evidence could not be read), acted (the "
-    "backend did not carry out the decision), overdue (no progress), recorded (the status or a governed act could not be written).",
-)
-GLASS: Final = MetricDoc(
-    "vedette_rollout_glass_broken",
-    "gauge",
-    _SERVICE,
-    "Approval steps that one person passed alone in an emergency (break-glass) and that are not reviewed yet. Alarm if above 0.",
-)
-REPLICAS: Final = MetricDoc("vedette_service_replicas", "gauge", _SERVICE, "Replicas that answered at the last look.")
-MOVES: Final = MetricDoc(
-    "vedette_rollout_moves_total",
-    "counter",
-    (*_SERVICE, "move"),
-    "Moves of rollouts and experiments, by name: RolloutStarted, WeightSet, RolloutAborted...",
-)
-LOOKS: Final = MetricDoc(
-    "vedette_operator_looks_total", "counter", ("outcome",), "Looks at services, by outcome: done, retried, failed, not_leader."
-)
-LOOK_SECONDS: Final = MetricDoc("vedette_operator_look_seconds", "histogram", (), "Duration of a look at a service.")
-API_REQUESTS: Final = MetricDoc(
-    "vedette_operator_api_requests_total",
-    "counter",
-    ("verb", "resource", "status"),
-    "Requests to the Kubernetes API, without kopf's watches; status 0: no answer.",
-)
-LEADER: Final = MetricDoc("vedette_operator_leader", "gauge", (), "1 if this operator is the leader and acts.")
-GOVERNANCE: Final = MetricDoc(
-    "vedette_operator_governance_log",
-    "gauge",
-    (),
-    "1 if the log of governed acts is kept and readable. 0: governed acts appear as Events only.",
-)
-ADMISSIONS: Final = MetricDoc(
-    "vedette_operator_admissions_total", "counter", ("kind", "outcome"), "Admission reviews answered: allowed or refused."
-)
-METRICS: Final = (
-    PHASE,
-    WEIGHT,
-    STEP,
-    VERDICT,
-    E_VALUE,
-    MORE,
-    STEP_SECONDS,
-    PROBLEM,
-    GLASS,
-    REPLICAS,
-    MOVES,
-    LOOKS,
-    LOOK_SECONDS,
-    API_REQUESTS,
-    LEADER,
-    GOVERNANCE,
-    ADMISSIONS,
-)
-"""Every metric of the operator; docs/reference/operator.md holds each. The standard `process_*` metrics come along."""
+_PROBLEMS: Final = ("invalid", "measured", "acted", "overdue", "recorded")
+_WAITS: Final = ("approval", "pause", "inconclusive")
+OUTCOMES_OF_LOOKS: Final = ("done", "retried", "failed")
 
 
 class ServiceView(NamedTuple):
@@ -116,20 +24,18 @@ class ServiceView(NamedTuple):
     problems: frozenset[str]
 
 
-class OperatorMetrics(Collector):
-    """All metrics of one operator, on a registry of its own."""
+class OperatorMetrics:
+    """All metrics of one operator."""
 
     def __init__(self) -> None:
         self._services: dict[tuple[str, str], ServiceView] = {}
         self._is_leader = self._is_log_kept = False
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
-        ProcessCollector(registry=self._registry)
-        self.moves = self._counter(MOVES)
-        self.looks = self._counter(LOOKS)
-        self.api = self._counter(API_REQUESTS)
-        self.admissions = self._counter(ADMISSIONS)
-        self.look_seconds = Histogram(LOOK_SECONDS.name, LOOK_SECONDS.says, registry=self._registry)
+        self.is_watching: Callable[[], bool] = lambda: False
+        """Whether the API server lists what is looked after."""
+        self._page = MetricsPage(names.OPERATOR_METRICS, self._samples)
+        self.count, self.observe, self.render = self._page.count, self._page.observe, self._page.render
+        for outcome in OUTCOMES_OF_LOOKS:
+            self.count(names.LOOKS, outcome, by=0)
 
     def saw(self, key: tuple[str, str], view: ServiceView) -> None:
         """Keep what the last look at a service saw."""
@@ -152,42 +58,51 @@ class OperatorMetrics(Collector):
     def on_request(self, verb: str, plural: str, status: int, seconds: float) -> None:
         """Count one request to the API server."""
         del seconds
-        self.api.labels(verb, plural, str(status)).inc()
+        self.count(names.API_REQUESTS, verb, plural, str(status))
 
-    def render(self) -> bytes:
-        """The Prometheus text exposition, of type CONTENT_TYPE."""
-        return generate_latest(self._registry)
-
-    def collect(self) -> Iterator[Metric]:
-        """Build the gauges; prometheus_client calls this at each scrape."""
-        families = {d.name: GaugeMetricFamily(d.name, d.says, labels=d.labels) for d in METRICS if d.kind == "gauge"}
-        families[LEADER.name].add_metric((), float(self._is_leader))
-        families[GOVERNANCE.name].add_metric((), float(self._is_log_kept))
+    def _samples(self) -> Iterator[Sample]:
+        yield names.LEADER, (), float(self._is_leader)
+        yield names.WATCHING, (), float(self.is_watching())
+        yield names.GOVERNANCE, (), float(self._is_log_kept)
         for key, view in list(self._services.items()):
-            _add(families, key, view)
-        yield from families.values()
-
-    def _counter(self, doc: MetricDoc) -> Counter:
-        return Counter(doc.name, doc.says, doc.labels, registry=self._registry)
+            yield from _of_service(key, view)
 
 
-def _add(families: dict[str, GaugeMetricFamily], key: tuple[str, str], view: ServiceView) -> None:
-    rollout, assessment = view.rollout, view.rollout.assessment
-    for phase in Phase:
-        families[PHASE.name].add_metric((*key, phase), float(phase is rollout.phase))
-    families[WEIGHT.name].add_metric(key, rollout.weight)
-    families[STEP.name].add_metric(key, float(rollout.step_index + 1 if rollout.is_under_way else 0))
-    families[STEP_SECONDS.name].add_metric(key, view.step_seconds)
-    families[REPLICAS.name].add_metric(key, float(view.replicas))
-    families[GLASS.name].add_metric(key, float(len(rollout.break_glass)))
-    for kind in ("invalid", "measured", "acted", "overdue", "recorded"):
-        families[PROBLEM.name].add_metric((*key, kind), float(kind in view.problems))
-    if not rollout.is_under_way:
-        return
-    for verdict in Verdict:
-        families[VERDICT.name].add_metric((*key, verdict), float(verdict is assessment.verdict))
+def _of_service(key: tuple[str, str], view: ServiceView) -> Iterator[Sample]:
+    rollout = view.rollout
+    yield from _one_of(names.PHASE, key, tuple(Phase), {rollout.phase})
+    yield names.WEIGHT, key, rollout.weight
+    yield names.STEP, key, float(rollout.step_index + 1 if rollout.is_under_way else 0)
+    yield names.STEP_SECONDS, key, view.step_seconds
+    yield names.REPLICAS, key, float(view.replicas)
+    yield names.GLASS, key, float(len(rollout.break_glass))
+    yield from _one_of(names.PROBLEM, key, _PROBLEMS, view.problems)
+    yield from _one_of(names.WAITING, key, _WAITS, {waits_for(rollout)})
+    if rollout.is_under_way:
+        yield from _of_evidence(key, rollout)
+
+
+def _of_evidence(key: tuple[str, str], rollout: RolloutStatus) -> Iterator[Sample]:
+    assessment = rollout.assessment
+    yield from _one_of(names.VERDICT, key, tuple(Verdict), {assessment.verdict})
     for gate in assessment.gates:
-        families[E_VALUE.name].add_metric((*key, gate.name, "no_worse"), gate.e_worse)
-        families[E_VALUE.name].add_metric((*key, gate.name, "worse"), gate.e_no_worse)
+        yield names.E_VALUE, (*key, gate.name, "no_worse"), gate.e_worse
+        yield names.E_VALUE, (*key, gate.name, "worse"), gate.e_no_worse
     if assessment.more is not None:
-        families[MORE.name].add_metric(key, float(assessment.more))
+        yield names.MORE, key, float(assessment.more)
+
+
+def _one_of(doc: MetricDoc, key: tuple[str, str], all_: tuple[str, ...], is_on: frozenset[str] | set[str]) -> Iterator[Sample]:
+    for name in all_:
+        yield doc, (*key, name), float(name in is_on)
+
+
+def waits_for(rollout: RolloutStatus) -> str:
+    """What people have to do before it goes on: approval, pause or inconclusive; empty if nothing."""
+    if rollout.phase is not Phase.PAUSED:
+        return ""
+    if rollout.paused_by is None and rollout.is_inconclusive:
+        return "inconclusive"
+    steps = rollout.policy.steps if rollout.policy is not None else ()
+    is_approval = rollout.step_index < len(steps) and steps[rollout.step_index].approval is not None
+    return "approval" if is_approval and rollout.paused_by is None else "pause"

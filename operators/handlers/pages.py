@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from operators.handlers.metrics import CONTENT_TYPE
+from operators.telemetry.exposition import CONTENT_TYPE
 
 STOP_S: Final = 1.0
 """How long a request under way may take when the operator ends."""

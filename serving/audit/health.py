@@ -27,3 +27,4 @@ class AuditHealth:
             anchored.update({(anchor.label, what): float(n) for what, n in zip(outcomes, anchor.counts, strict=True)})
         yield names.AUDIT_ANCHORED, anchored
         yield names.AUDIT_ANCHOR_LAG, {(anchor.label,): anchor.lag_s() for anchor in self._anchors}
+        yield names.AUDIT_ANCHORED_AT, {(anchor.label,): anchor.published_s for anchor in self._anchors}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.audit.checkpoint import Witness
-from serving.audit.durability.commits import Commit, tell
+from serving.audit.durability.commits import Commit, tell, time_of
 from serving.audit.durability.pruning import SegmentPruner
 from serving.audit.durability.sealing import seal_abandoned
 from serving.audit.durability.writer_state import WriterState, why
@@ -89,6 +89,9 @@ class SegmentWriter:
         self._state = WriterState(folder)
         self._pruner = SegmentPruner(folder, segments, signer=signer, now_us=self._now_us, seal=self._seal)
         self._waking: asyncio.AbstractEventLoop | None = None
+        self._unsynced_us: int | None = None
+        self.durable_s = 0.0
+        """When a record was last synced, seconds since the epoch; 0: not yet."""
         self._checkpoint_s = time.monotonic()
         self._closing, self._wake = threading.Event(), threading.Event()
         self._make_folder()
@@ -148,6 +151,19 @@ class SegmentWriter:
         """Whether records cannot be written or synced now."""
         return self._state.problem is not None
 
+    @property
+    def waiting(self) -> int:
+        """Records and answers in the queue."""
+        return len(self._pending)
+
+    def lag_s(self) -> float:
+        """Age of the oldest record that is not on the disk yet; 0 if there is none. From any thread."""
+        with self._lock:
+            oldest_us = self._unsynced_us
+            if oldest_us is None and self._pending:
+                oldest_us = time_of(self._pending[0])
+        return 0.0 if oldest_us is None else max(0.0, (self._now_us() - oldest_us) / 1e6)
+
     def degraded(self) -> tuple[str, ...]:
         """What is out, and what happens instead; empty if all is well."""
         problem = self._state.problem
@@ -190,6 +206,8 @@ class SegmentWriter:
     def _drain(self) -> None:
         with self._lock:
             pending, self._pending, self._pending_rows = self._pending, [], 0
+            if pending and self._unsynced_us is None:
+                self._unsynced_us = time_of(pending[0])
         self._state.note_overrun(self._overrun, self._queue)
         commits = [item for item in pending if isinstance(item, Commit)]
         if commits:
@@ -245,6 +263,7 @@ class SegmentWriter:
         self._state.written += len(lines)
         self._count_cut_off()
         self._state.recovered(self.dropped)
+        self.durable_s = self._now_us() / 1e6
         tell(group, None)
         if is_new_segment:
             self._pruner.ask()
@@ -300,6 +319,8 @@ class SegmentWriter:
         try:
             if self._log.checkpoint() is not None:
                 self._state.recovered(self.dropped)
+                self.durable_s = self._now_us() / 1e6
+            self._unsynced_us = None
             self._count_cut_off()
         except OSError as error:
             self._failed(f"cannot be synced: {why(error)}")

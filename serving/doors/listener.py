@@ -11,11 +11,12 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import uvloop
 
+from serving.doors.counts import AllDoorCounts
 from serving.doors.grpc.door import Http2Door, start_http2
 from serving.doors.http.connection import HttpApplication
 from serving.doors.http.door import HttpDoor, RiskAnswers
@@ -69,7 +70,7 @@ class HttpListener:
         *,
         reuse_port: bool = False,
         sock: socket.socket | None = None,
-        **limits: int,
+        **limits: Any,
     ) -> None:
         self._application, self._limits = application, limits
         self._sock = sock or bind(host, port, reuse_port=reuse_port)
@@ -108,7 +109,7 @@ class DoorBackend:
 
     union: makes of this replica's metrics the page of all replicas that share the port. admit: called by the doors when the head of an
     inference request has come; it returns the refusal or None (serving.resilience.admission). degraded: what is out, for readiness.
-    risks: answers questions about risks; None: nobody may ask."""
+    risks: answers questions about risks; None: nobody may ask. counts: what the doors count."""
 
     service: InferenceService
     metrics: Callable[[], bytes] | None = None
@@ -116,6 +117,7 @@ class DoorBackend:
     admit: Callable[[], ServingError | None] | None = None
     degraded: Callable[[], Sequence[str]] = tuple
     risks: RiskAnswers | None = None
+    counts: AllDoorCounts = field(default_factory=AllDoorCounts)
 
 
 def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
@@ -128,6 +130,7 @@ def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
         admit=backend.admit,
         degraded=backend.degraded,
         risks=backend.risks,
+        counts=backend.counts.http,
     )
 
 
@@ -185,7 +188,11 @@ class Listener:
         if self._grpc_port is not None:
             self._grpc = await self._open_grpc(backend, self._grpc_port)
         self._http = HttpServer(
-            door, self._sock, max_connections=self._max_connections, max_unfinished_bytes=self._max_unfinished_bytes
+            door,
+            self._sock,
+            max_connections=self._max_connections,
+            max_unfinished_bytes=self._max_unfinished_bytes,
+            counts=backend.counts.http,
         )
         await self._http.start()
         own = bind("127.0.0.1", 0)
@@ -208,6 +215,7 @@ class Listener:
             max_connections=self._max_connections,
             max_unfinished_bytes=self._max_unfinished_bytes,
             admit=backend.admit,
+            counts=backend.counts.grpc,
         )
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":

@@ -112,6 +112,10 @@ class Bulkheads:
             )
         return found
 
+    def under_way(self) -> dict[str, int]:
+        """Runs that wait or run, by `<model>/<version>/<variant>`; a scrape reads it in its thread."""
+        return {name: bulkhead.under_way for name, bulkhead in self._of.copy().items()}
+
     def keep(self, names: Iterable[str]) -> None:
         """Release the threads of every other model."""
         kept = set(names)

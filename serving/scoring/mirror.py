@@ -8,7 +8,7 @@ feature read) in place of stable's."""
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,7 +31,9 @@ from serving.scoring.rules.suppressing import suppress
 from serving.scoring.variant_runner import runtime_feed
 from serving.scoring.variant_set import Variant, VariantSet
 from serving.segments.mapping import SegmentMap
+from serving.telemetry import names
 from serving.telemetry.evidence import RouteCounts, VariantEvidence
+from serving.telemetry.metric_doc import MetricDoc
 from serving.telemetry.metrics import ServingMetrics
 
 _BATCH: Final = 32
@@ -133,6 +135,10 @@ class Mirror:
         """Wait until every copy that was left is scored or dropped."""
         if self._task is not None:
             await self._task
+
+    def metrics(self) -> Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]:
+        """A telemetry.metrics.MetricSource."""
+        yield names.MIRROR_WAITING, {(): float(len(self._copies))}
 
     def close(self) -> None:
         """Drop the copies that wait and stop those that are being scored."""

@@ -22,6 +22,7 @@ from serving.telemetry.counts import VERDICTS, AnswerOutcome, Histogram, ModelMe
 from serving.telemetry.evidence import ROUTES, EntitySampling, VariantEvidence
 from serving.telemetry.loop_lag import LoopLag
 from serving.telemetry.metric_doc import MetricDoc
+from serving.telemetry.process_use import process_use
 from serving.telemetry.segments import UNITS, SegmentCounts
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
@@ -51,12 +52,15 @@ _F = TypeVar("_F", CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 
 class AuditCounts(NamedTuple):
-    """Records of the prediction log by outcome, and whether it fails now."""
+    """Records of the prediction log by outcome, whether it fails now, and how far it is behind. durable_s: since the epoch."""
 
     written: int = 0
     dropped: int = 0
     refused: int = 0
     is_failing: bool = False
+    waiting: int = 0
+    lag_s: float = 0.0
+    durable_s: float = 0.0
 
 
 class ServingMetrics(Collector):
@@ -199,6 +203,9 @@ class ServingMetrics(Collector):
         outcomes = {"written": audit.written, "dropped": audit.dropped, "refused": audit.refused}
         yield self._counter(names.AUDIT, {(outcome,): float(n) for outcome, n in outcomes.items()})
         yield self._gauge(names.AUDIT_FAILING, {(): float(audit.is_failing)})
+        yield self._gauge(names.AUDIT_WAITING, {(): float(audit.waiting)})
+        yield self._gauge(names.AUDIT_LAG, {(): audit.lag_s})
+        yield self._gauge(names.AUDIT_DURABLE, {(): audit.durable_s})
         yield self._gauge(names.MODEL_INFO, dict.fromkeys(self._loaded, 1.0))
         yield self._gauge(names.MODEL_FAILED, dict.fromkeys(self._failed, 1.0))
         yield self._gauge(names.ONGOING, {(): float(self.ongoing)})
@@ -210,7 +217,7 @@ class ServingMetrics(Collector):
         yield self._counter(names.SUPPRESSED, {key: float(n) for key, n in dict(self._suppressed).items()})
         yield self._counter(names.MIRRORED, {key: float(n) for key, n in dict(self._mirrored).items()})
         yield from self._collect_evidence()
-        for source in self._sources:
+        for source in (process_use, *self._sources):
             for doc, values in source():
                 yield self._watched(doc, values)
         yield from self._collect_process()

@@ -5,6 +5,7 @@ carries `replica`, the identity of the replica that counted it."""
 
 from typing import Final
 
+from serving.telemetry.door_names import DOOR_METRICS
 from serving.telemetry.metric_doc import MetricDoc
 from serving.telemetry.stream_names import STREAM_METRICS
 
@@ -87,6 +88,27 @@ AUDIT_ANCHOR_LAG: Final = MetricDoc(
     ("anchor",),
     "Age of the oldest checkpoint that waits for an anchor. Normally up to VEDETTE_AUDIT_ANCHOR_EVERY_S.",
 )
+AUDIT_WAITING: Final = MetricDoc(
+    "vedette_audit_waiting_records", "gauge", (), "Records in the queue of the prediction log that are not written yet."
+)
+AUDIT_LAG: Final = MetricDoc(
+    "vedette_audit_lag_seconds",
+    "gauge",
+    (),
+    "Age of the oldest record of the prediction log that is not on the disk yet, 0 if there is none. Normally up to 1 s.",
+)
+AUDIT_DURABLE: Final = MetricDoc(
+    "vedette_audit_durable_seconds",
+    "gauge",
+    (),
+    "When a record of the prediction log was last synced to the disk, seconds since the epoch; 0: not yet.",
+)
+AUDIT_ANCHORED_AT: Final = MetricDoc(
+    "vedette_audit_anchored_seconds",
+    "gauge",
+    ("anchor",),
+    "When a checkpoint was last published to an anchor, seconds since the epoch; 0: not yet.",
+)
 MODEL_INFO: Final = MetricDoc(
     "vedette_model_info",
     "gauge",
@@ -115,6 +137,23 @@ LOOP_LATE: Final = MetricDoc(
     "Sum of the delays of the event loop's timer. Divided by vedette_loop_looks_total: about how long a request waits before it is read.",
 )
 LOOP_LOOKS: Final = MetricDoc("vedette_loop_looks_total", "counter", (), "Ticks of the event loop's timer.")
+THREADS: Final = MetricDoc("vedette_process_threads", "gauge", (), "Threads of the replica's process.")
+MEMORY_LIMIT: Final = MetricDoc(
+    "vedette_memory_limit_bytes",
+    "gauge",
+    (),
+    "Memory that the container may use, or the machine's. What is used is process_resident_memory_bytes.",
+)
+RUNS_WAITING: Final = MetricDoc(
+    "vedette_model_runs",
+    "gauge",
+    _MODEL,
+    "Runs that wait for the model's own threads or occupy them. Models that run on the event loop have no such threads.",
+)
+MIRROR_WAITING: Final = MetricDoc("vedette_mirror_waiting", "gauge", (), "Copies of requests in the mirror's queue.")
+EXPLANATIONS_WAITING: Final = MetricDoc(
+    "vedette_explanations_waiting", "gauge", (), "Explanations that wait for their thread or occupy it."
+)
 RULES_ANSWERS: Final = MetricDoc(
     "vedette_rules_answers_total",
     "counter",
@@ -264,6 +303,10 @@ METRICS: Final = (
         AUDIT_FAILING,
         AUDIT_ANCHORED,
         AUDIT_ANCHOR_LAG,
+        AUDIT_ANCHORED_AT,
+        AUDIT_WAITING,
+        AUDIT_LAG,
+        AUDIT_DURABLE,
         MODEL_INFO,
         MODEL_FAILED,
         START,
@@ -285,7 +328,8 @@ METRICS: Final = (
     ),
     *(EVIDENCE_SEGMENT_ROWS, EVIDENCE_SEGMENT_ALERTS),
     *(EVIDENCE_SCORE_BINS, MIRRORED, BREAKER_STATE, BREAKER_CHANGES, REFUSALS, CACHE_REQUESTS, CACHE_SAVED),
-    *(EXPLANATIONS, EXPLANATION_SECONDS),
+    *(EXPLANATIONS, EXPLANATION_SECONDS, EXPLANATIONS_WAITING, RUNS_WAITING, MIRROR_WAITING, THREADS, MEMORY_LIMIT),
+    *DOOR_METRICS,
     *STREAM_METRICS,
 )
 """Every metric of our own. The standard `process_*` metrics come along."""

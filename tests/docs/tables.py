@@ -18,11 +18,11 @@ from pydantic_settings import BaseSettings
 from lifecycle.datasets import declarations, detector, reasons, scenario, split_spec
 from lifecycle.retraining.policy_text import commented_policy
 from loadtests.settings import LoadSettings
-from operators.cli.monitoring.monitor_metrics import METRICS as MONITOR_METRICS
-from operators.cli.sinks.sink_metrics import METRICS as SINK_METRICS
 from operators.cli.stream import asyncapi
-from operators.handlers.metrics import METRICS as OPERATOR_METRICS
 from operators.handlers.settings import OperatorSettings
+from operators.telemetry.monitor_names import MONITOR_METRICS
+from operators.telemetry.operator_names import OPERATOR_METRICS
+from operators.telemetry.sink_names import SINK_METRICS
 from serving.features.windows import spec as window_spec
 from serving.models import manifest
 from serving.settings import ServingSettings
@@ -32,6 +32,7 @@ from serving.stream.codecs.settings import CodecSettings
 from serving.stream.contract import AlertMessage, InvestigateMessage, VerdictMessage
 from serving.stream.settings import StreamSettings
 from serving.telemetry import counts, names
+from serving.telemetry.metric_doc import MetricDoc
 from tests.docs import resources
 from tests.docs.glossary import nouns
 from tests.docs.pages import ROOT, generated_part
@@ -98,8 +99,8 @@ def variable(model: type[BaseSettings], field: str) -> str:
     return alias if isinstance(alias, str) else f"{model.model_config['env_prefix']}{field.upper()}"
 
 
-def metric_names() -> str:
-    rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in names.METRICS]
+def metric_names(docs: Sequence[MetricDoc]) -> str:
+    rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in docs]
     return _table(["Metric", "Kind", "Labels", "What it says"], rows)
 
 
@@ -168,21 +169,6 @@ def _mentioned(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _mentioned(argument)
 
 
-def operator_metrics() -> str:
-    rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in OPERATOR_METRICS]
-    return _table(["Metric", "Kind", "Labels", "What it says"], rows)
-
-
-def monitor_metrics() -> str:
-    rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in MONITOR_METRICS]
-    return _table(["Metric", "Kind", "Labels", "What it says"], rows)
-
-
-def sink_metrics() -> str:
-    rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in SINK_METRICS]
-    return _table(["Metric", "Kind", "Labels", "What it says"], rows)
-
-
 def command_line() -> str:
     out = []
     for verb in verbs():
@@ -208,12 +194,12 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/settings.md", "stream settings"): lambda: settings(StreamSettings),
     ("docs/reference/settings.md", "event format"): lambda: settings(CodecSettings),
     ("docs/reference/settings.md", "load settings"): lambda: settings(LoadSettings),
-    ("docs/reference/metrics.md", "metrics"): metric_names,
+    ("docs/reference/metrics.md", "metrics"): lambda: metric_names(names.METRICS),
     ("docs/reference/operator.md", "operator settings"): lambda: settings(OperatorSettings),
-    ("docs/reference/operator.md", "operator metrics"): operator_metrics,
+    ("docs/reference/operator.md", "operator metrics"): lambda: metric_names(OPERATOR_METRICS),
     ("docs/reference/metrics.md", "buckets"): buckets,
-    ("docs/reference/monitor.md", "monitor metrics"): monitor_metrics,
-    ("docs/reference/sinks.md", "sink metrics"): sink_metrics,
+    ("docs/reference/monitor.md", "monitor metrics"): lambda: metric_names(MONITOR_METRICS),
+    ("docs/reference/sinks.md", "sink metrics"): lambda: metric_names(SINK_METRICS),
     ("docs/reference/sinks.md", "sinks"): lambda: models((sinks, sink_secrets), sinks.SinksConfig),
     ("docs/reference/detector.md", "reasons"): lambda: models((reasons,), reasons.ReasonDeclaration),
     ("docs/reference/bundle.md", "manifest"): lambda: models((manifest, window_spec), manifest.Manifest),

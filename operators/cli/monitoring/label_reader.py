@@ -16,6 +16,15 @@ class LabelledAlerts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._decoder = msgspec.json.Decoder(LabelLine)
+        self._newest_us: dict[str, int] = {}
+
+    def newest_us(self, model: str) -> int:
+        """When an alert of the model was labelled last; 0: never. From any thread. The log is read once for it, then only what is new."""
+        return self._newest_us.get(model, 0)
+
+    def learn(self, model: str) -> None:
+        """Read the whole log, for `newest_us`. Raises OSError."""
+        self.read(model, {})
 
     def read(self, model: str, position: Mapping[str, int]) -> tuple[list[LabelledAlert], dict[str, int]]:
         """The labels of alerts of a model after this position, in the order of the log, and the position after them. Raises OSError.
@@ -35,6 +44,8 @@ class LabelledAlerts:
                     if alert is not None:
                         found.append(alert)
             after[files.stem] = end
+        newest_us = max((label.time_us for label in found), default=0)
+        self._newest_us[model] = max(self._newest_us.get(model, 0), newest_us)
         return found, after
 
     def _alert(self, line: bytes, model: str) -> LabelledAlert | None:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import httpx
 import msgspec
-import numpy as np
 
 from lifecycle.governance.acts import ActsLog
 from lifecycle.governance.archive.place import ArchiveError
@@ -19,25 +18,18 @@ from lifecycle.labels.label_log import LabelLog
 from lifecycle.monitoring.alarm import Alarm, AlarmError, AlarmLog
 from lifecycle.monitoring.watch.delivery import AlarmDelivery, DeliveryFailed
 from lifecycle.monitoring.watch.keep_watch import ModelWatch, ends_of_log
-from lifecycle.monitoring.watch.model_state import ModelState, StateError
-from lifecycle.monitoring.watch.reference import ModelReference, NoReference
+from lifecycle.monitoring.watch.model_state import StateError
+from lifecycle.monitoring.watch.reference import NoReference
 from lifecycle.monitoring.watch.settings import WatchSettings
 from lifecycle.monitoring.watch.state_files import StateFiles
-from lifecycle.monitoring.watch.stream_set import MAJOR, MINOR
 from lifecycle.performance.watching import AS_A_RULE, FallSettings
 from operators.cli.acts import now_us
 from operators.cli.console import CommandError, errors, page, plain
 from operators.cli.monitoring.label_reader import LabelledAlerts
-from operators.cli.monitoring.monitor_metrics import (
-    ALARMS,
-    FAILURES,
-    LOOKS,
-    ROWS,
-    ModelGauges,
-    MonitorMetrics,
-    serve_metrics,
-)
+from operators.cli.monitoring.monitor_metrics import ModelGauges, MonitorMetrics, gauges_of
 from operators.cli.monitoring.performance_watch import PerformanceWatch
+from operators.telemetry.monitor_names import ALARMS, FAILURES, LOOKS, ROWS
+from operators.telemetry.page import serve_page
 from serving.audit.keys.keyring import Keyring
 from serving.audit.signed_note import NoteError
 from serving.models.bundle import Bundle
@@ -161,6 +153,8 @@ class MonitorRun:
             self._all_labels.read,
             lambda version: self._manifest(name, version),
         )
+        self._metrics.watches(name)
+        self._labels.learn(name)
         return watch
 
     def _look(self, watch: ModelWatch) -> int:
@@ -237,7 +231,8 @@ class MonitorRun:
     def _serve(self) -> Any:
         if self._options.metrics is None:
             return None
-        server, port = serve_metrics(*self._options.metrics, self._metrics, self._is_alive)
+        checks = {"/healthz": lambda: None if self._is_alive() else "the monitor stands still"}
+        server, port = serve_page(*self._options.metrics, self._metrics.render, checks)
         errors.print(f"metrics on http://{self._options.metrics[0]}:{port}/metrics", soft_wrap=True)
         return server
 
@@ -245,30 +240,15 @@ class MonitorRun:
         return time.monotonic() - self._looked_s < STANDS_STILL_S + 10 * self._options.every_s
 
     def _gauges(self) -> tuple[list[ModelGauges], dict[str, int]]:
-        models = [gauges_of(watch.state, watch.known_reference) for watch in list(self._watches.values())]
+        at_us = now_us()
+        models = [
+            gauges_of(watch.state, watch.known_reference, self._performances[name].watched, self._labels.newest_us(name), at_us)
+            for name, watch in list(self._watches.items())
+        ]
         return models, {receiver.name: receiver.waiting for receiver in self._receivers}
 
     def _stop(self, *_: object) -> None:
         self._stopped.set()
-
-
-def gauges_of(state: ModelState, reference: ModelReference | None) -> ModelGauges:
-    """The gauges of one model."""
-    whole, subjects = state.whole, dict[str, tuple[float, float]]()
-    if whole is not None and reference is not None and state.shape == reference.shape:
-        moved, _ = whole.effects(reference.is_text)
-        e_values = whole.capital.e_values
-        subjects = {s.name: (float(e), float(m)) for s, e, m in zip(reference.subjects, e_values, moved, strict=True)}
-    status = np.zeros(0) if whole is None else whole.status
-    return ModelGauges(
-        state.model,
-        state.looked_us / 1e6,
-        state.newest_us / 1e6,
-        whole is not None,
-        subjects,
-        int((status == MINOR).sum()),
-        int((status == MAJOR).sum()),
-    )
 
 
 def _poster(url: str) -> Callable[[Alarm], None]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operators.cli.console import CommandError, errors
-from operators.cli.sinks.sink_metrics import SinkMetrics, serve_sink_metrics
+from operators.cli.sinks.sink_metrics import SinkMetrics
 from serving.sinks.config import KinesisSinkSource, SinkConfig, SinksConfig, SinkSource
 from serving.sinks.opening import OpenSink, open_sink
 from serving.sinks.sources import LinesSource
@@ -44,7 +44,7 @@ def run_sinks(options: SinkRunOptions) -> dict[str, dict[str, int]]:
     metrics = SinkMetrics(opened, worker)
     server = None
     if options.metrics is not None:
-        server, port = serve_sink_metrics(*options.metrics, metrics)
+        server, port = metrics.serve(*options.metrics)
         errors.print(f"metrics on http://{options.metrics[0]}:{port}/metrics", soft_wrap=True)
     before = {number: signal.signal(number, lambda *_: worker.stopped.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -45,6 +45,7 @@ from operators.rollout.advance import Advance
 from operators.rollout.events import Event
 from operators.rollout.evidence import Observation
 from operators.rollout.status import Phase, RolloutStatus, Target
+from operators.telemetry.operator_names import LOOK_SECONDS, LOOKS, MOVES
 
 _log = logging.getLogger("vedette.operator")
 _TRIES = 8
@@ -88,13 +89,13 @@ class Looker:
         try:
             after_s = await self._looked(key, document)
         except (KubeError, BackendError, ActNotRecorded) as problem:
-            self._metrics.looks.labels("failed").inc()
+            self._metrics.count(LOOKS, "failed")
             raise TryLater(str(problem)) from problem
         if after_s == _AGAIN:
-            self._metrics.looks.labels("retried").inc()
+            self._metrics.count(LOOKS, "retried")
             return self._settings.backoff_first_s
-        self._metrics.looks.labels("done").inc()
-        self._metrics.look_seconds.observe(self._monotonic() - started)
+        self._metrics.count(LOOKS, "done")
+        self._metrics.observe(LOOK_SECONDS, self._monotonic() - started)
         return after_s
 
     def forget_all(self) -> None:
@@ -193,7 +194,7 @@ class Looker:
                 await self._not_written(case, document, outcome.status, seen, problem)
             raise
         for event in outcome.events:
-            self._metrics.moves.labels(*case.key, event.reason).inc()
+            self._metrics.count(MOVES, *case.key, event.reason)
             await self._recorder.event(document, event, now)
         try:
             await self._act(case, target)

@@ -50,6 +50,8 @@ class AnchorPublisher:
         self._rolled_back = ""
         self.others: tuple[Witness, ...] = ()
         """What other logs said of themselves when the anchor was last read."""
+        self.published_s = 0.0
+        """When a checkpoint was last published, seconds since the epoch; 0: not yet."""
         self._thread = threading.Thread(target=self._run, name="audit-anchor", daemon=True)
         self._thread.start()
 
@@ -133,6 +135,7 @@ class AnchorPublisher:
                 self._remember(Checkpoint.parse(text_of(note)))
                 with self._changed:
                     self._backlog.succeeded(name, note)
+                    self.published_s = time.time()
         except Exception as error:  # whatever it is, it must not end the thread
             if not isinstance(error, AnchorError | NoteError):
                 log.exception("%s: unexpected error while anchoring checkpoints", self.label)

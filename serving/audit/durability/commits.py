@@ -23,6 +23,11 @@ class Commit:
         return sum(record.rows for record in self.records)
 
 
+def time_of(item: AuditRecord | Commit) -> int:
+    """When what waits was answered, microseconds since the epoch."""
+    return item.time_us if isinstance(item, AuditRecord) else min((record.time_us for record in item.records), default=0)
+
+
 def tell(commits: Iterable[Commit], problem: ServingError | None) -> None:
     """Let the answers go, or refuse them; called in the writer's thread. Each loop is woken once."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Commit]] = {}

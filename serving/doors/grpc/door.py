@@ -8,17 +8,18 @@ import logging
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
-from math import inf
 from typing import Any, Final
 
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio as reflection
 
+from serving.doors.counts import PROTOCOL, DoorCounts
 from serving.doors.eager import start
 from serving.doors.grpc import codec
 from serving.doors.grpc.calls import Call, CallContext, InferenceMethods
 from serving.doors.grpc.health import Health
+from serving.doors.grpc.streaming_call import StreamingCall
 from serving.doors.grpc.stubs import HEALTH, POOL, REFLECTION, REFLECTION_V1, SERVICE
 from serving.doors.grpc.wire import (
     FRAME_BYTES,
@@ -41,86 +42,19 @@ from serving.doors.http2.hpack import Field
 from serving.doors.http2.streams import Stream
 from serving.doors.oip.errors import INTERNAL_MESSAGE
 from serving.doors.socket_handover import SETTLE_S, drop_new_connections, is_shared
-from serving.errors import BadRequest, DeadlineExceeded, Internal, ServingError, TooLarge, Unavailable, Unsupported
+from serving.errors import BadRequest, DeadlineExceeded, Internal, ServingError, Unavailable, Unsupported
 from serving.ports import InferenceService
 
 CONNECTION_AGE_S: Final = 60.0
 """If replicas share the port, a connection of this age (a quarter more or less) is asked to close. Its client opens another one, which any
 replica may get. Otherwise replicas that are added later would get no traffic, because gRPC clients keep one connection."""
 SWEEP_S: Final = 1.0
-MAX_WAITING: Final = 1000
-"""Messages of one flowing call that wait for their turn."""
-MAX_FLOWING_BYTES: Final = 64 * 1024
-"""Largest message of a flowing call: they are names."""
 BACKLOG: Final = 2048
 _INFER: Final = f"/{SERVICE}/ModelInfer".encode()
 
 StreamingMethod = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 """A streaming method: messages in, messages out."""
 _log = logging.getLogger(__name__)
-
-
-class _Inbox:
-    """Messages of a flowing call, as they come. Messages that wait here count against the byte limit until they are taken."""
-
-    def __init__(self, stream: Stream, encoding: bytes, now: Callable[[], float]) -> None:
-        self._stream, self._encoding, self._now = stream, encoding, now
-        self._queue: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
-
-    def put(self) -> None:
-        """Take the complete messages out of the stream's body. Raises TooLarge if one is too large or too many wait. A call for a few bytes
-        is cheap, because only complete messages are copied."""
-        stream, body, at = self._stream, self._stream.body, 0
-        while len(body) - at >= FRAME_BYTES:
-            size = message_length(body, at)
-            if size > FRAME_BYTES + MAX_FLOWING_BYTES:
-                raise TooLarge(
-                    f"a message is larger than {MAX_FLOWING_BYTES} bytes; this method takes only names, so send one in each message"
-                )
-            if len(body) - at < size:
-                break
-            self._queue.put_nowait((body[at], bytes(body[at + FRAME_BYTES : at + size])))
-            at += size
-        if self._queue.qsize() > MAX_WAITING:
-            raise TooLarge(f"more than {MAX_WAITING} messages wait on one stream; read the answers before you send more")
-        if at:
-            stream.body = bytes(body[at:])
-            stream.since = self._now() if stream.body else inf
-        elif stream.body and stream.since == inf:
-            stream.since = self._now()
-
-    def end(self) -> None:
-        """No more will come."""
-        self._queue.put_nowait(None)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (item := await self._queue.get()) is not None:
-            is_packed, message = item
-            self._stream.connection.consumed(self._stream, FRAME_BYTES + len(message))
-            yield await unpacked(message, self._encoding, MAX_FLOWING_BYTES) if is_packed else message
-
-
-class _StreamingCall:
-    """State of a streaming call."""
-
-    def __init__(self, stream: Stream, encoding: bytes, now: Callable[[], float]) -> None:
-        self.inbox = _Inbox(stream, encoding, now)
-        self.task: asyncio.Task[None] | None = None
-        self._stream, self._is_drained = stream, asyncio.Event()
-        stream.drained = self._is_drained.set
-
-    async def send(self, message: bytes) -> None:
-        """Send, and wait until the client's windows have let it through."""
-        stream = self._stream
-        self._is_drained.clear()
-        stream.connection.send(stream, b"" if stream.has_begun else HEAD, framed(message), b"")
-        if stream.queue:
-            await self._is_drained.wait()
-
-    def cancel(self) -> None:
-        """Stop what works for it."""
-        if self.task is not None:
-            self.task.cancel()
 
 
 class GrpcApplication:
@@ -133,7 +67,9 @@ class GrpcApplication:
         max_body_bytes: int,
         max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
         admit: Callable[[], ServingError | None] | None = None,
+        counts: DoorCounts | None = None,
     ) -> None:
+        self.counts = counts or DoorCounts("grpc")
         self.health = Health(service)
         self.max_bytes, self.room_bytes = max_body_bytes + FRAME_BYTES, max_unfinished_bytes
         self._limit, self._admit = max_body_bytes, admit
@@ -161,7 +97,7 @@ class GrpcApplication:
             self._refuse(stream, head.problem)
         elif (flow := self._streaming_methods.get(head.path)) is not None:
             stream.is_streaming = True
-            flowing = stream.state = _StreamingCall(stream, head.encoding, self._loop.time)
+            flowing = stream.state = StreamingCall(stream, head.encoding, self._loop.time)
             flowing.task = self._loop.create_task(self._run_stream(stream, flow, flowing))
             self._limit_time(stream, flowing.task, head.context.deadline_s)
         else:
@@ -189,9 +125,11 @@ class GrpcApplication:
                 stream.state.inbox.end()
             return
         if head.length is not None and head.length != len(body):
+            self.counts.broken(PROTOCOL)
             stream.connection.reset(stream, PROTOCOL_ERROR)
             return
         if not head.is_grpc:
+            self.counts.broken(PROTOCOL)
             stream.connection.send(stream, *not_grpc(), b"", is_last=True)
             return
         if (problem := head.problem or self._refused(head, body)) is not None:
@@ -264,7 +202,7 @@ class GrpcApplication:
         elif stream.is_open:  # only the door cancels what its client still waits for, when its grace is over
             self._refuse(stream, _closing())
 
-    async def _run_stream(self, stream: Stream, flow: StreamingMethod, flowing: _StreamingCall) -> None:
+    async def _run_stream(self, stream: Stream, flow: StreamingMethod, flowing: StreamingCall) -> None:
         try:
             async for message in flow(flowing.inbox.__aiter__()):
                 await flowing.send(message)
@@ -276,6 +214,7 @@ class GrpcApplication:
             self._refuse(stream, _named(problem))
 
     def _refuse(self, stream: Stream, error: ServingError) -> None:
+        self.counts.error(error)
         stream.state = None
         block = refusal(error, has_begun=stream.has_begun)
         if stream.has_begun:
@@ -375,17 +314,20 @@ async def start_http2(
     max_connections: int = MAX_CONNECTIONS,
     max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
     admit: Callable[[], ServingError | None] | None = None,
+    counts: DoorCounts | None = None,
 ) -> Http2Door:
     """Listen on a bound socket. Beyond max_connections the newest are closed; max_unfinished_bytes: of requests that have begun to
     arrive, over all connections."""
     loop = asyncio.get_running_loop()
     connections = set[Http2Connection]()
     application = GrpcApplication(
-        service, max_body_bytes=max_body_bytes, max_unfinished_bytes=max_unfinished_bytes, admit=admit
+        service, max_body_bytes=max_body_bytes, max_unfinished_bytes=max_unfinished_bytes, admit=admit, counts=counts
     )
-    most = affordable_connections(max_connections)
+    counts = application.counts
+    most = counts.most = affordable_connections(max_connections)
+    counts.unfinished_bytes = lambda: max_unfinished_bytes - application.room_bytes
     age_s = (lambda: CONNECTION_AGE_S * random.uniform(0.75, 1.25)) if is_shared(sock) else None  # noqa: S311  # spreads, hides nothing
     server = await loop.create_server(
-        lambda: Http2Connection(application, connections, age_s, most), sock=sock, backlog=BACKLOG
+        lambda: Http2Connection(application, connections, age_s, most, counts), sock=sock, backlog=BACKLOG
     )
     return Http2Door(sock, application, server, connections)

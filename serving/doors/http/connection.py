@@ -34,13 +34,14 @@ import sys
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 from serving.access.credentials import PeerCertificate
+from serving.doors.counts import CONNECTIONS, PROTOCOL, SLOW, DoorCounts
 from serving.doors.eager import start
 from serving.doors.http.reply import PLAIN_JSON, Reply, refusal
 from serving.doors.http.request_parser import BETWEEN, BODY, HEAD, SLICE_BYTES, RequestParser
 from serving.doors.http.response_heads import CLOSE, CONTINUE, JOINED_BYTES, ResponseHeads
+from serving.doors.http.router import split_url
 from serving.doors.oip.errors import INTERNAL_MESSAGE
 from serving.doors.slow_readers import PROGRESS_BYTES, unread_bytes
 from serving.errors import BadRequest, Internal, Overloaded, ServingError, Unavailable
@@ -50,6 +51,7 @@ HELD_BYTES: Final = 64 * 1024
 HALF_CLOSE_S: Final = 0.02
 """A client that closes its side this soon after its request only marks it as the last. A client that closes later has left."""
 
+_FIRST_ERROR: Final = 400
 _NOT_LOOKED: Final = sys.maxsize
 """Nobody has looked yet how much the client has left unread, so the first look only notes it. An answer that closes its connection may
 wait for its client without ever having stopped the writing."""
@@ -96,6 +98,7 @@ class ConnectionContext:
     limits: ConnectionLimits
     loop: asyncio.AbstractEventLoop
     heads: ResponseHeads
+    counts: DoorCounts = field(default_factory=lambda: DoorCounts("http"))
     connections: "set[HttpConnection]" = field(default_factory=set)
     unfinished_bytes: int = 0
     """Of bodies that have begun to arrive, over all connections."""
@@ -150,6 +153,7 @@ class HttpConnection(asyncio.Protocol):
         self._since = shared.loop.time()
         self._retires_at = self._since + shared.limits.age_s * random.uniform(0.75, 1.25)  # noqa: S311  # spreads, hides nothing
         shared.connections.add(self)
+        shared.counts.open += 1
         excess = len(shared.connections) - shared.limits.connections
         if excess > 0:
             self._refuse_excess(excess)
@@ -194,6 +198,7 @@ class HttpConnection(asyncio.Protocol):
         """The connection is gone: requests under way are cancelled."""
         shared = self._shared
         shared.connections.discard(self)
+        shared.counts.open -= 1
         shared.unfinished_bytes -= self._counted_bytes
         self._counted_bytes, self._is_over, self._held = 0, True, b""
         self._parser.close()
@@ -237,6 +242,8 @@ class HttpConnection(asyncio.Protocol):
                 self._parser.give_up(BadRequest(f"the request body did not arrive within {limits.body_s:g} s; send it faster"))
                 self._answer()
         elif waited_s > (limits.head_s if self._parser.stage == HEAD else limits.keep_alive_s):
+            if self._parser.stage == HEAD:
+                self._shared.counts.broken(SLOW)
             self._transport.close()
 
     def _expire_write(self, now_s: float) -> None:
@@ -244,6 +251,7 @@ class HttpConnection(asyncio.Protocol):
             return
         left = unread_bytes(self._transport)
         if left > self._left_bytes - PROGRESS_BYTES:
+            self._shared.counts.broken(SLOW)
             self._transport.abort()
         self._since, self._left_bytes = now_s, left
 
@@ -294,7 +302,7 @@ class HttpConnection(asyncio.Protocol):
                 continue
             path, _, query = url.partition(b"?")
             if path[:1] != b"/" or b"#" in url:
-                path, query = _split(url)
+                path, query = split_url(url)
             self._task = start(self._respond(method, path, query, headers, body), self._done, shared.loop)
 
     def _done(self, reply: Reply | None, problem: BaseException | None) -> None:
@@ -313,7 +321,7 @@ class HttpConnection(asyncio.Protocol):
             self._since = self._shared.loop.time()
             self._go_on()
 
-    def _write(self, reply: Reply) -> None:
+    def _write(self, reply: Reply, reason: str | None = None) -> None:
         transport, shared, body = self._transport, self._shared, reply.body
         if shared.is_closing:
             self._ending = CLOSE
@@ -321,6 +329,8 @@ class HttpConnection(asyncio.Protocol):
         if is_plain and len(body) <= JOINED_BYTES:
             transport.write(b"%b%d\r\n\r\n%b" % (shared.heads.json, len(body), body))
             return
+        if reply.status >= _FIRST_ERROR:
+            shared.counts.status(reply.status, reason)
         pieces = shared.heads.written(reply, self._ending, is_head=self._is_head)
         if len(pieces) == 1:
             transport.write(pieces[0])
@@ -333,8 +343,9 @@ class HttpConnection(asyncio.Protocol):
         if isinstance(refused, Reply):
             self._write(refused)
         elif self._ending or self._is_head or self._shared.is_closing:
-            self._write(refusal(refused))
+            self._write(refusal(refused), PROTOCOL if isinstance(refused, BadRequest) else None)
         else:
+            self._shared.counts.error(refused)
             self._transport.write(self._shared.heads.refused(refused))
 
     def _go_on(self) -> None:
@@ -379,16 +390,9 @@ class HttpConnection(asyncio.Protocol):
         many others are getting one."""
         if excess > 64:
             self._is_over = True
+            self._shared.counts.broken(CONNECTIONS)
             self._transport.abort()
             return
         self._ending = CLOSE
-        self._write(refusal(Unavailable("this server has reached its limit of connections; try again soon", retry_after_s=1.0)))
-
-
-def _split(url: bytes) -> tuple[bytes, bytes]:
-    """Path and query of a URL in absolute form, or with a fragment."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url, b""
-    return parts.path or b"/", parts.query
+        full = Unavailable("this server has reached its limit of connections; try again soon", retry_after_s=1.0)
+        self._write(refusal(full), CONNECTIONS)

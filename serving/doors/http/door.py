@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from serving.doors.body import COMPRESS_FROM_BYTES, ClientGone, Headers, Receive, accepted_encoding, deflate, inflate, read_body
+from serving.doors.counts import DoorCounts
 from serving.doors.http import openapi, v1
 from serving.doors.http.metrics_page import Page
 from serving.doors.http.reply import JSON, Reply, refusal
@@ -30,6 +31,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_TIMEOUT_S: Final = 30.0
 """How long a body may take to arrive."""
+_FIRST_ERROR: Final = 400
 _BINARY: Final = (b"content-type", b"application/octet-stream")
 _SELF: Final = b"replica=self"
 """Query of /metrics that asks for this replica's own page alone."""
@@ -89,7 +91,7 @@ class HttpDoor:
 
     degraded: the dependencies that are out and what happens instead, a line each, for the body of readiness.
     admit: called before the body of an inference is kept or decoded. It returns a refusal, or None to let the request in.
-    body_timeout_s: how long a body may take to arrive."""
+    body_timeout_s: how long a body may take to arrive. counts: of answers over ASGI; the listener counts its own."""
 
     def __init__(
         self,
@@ -102,7 +104,9 @@ class HttpDoor:
         degraded: Callable[[], Sequence[str]] = tuple,
         risks: RiskAnswers | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
+        counts: DoorCounts | None = None,
     ) -> None:
+        self._counts = counts or DoorCounts("http")
         self.max_body_bytes = max_body_bytes
         self.body_timeout_s = body_timeout_s
         self._service = service
@@ -177,6 +181,8 @@ class HttpDoor:
             reply = refusal(error)
         except asyncio.CancelledError:  # only the server cancels, when its grace is over
             reply = refusal(Unavailable("the server is shutting down and this request took too long; send it again"))
+        if reply.status >= _FIRST_ERROR:
+            self._counts.status(reply.status)
         sent = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
         await send({"type": "http.response.start", "status": reply.status, "headers": sent})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})

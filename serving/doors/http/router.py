@@ -4,7 +4,7 @@ Pure: knows which paths exist. serving.doors.http.door answers them; which model
 
 from enum import Enum
 from typing import Final, NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from serving.errors import NotFound, ServingError, Unsupported
 
@@ -142,3 +142,12 @@ def _v1(path: bytes, rest: list[str]) -> Target:
 def _unknown(path: bytes) -> ServingError:
     shown = path[:120].decode("latin-1")
     return NotFound(f"no such path: {shown}; GET /openapi.json describes the paths of this server")
+
+
+def split_url(url: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a URL in absolute form, or with a fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url, b""
+    return parts.path or b"/", parts.query

@@ -9,6 +9,7 @@ import socket
 import time
 from typing import Final
 
+from serving.doors.counts import DoorCounts
 from serving.doors.http.connection import ConnectionContext, ConnectionLimits, HttpApplication, HttpConnection
 from serving.doors.http.response_heads import ResponseHeads
 from serving.doors.slow_readers import WRITE_TIMEOUT_S
@@ -76,7 +77,9 @@ class HttpServer:
         *,
         max_connections: int = MAX_CONNECTIONS,
         max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
+        counts: DoorCounts | None = None,
     ) -> None:
+        self._counts = counts or DoorCounts("http")
         self._application, self._sock = application, sock
         self._max_connections, self._max_unfinished_bytes = max_connections, max_unfinished_bytes
         self._shared: ConnectionContext | None = None
@@ -96,7 +99,9 @@ class HttpServer:
             linger_s=LINGER_S,
             age_s=CONNECTION_AGE_S,
         )
-        shared = self._shared = ConnectionContext(self._application, limits, loop, ResponseHeads(time.time()))
+        heads, counts = ResponseHeads(time.time()), self._counts
+        shared = self._shared = ConnectionContext(self._application, limits, loop, heads, counts)
+        counts.most, counts.unfinished_bytes = limits.connections, lambda: shared.unfinished_bytes
         self._server = await loop.create_server(lambda: HttpConnection(shared), sock=self._sock, backlog=BACKLOG)
         self._sweeping = loop.create_task(_sweep(shared))
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from serving.access.credentials import PeerCertificate
+from serving.doors.counts import CONNECTIONS, PROTOCOL, SLOW, DoorCounts
 from serving.doors.http2.frames import (  # fmt: skip
     CANCEL,
     COMPRESSION,
@@ -51,8 +52,9 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         known: set["Http2Connection"],
         age_s: Callable[[], float] | None = None,
         max_connections: int = 10_000,
+        counts: DoorCounts | None = None,
     ) -> None:
-        super().__init__(application, asyncio.get_running_loop())
+        super().__init__(application, asyncio.get_running_loop(), counts or DoorCounts("grpc"))
         self._known, self._age_s, self._max_connections = known, age_s, max_connections
         self._watched: tuple[float, int] | None = None
         self.peer: PeerCertificate | None = None
@@ -67,16 +69,20 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # detects a client that vanished without closing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self._known) >= self._max_connections:
+            self._counts.broken(CONNECTIONS)
             transport.abort()
             return
         self._known.add(self)
+        self._counts.open += 1
         self._waits_since = self._loop.time()
         self.retires_at = None if self._age_s is None else self._waits_since + self._age_s()
         transport.write(SERVER_PREFACE)
 
     def connection_lost(self, _problem: Exception | None) -> None:
         """Cancel all calls: the client is gone."""
-        self._known.discard(self)
+        if self in self._known:
+            self._known.discard(self)
+            self._counts.open -= 1
         self._is_leaving = True
         streams, self.streams = list(self.streams.values()), {}
         for stream in streams:
@@ -137,12 +143,14 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         """End what has waited too long."""
         self._resets = min(float(RESETS), self._resets + RESETS_PER_S * passed_s)
         if (self._waits_since is not None and now_s - self._waits_since > HEAD_TIMEOUT_S) or self._reads_nothing(now_s):
+            self._counts.broken(SLOW)
             self._transport.abort()
             return
         if self.retires_at is not None and now_s > self.retires_at:
             self.retire()
         for stream in list(self.streams.values()):
             if stream.queue and now_s - self._waits_from(stream) > WRITE_TIMEOUT_S:
+                self._counts.broken(SLOW)
                 self._stop_work(stream)
                 self.reset(stream, CANCEL)
             elif not (stream.is_complete or stream.queue) and now_s - stream.since > BODY_TIMEOUT_S:
@@ -180,6 +188,7 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
             self._all_answered()
 
     def _fail(self, code: int, why: str) -> None:
+        self._counts.broken(PROTOCOL)
         self._is_leaving = True
         self._unparsed = b""
         self._out.append(goaway(self._last, code, why.encode()))

@@ -6,6 +6,7 @@ import asyncio
 from abc import abstractmethod
 from typing import Any, Final
 
+from serving.doors.counts import PROTOCOL, DoorCounts
 from serving.doors.http2.frames import (  # fmt: skip
     ACK,
     CALM,
@@ -60,7 +61,7 @@ _MORE_AT: Final = 512 * 1024
 class FrameReceiver(FrameSender):
     """The receiving half of a connection."""
 
-    def __init__(self, application: StreamApplication, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, application: StreamApplication, loop: asyncio.AbstractEventLoop, counts: DoorCounts) -> None:
         super().__init__(loop)
         self.is_retired = False
         self._application = application
@@ -72,6 +73,7 @@ class FrameReceiver(FrameSender):
         self._forgotten: dict[int, None] = {}
         self._taken = 0
         self._resets = float(RESETS)
+        self._counts = counts
         self._waits_since: float | None = None
 
     def consumed(self, stream: Stream, size: int) -> None:
@@ -89,6 +91,7 @@ class FrameReceiver(FrameSender):
                 if not PREFACE.startswith(data):
                     if data.startswith(HTTP1):
                         self._transport.write(NOT_HTTP2)
+                    self._counts.broken(PROTOCOL)
                     self._transport.close()
                 return
             at, self._is_greeted, self._waits_since = len(PREFACE), True, None
@@ -338,6 +341,7 @@ class FrameReceiver(FrameSender):
             del self._forgotten[next(iter(self._forgotten))]
 
     def _stream_failed(self, fault: ProtocolFault) -> None:
+        self._counts.broken(PROTOCOL)
         stream = self.streams.get(fault.stream)
         if stream is not None:
             self._abandon(stream)

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from operators.cli.main import app
-from operators.cli.monitoring.monitor_metrics import METRICS
+from operators.telemetry.monitor_names import MONITOR_METRICS as METRICS
 from tests import quick_yaml as yaml
 from tests.manifests.conftest import MANIFESTS, MONITOR, rendered_with
 from tests.manifests.test_images import ROOT, _site_packages, _sources

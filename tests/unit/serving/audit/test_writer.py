@@ -226,3 +226,28 @@ def test_of_one_log_the_lower_numbers_go_first_whatever_their_names_say_of_the_t
     for path in (first.records, first.hashes, first.checkpoints):
         path.rename(path.with_name(path.name.replace(first.stem[:24], "segment-9000000000000000")))
     assert [files.number for files in segments_with_records(tmp_path)] == [1, 2, 3]
+
+
+def test_how_far_the_log_is_behind(tmp_path, monkeypatch):
+    """A record is behind from its answer until it is synced; while the disk refuses, its age grows."""
+    now_us = [10_000_000]
+    refused = threading.Event()
+    sync = ChainedSegments.sync
+
+    def syncing(self):
+        if refused.is_set():
+            raise OSError(errno.EIO, "x")
+        return sync(self)
+
+    monkeypatch.setattr(ChainedSegments, "sync", syncing)
+    writer = SegmentWriter(tmp_path, segment_bytes=1 << 20, segments=0, queue=10, now_us=lambda: now_us[0])
+    assert (writer.waiting, writer.lag_s(), writer.durable_s) == (0, 0.0, 0.0)
+    refused.set()
+    writer.append(record(time_us=7_000_000))
+    until(lambda: writer.is_failing)
+    assert (writer.lag_s(), writer.durable_s) == (3.0, 0.0)
+    refused.clear()
+    now_us[0] = 12_000_000
+    writer.append(record(time_us=12_000_000))
+    until(lambda: writer.lag_s() == 0.0 and writer.durable_s == 12.0)
+    writer.close()

@@ -5,8 +5,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from serving.audit.health import AuditHealth
 from serving.audit.keys.keyring import Keyring
+from serving.clock import SystemClock
+from serving.doors.counts import AllDoorCounts
 from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, Overloaded, Unavailable
 from serving.scoring.explained import ExplanationThread
+from serving.scoring.mirror import Mirror
 from serving.scoring.protection import unprotected
 from serving.stream.counts import StreamCounts
 from serving.telemetry.metrics import CONTENT_TYPE, GONE, AuditCounts, ServingMetrics, outcome_of
@@ -93,6 +96,12 @@ def test_every_declared_metric_is_scraped_and_nothing_else(metrics, tmp_path):
     metrics.watch(AuditHealth(Keyring(tmp_path / "audit.pem")).metrics)
     metrics.watch(ExplanationThread().metrics)
     metrics.watch(StreamCounts().metrics)
+    metrics.watch(AllDoorCounts().metrics)
+    metrics.watch(
+        Mirror(
+            None, SystemClock(), metrics, executor=None, max_copies=1, max_rows=1, deadline_s=1.0, feature_timeout_s=1.0
+        ).metrics
+    )
     metrics.for_model("flows", "1", "stable", "http").answered(0.001, 1)
     scraped = {f.name for f in text_string_to_metric_families(metrics.render().decode())}
     ours = {name for name in scraped if name.startswith("vedette_")}

@@ -19,8 +19,8 @@ from lifecycle.monitoring.watch.reference import NoReference
 from lifecycle.monitoring.watch.settings import WatchSettings
 from lifecycle.monitoring.watch.state_files import StateFiles
 from operators.cli.main import app
-from operators.cli.monitoring.monitor_metrics import METRICS
 from operators.cli.monitoring.monitor_run import MonitorRun, RunOptions
+from operators.telemetry.monitor_names import MONITOR_METRICS as METRICS
 from serving.models.build import build_bundle
 from serving.models.store import BundleStore
 from serving.settings import ServingSettings
@@ -208,8 +208,12 @@ def test_it_goes_on_until_a_signal_and_has_metrics_meanwhile(store, running, cap
     status, text = seen["metrics"]
     names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
     assert status == 200
-    silent = {m.name for m in METRICS} - names - {"vedette_monitor_failures_total"}
-    assert silent == set()
+    silent = {m.name for m in METRICS} - names
+    assert silent == {"vedette_monitor_newest_label_seconds", "vedette_monitor_fallen", "vedette_monitor_judged_seconds"}, (
+        "no label"
+    )
+    assert 'vedette_monitor_failures_total{what="deliver"} 0.0' in text, "a counter begins at 0"
+    assert 'vedette_monitor_alarms_total{kind="performance",model="flows",severity="major"} 0.0' in text
     assert 'vedette_monitor_open{model="flows",severity="major"} 1.0' in text
     assert seen["healthz"] == (200, "ok\n")
     assert seen["other"][0] == 404

@@ -7,7 +7,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from serving.doors.grpc.door import MAX_FLOWING_BYTES, GrpcApplication
+from serving.doors.grpc.door import GrpcApplication
+from serving.doors.grpc.streaming_call import MAX_FLOWING_BYTES
 from serving.doors.grpc.stubs import HEALTH, REFLECTION, SERVICE
 from serving.doors.grpc.wire import framed
 from serving.doors.http2 import connection as http2

@@ -1,0 +1,1 @@
+"""Metrics of the control plane and of what runs beside it: their names, and the page that shows them. Knows nobody who counts."""
