@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.kubelet import names, services
 from tests.cluster.kubelet.environment import (
     ConfigError,
     command_line,
@@ -17,8 +16,9 @@ from tests.cluster.kubelet.environment import (
     variables,
 )
 from tests.cluster.kubelet.images import ROOT, from_dockerfile, instructions, named
+from tests.cluster.kubelet.networking import names, services
 from tests.cluster.kubelet.probes import Threshold, port_of, threshold
-from tests.cluster.kubelet.sandbox import limits, user_of
+from tests.cluster.kubelet.sandbox import user_of
 from tests.cluster.kubelet.status import ContainerState, backoff_s, phase, pod_status, restarted, restarts, waiting
 
 POD: dict[str, Any] = {
@@ -210,14 +210,6 @@ def test_the_user_of_a_container():
     assert user_of(pod, {}, _image()).uid == 10001
     with pytest.raises(ValueError, match="image will run as root"):
         user_of({"spec": {"securityContext": {"runAsNonRoot": True}}}, {}, _image())
-
-
-def test_limits_are_read_as_in_a_control_group():
-    assert limits({"resources": {"limits": {"memory": "1Gi", "cpu": "1500m"}}}) == {
-        "memory.max": f"{2**30}\n",
-        "cpu.max": "150000 100000\n",
-    }
-    assert limits({}) == {"memory.max": "max\n", "cpu.max": "max 100000\n"}
 
 
 def test_an_image_is_what_its_dockerfile_says():

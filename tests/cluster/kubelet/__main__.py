@@ -8,10 +8,10 @@ import json
 import sys
 from pathlib import Path
 
-from tests.cluster.kubelet import names
-from tests.cluster.kubelet.network import Network, reserve
+from tests.cluster.kubelet.networking import names
+from tests.cluster.kubelet.networking.bridge import Network, reserve
+from tests.cluster.kubelet.networking.services import Services
 from tests.cluster.kubelet.node import Images, Kubelet, Node
-from tests.cluster.kubelet.services import Services
 from tests.cluster.kubelet.wire import Api
 
 
@@ -47,7 +47,9 @@ async def main() -> None:
     capacity = json.loads(said.capacity)
     nodes = {name: Node(api, name, network, capacity, said.beat) for name in said.node}
     programs = {image: Path(path) for image, _, path in (one.partition("=") for one in said.program)}
-    kubelet = Kubelet(api, network, services, Images(said.store, programs), said.folder, nodes)
+    scratch = said.folder / ".images"
+    scratch.mkdir(exist_ok=True)
+    kubelet = Kubelet(api, network, services, Images(scratch, said.store, programs), said.folder, nodes)
     for node in nodes.values():
         await node.register()
     await names.serve(network, services.look_up)

@@ -7,9 +7,11 @@
 Whoever is killed takes all it started along: each asks the kernel for SIGKILL at its parent's death, and a container's first process
 is its process namespace's too. The kernel then takes back mounts and network interfaces."""
 
+import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +23,8 @@ RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 8, 32, 409
 DETACH = 2
 PDEATHSIG, NO_NEW_PRIVS, CAPBSET_DROP = 1, 38, 24
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+FILES = 1 << 20
+"""That a process may have open, as container engines have it: KubeRay's command asks for 65536."""
 SHARED_MEMORY = "64m"
 """Of /dev/shm where no volume is mounted there, as container engines have it."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -97,8 +101,8 @@ def file_system(said: dict[str, Any]) -> None:
     mount("proc", f"{root}/proc", "proc", NOSUID | NODEV | NOEXEC)
     mount("sysfs", f"{root}/sys", "sysfs", NOSUID | NODEV | NOEXEC | RDONLY)
     mount("tmpfs", f"{root}/sys/fs/cgroup", "tmpfs", NOSUID | NODEV, "mode=0755,size=64k")
-    for name, text in said["limits"].items():  # what a program may read of its limits, as in cgroup v2
-        Path(root, "sys/fs/cgroup", name).write_text(text)
+    for source, target in said["control_groups"]:  # what a program reads of its limits
+        bind(source, root + target, writable=False)
     mount("tmpfs", f"{root}/dev", "tmpfs", NOSUID, "mode=0755,size=64k")
     for name in DEVICES:
         bind(f"/dev/{name}", f"{root}/dev/{name}", writable=True)
@@ -123,6 +127,8 @@ def become(said: dict[str, Any]) -> None:
     if said["drops_capabilities"]:
         for number in range(64):
             _libc.prctl(CAPBSET_DROP, number, 0, 0, 0)
+    with contextlib.suppress(ValueError):  # root may lack the right, as where this is a container itself
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
     os.setgroups(said["groups"])
     os.setgid(said["gid"])
     os.setuid(said["uid"])
@@ -185,6 +191,8 @@ def main() -> None:
         return
     said = json.loads(sys.stdin.readline())
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    for folder, _ in said["control_groups"]:
+        Path(folder, "cgroup.procs").write_text(str(os.getpid()))
     if sys.argv[1] == "run":
         join(said["join"], "net", "ipc", "uts", "mnt")
         call("unshare", NEWNS | NEWPID)

@@ -4,7 +4,9 @@ A Dockerfile of ours is read: what it copies out of the build context, its envir
 requirements there is the checkout's .venv. `/usr` is this machine's, so an image has the programs that this machine has, less those
 that the base image lacks and that a probe or script might call (`wget`, `curl`)."""
 
+import os
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,16 +44,18 @@ def python_layers() -> tuple[Layer, ...]:
     return own if base.is_relative_to("/usr") else (*own, (str(base), str(base)))
 
 
-def from_dockerfile(path: Path, context: Path = ROOT) -> Image:
-    """An image as its Dockerfile describes it. context: where what it copies lies. Raises FileNotFoundError for what is not there."""
+def from_dockerfile(path: Path, context: Path = ROOT, scratch: Path | None = None) -> Image:
+    """An image as its Dockerfile describes it. context: where what it copies lies; scratch: a folder for what is copied with another
+    owner. Raises FileNotFoundError for what is not there."""
     made, users = Image(), {0: "root"}
     layers: list[Layer] = []
     for words in instructions(path.read_text(encoding="utf-8")):
         match words[0]:
             case "COPY" if not words[1].startswith("--from="):
-                *sources, target = words[1:]
+                *sources, target = [word for word in words[1:] if not word.startswith("--")]
+                owners = [word.partition("=")[2] for word in words if word.startswith("--chown=")]
                 if not target.startswith("requirements"):
-                    layers += [(str(context / source), target) for source in sources]
+                    layers += [(_copied(context / source, owners, scratch), target) for source in sources]
             case "ENV":
                 pairs = [word.split("=", 1) for word in words[1:]]
                 made = replace(made, env={**made.env, **{k: v.replace("$PATH", made.env["PATH"]) for k, v in pairs}})
@@ -78,6 +82,21 @@ def from_dockerfile(path: Path, context: Path = ROOT) -> Image:
         layers = [*python_layers(), *parts, *layers]
         made = replace(made, masked=ABSENT)
     return replace(made, layers=tuple(layers), users=users)
+
+
+def _copied(source: Path, owners: list[str], scratch: Path | None) -> str:
+    """The source itself, which is root's as in an image; a copy of it, where the image gives it to somebody else."""
+    if not owners or scratch is None or not source.exists():
+        return str(source)
+    uid, _, gid = owners[0].partition(":")
+    copy = scratch / source.name
+    if not copy.exists():
+        draft = scratch / f"{source.name}.draft"
+        shutil.copytree(source, draft, ignore=shutil.ignore_patterns("*.parquet"))
+        for one in (draft, *draft.rglob("*")):
+            os.chown(one, int(uid), int(gid))
+        draft.rename(copy)
+    return str(copy)
 
 
 def instructions(text: str) -> list[list[str]]:

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from tests.cluster.kubelet.control_groups import ControlGroups
 from tests.cluster.kubelet.environment import ConfigError
 from tests.cluster.kubelet.images import ROOT, Image, from_dockerfile, named
-from tests.cluster.kubelet.names import DOMAIN
-from tests.cluster.kubelet.network import Network
+from tests.cluster.kubelet.networking.bridge import Network
+from tests.cluster.kubelet.networking.names import DOMAIN
+from tests.cluster.kubelet.networking.services import Services
 from tests.cluster.kubelet.pod import Machine, Pod
 from tests.cluster.kubelet.sandbox import Sandbox
-from tests.cluster.kubelet.services import Services
 from tests.cluster.kubelet.volumes import Volumes, decoded
 from tests.cluster.kubelet.wire import STRATEGIC, Api
 
@@ -30,9 +31,10 @@ OURS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images by name, ours from their Dockerfiles. store: the folder that `vedette train` filled, for the image of bundles. programs: by
-    image, a program of this machine that needs nothing but itself."""
+    """Images by name, ours from their Dockerfiles. scratch: a folder for copies. store: the folder that `vedette train`
+    filled, for the image of bundles. programs: by image, a program of this machine that needs nothing but itself."""
 
+    scratch: Path
     store: Path | None = None
     programs: Mapping[str, Path] = field(default_factory=dict)
 
@@ -43,7 +45,7 @@ class Images:
         if name in OURS:
             return from_dockerfile(folder / OURS[name])
         if name == "vedette-bundles" and self.store:
-            return from_dockerfile(folder / "bundles.Dockerfile", self.store)
+            return from_dockerfile(folder / "bundles.Dockerfile", self.store, self.scratch)
         if program := self.programs.get(name):
             return Image(layers=((str(program), f"/{name}"),), entry=(f"/{name}",))
         if name == "machine":
@@ -107,6 +109,8 @@ class Kubelet:
     ) -> None:
         self._api, self._network, self._services, self._images = api, network, services, images
         self._folder, self.nodes = folder, dict(nodes)
+        self._groups = ControlGroups(network.number)
+        self._groups.start()
         self._pods: dict[str, tuple[Pod, asyncio.Task[None]]] = {}
 
     async def follow(self) -> None:
@@ -160,13 +164,14 @@ class Kubelet:
             pod.kill()
             task.cancel()
         await asyncio.gather(*(task for _, task in self._pods.values()), return_exceptions=True)
+        self._groups.sweep()
 
     def _pod(self, document: Json, node: Node) -> Pod:
         metadata = document["metadata"]
         folder = self._folder / metadata["namespace"] / metadata["name"] / metadata["uid"]
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        sandbox = Sandbox(self._network, folder, document, DOMAIN)
+        sandbox = Sandbox(self._network, self._groups, folder, document, DOMAIN)
 
         async def fetch(kind: str, name: str, optional: bool) -> Mapping[str, bytes]:
             found = await self._api.get(f"/api/v1/namespaces/{metadata['namespace']}/{kind.lower()}s/{name}")

@@ -171,7 +171,9 @@ class Pod:
         finally:
             await _cancelled([probing])
         self._running.pop(name, None)
-        ended = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "startedAt": begun, "finishedAt": _now()}
+        was_out_of_memory = running.ended() and code == 137
+        reason = "OOMKilled" if was_out_of_memory else "Completed" if code == 0 else "Error"
+        ended = {"exitCode": code, "reason": reason, "startedAt": begun, "finishedAt": _now()}
         self._set(states, name, replace(states[name], state={"terminated": ended}, ready=False, started=False))
         return code
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from tests.cluster.kubelet.environment import quantity
+from tests.cluster.kubelet.control_groups import ControlGroups
 from tests.cluster.kubelet.images import Image
-from tests.cluster.kubelet.network import CONTAIN, Network, _line
+from tests.cluster.kubelet.networking.bridge import CONTAIN, Network, _line
 
 Json = dict[str, Any]
 _PYTHON: Final = (sys.executable, "-I", "-S", str(CONTAIN))
@@ -55,9 +55,17 @@ class Running:
     process: asyncio.subprocess.Process
     pid: int
     log: Path
+    group: str
+    groups: ControlGroups
 
     async def wait(self) -> int:
         return await self.process.wait()
+
+    def ended(self) -> bool:
+        """Put its control group away; whether the kernel killed something in it for want of memory."""
+        was_out_of_memory = self.groups.was_out_of_memory(self.group)
+        self.groups.remove(self.group)
+        return was_out_of_memory
 
     def signal(self, number: int) -> None:
         """SIGTERM goes to the first process, whose own affair it is; SIGKILL ends all of them."""
@@ -71,8 +79,8 @@ class Running:
 class Sandbox:
     """folder: the pod's. host: name of the pod. files: in each container, `/etc/hosts` among them."""
 
-    def __init__(self, network: Network, folder: Path, pod: Json, domain: str) -> None:
-        self._network, self._folder, self._pod = network, folder, pod
+    def __init__(self, network: Network, groups: ControlGroups, folder: Path, pod: Json, domain: str) -> None:
+        self._network, self._groups, self._folder, self._pod = network, groups, folder, pod
         self._hostname = str(pod["spec"].get("hostname") or pod["metadata"]["name"])[:63]
         self._domain = domain
         self._process: asyncio.subprocess.Process | None = None
@@ -133,15 +141,17 @@ class Sandbox:
         log.parent.mkdir(parents=True, exist_ok=True)
         root = self._folder / container["name"] / "root"
         root.mkdir(exist_ok=True)
+        group = f"{self._pod['metadata']['uid']}-{container['name']}-{attempt}"
+        groups = self._groups.make(group, container)
         said = {
             "join": self._process.pid, "root": str(root), "mounts": mounts, "read_only": user.read_only,
             "layers": self._layers(image), "links": self._links(), "files": self._files(image),
-            "folders": image.folders, "masked": image.masked, "limits": limits(container),
+            "folders": image.folders, "masked": image.masked, "control_groups": groups,
             **self._as(user, container.get("workingDir") or image.cwd, argv, {**image.env, "HOSTNAME": self._hostname, **env}),
         }  # fmt: skip
         with log.open("ab") as output:
             os.fchown(output.fileno(), user.uid, user.gid)  # a program may open its output anew
-            return await self._launch("run", said, output, log)
+            return await self._launch("run", said, output, log, group)
 
     async def execute(
         self, running: Running, container: Json, image: Image, user: User, argv: Sequence[str], env: Mapping[str, str]
@@ -149,17 +159,18 @@ class Sandbox:
         """Run a command in a container; its exit status. A caller that gives up takes the command along."""
         said = {
             "join": running.pid,
+            "control_groups": self._groups.make(running.group, {}),
             **self._as(user, container.get("workingDir") or image.cwd, argv, {**image.env, "HOSTNAME": self._hostname, **env}),
         }
         with running.log.open("ab") as output:
-            started = await self._launch("exec", said, output, running.log)
+            started = await self._launch("exec", said, output, running.log, running.group)
         try:
             return await started.wait()
         finally:
             if started.process.returncode is None:
                 started.process.kill()
 
-    async def _launch(self, mode: str, said: Json, output: IO[bytes], log: Path) -> Running:
+    async def _launch(self, mode: str, said: Json, output: IO[bytes], log: Path, group: str) -> Running:
         reading, writing = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -175,7 +186,7 @@ class Sandbox:
             await process.stdin.drain()
             process.stdin.close()
             number = await asyncio.to_thread(pipe.read, 32)
-        return Running(process, int(number or process.pid), log)
+        return Running(process, int(number or process.pid), log, group, self._groups)
 
     def _as(self, user: User, cwd: str, argv: Sequence[str], env: Mapping[str, str]) -> Json:
         return {
@@ -211,10 +222,3 @@ class Sandbox:
             ),
             "/etc/group": "".join(f"{name}:x:{uid}:\n" for uid, name in users.items()),
         }
-
-
-def limits(container: Json) -> dict[str, str]:
-    """What a container reads of its limits in /sys/fs/cgroup."""
-    said = (container.get("resources") or {}).get("limits") or {}
-    cpu = f"{int(quantity(said['cpu']) * 100_000)} 100000\n" if "cpu" in said else "max 100000\n"
-    return {"memory.max": f"{int(quantity(said['memory']))}\n" if "memory" in said else "max\n", "cpu.max": cpu}

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from tests.cluster.kubelet import network
 from tests.cluster.kubelet.images import ROOT
+from tests.cluster.kubelet.networking import bridge
 from tests.fakes.apiserver.real import GIVEN, RealApiServer, assets, free_ports, guard, unavailable
 
 Json = dict[str, Any]
@@ -29,7 +29,7 @@ def why_not() -> str:
     """Why no cluster whose pods run can be had here; "" when it can."""
     if os.environ.get(GIVEN):
         return f"{GIVEN} names a cluster, which has nodes of its own"
-    if why := unavailable() or network.why_not():
+    if why := unavailable() or bridge.why_not():
         return why
     missing = [p for p in (MANAGER, SCHEDULER) if not (Path(str(assets())) / p).exists()]
     return (
@@ -56,7 +56,7 @@ class Cluster(RealApiServer):
         if why := why_not():
             raise RuntimeError(why)
         super().__init__()
-        self.number, self._lock = network.reserve()
+        self.number, self._lock = bridge.reserve()
         self.nodes, self._capacity, self._store = tuple(nodes), capacity or {}, store
         services = f"198.19.{self.number}"
         self.names = (

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from tests.cluster.kubelet.network import Network
+from tests.cluster.kubelet.networking.bridge import Network
 
 DOMAIN: Final = "cluster.local"
 TTL_S: Final = 1

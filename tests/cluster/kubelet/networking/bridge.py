@@ -1,7 +1,8 @@
 """The network of the pods: one bridge, an address for each pod, and this machine as one more member of it.
 
 The bridge is in a network namespace of its own, the router's, which a process of ours holds. When that process ends, also by SIGKILL, the
-kernel takes back the bridge and both ends of each pair of interfaces, this machine's included. Nothing is left to clean up.
+kernel takes back the bridge and both ends of each pair of interfaces, this machine's included: at once, or when the last connection in it
+has timed out. The next run with the same number does not wait for that: it deletes the interface.
 
     pods                 198.18.N.0/24    the router is .1 and this machine .2
     Services             198.19.N.0/24    all are addresses of the router (services.py listens there)
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-CONTAIN: Final = Path(__file__).with_name("contain.py")
+CONTAIN: Final = Path(__file__).parents[1] / "contain.py"
 LIMIT: Final = 250
 _TRIAL: Final = "ip link add t0 type veth peer name t1 && ip link add b0 type bridge"
 
@@ -81,7 +82,8 @@ class Network:
         holder.stdin.write(json.dumps(inside).encode() + b"\n")
         await _line(holder.stdout, "up")
         self._namespace = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY)
-        mine = f"vedette{self.number}"
+        mine = self._interface
+        self._delete()  # of a run that was killed
         await ip([f"link add {mine} type veth peer name machine netns {holder.pid}"])
         await ip(["link set machine master br0 up"], holder.pid)
         await ip(
@@ -92,7 +94,15 @@ class Network:
             ]
         )
 
+    @property
+    def _interface(self) -> str:
+        return f"vedette{self.number}"
+
+    def _delete(self) -> None:
+        subprocess.run(["ip", "link", "delete", self._interface], stderr=subprocess.DEVNULL, check=False)
+
     def stop(self) -> None:
+        self._delete()
         if self._namespace >= 0:
             os.close(self._namespace)
         if self._holder and self._holder.returncode is None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tests.cluster.kubelet.environment import service_links
-from tests.cluster.kubelet.network import Network
+from tests.cluster.kubelet.networking.bridge import Network
 from tests.cluster.kubelet.wire import Api
 
 Json = dict[str, Any]

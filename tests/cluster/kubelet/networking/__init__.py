@@ -1,0 +1,1 @@
+"""The pods' network: a bridge, Services, names."""
