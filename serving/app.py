@@ -163,6 +163,7 @@ async def compose(
                 degraded=lambda: (*protection.degraded(), *unaccounted(), *unmapped, *degraded()),
                 risks=_open_risks(settings, stack),
                 counts=doors,
+                watch=metrics.watch,
             ),
             served=served,
             fallback=lambda: newest_of_each(store),

@@ -67,6 +67,22 @@ class ServingSettings(BaseSettings):
     lower if the process may not open as many files."""
     max_unfinished_bytes: PositiveInt = 256 * 1024 * 1024
     """Maximum size of all incomplete HTTP request bodies of a replica together. A body that would exceed it is refused with 429."""
+    max_client_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of a door's connections that one client address may hold. Beyond it the newest gets 429 and is closed. Addresses of one IPv6
+    /64 count as one. 1: no limit, for a proxy that hides all clients behind one address."""
+    tls_cert: Path | None = None
+    """PEM file of the doors' certificate chain, the server's own first, e.g. `/etc/vedette/tls/tls.crt` of a mounted Secret. With
+    `VEDETTE_TLS_KEY` both doors speak TLS 1.2 and 1.3 only. The files are read again when they change. Unset: plain doors."""
+    tls_key: Path | None = None
+    """PEM file of the private key of `VEDETTE_TLS_CERT`, unencrypted. It may be the same file."""
+    tls_client_ca: Path | None = None
+    """PEM file of the certificates that may sign those of clients."""
+    tls_client: Literal["off", "optional", "required"] = "off"
+    """Whether clients show a certificate: `off`: none is asked for; `optional`: they may, and a bad one is refused; `required`: a
+    connection without one is refused. The last two need `VEDETTE_TLS_CLIENT_CA`."""
+    probe_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """A further port without TLS that answers `/v2/health/live` and `/v2/health/ready` only, for probes: the kubelet has no client
+    certificate. Unset: none."""
     max_rows: PositiveInt = 100_000
     """Maximum number of rows in one request."""
     default_deadline_s: PositiveFloat = 2.0
@@ -169,6 +185,25 @@ class ServingSettings(BaseSettings):
     def _ports_differ(self) -> Self:
         if self.http_port == self.grpc_port != 0:
             raise ValueError(f"HTTP and gRPC have the same port {self.http_port}; give each its own")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("VEDETTE_TLS_CERT and VEDETTE_TLS_KEY belong together; set both, or neither for plain doors")
+        if self.tls_client != "off" and (self.tls_cert is None or self.tls_client_ca is None):
+            raise ValueError(
+                f"VEDETTE_TLS_CLIENT={self.tls_client} needs VEDETTE_TLS_CERT, VEDETTE_TLS_KEY and VEDETTE_TLS_CLIENT_CA; the last is the "
+                "PEM file of the certificates that may sign those of clients"
+            )
+        if self.tls_client == "off" and self.tls_client_ca is not None:
+            raise ValueError(
+                "VEDETTE_TLS_CLIENT_CA has no effect while VEDETTE_TLS_CLIENT is off; set it to optional or required"
+            )
+        if self.tls_cert is not None and self.front_door == "serve":
+            raise ValueError("VEDETTE_FRONT_DOOR=serve has no TLS: Ray Serve's proxy is plain; use VEDETTE_FRONT_DOOR=replica")
+        if self.probe_port is not None and self.probe_port in {self.http_port, self.grpc_port}:
+            raise ValueError(f"VEDETTE_PROBE_PORT is {self.probe_port}, the port of a door; give probes a port of their own")
         return self
 
     @property

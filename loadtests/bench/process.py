@@ -4,6 +4,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -25,13 +26,14 @@ HOST: Final = "127.0.0.1"
 class ServerUnderTest:
     """A program to measure. command, environment (added to ours): with `{http_port}`, `{grpc_port}`, `{other_port}` where ports go.
 
-    ready_path: answers 200 over HTTP once requests may be sent."""
+    ready_path: answers 200 over HTTP once requests may be sent. authority: PEM file of what signed its certificate, if it speaks TLS."""
 
     name: str
     command: tuple[str, ...]
     ready_path: str = "/v2/health/ready"
     environment: tuple[tuple[str, str], ...] = ()
     start_s: float = 120.0
+    authority: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,20 @@ class Running:
     pid: int
     http_port: int
     grpc_port: int
+    authority: Path | None = None
+
+    @property
+    def scheme(self) -> str:
+        """Of its URLs."""
+        return "http" if self.authority is None else "https"
+
+
+def connection_to(port: int, authority: Path | None, timeout_s: float) -> http.client.HTTPConnection:
+    """A connection to an HTTP door, over TLS if there is an authority to trust."""
+    if authority is None:
+        return http.client.HTTPConnection(HOST, port, timeout=timeout_s)
+    trust = ssl.create_default_context(cafile=str(authority))
+    return http.client.HTTPSConnection(HOST, port, timeout=timeout_s, context=trust)
 
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -82,7 +98,7 @@ def running(server: ServerUnderTest) -> Iterator[Running]:
             raise BenchError(f"{server.name} could not be started: {problem}") from problem
         try:
             _wait_ready(server, process, ports["http_port"], log)
-            yield Running(server.name, process.pid, **ports)
+            yield Running(server.name, process.pid, **ports, authority=server.authority)
         finally:
             _stop(process)
 
@@ -98,14 +114,14 @@ def _wait_ready(server: ServerUnderTest, process: subprocess.Popen[bytes], port:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise BenchError(f"{server.name} ended with status {process.returncode} before it was ready; see {log}")
-        if _status(port, server.ready_path) == http.client.OK:
+        if _status(port, server.ready_path, server.authority) == http.client.OK:
             return
         time.sleep(0.1)
     raise BenchError(f"{server.name} was not ready within {server.start_s:.0f} s; see {log}")
 
 
-def _status(port: int, path: str) -> int | None:
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+def _status(port: int, path: str, authority: Path | None) -> int | None:
+    connection = connection_to(port, authority, timeout_s=2)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

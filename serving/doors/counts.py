@@ -12,7 +12,7 @@ from serving.errors import ServingError
 from serving.telemetry import door_names as names
 from serving.telemetry.metric_doc import MetricDoc
 
-PROTOCOL, CONNECTIONS, SLOW = "protocol", "connections", "slow"
+PROTOCOL, CONNECTIONS, CLIENT, SLOW = "protocol", "connections", "client", "slow"
 OTHER: Final = "other"
 REASONS: Final[Mapping[int, str]] = MappingProxyType(
     {
@@ -32,7 +32,7 @@ REASONS: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 """Why, by the HTTP status of the answer; a gRPC call that is refused has the status that HTTP would give it."""
-ALL_REASONS: Final = tuple(dict.fromkeys((*REASONS.values(), CONNECTIONS, SLOW, OTHER)))
+ALL_REASONS: Final = tuple(dict.fromkeys((*REASONS.values(), CONNECTIONS, CLIENT, SLOW, OTHER)))
 
 
 class DoorCounts:
@@ -58,7 +58,7 @@ class DoorCounts:
         self.status(http_status(error))
 
     def broken(self, reason: str) -> None:
-        """Count a connection, or a request on one, that got no answer of its own: PROTOCOL, CONNECTIONS or SLOW."""
+        """Count a connection, or a request on one, that got no answer of its own: PROTOCOL, CONNECTIONS, CLIENT or SLOW."""
         self.refused[reason] += 1
 
 

@@ -11,21 +11,29 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 import uvloop
 
+from serving.doors.client_share import ClientShare, share_of
 from serving.doors.counts import AllDoorCounts
-from serving.doors.grpc.door import Http2Door, start_http2
+from serving.doors.grpc.server import Http2Door, start_http2
 from serving.doors.http.connection import HttpApplication
 from serving.doors.http.door import HttpDoor, RiskAnswers
-from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, HttpServer, bind
+from serving.doors.http.narrow_door import HEALTH, METRICS, NarrowDoor
+from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, HttpServer, affordable_connections, bind
 from serving.doors.interpreter import settle
+from serving.doors.tls.certificates import Certificates
+from serving.doors.tls.files import HTTP1, HTTP2, TlsFiles
+from serving.doors.tls.handshakes import UNFINISHED_SHARE, Handshakes, Wrap, plain
+from serving.doors.tls.transport import TlsConnection
 from serving.errors import ServingError
 from serving.ports import InferenceService
+from serving.telemetry.metric_doc import Figures
 
 START_TIMEOUT_S: Final = 120.0
+PROBE_CONNECTIONS: Final = 64
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -109,7 +117,8 @@ class DoorBackend:
 
     union: makes of this replica's metrics the page of all replicas that share the port. admit: called by the doors when the head of an
     inference request has come; it returns the refusal or None (serving.resilience.admission). degraded: what is out, for readiness.
-    risks: answers questions about risks; None: nobody may ask. counts: what the doors count."""
+    risks: answers questions about risks; None: nobody may ask. counts: what the doors count. watch: called with each further source of
+    metrics that the doors have."""
 
     service: InferenceService
     metrics: Callable[[], bytes] | None = None
@@ -118,6 +127,7 @@ class DoorBackend:
     degraded: Callable[[], Sequence[str]] = tuple
     risks: RiskAnswers | None = None
     counts: AllDoorCounts = field(default_factory=AllDoorCounts)
+    watch: Callable[[Callable[[], Figures]], object] = lambda _: None
 
 
 def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
@@ -136,7 +146,7 @@ def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
 
 @dataclass(frozen=True, slots=True)
 class DoorAddresses:
-    """Where the doors listen. grpc is None if that door is closed. own: HTTP on the loopback interface, never shared."""
+    """Where the doors listen. grpc is None if that door is closed. own: metrics and health on the loopback interface, never shared."""
 
     http: int
     grpc: int | None
@@ -147,7 +157,8 @@ class Listener:
     """Both doors and all that is behind them on one loop in one thread.
 
     startup runs on that loop before anything listens; shutdown runs there after the doors are closed, also when start fails
-    half-way. grpc_port None: no gRPC door."""
+    half-way. grpc_port None: no gRPC door. tls: None for plain doors. probe_port: a plain port that answers health only; None: there is
+    none. max_client_share: of a door's connections, for one client address. Raises TlsError, OSError."""
 
     def __init__(
         self,
@@ -161,15 +172,22 @@ class Listener:
         reuse_port: bool = False,
         max_connections: int = MAX_CONNECTIONS,
         max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
+        max_client_share: float = 1.0,
+        tls: TlsFiles | None = None,
+        probe_port: int | None = None,
     ) -> None:
         self._startup, self._shutdown = startup, shutdown
+        self._certificates = None if tls is None else Certificates.open(tls)
+        self._following: asyncio.Task[None] | None = None
+        self._max_client_share, self._probe_port = max_client_share, probe_port
         self._host, self._grpc_port, self._max_body_bytes = host, grpc_port, max_body_bytes
-        self._max_connections, self._max_unfinished_bytes = max_connections, max_unfinished_bytes
+        self._max_connections, self._max_unfinished_bytes = _affordable(max_connections, tls), max_unfinished_bytes
         self._reuse_port = reuse_port
         self._sock = bind(host, http_port, reuse_port=reuse_port)
         self._thread: LoopThread | None = None
         self._http: HttpServer | None = None
         self._own: HttpServer | None = None
+        self._probes: HttpServer | None = None
         self._grpc: Http2Door | None = None
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> DoorAddresses:
@@ -184,6 +202,10 @@ class Listener:
     async def _open(self) -> DoorAddresses:
         http_port = int(self._sock.getsockname()[1])
         backend = await self._startup()
+        if self._certificates is not None:
+            self._following = asyncio.get_running_loop().create_task(self._certificates.follow())
+            backend.watch(self._certificates.metrics)
+            backend = replace(backend, degraded=_also(backend.degraded, self._certificates.problem))
         door = http_door(backend, self._max_body_bytes)
         if self._grpc_port is not None:
             self._grpc = await self._open_grpc(backend, self._grpc_port)
@@ -193,11 +215,17 @@ class Listener:
             max_connections=self._max_connections,
             max_unfinished_bytes=self._max_unfinished_bytes,
             counts=backend.counts.http,
+            max_client_share=self._max_client_share,
+            wrap=self._wrap(backend, "http", HTTP1),
         )
         await self._http.start()
         own = bind("127.0.0.1", 0)
-        self._own = HttpServer(door, own)
+        self._own = HttpServer(NarrowDoor(door, HEALTH | METRICS), own)
         await self._own.start()
+        if self._probe_port is not None:
+            probes = bind(self._host, self._probe_port, reuse_port=self._reuse_port)
+            self._probes = HttpServer(NarrowDoor(door, HEALTH), probes, max_connections=PROBE_CONNECTIONS, max_client_share=0.5)
+            await self._probes.start()
         settle()
         return DoorAddresses(http_port, None if self._grpc is None else self._grpc.port, int(own.getsockname()[1]))
 
@@ -216,7 +244,24 @@ class Listener:
             max_unfinished_bytes=self._max_unfinished_bytes,
             admit=backend.admit,
             counts=backend.counts.grpc,
+            max_client_share=self._max_client_share,
+            wrap=self._wrap(backend, "grpc", HTTP2),
         )
+
+    def _wrap(self, backend: DoorBackend, door: str, protocol: str) -> Wrap:
+        """TLS before the connections of a door, if there is TLS."""
+        certificates = self._certificates
+        if certificates is None:
+            return plain
+        most = max(1, self._max_connections // UNFINISHED_SHARE)
+        share = ClientShare(share_of(most, self._max_client_share))
+        handshakes = Handshakes(door, most, asyncio.get_running_loop(), share)
+        backend.watch(handshakes.metrics)
+
+        def wrap(make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+            return lambda: TlsConnection(make, certificates.context(protocol), handshakes)
+
+        return wrap
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run something on the doors' loop, where everything behind them lives."""
@@ -237,9 +282,21 @@ class Listener:
             self._sock.close()
 
     async def _close(self, grace_s: float) -> None:
-        for together in ((self._http, self._grpc), (self._own,)):  # metrics stay readable until the end
+        if self._following is not None:
+            self._following.cancel()
+        for together in ((self._http, self._grpc), (self._own, self._probes)):  # metrics and health stay readable until the end
             doors = [door.stop(grace_s) for door in together if door is not None]
             for outcome in await asyncio.gather(*doors, return_exceptions=True):
                 if isinstance(outcome, BaseException):
                     _log.error("a door did not close cleanly", exc_info=outcome)
         await self._shutdown()
+
+
+def _also(lines: Callable[[], Sequence[str]], more: Callable[[], Sequence[str]]) -> Callable[[], Sequence[str]]:
+    return lambda: (*lines(), *more())
+
+
+def _affordable(connections: int, tls: TlsFiles | None) -> int:
+    """Connections of a door: fewer if the process may not have as many files, of which unfinished handshakes take some."""
+    unfinished = 0 if tls is None else connections // UNFINISHED_SHARE
+    return max(1, min(connections, affordable_connections(connections + unfinished) - unfinished))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from serving.doors.interpreter import settle, share_fairly
 from serving.doors.listener import DoorAddresses, DoorBackend, Listener
+from serving.doors.tls.files import TlsFiles
 from serving.models.errors import ModelError
 from serving.replica.inference_service import ModelServer
 from serving.replica.served_file import ServedFile
@@ -44,6 +45,13 @@ def most_replicas(settings: ServingSettings) -> int:
     return max(settings.replicas, settings.max_replicas or 0)
 
 
+def tls_files(settings: ServingSettings) -> TlsFiles | None:
+    """The files of the doors' TLS; None for plain doors."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca, settings.tls_client)
+
+
 class ReplicaHost:
     """A replica without Ray: the listeners and the service behind them.
 
@@ -64,6 +72,9 @@ class ReplicaHost:
             reuse_port=shares_ports or most_replicas(settings) > 1,
             max_connections=settings.max_connections,
             max_unfinished_bytes=settings.max_unfinished_bytes,
+            max_client_share=settings.max_client_share,
+            tls=tls_files(settings),
+            probe_port=settings.probe_port,
         )
 
     def open(self) -> DoorAddresses:

@@ -1,5 +1,6 @@
 """What is said of a metric. Names are in serving.telemetry.names and serving.telemetry.stream_names."""
 
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 
@@ -21,3 +22,7 @@ class MetricDoc(NamedTuple):
         if self.kind != "histogram":
             return {self.name: self.labels}
         return {f"{self.name}_bucket": (*self.labels, "le"), f"{self.name}_sum": self.labels, f"{self.name}_count": self.labels}
+
+
+Figures = Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]
+"""Current values of some metrics by labels, as a source of telemetry.metrics.ServingMetrics gives them."""

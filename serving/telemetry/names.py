@@ -8,6 +8,7 @@ from typing import Final
 from serving.telemetry.door_names import DOOR_METRICS
 from serving.telemetry.metric_doc import MetricDoc
 from serving.telemetry.stream_names import STREAM_METRICS
+from serving.telemetry.tls_names import TLS_METRICS
 
 UNKNOWN: Final = "_unknown"
 """Label of requests that name no model we have; no model can be called so."""
@@ -330,6 +331,8 @@ METRICS: Final = (
     *(EVIDENCE_SCORE_BINS, MIRRORED, BREAKER_STATE, BREAKER_CHANGES, REFUSALS, CACHE_REQUESTS, CACHE_SAVED),
     *(EXPLANATIONS, EXPLANATION_SECONDS, EXPLANATIONS_WAITING, RUNS_WAITING, MIRROR_WAITING, THREADS, MEMORY_LIMIT),
     *DOOR_METRICS,
+    *TLS_METRICS,
+    *TLS_METRICS,
     *STREAM_METRICS,
 )
 """Every metric of our own. The standard `process_*` metrics come along."""

@@ -182,7 +182,7 @@ def _take(
     if (door, server.name) in found.problems:
         return None
     try:
-        taken = _cell(door, server, workload, clients=clients, index=index, duration_s=duration_s)
+        taken = cell(door, server, workload, clients=clients, index=index, duration_s=duration_s)
     except BenchError as problem:
         say(str(problem))
         found.drop(door, server.name, str(problem))
@@ -216,13 +216,23 @@ def against_the_proxy(found: Mapping[Cell, Sequence[Sample]]) -> Iterator[Row]:
             yield row(name, [s.rate for s in taken], "req/s", against=against, target=targets.ratio(">=", 40))
 
 
-def _cell(door: str, server: Running, workload: Workload, *, clients: int, index: int, duration_s: float) -> Sample:
+def cell(door: str, server: Running, workload: Workload, *, clients: int, index: int, duration_s: float) -> Sample:
+    """Measure one server once at one door. Raises BenchError if a request failed."""
     try:
         if door == "http":
-            return load_http(server.http_port, INFER_PATH, workload.json_bodies, clients=clients, duration_s=duration_s)
+            return load_http(
+                server.http_port,
+                INFER_PATH,
+                workload.json_bodies,
+                clients=clients,
+                duration_s=duration_s,
+                scheme=server.scheme,
+            )
         connections, streams = (1, clients) if door == STREAMS else (clients, 1)
         body = workload.grpc_body(index)
-        return load_grpc(server.grpc_port, body, clients=connections, streams=streams, duration_s=duration_s)
+        return load_grpc(
+            server.grpc_port, body, clients=connections, streams=streams, duration_s=duration_s, scheme=server.scheme
+        )
     except BenchError as problem:
         raise BenchError(f"{server.name}, {door}, {clients} clients: {problem}") from problem
 

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from loadtests.bench.errors import BenchError
-from loadtests.bench.process import HOST, Running
+from loadtests.bench.process import HOST, Running, connection_to
 from loadtests.bench.workload import INFER_PATH, OUTPUT, Workload, infer_request, json_body
 from loadtests.stubs import infer_call
 
@@ -20,7 +20,7 @@ TOLERANCE = 1e-5
 def check_http(server: Running, workload: Workload) -> None:
     """Raises BenchError at the first wrong answer."""
     for values, expected in zip(workload.inputs[:CHECKED], workload.answers, strict=False):
-        connection = http.client.HTTPConnection(HOST, server.http_port, timeout=10)
+        connection = connection_to(server.http_port, server.authority, timeout_s=10)
         try:
             connection.request("POST", INFER_PATH, json_body(values), {"Content-Type": "application/json"})
             answer = connection.getresponse()
@@ -36,7 +36,7 @@ def check_http(server: Running, workload: Workload) -> None:
 def check_decision(server: Running, workload: Workload) -> None:
     """Raises BenchError unless an answer over HTTP holds a verdict and a probability: what a figure of ours says it includes."""
     body = json_body(workload.inputs[0])
-    connection = http.client.HTTPConnection(HOST, server.http_port, timeout=10)
+    connection = connection_to(server.http_port, server.authority, timeout_s=10)
     try:
         connection.request("POST", INFER_PATH, body, {"Content-Type": "application/json"})
         answer = orjson.loads(connection.getresponse().read())
@@ -49,7 +49,7 @@ def check_decision(server: Running, workload: Workload) -> None:
 
 def check_grpc(server: Running, workload: Workload) -> None:
     """Raises BenchError at the first wrong answer."""
-    with grpc.insecure_channel(f"{HOST}:{server.grpc_port}") as channel:
+    with _channel(server) as channel:
         infer = infer_call(channel)
         for values, expected in zip(workload.inputs[:CHECKED], workload.answers, strict=False):
             try:
@@ -62,6 +62,13 @@ def check_grpc(server: Running, workload: Workload) -> None:
             else:
                 score = float(answer.outputs[index].contents.fp32_contents[0])
             _compare(server.name, "gRPC", score, float(expected))
+
+
+def _channel(server: Running) -> grpc.Channel:
+    address = f"{HOST}:{server.grpc_port}"
+    if server.authority is None:
+        return grpc.insecure_channel(address)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(server.authority.read_bytes()))
 
 
 def _compare(name: str, door: str, score: float, expected: float) -> None:

@@ -25,16 +25,18 @@ def generator() -> str:
     return "h2load" if has("h2load") else "grpc.aio in Python: h2load is not installed (make services installs it)"
 
 
-def load_grpc(port: int, body: bytes, *, clients: int, duration_s: float, streams: int = 1) -> Sample:
+def load_grpc(port: int, body: bytes, *, clients: int, duration_s: float, streams: int = 1, scheme: str = "http") -> Sample:
     """Measure one cell. body: a length-prefixed ModelInfer message. clients: connections, each with so many streams at once.
 
-    Raises BenchError if a request failed."""
+    Raises BenchError if a request failed, or for TLS (scheme https) without h2load."""
     if has("h2load"):
-        return _h2load(port, body, clients, streams, duration_s)
+        return _h2load(port, body, clients, streams, duration_s, scheme)
+    if scheme == "https":
+        raise BenchError("load over TLS needs h2load; make services installs it")
     return asyncio.run(_own(port, messages.ModelInferRequest.FromString(body[5:]), clients, duration_s, streams))
 
 
-def _h2load(port: int, body: bytes, clients: int, streams: int, duration_s: float) -> Sample:
+def _h2load(port: int, body: bytes, clients: int, streams: int, duration_s: float, scheme: str) -> Sample:
     with tempfile.TemporaryDirectory(prefix="vedette-h2load-") as folder:
         message, log = Path(folder, "message"), Path(folder, "log")
         message.write_bytes(body)
@@ -48,7 +50,7 @@ def _h2load(port: int, body: bytes, clients: int, streams: int, duration_s: floa
             f"--log-file={log}",
         ]
         command += ["-d", str(message), "-H", "content-type: application/grpc", "-H", "te: trailers"]
-        output_of([*command, f"http://{HOST}:{port}/{SERVICE}/ModelInfer"], duration_s + WARM_UP_S)
+        output_of([*command, f"{scheme}://{HOST}:{port}/{SERVICE}/ModelInfer"], duration_s + WARM_UP_S)
         return _from_log(log.read_text(), port)
 
 

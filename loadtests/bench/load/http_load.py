@@ -22,23 +22,25 @@ def generator() -> str:
     return "wrk" if has("wrk") else "our own asyncio client: wrk is not installed (make services installs it)"
 
 
-def load_http(port: int, path: str, bodies: Path, *, clients: int, duration_s: float) -> Sample:
-    """Measure one cell. Raises BenchError if a request failed."""
+def load_http(port: int, path: str, bodies: Path, *, clients: int, duration_s: float, scheme: str = "http") -> Sample:
+    """Measure one cell. Raises BenchError if a request failed, or for TLS (scheme https) without wrk."""
     if has("wrk"):
-        return _wrk(port, path, bodies, clients, duration_s)
+        return _wrk(f"{scheme}://{HOST}:{port}", path, bodies, clients, duration_s)
+    if scheme == "https":
+        raise BenchError("load over TLS needs wrk; make services installs it")
     return asyncio.run(_own(port, path, bodies.read_bytes().splitlines(), clients, duration_s))
 
 
-def _wrk(port: int, path: str, bodies: Path, clients: int, duration_s: float) -> Sample:
+def _wrk(url: str, path: str, bodies: Path, clients: int, duration_s: float) -> Sample:
     whole_s = max(1, round(duration_s))  # wrk takes whole seconds
-    command = ["wrk", "-t1", f"-c{clients}", f"-d{whole_s}s", "--timeout", "10s", "-s", str(SCRIPT), f"http://{HOST}:{port}"]
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{whole_s}s", "--timeout", "10s", "-s", str(SCRIPT), url]
     output = output_of([*command, "--", path, str(bodies)], whole_s)
     lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
     if not lines:
         raise BenchError(f"wrk said nothing of its result: {output[-400:]}")
     found = orjson.loads(lines[0].removeprefix("RESULT "))
     if found["failed"] or not found["requests"]:
-        raise BenchError(f"{found['failed']} of {found['requests']} requests to port {port} failed")
+        raise BenchError(f"{found['failed']} of {found['requests']} requests to {url} failed")
     return Sample(found["p50_us"] / 1000, found["p99_us"] / 1000, found["requests"] / (found["duration_us"] / 1e6))
 
 

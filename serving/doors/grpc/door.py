@@ -5,8 +5,6 @@ never waits is answered within the turn of the loop that read it. docs/decisions
 
 import asyncio
 import logging
-import random
-import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -35,21 +33,15 @@ from serving.doors.grpc.wire import (
     too_large,
     unpacked,
 )
-from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, affordable_connections
-from serving.doors.http2.connection import BODY_TIMEOUT_S, Http2Connection
+from serving.doors.http.server import MAX_UNFINISHED_BYTES
+from serving.doors.http2.connection import BODY_TIMEOUT_S
 from serving.doors.http2.frames import PROTOCOL_ERROR
 from serving.doors.http2.hpack import Field
 from serving.doors.http2.streams import Stream
 from serving.doors.oip.errors import INTERNAL_MESSAGE
-from serving.doors.socket_handover import SETTLE_S, drop_new_connections, is_shared
 from serving.errors import BadRequest, DeadlineExceeded, Internal, ServingError, Unavailable, Unsupported
 from serving.ports import InferenceService
 
-CONNECTION_AGE_S: Final = 60.0
-"""If replicas share the port, a connection of this age (a quarter more or less) is asked to close. Its client opens another one, which any
-replica may get. Otherwise replicas that are added later would get no traffic, because gRPC clients keep one connection."""
-SWEEP_S: Final = 1.0
-BACKLOG: Final = 2048
 _INFER: Final = f"/{SERVICE}/ModelInfer".encode()
 
 StreamingMethod = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
@@ -262,72 +254,3 @@ def _named(problem: BaseException | None) -> ServingError:
         return problem
     _log.error("a gRPC call failed", exc_info=problem)
     return Internal(INTERNAL_MESSAGE)
-
-
-class Http2Door:
-    """A running gRPC door."""
-
-    def __init__(
-        self, sock: socket.socket, application: "GrpcApplication", server: asyncio.Server, connections: set[Http2Connection]
-    ) -> None:
-        self.port = int(sock.getsockname()[1])
-        self._sock, self._application, self._server, self._connections = sock, application, server, connections
-        self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
-
-    async def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        before = loop.time()
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            now = loop.time()
-            for connection in list(self._connections):
-                connection.sweep(now, now - before)
-            before = now
-
-    async def stop(self, grace_s: float) -> None:
-        """Say not serving, accept nothing more, ask every client to go, let calls under way finish within grace_s."""
-        self._application.health.close()
-        self._sweeping.cancel()
-        if grace_s > 0 and is_shared(self._sock) and drop_new_connections(self._sock):
-            for _ in range(3):  # each lets the loop accept what has arrived, also one that was busy
-                await asyncio.sleep(SETTLE_S / 3)
-        self._server.close()
-        deadline = asyncio.get_running_loop().time() + grace_s
-        if grace_s > 0:
-            for connection in list(self._connections):
-                connection.retire()
-        while self._connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  # nobody tells of it
-            await asyncio.sleep(0.01)
-        for connection in list(self._connections):
-            for stream in list(connection.streams.values()):
-                self._application.give_up(stream)
-        await asyncio.sleep(0.01)  # so that the clients of cancelled calls get a status
-        for connection in list(self._connections):
-            connection.close()
-
-
-async def start_http2(
-    service: InferenceService,
-    sock: socket.socket,
-    *,
-    max_body_bytes: int,
-    max_connections: int = MAX_CONNECTIONS,
-    max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
-    admit: Callable[[], ServingError | None] | None = None,
-    counts: DoorCounts | None = None,
-) -> Http2Door:
-    """Listen on a bound socket. Beyond max_connections the newest are closed; max_unfinished_bytes: of requests that have begun to
-    arrive, over all connections."""
-    loop = asyncio.get_running_loop()
-    connections = set[Http2Connection]()
-    application = GrpcApplication(
-        service, max_body_bytes=max_body_bytes, max_unfinished_bytes=max_unfinished_bytes, admit=admit, counts=counts
-    )
-    counts = application.counts
-    most = counts.most = affordable_connections(max_connections)
-    counts.unfinished_bytes = lambda: max_unfinished_bytes - application.room_bytes
-    age_s = (lambda: CONNECTION_AGE_S * random.uniform(0.75, 1.25)) if is_shared(sock) else None  # noqa: S311  # spreads, hides nothing
-    server = await loop.create_server(
-        lambda: Http2Connection(application, connections, age_s, most, counts), sock=sock, backlog=BACKLOG
-    )
-    return Http2Door(sock, application, server, connections)

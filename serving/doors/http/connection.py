@@ -36,14 +36,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from serving.access.credentials import PeerCertificate
-from serving.doors.counts import CONNECTIONS, PROTOCOL, SLOW, DoorCounts
+from serving.doors.client_share import Client, ClientShare
+from serving.doors.counts import CLIENT, CONNECTIONS, PROTOCOL, SLOW, DoorCounts
 from serving.doors.eager import start
+from serving.doors.http.limits import FULL, SHARE_USED, TOLD, ConnectionLimits
 from serving.doors.http.reply import PLAIN_JSON, Reply, refusal
 from serving.doors.http.request_parser import BETWEEN, BODY, HEAD, SLICE_BYTES, RequestParser
 from serving.doors.http.response_heads import CLOSE, CONTINUE, JOINED_BYTES, ResponseHeads
 from serving.doors.http.router import split_url
 from serving.doors.oip.errors import INTERNAL_MESSAGE
 from serving.doors.slow_readers import PROGRESS_BYTES, unread_bytes
+from serving.doors.tls.transport import PEER
 from serving.errors import BadRequest, Internal, Overloaded, ServingError, Unavailable
 
 HELD_BYTES: Final = 64 * 1024
@@ -76,20 +79,6 @@ class HttpApplication(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """What connections are allowed. Times in seconds."""
-
-    connections: int
-    unfinished_bytes: int
-    head_s: float
-    body_s: float
-    keep_alive_s: float
-    write_s: float
-    linger_s: float
-    age_s: float
-
-
 @dataclass(slots=True, eq=False)
 class ConnectionContext:
     """What the connections of one server have in common. Touched on its loop only."""
@@ -100,6 +89,8 @@ class ConnectionContext:
     heads: ResponseHeads
     counts: DoorCounts = field(default_factory=lambda: DoorCounts("http"))
     connections: "set[HttpConnection]" = field(default_factory=set)
+    share: ClientShare = field(default_factory=ClientShare)
+    """How many connections each client address holds."""
     unfinished_bytes: int = 0
     """Of bodies that have begun to arrive, over all connections."""
     is_closing: bool = False
@@ -110,6 +101,7 @@ class HttpConnection(asyncio.Protocol):
     """See the module."""
 
     __slots__ = (
+        "_client",
         "_counted_bytes",
         "_ending",
         "_held",
@@ -143,6 +135,7 @@ class HttpConnection(asyncio.Protocol):
         self._ending = b""
         self._stage = HEAD
         self.peer: PeerCertificate | None = None
+        self._client: Client = None
 
     # What the transport calls.
 
@@ -150,13 +143,17 @@ class HttpConnection(asyncio.Protocol):
         """Accept the connection or refuse it."""
         shared = self._shared
         self._transport = transport
+        self.peer = transport.get_extra_info(PEER)
         self._since = shared.loop.time()
         self._retires_at = self._since + shared.limits.age_s * random.uniform(0.75, 1.25)  # noqa: S311  # spreads, hides nothing
         shared.connections.add(self)
         shared.counts.open += 1
         excess = len(shared.connections) - shared.limits.connections
+        self._client, is_within = shared.share.enter(transport)
         if excess > 0:
-            self._refuse_excess(excess)
+            self._refuse_connection(FULL, CONNECTIONS, is_told=excess <= TOLD)
+        elif not is_within:
+            self._refuse_connection(SHARE_USED, CLIENT, is_told=True)
 
     def data_received(self, data: bytes) -> None:
         """Flat, without helper calls, because every request passes here."""
@@ -199,6 +196,8 @@ class HttpConnection(asyncio.Protocol):
         shared = self._shared
         shared.connections.discard(self)
         shared.counts.open -= 1
+        shared.share.leave(self._client)
+        self._client = None
         shared.unfinished_bytes -= self._counted_bytes
         self._counted_bytes, self._is_over, self._held = 0, True, b""
         self._parser.close()
@@ -385,14 +384,12 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
         self._transport.write_eof()
 
-    def _refuse_excess(self, excess: int) -> None:
-        """More connections than allowed: the newest is closed, because the others may have a request on its way. It gets a refusal, unless
-        many others are getting one."""
-        if excess > 64:
+    def _refuse_connection(self, why: ServingError, reason: str, *, is_told: bool) -> None:
+        """Close a new connection, because the others may have a request on its way. Its client is told why, unless many others are."""
+        if not is_told:
             self._is_over = True
-            self._shared.counts.broken(CONNECTIONS)
+            self._shared.counts.broken(reason)
             self._transport.abort()
             return
         self._ending = CLOSE
-        full = Unavailable("this server has reached its limit of connections; try again soon", retry_after_s=1.0)
-        self._write(refusal(full), CONNECTIONS)
+        self._write(refusal(why), reason)

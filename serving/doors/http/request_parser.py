@@ -24,6 +24,8 @@ BODY: Final = 2
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Largest request line and headers together; also the largest overhead within a chunked body."""
+MAX_FIELDS: Final = 256
+"""Most header fields of different names in a request."""
 SLICE_BYTES: Final = 8 * 1024
 """Bytes parsed at a time. It bounds how many requests are complete before the first of them is answered."""
 JOINED_PARTS: Final = 64
@@ -111,6 +113,8 @@ class RequestParser:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._end(error_reply(431, f"the request's head is over {MAX_HEAD_BYTES} bytes"))
+            elif len(self._fields) > MAX_FIELDS:
+                self._end(_too_many_fields())
         elif self.stage == BODY:
             self._idle_bytes = 0 if self._size > size_before else self._idle_bytes + len(data)
             if len(self._parts) - self._joined > JOINED_PARTS:
@@ -158,6 +162,10 @@ class RequestParser:
         stated = headers.get(b"content-length")
         if stated is not None and len(stated) >= self._digits and int(stated) > self._max_body_bytes:
             self._refusal = too_large(self._max_body_bytes)
+            if int(stated) > self._max_body_bytes + DISCARDED_BYTES:  # too much to read only to drop it
+                self._end(self._refusal)
+        if len(headers) > MAX_FIELDS:
+            self._end(_too_many_fields())
         if self._ending:  # HTTP/1.0, a last request, or a version that is not ours
             self._check_version()
         if b"host" not in headers or self._has_two_hosts:
@@ -271,6 +279,10 @@ class RequestParser:
             self.ready.append((self._method, self._url, self._headers, b"", CLOSE, self._refusal or why))
         elif self._ending != CLOSE:  # else these are bytes behind a request that was the connection's last
             self.ready.append(("", b"", {}, b"", CLOSE, why))
+
+
+def _too_many_fields() -> Reply:
+    return error_reply(431, f"the request has more than {MAX_FIELDS} header fields")
 
 
 def _asks_first(headers: dict[bytes, bytes]) -> bool:

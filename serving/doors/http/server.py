@@ -9,11 +9,14 @@ import socket
 import time
 from typing import Final
 
+from serving.doors.client_share import ClientShare, share_of
 from serving.doors.counts import DoorCounts
-from serving.doors.http.connection import ConnectionContext, ConnectionLimits, HttpApplication, HttpConnection
+from serving.doors.http.connection import ConnectionContext, HttpApplication, HttpConnection
+from serving.doors.http.limits import ConnectionLimits
 from serving.doors.http.response_heads import ResponseHeads
 from serving.doors.slow_readers import WRITE_TIMEOUT_S
 from serving.doors.socket_handover import SETTLE_S, drop_new_connections, is_shared
+from serving.doors.tls.handshakes import Wrap, plain
 
 KEEP_ALIVE_S: Final = 75
 """Idle connections are kept this long: longer than a load balancer's usual 60 s, so that it is the one to close them."""
@@ -68,7 +71,8 @@ def affordable_connections(wanted: int) -> int:
 class HttpServer:
     """Serves one bound socket. max_connections: beyond it the newest is answered 503 and closed.
 
-    max_unfinished_bytes: of the bodies that have begun to arrive, over all connections; beyond it the body that is growing is refused."""
+    max_unfinished_bytes: of the bodies that have begun to arrive, over all connections; beyond it the body that is growing is refused.
+    max_client_share: of the connections, for one client address. wrap: puts TLS before connections."""
 
     def __init__(
         self,
@@ -78,9 +82,12 @@ class HttpServer:
         max_connections: int = MAX_CONNECTIONS,
         max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
         counts: DoorCounts | None = None,
+        max_client_share: float = 1.0,
+        wrap: Wrap = plain,
     ) -> None:
         self._counts = counts or DoorCounts("http")
         self._application, self._sock = application, sock
+        self._max_client_share, self._wrap = max_client_share, wrap
         self._max_connections, self._max_unfinished_bytes = max_connections, max_unfinished_bytes
         self._shared: ConnectionContext | None = None
         self._server: asyncio.Server | None = None
@@ -100,9 +107,11 @@ class HttpServer:
             age_s=CONNECTION_AGE_S,
         )
         heads, counts = ResponseHeads(time.time()), self._counts
-        shared = self._shared = ConnectionContext(self._application, limits, loop, heads, counts)
+        share = ClientShare(share_of(limits.connections, self._max_client_share))
+        shared = self._shared = ConnectionContext(self._application, limits, loop, heads, counts, share=share)
         counts.most, counts.unfinished_bytes = limits.connections, lambda: shared.unfinished_bytes
-        self._server = await loop.create_server(lambda: HttpConnection(shared), sock=self._sock, backlog=BACKLOG)
+        make = self._wrap(lambda: HttpConnection(shared))
+        self._server = await loop.create_server(make, sock=self._sock, backlog=BACKLOG)
         self._sweeping = loop.create_task(_sweep(shared))
 
     @property

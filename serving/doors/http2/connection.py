@@ -1,7 +1,7 @@
 """HTTP/2 (RFC 9113) on asyncio, server side: frames, flow control, streams. The application interprets what the streams carry. It is
 written for speed, which is the reason to have it: a request whose header block was seen before on its connection is one look-up, an answer
 that fits the client's windows is one write of prepared bytes, and all that one packet brings is answered with one packet. Left out: server
-push, priorities (read and ignored), TLS and HTTP/1 upgrades (a proxy's).
+push, priorities (read and ignored) and HTTP/1 upgrades. TLS is serving.doors.tls.transport's.
 
 Here: a connection's life, from its greeting to its end. serving.doors.http2.incoming takes frames, serving.doors.http2.streams sends
 answers."""
@@ -10,11 +10,14 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from serving.access.credentials import PeerCertificate
-from serving.doors.counts import CONNECTIONS, PROTOCOL, SLOW, DoorCounts
+from serving.doors.client_share import Client, ClientShare
+from serving.doors.counts import CLIENT, CONNECTIONS, PROTOCOL, SLOW, DoorCounts
 from serving.doors.http2.frames import (  # fmt: skip
+    CALM,
     CANCEL,
     COMPRESSION,
     INTERNAL_ERROR,
@@ -30,6 +33,7 @@ from serving.doors.http2.hpack import HpackError
 from serving.doors.http2.incoming import GOAWAY_PING, RESETS, FrameReceiver
 from serving.doors.http2.streams import Stream, StreamApplication
 from serving.doors.slow_readers import PROGRESS_BYTES, WRITE_TIMEOUT_S, unread_bytes
+from serving.doors.tls.transport import PEER
 
 HEAD_TIMEOUT_S: Final = 30.0
 """How long a greeting, or the rest of a header block, may take to arrive."""
@@ -39,24 +43,35 @@ RETIRE_S: Final = 1.0
 """For a connection that is asked to close: how long its client may take to acknowledge; then, to close."""
 RESETS_PER_S: Final = 33.0
 """Cancelled calls that a client regains, of RESETS."""
+CONTROL_PER_S: Final = 1000
+"""Frames without requests that a client regains, of CONTROL_FRAMES."""
+IDLE_S: Final = 900.0
+"""A connection without a call for so long is asked to close. gRPC clients open another one with their next call."""
 
 _log = logging.getLogger(__name__)
 
 
-class Http2Connection(FrameReceiver, asyncio.Protocol):
-    """One client. known: the connections there are, at most max_connections; age_s: gives the age at which this one is asked to go."""
+@dataclass(slots=True, eq=False)
+class Http2Connections:
+    """The connections of one door. most: how many there may be; age_s: gives the age at which one is asked to go; share: how many each
+    client address may have; counts: of the door."""
 
-    def __init__(
-        self,
-        application: StreamApplication,
-        known: set["Http2Connection"],
-        age_s: Callable[[], float] | None = None,
-        max_connections: int = 10_000,
-        counts: DoorCounts | None = None,
-    ) -> None:
-        super().__init__(application, asyncio.get_running_loop(), counts or DoorCounts("grpc"))
-        self._known, self._age_s, self._max_connections = known, age_s, max_connections
+    most: int = 10_000
+    age_s: Callable[[], float] | None = None
+    share: ClientShare = field(default_factory=ClientShare)
+    counts: DoorCounts = field(default_factory=lambda: DoorCounts("grpc"))
+    known: "set[Http2Connection]" = field(default_factory=set)
+
+
+class Http2Connection(FrameReceiver, asyncio.Protocol):
+    """One client, one of `connections`."""
+
+    def __init__(self, application: StreamApplication, connections: Http2Connections) -> None:
+        super().__init__(application, asyncio.get_running_loop(), connections.counts)
+        self._connections = connections
+        self._client: Client = None
         self._watched: tuple[float, int] | None = None
+        self._last_seen, self._idle_since = 0, self._loop.time()
         self.peer: PeerCertificate | None = None
 
     # ---- the transport's side
@@ -68,21 +83,30 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # detects a client that vanished without closing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if len(self._known) >= self._max_connections:
+        self.peer = transport.get_extra_info(PEER)
+        connections = self._connections
+        self._client, is_within = connections.share.enter(transport)
+        if len(connections.known) >= connections.most:
             self._counts.broken(CONNECTIONS)
             transport.abort()
             return
-        self._known.add(self)
+        connections.known.add(self)
         self._counts.open += 1
         self._waits_since = self._loop.time()
-        self.retires_at = None if self._age_s is None else self._waits_since + self._age_s()
+        self.retires_at = None if connections.age_s is None else self._waits_since + connections.age_s()
         transport.write(SERVER_PREFACE)
+        if not is_within:
+            self._counts.broken(CLIENT)
+            self._fail(CALM, "this address has too many connections to this server; use open ones again")
 
     def connection_lost(self, _problem: Exception | None) -> None:
         """Cancel all calls: the client is gone."""
-        if self in self._known:
-            self._known.discard(self)
+        connections = self._connections
+        if self in connections.known:
+            connections.known.discard(self)
             self._counts.open -= 1
+        connections.share.leave(self._client)
+        self._client = None
         self._is_leaving = True
         streams, self.streams = list(self.streams.values()), {}
         for stream in streams:
@@ -142,11 +166,14 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
     def sweep(self, now_s: float, passed_s: float) -> None:
         """End what has waited too long."""
         self._resets = min(float(RESETS), self._resets + RESETS_PER_S * passed_s)
+        self._control = max(0, self._control - int(CONTROL_PER_S * passed_s))
         if (self._waits_since is not None and now_s - self._waits_since > HEAD_TIMEOUT_S) or self._reads_nothing(now_s):
             self._counts.broken(SLOW)
             self._transport.abort()
             return
-        if self.retires_at is not None and now_s > self.retires_at:
+        if self.streams or self._last != self._last_seen:
+            self._last_seen, self._idle_since = self._last, now_s
+        if (self.retires_at is not None and now_s > self.retires_at) or now_s - self._idle_since > IDLE_S:
             self.retire()
         for stream in list(self.streams.values()):
             if stream.queue and now_s - self._waits_from(stream) > WRITE_TIMEOUT_S:

@@ -50,6 +50,11 @@ from serving.doors.http2.streams import FrameSender, Stream, StreamApplication
 RESETS: Final = 1000
 """Burst of calls that a client may cancel or break before they are answered. Opening and cancelling calls is cheap for a client and costs
 the server a call each (CVE-2023-44487, CVE-2025-8671). Settings concern every stream and count the same."""
+CONTROL_FRAMES: Final = 10_000
+"""Burst of frames that carry no request: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA. Each costs the server more than its client
+(CVE-2019-9511 to 9518)."""
+CONTROL_PER_CALL: Final = 16
+"""Such frames that a call entitles its client to besides: updates of windows, pings that measure the bandwidth."""
 REMEMBERED: Final = 64
 """Header blocks remembered of one connection, none longer than MAX_REMEMBERED bytes."""
 MAX_REMEMBERED: Final = 2048
@@ -74,6 +79,8 @@ class FrameReceiver(FrameSender):
         self._taken = 0
         self._resets = float(RESETS)
         self._counts = counts
+        self._control = 0
+        self._most_control = CONTROL_FRAMES
         self._waits_since: float | None = None
 
     def consumed(self, stream: Stream, size: int) -> None:
@@ -205,6 +212,9 @@ class FrameReceiver(FrameSender):
         if stream.is_complete:
             raise ProtocolFault(STREAM_CLOSED, f"stream {number} was ended by its client", number)
         body = stream.body
+        if not size and not flags & END_STREAM:
+            self._control += 1
+            self._check_control()
         if not body:
             stream.body = payload
         elif type(body) is bytearray:
@@ -245,6 +255,9 @@ class FrameReceiver(FrameSender):
 
     def _other(self, kind: int, flags: int, number: int, payload: bytes) -> None:  # noqa: PLR0912  # one line a kind
         size = len(payload)
+        self._control += 1
+        if self._control > self._most_control:
+            self._check_control()
         if kind == WINDOW_UPDATE:
             self._window_update(number, payload)
         elif kind == PING:
@@ -272,6 +285,11 @@ class FrameReceiver(FrameSender):
                 raise ProtocolFault(PROTOCOL_ERROR, "a GOAWAY frame on a stream")
         elif kind == PUSH:
             raise ProtocolFault(PROTOCOL_ERROR, "clients must not push")
+
+    def _check_control(self) -> None:
+        """End a connection that floods. What its calls entitle it to is counted only when it matters."""
+        if self._control > self._most_control + CONTROL_PER_CALL * (self._last >> 1):
+            raise ProtocolFault(CALM, "too many frames without requests")
 
     def _continuation(self, flags: int, payload: bytes) -> None:
         if self._header_block is None:

@@ -39,6 +39,13 @@ class Doors:
     channel: grpc.Channel
     listener: Listener
     events: list[str] = field(default_factory=list)
+    sources: list[Any] = field(default_factory=list)
+    own_port: int = 0
+
+    def metric(self, name: str, *labels: str) -> float:
+        """The value of one of the doors' own metrics. Raises KeyError if there is none."""
+        values = {(doc.name, *key): value for source in self.sources for doc, found in source() for key, value in found.items()}
+        return values[(name, *labels)]
 
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=10)
@@ -60,13 +67,14 @@ class Doors:
 
 
 @contextmanager
-def open_doors() -> Iterator[Doors]:
-    """Start, yield, stop."""
+def open_doors(credentials: grpc.ChannelCredentials | None = None, **options: Any) -> Iterator[Doors]:
+    """Start, yield, stop. options: of the Listener. credentials: of the channel, for doors with TLS."""
     service, events = FakeInference(), []
+    sources: list[Any] = []
 
     async def startup() -> DoorBackend:
         events.append("startup")
-        return DoorBackend(service, lambda: b"vedette_up 1\n")
+        return DoorBackend(service, lambda: b"vedette_up 1\n", watch=sources.append)
 
     async def shutdown() -> None:
         events.append("shutdown")
@@ -78,11 +86,17 @@ def open_doors() -> Iterator[Doors]:
         http_port=0,
         grpc_port=0,
         max_body_bytes=MAX_BODY_BYTES,
+        **options,
     )
     ports = listener.start(30)
-    channel = grpc.insecure_channel(f"127.0.0.1:{ports.grpc}", options=[("grpc.max_send_message_length", -1)])
+    address, limits = f"127.0.0.1:{ports.grpc}", [("grpc.max_send_message_length", -1)]
+    channel = (
+        grpc.secure_channel(address, credentials, options=limits)
+        if credentials
+        else grpc.insecure_channel(address, options=limits)
+    )
     try:
-        yield Doors(service, ports.http, ports.grpc or 0, channel, listener, events)
+        yield Doors(service, ports.http, ports.grpc or 0, channel, listener, events, sources, ports.own)
     finally:
         channel.close()
         listener.stop(1)

@@ -4,7 +4,7 @@
 
 import sys
 
-from serving.doors.grpc import door
+from serving.doors.grpc import server
 from serving.doors.listener import DoorBackend, Listener
 from tests.fakes.serving.doors import MAX_BODY_BYTES
 from tests.fakes.serving.inference import FakeInference
@@ -18,7 +18,7 @@ async def shutdown() -> None: ...
 
 
 def main(http_port: int, grpc_port: int, age_s: float) -> None:
-    door.CONNECTION_AGE_S = age_s
+    server.CONNECTION_AGE_S = age_s
     opened = Listener(
         startup,
         shutdown,

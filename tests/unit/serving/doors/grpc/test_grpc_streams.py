@@ -13,7 +13,7 @@ from serving.doors.grpc.stubs import HEALTH, REFLECTION, SERVICE
 from serving.doors.grpc.wire import framed
 from serving.doors.http2 import connection as http2
 from serving.doors.http2 import frames as http2_frames
-from serving.doors.http2.connection import Http2Connection
+from serving.doors.http2.connection import Http2Connection, Http2Connections
 from serving.doors.http2.frames import PREFACE
 from serving.doors.http2.hpack import encode
 from tests.fakes.serving.inference import FakeInference
@@ -42,7 +42,7 @@ class Client(Talk):
     def __init__(self):
         self.service, self.wire = Looks(), Wire()
         self.app = GrpcApplication(self.service, max_body_bytes=1 << 24, max_unfinished_bytes=ROOM)
-        self.connection = Http2Connection(self.app, set())
+        self.connection = Http2Connection(self.app, Http2Connections())
         self.connection.connection_made(self.wire)
         self._read = 0
         self.say(PREFACE, frame(SETTINGS, 0, 0))

@@ -202,9 +202,30 @@ def test_nothing_is_kept_of_a_body_that_is_too_large():
 
 def test_a_body_without_end_is_read_to_an_end(monkeypatch):
     monkeypatch.setattr(module, "DISCARDED_BYTES", 500)
-    parser = read(post(b"x" * 1400, length=10_000), b"x" * 101)
+    parser = read(chunked(b"x" * 1400)[:-5], b"65\r\n" + b"x" * 101 + b"\r\n")
     assert parser.is_over
     assert isinstance(parser.ready[0][5], TooLarge)
+
+
+def test_a_body_that_is_far_too_large_is_refused_before_it_comes():
+    parser = read(post(b"", length=LIMIT + module.DISCARDED_BYTES + 1))
+    assert parser.is_over
+    (refused,) = parser.ready
+    assert (type(refused[5]), refused[4]) == (TooLarge, CLOSE)
+    assert not read(post(b"", length=LIMIT + module.DISCARDED_BYTES)).is_over, (
+        "its client is let finish, so that it reads the answer"
+    )
+
+
+@pytest.mark.parametrize(("fields", "is_whole"), [(255, True), (256, True), (257, False)])
+def test_too_many_header_fields(fields, is_whole):
+    head = (
+        b"GET / HTTP/1.1\r\nhost: x\r\n" + b"".join(b"x%d: y\r\n" % n for n in range(fields)) + (b"\r\n" if is_whole else b"")
+    )
+    parser = read(head, b"")
+    assert parser.is_over == (fields > 255)
+    refused = parser.ready[0][5]
+    assert refused is None if fields == 255 else refused.status == 431
 
 
 @pytest.mark.parametrize("filler", [b"x: " + b"y" * 5000, b"GET /" + b"y" * 5000])

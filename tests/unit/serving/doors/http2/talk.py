@@ -1,6 +1,6 @@
 """An HTTP/2 connection without a socket: its wire, an application that echoes, and its client's side."""
 
-from serving.doors.http2.connection import Http2Connection
+from serving.doors.http2.connection import Http2Connection, Http2Connections
 from serving.doors.http2.frames import PREFACE
 from serving.doors.http2.hpack import HeaderDecoder, encode
 
@@ -80,7 +80,7 @@ class Talk:
 
     def __init__(self):
         self.wire, self.app = Wire(), Echo()
-        self.connection = Http2Connection(self.app, set())
+        self.connection = Http2Connection(self.app, Http2Connections())
         self.connection.connection_made(self.wire)
         self._decoder, self._read = HeaderDecoder(), 0
         self.say(PREFACE, frame(SETTINGS, 0, 0))

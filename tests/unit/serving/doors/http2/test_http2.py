@@ -4,12 +4,14 @@ Windows and slow readers are test_http2_windows's."""
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.doors.http2 import connection as http2
 from serving.doors.http2 import frames as http2_frames
-from serving.doors.http2.connection import Http2Connection
+from serving.doors.http2.connection import Http2Connection, Http2Connections
+from serving.doors.http2.frames import CONTINUATION, WINDOW_UPDATE
 from tests.unit.serving.doors.http2.talk import (
     BLOCK,
     DATA,
@@ -138,15 +140,16 @@ async def test_what_waits_too_long_is_ended(talk):
 
 
 async def test_too_many_connections_are_closed():
-    known = set()
+    connections = Http2Connections(most=2)
     wires = [Wire() for _ in range(3)]
     for wire in wires:
-        Http2Connection(Echo(), known, None, 2).connection_made(wire)
+        Http2Connection(Echo(), connections).connection_made(wire)
     assert [wire.is_closed for wire in wires] == [False, False, True]
+    assert connections.counts.refused["connections"] == 1
 
 
 async def test_plain_http_is_told_where_it_is():
-    connection, wire = Http2Connection(Echo(), set()), Wire()
+    connection, wire = Http2Connection(Echo(), Http2Connections()), Wire()
     connection.connection_made(wire)
     connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
     assert b"400 Bad Request" in wire.sent
@@ -177,6 +180,57 @@ async def test_settings_in_a_loop_end_the_connection(talk):
     for _ in range(http2.RESETS + 1):
         last = talk.say(frame(SETTINGS, 0, 0, b"\0\4" + number(70_000))) or last
     assert (last[-1][0], last[-1][3][4:8]) == (GOAWAY, number(http2_frames.CALM))
+
+
+@pytest.mark.parametrize(("flood", "is_within_a_call"), [
+    pytest.param(frame(PING, 0, 0, b"12345678"), False, id="PING (CVE-2019-9512)"),
+    pytest.param(frame(SETTINGS, 1, 0), False, id="acknowledged SETTINGS"),
+    pytest.param(frame(2, 0, 7, number(0) + b"1"), False, id="PRIORITY (CVE-2019-9513)"),
+    pytest.param(frame(WINDOW_UPDATE, 0, 0, number(1)), False, id="WINDOW_UPDATE"),
+    pytest.param(frame(DATA, 0, 1), True, id="empty DATA (CVE-2019-9518)"),
+    pytest.param(frame(12, 0, 0), False, id="frames of unknown kinds"),
+])  # fmt: skip
+async def test_a_flood_of_frames_without_requests_ends_the_connection(talk, flood, is_within_a_call):
+    talk.app.is_holding = True
+    talk.say(ask(1)[:-11] if is_within_a_call else ask(1))
+    talk.say(flood * 9_900)
+    assert not talk.wire.is_closed
+    last = talk.say(flood * 300)
+    assert (last[-1][0], last[-1][3][4:8]) == (GOAWAY, number(http2_frames.CALM))
+
+
+async def test_calls_entitle_to_frames_of_their_own(talk):
+    """A client that pings and widens windows with each call, for hours, is no flood."""
+    for stream in range(1, 8001, 2):
+        talk.say(ask(stream), frame(PING, 0, 0, b"12345678") * 3, frame(WINDOW_UPDATE, 0, 0, number(2)))
+    assert not talk.wire.is_closed
+
+
+async def test_a_flood_of_continuations_ends_the_connection(talk):
+    """CVE-2024-27316: a header block that never ends, in small frames that each look harmless."""
+    talk.say(frame(HEADERS, 0, 1, BLOCK))
+    sent, last = 0, []
+    while not talk.wire.is_closed:
+        last = talk.say(frame(CONTINUATION, 0, 1, b"\0\1a\1b")) or last
+        sent += 6
+        assert sent < 64 * 1024
+    assert (last[-1][0], last[-1][3][4:8]) == (GOAWAY, number(http2_frames.CALM))
+
+
+async def test_empty_continuations_end_the_connection_at_once(talk):
+    talk.say(frame(HEADERS, 0, 1, BLOCK), frame(CONTINUATION, 0, 1))
+    assert talk.wire.is_closed
+
+
+async def test_a_connection_without_calls_is_asked_to_go(talk):
+    loop = talk.connection._loop
+    talk.say(ask(1))
+    now = loop.time()
+    talk.connection.sweep(now, 1)
+    talk.connection.sweep(now + http2.IDLE_S - 1, 1)
+    assert not talk.frames()[1:], "not yet"
+    talk.connection.sweep(now + http2.IDLE_S + 1, 1)
+    assert talk.frames()[0][0] == GOAWAY
 
 
 async def test_streams_opened_on_a_leaving_connection_are_not_all_remembered(talk):
