@@ -12,7 +12,7 @@ DOOR_REFUSED: Final = MetricDoc(
     "unauthenticated (401), forbidden (403), unknown (404: path, model or version), method (405), too_large (413), overloaded (429), "
     "head_too_large (431), internal (500), unsupported (501), unavailable (503; probes of readiness too), deadline (504), other. By the "
     "connection: protocol (bytes that are no HTTP, or break its rules; a body that did not arrive), connections (more than the limit), "
-    "client (more than the share of one address),     "slow (a client that sends or reads nothing).",
+    "client (more than the share of one address), slow (a client that sends or reads nothing).",
 )
 DOOR_CONNECTIONS: Final = MetricDoc("vedette_door_connections", "gauge", ("door",), "Open connections.")
 DOOR_CONNECTIONS_MOST: Final = MetricDoc(

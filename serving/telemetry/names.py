@@ -332,7 +332,6 @@ METRICS: Final = (
     *(EXPLANATIONS, EXPLANATION_SECONDS, EXPLANATIONS_WAITING, RUNS_WAITING, MIRROR_WAITING, THREADS, MEMORY_LIMIT),
     *DOOR_METRICS,
     *TLS_METRICS,
-    *TLS_METRICS,
     *STREAM_METRICS,
 )
 """Every metric of our own. The standard `process_*` metrics come along."""
