@@ -20,6 +20,9 @@ from lifecycle.retraining.policy_text import commented_policy
 from loadtests.settings import LoadSettings
 from operators.cli.stream import asyncapi
 from operators.handlers.settings import OperatorSettings
+from operators.observability.alerts.alert import RUNBOOKS
+from operators.observability.alerts.catalogue import GROUPS
+from operators.observability.alerts.slo import FAST, OBJECTIVES, SLOW
 from operators.telemetry.monitor_names import MONITOR_METRICS
 from operators.telemetry.operator_names import OPERATOR_METRICS
 from operators.telemetry.sink_names import SINK_METRICS
@@ -102,6 +105,31 @@ def variable(model: type[BaseSettings], field: str) -> str:
 def metric_names(docs: Sequence[MetricDoc]) -> str:
     rows = [[f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.says] for m in docs]
     return _table(["Metric", "Kind", "Labels", "What it says"], rows)
+
+
+def alerts() -> str:
+    """A section a page of runbooks."""
+    out = []
+    for group in GROUPS:
+        rows = [
+            [f"[`{a.name}`]({group.runbook(a, RUNBOOKS.replace('docs', '..', 1))})", a.severity, a.team, f"`{a.expr}`", a.lasts]
+            for a in group.alerts
+        ]
+        out.append(f"### {group.page}\n\n" + _table(["Alert", "Severity", "Team", "Fires when", "For"], rows) + "\n")
+    return "".join(out)
+
+
+def alert_objectives() -> str:
+    rows = [
+        [
+            o.title,
+            f"{o.objective:.1%}",
+            o.words,
+            "; ".join(f"{b.factor:g} x over {b.long} and {b.short}" for b in (*FAST, *SLOW)),
+        ]
+        for o in OBJECTIVES
+    ]
+    return _table(["Objective", "Good", "Of", "Burns"], rows)
 
 
 def buckets() -> str:
@@ -198,6 +226,8 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/operator.md", "operator settings"): lambda: settings(OperatorSettings),
     ("docs/reference/operator.md", "operator metrics"): lambda: metric_names(OPERATOR_METRICS),
     ("docs/reference/metrics.md", "buckets"): buckets,
+    ("docs/reference/alerts.md", "alerts"): alerts,
+    ("docs/reference/alerts.md", "objectives"): alert_objectives,
     ("docs/reference/monitor.md", "monitor metrics"): lambda: metric_names(MONITOR_METRICS),
     ("docs/reference/sinks.md", "sink metrics"): lambda: metric_names(SINK_METRICS),
     ("docs/reference/sinks.md", "sinks"): lambda: models((sinks, sink_secrets), sinks.SinksConfig),

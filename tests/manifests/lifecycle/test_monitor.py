@@ -1,4 +1,4 @@
-"""The monitor's Deployment, and the alert rules about it."""
+"""The monitor's Deployment."""
 
 import shutil
 import subprocess
@@ -9,9 +9,8 @@ import pytest
 import typer.main
 
 from operators.cli.main import app
-from operators.telemetry.monitor_names import MONITOR_METRICS as METRICS
 from tests import quick_yaml as yaml
-from tests.manifests.conftest import MANIFESTS, MONITOR, rendered_with
+from tests.manifests.conftest import MONITOR, rendered_with
 from tests.manifests.test_images import ROOT, _site_packages, _sources
 
 KINDS = {
@@ -19,10 +18,6 @@ KINDS = {
     "NetworkPolicy": kubernetes.client.V1NetworkPolicy,
     "Service": kubernetes.client.V1Service,
 }
-RULES = MANIFESTS / "components" / "monitor-alerts" / "alerts.yaml"
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool is not installed (it comes with Prometheus)"
-)
 
 
 @pytest.fixture
@@ -85,92 +80,3 @@ def test_the_verb_runs_on_what_the_image_holds(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "operators" / "cli" / "main.py")
-
-
-def rules():
-    return yaml.safe_load(RULES.read_text(encoding="utf-8"))
-
-
-def test_alert_rules_ask_for_metrics_that_there_are():
-    expressions = [rule["expr"] for group in rules()["spec"]["groups"] for rule in group["rules"]]
-    names = {m.name for m in METRICS}
-    for expression in expressions:
-        asked = {
-            word
-            for word in expression.replace("(", " ").replace("{", " ").replace(")", " ").split()
-            if word.startswith("vedette")
-        }
-        assert asked <= names
-        assert asked
-
-
-@needs_promtool
-def test_promtool_takes_the_rules_and_they_fire_when_they_should(tmp_path):
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules()["spec"]), encoding="utf-8")
-    series = [
-        {"series": 'vedette_monitor_open{model="flows",severity="major"}', "values": "0x9 2x50"},
-        {"series": 'vedette_monitor_open{model="flows",severity="minor"}', "values": "3x60"},
-        {"series": 'vedette_monitor_last_look_seconds{model="flows"}', "values": "0+60x20 1200x40"},
-        {"series": 'vedette_monitor_undelivered{receiver="webhook"}', "values": "0x5 4x55"},
-    ]
-
-    def fires(minute, name):
-        return {"eval_time": f"{minute}m", "alertname": name}
-
-    drift = {"exp_labels": {"model": "flows", "severity": "warning"}}
-    tests = {
-        "rule_files": ["rules.yaml"],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": series,
-                "alert_rule_test": [
-                    fires(5, "VedetteModelDrift") | {"exp_alerts": []},
-                    fires(12, "VedetteModelDrift")
-                    | {"exp_alerts": [drift | {"exp_annotations": _words("VedetteModelDrift", value="2")}]},
-                    fires(20, "VedetteMonitorStandsStill") | {"exp_alerts": []},
-                    fires(15, "VedetteAlarmsNotTaken") | {"exp_alerts": []},
-                    fires(30, "VedetteMonitorGone") | {"exp_alerts": []},
-                ],
-            }
-        ],
-    }
-    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(tests), encoding="utf-8")
-    for words in (["check", "rules", "rules.yaml"], ["test", "rules", "tests.yaml"]):
-        done = subprocess.run(["promtool", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-
-@needs_promtool
-@pytest.mark.parametrize(("minute", "name"), [(40, "VedetteMonitorStandsStill"), (40, "VedetteAlarmsNotTaken")])
-def test_promtool_sees_alerts_that_are_due(tmp_path, minute, name):
-    """A test of promtool that expects no alert fails where one fires."""
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules()["spec"]), encoding="utf-8")
-    series = [
-        {"series": 'vedette_monitor_last_look_seconds{model="flows"}', "values": "0+60x20 1200x40"},
-        {"series": 'vedette_monitor_undelivered{receiver="webhook"}', "values": "0x5 4x55"},
-    ]
-    tests = {
-        "rule_files": ["rules.yaml"],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": series,
-                "alert_rule_test": [{"eval_time": f"{minute}m", "alertname": name, "exp_alerts": []}],
-            }
-        ],
-    }
-    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(tests), encoding="utf-8")
-    done = subprocess.run(["promtool", "test", "rules", "tests.yaml"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.returncode != 0
-    assert name in done.stdout + done.stderr
-
-
-def _words(name, value):
-    (rule,) = [r for group in rules()["spec"]["groups"] for r in group["rules"] if r["alert"] == name]
-    return {
-        key: text.replace("{{ $labels.model }}", "flows").replace("{{ $value }}", value)
-        for key, text in rule["annotations"].items()
-    }

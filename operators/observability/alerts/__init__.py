@@ -1,0 +1,1 @@
+"""Alert rules: one file for each page of runbooks. Pure."""

@@ -1,0 +1,1 @@
+"""Dashboards of Grafana as values: one file for each. Pure."""
