@@ -53,8 +53,8 @@ bench: $(READY) ## benchmarks, side by side in one run, about 20 minutes; report
 profile: $(READY) ## flame graphs of a replica under load, build/profile/NAME.svg, and the functions that take most. ARGS="http --native"
 	$(BIN)/python -m loadtests.bench.profiling $(ARGS)
 
-demo: $(READY) ## good and bad candidates under constant load; fails if a promise is not kept. ARGS=drift: a detector drifts and is trained again
-	$(BIN)/vedette demo $(ARGS)
+demo: $(READY) ## good and bad candidates under constant load; fails if a promise is not kept. ARGS=drift: a detector drifts and is trained again; ARGS=--cluster: on a Kubernetes whose pods run here
+	$(if $(filter --cluster,$(ARGS)),$(BIN)/python -m tests.cluster.pods.demo $(filter-out --cluster,$(ARGS)),$(BIN)/vedette demo $(ARGS))
 
 services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load, Kafka with Java and Maven, Apicurio Registry; h2spec if Go is there. CLUSTER=1: cluster-tools too
 	sh tests/install_services.sh
