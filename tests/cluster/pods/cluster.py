@@ -119,6 +119,11 @@ class Cluster(RealApiServer):
         told: Json = json.loads(line)
         return told
 
+    @property
+    def kubelet_pid(self) -> int:
+        assert self._kubelet
+        return self._kubelet.pid
+
     def lose(self, node: str) -> None:
         """Cut a node's power."""
         assert self._kubelet

@@ -14,7 +14,6 @@ from tests.cluster.pods.cluster import Cluster
 Json = dict[str, Any]
 KUBERAY: Final = "kuberay-system"
 HOME: Final = "vedette-system"
-PATIENCE: Final = {"name": "RAY_agent_register_timeout_ms", "value": "240000"}
 _CONFINED: Final = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -36,17 +35,14 @@ def apply(cluster: Cluster, documents: Sequence[Json], *words: str) -> str:
 
 
 def rendered(folder: str | Path) -> list[Json]:
-    """A kustomization's documents. A RayService is without what this KubeRay does not know (see kuberay.fitted), and with patience: a
-    busy machine needs longer than the half minute in which Ray expects its agents."""
+    """A kustomization's documents; a RayService without what this KubeRay does not know (see kuberay.fitted)."""
     text = subprocess.check_output(
         [str(Path(sys.executable).with_name("kubectl")), "kustomize", str(ROOT / folder)], text=True, timeout=60
     )
     documents = [d for d in yaml.safe_load_all(text) if d]
     for one in documents:
         if one["kind"] == "RayService":
-            config = kuberay.fitted(one)["spec"]["rayClusterConfig"]
-            for group in (config["headGroupSpec"], *config["workerGroupSpecs"]):
-                group["template"]["spec"]["containers"][0]["env"].append(dict(PATIENCE))
+            kuberay.fitted(one)
     return documents
 
 
