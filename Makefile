@@ -8,7 +8,7 @@ ARGS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-servers soak check format bench profile demo clean services cluster-tools requirements crds
+.PHONY: help up test test-unit test-servers soak check format bench profile demo clean services cluster-tools requirements crds sbom
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ cluster-tools: ## build kube-apiserver, kube-controller-manager, kube-scheduler,
 
 crds: $(READY) ## write manifests/crds from the types
 	$(BIN)/python -m operators.api.crds
+
+sbom: $(READY) ## bills of materials (CycloneDX) and licences of the images, in build/sbom; `make sbom PYTHON=python3.11` for the images' Python
+	$(BIN)/python -m tests.images.bills.sbom
 
 requirements: ## compile requirements/*.txt from pyproject.toml
 	sh requirements/compile.sh

@@ -10,7 +10,7 @@ common="--universal --generate-hashes --no-emit-index-url --no-header --python-v
 for extra in serving envoy lifecycle operators operator loadtests; do
   case $extra in
     serving) more="--extra stream --extra s3" ;;  # the image also runs stream workers, and can anchor wherever a setting says
-    operators) more="--extra batch --extra s3 --extra kafka" ;;  # the lifecycle image runs batch jobs, over buckets too, and reads topics
+    operators) more="--extra stream --extra batch --extra s3" ;;  # every verb of the command line: topics, batch jobs, buckets
     *) more= ;;
   esac
   # shellcheck disable=SC2086

@@ -1,9 +1,5 @@
 """The monitor's Deployment."""
 
-import shutil
-import subprocess
-import sys
-
 import kubernetes.client
 import pytest
 import typer.main
@@ -11,7 +7,6 @@ import typer.main
 from operators.cli.main import app
 from tests import quick_yaml as yaml
 from tests.manifests.conftest import MONITOR, rendered_with
-from tests.manifests.test_images import ROOT, _site_packages, _sources
 
 KINDS = {
     "Deployment": kubernetes.client.V1Deployment,
@@ -66,17 +61,3 @@ def test_the_replicas_write_where_the_monitor_reads(tmp_path):
     (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     (mount,) = [m for m in group["template"]["spec"]["containers"][0]["volumeMounts"] if m["name"] == "log"]
     assert (mount["mountPath"], mount["subPath"]) == ("/var/lib/vedette/audit", "audit")
-
-
-def test_the_verb_runs_on_what_the_image_holds(tmp_path):
-    for source in _sources("lifecycle.Dockerfile"):
-        if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, tmp_path / source, ignore=shutil.ignore_patterns("__pycache__"))
-    _site_packages("operators.txt", tmp_path / "site")
-    program = "import operators.cli.monitoring.monitor_run, operators.cli.main as m; print(m.__file__)"
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", program], cwd=tmp_path, capture_output=True, text=True,
-        env={"PATH": "", "PYTHONPATH": f"{tmp_path}:{tmp_path / 'site'}"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(tmp_path / "operators" / "cli" / "main.py")
