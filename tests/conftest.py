@@ -1,11 +1,9 @@
 """What all tests stand on: surroundings that are nobody's, laws with as many examples as the run allows, a real Redis."""
 
-import atexit
 import contextlib
 import gc
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +14,11 @@ from tests import surroundings
 
 surroundings.leave()  # before anything is imported that reads a variable or a file of the home
 
-from tests import groups, laws  # noqa: E402
+from tests import groups, laws, run_servers  # noqa: E402
 from tests.fakes.redis_server import PROGRAM, RedisServer  # noqa: E402
 
 if TYPE_CHECKING:
-    from tests.fakes.kafka_broker import KafkaBroker
+    from tests.fakes.kafka_broker import SharedBroker
 
 laws.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 gc.set_threshold(
@@ -34,6 +32,8 @@ _GROUPS = pytest.StashKey[Path]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Workers are told by the process that starts them."""
+    if folder := getattr(config, "workerinput", {}).get("run"):
+        run_servers.belong_to(Path(folder))
     memory = surroundings.in_memory(config.args)
     if memory is not None and config.option.basetemp is None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
@@ -41,14 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Where tests stay together by file, each worker is told where to write down the groups."""
-    if node.config.getoption("dist") != "loadfile":
-        return
-    if _GROUPS not in node.config.stash:
-        folder = tempfile.mkdtemp(prefix="vedette-tests-groups-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        node.config.stash[_GROUPS] = Path(folder, "groups.json")
-    node.workerinput["groups"] = str(node.config.stash[_GROUPS])
+    """Each worker is told the folder of the run and, where tests stay together by file, where to write down the groups."""
+    folder = run_servers.new_folder()
+    node.workerinput["run"] = str(folder)
+    if node.config.getoption("dist") == "loadfile":
+        node.config.stash[_GROUPS] = folder / "groups.json"
+        node.workerinput["groups"] = str(node.config.stash[_GROUPS])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -105,8 +103,8 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> "KafkaBroker":
-    """A real Kafka, one for the whole run; keep your topics and groups apart from others' (`KafkaBroker.topic` names new ones)."""
+def kafka() -> "SharedBroker":
+    """A real Kafka, one for the whole run, on whatever worker; keep your topics and groups apart from others' (`topic` names new ones)."""
     from tests.fakes import kafka_broker
 
     return kafka_broker.shared()

@@ -1,8 +1,9 @@
 """Which tests stay on one worker where several workers run side by side (`make test-servers`).
 
 Tests of one file stay together, because they share its fixtures. Tests that share a server stay together too, whatever file they are
-in, so that the server starts once. A test that takes a minute and shares nothing with its file is marked with a group of its own. The
-groups that take longest are handed out first: no worker is left with one at the end.
+in, so that the server starts once; those of Kafka need not, because all workers share one broker (tests/run_servers.py). A test that
+takes a minute and shares nothing with its file is marked with a group of its own. The groups that take longest are handed out first: no
+worker is left with one at the end.
 
 A worker knows the fixtures of a test, the controller hands the tests out: the workers write the groups to a file that it reads."""
 
@@ -16,8 +17,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 REAL_API: Final = "a real API server"
 VEDETTE: Final = "the shared vedette up"
-KAFKA: Final = "the shared Kafka"
-LONGEST_FIRST: Final = (REAL_API, VEDETTE, KAFKA)
+LONGEST_FIRST: Final = (REAL_API, VEDETTE)
 """Groups that take minutes. Groups that a marker names follow, then files in the order in which they were collected."""
 
 
@@ -40,8 +40,6 @@ def group_of(item: pytest.Item) -> str:
         return REAL_API
     if "vedette" in getattr(item, "fixturenames", ()):
         return VEDETTE
-    if "kafka" in getattr(item, "fixturenames", ()) or (callspec is not None and "kafka" in callspec.id.lower()):
-        return KAFKA
     return item.nodeid.partition("::")[0]
 
 

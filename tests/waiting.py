@@ -13,10 +13,20 @@ HANG_S: Final = 120.0
 NEVER: Final = "it did not come to that"
 
 
-def until(holds: Callable[[], Any], what: str | Callable[[], object] = NEVER, *, every_s: float = 0.01) -> Any:
-    """Look again and again; gives what `holds` gave. what: for the message, said when the wait has failed."""
-    end = time.monotonic() + HANG_S
+def until(
+    holds: Callable[[], Any],
+    what: str | Callable[[], object] = NEVER,
+    *,
+    every_s: float = 0.01,
+    progress: Callable[[], object] = lambda: None,
+) -> Any:
+    """Look again and again; gives what `holds` gave. what: for the message, said when the wait has failed.
+
+    progress: something that changes while the work goes on, as long as it may take in all; the wait fails HANG_S after the last change."""
+    end, before = time.monotonic() + HANG_S, progress()
     while not (found := holds()):
+        if (now := progress()) != before:
+            end, before = time.monotonic() + HANG_S, now
         assert time.monotonic() < end, what() if callable(what) else what
         time.sleep(every_s)
     return found

@@ -10,14 +10,17 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 START_S: Final = 90.0
 _STOP_S: Final = 20.0
 _MEMORY: Final = "-Xmx512m"
+_BRIEFLY: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""For a Java that runs a second: it takes half the processor time."""
 _PROPERTIES: Final = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
@@ -68,12 +71,20 @@ def find_jars(settings: LocalKafkaSettings | None = None) -> Path:
 
 
 class LocalKafka:
-    """A broker from `with` to its end. address: HOST:PORT. jvm: further options of Java. Raises LocalKafkaError."""
+    """A broker from `with` to its end. address: HOST:PORT.
 
-    def __init__(self, *jvm: str) -> None:
-        self._java = ["java", _MEMORY, *jvm, "-cp", f"{self.check()}/*"]
+    jvm: further options of Java. properties: Kafka's, beside those of every such broker or in their place. jars: the folder of
+    Kafka's jars, if it was found already. Raises LocalKafkaError."""
+
+    if_we_are_killed: ClassVar = "TERM"
+    """The signal that the broker then gets."""
+
+    def __init__(self, *jvm: str, properties: Mapping[str, str] | None = None, jars: Path | None = None) -> None:
+        self._jvm, self._jars = jvm, jars or self.check()
+        self._properties = properties or {}
         self._folder = Path(tempfile.mkdtemp(prefix="vedette-kafka-"))
         self._running: subprocess.Popen[bytes] | None = None
+        self._port = 0
         self.address = ""
 
     @staticmethod
@@ -85,7 +96,9 @@ class LocalKafka:
 
     def __enter__(self) -> Self:
         try:
-            self._start()
+            self.format()
+            self.start()
+            self._wait_until_it_listens()
         except BaseException:
             self.close()
             raise
@@ -94,52 +107,78 @@ class LocalKafka:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End the broker; its data go too."""
-        running, self._running = self._running, None
-        if running is not None:
-            running.send_signal(signal.SIGTERM)
-            try:
-                running.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                running.kill()
-                running.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _start(self) -> None:
-        port, controller = _free_ports(2)
-        config, log = self._folder / "server.properties", self._folder / "kafka.log"
-        config.write_text(_PROPERTIES.format(port=port, controller=controller, folder=self._folder), encoding="utf-8")
+    def format(self) -> None:
+        """Choose its ports and make its folder of data. Raises LocalKafkaError."""
+        self._port, controller = _free_ports(2)
+        usual = _PROPERTIES.format(port=self._port, controller=controller, folder=self._folder)
+        more = "".join(f"{name}={value}\n" for name, value in self._properties.items())
+        self._config.write_text(usual + more, encoding="utf-8")
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         made = subprocess.run(
-            [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)],
+            [*self._java(*_BRIEFLY), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config)],
             capture_output=True,
             timeout=START_S,
             check=False,
         )
         if made.returncode:
             raise LocalKafkaError(f"Kafka cannot format its folder: {made.stderr.decode(errors='replace').strip()[-400:]}")
-        with log.open("ab") as out:
+        self.address = f"127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Begin to start, on the data that are there."""
+        with self._log.open("ab") as out:
             self._running = subprocess.Popen(
-                [*_ends_with_us(), *self._java, "kafka.Kafka", str(config)],
+                [*_ends_with_us(self.if_we_are_killed), *self._java(*self._jvm), "kafka.Kafka", str(self._config)],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C ends us first, and we end it
             )
-        self.address = f"127.0.0.1:{port}"
+
+    def check_running(self) -> None:
+        """Raises LocalKafkaError if it has ended by itself."""
+        if self._running is not None and self._running.poll() is not None:
+            last = self._log.read_text(encoding="utf-8", errors="replace").strip()[-400:]
+            raise LocalKafkaError(f"Kafka ended while it started: {last}")
+
+    def end(self, how: signal.Signals, patience_s: float = _STOP_S) -> None:
+        """Send it a signal and wait; SIGKILL follows if it goes on. Its data stay."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.send_signal(how)
+            try:
+                running.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+
+    def close(self) -> None:
+        """End the broker; its data go too."""
+        self.end(signal.SIGTERM)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _config(self) -> Path:
+        return self._folder / "server.properties"
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "kafka.log"
+
+    def _java(self, *options: str) -> list[str]:
+        return ["java", _MEMORY, *options, "-cp", f"{self._jars}/*"]
+
+    def _wait_until_it_listens(self) -> None:
         until = time.monotonic() + START_S
-        while not _listens(port):
-            if self._running.poll() is not None:
-                last = log.read_text(encoding="utf-8", errors="replace").strip()[-400:]
-                raise LocalKafkaError(f"Kafka ended while it started: {last}")
+        while not _listens(self._port):
+            self.check_running()
             if time.monotonic() > until:
                 raise LocalKafkaError(f"Kafka does not listen after {START_S:.0f} s; is the machine overloaded?")
             time.sleep(0.1)
 
 
-def _ends_with_us() -> list[str]:
+def _ends_with_us(signal_name: str) -> list[str]:
     """Before the command, where util-linux is there: a SIGKILL of this process then leaves no broker behind."""
-    return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+    return ["setpriv", "--pdeathsig", signal_name] if shutil.which("setpriv") else []
 
 
 def _listens(port: int) -> bool:

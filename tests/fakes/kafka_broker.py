@@ -1,94 +1,81 @@
-"""A real Apache Kafka broker of one's own: KRaft mode, on loopback, to be stopped, killed and started again on the same data.
+"""A real Apache Kafka broker of one's own, to be stopped, killed and started again on the same data; and one that a whole run shares.
 
-`make services` gets the jars. VEDETTE_KAFKA_LIBS may name another folder of jars. Topics are many and small here, and members are
-declared dead after seconds: a test that waits for that does not wait long."""
+It is `operators.control.local_kafka`'s, in a hurry: members are declared dead after seconds, and a test that waits for that does not wait
+long. `make services` gets the jars. VEDETTE_KAFKA_LIBS may name another folder of jars."""
 
 import atexit
-import base64
 import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
+import sys
 import uuid
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final, NoReturn, Self
 
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from operators.control.local_kafka import LocalKafka
+from tests import run_servers
 from tests.waiting import until
 
-PROPERTIES: Final = """process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs={folder}/data
-num.partitions=3
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-transaction.abort.timed.out.transaction.cleanup.interval.ms=500
-broker.session.timeout.ms=3000
-broker.heartbeat.interval.ms=300
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-group.consumer.session.timeout.ms=6000
-group.consumer.min.session.timeout.ms=1000
-group.consumer.heartbeat.interval.ms=100
-group.consumer.min.heartbeat.interval.ms=100
-log.cleaner.backoff.ms=1000
-log.retention.check.interval.ms=1000
-log.initial.task.delay.ms=1000
-"""
+IN_A_HURRY: Final = {
+    "num.partitions": "3",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    "group.min.session.timeout.ms": "1000",
+    "group.consumer.session.timeout.ms": "6000",
+    "group.consumer.min.session.timeout.ms": "1000",
+    "group.consumer.heartbeat.interval.ms": "100",
+    "group.consumer.min.heartbeat.interval.ms": "100",
+    "log.cleaner.backoff.ms": "1000",
+    "log.retention.check.interval.ms": "1000",
+    "log.initial.task.delay.ms": "1000",
+}
+RESTARTED: Final = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "300"}
+"""The controller forgets a broker that was killed after 3 seconds, and lets its successor in. On a busy machine it would also put a
+broker aside that only waits for a processor, so a broker that is not killed goes without."""
+LIGHT: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""Starts with half the processor time, and is quick enough for thousands of events."""
 _INSTALL: Final = Path(__file__).parents[1] / "install_kafka.sh"
-MEMORY: Final = "-Xmx512m"
 
 
-class KafkaBroker:
-    """Starts at once; `remove` when done. options: further JVM options, e.g. `-XX:TieredStopAtLevel=1`."""
+class SharedBroker:
+    """One that is there. address: HOST:PORT."""
 
-    def __init__(self, *options: str) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="vedette-kafka-"))
-        port, controller = _free_ports(2)
-        self.address = f"127.0.0.1:{port}"
-        self._config = self._folder / "server.properties"
-        self._config.write_text(PROPERTIES.format(port=port, controller=controller, folder=self._folder), encoding="utf-8")
-        self._java = ["java", MEMORY, *options, "-cp", f"{libs()}/*"]
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        formatted = [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config)]
-        subprocess.run(formatted, check=True, timeout=120, capture_output=True)
-        self._running: subprocess.Popen[bytes] | None = None
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def topic(self, prefix: str = "topic", partitions: int = 3, **config: str) -> str:
+        """A new topic; its name. config: with underscores, e.g. `cleanup_policy="compact"`."""
+        name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 2})
+        new = NewTopic(name, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
+        admin.create_topics([new], operation_timeout=90, request_timeout=90)[name].result(120)
+        return name
+
+
+class KafkaBroker(LocalKafka, SharedBroker):
+    """Starts at once; `remove` when done. options: of Java, in place of those that make it light. is_restarted: the test does so."""
+
+    if_we_are_killed: ClassVar = "KILL"
+
+    def __init__(self, *options: str, is_restarted: bool = True) -> None:
+        properties = {**IN_A_HURRY, **(RESTARTED if is_restarted else {})}
+        super().__init__(*(options or LIGHT), properties=properties, jars=libs())
+        self.format()
         self.start()
 
-    def start(self) -> None:
-        """Begins to start, on the data that are there; `wait` for it."""
-        with (self._folder / "kafka.log").open("ab") as out:
-            self._running = subprocess.Popen(
-                [*_ends_with_us(), *self._java, "kafka.Kafka", str(self._config)],
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def wait(self) -> "KafkaBroker":
+    def wait(self) -> Self:
         """Until it answers."""
         admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
 
         def answers() -> bool:
             assert self._running is not None, "it was not started"
-            assert self._running.poll() is None, (self._folder / "kafka.log").read_text(encoding="utf-8")[-2000:]
+            self.check_running()
             try:
                 return bool(admin.list_topics(timeout=2).brokers)
             except KafkaException:
@@ -99,45 +86,35 @@ class KafkaBroker:
 
     def stop(self) -> None:
         """As an operator would: with SIGTERM."""
-        self._end(signal.SIGTERM)
+        self.end(signal.SIGTERM, 120)
 
     def kill(self) -> None:
         """As a machine that fails."""
-        self._end(signal.SIGKILL)
+        self.end(signal.SIGKILL)
 
     def remove(self) -> None:
         """End it, and its data with it."""
-        self._end(signal.SIGKILL)
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def topic(self, prefix: str = "topic", partitions: int = 3, **config: str) -> str:
-        """A new topic; its name. config: with underscores, e.g. `cleanup_policy="compact"`."""
-        name = f"{prefix}-{uuid.uuid4().hex[:8]}"
-        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 2})
-        new = NewTopic(name, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
-        admin.create_topics([new], operation_timeout=90, request_timeout=90)[name].result(120)
-        return name
-
-    def _end(self, how: signal.Signals) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            running.send_signal(how)
-            running.wait(120)
-
-
-def _ends_with_us() -> list[str]:
-    """Before the command, where util-linux is there: a killed run of tests leaves no broker behind."""
-    return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        self.kill()
+        self.close()
 
 
 @cache
-def shared() -> KafkaBroker:
-    """One of this process, for all its tests. Skips with a plain reason where Kafka or Java cannot be had."""
+def shared() -> SharedBroker:
+    """One of the run, for all its tests on all its workers. Skips with a plain reason where Kafka or Java cannot be had."""
     if why := unavailable():
         pytest.skip(why)
-    broker = KafkaBroker("-XX:TieredStopAtLevel=1")
+    return SharedBroker(run_servers.address_of("kafka", ["-m", __name__]))
+
+
+def _serve(alive: str) -> NoReturn:
+    """Start one, say where, and remove it at the end of the run."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    run_servers.end_with_the_run(alive)
+    broker = KafkaBroker(is_restarted=False)
     atexit.register(broker.remove)
-    return broker.wait()
+    print(broker.wait().address, flush=True)
+    while True:
+        signal.pause()
 
 
 @cache
@@ -165,8 +142,5 @@ def libs() -> Path | None:
     return next((place for place in places if any(place.glob("kafka_*.jar"))), None)
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    [s.close() for s in sockets]
-    return ports
+if __name__ == "__main__":
+    _serve(sys.argv[1])

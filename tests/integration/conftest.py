@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.trained import trained_flows
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _warm_probes() -> Iterator[None]:
@@ -30,12 +32,5 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def flows_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the model `flows`, trained on generated rows."""
-    store = tmp_path_factory.mktemp("batch-store")
-    from typer.testing import CliRunner
-
-    from operators.cli.main import app
-
-    done = CliRunner().invoke(app, ["train", "flows", "--store-dir", str(store), "--json"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return store
+    """A store with the model `flows`, trained on generated rows; this worker's own copy."""
+    return trained_flows(tmp_path_factory.mktemp("flows") / "store")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import groups
-from tests.groups import KAFKA, REAL_API, VEDETTE, Scheduler, group_of, order
+from tests.groups import REAL_API, VEDETTE, Scheduler, group_of, order
 
 
 class Item:
@@ -33,8 +33,7 @@ class Item:
         ),
         pytest.param(Item("x.py::t", "api_server", params={"api_server": "fake"}), "x.py", id="a fake one costs nothing"),
         pytest.param(Item("x.py::t", "vedette"), VEDETTE, id="and so does `vedette up`"),
-        pytest.param(Item("x.py::t", "kafka"), KAFKA, id="and so does Kafka"),
-        pytest.param(Item("x.py::t", "open", params={"open": "Apache Kafka"}), KAFKA, id="for one case of a test as well"),
+        pytest.param(Item("x.py::t", "kafka"), "x.py", id="Kafka is one for all workers, so it keeps nobody together"),
         pytest.param(Item("x.py::t", "vedette_folder"), "x.py", id="a fixture of another name is another"),
         pytest.param(Item("x.py::t", "vedette", group="mine"), "mine", id="a marker wins"),
         pytest.param(
@@ -76,4 +75,4 @@ def test_the_scheduler_reads_the_groups_once_they_are_asked_for(tmp_path: Path, 
 
 
 def test_every_long_group_is_one_that_tests_can_be_in() -> None:
-    assert {group_of(item) for item in (REAL, UP, Item("d.py::stream", "kafka"))} == set(groups.LONGEST_FIRST)  # type: ignore[arg-type]
+    assert {group_of(item) for item in (REAL, UP)} == set(groups.LONGEST_FIRST)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from tests.waiting import HANG_S
 
 MARK = "DRIFT_DEMO_MARK"
 """Not one of VEDETTE_*, which the demonstration does not hand on."""
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("demonstration of drift")]
 
 
 def test_a_detector_that_drifts_is_trained_again_and_promoted(tmp_path):

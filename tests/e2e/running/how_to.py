@@ -4,6 +4,7 @@ Only addresses differ, because tests never use the default ports. What cannot be
 tests/docs/test_how_to.py fails for a command that is neither played nor named."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.docs.pages import ROOT, blocks, commands, files
+from tests.e2e.running import warm_vedette
 from tests.e2e.running.vedette import Vedette, environment
 from tests.waiting import until
 
@@ -171,9 +173,11 @@ class Reader:
         until(lambda: holds(self.says(command)), lambda: self.says(command)[-3000:], every_s=0.5)
 
     def _run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """`vedette` is the warm one."""
+        env = environment(**self.exported)
         return subprocess.run(
-            ["sh", "-c", self.addressed(command)],
-            capture_output=True, text=True, cwd=self.folder, env=environment(**self.exported), timeout=300, check=False,
+            ["sh", "-c", self.addressed(command)], capture_output=True, text=True, cwd=self.folder, timeout=300, check=False,
+            env={**env, "PATH": f"{warm_vedette.programs()}{os.pathsep}{env['PATH']}"},
         )  # fmt: skip
 
     def addressed(self, text: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e import sockets
+from tests.e2e.running import warm_vedette
 from tests.e2e.running.processes import ROOT
 
 STOP_S = 40.0
@@ -44,8 +45,8 @@ def environment(**more: str) -> dict[str, str]:
 def verb(
     *arguments: str, cwd: Path | None = None, timeout_s: float = 180, check: bool = True, **more: str
 ) -> subprocess.CompletedProcess:
-    """Run one verb to its end. With check, a failure shows what it printed."""
-    command = [sys.executable, "-m", "operators.cli.main", *arguments]
+    """Run one verb to its end, in a warm Python. With check, a failure shows what it printed."""
+    command = [str(warm_vedette.programs() / "vedette"), *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=cwd, timeout=timeout_s, env=environment(**more), check=False
     )

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from lifecycle.training.client_events import client_events
 from tests.docs.pages import ROOT
 from tests.e2e.running.vedette import environment, verb
 from tests.fakes import kafka_broker
+from tests.trained import trained_flows
 from tests.waiting import HANG_S, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
@@ -166,10 +167,10 @@ def expected_counts(alerts: list[Message]) -> dict[tuple[str, str], int]:
 
 
 @pytest.fixture(scope="module")
-def played(programs: Path, kafka: kafka_broker.KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+def played(programs: Path, kafka: kafka_broker.SharedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     folder = tmp_path_factory.mktemp("beside")
     store, servers = folder / "store", kafka.address
-    verb("train", "flows", "--store-dir", str(store))
+    trained_flows(store)
     topics = Topics(
         *(
             kafka.topic(name, PARTITIONS, **({"cleanup_policy": "compact"} if name == "state" else {}))
@@ -213,8 +214,15 @@ def played(programs: Path, kafka: kafka_broker.KafkaBroker, tmp_path_factory: py
             logs = {name: (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")[-2000:] for name in ran}
             return f"{ {t: len(m) for t, m in reader.messages.items()} }: {logs}"
 
+        def progress() -> object:
+            """Three Javas, a Python and a broker start and work beside other tests: what has come, and what the programs have said."""
+            return [len(m) for m in reader.messages.values()], [(folder / f"{name}.log").stat().st_size for name in ran]
+
+        def wait(holds: Callable[[], bool]) -> None:
+            until(lambda: holds() or any(p.poll() is not None for p in ran.values()), said, progress=progress)
+
         def comes(topic: str, count: int) -> None:
-            until(lambda: reader.has(topic, count) or any(p.poll() is not None for p in ran.values()), said)
+            wait(lambda: reader.has(topic, count))
 
         comes(topics.verdicts, len(frame))
         comes(topics.rejected, 1)
@@ -227,7 +235,7 @@ def played(programs: Path, kafka: kafka_broker.KafkaBroker, tmp_path_factory: py
             reader.has(topics.counts, 0)
             return minutes(reader.messages[topics.counts]) == expected
 
-        until(lambda: tallied() or any(p.poll() is not None for p in ran.values()), said)
+        wait(tallied)
         # The same alerts again, as low_latency may write them after a failure; behind them one that is new, in each partition.
         for message in alerts:
             producer.produce(topics.alerts, message.value(), message.key(), message.partition(), headers=message.headers())
@@ -244,7 +252,7 @@ def played(programs: Path, kafka: kafka_broker.KafkaBroker, tmp_path_factory: py
             reader.has(topics.counts, 0)
             return {f"new-{n}" for n in range(PARTITIONS)} <= {m.key().decode() for m in reader.messages[topics.counts]}
 
-        until(lambda: counted() or any(p.poll() is not None for p in ran.values()), said)
+        wait(counted)
         reader.messages[topics.alerts] = alerts
         yield Played(reader.messages, topics, frame, store, servers)
 

@@ -2,9 +2,6 @@
 
 A failure comes at a number of committed events, so at any place of a batch: while it is read, scored, written or committed."""
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -23,6 +20,7 @@ from tests.integration.stream.stream_chaos import (
     merged,
     results_of,
 )
+from tests.trained import trained_flows
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("streams under failures")]
 
@@ -54,9 +52,7 @@ def broker():
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """The flows detector on generated rows, served; its features are windows of the stream."""
-    root = tmp_path_factory.mktemp("store")
-    trained = [sys.executable, "-m", "operators.cli.main", "train", "flows", "--store-dir", str(root)]
-    subprocess.run(trained, check=True, timeout=300, capture_output=True, cwd=root, env=dict(os.environ))
+    root = trained_flows(tmp_path_factory.mktemp("store"))
     ServedFile(root).write(newest_of_each(BundleStore(root)))
     return root
 
