@@ -76,6 +76,7 @@ class Cluster(RealApiServer):
         self.manager_options = {
             "root-ca-file": str(self.folder / "ca.crt"),
             "node-monitor-period": "1s",
+            "node-eviction-rate": "10",
             "node-monitor-grace-period": f"{grace_s}s",
         }
         self.pods_folder = self.folder / "pods"

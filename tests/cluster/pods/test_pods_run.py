@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.pods import installed
-from tests.cluster.pods.cluster import Cluster
+from tests.cluster.pods.cluster import Cluster, why_not
 from tests.waiting import until
 
 Json = dict[str, Any]
@@ -76,9 +76,9 @@ CONFINED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "
 ALL_KINDS = """
 echo user $(id -u) $(id -g) $(id -G)
 echo env $FROM_SECRET $FROM_MAP $URL $LIMIT
-echo files $(cat /conf/a.txt /one.txt /secret/password /info/app)
+echo files $(cat /conf/a.txt) $(cat /one.txt) $(cat /secret/password) $(cat /info/app)
 echo made before: $(cat /data/made)
-echo first process $$
+echo first process $$$$
 touch /etc/x 2>&1; touch /conf/x 2>&1; touch /data/mine && echo may write /data
 echo limit $(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null)
 at=/var/run/secrets/kubernetes.io/serviceaccount
@@ -250,11 +250,9 @@ def test_who_takes_more_memory_than_its_limit_is_killed(space: Space):
 
 def test_when_a_node_is_lost_its_pods_come_up_elsewhere(tmp_path: Path):
     """On a cluster of its own. Kubernetes' controllers notice, evict and replace; the lost pod stays until somebody hears of its node."""
-    from tests.cluster.pods.cluster import why_not
-
     if why := why_not():
         pytest.skip(why)
-    with Cluster(nodes=("node-1", "node-2"), grace_s=4, eviction_s=1) as cluster:
+    with Cluster(eviction_s=1) as cluster:
         space = Space(cluster, "default")
         labels = {"app": "web"}
         template = {
