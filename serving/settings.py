@@ -54,6 +54,9 @@ class ServingSettings(BaseSettings):
     """Port of the HTTP door."""
     grpc_port: Port = 8081
     """Port of the gRPC door."""
+    leave_s: NonNegativeFloat = 0.0
+    """Seconds for which a replica that ends still answers, while it says that it is not ready: until then load balancers and Services have
+    stopped choosing it. In a cluster, more than the readiness probe needs to fail."""
     replicas: PositiveInt = 1
     """Number of Ray Serve replicas on this machine. They share the ports."""
     max_replicas: PositiveInt | None = None

@@ -263,11 +263,22 @@ class Listener:
 
         return wrap
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._thread is not None
+
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run something on the doors' loop, where everything behind them lives."""
         if self._thread is None:
             raise RuntimeError("the listener is not running")
         return self._thread.submit(work)
+
+    def retire(self) -> None:
+        """Have HTTP clients connect anew with their next request, elsewhere if this replica is no longer chosen. gRPC clients are told by
+        `stop`. On the doors' loop."""
+        if self._http is not None:
+            self._http.retire()
 
     def stop(self, grace_s: float = 5.0) -> None:
         """Close both doors, letting requests under way finish within grace_s; then run shutdown and end the thread."""

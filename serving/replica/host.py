@@ -4,6 +4,7 @@ The Ray Serve shell around it is serving.replica.replica; pods without Ray and t
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -106,8 +107,16 @@ class ReplicaHost:
         """Run a coroutine on the listeners' loop; returns a concurrent future."""
         return self._listener.submit(work)
 
+    def leave(self) -> None:
+        """Say that this replica is not ready, and answer as before. For those who choose replicas by readiness: Ray Serve ends a replica
+        whose pod stays, so a Service goes on choosing it until the probe has failed."""
+        self._listener.submit(self._leave()).result()
+
     def stop(self) -> None:
-        """Close the doors, let requests under way finish, release everything."""
+        """Leave, and `leave_s` later close the doors, let requests under way finish, release everything."""
+        if self._settings.leave_s and self._composition is not None and self._listener.is_running:
+            self.leave()
+            time.sleep(self._settings.leave_s)
         self._listener.stop(GRACE_S)
 
     def load(self) -> Mapping[str, float]:
@@ -138,6 +147,10 @@ class ReplicaHost:
         ):  # others answer on these ports: no connection comes here before the models are there
             await self._serve_the_file()
         return self._composition.backend
+
+    async def _leave(self) -> None:
+        self._composed().service.leave()
+        self._listener.retire()
 
     async def _shutdown(self) -> None:
         if self._following is not None:

@@ -57,6 +57,7 @@ class ModelServer:
     ) -> None:
         self._store, self._scorer, self._metrics, self._tracer = store, scorer, metrics, tracer
         self._may_control, self._record, self._is_joined = may_control, record, is_joined
+        self._is_leaving = False
         self._snapshot = ServedModels()
         self._store_versions: frozenset[LoadedKey] = frozenset()
         self._owner = SpecOwner(self._apply_loaded, self._load_all, self._settle)
@@ -79,7 +80,11 @@ class ModelServer:
         """Whether the first specification was loaded or refused, and at least one of its models answers. A model that is not loaded
         shows in `is_model_ready`, the index and the metrics; it takes no other model out of service."""
         is_loaded = self._snapshot.is_settled and (bool(self._snapshot.current) or not self._owner.spec.models)
-        return is_loaded and self._is_joined()
+        return is_loaded and self._is_joined() and not self._is_leaving
+
+    def leave(self) -> None:
+        """Be not ready from now on, and answer as before."""
+        self._is_leaving = True
 
     def why_not_ready(self) -> str:
         """Which variants are not loaded and why; empty if all are."""

@@ -119,6 +119,11 @@ class HttpServer:
         """How many are open."""
         return 0 if self._shared is None else len(self._shared.connections)
 
+    def retire(self) -> None:
+        """Ask each client to go, with the answer to its next request; new connections are still accepted."""
+        if self._shared is not None:
+            self._shared.is_closing = True
+
     async def stop(self, grace_s: float) -> None:
         """Accept nothing more, let requests under way and on their way finish within grace_s, close."""
         shared, server = self._shared, self._server

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import urllib.error
 import urllib.request
 from collections import Counter
 
@@ -103,6 +104,30 @@ def test_user_config_wins_over_the_served_file(host, store, tmp_path):
     config = newest_of_each(store).model_dump(mode="json")
     replica.reconfigure(config)
     assert ask(base)["model_version"] == "2"
+
+
+def test_a_replica_that_leaves_is_not_ready_and_still_answers_new_connections(host):
+    """Ray Serve ends a replica whose pod stays: a Service goes on choosing it until the readiness probe has failed."""
+    replica, base = host
+    replica.leave()
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        get(f"{base}/v2/health/ready")
+    assert get(f"{base}/v2/health/live")["live"] is True
+    request = urllib.request.Request(f"{base}/v2/models/simple/infer", json.dumps(ASK).encode())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.headers["connection"] == "close", "the client's next connection may go elsewhere"
+        assert json.loads(answer.read())["outputs"]
+
+
+def test_a_replica_leaves_before_its_doors_close(store, monkeypatch):
+    host = open_host(store, leave_s=7)
+    base = f"http://127.0.0.1:{host.start().http}"
+    left = []
+    monkeypatch.setattr("serving.replica.host.time.sleep", lambda seconds: left.append((seconds, ask(base)["model_name"])))
+    host.stop()
+    assert left == [(7, "simple")]
+    host.stop()
+    assert len(left) == 1, "what has stopped does not leave again"
 
 
 def test_two_replicas_share_a_port(store):
