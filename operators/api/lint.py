@@ -2,7 +2,7 @@
 
 Pure. operators.api.read finds errors, operators.api.hints finds likely mistakes."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,9 +44,18 @@ class Report:
         return sum(n.level == "error" for n in self.notes)
 
 
-def lint(texts: Iterable[tuple[str, str]]) -> Report:
+Beside = Callable[[ModelService, Sequence[Mapping[str, Any]]], Iterable[Finding]]
+"""Judges a service with the RayServices that are given too (operators.backends.checks.worker_room)."""
+
+
+def _nothing(_: ModelService, __: Sequence[Mapping[str, Any]]) -> Iterable[Finding]:
+    return ()
+
+
+def lint(texts: Iterable[tuple[str, str]], *, refused_beside: Beside = _nothing, hints_beside: Beside = _nothing) -> Report:
     """Judge files, given as (name, text). A policy that one of them holds may be named by a service in another."""
     notes: list[Note] = []
+    ray_services: list[Mapping[str, Any]] = []
     read_: list[tuple[str, YamlDocument, Resource]] = []
     count = skipped = 0
     for name, text in texts:
@@ -57,7 +66,10 @@ def lint(texts: Iterable[tuple[str, str]]) -> Report:
             continue
         for document in found:
             if not _is_ours(document.value):
-                skipped += 1
+                if _is_ray_service(document.value):
+                    ray_services.append(document.value)
+                else:
+                    skipped += 1
                 continue
             count += 1
             errors = (*document.slips, *problems(document.value))
@@ -67,6 +79,9 @@ def lint(texts: Iterable[tuple[str, str]]) -> Report:
     for name, document, resource in read_:
         notes += [_note("error", name, document, f) for f in _policy_fits(resource, read_)]
         notes += [_note("hint", name, document, f) for f in (*hints(resource), *_policy_is_there(resource, read_))]
+        if isinstance(resource, ModelService):
+            notes += [_note("error", name, document, f) for f in refused_beside(resource, ray_services)]
+            notes += [_note("hint", name, document, f) for f in hints_beside(resource, ray_services)]
     order = {name: index for index, name in enumerate(dict.fromkeys(n.file for n in notes))}
     return Report(tuple(sorted(notes, key=lambda n: (order[n.file], n.line, n.level))), count, skipped)
 
@@ -77,6 +92,14 @@ def _is_ours(value: Any) -> bool:
         return False
     group = str(value.get("apiVersion", "")).partition("/")[0]
     return group == GROUP or value.get("kind") in {"ModelService", "RolloutPolicy"}
+
+
+def _is_ray_service(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and value.get("kind") == "RayService"
+        and str(value.get("apiVersion", "")).startswith("ray.io/")
+    )
 
 
 def _policy_is_there(resource: Resource, all_: list[tuple[str, YamlDocument, Resource]]) -> Iterator[Finding]:

@@ -22,10 +22,12 @@ def lint(
 ) -> None:
     """Check ModelServices and RolloutPolicies in files: what would be refused, and what is likely a mistake.
 
-    Exit code 1 if something would be refused. Documents of other kinds are skipped."""
+    RayServices among the files are compared with the ModelServices that name them: whether their workers hold as many replicas as
+    `scaling` may ask for. Exit code 1 if something would be refused. Documents of other kinds are skipped."""
     from operators.api.lint import lint as judge
+    from operators.backends.checks.worker_room import idle_room, no_room
 
-    report = judge(_texts(files))
+    report = judge(_texts(files), refused_beside=no_room, hints_beside=idle_room)
     notes = [n for n in report.notes if n.level == "error" or not no_hints]
     if as_json:
         counts = {"resources": report.resources, "skipped": report.skipped, "errors": report.errors}
