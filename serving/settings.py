@@ -46,8 +46,8 @@ class ServingSettings(BaseSettings):
     bundle_dir: Path | None = None
     """Folder of one bundle, as KServe mounts it. `python -m serving.launch.pod` copies it into the store at the start. Unset: none."""
     served: str = ""
-    """The models that `python -m serving.launch.pod` serves, as the JSON of Ray Serve's `user_config`. Empty: the newest version of
-    each model."""
+    """The models that `python -m serving.launch.pod` and `python -m serving.launch.stream` serve, as the JSON of Ray Serve's
+    `user_config`. Empty: the newest version of each model."""
     host: str = "127.0.0.1"
     """Address the listeners bind to; `0.0.0.0` in a container."""
     http_port: Port = 8080

@@ -2,8 +2,8 @@
 
     python -m serving.launch.stream
 
-is `vedette stream` without the rest of the command line, for images of the data plane alone. It ends on SIGTERM: what is scored is
-committed, and the group is left."""
+is `vedette stream` without the rest of the command line, for images of the data plane alone. `VEDETTE_SERVED` says what it serves, as
+for serving.launch.pod. It ends on SIGTERM: what is scored is committed, and the group is left."""
 
 import logging
 import secrets
@@ -15,7 +15,9 @@ from functools import partial
 from threading import Event
 
 from serving.app import compose
+from serving.launch.pod import prepare
 from serving.messages import InferAnswer, InferRequest
+from serving.models.errors import ModelError
 from serving.models.manifest import Manifest
 from serving.replica.host import ReplicaHost
 from serving.settings import ServingSettings
@@ -168,8 +170,10 @@ def main() -> int:
     settings, stream = ServingSettings(), StreamSettings()
     configure_logging(settings.log_level)
     try:
+        if settings.served or settings.bundle_dir is not None:
+            prepare(settings)
         StreamProcess(settings, stream, stopping).run(lambda port: _log.info("metrics and readiness on port %d", port))
-    except (StreamError, OSError) as problem:
+    except (StreamError, ModelError, OSError) as problem:
         _log.error("%s", problem)
         return 1
     return 0
